@@ -1,0 +1,1 @@
+"""The event channel: a durable log per session and its deliveries."""

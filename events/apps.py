@@ -1,0 +1,9 @@
+"""The Django application."""
+
+from django.apps import AppConfig
+
+
+class EventsConfig(AppConfig):
+    """Registers the application."""
+
+    name = "events"

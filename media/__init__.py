@@ -1,0 +1,1 @@
+"""The media plane. Only this package imports aiortc and its relatives."""

@@ -1,0 +1,1 @@
+"""The wiring of the SBE Enabler: settings, URLs, processes. Nothing imports it."""

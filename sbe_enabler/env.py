@@ -1,0 +1,97 @@
+"""Read settings from the environment through typed helpers.
+
+An odd value is refused at start, by the name of its variable, rather than met later by a user. Each helper
+reads one variable of the given mapping; an unset or empty variable means the default.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A mapping of variables with typed readers.
+
+    :raises ImproperlyConfigured: from every reader, when the value does not fit; the text names the variable.
+    """
+
+    variables: Mapping[str, str]
+
+    def string(self, name: str, default: str = "") -> str:
+        """Read a text."""
+        return self.variables.get(name, "").strip() or default
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        """Read a switch: 1/0, true/false, yes/no, on/off."""
+        value = self.string(name).lower()
+        if value == "":
+            return default
+        if value in _TRUE | _FALSE:
+            return value in _TRUE
+        raise ImproperlyConfigured(f"{name} must be true or false, not {value!r}.")
+
+    def integer(self, name: str, default: int, *, least: int = 0, most: int = 2**31 - 1) -> int:
+        """Read a whole number between `least` and `most`."""
+        return int(self.number(name, default, least=least, most=most, kind=int))
+
+    def number(
+        self, name: str, default: float, *, least: float = 0, most: float = 1e9, kind: type[float] = float
+    ) -> float:
+        """Read a number between `least` and `most`, in the unit that the variable's documentation names."""
+        text = self.string(name)
+        if not text:
+            return default
+        try:
+            value = kind(text)
+        except ValueError:
+            raise ImproperlyConfigured(f"{name} must be a number, not {text!r}.") from None
+        # A NaN fails this comparison as well.
+        if not least <= value <= most:
+            raise ImproperlyConfigured(f"{name} must lie between {least} and {most}, not at {text}.")
+        return value
+
+    def words(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
+        """Read a comma-separated list."""
+        text = self.string(name)
+        return [word.strip() for word in text.split(",") if word.strip()] if text else list(default)
+
+    def one_of(self, name: str, default: str, choices: frozenset[str]) -> str:
+        """Read one of the named choices."""
+        value = self.string(name, default)
+        if value not in choices:
+            raise ImproperlyConfigured(f"{name} must be one of {', '.join(sorted(choices))}, not {value!r}.")
+        return value
+
+    def url(self, name: str, default: str = "", *, schemes: tuple[str, ...]) -> str:
+        """Read an absolute URL of one of the schemes, without a trailing slash."""
+        value = self.string(name, default)
+        if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).netloc):
+            raise ImproperlyConfigured(f"{name} must be a {' or '.join(schemes)} URL, not {value!r}.")
+        return value.rstrip("/")
+
+    def database(self, name: str) -> dict[str, str]:
+        """Read a PostgreSQL URL into Django's NAME, USER, PASSWORD, HOST and PORT; empty when unset."""
+        value = self.string(name)
+        if not value:
+            return {}
+        parts = urlsplit(value)
+        database = parts.path.lstrip("/")
+        if parts.scheme not in {"postgres", "postgresql"} or not database:
+            raise ImproperlyConfigured(f"{name} must look like postgresql://user:password@host:5432/name.")
+        try:
+            port = str(parts.port or "")
+        except ValueError:
+            raise ImproperlyConfigured(f"{name} has a port that is not a number.") from None
+        return {
+            "NAME": unquote(database),
+            "USER": unquote(parts.username or ""),
+            "PASSWORD": unquote(parts.password or ""),
+            "HOST": unquote(parts.hostname or ""),
+            "PORT": port,
+        }

@@ -1,0 +1,42 @@
+"""Middleware that serves sync and async views alike."""
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
+
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.decorators import sync_and_async_middleware
+
+_CORRELATOR = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def _correlator(request: HttpRequest) -> str:
+    """Return the caller's correlator where it is one, or a new one."""
+    given = request.headers.get("x-correlator", "")
+    return given if _CORRELATOR.fullmatch(given) else secrets.token_hex(8)
+
+
+@sync_and_async_middleware
+def correlate(
+    get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]],
+) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
+    """Give every answer its `x-correlator`: the caller's, echoed, or a new one (protocol section 3)."""
+    if iscoroutinefunction(get_response):
+
+        async def correlate_async(request: HttpRequest) -> HttpResponseBase:
+            request.META["HTTP_X_CORRELATOR"] = correlator = _correlator(request)
+            response: HttpResponseBase = await get_response(request)
+            response["x-correlator"] = correlator
+            return response
+
+        return correlate_async
+
+    def correlate_sync(request: HttpRequest) -> HttpResponseBase:
+        request.META["HTTP_X_CORRELATOR"] = correlator = _correlator(request)
+        response = get_response(request)
+        assert isinstance(response, HttpResponseBase)  # noqa: S101 - narrows the type of a sync chain
+        response["x-correlator"] = correlator
+        return response
+
+    return correlate_sync

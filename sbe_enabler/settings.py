@@ -1,0 +1,241 @@
+"""Settings of the SBE Enabler. The environment alone chooses; the code above does not know which part is in force.
+
+Every variable is described in docs/configuration.md. Durations are in seconds.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from sbe_enabler.env import Environment
+
+env = Environment(os.environ)
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+STATE_DIR = Path(env.string("SBE_STATE_DIR", str(BASE_DIR / "var")))
+
+DEBUG = env.boolean("SBE_DEBUG", default=False)
+
+
+def _secret_key() -> str:
+    """Return the configured key, or the one that the first start wrote beside the database."""
+    if key := env.string("SBE_SECRET_KEY"):
+        return key
+    path = STATE_DIR / "secret_key"
+    if path.is_file():
+        return path.read_text().strip()
+    raise ImproperlyConfigured(f"SBE_SECRET_KEY is not set and {path} does not exist: `make run` writes it.")
+
+
+SECRET_KEY = _secret_key()
+ALLOWED_HOSTS = env.words("SBE_ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]"))
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "corsheaders",
+    "rest_framework",
+    "rest_framework_api_key",
+    "drf_spectacular",
+    "sbe_enabler",
+    "conferences",
+    "events",
+    "media",
+]
+
+MIDDLEWARE = [
+    "sbe_enabler.middleware.correlate",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "sbe_enabler.urls"
+ASGI_APPLICATION = "sbe_enabler.asgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Database: SQLite beside the process, or PostgreSQL ---------------------------------------------------
+
+DATABASES: dict[str, dict[str, Any]]
+if _postgres := env.database("DATABASE_URL"):
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            **_postgres,
+            "OPTIONS": {
+                "pool": {
+                    "min_size": 1,
+                    "max_size": env.integer("SBE_DATABASE_POOL", 8, least=1, most=200),
+                    "timeout": 10,
+                }
+            },
+        }
+    }
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": STATE_DIR / "db.sqlite3",
+            "OPTIONS": {
+                # A transaction takes the write lock when it begins: what it reads is what it decides on.
+                "transaction_mode": "IMMEDIATE",
+                "init_command": "PRAGMA journal_mode=wal; PRAGMA synchronous=normal",
+                "timeout": 10,
+            },
+        }
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Channel layer and cache: in memory, or Redis ---------------------------------------------------------
+
+REDIS_URL = env.url("REDIS_URL", schemes=("redis", "rediss"))
+if REDIS_URL:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [REDIS_URL]},
+        }
+    }
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+# --- REST -------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["conferences.authentication.SpeakerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["conferences.parsers.BoundedJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["conferences.throttles.SpeakerThrottle"],
+    "EXCEPTION_HANDLER": "conferences.problems.handle_exception",
+    "UNAUTHENTICATED_USER": None,
+    "UNAUTHENTICATED_TOKEN": None,
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "SBE Enabler",
+    "DESCRIPTION": "Ongoing WebRTC conference sessions: answer, modify, hold, resume, move between devices.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+# Pages of other origins that may call the REST API and open the event channel; the enabler's own may always.
+ALLOWED_ORIGINS = env.words("SBE_ALLOWED_ORIGINS")
+CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
+CORS_ALLOW_HEADERS = [
+    "accept",
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "last-event-id",
+    "x-conference-action",
+    "x-correlator",
+    "x-mod-id",
+    "x-session-id",
+]
+CORS_EXPOSE_HEADERS = ["etag", "location", "retry-after", "x-correlator", "x-mod-id", "x-state"]
+CORS_ALLOW_METHODS = ["DELETE", "GET", "OPTIONS", "POST", "PUT"]
+
+# --- The enabler ------------------------------------------------------------------------------------------
+
+SESSION_LIFETIME = timedelta(seconds=env.number("SBE_SESSION_SECONDS", 3600, least=1, most=30 * 86400))
+RING_DURATION = timedelta(seconds=env.number("SBE_RING_SECONDS", 30, least=0.1, most=600))
+MODIFICATION_LIFETIME = timedelta(seconds=env.number("SBE_MODIFICATION_SECONDS", 30, least=0.1, most=600))
+MOVE_WINDOW = timedelta(seconds=env.number("SBE_MOVE_WINDOW_SECONDS", 5, least=0.1, most=60))
+EVENT_RETENTION = timedelta(seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400))
+RECORD_RETENTION = timedelta(days=env.number("SBE_RECORD_RETENTION_DAYS", 365, least=1, most=36500))
+HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
+REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
+GATEWAY_REQUESTS_PER_MINUTE = env.integer("SBE_GATEWAY_REQUESTS_PER_MINUTE", 60000, least=1)
+TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
+
+STUN_URLS = env.words("STUN_URLS")
+TURN_URLS = env.words("TURN_URLS")
+TURN_SECRET = env.string("TURN_SECRET")
+if TURN_URLS and not TURN_SECRET:
+    raise ImproperlyConfigured("TURN_SECRET is missing: TURN_URLS needs the secret that the TURN server shares.")
+
+# --- The Dev Server behind the test page: a client of the enabler like any other ---------------------------
+
+DEV_SERVER = env.boolean("SBE_DEV_SERVER", default=True)
+SBE_ENABLER_URL = env.url("SBE_ENABLER_URL", schemes=("http", "https"))
+SBE_API_KEY = env.string("SBE_API_KEY")
+
+# --- Static files, language, security ---------------------------------------------------------------------
+
+STATIC_URL = "/static/"
+STATIC_ROOT = STATE_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "sbe_enabler.staticfiles.HashedStaticFilesStorage"},
+}
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+TLS = env.boolean("SBE_TLS", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+# The address that clients see comes from the gateway in front, where there is one.
+USE_X_FORWARDED_HOST = env.boolean("SBE_BEHIND_GATEWAY", default=False)
+if USE_X_FORWARDED_HOST:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+X_FRAME_OPTIONS = "DENY"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.string("SBE_LOG_LEVEL", "INFO").upper()},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        # A refusal is an answer, not a fault: Django would log each one as a warning.
+        "django.request": {"level": "ERROR"},
+        "daphne": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}
