@@ -1,4 +1,4 @@
-"""Settings of the SBE Enabler. The environment alone chooses; the code above does not know which part is in force.
+"""Settings of the SBE Enabler. The environment alone chooses; the code above does not know what is in force.
 
 Every variable is described in docs/configuration.md. Durations are in seconds.
 """
@@ -11,11 +11,11 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from sbe_enabler.env import Environment
+from sbe_enabler.firstrun import BASE_DIR, state_directory
 
 env = Environment(os.environ)
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-STATE_DIR = Path(env.string("SBE_STATE_DIR", str(BASE_DIR / "var")))
+STATE_DIR = state_directory(env)
 
 DEBUG = env.boolean("SBE_DEBUG", default=False)
 
@@ -111,6 +111,8 @@ else:
                 "init_command": "PRAGMA journal_mode=wal; PRAGMA synchronous=normal",
                 "timeout": 10,
             },
+            # In memory, the threads of a test would share one connection's table locks.
+            "TEST": {"NAME": STATE_DIR / "test.sqlite3"},
         }
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -176,7 +178,9 @@ SESSION_LIFETIME = timedelta(seconds=env.number("SBE_SESSION_SECONDS", 3600, lea
 RING_DURATION = timedelta(seconds=env.number("SBE_RING_SECONDS", 30, least=0.1, most=600))
 MODIFICATION_LIFETIME = timedelta(seconds=env.number("SBE_MODIFICATION_SECONDS", 30, least=0.1, most=600))
 MOVE_WINDOW = timedelta(seconds=env.number("SBE_MOVE_WINDOW_SECONDS", 5, least=0.1, most=60))
-EVENT_RETENTION = timedelta(seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400))
+EVENT_RETENTION = timedelta(
+    seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400)
+)
 RECORD_RETENTION = timedelta(days=env.number("SBE_RECORD_RETENTION_DAYS", 365, least=1, most=36500))
 HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
 REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
@@ -187,18 +191,22 @@ STUN_URLS = env.words("STUN_URLS")
 TURN_URLS = env.words("TURN_URLS")
 TURN_SECRET = env.string("TURN_SECRET")
 if TURN_URLS and not TURN_SECRET:
-    raise ImproperlyConfigured("TURN_SECRET is missing: TURN_URLS needs the secret that the TURN server shares.")
+    raise ImproperlyConfigured(
+        "TURN_SECRET is missing: TURN_URLS needs the secret that the TURN server shares."
+    )
 
 # --- The Dev Server behind the test page: a client of the enabler like any other ---------------------------
 
 DEV_SERVER = env.boolean("SBE_DEV_SERVER", default=True)
 SBE_ENABLER_URL = env.url("SBE_ENABLER_URL", schemes=("http", "https"))
 SBE_API_KEY = env.string("SBE_API_KEY")
+# Where the first start writes the key that the Dev Server uses when SBE_API_KEY is unset.
+DEMO_KEY_FILE = STATE_DIR / "demo_api_key"
 
 # --- Static files, language, security ---------------------------------------------------------------------
 
 STATIC_URL = "/static/"
-STATIC_ROOT = STATE_DIR / "static"
+STATIC_ROOT = Path(env.string("SBE_STATIC_DIR", str(STATE_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -215,7 +223,12 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-TLS = env.boolean("SBE_TLS", default=False)
+# The process speaks TLS itself when it is given a certificate; otherwise a gateway in front may.
+TLS_CERTIFICATE = env.string("SBE_TLS_CERTIFICATE")
+TLS_KEY = env.string("SBE_TLS_KEY")
+if bool(TLS_CERTIFICATE) != bool(TLS_KEY):
+    raise ImproperlyConfigured("SBE_TLS_CERTIFICATE and SBE_TLS_KEY belong together: set both or neither.")
+TLS = env.boolean("SBE_TLS", default=bool(TLS_CERTIFICATE))
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
@@ -236,6 +249,7 @@ LOGGING = {
         # A refusal is an answer, not a fault: Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
         "daphne": {"level": "WARNING"},
+        "twisted": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
     },
 }

@@ -1,0 +1,74 @@
+# The commands of the project. `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
+
+# Checks load the settings but use no secret of theirs.
+CHECK_ENV := SBE_SECRET_KEY=only-for-checks SBE_STATE_DIR=$(VENV)/check-state
+
+.PHONY: help run run-lan test check check-python check-web fmt bench diagram lock clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/.runtime ## serve on http://127.0.0.1:$PORT (8000), preparing whatever is missing
+	@$(BIN)/python manage.py quickstart --port $(or $(PORT),8000)
+
+run-lan: $(VENV)/.runtime ## serve over HTTPS on this machine's own addresses, port $PORT (8443), for a phone nearby
+	@$(BIN)/python manage.py quickstart --lan --port $(or $(PORT),8443)
+
+test: $(VENV)/.dev ## run every test, on SQLite and on PostgreSQL + Redis
+	@.ci/need chromium redis-server postgresql
+	@echo "== SQLite, everything in memory"
+	$(BIN)/python -m pytest $(ARGS)
+	@echo "== PostgreSQL and Redis"
+	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -m "not once" $(ARGS)
+
+check: check-python check-web ## style, types, imports, migrations, JavaScript types
+
+check-python: $(VENV)/.dev
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/lint-imports
+	$(CHECK_ENV) $(BIN)/mypy $(SOURCES)
+	$(CHECK_ENV) $(BIN)/python -W error::DeprecationWarning manage.py check --fail-level WARNING
+	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
+
+check-web: node_modules/.installed
+	node_modules/.bin/tsc -p tsconfig.json
+
+fmt: $(VENV)/.dev ## format the Python sources and sort their imports
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: $(VENV)/.dev ## measure the signalling; OUT=file.json writes the figures
+	@.ci/need redis-server postgresql
+	$(BIN)/python -m benchmarks.signalling $(if $(OUT),--out $(OUT))
+
+diagram: $(VENV)/.runtime ## write the state diagrams in docs/ from the table of the machine
+	$(CHECK_ENV) $(BIN)/python manage.py diagram
+
+lock: ## pin the newest versions that pyproject.toml allows
+	.ci/lock $(PYTHON)
+
+clean: ## remove what can be made again (never var/, which holds your data)
+	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+
+$(VENV)/.runtime: requirements.lock
+	@.ci/install $(PYTHON) $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@.ci/install $(PYTHON) $(VENV) requirements-dev.lock
+	@touch $@
+
+node_modules/.installed: package.json
+	@.ci/need nodejs npm
+	npm install --no-package-lock --no-audit --no-fund --silent
+	@touch $@

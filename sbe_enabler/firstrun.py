@@ -1,0 +1,66 @@
+"""What must stand before the settings load: the state directory, the secret key and, on a LAN, a certificate.
+
+Everything here runs before Django is configured, so it may read the environment but no setting.
+"""
+
+import os
+import secrets
+import tempfile
+from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+
+from sbe_enabler.env import Environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def state_directory(env: Environment) -> Path:
+    """Return the directory of everything that the service writes beside its database."""
+    return Path(env.string("SBE_STATE_DIR", str(BASE_DIR / "var"))).absolute()
+
+
+def write_private(path: Path, text: str) -> bool:
+    """Write a secret that only the service's own user can read, unless the file is there already.
+
+    This function will leave either the whole file or none, also when it is interrupted or run twice at once.
+    Returns whether this call made the file.
+    """
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text + "\n")
+        # A link, unlike a rename, never replaces what another process has just written.
+        os.link(draft, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(draft)
+    return True
+
+
+def prepare(arguments: Sequence[str], variables: MutableMapping[str, str]) -> None:
+    """Make what `quickstart` cannot start without, and name it in `variables` for the settings to read.
+
+    This function will do nothing for any other command: a deployment brings its own secrets.
+    """
+    if arguments[:1] != ["quickstart"]:
+        return
+    env = Environment(variables)
+    state = state_directory(env)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not env.string("SBE_SECRET_KEY"):
+        write_private(state / "secret_key", secrets.token_urlsafe(50))
+    if "--lan" in arguments:
+        _prepare_lan(state, variables)
+
+
+def _prepare_lan(state: Path, variables: MutableMapping[str, str]) -> None:
+    """Certify the machine's own names and admit requests that use them."""
+    from sbe_enabler import lan  # only here: it loads the cryptography library
+
+    hosts = lan.own_hosts()
+    certificate, key = lan.ensure_certificate(state, hosts)
+    variables["SBE_TLS"] = "1"
+    variables["SBE_TLS_CERTIFICATE"] = str(certificate)
+    variables["SBE_TLS_KEY"] = str(key)
+    variables.setdefault("SBE_ALLOWED_HOSTS", ",".join(hosts))

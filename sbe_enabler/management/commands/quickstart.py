@@ -1,0 +1,116 @@
+"""`manage.py quickstart`: from an empty directory to a running service; what `make run` calls."""
+
+import hashlib
+import secrets
+from pathlib import Path
+from typing import Any
+
+import segno
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.staticfiles.finders import get_finders
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandParser
+from rest_framework_api_key.models import APIKey
+
+from sbe_enabler.firstrun import write_private
+
+_STAFF_NAME = "admin"
+_KEY_NAME = "test page"
+
+
+class Command(BaseCommand):
+    """Prepare the database, the first logins and the static files, then serve."""
+
+    help = "Prepare everything that is still missing, then serve; safe to run again."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take where to listen."""
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+        parser.add_argument("--lan", action="store_true", help="HTTPS on all of the machine's own addresses")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do what is missing, tell what was made, and serve until stopped."""
+        self._lan = options["lan"]
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+            self._create_staff_login()
+            self._create_demo_key()
+            self._collect_static_files()
+            bind = "0.0.0.0" if self._lan else "127.0.0.1"  # noqa: S104 - what --lan asks for
+            call_command("serve", bind=bind, port=options["port"], announce=self._announce)
+        except KeyboardInterrupt:
+            self.stderr.write("Stopped.")
+
+    def _create_staff_login(self) -> None:
+        """Make the first login of the admin, with a password that nobody chose."""
+        users = get_user_model().objects
+        if users.filter(is_staff=True).exists():
+            return
+        password = secrets.token_urlsafe(12)
+        users.create_superuser(username=_STAFF_NAME, email="", password=password)
+        self.stdout.write(f"Staff login, shown only now:    {_STAFF_NAME} / {password}")
+
+    def _create_demo_key(self) -> None:
+        """Make the key by which the Dev Server behind the test page speaks to the enabler."""
+        path: Path = settings.DEMO_KEY_FILE
+        if settings.SBE_API_KEY or (path.is_file() and _is_known(path.read_text().strip())):
+            return
+        path.unlink(missing_ok=True)
+        _, key = APIKey.objects.create_key(name=_KEY_NAME)
+        write_private(path, key)
+        self.stdout.write(f"API key for trials, shown only now: {key}\n(the test page reads it from {path})")
+
+    def _collect_static_files(self) -> None:
+        """Copy and compress the static files, unless none has changed since the last time."""
+        stamp: Path = settings.STATIC_ROOT.with_name("static.stamp")
+        fingerprint = _static_fingerprint()
+        if settings.DEBUG or (stamp.is_file() and stamp.read_text() == fingerprint):
+            return
+        stamp.unlink(missing_ok=True)
+        call_command("collectstatic", verbosity=0, interactive=False)
+        stamp.write_text(fingerprint)
+
+    def _announce(self, scheme: str, bind: str, port: int) -> None:
+        """Print the addresses to open."""
+        page = f"{scheme}://{self._host()}:{port}"
+        lines = ["", f"  API            {page}/api/schema", f"  Admin          {page}/admin/"]
+        if settings.DEV_SERVER:
+            lines[1:1] = [
+                f"  Test page      {page}/",
+                f"  Two people     {page}/?user=alice   and, in another tab, {page}/?user=bob",
+            ]
+        self.stdout.write("\n".join([*lines, ""]))
+        if self._lan:
+            self._print_code(f"{page}/")
+        self.stdout.write("Ctrl-C stops the server.")
+        self.stdout.flush()
+
+    def _host(self) -> str:
+        """Return the address that this machine's own people open."""
+        if not self._lan:
+            return "127.0.0.1"
+        from sbe_enabler import lan
+
+        return (lan.own_addresses() or ["127.0.0.1"])[0]
+
+    def _print_code(self, url: str) -> None:
+        """Show the address as a QR code for a phone's camera."""
+        segno.make(url, micro=False).terminal(out=self.stdout, compact=True)
+        self.stdout.write("The certificate is this machine's own: the browser asks once whether to trust it.")
+
+
+def _is_known(key: str) -> bool:
+    """Return whether the database knows this key; one that was revoked on purpose is not replaced."""
+    prefix, _, _ = key.partition(".")
+    return bool(APIKey.objects.filter(prefix=prefix).exists())
+
+
+def _static_fingerprint() -> str:
+    """Return a value that changes whenever a static file is added, changed or removed."""
+    digest = hashlib.sha256()
+    for finder in get_finders():
+        for name, storage in finder.list([]):
+            status = Path(storage.path(name)).stat()
+            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

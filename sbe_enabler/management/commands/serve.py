@@ -1,0 +1,63 @@
+"""`manage.py serve`: one web process, with the timekeeper beside it."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+_LARGEST_PORT = 65535
+
+
+class Command(BaseCommand):
+    """Serve HTTP and WebSockets until SIGINT or SIGTERM."""
+
+    help = (
+        "Serve HTTP and WebSockets (HTTPS with SBE_TLS_CERTIFICATE and SBE_TLS_KEY) until SIGINT or SIGTERM."
+    )
+    # The checks cost a restart a second; `make check` and `quickstart` run them.
+    requires_system_checks = []
+    stealth_options = ("announce",)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take where to listen."""
+        parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+        parser.add_argument(
+            "--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the server; `announce(scheme, port)`, given by another command, is called when it listens."""
+        from sbe_enabler.asgi import application
+        from sbe_enabler.serving import Address, ListenError, WebServer
+
+        if not 0 <= options["port"] <= _LARGEST_PORT:
+            raise CommandError(f"A port lies between 0 and {_LARGEST_PORT}.")
+        address = Address(options["bind"], options["port"], settings.TLS_CERTIFICATE, settings.TLS_KEY)
+        announce = options.get("announce") or self._announce
+        server = WebServer(
+            application,
+            address,
+            heartbeat_seconds=settings.HEARTBEAT_SECONDS,
+            background=_background(),
+            on_listening=lambda port: announce(address.scheme, address.bind, port),
+        )
+        try:
+            server.run()
+        except ListenError as error:
+            raise CommandError(str(error)) from None
+
+    def _announce(self, scheme: str, bind: str, port: int) -> None:
+        """Say where the server listens."""
+        host = f"[{bind}]" if ":" in bind else bind
+        self.stdout.write(f"Listening on {scheme}://{host}:{port}")
+        self.stdout.flush()
+
+
+def _background() -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Return what runs on the server's loop beside the requests."""
+    if not settings.TIMEKEEPER:
+        return []
+    from sbe_enabler.timekeeper import keep_time
+
+    return [keep_time]

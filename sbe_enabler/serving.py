@@ -1,0 +1,259 @@
+"""One web process: Daphne on one event loop, with the timekeeper as a task beside it.
+
+Daphne is used as a library. What is added here: a request whose body is too large is refused while it
+arrives, instead of being spooled to disk first; stopping lets running requests finish; a port that is taken
+is told in one sentence.
+"""
+
+import asyncio
+import errno
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.server import Server
+from daphne.ws_protocol import WebSocketFactory
+from twisted.internet import defer, reactor
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.logger import STDLibLogObserver, globalLogBeginner
+from twisted.python.failure import Failure
+
+logger = logging.getLogger(__name__)
+
+SERVER_NAME = "sbe-enabler"
+# The largest body of any request (protocol section 8, `too-large`).
+MAX_BODY_BYTES = 256 * 1024
+# A client still sending sees the refusal only if its bytes are read for a while (RFC 9112 section 9.6).
+_LINGER_SECONDS = 2
+# A running request may finish after SIGTERM; a long poll is cut, and its client resumes by its cursor.
+_GRACE_SECONDS = 3
+_GOING_AWAY = 1001
+_LONGEST_BACK_OFF = 30.0
+
+
+class ListenError(Exception):
+    """The server cannot listen where it was told to; the text says so in one sentence."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen, and with which certificate (PEM paths; both empty for plain HTTP)."""
+
+    bind: str
+    port: int
+    certificate: str = ""
+    key: str = ""
+
+    @property
+    def scheme(self) -> str:
+        """Return the scheme of the URLs that reach this address."""
+        return "https" if self.certificate else "http"
+
+    def endpoint(self) -> str:
+        """Return Twisted's description of this address."""
+        interface = f"{self.port}:interface={quoteStringArgument(self.bind)}"
+        if not self.certificate:
+            return f"tcp:{interface}"
+        certificate, key = quoteStringArgument(self.certificate), quoteStringArgument(self.key)
+        return f"ssl:{interface}:certKey={certificate}:privateKey={key}"
+
+
+class BoundedRequest(WebRequest):  # type: ignore[misc]
+    """A request that is refused as soon as its body is known to be too large, before it is kept anywhere."""
+
+    _received = 0
+    _refused = False
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
+        """Make room for a body of this length, or refuse it."""
+        super().gotLength(min(length or 0, MAX_BODY_BYTES))
+        if length is not None and length > MAX_BODY_BYTES:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Keep a piece of the body, or refuse the request when that is one too many."""
+        self._received += len(data)
+        if not self._refused and self._received > MAX_BODY_BYTES:
+            self._refuse()
+        if not self._refused:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Hand the complete request to the application, unless it was refused."""
+        if self._refused:
+            self.channel.loseConnection()
+        else:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self) -> None:
+        """Answer 413 at once and close, having read on for a moment so that the client sees the answer."""
+        self._refused = True
+        given = self.requestHeaders.getRawHeaders(b"x-correlator", [b""])[0].decode("latin-1")
+        correlator = given if re.fullmatch(r"[\x21-\x7e]{1,128}", given) else secrets.token_hex(8)
+        self.channel.transport.write(_too_large(correlator))
+        loop = asyncio.get_running_loop()
+        loop.call_later(_LINGER_SECONDS, self._abandon)
+
+    def _abandon(self) -> None:
+        """Close the connection of a client that sends on and on."""
+        if self.channel is not None:
+            self.channel.loseConnection()
+
+
+def _too_large(correlator: str) -> bytes:
+    """Return the bytes of a complete 413 answer."""
+    problem = {
+        "type": "about:blank",
+        "title": "Content Too Large",
+        "status": 413,
+        "code": "too-large",
+        "detail": f"A request body has at most {MAX_BODY_BYTES} bytes.",
+        "xCorrelator": correlator,
+    }
+    body = json.dumps(problem).encode()
+    head = (
+        "HTTP/1.1 413 Content Too Large\r\n"
+        "content-type: application/problem+json\r\n"
+        f"content-length: {len(body)}\r\n"
+        f"x-correlator: {correlator}\r\n"
+        f"server: {SERVER_NAME}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class BoundedHTTPFactory(HTTPFactory):  # type: ignore[misc]
+    """Daphne's factory of HTTP connections, with bounded requests."""
+
+    def buildProtocol(self, addr: object) -> Any:  # noqa: N802 - Twisted's name
+        """Return the protocol of one new connection."""
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = BoundedRequest
+        return protocol
+
+
+class WebServer(Server):  # type: ignore[misc]
+    """Daphne's server with bounded requests, background tasks, and an orderly end."""
+
+    def __init__(
+        self,
+        application: Any,
+        address: Address,
+        *,
+        heartbeat_seconds: float,
+        background: list[Callable[[], Coroutine[Any, Any, None]]],
+        on_listening: Callable[[int], None],
+    ) -> None:
+        """Prepare to serve `application`; `on_listening` is called once with the port."""
+        super().__init__(
+            application,
+            endpoints=[address.endpoint()],
+            ping_interval=heartbeat_seconds,
+            ping_timeout=2 * heartbeat_seconds,
+            server_name=SERVER_NAME,
+        )
+        self.failure: ListenError | None = None
+        self._address = address
+        self._background = background
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ports: list[Any] = []
+        self._on_listening = on_listening
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM.
+
+        Daphne's own `run` offers no seam for the factory of requests, so this is its body without the options
+        that are not used here.
+
+        :raises ListenError: when the address cannot be listened on.
+        """
+        self.connections: dict[Any, dict[str, Any]] = {}
+        self.http_factory = BoundedHTTPFactory(self)
+        self.ws_factory = WebSocketFactory(self, server=self.server_name)
+        self.ws_factory.setProtocolOptions(
+            autoPingTimeout=self.ping_timeout,
+            allowNullOrigin=True,
+            openHandshakeTimeout=self.websocket_handshake_timeout,
+            maxMessagePayloadSize=self.websocket_max_message_size,
+            maxFramePayloadSize=self.websocket_max_frame_size,
+        )
+        globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False)
+        loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop  # type: ignore[attr-defined]
+        asyncio.set_event_loop(loop)
+        for call in (self.application_checker, self.timeout_checker, self._start_listening):
+            reactor.callWhenRunning(call)  # type: ignore[attr-defined]
+        reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)  # type: ignore[attr-defined]
+        reactor.run()  # type: ignore[attr-defined]
+        if self.failure:
+            raise self.failure
+
+    def _start_listening(self) -> None:
+        """Open the endpoints and start the background tasks."""
+        self._tasks = [asyncio.ensure_future(_supervise(make)) for make in self._background]
+        for description in self.endpoints:
+            listener = serverFromString(reactor, description).listen(self.http_factory)
+            listener.addCallbacks(self.listen_success, self.listen_error)
+
+    def listen_success(self, port: Any) -> None:
+        """Note that the server is reachable."""
+        self._ports.append(port)
+        self._on_listening(port.getHost().port)
+
+    def listen_error(self, failure: Failure) -> None:
+        """Stop, saying why in words."""
+        self.failure = ListenError(_why(failure.value, self._address))
+        reactor.stop()  # type: ignore[attr-defined]
+
+    def _shut_down(self) -> "defer.Deferred[None]":
+        """Hold the reactor until everything that runs has ended."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._finish()))
+
+    async def _finish(self) -> None:
+        """Take no more connections, let requests finish, send WebSockets away; cancel what is left."""
+        for port in self._ports:
+            port.stopListening()
+        for task in self._tasks:
+            task.cancel()
+        for protocol in list(self.connections):
+            if getattr(protocol, "application_type", "") == "websocket":
+                protocol.sendClose(code=_GOING_AWAY)
+        running = {
+            details["application_instance"]
+            for details in self.connections.values()
+            if "application_instance" in details
+        }
+        if running:
+            _, running = await asyncio.wait(running, timeout=_GRACE_SECONDS)
+        for application in running:
+            application.cancel()
+        await asyncio.gather(*self._tasks, *running, return_exceptions=True)
+
+
+def _why(error: BaseException | None, address: Address) -> str:
+    """Return in one sentence why nothing can listen there."""
+    reason = getattr(error, "socketError", error)
+    if isinstance(reason, OSError) and reason.errno == errno.EADDRINUSE:
+        return f"Port {address.port} on {address.bind} is taken: stop what uses it, or choose another: PORT=…"
+    return f"Cannot listen on {address.bind} port {address.port}: {reason}."
+
+
+async def _supervise(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a task that should never end, again and again, waiting longer while it keeps dying."""
+    delay = 1.0
+    while True:
+        started = time.monotonic()
+        try:
+            await make()
+        except Exception:
+            logger.exception("%s died; it starts again in %.0f s", make.__name__, delay)
+        else:
+            logger.error("%s ended; it starts again in %.0f s", make.__name__, delay)
+        await asyncio.sleep(delay)
+        lasted = time.monotonic() - started
+        delay = 1.0 if lasted > 2 * _LONGEST_BACK_OFF else min(2 * delay, _LONGEST_BACK_OFF)

@@ -1,0 +1,60 @@
+"""Every address of the service."""
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, URLResolver, include, path
+from django.views import defaults
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView
+
+from conferences.problems import problem_response
+from sbe_enabler.health import healthz
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("conferences.urls")),
+    path("", include("events.urls")),
+    path("admin", RedirectView.as_view(url="/admin/")),
+    path("admin/", admin.site.urls),
+    path("healthz", healthz, name="healthz"),
+    path(
+        "api/schema",
+        SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]),
+        name="schema",
+    ),
+]
+if settings.DEV_SERVER:
+    urlpatterns.append(path("", include("sbe_enabler.devserver.urls")))
+
+
+def _for_people(request: HttpRequest) -> bool:
+    """Return whether a person reads the answer in the admin, rather than a program."""
+    return request.path.startswith("/admin/")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django itself refuses, such as one for an unknown host."""
+    if _for_people(request):
+        return defaults.bad_request(request, exception)
+    return problem_response(request, 400, "malformed", "The request cannot be understood.")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request for a path that does not exist."""
+    if _for_people(request):
+        return defaults.page_not_found(request, exception)
+    return problem_response(request, 404, "not-found", "There is nothing at this address.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer a request that met a fault of ours; the log has it under the correlator."""
+    if _for_people(request):
+        return defaults.server_error(request)
+    return problem_response(
+        request, 500, "internal-error", "The server failed; this is not the caller's fault."
+    )
+
+
+handler400 = bad_request
+handler404 = not_found
+handler500 = server_error
