@@ -1,0 +1,324 @@
+import { backOff, sleep } from "./waiting.js";
+
+/**
+ * @typedef {import("./types.js").WireEvent} WireEvent
+ * @typedef {import("./types.js").Trace} Trace
+ * @typedef {"connecting" | "websocket" | "sse" | "poll" | "offline"} ChannelState
+ *
+ * How one connection ended: "refused" is final, "failed" never worked, "closed" worked for a while, "ended" is an event
+ * stream that the server ended in good order, "upgrade" was given up in order to try the WebSocket again.
+ * @typedef {"refused" | "failed" | "closed" | "ended" | "upgrade"} Ending
+ */
+
+// The server's heartbeat comes every 15 s; two missed and a bit of grace is silence.
+const SILENCE_MS = 35_000;
+const OPENING_MS = 8_000;
+const POLL_WAIT_S = 25;
+// On a fallback transport the WebSocket is tried again after 5 s (a server that was restarted), then ever more rarely.
+const UPGRADE_MIN_MS = 5_000;
+const UPGRADE_MAX_MS = 300_000;
+// A connection that lasted less did not really work.
+const WORKED_MS = 5_000;
+const FINAL_CLOSE_CODES = new Set([4401, 4403, 4404]);
+const FINAL_STATUSES = new Set([401, 403, 404]);
+// Attempts in a row that fail: three by WebSocket, then two by SSE, then one by long poll, and round again.
+const LADDER = /** @type {const} */ (["websocket", "websocket", "websocket", "sse", "sse", "poll"]);
+const BACKLOG_LIMIT = 256;
+
+/**
+ * One session's events, each handed on exactly once and in order, over whatever transport gets through.
+ *
+ * The server delivers at least once; the cursor (the `seq` handed on last) makes that exactly once: what is not above it is
+ * dropped, what jumps over something makes the channel reconnect from the cursor.
+ */
+export class EventChannel {
+  #stop = new AbortController();
+  #failures = 0;
+  #upgradeAfterMs = UPGRADE_MIN_MS;
+  /** When to leave the fallback transport, on the clock of `performance.now`; null while on none. */
+  #upgradeAt = /** @type {number | null} */ (null);
+  #seenJumpAt = -1;
+  /** @type {ChannelState} */
+  #state = "connecting";
+  /** @type {AbortController | null} */
+  #nap = null;
+
+  /**
+   * @param {object} options
+   * @param {{webSocket: string, http: string}} options.urls
+   * @param {string} options.token
+   * @param {number} options.cursor
+   * @param {(event: WireEvent) => void} options.deliver
+   * @param {() => number} options.backlog how many delivered events still wait to be worked off
+   * @param {(state: ChannelState) => void} options.onState
+   * @param {() => void} options.onRefused the session is over or not ours; nothing will be tried again
+   * @param {(trace: Trace) => void} options.trace
+   */
+  constructor({ urls, token, cursor, deliver, backlog, onState, onRefused, trace }) {
+    this.cursor = cursor;
+    this.urls = urls;
+    this.token = token;
+    this.deliver = deliver;
+    this.backlog = backlog;
+    this.onState = onState;
+    this.onRefused = onRefused;
+    this.trace = trace;
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** This function will keep the channel up until `stop()` or until the server refuses it for good. */
+  async start() {
+    const wake = () => this.#nap?.abort();
+    globalThis.addEventListener("online", wake);
+    try {
+      while (!this.#stop.signal.aborted) {
+        const startedAt = performance.now();
+        const ending = await this.#connectOnce();
+        if (this.#stop.signal.aborted) return;
+        if (ending === "refused") return this.onRefused();
+        await this.#pause(ending, performance.now() - startedAt);
+      }
+    } finally {
+      globalThis.removeEventListener("online", wake);
+    }
+  }
+
+  stop() {
+    this.#stop.abort();
+    this.#nap?.abort();
+  }
+
+  /**
+   * @param {Ending} ending
+   * @param {number} lastedMs
+   */
+  async #pause(ending, lastedMs) {
+    if (ending === "ended") return sleep(backOff(0), this.#stop.signal);
+    if (ending === "upgrade") {
+      this.#upgradeAt = null;
+      this.#upgradeAfterMs = Math.min(this.#upgradeAfterMs * 2, UPGRADE_MAX_MS);
+      this.#failures = LADDER.lastIndexOf("websocket");
+      return;
+    }
+    this.#failures = ending === "closed" && lastedMs > WORKED_MS ? 0 : this.#failures + 1;
+    this.#enter("offline");
+    this.#nap = new AbortController();
+    await sleep(backOff(this.#failures), AbortSignal.any([this.#nap.signal, this.#stop.signal]));
+    // Events that wait to be worked off take the room that a new connection would fill.
+    while (this.backlog() > BACKLOG_LIMIT / 2 && !this.#stop.signal.aborted) await sleep(50, this.#stop.signal);
+  }
+
+  /** @returns {Promise<Ending>} */
+  #connectOnce() {
+    const transport = LADDER[this.#failures % LADDER.length];
+    if (transport === "websocket") return this.#webSocket();
+    if (transport === "sse") return this.#serverSentEvents();
+    return this.#longPoll();
+  }
+
+  /** @param {ChannelState} state */
+  #enter(state) {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.onState(state);
+    this.trace({ sort: "channel", direction: "none", at: new Date(), title: "event channel", state, failed: state === "offline", detail: { cursor: this.cursor } });
+  }
+
+  /**
+   * @param {WireEvent} event
+   * @returns {boolean} false when the connection has lost something and must be made anew
+   */
+  #accept(event) {
+    if (event.type === "gap") {
+      this.cursor = Math.max(this.cursor, (event.oldest ?? 1) - 1);
+      this.deliver(event);
+      return true;
+    }
+    if (event.seq === undefined) {
+      this.deliver(event);
+      return true;
+    }
+    if (event.seq <= this.cursor) return true;
+    if (event.seq > this.cursor + 1 && this.#seenJumpAt !== this.cursor) {
+      this.#seenJumpAt = this.cursor;
+      return false;
+    }
+    // The same jump twice means that the log really lacks those events: treat it as the gap that it is.
+    if (event.seq > this.cursor + 1) this.deliver({ type: "gap", oldest: event.seq });
+    if (this.backlog() >= BACKLOG_LIMIT) return false;
+    this.cursor = event.seq;
+    this.deliver(event);
+    return true;
+  }
+
+  /** @returns {Promise<Ending>} */
+  #webSocket() {
+    return new Promise((resolve) => {
+      let opened = false;
+      const socket = new WebSocket(`${this.urls.webSocket}?after=${this.cursor}`, ["sbe.v1", `bearer.${this.token}`]);
+      const finish = (/** @type {Ending} */ ending) => {
+        clearTimeout(silence);
+        this.#stop.signal.removeEventListener("abort", abandon);
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        socket.close();
+        resolve(ending);
+      };
+      const abandon = () => finish(opened ? "closed" : "failed");
+      let silence = setTimeout(abandon, OPENING_MS);
+      const heard = () => {
+        clearTimeout(silence);
+        silence = setTimeout(abandon, SILENCE_MS);
+      };
+      this.#stop.signal.addEventListener("abort", abandon);
+
+      socket.onopen = () => {
+        opened = true;
+        this.#upgradeAt = null;
+        this.#upgradeAfterMs = UPGRADE_MIN_MS;
+        heard();
+        this.#enter("websocket");
+      };
+      socket.onmessage = ({ data }) => {
+        heard();
+        const event = parse(data);
+        if (event === null) return finish("closed");
+        // Answering is also the flow control: a client that hangs does not answer and is disconnected.
+        if (event.type === "heartbeat") return socket.send('{"type":"heartbeat"}');
+        if (!this.#accept(event)) finish("closed");
+      };
+      socket.onclose = ({ code }) => {
+        if (FINAL_CLOSE_CODES.has(code)) return finish("refused");
+        abandon();
+      };
+    });
+  }
+
+  /** @returns {Promise<Ending>} */
+  async #serverSentEvents() {
+    const connection = this.#deadline();
+    try {
+      const response = await this.#get(`after=${this.cursor}`, "text/event-stream", connection.signal);
+      if (FINAL_STATUSES.has(response.status)) return "refused";
+      if (!response.ok || response.body === null) return "failed";
+      this.#fallBackTo("sse");
+      connection.heard(SILENCE_MS);
+      for await (const block of blocks(response.body)) {
+        connection.heard(SILENCE_MS);
+        const data = block.filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart());
+        const event = data.length > 0 ? parse(data.join("\n")) : undefined;
+        if (event === null || (event && !this.#accept(event))) return "closed";
+        if (this.#upgradeIsDue()) return "upgrade";
+      }
+      return this.#upgradeIsDue() ? "upgrade" : "ended";
+    } catch {
+      return this.#state === "sse" ? "closed" : "failed";
+    } finally {
+      connection.end();
+    }
+  }
+
+  /** @returns {Promise<Ending>} */
+  async #longPoll() {
+    do {
+      const connection = this.#deadline();
+      connection.heard(SILENCE_MS);
+      try {
+        // The first poll asks without waiting, so that the page knows at once that this transport works.
+        const wait = this.#state === "poll" ? POLL_WAIT_S : 0;
+        const response = await this.#get(`after=${this.cursor}&wait=${wait}`, "application/json", connection.signal);
+        if (FINAL_STATUSES.has(response.status)) return "refused";
+        if (!response.ok) return "failed";
+        this.#fallBackTo("poll");
+        /** @type {{events: WireEvent[]}} */
+        const { events } = await response.json();
+        if (!events.every((event) => this.#accept(event))) return "closed";
+      } catch {
+        return this.#state === "poll" ? "closed" : "failed";
+      } finally {
+        connection.end();
+      }
+    } while (!this.#upgradeIsDue());
+    return "upgrade";
+  }
+
+  /** @param {"sse" | "poll"} transport */
+  #fallBackTo(transport) {
+    this.#upgradeAt ??= performance.now() + this.#upgradeAfterMs;
+    this.#enter(transport);
+  }
+
+  #upgradeIsDue() {
+    return this.#upgradeAt !== null && performance.now() > this.#upgradeAt;
+  }
+
+  /**
+   * @param {string} query
+   * @param {string} accept
+   * @param {AbortSignal} signal
+   */
+  #get(query, accept, signal) {
+    return fetch(`${this.urls.http}?${query}`, {
+      headers: { Accept: accept, Authorization: `Bearer ${this.token}` },
+      cache: "no-store",
+      credentials: "omit",
+      signal,
+    });
+  }
+
+  /** An abort signal that fires when the channel stops or when nothing was heard for too long. */
+  #deadline() {
+    const controller = new AbortController();
+    const abort = () => controller.abort();
+    let timer = setTimeout(abort, OPENING_MS);
+    this.#stop.signal.addEventListener("abort", abort);
+    return {
+      signal: controller.signal,
+      heard: (/** @type {number} */ ms) => {
+        clearTimeout(timer);
+        timer = setTimeout(abort, ms);
+      },
+      end: () => {
+        clearTimeout(timer);
+        this.#stop.signal.removeEventListener("abort", abort);
+        controller.abort();
+      },
+    };
+  }
+}
+
+/**
+ * @param {string} text
+ * @returns {WireEvent | null}
+ */
+function parse(text) {
+  try {
+    const event = JSON.parse(text);
+    return typeof event?.type === "string" ? event : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * This function will yield the lines of each block of an event stream, comments included.
+ *
+ * @param {ReadableStream<Uint8Array>} body
+ */
+async function* blocks(body) {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    // A heartbeat may be a lone comment line without the blank line after it: yield on every chunk so that it is heard.
+    rest += decoder.decode(value, { stream: true }).replaceAll("\r", "");
+    const parts = rest.split("\n\n");
+    rest = parts.pop() ?? "";
+    if (parts.length === 0) yield [];
+    for (const part of parts) yield part.split("\n");
+  }
+}

@@ -1,0 +1,481 @@
+import { Call } from "./call.js";
+import { EventChannel } from "./channel.js";
+import { Emitter } from "./emitter.js";
+import { NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
+import { LocalMedia } from "./media.js";
+import { claim, forget, recall, remember } from "./memory.js";
+import { offersVideo } from "./peer.js";
+import { Rest } from "./rest.js";
+import { SerialQueue, backOff } from "./waiting.js";
+
+/**
+ * @typedef {import("./types.js").Conference} Conference
+ * @typedef {import("./types.js").Registered} Registered
+ * @typedef {import("./types.js").Session} Session
+ * @typedef {import("./types.js").Trace} Trace
+ * @typedef {import("./types.js").WireEvent} WireEvent
+ * @typedef {import("./channel.js").ChannelState} ChannelState
+ * @typedef {import("./call.js").CallState} ClientCallState
+ * @typedef {import("./call.js").Notice} Notice
+ * @typedef {import("./call.js").Outcome} Outcome
+ * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
+ *
+ * @typedef {{username: string, vtn?: string, icmn?: string, device?: string}} Identity
+ *
+ * @typedef {object} Invitation
+ * @property {string} confId
+ * @property {"call" | "move"} reason
+ * @property {string} username who calls; for a move, who is moving
+ * @property {boolean} video whether the caller's offer has video; unknown for a move, and then true
+ * @property {string | null} ringsUntil
+ * @property {WireEvent} event
+ *
+ * @typedef {object} ClientEvents
+ * @property {Session | null} session registered, refreshed, or gone
+ * @property {ChannelState} channel
+ * @property {Invitation[]} invitations all that ring now
+ * @property {Call | null} call something about the call changed
+ * @property {RemoteMedia} media the other side's tracks
+ * @property {Notice} notice
+ * @property {Trace} trace one request, event or change of the channel
+ */
+
+const WAITING_TASKS = 512;
+const LONGEST_TIMER_MS = 6 * 3_600_000;
+
+/**
+ * One registered endpoint of the enabler: its session, its event channel, and at most one call.
+ *
+ * @extends {Emitter<ClientEvents & Record<string, unknown>>}
+ */
+export class SbeClient extends Emitter {
+  /** Ask the person before accepting the other side's modification. Otherwise it is accepted by itself. */
+  askBeforeAccepting = false;
+  /** What a hold offers: to go on receiving as the design sheet has it, or nothing at all. @type {"recvonly" | "inactive"} */
+  holdDirection = "recvonly";
+  /** @type {Session | null} */
+  session = null;
+  /** @type {Call | null} */
+  currentCall = null;
+  /** A conference whose seat is still ours after the page was reloaded: `rejoin()` or `leave()` it. @type {Conference | null} */
+  rejoinable = null;
+  media = new LocalMedia();
+
+  /** @type {Map<string, Invitation>} */
+  #invitations = new Map();
+  #queue = new SerialQueue(WAITING_TASKS);
+  #rest;
+  /** @type {EventChannel | null} */
+  #channel = null;
+  #workedOff = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #refreshTimer;
+  #rejoining = false;
+
+  /**
+   * @param {object} options
+   * @param {string} options.devServer URL of the application's own back end, which registers sessions for its users
+   * @param {string} options.enabler base URL of the enabler
+   */
+  constructor({ devServer, enabler }) {
+    super();
+    this.devServer = devServer.replace(/\/$/, "");
+    this.enabler = enabler.replace(/\/$/, "");
+    this.#rest = new Rest({ trace: (trace) => this.emit("trace", trace) });
+    this.media.on("screen-ended", () => void this.#quietly(async () => void (await this.currentCall?.stopScreen())));
+  }
+
+  get channelState() {
+    return this.#channel?.state ?? "offline";
+  }
+
+  get invitations() {
+    return [...this.#invitations.values()];
+  }
+
+  /** @returns {ClientCallState | "idle" | "ringing"} */
+  get callState() {
+    if (this.currentCall && this.currentCall.state !== "ended") return this.currentCall.state;
+    if (this.#invitations.size > 0) return "ringing";
+    return this.currentCall?.state ?? "idle";
+  }
+
+  // ── registering ─────────────────────────────────────────────────────────
+
+  /**
+   * This function will register this endpoint through the Dev Server and keep its event channel up until `unregister`.
+   *
+   * @param {Identity} identity
+   * @throws {Refusal | NetworkError}
+   */
+  async register(identity) {
+    if (this.session) throw new SbeError("Already registered.");
+    const { body } = await this.#rest.send({ method: "POST", url: `${this.devServer}/sessions`, body: identity });
+    await claim(body.id);
+    this.#begin(body, 0);
+  }
+
+  /**
+   * This function will go on with the session that this tab had before a reload, if it is still alive.
+   *
+   * @returns {Promise<boolean>} whether there was one
+   */
+  async restore() {
+    const remembered = recall();
+    if (remembered === null || !(await claim(remembered.session.id))) return false;
+    const { session, cursor } = remembered;
+    this.#rest.token = session.token;
+    try {
+      await this.#rest.send({ method: "PUT", url: `${this.enabler}/sessions/${session.id}`, body: {}, budgetMs: 5_000 }).then(({ body }) => {
+        this.#begin({ ...session, ...body, token: session.token }, cursor);
+      });
+    } catch (error) {
+      this.#rest.token = null;
+      if (!(error instanceof Refusal)) throw error;
+      forget();
+      return false;
+    }
+    await this.#queue.run(() => this.#findSeat());
+    return true;
+  }
+
+  /** Ends the session; the enabler leaves its conferences for it. */
+  async unregister() {
+    const { session } = this;
+    if (!session) return;
+    const url = `${this.enabler}/sessions/${session.id}`;
+    const leaving = this.currentCall?.hangUp().catch(() => undefined);
+    await leaving;
+    try {
+      await this.#rest.send({ method: "DELETE", url });
+    } finally {
+      this.#forgetSession();
+    }
+  }
+
+  /** Everyone who is registered now. @returns {Promise<Registered[]>} */
+  async people() {
+    const { body } = await this.#rest.send({ method: "GET", url: `${this.devServer}/sessions`, budgetMs: 0, quiet: true });
+    return body.sessions;
+  }
+
+  // ── calls ───────────────────────────────────────────────────────────────
+
+  /**
+   * This function will call one address, sending what `client.media` has open.
+   *
+   * @param {string} to a username, or a number as `tel:+15550100`
+   * @param {{video?: boolean, name?: string}} [options]
+   */
+  async call(to, { video = true, name } = {}) {
+    await this.#newCall().invite(to, { video, name });
+  }
+
+  /**
+   * @param {string} confId of an invitation that rings
+   * @param {{video?: boolean}} [options] `video` counts for a move only, where this side offers
+   */
+  async answer(confId, { video = true } = {}) {
+    const invitation = this.#invitations.get(confId);
+    if (!invitation) throw new SbeError("It no longer rings.");
+    const call = this.#newCall();
+    this.#silence(confId);
+    await call.answer(invitation.event, { video });
+  }
+
+  /** @param {string} confId */
+  async decline(confId) {
+    this.#silence(confId);
+    await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${confId}` });
+  }
+
+  /** Takes the seat again that a reload left. */
+  async rejoin() {
+    const conference = this.rejoinable;
+    if (!conference || this.#rejoining) return;
+    this.#rejoining = true;
+    try {
+      const { body } = await this.#rest.send({ method: "GET", url: `${this.#conferencesUrl}/${conference.id}` });
+      this.rejoinable = null;
+      await this.#newCall().rejoin(body);
+    } finally {
+      this.#rejoining = false;
+      this.emit("call", this.currentCall);
+    }
+  }
+
+  /** Gives up the seat that a reload left. */
+  async leave() {
+    const conference = this.rejoinable;
+    this.rejoinable = null;
+    this.emit("call", this.currentCall);
+    if (conference) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${conference.id}` });
+  }
+
+  /** Puts a call that is over out of sight. */
+  dismiss() {
+    if (this.currentCall?.state !== "ended" && this.currentCall?.state !== "moved") return;
+    this.currentCall = null;
+    this.emit("call", null);
+  }
+
+  // The actions on the current call, so that an application needs to hold on to the client alone.
+
+  /** Offers again what the local media has open now. @param {{iceRestart?: boolean}} [options] */
+  modify(options) {
+    return this.#current.modify(options);
+  }
+
+  addVideo() {
+    return this.#current.addVideo();
+  }
+
+  stopVideo() {
+    this.#current.stopVideo();
+  }
+
+  shareScreen() {
+    return this.#current.shareScreen();
+  }
+
+  stopScreen() {
+    return this.#current.stopScreen();
+  }
+
+  hold() {
+    return this.#current.hold();
+  }
+
+  resume() {
+    return this.#current.resume();
+  }
+
+  move() {
+    return this.#current.move();
+  }
+
+  accept() {
+    return this.#current.accept();
+  }
+
+  reject() {
+    return this.#current.reject();
+  }
+
+  cancel() {
+    return this.#current.cancel();
+  }
+
+  hangUp() {
+    return this.#current.hangUp();
+  }
+
+  get #current() {
+    if (!this.currentCall || this.currentCall.state === "ended") throw new SbeError("There is no call.");
+    return this.currentCall;
+  }
+
+  get #conferencesUrl() {
+    return `${this.enabler}/mediaConferences`;
+  }
+
+  #newCall() {
+    const { session } = this;
+    if (!session) throw new SessionOver("Register first.");
+    if (this.currentCall && !["ended", "moved"].includes(this.currentCall.state)) throw new SbeError("There is a call already.");
+    const call = new Call({ rest: this.#rest, conferencesUrl: this.#conferencesUrl, session, media: this.media, queue: this.#queue, preferences: this });
+    this.currentCall = call;
+    const whileCurrent = (/** @type {() => void} */ tell) => () => call === this.currentCall && tell();
+    call.on("change", whileCurrent(() => this.emit("call", call)));
+    call.on("media", (remote) => whileCurrent(() => this.emit("media", remote))());
+    call.on("notice", (notice) => whileCurrent(() => this.emit("notice", notice))());
+    this.emit("call", call);
+    return call;
+  }
+
+  // ── events ──────────────────────────────────────────────────────────────
+
+  /** @param {Session} session @param {number} cursor */
+  #begin(session, cursor) {
+    this.session = session;
+    this.#rest.token = session.token;
+    this.#workedOff = cursor;
+    this.#save();
+    this.#scheduleRefresh();
+    const channel = new EventChannel({
+      urls: session.events,
+      token: session.token,
+      cursor,
+      deliver: (event) => this.#deliver(event),
+      backlog: () => this.#queue.length,
+      onState: (state) => this.#onChannel(state),
+      onRefused: () => this.#onSessionOver(),
+      trace: (trace) => this.emit("trace", trace),
+    });
+    this.#channel = channel;
+    void channel.start();
+    this.emit("session", session);
+  }
+
+  /** @param {ChannelState} state */
+  #onChannel(state) {
+    this.emit("channel", state);
+    if (state === "offline" || state === "connecting") return;
+    // Behind the events that the new connection brings, settle what a lost answer left open.
+    void this.#quietly(async () => void (await this.currentCall?.reconcile()));
+  }
+
+  /** @param {WireEvent} event */
+  #deliver(event) {
+    this.emit("trace", traceOf(event));
+    this.#queue
+      .run(() => this.#handle(event))
+      .catch((error) => this.emit("notice", { code: "event-failed", error }))
+      .finally(() => {
+        if (event.seq !== undefined) this.#workedOff = event.seq;
+        this.#save();
+      });
+  }
+
+  /** @param {WireEvent} event */
+  async #handle(event) {
+    if (event.type === "gap") return this.#findSeat();
+    if (event.type === "invitation-received") return this.#ring(event);
+    const confId = event.confId ?? "";
+    if (event.type === "invitation-cancelled" || event.type === "session-terminated") this.#silence(confId, event.reason);
+    if (event.type === "session-terminated" && this.rejoinable?.id === confId) {
+      this.rejoinable = null;
+      this.emit("call", this.currentCall);
+    }
+    if (this.currentCall?.confId === confId) await this.currentCall.handle(event);
+  }
+
+  /** @param {WireEvent} event */
+  #ring(event) {
+    const { conference, confId } = event;
+    if (!conference || !confId) return;
+    // Replayed after a reload: what stopped ringing long ago is not brought up again.
+    if (event.ringsUntil && Date.parse(event.ringsUntil) < Date.now()) return;
+    if (this.currentCall?.confId === confId && !["ended", "moved"].includes(this.currentCall.state)) return;
+    const reason = event.reason === "move" ? "move" : "call";
+    const peer = conference.participants.find(({ id, state }) => id !== event.from?.participant && state !== "left");
+    this.#invitations.set(confId, {
+      confId,
+      reason,
+      username: (reason === "move" ? peer?.username : event.from?.username) ?? event.from?.username ?? "",
+      video: event.description ? offersVideo(event.description.sdp) : true,
+      ringsUntil: event.ringsUntil ?? null,
+      event,
+    });
+    this.emit("invitations", this.invitations);
+  }
+
+  /** @param {string} confId @param {string} [reason] */
+  #silence(confId, reason) {
+    const invitation = this.#invitations.get(confId);
+    if (!invitation) return;
+    this.#invitations.delete(confId);
+    this.emit("invitations", this.invitations);
+    if (reason) this.emit("notice", { code: "invitation-cancelled", reason, kind: invitation.reason });
+  }
+
+  /** This function will compare with what the enabler holds: after a reload, or when events were lost for good. */
+  async #findSeat() {
+    if (this.currentCall && this.currentCall.state !== "ended") return this.currentCall.reread();
+    const { body } = await this.#rest.send({ method: "GET", url: this.#conferencesUrl });
+    /** @type {Conference[]} */
+    const conferences = body.mediaConferences;
+    const isMine = (/** @type {Conference} */ { state, participants }) =>
+      state !== "session-terminated" && participants.some((seat) => seat.sessionId === this.session?.id && seat.state !== "left" && seat.state !== "invited");
+    this.rejoinable = conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
+    // A call that was still ringing when its page went away has lost its offer; nobody could answer it any more.
+    const orphan = conferences.find((conference) => isMine(conference) && conference.state === "invitation-sent");
+    if (orphan) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${orphan.id}` });
+    this.emit("call", this.currentCall);
+  }
+
+  // ── the session's life ──────────────────────────────────────────────────
+
+  #scheduleRefresh(attempt = 0) {
+    clearTimeout(this.#refreshTimer);
+    const { session } = this;
+    if (!session) return;
+    const left = Date.parse(session.expiresAt) - Date.now();
+    const wait = attempt === 0 ? left / 2 : backOff(attempt, { baseMs: 1_000, capMs: Math.max(1_000, left / 4) });
+    this.#refreshTimer = setTimeout(() => void this.#refresh(attempt), Math.min(Math.max(wait, 1_000), LONGEST_TIMER_MS));
+  }
+
+  /** @param {number} attempt */
+  async #refresh(attempt) {
+    const { session } = this;
+    if (!session) return;
+    try {
+      const { body } = await this.#rest.send({ method: "PUT", url: `${this.enabler}/sessions/${session.id}`, body: {} });
+      if (this.session?.id !== session.id) return;
+      this.session = { ...session, ...body, token: session.token };
+      this.#save();
+      this.#scheduleRefresh();
+    } catch (error) {
+      if (error instanceof Refusal && [401, 403, 404].includes(error.status)) return this.#onSessionOver();
+      this.#scheduleRefresh(attempt + 1);
+    }
+  }
+
+  #onSessionOver() {
+    if (!this.session) return;
+    this.currentCall?.hangUp().catch(() => undefined);
+    this.#forgetSession();
+    this.emit("notice", { code: "session-over" });
+  }
+
+  #forgetSession() {
+    clearTimeout(this.#refreshTimer);
+    this.#channel?.stop();
+    this.#channel = null;
+    this.session = null;
+    this.rejoinable = null;
+    this.#rest.token = null;
+    this.#invitations.clear();
+    forget();
+    this.emit("invitations", []);
+    this.emit("channel", "offline");
+    this.emit("session", null);
+  }
+
+  #save() {
+    if (!this.session) return;
+    // What still rings is asked for once more after a reload, because only its event carries the offer.
+    const unanswered = this.invitations.map(({ event }) => (event.seq ?? Infinity) - 1);
+    remember({ session: this.session, cursor: Math.min(this.#workedOff, ...unanswered) });
+  }
+
+  /** @param {() => Promise<void>} task that nobody waits for */
+  async #quietly(task) {
+    try {
+      await task();
+    } catch (error) {
+      if (error instanceof NetworkError || error instanceof Refusal || error instanceof SbeError) this.emit("notice", { code: "failed", error });
+      else throw error;
+    }
+  }
+}
+
+/**
+ * @param {WireEvent} event
+ * @returns {Trace}
+ */
+function traceOf(event) {
+  const { type, seq, confId, modId, kind, reason, description, at, ...detail } = event;
+  return {
+    sort: "event",
+    direction: "in",
+    at: new Date(),
+    title: type,
+    seq,
+    confId,
+    modId,
+    state: reason ?? kind ?? event.conference?.state,
+    description,
+    detail: { ...(at ? { at } : {}), ...(reason ? { reason } : {}), ...detail },
+  };
+}

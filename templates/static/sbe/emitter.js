@@ -1,0 +1,31 @@
+/**
+ * An EventTarget whose events and payloads are known to the type checker.
+ *
+ * @template {Record<string, unknown>} Events
+ */
+export class Emitter {
+  #target = new EventTarget();
+
+  /**
+   * This function will call `listener` with each payload of `type` and return a function that stops it.
+   *
+   * @template {keyof Events & string} T
+   * @param {T} type
+   * @param {(payload: Events[T]) => void} listener
+   * @returns {() => void}
+   */
+  on(type, listener) {
+    const wrapped = (/** @type {Event} */ event) => listener(/** @type {CustomEvent<Events[T]>} */ (event).detail);
+    this.#target.addEventListener(type, wrapped);
+    return () => this.#target.removeEventListener(type, wrapped);
+  }
+
+  /**
+   * @template {keyof Events & string} T
+   * @param {T} type
+   * @param {Events[T]} payload
+   */
+  emit(type, payload) {
+    this.#target.dispatchEvent(new CustomEvent(type, { detail: payload }));
+  }
+}

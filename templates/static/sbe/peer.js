@@ -1,0 +1,281 @@
+import { Emitter } from "./emitter.js";
+import { iceUfragOf, markSlides, originOf, receives, sections, sends } from "./sdp.js";
+
+/**
+ * @typedef {import("./types.js").Description} Description
+ * @typedef {"audio" | "camera" | "screen" | "remote-screen"} Role what an m-line is for, seen from here
+ *
+ * @typedef {object} Wishes what this side wants to send and receive
+ * @property {MediaStreamTrack | null} audio
+ * @property {MediaStreamTrack | null} camera
+ * @property {MediaStreamTrack | null} screen
+ * @property {boolean} video have a video m-line even without a camera, to see the other side
+ * @property {"recvonly" | "inactive" | null} hold
+ *
+ * @typedef {{audio: MediaStreamTrack | null, camera: MediaStreamTrack | null, screen: MediaStreamTrack | null}} RemoteMedia
+ *
+ * @typedef {object} PreparedAnswer
+ * @property {Description} description
+ * @property {() => Promise<void>} commit make it real, once the enabler has taken it
+ * @property {() => Promise<void>} abandon leave everything as it was before the offer
+ */
+
+// No trickle: the enabler relays whole descriptions. Host candidates are instant; a slow STUN or TURN server is not waited for longer.
+const GATHERING_MS = 2_000;
+
+/**
+ * One RTCPeerConnection and the roles of its m-lines.
+ *
+ * Tracks follow the wishes at once; directions change only by negotiation, and come back when an offer fails. A
+ * browser's rollback does not do the latter: it forgets the offer but keeps `direction` as it was set (RFC 8829 section 4.1.8.2).
+ *
+ * @extends {Emitter<{media: RemoteMedia, connection: RTCPeerConnectionState}>}
+ */
+export class PeerLeg extends Emitter {
+  /** @type {Map<RTCRtpTransceiver, Role>} */
+  #roles = new Map();
+  /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>} | null} */
+  #beforeOffer = null;
+  /** @type {RemoteMedia} */
+  #remote = { audio: null, camera: null, screen: null };
+
+  /** @param {RTCIceServer[]} iceServers */
+  constructor(iceServers) {
+    super();
+    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.pc.addEventListener("connectionstatechange", () => this.emit("connection", this.pc.connectionState));
+  }
+
+  get remote() {
+    return this.#remote;
+  }
+
+  /** The other side's last description in force, as it came. */
+  get remoteSdp() {
+    return this.pc.currentRemoteDescription?.sdp ?? null;
+  }
+
+  /** @param {Role} role */
+  maySend(role) {
+    const direction = this.#find(role)?.currentDirection;
+    return direction === "sendrecv" || direction === "sendonly";
+  }
+
+  /**
+   * This function will put the wishes into an offer and return it with its candidates gathered. It stays
+   * undecided until `acceptAnswer` or `rollback`.
+   *
+   * @param {Wishes} wishes
+   * @param {{iceRestart?: boolean}} [options]
+   * @returns {Promise<Description>}
+   */
+  async createOffer(wishes, { iceRestart = false } = {}) {
+    this.#beforeOffer = { directions: new Map([...this.#roles.keys()].map((line) => [line, line.direction])) };
+    this.#addMissing(wishes);
+    await this.#arrange(wishes);
+    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart }));
+    await this.#gathered();
+    return this.#outgoing(/** @type {RTCSessionDescription} */ (this.pc.localDescription));
+  }
+
+  /** @param {Description} answer */
+  async acceptAnswer(answer) {
+    await this.pc.setRemoteDescription(answer);
+    this.#beforeOffer = null;
+    this.#announce();
+  }
+
+  /** This function will undo an offer that was not accepted (RFC 3264 section 4: everything stays as it was). */
+  async rollback() {
+    if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
+    const before = this.#beforeOffer;
+    this.#beforeOffer = null;
+    if (before === null) return;
+    for (const line of this.#roles.keys()) {
+      const direction = before.directions.get(line);
+      if (direction !== undefined) {
+        if (line.direction !== direction && line.direction !== "stopped") line.direction = direction;
+      } else {
+        // Made for this offer. Stopping an m-line that was never negotiated removes it (RFC 8829 section 4.2.2).
+        this.#roles.delete(line);
+        await line.sender.replaceTrack(null);
+        line.stop();
+      }
+    }
+    this.#announce();
+  }
+
+  /** @param {string} sdp of an offer */
+  comesFromAnotherConnection(sdp) {
+    return this.remoteSdp !== null && originOf(sdp) !== originOf(this.remoteSdp);
+  }
+
+  /**
+   * This function will take an offer and prepare the answer. Nothing is in force before `commit`, so that an offer
+   * that was cancelled in the meantime can be abandoned. One exception: after an ICE restart the answer needs freshly
+   * gathered candidates, which only a local description in force brings.
+   *
+   * @param {Description} offer
+   * @param {Wishes} wishes
+   * @returns {Promise<PreparedAnswer>}
+   */
+  async answer(offer, wishes) {
+    const gathersAnew = this.remoteSdp === null || iceUfragOf(offer.sdp) !== iceUfragOf(this.remoteSdp);
+    const directions = new Map([...this.#roles.keys()].map((line) => [line, line.direction]));
+    await this.pc.setRemoteDescription(offer);
+    this.#assignRoles(offer.sdp);
+    await this.#arrange(wishes);
+    const answer = /** @type {Description} */ (await this.pc.createAnswer());
+    if (gathersAnew) {
+      await this.pc.setLocalDescription(answer);
+      await this.#gathered();
+      this.#announce();
+      return {
+        description: this.#outgoing(/** @type {RTCSessionDescription} */ (this.pc.localDescription)),
+        commit: async () => undefined,
+        abandon: async () => undefined,
+      };
+    }
+    return {
+      description: this.#outgoing(answer),
+      commit: async () => {
+        await this.pc.setLocalDescription(answer);
+        this.#announce();
+      },
+      abandon: async () => {
+        await this.pc.setRemoteDescription({ type: "rollback" });
+        const left = new Set(this.pc.getTransceivers());
+        for (const line of this.#roles.keys()) if (!left.has(line)) this.#roles.delete(line);
+        for (const [line, direction] of directions) if (line.direction !== "stopped") line.direction = direction;
+        this.#announce();
+      },
+    };
+  }
+
+  /**
+   * This function will swap the tracks that are sent, without negotiation.
+   *
+   * @param {Wishes} wishes
+   */
+  async setTracks(wishes) {
+    if (this.pc.signalingState === "closed") return;
+    for (const [line, role] of this.#roles) {
+      const track = trackFor(role, wishes);
+      if (line.direction !== "stopped" && line.sender.track !== track) await line.sender.replaceTrack(track);
+    }
+  }
+
+  close() {
+    this.pc.close();
+    this.#roles.clear();
+    this.#announce();
+  }
+
+  /** @param {Role} role */
+  #find(role) {
+    for (const [line, its] of this.#roles) if (its === role && line.direction !== "stopped") return line;
+    return null;
+  }
+
+  /** @param {Wishes} wishes */
+  #addMissing(wishes) {
+    if (!this.#find("audio")) this.#add("audio", "audio");
+    if ((wishes.camera || wishes.video) && !this.#find("camera")) this.#add("video", "camera");
+    if (wishes.screen && !this.#find("screen")) this.#add("video", "screen");
+  }
+
+  /** @param {"audio" | "video"} kind @param {Role} role */
+  #add(kind, role) {
+    this.#roles.set(this.pc.addTransceiver(kind), role);
+  }
+
+  /** @param {Wishes} wishes */
+  async #arrange(wishes) {
+    for (const [line, role] of this.#roles) {
+      if (line.direction === "stopped") continue;
+      line.direction = directionFor(role, wishes);
+    }
+    await this.setTracks(wishes);
+  }
+
+  /** @param {string} sdp of the offer in hand */
+  #assignRoles(sdp) {
+    const slides = new Set(sections(sdp).filter((section) => section.slides).map((section) => section.mid));
+    for (const line of this.pc.getTransceivers()) {
+      if (this.#roles.has(line) || line.mid === null) continue;
+      const kind = line.receiver.track.kind;
+      if (kind === "audio") this.#roles.set(line, "audio");
+      else this.#roles.set(line, slides.has(line.mid) || this.#find("camera") ? "remote-screen" : "camera");
+    }
+  }
+
+  async #gathered() {
+    const { pc } = this;
+    if (pc.iceGatheringState === "complete") return;
+    await new Promise((resolve) => {
+      const timer = setTimeout(done, GATHERING_MS);
+      function check() {
+        if (pc.iceGatheringState === "complete") done();
+      }
+      function done() {
+        clearTimeout(timer);
+        pc.removeEventListener("icegatheringstatechange", check);
+        resolve(undefined);
+      }
+      pc.addEventListener("icegatheringstatechange", check);
+    });
+  }
+
+  /**
+   * @param {{type: RTCSdpType, sdp: string}} description
+   * @returns {Description}
+   */
+  #outgoing({ type, sdp }) {
+    const screens = [...this.#roles].filter(([, role]) => role === "screen").flatMap(([line]) => line.mid ?? []);
+    return { type: /** @type {"offer" | "answer"} */ (type), sdp: markSlides(sdp, new Set(screens)) };
+  }
+
+  /** Recomputed whole and announced on change, so that no sequence of events can leave a stale picture. */
+  #announce() {
+    /** @type {RemoteMedia} */
+    const now = { audio: null, camera: null, screen: null };
+    for (const [line, role] of this.#roles) {
+      const direction = line.currentDirection;
+      if (direction === null || direction === "stopped" || !receives(direction)) continue;
+      if (role === "remote-screen") now.screen = line.receiver.track;
+      else if (role !== "screen") now[role] = line.receiver.track;
+    }
+    const was = this.#remote;
+    if (now.audio === was.audio && now.camera === was.camera && now.screen === was.screen) return;
+    this.#remote = now;
+    this.emit("media", now);
+  }
+}
+
+/**
+ * @param {Role} role
+ * @param {Wishes} wishes
+ * @returns {"sendrecv" | "sendonly" | "recvonly" | "inactive"}
+ */
+function directionFor(role, wishes) {
+  if (role === "screen") return wishes.screen && !wishes.hold ? "sendonly" : "inactive";
+  if (wishes.hold) return wishes.hold;
+  // Audio is sendrecv even without a microphone: it sends nothing then, a microphone found later needs no
+  // negotiation, and a resume always has the one sendrecv m-line that the enabler asks for.
+  if (role === "audio") return "sendrecv";
+  return role === "camera" && wishes.camera ? "sendrecv" : "recvonly";
+}
+
+/** @param {Role} role @param {Wishes} wishes */
+function trackFor(role, wishes) {
+  return role === "remote-screen" ? null : wishes[role];
+}
+
+/**
+ * This function will say whether an SDP sends or wants video, which is how a call is told from a video call.
+ *
+ * @param {string} sdp
+ */
+export function offersVideo(sdp) {
+  return sections(sdp).some((section) => section.kind === "video" && section.live && (sends(section.direction) || receives(section.direction)));
+}

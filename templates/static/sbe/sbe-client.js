@@ -1,0 +1,9 @@
+/*
+ * SbeClient: a browser endpoint of the SBE Enabler. This file is the public entry; see docs/sbe-client.md.
+ */
+
+import { SbeClient } from "./client.js";
+import { MediaError, NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
+import { qualityReader } from "./stats.js";
+
+export { MediaError, NetworkError, Refusal, SbeClient, SbeError, SessionOver, qualityReader };

@@ -1,0 +1,100 @@
+/* The little that a client reads from, or writes into, a session description (RFC 8866). */
+
+/**
+ * @typedef {"sendrecv" | "sendonly" | "recvonly" | "inactive"} Direction
+ *
+ * @typedef {object} Section
+ * @property {"audio" | "video" | "application" | string} kind
+ * @property {string | null} mid
+ * @property {Direction} direction as its writer sees it
+ * @property {boolean} live a port of zero means rejected or stopped (RFC 3264 section 6)
+ * @property {boolean} slides the picture is a presentation (RFC 4796)
+ */
+
+const DIRECTION = /^a=(sendrecv|sendonly|recvonly|inactive)\r?$/m;
+
+/**
+ * @param {string} sdp
+ * @returns {Section[]}
+ */
+export function sections(sdp) {
+  const [head, ...media] = sdp.split(/^(?=m=)/m);
+  const inherited = DIRECTION.exec(head)?.[1] ?? "sendrecv";
+  return media.map((text) => {
+    const [, kind, port] = /^m=(\S+) (\d+)/.exec(text) ?? ["", "", "0"];
+    return {
+      kind,
+      mid: /^a=mid:(\S+)/m.exec(text)?.[1] ?? null,
+      direction: /** @type {Direction} */ (DIRECTION.exec(text)?.[1] ?? inherited),
+      // Port zero with a=bundle-only is alive inside its bundle (RFC 9143 section 6).
+      live: port !== "0" || /^a=bundle-only\r?$/m.test(text),
+      slides: /^a=content:(?:\S+,)?slides\b/m.test(text),
+    };
+  });
+}
+
+/**
+ * This function will mark the given m-lines as presentations (RFC 4796), which is how the other side tells
+ * a shared screen from a camera. Browsers ignore the attribute, so it is added on the way out only.
+ *
+ * @param {string} sdp
+ * @param {Set<string>} mids
+ */
+export function markSlides(sdp, mids) {
+  if (mids.size === 0) return sdp;
+  return sdp
+    .split(/^(?=m=)/m)
+    .map((text) => {
+      const mid = /^a=mid:(\S+)/m.exec(text)?.[1];
+      return mid && mids.has(mid) ? text.replace(/^a=mid:.*$/m, (line) => `${line.trimEnd()}\r\na=content:slides\r`) : text;
+    })
+    .join("");
+}
+
+/**
+ * This function will return the session ID of the o= line. One peer connection keeps it for its life
+ * (RFC 8829 section 5.2.2), so another one means that the other side started afresh.
+ *
+ * @param {string} sdp
+ */
+export function originOf(sdp) {
+  return /^o=\S+ (\S+)/m.exec(sdp)?.[1] ?? null;
+}
+
+/** @param {string} sdp */
+export function iceUfragOf(sdp) {
+  return /^a=ice-ufrag:(\S+)/m.exec(sdp)?.[1] ?? null;
+}
+
+/** @param {Direction} direction */
+export function sends(direction) {
+  return direction === "sendrecv" || direction === "sendonly";
+}
+
+/** @param {Direction} direction */
+export function receives(direction) {
+  return direction === "sendrecv" || direction === "recvonly";
+}
+
+/**
+ * This function will say in a list of stable words what the writer of an offer changes about what it sends.
+ *
+ * @param {string | null} before its previous description
+ * @param {string} after
+ * @returns {("video-on" | "video-off" | "screen-on" | "screen-off")[]}
+ */
+export function changesBetween(before, after) {
+  const was = sending(before);
+  const is = sending(after);
+  /** @type {ReturnType<typeof changesBetween>} */
+  const changes = [];
+  if (is.video !== was.video) changes.push(is.video ? "video-on" : "video-off");
+  if (is.screen !== was.screen) changes.push(is.screen ? "screen-on" : "screen-off");
+  return changes;
+}
+
+/** @param {string | null} sdp */
+function sending(sdp) {
+  const pictures = sdp ? sections(sdp).filter((section) => section.kind === "video" && section.live && sends(section.direction)) : [];
+  return { video: pictures.some((section) => !section.slides), screen: pictures.some((section) => section.slides) };
+}

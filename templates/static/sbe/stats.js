@@ -1,0 +1,60 @@
+/**
+ * @typedef {object} Quality
+ * @property {Date} at
+ * @property {number} sentBps
+ * @property {number} receivedBps
+ * @property {number} lossPercent of the packets that should have arrived since the last reading
+ * @property {number | null} rttMs
+ * @property {number} framesDecoded video, since the beginning
+ * @property {number} width
+ * @property {number} height
+ *
+ * @typedef {{at: number, sent: number, received: number, packets: number, lost: number}} Counters
+ */
+
+/**
+ * This function will return a reader that turns a peer connection's running totals (webrtc-stats) into rates
+ * between one call and the next.
+ */
+export function qualityReader() {
+  /** @type {Counters | null} */
+  let last = null;
+
+  return async (/** @type {RTCPeerConnection} */ pc) => {
+    const now = { at: performance.now(), sent: 0, received: 0, packets: 0, lost: 0 };
+    let framesDecoded = 0;
+    let width = 0;
+    let height = 0;
+    let rttMs = /** @type {number | null} */ (null);
+    (await pc.getStats()).forEach((report) => {
+      if (report.type === "outbound-rtp") now.sent += report.bytesSent ?? 0;
+      if (report.type === "candidate-pair" && report.nominated && report.state === "succeeded" && report.currentRoundTripTime !== undefined) {
+        rttMs = report.currentRoundTripTime * 1000;
+      }
+      if (report.type !== "inbound-rtp") return;
+      now.received += report.bytesReceived ?? 0;
+      now.packets += report.packetsReceived ?? 0;
+      now.lost += report.packetsLost ?? 0;
+      if (report.kind !== "video") return;
+      framesDecoded += report.framesDecoded ?? 0;
+      width = Math.max(width, report.frameWidth ?? 0);
+      height = Math.max(height, report.frameHeight ?? 0);
+    });
+    // A fresh peer connection counts from zero again; a rate across the two would be negative.
+    const before = last !== null && last.received <= now.received && last.sent <= now.sent ? last : now;
+    last = now;
+    const seconds = (now.at - before.at) / 1000;
+    const arrived = now.packets - before.packets;
+    const lost = Math.max(0, now.lost - before.lost);
+    return /** @type {Quality} */ ({
+      at: new Date(),
+      sentBps: seconds > 0 ? ((now.sent - before.sent) * 8) / seconds : 0,
+      receivedBps: seconds > 0 ? ((now.received - before.received) * 8) / seconds : 0,
+      lossPercent: arrived + lost > 0 ? (lost * 100) / (arrived + lost) : 0,
+      rttMs,
+      framesDecoded,
+      width,
+      height,
+    });
+  };
+}

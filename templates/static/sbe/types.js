@@ -1,0 +1,85 @@
+/**
+ * The shapes that travel on the wire. Fields may be added by a newer server, so
+ * nothing here is read as "exactly these"; unknown fields are left alone.
+ *
+ * @typedef {{type: "offer" | "answer", sdp: string}} Description
+ *
+ * @typedef {object} Session
+ * @property {string} id
+ * @property {string} token
+ * @property {string} username
+ * @property {string | null} vtn
+ * @property {string | null} icmn
+ * @property {string | null} device
+ * @property {string} state
+ * @property {string} expiresAt
+ * @property {{webSocket: string, http: string}} events
+ * @property {RTCIceServer[]} iceServers
+ *
+ * @typedef {Pick<Session, "id" | "username" | "vtn" | "icmn" | "device" | "state" | "expiresAt">} Registered
+ *
+ * @typedef {object} Participant
+ * @property {string} id
+ * @property {string} username
+ * @property {"host" | "guest" | string} role
+ * @property {"invited" | "accepted" | "on-hold" | "moving" | "left"} state
+ * @property {string | null} sessionId
+ * @property {string | null} [device]
+ * @property {{audio: boolean, video: boolean}} muted
+ * @property {string | null} leftReason
+ *
+ * @typedef {object} WireModification
+ * @property {string} modId
+ * @property {string} kind
+ * @property {string} from
+ * @property {string} to
+ * @property {string} state
+ * @property {string} expiresAt
+ *
+ * @typedef {object} Conference
+ * @property {string} id
+ * @property {"peer" | "focus"} topology
+ * @property {string} access
+ * @property {string} name
+ * @property {"invitation-sent" | "session-open" | "session-terminated"} state
+ * @property {string} createdAt
+ * @property {string | null} endedAt
+ * @property {Participant[]} participants
+ * @property {WireModification[]} pendingModifications
+ *
+ * @typedef {{participant: string, username: string}} Origin
+ *
+ * @typedef {object} WireEvent
+ * @property {string} type
+ * @property {number} [seq]
+ * @property {string} [confId]
+ * @property {string} [at]
+ * @property {string} [modId]
+ * @property {"mod" | "hold" | "resume" | "move" | "sync"} [kind]
+ * @property {Origin} [from]
+ * @property {Description} [description]
+ * @property {boolean} [restart]
+ * @property {string} [expiresAt]
+ * @property {string} [ringsUntil]
+ * @property {string} [reason]
+ * @property {Conference} [conference]
+ * @property {Participant | string} [participant]
+ * @property {number} [oldest]
+ *
+ * @typedef {object} Trace One line of the timeline: a request with its answer, an event, or a change of the channel.
+ * @property {"request" | "event" | "channel"} sort
+ * @property {Date} at
+ * @property {string} title
+ * @property {"out" | "in" | "none"} direction
+ * @property {string} [state]
+ * @property {string} [modId]
+ * @property {string} [confId]
+ * @property {number} [status]
+ * @property {number} [tookMs]
+ * @property {number} [seq]
+ * @property {boolean} [failed]
+ * @property {Description} [description]
+ * @property {Record<string, unknown>} [detail]
+ */
+
+export {};

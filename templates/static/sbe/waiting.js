@@ -1,0 +1,64 @@
+/* Waiting, always with an end. */
+
+/**
+ * @param {number} ms
+ * @param {AbortSignal} [signal] ends the wait early, without an error
+ * @returns {Promise<void>}
+ */
+export function sleep(ms, signal) {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal?.addEventListener("abort", done);
+  });
+}
+
+/**
+ * This function will draw a delay uniformly from nothing to a ceiling that doubles with each attempt
+ * (exponential back-off with full jitter), so that many clients of one restarted server do not return in step.
+ *
+ * @param {number} attempt counted from 0
+ * @param {{baseMs?: number, capMs?: number}} [options]
+ */
+export function backOff(attempt, { baseMs = 400, capMs = 10_000 } = {}) {
+  return Math.random() * Math.min(capMs, baseMs * 2 ** Math.min(attempt, 16));
+}
+
+/** Runs one task at a time, in the order in which they were given. */
+export class SerialQueue {
+  #tail = Promise.resolve();
+  #waiting = 0;
+  #limit;
+
+  /** @param {number} limit more waiting tasks than this are refused */
+  constructor(limit) {
+    this.#limit = limit;
+  }
+
+  get length() {
+    return this.#waiting;
+  }
+
+  /**
+   * @template T
+   * @param {() => Promise<T> | T} task must not call `run` on this queue and await it: it would wait for itself
+   * @returns {Promise<T>}
+   */
+  run(task) {
+    if (this.#waiting >= this.#limit) return Promise.reject(new RangeError("too many tasks are waiting"));
+    this.#waiting += 1;
+    const result = this.#tail.then(task).finally(() => {
+      this.#waiting -= 1;
+    });
+    this.#tail = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
+  }
+}
