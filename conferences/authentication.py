@@ -1,0 +1,82 @@
+"""Who speaks: a session by its token, or a gateway by its API key, for itself or for a session (protocol section 3)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+from rest_framework_api_key.models import APIKey
+
+from conferences.exceptions import UnauthenticatedError
+from conferences.models import Session, hash_token
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Who makes a request. `gateway` is the prefix of its API key, where it has one."""
+
+    session: Session | None
+    gateway: str | None = None
+
+    is_authenticated = True
+
+    @property
+    def name(self) -> str:
+        """The name under which requests are counted and answers kept."""
+        return f"session {self.session.pk}" if self.session else f"gateway {self.gateway}"
+
+
+def identify(authorization: str, session_id: str | None, *, now: datetime) -> Speaker:
+    """Return who speaks with these two headers.
+
+    :raises UnauthenticatedError: when that is nobody known.
+    """
+    scheme, _, credential = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return Speaker(session_by_token(credential.strip(), now=now))
+    if scheme.lower() == "api-key":
+        return _gateway(credential.strip(), session_id, now=now)
+    raise UnauthenticatedError
+
+
+def session_by_token(token: str, *, now: datetime) -> Session:
+    """Return the live session with this token.
+
+    :raises UnauthenticatedError: when there is none.
+    """
+    session = Session.objects.live(now).filter(token_hash=hash_token(token)).first()
+    if session is None:
+        raise UnauthenticatedError("This token belongs to no live session: register again.")
+    return session
+
+
+def _gateway(key: str, session_id: str | None, *, now: datetime) -> Speaker:
+    """Return the gateway with this key, and the session that it speaks for."""
+    try:
+        api_key = APIKey.objects.get_from_key(key)
+    except APIKey.DoesNotExist:
+        raise UnauthenticatedError("This API key is not valid.") from None
+    if api_key.has_expired:
+        raise UnauthenticatedError("This API key has expired.")
+    session = None
+    if session_id is not None:
+        session = Session.objects.live(now).filter(pk=session_id).first()
+        if session is None:
+            raise UnauthenticatedError("The header 'x-session-id' names no live session.")
+    return Speaker(session, gateway=api_key.prefix)
+
+
+class SpeakerAuthentication(BaseAuthentication):
+    """Sets `request.user` to the `Speaker`."""
+
+    def authenticate(self, request: Request) -> tuple[Speaker, None] | None:
+        """Identify the speaker by the request's headers."""
+        authorization = request.headers.get("authorization")
+        if authorization is None:
+            return None
+        return identify(authorization, request.headers.get("x-session-id"), now=timezone.now()), None
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the challenge that goes with a 401."""
+        return "Bearer"

@@ -1,0 +1,224 @@
+"""Refusals: everything that the enabler says no to, each with its status, code and words (protocol section 8).
+
+RefusalError
+├── UnauthenticatedError        401 unauthenticated
+├── ForbiddenError              403 forbidden
+├── NotFoundError               404 not-found
+├── ActionMissingError          400 action-missing
+├── ActionUnknownError          400 action-unknown
+├── MalformedError              400 malformed
+├── SdpInvalidError             422 sdp-invalid
+├── SdpDirectionError           422 sdp-direction
+├── ConferenceNotOpenError      409 conference-not-open
+├── ConferenceFullError         409 conference-full
+├── NotRingingError             409 not-ringing
+├── AlreadyAnsweredError        409 already-answered
+├── AlreadyOnHoldError          409 already-on-hold
+├── NotOnHoldError              409 not-on-hold
+├── ParticipantMovingError      409 participant-moving
+├── FocusOnlyError              409 focus-only
+├── ModificationPendingError    409 modification-pending
+├── ModificationSettledError    409 modification-settled
+├── NotYoursToSettleError       409 not-yours-to-settle
+├── PreconditionFailedError     412 precondition-failed
+├── TooLargeError               413 too-large
+├── UnsupportedMediaTypeError   415 unsupported-media-type
+├── IdempotencyMismatchError    422 idempotency-mismatch
+├── RateLimitedError            429 rate-limited
+└── MediaUnavailableError       503 media-unavailable
+"""
+
+from typing import ClassVar
+
+
+class RefusalError(Exception):
+    """A request that is answered with no, and that has changed nothing.
+
+    `detail` is for people; `fields` are what a client needs to go on, in the wire's camelCase; `headers` go
+    with the answer.
+    """
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    detail: str = ""
+
+    def __init__(self, detail: str | None = None, *, headers: dict[str, str] | None = None, **fields: object) -> None:
+        self.detail = detail or type(self).detail
+        self.fields = fields
+        self.headers = headers or {}
+        super().__init__(self.detail)
+
+
+class UnauthenticatedError(RefusalError):
+    """Nobody that the enabler knows speaks here."""
+
+    status, code = 401, "unauthenticated"
+    detail = "Send a live session's token as 'Authorization: Bearer …', or an API key with 'x-session-id'."
+
+
+class ForbiddenError(RefusalError):
+    """The speaker is known but may not do this."""
+
+    status, code = 403, "forbidden"
+    detail = "You may not do this."
+
+
+class NotFoundError(RefusalError):
+    """The thing does not exist, or not for this speaker."""
+
+    status, code = 404, "not-found"
+    detail = "There is no such thing here."
+
+
+class ActionMissingError(RefusalError):
+    """A `PUT` on a conference names no action."""
+
+    status, code = 400, "action-missing"
+    detail = "Name the action in the header 'x-conference-action'."
+
+
+class ActionUnknownError(RefusalError):
+    """A `PUT` on a conference names an action that does not exist."""
+
+    status, code = 400, "action-unknown"
+    detail = "There is no such action."
+
+
+class MalformedError(RefusalError):
+    """Headers or body cannot be read as what they should be."""
+
+    status, code = 400, "malformed"
+    detail = "The request cannot be read."
+
+
+class SdpInvalidError(RefusalError):
+    """The session description is missing, broken or does not fit."""
+
+    status, code = 422, "sdp-invalid"
+    detail = "The SDP is missing or invalid."
+
+
+class SdpDirectionError(RefusalError):
+    """The directions in the session description do not fit the action."""
+
+    status, code = 422, "sdp-direction"
+    detail = "The directions of the media lines do not fit the action."
+
+
+class ConferenceNotOpenError(RefusalError):
+    """The conference has not been answered yet, or has ended."""
+
+    status, code = 409, "conference-not-open"
+    detail = "The conference is not open."
+
+
+class ConferenceFullError(RefusalError):
+    """The conference takes no one more."""
+
+    status, code = 409, "conference-full"
+    detail = "The conference is full."
+
+
+class NotRingingError(RefusalError):
+    """Nothing rings for this session in this conference."""
+
+    status, code = 409, "not-ringing"
+    detail = "The conference does not ring for you."
+
+
+class AlreadyAnsweredError(RefusalError):
+    """Another device was first, or this one has answered before."""
+
+    status, code = 409, "already-answered"
+    detail = "The invitation has been answered already."
+
+
+class AlreadyOnHoldError(RefusalError):
+    """A hold by someone who is on hold."""
+
+    status, code = 409, "already-on-hold"
+    detail = "You are on hold already: resume first."
+
+
+class NotOnHoldError(RefusalError):
+    """A resume by someone who is not on hold."""
+
+    status, code = 409, "not-on-hold"
+    detail = "You are not on hold."
+
+
+class ParticipantMovingError(RefusalError):
+    """The other party is between two devices; `retryAfterMs` says when to look again."""
+
+    status, code = 409, "participant-moving"
+    detail = "The participant is moving to another device."
+
+
+class FocusOnlyError(RefusalError):
+    """The conference's media does not pass through the enabler."""
+
+    status, code = 409, "focus-only"
+    detail = "Only a conference of topology 'focus' can do this: here the media flows between the browsers."
+
+
+class ModificationPendingError(RefusalError):
+    """Another offer between the same two parties waits for its answer (RFC 3264 section 4)."""
+
+    status, code = 409, "modification-pending"
+    detail = "Another modification is pending: settle it, then offer again."
+
+
+class ModificationSettledError(RefusalError):
+    """The modification has its final state, given as `state`."""
+
+    status, code = 409, "modification-settled"
+    detail = "The modification has been settled."
+
+
+class NotYoursToSettleError(RefusalError):
+    """Only the receiver accepts or rejects, only the initiator cancels."""
+
+    status, code = 409, "not-yours-to-settle"
+    detail = "This modification is not yours to settle."
+
+
+class PreconditionFailedError(RefusalError):
+    """The conference has changed since the given ETag."""
+
+    status, code = 412, "precondition-failed"
+    detail = "The conference has changed: read it again."
+
+
+class TooLargeError(RefusalError):
+    """The body or the SDP exceeds its limit, given as `limit` in bytes."""
+
+    status, code = 413, "too-large"
+    detail = "The request is too large."
+
+
+class UnsupportedMediaTypeError(RefusalError):
+    """The body is of a type that is not read here."""
+
+    status, code = 415, "unsupported-media-type"
+    detail = "Send application/json, or an SDP as application/sdp."
+
+
+class IdempotencyMismatchError(RefusalError):
+    """The Idempotency-Key was used for another request."""
+
+    status, code = 422, "idempotency-mismatch"
+    detail = "This Idempotency-Key belongs to another request."
+
+
+class RateLimitedError(RefusalError):
+    """Too many requests; `Retry-After` says how long to wait."""
+
+    status, code = 429, "rate-limited"
+    detail = "Too many requests: wait a little."
+
+
+class MediaUnavailableError(RefusalError):
+    """No media node can serve this."""
+
+    status, code = 503, "media-unavailable"
+    detail = "The enabler has no focus at this time: use topology 'peer'."

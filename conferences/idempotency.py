@@ -1,0 +1,98 @@
+"""Repeat the answer to a repeated request (`Idempotency-Key`, protocol section 3).
+
+The kept answer is written in the transaction of the change itself: either both are there or neither. Two twins in the
+same instant are told apart by the primary key, on which the second waits for the first. Refusals are not kept: they
+have changed nothing, so asking again is safe.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from conferences.exceptions import IdempotencyMismatchError, MalformedError
+from conferences.models import KeptAnswer
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_KEPT_HEADERS = ("ETag", "Location", "x-mod-id", "x-state")
+# What makes two requests the same, besides method, path and body.
+_TELLING_HEADERS = ("content-type", "if-match", "x-conference-action", "x-mod-id", "x-session-id")
+
+Handler = Callable[..., Response]
+
+
+def idempotent(handler: Handler) -> Handler:
+    """Let a view's handler honour `Idempotency-Key`."""
+
+    @wraps(handler)
+    def answer_once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get("idempotency-key")
+        if key is None:
+            return handler(view, request, *args, **kwargs)
+        if not _KEY.fullmatch(key):
+            raise MalformedError("An Idempotency-Key has 1 to 255 visible ASCII characters.")
+        kept = KeptAnswer(
+            key_hash=_digest(request.user.name, key),
+            request_hash=_fingerprint(request),
+            created_at=timezone.now(),
+        )
+        try:
+            with transaction.atomic():
+                kept.save(force_insert=True)
+                response = handler(view, request, *args, **kwargs)
+                _keep(kept, response)
+                return response
+        except IntegrityError:
+            first = KeptAnswer.objects.filter(pk=kept.pk).first()
+            if first is None:
+                raise
+            return _repeat(first, kept.request_hash)
+
+    return answer_once
+
+
+def _keep(kept: KeptAnswer, response: Response) -> None:
+    """Write the answer beside the change."""
+    kept.status = response.status_code
+    kept.headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
+    if response.data is not None:
+        # The answer to a registration has a token in it, and tokens are stored nowhere in the clear.
+        kept.body = _cipher().encrypt(json.dumps(response.data).encode()).decode()
+    kept.save(update_fields=["status", "headers", "body"])
+
+
+def _repeat(kept: KeptAnswer, request_hash: str) -> Response:
+    """Return the kept answer.
+
+    :raises IdempotencyMismatchError: when it was given to another request.
+    """
+    if kept.request_hash != request_hash:
+        raise IdempotencyMismatchError
+    body = json.loads(_cipher().decrypt(kept.body.encode())) if kept.body else None
+    return Response(body, status=kept.status, headers=kept.headers)
+
+
+def _fingerprint(request: Request) -> str:
+    """Return what tells this request from others under the same key."""
+    headers = [request.headers.get(name, "") for name in _TELLING_HEADERS]
+    body = hashlib.sha256(request._request.body).hexdigest()
+    return _digest(request.method or "", request.get_full_path(), *headers, body)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _cipher() -> Fernet:
+    key = hashlib.sha256(b"kept answers " + settings.SECRET_KEY.encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(key))

@@ -1,0 +1,184 @@
+"""The state machine of a conference, its participants and its modifications.
+
+The rules, in prose (protocol sections 4, 6 and 7):
+
+A *conference* begins with an invitation that was sent. The first answer opens it. While it is open, offers are
+made and settled, and further answers (of more invited people, or of a device that a participant moves to) leave it
+open. Ending it, before or after the first answer, terminates it for good.
+
+A *participant* is one user's seat. It is invited, and answering accepts it. An accepted participant may modify its
+media, put the conference on hold and resume it; a participant on hold may change what it sends but stays on hold
+until it resumes. A participant that moves leaves its device but keeps the seat; the first answer from another of its
+devices accepts it again there, off hold. Whoever has left never comes back in that seat.
+
+A *modification* is one offer and its settlement. Once sent it is settled exactly once: the receiver accepts or rejects
+it, the initiator cancels it, or time does. Nothing follows a settlement (RFC 3264 section 4).
+
+`TABLE` lists every state with the actions that are legal in it and the state that each leads to; dead ends are written
+`{}`. A transition that is not in the table does not exist: `decide` raises the refusal that fits the state, and since
+it touches nothing, nothing has changed. The diagrams in docs/states.md are generated from this very table.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from conferences import exceptions as refusals
+
+
+class ConferenceState(StrEnum):
+    """States of a conference."""
+
+    INVITATION_SENT = "invitation-sent"
+    SESSION_OPEN = "session-open"
+    SESSION_TERMINATED = "session-terminated"
+
+
+class ParticipantState(StrEnum):
+    """States of a participant."""
+
+    INVITED = "invited"
+    ACCEPTED = "accepted"
+    ON_HOLD = "on-hold"
+    MOVING = "moving"
+    LEFT = "left"
+
+
+class ModificationState(StrEnum):
+    """States of a modification."""
+
+    SENT = "mod-sent"
+    ACCEPTED = "mod-accepted"
+    REJECTED = "mod-rejected"
+    CANCELLED = "mod-cancelled"
+    EXPIRED = "mod-expired"
+
+
+class SessionState(StrEnum):
+    """States of a session; both ends are final, so it needs no table."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    ENDED = "ended"
+
+
+class Action(StrEnum):
+    """What can happen to a conference, a participant or a modification."""
+
+    ANSWER = "answer"
+    NEGOTIATE = "negotiate"
+    END = "end"
+    MODIFY = "modify"
+    HOLD = "hold"
+    RESUME = "resume"
+    MOVE = "move"
+    LEAVE = "leave"
+    ACCEPT = "accept"
+    REJECT = "reject"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+
+
+class ModificationKind(StrEnum):
+    """What an offer is made for."""
+
+    CALL = "call"
+    MOD = "mod"
+    HOLD = "hold"
+    RESUME = "resume"
+    MOVE = "move"
+
+
+State = ConferenceState | ParticipantState | ModificationState
+S = TypeVar("S", ConferenceState, ParticipantState, ModificationState)
+
+TABLE: Mapping[State, Mapping[Action, State]] = {
+    ConferenceState.INVITATION_SENT: {
+        Action.ANSWER: ConferenceState.SESSION_OPEN,
+        Action.END: ConferenceState.SESSION_TERMINATED,
+    },
+    ConferenceState.SESSION_OPEN: {
+        Action.ANSWER: ConferenceState.SESSION_OPEN,
+        Action.NEGOTIATE: ConferenceState.SESSION_OPEN,
+        Action.END: ConferenceState.SESSION_TERMINATED,
+    },
+    ConferenceState.SESSION_TERMINATED: {},
+    ParticipantState.INVITED: {
+        Action.ANSWER: ParticipantState.ACCEPTED,
+        Action.LEAVE: ParticipantState.LEFT,
+    },
+    ParticipantState.ACCEPTED: {
+        Action.MODIFY: ParticipantState.ACCEPTED,
+        Action.HOLD: ParticipantState.ON_HOLD,
+        # The hold that prepares a move may still be unanswered when the move begins.
+        Action.MOVE: ParticipantState.MOVING,
+        Action.LEAVE: ParticipantState.LEFT,
+    },
+    ParticipantState.ON_HOLD: {
+        Action.MODIFY: ParticipantState.ON_HOLD,
+        Action.RESUME: ParticipantState.ACCEPTED,
+        Action.MOVE: ParticipantState.MOVING,
+        Action.LEAVE: ParticipantState.LEFT,
+    },
+    ParticipantState.MOVING: {
+        Action.ANSWER: ParticipantState.ACCEPTED,
+        Action.LEAVE: ParticipantState.LEFT,
+    },
+    ParticipantState.LEFT: {},
+    ModificationState.SENT: {
+        Action.ACCEPT: ModificationState.ACCEPTED,
+        Action.REJECT: ModificationState.REJECTED,
+        Action.CANCEL: ModificationState.CANCELLED,
+        Action.EXPIRE: ModificationState.EXPIRED,
+    },
+    ModificationState.ACCEPTED: {},
+    ModificationState.REJECTED: {},
+    ModificationState.CANCELLED: {},
+    ModificationState.EXPIRED: {},
+}
+
+# What an accepted modification does to the participant who offered it.
+EFFECTS: Mapping[ModificationKind, Action] = {
+    ModificationKind.MOD: Action.MODIFY,
+    ModificationKind.HOLD: Action.HOLD,
+    ModificationKind.RESUME: Action.RESUME,
+    ModificationKind.MOVE: Action.MODIFY,
+}
+
+RINGING = frozenset({ParticipantState.INVITED, ParticipantState.MOVING})
+SITTING = frozenset({ParticipantState.ACCEPTED, ParticipantState.ON_HOLD})
+
+
+def decide(state: S, action: Action) -> S:
+    """Return the state that `action` leads to from `state`.
+
+    :raises RefusalError: the one that fits, when the table has no such transition.
+    """
+    try:
+        # The table maps each machine onto itself; test_machine proves it.
+        return TABLE[state][action]  # type: ignore[return-value]
+    except KeyError:
+        raise _refusal(state, action) from None
+
+
+def _refusal(state: State, action: Action) -> refusals.RefusalError:
+    """Return the refusal for an action that is illegal in the state."""
+    match state:
+        case ConferenceState():
+            return refusals.ConferenceNotOpenError(state=state.value)
+        case ModificationState.SENT:
+            return refusals.NotYoursToSettleError()
+        case ModificationState():
+            return refusals.ModificationSettledError(state=state.value)
+        case ParticipantState.ACCEPTED if action is Action.RESUME:
+            return refusals.NotOnHoldError()
+        case ParticipantState.ON_HOLD if action is Action.HOLD:
+            return refusals.AlreadyOnHoldError()
+        case ParticipantState.ACCEPTED | ParticipantState.ON_HOLD:
+            return refusals.AlreadyAnsweredError()
+        case ParticipantState.MOVING:
+            return refusals.ParticipantMovingError()
+        case ParticipantState.INVITED:
+            return refusals.ConferenceNotOpenError(state=state.value)
+        case ParticipantState.LEFT:
+            return refusals.NotRingingError()

@@ -1,0 +1,370 @@
+"""Rows: sessions, conferences, participants, modifications, and the answers kept for repeated requests.
+
+What must never be false stands in the database as a constraint. QuerySet methods read as words; what a row may
+become is decided by `conferences.machine` alone.
+"""
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import F, Q
+
+from conferences.machine import (
+    RINGING,
+    SITTING,
+    ConferenceState,
+    ModificationKind,
+    ModificationState,
+    ParticipantState,
+    SessionState,
+)
+
+
+class Topology(models.TextChoices):
+    """Where the media flows (protocol section 4)."""
+
+    FOCUS = "focus"
+    PEER = "peer"
+
+
+class Access(models.TextChoices):
+    """Who may answer a conference."""
+
+    INVITED = "invited"
+    OPEN = "open"
+
+
+class Role(models.TextChoices):
+    """What a participant is in the conference."""
+
+    HOST = "host"
+    GUEST = "guest"
+
+
+class LeftReason(models.TextChoices):
+    """Why a participant left (protocol section 5), and why a conference ended."""
+
+    HUNG_UP = "hung-up"
+    DECLINED = "declined"
+    NO_ANSWER = "no-answer"
+    REMOVED = "removed"
+    MEDIA_LOST = "media-lost"
+    SESSION_EXPIRED = "session-expired"
+    CALLER_CANCELLED = "caller-cancelled"
+    CONFERENCE_ENDED = "conference-ended"
+    ENDED_BY_SUPPORT = "ended-by-support"
+
+
+def new_id() -> str:
+    """Return an unguessable opaque ID of 128 bits."""
+    return secrets.token_hex(16)
+
+
+def hash_token(token: str) -> str:
+    """Return what is stored of a token. It has 256 random bits, so one round of SHA-256 hides it."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _one_of(field: str, states: Any) -> Q:
+    """Return the condition that the field holds one of the values of an enum or a set."""
+    return Q(**{f"{field}__in": sorted(str(state) for state in states)})
+
+
+def _identity(username: str, vtn: str, icmn: str) -> Q:
+    """Return the condition that a row carries one of the identities (the sheet: username, VTN or ICMN)."""
+    shared = Q(pk__in=[])
+    for field, value in (("username", username), ("vtn", vtn), ("icmn", icmn)):
+        if value:
+            shared |= Q(**{field: value})
+    return shared
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    """Sessions, in words."""
+
+    def live(self, now: datetime) -> Self:
+        """Those that may speak at `now`."""
+        return self.filter(state=SessionState.ACTIVE, expires_at__gt=now)
+
+    def devices_of(self, participant: "Participant") -> Self:
+        """Those that share an identity with the participant, but not the one that it sits at."""
+        return self.filter(_identity(participant.username, participant.vtn, participant.icmn)).exclude(
+            pk=participant.session_id or ""
+        )
+
+    def addressed_by(self, address: str) -> Self:
+        """Those that an address in `to` names: a username, or a number as `tel:+…`."""
+        if number := address.removeprefix("tel:") if address.startswith("tel:") else "":
+            return self.filter(Q(vtn=number) | Q(icmn=number))
+        return self.filter(username=address)
+
+    def due(self, now: datetime) -> Self:
+        """Those whose time is over but that nobody has told."""
+        return self.filter(state=SessionState.ACTIVE, expires_at__lte=now)
+
+
+class Session(models.Model):
+    """One registered endpoint (a browser tab, a phone) of a user; its token is stored hashed."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    username = models.CharField(max_length=128)
+    vtn = models.CharField("VTN", max_length=16, blank=True, help_text="Virtual telephone number, E.164.")
+    icmn = models.CharField("ICMN", max_length=16, blank=True, help_text="Mobile number, E.164.")
+    device = models.CharField(max_length=128, blank=True)
+    state = models.CharField(max_length=16, default=SessionState.ACTIVE)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    last_seq = models.BigIntegerField(default=0, help_text="The number of its newest event.")
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(condition=_one_of("state", SessionState), name="session_state_is_known"),
+        ]
+        indexes = [
+            models.Index(fields=["username"], condition=Q(state="active"), name="session_live_username"),
+            models.Index(fields=["vtn"], condition=Q(state="active") & ~Q(vtn=""), name="session_live_vtn"),
+            models.Index(fields=["icmn"], condition=Q(state="active") & ~Q(icmn=""), name="session_live_icmn"),
+            models.Index(fields=["expires_at"], condition=Q(state="active"), name="session_live_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username} ({self.device})" if self.device else self.username
+
+    def is_live(self, now: datetime) -> bool:
+        """Tell whether the session may speak at `now`."""
+        return self.state == SessionState.ACTIVE and self.expires_at > now
+
+    def owns(self, participant: "Participant") -> bool:
+        """Tell whether the participant is this session's user: they share the username, the VTN or the ICMN."""
+        return (
+            self.username == participant.username
+            or (self.vtn != "" and self.vtn == participant.vtn)
+            or (self.icmn != "" and self.icmn == participant.icmn)
+        )
+
+
+class ConferenceQuerySet(models.QuerySet["Conference"]):
+    """Conferences, in words."""
+
+    def live(self) -> Self:
+        """Those that have not ended."""
+        return self.exclude(state=ConferenceState.SESSION_TERMINATED)
+
+    def concerning(self, session: Session) -> Self:
+        """Those in which the session, or its user, takes or took part."""
+        return self.filter(pk__in=Participant.objects.concerning(session).values("conference"))
+
+
+class Conference(models.Model):
+    """A conference; `version` grows with every change that its members can see."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    topology = models.CharField(max_length=8, choices=Topology)
+    access = models.CharField(max_length=8, choices=Access, default=Access.INVITED)
+    name = models.CharField(max_length=128, blank=True)
+    state = models.CharField(max_length=20, default=ConferenceState.INVITATION_SENT)
+    created_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_reason = models.CharField(max_length=20, blank=True)
+    version = models.PositiveIntegerField(default=1)
+
+    objects = ConferenceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(condition=_one_of("state", ConferenceState), name="conference_state_is_known"),
+            models.CheckConstraint(condition=_one_of("topology", Topology.values), name="conference_topology_is_known"),
+            models.CheckConstraint(condition=_one_of("access", Access.values), name="conference_access_is_known"),
+            models.CheckConstraint(
+                condition=Q(state=ConferenceState.SESSION_TERMINATED, ended_at__isnull=False)
+                | (~Q(state=ConferenceState.SESSION_TERMINATED) & Q(ended_at__isnull=True)),
+                name="conference_has_ended_iff_terminated",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["-created_at"], name="conference_newest"),
+            models.Index(
+                fields=["-created_at"],
+                condition=~Q(state=ConferenceState.SESSION_TERMINATED),
+                name="conference_live",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.id
+
+
+class ParticipantQuerySet(models.QuerySet["Participant"]):
+    """Participants, in words."""
+
+    def concerning(self, session: Session) -> Self:
+        """Those that are the session or its user."""
+        return self.filter(Q(session=session) | _identity(session.username, session.vtn, session.icmn))
+
+    def ringing(self) -> Self:
+        """Those whose devices ring."""
+        return self.filter(state__in=sorted(RINGING))
+
+    def sitting(self) -> Self:
+        """Those that are in the conference with a device."""
+        return self.filter(state__in=sorted(SITTING))
+
+
+class Participant(models.Model):
+    """One user's seat in a conference. While it is `moving`, `session` is still the device that it leaves."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="participants")
+    role = models.CharField(max_length=8, choices=Role)
+    state = models.CharField(max_length=16, default=ParticipantState.INVITED)
+    username = models.CharField(max_length=128, blank=True)
+    vtn = models.CharField("VTN", max_length=16, blank=True)
+    icmn = models.CharField("ICMN", max_length=16, blank=True)
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, null=True, blank=True, related_name="participants")
+    position = models.PositiveSmallIntegerField(help_text="The order in which people were invited.")
+    rings_until = models.DateTimeField(null=True, blank=True)
+    move_until = models.DateTimeField(null=True, blank=True, help_text="An armed move ends then.")
+    move_expired = models.BooleanField(default=False, help_text="An armed move was not begun in time.")
+    muted_audio = models.BooleanField(default=False)
+    muted_video = models.BooleanField(default=False)
+    left_reason = models.CharField(max_length=20, blank=True, choices=LeftReason)
+    left_at = models.DateTimeField(null=True, blank=True)
+    sdp_origin = models.CharField(
+        max_length=48, blank=True, help_text="Session ID and version of the last o= line from its device."
+    )
+
+    objects = ParticipantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.CheckConstraint(condition=_one_of("state", ParticipantState), name="participant_state_is_known"),
+            models.CheckConstraint(
+                condition=~_one_of("state", SITTING) | Q(session__isnull=False),
+                name="participant_sits_at_a_session",
+            ),
+            models.CheckConstraint(
+                condition=~_one_of("state", RINGING) | Q(rings_until__isnull=False),
+                name="participant_rings_for_a_time",
+            ),
+            models.UniqueConstraint(
+                fields=["conference", "session"],
+                condition=_one_of("state", SITTING),
+                name="participant_one_seat_per_session",
+            ),
+            models.UniqueConstraint(fields=["conference"], condition=Q(role=Role.HOST), name="participant_one_host"),
+            models.UniqueConstraint(fields=["conference", "position"], name="participant_one_per_position"),
+        ]
+        indexes = [
+            models.Index(fields=["username"], name="participant_username"),
+            models.Index(fields=["vtn"], condition=~Q(vtn=""), name="participant_vtn"),
+            models.Index(fields=["icmn"], condition=~Q(icmn=""), name="participant_icmn"),
+            models.Index(fields=["rings_until"], condition=_one_of("state", RINGING), name="participant_ringing"),
+            models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username or self.vtn} ({self.state})"
+
+    @property
+    def is_ringing(self) -> bool:
+        """Whether its devices ring."""
+        return self.state in RINGING
+
+    @property
+    def is_sitting(self) -> bool:
+        """Whether it is in the conference with a device."""
+        return self.state in SITTING
+
+    @property
+    def has_left(self) -> bool:
+        """Whether its seat is given up."""
+        return self.state == ParticipantState.LEFT
+
+
+class ModificationQuerySet(models.QuerySet["Modification"]):
+    """Modifications, in words."""
+
+    def pending(self) -> Self:
+        """Those that nobody has settled."""
+        return self.filter(state=ModificationState.SENT)
+
+    def due(self, now: datetime) -> Self:
+        """Those that have waited too long; the offer of a call ends with its ringing instead."""
+        return self.pending().filter(expires_at__lte=now).exclude(kind=ModificationKind.CALL)
+
+
+class Modification(models.Model):
+    """One offer and its settlement. `pair` names the two parties in either direction."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="modifications")
+    kind = models.CharField(max_length=8)
+    state = models.CharField(max_length=16, default=ModificationState.SENT)
+    pair = models.CharField(max_length=65)
+    offered_by = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="offers_made")
+    offered_to = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="offers_received")
+    settled_by = models.ForeignKey(
+        Participant, on_delete=models.CASCADE, null=True, blank=True, related_name="settlements"
+    )
+    restart = models.BooleanField(default=False, help_text="The offer comes from a new peer connection.")
+    offer = models.TextField()
+    answer = models.TextField(blank=True)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ModificationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["created_at"]
+        constraints = [
+            models.CheckConstraint(condition=_one_of("state", ModificationState), name="modification_state_is_known"),
+            models.CheckConstraint(condition=_one_of("kind", ModificationKind), name="modification_kind_is_known"),
+            models.CheckConstraint(
+                condition=Q(state=ModificationState.SENT, settled_at__isnull=True)
+                | (~Q(state=ModificationState.SENT) & Q(settled_at__isnull=False)),
+                name="modification_is_settled_once",
+            ),
+            models.CheckConstraint(condition=~Q(offered_by=F("offered_to")), name="modification_has_two_parties"),
+            models.UniqueConstraint(
+                fields=["pair"],
+                condition=Q(state=ModificationState.SENT),
+                name="modification_one_pending_per_pair",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state=ModificationState.SENT), name="modification_pending"),
+            models.Index(fields=["conference", "created_at"], name="modification_history"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id} ({self.state})"
+
+
+def pair_of(one: Participant, other: Participant) -> str:
+    """Return the name of the two parties, the same in either direction."""
+    return ":".join(sorted((one.pk, other.pk)))
+
+
+class KeptAnswer(models.Model):
+    """The answer to a request with an `Idempotency-Key`, kept for its repetition. The body is encrypted."""
+
+    key_hash = models.CharField(primary_key=True, max_length=64)
+    request_hash = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=0)
+    headers = models.JSONField(default=dict)
+    body = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.status} of {self.created_at:%Y-%m-%d %H:%M}"

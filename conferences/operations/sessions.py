@@ -1,0 +1,91 @@
+"""Registering, refreshing and ending sessions (protocol section 3)."""
+
+import logging
+import secrets
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from conferences.exceptions import NotFoundError
+from conferences.machine import SessionState
+from conferences.models import LeftReason, Participant, Session, hash_token
+from conferences.operations.calls import leave, ring
+from conferences.operations.room import lock
+from events import log
+
+logger = logging.getLogger(__name__)
+
+
+# Called by a Dev Server or gateway, with its API key.
+@transaction.atomic(savepoint=False)
+def register_session(*, username: str, vtn: str, icmn: str, device: str, now: datetime) -> tuple[Session, str]:
+    """Register an endpoint and return it with its token, which is stored nowhere.
+
+    Whatever rings for its user at this moment rings here too.
+    """
+    token = secrets.token_urlsafe(32)
+    session = Session(
+        token_hash=hash_token(token),
+        username=username,
+        vtn=vtn,
+        icmn=icmn,
+        device=device,
+        created_at=now,
+        expires_at=now + settings.SESSION_LIFETIME,
+    )
+    ringing = Participant.objects.ringing().concerning(session).order_by("conference")
+    rooms = [lock(conference_id, now=now) for conference_id in ringing.values_list("conference", flat=True)]
+    session.save(force_insert=True)
+    for room in rooms:
+        for seat in room.seats:
+            if seat.is_ringing and session.owns(seat):
+                ring(room, seat, [session])
+        room.save()
+    logger.info("session %s: %s", session.pk, session.state)
+    return session, token
+
+
+@transaction.atomic(savepoint=False)
+def refresh_session(*, session_id: str, now: datetime) -> Session:
+    """Move the expiry of a live session.
+
+    :raises NotFoundError: when it has ended in the meantime.
+    """
+    session = Session.objects.live(now).select_for_update(no_key=True).filter(pk=session_id).first()
+    if session is None:
+        raise NotFoundError("There is no such live session.")
+    session.expires_at = now + settings.SESSION_LIFETIME
+    session.save(update_fields=["expires_at"])
+    return session
+
+
+def end_session(*, session_id: str, now: datetime, expired: bool = False) -> None:
+    """End a session; it leaves its conferences.
+
+    The session ends first, in a transaction of its own: from then on it takes no new seat. What a crash leaves undone
+    after that, `deadlines.settle_due` finds.
+    """
+    with transaction.atomic():
+        session = Session.objects.select_for_update(no_key=True).get(pk=session_id)
+        if session.state != SessionState.ACTIVE or (expired and session.expires_at > now):
+            return
+        session.state = SessionState.EXPIRED if expired else SessionState.ENDED
+        session.ended_at = now
+        session.save(update_fields=["state", "ended_at"])
+        log.close(session_id)
+    logger.info("session %s: %s", session_id, session.state)
+    for seat in Participant.objects.sitting().filter(session=session):
+        abandon_seat(participant=seat, now=now)
+
+
+@transaction.atomic(savepoint=False)
+def abandon_seat(*, participant: Participant, now: datetime) -> None:
+    """Give up the seat of a session that has ended. One that is moving waits for its new device instead."""
+    room = lock(participant.conference_id, now=now)
+    seat = room.seat(participant.pk)
+    if not seat.is_sitting or seat.session is None or seat.session.state == SessionState.ACTIVE:
+        return
+    expired = seat.session.state == SessionState.EXPIRED
+    leave(room, seat, LeftReason.SESSION_EXPIRED if expired else LeftReason.HUNG_UP)
+    room.save()

@@ -1,0 +1,92 @@
+"""Turn refusals into problem documents (RFC 9457). The one exception handler of all REST views."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from rest_framework import exceptions as drf
+
+from conferences import exceptions as refusals
+
+
+def problem_response(
+    request: HttpRequest,
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: dict[str, str] | None = None,
+    **fields: object,
+) -> HttpResponse:
+    """Return a problem document: a stable `code`, a `detail` for people, and what a client needs to go on."""
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "xCorrelator": request.headers.get("x-correlator"),
+        **fields,
+    }
+    return JsonResponse(document, status=status, headers=headers, content_type="application/problem+json", safe=True)
+
+
+def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """Answer a request whose view raised; an error that is no refusal is left to be a fault of ours."""
+    refusal = _refusal(error)
+    if refusal is None:
+        return None
+    if isinstance(refusal, refusals.UnauthenticatedError):
+        refusal.headers["WWW-Authenticate"] = "Bearer"
+    return refuse(context["request"], refusal)
+
+
+def refuse(request: HttpRequest, refusal: refusals.RefusalError) -> HttpResponse:
+    """Return the problem document of a refusal."""
+    return problem_response(
+        request, refusal.status, refusal.code, refusal.detail, headers=refusal.headers, **refusal.fields
+    )
+
+
+class MethodNotAllowedError(refusals.RefusalError):
+    """The address exists, but not for this method."""
+
+    status, code = 405, "method-not-allowed"
+    detail = "This address does not know that method."
+
+
+class NotAcceptableError(refusals.RefusalError):
+    """The client accepts nothing that could be sent."""
+
+    status, code = 406, "not-acceptable"
+    detail = "Answers here are application/json."
+
+
+def _refusal(error: Exception) -> refusals.RefusalError | None:
+    """Return what is refused, in our words; None for an unexpected error."""
+    match error:
+        case refusals.RefusalError():
+            return error
+        case drf.NotAuthenticated() | drf.AuthenticationFailed():
+            return refusals.UnauthenticatedError()
+        case drf.PermissionDenied() | PermissionDenied():
+            return refusals.ForbiddenError()
+        case drf.NotFound() | Http404():
+            return refusals.NotFoundError()
+        case drf.MethodNotAllowed():
+            return MethodNotAllowedError()
+        case drf.NotAcceptable():
+            return NotAcceptableError()
+        case drf.UnsupportedMediaType():
+            return refusals.UnsupportedMediaTypeError()
+        case drf.Throttled():
+            seconds = str(int(error.wait or 0) + 1)
+            return refusals.RateLimitedError(headers={"Retry-After": seconds})
+        case drf.ValidationError():
+            return refusals.MalformedError("A field is missing or wrong.", errors=error.detail)
+        case drf.ParseError():
+            return refusals.MalformedError(str(error.detail))
+        case RequestDataTooBig():
+            return refusals.TooLargeError()
+    return None

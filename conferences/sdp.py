@@ -1,0 +1,122 @@
+"""Judge what a session description may say. What passes is forwarded byte for byte."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from conferences.exceptions import SdpDirectionError, SdpInvalidError, TooLargeError
+from media import sdp
+
+SDP_LIMIT = 128 * 1024  # bytes
+
+_HOLD_DIRECTIONS = frozenset({"recvonly", "sendonly", "inactive"})
+# What may answer an offered direction (RFC 3264 section 6.1).
+_ANSWERS = {
+    "sendrecv": frozenset({"sendrecv", "sendonly", "recvonly", "inactive"}),
+    "sendonly": frozenset({"recvonly", "inactive"}),
+    "recvonly": frozenset({"sendonly", "inactive"}),
+    "inactive": frozenset({"inactive"}),
+}
+
+
+class DirectionRule(Enum):
+    """Which directions an action wants (protocol section 4, "Hold")."""
+
+    ANY = "any"
+    HOLD = "hold"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True)
+class JudgedSdp:
+    """A session description that has been found well-formed: its text as received, and what it says."""
+
+    type: str
+    text: str
+    content: sdp.Description
+
+    def as_json(self) -> dict[str, str]:
+        """Return what `RTCPeerConnection.setRemoteDescription` takes."""
+        return {"type": self.type, "sdp": self.text}
+
+    @property
+    def origin(self) -> str:
+        """The session ID and version of its o= line, as one column keeps them."""
+        return f"{self.content.session_id} {self.content.version}"
+
+
+def judge(type_: str, text: str) -> JudgedSdp:
+    """Read a session description of the type ("offer" or "answer") and judge what can be judged of it alone.
+
+    :raises TooLargeError: when it exceeds 128 KiB in UTF-8.
+    :raises SdpInvalidError: when it is broken, has no media, or a live media line lacks keys to connect with.
+    """
+    # Counting characters first spares encoding what is too long anyway.
+    if len(text) > SDP_LIMIT or len(text.encode(errors="surrogatepass")) > SDP_LIMIT:
+        raise TooLargeError("The SDP is too large.", limit=SDP_LIMIT)
+    try:
+        content = sdp.read(text)
+    except sdp.SdpError as error:
+        raise SdpInvalidError(f"The SDP is invalid. {error}") from error
+    if not content.media:
+        raise SdpInvalidError("The SDP has no media line.")
+    _require_keys(content)
+    return JudgedSdp(type=type_, text=text, content=content)
+
+
+def _require_keys(content: sdp.Description) -> None:
+    """Require ICE credentials and a DTLS fingerprint of each live line, its own or those of its bundle."""
+    live = [line for line in content.media if line.live]
+    # In a bundle, one line may carry the transport's attributes for all (RFC 9143 section 7.1.3).
+    shared = any(line.mid in content.bundled and line.has_ice and line.has_fingerprint for line in live)
+    for line in live:
+        if shared and line.mid in content.bundled:
+            continue
+        if not line.has_ice:
+            raise SdpInvalidError(f"The {line.kind} line has no ICE credentials.")
+        if not line.has_fingerprint:
+            raise SdpInvalidError(f"The {line.kind} line has no DTLS fingerprint.")
+
+
+def require_direction(judged: JudgedSdp, rule: DirectionRule) -> None:
+    """Require the directions that the rule wants of the live audio and video lines.
+
+    :raises SdpDirectionError: when they do not fit.
+    """
+    directions = [line.direction for line in judged.content.media if line.live and _has_direction(line)]
+    if rule is DirectionRule.HOLD and not _HOLD_DIRECTIONS.issuperset(directions):
+        raise SdpDirectionError("On hold every media line must be recvonly, sendonly or inactive.")
+    if rule is DirectionRule.RESUME and "sendrecv" not in directions:
+        raise SdpDirectionError("To resume, at least one media line must be sendrecv.")
+
+
+def require_fit(answer: JudgedSdp, offer_text: str) -> None:
+    """Require that the answer answers the stored offer line by line (RFC 3264 section 6).
+
+    :raises SdpInvalidError: when lines are missing, added or of another kind.
+    :raises SdpDirectionError: when a direction cannot answer the offered one.
+    """
+    offered, answered = sdp.read(offer_text).media, answer.content.media
+    if [line.kind for line in offered] != [line.kind for line in answered]:
+        raise SdpInvalidError("The answer must have the offer's media lines, in their order.")
+    for offer_line, answer_line in zip(offered, answered, strict=True):
+        if not answer_line.live or not _has_direction(answer_line):
+            continue
+        if not offer_line.live:
+            raise SdpInvalidError("The answer accepts a media line that the offer does not have.")
+        if answer_line.direction not in _ANSWERS[offer_line.direction]:
+            raise SdpDirectionError(f"{answer_line.direction} cannot answer {offer_line.direction}.")
+
+
+def require_progress(judged: JudgedSdp, last_origin: str) -> None:
+    """Require that the o= version has not gone back since the same leg's last description (RFC 3264 section 8).
+
+    :raises SdpInvalidError: when it has.
+    """
+    session_id, _, version = last_origin.partition(" ")
+    if session_id == judged.content.session_id and judged.content.version < int(version):
+        raise SdpInvalidError("The version in the SDP's o= line has gone back.")
+
+
+def _has_direction(line: sdp.MediaLine) -> bool:
+    """Tell whether the line carries audio or video: data channels have no direction."""
+    return line.kind in {"audio", "video"}

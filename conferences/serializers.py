@@ -1,0 +1,97 @@
+"""Read what clients send. Unknown members are ignored and stored nowhere; a wrong type is refused, never converted."""
+
+from typing import Any
+
+from django.core.validators import RegexValidator
+from rest_framework import serializers
+
+from conferences.models import Access, Topology
+
+_NUMBER = RegexValidator(r"^\+[1-9]\d{1,14}\Z", "Write the number as E.164: '+' and up to 15 digits.")
+_ADDRESS = RegexValidator(r"^(?!tel:)|^tel:\+[1-9]\d{1,14}\Z", "Write a number as 'tel:+' and up to 15 digits.")
+_NAME = RegexValidator(r"^[^\x00-\x1f\x7f]*\Z", "Control characters are not allowed.")
+_USERNAME = RegexValidator(r"^(?!tel:)", "A username does not begin with 'tel:'.")
+
+
+class TextField(serializers.CharField):
+    """A string. DRF's own field would take numbers as well."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the string."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class SdpField(serializers.Field[str, Any, str, Any]):
+    """An SDP, untouched: it is judged later, by those who know how."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text."""
+        if not isinstance(data, str):
+            raise serializers.ValidationError("Not a valid string.")
+        return data
+
+    def to_representation(self, value: str) -> str:
+        """Return the text."""
+        return value
+
+
+class SessionSerializer(serializers.Serializer[Any]):
+    """`POST /sessions`."""
+
+    username = TextField(max_length=128, validators=[_NAME, _USERNAME])
+    vtn = TextField(max_length=16, validators=[_NUMBER], allow_null=True, default=None)
+    icmn = TextField(max_length=16, validators=[_NUMBER], allow_null=True, default=None)
+    device = TextField(max_length=128, validators=[_NAME], allow_null=True, allow_blank=True, default=None)
+
+
+class DescriptionSerializer(serializers.Serializer[Any]):
+    """A session description, as `RTCPeerConnection.localDescription` serialises, or a bare SDP."""
+
+    type = serializers.ChoiceField(["offer", "answer"], required=False)
+    sdp = SdpField(required=False, allow_null=True)
+
+
+class ActionSerializer(DescriptionSerializer):
+    """`PUT /mediaConferences/{confId}`."""
+
+    modId = TextField(max_length=64, required=False)  # noqa: N815 - the wire's name
+
+
+class ConferenceSerializer(DescriptionSerializer):
+    """`POST /mediaConferences`."""
+
+    to = serializers.ListField(
+        child=TextField(max_length=128, validators=[_NAME, _ADDRESS]), min_length=1, max_length=100
+    )
+    topology = serializers.ChoiceField(Topology.choices, default=Topology.PEER)
+    access = serializers.ChoiceField(Access.choices, default=Access.INVITED)
+    name = TextField(max_length=128, validators=[_NAME], allow_blank=True, default="")
+
+
+class InvitationSerializer(serializers.Serializer[Any]):
+    """`POST /mediaConferences/{confId}/participants`."""
+
+    to = TextField(max_length=128, validators=[_NAME, _ADDRESS])
+
+
+class StrictBooleanField(serializers.Field[bool, Any, bool, Any]):
+    """A JSON boolean. DRF's own field would take strings and numbers as well."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Return the boolean."""
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("Not a valid boolean.")
+        return data
+
+    def to_representation(self, value: bool) -> bool:
+        """Return the boolean."""
+        return value
+
+
+class MuteSerializer(serializers.Serializer[Any]):
+    """`PUT /mediaConferences/{confId}/participants/{id}/mute`."""
+
+    audio = StrictBooleanField(required=False)
+    video = StrictBooleanField(required=False)

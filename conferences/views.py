@@ -1,0 +1,411 @@
+"""The REST interface (protocol sections 3, 4 and 6). Views translate: parse, one call, render."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+
+from conferences import wire
+from conferences.authentication import Speaker
+from conferences.exceptions import (
+    ActionMissingError,
+    ActionUnknownError,
+    MalformedError,
+    NotFoundError,
+    SdpInvalidError,
+)
+from conferences.ice import ice_servers
+from conferences.idempotency import idempotent
+from conferences.models import Access, Conference, Session, Topology
+from conferences.operations import calls, modifications, sessions
+from conferences.operations.modifications import Initiation, Outcome
+from conferences.operations.room import etag
+from conferences.parsers import BoundedJSONParser, SdpParser
+from conferences.permissions import IsGateway, SpeaksForSession
+from conferences.sdp import JudgedSdp, judge, require_direction
+from conferences.serializers import (
+    ActionSerializer,
+    ConferenceSerializer,
+    InvitationSerializer,
+    MuteSerializer,
+    SessionSerializer,
+)
+
+_PAGE = 100
+Row = TypeVar("Row", bound=Model)
+
+_ACTION_HEADER = OpenApiParameter(
+    "x-conference-action",
+    str,
+    OpenApiParameter.HEADER,
+    required=True,
+    enum=[
+        "conference-answer",
+        *(initiation.value for initiation in Initiation),
+        "accept-conference-mod",
+        "rejectCancel-conference-mod",
+    ],
+)
+_IDEMPOTENCY_HEADER = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
+_IF_MATCH_HEADER = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER)
+
+
+class EnablerView(APIView):
+    """What all views share."""
+
+    permission_classes = [SpeaksForSession]
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Tell DRF the length of a chunked body, which it would take for empty."""
+        if "transfer-encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
+            request.META["CONTENT_LENGTH"] = str(len(request.body))
+        return super().initialize_request(request, *args, **kwargs)
+
+    @property
+    def session(self) -> Session:
+        """The session that speaks."""
+        session = _speaker(self.request).session
+        assert session is not None  # noqa: S101 - SpeaksForSession has let it pass
+        return session
+
+
+def _speaker(request: Request) -> Speaker:
+    """Return who makes the request, whom the authentication has found."""
+    assert isinstance(request.user, Speaker)  # noqa: S101 - the permissions have let it pass
+    return request.user
+
+
+def _parse(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]:
+    """Return the request's body as the serializer understands it.
+
+    :raises ValidationError: which the exception handler renders as `malformed`.
+    """
+    parser = serializer(data=request.data)
+    parser.is_valid(raise_exception=True)
+    data: dict[str, Any] = parser.validated_data
+    return data
+
+
+def _description(data: dict[str, Any], *types: str) -> JudgedSdp:
+    """Return the judged SDP of a body. One of `types` is taken when it names none.
+
+    :raises SdpInvalidError: when it is missing, or of another type.
+    """
+    type_, text = data.get("type", types[0]), data.get("sdp")
+    if text is None:
+        raise SdpInvalidError("The SDP is missing.")
+    if type_ not in types:
+        raise SdpInvalidError(f"Send an SDP of type '{types[0]}' here.")
+    return judge(type_, text)
+
+
+def _page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], str | None]:
+    """Return one page of rows by ID after the query's `after`, and the `after` of the next one."""
+    limit = request.query_params.get("limit", str(_PAGE))
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _PAGE:
+        raise MalformedError(f"'limit' is a number from 1 to {_PAGE}.")
+    after = request.query_params.get("after", "")
+    page = list(rows.order_by("pk").filter(pk__gt=_plain(after))[: int(limit) + 1])
+    more = len(page) > int(limit)
+    page = page[: int(limit)]
+    return page, str(page[-1].pk) if more else None
+
+
+def _plain(text: str) -> str:
+    """Return a query parameter that may go to the database.
+
+    :raises MalformedError: when it holds a NUL, which PostgreSQL does not take.
+    """
+    if "\0" in text:
+        raise MalformedError("A query parameter has a NUL character.")
+    return text
+
+
+# --- Sessions ---------------------------------------------------------------------------------------------
+
+
+class SessionsView(EnablerView):
+    """`/sessions`: a gateway registers endpoints and lists the live ones."""
+
+    permission_classes = [IsGateway]
+
+    @extend_schema(request=SessionSerializer, parameters=[_IDEMPOTENCY_HEADER], responses={201: dict})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Register a session. The token in the answer is shown this once."""
+        data = _parse(SessionSerializer, request)
+        session, token = sessions.register_session(
+            username=data["username"],
+            vtn=data["vtn"] or "",
+            icmn=data["icmn"] or "",
+            device=data["device"] or "",
+            now=timezone.now(),
+        )
+        body = {"id": session.pk, "token": token, **_session(request, session)}
+        return Response(body, status=201, headers={"Location": f"/sessions/{session.pk}"})
+
+    @extend_schema(parameters=[OpenApiParameter("username", str)], responses={200: dict})
+    def get(self, request: Request) -> Response:
+        """List the live sessions, of one user where `username` says so."""
+        rows = Session.objects.live(timezone.now())
+        if username := _plain(request.query_params.get("username", "")):
+            rows = rows.filter(username=username)
+        page, after = _page(request, rows)
+        return Response({"sessions": [wire.session(row) for row in page], "next": after})
+
+
+class SessionView(EnablerView):
+    """`/sessions/{id}`: one's own session; a gateway's any."""
+
+    permission_classes = [IsAuthenticated]
+
+    def _session(self, request: Request, session_id: str) -> Session:
+        """Return the session with this ID, if the speaker may see it.
+
+        :raises NotFoundError: when not.
+        """
+        speaker = _speaker(request)
+        row = Session.objects.filter(pk=session_id).first() if speaker.gateway is not None else speaker.session
+        if row is None or row.pk != session_id:
+            raise NotFoundError("There is no such session.")
+        return row
+
+    @extend_schema(responses={200: dict})
+    def get(self, request: Request, session_id: str) -> Response:
+        """Return the session."""
+        return Response(_session(request, self._session(request, session_id)))
+
+    @extend_schema(request=None, parameters=[_IDEMPOTENCY_HEADER], responses={200: dict})
+    @idempotent
+    def put(self, request: Request, session_id: str) -> Response:
+        """Refresh the session: its expiry moves."""
+        session = self._session(request, session_id)
+        session = sessions.refresh_session(session_id=session.pk, now=timezone.now())
+        return Response(_session(request, session))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, session_id: str) -> Response:
+        """End the session: it leaves its conferences."""
+        session = self._session(request, session_id)
+        sessions.end_session(session_id=session.pk, now=timezone.now())
+        return Response(status=204)
+
+
+def _session(request: Request, session: Session) -> dict[str, object]:
+    """Return a session as its owner sees it."""
+    events = request.build_absolute_uri(f"/sessions/{session.pk}/events")
+    return {
+        **wire.session(session),
+        "events": {"webSocket": "ws" + events.removeprefix("http"), "http": events},
+        "iceServers": ice_servers(session.username, session.expires_at),
+    }
+
+
+# --- Conferences ------------------------------------------------------------------------------------------
+
+
+class ConferencesView(EnablerView):
+    """`/mediaConferences`: start a conference, list one's own."""
+
+    parser_classes = [BoundedJSONParser]
+
+    @extend_schema(request=ConferenceSerializer, parameters=[_IDEMPOTENCY_HEADER], responses={201: dict})
+    @idempotent
+    def post(self, request: Request) -> Response:
+        """Start a conference and ring everybody in `to`."""
+        data = _parse(ConferenceSerializer, request)
+        room, outcome = calls.start_conference(
+            session=self.session,
+            to=data["to"],
+            topology=Topology(data["topology"]),
+            access=Access(data["access"]),
+            name=data["name"],
+            offer=_description(data, "offer"),
+            now=timezone.now(),
+        )
+        headers = {
+            "Location": f"/mediaConferences/{room.conference.pk}",
+            "ETag": etag(room.conference),
+            **_outcome_headers(outcome),
+        }
+        return Response(room.snapshot(), status=201, headers=headers)
+
+    @extend_schema(parameters=[OpenApiParameter("state", str)], responses={200: dict})
+    def get(self, request: Request) -> Response:
+        """List the conferences that I take part in: the live ones, or those in `state`."""
+        rows = Conference.objects.concerning(self.session)
+        state = _plain(request.query_params.get("state", ""))
+        rows = rows.filter(state=state) if state else rows.live()
+        page, after = _page(request, rows.prefetch_related("participants__session"))
+        return Response({"conferences": [_conference(row) for row in page], "next": after})
+
+
+class ConferenceView(EnablerView):
+    """`/mediaConferences/{confId}`: the sheet's seven flows."""
+
+    parser_classes = [BoundedJSONParser, SdpParser]
+
+    @extend_schema(responses={200: dict})
+    def get(self, request: Request, conference_id: str) -> Response:
+        """Return a conference that I take part in."""
+        row = (
+            Conference.objects.concerning(self.session)
+            .prefetch_related("participants__session")
+            .filter(pk=conference_id)
+            .first()
+        )
+        if row is None:
+            raise NotFoundError("There is no such conference.")
+        if request.headers.get("if-none-match") == etag(row):
+            return Response(status=304, headers={"ETag": etag(row)})
+        return Response(_conference(row), headers={"ETag": etag(row)})
+
+    @extend_schema(
+        request={"application/json": ActionSerializer, "application/sdp": str},
+        parameters=[_ACTION_HEADER, _IDEMPOTENCY_HEADER, _IF_MATCH_HEADER],
+        responses={204: None},
+    )
+    @idempotent
+    def put(self, request: Request, conference_id: str) -> Response:
+        """Act on a conference: the header `x-conference-action` says how."""
+        try:
+            act = self._command(request, request.headers.get("x-conference-action"))
+        except Exception as refusal:
+            # Whether the conference exists for the speaker is judged before headers and body.
+            self._require_conference(conference_id)
+            raise refusal from None
+        outcome = act(
+            session=self.session,
+            conference_id=conference_id,
+            now=timezone.now(),
+            if_match=request.headers.get("if-match"),
+        )
+        return Response(status=204, headers=_outcome_headers(outcome))
+
+    @extend_schema(parameters=[_IF_MATCH_HEADER], responses={200: dict})
+    def delete(self, request: Request, conference_id: str) -> Response:
+        """End my part in the conference, or begin the move that `initiate-call-hold` has armed."""
+        ending = calls.end_part(
+            session=self.session,
+            conference_id=conference_id,
+            now=timezone.now(),
+            if_match=request.headers.get("if-match"),
+        )
+        body = {**ending.room.snapshot(), "outcome": ending.outcome}
+        if ending.move_refused:
+            body["moveRefused"] = ending.move_refused
+        conference = ending.room.conference
+        return Response(body, headers={"ETag": etag(conference), "x-state": conference.state})
+
+    def _require_conference(self, conference_id: str) -> None:
+        """Require that the conference exists for the session.
+
+        :raises NotFoundError: when not.
+        """
+        if not Conference.objects.concerning(self.session).filter(pk=conference_id).exists():
+            raise NotFoundError("There is no such conference.")
+
+    def _command(self, request: Request, action: str | None) -> Callable[..., Outcome]:
+        """Return the operation that the request asks for, with what its headers and body say."""
+        if action is None:
+            raise ActionMissingError
+        if action == "conference-answer":
+            data = _parse(ActionSerializer, request)
+            return partial(calls.answer_conference, description=_description(data, "answer", "offer"))
+        if action == "accept-conference-mod":
+            data = _parse(ActionSerializer, request)
+            return partial(
+                modifications.accept_modification,
+                modification_id=_modification_id(request, data),
+                answer=_description(data, "answer"),
+            )
+        if action == "rejectCancel-conference-mod":
+            data = _parse(ActionSerializer, request)
+            return partial(modifications.withdraw_modification, modification_id=_modification_id(request, data))
+        if action not in set(Initiation):
+            raise ActionUnknownError(f"There is no action '{action[:64]}'.")
+        initiation = Initiation(action)
+        offer = _description(_parse(ActionSerializer, request), "offer")
+        require_direction(offer, modifications.RULES[initiation])
+        return partial(modifications.offer_modification, initiation=initiation, offer=offer)
+
+
+def _modification_id(request: Request, data: dict[str, Any]) -> str:
+    """Return which modification is meant: `modId` in the body, or `x-mod-id` beside a bare SDP.
+
+    :raises MalformedError: when neither says.
+    """
+    modification_id = data.get("modId") or request.headers.get("x-mod-id")
+    if not modification_id:
+        raise MalformedError("Say which modification: 'modId' in the body, or the header 'x-mod-id'.")
+    return str(modification_id)
+
+
+def _outcome_headers(outcome: Outcome) -> dict[str, str]:
+    """Return the headers that tell an outcome."""
+    headers = {"x-state": str(outcome.state)}
+    if outcome.modification_id:
+        headers["x-mod-id"] = outcome.modification_id
+    return headers
+
+
+def _conference(row: Conference) -> dict[str, object]:
+    """Return a conference with its pending modifications."""
+    return wire.conference(row, row.participants.all(), row.modifications.pending())
+
+
+# --- Participants -----------------------------------------------------------------------------------------
+
+
+class ParticipantsView(EnablerView):
+    """`/mediaConferences/{confId}/participants`: invite one more."""
+
+    @extend_schema(request=InvitationSerializer, parameters=[_IDEMPOTENCY_HEADER], responses={201: dict})
+    @idempotent
+    def post(self, request: Request, conference_id: str) -> Response:
+        """Invite one more participant (the host)."""
+        _parse(InvitationSerializer, request)
+        calls.invite_participant(session=self.session, conference_id=conference_id, now=timezone.now())
+        return Response(status=201)
+
+
+class ParticipantView(EnablerView):
+    """`/mediaConferences/{confId}/participants/{id}`: remove one."""
+
+    @extend_schema(parameters=[_IF_MATCH_HEADER], responses={204: None})
+    def delete(self, request: Request, conference_id: str, participant_id: str) -> Response:
+        """Remove a participant (the host), or leave."""
+        calls.remove_participant(
+            session=self.session,
+            conference_id=conference_id,
+            participant_id=participant_id,
+            now=timezone.now(),
+            if_match=request.headers.get("if-match"),
+        )
+        return Response(status=204)
+
+
+class MuteView(EnablerView):
+    """`/mediaConferences/{confId}/participants/{id}/mute`."""
+
+    @extend_schema(request=MuteSerializer, parameters=[_IDEMPOTENCY_HEADER], responses={204: None})
+    @idempotent
+    def put(self, request: Request, conference_id: str, participant_id: str) -> Response:
+        """Mute a participant (the host)."""
+        _parse(MuteSerializer, request)
+        calls.mute_participant(
+            session=self.session,
+            conference_id=conference_id,
+            participant_id=participant_id,
+            now=timezone.now(),
+        )
+        return Response(status=204)

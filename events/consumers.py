@@ -1,0 +1,137 @@
+"""The event channel over WebSocket: a thin adapter over the reader (protocol section 5).
+
+The client answers each heartbeat with a heartbeat. That is also the flow control: what has been sent since the last
+answered one is bounded, so a slow reader never makes the server buffer; one that leaves two unanswered is closed and
+resumes by its cursor.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import time
+from urllib.parse import parse_qs, urlsplit
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.utils import timezone
+
+from conferences.authentication import identify
+from conferences.exceptions import UnauthenticatedError
+from events.cursor import CursorError, parse_cursor
+from events.reader import SessionOverError, follow
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL = "sbe.v1"
+_BEARER = "bearer."
+# Close codes: those of HTTP plus 4000.
+UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW = 4401, 4403, 4404, 4408
+# How many bytes may be under way to a client that has not answered a heartbeat since.
+UNANSWERED_BYTES = 1024 * 1024
+# The client sends heartbeats and nothing else; more than this is not read.
+_CLIENT_MESSAGE_LIMIT = 1024
+_HEARTBEAT = json.dumps({"type": "heartbeat"})
+
+
+class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """One WebSocket of one session."""
+
+    _follower: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        """Let the session's own client in and start to follow its log."""
+        # Accept first: only an accepted WebSocket can tell a browser why it is closed.
+        await self.accept(subprotocol=PROTOCOL if PROTOCOL in self.scope["subprotocols"] else None)
+        if not self._is_origin_allowed():
+            return await self.close(FORBIDDEN)
+        session_id = self.scope["url_route"]["kwargs"]["session_id"]
+        try:
+            speaker = await database_sync_to_async(identify)(*self._credentials(session_id), now=timezone.now())
+            query = parse_qs(self.scope["query_string"].decode("latin-1"))
+            after = parse_cursor(query.get("after", ["0"])[0])
+        except UnauthenticatedError:
+            return await self.close(UNAUTHENTICATED)
+        except CursorError:
+            return await self.close(1008)
+        if speaker.session is None or speaker.session.pk != session_id:
+            return await self.close(NOT_FOUND)
+        self._answered = asyncio.Event()
+        self._unanswered_since: float | None = None
+        self._unanswered_bytes = 0
+        self._follower = asyncio.create_task(self._follow(session_id, after))
+        return None
+
+    async def disconnect(self, code: int) -> None:
+        """Stop following."""
+        if self._follower is not None:
+            self._follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._follower
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Take the answer to a heartbeat. The channel is not for anything else."""
+        if text_data is None or len(text_data) > _CLIENT_MESSAGE_LIMIT or self._follower is None:
+            return await self.close(1008)
+        self._unanswered_since, self._unanswered_bytes = None, 0
+        self._answered.set()
+        return None
+
+    def _credentials(self, session_id: str) -> tuple[str, str | None]:
+        """Return the `Authorization` of the handshake: a browser can only send it as a subprotocol."""
+        for protocol in self.scope["subprotocols"]:
+            if protocol.startswith(_BEARER):
+                return f"Bearer {protocol.removeprefix(_BEARER)}", None
+        headers = dict(self.scope["headers"])
+        return headers.get(b"authorization", b"").decode("latin-1"), session_id
+
+    def _is_origin_allowed(self) -> bool:
+        """Tell whether the page that connects may: it is the enabler's own, an allowed one, or no page at all."""
+        headers = dict(self.scope["headers"])
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        own_host = headers.get(b"host", b"").decode("latin-1")
+        return not origin or origin in settings.ALLOWED_ORIGINS or urlsplit(origin).netloc == own_host
+
+    async def _follow(self, session_id: str, after: int) -> None:
+        """Send the log as it grows, and heartbeats between."""
+        try:
+            async for entries in follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS):
+                for entry in entries:
+                    await self._require_room(len(entry.wire))
+                    await self.send(text_data=entry.wire)
+                if not entries:
+                    await self._beat()
+        except SessionOverError:
+            await self.close(UNAUTHENTICATED)
+        except TimeoutError:
+            await self.close(TOO_SLOW)
+        except Exception:
+            # Closing makes the client come again, with its cursor; staying would leave it deaf.
+            logger.exception("The event channel of session %s failed", session_id)
+            await self.close(1011)
+
+    async def _require_room(self, size: int) -> None:
+        """Wait until the client has taken in what was sent, where that is much.
+
+        :raises TimeoutError: when it does not within two heartbeats.
+        """
+        if self._unanswered_bytes and self._unanswered_bytes + size > UNANSWERED_BYTES:
+            await self._beat()
+            async with asyncio.timeout(2 * settings.HEARTBEAT_SECONDS):
+                while self._unanswered_bytes:
+                    self._answered.clear()
+                    await self._answered.wait()
+        self._unanswered_bytes += size
+
+    async def _beat(self) -> None:
+        """Send a heartbeat.
+
+        :raises TimeoutError: when two are unanswered.
+        """
+        now = time.monotonic()
+        if self._unanswered_since is None:
+            self._unanswered_since = now
+        elif now - self._unanswered_since > 1.5 * settings.HEARTBEAT_SECONDS:
+            raise TimeoutError
+        await self.send(text_data=_HEARTBEAT)

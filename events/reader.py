@@ -1,0 +1,100 @@
+"""Follow a session's log: the one reader behind WebSocket, SSE and long poll.
+
+Starting and recovering are the same: subscribe, read on from the cursor, wait. A wake-up that is lost, or an outage
+of the channel layer, is made good at the next heartbeat.
+"""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from channels.db import database_sync_to_async
+from django.utils import timezone
+
+from conferences.models import Session
+from events.models import Event
+from events.wakeups import OVER, Alarm
+
+# How many events are read, and held, at a time.
+BATCH = 50
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a log as it is sent, and the cursor that follows it.
+
+    `is_gap` marks the line that stands for events no longer kept, and that has no number of its own.
+    """
+
+    wire: str
+    cursor: int
+    is_gap: bool = False
+
+
+class SessionOverError(Exception):
+    """The session has ended or expired: nothing more will be told."""
+
+
+async def read(session_id: str, after: int) -> list[Entry]:
+    """Return the next events after the cursor, or a gap where the log cannot go on from there."""
+    entries: list[Entry] = await database_sync_to_async(_read)(session_id, after)
+    return entries
+
+
+async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncIterator[list[Entry]]:
+    """Yield the events after the cursor as they come, and an empty list whenever `heartbeat` seconds pass without.
+
+    :raises SessionOverError: once the session is over and everything has been yielded.
+    """
+    async with Alarm(session_id) as alarm:
+        over = False
+        while True:
+            entries = await read(session_id, after)
+            if entries:
+                yield entries
+                after = entries[-1].cursor
+                if len(entries) == BATCH or entries[-1].is_gap:
+                    continue
+            if over:
+                await _require_live(session_id)
+            beat_at = time.monotonic() + heartbeat
+            try:
+                while (newest := await alarm.wait(max(0.0, beat_at - time.monotonic()))) <= after:
+                    pass
+            except TimeoutError:
+                yield []
+                await _require_live(session_id)
+            else:
+                over = newest == OVER
+
+
+async def _require_live(session_id: str) -> None:
+    """Require that the session is still live.
+
+    :raises SessionOverError: when not.
+    """
+    if not await Session.objects.live(timezone.now()).filter(pk=session_id).aexists():
+        raise SessionOverError
+
+
+def _read(session_id: str, after: int) -> list[Entry]:
+    log = Event.objects.of(session_id).after(after)[:BATCH].values_list("seq", "wire")
+    rows = list(log)
+    if not rows:
+        newest = Session.objects.only("last_seq").get(pk=session_id).last_seq
+        if newest == after:
+            return []
+        # Either an event came between the two queries, or those after the cursor are no longer kept.
+        rows = list(log.all())
+        if not rows:
+            return [_gap(newest + 1)]
+    if rows[0][0] != after + 1:
+        return [_gap(rows[0][0])]
+    return [Entry(wire, seq) for seq, wire in rows]
+
+
+def _gap(oldest: int) -> Entry:
+    """Return the line that tells a reader where the log goes on."""
+    wire = json.dumps({"type": "gap", "oldest": oldest}, separators=(",", ":"))
+    return Entry(wire, oldest - 1, is_gap=True)

@@ -1,0 +1,108 @@
+"""The event channel over HTTP: long poll, and server-sent events. Thin adapters over the reader."""
+
+from collections.abc import AsyncIterator
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from conferences.authentication import identify
+from conferences.exceptions import MalformedError, NotFoundError, RefusalError, UnauthenticatedError
+from conferences.problems import refuse
+from events.cursor import CursorError, parse_cursor
+from events.reader import Entry, SessionOverError, follow
+
+LONGEST_WAIT = 30.0  # seconds
+_DEFAULT_WAIT = "25"
+# A stream ends after this many bytes: nobody tells how much of it a client has read, and it resumes by its cursor.
+STREAM_BYTES = 1024 * 1024
+STREAM_HEARTBEATS = 20
+
+
+@require_GET
+async def events(request: HttpRequest, session_id: str) -> HttpResponseBase:
+    """Answer with the events after the cursor: as a stream where the client accepts one, otherwise as a long poll."""
+    try:
+        await _require_session(request, session_id)
+        if "text/event-stream" in request.headers.get("accept", ""):
+            after = _cursor(request.headers.get("last-event-id") or request.GET.get("after", "0"))
+            return _stream(session_id, after)
+        after = _cursor(request.GET.get("after", "0"))
+        return await _poll(session_id, after, _wait(request.GET.get("wait", _DEFAULT_WAIT)))
+    except RefusalError as refusal:
+        response = refuse(request, refusal)
+        if isinstance(refusal, UnauthenticatedError):
+            response["WWW-Authenticate"] = "Bearer"
+        return response
+
+
+async def _require_session(request: HttpRequest, session_id: str) -> None:
+    """Require that the session itself asks, or a gateway for it.
+
+    :raises UnauthenticatedError: when nobody known asks.
+    :raises NotFoundError: when it is another session's channel.
+    """
+    speaker = await sync_to_async(identify)(
+        request.headers.get("authorization", ""),
+        request.headers.get("x-session-id", session_id),
+        now=timezone.now(),
+    )
+    if speaker.session is None or speaker.session.pk != session_id:
+        raise NotFoundError("There is no such session.")
+
+
+def _cursor(text: str) -> int:
+    try:
+        return parse_cursor(text)
+    except CursorError as error:
+        raise MalformedError("'after' is the seq of an event, or 0.") from error
+
+
+def _wait(text: str) -> float:
+    """Return how long a poll may wait, in seconds."""
+    if not text.isascii() or not text.isdigit():
+        raise MalformedError("'wait' is a whole number of seconds.")
+    return min(float(text[:9]), LONGEST_WAIT)
+
+
+async def _poll(session_id: str, after: int, seconds: float) -> HttpResponse:
+    """Answer as soon as there is an event, or when the time is over."""
+    entries: list[Entry] = []
+    log = follow(session_id, after, heartbeat=seconds)
+    try:
+        entries = await anext(log)
+    except SessionOverError:
+        raise UnauthenticatedError("The session is over.") from None
+    finally:
+        await log.aclose()  # type: ignore[attr-defined]
+    cursor = entries[-1].cursor if entries else after
+    # The events are JSON already, byte for byte as over the other transports.
+    body = f'{{"events":[{",".join(entry.wire for entry in entries)}],"after":{cursor}}}'
+    return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _stream(session_id: str, after: int) -> StreamingHttpResponse:
+    """Answer with a stream of server-sent events."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(_server_sent(session_id, after), content_type="text/event-stream", headers=headers)
+
+
+async def _server_sent(session_id: str, after: int) -> AsyncIterator[str]:
+    """Yield the log in the format of server-sent events, with comments as heartbeats."""
+    yield ": follow\n\n"
+    sent, beats = 0, 0
+    try:
+        async for entries in follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS):
+            for entry in entries:
+                identity = "" if entry.is_gap else f"id: {entry.cursor}\n"
+                yield f"{identity}data: {entry.wire}\n\n"
+                sent += len(entry.wire)
+            if not entries:
+                yield ": heartbeat\n\n"
+                beats += 1
+            if sent > STREAM_BYTES or beats >= STREAM_HEARTBEATS:
+                return
+    except SessionOverError:
+        return

@@ -1,0 +1,132 @@
+"""Read session descriptions (RFC 8866, RFC 8829) with aiortc's parser, behind a guard of our own.
+
+The guard settles how lines end before the parser sees them: a browser and we must split the text in the same places,
+or somebody could show each of us a different description.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
+
+_LIVE_DIRECTIONS: frozenset[str] = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
+
+# aiortc looks codecs up in a list: this bounds what a hostile section costs.
+MAX_SECTION_LINES = 500
+MAX_MEDIA_LINES = 256
+
+# One letter, "=", a value; NUL, other controls and Unicode's line separators are no part of a value.
+_LINE = re.compile(r"[a-z]=[^\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
+# username, session ID, version, network type, address type, address (RFC 8866 section 5.2).
+_ORIGIN = re.compile(r"o=(\S+) (\d{1,20}) (\d{1,20}) IN IP[46] \S+")
+_UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
+_PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
+_FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:)+[0-9A-Fa-f]{2}")
+# Bytes of the digests that RFC 8122 names and that are still trusted.
+_DIGEST_SIZES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+
+
+class SdpError(ValueError):
+    """The text is no session description; the message says what is wrong, for people."""
+
+
+@dataclass(frozen=True)
+class MediaLine:
+    """What one m= section says, as far as the enabler judges it.
+
+    `live` is false for a rejected section (port 0 without `a=bundle-only`, RFC 9143 section 6).
+    """
+
+    kind: str
+    mid: str
+    live: bool
+    direction: Direction
+    has_ice: bool
+    has_fingerprint: bool
+
+
+@dataclass(frozen=True)
+class Description:
+    """A session description: its origin (session ID and version of the o= line), media lines and BUNDLE mids."""
+
+    session_id: str
+    version: int
+    media: tuple[MediaLine, ...]
+    bundled: frozenset[str]
+
+
+def read(text: str) -> Description:
+    """Read a session description.
+
+    :raises SdpError: when it is not well-formed.
+    """
+    sections = _sections(text)
+    origin = _ORIGIN.fullmatch(sections[0][1]) if len(sections[0]) > 1 else None
+    if sections[0][0] != "v=0" or origin is None:
+        raise SdpError("It must begin with 'v=0' and a complete 'o=' line.")
+    parsed = _parse(text)
+    session_directions = _LIVE_DIRECTIONS & {line[2:] for line in sections[0]}
+    default = next(iter(session_directions)) if len(session_directions) == 1 else "sendrecv"
+    bundled = frozenset(str(mid) for group in parsed.group if group.semantic == "BUNDLE" for mid in group.items)
+    return Description(
+        session_id=origin[2],
+        version=int(origin[3]),
+        media=tuple(
+            _media_line(media, lines, default) for media, lines in zip(parsed.media, sections[1:], strict=True)
+        ),
+        bundled=bundled,
+    )
+
+
+def _sections(text: str) -> list[list[str]]:
+    """Split the text into the session section and the m= sections, each a list of lines without their ends."""
+    if not text.endswith("\n"):
+        raise SdpError("It is cut off: the last line has no end.")
+    sections: list[list[str]] = [[]]
+    # RFC 8866 section 5 lets readers accept a bare LF; a bare CR is no line end for anybody.
+    for line in text.replace("\r\n", "\n")[:-1].split("\n"):
+        if not _LINE.fullmatch(line):
+            raise SdpError(f"This is no line of an SDP: {line[:80]!r}.")
+        if line.startswith("m="):
+            sections.append([])
+        sections[-1].append(line)
+    if len(sections) > MAX_MEDIA_LINES + 1 or max(map(len, sections)) > MAX_SECTION_LINES:
+        raise SdpError("It has more lines than any browser writes.")
+    if not sections[0]:
+        raise SdpError("It must begin with 'v=0'.")
+    return sections
+
+
+def _parse(text: str) -> Any:
+    """Let aiortc parse the text."""
+    # Imported late: it brings codecs along, which a process that reads no SDP has no use for.
+    from aiortc.sdp import SessionDescription
+
+    try:
+        return SessionDescription.parse(text)
+    except Exception as error:
+        # The parser answers broken input with whatever breaks first: an assertion, a KeyError, a StopIteration.
+        raise SdpError("It has a line that cannot be understood.") from error
+
+
+def _media_line(media: Any, lines: list[str], default: str) -> MediaLine:
+    """Judge one section as far as it can be judged alone."""
+    ice, dtls = media.ice, media.dtls
+    for fingerprint in dtls.fingerprints:
+        size = _DIGEST_SIZES.get(fingerprint.algorithm.lower())
+        if size and not (_FINGERPRINT.fullmatch(fingerprint.value) and len(fingerprint.value) == 3 * size - 1):
+            raise SdpError("A fingerprint is not of its algorithm's length.")
+    for candidate in media.ice_candidates:
+        if not 0 <= candidate.port <= 65535:
+            raise SdpError("A candidate's port is out of range.")
+    if media.port > 65535:
+        raise SdpError("A media line's port is out of range.")
+    return MediaLine(
+        kind=media.kind,
+        mid=media.rtp.muxId,
+        live=media.port != 0 or "a=bundle-only" in lines,
+        direction=media.direction or default,
+        has_ice=bool(_UFRAG.fullmatch(ice.usernameFragment or "") and _PASSWORD.fullmatch(ice.password or "")),
+        has_fingerprint=any(each.algorithm.lower() in _DIGEST_SIZES for each in dtls.fingerprints),
+    )
