@@ -24,7 +24,7 @@ class Speaker:
     @property
     def name(self) -> str:
         """The name under which requests are counted and answers kept."""
-        return f"session {self.session.pk}" if self.session else f"gateway {self.gateway}"
+        return f"session.{self.session.pk}" if self.session else f"gateway.{self.gateway}"
 
 
 def identify(authorization: str, session_id: str | None, *, now: datetime) -> Speaker:
@@ -80,3 +80,9 @@ class SpeakerAuthentication(BaseAuthentication):
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge that goes with a 401."""
         return "Bearer"
+
+
+def speaker_of(request: Request) -> Speaker:
+    """Return who makes a request that the permissions have let pass."""
+    assert isinstance(request.user, Speaker)  # noqa: S101 - narrows the type
+    return request.user

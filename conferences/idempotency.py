@@ -20,6 +20,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from conferences.authentication import speaker_of
 from conferences.exceptions import IdempotencyMismatchError, MalformedError
 from conferences.models import KeptAnswer
 
@@ -42,7 +43,7 @@ def idempotent(handler: Handler) -> Handler:
         if not _KEY.fullmatch(key):
             raise MalformedError("An Idempotency-Key has 1 to 255 visible ASCII characters.")
         kept = KeptAnswer(
-            key_hash=_digest(request.user.name, key),
+            key_hash=_digest(speaker_of(request).name, key),
             request_hash=_fingerprint(request),
             created_at=timezone.now(),
         )

@@ -81,7 +81,7 @@ def _refusal(error: Exception) -> refusals.RefusalError | None:
         case drf.UnsupportedMediaType():
             return refusals.UnsupportedMediaTypeError()
         case drf.Throttled():
-            seconds = str(int(error.wait or 0) + 1)
+            seconds = str(int(getattr(error, "wait", None) or 0) + 1)
             return refusals.RateLimitedError(headers={"Retry-After": seconds})
         case drf.ValidationError():
             return refusals.MalformedError("A field is missing or wrong.", errors=error.detail)

@@ -28,4 +28,4 @@ class SpeakerThrottle(SimpleRateThrottle):
 
     def get_cache_key(self, request: Request, view: "APIView") -> str | None:
         """Return under which key the speaker's requests are counted."""
-        return f"throttle {request.user.name}" if isinstance(request.user, Speaker) else None
+        return f"throttle.{request.user.name}" if isinstance(request.user, Speaker) else None

@@ -15,7 +15,7 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from conferences import wire
-from conferences.authentication import Speaker
+from conferences.authentication import speaker_of
 from conferences.exceptions import (
     ActionMissingError,
     ActionUnknownError,
@@ -73,15 +73,9 @@ class EnablerView(APIView):
     @property
     def session(self) -> Session:
         """The session that speaks."""
-        session = _speaker(self.request).session
+        session = speaker_of(self.request).session
         assert session is not None  # noqa: S101 - SpeaksForSession has let it pass
         return session
-
-
-def _speaker(request: Request) -> Speaker:
-    """Return who makes the request, whom the authentication has found."""
-    assert isinstance(request.user, Speaker)  # noqa: S101 - the permissions have let it pass
-    return request.user
 
 
 def _parse(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]:
@@ -173,7 +167,7 @@ class SessionView(EnablerView):
 
         :raises NotFoundError: when not.
         """
-        speaker = _speaker(request)
+        speaker = speaker_of(request)
         row = Session.objects.filter(pk=session_id).first() if speaker.gateway is not None else speaker.session
         if row is None or row.pk != session_id:
             raise NotFoundError("There is no such session.")

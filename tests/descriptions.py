@@ -1,0 +1,108 @@
+"""Session descriptions like those that Chromium writes, with what tests want to vary."""
+
+_FINGERPRINT = ":".join(["AB"] * 32)
+
+_AUDIO = """m=audio {port} UDP/TLS/RTP/SAVPF 111 63
+c=IN IP4 0.0.0.0
+a=rtcp:9 IN IP4 0.0.0.0
+a=candidate:1 1 udp 2122260223 127.0.0.1 50000 typ host generation 0 network-id 1
+a=ice-ufrag:{ufrag}
+a=ice-pwd:{password}
+a=ice-options:trickle
+a=fingerprint:sha-256 {fingerprint}
+a=setup:{setup}
+a=mid:{mid}
+a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level
+a={direction}
+a=msid:- track-{mid}
+a=rtcp-mux
+a=rtcp-rsize
+a=rtpmap:111 opus/48000/2
+a=rtcp-fb:111 transport-cc
+a=fmtp:111 minptime=10;useinbandfec=1
+a=rtpmap:63 red/48000/2
+a=fmtp:63 111/111
+a=ssrc:1001 cname:c
+"""
+
+_VIDEO = """m=video {port} UDP/TLS/RTP/SAVPF 96 97
+c=IN IP4 0.0.0.0
+a=rtcp:9 IN IP4 0.0.0.0
+a=ice-ufrag:{ufrag}
+a=ice-pwd:{password}
+a=ice-options:trickle
+a=fingerprint:sha-256 {fingerprint}
+a=setup:{setup}
+a=mid:{mid}
+a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid
+a={direction}
+a=msid:- track-{mid}
+a=rtcp-mux
+a=rtcp-rsize
+a=rtpmap:96 VP8/90000
+a=rtcp-fb:96 nack pli
+a=rtpmap:97 rtx/90000
+a=fmtp:97 apt=96
+a=ssrc-group:FID 1002 1003
+a=ssrc:1002 cname:c
+a=ssrc:1003 cname:c
+"""
+
+_DATA = """m=application {port} UDP/DTLS/SCTP webrtc-datachannel
+c=IN IP4 0.0.0.0
+a=ice-ufrag:{ufrag}
+a=ice-pwd:{password}
+a=fingerprint:sha-256 {fingerprint}
+a=setup:{setup}
+a=mid:{mid}
+a=sctp-port:5000
+a=max-message-size:262144
+"""
+
+_SECTIONS = {"audio": _AUDIO, "video": _VIDEO, "application": _DATA}
+
+
+def describe(
+    direction: str = "sendrecv",
+    *,
+    kinds: tuple[str, ...] = ("audio", "video"),
+    directions: tuple[str, ...] | None = None,
+    ports: tuple[int, ...] | None = None,
+    session: int = 4611731400430051336,
+    version: int = 2,
+    setup: str = "actpass",
+    ufrag: str = "4ZcD",
+    password: str = "2/1muCWoOi3uLifh0NuRHlRg",
+    fingerprint: str = _FINGERPRINT,
+) -> str:
+    """Return a description; `directions` and `ports` give each media line its own."""
+    directions = directions or (direction,) * len(kinds)
+    ports = ports or (9,) * len(kinds)
+    head = (
+        f"v=0\no=- {session} {version} IN IP4 127.0.0.1\ns=-\nt=0 0\n"
+        f"a=group:BUNDLE {' '.join(map(str, range(len(kinds))))}\na=msid-semantic: WMS\n"
+    )
+    sections = [
+        _SECTIONS[kind].format(
+            port=ports[mid],
+            mid=mid,
+            direction=directions[mid],
+            setup=setup,
+            ufrag=ufrag,
+            password=password,
+            fingerprint=fingerprint,
+        )
+        for mid, kind in enumerate(kinds)
+    ]
+    return (head + "".join(sections)).replace("\n", "\r\n")
+
+
+def offer(direction: str = "sendrecv", **variation: object) -> dict[str, str]:
+    """Return an offer as JSON has it."""
+    return {"type": "offer", "sdp": describe(direction, **variation)}  # type: ignore[arg-type]
+
+
+def answer(direction: str = "sendrecv", **variation: object) -> dict[str, str]:
+    """Return an answer, from another peer connection than `offer`'s."""
+    variation = {"session": 777, "setup": "active", **variation}
+    return {"type": "answer", "sdp": describe(direction, **variation)}  # type: ignore[arg-type]

@@ -1,0 +1,137 @@
+"""A device as tests see it: a session that speaks REST and reads its own log."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.test import Client
+from rest_framework_api_key.models import APIKey
+
+from conferences.models import Session
+from events.models import Event
+from tests.descriptions import answer, offer
+
+
+def gateway_key() -> str:
+    """Return a fresh API key."""
+    _, key = APIKey.objects.create_key(name="test")
+    return str(key)
+
+
+@dataclass
+class Device:
+    """One registered endpoint. `seen` is the number of the last event that a test has looked at."""
+
+    id: str
+    token: str
+    username: str
+    client: Client = field(default_factory=Client)
+    seen: int = 0
+
+    @classmethod
+    def register(cls, username: str, device: str = "laptop", **identity: str) -> "Device":
+        """Register an endpoint through the API."""
+        response = Client().post(
+            "/sessions",
+            {"username": username, "device": device, **identity},
+            content_type="application/json",
+            headers={"authorization": f"Api-Key {gateway_key()}"},
+        )
+        assert response.status_code == 201, response.content
+        body = response.json()
+        return cls(id=body["id"], token=body["token"], username=username)
+
+    @property
+    def row(self) -> Session:
+        """The session's row."""
+        return Session.objects.get(pk=self.id)
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """Make a request. Keyword arguments are headers, with `_` for `-`."""
+        content_type = headers.pop("content_type", "application/json")
+        data = json.dumps(body) if isinstance(body, dict | list) else (body or "")
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.generic(
+            method,
+            path,
+            data,
+            content_type=content_type,
+            headers={"authorization": f"Bearer {self.token}", **named},
+        )
+
+    def call(self, to: str, **fields: Any) -> Any:
+        """Start a conference."""
+        return self.request("POST", "/mediaConferences", {"to": [to], "topology": "peer", **offer(), **fields})
+
+    def put(self, conference: str, action: str, body: Any = None, **headers: str) -> Any:
+        """Act on a conference."""
+        path = f"/mediaConferences/{conference}"
+        return self.request("PUT", path, body, x_conference_action=action, **headers)
+
+    def answer(self, conference: str, body: Any = None) -> Any:
+        """Answer an invitation."""
+        return self.put(conference, "conference-answer", body or answer())
+
+    def accept(self, conference: str, mod: str, body: Any = None) -> Any:
+        """Accept a modification."""
+        return self.put(conference, "accept-conference-mod", {"modId": mod, **(body or answer())})
+
+    def withdraw(self, conference: str, mod: str) -> Any:
+        """Reject or cancel a modification."""
+        return self.put(conference, "rejectCancel-conference-mod", {"modId": mod})
+
+    def delete(self, conference: str, **headers: str) -> Any:
+        """End this device's part in a conference."""
+        return self.request("DELETE", f"/mediaConferences/{conference}", **headers)
+
+    def get(self, conference: str) -> dict[str, Any]:
+        """Return the conference as this device sees it."""
+        response = self.request("GET", f"/mediaConferences/{conference}")
+        assert response.status_code == 200, response.content
+        body: dict[str, Any] = response.json()
+        return body
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the whole log."""
+        return [json.loads(wire) for wire in Event.objects.of(self.id).values_list("wire", flat=True)]
+
+    def news(self) -> list[dict[str, Any]]:
+        """Return the events since the last look."""
+        new = [event for event in self.log() if event["seq"] > self.seen]
+        self.seen += len(new)
+        return new
+
+    def news_types(self) -> list[str]:
+        """Return the types of the events since the last look."""
+        return [event["type"] for event in self.news()]
+
+
+@dataclass
+class Call:
+    """A conference between two devices, whose news have been looked at."""
+
+    id: str
+    alice: Device
+    bob: Device
+
+
+def open_call(alice: Device, bob: Device) -> Call:
+    """Let alice call bob, and bob answer."""
+    response = alice.call(bob.username)
+    assert response.status_code == 201, response.content
+    conference = response.json()["id"]
+    response = bob.answer(conference)
+    assert response.status_code == 204, response.content
+    alice.news(), bob.news()
+    return Call(conference, alice, bob)
+
+
+def hold(call: Call, action: str = "initiate-conference-hold") -> str:
+    """Let alice hold and bob accept; return the modification's ID."""
+    response = call.alice.put(call.id, action, offer("recvonly", version=3))
+    assert response.status_code == 204, response.content
+    mod: str = response["x-mod-id"]
+    response = call.bob.accept(call.id, mod, answer("sendonly", version=3))
+    assert response.status_code == 204, response.content
+    call.alice.news(), call.bob.news()
+    return mod
