@@ -35,7 +35,7 @@ _CLIENT_MESSAGE_LIMIT = 1024
 _HEARTBEAT = json.dumps({"type": "heartbeat"})
 
 
-class EventsConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+class EventsConsumer(AsyncWebsocketConsumer):
     """One WebSocket of one session."""
 
     _follower: asyncio.Task[None] | None = None

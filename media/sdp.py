@@ -6,11 +6,9 @@ or somebody could show each of us a different description.
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
-
-_LIVE_DIRECTIONS: frozenset[str] = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
+_DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
 # aiortc looks codecs up in a list: this bounds what a hostile section costs.
 MAX_SECTION_LINES = 500
@@ -41,7 +39,7 @@ class MediaLine:
     kind: str
     mid: str
     live: bool
-    direction: Direction
+    direction: str
     has_ice: bool
     has_fingerprint: bool
 
@@ -66,8 +64,7 @@ def read(text: str) -> Description:
     if sections[0][0] != "v=0" or origin is None:
         raise SdpError("It must begin with 'v=0' and a complete 'o=' line.")
     parsed = _parse(text)
-    session_directions = _LIVE_DIRECTIONS & {line[2:] for line in sections[0]}
-    default = next(iter(session_directions)) if len(session_directions) == 1 else "sendrecv"
+    default = next((line[2:] for line in sections[0] if line[2:] in _DIRECTIONS), "sendrecv")
     bundled = frozenset(str(mid) for group in parsed.group if group.semantic == "BUNDLE" for mid in group.items)
     return Description(
         session_id=origin[2],
