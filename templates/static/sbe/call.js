@@ -74,6 +74,8 @@ export class Call extends Emitter {
   #unsure = false;
   /** Why it ended, as the enabler put it. */
   endReason = "";
+  /** Whom this side called, until the conference says it better. */
+  to = "";
   /** @type {string | null} */
   movedTo = null;
   /** @type {Date | null} */
@@ -122,6 +124,7 @@ export class Call extends Emitter {
    * @param {{video: boolean, name?: string}} options
    */
   async invite(to, { video, name }) {
+    this.to = to.replace(/^tel:/, "");
     this.#video = video;
     await this.around.queue.run(async () => {
       const leg = this.#newLeg();

@@ -100,6 +100,12 @@ export class SbeClient extends Emitter {
     return this.currentCall?.state ?? "idle";
   }
 
+  /** Who this tab was before a reload, and can be again by `restore()`. @returns {Identity | null} */
+  get remembered() {
+    const session = recall()?.session;
+    return session ? { username: session.username, device: session.device ?? undefined } : null;
+  }
+
   // ── registering ─────────────────────────────────────────────────────────
 
   /**

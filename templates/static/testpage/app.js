@@ -1,0 +1,339 @@
+import { SbeClient } from "../sbe/sbe-client.js";
+import { byId, setText } from "./dom.js";
+import { openMedia } from "./media-access.js";
+import { ModificationDialog } from "./modification-dialog.js";
+import { People } from "./people.js";
+import { preferences } from "./preferences.js";
+import { QualityChart } from "./quality.js";
+import { RingDialog } from "./ring.js";
+import { Settings } from "./settings.js";
+import { Stage, nameOf } from "./stage.js";
+import { Timeline } from "./timeline.js";
+import { announce, toast } from "./toasts.js";
+import { play } from "./tones.js";
+import { channelWords, errorWords, noticeWords } from "./words.js";
+
+/*
+ * The test page: it draws what SbeClient knows and hands on what people press. All of the calling is in SbeClient.
+ */
+
+const { enablerUrl = location.origin, devServerUrl = "/dev" } = document.body.dataset;
+const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).href, enabler: enablerUrl });
+const query = new URLSearchParams(location.search);
+
+const timeline = new Timeline();
+const stage = new Stage(client);
+const people = new People((to, options) => void attempt(() => startCall(to, options)));
+const quality = new QualityChart((reading) => stage.onQuality(reading));
+new Settings(client, {
+  onDevice: (name) => void attempt(() => changeDevice(name)),
+  onSignOff: () => void attempt(() => client.unregister()),
+});
+const ring = new RingDialog({
+  onAccept: (invitation, { camera }) => void attempt(() => acceptCall(invitation, camera)),
+  onDecline: ({ confId }) => void attempt(() => client.decline(confId)),
+  onToneSwitch: () => sound(),
+});
+const modificationDialog = new ModificationDialog((accepted) => attempt(() => (accepted ? client.accept() : client.reject())));
+
+/** The hook for tests and the console: the client, and the peer connection of the moment. */
+Object.assign(window, {
+  sbe: {
+    client,
+    get pc() {
+      return client.currentCall?.leg?.pc ?? null;
+    },
+  },
+});
+
+// ── what people do ────────────────────────────────────────────────────────
+
+/** One thing at a time: a second press while the first is on its way does nothing. */
+let busy = false;
+
+/** @param {() => Promise<unknown> | unknown} action whose failure is told in words */
+async function attempt(action) {
+  if (busy) return;
+  busy = true;
+  try {
+    await action();
+  } catch (error) {
+    toast(errorWords(error), { bad: true });
+  } finally {
+    busy = false;
+    draw();
+  }
+}
+
+/**
+ * Starts what may wait for the other side, up to half a minute, and must not keep the page from being used meanwhile.
+ *
+ * @param {() => Promise<unknown>} action
+ */
+function begin(action) {
+  action().catch((error) => toast(errorWords(error), { bad: true }));
+}
+
+/** @param {string} to @param {{video: boolean}} options */
+async function startCall(to, { video }) {
+  if (!(await openMedia(client.media, { camera: video }))) return;
+  people.clearInput();
+  try {
+    await client.call(to, { video });
+  } catch (error) {
+    // There never was a call to look at: say why here, where it was asked for.
+    client.dismiss();
+    throw error;
+  }
+}
+
+/** @param {import("../sbe/client.js").Invitation} invitation @param {boolean} camera */
+async function acceptCall({ confId, video, reason }, camera) {
+  if (inCall()) await client.hangUp();
+  // Answering a video call without a camera still shows the other side; a call that moves here comes as it is accepted.
+  if (await openMedia(client.media, { camera })) await client.answer(confId, { video: reason === "move" ? camera : video });
+}
+
+async function moveCall() {
+  const { session } = client;
+  const others = await client.people().catch(() => null);
+  const shares = (/** @type {"username" | "vtn" | "icmn"} */ key, /** @type {import("../sbe/types.js").Registered} */ other) => other[key] !== null && other[key] === session?.[key];
+  const mine = others?.filter((other) => other.id !== session?.id && (shares("username", other) || shares("vtn", other) || shares("icmn", other)));
+  if (mine?.length === 0) return explainMove();
+  await client.move();
+}
+
+function explainMove() {
+  const link = new URL(location.pathname, location.href);
+  link.searchParams.set("user", client.session?.username ?? "");
+  link.searchParams.set("device", "phone");
+  setText(byId("move-name"), client.session?.username ?? "");
+  /** @type {HTMLInputElement} */ (byId("move-link")).value = link.href;
+  /** @type {HTMLDialogElement} */ (byId("move-dialog")).showModal();
+}
+
+/** @param {"camera" | "microphone" | "speaker"} name */
+async function changeDevice(name) {
+  if (name === "speaker") return stage.useSpeaker();
+  if (client.media[name] === null) return;
+  client.media.close(name);
+  await (name === "camera" ? client.media.openCamera() : client.media.openMicrophone());
+}
+
+function inCall() {
+  return client.currentCall !== null && !["ended", "moved"].includes(client.currentCall.state);
+}
+
+const controls = {
+  "btn-mic": () => void (client.media.muted = !client.media.muted),
+  "btn-camera": () => (client.media.camera ? client.stopVideo() : begin(() => client.addVideo())),
+  "btn-screen": () => begin(() => (client.media.screen ? client.stopScreen() : client.shareScreen())),
+  "btn-hold": () => begin(() => (client.callState === "on-hold" ? client.resume() : client.hold())),
+  "btn-move": () => attempt(moveCall),
+  "btn-hangup": () => begin(() => client.hangUp()),
+  "overlay-resume": () => begin(() => client.resume()),
+  "mod-cancel": () => begin(() => client.cancel()),
+  "moved-done": () => client.dismiss(),
+  "ended-done": () => client.dismiss(),
+  "ended-again": () => {
+    const call = client.currentCall;
+    if (call) void attempt(() => startCall(nameOf(call), { video: true }));
+  },
+  "rejoin-join": () => attempt(async () => void ((await openMedia(client.media, { camera: true })) && (await client.rejoin()))),
+  "rejoin-leave": () => attempt(() => client.leave()),
+  "tag-quality": () => timeline.toggle(true),
+  "move-close": () => /** @type {HTMLDialogElement} */ (byId("move-dialog")).close(),
+  "move-copy": () => attempt(() => navigator.clipboard.writeText(/** @type {HTMLInputElement} */ (byId("move-link")).value)),
+};
+for (const [id, action] of Object.entries(controls)) {
+  byId(id).addEventListener("click", () => {
+    void action();
+    draw();
+  });
+}
+
+const KEYS = new Map(Object.entries({ m: "btn-mic", v: "btn-camera", s: "btn-screen", h: "btn-hold", e: "btn-hangup", t: "btn-timeline" }));
+document.addEventListener("keydown", (event) => {
+  const inField = event.target instanceof Element && event.target.closest("input, select, textarea, dialog") !== null;
+  // Single keys can be switched off (WCAG 2.1.4), and belong to a field or a dialog while one is in use.
+  if (!preferences.keys || inField || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  const button = document.getElementById(KEYS.get(event.key.toLowerCase()) ?? "");
+  if (button?.checkVisibility()) button.click();
+});
+
+// ── registering ───────────────────────────────────────────────────────────
+
+const form = /** @type {HTMLFormElement} */ (byId("register-form"));
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  void register();
+});
+
+async function register() {
+  const field = (/** @type {string} */ name) => String(new FormData(form).get(name) ?? "").trim();
+  const error = byId("register-error");
+  const submit = /** @type {HTMLButtonElement} */ (byId("register-submit"));
+  error.hidden = true;
+  if (!field("username")) return refuse("Enter a name.");
+  submit.disabled = true;
+  try {
+    await client.register({
+      username: field("username"),
+      device: field("device") || guessDevice(),
+      ...(field("vtn") ? { vtn: field("vtn") } : {}),
+      ...(field("icmn") ? { icmn: field("icmn") } : {}),
+    });
+  } catch (reason) {
+    refuse(errorWords(reason));
+  } finally {
+    submit.disabled = false;
+  }
+
+  /** @param {string} words */
+  function refuse(words) {
+    setText(error, words);
+    error.hidden = false;
+    byId("register-name").focus();
+  }
+}
+
+function guessDevice() {
+  if (/iPad|Tablet/.test(navigator.userAgent)) return "tablet";
+  return /Mobi|Android|iPhone/.test(navigator.userAgent) ? "phone" : "computer";
+}
+
+async function start() {
+  for (const [key, name] of Object.entries({ user: "username", device: "device", vtn: "vtn", icmn: "icmn" })) {
+    const input = /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
+    // A plus in a query is a space; a number that was not escaped is meant all the same.
+    input.value = (query.get(key) ?? "").replace(/^ (?=\d)/, "+");
+  }
+  /** @type {HTMLInputElement} */ (byId("register-device")).placeholder = guessDevice();
+  const user = query.get("user");
+  const remembered = client.remembered;
+  const same = remembered !== null && (user === null || user === remembered.username) && [null, remembered.device].includes(query.get("device"));
+  try {
+    if (same && (await client.restore())) return;
+  } catch (error) {
+    toast(errorWords(error), { bad: true });
+  }
+  if (user && !client.session) await register();
+}
+
+// ── what is seen ──────────────────────────────────────────────────────────
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let bannerTimer;
+let drawn = "";
+let started = false;
+
+function draw() {
+  const call = client.currentCall;
+  const view = started ? (call ? "call" : client.session ? "lobby" : "register") : "loading";
+  document.body.dataset.view = view;
+  document.body.toggleAttribute("data-registered", client.session !== null);
+  byId("view-register").hidden = view !== "register";
+  byId("view-lobby").hidden = view !== "lobby";
+  byId("view-call").hidden = view !== "call";
+  byId("channel-state").hidden = client.session === null;
+  byId("identity").hidden = client.session === null;
+  setText(byId("identity-name"), client.session?.username ?? "");
+  setText(byId("identity-device"), client.session?.device ?? "");
+
+  byId("rejoin").hidden = client.rejoinable === null;
+  if (client.rejoinable) {
+    const peer = client.rejoinable.participants.find(({ sessionId }) => sessionId !== client.session?.id);
+    setText(byId("rejoin-title"), `You are in a call with ${peer?.username ?? "someone"}`);
+  }
+
+  stage.draw();
+  quality.follow(call && call.state !== "ended" && call.leg && call.leg.pc.connectionState !== "closed" ? call.leg.pc : null);
+  modificationDialog.show(call);
+  ring.show(client.invitations, inCall());
+  sound();
+  retitle(call);
+  if (view !== drawn) onView(view);
+}
+
+/** @param {string} view that has just come up */
+function onView(view) {
+  const before = drawn;
+  drawn = view;
+  if (view === "register") byId("register-name").focus();
+  if (view === "lobby") void lookAround();
+  if (view === "call" || (view === "lobby" && before === "call")) byId("main").focus();
+}
+
+function sound() {
+  const calling = client.callState === "calling" && client.currentCall?.confId !== null;
+  play(!preferences.ring ? null : client.invitations.length > 0 ? "incoming" : calling ? "waiting" : null);
+}
+
+/** @param {import("../sbe/call.js").Call | null} call */
+function retitle(call) {
+  const [ringing] = client.invitations;
+  const name = call ? nameOf(call) : "";
+  /** @type {Record<string, string>} */
+  const states = { "calling": `Calling ${name}`, "open": `In a call with ${name}`, "on-hold": `${name} is on hold`, "held": `On hold by ${name}`, "moving": "Moving the call", "moved": "Call moved", "ended": "Call ended" };
+  const title = ringing ? `${ringing.username} is calling` : call ? states[call.state] : "";
+  document.title = title ? `${title} – SBE Enabler` : "SBE Enabler";
+  if (byId("announcer").textContent !== title) announce(title);
+}
+
+function drawChannel() {
+  const state = client.channelState;
+  byId("channel-state").dataset.state = state;
+  setText(byId("channel-word"), channelWords(state));
+  clearTimeout(bannerTimer);
+  if (state !== "offline" || client.session === null) {
+    byId("banner").hidden = true;
+    return;
+  }
+  // A reconnection of a moment is shown by the dot alone.
+  bannerTimer = setTimeout(() => {
+    setText(byId("banner-text"), inCall() ? "The server cannot be reached. Your call goes on; reconnecting…" : "The server cannot be reached. Reconnecting…");
+    byId("banner").hidden = false;
+  }, 1_500);
+}
+
+const LOOK_EVERY_S = 3;
+
+async function lookAround() {
+  if (client.session === null || document.hidden || drawn !== "lobby") return;
+  try {
+    const sessions = await client.people();
+    if (client.session) people.show(sessions, client.session);
+  } catch {
+    // The channel's state shows that the server is away; the last list stays.
+  }
+}
+
+client.on("session", () => {
+  draw();
+  drawChannel();
+});
+client.on("channel", drawChannel);
+client.on("call", draw);
+client.on("media", draw);
+client.on("invitations", draw);
+client.on("trace", (trace) => timeline.add(trace));
+client.on("notice", (notice) => {
+  const words = noticeWords(notice, client.currentCall ? nameOf(client.currentCall) : "The other side");
+  if (words) toast(words.text, words);
+});
+client.media.on("change", draw);
+document.addEventListener("visibilitychange", () => void lookAround());
+
+let seconds = 0;
+setInterval(() => {
+  seconds += 1;
+  stage.tick();
+  modificationDialog.tick();
+  void quality.tick();
+  if (seconds % LOOK_EVERY_S === 0) void lookAround();
+}, 1_000);
+
+await start();
+started = true;
+draw();
+void stage.useSpeaker();

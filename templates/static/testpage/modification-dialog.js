@@ -1,0 +1,56 @@
+import { byId, setText } from "./dom.js";
+import { modificationWords } from "./words.js";
+import { nameOf } from "./stage.js";
+
+/**
+ * @typedef {import("../sbe/call.js").Call} Call
+ * @typedef {import("../sbe/call.js").Modification} Modification
+ */
+
+/** Asks whether a change that the other side offers is welcome. */
+export class ModificationDialog {
+  #dialog = /** @type {HTMLDialogElement} */ (byId("mod-dialog"));
+  /** @type {Modification | null} */
+  #shown = null;
+
+  /**
+   * @param {(accepted: boolean) => Promise<void>} onChoice
+   */
+  constructor(onChoice) {
+    const choose = async (/** @type {boolean} */ accepted) => {
+      this.#enable(false);
+      await onChoice(accepted);
+      this.#enable(true);
+    };
+    byId("mod-accept").addEventListener("click", () => void choose(true));
+    byId("mod-reject").addEventListener("click", () => void choose(false));
+    this.#dialog.addEventListener("cancel", (event) => event.preventDefault());
+  }
+
+  /** @param {Call | null} call */
+  show(call) {
+    const pending = call?.pending?.asking ? call.pending : null;
+    if (pending === this.#shown) return;
+    this.#shown = pending;
+    if (pending === null || call === null) return this.#dialog.close();
+    const { title, text } = modificationWords(pending, nameOf(call));
+    setText(byId("mod-title"), title);
+    setText(byId("mod-text"), text);
+    this.tick();
+    this.#dialog.showModal();
+    byId("mod-accept").focus();
+  }
+
+  /** This function will count down to the moment when the offer expires; the page calls it once a second. */
+  tick() {
+    const expiresAt = this.#shown?.expiresAt;
+    const left = expiresAt ? Math.ceil((Date.parse(expiresAt) - Date.now()) / 1000) : NaN;
+    // Clocks differ; a count that cannot be right is not shown.
+    setText(byId("mod-countdown"), left > 0 && left <= 120 ? `Runs out in ${left} s` : "");
+  }
+
+  /** @param {boolean} enabled */
+  #enable(enabled) {
+    for (const id of ["mod-accept", "mod-reject"]) /** @type {HTMLButtonElement} */ (byId(id)).disabled = !enabled;
+  }
+}

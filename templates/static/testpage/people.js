@@ -1,0 +1,105 @@
+import { byId, icon, initials, make, setText } from "./dom.js";
+
+/**
+ * @typedef {import("../sbe/types.js").Registered} Registered
+ * @typedef {{username: string, numbers: string[], devices: string[]}} Person
+ */
+
+/** The list of those who are registered, and the field above it that filters it and dials. */
+export class People {
+  /** @type {Person[]} */
+  #people = [];
+  #input = /** @type {HTMLInputElement} */ (byId("dial-input"));
+  #shown = "";
+
+  /** @param {(to: string, options: {video: boolean}) => void} onCall */
+  constructor(onCall) {
+    this.onCall = onCall;
+    this.#input.addEventListener("input", () => this.#draw());
+    byId("dial-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const to = this.#input.value.trim();
+      if (to) this.onCall(addressOf(to), { video: true });
+    });
+  }
+
+  /**
+   * @param {Registered[]} sessions everyone who is registered
+   * @param {{id: string, username: string, vtn: string | null, icmn: string | null}} me
+   */
+  show(sessions, me) {
+    const isMine = (/** @type {Registered} */ other) =>
+      other.username === me.username || (me.vtn !== null && other.vtn === me.vtn) || (me.icmn !== null && other.icmn === me.icmn);
+    /** @type {Map<string, Person>} */
+    const people = new Map();
+    for (const session of sessions.filter((other) => !isMine(other))) {
+      const person = people.get(session.username) ?? { username: session.username, numbers: [], devices: [] };
+      person.devices.push(session.device || "device");
+      for (const number of [session.vtn, session.icmn]) if (number && !person.numbers.includes(number)) person.numbers.push(number);
+      people.set(session.username, person);
+    }
+    this.#people = [...people.values()].sort((a, b) => a.username.localeCompare(b.username));
+    const ownDevices = sessions.filter((other) => isMine(other) && other.id !== me.id).map(({ device }) => device || "device");
+    const state = JSON.stringify([this.#people, ownDevices, me.username]);
+    // Drawn again only when something changed: the focus and a half-made click must survive the regular look.
+    if (state === this.#shown) return;
+    this.#shown = state;
+    this.#draw();
+    byId("own-devices").hidden = ownDevices.length === 0;
+    byId("own-devices-list").replaceChildren(...ownDevices.map((device) => make("li", {}, icon("device"), make("span", { class: "person-name" }, device))));
+    const second = me.username.toLowerCase() === "bob" ? "alice" : "bob";
+    const link = byId("people-second-tab");
+    link.setAttribute("href", `?user=${second}`);
+    setText(link, `Open a tab as ${second}`);
+  }
+
+  clearInput() {
+    this.#input.value = "";
+    this.#draw();
+  }
+
+  #draw() {
+    const wanted = this.#input.value.trim().toLowerCase();
+    const matches = this.#people.filter(({ username, numbers }) => username.toLowerCase().includes(wanted) || numbers.some((number) => number.includes(wanted)));
+    const focused = document.activeElement?.getAttribute("data-testid") ?? "";
+    const list = byId("people-list");
+    list.replaceChildren(...matches.map((person) => this.#row(person)));
+    const again = focused.startsWith("call-") ? list.querySelector(`[data-testid="${CSS.escape(focused)}"]`) : null;
+    if (again instanceof HTMLElement) again.focus();
+    byId("dial-submit").hidden = wanted === "";
+    byId("people-empty").hidden = this.#people.length > 0 || wanted !== "";
+    const noMatch = byId("people-no-match");
+    noMatch.hidden = matches.length > 0 || wanted === "";
+    setText(noMatch, `Nobody here is called “${this.#input.value.trim()}”. You can call the name or number all the same.`);
+  }
+
+  /** @param {Person} person */
+  #row({ username, numbers, devices }) {
+    const detail = [...numbers, devices.join(", ")].filter(Boolean).join(" · ");
+    return make(
+      "li",
+      { "class": "person", "data-testid": `person-${username}` },
+      make("span", { "class": "avatar", "aria-hidden": "true" }, initials(username)),
+      make("div", { class: "person-text" }, make("p", { class: "person-name", title: username }, username), make("p", { class: "person-detail", title: detail }, detail)),
+      make("div", { class: "person-actions" }, this.#button(username, false), this.#button(username, true)),
+    );
+  }
+
+  /** @param {string} username @param {boolean} video */
+  #button(username, video) {
+    const words = video ? `Call ${username} with video` : `Call ${username} without video`;
+    const button = make(
+      "button",
+      { "type": "button", "class": video ? "icon-button primary" : "icon-button", "title": words, "aria-label": words, "data-testid": `call-${video ? "video" : "audio"}-${username}` },
+      icon(video ? "video" : "phone"),
+    );
+    button.addEventListener("click", () => this.onCall(username, { video }));
+    return button;
+  }
+}
+
+/** A number is dialled as a tel: URI (RFC 3966), anything else is a username. @param {string} typed */
+function addressOf(typed) {
+  const digits = typed.replace(/^tel:/, "").replace(/[\s().-]/g, "");
+  return /^\+\d{5,15}$/.test(digits) ? `tel:${digits}` : typed;
+}

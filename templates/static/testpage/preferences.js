@@ -1,0 +1,27 @@
+/* Choices that outlive the tab. Storage may be forbidden; then they last as long as the page. */
+
+const KEY = "sbe.preferences";
+const DEFAULTS = { ask: false, ring: true, keys: true, camera: "", microphone: "", speaker: "" };
+
+/** @typedef {typeof DEFAULTS} Preferences */
+
+/** @type {Preferences} */
+export const preferences = { ...DEFAULTS, ...stored() };
+
+/** @param {Partial<Preferences>} changes */
+export function prefer(changes) {
+  Object.assign(preferences, changes);
+  try {
+    localStorage.setItem(KEY, JSON.stringify(preferences));
+  } catch {
+    // As said above.
+  }
+}
+
+function stored() {
+  try {
+    return JSON.parse(localStorage.getItem(KEY) ?? "{}");
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,199 @@
+import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
+import { preferences } from "./preferences.js";
+import { bitrateWords, durationWords, endedWords } from "./words.js";
+
+/**
+ * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
+ * @typedef {import("../sbe/call.js").Call} Call
+ * @typedef {import("../sbe/stats.js").Quality} Quality
+ */
+
+// A picture that stands still this long is taken for a camera that is off: nothing is signalled when one is closed.
+const STILL_READINGS = 3;
+
+/** The video, what lies over it, and the row of controls. It is drawn whole from the client's state. */
+export class Stage {
+  #stage = byId("stage");
+  #remote = /** @type {HTMLVideoElement} */ (byId("remote-video"));
+  #inset = /** @type {HTMLVideoElement} */ (byId("remote-inset"));
+  #local = /** @type {HTMLVideoElement} */ (byId("local-video"));
+  #lastFrames = -1;
+  #stillFor = 0;
+
+  /** @param {SbeClient} client */
+  constructor(client) {
+    this.client = client;
+  }
+
+  draw() {
+    const { client } = this;
+    const call = client.currentCall;
+    const state = client.callState;
+    this.#stage.dataset.state = state;
+    if (call) {
+      this.#drawVideo(call);
+      this.#drawOverlays(call);
+      this.#drawPending(call);
+    }
+    this.#drawControls(call);
+  }
+
+  /** @param {Quality} quality */
+  onQuality(quality) {
+    this.#stillFor = quality.framesDecoded > this.#lastFrames ? 0 : this.#stillFor + 1;
+    this.#lastFrames = quality.framesDecoded;
+    const { lossPercent, rttMs } = quality;
+    const level = lossPercent > 8 || (rttMs ?? 0) > 500 ? 1 : lossPercent > 2 || (rttMs ?? 0) > 250 ? 2 : 3;
+    byId("quality-bars").dataset.level = String(level);
+    setText(byId("quality-text"), bitrateWords(quality.receivedBps));
+    this.draw();
+  }
+
+  /** This function will move the clock on; the page calls it once a second. */
+  tick() {
+    const openedAt = this.client.currentCall?.openedAt;
+    if (openedAt && this.client.currentCall?.state !== "ended") setText(byId("call-timer"), durationWords((Date.now() - openedAt.getTime()) / 1000));
+  }
+
+  async useSpeaker() {
+    if ("setSinkId" in this.#remote) await this.#remote.setSinkId(preferences.speaker);
+  }
+
+  /** @param {Call} call */
+  #drawVideo(call) {
+    const { media } = this.client;
+    const { audio, camera, screen } = call.leg?.remote ?? { audio: null, camera: null, screen: null };
+    showTracks(this.#remote, [screen ?? camera, audio]);
+    showTracks(this.#inset, [screen ? camera : null]);
+    const moving = this.#stillFor < STILL_READINGS;
+    const picture = screen ? "screen" : camera && moving && call.connection === "connected" ? "camera" : "none";
+    this.#stage.dataset.picture = picture;
+    this.#inset.hidden = !screen || !camera;
+
+    const shownLocal = media.screen ?? media.camera;
+    showTracks(this.#local, [shownLocal]);
+    byId("self").hidden = shownLocal === null;
+    byId("self").dataset.source = media.screen ? "screen" : "camera";
+    setText(byId("self-label"), media.screen ? "Your screen" : media.paused ? "Paused" : "You");
+
+    const name = nameOf(call);
+    byId("placeholder").hidden = picture !== "none";
+    setText(byId("placeholder-avatar"), initials(name));
+    setText(byId("placeholder-name"), name);
+    setText(byId("placeholder-text"), this.#placeholderWords(call, camera !== null));
+    const inCall = ["open", "on-hold", "held"].includes(call.state);
+    byId("tag-name").hidden = !inCall;
+    byId("tag-quality").hidden = !inCall;
+    setText(byId("tag-username"), name);
+  }
+
+  /** @param {Call} call @param {boolean} expectsPicture */
+  #placeholderWords(call, expectsPicture) {
+    if (call.state === "calling") return call.confId ? "Ringing…" : "Calling…";
+    if (call.connection === "failed" || call.connection === "disconnected") return "The connection is interrupted. Trying again…";
+    if (call.connection !== "connected") return "Connecting…";
+    return expectsPicture ? "The camera is off" : "Audio call";
+  }
+
+  /** @param {Call} call */
+  #drawOverlays(call) {
+    const { state } = call;
+    const name = nameOf(call);
+    byId("hold-overlay").hidden = state !== "on-hold" && state !== "held";
+    if (state === "on-hold") {
+      const both = call.other?.state === "on-hold" ? ` ${name} put you on hold as well.` : "";
+      setText(byId("hold-overlay-text"), "You put the call on hold");
+      setText(byId("hold-overlay-sub"), `${name} cannot see or hear you.${both}`);
+    } else if (state === "held") {
+      const moving = call.other?.state === "moving";
+      setText(byId("hold-overlay-text"), moving ? `${name} is moving to another device` : `${name} put you on hold`);
+      // The design sheet's hold is recvonly: the holder goes on receiving, and the held one should know.
+      const stillSent = !moving && (call.leg?.maySend("audio") || call.leg?.maySend("camera"));
+      setText(byId("hold-overlay-sub"), moving ? "The call goes on in a moment." : stillSent ? `${name} can still see and hear you.` : "Nothing is sent either way.");
+    }
+    byId("overlay-resume").hidden = state !== "on-hold";
+
+    byId("moved-overlay").hidden = state !== "moving" && state !== "moved";
+    byId("moved-done").hidden = state !== "moved";
+    if (state === "moving") {
+      setText(byId("moved-title"), "Ringing your other devices");
+      setText(byId("moved-text"), `Answer there to go on talking to ${name}.`);
+    } else if (state === "moved") {
+      setText(byId("moved-title"), call.movedTo ? `Continued on ${call.movedTo}` : "Continued on another device");
+      setText(byId("moved-text"), `Your call with ${name} goes on there. You can close this page.`);
+    }
+
+    byId("ended-overlay").hidden = state !== "ended";
+    if (state === "ended") {
+      const lasted = call.openedAt && this.#endedAfter(call);
+      setText(byId("ended-title"), call.openedAt ? "Call ended" : "No call");
+      const words = endedWords(call.endReason, name, call.openedAt !== null);
+      setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : ""].filter(Boolean).join(" "));
+      byId("ended-again").hidden = call.other === null;
+    }
+  }
+
+  /** @type {WeakMap<Call, string>} */
+  #lasted = new WeakMap();
+
+  /** @param {Call} call */
+  #endedAfter(call) {
+    const lasted = this.#lasted.get(call) ?? durationWords((Date.now() - /** @type {Date} */ (call.openedAt).getTime()) / 1000);
+    this.#lasted.set(call, lasted);
+    return lasted;
+  }
+
+  /** @param {Call} call */
+  #drawPending(call) {
+    const { pending } = call;
+    const waits = pending !== null && pending.mine && pending.kind !== "call" && call.state !== "moving";
+    byId("mod-pending").hidden = !waits;
+    if (!waits) return;
+    setText(byId("mod-pending-text"), pending.kind === "move" ? "Taking over the call…" : `Waiting for ${nameOf(call)} to accept…`);
+    byId("mod-cancel").hidden = pending.kind === "move";
+  }
+
+  /** @param {Call | null} call */
+  #drawControls(call) {
+    const { media } = this.client;
+    const state = call?.state ?? "ended";
+    const open = state === "open" || state === "held" || state === "on-hold";
+    const settled = call?.pending === null;
+    const onHold = state === "on-hold";
+
+    const micOff = media.muted || media.microphone === null;
+    control("btn-mic", { icon: micOff ? "mic-off" : "mic", word: media.microphone === null ? "No mic" : micOff ? "Unmute" : "Mute", on: !micOff, look: micOff ? "off" : "", enabled: (open || state === "calling") && media.microphone !== null, key: "M" });
+    const cameraOn = media.camera !== null;
+    control("btn-camera", { icon: cameraOn ? "video" : "video-off", word: cameraOn ? "Stop video" : "Start video", on: cameraOn, look: "", enabled: open && settled && !onHold, key: "V" });
+    const sharing = media.screen !== null;
+    control("btn-screen", { icon: sharing ? "screen-off" : "screen", word: sharing ? "Stop share" : "Share", on: sharing, look: sharing ? "on" : "", enabled: open && settled && !onHold && canShare(), key: "S" });
+    control("btn-hold", { icon: onHold ? "play" : "pause", word: onHold ? "Resume" : "Hold", on: onHold, look: onHold ? "on" : "", enabled: open && settled, key: "H" });
+    control("btn-move", { icon: "move", word: "Move", on: null, look: "", enabled: open && settled && !onHold, key: "" });
+    control("btn-hangup", { icon: "hangup", word: state === "calling" ? "Cancel" : "End", on: null, look: "danger", enabled: open || state === "calling" || state === "moving", key: "E" });
+    byId("controls").hidden = state === "ended" || state === "moved";
+  }
+}
+
+/** @param {Call} call */
+export function nameOf(call) {
+  return call.other?.username ?? call.to;
+}
+
+function canShare() {
+  return Boolean(navigator.mediaDevices && "getDisplayMedia" in navigator.mediaDevices);
+}
+
+/**
+ * @param {string} id
+ * @param {{icon: string, word: string, on: boolean | null, look: string, enabled: boolean, key: string}} looks
+ */
+function control(id, { icon, word, on, look, enabled, key }) {
+  const button = /** @type {HTMLButtonElement} */ (byId(id));
+  setIcon(button, icon);
+  setText(/** @type {Element} */ (button.querySelector(".control-word")), word);
+  button.className = `control ${look}`.trim();
+  button.disabled = !enabled;
+  button.title = key ? `${word} (${key})` : word;
+  // Not aria-on: the word itself changes, and the two together would say it twice over.
+  if (on !== null) button.dataset.on = String(on);
+}

@@ -1,0 +1,27 @@
+import { byId, icon, make } from "./dom.js";
+
+const LIMIT = 3;
+const SHOWN_MS = 8_000;
+
+/**
+ * This function will say something for a while in the alert area; the same words twice are said once.
+ *
+ * @param {string} text
+ * @param {{bad?: boolean}} [options]
+ */
+export function toast(text, { bad = false } = {}) {
+  const area = byId("toasts");
+  for (const shown of area.children) if (shown.querySelector("p")?.textContent === text) shown.remove();
+  const close = make("button", { type: "button", class: "icon-button", "aria-label": "Dismiss" }, icon("close"));
+  const element = make("div", { class: bad ? "toast bad" : "toast", "data-testid": "toast" }, make("p", {}, text), close);
+  const remove = () => element.remove();
+  close.addEventListener("click", remove);
+  setTimeout(remove, SHOWN_MS);
+  area.append(element);
+  while (area.children.length > LIMIT) area.firstElementChild?.remove();
+}
+
+/** @param {string} text for screen readers only */
+export function announce(text) {
+  byId("announcer").textContent = text;
+}

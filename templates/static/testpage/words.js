@@ -1,0 +1,129 @@
+import { MediaError, NetworkError, Refusal } from "../sbe/sbe-client.js";
+
+/* Everything that the page says about calls and their troubles, in one place. */
+
+/** @type {Record<string, string>} */
+const REFUSALS = {
+  "rate-limited": "That was too often in a short time. Wait a moment and try again.",
+  "modification-pending": "Another change is still being settled. Try again in a moment.",
+  "modification-settled": "That change was settled already.",
+  "conference-full": "The call is full.",
+  "conference-not-open": "The call is no longer open.",
+  "not-ringing": "It no longer rings.",
+  "already-answered": "Another device answered first.",
+  "already-on-hold": "The call is on hold. Resume it first.",
+  "not-on-hold": "The call is not on hold.",
+  "participant-moving": "The other side is moving to another device. Try again in a moment.",
+  "enabler-unreachable": "The conference service cannot be reached. Is it running?",
+  "media-unavailable": "The conference service has no room for media at the moment.",
+  "unauthenticated": "This registration is over. Register again.",
+  "sdp-invalid": "The conference service could not use what this browser offered.",
+  "sdp-direction": "The conference service refused the direction of the media.",
+};
+
+/** @param {unknown} error @returns {string} */
+export function errorWords(error) {
+  if (error instanceof MediaError) return mediaWords(error);
+  if (error instanceof NetworkError) return "The server cannot be reached. Check the connection and try again.";
+  if (error instanceof Refusal) return REFUSALS[error.code] ?? error.detail;
+  return error instanceof Error ? error.message : "Something went wrong.";
+}
+
+/** @param {MediaError} error */
+export function mediaWords({ device, reason }) {
+  if (device === "screen") return reason === "refused" ? "No screen was shared." : "This browser cannot share a screen.";
+  const name = device === "camera" ? "camera" : "microphone";
+  if (reason === "refused") return `This page may not use the ${name}. Allow it beside the address bar, then try again.`;
+  if (reason === "missing") return `No ${name} was found.`;
+  if (reason === "busy") return `The ${name} is in use by another program.`;
+  return `The ${name} could not be started.`;
+}
+
+/** @param {import("../sbe/channel.js").ChannelState} state */
+export function channelWords(state) {
+  return { connecting: "Connecting", websocket: "Live", sse: "Live by SSE", poll: "Live by polling", offline: "Reconnecting" }[state];
+}
+
+/**
+ * @param {string} reason @param {string} name of the other party
+ * @param {boolean} wasOpen
+ */
+export function endedWords(reason, name, wasOpen) {
+  /** @type {Record<string, string>} */
+  const words = {
+    "hung-up": wasOpen ? "" : "The call was not answered.",
+    "declined": `${name} declined.`,
+    "no-answer": `${name} did not answer.`,
+    "caller-cancelled": `${name} gave up calling.`,
+    "elsewhere": "It was ended while this page was not connected.",
+    "removed": "You were removed from the call.",
+    "media-lost": "The connection between the two sides was lost.",
+    "session-expired": "A registration ran out.",
+    "no-other-device": "There was no other device to move to.",
+    "window-over": "The move took too long to reach the server.",
+    "move-unanswered": "None of your other devices answered, so the call ended.",
+    "not-placed": "The call could not be placed.",
+    "not-answered": "The call could not be answered.",
+  };
+  return words[reason] ?? "";
+}
+
+/**
+ * @param {import("../sbe/call.js").Notice} notice
+ * @param {string} name of the other party
+ * @returns {{text: string, bad: boolean} | null} null for what the page shows in another way
+ */
+export function noticeWords({ code, kind, reason, error }, name) {
+  const what = kind === "hold" ? "the hold" : kind === "resume" ? "resuming" : kind === "move" ? "the move" : "the change";
+  switch (code) {
+    case "mine-rejected":
+      return { text: `${name} rejected ${what}. Everything stays as it was.`, bad: false };
+    case "mine-expired":
+      return { text: `${name} did not answer to ${what}. Everything stays as it was.`, bad: false };
+    case "theirs-cancelled":
+      return { text: `${name} took ${what} back.`, bad: false };
+    case "theirs-expired":
+      return { text: `The request ran out: ${what} was not made.`, bad: false };
+    case "invitation-cancelled":
+      if (reason === "answered-elsewhere") return { text: "Answered on another of your devices.", bad: false };
+      if (reason === "declined-elsewhere") return { text: "Declined on another of your devices.", bad: false };
+      return { text: "You missed a call.", bad: false };
+    case "move-expired":
+      return { text: "The move took too long. The call is on hold here; resume it or try again.", bad: true };
+    case "media-lost":
+      return { text: `The media connection to ${name} is lost. Hang up and call again.`, bad: true };
+    case "unusable-offer":
+      return { text: `This browser could not use the change that ${name} offered, and rejected it.`, bad: true };
+    case "session-over":
+      return { text: "This registration is over. Register again to be reachable.", bad: true };
+    case "event-failed":
+    case "failed":
+      return { text: errorWords(error), bad: true };
+    default:
+      return null;
+  }
+}
+
+/** @param {import("../sbe/call.js").Modification} modification @param {string} name */
+export function modificationWords({ kind, changes }, name) {
+  if (kind === "hold") return { title: `${name} wants to put you on hold`, text: "You would not see or hear the other side until the call is resumed." };
+  if (kind === "resume") return { title: `${name} wants to resume the call`, text: "You would see and hear each other again." };
+  if (changes.includes("screen-on")) return { title: `${name} wants to share a screen`, text: "You would see it in place of the camera picture." };
+  if (changes.includes("video-on")) return { title: `${name} wants to turn on video`, text: "You would see them. Your own camera stays as it is." };
+  if (changes.includes("screen-off")) return { title: `${name} wants to stop sharing`, text: "The shared screen would go away." };
+  if (changes.includes("video-off")) return { title: `${name} wants to turn video off`, text: "The picture would go away; the sound stays." };
+  return { title: `${name} wants to change the connection`, text: "Picture and sound stay as they are." };
+}
+
+/** @param {number} seconds */
+export function durationWords(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (/** @type {number} */ value) => String(value).padStart(2, "0");
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
+
+/** @param {number} bps */
+export function bitrateWords(bps) {
+  return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mb/s` : `${Math.round(bps / 1e3)} kb/s`;
+}
