@@ -38,6 +38,6 @@ def _with_static_files(application: Any) -> Any:
     )
 
 
-application = ProtocolTypeRouter(
-    {"http": _with_static_files(_django), "websocket": URLRouter(websocket_urlpatterns)}
-)
+# Django's and Channels' types do not agree on what a URL pattern is.
+_web_sockets: Any = websocket_urlpatterns
+application = ProtocolTypeRouter({"http": _with_static_files(_django), "websocket": URLRouter(_web_sockets)})

@@ -65,9 +65,7 @@ def ensure_certificate(directory: Path, hosts: Sequence[str]) -> tuple[Path, Pat
         key.unlink(missing_ok=True)
         private_key = ec.generate_private_key(ec.SECP256R1())
         write_private(key, _pem(private_key))
-        write_private(
-            certificate, _signed(private_key, hosts).public_bytes(serialization.Encoding.PEM).decode()
-        )
+        write_private(certificate, _signed(private_key, hosts).public_bytes(serialization.Encoding.PEM).decode())
     return certificate, key
 
 

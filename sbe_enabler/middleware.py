@@ -13,7 +13,8 @@ _CORRELATOR = re.compile(r"[\x21-\x7e]{1,128}")
 
 def _correlator(request: HttpRequest) -> str:
     """Return the caller's correlator where it is one, or a new one."""
-    given = request.headers.get("x-correlator", "")
+    # Not from `request.headers`, which remembers what it saw at its first use.
+    given = request.META.get("HTTP_X_CORRELATOR", "")
     return given if _CORRELATOR.fullmatch(given) else secrets.token_hex(8)
 
 

@@ -14,17 +14,21 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory
-from twisted.internet import defer, reactor
+from twisted.internet import defer
+from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
-from twisted.logger import STDLibLogObserver, globalLogBeginner
+from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
 from twisted.python.failure import Failure
 
 logger = logging.getLogger(__name__)
+
+# Twisted installs its reactor when it is imported: the type is known only then.
+reactor: Any = _reactor
 
 SERVER_NAME = "sbe-enabler"
 # The largest body of any request (protocol section 8, `too-large`).
@@ -57,11 +61,16 @@ class Address:
 
     def endpoint(self) -> str:
         """Return Twisted's description of this address."""
-        interface = f"{self.port}:interface={quoteStringArgument(self.bind)}"
+        interface = f"{self.port}:interface={_quoted(self.bind)}"
         if not self.certificate:
             return f"tcp:{interface}"
-        certificate, key = quoteStringArgument(self.certificate), quoteStringArgument(self.key)
+        certificate, key = _quoted(self.certificate), _quoted(self.key)
         return f"ssl:{interface}:certKey={certificate}:privateKey={key}"
+
+
+def _quoted(text: str) -> str:
+    """Return a text as it must stand in a description of an endpoint."""
+    return str(quoteStringArgument(text))  # type: ignore[no-untyped-call]
 
 
 class BoundedRequest(WebRequest):  # type: ignore[misc]
@@ -183,13 +192,13 @@ class WebServer(Server):  # type: ignore[misc]
             maxMessagePayloadSize=self.websocket_max_message_size,
             maxFramePayloadSize=self.websocket_max_frame_size,
         )
-        globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False)
-        loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop  # type: ignore[attr-defined]
+        globalLogBeginner.beginLoggingTo([cast(ILogObserver, STDLibLogObserver())], redirectStandardIO=False)
+        loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop
         asyncio.set_event_loop(loop)
         for call in (self.application_checker, self.timeout_checker, self._start_listening):
-            reactor.callWhenRunning(call)  # type: ignore[attr-defined]
-        reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)  # type: ignore[attr-defined]
-        reactor.run()  # type: ignore[attr-defined]
+            reactor.callWhenRunning(call)
+        reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
+        reactor.run()
         if self.failure:
             raise self.failure
 
@@ -197,7 +206,8 @@ class WebServer(Server):  # type: ignore[misc]
         """Open the endpoints and start the background tasks."""
         self._tasks = [asyncio.ensure_future(_supervise(make)) for make in self._background]
         for description in self.endpoints:
-            listener = serverFromString(reactor, description).listen(self.http_factory)
+            endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+            listener = endpoint.listen(self.http_factory)
             listener.addCallbacks(self.listen_success, self.listen_error)
 
     def listen_success(self, port: Any) -> None:
@@ -208,7 +218,7 @@ class WebServer(Server):  # type: ignore[misc]
     def listen_error(self, failure: Failure) -> None:
         """Stop, saying why in words."""
         self.failure = ListenError(_why(failure.value, self._address))
-        reactor.stop()  # type: ignore[attr-defined]
+        reactor.stop()
 
     def _shut_down(self) -> "defer.Deferred[None]":
         """Hold the reactor until everything that runs has ended."""

@@ -178,9 +178,7 @@ SESSION_LIFETIME = timedelta(seconds=env.number("SBE_SESSION_SECONDS", 3600, lea
 RING_DURATION = timedelta(seconds=env.number("SBE_RING_SECONDS", 30, least=0.1, most=600))
 MODIFICATION_LIFETIME = timedelta(seconds=env.number("SBE_MODIFICATION_SECONDS", 30, least=0.1, most=600))
 MOVE_WINDOW = timedelta(seconds=env.number("SBE_MOVE_WINDOW_SECONDS", 5, least=0.1, most=60))
-EVENT_RETENTION = timedelta(
-    seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400)
-)
+EVENT_RETENTION = timedelta(seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400))
 RECORD_RETENTION = timedelta(days=env.number("SBE_RECORD_RETENTION_DAYS", 365, least=1, most=36500))
 HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
 REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
@@ -191,9 +189,7 @@ STUN_URLS = env.words("STUN_URLS")
 TURN_URLS = env.words("TURN_URLS")
 TURN_SECRET = env.string("TURN_SECRET")
 if TURN_URLS and not TURN_SECRET:
-    raise ImproperlyConfigured(
-        "TURN_SECRET is missing: TURN_URLS needs the secret that the TURN server shares."
-    )
+    raise ImproperlyConfigured("TURN_SECRET is missing: TURN_URLS needs the secret that the TURN server shares.")
 
 # --- The Dev Server behind the test page: a client of the enabler like any other ---------------------------
 

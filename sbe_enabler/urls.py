@@ -50,9 +50,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Answer a request that met a fault of ours; the log has it under the correlator."""
     if _for_people(request):
         return defaults.server_error(request)
-    return problem_response(
-        request, 500, "internal-error", "The server failed; this is not the caller's fault."
-    )
+    return problem_response(request, 500, "internal-error", "The server failed; this is not the caller's fault.")
 
 
 handler400 = bad_request

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,9 @@ class Command(BaseCommand):
 
     def _print_code(self, url: str) -> None:
         """Show the address as a QR code for a phone's camera."""
-        segno.make(url, micro=False).terminal(out=self.stdout, compact=True)
+        code = StringIO()
+        segno.make(url, micro=False).terminal(out=code, compact=True)
+        self.stdout.write(code.getvalue())
         self.stdout.write("The certificate is this machine's own: the browser asks once whether to trust it.")
 
 

@@ -12,9 +12,7 @@ _LARGEST_PORT = 65535
 class Command(BaseCommand):
     """Serve HTTP and WebSockets until SIGINT or SIGTERM."""
 
-    help = (
-        "Serve HTTP and WebSockets (HTTPS with SBE_TLS_CERTIFICATE and SBE_TLS_KEY) until SIGINT or SIGTERM."
-    )
+    help = "Serve HTTP and WebSockets (HTTPS with SBE_TLS_CERTIFICATE and SBE_TLS_KEY) until SIGINT or SIGTERM."
     # The checks cost a restart a second; `make check` and `quickstart` run them.
     requires_system_checks = []
     stealth_options = ("announce",)
@@ -22,9 +20,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Take where to listen."""
         parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-        parser.add_argument(
-            "--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)"
-        )
+        parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the server; `announce(scheme, port)`, given by another command, is called when it listens."""

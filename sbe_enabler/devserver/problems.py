@@ -1,0 +1,26 @@
+"""Refusals of the Dev Server, in the shape of the enabler's own (RFC 9457, protocol section 8)."""
+
+from http import HTTPStatus
+
+from django.http import HttpRequest, JsonResponse
+
+
+class ProblemError(Exception):
+    """A request that the Dev Server refuses or cannot serve."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        """Say why: a stable `code` for programs, a `detail` for people."""
+        super().__init__(detail)
+        self.status, self.code, self.detail = status, code, detail
+
+    def response(self, request: HttpRequest) -> JsonResponse:
+        """Return the problem document."""
+        document = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            "xCorrelator": request.headers.get("x-correlator"),
+        }
+        return JsonResponse(document, status=self.status, content_type="application/problem+json")
