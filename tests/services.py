@@ -1,0 +1,380 @@
+"""Real services for tests: a private Redis, a private PostgreSQL, and real processes of our own.
+
+All of them listen on free ports of 127.0.0.1, keep their files in a temporary directory, run as an ordinary
+user, and are stopped by process ID.
+
+    python -m tests.services -- COMMAND…    runs a command with PostgreSQL and Redis at its side
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psycopg
+
+ROOT = Path(__file__).resolve().parent.parent
+_PATIENCE_SECONDS = 30.0
+_STOP_SECONDS = 10.0
+_SECRET_KEY = "only-for-tests"
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback address that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(true: Callable[[], bool], what: str, *, seconds: float = _PATIENCE_SECONDS) -> None:
+    """Wait for a condition, looking again every 20 ms.
+
+    :raises TimeoutError: when it does not come true in time; the text says what was waited for.
+    """
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.02)
+
+
+# --- Services of others -----------------------------------------------------------------------------------
+
+
+def _ordinary_user() -> pwd.struct_passwd | None:
+    """Return whom to become: PostgreSQL refuses to run as root. None when we are no root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise LookupError("there is no ordinary user to run a service as")
+
+
+def _as_ordinary_user() -> list[str]:
+    """Return the words before a command that make it an ordinary user's, and end it should we be killed."""
+    user = _ordinary_user()
+    become = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"] if user else []
+    return ["setpriv", *become, "--pdeathsig", "INT"]
+
+
+@contextlib.contextmanager
+def _private_directory() -> Iterator[Path]:
+    """Make a directory of the ordinary user's, and remove it afterwards."""
+    directory = Path(tempfile.mkdtemp(prefix="sbe-service-"))
+    if user := _ordinary_user():
+        os.chown(directory, user.pw_uid, user.pw_gid)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _running(command: list[str], directory: Path, answers: Callable[[], bool]) -> Iterator[None]:
+    """Run a service until the end of the block, which begins when it answers."""
+    log = directory / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*_as_ordinary_user(), *command],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # An interrupt at the terminal is for the tests; they stop their services afterwards.
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or answers(), command[0])
+        if process.poll() is not None:
+            raise RuntimeError(f"{command[0]} ended at once: {log.read_text(errors='replace')}")
+        yield
+    finally:
+        _stop(process, signal.SIGINT)
+
+
+def _stop(process: subprocess.Popen[bytes], with_signal: signal.Signals) -> int:
+    """End a process, kindly first, and return its exit status."""
+    if process.poll() is None:
+        process.send_signal(with_signal)
+    try:
+        return process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait(_STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """Run a Redis that keeps nothing; yields its URL."""
+    port = free_port()
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+        return False
+
+    program = _program("redis-server")
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with _private_directory() as directory, _running([program, *options], directory, answers):
+        yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """Run a PostgreSQL cluster that may lose everything in a crash; yields the URL of an empty database."""
+    port = free_port()
+    url = f"postgresql://sbe@127.0.0.1:{port}/postgres"
+
+    def answers() -> bool:
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url, connect_timeout=2):
+            return True
+        return False
+
+    with _private_directory() as directory:
+        data = directory / "data"
+        _call(
+            [_program("initdb"), "-D", str(data), "-U", "sbe", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
+            directory,
+        )
+        speed = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"]
+        options = [f"unix_socket_directories={directory}", "listen_addresses=127.0.0.1", *speed]
+        settings = [word for option in options for word in ("-c", option)]
+        command = [_program("postgres"), "-D", str(data), "-p", str(port), *settings]
+        with _running(command, directory, answers):
+            yield new_database(url)
+
+
+def new_database(url: str, *, template: str = "template1") -> str:
+    """Make another database in the cluster of `url`, a copy of `template`, and return its URL."""
+    name = f"sbe_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(url.rpartition("/")[0] + "/postgres", autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+def _call(command: list[str], directory: Path) -> None:
+    """Run a command of the ordinary user's to its end."""
+    done = subprocess.run([*_as_ordinary_user(), *command], cwd=directory, capture_output=True, timeout=60, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]}: {done.stderr.decode(errors='replace')}")
+
+
+def _program(name: str) -> str:
+    """Return the path of a program, which for PostgreSQL's lies in a folder of its version.
+
+    :raises FileNotFoundError: saying what to install.
+    """
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *map(str, reversed(versions))])
+    if found := shutil.which(name, path=path):
+        return found
+    raise FileNotFoundError(f"{name} is missing: `make test` installs it, or apt-get install redis-server postgresql")
+
+
+# --- Our own processes ------------------------------------------------------------------------------------
+
+
+def manage(*arguments: str, variables: Mapping[str, str]) -> str:
+    """Run a management command to its end and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=_environment(variables),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"manage.py {' '.join(arguments)}: {done.stderr}")
+    return done.stdout
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process of ours: what `variables` say and nothing of a developer's shell."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {**kept, "PYTHONUNBUFFERED": "1", "SBE_SECRET_KEY": _SECRET_KEY, **variables}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A migrated database, and what else any number of servers may share: the variables that name it, and a key."""
+
+    variables: Mapping[str, str]
+    api_key: str
+
+
+@dataclass
+class Server:
+    """One `manage.py serve` on a port of its own, with the Dev Server and the test page.
+
+    Use it as a context manager, or call `start` and `stop`.
+    """
+
+    backend: Backend
+    directory: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Return the address of the server, without a slash at its end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def api_key(self) -> str:
+        """Return an API key that the server knows."""
+        return self.backend.api_key
+
+    @property
+    def pid(self) -> int:
+        """Return the process ID."""
+        assert self._process is not None, "the server has not been started"
+        return self._process.pid
+
+    def log(self) -> str:
+        """Return what the server has logged, over all its starts."""
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+
+    @property
+    def _log_path(self) -> Path:
+        return self.directory / f"server-{self.port}.log"
+
+    def start(self) -> "Server":
+        """Start the process and wait until it is healthy."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        variables = {"SBE_STATE_DIR": str(self.directory), "SBE_API_KEY": self.api_key}
+        variables |= {**self.backend.variables, **self.variables}
+        with self._log_path.open("ab") as output:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "serve", "--port", str(self.port)],
+                cwd=ROOT,
+                env=_environment(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            wait_until(self._is_healthy_or_gone, "the server is healthy")
+        except TimeoutError:
+            self.kill()
+            raise
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the server ended at once: {self.log()}")
+        return self
+
+    def _is_healthy_or_gone(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            return True
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(f"{self.base_url}/healthz", timeout=5, trust_env=False).status_code == httpx.codes.OK
+        return False
+
+    def stop(self) -> int:
+        """Ask the process to end, wait for it, and return its exit status."""
+        return _stop(self._process, signal.SIGTERM) if self._process else 0
+
+    def kill(self) -> None:
+        """End the process as a crash would."""
+        if self._process:
+            _stop(self._process, signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop, and start on the same port with the same database."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> "Server":
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *error: object) -> None:
+        """Stop."""
+        self.stop()
+
+
+class Backends:
+    """Makes migrated databases: migrates one of each kind, then copies it.
+
+    Close it when done; databases and services end with it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Keep everything under `directory`."""
+        self._directory = directory
+        self._stack = contextlib.ExitStack()
+        self._static = directory / "static"
+        self._sqlite: tuple[Path, str] | None = None
+        self._grown: tuple[str, str, str] | None = None
+
+    def close(self) -> None:
+        """Stop the services that were started."""
+        self._stack.close()
+
+    def sqlite(self) -> Backend:
+        """Return a fresh SQLite database, with everything else in memory."""
+        if self._sqlite is None:
+            template = self._directory / "template"
+            key = self._prepare({"SBE_STATE_DIR": str(template)})
+            self._sqlite = template / "db.sqlite3", key
+        template_file, key = self._sqlite
+        state = self._directory / uuid.uuid4().hex
+        state.mkdir()
+        shutil.copy(template_file, state)
+        return Backend({"SBE_STATE_DIR": str(state), "SBE_STATIC_DIR": str(self._static)}, key)
+
+    def grown(self) -> Backend:
+        """Return a fresh PostgreSQL database, and Redis."""
+        if self._grown is None:
+            cluster = os.environ.get("SBE_TEST_DATABASE_URL") or self._stack.enter_context(postgresql())
+            redis_url = os.environ.get("SBE_TEST_REDIS_URL") or self._stack.enter_context(redis())
+            template = new_database(cluster)
+            key = self._prepare({"SBE_STATE_DIR": str(self._directory), "DATABASE_URL": template})
+            self._grown = template, redis_url, key
+        template, redis_url, key = self._grown
+        database = new_database(template, template=template.rpartition("/")[2])
+        variables = {"DATABASE_URL": database, "REDIS_URL": redis_url, "SBE_STATIC_DIR": str(self._static)}
+        return Backend(variables, key)
+
+    def _prepare(self, variables: dict[str, str]) -> str:
+        """Migrate a database, see to the static files, and return a new API key."""
+        Path(variables["SBE_STATE_DIR"]).mkdir(parents=True, exist_ok=True)
+        manage("migrate", "--verbosity", "0", variables=variables)
+        if not self._static.exists():
+            static = {**variables, "SBE_STATIC_DIR": str(self._static)}
+            manage("collectstatic", "--noinput", "--verbosity", "0", variables=static)
+        return manage("create_api_key", "tests", variables=variables).strip()
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command after `--` with PostgreSQL and Redis named in its environment; return its exit status."""
+    if arguments[:1] != ["--"] or not arguments[1:]:
+        print("usage: python -m tests.services -- COMMAND…", file=sys.stderr)  # noqa: T201
+        return 2
+    with postgresql() as database_url, redis() as redis_url:
+        variables = {**os.environ, "SBE_TEST_DATABASE_URL": database_url, "SBE_TEST_REDIS_URL": redis_url}
+        command = subprocess.Popen(arguments[1:], env=variables)
+        while True:
+            # An interrupt at the terminal reaches the command as well: let it finish its own way.
+            with contextlib.suppress(KeyboardInterrupt):
+                return command.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,25 @@
+"""Settings of the test suite: those of the service, in an environment that no developer's shell reaches.
+
+`python -m tests.services -- COMMAND` runs a command with PostgreSQL and Redis instead of SQLite and memory.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+_OURS = ("SBE_", "STUN_", "TURN_", "DATABASE_URL", "REDIS_URL")
+_SERVICES = {"SBE_TEST_DATABASE_URL": "DATABASE_URL", "SBE_TEST_REDIS_URL": "REDIS_URL"}
+
+for name in [name for name in os.environ if name.startswith(_OURS) and name not in _SERVICES]:
+    del os.environ[name]
+for ours, name in _SERVICES.items():
+    if ours in os.environ:
+        os.environ[name] = os.environ[ours]
+os.environ["SBE_SECRET_KEY"] = "only-for-tests"
+os.environ["SBE_STATE_DIR"] = tempfile.mkdtemp(prefix="sbe-tests-")
+atexit.register(shutil.rmtree, os.environ["SBE_STATE_DIR"], ignore_errors=True)
+
+from sbe_enabler.settings import *  # noqa: E402, F403 - the environment comes first
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
