@@ -12,8 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
-from django.db import transaction
+from django.db import connection, transaction
 
+from conferences.machine import SessionState
 from conferences.models import Session
 from conferences.wire import instant
 from events import wakeups
@@ -60,29 +61,49 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
     if not messages:
         return
     counts = Counter(message.session_id for message in messages)
-    sessions = {
-        session.pk: session
-        for session in Session.objects.live(now)
-        .select_for_update(no_key=True)
-        .filter(pk__in=counts)
-        .order_by("pk")
-        .only("pk", "last_seq")
-    }
+    newest = _take_numbers(counts, now)
+    next_seq = {session_id: seq - counts[session_id] + 1 for session_id, seq in newest.items()}
     rows = []
     for message in messages:
-        if session := sessions.get(message.session_id):
-            session.last_seq += 1
-            rows.append(_row(message, session.last_seq, now))
+        if message.session_id in next_seq:
+            rows.append(_row(message, next_seq[message.session_id], now))
+            next_seq[message.session_id] += 1
     if rows:
         Event.objects.bulk_create(rows)
-        Session.objects.bulk_update(sessions.values(), ["last_seq"])
-        newest = {session_id: session.last_seq for session_id, session in sessions.items()}
-        transaction.on_commit(partial(wakeups.wake, newest))
+        transaction.on_commit(partial(_wake, rows))
+
+
+def _take_numbers(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
+    """Take so many numbers from each live session, whose row stays locked, and return the last of each."""
+    live = Session.objects.live(now).filter(pk__in=counts)
+    if connection.features.has_select_for_update:
+        # An UPDATE alone would lock in any order, and two of them could wait for each other.
+        list(live.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    table, cases = Session._meta.db_table, " ".join(["WHEN %s THEN %s"] * len(counts))
+    places = ",".join(["%s"] * len(counts))
+    # One statement to count on and to read the number; the ORM would need two.
+    statement = (
+        f"UPDATE {table} SET last_seq = last_seq + CASE id {cases} END"  # noqa: S608 - no value is spliced in
+        f" WHERE id IN ({places}) AND state = %s AND expires_at > %s RETURNING id, last_seq"
+    )
+    steps = [value for pair in counts.items() for value in pair]
+    expiry = connection.ops.adapt_datetimefield_value(now)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*steps, *counts, SessionState.ACTIVE, expiry])
+        return dict(cursor.fetchall())
+
+
+def _wake(rows: Sequence[Event]) -> None:
+    """Hand the committed events to the readers of their sessions."""
+    entries: dict[str, list[tuple[int, str]]] = {}
+    for row in rows:
+        entries.setdefault(row.session_id, []).append((row.seq, row.wire))
+    wakeups.wake(entries)
 
 
 def close(session_id: str) -> None:
     """Let the readers of a session's log, which is over, read to its end and go; on commit."""
-    transaction.on_commit(partial(wakeups.wake, {session_id: wakeups.OVER}))
+    transaction.on_commit(partial(wakeups.end, session_id))
 
 
 def _row(message: Message, seq: int, now: datetime) -> Event:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from conferences.models import Session
 from events.models import Event
-from events.wakeups import OVER, Alarm
+from events.wakeups import Alarm
 
 # How many events are read, and held, at a time.
 BATCH = 50
@@ -48,25 +48,26 @@ async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncItera
     :raises SessionOverError: once the session is over and everything has been yielded.
     """
     async with Alarm(session_id) as alarm:
-        over = False
+        beat_at = time.monotonic() + heartbeat
         while True:
-            entries = await read(session_id, after)
-            if entries:
+            while entries := await read(session_id, after):
                 yield entries
                 after = entries[-1].cursor
-                if len(entries) == BATCH or entries[-1].is_gap:
-                    continue
-            if over:
-                await _require_live(session_id)
-            beat_at = time.monotonic() + heartbeat
-            try:
-                while (newest := await alarm.wait(max(0.0, beat_at - time.monotonic()))) <= after:
-                    pass
-            except TimeoutError:
-                yield []
-                await _require_live(session_id)
-            else:
-                over = newest == OVER
+            await _require_live(session_id)
+            # Up to date: from here on the wake-ups carry what follows, until one of them does not.
+            while True:
+                try:
+                    news = await alarm.wait(max(0.0, beat_at - time.monotonic()))
+                except TimeoutError:
+                    beat_at = time.monotonic() + heartbeat
+                    yield []
+                    break
+                entries = [Entry(wire, seq) for seq, wire in news if seq > after]
+                if entries and entries[0].cursor == after + 1:
+                    yield entries
+                    after = entries[-1].cursor
+                elif entries or not news:
+                    break
 
 
 async def _require_live(session_id: str) -> None:

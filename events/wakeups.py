@@ -1,8 +1,13 @@
-"""Wake the readers of a session's log through the channel layer. A lost wake-up costs latency, never an event."""
+"""Wake the readers of a session's log through the channel layer.
+
+A wake-up carries the new events along, so that a reader who is up to date need not ask the database. One that is
+lost, late or out of order costs latency, never an event: the log is what counts, and its numbers show a reader what
+is missing.
+"""
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,8 +16,10 @@ from channels.layers import get_channel_layer
 
 logger = logging.getLogger(__name__)
 
-# Sent in the place of a number when the session is over: look whether you may go on.
-OVER = 2**62
+# What is larger than this in all is left for the reader to fetch.
+CARRIED_CHARACTERS = 64 * 1024
+
+News = list[tuple[int, str]]
 
 
 def _group(session_id: str) -> str:
@@ -20,16 +27,30 @@ def _group(session_id: str) -> str:
     return f"session.{session_id}"
 
 
-def wake(newest: Mapping[str, int]) -> None:
-    """Tell the readers of each session the number of its newest event, from a thread that runs sync code."""
-    async_to_sync(_wake)(newest)
+def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
+    """Hand each session's new events (their numbers and wires) to its readers, from a thread that runs sync code."""
+    messages: dict[str, dict[str, object]] = {
+        session_id: {"type": "wake", "news": entries if _is_light(entries) else []}
+        for session_id, entries in news.items()
+    }
+    async_to_sync(_send)(messages)
 
 
-async def _wake(newest: Mapping[str, int]) -> None:
+def end(session_id: str) -> None:
+    """Tell the readers of a session that it is over, from a thread that runs sync code."""
+    async_to_sync(_send)({session_id: {"type": "wake", "news": []}})
+
+
+def _is_light(entries: Sequence[tuple[int, str]]) -> bool:
+    """Tell whether these events may travel through the channel layer."""
+    return sum(len(wire) for _, wire in entries) <= CARRIED_CHARACTERS
+
+
+async def _send(messages: Mapping[str, dict[str, object]]) -> None:
     layer: Any = get_channel_layer()
     try:
-        for session_id, seq in newest.items():
-            await layer.group_send(_group(session_id), {"type": "wake", "seq": seq})
+        for session_id, message in messages.items():
+            await layer.group_send(_group(session_id), message)
     except Exception:
         # The rows are committed: readers find them at their next heartbeat.
         logger.exception("The channel layer does not take wake-ups")
@@ -53,11 +74,11 @@ class Alarm:
     ) -> None:
         await self._layer.group_discard(self._group, self._channel)
 
-    async def wait(self, seconds: float) -> int:
-        """Wait for a wake-up and return the number of the newest event, or `OVER`.
+    async def wait(self, seconds: float) -> News:
+        """Wait for a wake-up and return the events that it carries; none means that the log is to be read.
 
         :raises TimeoutError: when `seconds` pass without one.
         """
         async with asyncio.timeout(seconds):
             message = await self._layer.receive(self._channel)
-        return int(message["seq"])
+        return [(int(seq), str(wire)) for seq, wire in message["news"]]

@@ -6,6 +6,7 @@ or somebody could show each of us a different description.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
@@ -54,8 +55,9 @@ class Description:
     bundled: frozenset[str]
 
 
+@lru_cache(maxsize=256)
 def read(text: str) -> Description:
-    """Read a session description.
+    """Read a session description. An offer is read again with its answer, hence the cache.
 
     :raises SdpError: when it is not well-formed.
     """

@@ -82,7 +82,6 @@ def _close_move_window(due: Participant, now: datetime) -> None:
     seat = room.seat(due.pk)
     if seat.move_until is not None and seat.move_until <= now:
         seat.move_until, seat.move_expired = None, True
-        room.touch(seat)
         room.tell(seat.session_id, EventType.MOVE_EXPIRED, participant=wire.participant(seat))
         room.save()
 

@@ -96,7 +96,6 @@ def offer_modification(
     modification = send_offer(room, seat, receiver, kind, offer)
     if initiation is Initiation.CALL_HOLD:
         seat.move_until, seat.move_expired = now + settings.MOVE_WINDOW, False
-        room.touch(seat)
     room.save()
     return Outcome(modification.state, modification.pk)
 
@@ -200,8 +199,6 @@ def record_answer(room: Room, modification: Modification, answer: JudgedSdp, *, 
     offered = sdp.read(modification.offer)
     initiator.sdp_origin = f"{offered.session_id} {offered.version}"
     by.sdp_origin = answer.origin
-    room.touch(initiator)
-    room.touch(by)
 
 
 def _tell_effect(room: Room, kind: ModificationKind, initiator: Participant) -> None:
@@ -248,7 +245,6 @@ def disarm_move(room: Room, modification: Modification) -> None:
     initiator = room.seat(modification.offered_by_id)
     if modification.kind == ModificationKind.HOLD and initiator.move_until is not None:
         initiator.move_until = None
-        room.touch(initiator)
 
 
 def _modification(room: Room, modification_id: str) -> Modification:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.db import connection
+
 from conferences import wire
 from conferences.exceptions import ForbiddenError, NotFoundError, PreconditionFailedError
 from conferences.machine import (
@@ -30,8 +32,11 @@ class Room:
     pending: list[Modification]
     now: datetime
     messages: list[log.Message] = field(default_factory=list)
-    changed_seats: dict[str, Participant] = field(default_factory=dict)
-    changed_modifications: dict[str, Modification] = field(default_factory=dict)
+    settled: list[Modification] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Remember the seats as they were, to write only what an operation changes."""
+        self._seats_before = {seat.pk: _mutable(seat) for seat in self.seats}
 
     # --- Who is who ---------------------------------------------------------------------------------------
 
@@ -82,11 +87,6 @@ class Room:
             seat.move_until, seat.move_expired = None, False
         if not seat.is_ringing:
             seat.rings_until = None
-        self.touch(seat)
-
-    def touch(self, seat: Participant) -> None:
-        """Note that a seat has changed."""
-        self.changed_seats[seat.pk] = seat
 
     def give_up_seat(self, seat: Participant, reason: LeftReason) -> None:
         """Let a participant leave, whatever it was doing."""
@@ -98,7 +98,7 @@ class Room:
         modification.state = decide(ModificationState(modification.state), action)
         modification.settled_at, modification.settled_by = self.now, by
         self.pending = [each for each in self.pending if each.pk != modification.pk]
-        self.changed_modifications[modification.pk] = modification
+        self.settled.append(modification)
 
     # --- Telling ------------------------------------------------------------------------------------------
 
@@ -142,19 +142,36 @@ class Room:
         """Write what has changed, and append what is to be told to the logs. The last call of an operation."""
         self.conference.version += 1
         self.conference.save(update_fields=["state", "ended_at", "ended_reason", "version"])
-        if self.changed_seats:
-            Participant.objects.bulk_update(
-                self.changed_seats.values(),
-                [
-                    "state", "username", "vtn", "icmn", "session", "rings_until", "move_until", "move_expired",
-                    "left_reason", "left_at", "sdp_origin",
-                ],
-            )  # fmt: skip
-        if self.changed_modifications:
-            Modification.objects.bulk_update(
-                self.changed_modifications.values(), ["state", "answer", "settled_at", "settled_by"]
-            )
+        self._save_seats()
+        for modification in self.settled:
+            modification.save(update_fields=["state", "answer", "settled_at", "settled_by"])
         log.append(self.messages, now=self.now)
+
+    def _save_seats(self) -> None:
+        """Write the columns of the seats that have changed, in one query however many seats."""
+        changed: dict[str, Participant] = {}
+        columns: set[str] = set()
+        for seat in self.seats:
+            now, before = _mutable(seat), self._seats_before[seat.pk]
+            if differing := {column for column, value in now.items() if value != before[column]}:
+                changed[seat.pk] = seat
+                columns |= differing
+        if len(changed) > 1:
+            Participant.objects.bulk_update(changed.values(), sorted(columns))
+        for seat in changed.values() if len(changed) == 1 else ():
+            seat.save(update_fields=sorted(columns))
+
+
+# What operations change of a seat.
+_MUTABLE = (
+    "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired",
+    "left_reason", "left_at", "sdp_origin",
+)  # fmt: skip
+
+
+def _mutable(seat: Participant) -> dict[str, object]:
+    """Return the columns of a seat that operations change."""
+    return {column: getattr(seat, column) for column in _MUTABLE}
 
 
 def lock(conference_id: str, *, now: datetime) -> Room:
@@ -162,16 +179,14 @@ def lock(conference_id: str, *, now: datetime) -> Room:
 
     :raises NotFoundError: when there is none.
     """
-    try:
-        conference = Conference.objects.select_for_update(no_key=True).get(pk=conference_id)
-    except Conference.DoesNotExist:
-        raise NotFoundError("There is no such conference.") from None
-    return Room(
-        conference=conference,
-        seats=list(conference.participants.select_related("session")),
-        pending=list(conference.modifications.pending()),
-        now=now,
-    )
+    if connection.features.has_select_for_update:
+        Conference.objects.select_for_update(no_key=True).filter(pk=conference_id).values("pk").first()
+    # Read once the lock is held: what a join reads while it waits for a lock may be older than the lock.
+    seats = list(Participant.objects.filter(conference=conference_id).select_related("conference", "session"))
+    if not seats:
+        raise NotFoundError("There is no such conference.")
+    conference = seats[0].conference
+    return Room(conference=conference, seats=seats, pending=list(conference.modifications.pending()), now=now)
 
 
 def lock_for(session: Session, conference_id: str, *, now: datetime, if_match: str | None) -> Room:
