@@ -480,7 +480,8 @@ function traceOf(event) {
     seq,
     confId,
     modId,
-    state: reason ?? kind ?? event.conference?.state,
+    state: reason ?? kind ?? (typeof event.participant === "object" ? event.participant.state : event.conference?.state),
+    who: event.from?.username ?? (typeof event.participant === "object" ? event.participant.username : undefined),
     description,
     detail: { ...(at ? { at } : {}), ...(reason ? { reason } : {}), ...detail },
   };

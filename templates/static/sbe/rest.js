@@ -173,5 +173,5 @@ function randomKey() {
 
 /** @param {string} path */
 function shorten(path) {
-  return path.replace(/\/[A-Za-z0-9_-]{12,}/g, (id) => `${id.slice(0, 7)}…`);
+  return path.replace(/\/[A-Za-z0-9_-]{20,}/g, (id) => `${id.slice(0, 7)}…`);
 }

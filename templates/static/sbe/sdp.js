@@ -46,7 +46,7 @@ export function markSlides(sdp, mids) {
     .split(/^(?=m=)/m)
     .map((text) => {
       const mid = /^a=mid:(\S+)/m.exec(text)?.[1];
-      return mid && mids.has(mid) ? text.replace(/^a=mid:.*$/m, (line) => `${line.trimEnd()}\r\na=content:slides\r`) : text;
+      return mid && mids.has(mid) ? text.replace(/^a=mid:\S+/m, "$&\r\na=content:slides") : text;
     })
     .join("");
 }

@@ -74,6 +74,7 @@
  * @property {string} [state]
  * @property {string} [modId]
  * @property {string} [confId]
+ * @property {string} [who] whose doing an event tells
  * @property {number} [status]
  * @property {number} [tookMs]
  * @property {number} [seq]

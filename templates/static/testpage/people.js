@@ -34,12 +34,12 @@ export class People {
     const people = new Map();
     for (const session of sessions.filter((other) => !isMine(other))) {
       const person = people.get(session.username) ?? { username: session.username, numbers: [], devices: [] };
-      person.devices.push(session.device || "device");
+      if (session.device) person.devices.push(session.device);
       for (const number of [session.vtn, session.icmn]) if (number && !person.numbers.includes(number)) person.numbers.push(number);
       people.set(session.username, person);
     }
     this.#people = [...people.values()].sort((a, b) => a.username.localeCompare(b.username));
-    const ownDevices = sessions.filter((other) => isMine(other) && other.id !== me.id).map(({ device }) => device || "device");
+    const ownDevices = sessions.filter((other) => isMine(other) && other.id !== me.id).map(({ device }) => device || "A device without a name");
     const state = JSON.stringify([this.#people, ownDevices, me.username]);
     // Drawn again only when something changed: the focus and a half-made click must survive the regular look.
     if (state === this.#shown) return;

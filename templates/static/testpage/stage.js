@@ -162,14 +162,48 @@ export class Stage {
     const onHold = state === "on-hold";
 
     const micOff = media.muted || media.microphone === null;
-    control("btn-mic", { icon: micOff ? "mic-off" : "mic", word: media.microphone === null ? "No mic" : micOff ? "Unmute" : "Mute", on: !micOff, look: micOff ? "off" : "", enabled: (open || state === "calling") && media.microphone !== null, key: "M" });
     const cameraOn = media.camera !== null;
-    control("btn-camera", { icon: cameraOn ? "video" : "video-off", word: cameraOn ? "Stop video" : "Start video", on: cameraOn, look: "", enabled: open && settled && !onHold, key: "V" });
     const sharing = media.screen !== null;
-    control("btn-screen", { icon: sharing ? "screen-off" : "screen", word: sharing ? "Stop share" : "Share", on: sharing, look: sharing ? "on" : "", enabled: open && settled && !onHold && canShare(), key: "S" });
-    control("btn-hold", { icon: onHold ? "play" : "pause", word: onHold ? "Resume" : "Hold", on: onHold, look: onHold ? "on" : "", enabled: open && settled, key: "H" });
-    control("btn-move", { icon: "move", word: "Move", on: null, look: "", enabled: open && settled && !onHold, key: "" });
-    control("btn-hangup", { icon: "hangup", word: state === "calling" ? "Cancel" : "End", on: null, look: "danger", enabled: open || state === "calling" || state === "moving", key: "E" });
+    const changeable = open && settled && !onHold;
+    control("btn-mic", {
+      icon: micOff ? "mic-off" : "mic",
+      word: "Mic",
+      does: media.microphone === null ? "No mic" : micOff ? "Unmute mic" : "Mute mic",
+      on: !micOff,
+      look: micOff ? "off" : "",
+      enabled: (open || state === "calling") && media.microphone !== null,
+      key: "M",
+    });
+    control("btn-camera", {
+      icon: cameraOn ? "video" : "video-off",
+      word: "Video",
+      does: cameraOn ? "Stop video" : "Start video",
+      on: cameraOn,
+      look: cameraOn ? "" : "off",
+      enabled: changeable,
+      key: "V",
+    });
+    control("btn-screen", {
+      icon: sharing ? "screen-off" : "screen",
+      word: "Share",
+      does: sharing ? "Stop the screen share" : "Share the screen",
+      on: sharing,
+      look: sharing ? "on" : "",
+      enabled: changeable && canShare(),
+      key: "S",
+    });
+    control("btn-hold", {
+      icon: onHold ? "play" : "pause",
+      word: onHold ? "Resume" : "Hold",
+      does: onHold ? "Resume the call" : "Hold the call",
+      on: onHold,
+      look: onHold ? "on" : "",
+      enabled: open && settled,
+      key: "H",
+    });
+    control("btn-move", { icon: "move", word: "Move", does: "Move to another device", on: null, look: "", enabled: changeable, key: "" });
+    const ending = state === "calling" ? "Cancel" : "End";
+    control("btn-hangup", { icon: "hangup", word: ending, does: `${ending} the call`, on: null, look: "danger", enabled: open || state === "calling" || state === "moving", key: "E" });
     byId("controls").hidden = state === "ended" || state === "moved";
   }
 }
@@ -185,15 +219,16 @@ function canShare() {
 
 /**
  * @param {string} id
- * @param {{icon: string, word: string, on: boolean | null, look: string, enabled: boolean, key: string}} looks
+ * @param {{icon: string, word: string, does: string, on: boolean | null, look: string, enabled: boolean, key: string}} looks
  */
-function control(id, { icon, word, on, look, enabled, key }) {
+function control(id, { icon, word, does, on, look, enabled, key }) {
   const button = /** @type {HTMLButtonElement} */ (byId(id));
   setIcon(button, icon);
   setText(/** @type {Element} */ (button.querySelector(".control-word")), word);
+  // The name says what a press does, and holds the visible word (WCAG 2.5.3); with that, aria-pressed would say it twice.
+  button.setAttribute("aria-label", does);
+  button.title = key && preferences.keys ? `${does} (${key})` : does;
   button.className = `control ${look}`.trim();
   button.disabled = !enabled;
-  button.title = key ? `${word} (${key})` : word;
-  // Not aria-on: the word itself changes, and the two together would say it twice over.
   if (on !== null) button.dataset.on = String(on);
 }

@@ -62,8 +62,9 @@ export class Timeline {
  * @param {string | null} before the SDP that went the same way last
  */
 function entry(trace, before) {
-  const { direction, title, state, modId, status, tookMs, seq, failed, description } = trace;
+  const { direction, title, state, modId, who, status, tookMs, seq, failed, description } = trace;
   const meta = [clock(trace.at)];
+  if (who) meta.push(who);
   if (status) meta.push(String(status));
   if (seq !== undefined) meta.push(`#${seq}`);
   if (tookMs !== undefined) meta.push(`${Math.round(tookMs)} ms`);
