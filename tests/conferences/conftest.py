@@ -1,0 +1,40 @@
+"""Devices and calls that the tests of the conference resource share."""
+
+import pytest
+
+from tests.devices import Call, Device, gateway_key, open_call
+
+
+@pytest.fixture
+def alice() -> Device:
+    return Device.register("alice")
+
+
+@pytest.fixture
+def bob() -> Device:
+    return Device.register("bob", vtn="+15550101")
+
+
+@pytest.fixture
+def carol() -> Device:
+    """A stranger to the calls of alice and bob."""
+    return Device.register("carol")
+
+
+@pytest.fixture
+def call(alice: Device, bob: Device) -> Call:
+    return open_call(alice, bob)
+
+
+@pytest.fixture
+def ringing(alice: Device, bob: Device) -> Call:
+    """A call that bob has not answered."""
+    conference = alice.call("bob").json()["id"]
+    alice.news(), bob.news()
+    return Call(conference, alice, bob)
+
+
+@pytest.fixture
+def key() -> str:
+    """An API key."""
+    return gateway_key()

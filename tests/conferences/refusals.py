@@ -1,0 +1,38 @@
+"""What a refusal is: a problem document, and not one row changed."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from django.db.models import Model
+
+from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
+from events.models import Event
+
+_MODELS: tuple[type[Model], ...] = (Session, Conference, Participant, Modification, Event, KeptAnswer)
+
+
+def all_rows() -> dict[str, list[dict[str, Any]]]:
+    """Return everything that the service remembers."""
+    return {model.__name__: list(model._default_manager.order_by("pk").values()) for model in _MODELS}
+
+
+def refused(request: Callable[[], Any], status: int, code: str) -> Any:
+    """Make a request that must be refused with this status and code and change nothing; return the answer."""
+    before = all_rows()
+    response = request()
+    assert (response.status_code, problem(response)["code"]) == (status, code), response.content
+    assert all_rows() == before
+    return response
+
+
+def problem(response: Any) -> dict[str, Any]:
+    """Return the body of a problem document, whose shape is checked (RFC 9457)."""
+    assert response["content-type"] == "application/problem+json", response.content
+    body: dict[str, Any] = response.json()
+    assert body["type"] == "about:blank"
+    assert body["status"] == response.status_code
+    assert body["title"] == HTTPStatus(response.status_code).phrase
+    assert body["detail"].strip()
+    assert body["xCorrelator"] == response["x-correlator"]
+    return body

@@ -1,0 +1,141 @@
+"""The machine over the full product of states and actions."""
+
+from itertools import product
+
+import pytest
+
+from conferences.exceptions import RefusalError
+from conferences.machine import (
+    EFFECTS,
+    RINGING,
+    SITTING,
+    TABLE,
+    Action,
+    ConferenceState,
+    ModificationKind,
+    ModificationState,
+    ParticipantState,
+    State,
+    decide,
+)
+
+pytestmark = pytest.mark.once
+
+MACHINES = (ConferenceState, ParticipantState, ModificationState)
+STATES: list[State] = [state for machine in MACHINES for state in machine]
+DEAD_ENDS = {
+    ConferenceState.SESSION_TERMINATED,
+    ParticipantState.LEFT,
+    ModificationState.ACCEPTED,
+    ModificationState.REJECTED,
+    ModificationState.CANCELLED,
+    ModificationState.EXPIRED,
+}
+
+# Protocol section 7, written down a second time: every transition that exists.
+LEGAL = {
+    ("invitation-sent", "answer"): "session-open",
+    ("invitation-sent", "end"): "session-terminated",
+    ("session-open", "answer"): "session-open",
+    ("session-open", "negotiate"): "session-open",
+    ("session-open", "end"): "session-terminated",
+    ("invited", "answer"): "accepted",
+    ("invited", "leave"): "left",
+    ("accepted", "modify"): "accepted",
+    ("accepted", "hold"): "on-hold",
+    ("accepted", "move"): "moving",
+    ("accepted", "leave"): "left",
+    ("on-hold", "modify"): "on-hold",
+    ("on-hold", "resume"): "accepted",
+    ("on-hold", "move"): "moving",
+    ("on-hold", "leave"): "left",
+    ("moving", "answer"): "accepted",
+    ("moving", "leave"): "left",
+    ("mod-sent", "accept"): "mod-accepted",
+    ("mod-sent", "reject"): "mod-rejected",
+    ("mod-sent", "cancel"): "mod-cancelled",
+    ("mod-sent", "expire"): "mod-expired",
+}
+
+
+def _expected_refusal(state: State, action: Action) -> str:
+    """Return the code with which an illegal action is refused."""
+    if isinstance(state, ConferenceState) or state is ParticipantState.INVITED:
+        return "conference-not-open"
+    if isinstance(state, ModificationState):
+        return "not-yours-to-settle" if state is ModificationState.SENT else "modification-settled"
+    if (state, action) == (ParticipantState.ACCEPTED, Action.RESUME):
+        return "not-on-hold"
+    if (state, action) == (ParticipantState.ON_HOLD, Action.HOLD):
+        return "already-on-hold"
+    if state is ParticipantState.MOVING:
+        return "participant-moving"
+    return "not-ringing" if state is ParticipantState.LEFT else "already-answered"
+
+
+def _table() -> dict[State, dict[Action, State]]:
+    return {state: dict(transitions) for state, transitions in TABLE.items()}
+
+
+@pytest.mark.parametrize(("state", "action"), list(product(STATES, Action)))
+def test_an_action_leads_where_the_protocol_says_or_changes_nothing(state: State, action: Action) -> None:
+    before = _table()
+    if (str(state), str(action)) in LEGAL:
+        assert decide(state, action) == LEGAL[str(state), str(action)]  # type: ignore[type-var]
+    else:
+        with pytest.raises(RefusalError) as refusal:
+            decide(state, action)  # type: ignore[type-var]
+        assert refusal.value.code == _expected_refusal(state, action)
+        assert refusal.value.status == 409
+    assert _table() == before
+
+
+@pytest.mark.parametrize("state", sorted(DEAD_ENDS & set(ModificationState)))
+def test_a_settled_modification_names_its_final_state(state: ModificationState) -> None:
+    with pytest.raises(RefusalError) as refusal:
+        decide(state, Action.ACCEPT)
+    assert refusal.value.fields == {"state": state.value}
+
+
+def test_the_table_lists_every_state() -> None:
+    assert set(TABLE) == set(STATES)
+
+
+def test_the_table_maps_each_machine_onto_itself() -> None:
+    for state, transitions in TABLE.items():
+        assert {type(reached) for reached in transitions.values()} <= {type(state)}
+
+
+def test_dead_ends_lead_nowhere_and_nothing_else_is_one() -> None:
+    assert {state for state, transitions in TABLE.items() if not transitions} == DEAD_ENDS
+
+
+def test_every_state_can_be_reached_and_every_action_does_something() -> None:
+    reached = {after for transitions in TABLE.values() for after in transitions.values()}
+    beginnings = {ConferenceState.INVITATION_SENT, ParticipantState.INVITED, ModificationState.SENT}
+    assert reached | beginnings == set(STATES)
+    assert {action for transitions in TABLE.values() for action in transitions} == set(Action)
+
+
+def test_a_dead_end_can_be_reached_from_every_state() -> None:
+    for state in STATES:
+        seen: set[State] = set()
+        ahead: list[State] = [state]
+        while ahead:
+            current = ahead.pop()
+            if current not in seen:
+                seen.add(current)
+                ahead.extend(TABLE[current].values())
+        assert seen & DEAD_ENDS
+
+
+def test_every_kind_that_is_settled_by_accepting_has_an_effect_on_who_sits() -> None:
+    assert set(EFFECTS) == set(ModificationKind) - {ModificationKind.CALL}
+    for effect in EFFECTS.values():
+        assert any(effect in TABLE[state] for state in SITTING)
+
+
+def test_ringing_and_sitting_divide_those_who_have_not_left() -> None:
+    assert RINGING.isdisjoint(SITTING)
+    assert {ParticipantState.LEFT, *RINGING, *SITTING} == set(ParticipantState)
+    assert ParticipantState.LEFT not in RINGING | SITTING
