@@ -483,13 +483,23 @@ export class Call extends Emitter {
       else leg.close();
       if (error instanceof NetworkError) this.#unsure = true;
       this.#finish(pending, "expired");
-      if (error instanceof Refusal && error.code === "modification-settled") return;
+      if (error instanceof Refusal && error.code === "modification-settled") return this.#confirm();
       throw error;
     }
     await prepared.commit();
     this.#use(leg);
     this.#mark(this.other, pending.kind);
     this.#finish(pending, "accepted");
+  }
+
+  /**
+   * This function will offer what is in force once more. An offer that was taken back while it was being answered had to be
+   * rolled back here, and a browser that stopped sending for it starts again only when a description says so.
+   */
+  #confirm() {
+    if (this.#phase !== "open") return;
+    // Not awaited: it runs through the queue, in which this is running.
+    this.modify().catch((error) => this.emit("notice", { code: "failed", error }));
   }
 
   /** @param {{mine: boolean, outcome: "rejected" | "cancelled"}} which */

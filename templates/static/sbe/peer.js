@@ -26,16 +26,19 @@ const GATHERING_MS = 2_000;
 /**
  * One RTCPeerConnection and the roles of its m-lines.
  *
- * Tracks follow the wishes at once; directions change only by negotiation, and come back when an offer fails. A
- * browser's rollback does not do the latter: it forgets the offer but keeps `direction` as it was set (RFC 8829 section 4.1.8.2).
+ * Tracks follow the wishes at once; directions change only by negotiation, and come back when an offer fails.
+ *
+ * An offer that changes a running connection is put in force only together with its answer. Applying it first and rolling
+ * it back on refusal does not leave everything as it was: Chromium stops sending where the offer says so and does not
+ * start again on rollback. The candidates are known by then, so nothing is gathered and nothing is lost by waiting.
  *
  * @extends {Emitter<{media: RemoteMedia, connection: RTCPeerConnectionState}>}
  */
 export class PeerLeg extends Emitter {
   /** @type {Map<RTCRtpTransceiver, Role>} */
   #roles = new Map();
-  /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>} | null} */
-  #beforeOffer = null;
+  /** The offer that is out: what it replaces, and its text while it is not in force. */
+  #open = /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>, unapplied: Description | null} | null} */ (null);
   /** @type {RemoteMedia} */
   #remote = { audio: null, camera: null, screen: null };
 
@@ -70,26 +73,33 @@ export class PeerLeg extends Emitter {
    * @returns {Promise<Description>}
    */
   async createOffer(wishes, { iceRestart = false } = {}) {
-    this.#beforeOffer = { directions: new Map([...this.#roles.keys()].map((line) => [line, line.direction])) };
+    const directions = new Map([...this.#roles.keys()].map((line) => [line, line.direction]));
     this.#addMissing(wishes);
     await this.#arrange(wishes);
-    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart }));
+    const offer = /** @type {Description} */ (await this.pc.createOffer({ iceRestart }));
+    if (this.remoteSdp !== null && !iceRestart) {
+      this.#open = { directions, unapplied: offer };
+      return this.#outgoing(offer);
+    }
+    this.#open = { directions, unapplied: null };
+    await this.pc.setLocalDescription(offer);
     await this.#gathered();
     return this.#outgoing(/** @type {RTCSessionDescription} */ (this.pc.localDescription));
   }
 
   /** @param {Description} answer */
   async acceptAnswer(answer) {
+    if (this.#open?.unapplied) await this.pc.setLocalDescription(this.#open.unapplied);
     await this.pc.setRemoteDescription(answer);
-    this.#beforeOffer = null;
+    this.#open = null;
     this.#announce();
   }
 
   /** This function will undo an offer that was not accepted (RFC 3264 section 4: everything stays as it was). */
   async rollback() {
     if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
-    const before = this.#beforeOffer;
-    this.#beforeOffer = null;
+    const before = this.#open;
+    this.#open = null;
     if (before === null) return;
     for (const line of this.#roles.keys()) {
       const direction = before.directions.get(line);
@@ -231,8 +241,21 @@ export class PeerLeg extends Emitter {
    * @returns {Description}
    */
   #outgoing({ type, sdp }) {
-    const screens = [...this.#roles].filter(([, role]) => role === "screen").flatMap(([line]) => line.mid ?? []);
-    return { type: /** @type {"offer" | "answer"} */ (type), sdp: markSlides(sdp, new Set(screens)) };
+    return { type: /** @type {"offer" | "answer"} */ (type), sdp: markSlides(sdp, this.#screenMids(sdp)) };
+  }
+
+  /** @param {string} sdp */
+  #screenMids(sdp) {
+    const lines = this.pc.getTransceivers().filter((line) => line.direction !== "stopped");
+    const known = new Set(lines.map((line) => line.mid));
+    // Before an offer is in force its new lines have no mid yet; they stand in it in the order of their making (RFC 8829 section 5.2.1).
+    const fresh = sections(sdp).flatMap(({ mid }) => (mid !== null && !known.has(mid) ? [mid] : []));
+    const mids = new Set();
+    for (const line of lines) {
+      const mid = line.mid ?? fresh.shift();
+      if (this.#roles.get(line) === "screen" && mid !== undefined) mids.add(mid);
+    }
+    return mids;
   }
 
   /** Recomputed whole and announced on change, so that no sequence of events can leave a stale picture. */
