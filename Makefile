@@ -24,7 +24,7 @@ run-lan: $(VENV)/.runtime ## serve over HTTPS on this machine's own addresses, p
 	@$(BIN)/python manage.py quickstart --lan --port $(or $(PORT),8443)
 
 test: $(VENV)/.dev ## run every test, on SQLite and on PostgreSQL + Redis
-	@.ci/need chromium redis-server postgresql
+	@.ci/need chromium nginx redis-server postgresql
 	@echo "== SQLite, everything in memory"
 	$(BIN)/python -m pytest $(ARGS)
 	@echo "== PostgreSQL and Redis"

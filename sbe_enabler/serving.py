@@ -24,6 +24,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
 from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,13 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
 
     _received = 0
     _refused = False
+
+    def process(self) -> Any:
+        """Hand the request on, with the date that every answer carries (RFC 9110 section 6.6.1)."""
+        # Daphne would let any client choose the path under which it thinks it is mounted.
+        self.requestHeaders.removeHeader(b"daphne-root-path")
+        self.setHeader(b"date", datetimeToString())  # type: ignore[no-untyped-call]
+        return super().process()
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
         """Make room for a body of this length, or refuse it."""
@@ -156,6 +164,7 @@ class WebServer(Server):  # type: ignore[misc]
         address: Address,
         *,
         heartbeat_seconds: float,
+        behind_gateway: bool,
         background: list[Callable[[], Coroutine[Any, Any, None]]],
         on_listening: Callable[[int], None],
     ) -> None:
@@ -165,6 +174,8 @@ class WebServer(Server):  # type: ignore[misc]
             endpoints=[address.endpoint()],
             ping_interval=heartbeat_seconds,
             ping_timeout=2 * heartbeat_seconds,
+            # The gateway sets this header itself, whatever the client sent.
+            proxy_forwarded_address_header="x-forwarded-for" if behind_gateway else None,
             server_name=SERVER_NAME,
         )
         self.failure: ListenError | None = None

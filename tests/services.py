@@ -184,6 +184,26 @@ def _program(name: str) -> str:
     raise FileNotFoundError(f"{name} is missing: `make test` installs it, or apt-get install redis-server postgresql")
 
 
+@contextlib.contextmanager
+def gateway(configuration: str, files: Mapping[str, str]) -> Iterator[Path]:
+    """Run nginx with this text inside its `http` block; yields its directory, where the relative paths begin.
+
+    `files` are written there first: what nginx reads must be its ordinary user's to read.
+    """
+    with _private_directory() as directory:
+        for name, text in files.items():
+            (directory / name).write_text(text)
+        paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        temporary = " ".join(f"{name}_temp_path {name};" for name in paths)
+        whole = (
+            f"daemon off; pid pid; error_log stderr; events {{}} http {{ access_log off; {temporary} {configuration} }}"
+        )
+        (directory / "nginx.conf").write_text(whole)
+        command = [_program("nginx"), "-p", str(directory), "-c", "nginx.conf", "-e", "stderr"]
+        with _running(command, directory, (directory / "pid").exists):
+            yield directory
+
+
 # --- Our own processes ------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,7 @@ class Command(BaseCommand):
             application,
             address,
             heartbeat_seconds=settings.HEARTBEAT_SECONDS,
+            behind_gateway=settings.USE_X_FORWARDED_HOST,
             background=_background(),
             on_listening=lambda port: announce(address.scheme, address.bind, port),
         )
