@@ -498,8 +498,10 @@ export class Call extends Emitter {
    */
   #confirm() {
     if (this.#phase !== "open") return;
-    // Not awaited: it runs through the queue, in which this is running.
-    this.modify().catch((error) => this.emit("notice", { code: "failed", error }));
+    // Not awaited: it runs through the queue, in which this is running. A refusal is no loss: the call is over, or is being moved.
+    this.modify().catch((error) => {
+      if (!(error instanceof Refusal)) this.emit("notice", { code: "failed", error });
+    });
   }
 
   /** @param {{mine: boolean, outcome: "rejected" | "cancelled"}} which */

@@ -21,8 +21,8 @@ const UPGRADE_MAX_MS = 300_000;
 const WORKED_MS = 5_000;
 const FINAL_CLOSE_CODES = new Set([4401, 4403, 4404]);
 const FINAL_STATUSES = new Set([401, 403, 404]);
-// Attempts in a row that fail: three by WebSocket, then two by SSE, then one by long poll, and round again.
-const LADDER = /** @type {const} */ (["websocket", "websocket", "websocket", "sse", "sse", "poll"]);
+// What is tried as attempts fail in a row. The WebSocket comes up between the others, because the server may simply have been away.
+const LADDER = /** @type {const} */ (["websocket", "websocket", "websocket", "sse", "websocket", "poll"]);
 const BACKLOG_LIMIT = 256;
 
 /**
@@ -100,7 +100,8 @@ export class EventChannel {
     if (ending === "upgrade") {
       this.#upgradeAt = null;
       this.#upgradeAfterMs = Math.min(this.#upgradeAfterMs * 2, UPGRADE_MAX_MS);
-      this.#failures = LADDER.lastIndexOf("websocket");
+      // One attempt; should it fail, the fallback is next.
+      this.#failures = LADDER.indexOf("sse") - 1;
       return;
     }
     this.#failures = ending === "closed" && lastedMs > WORKED_MS ? 0 : this.#failures + 1;
@@ -227,7 +228,7 @@ export class EventChannel {
       connection.heard(SILENCE_MS);
       try {
         // The first poll asks without waiting, so that the page knows at once that this transport works.
-        const wait = this.#state === "poll" ? POLL_WAIT_S : 0;
+        const wait = this.#state === "poll" ? Math.min(POLL_WAIT_S, this.#secondsToUpgrade()) : 0;
         const response = await this.#get(`after=${this.cursor}&wait=${wait}`, "application/json", connection.signal);
         if (FINAL_STATUSES.has(response.status)) return "refused";
         if (!response.ok) return "failed";
@@ -248,6 +249,10 @@ export class EventChannel {
   #fallBackTo(transport) {
     this.#upgradeAt ??= performance.now() + this.#upgradeAfterMs;
     this.#enter(transport);
+  }
+
+  #secondsToUpgrade() {
+    return Math.max(0, Math.ceil(((this.#upgradeAt ?? Infinity) - performance.now()) / 1000));
   }
 
   #upgradeIsDue() {

@@ -88,10 +88,10 @@ async function startCall(to, { video }) {
 }
 
 /** @param {import("../sbe/client.js").Invitation} invitation @param {boolean} camera */
-async function acceptCall({ confId, video, reason }, camera) {
+async function acceptCall({ confId, video }, camera) {
   if (inCall()) await client.hangUp();
-  // Answering a video call without a camera still shows the other side; a call that moves here comes as it is accepted.
-  if (await openMedia(client.media, { camera })) await client.answer(confId, { video: reason === "move" ? camera : video });
+  // Without a camera of one's own the other side's picture is still wanted.
+  if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
 }
 
 async function moveCall() {
