@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 # What is larger than this in all is left for the reader to fetch.
 CARRIED_CHARACTERS = 64 * 1024
+_WAITING_WAKE_UPS = 16
 
 News = list[tuple[int, str]]
 
@@ -62,17 +63,21 @@ class Alarm:
     def __init__(self, session_id: str) -> None:
         self._group = _group(session_id)
         self._layer: Any = get_channel_layer()
-        self._channel = ""
+        self._news: asyncio.Queue[News] = asyncio.Queue(_WAITING_WAKE_UPS)
 
     async def __aenter__(self) -> Self:
         self._channel = await self._layer.new_channel()
         await self._layer.group_add(self._group, self._channel)
+        # Channels layers take a cancelled `receive` for the end of the channel, so it must not be what times out.
+        self._receiver = asyncio.create_task(self._receive())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._layer.group_discard(self._group, self._channel)
+        self._receiver.cancel()
+        await asyncio.gather(self._receiver, return_exceptions=True)
 
     async def wait(self, seconds: float) -> News:
         """Wait for a wake-up and return the events that it carries; none means that the log is to be read.
@@ -80,5 +85,14 @@ class Alarm:
         :raises TimeoutError: when `seconds` pass without one.
         """
         async with asyncio.timeout(seconds):
+            return await self._news.get()
+
+    async def _receive(self) -> None:
+        """Take in wake-ups. When a slow reader leaves too many waiting, one that sends it to the log replaces them."""
+        while True:
             message = await self._layer.receive(self._channel)
-        return [(int(seq), str(wire)) for seq, wire in message["news"]]
+            if self._news.full():
+                while not self._news.empty():
+                    self._news.get_nowait()
+                message = {"news": []}
+            self._news.put_nowait([(int(seq), str(wire)) for seq, wire in message["news"]])

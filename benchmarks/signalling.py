@@ -1,0 +1,288 @@
+"""Measure the signalling: rounds of initiate-mod → mod-received → accept → mod-accepted.
+
+    python -m benchmarks.signalling [--out file.json] [--seconds 20] [--rounds 10000]
+
+Real `manage.py serve` processes in processes of their own; from here HTTP keep-alive connections and WebSockets.
+
+- Latency: rounds at a fixed rate, whether or not earlier ones are done, as users would make them. Measured is the time
+  from sending a PUT to its event at the other side, of both PUTs of a round.
+- Throughput: each of several calls begins its next round when the last is done; the rounds finished per second.
+  One refusal or error ends the measurement.
+- Memory: the server's resident set when it has served a thousand rounds, and when it has served them all.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import websockets
+
+from tests.descriptions import describe
+from tests.services import Backend, Backends, Server
+
+_CALLS = 16
+_RATE = 20.0  # rounds per second
+_PATIENCE = 10.0  # seconds
+_WARM_UP_ROUNDS = 200
+_VARIABLES = {"SBE_REQUESTS_PER_MINUTE": "1000000", "SBE_LOG_LEVEL": "WARNING"}
+
+
+class Connection:
+    """One HTTP/1.1 connection that is kept alive. Small, so that it measures the server and not itself."""
+
+    def __init__(self, host: str, port: int, token: str) -> None:
+        self._host, self._port, self._token = host, port, token
+
+    async def __aenter__(self) -> Self:
+        self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._writer.close()
+
+    async def put(self, path: str, action: str, body: dict[str, object]) -> None:
+        """Send one action and require its 204."""
+        data = json.dumps(body).encode()
+        head = (
+            f"PUT {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nAuthorization: Bearer {self._token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\nx-conference-action: {action}\r\n\r\n"
+        )
+        self._writer.write(head.encode() + data)
+        answer = await self._reader.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 204"):
+            raise RuntimeError(f"{action}: {answer[:200]!r} {await self._reader.read(500)!r}")
+
+
+@dataclass
+class Side:
+    """One party of a call: its session, its connection, and a WebSocket that notes when which event came."""
+
+    session: dict[str, Any]
+    http: Connection
+    socket: Any
+    arrivals: asyncio.Queue[tuple[float, dict[str, Any]]] = field(default_factory=asyncio.Queue)
+
+    async def listen(self) -> None:
+        """Note events as they come, and answer heartbeats."""
+        async for text in self.socket:
+            if text.startswith('{"type": "heartbeat"'):
+                await self.socket.send(text)
+            else:
+                self.arrivals.put_nowait((time.perf_counter(), json.loads(text)))
+
+    async def next_event(self, type_: str) -> tuple[float, dict[str, Any]]:
+        """Return the next event and when it came; it must be of this type and the next in number."""
+        arrived_at, event = await asyncio.wait_for(self.arrivals.get(), _PATIENCE)
+        if event["type"] != type_:
+            raise RuntimeError(f"{event['type']} came in the place of {type_}")
+        return arrived_at, event
+
+
+@dataclass
+class Call:
+    """An open conference of two, and the times that its events took, in seconds."""
+
+    conference: str
+    alice: Side
+    bob: Side
+    times: list[float] = field(default_factory=list)
+    versions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(3))
+
+    async def round(self) -> None:
+        """Modify the conference once, there and back."""
+        version = next(self.versions)
+        path = f"/mediaConferences/{self.conference}"
+        offer = {"type": "offer", "sdp": describe(version=version)}
+        mod = await self._timed("initiate-conference-mod", self.alice, self.bob, "mod-received", path, offer)
+        answer = {"type": "answer", "sdp": describe(version=version, session=777, setup="active"), "modId": mod}
+        await self._timed("accept-conference-mod", self.bob, self.alice, "mod-accepted", path, answer)
+
+    async def _timed(self, action: str, sender: Side, receiver: Side, type_: str, path: str, body: Any) -> str:
+        """Send one action; wait for its answer and its event; note the time to the event."""
+        sent_at = time.perf_counter()
+        _, (arrived_at, event) = await asyncio.gather(sender.http.put(path, action, body), receiver.next_event(type_))
+        self.times.append(arrived_at - sent_at)
+        return str(event["modId"])
+
+
+class Load:
+    """Open calls over some servers: the callers at the first one, those called at the last one."""
+
+    def __init__(self, servers: list[Server]) -> None:
+        self._servers = servers
+        self._tasks: list[asyncio.Task[None]] = []
+        self.calls: list[Call] = []
+
+    async def __aenter__(self) -> Self:
+        async with httpx.AsyncClient(trust_env=False, timeout=_PATIENCE) as client:
+            for number in range(_CALLS):
+                self.calls.append(await self._open_call(client, number))
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for side in [side for call in self.calls for side in (call.alice, call.bob)]:
+            await side.http.__aexit__()
+            await side.socket.close()
+
+    async def _open_call(self, client: httpx.AsyncClient, number: int) -> Call:
+        """Register two parties and let one call the other."""
+        alice = await self._side(client, self._servers[number % len(self._servers)], f"alice{number}")
+        bob = await self._side(client, self._servers[(number + 1) % len(self._servers)], f"bob{number}")
+        started = await client.post(
+            f"{self._servers[0].base_url}/mediaConferences",
+            json={"to": [f"bob{number}"], "topology": "peer", "type": "offer", "sdp": describe()},
+            headers={"authorization": f"Bearer {alice.session['token']}"},
+        )
+        conference = started.raise_for_status().json()["id"]
+        await bob.next_event("invitation-received")
+        answer = {"type": "answer", "sdp": describe(session=777, setup="active")}
+        await bob.http.put(f"/mediaConferences/{conference}", "conference-answer", answer)
+        await alice.next_event("session-open")
+        return Call(conference, alice, bob)
+
+    async def _side(self, client: httpx.AsyncClient, server: Server, username: str) -> Side:
+        """Register one party and open its channel."""
+        answer = await client.post(
+            f"{server.base_url}/sessions",
+            json={"username": username},
+            headers={"authorization": f"Api-Key {server.api_key}"},
+        )
+        session = answer.raise_for_status().json()
+        protocols = [websockets.Subprotocol("sbe.v1"), websockets.Subprotocol(f"bearer.{session['token']}")]
+        socket = await websockets.connect(
+            session["events"]["webSocket"] + "?after=0", subprotocols=protocols, compression=None, proxy=None
+        )
+        address = urlsplit(server.base_url)
+        http = await Connection(address.hostname or "", address.port or 80, session["token"]).__aenter__()
+        side = Side(session, http, socket)
+        self._tasks.append(asyncio.create_task(side.listen()))
+        return side
+
+    async def at_rate(self, seconds: float) -> list[float]:
+        """Make rounds at the fixed rate and return the times of their events, in seconds."""
+        for call in self.calls:
+            call.times.clear()
+        free = list(self.calls)
+        running: set[asyncio.Task[None]] = set()
+
+        async def run(call: Call) -> None:
+            await call.round()
+            free.append(call)
+
+        begin = time.perf_counter()
+        for number in range(int(seconds * _RATE)):
+            await asyncio.sleep(max(0.0, begin + number / _RATE - time.perf_counter()))
+            if not free:
+                raise RuntimeError(f"{_CALLS} calls are not enough for {_RATE:.0f} rounds/s: the server is too slow")
+            running.add(asyncio.create_task(run(free.pop(0))))
+        await asyncio.gather(*running)
+        return [taken for call in self.calls for taken in call.times]
+
+    async def at_full_speed(self, more: Callable[[int], bool]) -> float:
+        """Let every call make rounds as long as `more(rounds begun)`; return the rounds per second."""
+        begun = itertools.count()
+
+        async def run(call: Call) -> None:
+            while more(next(begun)):
+                await call.round()
+
+        begin = time.perf_counter()
+        await asyncio.gather(*map(run, self.calls))
+        return (next(begun) - len(self.calls)) / (time.perf_counter() - begin)
+
+
+async def measure_sqlite(server: Server, *, seconds: float, rounds: int) -> dict[str, float]:
+    """Measure one process on SQLite: latency, throughput and memory."""
+    async with Load([server]) as load:
+        await load.at_full_speed(lambda begun: begun < _WARM_UP_ROUNDS)
+        times = sorted(1000 * taken for taken in await load.at_rate(seconds))
+        early = await load.at_full_speed(lambda begun: begun < 1000)
+        rss_early = _rss_mib(server)
+        rate = await load.at_full_speed(lambda begun: begun < rounds - 1000)
+    return {
+        "event_ms_p50": statistics.median(times),
+        "event_ms_p99": times[int(len(times) * 0.99)],
+        "sqlite_max_rounds_per_s": max(early, rate),
+        "rss_mib_early": rss_early,
+        "rss_mib": _rss_mib(server),
+    }
+
+
+async def measure_postgres(servers: list[Server], *, seconds: float) -> dict[str, float]:
+    """Measure several processes on PostgreSQL and Redis: throughput."""
+    async with Load(servers) as load:
+        await load.at_full_speed(lambda begun: begun < _WARM_UP_ROUNDS)
+        end = time.perf_counter() + seconds
+        return {"postgres_max_rounds_per_s": await load.at_full_speed(lambda _: time.perf_counter() < end)}
+
+
+def _rss_mib(server: Server) -> float:
+    return float(psutil.Process(server.pid).memory_info().rss) / 2**20
+
+
+def _with_servers(
+    backend: Backend, number: int, measure: Callable[[list[Server]], Awaitable[dict[str, float]]]
+) -> dict[str, float]:
+    """Start servers on one backend, measure, and stop them."""
+    directory = Path(tempfile.mkdtemp(prefix="sbe-bench-"))
+    servers = [Server(backend, directory, _VARIABLES) for _ in range(number)]
+    try:
+        for server in servers:
+            server.start()
+
+        async def run() -> dict[str, float]:
+            return await measure(servers)
+
+        figures = asyncio.run(run())
+        for name, value in figures.items():
+            print(f"{name:28} {value:10.1f}", flush=True)
+        return figures
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def main() -> int:
+    """Run both measurements, print a table, and write the figures where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--out", type=Path, help="write the figures to this file as JSON")
+    parser.add_argument("--seconds", type=float, default=20, help="how long each timed part lasts")
+    parser.add_argument("--rounds", type=int, default=10_000, help="rounds until the memory is read")
+    options = parser.parse_args()
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {options.rounds} rounds")
+    with tempfile.TemporaryDirectory() as directory:
+        backends = Backends(Path(directory))
+        try:
+            figures = _with_servers(
+                backends.sqlite(),
+                1,
+                lambda servers: measure_sqlite(servers[0], seconds=options.seconds, rounds=options.rounds),
+            )
+            figures |= _with_servers(
+                backends.grown(), 2, lambda servers: measure_postgres(servers, seconds=options.seconds)
+            )
+        finally:
+            backends.close()
+    if options.out:
+        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
