@@ -92,7 +92,8 @@ export class Stage {
     if (call.state === "calling") return call.confId ? "Ringing…" : "Calling…";
     if (call.connection === "failed" || call.connection === "disconnected") return "The connection is interrupted. Trying again…";
     if (call.connection !== "connected") return "Connecting…";
-    return expectsPicture ? "The camera is off" : "Audio call";
+    if (expectsPicture) return "The camera is off";
+    return this.client.media.camera || this.client.media.screen ? "Hears and sees you" : "Audio call";
   }
 
   /** @param {Call} call */

@@ -1,4 +1,4 @@
-import { MediaError, NetworkError, Refusal } from "../sbe/sbe-client.js";
+import { MediaError, NetworkError, Refusal, SbeError } from "../sbe/sbe-client.js";
 
 /* Everything that the page says about calls and their troubles, in one place. */
 
@@ -26,7 +26,10 @@ export function errorWords(error) {
   if (error instanceof MediaError) return mediaWords(error);
   if (error instanceof NetworkError) return "The server cannot be reached. Check the connection and try again.";
   if (error instanceof Refusal) return REFUSALS[error.code] ?? error.detail;
-  return error instanceof Error ? error.message : "Something went wrong.";
+  if (error instanceof SbeError) return error.message;
+  // A fault of this page: the words are for whoever mends it.
+  console.error(error);
+  return "Something went wrong in this page. Its console says more.";
 }
 
 /** @param {MediaError} error */
