@@ -389,8 +389,7 @@ export class SbeClient extends Emitter {
   async #findSeat() {
     if (this.currentCall && this.currentCall.state !== "ended") return this.currentCall.reread();
     const { body } = await this.#rest.send({ method: "GET", url: this.#conferencesUrl });
-    /** @type {Conference[]} */
-    const { conferences } = body;
+    const conferences = /** @type {Conference[]} */ (body.conferences);
     const isMine = (/** @type {Conference} */ { state, participants }) =>
       state !== "session-terminated" && participants.some((seat) => seat.sessionId === this.session?.id && seat.state !== "left" && seat.state !== "invited");
     this.rejoinable = conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
