@@ -7,8 +7,8 @@ from rest_framework import serializers
 
 from conferences.models import Access, Topology
 
-_NUMBER = RegexValidator(r"^\+[1-9]\d{1,14}\Z", "Write the number as E.164: '+' and up to 15 digits.")
-_ADDRESS = RegexValidator(r"^(?!tel:)|^tel:\+[1-9]\d{1,14}\Z", "Write a number as 'tel:+' and up to 15 digits.")
+_NUMBER = RegexValidator(r"^\+[1-9][0-9]{1,14}\Z", "Write the number as E.164: '+' and up to 15 digits.")
+_ADDRESS = RegexValidator(r"^(?!tel:)|^tel:\+[1-9][0-9]{1,14}\Z", "Write a number as 'tel:+' and up to 15 digits.")
 _NAME = RegexValidator(r"^[^\x00-\x1f\x7f]*\Z", "Control characters are not allowed.")
 _USERNAME = RegexValidator(r"^(?!tel:)", "A username does not begin with 'tel:'.")
 
