@@ -8,6 +8,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,7 +22,9 @@ from conferences.exceptions import (
     ActionUnknownError,
     MalformedError,
     NotFoundError,
+    RefusalError,
     SdpInvalidError,
+    UnauthenticatedError,
 )
 from conferences.ice import ice_servers
 from conferences.idempotency import idempotent
@@ -29,7 +32,7 @@ from conferences.models import Access, Conference, Session, Topology
 from conferences.operations import calls, modifications, sessions
 from conferences.operations.modifications import Initiation, Outcome
 from conferences.operations.room import etag
-from conferences.parsers import BoundedJSONParser, SdpParser
+from conferences.parsers import BODY_LIMIT, BoundedJSONParser, SdpParser
 from conferences.permissions import IsGateway, SpeaksForSession
 from conferences.sdp import JudgedSdp, judge, require_direction
 from conferences.serializers import (
@@ -65,10 +68,25 @@ class EnablerView(APIView):
     permission_classes = [SpeaksForSession]
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Tell DRF the length of a chunked body, which it would take for empty."""
-        if "transfer-encoding" in request.headers and not request.META.get("CONTENT_LENGTH"):
-            request.META["CONTENT_LENGTH"] = str(len(request.body))
+        """Read no more of a body than shows that it is too large, and tell DRF its length.
+
+        A chunked body has no length, and DRF would take it for empty.
+        """
+        request._body = request.read(BODY_LIMIT + 1)
+        request.META["CONTENT_LENGTH"] = str(len(request._body))
         return super().initialize_request(request, *args, **kwargs)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Refuse; whether the conference exists for the speaker is judged before headers and body."""
+        judged_later = isinstance(exc, RefusalError | ParseError | UnsupportedMediaType | ValidationError)
+        if judged_later and not isinstance(exc, UnauthenticatedError) and not self._conference_exists():
+            exc = NotFoundError("There is no such conference.")
+        return super().handle_exception(exc)
+
+    def _conference_exists(self) -> bool:
+        """Tell whether the address names no conference, or one that exists for the session."""
+        conference_id = self.kwargs.get("conference_id")
+        return conference_id is None or Conference.objects.concerning(self.session).filter(pk=conference_id).exists()
 
     @property
     def session(self) -> Session:
@@ -271,12 +289,7 @@ class ConferenceView(EnablerView):
     @idempotent
     def put(self, request: Request, conference_id: str) -> Response:
         """Act on a conference: the header `x-conference-action` says how."""
-        try:
-            act = self._command(request, request.headers.get("x-conference-action"))
-        except Exception as refusal:
-            # Whether the conference exists for the speaker is judged before headers and body.
-            self._require_conference(conference_id)
-            raise refusal from None
+        act = self._command(request, request.headers.get("x-conference-action"))
         outcome = act(
             session=self.session,
             conference_id=conference_id,
@@ -299,14 +312,6 @@ class ConferenceView(EnablerView):
             body["moveRefused"] = ending.move_refused
         conference = ending.room.conference
         return Response(body, headers={"ETag": etag(conference), "x-state": conference.state})
-
-    def _require_conference(self, conference_id: str) -> None:
-        """Require that the conference exists for the session.
-
-        :raises NotFoundError: when not.
-        """
-        if not Conference.objects.concerning(self.session).filter(pk=conference_id).exists():
-            raise NotFoundError("There is no such conference.")
 
     def _command(self, request: Request, action: str | None) -> Callable[..., Outcome]:
         """Return the operation that the request asks for, with what its headers and body say."""
@@ -391,7 +396,7 @@ class ParticipantView(EnablerView):
 class MuteView(EnablerView):
     """`/mediaConferences/{confId}/participants/{id}/mute`."""
 
-    @extend_schema(request=MuteSerializer, parameters=[_IDEMPOTENCY_HEADER], responses={204: None})
+    @extend_schema(request=MuteSerializer, parameters=[_IDEMPOTENCY_HEADER, _IF_MATCH_HEADER], responses={204: None})
     @idempotent
     def put(self, request: Request, conference_id: str, participant_id: str) -> Response:
         """Mute a participant (the host)."""
@@ -401,5 +406,6 @@ class MuteView(EnablerView):
             conference_id=conference_id,
             participant_id=participant_id,
             now=timezone.now(),
+            if_match=request.headers.get("if-match"),
         )
         return Response(status=204)

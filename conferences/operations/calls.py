@@ -411,9 +411,11 @@ def invite_participant(*, session: Session, conference_id: str, now: datetime) -
 
 # Called by the host.
 @transaction.atomic(savepoint=False)
-def mute_participant(*, session: Session, conference_id: str, participant_id: str, now: datetime) -> None:
+def mute_participant(
+    *, session: Session, conference_id: str, participant_id: str, now: datetime, if_match: str | None = None
+) -> None:
     """Mute someone's media at the focus. Between browsers nobody but the sender can."""
-    room = lock_for(session, conference_id, now=now, if_match=None)
+    room = lock_for(session, conference_id, now=now, if_match=if_match)
     if room.seat_of(session).role != Role.HOST:
         raise ForbiddenError("Only the host mutes.")
     room.seat(participant_id)
