@@ -17,10 +17,10 @@ def all_rows() -> dict[str, list[dict[str, Any]]]:
     return {model.__name__: list(model._default_manager.order_by("pk").values()) for model in _MODELS}
 
 
-def refused(request: Callable[[], Any], status: int, code: str) -> Any:
+def refused(status: int, code: str, request: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Make a request that must be refused with this status and code and change nothing; return the answer."""
     before = all_rows()
-    response = request()
+    response = request(*args, **kwargs)
     assert (response.status_code, problem(response)["code"]) == (status, code), response.content
     assert all_rows() == before
     return response
