@@ -12,7 +12,6 @@ import logging
 import time
 from urllib.parse import parse_qs, urlsplit
 
-from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.utils import timezone
@@ -21,6 +20,7 @@ from conferences.authentication import identify
 from conferences.exceptions import UnauthenticatedError
 from events.cursor import CursorError, parse_cursor
 from events.reader import SessionOverError, follow
+from events.threads import in_database_thread
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
             return await self.close(FORBIDDEN)
         session_id = self.scope["url_route"]["kwargs"]["session_id"]
         try:
-            speaker = await database_sync_to_async(identify)(*self._credentials(session_id), now=timezone.now())
+            speaker = await in_database_thread(identify)(*self._credentials(session_id), now=timezone.now())
             query = parse_qs(self.scope["query_string"].decode("latin-1"))
             after = parse_cursor(query.get("after", ["0"])[0])
         except UnauthenticatedError:

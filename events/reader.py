@@ -9,11 +9,11 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from channels.db import database_sync_to_async
 from django.utils import timezone
 
 from conferences.models import Session
 from events.models import Event
+from events.threads import in_database_thread
 from events.wakeups import Alarm
 
 # How many events are read, and held, at a time.
@@ -38,8 +38,7 @@ class SessionOverError(Exception):
 
 async def read(session_id: str, after: int) -> list[Entry]:
     """Return the next events after the cursor, or a gap where the log cannot go on from there."""
-    entries: list[Entry] = await database_sync_to_async(_read)(session_id, after)
-    return entries
+    return await in_database_thread(_read)(session_id, after)
 
 
 async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncIterator[list[Entry]]:
@@ -75,7 +74,7 @@ async def _require_live(session_id: str) -> None:
 
     :raises SessionOverError: when not.
     """
-    if not await Session.objects.live(timezone.now()).filter(pk=session_id).aexists():
+    if not await in_database_thread(Session.objects.live(timezone.now()).filter(pk=session_id).exists)():
         raise SessionOverError
 
 

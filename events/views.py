@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
@@ -13,6 +12,7 @@ from conferences.exceptions import MalformedError, NotFoundError, RefusalError, 
 from conferences.problems import refuse
 from events.cursor import CursorError, parse_cursor
 from events.reader import Entry, SessionOverError, follow
+from events.threads import in_database_thread
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"
@@ -44,7 +44,7 @@ async def _require_session(request: HttpRequest, session_id: str) -> None:
     :raises UnauthenticatedError: when nobody known asks.
     :raises NotFoundError: when it is another session's channel.
     """
-    speaker = await sync_to_async(identify)(
+    speaker = await in_database_thread(identify)(
         request.headers.get("authorization", ""),
         request.headers.get("x-session-id", session_id),
         now=timezone.now(),

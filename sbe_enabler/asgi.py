@@ -17,6 +17,7 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from servestatic import ServeStaticASGI
 
 from events.routing import websocket_urlpatterns
+from sbe_enabler.handler import Handler
 
 
 def _protect(headers: Headers, path: str, url: str) -> None:
@@ -40,4 +41,4 @@ def _with_static_files(application: Any) -> Any:
 
 # Django's and Channels' types do not agree on what a URL pattern is.
 _web_sockets: Any = websocket_urlpatterns
-application = ProtocolTypeRouter({"http": _with_static_files(_django), "websocket": URLRouter(_web_sockets)})
+application = ProtocolTypeRouter({"http": _with_static_files(Handler(_django)), "websocket": URLRouter(_web_sockets)})

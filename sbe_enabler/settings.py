@@ -91,13 +91,8 @@ if _postgres := env.database("DATABASE_URL"):
         "default": {
             "ENGINE": "django.db.backends.postgresql",
             **_postgres,
-            "OPTIONS": {
-                "pool": {
-                    "min_size": 1,
-                    "max_size": env.integer("SBE_DATABASE_POOL", 8, least=1, most=200),
-                    "timeout": 10,
-                }
-            },
+            "CONN_MAX_AGE": 600,
+            "CONN_HEALTH_CHECKS": True,
         }
     }
 else:
@@ -105,6 +100,7 @@ else:
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": STATE_DIR / "db.sqlite3",
+            "CONN_MAX_AGE": None,
             "OPTIONS": {
                 # A transaction takes the write lock when it begins: what it reads is what it decides on.
                 "transaction_mode": "IMMEDIATE",
@@ -115,6 +111,8 @@ else:
             "TEST": {"NAME": STATE_DIR / "test.sqlite3"},
         }
     }
+# How many threads of a server work with the database; each keeps one connection.
+DATABASE_THREADS = env.integer("SBE_DATABASE_THREADS", 4, least=1, most=64)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Channel layer and cache: in memory, or Redis ---------------------------------------------------------

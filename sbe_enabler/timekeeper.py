@@ -7,11 +7,10 @@ import asyncio
 import logging
 import time
 
-from asgiref.sync import sync_to_async
-from django.db import close_old_connections
 from django.utils import timezone
 
 from conferences.operations.deadlines import prune, settle_due
+from events.threads import in_database_thread
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +23,10 @@ async def keep_time() -> None:
     prune_at = time.monotonic() + PRUNE_SECONDS
     while True:
         try:
-            await sync_to_async(_look)()
+            await in_database_thread(_look)()
             if time.monotonic() >= prune_at:
                 prune_at = time.monotonic() + PRUNE_SECONDS
-                await sync_to_async(_prune)()
+                await in_database_thread(_prune)()
         except Exception:
             logger.exception("The timekeeper could not look; it looks again")
             await asyncio.sleep(1)
@@ -36,11 +35,9 @@ async def keep_time() -> None:
 
 def _look() -> None:
     """Settle what is due now."""
-    close_old_connections()
     settle_due(now=timezone.now())
 
 
 def _prune() -> None:
     """Delete what is older than its retention."""
-    close_old_connections()
     logger.info("pruned: %s", prune(now=timezone.now()))
