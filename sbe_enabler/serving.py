@@ -210,6 +210,7 @@ class WebServer(Server):  # type: ignore[misc]
             reactor.callWhenRunning(call)
         reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         reactor.run()
+        _wind_up(loop)
         if self.failure:
             raise self.failure
 
@@ -243,7 +244,8 @@ class WebServer(Server):  # type: ignore[misc]
             task.cancel()
         for protocol in list(self.connections):
             if getattr(protocol, "application_type", "") == "websocket":
-                protocol.sendClose(code=_GOING_AWAY)
+                # Not `sendClose`: autobahn keeps that code for itself, and only servers may give this reason.
+                protocol.sendCloseFrame(code=_GOING_AWAY)
         running = {
             details["application_instance"]
             for details in self.connections.values()
@@ -254,6 +256,20 @@ class WebServer(Server):  # type: ignore[misc]
         for application in running:
             application.cancel()
         await asyncio.gather(*self._tasks, *running, return_exceptions=True)
+
+
+def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
+    """End what is left on the loop: a task that is still pending when the interpreter goes can crash it."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.wait_for(_ended(left), _GRACE_SECONDS))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """Wait for tasks, whatever becomes of them."""
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _why(error: BaseException | None, address: Address) -> str:

@@ -12,6 +12,7 @@ import pwd
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -253,7 +254,16 @@ class Server:
     @property
     def base_url(self) -> str:
         """Return the address of the server, without a slash at its end."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._certificate else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        """Return a TLS context that believes the usual authorities and the server's own certificate."""
+        return ssl.create_default_context(cafile=self._certificate)
+
+    @property
+    def _certificate(self) -> str | None:
+        return self.variables.get("SBE_TLS_CERTIFICATE")
 
     @property
     def api_key(self) -> str:
@@ -302,8 +312,9 @@ class Server:
         assert self._process is not None
         if self._process.poll() is not None:
             return True
-        with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.base_url}/healthz", timeout=5, trust_env=False).status_code == httpx.codes.OK
+        asking = httpx.Client(verify=self.trust, trust_env=False, timeout=5)
+        with asking as client, contextlib.suppress(httpx.TransportError):
+            return client.get(f"{self.base_url}/healthz").status_code == httpx.codes.OK
         return False
 
     def stop(self) -> int:

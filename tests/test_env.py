@@ -1,0 +1,118 @@
+"""Odd values in the environment are refused at start, by name."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from sbe_enabler.env import Environment
+from tests.services import ROOT
+
+pytestmark = pytest.mark.once
+
+
+def env(value: str) -> Environment:
+    """Return an environment whose X has this value."""
+    return Environment({"X": value})
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("TRUE", True), (" on ", True), ("0", False), ("no", False)])
+def test_boolean_has_several_spellings(text: str, value: bool) -> None:
+    assert env(text).boolean("X", default=not value) is value
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_empty_means_the_default(text: str) -> None:
+    assert env(text).boolean("X", default=True) is True
+    assert env(text).integer("X", 7) == 7
+    assert env(text).words("X", ("a",)) == ["a"]
+    assert env(text).url("X", "http://a", schemes=("http",)) == "http://a"
+    assert env(text).database("X") == {}
+
+
+def test_words_are_separated_by_commas() -> None:
+    assert env(" a, b ,,c").words("X") == ["a", "b", "c"]
+
+
+def test_url_loses_its_trailing_slash() -> None:
+    assert env("https://a.example/b/").url("X", schemes=("https",)) == "https://a.example/b"
+
+
+def test_database_url_is_taken_apart() -> None:
+    assert env("postgresql://u:p%40ss@db.example:5433/calls").database("X") == {
+        "NAME": "calls",
+        "USER": "u",
+        "PASSWORD": "p@ss",
+        "HOST": "db.example",
+        "PORT": "5433",
+    }
+
+
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [
+        ("boolean", "maybe"),
+        ("integer", "4.5"),
+        ("integer", "-1"),
+        ("number", "soon"),
+        ("number", "nan"),
+        ("number", "inf"),
+        ("url", "ftp://a"),
+        ("url", "a.example"),
+        ("database", "mysql://a/b"),
+        ("database", "postgresql://a/"),
+        ("database", "postgresql://a:port/b"),
+    ],
+)
+def test_odd_value_is_refused_by_the_name_of_its_variable(reader: str, text: str) -> None:
+    read: Callable[[], object] = {
+        "boolean": lambda: env(text).boolean("X", default=True),
+        "integer": lambda: env(text).integer("X", 1),
+        "number": lambda: env(text).number("X", 1),
+        "url": lambda: env(text).url("X", schemes=("http", "https")),
+        "database": lambda: env(text).database("X"),
+    }[reader]
+    with pytest.raises(ImproperlyConfigured, match=r"\bX\b"):
+        read()
+
+
+def settings_error(directory: Path, **variables: str) -> str:
+    """Return the last line that loading the settings prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sbe_enabler.settings"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "SBE_STATE_DIR": str(directory), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stderr.strip().rpartition("\n")[2]
+
+
+def test_settings_refuse_to_start_without_a_secret_key(tmp_path: Path) -> None:
+    assert "SBE_SECRET_KEY is not set" in settings_error(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SBE_DEBUG", "perhaps"),
+        ("SBE_RING_SECONDS", "-3"),
+        ("SBE_SESSION_SECONDS", "an hour"),
+        ("DATABASE_URL", "sqlite:///x"),
+        ("REDIS_URL", "http://localhost"),
+        ("SBE_ENABLER_URL", "enabler.example"),
+        ("TURN_URLS", "turn:turn.example"),
+        ("SBE_TLS_CERTIFICATE", "/tmp/certificate.pem"),
+        ("SBE_DATABASE_POOL", "0"),
+    ],
+)
+def test_settings_name_the_variable_that_does_not_fit(tmp_path: Path, name: str, value: str) -> None:
+    variables = {"SBE_SECRET_KEY": "x", name: value}
+    if name == "SBE_DATABASE_POOL":
+        variables["DATABASE_URL"] = "postgresql://a@b/c"
+    assert name in settings_error(tmp_path, **variables)

@@ -1,0 +1,60 @@
+"""What a gateway or a supervisor is told about this process."""
+
+import asyncio
+import time
+
+import pytest
+from django.test import AsyncClient
+
+from sbe_enabler import __version__, health
+
+pytestmark = [pytest.mark.django_db(transaction=True)]
+
+
+async def test_healthy_process_says_so(async_client: AsyncClient) -> None:
+    response = await async_client.get("/healthz")
+    assert response.status_code == 200
+    assert response.json() == {"status": "ok", "database": "ok", "channelLayer": "ok", "version": __version__}
+    assert response["cache-control"] == "no-store"
+
+
+async def test_database_that_refuses_makes_it_unavailable(
+    async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise ConnectionError("password=hunter2")
+
+    monkeypatch.setattr(health, "_ask_database", refuse)
+    response = await async_client.get("/healthz")
+    assert response.status_code == 503
+    assert response.json()["database"] == "unavailable"
+    assert "hunter2" not in response.content.decode()
+
+
+async def test_channel_layer_that_hangs_is_not_waited_for(
+    async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(health, "_ask_channel_layer", lambda: asyncio.sleep(60))
+    started = time.monotonic()
+    response = await async_client.get("/healthz")
+    assert (response.status_code, response.json()["channelLayer"]) == (503, "unavailable")
+    assert time.monotonic() - started < 5
+
+
+async def test_unknown_address_is_a_problem_document(async_client: AsyncClient) -> None:
+    response = await async_client.get("/nothing/here", headers={"x-correlator": "mine"})
+    assert response.status_code == 404
+    assert response["content-type"] == "application/problem+json"
+    body = response.json()
+    assert (body["code"], body["status"], body["xCorrelator"]) == ("not-found", 404, "mine")
+
+
+async def test_unknown_address_in_the_admin_is_a_page(async_client: AsyncClient) -> None:
+    response = await async_client.get("/admin/nothing", follow=True)
+    assert response["content-type"].startswith("text/html")
+
+
+async def test_unknown_host_is_refused_in_the_same_shape(async_client: AsyncClient) -> None:
+    response = await async_client.get("/sessions", headers={"host": "evil.example"})
+    assert (response.status_code, response.json()["code"]) == (400, "malformed")

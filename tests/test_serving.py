@@ -1,0 +1,257 @@
+"""The web process itself: limits, static files, TLS, the timekeeper beside it, and an orderly end."""
+
+import asyncio
+import re
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+
+from sbe_enabler.lan import ensure_certificate
+from sbe_enabler.serving import MAX_BODY_BYTES, Address
+from tests.services import Backends, Server, manage, wait_until
+
+pytestmark = pytest.mark.once
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(scope="module")
+def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> object:
+    """One server for the tests that leave it as it is."""
+    with Server(backends.sqlite(), tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+def register(server: Server, username: str = "alice") -> dict[str, str]:
+    """Register a session and return it."""
+    headers = {"authorization": f"Api-Key {server.api_key}"}
+    response = httpx.post(f"{server.base_url}/sessions", json={"username": username}, headers=headers)
+    assert response.status_code == 201, response.text
+    return dict(response.json())
+
+
+def exchange(server: Server, *pieces: bytes) -> bytes:
+    """Send bytes as they are and return everything that comes until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+        return answer
+
+
+# --- Limits -----------------------------------------------------------------------------------------------
+
+
+def test_declared_body_over_the_limit_is_refused_before_it_arrives(server: Server) -> None:
+    head = f"POST /mediaConferences HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {MAX_BODY_BYTES + 1}\r\n"
+    answer = exchange(server, head.encode() + b"x-correlator: mine\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"code": "too-large"' in answer
+    assert b"x-correlator: mine\r\n" in answer
+
+
+def test_chunked_body_over_the_limit_is_refused_while_it_arrives(server: Server) -> None:
+    def chunks() -> object:
+        for _ in range(10):
+            yield b"x" * 65536
+
+    response = httpx.post(f"{server.base_url}/mediaConferences", content=chunks())  # type: ignore[arg-type]
+    assert (response.status_code, response.json()["code"]) == (413, "too-large")
+
+
+def test_largest_body_is_read(server: Server) -> None:
+    response = httpx.post(f"{server.base_url}/sessions", content=b" " * MAX_BODY_BYTES)
+    assert response.json()["code"] == "unauthenticated"
+
+
+def test_correlator_cannot_smuggle_a_header_into_the_refusal(server: Server) -> None:
+    head = b"POST / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 999999\r\nx-correlator: a\x85b c\r\n\r\n"
+    answer = exchange(server, head)
+    assert re.search(rb"x-correlator: [0-9a-f]{16}\r\n", answer)
+
+
+@pytest.mark.parametrize(
+    "header", [b"x-long: " + b"x" * 20_000, b"\r\n".join(b"x-%d: 1" % number for number in range(600))]
+)
+def test_headers_are_bounded(server: Server, header: bytes) -> None:
+    answer = exchange(server, b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n" + header + b"\r\n\r\n")
+    # A line that never ends is not even answered.
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("garbage", [b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nx y: 1\r\n\r\n"])
+def test_garbage_is_refused(server: Server, garbage: bytes) -> None:
+    assert exchange(server, garbage).startswith(b"HTTP/1.1 400 ")
+    assert httpx.get(f"{server.base_url}/healthz").status_code == 200
+
+
+def test_client_cannot_choose_where_the_service_is_mounted(server: Server) -> None:
+    headers = {"daphne-root-path": "/evil", "authorization": f"Api-Key {server.api_key}"}
+    response = httpx.post(f"{server.base_url}/sessions", json={"username": "alice"}, headers=headers)
+    assert "evil" not in response.text
+
+
+def test_answers_do_not_tell_versions(server: Server) -> None:
+    headers = httpx.get(f"{server.base_url}/").headers
+    assert headers["server"] == "sbe-enabler"
+    assert headers["date"]
+
+
+# --- Static files -----------------------------------------------------------------------------------------
+
+
+def test_every_file_of_the_page_is_served_and_may_be_kept_for_ever(server: Server) -> None:
+    page = httpx.get(f"{server.base_url}/").text
+    files = set(re.findall(r'(?:href|src)="(/static/[^"#]+)', page))
+    assert any(file.endswith(".js") for file in files)
+    for file in files:
+        response = httpx.get(server.base_url + file)
+        assert response.status_code == 200, file
+        assert "immutable" in response.headers["cache-control"], file
+        assert response.headers["x-content-type-options"] == "nosniff", file
+
+
+def test_every_module_that_a_module_imports_is_served(server: Server) -> None:
+    page = httpx.get(f"{server.base_url}/").text
+    found = re.search(r'type="module" src="([^"]+)"', page)
+    assert found
+    seen: set[str] = set()
+    wanted = [httpx.URL(server.base_url + found[1])]
+    while wanted:
+        url = wanted.pop()
+        response = httpx.get(url)
+        assert response.status_code == 200, url
+        for path in re.findall(r'^(?:import|export)[^;]*?from "([^"]+)"', response.text, re.MULTILINE):
+            assert re.search(r"\.[0-9a-f]{12}\.js$", path), f"{url} imports {path} under no hashed name"
+            if (module := url.join(path)) not in wanted and str(module) not in seen:
+                seen.add(str(module))
+                wanted.append(module)
+    assert seen
+
+
+@pytest.mark.parametrize("path", ["/static/../settings.py", "/static/%2e%2e/%2e%2e/secret_key", "/static/nothing.js"])
+def test_nothing_outside_the_static_files_is_served(server: Server, path: str) -> None:
+    answer = exchange(server, f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+# --- Where it listens -------------------------------------------------------------------------------------
+
+
+def test_taken_port_is_told_in_one_sentence(server: Server) -> None:
+    with pytest.raises(RuntimeError) as refused:
+        manage("serve", "--port", str(server.port), variables=server.backend.variables)
+    text = str(refused.value)
+    assert f"Port {server.port} on 127.0.0.1 is taken" in text
+    assert "Traceback" not in text
+
+
+def test_address_that_is_not_ours_is_told_in_one_sentence(server: Server) -> None:
+    with pytest.raises(RuntimeError, match=r"Cannot listen on 192\.0\.2\.254"):
+        manage("serve", "--port", "8000", "--bind", "192.0.2.254", variables=server.backend.variables)
+
+
+def test_endpoint_quotes_what_twisted_would_take_for_syntax() -> None:
+    address = Address("::1", 8443, "/a:b/c=d.pem", "/k.pem")
+    assert address.endpoint() == r"ssl:8443:interface=\:\:1:certKey=/a\:b/c=d.pem:privateKey=/k.pem"
+
+
+def test_dev_server_speaks_to_its_own_server_over_tls(serve: Serve, tmp_path: Path) -> None:
+    certificate, key = ensure_certificate(tmp_path, ["127.0.0.1"])
+    server = serve(SBE_TLS_CERTIFICATE=str(certificate), SBE_TLS_KEY=str(key))
+    with httpx.Client(base_url=server.base_url, verify=server.trust) as client:
+        response = client.post("/dev/sessions", json={"username": "alice"})
+        assert response.status_code == 201, response.text
+        assert response.json()["events"]["webSocket"].startswith(f"wss://127.0.0.1:{server.port}/")
+
+
+# --- The timekeeper, and the end --------------------------------------------------------------------------
+
+
+def session_state(server: Server, session_id: str) -> str:
+    """Return a session's state as the database has it, without asking the server."""
+    with sqlite3.connect(Path(server.backend.variables["SBE_STATE_DIR"]) / "db.sqlite3") as database:
+        row = database.execute("SELECT state FROM conferences_session WHERE id = ?", (session_id,)).fetchone()
+    database.close()
+    return str(row[0])
+
+
+def test_deadlines_are_settled_before_the_first_request(serve: Serve, backends: Backends) -> None:
+    backend = backends.sqlite()
+    first = serve(backend, SBE_TIMEKEEPER="0", SBE_SESSION_SECONDS="1")
+    session = register(first)
+    first.stop()
+    assert session_state(first, session["id"]) == "active"
+    second = serve(backend)
+    wait_until(lambda: session_state(second, session["id"]) == "expired", "the session expires", seconds=10)
+
+
+def test_end_sends_web_sockets_away_and_lets_requests_finish(serve: Serve) -> None:
+    server = serve()
+    session = register(server)
+    statuses: list[int] = []
+
+    def ask() -> None:
+        headers = {"authorization": f"Api-Key {server.api_key}"}
+        with httpx.Client(headers=headers, base_url=server.base_url) as client:
+            for _ in range(20):
+                try:
+                    statuses.append(client.get("/sessions").status_code)
+                except httpx.ConnectError:
+                    return
+
+    async def watch() -> int:
+        url = f"ws://127.0.0.1:{server.port}/sessions/{session['id']}/events"
+        token = websockets.Subprotocol(f"bearer.{session['token']}")
+        async with websockets.connect(url, subprotocols=[websockets.Subprotocol("sbe.v1"), token]) as socket_:
+            asking = threading.Thread(target=ask)
+            asking.start()
+            stopping = threading.Thread(target=server.stop)
+            stopping.start()
+            await asyncio.wait_for(socket_.wait_closed(), 10)
+            await asyncio.to_thread(asking.join)
+            await asyncio.to_thread(stopping.join)
+            return socket_.close_code or 0
+
+    started = time.monotonic()
+    assert asyncio.run(watch()) == 1001
+    assert set(statuses) <= {200}
+    assert time.monotonic() - started < 8
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()
+
+
+def test_end_does_not_wait_for_a_long_poll(serve: Serve) -> None:
+    server = serve()
+    session = register(server)
+    headers = {"authorization": f"Bearer {session['token']}"}
+
+    def poll() -> None:
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"{server.base_url}/sessions/{session['id']}/events?wait=25", headers=headers, timeout=30)
+
+    polling = threading.Thread(target=poll)
+    polling.start()
+    wait_until(lambda: connections(server.port) > 0, "the poll is under way")
+    started = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - started < 8
+    polling.join()
+    assert "Traceback" not in server.log()
+
+
+def connections(port: int) -> int:
+    """Return how many TCP connections to a local port are established."""
+    established = "01"
+    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    fields = [line.split() for line in lines]
+    return sum(field[1].endswith(f":{port:04X}") and field[3] == established for field in fields)
