@@ -1,1 +1,203 @@
-"""Placeholder."""
+"""The support desk's view: live conferences first, everything read-only, and one thing to do: end a conference."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import Count, Model, Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.timesince import timesince
+
+from conferences.machine import ConferenceState, SessionState
+from conferences.models import Conference, Modification, Participant, Session
+from conferences.operations.calls import terminate_conference
+from events.models import Event
+
+if TYPE_CHECKING:
+    ConferenceModelAdmin = admin.ModelAdmin[Conference]
+    SessionModelAdmin = admin.ModelAdmin[Session]
+    TabularInline = admin.TabularInline[Any, Conference]
+else:
+    # Only the type checker knows Django's admin classes as generic ones.
+    ConferenceModelAdmin = SessionModelAdmin = admin.ModelAdmin
+    TabularInline = admin.TabularInline
+
+# How many of the newest modifications and events a conference's page shows.
+NEWEST = 100
+
+
+class LiveFilter(admin.SimpleListFilter):
+    """Shows what is live unless asked for the rest."""
+
+    title = "live"
+    parameter_name = "live"
+
+    def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[tuple[str, str]]:
+        """Return the choices beside the default."""
+        return [("ended", "Ended"), ("all", "All")]
+
+    def choices(self, changelist: Any) -> Any:
+        """Name the default, which Django calls "All"."""
+        default, *others = super().choices(changelist)
+        yield {**default, "display": "Live"}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the choice."""
+        if queryset.model is Session:
+            live = Q(state=SessionState.ACTIVE)
+        else:
+            live = ~Q(state=ConferenceState.SESSION_TERMINATED)
+        match self.value():
+            case "all":
+                return queryset
+            case "ended":
+                return queryset.exclude(live)
+            case _:
+                return queryset.filter(live)
+
+
+class ReadOnly:
+    """Lets staff look, and nobody change: what changes a conference is an operation."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Refuse to add rows."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Refuse to change rows."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Refuse to delete rows."""
+        return False
+
+
+class ParticipantInline(ReadOnly, TabularInline):
+    """Who takes or took part."""
+
+    model = Participant
+    fields = [
+        "role",
+        "username",
+        "vtn",
+        "icmn",
+        "state",
+        "session",
+        "rings_until",
+        "move_until",
+        "left_reason",
+        "left_at",
+    ]
+    extra = 0
+    show_change_link = False
+
+
+class NewestInline(ReadOnly, TabularInline):
+    """The newest rows of a conference: a long one has more than a page can hold."""
+
+    extra = 0
+    ordering = ["-pk"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the newest rows of the conference whose page this is."""
+        rows = super().get_queryset(request)
+        match = request.resolver_match
+        conference = match.kwargs.get("object_id") if match else None
+        newest = rows.filter(conference=conference).order_by(*self.ordering)[:NEWEST]
+        return rows.filter(pk__in=list(newest.values_list("pk", flat=True)))
+
+
+class ModificationInline(NewestInline):
+    """Offers and their settlement, without the SDP: it has keys in it."""
+
+    model = Modification
+    fields = ["created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", "expires_at", "id"]
+    readonly_fields = ["id"]
+    ordering = ["-created_at"]
+    verbose_name_plural = f"modifications (the newest {NEWEST})"
+
+
+class EventInline(NewestInline):
+    """What the sessions were told, without the SDP."""
+
+    model = Event
+    fields = ["at", "session", "seq", "type"]
+    ordering = ["-id"]
+    verbose_name_plural = f"events (the newest {NEWEST})"
+
+
+@admin.register(Conference)
+class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
+    """Conferences, the live ones first."""
+
+    list_display = ["title", "state", "people", "topology", "created_at", "lasts", "waiting"]
+    list_filter = [LiveFilter, "state", "topology"]
+    search_fields = [
+        "id__startswith",
+        "name",
+        "participants__username",
+        "participants__vtn",
+        "participants__icmn",
+        "modifications__id__exact",
+    ]
+    search_help_text = "A username, a number (VTN or ICMN), a confId, a modId or a name."
+    ordering = ["-created_at"]
+    date_hierarchy = "created_at"
+    inlines = [ParticipantInline, ModificationInline, EventInline]
+    fields = ["id", "name", "state", "topology", "access", "created_at", "ended_at", "ended_reason", "version"]
+    actions = ["end_conference"]
+    list_per_page = 50
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Conference]:
+        """Return conferences with what the list shows of them."""
+        pending = Count("modifications", filter=Q(modifications__state="mod-sent"), distinct=True)
+        return super().get_queryset(request).prefetch_related("participants").annotate(pending=pending)
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        """Tell whether someone may end conferences: those who may change them."""
+        return request.user.has_perm("conferences.change_conference")
+
+    @admin.display(description="conference", ordering="name")
+    def title(self, row: Conference) -> str:
+        """The name, or the beginning of the ID."""
+        return row.name or row.pk[:8]
+
+    @admin.display(description="people")
+    def people(self, row: Conference) -> str:
+        """Who takes part, and how."""
+        return ", ".join(f"{seat.username or seat.vtn} ({seat.state})" for seat in row.participants.all())
+
+    @admin.display(description="lasts", ordering="created_at")
+    def lasts(self, row: Conference) -> str:
+        """How long it has lasted, or did."""
+        return timesince(row.created_at, row.ended_at or timezone.now())
+
+    @admin.display(description="pending offers", ordering="pending")
+    def waiting(self, row: Any) -> int:
+        """How many modifications are pending."""
+        return int(row.pending)
+
+    @admin.action(description="End the selected conferences", permissions=["end"])
+    def end_conference(self, request: HttpRequest, queryset: QuerySet[Conference]) -> None:
+        """End the selected conferences for everybody in them."""
+        ended = sum(terminate_conference(conference_id=row.pk, now=timezone.now()) for row in queryset)
+        self.message_user(request, f"{ended} ended.", messages.SUCCESS if ended else messages.WARNING)
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnly, SessionModelAdmin):
+    """Registered endpoints, the live ones first. Tokens are stored hashed and not shown."""
+
+    list_display = ["username", "device", "vtn", "icmn", "state", "created_at", "expires_at", "last_seq"]
+    list_filter = [LiveFilter]
+    search_fields = ["id__startswith", "username", "vtn", "icmn", "device"]
+    search_help_text = "A username, a number (VTN or ICMN), a device or a session ID."
+    fields = ["id", "username", "device", "vtn", "icmn", "state", "created_at", "expires_at", "ended_at", "last_seq"]
+    ordering = ["-created_at"]
+    list_per_page = 50
+
+
+admin.site.site_header = "SBE Enabler"
+admin.site.site_title = "SBE Enabler"
+admin.site.index_title = "Support desk"

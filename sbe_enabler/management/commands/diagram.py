@@ -1,0 +1,52 @@
+"""`manage.py diagram`: write docs/states.md from the table of the state machine."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from conferences.machine import TABLE, ConferenceState, ModificationState, ParticipantState, State
+
+PATH = Path(settings.BASE_DIR) / "docs" / "states.md"
+
+_HEAD = """# States
+
+Written by `make diagram` from `TABLE` in `conferences/machine.py`; a test holds the two together.
+What is not drawn here does not exist: the request is refused and nothing changes.
+"""
+
+_MACHINES: list[tuple[str, type[State], State]] = [
+    ("Conference", ConferenceState, ConferenceState.INVITATION_SENT),
+    ("Participant", ParticipantState, ParticipantState.INVITED),
+    ("Modification", ModificationState, ModificationState.SENT),
+]
+
+
+def render() -> str:
+    """Return the document, with one Mermaid diagram for each machine."""
+    return _HEAD + "".join(_section(*machine) for machine in _MACHINES)
+
+
+def _section(title: str, states: type[State], first: State) -> str:
+    """Return the heading and the diagram of one machine."""
+    names = {state: state.name.lower() for state in states}
+    lines = [f'    state "{state.value}" as {name}' for state, name in names.items()]
+    lines.append(f"    [*] --> {names[first]}")
+    for state, name in names.items():
+        lines += [f"    {name} --> {names[after]}: {action}" for action, after in TABLE[state].items()]
+        if not TABLE[state]:
+            lines.append(f"    {name} --> [*]")
+    diagram = "\n".join(lines)
+    return f"\n## {title}\n\n```mermaid\nstateDiagram-v2\n{diagram}\n```\n"
+
+
+class Command(BaseCommand):
+    """Writes the file."""
+
+    help = "Write the state diagrams in docs/states.md from the table of the state machine."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Write the document."""
+        PATH.write_text(render())
+        self.stdout.write(str(PATH))

@@ -1,0 +1,29 @@
+"""`manage.py timekeeper`: settle deadlines in a process of its own."""
+
+import asyncio
+import contextlib
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from sbe_enabler.timekeeper import keep_time
+
+
+class Command(BaseCommand):
+    """Runs until SIGINT or SIGTERM."""
+
+    help = "Settle what is due: rings, modifications, moves, sessions. Safe to run many times over."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the timekeeper."""
+        asyncio.run(_run())
+
+
+async def _run() -> None:
+    keeper = asyncio.create_task(keep_time())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, keeper.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await keeper
