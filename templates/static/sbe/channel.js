@@ -76,7 +76,8 @@ export class EventChannel {
     try {
       while (!this.#stop.signal.aborted) {
         const startedAt = performance.now();
-        const ending = await this.#connectOnce();
+        let ending = await this.#connectOnce();
+        while (ending === "upgrade" && !this.#stop.signal.aborted) ending = await this.#upgrade();
         if (this.#stop.signal.aborted) return;
         if (ending === "refused") return this.onRefused();
         await this.#pause(ending, performance.now() - startedAt);
@@ -92,18 +93,26 @@ export class EventChannel {
   }
 
   /**
+   * This function will try the WebSocket once and otherwise go straight back to the transport that works, so that a
+   * network that lets no WebSocket through shows no interruption.
+   *
+   * @returns {Promise<Ending>}
+   */
+  async #upgrade() {
+    const fallback = this.#state;
+    this.#upgradeAt = null;
+    this.#upgradeAfterMs = Math.min(this.#upgradeAfterMs * 2, UPGRADE_MAX_MS);
+    const ending = await this.#webSocket();
+    if (ending !== "failed") return ending;
+    return fallback === "poll" ? this.#longPoll() : this.#serverSentEvents();
+  }
+
+  /**
    * @param {Ending} ending
    * @param {number} lastedMs
    */
   async #pause(ending, lastedMs) {
     if (ending === "ended") return sleep(backOff(0), this.#stop.signal);
-    if (ending === "upgrade") {
-      this.#upgradeAt = null;
-      this.#upgradeAfterMs = Math.min(this.#upgradeAfterMs * 2, UPGRADE_MAX_MS);
-      // One attempt; should it fail, the fallback is next.
-      this.#failures = LADDER.indexOf("sse") - 1;
-      return;
-    }
     this.#failures = ending === "closed" && lastedMs > WORKED_MS ? 0 : this.#failures + 1;
     this.#enter("offline");
     this.#nap = new AbortController();

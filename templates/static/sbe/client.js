@@ -103,7 +103,9 @@ export class SbeClient extends Emitter {
   /** Who this tab was before a reload, and can be again by `restore()`. @returns {Identity | null} */
   get remembered() {
     const session = recall()?.session;
-    return session ? { username: session.username, device: session.device ?? undefined } : null;
+    if (!session) return null;
+    const { username, vtn, icmn, device } = session;
+    return { username, ...(vtn ? { vtn } : {}), ...(icmn ? { icmn } : {}), ...(device ? { device } : {}) };
   }
 
   // ── registering ─────────────────────────────────────────────────────────
@@ -157,6 +159,16 @@ export class SbeClient extends Emitter {
     } finally {
       this.#forgetSession();
     }
+  }
+
+  /**
+   * This function will end an idle session while the page goes away, so that nobody is rung on a closed tab. A seat in a call
+   * is kept: the page may only be reloading.
+   */
+  farewell() {
+    if (!this.session || this.rejoinable || this.#invitations.size > 0 || !["idle", "ended", "moved"].includes(this.callState)) return;
+    const url = `${this.enabler}/sessions/${this.session.id}`;
+    fetch(url, { method: "DELETE", headers: { Authorization: `Bearer ${this.session.token}` }, keepalive: true }).catch(() => undefined);
   }
 
   /** Everyone who is registered now. @returns {Promise<Registered[]>} */

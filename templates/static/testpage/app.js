@@ -211,13 +211,15 @@ async function start() {
   /** @type {HTMLInputElement} */ (byId("register-device")).placeholder = guessDevice();
   const user = query.get("user");
   const remembered = client.remembered;
-  const same = remembered !== null && (user === null || user === remembered.username) && [null, remembered.device].includes(query.get("device"));
+  const same = remembered !== null && (user === null || user === remembered.username) && [null, remembered.device ?? ""].includes(query.get("device"));
   try {
     if (same && (await client.restore())) return;
+    // The idle session of a page that was reloaded is over; the person is still the same.
+    if (same) return await client.register(remembered);
   } catch (error) {
     toast(errorWords(error), { bad: true });
   }
-  if (user && !client.session) await register();
+  if (user) await register();
 }
 
 // ── what is seen ──────────────────────────────────────────────────────────
@@ -322,6 +324,9 @@ client.on("notice", (notice) => {
   if (words) toast(words.text, words);
 });
 client.media.on("change", draw);
+addEventListener("pagehide", ({ persisted }) => {
+  if (!persisted) client.farewell();
+});
 document.addEventListener("visibilitychange", () => void lookAround());
 
 let seconds = 0;

@@ -39,7 +39,7 @@ export class People {
       people.set(session.username, person);
     }
     this.#people = [...people.values()].sort((a, b) => a.username.localeCompare(b.username));
-    const ownDevices = sessions.filter((other) => isMine(other) && other.id !== me.id).map(({ device }) => device || "A device without a name");
+    const ownDevices = counted(sessions.filter((other) => isMine(other) && other.id !== me.id).map(({ device }) => device || "A device without a name"));
     const state = JSON.stringify([this.#people, ownDevices, me.username]);
     // Drawn again only when something changed: the focus and a half-made click must survive the regular look.
     if (state === this.#shown) return;
@@ -75,7 +75,7 @@ export class People {
 
   /** @param {Person} person */
   #row({ username, numbers, devices }) {
-    const detail = [...numbers, devices.join(", ")].filter(Boolean).join(" · ");
+    const detail = [...numbers, counted(devices).join(", ")].filter(Boolean).join(" · ");
     return make(
       "li",
       { "class": "person", "data-testid": `person-${username}` },
@@ -102,4 +102,15 @@ export class People {
 function addressOf(typed) {
   const digits = typed.replace(/^tel:/, "").replace(/[\s().-]/g, "");
   return /^\+\d{5,15}$/.test(digits) ? `tel:${digits}` : typed;
+}
+
+/**
+ * Names that repeat once, with how many there are: a person may well have two laptops.
+ *
+ * @param {string[]} names
+ */
+function counted(names) {
+  const counts = new Map();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return [...counts].map(([name, count]) => (count > 1 ? `${name} ×${count}` : name));
 }

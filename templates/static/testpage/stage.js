@@ -171,7 +171,7 @@ export class Stage {
       word: "Mic",
       does: media.microphone === null ? "No mic" : micOff ? "Unmute mic" : "Mute mic",
       on: !micOff,
-      look: micOff ? "off" : "",
+      look: open && micOff ? "off" : "",
       enabled: (open || state === "calling") && media.microphone !== null,
       key: "M",
     });
@@ -180,7 +180,7 @@ export class Stage {
       word: "Video",
       does: cameraOn ? "Stop video" : "Start video",
       on: cameraOn,
-      look: cameraOn ? "" : "off",
+      look: open && !cameraOn ? "off" : "",
       enabled: changeable,
       key: "V",
     });

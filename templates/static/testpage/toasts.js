@@ -14,11 +14,17 @@ export function toast(text, { bad = false } = {}) {
   for (const shown of area.children) if (shown.querySelector("p")?.textContent === text) shown.remove();
   const close = make("button", { type: "button", class: "icon-button", "aria-label": "Dismiss" }, icon("close"));
   const element = make("div", { class: bad ? "toast bad" : "toast", "data-testid": "toast" }, make("p", {}, text), close);
-  const remove = () => element.remove();
+  const remove = () => {
+    element.remove();
+    if (area.children.length === 0) area.hidePopover();
+  };
   close.addEventListener("click", remove);
   setTimeout(remove, SHOWN_MS);
   area.append(element);
   while (area.children.length > LIMIT) area.firstElementChild?.remove();
+  // Shown anew, so that it lies above a dialog that was opened since.
+  area.hidePopover();
+  area.showPopover();
 }
 
 /** @param {string} text for screen readers only */
