@@ -28,7 +28,10 @@ class DirectionRule(Enum):
 
 @dataclass(frozen=True)
 class JudgedSdp:
-    """A session description that has been found well-formed: its text as received, and what it says."""
+    """A session description that has been found well-formed: its text as received, and what it says.
+
+    `type` is "offer" or "answer", or empty where a bare SDP may be either.
+    """
 
     type: str
     text: str
@@ -45,7 +48,7 @@ class JudgedSdp:
 
 
 def judge(type_: str, text: str) -> JudgedSdp:
-    """Read a session description of the type ("offer" or "answer") and judge what can be judged of it alone.
+    """Read a session description of the type and judge what can be judged of it alone.
 
     :raises TooLargeError: when it exceeds 128 KiB in UTF-8.
     :raises SdpInvalidError: when it is broken, has no media, or a live media line lacks keys to connect with.
@@ -74,7 +77,7 @@ def _require_keys(content: sdp.Description) -> None:
         if not line.has_ice:
             raise SdpInvalidError(f"The {line.kind} line has no ICE credentials.")
         if not line.has_fingerprint:
-            raise SdpInvalidError(f"The {line.kind} line has no DTLS fingerprint.")
+            raise SdpInvalidError(f"The {line.kind} line has no DTLS fingerprint and role (a=fingerprint, a=setup).")
 
 
 def require_direction(judged: JudgedSdp, rule: DirectionRule) -> None:
@@ -99,11 +102,11 @@ def require_fit(answer: JudgedSdp, offer_text: str) -> None:
     if [line.kind for line in offered] != [line.kind for line in answered]:
         raise SdpInvalidError("The answer must have the offer's media lines, in their order.")
     for offer_line, answer_line in zip(offered, answered, strict=True):
-        if not answer_line.live or not _has_direction(answer_line):
+        if not answer_line.live:
             continue
         if not offer_line.live:
             raise SdpInvalidError("The answer accepts a media line that the offer does not have.")
-        if answer_line.direction not in _ANSWERS[offer_line.direction]:
+        if _has_direction(answer_line) and answer_line.direction not in _ANSWERS[offer_line.direction]:
             raise SdpDirectionError(f"{answer_line.direction} cannot answer {offer_line.direction}.")
 
 

@@ -5,20 +5,22 @@ or somebody could show each of us a different description.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
-# aiortc looks codecs up in a list: this bounds what a hostile section costs.
+# aiortc looks codecs and sources up in lists: this bounds what a hostile description costs.
 MAX_SECTION_LINES = 500
 MAX_MEDIA_LINES = 256
+MAX_LOOKUPS = 250_000
 
 # One letter, "=", a value; NUL, other controls and Unicode's line separators are no part of a value.
 _LINE = re.compile(r"[a-z]=[^\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
 # username, session ID, version, network type, address type, address (RFC 8866 section 5.2).
-_ORIGIN = re.compile(r"o=(\S+) (\d{1,20}) (\d{1,20}) IN IP[46] \S+")
+_ORIGIN = re.compile(r"o=(\S+) ([0-9]{1,20}) ([0-9]{1,20}) IN IP[46] \S+")
 _UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
 _PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
 _FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:)+[0-9A-Fa-f]{2}")
@@ -66,7 +68,7 @@ def read(text: str) -> Description:
     if sections[0][0] != "v=0" or origin is None:
         raise SdpError("It must begin with 'v=0' and a complete 'o=' line.")
     parsed = _parse(text)
-    default = next((line[2:] for line in sections[0] if line[2:] in _DIRECTIONS), "sendrecv")
+    default = _direction(sections[0]) or "sendrecv"
     bundled = frozenset(str(mid) for group in parsed.group if group.semantic == "BUNDLE" for mid in group.items)
     return Description(
         session_id=origin[2],
@@ -94,7 +96,24 @@ def _sections(text: str) -> list[list[str]]:
         raise SdpError("It has more lines than any browser writes.")
     if not sections[0]:
         raise SdpError("It must begin with 'v=0'.")
+    if sum(map(_lookups, sections)) > MAX_LOOKUPS:
+        raise SdpError("It names more codecs and sources than any browser.")
     return sections
+
+
+def _lookups(lines: list[str]) -> int:
+    """Return how many entries of its lists aiortc looks at, at most, to read a section."""
+    names = Counter(line.partition(":")[0] for line in lines)
+    return names["a=rtpmap"] * (names["a=fmtp"] + names["a=rtcp-fb"]) + names["a=ssrc"] ** 2
+
+
+def _direction(lines: list[str]) -> str | None:
+    """Return the direction that a section states, if it does."""
+    stated = [line[2:] for line in lines if line.startswith("a=") and line[2:] in _DIRECTIONS]
+    if len(stated) > 1:
+        # Readers differ on which of them counts.
+        raise SdpError("A section has more than one direction.")
+    return stated[0] if stated else None
 
 
 def _parse(text: str) -> Any:
@@ -111,8 +130,9 @@ def _parse(text: str) -> Any:
 
 def _media_line(media: Any, lines: list[str], default: str) -> MediaLine:
     """Judge one section as far as it can be judged alone."""
-    ice, dtls = media.ice, media.dtls
-    for fingerprint in dtls.fingerprints:
+    # The parser gives no DTLS parameters where a=setup is missing, as it may be in a rejected or bundled section.
+    ice, fingerprints = media.ice, media.dtls.fingerprints if media.dtls else []
+    for fingerprint in fingerprints:
         size = _DIGEST_SIZES.get(fingerprint.algorithm.lower())
         if size and not (_FINGERPRINT.fullmatch(fingerprint.value) and len(fingerprint.value) == 3 * size - 1):
             raise SdpError("A fingerprint is not of its algorithm's length.")
@@ -125,7 +145,7 @@ def _media_line(media: Any, lines: list[str], default: str) -> MediaLine:
         kind=media.kind,
         mid=media.rtp.muxId,
         live=media.port != 0 or "a=bundle-only" in lines,
-        direction=media.direction or default,
+        direction=_direction(lines) or default,
         has_ice=bool(_UFRAG.fullmatch(ice.usernameFragment or "") and _PASSWORD.fullmatch(ice.password or "")),
-        has_fingerprint=any(each.algorithm.lower() in _DIGEST_SIZES for each in dtls.fingerprints),
+        has_fingerprint=any(each.algorithm.lower() in _DIGEST_SIZES for each in fingerprints),
     )
