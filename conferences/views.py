@@ -108,14 +108,14 @@ def _parse(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any
 
 
 def _description(data: dict[str, Any], *types: str) -> JudgedSdp:
-    """Return the judged SDP of a body. One of `types` is taken when it names none.
+    """Return the judged SDP of a body. One that names no type is of the only one that fits, or of none yet.
 
     :raises SdpInvalidError: when it is missing, or of another type.
     """
-    type_, text = data.get("type", types[0]), data.get("sdp")
+    type_, text = data.get("type", types[0] if len(types) == 1 else ""), data.get("sdp")
     if text is None:
         raise SdpInvalidError("The SDP is missing.")
-    if type_ not in types:
+    if type_ and type_ not in types:
         raise SdpInvalidError(f"Send an SDP of type '{types[0]}' here.")
     return judge(type_, text)
 

@@ -1,7 +1,7 @@
 """Starting, answering, leaving and ending a conference, and moving between devices (protocol sections 4 and 6)."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -207,15 +207,19 @@ def _ringing_seat(room: Room, session: Session) -> Participant:
     raise AlreadyAnsweredError() if any(seat.is_sitting for seat in own) else NotRingingError()
 
 
-def _require_type(description: JudgedSdp, type_: str) -> None:
-    """Require an offer or an answer, whichever this answer to an invitation carries."""
-    if description.type != type_:
+def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
+    """Return the description as an offer or an answer, whichever this answer to an invitation carries.
+
+    A bare SDP does not say which it is.
+    """
+    if description.type not in {type_, ""}:
         raise SdpInvalidError(f"Send an SDP of type '{type_}' here.")
+    return replace(description, type=type_)
 
 
-def _answer_call(room: Room, seat: Participant, session: Session, answer: JudgedSdp) -> Outcome:
+def _answer_call(room: Room, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
     """Settle the host's offer and open the conference."""
-    _require_type(answer, "answer")
+    answer = _as_type(description, "answer")
     call = _call_to(room, seat)
     host = room.seat(call.offered_by_id)
     room.advance(Action.ANSWER)
@@ -237,9 +241,9 @@ def _answer_call(room: Room, seat: Participant, session: Session, answer: Judged
     return Outcome(seat.state)
 
 
-def _answer_move(room: Room, seat: Participant, session: Session, offer: JudgedSdp) -> Outcome:
+def _answer_move(room: Room, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
     """Seat the participant at its new device and offer the others that device's media."""
-    _require_type(offer, "offer")
+    offer = _as_type(description, "offer")
     left_device = seat.session_id
     room.advance(Action.ANSWER)
     room.advance_seat(seat, Action.ANSWER)
