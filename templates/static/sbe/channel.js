@@ -112,7 +112,7 @@ export class EventChannel {
    * @param {number} lastedMs
    */
   async #pause(ending, lastedMs) {
-    if (ending === "ended") return sleep(backOff(0), this.#stop.signal);
+    if (ending === "ended" && lastedMs > WORKED_MS) return sleep(backOff(0), this.#stop.signal);
     this.#failures = ending === "closed" && lastedMs > WORKED_MS ? 0 : this.#failures + 1;
     this.#enter("offline");
     this.#nap = new AbortController();
@@ -166,9 +166,16 @@ export class EventChannel {
 
   /** @returns {Promise<Ending>} */
   #webSocket() {
+    /** @type {WebSocket} */
+    let socket;
+    try {
+      socket = new WebSocket(`${this.urls.webSocket}?after=${this.cursor}`, ["sbe.v1", `bearer.${this.token}`]);
+    } catch {
+      // A gateway that tells ws: to an https: page, for one: the other transports may still get through.
+      return Promise.resolve("failed");
+    }
     return new Promise((resolve) => {
       let opened = false;
-      const socket = new WebSocket(`${this.urls.webSocket}?after=${this.cursor}`, ["sbe.v1", `bearer.${this.token}`]);
       const finish = (/** @type {Ending} */ ending) => {
         clearTimeout(silence);
         this.#stop.signal.removeEventListener("abort", abandon);
