@@ -293,6 +293,15 @@ export class Call extends Emitter {
     }
   }
 
+  /**
+   * This function will end the call on this side only, because the enabler will not hear of it any more.
+   *
+   * @param {string} reason
+   */
+  abandon(reason) {
+    this.#end(reason);
+  }
+
   // ── what the enabler tells ──────────────────────────────────────────────
 
   /**

@@ -440,7 +440,7 @@ export class SbeClient extends Emitter {
 
   #onSessionOver() {
     if (!this.session) return;
-    this.currentCall?.hangUp().catch(() => undefined);
+    this.currentCall?.abandon("session-over");
     this.#forgetSession();
     this.emit("notice", { code: "session-over" });
   }

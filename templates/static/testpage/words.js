@@ -62,6 +62,7 @@ export function endedWords(reason, name, wasOpen) {
     "removed": "You were removed from the call.",
     "media-lost": "The connection between the two sides was lost.",
     "session-expired": "A registration ran out.",
+    "session-over": "This registration is over, and the call with it.",
     "no-other-device": "There was no other device to move to.",
     "window-over": "The move took too long to reach the server.",
     "move-unanswered": "None of your other devices answered, so the call ended.",
