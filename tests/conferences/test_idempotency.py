@@ -1,0 +1,196 @@
+"""A request that is repeated under its `Idempotency-Key` is answered again and done once."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+from django.test import Client
+from django.utils import timezone
+
+from conferences.models import Conference, KeptAnswer, Session
+from conferences.operations.deadlines import KEPT_ANSWERS_LIFETIME, prune
+from events.models import Event
+from tests.conferences.refusals import all_rows, refused
+from tests.descriptions import answer, describe, offer
+from tests.devices import Call, Device, gateway_key, hold
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MOD, HOLD, WITHDRAW = "initiate-conference-mod", "initiate-conference-hold", "rejectCancel-conference-mod"
+
+
+def register(key: str, idempotency_key: str, **fields: Any) -> Any:
+    """Register a session as a gateway does."""
+    return Client().post(
+        "/sessions",
+        {"username": "dave", **fields},
+        content_type="application/json",
+        headers={"authorization": f"Api-Key {key}", "idempotency-key": idempotency_key},
+    )
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Require that two answers say the same."""
+    assert (one.status_code, one.content) == (other.status_code, other.content)
+    for name in ("etag", "location", "x-mod-id", "x-state", "content-type"):
+        assert one.get(name) == other.get(name)
+
+
+class TestRegistering:
+    def test_the_same_token_again(self, key: str) -> None:
+        first = register(key, "k1")
+        before = all_rows()
+        again = register(key, "k1")
+        assert first.status_code == 201
+        assert_same(first, again)
+        assert all_rows() == before
+        assert Session.objects.count() == 1
+        device = Device(id=again.json()["id"], token=again.json()["token"], username="dave")
+        assert device.request("GET", "/mediaConferences").status_code == 200
+
+    def test_the_token_is_kept_nowhere_in_the_clear(self, key: str) -> None:
+        token = register(key, "k1").json()["token"]
+        everything = repr(all_rows())
+        assert token not in everything
+        assert "k1" not in [row["key_hash"] for row in all_rows()["KeptAnswer"]]
+        assert key not in everything
+
+    def test_another_key_is_another_session(self, key: str) -> None:
+        assert register(key, "k1").json()["id"] != register(key, "k2").json()["id"]
+
+    def test_the_keys_of_two_gateways_do_not_meet(self, key: str) -> None:
+        assert register(key, "k1").json()["id"] != register(gateway_key(), "k1").json()["id"]
+
+
+class TestStarting:
+    def start(self, alice: Device, idempotency_key: str, **fields: Any) -> Any:
+        body = {"to": ["bob"], "topology": "peer", **offer(), **fields}
+        return alice.request("POST", "/mediaConferences", body, idempotency_key=idempotency_key)
+
+    def test_it_rings_once(self, alice: Device, bob: Device) -> None:
+        first = self.start(alice, "k1")
+        before = all_rows()
+        again = self.start(alice, "k1")
+        assert first.status_code == 201
+        assert_same(first, again)
+        assert all_rows() == before
+        assert bob.news_types() == ["invitation-received"]
+
+    def test_another_body_under_the_key_is_a_mismatch(self, alice: Device, bob: Device) -> None:
+        self.start(alice, "k1")
+        refused(422, "idempotency-mismatch", self.start, alice, "k1", name="Lunch")
+
+    def test_the_keys_of_two_sessions_do_not_meet(self, alice: Device, bob: Device) -> None:
+        self.start(alice, "k1")
+        tablet = Device.register("alice", "tablet")
+        assert self.start(tablet, "k1").status_code == 201
+        assert Conference.objects.count() == 2
+
+
+class TestActing:
+    def test_an_offer_is_made_once(self, call: Call) -> None:
+        first = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
+        before = all_rows()
+        again = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
+        assert first.status_code == 204
+        assert_same(first, again)
+        assert again["x-mod-id"]
+        assert again["x-state"] == "mod-sent"
+        assert all_rows() == before
+        assert call.bob.news_types() == ["mod-received"]
+
+    def test_an_offer_that_has_been_settled_since_is_not_made_again(self, call: Call) -> None:
+        first = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
+        call.bob.withdraw(call.id, first["x-mod-id"])
+        again = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
+        assert_same(first, again)
+        assert call.bob.news_types() == ["mod-received"]
+
+    def test_an_answer_is_given_once(self, ringing: Call) -> None:
+        act = {"idempotency_key": "k1"}
+        first = ringing.bob.put(ringing.id, "conference-answer", answer(), **act)
+        again = ringing.bob.put(ringing.id, "conference-answer", answer(), **act)
+        assert first.status_code == 204
+        assert_same(first, again)
+        assert ringing.alice.news_types() == ["session-open"]
+
+    def test_a_bare_sdp_is_known_again(self, call: Call) -> None:
+        bare = {"idempotency_key": "k1", "content_type": "application/sdp"}
+        first = call.alice.put(call.id, MOD, describe(version=3), **bare)
+        assert_same(first, call.alice.put(call.id, MOD, describe(version=3), **bare))
+        refused(422, "idempotency-mismatch", call.alice.put, call.id, MOD, describe(version=4), **bare)
+
+    def test_whatever_else_differs_under_the_key_is_a_mismatch(self, call: Call) -> None:
+        new = offer("recvonly", version=3)
+        assert call.alice.put(call.id, MOD, new, idempotency_key="k1").status_code == 204
+        mismatch = (422, "idempotency-mismatch")
+        refused(*mismatch, call.alice.put, call.id, HOLD, new, idempotency_key="k1")
+        refused(*mismatch, call.alice.put, call.id, MOD, new, idempotency_key="k1", if_match="*")
+        refused(*mismatch, call.alice.put, call.id, MOD, new, idempotency_key="k1", x_mod_id="x")
+        refused(*mismatch, call.alice.put, call.id, MOD, {**new, "x": 1}, idempotency_key="k1")
+        refused(404, "not-found", call.alice.put, "f" * 32, MOD, new, idempotency_key="k1")
+        refused(*mismatch, call.alice.request, "PUT", f"/sessions/{call.alice.id}", idempotency_key="k1")
+
+    def test_a_refused_first_attempt_is_not_kept(self, call: Call) -> None:
+        mod = call.bob.put(call.id, MOD, offer(session=777, version=3))["x-mod-id"]
+        act = {"idempotency_key": "k1"}
+        refused(409, "modification-pending", call.alice.put, call.id, MOD, offer(version=3), **act)
+        refused(422, "sdp-invalid", call.alice.put, call.id, MOD, {}, **act)
+        call.bob.withdraw(call.id, mod)
+        assert call.alice.put(call.id, MOD, offer(version=3), **act).status_code == 204
+
+    def test_the_keys_of_two_parties_do_not_meet(self, call: Call) -> None:
+        mod = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")["x-mod-id"]
+        response = call.bob.put(call.id, WITHDRAW, {"modId": mod}, idempotency_key="k1")
+        assert response["x-state"] == "mod-rejected"
+
+    def test_a_gateway_that_speaks_for_a_session_shares_its_keys(self, call: Call, key: str) -> None:
+        first = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
+        by_gateway = call.alice.put(
+            call.id,
+            MOD,
+            offer(version=3),
+            idempotency_key="k1",
+            authorization=f"Api-Key {key}",
+            x_session_id=call.alice.id,
+        )
+        # The header x-session-id makes it another request.
+        assert (first.status_code, by_gateway.status_code) == (204, 422)
+
+
+def test_refreshing_again_under_the_key_moves_nothing(alice: Device) -> None:
+    path = f"/sessions/{alice.id}"
+    first = alice.request("PUT", path, idempotency_key="k1")
+    before = alice.row.expires_at
+    again = alice.request("PUT", path, idempotency_key="k1")
+    assert_same(first, again)
+    assert alice.row.expires_at == before
+    assert alice.request("PUT", path).json()["expiresAt"] >= first.json()["expiresAt"]
+
+
+def test_without_a_key_nothing_is_kept(call: Call) -> None:
+    hold(call)
+    assert not KeptAnswer.objects.exists()
+
+
+def test_a_kept_answer_lives_for_a_day(call: Call) -> None:
+    call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
+    now = timezone.now()
+    prune(now=now + KEPT_ANSWERS_LIFETIME - timedelta(minutes=1))
+    assert KeptAnswer.objects.exists()
+    prune(now=now + KEPT_ANSWERS_LIFETIME)
+    assert not KeptAnswer.objects.exists()
+
+
+def test_an_error_of_ours_is_not_taken_for_a_repetition(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise IntegrityError
+
+    monkeypatch.setattr("conferences.operations.room.Room.save", fail)
+    before = all_rows()
+    call.alice.client.raise_request_exception = False
+    response = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
+    assert (response.status_code, response.json()["code"]) == (500, "internal-error")
+    assert all_rows() == before
+    assert not Event.objects.filter(type="mod-received").exists()
