@@ -1,11 +1,15 @@
 """Fixtures that every test may use."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from tests.services import Backend, Backends, Server
 
@@ -14,6 +18,24 @@ from tests.services import Backend, Backends, Server
 def _forget_the_cache() -> None:
     """Start every test with unused rate limits."""
     cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def _close_the_connections_of_other_threads() -> Iterator[None]:
+    """Close what a server's threads would keep open: PostgreSQL drops no database that somebody is connected to."""
+    opened: list[BaseDatabaseWrapper] = []
+
+    def note(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            connection.inc_thread_sharing()
+            opened.append(connection)
+
+    connection_created.connect(note)
+    yield
+    connection_created.disconnect(note)
+    for connection in opened:
+        connection.close()
+        connection.dec_thread_sharing()
 
 
 @pytest.fixture(scope="session")
