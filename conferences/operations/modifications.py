@@ -243,8 +243,8 @@ def withdraw_modification(
 def disarm_move(room: Room, modification: Modification) -> None:
     """Forget a move whose hold came to nothing."""
     initiator = room.seat(modification.offered_by_id)
-    if modification.kind == ModificationKind.HOLD and initiator.move_until is not None:
-        initiator.move_until = None
+    if modification.kind == ModificationKind.HOLD:
+        initiator.move_until, initiator.move_expired = None, False
 
 
 def _modification(room: Room, modification_id: str) -> Modification:
