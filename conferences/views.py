@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Prefetch, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -28,7 +28,7 @@ from conferences.exceptions import (
 )
 from conferences.ice import ice_servers
 from conferences.idempotency import idempotent
-from conferences.models import Access, Conference, Session, Topology
+from conferences.models import Access, Conference, Modification, Session, Topology
 from conferences.operations import calls, modifications, sessions
 from conferences.operations.modifications import Initiation, Outcome
 from conferences.operations.room import etag
@@ -257,7 +257,7 @@ class ConferencesView(EnablerView):
         rows = Conference.objects.concerning(self.session)
         state = _plain(request.query_params.get("state", ""))
         rows = rows.filter(state=state) if state else rows.live()
-        page, after = _page(request, rows.prefetch_related("participants__session"))
+        page, after = _page(request, _with_members(rows))
         return Response({"conferences": [_conference(row) for row in page], "next": after})
 
 
@@ -269,12 +269,7 @@ class ConferenceView(EnablerView):
     @extend_schema(responses={200: dict})
     def get(self, request: Request, conference_id: str) -> Response:
         """Return a conference that I take part in."""
-        row = (
-            Conference.objects.concerning(self.session)
-            .prefetch_related("participants__session")
-            .filter(pk=conference_id)
-            .first()
-        )
+        row = _with_members(Conference.objects.concerning(self.session)).filter(pk=conference_id).first()
         if row is None:
             raise NotFoundError("There is no such conference.")
         if request.headers.get("if-none-match") == etag(row):
@@ -357,9 +352,14 @@ def _outcome_headers(outcome: Outcome) -> dict[str, str]:
     return headers
 
 
+def _with_members(rows: QuerySet[Conference]) -> QuerySet[Conference]:
+    """Load participants and pending modifications with the conferences, in one query each."""
+    return rows.prefetch_related("participants__session", Prefetch("modifications", Modification.objects.pending()))
+
+
 def _conference(row: Conference) -> dict[str, object]:
-    """Return a conference with its pending modifications."""
-    return wire.conference(row, row.participants.all(), row.modifications.pending())
+    """Return a conference that has been loaded with its members."""
+    return wire.conference(row, row.participants.all(), row.modifications.all())
 
 
 # --- Participants -----------------------------------------------------------------------------------------
