@@ -1,0 +1,143 @@
+"""What must never be false stands in the database: each constraint refuses a row that breaks it."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, models, transaction
+from django.utils import timezone
+
+from conferences.models import Conference, KeptAnswer, Modification, Participant, Session, new_id, pair_of
+from events.models import Event
+
+pytestmark = pytest.mark.django_db
+
+NOW = timezone.now()
+
+
+def session(**fields: Any) -> Session:
+    row = {"token_hash": new_id(), "username": "ann", "created_at": NOW, "expires_at": NOW + timedelta(hours=1)}
+    return Session.objects.create(**{**row, **fields})
+
+
+def conference(**fields: Any) -> Conference:
+    return Conference.objects.create(**{"topology": "peer", "created_at": NOW, **fields})
+
+
+def seat(in_: Conference, **fields: Any) -> Participant:
+    row = {
+        "conference": in_,
+        "role": "guest",
+        "state": "invited",
+        "rings_until": NOW,
+        "position": in_.participants.count() + 1,
+    }
+    return Participant.objects.create(**{**row, **fields})
+
+
+def modification(by: Participant, to: Participant, **fields: Any) -> Modification:
+    row = {"kind": "mod", "pair": pair_of(by, to), "offer": "v=0", "created_at": NOW, "expires_at": NOW}
+    return Modification.objects.create(conference=by.conference, offered_by=by, offered_to=to, **{**row, **fields})
+
+
+def event(of: Session, in_: Conference, seq: int) -> Event:
+    return Event.objects.create(session=of, conference=in_, seq=seq, type="x", wire="{}", at=NOW)
+
+
+def two_seats() -> tuple[Participant, Participant]:
+    room = conference()
+    return seat(room), seat(room)
+
+
+VIOLATIONS: dict[str, list[Callable[[], object]]] = {
+    "session_state_is_known": [lambda: session(state="nonsense"), lambda: session(state="")],
+    "conference_state_is_known": [lambda: conference(state="nonsense")],
+    "conference_topology_is_known": [lambda: conference(topology="mesh")],
+    "conference_access_is_known": [lambda: conference(access="closed")],
+    "conference_has_ended_iff_terminated": [
+        lambda: conference(state="session-terminated"),
+        lambda: conference(ended_at=NOW),
+        lambda: conference(state="session-open", ended_at=NOW),
+    ],
+    "participant_state_is_known": [lambda: seat(conference(), state="nonsense")],
+    "participant_sits_at_a_session": [
+        lambda: seat(conference(), state="accepted"),
+        lambda: seat(conference(), state="on-hold"),
+    ],
+    "participant_rings_for_a_time": [
+        lambda: seat(conference(), rings_until=None),
+        lambda: seat(conference(), state="moving", session=session(), rings_until=None),
+    ],
+    "participant_one_seat_per_session": [
+        lambda: [seat(room, state="accepted", session=one) for room, one in [(conference(), session())] for _ in "12"],
+        lambda: [
+            seat(room, state=state, session=one)
+            for room, one in [(conference(), session())]
+            for state in ("accepted", "on-hold")
+        ],
+    ],
+    "participant_one_host": [lambda: [seat(room, role="host") for room in [conference()] for _ in "12"]],
+    "participant_one_per_position": [lambda: [seat(room, position=1) for room in [conference()] for _ in "12"]],
+    "modification_state_is_known": [lambda: modification(*two_seats(), state="nonsense", settled_at=NOW)],
+    "modification_kind_is_known": [lambda: modification(*two_seats(), kind="nonsense")],
+    "modification_is_settled_once": [
+        lambda: modification(*two_seats(), settled_at=NOW),
+        lambda: modification(*two_seats(), state="mod-accepted"),
+    ],
+    "modification_has_two_parties": [lambda: modification(*two_seats()[:1] * 2)],
+    "modification_one_pending_per_pair": [
+        lambda: [modification(*seats) for seats in [two_seats()] for _ in "12"],
+        lambda: [modification(*order) for one, other in [two_seats()] for order in [(one, other), (other, one)]],
+    ],
+    "event_one_per_seq": [lambda: [event(of, in_, 1) for of, in_ in [(session(), conference())] for _ in "12"]],
+    "event_counts_from_one": [lambda: event(session(), conference(), 0), lambda: event(session(), conference(), -1)],
+}
+
+
+def constraints() -> Iterator[str]:
+    """Yield the names of all constraints of the conference resource and the event log."""
+    for model in (Session, Conference, Participant, Modification, KeptAnswer, Event):
+        yield from (constraint.name for constraint in model._meta.constraints)
+
+
+@pytest.mark.parametrize(
+    ("name", "violate"), [(name, violate) for name, violations in VIOLATIONS.items() for violate in violations]
+)
+def test_the_database_refuses(name: str, violate: Callable[[], object]) -> None:
+    with pytest.raises(IntegrityError) as error, transaction.atomic():
+        violate()
+    # SQLite names the columns of a unique index, or the index where it has a condition; not always the constraint.
+    message = str(error.value)
+    assert name in message or "UNIQUE constraint failed" in message
+
+
+def test_every_constraint_is_tried() -> None:
+    assert set(constraints()) == set(VIOLATIONS)
+
+
+def test_what_breaks_none_is_taken() -> None:
+    one, other = two_seats()
+    modification(one, other)
+    modification(one, other, state="mod-rejected", settled_at=NOW)
+    modification(*two_seats())
+    conference(state="session-terminated", ended_at=NOW)
+    device, room = session(), conference()
+    seat(room, state="accepted", session=device, role="host")
+    seat(room, state="left", session=device)
+    seat(conference(), state="accepted", session=device, role="host")
+    event(device, room, 1), event(device, room, 2), event(session(), room, 1)
+
+
+@pytest.mark.parametrize("field", ["token_hash"])
+def test_a_token_belongs_to_one_session(field: str) -> None:
+    session(token_hash="same")
+    with pytest.raises(IntegrityError), transaction.atomic():
+        session(token_hash="same")
+
+
+def test_a_session_that_somebody_sat_at_is_not_deleted() -> None:
+    device = session()
+    seat(conference(), state="accepted", session=device)
+    with pytest.raises(models.ProtectedError):
+        device.delete()

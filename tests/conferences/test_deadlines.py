@@ -1,0 +1,381 @@
+"""What happens when time passes: rings, modifications, the move window, sessions, retention."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db.models import F
+from django.utils import timezone
+from pytest_django import Settings
+
+from conferences.machine import SessionState
+from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
+from conferences.operations import deadlines
+from conferences.operations.calls import terminate_conference
+from conferences.operations.deadlines import prune, settle_due
+from conferences.operations.room import lock
+from events.models import Event
+from tests.conferences.refusals import all_rows, refused
+from tests.descriptions import answer, offer
+from tests.devices import Call, Device, hold
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MOD, HOLD, CALL_HOLD = "initiate-conference-mod", "initiate-conference-hold", "initiate-call-hold"
+INSTANT = timedelta(microseconds=1)
+
+
+def assert_all_is_settled(now: datetime) -> None:
+    """Require that looking again finds nothing to do and changes nothing."""
+    before = all_rows()
+    assert settle_due(now=now) == 0
+    assert all_rows() == before
+
+
+def let_pass(call: Call, duration: timedelta) -> None:
+    """Let an armed move look as if it had been armed that much earlier."""
+    Participant.objects.filter(conference=call.id).update(move_until=F("move_until") - duration)
+
+
+class TestRinging:
+    def until(self, conference: str) -> datetime:
+        (until,) = Participant.objects.ringing().filter(conference=conference).values_list("rings_until", flat=True)
+        assert until is not None
+        return until
+
+    def test_it_rings_until_its_time_is_over(self, ringing: Call, settings: Settings) -> None:
+        until = self.until(ringing.id)
+        assert until - Conference.objects.get().created_at == settings.RING_DURATION
+        assert_all_is_settled(until - INSTANT)
+        assert settle_due(now=until) == 1
+        left, terminated = ringing.alice.news()
+        assert (left["type"], left["reason"]) == ("participant-left", "no-answer")
+        assert (terminated["type"], terminated["reason"]) == ("session-terminated", "no-answer")
+        (cancelled,) = ringing.bob.news()
+        assert (cancelled["type"], cancelled["reason"]) == ("invitation-cancelled", "no-answer")
+        body = ringing.bob.get(ringing.id)
+        assert (body["state"], body["pendingModifications"]) == ("session-terminated", [])
+        assert [seat["leftReason"] for seat in body["participants"]] == ["conference-ended", "no-answer"]
+        assert_all_is_settled(until)
+
+    def test_an_answer_in_time_stops_it(self, ringing: Call) -> None:
+        until = self.until(ringing.id)
+        ringing.bob.answer(ringing.id)
+        assert_all_is_settled(until + timedelta(seconds=1))
+
+    def test_a_call_that_nobody_could_hear_ends_too(self, alice: Device) -> None:
+        conference = alice.call("nobody").json()["id"]
+        assert settle_due(now=self.until(conference)) == 1
+        assert alice.get(conference)["state"] == "session-terminated"
+
+    def test_a_move_that_nobody_answers_ends_the_participation(self, call: Call) -> None:
+        phone = Device.register("alice", "phone")
+        hold(call, CALL_HOLD)
+        call.alice.delete(call.id)
+        phone.news(), call.bob.news()
+        until = self.until(call.id)
+        assert_all_is_settled(until - INSTANT)
+        assert settle_due(now=until) == 1
+        assert phone.news()[0]["reason"] == "no-answer"
+        left, terminated = call.bob.news()
+        assert (left["type"], left["reason"], left["participant"]["username"]) == (
+            "participant-left",
+            "no-answer",
+            "alice",
+        )
+        assert (terminated["type"], terminated["reason"]) == ("session-terminated", "no-answer")
+        assert [event["type"] for event in call.alice.news()] == ["participant-left"]
+        refused(409, "not-ringing", phone.answer, call.id, offer(session=5))
+        assert_all_is_settled(until)
+
+
+class TestModifications:
+    @pytest.mark.parametrize("action", [MOD, HOLD])
+    def test_one_that_nobody_settles_expires_for_both_sides(self, call: Call, action: str, settings: Settings) -> None:
+        before = call.alice.get(call.id)
+        mod = call.alice.put(call.id, action, offer("recvonly", version=3))["x-mod-id"]
+        call.bob.news()
+        row = Modification.objects.get(pk=mod)
+        assert row.expires_at - row.created_at == settings.MODIFICATION_LIFETIME
+        assert_all_is_settled(row.expires_at - INSTANT)
+        assert settle_due(now=row.expires_at) == 1
+        for device in (call.alice, call.bob):
+            (expired,) = device.news()
+            assert (expired["type"], expired["modId"]) == ("mod-expired", mod)
+        assert call.alice.get(call.id) == before
+        for refuse in (call.alice.withdraw, call.bob.withdraw):
+            assert refused(409, "modification-settled", refuse, call.id, mod).json()["state"] == "mod-expired"
+        refused(409, "modification-settled", call.bob.accept, call.id, mod, answer(version=3))
+        assert_all_is_settled(row.expires_at)
+        assert call.bob.put(call.id, MOD, offer(session=777, version=3)).status_code == 204
+
+    def test_the_offer_of_a_call_ends_with_its_ringing(self, ringing: Call) -> None:
+        Modification.objects.update(expires_at=timezone.now())
+        assert_all_is_settled(timezone.now())
+
+    def test_one_that_has_been_settled_does_not_expire(self, call: Call) -> None:
+        hold(call)
+        assert_all_is_settled(timezone.now() + timedelta(seconds=60))
+
+
+class TestMoveWindow:
+    @pytest.fixture
+    def phone(self, call: Call) -> Device:
+        return Device.register("alice", "phone")
+
+    @pytest.mark.parametrize("accepted", [True, False])
+    def test_before_it_closes_a_delete_moves(
+        self, call: Call, phone: Device, accepted: bool, settings: Settings
+    ) -> None:
+        if accepted:
+            hold(call, CALL_HOLD)
+        else:
+            call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
+        seat = Participant.objects.get(conference=call.id, role="host")
+        assert seat.move_until is not None
+        assert timedelta() < seat.move_until - timezone.now() <= settings.MOVE_WINDOW
+        assert_all_is_settled(seat.move_until - INSTANT)
+        body = call.alice.delete(call.id).json()
+        assert (body["outcome"], "moveRefused" in body) == ("moving", False)
+        assert phone.news_types() == ["invitation-received"]
+
+    def close(self, call: Call) -> datetime:
+        """Let the timekeeper find the window closed."""
+        let_pass(call, timedelta(seconds=10))
+        now = timezone.now()
+        assert settle_due(now=now) == 1
+        return now
+
+    @pytest.mark.parametrize("looked", [True, False])
+    def test_after_it_has_closed_a_delete_is_an_ordinary_end(self, call: Call, phone: Device, looked: bool) -> None:
+        hold(call, CALL_HOLD)
+        if looked:
+            now = self.close(call)
+            (expired,) = call.alice.news()
+            assert (expired["type"], expired["participant"]["state"]) == ("move-expired", "on-hold")
+            assert call.bob.news() == phone.news() == []
+            assert_all_is_settled(now)
+        else:
+            let_pass(call, timedelta(seconds=10))
+        body = call.alice.delete(call.id).json()
+        assert (body["outcome"], body["moveRefused"], body["state"]) == (
+            "terminated",
+            "window-over",
+            "session-terminated",
+        )
+        assert phone.news() == []
+        assert call.bob.news()[-1]["reason"] == "hung-up"
+
+    def test_after_it_has_closed_the_leg_is_simply_on_hold(self, call: Call, phone: Device) -> None:
+        hold(call, CALL_HOLD)
+        self.close(call)
+        mod = call.alice.put(call.id, "initiate-conference-resume", offer(version=4))["x-mod-id"]
+        assert call.bob.accept(call.id, mod, answer(version=4)).status_code == 204
+        body = call.alice.delete(call.id).json()
+        assert (body["outcome"], "moveRefused" in body) == ("terminated", False)
+
+    def test_arming_again_opens_it_again(self, call: Call, phone: Device) -> None:
+        mod = call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))["x-mod-id"]
+        self.close(call)
+        call.bob.withdraw(call.id, mod)
+        call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
+        assert call.alice.delete(call.id).json()["outcome"] == "moving"
+
+    @pytest.mark.parametrize("settled", ["rejected", "cancelled", "expired"])
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_a_hold_that_came_to_nothing_moves_nothing(
+        self, call: Call, phone: Device, settled: str, closed: bool
+    ) -> None:
+        mod = call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))["x-mod-id"]
+        if closed:
+            self.close(call)
+        if settled == "expired":
+            Modification.objects.filter(pk=mod).update(expires_at=timezone.now())
+            assert settle_due(now=timezone.now()) == 1
+        else:
+            (call.bob if settled == "rejected" else call.alice).withdraw(call.id, mod)
+        body = call.alice.delete(call.id).json()
+        assert (body["outcome"], "moveRefused" in body) == ("terminated", False)
+        assert phone.news() == []
+
+    def test_one_that_ended_first_is_told_nothing(self, call: Call) -> None:
+        hold(call, CALL_HOLD)
+        call.bob.delete(call.id)
+        call.alice.news()
+        assert_all_is_settled(timezone.now() + timedelta(seconds=10))
+
+
+class TestSessions:
+    @pytest.mark.parametrize("who", ["alice", "bob"])
+    def test_one_that_expires_ends_a_conference_of_two(self, call: Call, who: str) -> None:
+        gone, other = (call.alice, call.bob) if who == "alice" else (call.bob, call.alice)
+        now = timezone.now()
+        Session.objects.filter(pk=gone.id).update(expires_at=now)
+        assert settle_due(now=now - INSTANT) == 0
+        assert settle_due(now=now) == 1
+        assert gone.row.state == SessionState.EXPIRED
+        (terminated,) = other.news()
+        assert (terminated["type"], terminated["reason"]) == ("session-terminated", "session-expired")
+        assert other.get(call.id)["state"] == "session-terminated"
+        assert gone.news() == []
+        assert_all_is_settled(now)
+
+    def test_a_host_that_expires_while_it_rings_stops_the_ringing(self, ringing: Call) -> None:
+        now = timezone.now()
+        Session.objects.filter(pk=ringing.alice.id).update(expires_at=now)
+        settle_due(now=now)
+        (cancelled,) = ringing.bob.news()
+        assert (cancelled["type"], cancelled["reason"]) == ("invitation-cancelled", "caller-cancelled")
+
+    def test_one_that_was_refreshed_in_time_does_not(self, alice: Device) -> None:
+        late = alice.row.expires_at
+        alice.request("PUT", f"/sessions/{alice.id}")
+        assert_all_is_settled(late)
+
+    def test_one_refreshed_since_it_was_found_due_does_not(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = timezone.now()
+        stale = Session.objects.get(pk=call.bob.id)
+        deadlines._expire_session(stale, now)
+        assert call.bob.row.state == "active"
+        assert call.alice.news() == []
+
+    @pytest.mark.parametrize(
+        ("state", "reason"), [(SessionState.ENDED, "hung-up"), (SessionState.EXPIRED, "session-expired")]
+    )
+    def test_a_seat_that_a_crash_left_behind_is_given_up(self, call: Call, state: SessionState, reason: str) -> None:
+        now = timezone.now()
+        Session.objects.filter(pk=call.bob.id).update(state=state, ended_at=now)
+        assert settle_due(now=now) == 1
+        (terminated,) = call.alice.news()
+        assert (terminated["type"], terminated["reason"]) == ("session-terminated", reason)
+        assert_all_is_settled(now)
+
+    def test_a_seat_that_moves_waits_for_its_new_device(self, call: Call) -> None:
+        phone = Device.register("alice", "phone")
+        hold(call, CALL_HOLD)
+        call.alice.delete(call.id)
+        now = timezone.now()
+        Session.objects.filter(pk=call.alice.id).update(expires_at=now)
+        assert settle_due(now=now) == 1
+        assert call.bob.get(call.id)["participants"][0]["state"] == "moving"
+        assert phone.answer(call.id, offer(session=5)).status_code == 204
+        assert_all_is_settled(timezone.now())
+
+
+class TestTogether:
+    def test_everything_at_once_leaves_nothing(self, call: Call, carol: Device) -> None:
+        Device.register("alice", "phone")
+        call.alice.call("carol"), carol.call("dave")
+        call.bob.put(call.id, MOD, offer(session=777, version=3))
+        late = timezone.now() + timedelta(days=40)
+        assert settle_due(now=late) > 0
+        assert_all_is_settled(late)
+        assert not Conference.objects.live().exists()
+        assert not Session.objects.filter(state="active").exists()
+
+    def test_two_keepers_who_found_the_same_settle_it_once(self, ringing: Call) -> None:
+        due = Participant.objects.ringing().get()
+        late = timezone.now() + timedelta(seconds=31)
+        deadlines._stop_ringing(due, late)
+        before = all_rows()
+        deadlines._stop_ringing(due, late)
+        assert all_rows() == before
+
+    def test_two_keepers_expire_a_modification_once(self, call: Call) -> None:
+        call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
+        due, seat = Modification.objects.pending().get(), Participant.objects.get(move_until__isnull=False)
+        late = timezone.now() + timedelta(seconds=31)
+        deadlines._expire_modification(due, late)
+        before = all_rows()
+        deadlines._expire_modification(due, late)
+        deadlines._close_move_window(seat, late)
+        assert all_rows() == before
+
+    def test_two_keepers_give_up_a_seat_once(self, call: Call) -> None:
+        now = timezone.now()
+        Session.objects.filter(pk=call.bob.id).update(state=SessionState.ENDED, ended_at=now)
+        due = Participant.objects.get(session=call.bob.id)
+        deadlines._abandon_seat(due, now)
+        before = all_rows()
+        deadlines._abandon_seat(due, now)
+        assert all_rows() == before
+
+    def test_one_that_fails_holds_up_no_other(
+        self, call: Call, carol: Device, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        first, second = carol.call("dave").json()["id"], call.alice.call("erin").json()["id"]
+        mod = call.bob.put(call.id, MOD, offer(session=777, version=3))["x-mod-id"]
+
+        def fail_for_one(conference_id: str, *, now: datetime) -> Any:
+            if conference_id in {first, call.id}:
+                raise RuntimeError("the database has a bad day")
+            return lock(conference_id, now=now)
+
+        late = timezone.now() + timedelta(seconds=31)
+        with monkeypatch.context() as patch:
+            patch.setattr(deadlines, "lock", fail_for_one)
+            assert settle_due(now=late) == 3
+        assert [record.levelname for record in caplog.records].count("ERROR") == 2
+        states = dict(Conference.objects.values_list("pk", "state"))
+        assert (states[first], states[second]) == ("invitation-sent", "session-terminated")
+        assert Modification.objects.get(pk=mod).state == "mod-sent"
+        assert settle_due(now=late) == 2
+        assert_all_is_settled(late)
+
+    def test_what_is_due_for_one_is_settled_without_the_others(self, call: Call, carol: Device) -> None:
+        ringing = carol.call("dave").json()["id"]
+        settle_due(now=timezone.now() + timedelta(seconds=31))
+        assert carol.get(ringing)["state"] == "session-terminated"
+        assert call.alice.get(call.id)["state"] == "session-open"
+
+
+def test_support_ends_a_conference_once(call: Call) -> None:
+    now = timezone.now()
+    assert terminate_conference(conference_id=call.id, now=now) is True
+    for device in (call.alice, call.bob):
+        (terminated,) = device.news()
+        assert (terminated["type"], terminated["reason"]) == ("session-terminated", "ended-by-support")
+    before = all_rows()
+    assert terminate_conference(conference_id=call.id, now=now) is False
+    assert all_rows() == before
+
+
+class TestPruning:
+    def test_events_go_by_age(self, call: Call, settings: Settings) -> None:
+        count = Event.objects.count()
+        newest = max(Event.objects.values_list("at", flat=True))
+        assert prune(now=newest + settings.EVENT_RETENTION - timedelta(minutes=1))["events"] == 0
+        assert prune(now=newest + settings.EVENT_RETENTION)["events"] == count
+        assert not Event.objects.exists()
+        # The numbers go on where they were.
+        call.alice.put(call.id, MOD, offer(version=3))
+        assert [event["seq"] for event in call.bob.log()] == [call.bob.seen + 1]
+
+    def test_records_go_long_after_they_ended(self, call: Call, settings: Settings) -> None:
+        now = timezone.now()
+        call.alice.delete(call.id)
+        for device in (call.alice, call.bob):
+            device.request("DELETE", f"/sessions/{device.id}")
+        late = now + settings.RECORD_RETENTION
+        assert prune(now=late - timedelta(minutes=1)) == {
+            "events": 3,
+            "answers": 0,
+            "conferences": 0,
+            "sessions": 0,
+        }
+        assert prune(now=late + timedelta(minutes=1)) == {
+            "events": 0,
+            "answers": 0,
+            "conferences": 1,
+            "sessions": 2,
+        }
+        for model in (Session, Conference, Participant, Modification, Event, KeptAnswer):
+            assert not model._default_manager.exists()
+
+    def test_what_lives_stays(self, call: Call) -> None:
+        before = all_rows()
+        counts = prune(now=timezone.now() + timedelta(hours=1))
+        assert set(counts.values()) == {0}
+        assert all_rows() == before
+        late = prune(now=timezone.now() + timedelta(days=4000))
+        assert (late["conferences"], late["sessions"]) == (0, 0)

@@ -1,0 +1,168 @@
+"""How many queries each operation makes: bounded, whatever the number of events."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.descriptions import answer, offer
+from tests.devices import Call, Device, gateway_key, hold, open_call
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "resume"))
+CALL_HOLD, ACCEPT, WITHDRAW = "initiate-call-hold", "accept-conference-mod", "rejectCancel-conference-mod"
+# What an issue of the project allows a PUT, whatever the number of events it writes up to 4.
+MOST = 12
+_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
+
+
+class Queries(CaptureQueriesContext):
+    """Counts queries, without those that only begin and end transactions."""
+
+    def __init__(self) -> None:
+        super().__init__(connection)
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(not query["sql"].startswith(_CONTROL) for query in self.captured_queries)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "with a key"])
+def headers(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Headers that a request may have: with and without an Idempotency-Key, and a precondition."""
+    return {"if_match": "*", "idempotency_key": "k1"} if request.param else {}
+
+
+def put(device: Device, conference: str, action: str, body: Any, headers: dict[str, str], events: int) -> None:
+    """Make a PUT that must succeed, write this many events and not ask too much of the database."""
+    with Queries() as queries:
+        response = device.put(conference, action, body, **headers)
+    assert response.status_code == 204, response.content
+    inserted = [query["sql"] for query in queries if 'INSERT INTO "events_event"' in query["sql"]]
+    assert len(inserted) == (1 if events else 0)
+    assert sum(sql.count(conference) for sql in inserted) >= events
+    assert queries.count <= MOST, "\n".join(query["sql"][:200] for query in queries)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_answering_a_call(alice: Device, bob: Device, devices: int, headers: dict[str, str]) -> None:
+    for number in range(devices - 1):
+        Device.register("bob", f"tablet {number}")
+    conference = alice.call("bob").json()["id"]
+    put(bob, conference, "conference-answer", answer(), headers, devices)
+
+
+@pytest.mark.parametrize("action", [MOD, HOLD, CALL_HOLD])
+def test_making_an_offer(call: Call, action: str, headers: dict[str, str]) -> None:
+    put(call.alice, call.id, action, offer("recvonly", version=3), headers, 1)
+
+
+@pytest.mark.parametrize("action", [MOD, HOLD, CALL_HOLD])
+def test_accepting_an_offer(call: Call, action: str, headers: dict[str, str]) -> None:
+    mod = call.alice.put(call.id, action, offer("recvonly", version=3))["x-mod-id"]
+    body = {"modId": mod, **answer("sendonly", version=3)}
+    put(call.bob, call.id, ACCEPT, body, headers, 1 if action == MOD else 3)
+
+
+def test_resuming(call: Call, headers: dict[str, str]) -> None:
+    hold(call)
+    put(call.alice, call.id, RESUME, offer(version=4), headers, 1)
+    mod = call.bob.news()[0]["modId"]
+    put(call.bob, call.id, ACCEPT, {"modId": mod, **answer(version=4)}, headers, 3)
+
+
+@pytest.mark.parametrize("who", ["alice", "bob"])
+@pytest.mark.parametrize("action", [MOD, CALL_HOLD])
+def test_withdrawing_an_offer(call: Call, who: str, action: str, headers: dict[str, str]) -> None:
+    mod = call.alice.put(call.id, action, offer("recvonly", version=3))["x-mod-id"]
+    put(call.alice if who == "alice" else call.bob, call.id, WITHDRAW, {"modId": mod}, headers, 1)
+
+
+def test_settling_again(call: Call, headers: dict[str, str]) -> None:
+    mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
+    body = {"modId": mod, **answer(version=3)}
+    call.bob.put(call.id, ACCEPT, body)
+    put(call.bob, call.id, ACCEPT, body, headers, 0)
+
+
+def test_answering_a_move(call: Call, headers: dict[str, str]) -> None:
+    phone, _tablet = Device.register("alice", "phone"), Device.register("alice", "tablet")
+    hold(call, CALL_HOLD)
+    call.alice.delete(call.id)
+    # To the tablet, to the device that was left, and twice to bob.
+    put(phone, call.id, "conference-answer", offer(session=5), headers, 4)
+
+
+def test_repeating_a_request_asks_only_for_its_answer(call: Call) -> None:
+    act = {"idempotency_key": "k1"}
+    call.alice.put(call.id, MOD, offer(version=3), **act)
+    with Queries() as queries:
+        assert call.alice.put(call.id, MOD, offer(version=3), **act).status_code == 204
+    # The token, the insert that fails, the answer.
+    assert queries.count <= 4
+
+
+def test_a_gateway_may_speak_at_two_queries_more(call: Call) -> None:
+    headers = {"authorization": f"Api-Key {gateway_key()}", "x_session_id": call.alice.id}
+    with Queries() as queries:
+        assert call.alice.put(call.id, MOD, offer(version=3), **headers).status_code == 204
+    assert queries.count <= MOST
+
+
+@pytest.mark.parametrize("state", ["no such conference", "of others", "modification-pending"])
+def test_a_refusal_is_no_dearer(call: Call, carol: Device, state: str) -> None:
+    call.alice.put(call.id, MOD, offer(version=3))
+    device = carol if state == "of others" else call.bob
+    conference = "f" * 32 if state == "no such conference" else call.id
+    with Queries() as queries:
+        assert device.put(conference, MOD, offer(session=777, version=3)).status_code in {404, 409}
+    assert queries.count <= 6
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_starting_a_call(alice: Device, bob: Device, devices: int) -> None:
+    for number in range(devices - 1):
+        Device.register("bob", f"tablet {number}")
+    with Queries() as queries:
+        assert alice.call("bob").status_code == 201
+    assert queries.count <= MOST
+
+
+@pytest.mark.parametrize("outcome", ["declined", "terminated", "moving"])
+def test_ending_ones_part(alice: Device, bob: Device, outcome: str) -> None:
+    if outcome == "declined":
+        conference, device = alice.call("bob").json()["id"], bob
+    else:
+        call = open_call(alice, bob)
+        conference, device = call.id, alice
+    if outcome == "moving":
+        Device.register("alice", "phone"), Device.register("alice", "tablet")
+        hold(call, CALL_HOLD)
+    with Queries() as queries:
+        assert device.delete(conference).json()["outcome"] == outcome
+    assert queries.count <= MOST
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_registering_while_it_rings(alice: Device, devices: int) -> None:
+    alice.call("dave")
+    with Queries() as queries:
+        Device.register("dave")
+    assert queries.count <= MOST + 2  # two of them make the API key
+
+
+@pytest.mark.parametrize("count", [1, 8])
+def test_reading_conferences_asks_no_more_for_more_of_them(alice: Device, count: int) -> None:
+    for number in range(count):
+        alice.call(f"user {number}")
+    with Queries() as queries:
+        conferences = alice.request("GET", "/mediaConferences").json()["conferences"]
+    assert len(conferences) == count
+    assert all(len(conference["pendingModifications"]) == 1 for conference in conferences)
+    assert queries.count <= 5
+    with Queries() as queries:
+        alice.get(conferences[0]["id"])
+    assert queries.count <= 5
