@@ -1,6 +1,7 @@
 """Odd values in the environment are refused at start, by name."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -109,7 +110,15 @@ def test_settings_refuse_to_start_without_a_secret_key(tmp_path: Path) -> None:
         ("TURN_URLS", "turn:turn.example"),
         ("SBE_TLS_CERTIFICATE", "/tmp/certificate.pem"),
         ("SBE_DATABASE_THREADS", "0"),
+        ("SBE_LOG_LEVEL", "chatty"),
     ],
 )
 def test_settings_name_the_variable_that_does_not_fit(tmp_path: Path, name: str, value: str) -> None:
     assert name in settings_error(tmp_path, **{"SBE_SECRET_KEY": "x", name: value})
+
+
+def test_every_variable_is_described_and_no_other() -> None:
+    sources = "".join((ROOT / "sbe_enabler" / name).read_text() for name in ("settings.py", "firstrun.py"))
+    read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', sources))
+    described = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE))
+    assert read == described
