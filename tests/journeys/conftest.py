@@ -1,0 +1,247 @@
+"""Real Chromium pages against a real server: the journeys' fixtures, and what a person can see of a call."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.services import Backends, Server
+
+CHROMIUM = "/usr/bin/chromium"
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--auto-select-desktop-capture-source=Entire screen",
+    "--allow-loopback-in-peer-connection",
+    "--disable-background-networking",
+    "--autoplay-policy=no-user-gesture-required",
+]
+_PATIENCE_MS = 20_000
+
+# How many video frames were decoded, and how bright the picture is that is shown (0 to 255).
+_SEEN = """async () => {
+  const pc = window.sbe.pc;
+  let frames = 0;
+  if (pc) for (const report of (await pc.getStats()).values())
+    if (report.type === "inbound-rtp" && report.kind === "video") frames += report.framesDecoded ?? 0;
+  const video = document.querySelector("[data-testid=remote-video]");
+  let brightness = 0;
+  if (video && video.videoWidth) {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [32, 24];
+    const context = canvas.getContext("2d");
+    context.drawImage(video, 0, 0, 32, 24);
+    const {data} = context.getImageData(0, 0, 32, 24);
+    for (let i = 0; i < data.length; i += 4) brightness += (data[i] + data[i + 1] + data[i + 2]) / 3;
+    brightness /= data.length / 4;
+  }
+  return {frames, brightness};
+}"""
+
+# Resolves when more frames than given are decoded; refuses when they are not in time. Times in ms.
+_GROWS = """async ([by, patience]) => {
+  const count = async () => {
+    let frames = 0;
+    if (window.sbe.pc) for (const report of (await window.sbe.pc.getStats()).values())
+      if (report.type === "inbound-rtp" && report.kind === "video") frames += report.framesDecoded ?? 0;
+    return frames;
+  };
+  const begun = performance.now();
+  let last = window.sbe.pc, first = await count();
+  while (performance.now() - begun < patience) {
+    if (window.sbe.pc !== last) { last = window.sbe.pc; first = 0; }
+    if (await count() >= first + by) return performance.now() - begun;
+    await new Promise((wake) => setTimeout(wake, 20));
+  }
+  throw new Error(`no ${by} more frames in ${patience} ms`);
+}"""
+
+# Resolves when no frame has been decoded for half a second.
+_STOPS = """async (patience) => {
+  const count = async () => {
+    let frames = 0;
+    if (window.sbe.pc) for (const report of (await window.sbe.pc.getStats()).values())
+      if (report.type === "inbound-rtp" && report.kind === "video") frames += report.framesDecoded ?? 0;
+    return frames;
+  };
+  const begun = performance.now();
+  while (performance.now() - begun < patience) {
+    const before = await count();
+    await new Promise((wake) => setTimeout(wake, 500));
+    if (await count() === before) return true;
+  }
+  throw new Error(`frames still come after ${patience} ms`);
+}"""
+
+
+@dataclass
+class Person:
+    """A page on which somebody is registered, and what it said to the server and heard from it."""
+
+    page: Page
+    username: str
+    wire: list[dict[str, Any]] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    answered_at: str | None = None
+
+    def part(self, testid: str) -> Any:
+        """Return the locator of a part of the page."""
+        return self.page.get_by_test_id(testid)
+
+    async def press(self, testid: str) -> None:
+        """Press a control."""
+        await self.part(testid).click(timeout=_PATIENCE_MS)
+
+    async def is_in(self, *states: str) -> None:
+        """Wait until the call is in one of the states."""
+        await expect(self.part("call-state")).to_have_attribute(
+            "data-state", re.compile("^(" + "|".join(states) + ")$"), timeout=_PATIENCE_MS
+        )
+
+    async def sees_video(self, frames: int = 5) -> float:
+        """Wait until the far side's video moves and is not black; return how long that took, in ms."""
+        taken = float(await self.page.evaluate(_GROWS, [frames, _PATIENCE_MS]))
+        seen = await self.page.evaluate(_SEEN)
+        assert seen["brightness"] > 10, f"{self.username} sees a black picture: {seen}"
+        return taken
+
+    async def sees_no_more_video(self) -> None:
+        """Wait until no frame of the far side's video comes."""
+        await self.page.evaluate(_STOPS, _PATIENCE_MS)
+
+    async def conference(self) -> dict[str, Any]:
+        """Return the conference that this page is in, read afresh."""
+        body: dict[str, Any] = await self.page.evaluate(
+            """async () => {
+              const {client} = window.sbe;
+              const answer = await fetch(`${client.enabler}/mediaConferences/${client.currentCall.confId}`,
+                {headers: {Authorization: `Bearer ${client.session.token}`}});
+              return answer.json();
+            }"""
+        )
+        return body
+
+    async def conference_id(self) -> str:
+        """Return the ID of the conference that this page is in."""
+        return str(await self.page.evaluate("window.sbe.client.currentCall.confId"))
+
+    async def events(self) -> list[dict[str, Any]]:
+        """Return the session's whole log, read afresh."""
+        body = await self.page.evaluate(
+            """async () => {
+              const {session} = window.sbe.client;
+              const answer = await fetch(`${session.events.http}?after=0&wait=0`,
+                {headers: {Authorization: `Bearer ${session.token}`}});
+              return answer.json();
+            }"""
+        )
+        return list(body["events"])
+
+    def heard(self) -> list[int]:
+        """Return the numbers of all events that came to this page, over every transport, in order."""
+        return [event["seq"] for event in self.wire if "seq" in event]
+
+
+Visit = Callable[..., Awaitable[Person]]
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """Run one Chromium for all journeys."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run one server for the journeys of a module; users' names tell them apart."""
+    with Server(backends.sqlite(), tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def visit(chromium: Browser, server: Server) -> AsyncIterator[Visit]:
+    """Open the test page as somebody: `await visit("alice", "laptop")`. All pages close with the test.
+
+    A page that logs an error, or that leaves the server, fails the test.
+    """
+    async with AsyncExitStack() as stack:
+        people: list[Person] = []
+
+        async def open_page(username: str, device: str = "laptop", *, query: str = "", **options: Any) -> Person:
+            context = await chromium.new_context(
+                base_url=server.base_url, permissions=["camera", "microphone"], **options
+            )
+            stack.push_async_callback(context.close)
+            page = await context.new_page()
+            person = Person(page, username)
+            people.append(person)
+            _listen(person, server)
+            await page.goto(f"/?user={username}&device={device}{query}")
+            await expect(person.part("channel-state")).to_have_attribute(
+                "data-state", "websocket", timeout=_PATIENCE_MS
+            )
+            return person
+
+        yield open_page
+        complaints = [complaint for person in people for complaint in person.complaints]
+        assert not complaints, complaints
+
+
+def _listen(person: Person, server: Server) -> None:
+    """Note what the page hears over its WebSockets, what it complains of, and whether it turns to anyone else."""
+
+    def on_frame(payload: str | bytes) -> None:
+        event = json.loads(payload)
+        if "seq" in event:
+            person.wire.append(event)
+
+    def on_request(request: Any) -> None:
+        if not request.url.startswith((server.base_url, "blob:", "data:")):
+            person.complaints.append(f"request to {request.url}")
+
+    async def on_response(response: Any) -> None:
+        if response.request.headers.get("x-conference-action") == "conference-answer" and response.status == 204:
+            person.answered_at = await person.page.evaluate("window.sbe.client.session.id")
+
+    page = person.page
+    page.on("response", on_response)
+    page.on("websocket", lambda socket: socket.on("framereceived", on_frame))
+    page.on("request", on_request)
+    page.on("pageerror", lambda error: person.complaints.append(f"{person.username}: {error}"))
+    page.on(
+        "console",
+        lambda message: (
+            person.complaints.append(f"{person.username}: {message.text}")
+            if message.type == "error"
+            and "Failed to load resource" not in message.text
+            and "WebSocket" not in message.text
+            else None
+        ),
+    )
+
+
+async def call(caller: Person, callee: Person, *, kind: str = "video") -> None:
+    """Let one person call another, who accepts."""
+    await caller.press(f"call-{kind}-{callee.username}")
+    await callee.press("ring-accept")
+    await caller.is_in("open")
+    await callee.is_in("open")
+
+
+@pytest.fixture
+def shots() -> Path:
+    """Where journeys leave their pictures."""
+    path = Path("/tmp/shots")
+    path.mkdir(exist_ok=True)
+    return path

@@ -1,0 +1,134 @@
+"""The sheet's seven flows, each in real browsers, as far as their users can tell."""
+
+import time
+
+import pytest
+from playwright.async_api import expect
+
+from tests.journeys.conftest import Person, Visit, call
+from tests.replay import facts, replay
+
+pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def _agree(*people: Person) -> None:
+    """Require that everybody's events, replayed, lead to what a fresh GET says, and so to the same."""
+    for person in people:
+        await expect(person.part("mod-pending")).to_be_hidden()
+        conference = await person.conference()
+        replayed = replay(await person.events(), conference["id"], answered_at=person.answered_at)
+        assert replayed == facts(conference)
+        assert conference["pendingModifications"] == []
+        heard = person.heard()
+        assert heard == list(range(1, len(heard) + 1)), f"{person.username} heard {heard}"
+
+
+async def test_flow_1_answering_connects_the_two(visit: Visit) -> None:
+    alice, bob = await visit("alice1"), await visit("bob1")
+    await alice.press("call-video-bob1")
+    await expect(bob.part("ring-dialog")).to_contain_text("alice1")
+    await bob.press("ring-accept")
+    await alice.sees_video()
+    await bob.sees_video()
+    await alice.is_in("open")
+    await bob.is_in("open")
+    await _agree(alice, bob)
+    await alice.press("btn-hangup")
+    await bob.is_in("ended")
+
+
+async def test_flows_2_and_5_an_audio_call_gets_video(visit: Visit) -> None:
+    alice, bob = await visit("alice2"), await visit("bob2")
+    await call(alice, bob, kind="audio")
+    await alice.press("btn-camera")
+    await bob.sees_video()
+    await expect(alice.part("mod-pending")).to_be_hidden()
+    await bob.press("btn-camera")
+    await alice.sees_video()
+    await _agree(alice, bob)
+
+
+async def test_a_screen_is_shared_beside_the_camera(visit: Visit) -> None:
+    alice, bob = await visit("alice9"), await visit("bob9")
+    await call(alice, bob)
+    await bob.sees_video()
+    await alice.press("btn-screen")
+    await expect(bob.part("remote-inset")).to_be_visible()
+    await bob.sees_video()
+    await _agree(alice, bob)
+
+
+async def test_flows_3_and_4_hold_stops_the_media_and_resume_brings_it_back(visit: Visit) -> None:
+    alice, bob = await visit("alice3"), await visit("bob3")
+    await call(alice, bob)
+    await bob.sees_video()
+    await alice.press("btn-hold")
+    await alice.is_in("on-hold")
+    await bob.is_in("held")
+    await expect(bob.part("hold-overlay")).to_be_visible()
+    await expect(bob.part("hold-overlay-text")).to_contain_text("alice3")
+    await bob.sees_no_more_video()
+    await _agree(alice, bob)
+    await alice.press("btn-hold")
+    await alice.is_in("open")
+    await bob.is_in("open")
+    await bob.sees_video()
+    await alice.sees_video()
+    await expect(bob.part("hold-overlay")).to_be_hidden()
+    await _agree(alice, bob)
+
+
+async def test_flow_6_a_rejected_modification_leaves_the_media_as_it_was(visit: Visit) -> None:
+    alice, bob = await visit("alice6"), await visit("bob6")
+    await call(alice, bob)
+    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    await alice.press("btn-hold")
+    await bob.press("mod-reject")
+    await alice.is_in("open")
+    await bob.sees_video()
+    await alice.sees_video()
+    await _agree(alice, bob)
+
+
+async def test_flow_6_the_initiator_cancels(visit: Visit) -> None:
+    alice, bob = await visit("alice6c"), await visit("bob6c")
+    await call(alice, bob)
+    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    await alice.press("btn-hold")
+    await expect(bob.part("mod-dialog")).to_be_visible()
+    await alice.press("mod-cancel")
+    await expect(bob.part("mod-dialog")).to_be_hidden()
+    await alice.is_in("open")
+    await bob.sees_video()
+    await _agree(alice, bob)
+
+
+async def test_flow_7_the_call_moves_to_the_device_that_answers_first(visit: Visit) -> None:
+    laptop, bob = await visit("alice7", "laptop"), await visit("bob7")
+    phone = await visit("alice7", "phone")
+    tablet = await visit("alice7", "tablet")
+    await call(laptop, bob)
+    await bob.sees_video()
+    await laptop.press("btn-move")
+    await expect(phone.part("ring-dialog")).to_be_visible()
+    await expect(tablet.part("ring-dialog")).to_be_visible()
+    await phone.press("ring-accept")
+    answered_at = time.perf_counter()
+    await bob.sees_video(frames=1)
+    assert time.perf_counter() - answered_at < 2, "the new device's video takes more than 2 s"
+    await phone.sees_video()
+    await expect(tablet.part("ring-dialog")).to_be_hidden()
+    await laptop.is_in("moved")
+    await expect(laptop.part("moved-overlay")).to_contain_text("phone")
+    await phone.is_in("open")
+    await _agree(phone, bob)
+
+
+async def test_two_who_modify_at_once_both_get_what_they_want(visit: Visit) -> None:
+    alice, bob = await visit("alice8"), await visit("bob8")
+    await call(alice, bob, kind="audio")
+    await alice.part("btn-camera").dispatch_event("click")
+    await bob.part("btn-camera").dispatch_event("click")
+    await alice.sees_video()
+    await bob.sees_video()
+    await _agree(alice, bob)
