@@ -33,6 +33,7 @@ test: $(VENV)/.dev ## run every test, on SQLite and on PostgreSQL + Redis
 check: check-python check-web ## style, types, imports, migrations, JavaScript types
 
 check-python: $(VENV)/.dev
+	@mkdir -p $(VENV)/check-state
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/lint-imports
