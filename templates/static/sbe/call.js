@@ -72,7 +72,7 @@ export class Call extends Emitter {
   #lastModId = "";
   #restarts = 0;
   #unsure = false;
-  /** Why it ended, as the enabler put it. */
+  /** Why it ended, as the enabler put it, or `here` when this side ended it. */
   endReason = "";
   /** Whom this side called, until the conference says it better. */
   to = "";
@@ -260,7 +260,7 @@ export class Call extends Emitter {
     return this.around.queue.run(async () => {
       const { body } = await this.around.rest.send({ method: "DELETE", url: this.#url });
       if (body?.outcome === "moving") this.#handOver();
-      else this.#end(body?.moveRefused ?? "hung-up");
+      else this.#end(body?.moveRefused ?? "here");
       return { outcome: body?.outcome, moveRefused: body?.moveRefused };
     });
   }
@@ -283,7 +283,7 @@ export class Call extends Emitter {
   /** Ends the call here at once; the enabler is told as soon as it can be reached. @returns {Promise<void>} */
   async hangUp() {
     const url = this.confId ? this.#url : null;
-    this.#end("hung-up");
+    this.#end("here");
     if (url === null) return;
     try {
       await this.around.rest.send({ method: "DELETE", url });
@@ -600,8 +600,9 @@ export class Call extends Emitter {
   #onLeft(event) {
     const left = typeof event.participant === "object" ? event.participant : null;
     if (left?.id !== this.#myId) return;
-    // Nobody answered the move: the seat is gone, and the page should say so rather than "ended".
-    this.#end(this.#phase === "moving" && event.reason === "no-answer" ? "move-unanswered" : (event.reason ?? "removed"));
+    const reason = event.reason ?? "removed";
+    // While moving it is one's own other device that did not answer, or declined.
+    this.#end(this.#phase === "moving" ? `move-${reason}` : reason);
   }
 
   #open() {

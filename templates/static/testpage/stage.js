@@ -130,7 +130,7 @@ export class Stage {
       setText(byId("ended-title"), call.openedAt ? "Call ended" : "No call");
       const words = endedWords(call.endReason, name, call.openedAt !== null);
       setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : ""].filter(Boolean).join(" "));
-      byId("ended-again").hidden = call.other === null;
+      byId("ended-again").hidden = call.other === null || this.client.session === null;
     }
   }
 

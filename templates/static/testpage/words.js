@@ -54,9 +54,12 @@ export function channelWords(state) {
 export function endedWords(reason, name, wasOpen) {
   /** @type {Record<string, string>} */
   const words = {
-    "hung-up": wasOpen ? "" : "The call was not answered.",
-    "declined": `${name} declined.`,
-    "no-answer": `${name} did not answer.`,
+    "here": wasOpen ? "" : "You gave up before it was answered.",
+    "hung-up": `${name} hung up.`,
+    "ended-by-support": "The support desk ended it.",
+    // In a call that was open, it is a move that nobody took up.
+    "declined": wasOpen ? `${name} declined on the other device.` : `${name} declined.`,
+    "no-answer": wasOpen ? `${name} did not answer on the other device.` : `${name} did not answer.`,
     "caller-cancelled": `${name} gave up calling.`,
     "elsewhere": "It was ended while this page was not connected.",
     "removed": "You were removed from the call.",
@@ -65,7 +68,8 @@ export function endedWords(reason, name, wasOpen) {
     "session-over": "This registration is over, and the call with it.",
     "no-other-device": "There was no other device to move to.",
     "window-over": "The move took too long to reach the server.",
-    "move-unanswered": "None of your other devices answered, so the call ended.",
+    "move-no-answer": "None of your other devices answered, so the call ended.",
+    "move-declined": "You declined on your other device, so the call ended.",
     "not-placed": "The call could not be placed.",
     "not-answered": "The call could not be answered.",
   };
