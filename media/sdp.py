@@ -116,13 +116,21 @@ def _direction(lines: list[str]) -> str | None:
     return stated[0] if stated else None
 
 
-def _parse(text: str) -> Any:
-    """Let aiortc parse the text."""
-    # Imported late: it brings codecs along, which a process that reads no SDP has no use for.
+def load_parser() -> Any:
+    """Return aiortc's class that parses, loading it at the first call, which takes some tenths of a second.
+
+    It brings codecs along, which a process that reads no SDP has no use for. A server calls this when it starts.
+    """
     from aiortc.sdp import SessionDescription
 
+    return SessionDescription
+
+
+def _parse(text: str) -> Any:
+    """Let aiortc parse the text."""
+    parser = load_parser()
     try:
-        return SessionDescription.parse(text)
+        return parser.parse(text)
     except Exception as error:
         # The parser answers broken input with whatever breaks first: an assertion, a KeyError, a StopIteration.
         raise SdpError("It has a line that cannot be understood.") from error
