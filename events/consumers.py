@@ -1,8 +1,8 @@
 """The event channel over WebSocket: a thin adapter over the reader (protocol section 5).
 
 The client answers each heartbeat with a heartbeat. That is also the flow control: what has been sent since the last
-answered one is bounded, so a slow reader never makes the server buffer; one that leaves two unanswered is closed and
-resumes by its cursor.
+answered one is bounded, so a slow reader never makes the server buffer without bound; one that leaves two unanswered is
+closed and resumes by its cursor.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 PROTOCOL = "sbe.v1"
 _BEARER = "bearer."
-# Close codes: those of HTTP plus 4000.
-UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW = 4401, 4403, 4404, 4408
+# Close codes: those of HTTP plus 4000. The server's WebSocket library sends no others but 1000.
+MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW, FAILED = 4400, 4401, 4403, 4404, 4408, 4500
 # How many bytes may be under way to a client that has not answered a heartbeat since.
 UNANSWERED_BYTES = 1024 * 1024
 # The client sends heartbeats and nothing else; more than this is not read.
@@ -37,6 +37,9 @@ _HEARTBEAT = json.dumps({"type": "heartbeat"})
 
 class EventsConsumer(AsyncWebsocketConsumer):
     """One WebSocket of one session."""
+
+    # No layer: what wakes the reader is the reader's own, and Channels would need it up to connect at all.
+    channel_layer_alias = "none"
 
     _follower: asyncio.Task[None] | None = None
 
@@ -54,12 +57,12 @@ class EventsConsumer(AsyncWebsocketConsumer):
         except UnauthenticatedError:
             return await self.close(UNAUTHENTICATED)
         except CursorError:
-            return await self.close(1008)
+            return await self.close(MALFORMED)
         if speaker.session is None or speaker.session.pk != session_id:
             return await self.close(NOT_FOUND)
         self._answered = asyncio.Event()
-        self._unanswered_since: float | None = None
-        self._unanswered_bytes = 0
+        self._asked_at: float | None = None
+        self._bytes_unanswered = self._bytes_since_asked = 0
         self._follower = asyncio.create_task(self._follow(session_id, after))
         return None
 
@@ -73,9 +76,11 @@ class EventsConsumer(AsyncWebsocketConsumer):
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Take the answer to a heartbeat. The channel is not for anything else."""
         if text_data is None or len(text_data) > _CLIENT_MESSAGE_LIMIT or self._follower is None:
-            return await self.close(1008)
-        self._unanswered_since, self._unanswered_bytes = None, 0
-        self._answered.set()
+            return await self.close(MALFORMED)
+        if self._asked_at is not None:
+            # It has taken in what came before the heartbeat that it answers.
+            self._asked_at, self._bytes_unanswered = None, self._bytes_since_asked
+            self._answered.set()
         return None
 
     def _credentials(self, session_id: str) -> tuple[str, str | None]:
@@ -96,12 +101,13 @@ class EventsConsumer(AsyncWebsocketConsumer):
     async def _follow(self, session_id: str, after: int) -> None:
         """Send the log as it grows, and heartbeats between."""
         try:
-            async for entries in follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS):
-                for entry in entries:
-                    await self._require_room(len(entry.wire))
-                    await self.send(text_data=entry.wire)
-                if not entries:
-                    await self._beat()
+            async with contextlib.aclosing(follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS)) as log:
+                async for entries in log:
+                    for entry in entries:
+                        await self._require_room(len(entry.wire.encode()))
+                        await self.send(text_data=entry.wire)
+                    if not entries:
+                        await self._beat()
         except SessionOverError:
             await self.close(UNAUTHENTICATED)
         except TimeoutError:
@@ -109,20 +115,21 @@ class EventsConsumer(AsyncWebsocketConsumer):
         except Exception:
             # Closing makes the client come again, with its cursor; staying would leave it deaf.
             logger.exception("The event channel of session %s failed", session_id)
-            await self.close(1011)
+            await self.close(FAILED)
 
     async def _require_room(self, size: int) -> None:
         """Wait until the client has taken in what was sent, where that is much.
 
         :raises TimeoutError: when it does not within two heartbeats.
         """
-        if self._unanswered_bytes and self._unanswered_bytes + size > UNANSWERED_BYTES:
-            await self._beat()
+        while self._bytes_unanswered and self._bytes_unanswered + size > UNANSWERED_BYTES:
+            self._answered.clear()
+            if self._asked_at is None:
+                await self._beat()
             async with asyncio.timeout(2 * settings.HEARTBEAT_SECONDS):
-                while self._unanswered_bytes:
-                    self._answered.clear()
-                    await self._answered.wait()
-        self._unanswered_bytes += size
+                await self._answered.wait()
+        self._bytes_unanswered += size
+        self._bytes_since_asked += size
 
     async def _beat(self) -> None:
         """Send a heartbeat.
@@ -130,8 +137,19 @@ class EventsConsumer(AsyncWebsocketConsumer):
         :raises TimeoutError: when two are unanswered.
         """
         now = time.monotonic()
-        if self._unanswered_since is None:
-            self._unanswered_since = now
-        elif now - self._unanswered_since > 1.5 * settings.HEARTBEAT_SECONDS:
+        if self._asked_at is None:
+            self._asked_at, self._bytes_since_asked = now, 0
+        elif now - self._asked_at > 1.5 * settings.HEARTBEAT_SECONDS:
             raise TimeoutError
         await self.send(text_data=_HEARTBEAT)
+
+
+class NowhereConsumer(AsyncWebsocketConsumer):
+    """A WebSocket at an address where there is none."""
+
+    channel_layer_alias = "none"
+
+    async def connect(self) -> None:
+        """Say so."""
+        await self.accept()
+        await self.close(NOT_FOUND)

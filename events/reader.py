@@ -6,7 +6,7 @@ of the channel layer, is made good at the next heartbeat.
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from django.utils import timezone
@@ -41,7 +41,7 @@ async def read(session_id: str, after: int) -> list[Entry]:
     return await in_database_thread(_read)(session_id, after)
 
 
-async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncIterator[list[Entry]]:
+async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGenerator[list[Entry], None]:
     """Yield the events after the cursor as they come, and an empty list whenever `heartbeat` seconds pass without.
 
     :raises SessionOverError: once the session is over and everything has been yielded.
@@ -49,6 +49,7 @@ async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncItera
     async with Alarm(session_id) as alarm:
         beat_at = time.monotonic() + heartbeat
         while True:
+            await alarm.arm()
             while entries := await read(session_id, after):
                 yield entries
                 after = entries[-1].cursor

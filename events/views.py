@@ -1,6 +1,7 @@
 """The event channel over HTTP: long poll, and server-sent events. Thin adapters over the reader."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -70,13 +71,11 @@ def _wait(text: str) -> float:
 async def _poll(session_id: str, after: int, seconds: float) -> HttpResponse:
     """Answer as soon as there is an event, or when the time is over."""
     entries: list[Entry] = []
-    log = follow(session_id, after, heartbeat=seconds)
     try:
-        entries = await anext(log)
+        async with aclosing(follow(session_id, after, heartbeat=seconds)) as log:
+            entries = await anext(log)
     except SessionOverError:
         raise UnauthenticatedError("The session is over.") from None
-    finally:
-        await log.aclose()  # type: ignore[attr-defined]
     cursor = entries[-1].cursor if entries else after
     # The events are JSON already, byte for byte as over the other transports.
     body = f'{{"events":[{",".join(entry.wire for entry in entries)}],"after":{cursor}}}'
@@ -94,15 +93,16 @@ async def _server_sent(session_id: str, after: int) -> AsyncIterator[str]:
     yield ": follow\n\n"
     sent, beats = 0, 0
     try:
-        async for entries in follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS):
-            for entry in entries:
-                identity = "" if entry.is_gap else f"id: {entry.cursor}\n"
-                yield f"{identity}data: {entry.wire}\n\n"
-                sent += len(entry.wire)
-            if not entries:
-                yield ": heartbeat\n\n"
-                beats += 1
-            if sent > STREAM_BYTES or beats >= STREAM_HEARTBEATS:
-                return
+        async with aclosing(follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS)) as log:
+            async for entries in log:
+                for entry in entries:
+                    identity = "" if entry.is_gap else f"id: {entry.cursor}\n"
+                    yield f"{identity}data: {entry.wire}\n\n"
+                    sent += len(entry.wire)
+                if not entries:
+                    yield ": heartbeat\n\n"
+                    beats += 1
+                if sent > STREAM_BYTES or beats >= STREAM_HEARTBEATS:
+                    return
     except SessionOverError:
         return

@@ -7,7 +7,8 @@ is missing.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +20,9 @@ logger = logging.getLogger(__name__)
 # What is larger than this in all is left for the reader to fetch.
 CARRIED_CHARACTERS = 64 * 1024
 _WAITING_WAKE_UPS = 16
+# How long anything waits for the channel layer, and how long the layer is left alone once it has failed.
+_PATIENCE_SECONDS = 1.0
+_REST_SECONDS = 5.0
 
 News = list[tuple[int, str]]
 
@@ -48,36 +52,69 @@ def _is_light(entries: Sequence[tuple[int, str]]) -> bool:
 
 
 async def _send(messages: Mapping[str, dict[str, object]]) -> None:
-    layer: Any = get_channel_layer()
-    try:
+    """Send wake-ups to groups. The rows are committed: whom a wake-up misses finds them at the next heartbeat."""
+
+    async def send(layer: Any) -> None:
         for session_id, message in messages.items():
             await layer.group_send(_group(session_id), message)
-    except Exception:
-        # The rows are committed: readers find them at their next heartbeat.
-        logger.exception("The channel layer does not take wake-ups")
+
+    await _layer.use(send)
+
+
+class _Layer:
+    """The channel layer, whose faults go no further: they cost neither a request nor a reader more than a moment."""
+
+    def __init__(self) -> None:
+        self._rests_until = 0.0
+
+    async def use(self, use: Callable[[Any], Awaitable[None]], *, insist: bool = False) -> bool:
+        """Do something with the layer, unless it failed a moment ago; return whether that was done."""
+        if time.monotonic() < self._rests_until and not insist:
+            return False
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await use(get_channel_layer())
+        except Exception as error:
+            self._rests_until = time.monotonic() + _REST_SECONDS
+            logger.warning("The channel layer fails, events wait for heartbeats: %r", error)
+            return False
+        return True
+
+
+_layer = _Layer()
 
 
 class Alarm:
-    """Waits for the wake-ups of one session. Use it as an async context manager."""
+    """Waits for the wake-ups of one session. Use it as an async context manager, and arm it before each reading."""
 
     def __init__(self, session_id: str) -> None:
         self._group = _group(session_id)
-        self._layer: Any = get_channel_layer()
+        self._channel = ""
+        self._receiver: asyncio.Task[None] | None = None
         self._news: asyncio.Queue[News] = asyncio.Queue(_WAITING_WAKE_UPS)
 
     async def __aenter__(self) -> Self:
-        self._channel = await self._layer.new_channel()
-        await self._layer.group_add(self._group, self._channel)
-        # Channels layers take a cancelled `receive` for the end of the channel, so it must not be what times out.
-        self._receiver = asyncio.create_task(self._receive())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._layer.group_discard(self._group, self._channel)
-        self._receiver.cancel()
-        await asyncio.gather(self._receiver, return_exceptions=True)
+        if self._receiver is not None:
+            await _layer.use(lambda layer: layer.group_discard(self._group, self._channel), insist=True)
+            self._receiver.cancel()
+            await asyncio.wait([self._receiver], timeout=_PATIENCE_SECONDS)
+
+    async def arm(self) -> None:
+        """Subscribe, where that has not been done; without the layer the alarm stays silent until the next time."""
+        if self._receiver is None or self._receiver.done():
+            self._receiver = None
+            await _layer.use(self._subscribe)
+
+    async def _subscribe(self, layer: Any) -> None:
+        self._channel = await layer.new_channel()
+        await layer.group_add(self._group, self._channel)
+        # Channels layers take a cancelled `receive` for the end of the channel, so it must not be what times out.
+        self._receiver = asyncio.create_task(self._receive(layer))
 
     async def wait(self, seconds: float) -> News:
         """Wait for a wake-up and return the events that it carries; none means that the log is to be read.
@@ -87,10 +124,10 @@ class Alarm:
         async with asyncio.timeout(seconds):
             return await self._news.get()
 
-    async def _receive(self) -> None:
+    async def _receive(self, layer: Any) -> None:
         """Take in wake-ups. When a slow reader leaves too many waiting, one that sends it to the log replaces them."""
         while True:
-            message = await self._layer.receive(self._channel)
+            message = await layer.receive(self._channel)
             if self._news.full():
                 while not self._news.empty():
                     self._news.get_nowait()
