@@ -1,0 +1,46 @@
+"""Servers and endpoints that the tests of the event channel share."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from tests.endpoints import UNLIMITED, Endpoints
+from tests.services import Backend, Backends, Server
+
+
+@pytest.fixture(scope="session")
+def new_backend(backends: Backends) -> Callable[[], Backend]:
+    """Make a fresh database, of the kind that this run of the suite is for."""
+    return backends.grown if "SBE_TEST_DATABASE_URL" in os.environ else backends.sqlite
+
+
+@pytest.fixture(scope="session")
+def shared_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server with the usual settings."""
+    with Server(new_backend(), tmp_path_factory.mktemp("shared"), UNLIMITED) as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Iterator[Server]:
+    """The shared server, which must get through the test without a fault of its own."""
+    before = len(shared_server.log())
+    yield shared_server
+    log = shared_server.log()[before:]
+    assert "Traceback" not in log, log[-3000:]
+
+
+@pytest.fixture(scope="session")
+def hasty_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server whose heartbeats come every 0.5 s."""
+    variables = {**UNLIMITED, "SBE_HEARTBEAT_SECONDS": "0.5"}
+    with Server(new_backend(), tmp_path_factory.mktemp("hasty"), variables) as running:
+        yield running
+
+
+@pytest.fixture
+async def endpoints() -> AsyncIterator[Endpoints]:
+    """Registers endpoints; their connections close with the test."""
+    async with Endpoints() as registered:
+        yield registered
