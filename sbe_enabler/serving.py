@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, cast
 
 from daphne.http_protocol import HTTPFactory, WebRequest
@@ -26,14 +27,14 @@ from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 
+from conferences.parsers import BODY_LIMIT
+
 logger = logging.getLogger(__name__)
 
 # Twisted installs its reactor when it is imported: the type is known only then.
 reactor: Any = _reactor
 
 SERVER_NAME = "sbe-enabler"
-# The largest body of any request (protocol section 8, `too-large`).
-MAX_BODY_BYTES = 256 * 1024
 # A client still sending sees the refusal only if its bytes are read for a while (RFC 9112 section 9.6).
 _LINGER_SECONDS = 2
 # A running request may finish after SIGTERM; a long poll is cut, and its client resumes by its cursor.
@@ -89,14 +90,14 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
         """Make room for a body of this length, or refuse it."""
-        super().gotLength(min(length or 0, MAX_BODY_BYTES))
-        if length is not None and length > MAX_BODY_BYTES:
+        super().gotLength(min(length or 0, BODY_LIMIT))
+        if length is not None and length > BODY_LIMIT:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Keep a piece of the body, or refuse the request when that is one too many."""
         self._received += len(data)
-        if not self._refused and self._received > MAX_BODY_BYTES:
+        if not self._refused and self._received > BODY_LIMIT:
             self._refuse()
         if not self._refused:
             super().handleContentChunk(data)
@@ -127,10 +128,11 @@ def _too_large(correlator: str) -> bytes:
     """Return the bytes of a complete 413 answer."""
     problem = {
         "type": "about:blank",
-        "title": "Content Too Large",
+        "title": HTTPStatus.REQUEST_ENTITY_TOO_LARGE.phrase,
         "status": 413,
         "code": "too-large",
-        "detail": f"A request body has at most {MAX_BODY_BYTES} bytes.",
+        "detail": "The body is too large.",
+        "limit": BODY_LIMIT,
         "xCorrelator": correlator,
     }
     body = json.dumps(problem).encode()

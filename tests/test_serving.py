@@ -13,8 +13,9 @@ import httpx
 import pytest
 import websockets
 
+from conferences.parsers import BODY_LIMIT
 from sbe_enabler.lan import ensure_certificate
-from sbe_enabler.serving import MAX_BODY_BYTES, Address
+from sbe_enabler.serving import Address
 from tests.services import Backends, Server, manage, wait_until
 
 pytestmark = pytest.mark.once
@@ -52,7 +53,7 @@ def exchange(server: Server, *pieces: bytes) -> bytes:
 
 
 def test_declared_body_over_the_limit_is_refused_before_it_arrives(server: Server) -> None:
-    head = f"POST /mediaConferences HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {MAX_BODY_BYTES + 1}\r\n"
+    head = f"POST /mediaConferences HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {BODY_LIMIT + 1}\r\n"
     answer = exchange(server, head.encode() + b"x-correlator: mine\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code": "too-large"' in answer
@@ -69,7 +70,7 @@ def test_chunked_body_over_the_limit_is_refused_while_it_arrives(server: Server)
 
 
 def test_largest_body_is_read(server: Server) -> None:
-    response = httpx.post(f"{server.base_url}/sessions", content=b" " * MAX_BODY_BYTES)
+    response = httpx.post(f"{server.base_url}/sessions", content=b" " * BODY_LIMIT)
     assert response.json()["code"] == "unauthenticated"
 
 
