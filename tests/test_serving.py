@@ -166,13 +166,23 @@ def test_endpoint_quotes_what_twisted_would_take_for_syntax() -> None:
     assert address.endpoint() == r"ssl:8443:interface=\:\:1:certKey=/a\:b/c=d.pem:privateKey=/k.pem"
 
 
-def test_dev_server_speaks_to_its_own_server_over_tls(serve: Serve, tmp_path: Path) -> None:
+def test_page_works_over_the_processs_own_tls(serve: Serve, tmp_path: Path) -> None:
     certificate, key = ensure_certificate(tmp_path, ["127.0.0.1"])
     server = serve(SBE_TLS_CERTIFICATE=str(certificate), SBE_TLS_KEY=str(key))
     with httpx.Client(base_url=server.base_url, verify=server.trust) as client:
         response = client.post("/dev/sessions", json={"username": "alice"})
         assert response.status_code == 201, response.text
-        assert response.json()["events"]["webSocket"].startswith(f"wss://127.0.0.1:{server.port}/")
+        session = response.json()
+    assert session["events"]["webSocket"].startswith(f"wss://127.0.0.1:{server.port}/")
+
+    async def connect() -> object:
+        protocols = [websockets.Subprotocol("sbe.v1"), websockets.Subprotocol(f"bearer.{session['token']}")]
+        url, origin = session["events"]["webSocket"], websockets.Origin(server.base_url)
+        async with websockets.connect(url, subprotocols=protocols, ssl=server.trust, origin=origin) as socket_:
+            await asyncio.wait_for(await socket_.ping(), 5)
+            return socket_.subprotocol
+
+    assert asyncio.run(connect()) == "sbe.v1"
 
 
 # --- The timekeeper, and the end --------------------------------------------------------------------------
