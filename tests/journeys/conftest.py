@@ -1,29 +1,32 @@
 """Real Chromium pages against a real server: the journeys' fixtures, and what a person can see of a call."""
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, Playwright, async_playwright, expect
 
+from tests.replay import facts, replay
 from tests.services import Backends, Server
 
 CHROMIUM = "/usr/bin/chromium"
 _ARGUMENTS = [
     "--no-sandbox",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
     "--auto-select-desktop-capture-source=Entire screen",
     "--allow-loopback-in-peer-connection",
     "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
 ]
+# Two cameras and three microphones, none of them real; and nobody is asked whether the page may use them.
+FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=2"
+NO_QUESTIONS = "--use-fake-ui-for-media-stream"
 _PATIENCE_MS = 20_000
 
 # How many video frames were decoded, and how bright the picture is that is shown (0 to 255).
@@ -145,21 +148,67 @@ class Person:
         )
         return list(body["events"])
 
+    async def until(self, expression: str, argument: object = None) -> Any:
+        """Wait until a JavaScript function of the page returns something that is true, and return it."""
+        deadline = time.monotonic() + _PATIENCE_MS / 1000
+        while not (value := await self.page.evaluate(expression, argument)):
+            assert time.monotonic() < deadline, f"{self.username}: never came true: {expression}"
+            await asyncio.sleep(0.05)
+        return value
+
+    async def is_told(self, words: str) -> None:
+        """Wait until the page says something in its alert area."""
+        await expect(self.part("errors")).to_contain_text(words, timeout=_PATIENCE_MS)
+
+    async def sees_the_end(self, *words: str) -> None:
+        """Wait until the call is over, and the page says why."""
+        await self.is_in("ended")
+        for word in words:
+            await expect(self.part("ended-overlay")).to_contain_text(word)
+
+    async def is_live(self, transport: str = "websocket") -> None:
+        """Wait until events come, over that transport."""
+        await expect(self.part("channel-state")).to_have_attribute("data-state", transport, timeout=_PATIENCE_MS)
+
     def heard(self) -> list[int]:
         """Return the numbers of all events that came to this page, over every transport, in order."""
         return [event["seq"] for event in self.wire if "seq" in event]
 
 
 Visit = Callable[..., Awaitable[Person]]
+Launch = Callable[..., Awaitable[Browser]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def chromium() -> AsyncIterator[Browser]:
+async def playwright() -> AsyncIterator[Playwright]:
+    """Run the driver of the browsers."""
+    async with async_playwright() as driver:
+        yield driver
+
+
+async def _launch(playwright: Playwright, *arguments: str) -> Browser:
+    return await playwright.chromium.launch(executable_path=CHROMIUM, args=[*_ARGUMENTS, *arguments])
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
     """Run one Chromium for all journeys."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
-        yield browser
-        await browser.close()
+    browser = await _launch(playwright, FAKE_DEVICES, NO_QUESTIONS)
+    yield browser
+    await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def launch(playwright: Playwright) -> AsyncIterator[Launch]:
+    """Run another Chromium, with other devices: `await launch(FAKE_DEVICES)`. It ends with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def run(*arguments: str) -> Browser:
+            browser = await _launch(playwright, *arguments)
+            stack.push_async_callback(browser.close)
+            return browser
+
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -173,24 +222,40 @@ def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iter
 async def visit(chromium: Browser, server: Server) -> AsyncIterator[Visit]:
     """Open the test page as somebody: `await visit("alice", "laptop")`. All pages close with the test.
 
+    `at` names another server, `also` the addresses that the page may turn to besides, `browser` another browser;
+    `before` is awaited with the page before it loads anything; `address` and `live` say where to go and what to wait
+    for (nothing, when None). Everything else is an option of the browser context.
+
     A page that logs an error, or that leaves the server, fails the test.
     """
     async with AsyncExitStack() as stack:
         people: list[Person] = []
 
-        async def open_page(username: str, device: str = "laptop", *, query: str = "", **options: Any) -> Person:
-            context = await chromium.new_context(
-                base_url=server.base_url, permissions=["camera", "microphone"], **options
-            )
+        async def open_page(
+            username: str,
+            device: str = "laptop",
+            *,
+            query: str = "",
+            address: str | None = None,
+            live: str | None = "websocket",
+            at: Server = server,
+            also: Sequence[str] = (),
+            browser: Browser = chromium,
+            before: Callable[[Page], Awaitable[object]] | None = None,
+            **options: Any,
+        ) -> Person:
+            options = {"permissions": ["camera", "microphone"], **options}
+            context = await browser.new_context(base_url=at.base_url, **options)
             stack.push_async_callback(context.close)
             page = await context.new_page()
             person = Person(page, username)
             people.append(person)
-            _listen(person, server)
-            await page.goto(f"/?user={username}&device={device}{query}")
-            await expect(person.part("channel-state")).to_have_attribute(
-                "data-state", "websocket", timeout=_PATIENCE_MS
-            )
+            _listen(person, (at.base_url, *also))
+            if before:
+                await before(page)
+            await page.goto(address or f"/?user={username}&device={device}{query}")
+            if live:
+                await person.is_live(live)
             return person
 
         yield open_page
@@ -198,7 +263,7 @@ async def visit(chromium: Browser, server: Server) -> AsyncIterator[Visit]:
         assert not complaints, complaints
 
 
-def _listen(person: Person, server: Server) -> None:
+def _listen(person: Person, addresses: tuple[str, ...]) -> None:
     """Note what the page hears over its WebSockets, what it complains of, and whether it turns to anyone else."""
 
     def on_frame(payload: str | bytes) -> None:
@@ -207,7 +272,7 @@ def _listen(person: Person, server: Server) -> None:
             person.wire.append(event)
 
     def on_request(request: Any) -> None:
-        if not request.url.startswith((server.base_url, "blob:", "data:")):
+        if not request.url.startswith((*addresses, "blob:", "data:")):
             person.complaints.append(f"request to {request.url}")
 
     async def on_response(response: Any) -> None:
@@ -239,9 +304,31 @@ async def call(caller: Person, callee: Person, *, kind: str = "video") -> None:
     await callee.is_in("open")
 
 
-@pytest.fixture
-def shots() -> Path:
-    """Where journeys leave their pictures."""
-    path = Path("/tmp/shots")
-    path.mkdir(exist_ok=True)
-    return path
+async def count_events(*people: Person) -> None:
+    """Let the pages note every event that their clients hand on, from the first."""
+    for person in people:
+        await person.page.evaluate(
+            """() => {
+              window.heard = [];
+              window.sbe.client.on("trace", ({sort, seq}) => { if (sort === "event" && seq) window.heard.push(seq); });
+            }"""
+        )
+
+
+async def nothing_lost_or_doubled(*people: Person) -> None:
+    """Require that every event was worked off once (`count_events` counts), and that all agree with a fresh GET."""
+    for person in people:
+        log = await agrees_with_a_fresh_get(person)
+        numbers = [event["seq"] for event in log]
+        worked_off = await person.page.evaluate("window.heard")
+        assert worked_off == numbers, f"{person.username} worked off {worked_off}"
+
+
+async def agrees_with_a_fresh_get(person: Person) -> list[dict[str, Any]]:
+    """Require that somebody's events, replayed, lead to what a fresh GET says, nothing pending; return the events."""
+    await expect(person.part("mod-pending")).to_be_hidden()
+    conference = await person.conference()
+    log = await person.events()
+    assert replay(log, conference["id"], answered_at=person.answered_at) == facts(conference)
+    assert conference["pendingModifications"] == []
+    return log

@@ -5,8 +5,7 @@ import time
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Person, Visit, call
-from tests.replay import facts, replay
+from tests.journeys.conftest import Person, Visit, agrees_with_a_fresh_get, call
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
@@ -14,11 +13,7 @@ pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 async def _agree(*people: Person) -> None:
     """Require that everybody's events, replayed, lead to what a fresh GET says, and so to the same."""
     for person in people:
-        await expect(person.part("mod-pending")).to_be_hidden()
-        conference = await person.conference()
-        replayed = replay(await person.events(), conference["id"], answered_at=person.answered_at)
-        assert replayed == facts(conference)
-        assert conference["pendingModifications"] == []
+        await agrees_with_a_fresh_get(person)
         heard = person.heard()
         assert heard == list(range(1, len(heard) + 1)), f"{person.username} heard {heard}"
 

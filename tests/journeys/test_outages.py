@@ -5,34 +5,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Person, Visit, call
-from tests.replay import facts, replay
+from tests.journeys.conftest import Visit, call, count_events, nothing_lost_or_doubled
 from tests.services import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 _PATIENCE_MS = 30_000
-
-
-async def _nothing_lost_or_doubled(*people: Person) -> None:
-    """Require that every event was worked off once, and that all agree with a fresh GET."""
-    for person in people:
-        log = await person.events()
-        conference = await person.conference()
-        assert replay(log, conference["id"], answered_at=person.answered_at) == facts(conference)
-        assert conference["pendingModifications"] == []
-        traced = await person.page.evaluate("window.heard")
-        assert traced == [event["seq"] for event in log], f"{person.username} worked off {traced}"
-
-
-async def _count_events(person: Person) -> None:
-    """Let the page note every event that the client hands on, from its first."""
-    await person.page.evaluate(
-        """() => {
-          window.heard = [];
-          window.sbe.client.on("trace", ({sort, seq}) => { if (sort === "event" && seq) window.heard.push(seq); });
-        }"""
-    )
 
 
 async def _restart(server: Server) -> None:
@@ -50,8 +28,7 @@ async def test_a_modification_survives_the_server(
 ) -> None:
     name = cut.__name__
     alice, bob = await visit(f"alice{name}"), await visit(f"bob{name}")
-    for person in (alice, bob):
-        await _count_events(person)
+    await count_events(alice, bob)
     await call(alice, bob)
     await bob.sees_video()
     await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
@@ -67,13 +44,12 @@ async def test_a_modification_survives_the_server(
     await bob.press("mod-accept")
     await alice.is_in("open")
     await bob.sees_video()
-    await _nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_doubled(alice, bob)
 
 
 async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
     alice, bob = await visit("alicecut"), await visit("bobcut")
-    for person in (alice, bob):
-        await _count_events(person)
+    await count_events(alice, bob)
     await call(alice, bob)
     await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
     await bob.page.context.set_offline(True)
@@ -83,4 +59,4 @@ async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
     await expect(bob.part("channel-state")).to_have_attribute("data-state", "websocket", timeout=_PATIENCE_MS)
     await bob.press("mod-accept")
     await alice.is_in("on-hold")
-    await _nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_doubled(alice, bob)
