@@ -6,11 +6,11 @@ from contextlib import aclosing
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.csrf import csrf_exempt
 
 from conferences.authentication import identify
 from conferences.exceptions import MalformedError, NotFoundError, RefusalError, UnauthenticatedError
-from conferences.problems import refuse
+from conferences.problems import MethodNotAllowedError, refuse
 from events.cursor import CursorError, parse_cursor
 from events.reader import Entry, SessionOverError, follow
 from events.threads import in_database_thread
@@ -22,10 +22,13 @@ STREAM_BYTES = 1024 * 1024
 STREAM_HEARTBEATS = 20
 
 
-@require_GET
+# No cookie speaks for a session, so no foreign page can; whoever tries to write is told why that cannot be.
+@csrf_exempt
 async def events(request: HttpRequest, session_id: str) -> HttpResponseBase:
     """Answer with the events after the cursor: as a stream where the client accepts one, otherwise as a long poll."""
     try:
+        if request.method != "GET":
+            raise MethodNotAllowedError(headers={"Allow": "GET"})
         await _require_session(request, session_id)
         if "text/event-stream" in request.headers.get("accept", ""):
             after = _cursor(request.headers.get("last-event-id") or request.GET.get("after", "0"))
