@@ -6,6 +6,8 @@ from django.contrib import admin, messages
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.timesince import timesince
 
 from conferences.machine import ConferenceState, SessionState
@@ -112,7 +114,7 @@ class ModificationInline(NewestInline):
     """Offers and their settlement, without the SDP: it has keys in it."""
 
     model = Modification
-    fields = ["created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", "expires_at", "id"]
+    fields = ["created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", "id"]
     readonly_fields = ["id"]
     ordering = ["-created_at"]
     verbose_name_plural = f"modifications (the newest {NEWEST})"
@@ -131,7 +133,7 @@ class EventInline(NewestInline):
 class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     """Conferences, the live ones first."""
 
-    list_display = ["title", "state", "people", "topology", "created_at", "lasts", "waiting"]
+    list_display = ["title", "state", "people", "created_at", "lasts", "waiting"]
     list_filter = [LiveFilter, "state", "topology"]
     search_fields = [
         "id__startswith",
@@ -165,8 +167,10 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
 
     @admin.display(description="people")
     def people(self, row: Conference) -> str:
-        """Who takes part, and how."""
-        return ", ".join(f"{seat.username or seat.vtn} ({seat.state})" for seat in row.participants.all())
+        """Who takes part, and how: one a line."""
+        return format_html_join(
+            mark_safe("<br>"), "{}", ((f"{seat} ({seat.state})",) for seat in row.participants.all())
+        )
 
     @admin.display(description="lasts", ordering="created_at")
     def lasts(self, row: Conference) -> str:
@@ -196,8 +200,3 @@ class SessionAdmin(ReadOnly, SessionModelAdmin):
     fields = ["id", "username", "device", "vtn", "icmn", "state", "created_at", "expires_at", "ended_at", "last_seq"]
     ordering = ["-created_at"]
     list_per_page = 50
-
-
-admin.site.site_header = "SBE Enabler"
-admin.site.site_title = "SBE Enabler"
-admin.site.index_title = "Support desk"

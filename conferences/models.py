@@ -273,7 +273,7 @@ class Participant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.username or self.vtn} ({self.state})"
+        return self.username or self.vtn
 
     @property
     def is_ringing(self) -> bool:

@@ -35,7 +35,7 @@ ALLOWED_HOSTS = env.words("SBE_ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "sbe_enabler.desk.SupportDeskConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -211,6 +211,7 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = ["sbe_enabler.formats"]
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
