@@ -114,10 +114,15 @@ class ModificationInline(NewestInline):
     """Offers and their settlement, without the SDP: it has keys in it."""
 
     model = Modification
-    fields = ["created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", "id"]
-    readonly_fields = ["id"]
+    fields = ["created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", "mod_id"]
+    readonly_fields = ["mod_id"]
     ordering = ["-created_at"]
     verbose_name_plural = f"modifications (the newest {NEWEST})"
+
+    @admin.display(description="modId")
+    def mod_id(self, row: Modification) -> str:
+        """The ID, which Django would hide as the key of a form."""
+        return row.pk
 
 
 class EventInline(NewestInline):

@@ -1,7 +1,10 @@
 """The threads in which a server works with the database, each on a connection of its own that stays open."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from channels.db import database_sync_to_async
@@ -12,8 +15,36 @@ R = TypeVar("R")
 
 POOL = ThreadPoolExecutor(settings.DATABASE_THREADS, thread_name_prefix="database")
 
+# The event loop of the server that a database thread works for.
+_server_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("server_loop", default=None)
+
 
 def in_database_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Return an async function that runs the sync one in one of these threads."""
-    call: Callable[P, Coroutine[Any, Any, R]] = database_sync_to_async(function, thread_sensitive=False, executor=POOL)
-    return call
+    call = database_sync_to_async(function, thread_sensitive=False, executor=POOL)
+
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        _server_loop.set(asyncio.get_running_loop())
+        result: R = await call(*args, **kwargs)
+        return result
+
+    return run
+
+
+def run_in_server_loop(function: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> bool:
+    """Let the server run an async function, without waiting for it; return False in a thread that works for none."""
+    loop = _server_loop.get()
+    if loop is None or loop.is_closed():
+        return False
+    loop.call_soon_threadsafe(partial(_start, partial(function, *args, **kwargs)))
+    return True
+
+
+# The loop itself keeps only weak references to its tasks.
+_started: set[asyncio.Task[None]] = set()
+
+
+def _start(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    task = asyncio.ensure_future(function())
+    _started.add(task)
+    task.add_done_callback(_started.discard)

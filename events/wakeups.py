@@ -15,6 +15,8 @@ from typing import Any, Self
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
+from events.threads import run_in_server_loop
+
 logger = logging.getLogger(__name__)
 
 # What is larger than this in all is left for the reader to fetch.
@@ -38,12 +40,18 @@ def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
         session_id: {"type": "wake", "news": entries if _is_light(entries) else []}
         for session_id, entries in news.items()
     }
-    async_to_sync(_send)(messages)
+    _send_from_thread(messages)
 
 
 def end(session_id: str) -> None:
     """Tell the readers of a session that it is over, from a thread that runs sync code."""
-    async_to_sync(_send)({session_id: {"type": "wake", "news": []}})
+    _send_from_thread({session_id: {"type": "wake", "news": []}})
+
+
+def _send_from_thread(messages: Mapping[str, dict[str, object]]) -> None:
+    """Send wake-ups on the server's loop: its requests do not wait for that. Commands and tests have no server."""
+    if not run_in_server_loop(_send, messages):
+        async_to_sync(_send)(messages)
 
 
 def _is_light(entries: Sequence[tuple[int, str]]) -> bool:
