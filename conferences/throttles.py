@@ -1,5 +1,6 @@
 """How much one speaker may ask for."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 
+logger = logging.getLogger(__name__)
+
+
 class SpeakerThrottle(SimpleRateThrottle):
     """Counts requests per session, or per API key where a gateway speaks for itself."""
 
@@ -24,7 +28,12 @@ class SpeakerThrottle(SimpleRateThrottle):
         """Tell whether the speaker may go on."""
         if isinstance(request.user, Speaker) and request.user.gateway is not None:
             self.num_requests = settings.GATEWAY_REQUESTS_PER_MINUTE
-        return super().allow_request(request, view)
+        try:
+            return super().allow_request(request, view)
+        except Exception as error:
+            # Each cache has errors of its own. While it is away, serving uncounted is better than not serving.
+            logger.warning("Requests are not counted, the cache fails: %r", error)
+            return True
 
     def get_cache_key(self, request: Request, view: "APIView") -> str | None:
         """Return under which key the speaker's requests are counted."""

@@ -53,7 +53,12 @@ async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGener
             while entries := await read(session_id, after):
                 yield entries
                 after = entries[-1].cursor
-            await _require_live(session_id)
+            if not await _is_live(session_id):
+                # Nothing is added to its log any more, but something may have been before that was seen.
+                while entries := await read(session_id, after):
+                    yield entries
+                    after = entries[-1].cursor
+                raise SessionOverError
             # Up to date: from here on the wake-ups carry what follows, until one of them does not.
             while True:
                 try:
@@ -70,13 +75,9 @@ async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGener
                     break
 
 
-async def _require_live(session_id: str) -> None:
-    """Require that the session is still live.
-
-    :raises SessionOverError: when not.
-    """
-    if not await in_database_thread(Session.objects.live(timezone.now()).filter(pk=session_id).exists)():
-        raise SessionOverError
+async def _is_live(session_id: str) -> bool:
+    """Tell whether the session is still live."""
+    return await in_database_thread(Session.objects.live(timezone.now()).filter(pk=session_id).exists)()
 
 
 def _read(session_id: str, after: int) -> list[Entry]:
