@@ -1,0 +1,401 @@
+"""A thousand sequences of what clients may do, sensible and not, with the invariants of the machine after each step."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from pytest_django import Settings
+
+from conferences import exceptions
+from conferences.exceptions import RefusalError
+from conferences.machine import TABLE, ConferenceState, ModificationState, ParticipantState, State
+from conferences.models import Conference, Modification, Participant, Session
+from conferences.operations.deadlines import settle_due
+from conferences.throttles import SpeakerThrottle
+from events import wakeups
+from events.models import Event
+from tests.conferences.refusals import problem
+from tests.descriptions import describe
+from tests.devices import Device
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+
+# What may be refused to requests that are well-formed.
+CODES = {
+    error.code: error.status
+    for error in vars(exceptions).values()
+    if isinstance(error, type) and issubclass(error, RefusalError) and error is not RefusalError
+    if error.status in {401, 403, 404, 409, 422} and error is not exceptions.IdempotencyMismatchError
+}
+BEGINNINGS: dict[type, set[str]] = {
+    Conference: {"invitation-sent"},
+    Participant: {"accepted", "invited"},
+    Modification: {"mod-sent"},
+}
+STATES: dict[type, type[ConferenceState] | type[ParticipantState] | type[ModificationState]] = {
+    Conference: ConferenceState,
+    Participant: ParticipantState,
+    Modification: ModificationState,
+}
+
+NUMBERS = st.integers(0, 4)
+MEMBERS = st.integers(0, 3)
+CHOICES = st.integers(0, 1000)
+DIRECTIONS = st.sampled_from(["sendrecv", "sendrecv", "recvonly", "recvonly", "sendonly", "inactive"])
+INITIATIONS = st.sampled_from(
+    ["initiate-conference-mod", "initiate-conference-hold", "initiate-conference-resume", "initiate-call-hold"]
+)
+View = dict[str, Any]
+
+
+class Clients(RuleBasedStateMachine):
+    """Alice and bob with two devices each, and carol, who has no part in anything."""
+
+    devices: ClassVar[list[Device]] = []
+    sequences: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Clients.sequences += 1
+        for model in (Event, Modification, Participant, Conference):
+            model._default_manager.all().delete()
+        Session.objects.update(
+            state="active", last_seq=0, ended_at=None, expires_at=timezone.now() + timedelta(hours=1)
+        )
+        self.newest_event = 0
+        self.seq: Counter[str] = Counter()
+        self.states: dict[type, dict[str, str]] = {model: {} for model in STATES}
+        self.version = 1
+        # What each device that follows a conference knows of it, by (device, conference).
+        self.views: dict[tuple[str, str], View] = {}
+        # What an invitation has told, until it is answered.
+        self.invitations: dict[tuple[str, str], View] = {}
+
+    # --- How it begins ------------------------------------------------------------------------------------
+
+    @initialize(begin=st.sampled_from(["ringing", "open", "open", "on hold", "pending", "moving"]), order=st.booleans())
+    def begin(self, begin: str, order: bool) -> None:
+        """Bring alice and bob some way into a call, so that few steps lead far."""
+        caller, callee = (0, 2) if order else (2, 0)
+        self.call(caller, "sendrecv")
+        if begin != "ringing":
+            self.answer(callee, 0, "sendrecv", "answer")
+        if begin == "pending":
+            self.initiate(callee, 0, "sendonly", "initiate-conference-mod")
+        if begin == "moving":
+            self.initiate(caller, 0, "recvonly", "initiate-call-hold")
+            self.delete(caller, 0)
+        if begin == "on hold":
+            self.initiate(caller, 0, "recvonly", "initiate-call-hold")
+            self.accept_as_it_should_be("inactive")
+
+    # --- What clients do ----------------------------------------------------------------------------------
+
+    @property
+    def conferences(self) -> list[str]:
+        return list(self.states[Conference])
+
+    def pick(self, choice: int) -> str:
+        """Return one of the conferences, mostly the newest."""
+        return self.conferences[-1 if choice % 3 else choice % len(self.conferences)]
+
+    def number_of(self, session: str | None) -> int:
+        """Return the number of the device with this session."""
+        (number,) = (number for number, device in enumerate(self.devices) if device.id == session)
+        return number
+
+    def sdp(self, number: int, type_: str, direction: str) -> dict[str, str]:
+        self.version += 1
+        return {"type": type_, "sdp": describe(direction, session=100 + number, version=self.version, kinds=("audio",))}
+
+    @rule(number=MEMBERS, direction=DIRECTIONS)
+    def call(self, number: int, direction: str) -> None:
+        caller = self.devices[number]
+        callee = "bob" if caller.username == "alice" else "alice"
+        response = caller.call(callee, **self.sdp(number, "offer", direction))
+        if response.status_code == 201:
+            body = response.json()
+            self.views[caller.id, body["id"]] = body
+        self.check(caller, response, {201})
+
+    @rule(number=NUMBERS, choice=CHOICES, direction=DIRECTIONS, type_=st.sampled_from(["answer", "offer"]))
+    def answer(self, number: int, choice: int, direction: str, type_: str) -> None:
+        self.answer_in(number, self.pick(choice), self.sdp(number, type_, direction))
+
+    def answer_in(self, number: int, conference: str, description: dict[str, str]) -> None:
+        device = self.devices[number]
+        response = device.answer(conference, description)
+        if response.status_code == 204:
+            assert response["x-state"] == "accepted"
+            self.follow(device, conference)
+        self.check(device, response, {204})
+
+    @precondition(lambda self: self.invitations)
+    @rule(choice=CHOICES)
+    def answer_as_it_should_be(self, choice: int) -> None:
+        session, conference = list(self.invitations)[choice % len(self.invitations)]
+        seats = self.invitations[session, conference]["participants"]
+        type_ = "offer" if any(seat["state"] == "moving" for seat in seats) else "answer"
+        self.answer_in(self.number_of(session), conference, self.sdp(self.number_of(session), type_, "inactive"))
+
+    def follow(self, device: Device, conference: str) -> None:
+        """Let a device that has got the seat know so: it was told the rest when it rang."""
+        view = self.invitations.pop((device.id, conference))
+        view["state"] = "session-open"
+        (seat,) = (seat for seat in view["participants"] if seat["state"] in {"invited", "moving"})
+        seat.update(state="accepted", sessionId=device.id, username=seat["username"] or device.username)
+        self.views[device.id, conference] = view
+
+    @rule(number=NUMBERS, choice=CHOICES)
+    def delete(self, number: int, choice: int) -> None:
+        device, conference = self.devices[number], self.pick(choice)
+        response = device.delete(conference)
+        if response.status_code == 200:
+            self.invitations.pop((device.id, conference), None)
+            if (device.id, conference) in self.views:
+                self.views[device.id, conference] = response.json()
+        self.check(device, response, {200})
+
+    @rule(number=NUMBERS, choice=CHOICES, direction=DIRECTIONS, action=INITIATIONS)
+    def initiate(self, number: int, choice: int, direction: str, action: str) -> None:
+        device, conference = self.devices[number], self.pick(choice)
+        response = device.put(conference, action, self.sdp(number, "offer", direction))
+        if response.status_code == 204:
+            assert response["x-state"] == "mod-sent"
+        self.check(device, response, {204})
+
+    @rule(number=MEMBERS, action=INITIATIONS)
+    def initiate_as_it_should_be(self, number: int, action: str) -> None:
+        direction = "recvonly" if action.endswith("hold") else "sendrecv"
+        self.initiate(number, 1, direction, action)
+
+    @rule(number=MEMBERS)
+    def move(self, number: int) -> None:
+        self.initiate(number, 1, "recvonly", "initiate-call-hold")
+        self.delete(number, 1)
+
+    @rule(
+        number=NUMBERS,
+        choice=CHOICES,
+        direction=DIRECTIONS,
+        accepts=st.booleans(),
+        which=st.sampled_from(["pending", "any", "none"]),
+    )
+    def settle(self, number: int, choice: int, direction: str, accepts: bool, which: str) -> None:
+        device, conference = self.devices[number], self.pick(choice)
+        mods = [
+            mod for mod, state in self.states[Modification].items() if which == "any" or state == ModificationState.SENT
+        ]
+        mod = mods[choice % len(mods)] if mods and which != "none" else "nonsense"
+        foreign = not Modification.objects.filter(pk=mod, conference=conference).exists()
+        if accepts:
+            response = device.accept(conference, mod, self.sdp(number, "answer", direction))
+        else:
+            response = device.withdraw(conference, mod)
+        assert not (foreign and response.status_code == 204)
+        self.check(device, response, {204})
+
+    @precondition(lambda self: ModificationState.SENT in self.states[Modification].values())
+    @rule(direction=DIRECTIONS)
+    def accept_as_it_should_be(self, direction: str) -> None:
+        mod = Modification.objects.pending().select_related("offered_to").latest("created_at")
+        if mod.offered_to.session_id is not None:
+            number = self.number_of(mod.offered_to.session_id)
+            device = self.devices[number]
+            response = device.accept(mod.conference_id, mod.pk, self.sdp(number, "answer", direction))
+            self.check(device, response, {204})
+
+    @rule(number=NUMBERS, choice=CHOICES)
+    def remove(self, number: int, choice: int) -> None:
+        device, conference = self.devices[number], self.pick(choice)
+        seats = list(Participant.objects.filter(conference=conference).values_list("pk", flat=True))
+        path = f"/mediaConferences/{conference}/participants/{seats[choice % len(seats)]}"
+        response = device.request("DELETE", path)
+        if response.status_code == 204:
+            self.views.pop((device.id, conference), None)
+        self.check(device, response, {204})
+
+    @rule(seconds=st.sampled_from([1, 6, 31]), choice=CHOICES)
+    def time_passes(self, seconds: int, choice: int) -> None:
+        if choice % 2:
+            settle_due(now=timezone.now() + timedelta(seconds=seconds))
+            self.check_rows()
+
+    @rule(number=MEMBERS, choice=CHOICES)
+    def expire(self, number: int, choice: int) -> None:
+        if choice % 8 == 0:
+            now = timezone.now()
+            Session.objects.filter(pk=self.devices[number].id, state="active").update(expires_at=now)
+            settle_due(now=now)
+            self.check_rows()
+
+    # --- What must hold -----------------------------------------------------------------------------------
+
+    def check(self, device: Device, response: Any, successes: set[int]) -> None:
+        """Require a known answer, and then everything else."""
+        if response.status_code not in successes:
+            body = problem(response)
+            assert CODES.get(body["code"]) == response.status_code, body
+            if device is self.devices[4]:
+                assert body["code"] == "not-found"
+        else:
+            assert device is not self.devices[4]
+        self.check_rows()
+
+    def check_rows(self) -> None:
+        """Require what must hold after every step."""
+        seats = list(Participant.objects.order_by("position"))
+        mods = list(Modification.objects.only("state", "pair", "conference").order_by("created_at"))
+        self.check_transitions(Conference, list(Conference.objects.only("state").order_by("created_at")))
+        self.check_transitions(Participant, seats)
+        self.check_transitions(Modification, mods)
+        self.check_conferences(seats, [mod for mod in mods if mod.state == ModificationState.SENT])
+        sessions = list(Session.objects.all())
+        self.check_logs(sessions)
+        now = timezone.now()
+        self.check_views({session.pk for session in sessions if session.is_live(now)}, seats)
+
+    def check_transitions(self, model: type, rows: Sequence[Conference | Participant | Modification]) -> None:
+        """Require that every row went at most one transition along the table."""
+        known, machine = self.states[model], STATES[model]
+        now = {row.pk: row.state for row in rows}
+        for pk, state in now.items():
+            before = known.get(pk)
+            if before is None:
+                assert state in BEGINNINGS[model]
+            elif before != state:
+                legal: set[State] = set(TABLE[machine(before)].values())
+                assert machine(state) in legal, (before, state)
+        assert set(known) <= set(now)
+        self.states[model] = now
+
+    def check_conferences(self, rows: list[Participant], pending: list[Modification]) -> None:
+        """Require that conferences, their seats and what is pending fit together."""
+        assert max(Counter(mod.pair for mod in pending).values(), default=0) <= 1
+        for conference, state in self.states[Conference].items():
+            seats = [seat for seat in rows if seat.conference_id == conference]
+            present = [seat for seat in seats if not seat.has_left]
+            sitting = [seat.session_id for seat in present if seat.is_sitting]
+            assert len(set(sitting)) == len(sitting)
+            if state == ConferenceState.SESSION_TERMINATED:
+                assert not present
+                assert conference not in {mod.conference_id for mod in pending}
+            else:
+                assert len(present) == 2
+                assert len([seat for seat in present if seat.is_ringing]) <= 1
+                assert any(seat.state == ParticipantState.INVITED for seat in present) == (state == "invitation-sent")
+            for seat in seats:
+                assert (seat.rings_until is not None) == seat.is_ringing
+                assert (seat.left_reason != "") == seat.has_left == (seat.left_at is not None)
+                assert seat.move_until is None or seat.is_sitting
+
+    def check_logs(self, sessions: list[Session]) -> None:
+        """Require numbers without gaps, and let every device read what is new."""
+        for event in Event.objects.filter(pk__gt=self.newest_event).order_by("pk"):
+            self.newest_event = event.pk
+            self.seq[event.session_id] += 1
+            assert event.seq == self.seq[event.session_id]
+            self.read(event)
+        assert all(session.last_seq == self.seq[session.pk] for session in sessions)
+
+    def read(self, event: Event) -> None:
+        """Let a device apply an event to what it knows."""
+        wire, key = event_wire(event), (event.session_id, event.conference_id)
+        if event.type == "invitation-received":
+            self.invitations[key] = wire["conference"]
+        elif event.type == "invitation-cancelled":
+            self.invitations.pop(key, None)
+        view = self.views.get(key)
+        if view is None:
+            return
+        if "conference" in wire:
+            view = self.views[key] = wire["conference"]
+        if "participant" in wire:
+            told = wire["participant"]
+            (seat,) = (seat for seat in view["participants"] if seat["id"] == told["id"])
+            was_mine = seat["sessionId"] == event.session_id
+            seat.update(told)
+            if was_mine and (told["sessionId"] != event.session_id or told["state"] == "left"):
+                # It has handed over, or was taken out: nothing more is told here.
+                del self.views[key]
+
+    def check_views(self, live: set[str], rows: list[Participant]) -> None:
+        """Require that who follows a conference by its events knows what a fresh look would tell."""
+        for (session, conference), view in self.views.items():
+            if session in live:
+                assert view["state"] == self.states[Conference][conference]
+                assert [
+                    (seat["id"], seat["state"], seat["sessionId"], seat["username"]) for seat in view["participants"]
+                ] == [
+                    (seat.pk, seat.state, seat.session_id, seat.username)
+                    for seat in rows
+                    if seat.conference_id == conference
+                ]
+
+    def teardown(self) -> None:
+        """Compare what one device knows with a fresh GET."""
+        live = set(Session.objects.live(timezone.now()).values_list("pk", flat=True))
+        for (session, conference), view in self.views.items():
+            if session in live:
+                fresh = self.devices[self.number_of(session)].get(conference)
+                assert fresh["state"] == view["state"]
+                assert essential(fresh) == essential(view)
+                break
+
+
+def event_wire(event: Event) -> dict[str, Any]:
+    """Return an event as it is sent, and require that it says what its row says."""
+    wire: dict[str, Any] = json.loads(event.wire)
+    assert (wire["seq"], wire["type"], wire["confId"]) == (event.seq, event.type, event.conference_id)
+    return wire
+
+
+def essential(view: View) -> list[dict[str, Any]]:
+    """Return the participants as far as events tell."""
+    return [
+        {name: seat[name] for name in ("id", "username", "role", "state", "sessionId")} for seat in view["participants"]
+    ]
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[None]:
+    """Leave out what takes time and changes no row: nobody is connected, nobody is counted, little is logged."""
+    settings.MIDDLEWARE = ["sbe_enabler.middleware.correlate"]
+    monkeypatch.setattr(wakeups, "wake", lambda *args: None)
+    monkeypatch.setattr(wakeups, "end", lambda *args: None)
+    monkeypatch.setattr(SpeakerThrottle, "allow_request", lambda *args: True)
+    logging.disable(logging.INFO)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_no_sequence_of_requests_breaks_an_invariant() -> None:
+    users = [("alice", "laptop"), ("alice", "phone"), ("bob", "desk"), ("bob", "tablet"), ("carol", "laptop")]
+    Clients.devices = [Device.register(username, device) for username, device in users]
+    # Hypothesis tries more than it counts. With another database, a taste of them is enough.
+    examples, sequences = (800, 1000) if connection.vendor == "sqlite" else (80, 100)
+    run_state_machine_as_test(
+        Clients,
+        settings=hypothesis_settings(
+            max_examples=examples,
+            # A sequence is short enough to be read as it is; shrinking one would take minutes.
+            phases=[Phase.generate],
+            stateful_step_count=8,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    assert Clients.sequences >= sequences
