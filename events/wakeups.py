@@ -8,7 +8,7 @@ is missing.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 CARRIED_CHARACTERS = 64 * 1024
 _WAITING_WAKE_UPS = 16
 # How long anything waits for the channel layer, and how long the layer is left alone once it has failed.
-_PATIENCE_SECONDS = 1.0
-_REST_SECONDS = 5.0
+_PATIENCE_SECONDS = 3.0
+_REST_SECONDS = 3.0
 
 News = list[tuple[int, str]]
 
@@ -50,7 +50,7 @@ def end(session_id: str) -> None:
 
 def _send_from_thread(messages: Mapping[str, dict[str, object]]) -> None:
     """Send wake-ups on the server's loop: its requests do not wait for that. Commands and tests have no server."""
-    if not run_in_server_loop(_send, messages):
+    if not run_in_server_loop(_send_or_owe, messages):
         async_to_sync(_send)(messages)
 
 
@@ -59,14 +59,23 @@ def _is_light(entries: Sequence[tuple[int, str]]) -> bool:
     return sum(len(wire) for _, wire in entries) <= CARRIED_CHARACTERS
 
 
-async def _send(messages: Mapping[str, dict[str, object]]) -> None:
-    """Send wake-ups to groups. The rows are committed: whom a wake-up misses finds them at the next heartbeat."""
+async def _send(messages: Mapping[str, dict[str, object]]) -> bool:
+    """Send wake-ups to groups; return whether the layer took them.
+
+    The rows are committed: whom a wake-up misses finds them at the next heartbeat.
+    """
 
     async def send(layer: Any) -> None:
         for session_id, message in messages.items():
             await layer.group_send(_group(session_id), message)
 
-    await _layer.use(send)
+    return await _layer.use(send)
+
+
+async def _send_or_owe(messages: Mapping[str, dict[str, object]]) -> None:
+    """Send wake-ups; whom they miss is sent to the log as soon as the layer takes something again."""
+    if not await _send(messages):
+        _layer.owe(messages)
 
 
 class _Layer:
@@ -74,6 +83,22 @@ class _Layer:
 
     def __init__(self) -> None:
         self._rests_until = 0.0
+        self._owed: set[str] = set()
+        self._payer: asyncio.Task[None] | None = None
+
+    def owe(self, session_ids: Iterable[str]) -> None:
+        """Note whom wake-ups have missed."""
+        self._owed.update(session_ids)
+        if self._payer is None or self._payer.done():
+            self._payer = asyncio.create_task(self._pay())
+
+    async def _pay(self) -> None:
+        """Make good for what was missed."""
+        while self._owed:
+            await asyncio.sleep(_REST_SECONDS)
+            owed = frozenset(self._owed)
+            if await _send({session_id: {"type": "wake", "news": []} for session_id in owed}):
+                self._owed -= owed
 
     async def use(self, use: Callable[[Any], Awaitable[None]], *, insist: bool = False) -> bool:
         """Do something with the layer, unless it failed a moment ago; return whether that was done."""

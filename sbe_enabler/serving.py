@@ -156,6 +156,9 @@ class BoundedHTTPFactory(HTTPFactory):  # type: ignore[misc]
         protocol.requestFactory = BoundedRequest
         return protocol
 
+    def log(self, request: WebRequest) -> None:
+        """Keep no access log: the gateway in front has one, and writing two costs time."""
+
 
 class WebServer(Server):  # type: ignore[misc]
     """Daphne's server with bounded requests, background tasks, and an orderly end."""

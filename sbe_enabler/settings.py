@@ -34,7 +34,6 @@ SECRET_KEY = _secret_key()
 ALLOWED_HOSTS = env.words("SBE_ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]"))
 
 INSTALLED_APPS = [
-    "daphne",
     "sbe_enabler.desk.SupportDeskConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

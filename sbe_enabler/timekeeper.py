@@ -14,7 +14,7 @@ from events.threads import in_database_thread
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.15
+LOOK_SECONDS = 0.2
 PRUNE_SECONDS = 600.0
 
 
