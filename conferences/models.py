@@ -214,6 +214,10 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         """Those whose devices ring."""
         return self.filter(state__in=sorted(RINGING))
 
+    def armed(self, session: Session) -> Self:
+        """Those at the session that move if it ends its part now."""
+        return self.filter(session=session, move_until__isnull=False)
+
     def sitting(self) -> Self:
         """Those that are in the conference with a device."""
         return self.filter(state__in=sorted(SITTING))

@@ -5,5 +5,6 @@
 - `modifications`: offer, accept, reject or cancel.
 - `deadlines`: settle what is due.
 
-`room` is the ground that they stand on. Locks are always taken in one order: conferences by ID, then sessions by ID.
+`room` is the ground that they stand on. Locks are always taken in one order: `users`, then conferences by ID, then
+sessions by ID.
 """

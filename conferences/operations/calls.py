@@ -34,6 +34,7 @@ from conferences.models import (
 )
 from conferences.operations.modifications import Outcome, record_answer, send_offer
 from conferences.operations.room import Room, lock, lock_for
+from conferences.operations.users import lock_devices_of, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
 from events.log import EventType
 
@@ -96,6 +97,7 @@ def start_conference(
     invited = _addressee(to[0])
     if session.owns(invited):
         raise MalformedError("You cannot call yourself: use 'initiate-call-hold' to move to another device.")
+    lock_devices_of(invited)
     conference = Conference.objects.create(topology=topology, access=access, name=name, created_at=now)
     host = Participant(
         conference=conference,
@@ -266,6 +268,7 @@ def end_part(*, session: Session, conference_id: str, now: datetime, if_match: s
 
     Ending what has ended changes nothing.
     """
+    lock_devices_of_mover(session, conference_id)
     room = lock_for(session, conference_id, now=now, if_match=if_match)
     if room.conference.state == ConferenceState.SESSION_TERMINATED:
         return Ending(room, EndOutcome.TERMINATED)

@@ -12,6 +12,7 @@ from conferences.machine import SessionState
 from conferences.models import LeftReason, Participant, Session, hash_token
 from conferences.operations.calls import leave, ring
 from conferences.operations.room import lock
+from conferences.operations.users import lock_ringing_for
 from events import log
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
         created_at=now,
         expires_at=now + settings.SESSION_LIFETIME,
     )
+    lock_ringing_for(session)
     ringing = Participant.objects.ringing().concerning(session).order_by("conference")
     rooms = [lock(conference_id, now=now) for conference_id in ringing.values_list("conference", flat=True)]
     session.save(force_insert=True)
