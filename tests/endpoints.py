@@ -41,10 +41,9 @@ class Endpoint:
         """Close the connections."""
         await self._client.aclose()
 
-    def at(self, server: Server) -> Self:
-        """Speak to another server from now on."""
-        self.server = server
-        return self
+    def elsewhere(self, server: Server) -> "Endpoint":
+        """Return the same session, speaking to another server."""
+        return Endpoint(server, self.session, self._client)
 
     # --- REST ---------------------------------------------------------------------------------------------
 

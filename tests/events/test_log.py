@@ -393,7 +393,7 @@ async def test_lost_wake_ups_cost_latency_only(serve: Serve, backends: Backends,
     apart = Backend({name: grown.variables[name] for name in ("DATABASE_URL", "SBE_STATIC_DIR")}, grown.api_key)
     one, other = (serve(apart, **UNLIMITED, SBE_HEARTBEAT_SECONDS="0.5") for _ in range(2))
     alice, bob, conference = await endpoints.call(one)
-    async with bob.at(other).socket(after=1) as socket:
+    async with bob.elsewhere(other).socket(after=1) as socket:
         for seq in (2, 4, 6):
             modified = await alice.modify(conference)
             assert (await next_event(socket))["modId"] == modified.headers["x-mod-id"]
