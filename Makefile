@@ -12,7 +12,7 @@ SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test check check-python check-web fmt bench diagram lock clean
+.PHONY: help run run-lan test coverage check check-python check-web fmt bench diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,10 @@ test: $(VENV)/.dev ## run every test, on SQLite and on PostgreSQL + Redis
 	$(BIN)/python -m pytest $(ARGS)
 	@echo "== PostgreSQL and Redis"
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -m "not once" $(ARGS)
+
+coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations
+	$(BIN)/coverage run -m pytest -q tests/conferences $(ARGS)
+	$(BIN)/coverage report
 
 check: check-python check-web ## style, types, imports, migrations, JavaScript types
 
