@@ -94,12 +94,17 @@ class ParticipantInline(ReadOnly, TabularInline):
     extra = 0
     show_change_link = False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return seats with the sessions that sit at them."""
+        return super().get_queryset(request).select_related("session")
+
 
 class NewestInline(ReadOnly, TabularInline):
     """The newest rows of a conference: a long one has more than a page can hold."""
 
     extra = 0
     ordering = ["-pk"]
+    related: tuple[str, ...] = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the newest rows of the conference whose page this is."""
@@ -107,7 +112,7 @@ class NewestInline(ReadOnly, TabularInline):
         match = request.resolver_match
         conference = match.kwargs.get("object_id") if match else None
         newest = rows.filter(conference=conference).order_by(*self.ordering)[:NEWEST]
-        return rows.filter(pk__in=list(newest.values_list("pk", flat=True)))
+        return rows.filter(pk__in=list(newest.values_list("pk", flat=True))).select_related(*self.related)
 
 
 class ModificationInline(NewestInline):
@@ -117,6 +122,7 @@ class ModificationInline(NewestInline):
     fields = ["created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", "mod_id"]
     readonly_fields = ["mod_id"]
     ordering = ["-created_at"]
+    related = ("offered_by", "offered_to", "settled_by")
     verbose_name_plural = f"modifications (the newest {NEWEST})"
 
     @admin.display(description="modId")
@@ -131,6 +137,7 @@ class EventInline(NewestInline):
     model = Event
     fields = ["at", "session", "seq", "type"]
     ordering = ["-id"]
+    related = ("session",)
     verbose_name_plural = f"events (the newest {NEWEST})"
 
 

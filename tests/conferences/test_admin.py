@@ -1,0 +1,286 @@
+"""The support desk: what staff see, what they do not, and the one thing that they may do."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from html import unescape
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from conferences.admin import NEWEST
+from conferences.models import Conference, Modification, Participant, Session
+from events.models import Event
+from tests.conferences.refusals import all_rows
+from tests.descriptions import answer, offer
+from tests.devices import Call, Device
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LIST = "/admin/conferences/conference/"
+# What stands in every description of `tests.descriptions`, and must be seen nowhere.
+SECRETS = ("2/1muCWoOi3uLifh0NuRHlRg", "4ZcD", "AB:AB", "a=", "v=0")
+
+
+@pytest.fixture
+def staff() -> Client:
+    """The browser of somebody who may do everything."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("chief", password="irrelevant"))
+    return client
+
+
+@pytest.fixture
+def desk() -> Callable[..., Client]:
+    """Make the browser of staff with these permissions only."""
+
+    def log_in(*codenames: str) -> Client:
+        user = User.objects.create_user(f"desk{User.objects.count()}", is_staff=True)
+        permissions = Permission.objects.filter(codename__in=codenames, content_type__app_label="conferences")
+        assert len(permissions) == len(codenames)
+        user.user_permissions.set(permissions)
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+def text(response: Any) -> str:
+    """Return the words of a page, without its markup."""
+    assert response.status_code == 200, response
+    return unescape(re.sub(r"<[^>]*>", " ", response.content.decode()))
+
+
+def shown(client: Client, query: str = "") -> set[str]:
+    """Return the IDs of the conferences in the list."""
+    response = client.get(LIST + query)
+    assert response.status_code == 200, response
+    return set(re.findall(rf'href="{LIST}([0-9a-f]{{32}})/change/', response.content.decode()))
+
+
+def page(conference: str) -> str:
+    """Return the address of a conference's page."""
+    return f"{LIST}{conference}/change/"
+
+
+def end(client: Client, *conferences: str) -> Any:
+    """Choose conferences in the list and end them."""
+    return client.post(LIST, {"action": "end_conference", "_selected_action": conferences}, follow=True)
+
+
+def test_nobody_gets_in_without_a_staff_login(call: Call) -> None:
+    client = Client()
+    client.force_login(User.objects.create_user("visitor"))
+    for visitor in (Client(), client):
+        for path in ("/admin/", LIST, page(call.id), "/admin/conferences/session/"):
+            response = visitor.get(path)
+            assert (response.status_code, response.headers["location"].split("?")[0]) == (302, "/admin/login/")
+
+
+def test_list_shows_live_conferences_unless_asked_otherwise(staff: Client, call: Call, carol: Device) -> None:
+    ended = carol.call("bob").json()["id"]
+    carol.delete(ended)
+    assert shown(staff) == {call.id}
+    assert shown(staff, "?live=ended") == {ended}
+    assert shown(staff, "?live=all") == {call.id, ended}
+    assert shown(staff, "?state=session-open") == {call.id}
+    assert shown(staff, "?state=invitation-sent") == set()
+    assert shown(staff, "?topology=peer&live=all") == {call.id, ended}
+
+
+def test_row_tells_who_is_in_it_and_what_is_pending(staff: Client, call: Call) -> None:
+    call.bob.put(call.id, "initiate-conference-mod", offer(version=3, session=777))
+    words = text(staff.get(LIST))
+    assert "alice (accepted)" in words
+    assert "bob (accepted)" in words
+    row = re.search(r'field-waiting">(\d+)<', staff.get(LIST).content.decode())
+    assert row
+    assert row[1] == "1"
+
+
+@pytest.mark.parametrize("what", ["username", "number", "confId", "beginning", "modId", "name"])
+def test_conference_is_found_by(staff: Client, alice: Device, bob: Device, carol: Device, what: str) -> None:
+    started = alice.call("tel:+15550101", name="Lunch")
+    wanted, other = started.json()["id"], carol.call("dave").json()["id"]
+    assert bob.answer(wanted).status_code == 204
+    alice.put(wanted, "initiate-conference-mod", offer(version=3))
+    terms = {
+        "username": "alice",
+        "number": "%2B15550101",
+        "confId": wanted,
+        "beginning": wanted[:12],
+        "modId": started["x-mod-id"],
+        "name": "Lunch",
+    }
+    assert shown(staff) == {wanted, other}
+    assert shown(staff, f"?q={terms[what]}") == {wanted}
+    assert shown(staff, "?q=nobody") == set()
+
+
+@pytest.mark.parametrize("term", ["%00", "%27%20OR%201=1--", "%ff", "x" * 5000, "%25"])
+def test_hostile_search_finds_nothing(staff: Client, call: Call, term: str) -> None:
+    assert staff.get(f"{LIST}?q={term}", follow=True).status_code == 200
+    if "00" not in term:
+        assert shown(staff, f"?q={term}") == set()
+
+
+def test_page_shows_everything_about_a_conference_but_its_secrets(staff: Client, call: Call) -> None:
+    mod = call.alice.put(call.id, "initiate-conference-hold", offer("recvonly", version=3))["x-mod-id"]
+    call.bob.accept(call.id, mod, answer("sendonly", version=3))
+    pending = call.bob.put(call.id, "initiate-conference-mod", offer(version=4, session=777))["x-mod-id"]
+    words = text(staff.get(page(call.id)))
+    for told in (call.id, "alice", "bob", "+15550101", "on-hold", mod, pending, "mod-accepted", "mod-sent"):
+        assert told in words, told
+    for type_ in set(Event.objects.values_list("type", flat=True)):
+        assert type_ in words, type_
+    hashes = Session.objects.values_list("token_hash", flat=True)
+    tokens = [call.alice.token, call.bob.token]
+    addresses = [LIST, page(call.id), "/admin/", "/admin/conferences/session/", f"{LIST}{call.id}/history/"]
+    addresses += [f"/admin/conferences/session/{device.id}/change/" for device in (call.alice, call.bob)]
+    for address in addresses:
+        everything = unescape(staff.get(address).content.decode())
+        for secret in [*tokens, *hashes, *SECRETS[:3], *(f"\n{line}" for line in SECRETS[3:])]:
+            assert secret not in everything, (address, secret)
+
+
+def test_sessions_are_listed_live_first_and_found(staff: Client, call: Call) -> None:
+    gone = Device.register("erin")
+    gone.request("DELETE", f"/sessions/{gone.id}")
+    address = "/admin/conferences/session/"
+    assert "erin" not in text(staff.get(address))
+    assert "erin" in text(staff.get(f"{address}?live=ended"))
+    found = text(staff.get(f"{address}?q=%2B15550101"))
+    assert "bob" in found
+    assert "alice" not in found
+
+
+@pytest.mark.parametrize("kind", ["conference", "session"])
+def test_nothing_is_added_changed_or_deleted_here(staff: Client, call: Call, kind: str) -> None:
+    row = call.id if kind == "conference" else call.alice.id
+    base = f"/admin/conferences/{kind}/"
+    before = all_rows()
+    page_ = staff.get(f"{base}{row}/change/").content.decode()
+    for control in ('name="_save', "deletelink", "add-row"):
+        assert control not in page_
+    assert not re.search(r'<(input|select|textarea)[^>]*name="(name|state|participants-\d+-state|username)"', page_)
+    prefixes = ("participants", "modifications", "events")
+    forms = {f"{prefix}-{what}_FORMS": 0 for prefix in prefixes for what in ("TOTAL", "INITIAL")}
+    for path, data in (
+        ("add/", {"name": "x", "state": "session-open", **forms}),
+        (f"{row}/change/", {"name": "x", "state": "session-terminated", "username": "x", **forms}),
+        (f"{row}/delete/", {"post": "yes"}),
+        ("", {"action": "delete_selected", "_selected_action": row, "post": "yes"}),
+    ):
+        status = staff.post(base + path, data).status_code
+        assert status == 403 or path == "", path
+    assert staff.get(f"{base}add/").status_code == 403
+    assert all_rows() == before
+
+
+@pytest.mark.parametrize("model", [Participant, Modification, Event])
+def test_parts_of_a_conference_have_no_pages_of_their_own(staff: Client, model: type[Any]) -> None:
+    assert staff.get(f"/admin/{model._meta.app_label}/{model._meta.model_name}/").status_code == 404
+
+
+def test_action_ends_a_conference_and_tells_everybody(staff: Client, call: Call, carol: Device) -> None:
+    dave = Device.register("dave")
+    ringing = carol.call("dave").json()["id"]
+    carol.news(), dave.news()
+    response = end(staff, call.id, ringing)
+    assert "2 ended." in text(response)
+    for device in (call.alice, call.bob, carol):
+        (told,) = device.news()
+        assert (told["type"], told["reason"]) == ("session-terminated", "ended-by-support")
+        assert told["conference"]["state"] == "session-terminated"
+    assert dave.news_types() == ["invitation-cancelled"]
+    assert shown(staff) == set()
+    assert "0 ended." in text(end(staff, call.id))
+    assert call.alice.news() == []
+
+
+def test_ending_takes_the_permission_to_change(desk: Callable[..., Client], call: Call) -> None:
+    looking = desk("view_conference")
+    before = all_rows()
+    assert shown(looking) == {call.id}
+    assert "end_conference" not in looking.get(LIST).content.decode()
+    end(looking, call.id)
+    assert all_rows() == before
+    nobody = desk("view_session")
+    assert nobody.get(LIST).status_code == nobody.get(page(call.id)).status_code == 403
+    assert nobody.post(LIST, {"action": "end_conference", "_selected_action": call.id}).status_code == 403
+    assert all_rows() == before
+    end(desk("view_conference", "change_conference"), call.id)
+    assert Conference.objects.get(pk=call.id).state == "session-terminated"
+
+
+def test_action_refuses_a_page_of_another_origin(staff: Client, call: Call) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = staff.cookies
+    assert strict.post(LIST, {"action": "end_conference", "_selected_action": call.id}).status_code == 403
+    assert call.alice.get(call.id)["state"] == "session-open"
+
+
+def test_long_conference_opens_with_a_bounded_number_of_queries(staff: Client, call: Call) -> None:
+    def queries(address: str) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert staff.get(address).status_code == 200
+        return len(captured)
+
+    staff.get(page(call.id))
+    few_on_page, few_in_list = queries(page(call.id)), queries(LIST)
+    now = timezone.now()
+    alice = Session.objects.get(pk=call.alice.id)
+    Event.objects.bulk_create(
+        Event(
+            session=alice,
+            seq=seq,
+            type="mod-received",
+            conference_id=call.id,
+            wire="{}",
+            at=now + timedelta(seconds=seq),
+        )
+        for seq in range(100, 600)
+    )
+    for version in range(3, 13):
+        mod = call.alice.put(call.id, "initiate-conference-mod", offer(version=version))["x-mod-id"]
+        call.alice.withdraw(call.id, mod)
+    Participant.objects.bulk_create(
+        Participant(conference_id=call.id, role="guest", state="left", username="x", session=alice, position=position)
+        for position in range(3, 13)
+    )
+    for number in range(10):
+        caller = Device.register(f"caller{number}")
+        caller.call(f"called{number}")
+    assert queries(page(call.id)) <= few_on_page
+    assert queries(LIST) <= few_in_list
+    words = text(staff.get(page(call.id)))
+    assert f"events (the newest {NEWEST})" in words.lower()
+    newest = Event.objects.filter(conference=call.id).order_by("-pk")[:NEWEST]
+    assert staff.get(page(call.id)).content.decode().count('class="field-seq"') == NEWEST == len(newest)
+
+
+def test_api_keys_are_created_shown_once_and_revoked(staff: Client) -> None:
+    base = "/admin/rest_framework_api_key/apikey/"
+
+    def status(key: str) -> int:
+        return Client().get("/sessions", headers={"authorization": f"Api-Key {key}"}).status_code
+
+    created = staff.post(f"{base}add/", {"name": "gateway"}, follow=True)
+    found = re.search(r"[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}", text(created))
+    assert found
+    key, prefix = found[0], found[0].partition(".")[0]
+    assert status(key) == 200
+    row = re.search(rf'href="{base}([^"]+)/change/', staff.get(base).content.decode())
+    assert row
+    change = f"{base}{row[1]}/change/"
+    for address in (base, change):
+        assert key not in unescape(staff.get(address).content.decode())
+    assert prefix in text(staff.get(base))
+    staff.post(change, {"name": "gateway", "revoked": "on"}, follow=True)
+    assert status(key) == 401
