@@ -76,6 +76,8 @@ export class Call extends Emitter {
   endReason = "";
   /** Whom this side called, until the conference says it better. */
   to = "";
+  /** The same, as it was dialled: a username, or a number as `tel:`. */
+  address = "";
   /** @type {string | null} */
   movedTo = null;
   /** @type {Date | null} */
@@ -124,6 +126,7 @@ export class Call extends Emitter {
    * @param {{video: boolean, name?: string}} options
    */
   async invite(to, { video, name }) {
+    this.address = to;
     this.to = to.replace(/^tel:/, "");
     this.#video = video;
     await this.around.queue.run(async () => {
@@ -207,8 +210,15 @@ export class Call extends Emitter {
   async addVideo() {
     await this.around.media.openCamera();
     if (this.leg?.maySend("camera") || this.state === "on-hold") return "accepted";
+    const video = this.#video;
     this.#video = true;
-    return this.#orElse(() => this.modify(), () => this.around.media.close("camera"));
+    return this.#orElse(
+      () => this.modify(),
+      () => {
+        this.#video = video;
+        this.around.media.close("camera");
+      },
+    );
   }
 
   /** Turning the camera off needs no one's consent and no negotiation. */

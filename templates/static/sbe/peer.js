@@ -38,7 +38,14 @@ export class PeerLeg extends Emitter {
   /** @type {Map<RTCRtpTransceiver, Role>} */
   #roles = new Map();
   /** The offer that is out: what it replaces, and its text while it is not in force. */
-  #open = /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>, unapplied: Description | null} | null} */ (null);
+  #open = /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>, spare: Set<RTCRtpTransceiver>, unapplied: Description | null} | null} */ (null);
+  /**
+   * Lines that were made for an offer which came to nothing. They stay inactive until one of their role is wanted again. Stopping
+   * them would not do: Chromium remembers the place that the offer gave them, and takes them for the line made next.
+   *
+   * @type {Set<RTCRtpTransceiver>}
+   */
+  #spare = new Set();
   /** @type {RemoteMedia} */
   #remote = { audio: null, camera: null, screen: null };
 
@@ -74,14 +81,15 @@ export class PeerLeg extends Emitter {
    */
   async createOffer(wishes, { iceRestart = false } = {}) {
     const directions = new Map([...this.#roles.keys()].map((line) => [line, line.direction]));
+    const spare = new Set(this.#spare);
     this.#addMissing(wishes);
     await this.#arrange(wishes);
     const offer = /** @type {Description} */ (await this.pc.createOffer({ iceRestart }));
     if (this.remoteSdp !== null && !iceRestart) {
-      this.#open = { directions, unapplied: offer };
+      this.#open = { directions, spare, unapplied: offer };
       return this.#outgoing(offer);
     }
-    this.#open = { directions, unapplied: null };
+    this.#open = { directions, spare, unapplied: null };
     await this.pc.setLocalDescription(offer);
     await this.#gathered();
     return this.#outgoing(/** @type {RTCSessionDescription} */ (this.pc.localDescription));
@@ -101,16 +109,12 @@ export class PeerLeg extends Emitter {
     const before = this.#open;
     this.#open = null;
     if (before === null) return;
+    this.#spare = before.spare;
     for (const line of this.#roles.keys()) {
-      const direction = before.directions.get(line);
-      if (direction !== undefined) {
-        if (line.direction !== direction && line.direction !== "stopped") line.direction = direction;
-      } else {
-        // Made for this offer. Stopping an m-line that was never negotiated removes it (RFC 8829 section 4.2.2).
-        this.#roles.delete(line);
-        await line.sender.replaceTrack(null);
-        line.stop();
-      }
+      const direction = before.directions.get(line) ?? "inactive";
+      if (!before.directions.has(line)) this.#spare.add(line);
+      if (line.direction !== direction && line.direction !== "stopped") line.direction = direction;
+      if (this.#spare.has(line)) await line.sender.replaceTrack(null);
     }
     this.#announce();
   }
@@ -170,7 +174,7 @@ export class PeerLeg extends Emitter {
   async setTracks(wishes) {
     if (this.pc.signalingState === "closed") return;
     for (const [line, role] of this.#roles) {
-      const track = trackFor(role, wishes);
+      const track = this.#spare.has(line) ? null : trackFor(role, wishes);
       if (line.direction !== "stopped" && line.sender.track !== track) await line.sender.replaceTrack(track);
     }
   }
@@ -189,21 +193,23 @@ export class PeerLeg extends Emitter {
 
   /** @param {Wishes} wishes */
   #addMissing(wishes) {
-    if (!this.#find("audio")) this.#add("audio", "audio");
-    if ((wishes.camera || wishes.video) && !this.#find("camera")) this.#add("video", "camera");
-    if (wishes.screen && !this.#find("screen")) this.#add("video", "screen");
+    this.#need("audio", "audio");
+    if (wishes.camera || wishes.video) this.#need("video", "camera");
+    if (wishes.screen) this.#need("video", "screen");
   }
 
   /** @param {"audio" | "video"} kind @param {Role} role */
-  #add(kind, role) {
-    this.#roles.set(this.pc.addTransceiver(kind), role);
+  #need(kind, role) {
+    const line = this.#find(role);
+    if (line) this.#spare.delete(line);
+    else this.#roles.set(this.pc.addTransceiver(kind), role);
   }
 
   /** @param {Wishes} wishes */
   async #arrange(wishes) {
     for (const [line, role] of this.#roles) {
       if (line.direction === "stopped") continue;
-      line.direction = directionFor(role, wishes);
+      line.direction = this.#spare.has(line) ? "inactive" : directionFor(role, wishes);
     }
     await this.setTracks(wishes);
   }
@@ -215,8 +221,15 @@ export class PeerLeg extends Emitter {
       if (this.#roles.has(line) || line.mid === null) continue;
       const kind = line.receiver.track.kind;
       if (kind === "audio") this.#roles.set(line, "audio");
-      else this.#roles.set(line, slides.has(line.mid) || this.#find("camera") ? "remote-screen" : "camera");
+      else this.#roles.set(line, slides.has(line.mid) || this.#hasCameraLine() ? "remote-screen" : "camera");
     }
+  }
+
+  /** One that is spare gives way to the other side's, which this side can send on as well. */
+  #hasCameraLine() {
+    const line = this.#find("camera");
+    if (line && this.#spare.has(line)) return !this.#roles.delete(line);
+    return line !== null;
   }
 
   async #gathered() {
