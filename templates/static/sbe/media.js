@@ -57,19 +57,17 @@ export class LocalMedia extends Emitter {
 
   /** @throws {MediaError} */
   openMicrophone() {
+    const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
     return this.#open("microphone", () =>
-      navigator.mediaDevices.getUserMedia({
-        audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, ...wish(this.preferred.microphone) },
-      }),
+      preferring(this.preferred.microphone, (device) => navigator.mediaDevices.getUserMedia({ audio: { ...audio, ...device } })),
     );
   }
 
   /** @throws {MediaError} */
   openCamera() {
+    const video = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
     return this.#open("camera", () =>
-      navigator.mediaDevices.getUserMedia({
-        video: { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 }, ...wish(this.preferred.camera) },
-      }),
+      preferring(this.preferred.camera, (device) => navigator.mediaDevices.getUserMedia({ video: { ...video, ...device } })),
     );
   }
 
@@ -130,7 +128,19 @@ export class LocalMedia extends Emitter {
   }
 }
 
-/** @param {string} deviceId */
-function wish(deviceId) {
-  return deviceId ? { deviceId: { ideal: deviceId } } : {};
+/**
+ * This function will open the preferred device, or any other when that one is gone. As a mere `ideal` it would be weighed
+ * against the other wishes, and lose to a device with a better picture.
+ *
+ * @param {string} deviceId empty for no preference
+ * @param {(device: MediaTrackConstraints) => Promise<MediaStream>} request
+ */
+async function preferring(deviceId, request) {
+  if (!deviceId) return request({});
+  try {
+    return await request({ deviceId: { exact: deviceId } });
+  } catch (error) {
+    if (error instanceof Error && ["OverconstrainedError", "NotFoundError"].includes(error.name)) return request({});
+    throw error;
+  }
 }
