@@ -1,4 +1,4 @@
-import { SbeClient } from "../sbe/sbe-client.js";
+import { Refusal, SbeClient } from "../sbe/sbe-client.js";
 import { byId, setText } from "./dom.js";
 import { openMedia } from "./media-access.js";
 import { ModificationDialog } from "./modification-dialog.js";
@@ -11,7 +11,7 @@ import { Stage, nameOf } from "./stage.js";
 import { Timeline } from "./timeline.js";
 import { announce, toast } from "./toasts.js";
 import { play } from "./tones.js";
-import { channelWords, errorWords, noticeWords } from "./words.js";
+import { channelWords, errorWords, fieldWords, noticeWords } from "./words.js";
 
 /*
  * The test page: it draws what SbeClient knows and hands on what people press. All of the calling is in SbeClient.
@@ -137,7 +137,7 @@ const controls = {
   "ended-done": () => client.dismiss(),
   "ended-again": () => {
     const call = client.currentCall;
-    if (call) void attempt(() => startCall(nameOf(call), { video: true }));
+    if (call) void attempt(() => startCall(call.address || nameOf(call), { video: true }));
   },
   "rejoin-join": () => attempt(async () => void ((await openMedia(client.media, { camera: true })) && (await client.rejoin()))),
   "rejoin-leave": () => attempt(() => client.leave()),
@@ -146,7 +146,8 @@ const controls = {
   "move-copy": () => attempt(() => navigator.clipboard.writeText(/** @type {HTMLInputElement} */ (byId("move-link")).value)),
 };
 for (const [id, action] of Object.entries(controls)) {
-  byId(id).addEventListener("click", () => {
+  byId(id).addEventListener("click", ({ currentTarget }) => {
+    if (currentTarget instanceof Element && currentTarget.ariaDisabled === "true") return;
     void action();
     draw();
   });
@@ -171,10 +172,9 @@ form.addEventListener("submit", (event) => {
 
 async function register() {
   const field = (/** @type {string} */ name) => String(new FormData(form).get(name) ?? "").trim();
-  const error = byId("register-error");
   const submit = /** @type {HTMLButtonElement} */ (byId("register-submit"));
-  error.hidden = true;
-  if (!field("username")) return refuse("Enter a name.");
+  showRefusal({});
+  if (!field("username")) return showRefusal({ username: "Enter a name." });
   submit.disabled = true;
   try {
     await client.register({
@@ -184,17 +184,30 @@ async function register() {
       ...(field("icmn") ? { icmn: field("icmn") } : {}),
     });
   } catch (reason) {
-    refuse(errorWords(reason));
+    const errors = reason instanceof Refusal ? fieldWords(reason) : {};
+    showRefusal(Object.keys(errors).length > 0 ? errors : { form: errorWords(reason) });
   } finally {
     submit.disabled = false;
   }
+}
 
-  /** @param {string} words */
-  function refuse(words) {
-    setText(error, words);
-    error.hidden = false;
-    byId("register-name").focus();
-  }
+/** @param {Record<string, string>} words by field, and under `form` what belongs to none */
+function showRefusal(words) {
+  const say = (/** @type {HTMLElement} */ place, /** @type {string | undefined} */ text) => {
+    setText(place, text ?? "");
+    place.hidden = text === undefined;
+  };
+  say(byId("register-error"), words["form"]);
+  const wrong = ["username", "device", "vtn", "icmn"].map((name) => {
+    const input = /** @type {HTMLInputElement} */ (form.elements.namedItem(name));
+    say(byId(`${name}-error`), words[name]);
+    input.setAttribute("aria-invalid", String(words[name] !== undefined));
+    return words[name] === undefined ? [] : [input];
+  });
+  const [first] = wrong.flat();
+  const folded = first?.closest("details");
+  if (folded) folded.open = true;
+  first?.focus();
 }
 
 function guessDevice() {

@@ -211,7 +211,8 @@ export class Stage {
 
 /** @param {Call} call */
 export function nameOf(call) {
-  return call.other?.username ?? call.to;
+  // Who is called by a number has no name before answering.
+  return call.other?.username || call.to;
 }
 
 function canShare() {
@@ -230,6 +231,7 @@ function control(id, { icon, word, does, on, look, enabled, key }) {
   button.setAttribute("aria-label", does);
   button.title = key && preferences.keys ? `${does} (${key})` : does;
   button.className = `control ${look}`.trim();
-  button.disabled = !enabled;
+  // Not `disabled`: that would take the focus away from whoever pressed it, for the moment until the change is settled.
+  button.setAttribute("aria-disabled", String(!enabled));
   if (on !== null) button.dataset.on = String(on);
 }

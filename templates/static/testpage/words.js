@@ -25,11 +25,27 @@ const REFUSALS = {
 export function errorWords(error) {
   if (error instanceof MediaError) return mediaWords(error);
   if (error instanceof NetworkError) return "The server cannot be reached. Check the connection and try again.";
-  if (error instanceof Refusal) return REFUSALS[error.code] ?? error.detail;
+  if (error instanceof Refusal) return REFUSALS[error.code] ?? (Object.values(fieldWords(error)).join(" ") || error.detail);
   if (error instanceof SbeError) return error.message;
   // A fault of this page: the words are for whoever mends it.
   console.error(error);
   return "Something went wrong in this page. Its console says more.";
+}
+
+/**
+ * This function will return what is wrong with each field of a form, as the server put it.
+ *
+ * @param {Refusal} refusal
+ * @returns {Record<string, string>}
+ */
+export function fieldWords({ fields }) {
+  const errors = Object.entries(/** @type {Record<string, unknown>} */ (fields.errors ?? {}));
+  return Object.fromEntries(errors.map(([name, words]) => [name, leaves(words).join(" ")]));
+}
+
+/** Lists are told by index where only some of their items are wrong. @param {unknown} words @returns {string[]} */
+function leaves(words) {
+  return typeof words === "object" && words !== null ? Object.values(words).flatMap(leaves) : [String(words)];
 }
 
 /** @param {MediaError} error */
