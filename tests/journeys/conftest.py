@@ -24,8 +24,9 @@ _ARGUMENTS = [
     "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
 ]
-# Two cameras and three microphones, none of them real; and nobody is asked whether the page may use them.
-FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=2"
+# Cameras and microphones, none of them real; and nobody is asked whether the page may use them. Two of the three cameras
+# give a picture: the one between them plays a depth camera.
+FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=3"
 NO_QUESTIONS = "--use-fake-ui-for-media-stream"
 _PATIENCE_MS = 20_000
 
