@@ -180,5 +180,5 @@ def _refusal(state: State, action: Action) -> refusals.RefusalError:
             return refusals.ParticipantMovingError()
         case ParticipantState.INVITED:
             return refusals.ConferenceNotOpenError(state=state.value)
-        case ParticipantState.LEFT:
+        case _:  # ParticipantState.LEFT
             return refusals.NotRingingError()

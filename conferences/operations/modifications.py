@@ -109,9 +109,8 @@ def require_free_pair(room: Room, seat: Participant, receiver: Participant) -> N
     if receiver.state == ParticipantState.MOVING:
         raise ParticipantMovingError(retryAfterMs=_retry_after_ms(seat))
     pair = pair_of(seat, receiver)
-    for pending in room.pending:
-        if pending.pair == pair:
-            raise ModificationPendingError(modId=pending.pk, retryAfterMs=_retry_after_ms(seat))
+    if pending := next((each for each in room.pending if each.pair == pair), None):
+        raise ModificationPendingError(modId=pending.pk, retryAfterMs=_retry_after_ms(seat))
 
 
 def _retry_after_ms(seat: Participant) -> int:
