@@ -291,6 +291,15 @@ class TestTogether:
         deadlines._close_move_window(seat, late)
         assert all_rows() == before
 
+    def test_a_keeper_who_comes_late_leaves_the_next_modification_alone(self, call: Call) -> None:
+        mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
+        due = Modification.objects.get(pk=mod)
+        call.bob.withdraw(call.id, mod)
+        call.alice.put(call.id, MOD, offer(version=3))
+        before = all_rows()
+        deadlines._expire_modification(due, timezone.now() + timedelta(seconds=31))
+        assert all_rows() == before
+
     def test_two_keepers_give_up_a_seat_once(self, call: Call) -> None:
         now = timezone.now()
         Session.objects.filter(pk=call.bob.id).update(state=SessionState.ENDED, ended_at=now)

@@ -1,4 +1,4 @@
-"""Every refusal of protocol section 8: its status, its code, and that nothing has changed."""
+"""Every refusal of protocol section 8: its status, its code, and that nothing has changed; conditional requests."""
 
 import asyncio
 import json
@@ -807,6 +807,15 @@ class TestNotYoursToSettle:
         assert call.bob.accept(call.id, mod, answer(version=3)).status_code == 204
         refused(409, "not-yours-to-settle", call.alice.accept, call.id, mod, mine)
 
+    def test_somebody_else_in_the_conference_does_not_either(self, call: Call, carol: Device) -> None:
+        mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
+        # No conference of topology `peer` gets a third seat, but who settles does not hang on that.
+        Participant.objects.create(
+            conference_id=call.id, role="guest", state="accepted", username="carol", session_id=carol.id, position=3
+        )
+        refused(409, "not-yours-to-settle", carol.accept, call.id, mod, answer(version=3))
+        refused(409, "not-yours-to-settle", carol.withdraw, call.id, mod)
+
 
 class TestTopology:
     @pytest.mark.parametrize("access", ["invited", "open"])
@@ -905,3 +914,12 @@ class TestOrderOfJudgement:
     def test_a_stale_precondition_comes_before_the_state(self, ringing: Call) -> None:
         new = offer(version=3)
         refused(412, "precondition-failed", ringing.alice.put, ringing.id, MOD, new, if_match='"0"')
+
+
+def test_a_conference_that_has_not_changed_is_not_sent_again(call: Call) -> None:
+    path = f"/mediaConferences/{call.id}"
+    etag = call.alice.request("GET", path)["etag"]
+    response = call.alice.request("GET", path, if_none_match=etag)
+    assert (response.status_code, response.content, response["etag"]) == (304, b"", etag)
+    call.alice.put(call.id, MOD, offer(version=3))
+    assert call.alice.request("GET", path, if_none_match=etag).status_code == 200
