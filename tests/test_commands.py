@@ -1,0 +1,174 @@
+"""The management commands: keeping time, pruning, drawing the state machine, and making API keys."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from rest_framework_api_key.models import APIKey
+
+from conferences.machine import TABLE, ConferenceState, ModificationState, ParticipantState
+from conferences.models import KeptAnswer
+from events.models import Event
+from sbe_enabler.management.commands import diagram
+from tests.devices import Device, open_call
+from tests.endpoints import UNLIMITED, Endpoint, Endpoints, until
+from tests.services import ROOT, Backend, Backends, Server
+
+Serve = Callable[..., Server]
+in_database = pytest.mark.django_db(transaction=True)
+
+
+# --- The timekeeper ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def timekeeper(backend: Backend, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `manage.py timekeeper`."""
+    variables = {"PATH": os.environ["PATH"], "SBE_SECRET_KEY": "only-for-tests", "SBE_STATE_DIR": str(log.parent)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "timekeeper"],
+            cwd=ROOT,
+            env={**variables, **backend.variables},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+async def endpoints() -> AsyncIterator[Endpoints]:
+    async with Endpoints() as registered:
+        yield registered
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("kind", ["sqlite", "grown"])
+async def test_two_timekeepers_settle_what_is_due_once_and_end_when_told(
+    serve: Serve, backends: Backends, endpoints: Endpoints, tmp_path: Path, kind: str
+) -> None:
+    backend = backends.grown() if kind == "grown" else backends.sqlite()
+    server = serve(backend, **UNLIMITED, SBE_TIMEKEEPER="0", SBE_MODIFICATION_SECONDS="0.3")
+    calls = [await endpoints.call(server) for _ in range(5)]
+    for caller, _, conference in calls:
+        assert (await caller.modify(conference)).status_code == 204
+    sides: list[Endpoint] = [side for caller, called, _ in calls for side in (caller, called)]
+    logs = [tmp_path / f"keeper-{number}.log" for number in range(2)]
+
+    async def types(side: Endpoint) -> list[str]:
+        return [event["type"] for event in await side.log()]
+
+    async def all_have_expired() -> bool:
+        return all(["mod-expired" in await types(side) for side in sides])
+
+    assert not await all_have_expired()
+    with ExitStack() as stack:
+        processes = [stack.enter_context(timekeeper(backend, log)) for log in logs]
+        await until(all_have_expired, "the modifications expire", seconds=30)
+        # What is offered while they run is settled as well; by then each has looked many times at the first ones.
+        caller, called, conference = calls[0]
+        assert (await caller.modify(conference)).status_code == 204
+
+        async def has_expired_again() -> bool:
+            return (await types(called)).count("mod-expired") == 2
+
+        await until(has_expired_again, "another modification expires", seconds=30)
+        for number, process in enumerate(processes):
+            process.send_signal(signal.SIGINT if number else signal.SIGTERM)
+        assert [process.wait(10) for process in processes] == [0, 0]
+    for side in sides:
+        assert (await types(side)).count("mod-expired") == (2 if side in (caller, called) else 1)
+    for log in logs:
+        assert not re.search("Traceback|ERROR|locked|deadlock", log.read_text()), log.read_text()[-2000:]
+
+
+# --- Pruning ----------------------------------------------------------------------------------------------
+
+
+@in_database
+def test_prune_says_what_went(alice_and_bob: tuple[Device, Device]) -> None:
+    alice, bob = alice_and_bob
+    open_call(alice, bob)
+    output = StringIO()
+    call_command("prune", stdout=output)
+    assert output.getvalue() == "0 events, 0 answers, 0 conferences, 0 sessions\n"
+    old = timezone.now() - timedelta(days=2)
+    events = Event.objects.update(at=old)
+    KeptAnswer.objects.create(key_hash="a", request_hash="b", created_at=old)
+    output = StringIO()
+    call_command("prune", stdout=output)
+    assert output.getvalue() == f"{events} events, 1 answers, 0 conferences, 0 sessions\n"
+    assert events > 0
+    assert not Event.objects.exists()
+
+
+@pytest.fixture
+def alice_and_bob() -> tuple[Device, Device]:
+    return Device.register("alice"), Device.register("bob")
+
+
+# --- The diagrams -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.once
+def test_diagrams_in_the_docs_are_what_the_table_says() -> None:
+    assert (ROOT / "docs" / "states.md").read_text() == diagram.render(), "run `make diagram`"
+
+
+@pytest.mark.once
+def test_diagrams_draw_every_transition_and_no_other() -> None:
+    drawn = set(re.findall(r"^    (\w+) --> (\w+): (\S+)$", diagram.render(), re.MULTILINE))
+    wanted = {
+        (before.name.lower(), after.name.lower(), str(action))
+        for before, actions in TABLE.items()
+        for action, after in actions.items()
+    }
+    assert drawn == wanted
+    for states in (ConferenceState, ParticipantState, ModificationState):
+        assert all(f'"{state}" as ' in diagram.render() for state in states)
+
+
+@pytest.mark.once
+def test_diagram_writes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagram, "PATH", tmp_path / "states.md")
+    output = StringIO()
+    call_command("diagram", stdout=output)
+    assert output.getvalue().strip() == str(tmp_path / "states.md")
+    assert (tmp_path / "states.md").read_text() == diagram.render()
+
+
+# --- API keys ---------------------------------------------------------------------------------------------
+
+
+@in_database
+def test_new_api_key_stands_alone_on_standard_output() -> None:
+    output, words = StringIO(), StringIO()
+    call_command("create_api_key", "gateway", stdout=output, stderr=words)
+    key = output.getvalue().removesuffix("\n")
+    assert re.fullmatch(r"\w{8}\.\w{32}", key)
+    assert key not in words.getvalue()
+    assert "gateway" in words.getvalue()
+    assert APIKey.objects.get_from_key(key).name == "gateway"
+
+
+@in_database
+@pytest.mark.parametrize("name", ["", "   ", "x" * 51])
+def test_name_of_an_api_key_is_bounded(name: str) -> None:
+    with pytest.raises(CommandError, match="1 to 50 characters"):
+        call_command("create_api_key", name)
+    assert not APIKey.objects.exists()
