@@ -61,8 +61,8 @@ def _gateway(key: str, session_id: str | None, *, now: datetime) -> Speaker:
         raise UnauthenticatedError("This API key has expired.")
     session = None
     if session_id is not None:
-        session = Session.objects.live(now).filter(pk=session_id).first()
-        if session is None:
+        session = Session.objects.live(now).filter(pk=session_id.replace("\0", "")).first()
+        if session is None or session.pk != session_id:
             raise UnauthenticatedError("The header 'x-session-id' names no live session.")
     return Speaker(session, gateway=api_key.prefix)
 

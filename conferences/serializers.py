@@ -3,6 +3,8 @@
 from typing import Any
 
 from django.core.validators import RegexValidator
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from conferences.models import Access, Topology
@@ -23,6 +25,7 @@ class TextField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+@extend_schema_field(OpenApiTypes.STR)
 class SdpField(serializers.Field[str, Any, str, Any]):
     """An SDP, untouched: it is judged later, by those who know how."""
 
@@ -76,6 +79,7 @@ class InvitationSerializer(serializers.Serializer[Any]):
     to = TextField(max_length=128, validators=[_NAME, _ADDRESS])
 
 
+@extend_schema_field(OpenApiTypes.BOOL)
 class StrictBooleanField(serializers.Field[bool, Any, bool, Any]):
     """A JSON boolean. DRF's own field would take strings and numbers as well."""
 

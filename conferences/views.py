@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from conferences import wire
+from conferences import schema, wire
 from conferences.authentication import speaker_of
 from conferences.exceptions import (
     ActionMissingError,
@@ -46,21 +46,6 @@ from conferences.serializers import (
 _PAGE = 100
 Row = TypeVar("Row", bound=Model)
 
-_ACTION_HEADER = OpenApiParameter(
-    "x-conference-action",
-    str,
-    OpenApiParameter.HEADER,
-    required=True,
-    enum=[
-        "conference-answer",
-        *(initiation.value for initiation in Initiation),
-        "accept-conference-mod",
-        "rejectCancel-conference-mod",
-    ],
-)
-_IDEMPOTENCY_HEADER = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
-_IF_MATCH_HEADER = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER)
-
 
 class EnablerView(APIView):
     """What all views share."""
@@ -76,10 +61,16 @@ class EnablerView(APIView):
         request.META["CONTENT_LENGTH"] = str(len(request._body))
         return super().initialize_request(request, *args, **kwargs)
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Find out who speaks; no ID in an address has a NUL, which PostgreSQL would not even compare."""
+        super().initial(request, *args, **kwargs)
+        if any("\0" in value for value in kwargs.values()):
+            raise NotFoundError
+
     def handle_exception(self, exc: Exception) -> Response:
         """Refuse; whether the conference exists for the speaker is judged before headers and body."""
         judged_later = isinstance(exc, RefusalError | ParseError | UnsupportedMediaType | ValidationError)
-        if judged_later and not isinstance(exc, UnauthenticatedError) and not self._conference_exists():
+        if judged_later and not isinstance(exc, UnauthenticatedError | NotFoundError) and not self._conference_exists():
             exc = NotFoundError("There is no such conference.")
         return super().handle_exception(exc)
 
@@ -150,7 +141,11 @@ class SessionsView(EnablerView):
 
     permission_classes = [IsGateway]
 
-    @extend_schema(request=SessionSerializer, parameters=[_IDEMPOTENCY_HEADER], responses={201: dict})
+    @extend_schema(
+        request=SessionSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER],
+        responses={201: schema.NewSessionShape, **schema.REFUSALS},
+    )
     @idempotent
     def post(self, request: Request) -> Response:
         """Register a session. The token in the answer is shown this once."""
@@ -165,7 +160,11 @@ class SessionsView(EnablerView):
         body = {"id": session.pk, "token": token, **_session(request, session)}
         return Response(body, status=201, headers={"Location": f"/sessions/{session.pk}"})
 
-    @extend_schema(parameters=[OpenApiParameter("username", str)], responses={200: dict})
+    @extend_schema(
+        operation_id="sessions_list",
+        parameters=[OpenApiParameter("username", str), *schema.PAGE],
+        responses={200: schema.SessionList, **schema.REFUSALS},
+    )
     def get(self, request: Request) -> Response:
         """List the live sessions, of one user where `username` says so."""
         rows = Session.objects.live(timezone.now())
@@ -191,12 +190,14 @@ class SessionView(EnablerView):
             raise NotFoundError("There is no such session.")
         return row
 
-    @extend_schema(responses={200: dict})
+    @extend_schema(responses={200: schema.OwnSessionShape, **schema.REFUSALS})
     def get(self, request: Request, session_id: str) -> Response:
         """Return the session."""
         return Response(_session(request, self._session(request, session_id)))
 
-    @extend_schema(request=None, parameters=[_IDEMPOTENCY_HEADER], responses={200: dict})
+    @extend_schema(
+        request=None, parameters=[schema.IDEMPOTENCY_HEADER], responses={200: schema.OwnSessionShape, **schema.REFUSALS}
+    )
     @idempotent
     def put(self, request: Request, session_id: str) -> Response:
         """Refresh the session: its expiry moves."""
@@ -204,7 +205,7 @@ class SessionView(EnablerView):
         session = sessions.refresh_session(session_id=session.pk, now=timezone.now())
         return Response(_session(request, session))
 
-    @extend_schema(responses={204: None})
+    @extend_schema(responses={204: None, **schema.REFUSALS})
     def delete(self, request: Request, session_id: str) -> Response:
         """End the session: it leaves its conferences."""
         session = self._session(request, session_id)
@@ -230,7 +231,11 @@ class ConferencesView(EnablerView):
 
     parser_classes = [BoundedJSONParser]
 
-    @extend_schema(request=ConferenceSerializer, parameters=[_IDEMPOTENCY_HEADER], responses={201: dict})
+    @extend_schema(
+        request=ConferenceSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER],
+        responses={201: schema.ConferenceShape, **schema.REFUSALS},
+    )
     @idempotent
     def post(self, request: Request) -> Response:
         """Start a conference and ring everybody in `to`."""
@@ -251,7 +256,11 @@ class ConferencesView(EnablerView):
         }
         return Response(room.snapshot(), status=201, headers=headers)
 
-    @extend_schema(parameters=[OpenApiParameter("state", str)], responses={200: dict})
+    @extend_schema(
+        operation_id="mediaConferences_list",
+        parameters=[OpenApiParameter("state", str), *schema.PAGE],
+        responses={200: schema.ConferenceList, **schema.REFUSALS},
+    )
     def get(self, request: Request) -> Response:
         """List the conferences that I take part in: the live ones, or those in `state`."""
         rows = Conference.objects.concerning(self.session)
@@ -266,7 +275,7 @@ class ConferenceView(EnablerView):
 
     parser_classes = [BoundedJSONParser, SdpParser]
 
-    @extend_schema(responses={200: dict})
+    @extend_schema(responses={200: schema.ConferenceShape, **schema.REFUSALS})
     def get(self, request: Request, conference_id: str) -> Response:
         """Return a conference that I take part in."""
         row = _with_members(Conference.objects.concerning(self.session)).filter(pk=conference_id).first()
@@ -278,8 +287,8 @@ class ConferenceView(EnablerView):
 
     @extend_schema(
         request={"application/json": ActionSerializer, "application/sdp": str},
-        parameters=[_ACTION_HEADER, _IDEMPOTENCY_HEADER, _IF_MATCH_HEADER],
-        responses={204: None},
+        parameters=[schema.ACTION_HEADER, schema.IDEMPOTENCY_HEADER, schema.IF_MATCH_HEADER],
+        responses={204: None, **schema.REFUSALS},
     )
     @idempotent
     def put(self, request: Request, conference_id: str) -> Response:
@@ -293,7 +302,7 @@ class ConferenceView(EnablerView):
         )
         return Response(status=204, headers=_outcome_headers(outcome))
 
-    @extend_schema(parameters=[_IF_MATCH_HEADER], responses={200: dict})
+    @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={200: schema.EndedConferenceShape, **schema.REFUSALS})
     def delete(self, request: Request, conference_id: str) -> Response:
         """End my part in the conference, or begin the move that `initiate-call-hold` has armed."""
         ending = calls.end_part(
@@ -368,7 +377,11 @@ def _conference(row: Conference) -> dict[str, object]:
 class ParticipantsView(EnablerView):
     """`/mediaConferences/{confId}/participants`: invite one more."""
 
-    @extend_schema(request=InvitationSerializer, parameters=[_IDEMPOTENCY_HEADER], responses={201: dict})
+    @extend_schema(
+        request=InvitationSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER],
+        responses={201: schema.ParticipantShape, **schema.REFUSALS},
+    )
     @idempotent
     def post(self, request: Request, conference_id: str) -> Response:
         """Invite one more participant (the host)."""
@@ -380,7 +393,7 @@ class ParticipantsView(EnablerView):
 class ParticipantView(EnablerView):
     """`/mediaConferences/{confId}/participants/{id}`: remove one."""
 
-    @extend_schema(parameters=[_IF_MATCH_HEADER], responses={204: None})
+    @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={204: None, **schema.REFUSALS})
     def delete(self, request: Request, conference_id: str, participant_id: str) -> Response:
         """Remove a participant (the host), or leave."""
         calls.remove_participant(
@@ -396,7 +409,11 @@ class ParticipantView(EnablerView):
 class MuteView(EnablerView):
     """`/mediaConferences/{confId}/participants/{id}/mute`."""
 
-    @extend_schema(request=MuteSerializer, parameters=[_IDEMPOTENCY_HEADER, _IF_MATCH_HEADER], responses={204: None})
+    @extend_schema(
+        request=MuteSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER, schema.IF_MATCH_HEADER],
+        responses={204: None, **schema.REFUSALS},
+    )
     @idempotent
     def put(self, request: Request, conference_id: str, participant_id: str) -> Response:
         """Mute a participant (the host)."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+from conferences.machine import ConferenceState, ModificationState, ParticipantState, SessionState
 from sbe_enabler.env import Environment
 from sbe_enabler.firstrun import BASE_DIR, state_directory
 
@@ -92,6 +93,8 @@ if _postgres := env.database("DATABASE_URL"):
             **_postgres,
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
+            # Let the server keep the plans of what is asked again and again.
+            "OPTIONS": {"server_side_binding": True, "prepare_threshold": 5},
         }
     }
 else:
@@ -149,6 +152,15 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Ongoing WebRTC conference sessions: answer, modify, hold, resume, move between devices.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        f"{name}State": [(state.value, state.value) for state in states]
+        for name, states in (
+            ("Session", SessionState),
+            ("Conference", ConferenceState),
+            ("Participant", ParticipantState),
+            ("Modification", ModificationState),
+        )
+    },
 }
 
 # Pages of other origins that may call the REST API and open the event channel; the enabler's own may always.
