@@ -312,7 +312,8 @@ class Server:
         assert self._process is not None
         if self._process.poll() is not None:
             return True
-        asking = httpx.Client(verify=self.trust, trust_env=False, timeout=5)
+        # Reading the usual certificates again and again would take the processor from the server that starts.
+        asking = httpx.Client(verify=self.trust if self._certificate else False, trust_env=False, timeout=5)
         with asking as client, contextlib.suppress(httpx.TransportError):
             return client.get(f"{self.base_url}/healthz").status_code == httpx.codes.OK
         return False
