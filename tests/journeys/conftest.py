@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Playwright, async_playwright, expect
+from playwright.async_api import Browser, Page, Playwright, WebSocketRoute, async_playwright, expect
 
 from tests.replay import facts, replay
 from tests.services import Backends, Server
@@ -24,8 +24,8 @@ _ARGUMENTS = [
     "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
 ]
-# Cameras and microphones, none of them real; and nobody is asked whether the page may use them. Two of the three cameras
-# give a picture: the one between them plays a depth camera.
+# Cameras and microphones, none of them real; and nobody is asked whether the page may use them. Two of the three
+# cameras give a picture: the one between them plays a depth camera.
 FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=3"
 NO_QUESTIONS = "--use-fake-ui-for-media-stream"
 _PATIENCE_MS = 20_000
@@ -139,15 +139,21 @@ class Person:
 
     async def events(self) -> list[dict[str, Any]]:
         """Return the session's whole log, read afresh."""
-        body = await self.page.evaluate(
+        log = await self.page.evaluate(
             """async () => {
               const {session} = window.sbe.client;
-              const answer = await fetch(`${session.events.http}?after=0&wait=0`,
-                {headers: {Authorization: `Bearer ${session.token}`}});
-              return answer.json();
+              const log = [];
+              for (let after = 0; ; ) {
+                const answer = await fetch(`${session.events.http}?after=${after}&wait=0`,
+                  {headers: {Authorization: `Bearer ${session.token}`}});
+                const body = await answer.json();
+                if (body.events.length === 0) return log;
+                log.push(...body.events);
+                after = body.after;
+              }
             }"""
         )
-        return list(body["events"])
+        return list(log)
 
     async def until(self, expression: str, argument: object = None) -> Any:
         """Wait until a JavaScript function of the page returns something that is true, and return it."""
@@ -278,7 +284,7 @@ def _listen(person: Person, addresses: tuple[str, ...]) -> None:
 
     async def on_response(response: Any) -> None:
         if response.request.headers.get("x-conference-action") == "conference-answer" and response.status == 204:
-            person.answered_at = await person.page.evaluate("window.sbe.client.session.id")
+            person.answered_at = await person.page.evaluate("window.sbe?.client.session.id")
 
     page = person.page
     page.on("response", on_response)
@@ -295,6 +301,44 @@ def _listen(person: Person, addresses: tuple[str, ...]) -> None:
             else None
         ),
     )
+
+
+class Wire:
+    """Stands between a page and its WebSockets: `await visit("alice", before=wire.attach)`."""
+
+    def __init__(self) -> None:
+        """Let everything through."""
+        self.blocked = False
+        self.opened = 0
+        self.change: Callable[[str], list[str]] = lambda frame: [frame]
+        self._sockets: list[WebSocketRoute] = []
+
+    async def attach(self, page: Page) -> None:
+        """Take the page's WebSockets from now on."""
+        await page.route_web_socket(re.compile("/events"), self._connect)
+
+    async def _connect(self, socket: WebSocketRoute) -> None:
+        if self.blocked:
+            return await socket.close(code=1013)
+        self.opened += 1
+        self._sockets.append(socket)
+
+        def forward(frame: str | bytes) -> None:
+            for changed in self.change(str(frame)):
+                socket.send(changed)
+
+        socket.connect_to_server().on_message(forward)
+        return None
+
+    async def cut(self) -> None:
+        """Break what is connected, and let nothing connect any more until `mend`."""
+        self.blocked = True
+        while self._sockets:
+            await self._sockets.pop().close(code=1013)
+
+    def mend(self) -> None:
+        """Let the page connect again."""
+        self.blocked = False
 
 
 async def call(caller: Person, callee: Person, *, kind: str = "video") -> None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Visit, call, count_events, nothing_lost_or_doubled
+from tests.journeys.conftest import Visit, Wire, call, count_events, nothing_lost_or_doubled
 from tests.services import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
@@ -48,14 +48,16 @@ async def test_a_modification_survives_the_server(
 
 
 async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
-    alice, bob = await visit("alicecut"), await visit("bobcut")
+    wire = Wire()
+    alice, bob = await visit("alicecut"), await visit("bobcut", before=wire.attach)
     await count_events(alice, bob)
     await call(alice, bob)
     await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
-    await bob.page.context.set_offline(True)
+    await wire.cut()
+    await expect(bob.part("channel-state")).not_to_have_attribute("data-state", "websocket")
     await alice.press("btn-hold")
     await expect(alice.part("mod-pending")).to_be_visible()
-    await bob.page.context.set_offline(False)
+    wire.mend()
     await expect(bob.part("channel-state")).to_have_attribute("data-state", "websocket", timeout=_PATIENCE_MS)
     await bob.press("mod-accept")
     await alice.is_in("on-hold")

@@ -1,0 +1,336 @@
+"""SbeClient itself: what it does when the network, the server or the other side gets in its way."""
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import httpx
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from tests.journeys.conftest import (
+    Person,
+    Visit,
+    Wire,
+    agrees_with_a_fresh_get,
+    call,
+    count_events,
+    nothing_lost_or_doubled,
+)
+from tests.services import ROOT, Backends, Server
+
+pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
+
+CONFERENCES = re.compile(r"/mediaConferences(/[^/]+)?$")
+# The random part of every pause: without it nothing waits before it tries again.
+_NO_JITTER = "Math.random = () => 0"
+
+
+# --- The event channel --------------------------------------------------------------------------------------
+
+
+async def test_events_fall_back_to_sse_and_long_poll_and_come_back(visit: Visit) -> None:
+    wire = Wire()
+    wire.blocked = True
+    streams_pass = True
+
+    async def streams(route: Route) -> None:
+        wants_a_stream = route.request.headers.get("accept") == "text/event-stream"
+        await (route.abort() if wants_a_stream and not streams_pass else route.continue_())
+
+    async def before(page: Page) -> None:
+        await page.add_init_script(_NO_JITTER)
+        await page.route(re.compile(r"/sessions/[^/]+/events"), streams)
+        await wire.attach(page)
+
+    alice, bob = await visit("alice-fall"), await visit("bob-fall", before=before, live="sse")
+    await count_events(alice, bob)
+    await expect(bob.part("channel-state")).to_contain_text("SSE")
+    await call(alice, bob, kind="audio")
+    # The WebSocket is tried again after 5 s; from now on it works.
+    wire.mend()
+    await bob.is_live("websocket")
+    await alice.press("btn-hold")
+    await bob.is_in("held")
+
+    streams_pass = False
+    await wire.cut()
+    await bob.is_live("poll")
+    await expect(alice.part("mod-pending")).to_be_hidden()
+    await alice.press("btn-hold")
+    await bob.is_in("open")
+    wire.mend()
+    await bob.is_live("websocket")
+    await nothing_lost_or_doubled(alice, bob)
+
+
+def _misbehave() -> Callable[[str], list[str]]:
+    """Return what drops the second event, repeats the fourth and swaps the sixth and the seventh, each once.
+
+    After the second and the sixth another one comes at once: what nothing follows is never missed on a connection that
+    lasts, and TCP loses nothing on one.
+    """
+    done: set[int] = set()
+    kept: list[str] = []
+
+    def change(frame: str) -> list[str]:
+        number = json.loads(frame).get("seq")
+        if number is None or number in done:
+            return [frame]
+        done.add(number)
+        match number:
+            case 2:
+                return []
+            case 4:
+                return [frame, frame]
+            case 6:
+                kept.append(frame)
+                return []
+            case 7:
+                return [frame, *kept]
+        return [frame]
+
+    return change
+
+
+async def test_dropped_repeated_and_swapped_events_are_worked_off_once_in_order(visit: Visit) -> None:
+    wire = Wire()
+    wire.change = _misbehave()
+    alice, bob = await visit("alice-mess", before=wire.attach), await visit("bob-mess")
+    await count_events(alice, bob)
+    await call(alice, bob, kind="audio")
+    for _ in range(2):
+        await alice.press("btn-hold")
+        await bob.is_in("held")
+        await expect(alice.part("mod-pending")).to_be_hidden()
+        await alice.press("btn-hold")
+        await bob.is_in("open")
+        await expect(alice.part("mod-pending")).to_be_hidden()
+    await alice.press("btn-camera")
+    await bob.sees_video()
+    assert max(event["seq"] for event in await alice.events()) >= 7
+    assert wire.opened >= 3, "nothing was lost, so nothing was proved"
+    await nothing_lost_or_doubled(alice, bob)
+
+
+# --- Glare --------------------------------------------------------------------------------------------------
+
+
+class Collision:
+    """Holds the offers of two pages back until both are on their way, so that they meet at the enabler."""
+
+    def __init__(self) -> None:
+        """Hold nothing back yet."""
+        self._barrier = asyncio.Barrier(2)
+        self._awaited: set[str] = set()
+        self.statuses: Counter[int] = Counter()
+
+    async def attach(self, *people: Person) -> None:
+        """Take the offers of these pages from now on."""
+        for person in people:
+            await person.page.route(CONFERENCES, self._holding(person.username))
+            person.page.on("response", lambda response: self.statuses.update([response.status]))
+
+    def _holding(self, username: str) -> Callable[[Route], Awaitable[None]]:
+        async def meet(route: Route) -> None:
+            action = route.request.headers.get("x-conference-action", "")
+            if username in self._awaited and action.startswith("initiate-"):
+                self._awaited.discard(username)
+                await asyncio.wait_for(self._barrier.wait(), 20)
+            await route.continue_()
+
+        return meet
+
+    async def let(self, *doings: tuple[Person, str]) -> None:
+        """Let each do something at the same time, and require that both get what they want."""
+        self._awaited = {person.username for person, _ in doings}
+        before = self.statuses[409]
+        outcomes = await asyncio.gather(
+            *(person.page.evaluate(f"window.sbe.client.{doing}()") for person, doing in doings)
+        )
+        assert outcomes == ["accepted", "accepted"]
+        assert self.statuses[409] > before, f"there was no glare: {doings}"
+
+
+async def test_glare_is_settled_so_that_both_get_what_they_want(visit: Visit) -> None:
+    alice, bob = await visit("alice-glare"), await visit("bob-glare")
+    await call(alice, bob)
+    collision = Collision()
+    await collision.attach(alice, bob)
+    for _ in range(5):
+        await collision.let((alice, "modify"), (bob, "modify"))
+        await collision.let((alice, "hold"), (bob, "hold"))
+        await alice.is_in("on-hold")
+        await bob.is_in("on-hold")
+        await agrees_with_a_fresh_get(alice)
+        await collision.let((alice, "resume"), (bob, "resume"))
+        await alice.is_in("open")
+        await bob.is_in("open")
+        await collision.let((alice, "hold"), (bob, "modify"))
+        await alice.is_in("on-hold")
+        await bob.is_in("held")
+        assert await alice.page.evaluate("window.sbe.client.resume()") == "accepted"
+        await bob.is_in("open")
+        await agrees_with_a_fresh_get(alice)
+        await agrees_with_a_fresh_get(bob)
+    await alice.sees_video()
+    await bob.sees_video()
+
+
+# --- The session --------------------------------------------------------------------------------------------
+
+
+async def test_session_is_refreshed_before_it_expires_and_its_end_is_told(
+    visit: Visit, backends: Backends, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    brief = Server(backends.sqlite(), tmp_path_factory.mktemp("brief"), {"SBE_SESSION_SECONDS": "4"})
+    with brief:
+        alice, bob = await visit("alice", at=brief), await visit("bob", at=brief)
+        await call(alice, bob, kind="audio")
+        expires = "() => Date.parse(window.sbe.client.session.expiresAt)"
+        at_first = await alice.page.evaluate(expires)
+        # Twice refreshed, it has outlived its first life.
+        await alice.until(f"(first) => ({expires})() > first + 4000", at_first)
+        await alice.is_in("open")
+        session = await alice.page.evaluate("window.sbe.client.session")
+        answer = httpx.delete(
+            f"{brief.base_url}/sessions/{session['id']}", headers={"Authorization": f"Bearer {session['token']}"}
+        )
+        assert answer.status_code == 204
+        await alice.is_told("This registration is over. Register again to be reachable.")
+        await alice.sees_the_end("This registration is over, and the call with it.")
+        await bob.sees_the_end("alice")
+        await alice.press("ended-done")
+        await expect(alice.part("register-name")).to_be_visible()
+
+
+# --- Answers that get lost ----------------------------------------------------------------------------------
+
+
+class Lossy:
+    """Loses the first answer to each kind of request, after the server has done what was asked."""
+
+    def __init__(self) -> None:
+        """Nothing is lost yet."""
+        self.lost: list[str] = []
+        self.sent: list[str] = []
+
+    async def attach(self, page: Page) -> None:
+        """Take the page's requests from now on."""
+        await page.route(CONFERENCES, self._pass)
+
+    async def _pass(self, route: Route) -> None:
+        request = route.request
+        what = request.headers.get("x-conference-action", request.method)
+        if request.method in {"POST", "PUT"}:
+            self.sent.append(f"{what} {request.headers['idempotency-key']}")
+        if request.method not in {"POST", "PUT", "DELETE"} or what in self.lost:
+            return await route.continue_()
+        self.lost.append(what)
+        await route.fetch()
+        return await route.abort()
+
+
+async def test_nothing_is_done_twice_where_an_answer_is_lost(visit: Visit) -> None:
+    alices, bobs = Lossy(), Lossy()
+    alice, bob = await visit("alice-lost", before=alices.attach), await visit("bob-lost", before=bobs.attach)
+    await count_events(alice, bob)
+    await call(alice, bob)
+    await alice.sees_video()
+    await alice.press("btn-hold")
+    await alice.is_in("on-hold")
+    await bob.is_in("held")
+    await alice.press("btn-hold")
+    await bob.is_in("open")
+    await bob.sees_video()
+    await alice.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    await expect(bob.part("mod-pending")).to_be_hidden()
+    await bob.press("btn-hold")
+    await alice.press("mod-reject")
+    await bob.is_told("alice-lost rejected the hold.")
+    # The reading of the log asks for a conference that is not over.
+    await agrees_with_a_fresh_get(alice)
+    await nothing_lost_or_doubled(bob)
+    told_to_alice = Counter(event["type"] for event in await alice.events())
+    told_to_bob = Counter(event["type"] for event in await bob.events())
+    assert told_to_bob["invitation-received"] == told_to_alice["session-open"] == 1
+    assert told_to_bob["mod-received"] == told_to_alice["mod-accepted"] == 2
+    assert told_to_alice["mod-received"] == told_to_bob["mod-rejected"] == 1
+    assert alices.lost == [
+        "POST",
+        "initiate-conference-hold",
+        "initiate-conference-resume",
+        "rejectCancel-conference-mod",
+    ]
+    assert bobs.lost == ["conference-answer", "accept-conference-mod", "initiate-conference-hold"]
+    # Each request that lost its answer was sent again, and as the same request.
+    repeated = [what.split()[0] for what, times in Counter([*alices.sent, *bobs.sent]).items() if times == 2]
+    assert sorted(repeated) == sorted([*alices.lost, *bobs.lost])
+    await alice.press("btn-hangup")
+    await bob.sees_the_end("alice-lost hung up.")
+    await alice.is_in("ended")
+    assert alices.lost[-1] == "DELETE"
+
+
+# --- As others use it ---------------------------------------------------------------------------------------
+
+
+async def test_the_example_of_the_documentation_runs_as_written(visit: Visit) -> None:
+    text = (ROOT / "docs/sbe-client.md").read_text()
+    (example,) = re.findall(r"^```html\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+    async def before(page: Page) -> None:
+        await page.route("**/example", lambda route: route.fulfill(body=example, content_type="text/html"))
+        page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+
+    bob = await visit("bob")
+    alice = await visit("alice", before=before, address="/example", live=None)
+    page = alice.page
+    await expect(bob.part("call-video-alice")).to_be_visible(timeout=10_000)
+
+    async def shows_bob() -> None:
+        await alice.until("() => document.getElementById('remote').videoWidth > 0")
+
+    await page.locator("#call").click()
+    await bob.press("ring-accept")
+    await bob.sees_video()
+    await shows_bob()
+    await page.locator("#hold").click()
+    await bob.is_in("held")
+    await expect(bob.part("hold-overlay")).to_contain_text("alice put you on hold")
+    await page.locator("#hold").click()
+    await bob.is_in("open")
+    await bob.sees_video()
+    await page.locator("#end").click()
+    await bob.sees_the_end("alice hung up.")
+    await bob.press("ended-again")
+    await bob.is_in("open")
+    await bob.sees_video()
+
+
+async def test_an_enabler_on_another_origin(
+    visit: Visit, backends: Backends, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    enabler = Server(backends.sqlite(), tmp_path_factory.mktemp("enabler"))
+    variables = {"SBE_ENABLER_URL": enabler.base_url, "SBE_API_KEY": enabler.api_key}
+    front = Server(backends.sqlite(), tmp_path_factory.mktemp("front"), variables)
+    enabler.variables = {"SBE_DEV_SERVER": "0", "SBE_ALLOWED_ORIGINS": front.base_url}
+    with enabler, front:
+        assert httpx.get(enabler.base_url).status_code == 404
+        alice = await visit("alice", at=front, also=[enabler.base_url])
+        bob = await visit("bob", at=front, also=[enabler.base_url])
+        await call(alice, bob)
+        await bob.sees_video()
+        await alice.press("btn-hold")
+        await bob.is_in("held")
+        await alice.press("btn-hold")
+        await bob.is_in("open")
+        await bob.sees_video()
+        await agrees_with_a_fresh_get(alice)
+        assert (await alice.page.evaluate("window.sbe.client.session.events.webSocket")).startswith(
+            f"ws://127.0.0.1:{enabler.port}/"
+        )
+        await bob.press("btn-hangup")
+        await alice.sees_the_end("bob hung up.")

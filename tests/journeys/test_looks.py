@@ -1,0 +1,219 @@
+"""How the test page looks in each of its states: nothing overflows, all can be read, nothing comes from elsewhere."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.async_api import expect
+
+from tests.journeys.conftest import FAKE_DEVICES, Launch, Person, Visit, Wire, call
+from tests.services import Server
+
+pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
+
+WIDTHS = (360, 768, 1280)
+THEMES = ("light", "dark")
+_LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+
+# What sticks out of the page on its sides, and what is wider than the box that clips it.
+_OVERFLOW = """() => {
+  const wide = document.documentElement.clientWidth;
+  const page = document.scrollingElement.scrollWidth > wide ? ["the page"] : [];
+  const boxes = document.querySelectorAll("button, input, select, p, h1, h2, dialog[open], video, li");
+  const out = [...boxes].filter((element) => {
+    if (!element.checkVisibility() || element.closest(".sr-only, .skip-link, .timeline pre")) return false;
+    const {left, right, width} = element.getBoundingClientRect();
+    return width > 0 && (left < -1 || right > wide + 1);
+  });
+  return [...page, ...out.map((element) => element.id || element.className || element.tagName)];
+}"""
+
+_AXE = """async (levels) => {
+  const {violations, passes} = await axe.run(document, {runOnly: {type: "tag", values: levels}});
+  if (!passes.some(({id}) => id === "color-contrast")) throw new Error("no contrast was looked at");
+  return violations.flatMap(({id, nodes}) =>
+    nodes.map(({target, failureSummary}) => `${id}: ${target.join(" ")}: ${failureSummary}`));
+}"""
+
+
+class Inspector:
+    """Looks at pages in both themes and at all widths, and notes what is wrong."""
+
+    def __init__(self) -> None:
+        """Begin with nothing found."""
+        self.found: list[str] = []
+        self.seen: list[str] = []
+
+    async def look(self, state: str, person: Person, *, widths: tuple[int, ...] = WIDTHS) -> None:
+        """Note what is wrong with a page in this state."""
+        self.seen.append(state)
+        page = person.page
+        # What is fading in has not its colours yet.
+        await page.emulate_media(reduced_motion="reduce")
+        if not await page.evaluate("() => 'axe' in window"):
+            await page.evaluate(AXE_SCRIPT)
+        for theme in THEMES:
+            await page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+            for width in widths:
+                await page.set_viewport_size({"width": width, "height": 800})
+                for what in await page.evaluate(_OVERFLOW):
+                    self.found.append(f"{state}, {theme}, {width} px: {what} sticks out")
+            self.found += [f"{state}, {theme}: {what}" for what in await page.evaluate(_AXE, _LEVELS)]
+
+
+@pytest.mark.timeout(300)
+async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> None:
+    inspector = Inspector()
+    look = inspector.look
+    # Axe is put into the page by hand, which the page's own policy forbids, as it should.
+    options: dict[str, Any] = {"bypass_csp": True}
+    long = "A-rather-long-name-without-any-space-in-it-at-all-that-goes-on-and-on"
+
+    alice = await visit("alice", address="/", live=None, **options)
+    await expect(alice.part("register-name")).to_be_focused()
+    await alice.page.get_by_text("Phone numbers").click()
+    await look("register", alice)
+    await alice.part("register-name").fill("tel:alice")
+    await alice.part("register-vtn").fill("1")
+    await alice.press("register-submit")
+    await expect(alice.page.locator("#vtn-error")).to_be_visible()
+    await look("register, refused", alice)
+    await alice.page.goto("/?user=alice&device=laptop")
+    await expect(alice.page.locator("#people-empty")).to_be_visible()
+    await look("lobby, empty", alice)
+    await alice.press("btn-settings")
+    await look("settings", alice)
+    await alice.press("settings-close")
+
+    bob = await visit("bob", query="&vtn=%2B15550100", **options)
+    phone = await visit("alice", "phone", **options)
+    await visit(long)
+    await expect(alice.part(f"person-{long}")).to_be_visible(timeout=10_000)
+    await expect(alice.part("person-bob")).to_be_visible()
+    await expect(alice.page.locator("#own-devices")).to_be_visible(timeout=10_000)
+    await look("lobby", alice)
+
+    await alice.press(f"call-video-{long}")
+    await expect(alice.page.locator("#placeholder")).to_contain_text("Ringing")
+    await look("calling somebody with a long name", alice)
+    await alice.press("btn-hangup")
+    await alice.is_in("ended")
+    await alice.press("ended-done")
+    await alice.press("call-video-bob")
+    await expect(bob.part("ring-dialog")).to_be_visible()
+    await look("ringing", bob)
+    await bob.press("ring-accept")
+    await alice.sees_video()
+    await expect(alice.page.locator("#quality-text")).not_to_be_empty()
+    await look("call", alice)
+    await alice.press("btn-screen")
+    await expect(bob.part("remote-inset")).to_be_visible()
+    await look("call with a screen", bob)
+    await alice.press("btn-screen")
+    await expect(bob.part("remote-inset")).to_be_hidden()
+    await alice.press("btn-timeline")
+    await alice.page.locator("[data-testid=timeline-item][data-title=initiate-conference-mod] summary").last.click()
+    await alice.part("timeline-compare").click()
+    await look("timeline", alice)
+    await alice.page.keyboard.press("Escape")
+    await alice.press("btn-mic")
+    await alice.press("btn-hold")
+    await alice.is_in("on-hold")
+    await bob.is_in("held")
+    await look("on hold", alice)
+    await look("held", bob)
+    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    await alice.press("btn-hold")
+    await expect(bob.part("mod-dialog")).to_be_visible()
+    await look("asked", bob, widths=(360,))
+    await look("waiting for the other side", alice, widths=(360,))
+    await bob.press("mod-accept")
+    await alice.is_in("open")
+    await alice.press("btn-move")
+    await alice.is_in("moving")
+    await look("moving", alice, widths=(360,))
+    await phone.press("ring-accept")
+    await alice.is_in("moved")
+    await look("moved", alice)
+    await phone.is_in("open")
+    await phone.press("btn-hangup")
+    await bob.is_in("ended")
+    await look("ended", bob)
+
+    dan = await visit("dan", browser=await launch(FAKE_DEVICES), **{**options, "permissions": []})
+    await dan.press("call-video-bob")
+    await expect(dan.part("media-dialog")).to_be_visible()
+    await look("microphone refused", dan)
+
+    assert len(inspector.seen) == 18
+    assert inspector.found == [], "\n".join(inspector.found)
+
+
+async def _move_dialog(person: Person) -> None:
+    await person.press("btn-move")
+    await expect(person.part("move-dialog")).to_be_visible()
+
+
+async def _reload(person: Person) -> None:
+    await person.page.reload()
+    await expect(person.part("rejoin")).to_be_visible()
+
+
+async def test_less_usual_states_fit_as_well(visit: Visit) -> None:
+    inspector = Inspector()
+    wire = Wire()
+    alice, bob = await visit("alice-odd", before=wire.attach, bypass_csp=True), await visit("bob-odd")
+    await call(alice, bob, kind="audio")
+
+    async def lose_the_server(person: Person) -> None:
+        await person.page.context.set_offline(True)
+        await wire.cut()
+        await expect(person.page.locator("#banner")).to_be_visible()
+
+    steps: list[tuple[str, Callable[[Person], Awaitable[None]]]] = [
+        ("no other device", _move_dialog),
+        ("reloaded", _reload),
+        ("offline", lose_the_server),
+    ]
+    for state, reach in steps:
+        await reach(alice)
+        await inspector.look(state, alice, widths=(360, 1280))
+    assert inspector.found == [], "\n".join(inspector.found)
+
+
+async def test_the_policy_is_strict(server: Server) -> None:
+    answer = httpx.get(server.base_url)
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    for own in re.findall(r"https?://[^\s;]+", answer.headers["content-security-policy"]):
+        assert own == server.base_url
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son[a-z]+=", answer.text)
+    assert not re.search(r"(?:src|href)=\"(?:https?:)?//", answer.text)
+
+
+async def test_the_policy_is_in_force(visit: Visit) -> None:
+    alice = await visit("alice-policy")
+    refused = await alice.page.evaluate(
+        """async () => {
+          const told = [];
+          document.addEventListener("securitypolicyviolation", ({effectiveDirective}) => told.push(effectiveDirective));
+          const script = document.createElement("script");
+          script.textContent = "window.injected = true";
+          document.body.append(script);
+          document.body.setAttribute("style", "color: red");
+          await fetch("http://127.0.0.1:9/").catch(() => undefined);
+          await new Promise((wake) => setTimeout(wake));
+          return [told.sort(), window.injected === undefined];
+        }"""
+    )
+    assert sorted(set(refused[0])) == ["connect-src", "script-src-elem", "style-src-attr"]
+    assert refused[1], "an inline script ran"
+    # These refusals were wanted; that a journey would have noticed them is what the others rely on.
+    assert len([complaint for complaint in alice.complaints if "Content Security Policy" in complaint]) >= 3
+    alice.complaints.clear()
