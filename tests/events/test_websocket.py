@@ -336,7 +336,7 @@ async def test_reader_that_answers_nothing_gets_a_mebibyte_and_goes_on_at_its_cu
     assert seen == list(range(1, 42))
 
 
-async def test_reader_that_reads_nothing_at_all_is_cut_off(hasty_server: Server, endpoints: Endpoints) -> None:
+async def test_reader_that_dawdles_and_never_speaks_is_cut_off(hasty_server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(hasty_server)
     await produce(alice, conference, 20, characters=120_000)
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty_server.port, limit=1024)
@@ -345,12 +345,15 @@ async def test_reader_that_reads_nothing_at_all_is_cut_off(hasty_server: Server,
         f"sec-websocket-version: 13\r\nsec-websocket-key: {'A' * 22}==\r\n"
         f"authorization: Bearer {bob.token}\r\n\r\n".encode()
     )
+    size = 0
     async with asyncio.timeout(2 * PATIENCE):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
         # Slower than the server sends, and without a word.
         with contextlib.suppress(ConnectionError):
-            while await reader.read(65536):
-                await asyncio.sleep(0.2)
+            while data := await reader.read(65536):
+                size += len(data)
+                await asyncio.sleep(0.1)
+    assert UNANSWERED_BYTES // 2 < size < UNANSWERED_BYTES + 1000
     writer.close()
 
 
