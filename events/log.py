@@ -74,17 +74,18 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
 
 
 def _take_numbers(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
-    """Take so many numbers from each live session, whose row stays locked, and return the last of each."""
-    live = Session.objects.live(now).filter(pk__in=counts)
-    if connection.features.has_select_for_update:
-        # An UPDATE alone would lock in any order, and two of them could wait for each other.
-        list(live.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    """Take so many numbers from each live session, whose row stays locked, and return the last of each.
+
+    One statement locks, counts on and reads; the ORM would need three. An UPDATE alone would lock in any order, and two
+    of them could wait for each other: hence the subquery.
+    """
     table, cases = Session._meta.db_table, " ".join(["WHEN %s THEN %s"] * len(counts))
     places = ",".join(["%s"] * len(counts))
-    # One statement to count on and to read the number; the ORM would need two.
+    lock = "FOR NO KEY UPDATE" if connection.features.has_select_for_update else ""
     statement = (
-        f"UPDATE {table} SET last_seq = last_seq + CASE id {cases} END"  # noqa: S608 - no value is spliced in
-        f" WHERE id IN ({places}) AND state = %s AND expires_at > %s RETURNING id, last_seq"
+        f"UPDATE {table} SET last_seq = last_seq + CASE {table}.id {cases} END"  # noqa: S608 - no value is spliced in
+        f" FROM (SELECT id FROM {table} WHERE id IN ({places}) AND state = %s AND expires_at > %s ORDER BY id {lock})"
+        f" AS live WHERE {table}.id = live.id RETURNING {table}.id, last_seq"
     )
     steps = [value for pair in counts.items() for value in pair]
     expiry = connection.ops.adapt_datetimefield_value(now)

@@ -57,7 +57,7 @@ class Description:
     bundled: frozenset[str]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def read(text: str) -> Description:
     """Read a session description. An offer is read again with its answer, hence the cache.
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from conferences.models import Conference, Session, Topology
@@ -222,7 +222,7 @@ def test_appending_takes_a_bounded_number_of_queries(
     django_assert_num_queries: Callable[[int], Any],
 ) -> None:
     sessions = [new_session(str(n)) for n in range(10)]
-    with transaction.atomic(), django_assert_num_queries(3 if connection.features.has_select_for_update else 2):
+    with transaction.atomic(), django_assert_num_queries(2):
         log.append(messages(conference, *sessions, *sessions), now=timezone.now())
 
 
