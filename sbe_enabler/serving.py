@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
-from daphne.ws_protocol import WebSocketFactory
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import defer
 from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
@@ -160,6 +160,15 @@ class BoundedHTTPFactory(HTTPFactory):  # type: ignore[misc]
         """Keep no access log: the gateway in front has one, and writing two costs time."""
 
 
+class PoliteWebSocket(WebSocketProtocol):  # type: ignore[misc]
+    """A WebSocket whose handshake may fail."""
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803 - autobahn's
+        """Tell the server that the WebSocket is gone, if it ever came to be: Daphne takes that for granted."""
+        if hasattr(self, "server"):
+            super().onClose(wasClean, code, reason)
+
+
 class WebServer(Server):  # type: ignore[misc]
     """Daphne's server with bounded requests, background tasks, and an orderly end."""
 
@@ -201,6 +210,7 @@ class WebServer(Server):  # type: ignore[misc]
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = BoundedHTTPFactory(self)
         self.ws_factory = WebSocketFactory(self, server=self.server_name)
+        self.ws_factory.protocol = PoliteWebSocket
         self.ws_factory.setProtocolOptions(
             autoPingTimeout=self.ping_timeout,
             allowNullOrigin=True,

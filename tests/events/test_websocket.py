@@ -200,6 +200,21 @@ async def test_foreign_page_is_refused(server: Server, endpoints: Endpoints, ori
         assert await close_code(socket) == 4403
 
 
+@pytest.mark.parametrize(
+    "header", ["origin: http://[", "origin: \x80", "sec-websocket-key: x", "sec-websocket-version: x"]
+)
+async def test_handshake_that_is_none_is_refused(server: Server, header: str) -> None:
+    name, _, value = header.partition(": ")
+    headers = {"sec-websocket-version": "13", "sec-websocket-key": "A" * 22 + "==", name: value}
+    lines = [f"{name}: {value}" for name, value in {"upgrade": "websocket", "connection": "upgrade", **headers}.items()]
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = "\r\n".join(["GET /sessions/x/events HTTP/1.1", "host: 127.0.0.1", *lines, "", ""])
+    writer.write(head.encode("latin-1"))
+    async with asyncio.timeout(PATIENCE):
+        assert (await reader.read()).startswith(b"HTTP/1.1 4")
+    writer.close()
+
+
 async def test_page_of_our_own_may_listen(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     async with bob.socket(origin=websockets.Origin(server.base_url)) as socket:
