@@ -26,9 +26,11 @@ run-lan: $(VENV)/.runtime ## serve over HTTPS on this machine's own addresses, p
 test: $(VENV)/.dev ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium nginx redis-server postgresql
 	@echo "== SQLite, everything in memory"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
-	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -m "not once" $(ARGS)
+	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 -m "not once" --ignore tests/journeys $(ARGS)
+	@echo "== Journeys in Chromium"
+	$(BIN)/python -m pytest tests/journeys $(ARGS)
 
 coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations
 	$(BIN)/coverage run -m pytest -q tests/conferences $(ARGS)
