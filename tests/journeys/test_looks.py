@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 WIDTHS = (360, 768, 1280)
 THEMES = ("light", "dark")
+PHONE = (360,)
 _LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 # What sticks out of the page on its sides, and what is wider than the box that clips it.
@@ -32,10 +33,17 @@ _OVERFLOW = """() => {
 }"""
 
 _AXE = """async (levels) => {
-  const {violations, passes} = await axe.run(document, {runOnly: {type: "tag", values: levels}});
-  if (!passes.some(({id}) => id === "color-contrast")) throw new Error("no contrast was looked at");
-  return violations.flatMap(({id, nodes}) =>
+  // What a new size or theme changes is drawn by the second frame.
+  for (let frame = 0; frame < 2; frame += 1) await new Promise((next) => requestAnimationFrame(next));
+  // Axe knows no top layer: it takes what lies under a dialog, and cannot be used meanwhile, for something over it.
+  const under = document.querySelector("dialog[open]") ? document.querySelector("main") : null;
+  if (under) under.style.visibility = "hidden";
+  const {violations, passes, incomplete} = await axe.run(document, {runOnly: {type: "tag", values: levels}});
+  if (under) under.style.visibility = "";
+  const told = (results) => results.flatMap(({id, nodes}) =>
     nodes.map(({target, failureSummary}) => `${id}: ${target.join(" ")}: ${failureSummary}`));
+  const looked = passes.some(({id}) => id === "color-contrast");
+  return looked ? told(violations) : ["no contrast was looked at", ...told([...violations, ...incomplete])];
 }"""
 
 
@@ -128,13 +136,13 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> 
     await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
     await alice.press("btn-hold")
     await expect(bob.part("mod-dialog")).to_be_visible()
-    await look("asked", bob, widths=(360,))
-    await look("waiting for the other side", alice, widths=(360,))
+    await look("asked", bob, widths=PHONE)
+    await look("waiting for the other side", alice, widths=PHONE)
     await bob.press("mod-accept")
     await alice.is_in("open")
     await alice.press("btn-move")
     await alice.is_in("moving")
-    await look("moving", alice, widths=(360,))
+    await look("moving", alice, widths=PHONE)
     await phone.press("ring-accept")
     await alice.is_in("moved")
     await look("moved", alice)
