@@ -136,6 +136,7 @@ export class PeerLeg extends Emitter {
   async answer(offer, wishes) {
     const gathersAnew = this.remoteSdp === null || iceUfragOf(offer.sdp) !== iceUfragOf(this.remoteSdp);
     const directions = new Map([...this.#roles.keys()].map((line) => [line, line.direction]));
+    const spare = new Set(this.#spare);
     await this.pc.setRemoteDescription(offer);
     this.#assignRoles(offer.sdp);
     await this.#arrange(wishes);
@@ -159,6 +160,7 @@ export class PeerLeg extends Emitter {
       abandon: async () => {
         await this.pc.setRemoteDescription({ type: "rollback" });
         const left = new Set(this.pc.getTransceivers());
+        this.#spare = spare;
         for (const line of this.#roles.keys()) if (!left.has(line)) this.#roles.delete(line);
         for (const [line, direction] of directions) if (line.direction !== "stopped") line.direction = direction;
         this.#announce();
@@ -217,6 +219,8 @@ export class PeerLeg extends Emitter {
   /** @param {string} sdp of the offer in hand */
   #assignRoles(sdp) {
     const slides = new Set(sections(sdp).filter((section) => section.slides).map((section) => section.mid));
+    const wanted = new Set(sections(sdp).filter(({ direction }) => direction !== "inactive").map(({ mid }) => mid));
+    for (const line of this.#spare) if (line.mid !== null && wanted.has(line.mid)) this.#spare.delete(line);
     for (const line of this.pc.getTransceivers()) {
       if (this.#roles.has(line) || line.mid === null) continue;
       const kind = line.receiver.track.kind;
