@@ -179,6 +179,32 @@ async def test_glare_is_settled_so_that_both_get_what_they_want(visit: Visit) ->
     await bob.sees_video()
 
 
+# --- Changes that come to nothing ----------------------------------------------------------------------------
+
+
+async def test_what_was_rejected_leaves_no_trace_and_can_be_offered_again(visit: Visit) -> None:
+    alice, bob = await visit("alice-again"), await visit("bob-again")
+    await call(alice, bob, kind="audio")
+    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    for button in ("btn-camera", "btn-screen", "btn-camera"):
+        await alice.press(button)
+        await bob.press("mod-reject")
+        await expect(alice.part("local-video")).to_be_hidden()
+    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = false")
+    assert await alice.page.evaluate("window.sbe.client.hold()") == "accepted"
+    assert await alice.page.evaluate("window.sbe.client.resume()") == "accepted"
+    await expect(bob.page.locator("#placeholder")).to_contain_text("Audio call")
+    assert await bob.page.evaluate("window.sbe.client.addVideo()") == "accepted"
+    await alice.sees_video()
+    assert await alice.page.evaluate("window.sbe.client.addVideo()") == "accepted"
+    await bob.sees_video()
+    assert await alice.page.evaluate("window.sbe.client.shareScreen()") == "accepted"
+    await expect(bob.part("remote-inset")).to_be_visible()
+    await bob.sees_video()
+    await agrees_with_a_fresh_get(alice)
+    await agrees_with_a_fresh_get(bob)
+
+
 # --- The session --------------------------------------------------------------------------------------------
 
 
