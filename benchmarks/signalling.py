@@ -20,7 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -53,7 +53,7 @@ class Connection:
     async def __aexit__(self, *error: object) -> None:
         self._writer.close()
 
-    async def put(self, path: str, action: str, body: dict[str, object]) -> None:
+    async def put(self, path: str, action: str, body: Mapping[str, object]) -> None:
         """Send one action and require its 204."""
         data = json.dumps(body).encode()
         head = (
