@@ -26,9 +26,9 @@ run-lan: $(VENV)/.runtime ## serve over HTTPS on this machine's own addresses, p
 test: $(VENV)/.dev ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium nginx redis-server postgresql
 	@echo "== SQLite, everything in memory"
-	$(BIN)/python -m pytest -n 2 --ignore tests/journeys $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
-	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 -m "not once" --ignore tests/journeys $(ARGS)
+	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist loadfile -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium"
 	$(BIN)/python -m pytest tests/journeys $(ARGS)
 

@@ -56,7 +56,8 @@ class LiveFilter(admin.SimpleListFilter):
             case "ended":
                 return queryset.exclude(live)
             case _:
-                return queryset.filter(live)
+                # Whoever searches looks for one conference, live or not.
+                return queryset if request.GET.get("q") else queryset.filter(live)
 
 
 class ReadOnly:

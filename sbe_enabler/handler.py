@@ -17,7 +17,7 @@ from django.core.signals import request_started
 from django.http import HttpResponseBase
 from django.urls import Resolver404, resolve, set_script_prefix
 
-from events.threads import in_database_thread
+from events.threads import in_database_thread, trust_busy_connection
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -45,6 +45,7 @@ class SyncHandler(ASGIHandler):
         """Return the complete answer."""
         set_script_prefix(get_script_prefix(scope))
         request_started.send(sender=type(self), scope=scope)
+        trust_busy_connection()
         request, refusal = self.create_request(scope, body)
         response = refusal if request is None else self.get_response(request)
         assert response is not None  # noqa: S101 - create_request returns the one or the other

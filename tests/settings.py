@@ -16,10 +16,6 @@ for name in [name for name in os.environ if name.startswith(_OURS) and name not 
 for ours, name in _SERVICES.items():
     if ours in os.environ:
         os.environ[name] = os.environ[ours]
-# Tests clear the cache: those that run side by side need one each.
-if "REDIS_URL" in os.environ:
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    os.environ["REDIS_URL"] = f"{os.environ['REDIS_URL'].rpartition('/')[0]}/{worker}"
 os.environ["SBE_SECRET_KEY"] = "only-for-tests"
 os.environ["SBE_STATE_DIR"] = tempfile.mkdtemp(prefix="sbe-tests-")
 atexit.register(shutil.rmtree, os.environ["SBE_STATE_DIR"], ignore_errors=True)

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Min, Model, QuerySet
 
 from conferences import wire
-from conferences.machine import Action, SessionState
+from conferences.machine import Action, ModificationKind, SessionState
 from conferences.models import Conference, KeptAnswer, LeftReason, Modification, Participant, Session
 from conferences.operations.calls import vacate
 from conferences.operations.modifications import disarm_move
@@ -38,6 +38,18 @@ def settle_due(*, now: datetime) -> int:
         + _each(Session.objects.due(now), _expire_session, now)
         + _each(sitting.exclude(session__state=SessionState.ACTIVE), _abandon_seat, now)
     )
+
+
+def next_deadline() -> datetime | None:
+    """Return the earliest deadline that is not settled."""
+    modifications = Modification.objects.pending().exclude(kind=ModificationKind.CALL)
+    earliest = [
+        modifications.aggregate(at=Min("expires_at"))["at"],
+        Participant.objects.ringing().aggregate(at=Min("rings_until"))["at"],
+        Participant.objects.aggregate(at=Min("move_until"))["at"],
+        Session.objects.filter(state=SessionState.ACTIVE).aggregate(at=Min("expires_at"))["at"],
+    ]
+    return min((at for at in earliest if at is not None), default=None)
 
 
 def _each(rows: QuerySet[Row], settle: Callable[[Row, datetime], None], now: datetime) -> int:
