@@ -12,6 +12,7 @@ import logging
 import time
 from urllib.parse import parse_qs, urlsplit
 
+from autobahn.exception import Disconnected
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.utils import timezone
@@ -112,6 +113,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
             await self.close(UNAUTHENTICATED)
         except TimeoutError:
             await self.close(TOO_SLOW)
+        except Disconnected:
+            # The client went while something was on its way to it; it comes again with its cursor.
+            return
         except Exception:
             # Closing makes the client come again, with its cursor; staying would leave it deaf.
             logger.exception("The event channel of session %s failed", session_id)

@@ -43,7 +43,7 @@ def quickstart(state: Path) -> Iterator[tuple[str, Path, float]]:
         wait_until(lambda: process.poll() is not None or "Ctrl-C stops" in output.read_text(), "it listens", seconds=60)
         yield f"http://127.0.0.1:{port}", output, time.monotonic() - started
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
         assert "Traceback" not in output.read_text()
     finally:
         process.kill()
