@@ -270,7 +270,8 @@ class WebServer(Server):  # type: ignore[misc]
             _, running = await asyncio.wait(running, timeout=_GRACE_SECONDS)
         for application in running:
             application.cancel()
-        await asyncio.gather(*self._tasks, *running, return_exceptions=True)
+        if ending := {*self._tasks, *running}:
+            await asyncio.wait(ending, timeout=_GRACE_SECONDS)
 
 
 def _wind_up(loop: asyncio.AbstractEventLoop) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -38,12 +39,14 @@ def quickstart(state: Path) -> Iterator[tuple[str, Path, float]]:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # Where the tests run in the background, they have inherited that Ctrl-C is ignored.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
     try:
         wait_until(lambda: process.poll() is not None or "Ctrl-C stops" in output.read_text(), "it listens", seconds=60)
         yield f"http://127.0.0.1:{port}", output, time.monotonic() - started
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(10) == 0
         assert "Traceback" not in output.read_text()
     finally:
         process.kill()
