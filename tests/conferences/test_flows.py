@@ -8,21 +8,6 @@ from tests.devices import Call, Device, hold, open_call
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def alice() -> Device:
-    return Device.register("alice")
-
-
-@pytest.fixture
-def bob() -> Device:
-    return Device.register("bob", vtn="+15550101")
-
-
-@pytest.fixture
-def call(alice: Device, bob: Device) -> Call:
-    return open_call(alice, bob)
-
-
 def test_host_sends_an_invitation(alice: Device, bob: Device) -> None:
     response = alice.call("bob", name="Lunch")
     conference = response.json()
