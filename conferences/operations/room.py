@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db import connection
-
 from conferences import wire
 from conferences.exceptions import ForbiddenError, NotFoundError, PreconditionFailedError
 from conferences.machine import (
@@ -179,13 +177,11 @@ def lock(conference_id: str, *, now: datetime) -> Room:
 
     :raises NotFoundError: when there is none.
     """
-    if connection.features.has_select_for_update:
-        Conference.objects.select_for_update(no_key=True).filter(pk=conference_id).values("pk").first()
-    # Read once the lock is held: what a join reads while it waits for a lock may be older than the lock.
-    seats = list(Participant.objects.filter(conference=conference_id).select_related("conference", "session"))
-    if not seats:
-        raise NotFoundError("There is no such conference.")
-    conference = seats[0].conference
+    try:
+        conference = Conference.objects.select_for_update(no_key=True).get(pk=conference_id)
+    except Conference.DoesNotExist:
+        raise NotFoundError("There is no such conference.") from None
+    seats = list(conference.participants.select_related("session"))
     return Room(conference=conference, seats=seats, pending=list(conference.modifications.pending()), now=now)
 
 
