@@ -349,6 +349,12 @@ async def call(caller: Person, callee: Person, *, kind: str = "video") -> None:
     await callee.is_in("open")
 
 
+async def move(mover: Person) -> None:
+    """Let somebody move the call to whichever other device answers first."""
+    await mover.press("btn-move")
+    await mover.is_in("moving")
+
+
 async def count_events(*people: Person) -> None:
     """Let the pages note every event that their clients hand on, from the first."""
     for person in people:

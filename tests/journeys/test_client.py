@@ -17,6 +17,7 @@ from tests.journeys.conftest import (
     agrees_with_a_fresh_get,
     call,
     count_events,
+    move,
     nothing_lost_or_doubled,
 )
 from tests.services import ROOT, Backends, Server
@@ -176,6 +177,40 @@ async def test_glare_is_settled_so_that_both_get_what_they_want(visit: Visit) ->
         await agrees_with_a_fresh_get(alice)
         await agrees_with_a_fresh_get(bob)
     await alice.sees_video()
+    await bob.sees_video()
+
+
+# --- A path that breaks -------------------------------------------------------------------------------------
+
+# Makes the page's connection look as if its path were broken.
+_BREAK = """() => {
+  const {pc} = window.sbe;
+  Object.defineProperty(pc, "connectionState", {configurable: true, get: () => "failed"});
+  pc.dispatchEvent(new Event("connectionstatechange"));
+}"""
+
+
+async def test_a_broken_path_is_mended_but_not_the_one_that_a_mover_left(visit: Visit) -> None:
+    bob, alice = await visit("bob-path"), await visit("alice-path")
+    phone = await visit("alice-path", "phone")
+    done: list[str] = []
+    bob.page.on("request", lambda request: done.append(request.headers.get("x-conference-action", "")))
+    # The host is the one that mends at once.
+    await call(bob, alice)
+    await move(alice)
+    await expect(bob.part("hold-overlay")).to_contain_text("alice-path is moving to another device")
+    await bob.page.evaluate(_BREAK)
+    await expect(bob.page.locator("#placeholder")).not_to_contain_text("interrupted")
+    await phone.press("ring-accept")
+    await bob.sees_video()
+    assert "initiate-conference-mod" not in done
+    await expect(bob.part("errors")).to_be_empty()
+
+    fragment = "() => /a=ice-ufrag:(\\S+)/.exec(window.sbe.pc.localDescription.sdp)[1]"
+    before = await bob.page.evaluate(fragment)
+    await bob.page.evaluate(_BREAK)
+    await bob.until(f"(before) => ({fragment})() !== before", before)
+    assert done.count("initiate-conference-mod") == 1
     await bob.sees_video()
 
 

@@ -100,7 +100,7 @@ export class Call extends Emitter {
   get state() {
     if (this.#phase !== "open") return this.#phase;
     if (this.me?.state === "on-hold") return "on-hold";
-    return this.other?.state === "on-hold" || this.other?.state === "moving" ? "held" : "open";
+    return this.otherMoves || this.other?.state === "on-hold" ? "held" : "open";
   }
 
   get me() {
@@ -111,6 +111,11 @@ export class Call extends Emitter {
   get other() {
     const others = this.conference?.participants.filter((participant) => participant.id !== this.#myId) ?? [];
     return others.find((participant) => participant.state !== "left") ?? others[0] ?? null;
+  }
+
+  /** Whether the other party is between two devices, so that nothing comes from it and nothing can be offered to it. */
+  get otherMoves() {
+    return this.other?.state === "moving";
   }
 
   get connection() {
@@ -696,17 +701,21 @@ export class Call extends Emitter {
 
   /**
    * This function will offer an ICE restart (RFC 8829 section 3.5.1) on a path that broke. Both sides see it break; the host goes first.
+   * Whoever moves has closed this connection for good, and brings another one: that is no path that broke.
    *
    * @param {PeerLeg} leg
    */
   async #restartIce(leg) {
+    if (this.otherMoves) return;
     if (this.#restarts >= ICE_RESTARTS) return this.emit("notice", { code: "media-lost" });
     this.#restarts += 1;
     if (this.me?.role !== "host") await sleep(3_000);
-    if (leg !== this.leg || this.connection !== "failed" || !this.#isOpen()) return;
+    if (leg !== this.leg || this.connection !== "failed" || !this.#isOpen() || this.otherMoves) return;
     try {
       await this.modify({ iceRestart: true });
     } catch (error) {
+      // The move was faster than its event.
+      if (error instanceof Refusal && error.code === "participant-moving") return;
       this.emit("notice", { code: "media-lost", error });
     }
   }

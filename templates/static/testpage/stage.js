@@ -90,6 +90,8 @@ export class Stage {
   /** @param {Call} call @param {boolean} expectsPicture */
   #placeholderWords(call, expectsPicture) {
     if (call.state === "calling") return call.confId ? "Ringing…" : "Calling…";
+    // What lies over it says all, and the connection that broke is not needed any more.
+    if (call.otherMoves) return "";
     if (call.connection === "failed" || call.connection === "disconnected") return "The connection is interrupted. Trying again…";
     if (call.connection !== "connected") return "Connecting…";
     if (expectsPicture) return "The camera is off";
@@ -106,7 +108,7 @@ export class Stage {
       setText(byId("hold-overlay-text"), "You put the call on hold");
       setText(byId("hold-overlay-sub"), `${name} cannot see or hear you.${both}`);
     } else if (state === "held") {
-      const moving = call.other?.state === "moving";
+      const moving = call.otherMoves;
       setText(byId("hold-overlay-text"), moving ? `${name} is moving to another device` : `${name} put you on hold`);
       // The design sheet's hold is recvonly: the holder goes on receiving, and the held one should know.
       const stillSent = !moving && (call.leg?.maySend("audio") || call.leg?.maySend("camera"));
