@@ -1,0 +1,240 @@
+"""The one place that touches private names of aiortc, aioice and pylibsrtp.
+
+`tests/media/test_aiortc_adapter.py` is its contract: it fails when a release changes anything that is relied on here.
+Importing this module loads codecs and takes some tenths of a second, so only a node does it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+import pylibsrtp
+from aiortc import (
+    RTCCertificate,
+    RTCDtlsFingerprint,
+    RTCDtlsParameters,
+    RTCDtlsTransport,
+)
+from aiortc.rtp import AnyRtcpPacket, RtcpPacket
+from OpenSSL import SSL
+
+__all__ = [
+    "SRTP_OK",
+    "SRTP_TRAILER",
+    "Certificate",
+    "Dtls",
+    "Srtp",
+    "ffi",
+    "parse_rtcp",
+    "srtp_protect",
+    "srtp_protect_rtcp",
+    "srtp_unprotect",
+    "srtp_unprotect_rtcp",
+]
+
+logger = logging.getLogger(__name__)
+
+# libsrtp, bare: each takes (session, buffer, int * length), works in place and returns SRTP_OK or an error's number.
+# A buffer to protect needs SRTP_TRAILER bytes of room behind the packet.
+_libsrtp = cast(Any, pylibsrtp)
+ffi: Final[Any] = _libsrtp.ffi
+SRTP_OK: Final[int] = _libsrtp.lib.srtp_err_status_ok
+SRTP_TRAILER: Final[int] = pylibsrtp.SRTP_MAX_SRTCP_TRAILER_LEN
+srtp_protect: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_protect
+srtp_unprotect: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_unprotect
+srtp_protect_rtcp: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_protect_rtcp
+srtp_unprotect_rtcp: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_unprotect_rtcp
+
+# RFC 6347 section 4.1: type, version, epoch, sequence number, length.
+_RECORD_HEADER = 13
+_MTU = 1200
+
+
+@dataclass(frozen=True)
+class Srtp:
+    """The two SRTP sessions of a connected transport, as libsrtp's functions take them.
+
+    The handles live as long as this object: whoever keeps a handle keeps the object.
+    """
+
+    tx: Any
+    rx: Any
+    profile: str
+    sessions: tuple[pylibsrtp.Session, pylibsrtp.Session] = field(repr=False)
+
+
+class Certificate:
+    """A node's certificate, by which its transports are known in every SDP."""
+
+    def __init__(self) -> None:
+        self.rtc: RTCCertificate = RTCCertificate.generateCertificate()
+        self.fingerprint: str = next(f.value for f in self.rtc.getFingerprints() if f.algorithm == "sha-256")
+
+    @property
+    def fingerprints(self) -> tuple[tuple[str, str], ...]:
+        """The (algorithm, value) pairs of an SDP's a=fingerprint lines."""
+        return (("sha-256", self.fingerprint),)
+
+
+class _Datagrams:
+    """What RTCDtlsTransport needs of an ICE transport."""
+
+    role = "controlled"
+    state = "completed"
+
+    def __init__(self, receive: Callable[[], Awaitable[bytes]], send: Callable[[bytes], None]) -> None:
+        self._recv = receive
+        self._send_now = send
+
+    async def _send(self, data: bytes) -> None:
+        self._send_now(data)
+
+
+class Dtls(RTCDtlsTransport):
+    """aiortc's DTLS over datagrams that somebody hands in.
+
+    `receive` is awaited for the next datagram (never an empty one) and raises ConnectionError at the end; `send` takes
+    what goes out. `on_data` is awaited with each message of application data, `on_closed` called when the other side
+    ends the connection; neither may raise. `on_data` gets nothing before the other side's fingerprint is verified.
+    """
+
+    def __init__(
+        self,
+        certificate: Certificate,
+        role: str,
+        receive: Callable[[], Awaitable[bytes]],
+        send: Callable[[bytes], None],
+        on_data: Callable[[bytes], Awaitable[None]],
+        on_closed: Callable[[], None],
+    ) -> None:
+        super().__init__(cast(Any, _Datagrams(receive, send)), [certificate.rtc])
+        self._set_role(role)
+        self._out = send
+        self._on_data = on_data
+        self._on_closed = on_closed
+        self._register_data_receiver(self)
+        self.on("statechange", self._state_changed)
+
+    async def handshake(self, fingerprints: Iterable[tuple[str, str]]) -> bool:
+        """Connect with the holder of one of these fingerprints. Return whether that succeeded."""
+        parameters = RTCDtlsParameters([RTCDtlsFingerprint(*each) for each in fingerprints])
+        if not parameters.fingerprints:
+            return False
+        try:
+            await self.start(parameters)
+        except Exception:
+            # OpenSSL's and cryptography's errors for hostile input that aiortc does not foresee.
+            logger.debug("The DTLS handshake broke off", exc_info=True)
+            return False
+        if self._task is None:
+            return False
+        self._task.add_done_callback(_retrieve)
+        return True
+
+    @property
+    def srtp(self) -> Srtp:
+        """The SRTP sessions, once connected."""
+        profile = self._ssl.get_selected_srtp_profile().decode() if self._ssl else ""
+        tx, rx = self._tx_srtp, self._rx_srtp
+        return Srtp(tx._srtp[0], rx._srtp[0], profile, (tx, rx))
+
+    def send_data(self, data: bytes) -> bool:
+        """Send a message of application data. Return whether it could be sent."""
+        if self.state != "connected" or self._ssl is None:
+            return False
+        try:
+            self._ssl.send(data)
+        except SSL.Error:
+            return False
+        self.flush()
+        return True
+
+    async def finish(self) -> None:
+        """Say close-notify where there is a connection, and leave no task behind."""
+        task = self._task
+        if self.state == "failed" and self.encrypted and self._ssl:
+            # A stranger with whom the handshake succeeded is told that nothing will come.
+            try:
+                self._ssl.shutdown()
+            except SSL.Error:
+                logger.debug("No close-notify could be said", exc_info=True)
+            self.flush()
+        await self.stop()
+        if task is not None:
+            await asyncio.wait([task])
+        self.remove_all_listeners()
+
+    def flush(self) -> None:
+        """Send all that OpenSSL has written, in datagrams of whole records."""
+        if self._ssl is None:
+            return
+        written = bytearray()
+        while True:
+            try:
+                written += self._ssl.bio_read(65536)
+            except SSL.Error:
+                break
+        for datagram in _datagrams(bytes(written)):
+            self._out(datagram)
+
+    # aiortc calls these.
+
+    async def _write_ssl(self) -> None:
+        # aiortc's own reads 1500 bytes at most and may cut a record in two.
+        self.flush()
+
+    async def _recv_next(self) -> None:
+        await super()._recv_next()
+        # aiortc's own reads one record, and a datagram may hold several: the others would wait for ever more.
+        while self.state == "connected" and self._ssl is not None:
+            try:
+                data = self._ssl.recv(65536)
+            except SSL.ZeroReturnError:
+                raise ConnectionError from None
+            except SSL.Error:
+                return
+            await self._handle_data(data)
+
+    async def _handle_data(self, data: bytes) -> None:
+        # The handshake may hand out data before it has compared the fingerprint: that is nobody's word.
+        if self.state == "connected":
+            await self._on_data(data)
+
+    def _state_changed(self) -> None:
+        if self.state == "closed":
+            self._on_closed()
+
+
+def _datagrams(written: bytes) -> Iterator[bytes]:
+    """Cut what OpenSSL has written into datagrams, between records."""
+    start = end = 0
+    while end < len(written):
+        header = written[end : end + _RECORD_HEADER]
+        size = _RECORD_HEADER + int.from_bytes(header[11:13], "big")
+        if end > start and end + size - start > _MTU:
+            yield written[start:end]
+            start = end
+        end += size
+    if start < len(written):
+        yield written[start:]
+
+
+def _retrieve(task: "asyncio.Future[None]") -> None:
+    """Take a task's exception, so that the loop has nothing to say about it: aiortc has logged it."""
+    if not task.cancelled():
+        task.exception()
+
+
+def parse_rtcp(data: bytes) -> list[AnyRtcpPacket]:
+    """Take a compound RTCP packet apart.
+
+    :raises ValueError: when it is broken in any way.
+    """
+    try:
+        return RtcpPacket.parse(data)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError("This is no RTCP") from error
