@@ -117,6 +117,7 @@ class EndedConferenceShape(ConferenceShape):
 
     outcome = serializers.ChoiceField(list(EndOutcome))
     moveRefused = serializers.ChoiceField(list(MoveRefusal), required=False)  # noqa: N815
+    ringsUntil = serializers.DateTimeField(required=False)  # noqa: N815
 
 
 class Problem(Shape):

@@ -314,6 +314,8 @@ class ConferenceView(EnablerView):
         body = {**ending.room.snapshot(), "outcome": ending.outcome}
         if ending.move_refused:
             body["moveRefused"] = ending.move_refused
+        if ending.rings_until:
+            body["ringsUntil"] = wire.instant(ending.rings_until)
         conference = ending.room.conference
         return Response(body, headers={"ETag": etag(conference), "x-state": conference.state})
 

@@ -68,6 +68,7 @@ class Ending:
     room: Room
     outcome: EndOutcome
     move_refused: MoveRefusal | None = None
+    rings_until: datetime | None = None
 
 
 # --- Starting ---------------------------------------------------------------------------------------------
@@ -317,7 +318,7 @@ def _move(room: Room, seat: Participant) -> Ending:
     seat.rings_until = room.now + settings.RING_DURATION
     room.tell_all(EventType.PARTICIPANT_MOVING, but=seat, participant=wire.participant(seat))
     ring(room, seat, devices)
-    return Ending(room, EndOutcome.MOVING)
+    return Ending(room, EndOutcome.MOVING, rings_until=seat.rings_until)
 
 
 def leave(room: Room, seat: Participant, reason: LeftReason) -> EndOutcome:

@@ -128,6 +128,7 @@ class TestFlow7Move:
         assert response.json()["participants"][0]["state"] == "moving"
         (ringing,) = phone.news()
         assert (ringing["type"], ringing["reason"]) == ("invitation-received", "move")
+        assert ringing["ringsUntil"] == response.json()["ringsUntil"]
         assert ringing["from"]["username"] == "alice"
         assert "description" not in ringing
         news = call.bob.news()

@@ -163,6 +163,12 @@ class Person:
             await asyncio.sleep(0.05)
         return value
 
+    async def shows(self, part: str, *words: str) -> None:
+        """Wait until a part of the page can be seen, and words in it; what it hides does not count."""
+        await expect(self.part(part)).to_be_visible(timeout=_PATIENCE_MS)
+        for word in words:
+            await expect(self.part(part)).to_contain_text(word, use_inner_text=True, timeout=_PATIENCE_MS)
+
     async def is_told(self, words: str) -> None:
         """Wait until the page says something in its alert area."""
         await expect(self.part("errors")).to_contain_text(words, timeout=_PATIENCE_MS)
@@ -352,6 +358,7 @@ async def call(caller: Person, callee: Person, *, kind: str = "video") -> None:
 async def move(mover: Person) -> None:
     """Let somebody move the call to whichever other device answers first."""
     await mover.press("btn-move")
+    await mover.press("move-start")
     await mover.is_in("moving")
 
 

@@ -198,7 +198,8 @@ async def test_a_broken_path_is_mended_but_not_the_one_that_a_mover_left(visit: 
     # The host is the one that mends at once.
     await call(bob, alice)
     await move(alice)
-    await expect(bob.part("hold-overlay")).to_contain_text("alice-path is moving to another device")
+    await bob.shows("hold-overlay", "alice-path is moving to another device")
+    done.clear()
     await bob.page.evaluate(_BREAK)
     await expect(bob.page.locator("#placeholder")).not_to_contain_text("interrupted")
     await phone.press("ring-accept")

@@ -5,7 +5,7 @@ import time
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Person, Visit, agrees_with_a_fresh_get, call
+from tests.journeys.conftest import Person, Visit, agrees_with_a_fresh_get, call, move
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
@@ -104,7 +104,7 @@ async def test_flow_7_the_call_moves_to_the_device_that_answers_first(visit: Vis
     tablet = await visit("alice7", "tablet")
     await call(laptop, bob)
     await bob.sees_video()
-    await laptop.press("btn-move")
+    await move(laptop)
     await expect(phone.part("ring-dialog")).to_be_visible()
     await expect(tablet.part("ring-dialog")).to_be_visible()
     await phone.press("ring-accept")

@@ -141,6 +141,9 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> 
     await bob.press("mod-accept")
     await alice.is_in("open")
     await alice.press("btn-move")
+    await expect(alice.part("move-start")).to_be_enabled()
+    await look("asked whether to move", alice)
+    await alice.press("move-start")
     await alice.is_in("moving")
     await look("moving", alice, widths=PHONE)
     await phone.press("ring-accept")
@@ -156,7 +159,7 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> 
     await expect(dan.part("media-dialog")).to_be_visible()
     await look("microphone refused", dan)
 
-    assert len(inspector.seen) == 18
+    assert len(inspector.seen) == 19
     assert inspector.found == [], "\n".join(inspector.found)
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.journeys.conftest import FAKE_DEVICES, NO_QUESTIONS, Launch, Person, Visit, call
+from tests.journeys.conftest import FAKE_DEVICES, NO_QUESTIONS, Launch, Person, Visit, call, move
 from tests.services import Backends, Server, manage
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
@@ -141,9 +141,10 @@ async def test_nobody_answers(visit: Visit, hasty: Server) -> None:
     await alice.press("ended-done")
     phone = await visit("alice", "phone", at=hasty)
     await call(alice, bob, kind="audio")
-    await alice.press("btn-move")
-    await expect(phone.part("ring-dialog")).to_contain_text("Continue the call on this device")
-    await expect(bob.part("hold-overlay")).to_contain_text("alice is moving to another device")
+    await move(alice)
+    await alice.shows("moved-overlay", "Ringing phone", "If no device answers in ")
+    await phone.shows("ring-dialog", "Continue the call on this device")
+    await bob.shows("hold-overlay", "alice is moving to another device")
     await alice.sees_the_end("None of your other devices answered")
     await bob.sees_the_end("alice did not answer on the other device.")
     await expect(phone.part("ring-dialog")).to_be_hidden()
@@ -290,15 +291,18 @@ async def test_move_without_another_device_and_to_one_that_declines(visit: Visit
     alice, bob = await visit("alice-move"), await visit("bob-move")
     await call(alice, bob)
     await alice.press("btn-move")
-    await expect(alice.part("move-dialog")).to_contain_text("Register another device first")
+    await alice.shows("move-dialog", "You have no other device here yet.")
+    await expect(alice.part("move-start")).to_be_disabled()
     link = await alice.page.locator("#move-link").input_value()
     await alice.page.keyboard.press("Escape")
     await expect(alice.part("btn-move")).to_be_focused()
     await bob.sees_video()
 
-    phone = await visit("alice-move", address=link)
     await alice.press("btn-move")
-    await expect(alice.part("moved-overlay")).to_contain_text("Ringing your other devices")
+    phone = await visit("alice-move", address=link)
+    await alice.shows("move-dialog", "phone", "If none answers in time, the call ends for both of you.")
+    await alice.press("move-start")
+    await alice.shows("moved-overlay", "Ringing phone")
     await phone.press("ring-decline")
     await alice.sees_the_end("You declined on your other device, so the call ended.")
     await bob.sees_the_end("alice-move declined on the other device.")

@@ -80,6 +80,8 @@ export class Call extends Emitter {
   address = "";
   /** @type {string | null} */
   movedTo = null;
+  /** Until when a move rings, as the enabler told. @type {string | null} */
+  ringsUntil = null;
   /** @type {Date | null} */
   openedAt = null;
 
@@ -274,7 +276,7 @@ export class Call extends Emitter {
     }
     return this.around.queue.run(async () => {
       const { body } = await this.around.rest.send({ method: "DELETE", url: this.#url });
-      if (body?.outcome === "moving") this.#handOver();
+      if (body?.outcome === "moving") this.#handOver(body.ringsUntil);
       else this.#end(body?.moveRefused ?? "here");
       return { outcome: body?.outcome, moveRefused: body?.moveRefused };
     });
@@ -418,6 +420,8 @@ export class Call extends Emitter {
   /** @param {{action: string, kind: string, holding: boolean, iceRestart?: boolean, fresh?: boolean}} plan */
   async #offerOnce({ action, kind, holding, iceRestart = false, fresh = false }) {
     if (this.#phase !== "open") throw new SbeError("The call is not open.");
+    // As the enabler would answer: there is nobody who could settle it.
+    if (this.otherMoves) throw new Refusal({ status: 409, code: "participant-moving", detail: "The other side is moving to another device." });
     if (this.pending) throw new Refusal({ status: 409, code: "modification-pending", detail: "Another change is still being settled." });
     const leg = fresh || !this.leg ? this.#newLeg() : this.leg;
     const undo = () => (leg === this.leg ? leg.rollback() : leg.close());
@@ -626,8 +630,10 @@ export class Call extends Emitter {
     this.emit("change", null);
   }
 
-  #handOver() {
+  /** @param {string | undefined} ringsUntil */
+  #handOver(ringsUntil) {
     this.#phase = "moving";
+    this.ringsUntil = ringsUntil ?? null;
     this.#releaseMedia();
     this.emit("change", null);
   }
@@ -710,11 +716,11 @@ export class Call extends Emitter {
     if (this.#restarts >= ICE_RESTARTS) return this.emit("notice", { code: "media-lost" });
     this.#restarts += 1;
     if (this.me?.role !== "host") await sleep(3_000);
-    if (leg !== this.leg || this.connection !== "failed" || !this.#isOpen() || this.otherMoves) return;
+    if (leg !== this.leg || this.connection !== "failed" || !this.#isOpen()) return;
     try {
       await this.modify({ iceRestart: true });
     } catch (error) {
-      // The move was faster than its event.
+      // It began to move in the meantime.
       if (error instanceof Refusal && error.code === "participant-moving") return;
       this.emit("notice", { code: "media-lost", error });
     }

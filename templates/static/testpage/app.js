@@ -2,6 +2,7 @@ import { Refusal, SbeClient } from "../sbe/sbe-client.js";
 import { byId, setText } from "./dom.js";
 import { openMedia } from "./media-access.js";
 import { ModificationDialog } from "./modification-dialog.js";
+import { MoveDialog } from "./move-dialog.js";
 import { People } from "./people.js";
 import { preferences } from "./preferences.js";
 import { QualityChart } from "./quality.js";
@@ -35,6 +36,10 @@ const ring = new RingDialog({
   onToneSwitch: () => sound(),
 });
 const modificationDialog = new ModificationDialog((accepted) => attempt(() => (accepted ? client.accept() : client.reject())));
+const moveDialog = new MoveDialog(client, {
+  onMove: (devices) => void attempt(() => moveCall(devices)),
+  onCopy: () => void attempt(() => navigator.clipboard.writeText(moveDialog.link)),
+});
 
 /** The hook for tests and the console: the client, and the peer connection of the moment. */
 Object.assign(window, {
@@ -94,22 +99,10 @@ async function acceptCall({ confId, video }, camera) {
   if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
 }
 
-async function moveCall() {
-  const { session } = client;
-  const others = await client.people().catch(() => null);
-  const shares = (/** @type {"username" | "vtn" | "icmn"} */ key, /** @type {import("../sbe/types.js").Registered} */ other) => other[key] !== null && other[key] === session?.[key];
-  const mine = others?.filter((other) => other.id !== session?.id && (shares("username", other) || shares("vtn", other) || shares("icmn", other)));
-  if (mine?.length === 0) return explainMove();
+/** @param {string[]} devices that will ring */
+async function moveCall(devices) {
+  stage.ringing = devices;
   await client.move();
-}
-
-function explainMove() {
-  const link = new URL(location.pathname, location.href);
-  link.searchParams.set("user", client.session?.username ?? "");
-  link.searchParams.set("device", "phone");
-  setText(byId("move-name"), client.session?.username ?? "");
-  /** @type {HTMLInputElement} */ (byId("move-link")).value = link.href;
-  /** @type {HTMLDialogElement} */ (byId("move-dialog")).showModal();
 }
 
 /** @param {"camera" | "microphone" | "speaker"} name */
@@ -129,7 +122,7 @@ const controls = {
   "btn-camera": () => (client.media.camera ? client.stopVideo() : begin(() => client.addVideo())),
   "btn-screen": () => begin(() => (client.media.screen ? client.stopScreen() : client.shareScreen())),
   "btn-hold": () => begin(() => (client.callState === "on-hold" ? client.resume() : client.hold())),
-  "btn-move": () => attempt(moveCall),
+  "btn-move": () => moveDialog.open(),
   "btn-hangup": () => begin(() => client.hangUp()),
   "overlay-resume": () => begin(() => client.resume()),
   "mod-cancel": () => begin(() => client.cancel()),
@@ -142,8 +135,6 @@ const controls = {
   "rejoin-join": () => attempt(async () => void ((await openMedia(client.media, { camera: true })) && (await client.rejoin()))),
   "rejoin-leave": () => attempt(() => client.leave()),
   "tag-quality": () => timeline.toggle(true),
-  "move-close": () => /** @type {HTMLDialogElement} */ (byId("move-dialog")).close(),
-  "move-copy": () => attempt(() => navigator.clipboard.writeText(/** @type {HTMLInputElement} */ (byId("move-link")).value)),
 };
 for (const [id, action] of Object.entries(controls)) {
   byId(id).addEventListener("click", ({ currentTarget }) => {
@@ -264,6 +255,7 @@ function draw() {
   stage.draw();
   quality.follow(call && call.state !== "ended" && call.leg && call.leg.pc.connectionState !== "closed" ? call.leg.pc : null);
   modificationDialog.show(call);
+  moveDialog.show(inCall());
   ring.show(client.invitations, inCall());
   sound();
   retitle(call);
@@ -348,7 +340,7 @@ setInterval(() => {
   stage.tick();
   modificationDialog.tick();
   void quality.tick();
-  if (seconds % LOOK_EVERY_S === 0) void lookAround();
+  if (seconds % LOOK_EVERY_S === 0) void Promise.all([lookAround(), moveDialog.look()]);
 }, 1_000);
 
 await start();

@@ -1,5 +1,5 @@
 import { byId, setText } from "./dom.js";
-import { modificationWords } from "./words.js";
+import { modificationWords, secondsUntil } from "./words.js";
 import { nameOf } from "./stage.js";
 
 /**
@@ -43,10 +43,8 @@ export class ModificationDialog {
 
   /** This function will count down to the moment when the offer expires; the page calls it once a second. */
   tick() {
-    const expiresAt = this.#shown?.expiresAt;
-    const left = expiresAt ? Math.ceil((Date.parse(expiresAt) - Date.now()) / 1000) : NaN;
-    // Clocks differ; a count that cannot be right is not shown.
-    setText(byId("mod-countdown"), left > 0 && left <= 120 ? `Runs out in ${left} s` : "");
+    const left = secondsUntil(this.#shown?.expiresAt);
+    setText(byId("mod-countdown"), left === null ? "" : `Runs out in ${left} s`);
   }
 
   /** @param {boolean} enabled */

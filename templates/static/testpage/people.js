@@ -2,6 +2,7 @@ import { byId, icon, initials, make, setText } from "./dom.js";
 
 /**
  * @typedef {import("../sbe/types.js").Registered} Registered
+ * @typedef {Pick<Registered, "id" | "username" | "vtn" | "icmn">} Identified
  * @typedef {{username: string, numbers: string[], devices: string[]}} Person
  */
 
@@ -25,21 +26,19 @@ export class People {
 
   /**
    * @param {Registered[]} sessions everyone who is registered
-   * @param {{id: string, username: string, vtn: string | null, icmn: string | null}} me
+   * @param {Identified} me
    */
   show(sessions, me) {
-    const isMine = (/** @type {Registered} */ other) =>
-      other.username === me.username || (me.vtn !== null && other.vtn === me.vtn) || (me.icmn !== null && other.icmn === me.icmn);
     /** @type {Map<string, Person>} */
     const people = new Map();
-    for (const session of sessions.filter((other) => !isMine(other))) {
+    for (const session of sessions.filter((other) => !isSamePerson(me, other))) {
       const person = people.get(session.username) ?? { username: session.username, numbers: [], devices: [] };
       if (session.device) person.devices.push(session.device);
       for (const number of [session.vtn, session.icmn]) if (number && !person.numbers.includes(number)) person.numbers.push(number);
       people.set(session.username, person);
     }
     this.#people = [...people.values()].sort((a, b) => a.username.localeCompare(b.username));
-    const ownDevices = counted(sessions.filter((other) => isMine(other) && other.id !== me.id).map(({ device }) => device || "A device without a name"));
+    const ownDevices = devicesOf(me, sessions);
     const state = JSON.stringify([this.#people, ownDevices, me.username]);
     // Drawn again only when something changed: the focus and a half-made click must survive the regular look.
     if (state === this.#shown) return;
@@ -96,6 +95,21 @@ export class People {
     button.addEventListener("click", () => this.onCall(username, { video }));
     return button;
   }
+}
+
+/**
+ * This function will name somebody's other devices: those that ring when a call is moved.
+ *
+ * @param {Identified} me
+ * @param {Registered[]} sessions everyone who is registered
+ */
+export function devicesOf(me, sessions) {
+  return counted(sessions.filter((other) => isSamePerson(me, other) && other.id !== me.id).map(({ device }) => device || "A device without a name"));
+}
+
+/** @param {Identified} one @param {Identified} other */
+function isSamePerson(one, other) {
+  return other.username === one.username || (one.vtn !== null && other.vtn === one.vtn) || (one.icmn !== null && other.icmn === one.icmn);
 }
 
 /** A number is dialled as a tel: URI (RFC 3966), anything else is a username. @param {string} typed */

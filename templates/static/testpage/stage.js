@@ -1,6 +1,6 @@
 import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
 import { preferences } from "./preferences.js";
-import { bitrateWords, durationWords, endedWords } from "./words.js";
+import { bitrateWords, durationWords, endedWords, secondsUntil } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -19,6 +19,8 @@ export class Stage {
   #local = /** @type {HTMLVideoElement} */ (byId("local-video"));
   #lastFrames = -1;
   #stillFor = 0;
+  /** Names of the devices that a move rings, as far as anybody knows. @type {string[]} */
+  ringing = [];
 
   /** @param {SbeClient} client */
   constructor(client) {
@@ -51,6 +53,7 @@ export class Stage {
 
   /** This function will move the clock on; the page calls it once a second. */
   tick() {
+    if (this.client.callState === "moving") this.draw();
     const openedAt = this.client.currentCall?.openedAt;
     if (openedAt && this.client.currentCall?.state !== "ended") setText(byId("call-timer"), durationWords((Date.now() - openedAt.getTime()) / 1000));
   }
@@ -112,15 +115,16 @@ export class Stage {
       setText(byId("hold-overlay-text"), moving ? `${name} is moving to another device` : `${name} put you on hold`);
       // The design sheet's hold is recvonly: the holder goes on receiving, and the held one should know.
       const stillSent = !moving && (call.leg?.maySend("audio") || call.leg?.maySend("camera"));
-      setText(byId("hold-overlay-sub"), moving ? "The call goes on in a moment." : stillSent ? `${name} can still see and hear you.` : "Nothing is sent either way.");
+      setText(byId("hold-overlay-sub"), moving ? "The call goes on as soon as it is answered there." : stillSent ? `${name} can still see and hear you.` : "Nothing is sent either way.");
     }
     byId("overlay-resume").hidden = state !== "on-hold";
 
     byId("moved-overlay").hidden = state !== "moving" && state !== "moved";
     byId("moved-done").hidden = state !== "moved";
     if (state === "moving") {
-      setText(byId("moved-title"), "Ringing your other devices");
-      setText(byId("moved-text"), `Answer there to go on talking to ${name}.`);
+      setText(byId("moved-title"), this.ringing.length > 0 ? `Ringing ${this.ringing.join(", ")}` : "Ringing your other devices");
+      const left = secondsUntil(call.ringsUntil);
+      setText(byId("moved-text"), `Answer there to go on talking to ${name}. If no device answers${left === null ? "" : ` in ${left} s`}, the call ends.`);
     } else if (state === "moved") {
       setText(byId("moved-title"), call.movedTo ? `Continued on ${call.movedTo}` : "Continued on another device");
       setText(byId("moved-text"), `Your call with ${name} goes on there. You can close this page.`);

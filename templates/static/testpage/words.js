@@ -147,6 +147,16 @@ export function durationWords(seconds) {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 
+/**
+ * This function will count down to a deadline of the server's. Clocks differ: what cannot be right is not told.
+ *
+ * @param {string | null | undefined} deadline
+ */
+export function secondsUntil(deadline) {
+  const left = deadline ? Math.ceil((Date.parse(deadline) - Date.now()) / 1000) : NaN;
+  return left > 0 && left <= 120 ? left : null;
+}
+
 /** @param {number} bps */
 export function bitrateWords(bps) {
   return bps >= 1e6 ? `${(bps / 1e6).toFixed(1)} Mb/s` : `${Math.round(bps / 1e3)} kb/s`;
