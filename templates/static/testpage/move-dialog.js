@@ -1,0 +1,84 @@
+import { byId, icon, make, setText } from "./dom.js";
+import { devicesOf } from "./people.js";
+
+/**
+ * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
+ */
+
+/**
+ * Says which devices a move rings, and what it costs if none of them answers, before it is made. A device that is
+ * registered while the dialog is open comes up in it.
+ */
+export class MoveDialog {
+  #dialog = /** @type {HTMLDialogElement} */ (byId("move-dialog"));
+  #link = /** @type {HTMLInputElement} */ (byId("move-link"));
+  #start = /** @type {HTMLButtonElement} */ (byId("move-start"));
+  /** @type {string[] | null} names of the devices that would ring; null before anybody has told */
+  #devices = null;
+
+  /**
+   * @param {SbeClient} client
+   * @param {object} actions
+   * @param {(devices: string[]) => void} actions.onMove
+   * @param {() => void} actions.onCopy
+   */
+  constructor(client, { onMove, onCopy }) {
+    this.client = client;
+    byId("move-close").addEventListener("click", () => this.#dialog.close());
+    byId("move-copy").addEventListener("click", onCopy);
+    this.#start.addEventListener("click", () => {
+      this.#dialog.close();
+      onMove(this.#devices ?? []);
+    });
+  }
+
+  /** The address at which another device registers as the same person. */
+  get link() {
+    return this.#link.value;
+  }
+
+  open() {
+    const name = this.client.session?.username ?? "";
+    const link = new URL(location.pathname, location.href);
+    link.searchParams.set("user", name);
+    link.searchParams.set("device", "phone");
+    setText(byId("move-name"), name);
+    this.#link.value = link.href;
+    this.#devices = null;
+    this.#draw();
+    this.#dialog.showModal();
+    byId("move-close").focus();
+    void this.look();
+  }
+
+  /** @param {boolean} possible whether there is a call that could be moved */
+  show(possible) {
+    if (!possible) this.#dialog.close();
+  }
+
+  /** This function will see which devices there are; the page calls it now and then. */
+  async look() {
+    const { session } = this.client;
+    if (!this.#dialog.open || session === null) return;
+    try {
+      this.#devices = devicesOf(session, await this.client.people());
+    } catch {
+      // What was told last stays; without it nothing can be moved, which would end the call.
+    }
+    this.#draw();
+  }
+
+  #draw() {
+    const devices = this.#devices;
+    const words = devices === null ? "Looking for your other devices…" : devices.length === 0 ? NONE : "These ring, and the first to answer takes the call. If none answers in time, the call ends for both of you.";
+    setText(byId("move-text"), words);
+    const list = byId("move-devices");
+    list.hidden = !devices?.length;
+    if (JSON.stringify(devices) !== list.dataset.devices) list.replaceChildren(...(devices ?? []).map((device) => make("li", {}, icon("device"), make("span", { class: "person-name" }, device))));
+    list.dataset.devices = JSON.stringify(devices);
+    byId("move-another").hidden = devices === null || devices.length > 0;
+    this.#start.disabled = !devices?.length;
+  }
+}
+
+const NONE = "You have no other device here yet. Register one, and it appears here; the call goes on meanwhile.";
