@@ -162,7 +162,7 @@ class Dtls(RTCDtlsTransport):
                 logger.debug("No close-notify could be said", exc_info=True)
             self.flush()
         await self.stop()
-        if task is not None:
+        if task is not None and task is not asyncio.current_task():
             await asyncio.wait([task])
         self.remove_all_listeners()
 

@@ -2,14 +2,52 @@
 
 Only who knows a leg's ICE password gets an answer. RFC 8489 section 9.1.3 would have a server say 400 or 401 to
 others; they are met with silence, because such an answer goes to whatever address the sender has forged, cannot be
-authenticated by its receiver, and tells a scanner which ufrags live.
+authenticated by its receiver, and tells a scanner which ufrags live. Errors that the holder of the password earns
+(420, 487) are answered, signed.
 """
 
+import ipaddress
+import logging
+import secrets
+import string
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from struct import pack, unpack_from
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from aioice import stun
+
+logger = logging.getLogger(__name__)
 
 Owner = TypeVar("Owner")
+
+# As a socket gives it: host, port, and for IPv6 two numbers more.
 Address = tuple[Any, ...]
+
+MAX_DATAGRAM = 1500
+# Restarts of ICE that may be under way at the same time, besides the credentials in use.
+MAX_RESTARTS = 3
+# Transactions that are remembered, to know a replayed check: about an hour of consent checks.
+MAX_TRANSACTIONS = 512
+
+# RFC 8445 section 5.3: at least 24 bits for the ufrag, 128 for the password, of these characters.
+_ICE_CHARS = string.ascii_letters + string.digits + "+/"
+
+_REQUEST: Final = stun.Method.BINDING | stun.Class.REQUEST
+_RESPONSE: Final = stun.Method.BINDING | stun.Class.RESPONSE
+_ERROR: Final = stun.Method.BINDING | stun.Class.ERROR
+
+_ERROR_CODE = 0x0009
+_INTEGRITY = 0x0008
+_UNKNOWN_ATTRIBUTES = 0x000A
+_XOR_MAPPED_ADDRESS = 0x0020
+_FINGERPRINT = 0x8028
+# What must be understood lies below (RFC 8489 section 14), and this is understood: the attributes of RFC 8489 that we
+# serve or may ignore in a request, PRIORITY and USE-CANDIDATE (RFC 8445 section 16.1).
+_OPTIONAL = 0x8000
+_UNDERSTOOD = frozenset(
+    {0x0001, 0x0006, 0x0008, _ERROR_CODE, _UNKNOWN_ATTRIBUTES, 0x0014, 0x0015, _XOR_MAPPED_ADDRESS, 0x0024, 0x0025}
+)
 
 
 class Credentials(NamedTuple):
@@ -19,7 +57,8 @@ class Credentials(NamedTuple):
 
 def generate_credentials() -> Credentials:
     """Return new ICE credentials of our own (RFC 8445 section 5.3)."""
-    raise NotImplementedError
+    ufrag, password = ("".join(secrets.choice(_ICE_CHARS) for _ in range(length)) for length in (8, 24))
+    return Credentials(ufrag, password)
 
 
 class Agent(Generic[Owner]):
@@ -28,8 +67,22 @@ class Agent(Generic[Owner]):
     `last_check_at` is when the last valid check came (consent, RFC 7675), in the unit of the caller's `now`.
     """
 
-    owner: Owner
-    last_check_at: float | None
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.last_check_at: float | None = None
+        # From the credentials in use to the newest.
+        self._generations: list[_Generation[Owner]] = []
+        self._transactions: OrderedDict[bytes, Address] = OrderedDict()
+
+
+@dataclass(eq=False, slots=True)
+class _Generation(Generic[Owner]):
+    """One set of an agent's credentials."""
+
+    agent: Agent[Owner]
+    ufrag: str
+    key: bytes
+    remote_ufrag: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +98,160 @@ class Verdict(Generic[Owner]):
     nominated: bool = False
 
 
+_IGNORED: Final[Verdict[Any]] = Verdict()
+
+
 class Agents(Generic[Owner]):
     """The agents of a node, found by their ufrag."""
 
+    def __init__(self) -> None:
+        self._generations: dict[str, _Generation[Owner]] = {}
+
     def open(self, owner: Owner, local: Credentials, remote_ufrag: str | None = None) -> Agent[Owner]:
-        """Make an agent. Without `remote_ufrag` any username of the other side is right, until `restart` states it."""
-        raise NotImplementedError
+        """Make an agent. Without `remote_ufrag` any username of the other side is right, until `restart` states it.
+
+        :raises ValueError: when another agent has this ufrag.
+        """
+        agent = Agent(owner)
+        self._admit(agent, local, remote_ufrag)
+        return agent
 
     def restart(self, agent: Agent[Owner], local: Credentials, remote_ufrag: str | None = None) -> None:
         """Give an agent new credentials; the old ones stay good until the new ones are used.
 
         The same `local` again only states the other side's ufrag.
+
+        :raises ValueError: when another agent has this ufrag.
         """
-        raise NotImplementedError
+        known = self._generations.get(local.ufrag)
+        if known is not None and known.agent is agent and known.key == local.password.encode():
+            known.remote_ufrag = remote_ufrag or known.remote_ufrag
+            return
+        self._admit(agent, local, remote_ufrag)
+        if len(agent._generations) > MAX_RESTARTS + 1:
+            self._forget(agent._generations.pop(1))
 
     def close(self, agent: Agent[Owner]) -> None:
-        raise NotImplementedError
+        """Forget an agent: its checks are answered no more."""
+        for generation in agent._generations:
+            self._forget(generation)
+        agent._generations.clear()
 
     def receive(self, datagram: bytes, source: Address, now: float) -> Verdict[Owner]:
-        """Judge a STUN datagram from `source` (host, port, …). Never raises."""
-        raise NotImplementedError
+        """Judge a STUN datagram from `source`. Never raises, whatever came."""
+        try:
+            return self._judge(datagram, source, now)
+        except Exception:
+            # The parser answers broken input with whatever breaks first. Anybody can send it: no louder than this.
+            logger.debug("A STUN datagram of %d bytes could not be judged", len(datagram), exc_info=True)
+            return _IGNORED
+
+    def _judge(self, datagram: bytes, source: Address, now: float) -> Verdict[Owner]:
+        unknown = _screen(datagram)
+        if unknown is None:
+            return _IGNORED
+        # This checks the fingerprint, and raises ValueError when it is wrong.
+        request = stun.parse_message(datagram)
+        ufrag, _, remote_ufrag = request.attributes.get("USERNAME", "").partition(":")
+        generation = self._generations.get(ufrag)
+        if generation is None or remote_ufrag != (generation.remote_ufrag or remote_ufrag):
+            return _IGNORED
+        if not request.check_message_integrity(generation.key):
+            return _IGNORED
+        transaction = request.transaction_id
+        if unknown:
+            return Verdict(_error(transaction, 420, "Unknown Attribute", generation.key, _list(unknown)))
+        # We are lite, hence controlled for ever: the other side must change its mind (RFC 8445 section 7.3.1.1).
+        if "ICE-CONTROLLED" in request.attributes:
+            return Verdict(_error(transaction, 487, "Role Conflict", generation.key))
+        return self._accept(generation, request, source, now)
+
+    def _accept(
+        self, generation: _Generation[Owner], request: stun.Message, source: Address, now: float
+    ) -> Verdict[Owner]:
+        """Answer a right check, and believe it if it is new."""
+        agent, transaction = generation.agent, request.transaction_id
+        first_source = agent._transactions.get(transaction)
+        if first_source not in (None, source[:2]):
+            # Somebody has recorded a check and would like the media to go to an address of theirs.
+            return _IGNORED
+        reply = _reply(_RESPONSE, transaction, _mapped_address(transaction, source), generation.key)
+        if first_source is not None:
+            # Our answer was lost, or somebody who forges the address would keep consent alive.
+            return Verdict(reply)
+        agent._transactions[transaction] = source[:2]
+        if len(agent._transactions) > MAX_TRANSACTIONS:
+            agent._transactions.popitem(last=False)
+        agent.last_check_at = now
+        while agent._generations[0] is not generation:
+            self._forget(agent._generations.pop(0))
+        return Verdict(reply, agent, "USE-CANDIDATE" in request.attributes)
+
+    def _admit(self, agent: Agent[Owner], local: Credentials, remote_ufrag: str | None) -> None:
+        if local.ufrag in self._generations:
+            raise ValueError("This ufrag is taken")
+        generation = _Generation(agent, local.ufrag, local.password.encode(), remote_ufrag)
+        self._generations[local.ufrag] = generation
+        agent._generations.append(generation)
+
+    def _forget(self, generation: _Generation[Owner]) -> None:
+        del self._generations[generation.ufrag]
+
+
+def _screen(datagram: bytes) -> list[int] | None:
+    """Return which attributes of a binding request must be understood and are not, or None if it is no sound request.
+
+    The parser is lenient: it passes over what it does not know, a wrong cookie, lengths that lead out of the message,
+    and a fingerprint that is missing or not the last (RFC 8489 section 14.7).
+    """
+    size = len(datagram)
+    if not stun.HEADER_LENGTH <= size <= MAX_DATAGRAM:
+        return None
+    kind, length, cookie = unpack_from("!HHI", datagram)
+    if kind != _REQUEST or cookie != stun.COOKIE or length != size - stun.HEADER_LENGTH or size % 4:
+        return None
+    unknown: list[int] = []
+    position, attribute, signed = stun.HEADER_LENGTH, 0, False
+    while position < size:
+        attribute, length = unpack_from("!HH", datagram, position)
+        # What follows the signature is nobody's word.
+        signed = signed or attribute == _INTEGRITY
+        if attribute < _OPTIONAL and attribute not in _UNDERSTOOD and not signed:
+            unknown.append(attribute)
+        position += 4 + length + stun.padding_length(length)
+    return unknown if position == size and attribute == _FINGERPRINT else None
+
+
+def _reply(kind: int, transaction: bytes, attributes: bytes, key: bytes) -> bytes:
+    """Return a signed message with a fingerprint."""
+    message = pack("!HHI12s", kind, 0, stun.COOKIE, transaction) + attributes
+    message += _attribute(_INTEGRITY, stun.message_integrity(message, key))
+    message += _attribute(_FINGERPRINT, pack("!I", stun.message_fingerprint(message)))
+    return stun.set_body_length(message, len(message) - stun.HEADER_LENGTH)
+
+
+def _error(transaction: bytes, code: int, reason: str, key: bytes, attributes: bytes = b"") -> bytes:
+    """Return a signed error (RFC 8489 section 14.8)."""
+    return _reply(_ERROR, transaction, _attribute(_ERROR_CODE, stun.pack_error_code((code, reason))) + attributes, key)
+
+
+def _list(unknown: list[int]) -> bytes:
+    """Return UNKNOWN-ATTRIBUTES, no longer than what it tells of (RFC 8489 section 14.13)."""
+    return _attribute(_UNKNOWN_ATTRIBUTES, b"".join(pack("!H", each) for each in unknown))
+
+
+def _mapped_address(transaction: bytes, source: Address) -> bytes:
+    """Return XOR-MAPPED-ADDRESS (RFC 8489 section 14.2)."""
+    address = ipaddress.ip_address(source[0])
+    # An IPv6 socket that serves IPv4 as well gives such an address; the other side knows the inner one.
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    value = pack("!xBH", 1 if address.version == 4 else 2, source[1] ^ (stun.COOKIE >> 16))
+    pad = stun.COOKIE.to_bytes(4, "big") + transaction
+    packed = address.packed
+    mask = int.from_bytes(pad[: len(packed)], "big")
+    return _attribute(_XOR_MAPPED_ADDRESS, value + (int.from_bytes(packed, "big") ^ mask).to_bytes(len(packed), "big"))
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return pack("!HH", kind, len(value)) + value + bytes(stun.padding_length(len(value)))

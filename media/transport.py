@@ -7,10 +7,12 @@ its address, can cost the others.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from enum import StrEnum
+from typing import Literal
 
-from media.aiortc_adapter import Certificate, Srtp
+from media.aiortc_adapter import Certificate, Dtls, Srtp
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,9 @@ _ALERT = 21
 _HEADER = 13
 
 
+Role = Literal["server", "client"]
+
+
 class State(StrEnum):
     NEW = "new"
     CONNECTING = "connecting"
@@ -51,11 +56,11 @@ class Handshakes:
         self.open = 0
         self._turns = asyncio.Semaphore(limit)
 
-    async def enter(self) -> None:
-        await self._turns.acquire()
+    async def __aenter__(self) -> None:
+        await asyncio.wait_for(self._turns.acquire(), TURN_SECONDS)
         self.open += 1
 
-    def leave(self) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.open -= 1
         self._turns.release()
 
@@ -64,13 +69,13 @@ class Transport:
     """One leg's DTLS connection.
 
     `send` takes each datagram that goes out. `on_state` is called with every new state. `on_data` is awaited with every
-    message of application data (SCTP), once connected; it may be set later.
+    message of application data (SCTP), once connected; it may be set later. None of them may raise.
     """
 
     def __init__(
         self,
         certificate: Certificate,
-        role: str,
+        role: Role,
         send: Callable[[bytes], None],
         *,
         handshakes: Handshakes | None = None,
@@ -81,33 +86,141 @@ class Transport:
         self.role = role
         self.on_state = on_state
         self.on_data = on_data
+        # Datagrams that were not read: too large, too many, or no DTLS.
         self.dropped = 0
-        raise NotImplementedError
+        self._state = State.NEW
+        self._srtp: Srtp | None = None
+        self._handshakes = handshakes or Handshakes()
+        self._handshake_seconds = handshake_seconds
+        self._dtls = Dtls(certificate, role, self._receive, send, self._data, self._ended)
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: deque[bytes] = deque()
+        self._arrival = asyncio.Event()
+        self._over = False
+        self._batch = 0
+        self._handshake_budget = [MAX_HANDSHAKE_DATAGRAMS, MAX_HANDSHAKE_BYTES]
+        self._allowance, self._allowed_at = float(MAX_RATE), 0.0
 
     @property
     def state(self) -> State:
-        raise NotImplementedError
+        return self._state
 
     @property
     def srtp(self) -> Srtp | None:
-        """The SRTP sessions, from `connected` on (also when it is closed)."""
-        raise NotImplementedError
+        """The SRTP sessions, from `connected` on."""
+        return self._srtp
 
     def start(self, fingerprints: Iterable[tuple[str, str]]) -> None:
         """Begin: as server wait for the other side's first datagram, as client send ours. Needs a running loop.
 
-        `fingerprints` are the (algorithm, value) pairs of the other side's SDP.
+        `fingerprints` are the (algorithm, value) pairs of the other side's SDP. A second start changes nothing.
         """
-        raise NotImplementedError
+        if self._state is State.NEW:
+            self._set_state(State.CONNECTING)
+            self._task = asyncio.get_running_loop().create_task(self._connect(tuple(fingerprints)))
 
     def feed(self, datagram: bytes) -> None:
-        """Take a DTLS datagram that has come in."""
-        raise NotImplementedError
+        """Take a DTLS datagram that has come in, before or after the start."""
+        if self._over:
+            return
+        if not _plausible(datagram) or not self._affordable(len(datagram)):
+            self.dropped += 1
+            return
+        self._waiting.append(datagram)
+        self._arrival.set()
 
     def send_data(self, data: bytes) -> bool:
         """Send a message of application data. Return whether it could be sent."""
-        raise NotImplementedError
+        return self._state is State.CONNECTED and self._dtls.send_data(data)
 
     async def close(self) -> None:
-        """End the connection, politely where there is one. Leaves no task behind."""
-        raise NotImplementedError
+        """End the connection, politely where there is one. Leaves no task behind. May be called in any state."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        # Before we let it know: it says close-notify only while it believes to be connected.
+        await self._dtls.finish()
+        self._ended()
+
+    async def _connect(self, fingerprints: tuple[tuple[str, str], ...]) -> None:
+        """Carry the handshake through, once it has begun and it is its turn."""
+        if self.role == "server":
+            await self._arrival.wait()
+        try:
+            async with self._handshakes, asyncio.timeout(self._handshake_seconds):
+                connected = await self._dtls.handshake(fingerprints)
+        except TimeoutError:
+            logger.info("A DTLS handshake took too long")
+            connected = False
+        if self._over:
+            return
+        if connected:
+            self._srtp = self._dtls.srtp
+            self._set_state(State.CONNECTED)
+        else:
+            self._end(State.FAILED)
+            await self._dtls.finish()
+
+    async def _receive(self) -> bytes:
+        """Return the next datagram, as aiortc asks for it.
+
+        :raises ConnectionError: when there will be none.
+        """
+        self._batch += 1
+        if self._batch >= BATCH:
+            self._batch = 0
+            await asyncio.sleep(0)
+        while not self._waiting:
+            if self._over:
+                raise ConnectionError
+            self._batch = 0
+            self._arrival.clear()
+            await self._arrival.wait()
+        return self._waiting.popleft()
+
+    async def _data(self, data: bytes) -> None:
+        if self.on_data is not None:
+            await self.on_data(data)
+
+    def _affordable(self, size: int) -> bool:
+        """Judge whether a datagram of this many bytes is within the limits, and count it."""
+        if len(self._waiting) >= MAX_WAITING:
+            return False
+        if self._state is not State.CONNECTED:
+            budget = self._handshake_budget
+            budget[0] -= 1
+            budget[1] -= size
+            return min(budget) >= 0
+        now = asyncio.get_running_loop().time()
+        self._allowance = min(self._allowance + (now - self._allowed_at) * MAX_RATE, MAX_RATE)
+        self._allowed_at = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+    def _ended(self) -> None:
+        self._end(State.CLOSED)
+
+    def _end(self, state: State) -> None:
+        """Read no more, and let who waits for a datagram know."""
+        if self._over:
+            return
+        self._over = True
+        self._waiting.clear()
+        self._arrival.set()
+        self._set_state(state)
+
+    def _set_state(self, state: State) -> None:
+        logger.debug("DTLS %s -> %s", self._state, state)
+        self._state = state
+        self.on_state(state)
+
+
+def _plausible(datagram: bytes) -> bool:
+    """Judge whether this begins like a DTLS record, cheaply: most garbage does not."""
+    if not _HEADER < len(datagram) <= MAX_DATAGRAM or datagram[0] not in _CONTENT_TYPES or datagram[1] != 0xFE:
+        return False
+    # Without keys, an alert is anybody's word. A handshake that has failed in truth ends by its deadline.
+    return datagram[0] != _ALERT or datagram[3:5] != b"\0\0"
