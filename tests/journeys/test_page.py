@@ -174,10 +174,32 @@ async def test_audio_call_mute_and_camera(visit: Visit) -> None:
     await alice.press("btn-camera")
     await bob.sees_video()
     await expect(alice.part("local-video")).to_be_visible()
+    assert "m=video" in await alice.page.evaluate("window.sbe.pc.localDescription.sdp")
+    await alice.press("btn-hold")
+    await bob.shows("hold-overlay", "alice-audio put you on hold", "alice-audio can still hear you.")
+    await alice.shows("hold-overlay", "bob-audio cannot see or hear you.")
+    await alice.press("btn-hold")
+    await bob.sees_video()
+
+    # Bob would rather be asked; that a picture goes away is not for him to decide, and he sees it at once.
+    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
     await alice.press("btn-camera")
     await expect(alice.part("local-video")).to_be_hidden()
     assert await alice.page.evaluate("window.sbe.client.media.camera") is None
+    await bob.until("() => window.sbe.client.currentCall.leg.remote.camera === null")
+    await expect(bob.page.locator("#placeholder")).to_contain_text("Audio call")
     await bob.sees_no_more_video()
+    await alice.press("btn-camera")
+    await bob.press("mod-accept")
+    await bob.sees_video()
+
+
+async def test_a_picture_that_stands_still_is_not_shown_as_live(visit: Visit) -> None:
+    alice, bob = await visit("alice-frozen"), await visit("bob-frozen")
+    await call(alice, bob)
+    await bob.sees_video()
+    # A client that says nothing of a camera that was closed.
+    await alice.page.evaluate("window.sbe.client.media.close('camera')")
     await expect(bob.page.locator("#placeholder")).to_contain_text("The camera is off", timeout=10_000)
 
 

@@ -228,9 +228,20 @@ export class Call extends Emitter {
     );
   }
 
-  /** Turning the camera off needs no one's consent and no negotiation. */
-  stopVideo() {
+  /**
+   * This function will turn the camera off, which needs no one's consent. The other side is told by a modification, so that it
+   * need not take the last picture for a live one; whether it settles that or not changes nothing here.
+   *
+   * @returns {Promise<void>}
+   */
+  async stopVideo() {
     this.around.media.close("camera");
+    if (this.state === "on-hold" || !this.leg?.maySend("camera")) return;
+    try {
+      await this.modify();
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+    }
   }
 
   /** @returns {Promise<Outcome>} */
@@ -475,7 +486,10 @@ export class Call extends Emitter {
     // One pending at a time is the enabler's rule: if ours is still open here, its end got lost.
     if (this.pending) await this.#undo(this.pending, "expired");
     const restart = Boolean(event.restart) || !this.leg || this.leg.comesFromAnotherConnection(description.sdp);
-    const asking = this.around.preferences.askBeforeAccepting && !restart;
+    const changes = changesBetween(this.leg?.remoteSdp ?? null, description.sdp);
+    const takesAway = changes.length > 0 && changes.every((change) => change.endsWith("-off"));
+    // Nobody is asked whether the other side may send less.
+    const asking = this.around.preferences.askBeforeAccepting && !restart && !(event.kind === "mod" && takesAway);
     this.#expect({
       modId,
       kind: event.kind ?? "mod",
@@ -483,7 +497,7 @@ export class Call extends Emitter {
       asking,
       restart,
       description,
-      changes: changesBetween(this.leg?.remoteSdp ?? null, description.sdp),
+      changes,
       expiresAt: event.expiresAt ?? null,
     });
     if (!asking) await this.#acceptPending();

@@ -249,7 +249,7 @@ export class SbeClient extends Emitter {
   }
 
   stopVideo() {
-    this.#current.stopVideo();
+    return this.#current.stopVideo();
   }
 
   shareScreen() {

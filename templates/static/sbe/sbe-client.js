@@ -4,6 +4,7 @@
 
 import { SbeClient } from "./client.js";
 import { MediaError, NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
+import { offersVideo } from "./peer.js";
 import { qualityReader } from "./stats.js";
 
-export { MediaError, NetworkError, Refusal, SbeClient, SbeError, SessionOver, qualityReader };
+export { MediaError, NetworkError, Refusal, SbeClient, SbeError, SessionOver, offersVideo, qualityReader };

@@ -119,7 +119,7 @@ function inCall() {
 
 const controls = {
   "btn-mic": () => void (client.media.muted = !client.media.muted),
-  "btn-camera": () => (client.media.camera ? client.stopVideo() : begin(() => client.addVideo())),
+  "btn-camera": () => begin(() => (client.media.camera ? client.stopVideo() : client.addVideo())),
   "btn-screen": () => begin(() => (client.media.screen ? client.stopScreen() : client.shareScreen())),
   "btn-hold": () => begin(() => (client.callState === "on-hold" ? client.resume() : client.hold())),
   "btn-move": () => moveDialog.open(),

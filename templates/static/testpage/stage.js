@@ -1,6 +1,6 @@
 import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
 import { preferences } from "./preferences.js";
-import { bitrateWords, durationWords, endedWords, secondsUntil } from "./words.js";
+import { bitrateWords, durationWords, endedWords, perceives, secondsUntil } from "./words.js";
 
 /**
  * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
@@ -98,7 +98,7 @@ export class Stage {
     if (call.connection === "failed" || call.connection === "disconnected") return "The connection is interrupted. Trying again…";
     if (call.connection !== "connected") return "Connecting…";
     if (expectsPicture) return "The camera is off";
-    return this.client.media.camera || this.client.media.screen ? "Hears and sees you" : "Audio call";
+    return this.client.media.camera || this.client.media.screen ? "The camera is off" : "Audio call";
   }
 
   /** @param {Call} call */
@@ -109,13 +109,15 @@ export class Stage {
     if (state === "on-hold") {
       const both = call.other?.state === "on-hold" ? ` ${name} put you on hold as well.` : "";
       setText(byId("hold-overlay-text"), "You put the call on hold");
-      setText(byId("hold-overlay-sub"), `${name} cannot see or hear you.${both}`);
+      const { microphone, camera, screen } = this.client.media;
+      const withheld = perceives({ audio: microphone !== null, video: camera !== null || screen !== null }, "or");
+      setText(byId("hold-overlay-sub"), `${withheld ? `${name} cannot ${withheld} you.` : ""}${both}`.trim());
     } else if (state === "held") {
       const moving = call.otherMoves;
       setText(byId("hold-overlay-text"), moving ? `${name} is moving to another device` : `${name} put you on hold`);
       // The design sheet's hold is recvonly: the holder goes on receiving, and the held one should know.
-      const stillSent = !moving && (call.leg?.maySend("audio") || call.leg?.maySend("camera"));
-      setText(byId("hold-overlay-sub"), moving ? "The call goes on as soon as it is answered there." : stillSent ? `${name} can still see and hear you.` : "Nothing is sent either way.");
+      const sent = perceives(this.#sent(call));
+      setText(byId("hold-overlay-sub"), moving ? "The call goes on as soon as it is answered there." : sent ? `${name} can still ${sent} you.` : "Nothing is sent either way.");
     }
     byId("overlay-resume").hidden = state !== "on-hold";
 
@@ -138,6 +140,13 @@ export class Stage {
       setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : ""].filter(Boolean).join(" "));
       byId("ended-again").hidden = call.other === null || this.client.session === null;
     }
+  }
+
+  /** What of this side reaches the other. @param {Call} call */
+  #sent(call) {
+    const { microphone, muted, camera, screen } = this.client.media;
+    const may = (/** @type {"audio" | "camera" | "screen"} */ role) => Boolean(call.leg?.maySend(role));
+    return { audio: microphone !== null && !muted && may("audio"), video: (camera !== null && may("camera")) || (screen !== null && may("screen")) };
   }
 
   /** @type {WeakMap<Call, string>} */
@@ -187,7 +196,8 @@ export class Stage {
       does: cameraOn ? "Stop video" : "Start video",
       on: cameraOn,
       look: open && !cameraOn ? "off" : "",
-      enabled: changeable,
+      // What one shows can be taken away at any time.
+      enabled: changeable || (open && cameraOn && !onHold),
       key: "V",
     });
     control("btn-screen", {

@@ -1,4 +1,4 @@
-import { MediaError, NetworkError, Refusal, SbeError } from "../sbe/sbe-client.js";
+import { MediaError, NetworkError, Refusal, SbeError, offersVideo } from "../sbe/sbe-client.js";
 
 /* Everything that the page says about calls and their troubles, in one place. */
 
@@ -129,14 +129,25 @@ export function noticeWords({ code, kind, reason, error }, name) {
 }
 
 /** @param {import("../sbe/call.js").Modification} modification @param {string} name */
-export function modificationWords({ kind, changes }, name) {
-  if (kind === "hold") return { title: `${name} wants to put you on hold`, text: "You would not see or hear the other side until the call is resumed." };
-  if (kind === "resume") return { title: `${name} wants to resume the call`, text: "You would see and hear each other again." };
+export function modificationWords({ kind, changes, description }, name) {
+  const video = offersVideo(description.sdp);
+  if (kind === "hold") return { title: `${name} wants to put you on hold`, text: `You would not ${video ? "see or hear" : "hear"} the other side until the call is resumed.` };
+  if (kind === "resume") return { title: `${name} wants to resume the call`, text: `You would ${video ? "see and hear" : "hear"} each other again.` };
   if (changes.includes("screen-on")) return { title: `${name} wants to share a screen`, text: "You would see it in place of the camera picture." };
   if (changes.includes("video-on")) return { title: `${name} wants to turn on video`, text: "You would see them. Your own camera stays as it is." };
   if (changes.includes("screen-off")) return { title: `${name} wants to stop sharing`, text: "The shared screen would go away." };
   if (changes.includes("video-off")) return { title: `${name} wants to turn video off`, text: "The picture would go away; the sound stays." };
   return { title: `${name} wants to change the connection`, text: "Picture and sound stay as they are." };
+}
+
+/**
+ * This function will say what one side does with what the other sends.
+ *
+ * @param {{audio: boolean, video: boolean}} sent
+ * @param {"and" | "or"} [between]
+ */
+export function perceives({ audio, video }, between = "and") {
+  return [...(video ? ["see"] : []), ...(audio ? ["hear"] : [])].join(` ${between} `);
 }
 
 /** @param {number} seconds */
