@@ -1,0 +1,465 @@
+"""A conference on a node: its legs and tracks, and the work that is asked of it.
+
+Every task brings the conference as it must be known here, whole: so tasks can be repeated, and nothing that was missed
+stays wrong. What a leg has been told is in its negotiation; what it should know follows from the tracks. An offer is
+due wherever the two differ.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from media import rtcp, sdp
+from media.aiortc_adapter import Certificate
+from media.codecs import Agreed, NegotiationError, read_capabilities
+from media.data import DataChannels
+from media.leg import MID, Leg
+from media.negotiation import LocalEnd, Negotiation, Outgoing, Section
+from media.port import Port
+from media.router import Sink, Track
+from media.transport import Handshakes, Transport
+
+logger = logging.getLogger(__name__)
+
+# Consent (RFC 7675): a browser checks every few seconds. Without a check for so long a leg is told of as disconnected,
+# and then given up.
+SILENT_SECONDS = 15.0
+LOST_SECONDS = 30.0
+REPORT_SECONDS = 1.0
+# Answers kept for tasks that are repeated after a crash.
+_ANSWERS_KEPT = 8
+
+
+class Reports(Protocol):
+    """What a conference tells the node."""
+
+    def lost(self, conference: str, participant: str, leg: str) -> None:
+        """A leg is gone without having been asked to."""
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A participant as the operations see it. `sits` is false while it moves between two devices."""
+
+    sits: bool
+    is_on_hold: bool
+    muted: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why legs must learn something: the modification that brought it about, and of what kind it was."""
+
+    mod_id: str | None
+    kind: str
+
+
+@dataclass(frozen=True)
+class Services:
+    """What all conferences of a node share."""
+
+    port: Port
+    certificate: Certificate
+    local: LocalEnd
+    handshakes: Handshakes
+    reports: Reports
+    now: Callable[[], float]
+    spawn: Callable[[Any], None]
+
+
+@dataclass
+class Member:
+    """A participant: its seat, its leg, and what it is still to be told."""
+
+    seat: Seat
+    leg: Leg | None = None
+    causes: list[Cause] = field(default_factory=list)
+    declined: tuple[Outgoing, ...] | None = None
+
+
+class Conference:
+    """One conference. Lives on the node's loop; nothing here waits."""
+
+    def __init__(self, id_: str, services: Services) -> None:
+        self.id = id_
+        self.members: dict[str, Member] = {}
+        self.tracks: dict[tuple[str, str], Track] = {}
+        self._services = services
+        self._reported_at = 0.0
+
+    # --- Tasks ------------------------------------------------------------------------------------------------
+
+    def execute(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out a task and return its result (`media.models.MediaTask` has the shapes)."""
+        self._see(payload["view"])
+        result: dict[str, Any] = {}
+        match kind:
+            case "offer":
+                result = self._take_offer(payload["participant"], payload["modId"], payload["sdp"], payload["fresh"])
+            case "answer":
+                result = self._take_answer(payload["participant"], payload["sdp"])
+            case "withdraw":
+                self._withdraw(payload["participant"], rejected=payload["rejected"])
+        offers = [offer for id_ in payload["ready"] if (offer := self._offer_to(id_)) is not None]
+        return {**result, "offers": offers} if offers else result
+
+    def _see(self, view: Mapping[str, Any]) -> None:
+        """Bring seats, tracks and causes up to date."""
+        seats = {
+            each["participant"]: Seat(each["state"] != "moving", each["state"] == "on-hold", frozenset(each["muted"]))
+            for each in view["seats"]
+        }
+        for id_ in [id_ for id_ in self.members if id_ not in seats]:
+            self._drop_leg(self.members.pop(id_))
+            for key in [key for key in self.tracks if key[0] == id_]:
+                self._end_track(self.tracks.pop(key))
+        for id_, seat in seats.items():
+            member = self.members.setdefault(id_, Member(seat))
+            member.seat = seat
+            if not seat.sits:
+                self._drop_leg(member)
+        if view.get("cause"):
+            cause = Cause(view["cause"]["modId"], view["cause"]["kind"])
+            for member in self.members.values():
+                if cause not in member.causes:
+                    member.causes.append(cause)
+        self._open_tracks()
+
+    def _open_tracks(self) -> None:
+        """Open the tracks that may be heard and seen, close the others."""
+        for (id_, _), track in self.tracks.items():
+            seat = self.members[id_].seat
+            kind = "audio" if track.kind == "audio" else "video"
+            is_open = seat.sits and not seat.is_on_hold and kind not in seat.muted
+            if is_open != track.is_open:
+                track.open() if is_open else track.close()
+                if is_open:
+                    track.key_frame_wanted = track.kind == "video"
+
+    # --- Offers and answers -----------------------------------------------------------------------------------
+
+    def _take_offer(self, id_: str, mod_id: str, text: str, fresh: bool) -> dict[str, Any]:
+        """Answer a participant's offer; a fresh one builds its leg anew."""
+        member = self.members[id_]
+        known = member.leg
+        if known is not None and mod_id in known.answers:
+            return {"answer": known.answers[mod_id]}
+        leg = known if known is not None and not fresh else self._new_leg(mod_id, id_)
+        try:
+            capabilities = dict(read_capabilities(text))
+            agreed = self._agreed(but=id_).joined_by(capabilities)
+            leg.negotiation.receive_offer(text, agreed)
+            answer = leg.negotiation.create_answer(self._outgoing(id_))
+        except (NegotiationError, sdp.SdpError) as error:
+            return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
+        leg.capabilities = capabilities
+        leg.answers[mod_id] = answer
+        while len(leg.answers) > _ANSWERS_KEPT:
+            del leg.answers[next(iter(leg.answers))]
+        if leg is not known:
+            self._drop_leg(member)
+            member.leg = leg
+            member.causes.clear()
+        member.declined = None
+        self._settle(leg)
+        return {"answer": answer}
+
+    def _take_answer(self, id_: str, text: str) -> dict[str, Any]:
+        """Settle the focus's own offer with the participant's answer."""
+        member = self.members.get(id_)
+        if member is None or member.leg is None or not member.leg.negotiation.offering:
+            return {}
+        try:
+            member.leg.negotiation.receive_answer(text)
+        except (NegotiationError, sdp.SdpError) as error:
+            member.leg.negotiation.rollback()
+            return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
+        self._settle(member.leg)
+        return {}
+
+    def _withdraw(self, id_: str, *, rejected: bool) -> None:
+        """Forget the focus's own offer; what a participant has rejected is not offered again as it was."""
+        member = self.members.get(id_)
+        if member is None or member.leg is None or not member.leg.negotiation.offering:
+            return
+        member.leg.negotiation.rollback()
+        if rejected:
+            member.declined = self._outgoing(id_)
+
+    def _offer_to(self, id_: str) -> dict[str, Any] | None:
+        """Return the offer that tells a participant what it does not know yet; None when there is nothing."""
+        member = self.members.get(id_)
+        if member is None or member.leg is None or not member.leg.negotiation.settled:
+            return None
+        if member.leg.negotiation.offering:
+            # The operations know of no such offer any more.
+            member.leg.negotiation.rollback()
+        outgoing = self._outgoing(id_)
+        if outgoing == member.declined:
+            return None
+        text = member.leg.negotiation.create_offer(outgoing, self._agreed())
+        causes, member.causes = member.causes, []
+        if text is None:
+            return None
+        only = causes[0] if len({cause.kind for cause in causes}) == 1 else None
+        return {
+            "participant": id_,
+            "sdp": text,
+            "kind": only.kind if only else "sync",
+            "causedBy": next((cause.mod_id for cause in reversed(causes) if cause.mod_id), None),
+        }
+
+    def _agreed(self, *, but: str = "") -> Agreed:
+        """Return the codecs that all members, or all others, can receive."""
+        agreed = Agreed()
+        for id_, member in self.members.items():
+            if member.leg is not None and id_ != but:
+                agreed = agreed.joined_by(member.leg.capabilities)
+        return agreed
+
+    def _outgoing(self, id_: str) -> tuple[Outgoing, ...]:
+        """Return the tracks that a participant should get: those of all others."""
+        return tuple(
+            Outgoing(
+                track=f"{owner} {label}",
+                kind=track.kind,
+                stream=owner,
+                label=label,
+                ssrc=track.ssrc,
+                rtx_ssrc=track.rtx_ssrc if track.kind == "video" else None,
+                live=self._is_live(owner, label),
+            )
+            for (owner, label), track in self.tracks.items()
+            if owner != id_
+        )
+
+    def _is_live(self, owner: str, label: str) -> bool:
+        """Tell whether receivers are to expect media of a track: also while its owner is muted, or between devices."""
+        member = self.members[owner]
+        if not member.seat.sits:
+            return True
+        return not member.seat.is_on_hold and _publishing(member.leg, label) is not None
+
+    # --- Legs and tracks --------------------------------------------------------------------------------------
+
+    def _new_leg(self, id_: str, participant: str) -> Leg:
+        """Return a leg that nobody can reach yet."""
+        return Leg(id_, participant, Negotiation(self._services.local), self._services.port, self)
+
+    def _settle(self, leg: Leg) -> None:
+        """Let what has been negotiated take effect."""
+        services, negotiation = self._services, leg.negotiation
+        for section in negotiation.sections:
+            if section.receiving and section.kind in {"audio", "video"}:
+                self._publish(leg.participant, section)
+        self._open_tracks()
+        remote = negotiation.remote_credentials
+        ufrag = remote.ufrag if remote else None
+        if leg.agent is None:
+            leg.agent = services.port.agents.open(leg, negotiation.local_credentials, ufrag)
+        else:
+            services.port.agents.restart(leg.agent, negotiation.local_credentials, ufrag)
+        if leg.transport is None and negotiation.role is not None:
+            leg.transport = Transport(
+                services.certificate,
+                negotiation.role,
+                leg.send_datagram,
+                handshakes=services.handshakes,
+                on_state=leg.transport_is,
+            )
+            leg.transport.start((each.algorithm, each.value) for each in negotiation.remote_fingerprints)
+        self._open_channels(leg)
+        leg.expect()
+        for (owner, label), track in self.tracks.items():
+            if owner == leg.participant:
+                track.resumes = track.resumes or _publishing(leg, label) is None
+        for other in self.legs():
+            self._route(other)
+
+    def _publish(self, participant: str, section: Section) -> None:
+        """Make sure that there is a track for what a participant sends on a media line."""
+        key = (participant, section.label)
+        if key not in self.tracks:
+            self.tracks[key] = Track(
+                participant,
+                section.label,
+                section.kind,
+                secrets.randbits(32),
+                secrets.randbits(32),
+                section.codecs[0].clock_rate,
+            )
+
+    def _open_channels(self, leg: Leg) -> None:
+        """Open the data channels' association, once there is a media line for it."""
+        for section in leg.negotiation.sections:
+            if section.sctp_port and not section.rejected and leg.channels is None and leg.transport is not None:
+                leg.channels = DataChannels(
+                    leg.transport,
+                    section.sctp_port,
+                    section.max_message_size or 0,
+                    lambda label, message: self._relay(leg, label, message),
+                )
+
+    def _relay(self, sender: Leg, label: str, message: str | bytes) -> None:
+        """Send a message from a data channel to the channels of the same label of all others."""
+        for leg in self.legs():
+            if leg is not sender and leg.channels is not None:
+                leg.channels.send(label, message)
+
+    def legs(self) -> list[Leg]:
+        """Return the legs that there are."""
+        return [member.leg for member in self.members.values() if member.leg is not None]
+
+    def _drop_leg(self, member: Member) -> None:
+        """Take a leg out of the conference; its tracks stay."""
+        leg, member.leg = member.leg, None
+        if leg is None:
+            return
+        for (owner, _), track in self.tracks.items():
+            track.detach(leg.id, for_good=True)
+            track.resumes = track.resumes or owner == leg.participant
+        if leg.agent is not None:
+            self._services.port.agents.close(leg.agent)
+        self._services.spawn(leg.close())
+
+    def _end_track(self, track: Track) -> None:
+        """Tell the receivers of a track that it is over."""
+        for leg in self.legs():
+            if track.ssrc in leg.sinks:
+                self._services.port.send_rtcp(leg, rtcp.goodbye(track.ssrc))
+                del leg.sinks[track.ssrc]
+
+    def _route(self, leg: Leg) -> None:
+        """Give a leg the tracks that its media lines have a place for, and no others."""
+        leg.sinks = {}
+        wanted: set[Track] = set()
+        for section in leg.negotiation.sections if leg.is_connected else ():
+            track = self.tracks.get(_key(section.outgoing)) if section.sending and section.outgoing else None
+            if track is None:
+                continue
+            # While the source is between two devices, everything stays as it is.
+            sink = _sink(track, self._source(track), leg, section) or track.sinks.get(leg.id)
+            if sink is not None:
+                track.attach(leg.id, sink)
+                leg.sinks[track.ssrc] = sink
+                wanted.add(track)
+        for track in self.tracks.values():
+            if track not in wanted:
+                track.detach(leg.id)
+
+    def _source(self, track: Track) -> Section | None:
+        """Return the media line that a track comes from."""
+        member = self.members.get(track.participant)
+        return _publishing(member.leg, track.label) if member is not None else None
+
+    # --- What legs tell ---------------------------------------------------------------------------------------
+
+    def connected(self, leg: Leg) -> None:
+        """The leg can send and receive media now."""
+        self._route(leg)
+        self._ask_for_key_frames()
+
+    def disconnected(self, leg: Leg) -> None:
+        """The leg's connection is over, and nobody here has ended it."""
+        self._route(leg)
+        self._lose(leg)
+
+    def moved(self, leg: Leg) -> None:
+        """The leg's media goes to another address from now on."""
+        self._route(leg)
+
+    def track_of(self, leg: Leg, section: Section) -> Track | None:
+        """Return the track that a participant publishes with a media line."""
+        return self.tracks.get((leg.participant, section.label))
+
+    def key_frame_wanted(self, track: Track) -> None:
+        """Ask for a key frame of a track, unless that was done a moment ago: then a little later."""
+        track.key_frame_wanted = track.kind == "video"
+        self._ask_for_key_frames()
+
+    def _ask_for_key_frames(self) -> None:
+        """Ask at once for the key frames that are wanted."""
+        now = self._services.now()
+        for leg in self.legs():
+            leg.ask_for_key_frames(now)
+
+    def sender_reported(self, track: Track, ntp_time: int, timestamp: int) -> None:
+        """Tell a track's receivers how its clock relates to the time of day."""
+        for leg in self.legs():
+            sink = leg.sinks.get(track.ssrc)
+            if sink is not None:
+                report = rtcp.sender_report(
+                    track.ssrc,
+                    ntp_time=ntp_time,
+                    timestamp=timestamp + track.timestamp_shift,
+                    packets=track.packets - sink.packets_before,
+                    octets=track.octets - sink.octets_before,
+                    cname=track.participant,
+                )
+                self._services.port.send_rtcp(leg, report)
+
+    # --- Time -------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do what is due, some times a second."""
+        for leg in self.legs():
+            leg.tick(now)
+            seen_at = leg.agent.last_check_at if leg.agent is not None else None
+            if seen_at is not None and now - seen_at > LOST_SECONDS:
+                self._lose(leg)
+        if now - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = now
+            for leg in self.legs():
+                leg.report(now, cname=self.id)
+
+    def _lose(self, leg: Leg) -> None:
+        """Give up a leg whose other side is gone."""
+        member = self.members.get(leg.participant)
+        if member is not None and member.leg is leg:
+            logger.info("conference %s: leg %s of %s is lost", self.id, leg.id, leg.participant)
+            self._drop_leg(member)
+            self._services.reports.lost(self.id, leg.participant, leg.id)
+
+    def close(self) -> None:
+        """End all legs."""
+        for member in self.members.values():
+            self._drop_leg(member)
+        self.members.clear()
+        self.tracks.clear()
+
+
+def _key(outgoing: Outgoing) -> tuple[str, str]:
+    """Return the key of the track that is sent on a media line."""
+    return outgoing.stream, outgoing.label
+
+
+def _publishing(leg: Leg | None, label: str) -> Section | None:
+    """Return the media line on which a leg sends the track of this label."""
+    for section in leg.negotiation.sections if leg is not None else ():
+        if section.receiving and section.label == label:
+            return section
+    return None
+
+
+def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:
+    """Return how a leg gets a track on a media line; None while nothing comes from the track's source."""
+    if source is None or leg.destination is None:
+        return None
+    ours = {codec.key: codec for codec in section.codecs}
+    types = {codec.payload_type: ours[codec.key] for codec in source.codecs if codec.key in ours}
+    return Sink(
+        track=track,
+        handle=leg.srtp_tx,
+        address=leg.destination.address,
+        payload_types={type_: codec.payload_type for type_, codec in types.items()},
+        extensions={
+            id_: section.extensions[uri]
+            for uri, id_ in source.extensions.items()
+            if uri in section.extensions and uri != MID
+        },
+        retransmits={
+            codec.payload_type: codec.rtx_payload_type for codec in types.values() if codec.rtx_payload_type is not None
+        },
+    )

@@ -1,0 +1,297 @@
+"""One participant's connection with the focus: addresses, keys, the streams that come over it, and RTCP about them."""
+
+import logging
+import secrets
+from collections.abc import Iterable
+from typing import Protocol
+
+from aiortc.rtp import RTCP_PSFB_APP, RTCP_RTPFB_NACK, RtcpPsfbPacket, RtcpRtpfbPacket, RtcpSrPacket
+
+from media import rtcp, rtp
+from media.aiortc_adapter import parse_rtcp
+from media.codecs import Codec
+from media.data import DataChannels
+from media.datagrams import Destination, address_of
+from media.negotiation import Negotiation, Section
+from media.router import Sink, Track
+from media.streams import Stream
+from media.stun import Agent
+from media.transport import State, Transport
+
+logger = logging.getLogger(__name__)
+
+# What a leg may send within a tick of TICK_SECONDS: 2,000 packets and 20 Mbit a second.
+TICK_SECONDS = 0.1
+PACKETS_A_TICK = 200
+BYTES_A_TICK = 250_000
+# What a leg may have sent again within a tick.
+RETRANSMISSIONS_A_TICK = 200
+# The addresses that a leg may use at the same time: a browser checks several before it settles on one.
+MOST_ADDRESSES = 8
+
+MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+
+
+class Wire(Protocol):
+    """What a leg needs of the port."""
+
+    def send(self, name: bytes, datagram: bytes) -> None:
+        """Send a datagram to a sockaddr."""
+
+    def send_rtcp(self, leg: "Leg", packet: bytes) -> None:
+        """Encrypt RTCP for a leg and send it."""
+
+    def send_rtp(self, leg: "Leg", packet: bytes) -> None:
+        """Encrypt one RTP packet for a leg and send it."""
+
+    def forget(self, leg: "Leg") -> None:
+        """Take nothing more from the leg's addresses."""
+
+
+class Floor(Protocol):
+    """What a leg needs of its conference."""
+
+    def connected(self, leg: "Leg") -> None:
+        """The leg can send and receive media now."""
+
+    def disconnected(self, leg: "Leg") -> None:
+        """The other side has ended the connection, or it came to nothing."""
+
+    def moved(self, leg: "Leg") -> None:
+        """The leg's media goes to another address from now on."""
+
+    def track_of(self, leg: "Leg", section: Section) -> Track | None:
+        """Return the track that the participant publishes with this media line."""
+
+    def key_frame_wanted(self, track: Track) -> None:
+        """Somebody needs a key frame of a track."""
+
+    def sender_reported(self, track: Track, ntp_time: int, timestamp: int) -> None:
+        """The source of a track has sent a report."""
+
+
+class Leg:
+    """A peer connection of a participant.
+
+    `id` is the modification whose offer made it. The port reads `streams`, `srtp_rx` and the two allowances for each
+    packet, so they are plain attributes.
+    """
+
+    def __init__(self, id_: str, participant: str, negotiation: Negotiation, wire: Wire, floor: Floor) -> None:
+        self.id = id_
+        self.participant = participant
+        self.negotiation = negotiation
+        self.ssrc = secrets.randbits(32)
+        self.streams: dict[int, tuple[Stream, Track]] = {}
+        self.sinks: dict[int, Sink] = {}
+        self.srtp_rx: object = None
+        self.srtp_tx: object = None
+        self.packets_left = PACKETS_A_TICK
+        self.bytes_left = BYTES_A_TICK
+        self.destination: Destination | None = None
+        self.addresses: list[bytes] = []
+        self.agent: Agent[Leg] | None = None
+        self.transport: Transport | None = None
+        self.channels: DataChannels | None = None
+        self.capabilities: dict[str, tuple[Codec, ...]] = {}
+        self.answers: dict[str, str] = {}
+        self.estimate: int | None = None
+        self.excess = self.unauthentic = self.unknown = 0
+        self._retransmissions_left = RETRANSMISSIONS_A_TICK
+        self._wire = wire
+        self._floor = floor
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether media can be sent and received."""
+        return self.srtp_tx is not None and self.destination is not None
+
+    # --- Addresses and keys -----------------------------------------------------------------------------------
+
+    def reached(self, name: bytes, *, nominated: bool) -> list[bytes]:
+        """Note a valid connectivity check from a sockaddr; return those sockaddrs that count no more."""
+        if name not in self.addresses:
+            self.addresses.append(name)
+        if self.destination is None or (nominated and self.destination.name != name):
+            logger.info("leg %s: media goes to %s port %s", self.id, *address_of(name))
+            self.destination = Destination.of(name)
+            self._floor.moved(self)
+        gone = [each for each in self.addresses[:-MOST_ADDRESSES] if each != self.destination.name]
+        self.addresses = [each for each in self.addresses if each not in gone]
+        return gone
+
+    def send_datagram(self, datagram: bytes) -> None:
+        """Send DTLS to where the leg is."""
+        if self.destination is not None:
+            self._wire.send(self.destination.name, datagram)
+
+    def transport_is(self, state: State) -> None:
+        """Take note of a new state of the transport."""
+        logger.info("leg %s: %s", self.id, state)
+        if state is State.CONNECTED and self.transport is not None and self.transport.srtp is not None:
+            # The sessions live as long as the transport, which this object keeps.
+            self.srtp_tx, self.srtp_rx = self.transport.srtp.tx, self.transport.srtp.rx
+            self._floor.connected(self)
+        elif state in {State.FAILED, State.CLOSED}:
+            self.srtp_tx = self.srtp_rx = None
+            self._floor.disconnected(self)
+
+    async def close(self) -> None:
+        """End the connection, politely where there is one."""
+        self.srtp_tx = self.srtp_rx = None
+        if self.channels is not None:
+            await self.channels.close()
+        if self.transport is not None:
+            await self.transport.close()
+        self._wire.forget(self)
+
+    # --- Streams ----------------------------------------------------------------------------------------------
+
+    def expect(self) -> None:
+        """Get ready for the streams that the settled description names; those that it names no more are forgotten."""
+        before, self.streams = self.streams, {}
+        for section in self.negotiation.sections:
+            track = self._floor.track_of(self, section) if section.receiving else None
+            if track is None:
+                continue
+            for ssrc in section.ssrcs:
+                self.streams[ssrc] = before.get(ssrc) or (_stream(ssrc, section), track)
+            for ssrc, primary in section.rtx_ssrcs.items():
+                if primary in self.streams:
+                    self.streams[ssrc] = (_retransmissions(ssrc, section, self.streams[primary][0]), track)
+
+    def meet(self, ssrc: int, packet: bytes) -> tuple[Stream, Track] | None:
+        """Find out what an unknown SSRC is: by the MID that its packets carry, or by a payload type of one line alone.
+
+        RFC 9143 section 9.2. The source that it replaces on its line is forgotten.
+        """
+        payload_type = packet[1] & 0x7F
+        for section in self._sections_of(packet, payload_type):
+            track = self._floor.track_of(self, section)
+            if track is None:
+                return None
+            primaries = [each for each, (stream, of) in self.streams.items() if of is track and not stream.original]
+            if payload_type in {codec.rtx_payload_type for codec in section.codecs}:
+                if not primaries:
+                    return None
+                entry = (_retransmissions(ssrc, section, self.streams[primaries[-1]][0]), track)
+            else:
+                self.streams = {each: entry for each, entry in self.streams.items() if entry[1] is not track}
+                entry = (_stream(ssrc, section), track)
+            self.streams[ssrc] = entry
+            return entry
+        self.unknown += 1
+        return None
+
+    def _sections_of(self, packet: bytes, payload_type: int) -> list[Section]:
+        """Return the one media line that a packet belongs to, or none."""
+        able = [
+            section
+            for section in self.negotiation.sections
+            if section.receiving
+            and payload_type in {type_ for codec in section.codecs for type_ in _payload_types(codec)}
+        ]
+        for section in able:
+            id_ = section.extensions.get(MID)
+            mid = rtp.element(packet, id_) if id_ is not None else None
+            if mid is not None:
+                return [each for each in able if each.mid.encode() == mid]
+        return able if len(able) == 1 else []
+
+    # --- RTCP -------------------------------------------------------------------------------------------------
+
+    def take_rtcp(self, data: bytes, now: float) -> None:
+        """Act on a compound packet from the participant. What it says about others' streams is nobody's business."""
+        try:
+            packets = parse_rtcp(data)
+        except ValueError:
+            self.unknown += 1
+            return
+        for packet in packets:
+            match packet:
+                case RtcpSrPacket() if packet.ssrc in self.streams:
+                    stream, track = self.streams[packet.ssrc]
+                    stream.take_sender_report(packet.sender_info.ntp_timestamp, now)
+                    if stream is track.stream and track.is_open:
+                        self._floor.sender_reported(
+                            track, packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp
+                        )
+                case RtcpRtpfbPacket(fmt=fmt) if fmt == RTCP_RTPFB_NACK and packet.media_ssrc in self.sinks:
+                    self._retransmit(self.sinks[packet.media_ssrc], packet.lost)
+                case RtcpPsfbPacket(fmt=fmt) if fmt == RTCP_PSFB_APP:
+                    self.estimate = rtcp.read_bandwidth(packet.fci) or self.estimate
+                case RtcpPsfbPacket():
+                    for ssrc in rtcp.key_frame_sources(packet):
+                        if ssrc in self.sinks:
+                            self._floor.key_frame_wanted(self.sinks[ssrc].track)
+
+    def _retransmit(self, sink: Sink, lost: Iterable[int]) -> None:
+        """Send packets again that the participant has missed, where they are still kept."""
+        track = sink.track
+        for sequence in lost:
+            placed = track.kept(sequence - sink.distance & 0xFFFF)
+            if placed is None or placed[2] & 0x7F not in sink.payload_types or self._retransmissions_left <= 0:
+                continue
+            self._retransmissions_left -= 1
+            kept, first, second, timestamp, packet = placed
+            type_ = sink.payload_types[second & 0x7F]
+            header = rtp.HEADER.pack(first, second & 0x80 | type_, kept + sink.distance & 0xFFFF, timestamp, track.ssrc)
+            packet = rtp.translate_extensions(header + packet[rtp.HEADER_SIZE :], sink.extensions)
+            if type_ in sink.retransmits:
+                packet = rtp.wrap(
+                    packet, payload_type=sink.retransmits[type_], sequence=sink.rtx_sequence, ssrc=track.rtx_ssrc
+                )
+                sink.rtx_sequence = sink.rtx_sequence + 1 & 0xFFFF
+            self._wire.send_rtp(self, packet)
+
+    def ask(self, stream: Stream, now: float) -> None:
+        """Ask the participant for what is missing of its stream."""
+        if lost := list(stream.due(now)):
+            self._wire.send_rtcp(self, rtcp.nack(self.ssrc, stream.ssrc, lost))
+
+    def tick(self, now: float) -> None:
+        """Renew the allowances, and ask again for what is still missing, and for key frames."""
+        self.packets_left, self.bytes_left = PACKETS_A_TICK, BYTES_A_TICK
+        self._retransmissions_left = RETRANSMISSIONS_A_TICK
+        if not self.is_connected:
+            return
+        for stream, _ in self.streams.values():
+            if stream.missing:
+                self.ask(stream, now)
+        self.ask_for_key_frames(now)
+
+    def ask_for_key_frames(self, now: float) -> None:
+        """Ask the participant for the key frames that somebody wants of its tracks."""
+        for stream, track in self.streams.values():
+            if stream.original is None and track.key_frame_wanted and self.is_connected and track.wants_key_frame(now):
+                self._wire.send_rtcp(self, rtcp.picture_loss(self.ssrc, stream.ssrc))
+
+    def report(self, now: float, *, cname: str) -> None:
+        """Tell the participant how its streams arrive."""
+        reports = [
+            report
+            for stream, _ in self.streams.values()
+            if stream.original is None and (report := stream.report(now)) is not None
+        ]
+        if self.is_connected and reports:
+            self._wire.send_rtcp(self, rtcp.receiver_reports(self.ssrc, reports, cname=cname))
+
+
+def _payload_types(codec: Codec) -> list[int]:
+    """Return the payload types of a codec and of its retransmissions."""
+    return [type_ for type_ in (codec.payload_type, codec.rtx_payload_type) if type_ is not None]
+
+
+def _stream(ssrc: int, section: Section) -> Stream:
+    """Return a stream that comes over a media line."""
+    asks = any("nack" in codec.feedback for codec in section.codecs)
+    return Stream(ssrc, section.codecs[0].clock_rate, asks=asks and section.kind == "video")
+
+
+def _retransmissions(ssrc: int, section: Section, original: Stream) -> Stream:
+    """Return the stream of retransmissions that belongs to another one."""
+    types = {
+        codec.rtx_payload_type: codec.payload_type for codec in section.codecs if codec.rtx_payload_type is not None
+    }
+    return Stream(ssrc, section.codecs[0].clock_rate, original=original, original_types=types)

@@ -1,0 +1,119 @@
+"""A media node: the port, the conferences that live on it, and its clock. Runs on one event loop of its own."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from media.aiortc_adapter import Certificate
+from media.conference import Conference, Services
+from media.leg import TICK_SECONDS
+from media.negotiation import Fingerprint, LocalEnd
+from media.port import Port
+from media.transport import Handshakes
+
+logger = logging.getLogger(__name__)
+
+# How long a node that stops waits for its legs to say goodbye.
+_GOODBYE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a node listens, and by which addresses others reach it; none means the one that it listens on."""
+
+    bind: str = "127.0.0.1"
+    port: int = 0
+    announce: tuple[str, ...] = ()
+
+
+class Node:
+    """A media node. `on_lost(conference, participant, leg)` is called, on the node's loop, when a leg is lost."""
+
+    def __init__(self, settings: Settings, *, on_lost: Callable[[str, str, str], None]) -> None:
+        """Bind the port.
+
+        :raises OSError: when that cannot be done.
+        """
+        self._on_lost = on_lost
+        self._certificate = Certificate()
+        self._port = Port(settings.bind, settings.port)
+        self._conferences: dict[str, Conference] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ticker: asyncio.Task[None] | None = None
+        host, port = self._port.address
+        self.candidates = tuple((address, port) for address in settings.announce or (host,))
+
+    async def start(self) -> None:
+        """Begin to serve, on the running loop."""
+        loop = asyncio.get_running_loop()
+        self._services = Services(
+            port=self._port,
+            certificate=self._certificate,
+            local=LocalEnd(
+                fingerprints=tuple(Fingerprint(*each) for each in self._certificate.fingerprints),
+                candidates=self.candidates,
+            ),
+            handshakes=Handshakes(),
+            reports=self,
+            now=loop.time,
+            spawn=self._spawn,
+        )
+        self._port.open()
+        self._ticker = loop.create_task(self._tick())
+        logger.info("media node: listening on %s port %s", *self._port.address)
+
+    async def execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out a task and return its result."""
+        conference = self._conferences.setdefault(conference_id, Conference(conference_id, self._services))
+        try:
+            return conference.execute(kind, payload)
+        finally:
+            if not conference.members:
+                conference.close()
+                del self._conferences[conference_id]
+
+    async def stop(self) -> None:
+        """End every leg, and leave nothing behind."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        for conference in self._conferences.values():
+            conference.close()
+        self._conferences.clear()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_GOODBYE_SECONDS)
+        self._port.close()
+
+    def counters(self) -> dict[str, int]:
+        """Return what has happened so far, and what there is now."""
+        legs = [leg for conference in self._conferences.values() for leg in conference.legs()]
+        return {
+            "conferences": len(self._conferences),
+            "legs": len(legs),
+            "connected": sum(leg.is_connected for leg in legs),
+            "received": self._port.received,
+            "sent": self._port.forwarder.sent,
+            "undelivered": self._port.forwarder.undelivered,
+            "strangers": self._port.strangers,
+        }
+
+    def lost(self, conference: str, participant: str, leg: str) -> None:
+        """Pass on that a leg is gone without having been asked to."""
+        self._on_lost(conference, participant, leg)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something run to its end beside everything else."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tick(self) -> None:
+        """Let the conferences do what is due."""
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            for conference in list(self._conferences.values()):
+                try:
+                    conference.tick(self._services.now())
+                except Exception:
+                    logger.exception("conference %s: the tick failed", conference.id)

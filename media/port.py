@@ -1,0 +1,201 @@
+"""The node's UDP port: one socket for everybody, demultiplexed by the first byte (RFC 7983) and by where from.
+
+STUN is judged by its credentials; everything else counts only from addresses that have shown a leg's. This is the hot
+loop's way in. Nothing in it waits, and what a packet costs is paid once, however many receive it.
+"""
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+from media import aiortc_adapter as adapter
+from media import rtp
+from media.datagrams import SLOT, Inbox, address_of, segmentation_works
+from media.forwarding import Forwarder
+from media.leg import Leg
+from media.router import Route
+from media.stun import Agents
+
+logger = logging.getLogger(__name__)
+
+_SLOTS = 64
+# Bursts read before others on the loop get their turn.
+_ROUNDS = 4
+# A second of a busy conference; the kernel grants what its limits allow.
+_SOCKET_BUFFER = 8 * 1024 * 1024
+# What an RTCP packet of ours may need, encrypted.
+_SCRATCH = 4096
+# Whole packets only: a fixed header at least.
+_RTP_LEAST = 12
+_RTCP_LEAST = 8
+
+
+class Port:
+    """The socket, and the legs by the addresses that they use."""
+
+    def __init__(self, bind: str, port: int) -> None:
+        """Bind the socket; port 0 takes a free one.
+
+        :raises OSError: when the address cannot be bound.
+        """
+        self._socket = _bound(bind, port)
+        self._fd = self._socket.fileno()
+        self.address: tuple[str, int] = self._socket.getsockname()[:2]
+        self.agents: Agents[Leg] = Agents()
+        self.received = self.strangers = 0
+        self._legs: dict[bytes, Leg] = {}
+        self._inbox = Inbox(_SLOTS)
+        self._pointers = [adapter.ffi.cast("void *", each) for each in self._inbox.addresses]
+        self._size: Any = adapter.ffi.new("int *")
+        self._scratch: Any = adapter.ffi.new("unsigned char[]", _SCRATCH)
+        self._routes: list[Route] = []
+        self.forwarder = Forwarder(self._fd, trains=segmentation_works(self._fd))
+
+    def open(self) -> None:
+        """Begin to receive, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._fd, self._read)
+
+    def close(self) -> None:
+        """Receive and send no more."""
+        self._loop.remove_reader(self._fd)
+        self._socket.close()
+
+    # --- In ---------------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Take what has arrived."""
+        now = self._loop.time()
+        inbox, routes = self._inbox, self._routes
+        for _ in range(_ROUNDS):
+            count = inbox.receive(self._fd)
+            self.received += count
+            for slot in range(count):
+                size, name = inbox.length(slot), inbox.source(slot)
+                first = inbox.view[slot * SLOT] if size else 0
+                if 127 < first < 192:
+                    leg = self._legs.get(name)
+                    if leg is not None:
+                        self._take_media(leg, slot, size, now)
+                    else:
+                        self.strangers += 1
+                elif size:
+                    self._take_other(first, name, inbox.view[slot * SLOT : slot * SLOT + size].tobytes(), now)
+            if routes:
+                self.forwarder.forward(routes)
+                routes.clear()
+            if count < inbox.slots:
+                return
+
+    def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:
+        """Take STUN or DTLS; anything else is nothing that this port speaks."""
+        if first < 4:
+            verdict = self.agents.receive(datagram, address_of(name), now)
+            if verdict.agent is not None:
+                leg = verdict.agent.owner
+                self._legs[name] = leg
+                for gone in leg.reached(name, nominated=verdict.nominated):
+                    self._legs.pop(gone, None)
+            if verdict.reply is not None:
+                self.send(name, verdict.reply)
+        elif 19 < first < 64 and (known := self._legs.get(name)) is not None and known.transport is not None:
+            known.transport.feed(datagram)
+        else:
+            self.strangers += 1
+
+    def _take_media(self, leg: Leg, slot: int, size: int, now: float) -> None:
+        """Take RTP or RTCP from a leg: decrypt it in place, and put RTP on its way."""
+        leg.packets_left -= 1
+        leg.bytes_left -= size
+        if leg.packets_left < 0 or leg.bytes_left < 0 or leg.srtp_rx is None or size < _RTCP_LEAST:
+            leg.excess += 1
+            return
+        start = slot * SLOT
+        view = self._inbox.view
+        self._size[0] = size
+        if 191 < view[start + 1] < 224:
+            if adapter.srtp_unprotect_rtcp(leg.srtp_rx, self._pointers[slot], self._size):
+                leg.unauthentic += 1
+            else:
+                leg.take_rtcp(view[start : start + self._size[0]].tobytes(), now)
+            return
+        if size < _RTP_LEAST or adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._size):
+            leg.unauthentic += 1
+            return
+        packet = view[start : start + self._size[0]].tobytes()
+        first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
+        if first != 0x80 and not rtp.is_sound(packet):
+            leg.unknown += 1
+            return
+        entry = leg.streams.get(ssrc) or leg.meet(ssrc, packet)
+        if entry is None:
+            return
+        stream, track = entry
+        if stream.original is not None:
+            restored = _restore(packet, stream.original_types.get(second & 0x7F), stream.original.ssrc)
+            if restored is None:
+                return
+            packet, stream = restored, stream.original
+            first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
+        if not stream.take(sequence, timestamp, now):
+            return
+        if stream.missing:
+            leg.ask(stream, now)
+        route = track.place(stream, (sequence, first, second, timestamp, packet), now)
+        if route is not None:
+            self._routes.append(route)
+
+    # --- Out, but for forwarding ------------------------------------------------------------------------------
+
+    def send(self, name: bytes, datagram: bytes) -> None:
+        """Send a datagram to a sockaddr; one that cannot go now is lost."""
+        try:
+            self._socket.sendto(datagram, address_of(name))
+        except OSError as error:
+            logger.debug("A datagram was not sent: %s", error)
+
+    def send_rtcp(self, leg: Leg, packet: bytes) -> None:
+        """Encrypt RTCP for a leg and send it."""
+        self._send_encrypted(adapter.srtp_protect_rtcp, leg, packet)
+
+    def send_rtp(self, leg: Leg, packet: bytes) -> None:
+        """Encrypt one RTP packet for a leg and send it."""
+        self._send_encrypted(adapter.srtp_protect, leg, packet)
+
+    def _send_encrypted(self, protect: Any, leg: Leg, packet: bytes) -> None:
+        if leg.srtp_tx is None or leg.destination is None or len(packet) + adapter.SRTP_TRAILER > _SCRATCH:
+            return
+        adapter.ffi.memmove(self._scratch, packet, len(packet))
+        self._size[0] = len(packet)
+        if not protect(leg.srtp_tx, self._scratch, self._size):
+            self.send(leg.destination.name, bytes(adapter.ffi.buffer(self._scratch, self._size[0])))
+
+    def forget(self, leg: Leg) -> None:
+        """Take nothing more from a leg's addresses."""
+        for name in leg.addresses:
+            if self._legs.get(name) is leg:
+                del self._legs[name]
+
+
+def _restore(packet: bytes, payload_type: int | None, ssrc: int) -> bytes | None:
+    """Return the packet that a retransmission carries, where it carries one."""
+    return None if payload_type is None else rtp.unwrap(packet, payload_type=payload_type, ssrc=ssrc)
+
+
+def _bound(bind: str, port: int) -> socket.socket:
+    """Return a non-blocking UDP socket with large buffers."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        bound.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            bound.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+        if family == socket.AF_INET6:
+            # One socket for both families: IPv4 comes as mapped addresses.
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bound.bind((bind, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound

@@ -1,0 +1,184 @@
+"""Who hears and sees whom: tracks, which participants publish, and sinks, where legs get them.
+
+A track outlives what feeds it. Its source may be held, muted, restarted or moved to another device; its receivers see
+one SSRC whose sequence numbers and timestamps go on. So a packet is placed in the track's own numbering once, and all
+receivers share the result; what differs between them (payload types, IDs of header extensions, and a distance in
+sequence numbers where a receiver has paused) makes a variant, worked out when the routes are laid and not for each
+packet.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from media.rtp import HEADER_SIZE
+from media.streams import Stream
+
+# Packets kept for those who have missed them: more than a second of video at 500 packets/s. A power of two.
+HISTORY = 512
+# Key frames are asked for no more often than this: they are dear to everybody.
+KEY_FRAME_SECONDS = 0.5
+
+# A packet in its track's numbering: sequence number, the two first bytes of its header, timestamp, and itself.
+Placed = tuple[int, int, int, int, bytes]
+# Where a variant goes: the receiver's SRTP session, and the address in memory of its sockaddr.
+Target = tuple[Any, int]
+# Payload type, distance in sequence numbers, IDs of header extensions where they must change, and where it goes.
+Variant = tuple[int, int, Mapping[int, int] | None, tuple[Target, ...]]
+
+
+@dataclass(eq=False)
+class Route:
+    """The way of one payload type of a track; `burst` holds what has arrived and is to be sent."""
+
+    track: "Track"
+    variants: list[Variant]
+    burst: list[Placed] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Sink:
+    """A leg that gets a track.
+
+    `payload_types` maps the source's payload types to the receiver's, `extensions` likewise the IDs of header
+    extensions. `retransmits` gives, for a payload type of the receiver, the one that retransmissions go out with.
+    """
+
+    track: "Track"
+    handle: Any
+    address: int
+    payload_types: Mapping[int, int]
+    extensions: Mapping[int, int]
+    retransmits: Mapping[int, int]
+    distance: int = 0
+    packets_before: int = 0
+    octets_before: int = 0
+    rtx_sequence: int = 0
+
+
+@dataclass(eq=False)
+class Track:
+    """One audio or video track that a participant publishes, as its receivers see it."""
+
+    participant: str
+    label: str
+    kind: str
+    ssrc: int
+    rtx_ssrc: int
+    clock_rate: int
+    is_open: bool = True
+    stream: Stream | None = None
+    sinks: dict[str, Sink] = field(default_factory=dict)
+    routes: dict[int, Route] = field(default_factory=dict)
+    history: list[Placed | None] = field(default_factory=list)
+    # The last sequence number that a leg got which pauses.
+    paused: dict[str, int] = field(default_factory=dict)
+
+    packets: int = 0
+    octets: int = 0
+    sequence_shift: int = 0
+    timestamp_shift: int = 0
+    # The newest packet in the track's own numbering, and when it came.
+    last_sequence: int = -1
+    last_timestamp: int = 0
+    last_at: float = 0.0
+    resumes: bool = True
+    key_frame_wanted: bool = False
+    key_frame_asked_at: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        """Keep packets of video: for audio a retransmission would come too late."""
+        if self.kind == "video":
+            self.history = [None] * HISTORY
+
+    def place(self, stream: Stream, arrived: Placed, now: float) -> Route | None:
+        """Put a packet, still in its source's numbering, on its way; return its route if that had been idle."""
+        if not self.is_open:
+            self.resumes = True
+            return None
+        sequence, first, second, timestamp, packet = arrived
+        if self.resumes or stream is not self.stream:
+            self._continue_with(stream, sequence, timestamp, now)
+        sequence = sequence + self.sequence_shift & 0xFFFF
+        timestamp = timestamp + self.timestamp_shift & 0xFFFFFFFF
+        if sequence - self.last_sequence & 0xFFFF < 0x8000:
+            self.last_sequence, self.last_timestamp, self.last_at = sequence, timestamp, now
+        placed = (sequence, first, second, timestamp, packet)
+        if self.history:
+            self.history[sequence & HISTORY - 1] = placed
+        self.octets += len(packet) - HEADER_SIZE
+        route = self.routes.get(second & 0x7F)
+        if route is None:
+            return None
+        route.burst.append(placed)
+        return route if len(route.burst) == 1 else None
+
+    def _continue_with(self, stream: Stream, sequence: int, timestamp: int, now: float) -> None:
+        """Let the track go on with this packet, which comes after a pause or from a new source."""
+        if self.last_sequence >= 0:
+            self.sequence_shift = self.last_sequence + 1 - sequence
+            if stream is not self.stream:
+                elapsed = max(1, int((now - self.last_at) * self.clock_rate))
+                self.timestamp_shift = self.last_timestamp + elapsed - timestamp
+        self.stream = stream
+        self.resumes = False
+        self.key_frame_wanted = self.kind == "video"
+
+    def close(self) -> None:
+        """Let nothing through until the track is opened."""
+        self.is_open, self.resumes = False, True
+
+    def open(self) -> None:
+        """Let through what comes."""
+        self.is_open = True
+
+    def wants_key_frame(self, now: float) -> bool:
+        """Tell whether the source is to be asked for a key frame now, and note that it is."""
+        if not self.key_frame_wanted or now - self.key_frame_asked_at < KEY_FRAME_SECONDS:
+            return False
+        self.key_frame_wanted, self.key_frame_asked_at = False, now
+        return True
+
+    def attach(self, leg: str, sink: Sink) -> None:
+        """Give a leg the track, or give it the track in another way, without a break in its numbers."""
+        before = self.sinks.get(leg)
+        if before is not None:
+            sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
+            sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
+        else:
+            sink.packets_before, sink.octets_before = self.packets, self.octets
+            self.key_frame_wanted = self.kind == "video"
+            if leg in self.paused:
+                # A jump as long as a pause would put encryption out of step (RFC 3711 section 3.3.1).
+                sink.distance = self.paused.pop(leg) - self.last_sequence & 0xFFFF
+        self.sinks[leg] = sink
+        self.lay_routes()
+
+    def detach(self, leg: str, *, for_good: bool = False) -> None:
+        """Give a leg the track no more, or not for now."""
+        sink = self.sinks.pop(leg, None)
+        if sink is not None:
+            self.paused[leg] = self.last_sequence + sink.distance
+            self.lay_routes()
+        if for_good:
+            self.paused.pop(leg, None)
+
+    def kept(self, sequence: int) -> Placed | None:
+        """Return a packet that was sent, where it is still kept."""
+        placed = self.history[sequence & HISTORY - 1] if self.history else None
+        return placed if placed is not None and placed[0] == sequence else None
+
+    def lay_routes(self) -> None:
+        """Work out for each payload type which variants there are, and who gets them."""
+        types = {type_ for sink in self.sinks.values() for type_ in sink.payload_types}
+        self.routes = {type_: Route(self, _variants(type_, self.sinks.values())) for type_ in types}
+
+
+def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:
+    """Return the variants of a payload type; sinks that cannot take it get none."""
+    groups: dict[tuple[int, int, tuple[tuple[int, int], ...]], list[Target]] = {}
+    for sink in sinks:
+        if payload_type in sink.payload_types:
+            key = (sink.payload_types[payload_type], sink.distance, tuple(sorted(sink.extensions.items())))
+            groups.setdefault(key, []).append((sink.handle, sink.address))
+    return [(type_, distance, dict(ids), tuple(targets)) for (type_, distance, ids), targets in groups.items()]

@@ -1,0 +1,87 @@
+"""RTCP that the focus writes itself (RFC 3550 section 6, RFC 4585, RFC 5104). Reading is left to aiortc."""
+
+from collections.abc import Iterable
+
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    RtcpByePacket,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtcpSdesPacket,
+    RtcpSenderInfo,
+    RtcpSourceInfo,
+    RtcpSrPacket,
+    pack_remb_fci,
+    unpack_remb_fci,
+)
+
+FIR = 4  # RFC 5104 section 4.3.1
+_CNAME = 1
+# As many report blocks as the count field of a packet can say.
+_MOST_REPORTS = 31
+
+
+def sender_report(ssrc: int, *, ntp_time: int, timestamp: int, packets: int, octets: int, cname: str) -> bytes:
+    """Return a sender report with its source description: a compound packet."""
+    info = RtcpSenderInfo(
+        ntp_timestamp=ntp_time,
+        rtp_timestamp=timestamp & 0xFFFFFFFF,
+        packet_count=packets & 0xFFFFFFFF,
+        octet_count=octets & 0xFFFFFFFF,
+    )
+    return bytes(RtcpSrPacket(ssrc=ssrc, sender_info=info)) + _description(ssrc, cname)
+
+
+def receiver_reports(ssrc: int, reports: list[RtcpReceiverInfo], *, cname: str) -> bytes:
+    """Return receiver reports with a source description, however many streams they are about."""
+    packets = b""
+    for begin in range(0, max(1, len(reports)), _MOST_REPORTS):
+        packets += bytes(RtcpRrPacket(ssrc=ssrc, reports=reports[begin : begin + _MOST_REPORTS]))
+    return packets + _description(ssrc, cname)
+
+
+def nack(ssrc: int, source: int, lost: Iterable[int]) -> bytes:
+    """Return a request for missing packets (RFC 4585 section 6.2.1)."""
+    return bytes(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=ssrc, media_ssrc=source, lost=sorted(lost)))
+
+
+def picture_loss(ssrc: int, source: int) -> bytes:
+    """Return a request for a key frame (RFC 4585 section 6.3.1)."""
+    return bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=ssrc, media_ssrc=source))
+
+
+def bandwidth(ssrc: int, bits_per_second: int, sources: list[int]) -> bytes:
+    """Return a limit for what these sources send together (REMB, draft-alvestrand-rmcat-remb)."""
+    fci = pack_remb_fci(bits_per_second, sources)
+    return bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=ssrc, media_ssrc=0, fci=fci))
+
+
+def read_bandwidth(fci: bytes) -> int | None:
+    """Return the bits per second that a REMB allows; None when it is none."""
+    try:
+        return int(unpack_remb_fci(fci)[0])
+    except ValueError:
+        return None
+
+
+def key_frame_sources(packet: RtcpPsfbPacket) -> list[int]:
+    """Return whose key frames a payload-specific feedback asks for: PLI names one source, FIR may name several."""
+    if packet.fmt == RTCP_PSFB_PLI:
+        return [packet.media_ssrc]
+    if packet.fmt == FIR:
+        return [int.from_bytes(packet.fci[at : at + 4], "big") for at in range(0, len(packet.fci) - 7, 8)]
+    return []
+
+
+def goodbye(ssrc: int) -> bytes:
+    """Return the end of a source (RFC 3550 section 6.6), in the compound packet that it must be part of."""
+    return bytes(RtcpRrPacket(ssrc=ssrc)) + bytes(RtcpByePacket(sources=[ssrc]))
+
+
+def _description(ssrc: int, cname: str) -> bytes:
+    """Return a source description with the canonical name, which every compound packet has (RFC 3550 section 6.1)."""
+    return bytes(RtcpSdesPacket(chunks=[RtcpSourceInfo(ssrc=ssrc, items=[(_CNAME, cname.encode())])]))

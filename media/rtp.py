@@ -1,0 +1,123 @@
+"""RTP headers (RFC 3550 section 5.1), their extensions (RFC 8285) and retransmissions (RFC 4588), in plain bytes."""
+
+import struct
+from collections.abc import Iterator, Mapping
+
+HEADER = struct.Struct(">BBHII")
+HEADER_SIZE = HEADER.size
+
+_ONE_BYTE = 0xBEDE
+_TWO_BYTES = 0x1000  # and whatever its last four bits say
+
+
+def extension_bounds(packet: bytes) -> tuple[int, int]:
+    """Return where the data of a packet's header extension begins and ends; an empty range without one.
+
+    :raises ValueError: when the header is longer than the packet.
+    """
+    start = HEADER_SIZE + 4 * (packet[0] & 0x0F)
+    if not packet[0] & 0x10:
+        end = start
+    else:
+        start += 4
+        if len(packet) < start:
+            raise ValueError("the extension's header is cut off")
+        end = start + 4 * int.from_bytes(packet[start - 2 : start], "big")
+    if len(packet) < end:
+        raise ValueError("the header is longer than the packet")
+    return start, end
+
+
+def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield each element of a packet's header extension: its ID, where it begins, where its data begins and ends.
+
+    :raises ValueError: when an element is longer than the extension.
+    """
+    at, end = extension_bounds(packet)
+    if at == end:
+        return
+    profile = int.from_bytes(packet[at - 4 : at - 2], "big")
+    short = profile == _ONE_BYTE
+    if not short and profile & 0xFFF0 != _TWO_BYTES:
+        return
+    while at < end:
+        first = packet[at]
+        if first == 0:  # padding
+            at += 1
+            continue
+        if short:
+            id_, data, size = first >> 4, at + 1, (first & 0x0F) + 1
+            if id_ == 15:  # RFC 8285 section 4.2: nothing after it counts
+                return
+        else:
+            if at + 1 >= end:
+                raise ValueError("an element is cut off")
+            id_, data, size = first, at + 2, packet[at + 1]
+        if data + size > end:
+            raise ValueError("an element is longer than its extension")
+        yield id_, at, data, data + size
+        at = data + size
+
+
+def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
+    """Return a packet whose extension elements have the receiver's IDs; those that have none become padding.
+
+    Nothing changes its place, so that this costs no more than it must.
+
+    :raises ValueError: when the extension is broken.
+    """
+    changed = bytearray(packet)
+    at, _ = extension_bounds(packet)
+    short = packet[at - 4 : at - 2] == b"\xbe\xde"
+    for id_, begin, _, end in elements(packet):
+        new = ids.get(id_, 0)
+        if new == 0 or (short and new > 14):
+            changed[begin:end] = bytes(end - begin)
+        elif new != id_:
+            changed[begin] = new << 4 | changed[begin] & 0x0F if short else new
+    return bytes(changed)
+
+
+def element(packet: bytes, id_: int) -> bytes | None:
+    """Return the data of an extension element, where the packet has it.
+
+    :raises ValueError: when the extension is broken.
+    """
+    for each, _, data, end in elements(packet):
+        if each == id_:
+            return packet[data:end]
+    return None
+
+
+def wrap(packet: bytes, *, payload_type: int, sequence: int, ssrc: int) -> bytes:
+    """Return a packet as a retransmission: its own sequence number begins the payload (RFC 4588 section 4)."""
+    first, second, original, timestamp, _ = HEADER.unpack_from(packet)
+    _, end = extension_bounds(packet)
+    header = HEADER.pack(first, second & 0x80 | payload_type, sequence, timestamp, ssrc)
+    return header + packet[HEADER_SIZE:end] + original.to_bytes(2, "big") + packet[end:]
+
+
+def unwrap(packet: bytes, *, payload_type: int, ssrc: int) -> bytes | None:
+    """Return the original of a retransmission; None for one that is padding alone, as senders probe with.
+
+    :raises ValueError: when the header is longer than the packet.
+    """
+    first, second, _, timestamp, _ = HEADER.unpack_from(packet)
+    _, end = extension_bounds(packet)
+    padding = packet[-1] if first & 0x20 else 0
+    if len(packet) - padding < end + 2:
+        return None
+    original = int.from_bytes(packet[end : end + 2], "big")
+    header = HEADER.pack(first, second & 0x80 | payload_type, original, timestamp, ssrc)
+    return header + packet[HEADER_SIZE:end] + packet[end + 2 :]
+
+
+def is_sound(packet: bytes) -> bool:
+    """Tell whether header, extension and padding of a packet fit into it."""
+    try:
+        for _ in elements(packet):
+            pass
+        _, end = extension_bounds(packet)
+    except ValueError:
+        return False
+    return not packet[0] & 0x20 or 0 < packet[-1] <= len(packet) - end

@@ -1,0 +1,113 @@
+"""RTP streams as they arrive: what is missing of them, and what receiver reports say of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from aiortc.rtp import RtcpReceiverInfo
+
+# A jump further than this is no loss but a new beginning: asking for it all again would help nobody.
+LARGEST_GAP = 256
+# How often, and how long apart, a missing packet is asked for.
+TRIES = 8
+RETRY_SECONDS = 0.06
+
+
+@dataclass(eq=False)
+class Stream:
+    """One RTP stream from a leg.
+
+    `asks` tells whether missing packets may be asked for (generic NACK was negotiated). `original` is the stream that
+    this one carries retransmissions of (RFC 4588), and `original_types` the payload types that they stand for.
+    """
+
+    ssrc: int
+    clock_rate: int
+    asks: bool = False
+    original: "Stream | None" = None
+    original_types: dict[int, int] = field(default_factory=dict)
+
+    # The next sequence number, counted on beyond 16 bits.
+    expected: int = -1
+    received: int = 0
+    jitter: float = 0.0
+    missing: dict[int, tuple[float, int]] = field(default_factory=dict)
+
+    _first: int = 0
+    _transit: float = 0.0
+    _reported: tuple[int, int] = (0, 0)
+    _sender_report: tuple[int, float] | None = None
+
+    def take(self, sequence: int, timestamp: int, now: float) -> bool:
+        """Note a packet; return False for one that is too old to be of use."""
+        if self.expected < 0:
+            self._first = self.expected = sequence
+            self._transit = now * self.clock_rate - timestamp
+        ahead = sequence - self.expected & 0xFFFF
+        if ahead == 0:
+            self.expected += 1
+        elif ahead < 0x8000:
+            self._skip(ahead, now)
+        else:
+            return self._take_late(sequence)
+        self.received += 1
+        transit = now * self.clock_rate - timestamp
+        difference = abs(transit - self._transit)
+        self._transit = transit
+        # A timestamp that jumps (another source on the same SSRC) is no jitter.
+        if difference < self.clock_rate:
+            self.jitter += (difference - self.jitter) / 16
+        return True
+
+    def _skip(self, ahead: int, now: float) -> None:
+        """Note that packets are missing."""
+        if ahead <= LARGEST_GAP and self.asks:
+            for sequence in range(self.expected, self.expected + ahead):
+                self.missing[sequence & 0xFFFF] = (now, 0)
+            while len(self.missing) > LARGEST_GAP:
+                del self.missing[next(iter(self.missing))]
+        else:
+            self.missing.clear()
+        self.expected += ahead + 1
+
+    def _take_late(self, sequence: int) -> bool:
+        """Note a packet that comes after its successors."""
+        self.received += 1
+        self.missing.pop(sequence, None)
+        return self.expected - sequence & 0xFFFF <= 2 * LARGEST_GAP
+
+    def due(self, now: float) -> Iterator[int]:
+        """Yield the sequence numbers to ask for now; those asked for in vain often enough are given up."""
+        for sequence, (at, tries) in list(self.missing.items()):
+            if tries >= TRIES:
+                del self.missing[sequence]
+            elif at <= now:
+                self.missing[sequence] = (now + RETRY_SECONDS, tries + 1)
+                yield sequence
+
+    def take_sender_report(self, ntp_time: int, now: float) -> None:
+        """Note when which sender report came."""
+        self._sender_report = (ntp_time >> 16 & 0xFFFFFFFF, now)
+
+    def report(self, now: float) -> RtcpReceiverInfo | None:
+        """Return what is to be reported since the last time; None before the first packet."""
+        if self.expected < 0:
+            return None
+        expected = self.expected - self._first
+        expected_before, received_before = self._reported
+        self._reported = (expected, self.received)
+        lost_now = (expected - expected_before) - (self.received - received_before)
+        share = max(0, lost_now) * 256 // max(1, expected - expected_before)
+        lsr, dlsr = 0, 0
+        if self._sender_report is not None:
+            lsr, at = self._sender_report
+            dlsr = int((now - at) * 65536) & 0xFFFFFFFF
+        lost = max(-0x800000, min(0x7FFFFF, expected - self.received))
+        return RtcpReceiverInfo(
+            ssrc=self.ssrc,
+            fraction_lost=min(255, share),
+            packets_lost=lost,
+            highest_sequence=self.expected - 1 & 0xFFFFFFFF,
+            jitter=int(self.jitter),
+            lsr=lsr,
+            dlsr=dlsr,
+        )
