@@ -87,6 +87,7 @@ class ModificationKind(StrEnum):
     HOLD = "hold"
     RESUME = "resume"
     MOVE = "move"
+    SYNC = "sync"
 
 
 State = ConferenceState | ParticipantState | ModificationState

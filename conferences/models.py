@@ -30,6 +30,10 @@ class Topology(models.TextChoices):
     PEER = "peer"
 
 
+# What stands for the focus where the ID of a participant would stand.
+FOCUS = "focus"
+
+
 class Access(models.TextChoices):
     """Who may answer a conference."""
 
@@ -53,7 +57,6 @@ class LeftReason(models.TextChoices):
     REMOVED = "removed"
     MEDIA_LOST = "media-lost"
     SESSION_EXPIRED = "session-expired"
-    CALLER_CANCELLED = "caller-cancelled"
     CONFERENCE_ENDED = "conference-ended"
     ENDED_BY_SUPPORT = "ended-by-support"
 
@@ -174,6 +177,7 @@ class Conference(models.Model):
     created_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_reason = models.CharField(max_length=20, blank=True)
+    media_node = models.CharField(max_length=32, blank=True, help_text="The media node that is its focus.")
     version = models.PositiveIntegerField(default=1)
 
     objects = ConferenceQuerySet.as_manager()
@@ -308,17 +312,32 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
 
 
 class Modification(models.Model):
-    """One offer and its settlement. `pair` names the two parties in either direction."""
+    """One offer and its settlement. `pair` names the two parties in either direction.
+
+    Where `offered_by`, `offered_to` or the `settled_by` of an accepted one is null, it is the focus.
+    """
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="modifications")
     kind = models.CharField(max_length=8)
     state = models.CharField(max_length=16, default=ModificationState.SENT)
     pair = models.CharField(max_length=65)
-    offered_by = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="offers_made")
-    offered_to = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="offers_received")
+    offered_by = models.ForeignKey(
+        Participant, on_delete=models.CASCADE, null=True, blank=True, related_name="offers_made"
+    )
+    offered_to = models.ForeignKey(
+        Participant, on_delete=models.CASCADE, null=True, blank=True, related_name="offers_received"
+    )
     settled_by = models.ForeignKey(
         Participant, on_delete=models.CASCADE, null=True, blank=True, related_name="settlements"
+    )
+    caused_by = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="consequences",
+        help_text="The modification that the focus tells of with its offer.",
     )
     restart = models.BooleanField(default=False, help_text="The offer comes from a new peer connection.")
     offer = models.TextField()
@@ -339,7 +358,13 @@ class Modification(models.Model):
                 | (~Q(state=ModificationState.SENT) & Q(settled_at__isnull=False)),
                 name="modification_is_settled_once",
             ),
-            models.CheckConstraint(condition=~Q(offered_by=F("offered_to")), name="modification_has_two_parties"),
+            # The focus (null) is one of two at most.
+            models.CheckConstraint(
+                condition=Q(offered_by__isnull=False, offered_to__isnull=True)
+                | Q(offered_by__isnull=True, offered_to__isnull=False)
+                | (Q(offered_by__isnull=False, offered_to__isnull=False) & ~Q(offered_by=F("offered_to"))),
+                name="modification_has_two_parties",
+            ),
             models.UniqueConstraint(
                 fields=["pair"],
                 condition=Q(state=ModificationState.SENT),
@@ -355,9 +380,9 @@ class Modification(models.Model):
         return f"{self.kind} {self.id} ({self.state})"
 
 
-def pair_of(one: Participant, other: Participant) -> str:
-    """Return the name of the two parties, the same in either direction."""
-    return ":".join(sorted((one.pk, other.pk)))
+def pair_of(one: Participant, other: Participant | None) -> str:
+    """Return the name of the two parties, the same in either direction; None is the focus."""
+    return ":".join(sorted((one.pk, other.pk if other else FOCUS)))
 
 
 class KeptAnswer(models.Model):

@@ -194,6 +194,9 @@ MODIFICATION_LIFETIME = timedelta(seconds=env.number("SBE_MODIFICATION_SECONDS",
 MOVE_WINDOW = timedelta(seconds=env.number("SBE_MOVE_WINDOW_SECONDS", 5, least=0.1, most=60))
 EVENT_RETENTION = timedelta(seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400))
 RECORD_RETENTION = timedelta(days=env.number("SBE_RECORD_RETENTION_DAYS", 365, least=1, most=36500))
+CONFERENCE_CAPACITY = env.integer("SBE_CONFERENCE_CAPACITY", 32, least=2, most=100)
+# A media node that was not heard of for so long gets no new conference.
+MEDIA_NODE_PATIENCE = timedelta(seconds=env.number("SBE_MEDIA_NODE_SECONDS", 5, least=0.1, most=300))
 HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
 REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
 GATEWAY_REQUESTS_PER_MINUTE = env.integer("SBE_GATEWAY_REQUESTS_PER_MINUTE", 60000, least=1)

@@ -1,0 +1,54 @@
+"""Rows: the media nodes that serve conferences, and what operations have asked of them."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+
+
+class MediaNodeQuerySet(models.QuerySet["MediaNode"]):
+    """Media nodes, in words."""
+
+    def live(self, since: datetime) -> Self:
+        """Those that have been heard of since then."""
+        return self.filter(heartbeat_at__gte=since)
+
+
+class MediaNode(models.Model):
+    """A process, or a thread of one, that forwards media; its ID is new with every start."""
+
+    id = models.CharField(primary_key=True, max_length=32, editable=False)
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField(db_index=True)
+    legs = models.PositiveIntegerField(default=0, help_text="How many participants' media it carries.")
+    announce = models.TextField(blank=True, help_text="The addresses that its clients are told.")
+
+    objects = MediaNodeQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-started_at"]
+
+    def __str__(self) -> str:
+        return self.pk
+
+
+class MediaTask(models.Model):
+    """What a node has yet to do for a conference. The row goes with the transaction that applies its result.
+
+    `node` and `conference` are plain IDs: media knows no conferences, and a task may outlive its node.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    node = models.CharField(max_length=32)
+    conference = models.CharField(max_length=32)
+    kind = models.CharField(max_length=8)
+    payload = models.JSONField()
+    created_at = models.DateTimeField()
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="How often it has been claimed.")
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["node", "id"], name="media_task_queue")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"

@@ -1,0 +1,218 @@
+"""The outbox of the focus: tasks are rows, written in the transaction of the change that asks for them.
+
+A conference lives on one node, and the node executes its tasks in the order of their IDs, which is the order of the
+changes: they are written under the conference's lock. Every task describes the whole conference (`view`), so one that
+is executed again after a crash does no harm. The row is deleted by whoever applies the result (`finish`).
+
+A wake-up is sent on commit, within the process where the node lives in it, else through the channel layer. One that
+is lost costs latency only, because nodes look once a second as well.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from typing import Any, NotRequired, TypedDict
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+
+from media.models import MediaNode, MediaTask
+
+logger = logging.getLogger(__name__)
+
+# How long a wake-up waits for the channel layer, and how long the layer is left alone once it has failed.
+_PATIENCE_SECONDS = 1.0
+_REST_SECONDS = 3.0
+
+
+class TaskKind(StrEnum):
+    """What a node is asked to do."""
+
+    OFFER = "offer"
+    ANSWER = "answer"
+    WITHDRAW = "withdraw"
+    UPDATE = "update"
+
+
+class Refusal(TypedDict):
+    """Why a node does not do it: a code for programs, a detail for people."""
+
+    code: str
+    detail: str
+
+
+class FocusOffer(TypedDict):
+    """An offer that the focus makes to a participant; `kind` is sync, hold, resume or move."""
+
+    participant: str
+    sdp: str
+    kind: str
+    causedBy: str | None
+
+
+class Result(TypedDict):
+    """What came of a task: the answer to an offer, or a refusal; and offers for those who may get one."""
+
+    answer: NotRequired[str]
+    refusal: NotRequired[Refusal]
+    offers: NotRequired[list[FocusOffer]]
+
+
+class NoNodeError(Exception):
+    """No media node is alive."""
+
+
+# --- Nodes ------------------------------------------------------------------------------------------------
+
+
+def heartbeat(node_id: str, *, now: datetime, legs: int = 0, announce: str = "") -> None:
+    """Register a node, or say that it is alive, and how many legs it carries."""
+    MediaNode.objects.update_or_create(
+        pk=node_id,
+        defaults={"heartbeat_at": now, "legs": legs, "announce": announce},
+        create_defaults={"heartbeat_at": now, "legs": legs, "announce": announce, "started_at": now},
+    )
+
+
+def retire(node_id: str) -> None:
+    """Take a node out of service: it gets no new conference, and what it was asked is forgotten."""
+    MediaNode.objects.filter(pk=node_id).delete()
+    MediaTask.objects.filter(node=node_id).delete()
+
+
+def place(*, now: datetime) -> str:
+    """Return the ID of the live node with the fewest legs, for a new conference.
+
+    :raises NoNodeError: when there is none.
+    """
+    live = MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE)
+    node_id = live.order_by("legs", "pk").values_list("pk", flat=True).first()
+    if node_id is None:
+        raise NoNodeError
+    return node_id
+
+
+# --- Tasks ------------------------------------------------------------------------------------------------
+
+
+def enqueue(*, node_id: str, conference_id: str, kind: TaskKind, payload: Mapping[str, Any], now: datetime) -> None:
+    """Ask a node for something, in the transaction of the change; it is woken on commit."""
+    MediaTask.objects.create(node=node_id, conference=conference_id, kind=kind, payload=dict(payload), created_at=now)
+    transaction.on_commit(partial(_wake, node_id))
+
+
+def claim(node_id: str, limit: int, *, busy: Collection[int] = ()) -> list[MediaTask]:
+    """Return the node's next tasks in order, without those that it is busy with already.
+
+    A task stays until `finish`: a node that forgot it, by a crash or because its result could not be applied, claims it
+    again. `attempts` counts how often.
+    """
+    with transaction.atomic():
+        waiting = MediaTask.objects.filter(node=node_id).exclude(pk__in=busy).order_by("pk")
+        if connection.features.has_select_for_update_skip_locked:
+            waiting = waiting.select_for_update(skip_locked=True)
+        tasks = list(waiting[:limit])
+        if tasks:
+            MediaTask.objects.filter(pk__in=[task.pk for task in tasks]).update(attempts=F("attempts") + 1)
+    for task in tasks:
+        task.attempts += 1
+    return tasks
+
+
+def finish(task_id: int) -> bool:
+    """Delete a task in the transaction that applies its result; return False when that had been done already."""
+    deleted, _ = MediaTask.objects.filter(pk=task_id).delete()
+    return deleted > 0
+
+
+def prune(*, now: datetime, age: timedelta) -> int:
+    """Delete nodes and tasks that nobody has touched for so long; return how many."""
+    nodes, _ = MediaNode.objects.filter(heartbeat_at__lte=now - age).delete()
+    tasks, _ = MediaTask.objects.filter(created_at__lte=now - age).delete()
+    return nodes + tasks
+
+
+# --- Waking -----------------------------------------------------------------------------------------------
+
+_listeners: dict[str, Callable[[], None]] = {}
+
+
+def listen(node_id: str, wake: Callable[[], None]) -> Callable[[], None]:
+    """Let a node of this process be woken by `wake`, which is called from any thread; return what ends that."""
+    _listeners[node_id] = wake
+
+    def end() -> None:
+        _listeners.pop(node_id, None)
+
+    return end
+
+
+async def listen_from_afar(node_id: str, wake: Callable[[], None]) -> None:
+    """Call `wake` for every wake-up that comes through the channel layer, until cancelled.
+
+    A node in a process of its own runs this beside its polling, which is what it is left with while the layer fails.
+    """
+    while True:
+        try:
+            await _receive(_layer(), _group(node_id), wake)
+        except Exception as error:
+            logger.warning("The channel layer fails, media node %s looks by itself: %r", node_id, error)
+        await asyncio.sleep(_REST_SECONDS)
+
+
+async def _receive(layer: Any, group: str, wake: Callable[[], None]) -> None:
+    """Subscribe to a group and call `wake` for each of its messages."""
+    channel = await layer.new_channel()
+    await layer.group_add(group, channel)
+    while True:
+        await layer.receive(channel)
+        wake()
+
+
+def _layer() -> Any:
+    """Return the channel layer."""
+    return get_channel_layer()
+
+
+def _group(node_id: str) -> str:
+    """Return the channel layer's group of a node."""
+    return f"media.{node_id}"
+
+
+def _wake(node_id: str) -> None:
+    """Wake a node, here or elsewhere."""
+    if wake := _listeners.get(node_id):
+        wake()
+    else:
+        _afar.wake(node_id)
+
+
+class _Afar:
+    """Wakes nodes through the channel layer. While that fails, nodes find their tasks when they look."""
+
+    def __init__(self) -> None:
+        self._rests_until = 0.0
+
+    def wake(self, node_id: str) -> None:
+        """Send a wake-up, from a thread that runs sync code."""
+        if time.monotonic() < self._rests_until:
+            return
+        try:
+            async_to_sync(self._send)(node_id)
+        except Exception as error:
+            self._rests_until = time.monotonic() + _REST_SECONDS
+            logger.warning("The channel layer fails, media nodes find their tasks when they look: %r", error)
+
+    async def _send(self, node_id: str) -> None:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await _layer().group_send(_group(node_id), {"type": "wake"})
+
+
+_afar = _Afar()
