@@ -13,10 +13,14 @@ from typing import Any, Final, cast
 import pylibsrtp
 from aiortc import (
     RTCCertificate,
+    RTCDataChannel,
     RTCDtlsFingerprint,
     RTCDtlsParameters,
     RTCDtlsTransport,
+    RTCSctpCapabilities,
+    RTCSctpTransport,
 )
+from aiortc.rtcsctptransport import USERDATA_MAX_LENGTH, tsn_plus_one
 from aiortc.rtp import AnyRtcpPacket, RtcpPacket
 from OpenSSL import SSL
 
@@ -25,6 +29,8 @@ __all__ = [
     "SRTP_TRAILER",
     "Certificate",
     "Dtls",
+    "RTCDataChannel",
+    "Sctp",
     "Srtp",
     "ffi",
     "parse_rtcp",
@@ -205,6 +211,92 @@ class Dtls(RTCDtlsTransport):
     def _state_changed(self) -> None:
         if self.state == "closed":
             self._on_closed()
+
+
+class _Carrier:
+    """What RTCSctpTransport needs of a DTLS transport."""
+
+    state = "connected"
+
+    def __init__(self, role: str, send: Callable[[bytes], object]) -> None:
+        self._role = role
+        self._send_now = send
+
+    def _register_data_receiver(self, receiver: object) -> None:
+        pass
+
+    def _unregister_data_receiver(self, receiver: object) -> None:
+        pass
+
+    async def _send_data(self, data: bytes) -> None:
+        self._send_now(data)
+
+
+class Sctp(RTCSctpTransport):
+    """aiortc's SCTP over whatever carries it, with bounds that it has not itself.
+
+    `send` takes what goes out and may not raise. Emits "datachannel" with each channel that the other side opens.
+    Nothing in here ever waits for the network, so what aiortc leaves to tasks is over one turn of the loop later.
+    """
+
+    # What the other side may have under way to us: bytes, pieces that do not make a message yet, pieces after a gap.
+    WINDOW = 256 * 1024
+    MAX_PIECES = 1024
+    MAX_MISORDERED = 256
+    # Both ends' stream numbers are below this.
+    MAX_STREAMS = 64
+
+    def __init__(self, role: str, send: Callable[[bytes], object]) -> None:
+        super().__init__(cast(Any, _Carrier(role, send)))
+        self._advertised_rwnd = self.WINDOW
+        self._inbound_streams_max = self.MAX_STREAMS
+        self._outbound_streams_count = self.MAX_STREAMS
+
+    async def connect(self, port: int, max_message_size: int) -> None:
+        """Open the association with the other side's port; 0 as size says that it takes messages of any size."""
+        await self._guarded(self.start(RTCSctpCapabilities(maxMessageSize=max_message_size), port))
+
+    async def receive(self, packet: bytes) -> None:
+        """Take a packet. It must be sound: aiortc loops for ever over some that are not."""
+        await self._guarded(self._handle_data(packet))
+        pieces = sum(len(stream.reassembly) for stream in self._inbound_streams.values())
+        # A sender may try a full window with a little more; this one does not look at it.
+        if pieces > self.MAX_PIECES or self._advertised_rwnd < -self.WINDOW:
+            logger.info("A data channel's other side sends more than it may")
+            await self.finish()
+
+    def expects(self, tsn: int) -> bool:
+        """Judge whether there is room for the piece of this number."""
+        return len(self._sack_misordered) < self.MAX_MISORDERED or tsn == tsn_plus_one(self._last_received_tsn or 0)
+
+    @property
+    def outstanding(self) -> int:
+        """What we keep because the other side has not acknowledged it, in bytes, not less than the memory it takes."""
+        waiting = sum(channel.bufferedAmount for channel in self._data_channels.values())
+        pieces = len(self._outbound_queue) + len(self._sent_queue) + len(self._data_channel_queue)
+        return waiting + pieces * USERDATA_MAX_LENGTH
+
+    async def finish(self) -> None:
+        """Abort the association."""
+        await self._guarded(self.stop())
+
+    async def _guarded(self, step: Awaitable[None]) -> None:
+        """Await a step of aiortc's, which meets what it does not foresee with any exception."""
+        try:
+            await step
+        except Exception:
+            logger.debug("SCTP stumbled", exc_info=True)
+
+    # aiortc makes tasks of these, and nobody would take their exceptions.
+
+    async def _transmit(self) -> None:
+        await self._guarded(super()._transmit())
+
+    async def _transmit_reconfig(self) -> None:
+        await self._guarded(super()._transmit_reconfig())
+
+    async def _data_channel_flush(self) -> None:
+        await self._guarded(super()._data_channel_flush())
 
 
 def _datagrams(written: bytes) -> Iterator[bytes]:

@@ -1,17 +1,44 @@
-"""The data channels of one leg (RFC 8831), over its transport. The relay to the others of a conference is the caller's:
-`on_message` says what came, and the caller sends it to the same label of every other leg.
+"""The data channels of one leg (RFC 8831), over its transport.
+
+The relay is the caller's: `on_message` says what came, and the caller hands it to the same label of every other leg of
+the conference with `send`. Every bound is for one leg: what it opens, what it sends, and what is kept for it.
 """
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from struct import error as StructError  # noqa: N812
+from struct import unpack_from
 
-from media.transport import Transport
+from media.aiortc_adapter import RTCDataChannel, Sctp
+from media.transport import State, Transport
+
+logger = logging.getLogger(__name__)
+
+# What the SDP of the focus states as a=max-message-size.
+MAX_MESSAGE_SIZE = 64 * 1024
+MAX_CHANNELS = 16
+MAX_LABEL = 128
+# What is kept for a leg that does not read: then the channel is closed, because a reliable one must not have a hole.
+MAX_OUTSTANDING = 1024 * 1024
+# Chunks a second that we look at, and at once. The others are lost, and the sender slows down as for a narrow link.
+CHUNK_RATE = 200
+CHUNK_BURST = 400
+
+# RFC 9260 section 3: chunk types, and where the parameters of those begin that have any.
+_DATA, _SACK, _FORWARD_TSN = 0, 3, 192
+_PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
+_COMMON_HEADER = 12
+# More pieces than ever are under way to one leg.
+_MAX_ACKNOWLEDGED = MAX_OUTSTANDING // 1024
 
 
 class DataChannels:
     """The SCTP association of a leg and the channels that the other side opens on it.
 
-    `port` is the other side's SCTP port, `max_message_size` its limit (0: none), both from its SDP.
-    `on_message(label, message)` is called with every message that arrives.
+    Made once the transport is connected. `port` is the other side's SCTP port, `max_message_size` its limit (0: none),
+    both from its SDP. `on_message(label, message)` is called with every message that arrives.
     """
 
     def __init__(
@@ -21,12 +48,178 @@ class DataChannels:
         max_message_size: int,
         on_message: Callable[[str, str | bytes], None],
     ) -> None:
-        raise NotImplementedError
+        if transport.state is not State.CONNECTED:
+            raise ValueError("Data channels need a connected transport")
+        self._transport = transport
+        self._on_message = on_message
+        self._channels: list[RTCDataChannel] = []
+        # Packets and messages that were not taken: broken, too large, too many.
+        self.dropped = 0
+        self._allowance, self._allowed_at = float(CHUNK_BURST), 0.0
+        self._sctp = Sctp(transport.role, transport.send_data)
+        self._sctp.on("datachannel", self._opened)
+        transport.on_data = self._receive
+        self._start = asyncio.get_running_loop().create_task(self._sctp.connect(port, max_message_size))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the open channels."""
+        return tuple(channel.label for channel in self._channels)
 
     def send(self, label: str, message: str | bytes) -> bool:
-        """Send a message to the channel of this label. Return whether there is one that could take it."""
-        raise NotImplementedError
+        """Send a message to the channel of this label, the newest if there are several.
+
+        Return whether there is one that could take it. A channel whose other side does not read is closed.
+        """
+        channel = next((each for each in reversed(self._channels) if each.label == label), None)
+        if channel is None or channel.readyState != "open":
+            return False
+        if self._sctp.outstanding + _size(message) > MAX_OUTSTANDING:
+            logger.info("A data channel's other side does not read")
+            self.dropped += 1
+            self._refuse(channel)
+            return False
+        try:
+            channel.send(message)
+        except ValueError:
+            # Larger than the other side takes.
+            self.dropped += 1
+            return False
+        return True
 
     async def close(self) -> None:
         """End the association. Leaves no timer or task behind."""
-        raise NotImplementedError
+        self._transport.on_data = None
+        self._start.cancel()
+        await asyncio.wait([self._start])
+        await self._sctp.finish()
+        self._channels.clear()
+        # What aiortc has left to tasks is over after this turn.
+        await asyncio.sleep(0)
+
+    async def _receive(self, packet: bytes) -> None:
+        """Take an SCTP packet from the transport."""
+        if self._sctp.state == "closed":
+            return
+        if self._is_sound(packet):
+            await self._sctp.receive(packet)
+        else:
+            self.dropped += 1
+
+    def _is_sound(self, packet: bytes) -> bool:
+        """Judge whether aiortc can read this packet without harm, and whether its sender may send it now."""
+        cost = acknowledged = 0
+        try:
+            for kind, body in _chunks(packet):
+                if kind == _SACK:
+                    acknowledged += _acknowledged(body)
+                    continue
+                cost += 1
+                if kind == _DATA and not self._is_wanted(body):
+                    return False
+                _check(kind, body)
+        except (StructError, ValueError):
+            return False
+        return acknowledged <= _MAX_ACKNOWLEDGED and self._affordable(cost)
+
+    def _is_wanted(self, body: bytes) -> bool:
+        """Judge whether there is room for a piece of a message."""
+        tsn, stream = unpack_from("!LH", body)
+        return stream < self._sctp.MAX_STREAMS and len(body) > 12 and self._sctp.expects(tsn)
+
+    def _affordable(self, cost: int) -> bool:
+        """Judge whether so many chunks are within the rate, and count them."""
+        now = asyncio.get_running_loop().time()
+        self._allowance = min(self._allowance + (now - self._allowed_at) * CHUNK_RATE, CHUNK_BURST)
+        self._allowed_at = now
+        if cost > self._allowance:
+            return False
+        self._allowance -= cost
+        return True
+
+    def _opened(self, channel: RTCDataChannel) -> None:
+        """Take a channel that the other side has opened."""
+        if len(self._channels) >= MAX_CHANNELS or _size(channel.label) > MAX_LABEL:
+            self._refuse(channel)
+            return
+        self._channels.append(channel)
+        channel.on("message", partial(self._message, channel.label))
+        channel.on("close", partial(self._closed, channel))
+
+    def _closed(self, channel: RTCDataChannel) -> None:
+        if channel in self._channels:
+            self._channels.remove(channel)
+
+    def _refuse(self, channel: RTCDataChannel) -> None:
+        """Close a channel from our side."""
+        self._closed(channel)
+        channel.close()
+
+    def _message(self, label: str, message: str | bytes) -> None:
+        """Hand a message to the caller."""
+        if _size(message) > MAX_MESSAGE_SIZE:
+            self.dropped += 1
+            return
+        try:
+            self._on_message(label, message)
+        except Exception:
+            logger.exception("A message of a data channel could not be relayed")
+
+
+def _size(text: str | bytes) -> int:
+    """Return how many bytes this is on the wire."""
+    return len(text.encode() if isinstance(text, str) else text)
+
+
+def _chunks(packet: bytes) -> Iterator[tuple[int, bytes]]:
+    """Take an SCTP packet apart into chunks: type and body.
+
+    :raises ValueError: when a length is wrong.
+    """
+    at = _COMMON_HEADER
+    while at <= len(packet) - 4:
+        kind, length = unpack_from("!BxH", packet, at)
+        if length < 4 or at + length > len(packet):
+            raise ValueError("A chunk is longer than its packet")
+        yield kind, packet[at + 4 : at + length]
+        at += length + -length % 4
+
+
+def _acknowledged(body: bytes) -> int:
+    """Return how many pieces a SACK lists after the first gap: aiortc counts them one by one.
+
+    :raises ValueError: when a block ends before it begins.
+    """
+    gaps, duplicates = unpack_from("!HH", body, 8)
+    if len(body) < 12 + 4 * (gaps + duplicates):
+        raise ValueError("A SACK is shorter than it says")
+    blocks = [unpack_from("!HH", body, 12 + 4 * i) for i in range(gaps)]
+    if any(first > last for first, last in blocks):
+        raise ValueError("A gap block ends before it begins")
+    return sum(last - first + 1 for first, last in blocks)
+
+
+def _check(kind: int, body: bytes) -> None:
+    """Look at what aiortc believes unseen: the lengths of parameters, of which 0 would hold it for ever.
+
+    :raises ValueError: when they are wrong.
+    """
+    if kind == _FORWARD_TSN:
+        if len(body) % 4 or any(stream >= Sctp.MAX_STREAMS for stream in _streams(body)):
+            raise ValueError("A FORWARD-TSN is wrong")
+        return
+    at = _PARAMETERS.get(kind)
+    if at is None:
+        return
+    if len(body) < at:
+        raise ValueError("A chunk is too short")
+    while at <= len(body) - 4:
+        (length,) = unpack_from("!H", body, at + 2)
+        if length < 4:
+            raise ValueError("A parameter is shorter than its header")
+        at += length + -length % 4
+
+
+def _streams(body: bytes) -> list[int]:
+    """Return the streams that a FORWARD-TSN names."""
+    return [unpack_from("!H", body, at)[0] for at in range(4, len(body), 4)]

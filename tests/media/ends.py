@@ -1,0 +1,103 @@
+"""Two ends of a secure transport, in memory or over UDP sockets on loopback."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from aioice import stun
+
+from media.aiortc_adapter import Certificate
+from media.transport import Role, State, Transport
+
+SECONDS = 10.0
+
+
+class End:
+    """A transport that keeps what it says: its states, the data it gets, the datagrams it sends."""
+
+    def __init__(self, role: Role, certificate: Certificate | None = None, **options: Any) -> None:
+        self.certificate = certificate or Certificate()
+        self.states: list[State] = []
+        self.sent: list[bytes] = []
+        self.data: asyncio.Queue[bytes] = asyncio.Queue()
+        self.deliver: Callable[[bytes], None] = lambda datagram: None
+        self._reached = {state: asyncio.Event() for state in State}
+        self.transport = Transport(
+            self.certificate, role, self._send, on_state=self._changed, on_data=self.data.put, **options
+        )
+
+    async def reach(self, state: State) -> None:
+        """Wait until this state was announced."""
+        await asyncio.wait_for(self._reached[state].wait(), SECONDS)
+
+    def _changed(self, state: State) -> None:
+        self.states.append(state)
+        self._reached[state].set()
+
+    def _send(self, datagram: bytes) -> None:
+        self.sent.append(datagram)
+        self.deliver(datagram)
+
+
+def join(one: End, other: End) -> None:
+    """Let each hear what the other sends, a turn of the loop later."""
+    loop = asyncio.get_running_loop()
+
+    def reach(end: End, datagram: bytes) -> None:
+        loop.call_soon(end.transport.feed, datagram)
+
+    one.deliver, other.deliver = partial(reach, other), partial(reach, one)
+
+
+def pair(**options: Any) -> tuple[End, End]:
+    """Return a server and a client that hear each other and are not started."""
+    server, client = End("server", **options), End("client")
+    join(server, client)
+    return server, client
+
+
+async def connected() -> tuple[End, End]:
+    """Return a server and a client that are connected."""
+    server, client = pair()
+    server.transport.start(client.certificate.fingerprints)
+    client.transport.start(server.certificate.fingerprints)
+    await server.reach(State.CONNECTED)
+    await client.reach(State.CONNECTED)
+    return server, client
+
+
+async def close(*ends: End) -> None:
+    for end in ends:
+        await end.transport.close()
+
+
+def mutate(datagram: bytes, chance: random.Random) -> bytes:
+    """Return a datagram with some bytes changed, cut off, added or repeated."""
+    broken = bytearray(datagram)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(broken)) if broken else 0
+        match chance.randrange(5):
+            case 0 if broken:
+                broken[at] = chance.randrange(256)
+            case 1 if broken:
+                broken[at] ^= 1 << chance.randrange(8)
+            case 2:
+                del broken[at:]
+            case 3:
+                broken[at:at] = chance.randbytes(chance.randint(1, 64))
+            case _:
+                broken[at : at + 2] = chance.choice([b"\0\0", b"\xff\xff", b"\x80\0"])
+    return bytes(broken)
+
+
+def check(ufrag: str, password: str, remote: str = "them", **attributes: Any) -> bytes:
+    """Return a binding request as a browser sends it."""
+    request = stun.Message(
+        stun.Method.BINDING,
+        stun.Class.REQUEST,
+        attributes={"USERNAME": f"{ufrag}:{remote}", "PRIORITY": 1, "ICE-CONTROLLING": 7, **attributes},
+    )
+    request.add_message_integrity(password.encode())
+    return bytes(request)

@@ -1,0 +1,271 @@
+import random
+import string
+import time
+from struct import pack
+from typing import Any
+
+import pytest
+from aioice import stun
+
+from media.stun import MAX_TRANSACTIONS, Agent, Agents, Credentials, Verdict, generate_credentials
+from tests.media.ends import check, mutate
+
+pytestmark = pytest.mark.once
+
+LOCAL = Credentials("ourUfrag", "ourPasswordOf24Letters++")
+SOURCE = ("192.0.2.7", 50000)
+IGNORED: Verdict[Any] = Verdict()
+
+
+@pytest.fixture
+def agents() -> Agents[str]:
+    return Agents()
+
+
+@pytest.fixture
+def agent(agents: Agents[str]) -> Agent[str]:
+    return agents.open("leg", LOCAL, "them")
+
+
+def request(local: Credentials = LOCAL, remote: str = "them", *, nominate: bool = False) -> bytes:
+    return check(local.ufrag, local.password, remote, **({"USE-CANDIDATE": None} if nominate else {}))
+
+
+def signed(attributes: bytes, tail: bytes = b"", key: str = LOCAL.password, kind: int = 1) -> bytes:
+    """Return a message of these raw attributes, signed, with more after the signature and a fingerprint."""
+    message = pack("!HHI12s", kind, 0, stun.COOKIE, b"transaction!") + attributes
+    message += pack("!HH", 8, 20) + stun.message_integrity(message, key.encode()) + tail
+    message += pack("!HHI", 0x8028, 4, stun.message_fingerprint(message))
+    return stun.set_body_length(message, len(message) - 20)
+
+
+USERNAME = pack("!HH13s3x", 6, 13, b"ourUfrag:them")
+
+
+def read(reply: bytes | None, password: str = LOCAL.password) -> stun.Message:
+    """Read a reply as the other side does: signature and fingerprint must be right."""
+    assert reply is not None
+    message = stun.parse_message(reply)
+    assert message.check_message_integrity(password.encode())
+    assert "FINGERPRINT" in message.attributes
+    return message
+
+
+def test_a_valid_check_is_answered_with_the_address_it_came_from(agents: Agents[str], agent: Agent[str]) -> None:
+    datagram = request()
+    verdict = agents.receive(datagram, SOURCE, 5.0)
+    answer = read(verdict.reply)
+    assert answer.message_class == stun.Class.RESPONSE
+    assert answer.transaction_id == datagram[8:20]
+    assert answer.attributes["XOR-MAPPED-ADDRESS"] == SOURCE
+    assert verdict.agent is agent
+    assert not verdict.nominated
+    assert agent.last_check_at == 5.0
+
+
+@pytest.mark.parametrize(
+    ("source", "mapped"),
+    [
+        (("2001:db8::7", 50000, 0, 0), ("2001:db8::7", 50000)),
+        (("::ffff:192.0.2.7", 50000, 0, 0), SOURCE),
+        (("fe80::1%eth0", 50000, 0, 2), ("fe80::1", 50000)),
+    ],
+)
+def test_ipv6_is_served(agents: Agents[str], agent: Agent[str], source: Any, mapped: Any) -> None:
+    assert read(agents.receive(request(), source, 1.0).reply).attributes["XOR-MAPPED-ADDRESS"] == mapped
+
+
+def test_use_candidate_nominates(agents: Agents[str], agent: Agent[str]) -> None:
+    assert agents.receive(request(nominate=True), SOURCE, 1.0).nominated
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        pytest.param(request(local=LOCAL._replace(password="another")), id="wrong password"),
+        pytest.param(request(local=LOCAL._replace(ufrag="nobody")), id="unknown ufrag"),
+        pytest.param(request(remote="others"), id="wrong remote ufrag"),
+        pytest.param(request(remote=""), id="no remote ufrag"),
+        pytest.param(request(remote="them:"), id="more behind the remote ufrag"),
+        pytest.param(signed(b""), id="no username"),
+        pytest.param(signed(USERNAME, kind=0x0011), id="an indication"),
+        pytest.param(signed(USERNAME, kind=0x0101), id="a response"),
+        pytest.param(signed(USERNAME, kind=0x0111), id="an error"),
+        pytest.param(signed(USERNAME, kind=0x0003), id="an allocation"),
+        pytest.param(signed(USERNAME, kind=0x0FFF), id="no method at all"),
+        pytest.param(request()[:4] + b"\0\0\0\0" + request()[8:], id="wrong cookie"),
+        pytest.param(request()[:-1] + bytes([request()[-1] ^ 1]), id="wrong fingerprint"),
+        pytest.param(stun.set_body_length(request()[:-8], len(request()) - 28), id="no fingerprint"),
+        pytest.param(signed(USERNAME + pack("!HH", 0x8022, 2000)), id="a length that leads out"),
+        pytest.param(signed(USERNAME + pack("!HHH2x", 0x24, 2, 1)), id="a priority of two bytes"),
+        pytest.param(signed(USERNAME + pack("!HH4s", 0x8022, 4, b"\xff\xfe\xff\xfe")), id="software that is no text"),
+        pytest.param(request() + b"\0\0\0\0", id="longer than it says"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(signed(USERNAME + pack("!HH1600x", 0x8022, 1600)), id="larger than a packet"),
+    ],
+)
+def test_what_is_no_valid_check_is_met_with_silence(agents: Agents[str], agent: Agent[str], datagram: bytes) -> None:
+    assert agents.receive(datagram, SOURCE, 1.0) == IGNORED
+    assert agent.last_check_at is None
+
+
+def test_a_check_without_integrity_is_met_with_silence(agents: Agents[str], agent: Agent[str]) -> None:
+    message = stun.Message(stun.Method.BINDING, stun.Class.REQUEST, attributes={"USERNAME": "ourUfrag:them"})
+    message.add_fingerprint()
+    assert agents.receive(bytes(message), SOURCE, 1.0) == IGNORED
+
+
+def test_the_holder_of_another_agents_password_cannot_pass_for_this_one(agents: Agents[str], agent: Agent[str]) -> None:
+    other = Credentials("another8", "anotherPasswordOf24Lette")
+    agents.open("other", other, "them")
+    assert agents.receive(request(local=LOCAL._replace(password=other.password)), SOURCE, 1.0) == IGNORED
+
+
+def test_a_peer_that_claims_to_be_controlled_is_told_of_the_conflict(agents: Agents[str], agent: Agent[str]) -> None:
+    datagram = signed(USERNAME + pack("!HHQ", 0x8029, 8, 1))
+    verdict = agents.receive(datagram, SOURCE, 1.0)
+    answer = read(verdict.reply)
+    assert answer.message_class == stun.Class.ERROR
+    assert answer.error_code == 487
+    assert verdict.agent is None
+    assert agent.last_check_at is None
+
+
+def test_attributes_that_must_be_understood_and_are_not_are_listed(agents: Agents[str], agent: Agent[str]) -> None:
+    datagram = signed(USERNAME + pack("!HH4xHH", 0x7001, 4, 0x001D, 0))
+    verdict = agents.receive(datagram, SOURCE, 1.0)
+    assert verdict.reply is not None
+    assert read(verdict.reply).error_code == 420
+    assert pack("!HHHH", 0x000A, 4, 0x7001, 0x001D) in verdict.reply
+    assert verdict.agent is None
+
+
+def test_other_attributes_do_not_matter(agents: Agents[str], agent: Agent[str]) -> None:
+    optional = pack("!HH4x", 0xC057, 4)
+    assert agents.receive(signed(USERNAME + optional), SOURCE, 1.0).agent is agent
+
+
+def test_what_follows_the_signature_is_not_believed(agents: Agents[str], agent: Agent[str]) -> None:
+    verdict = agents.receive(signed(USERNAME, tail=pack("!HH4xHH", 0x7001, 4, 0x0025, 0)), SOURCE, 1.0)
+    assert verdict.agent is agent
+    assert not verdict.nominated
+
+
+def test_no_answer_is_much_longer_than_its_request(agents: Agents[str], agent: Agent[str]) -> None:
+    unknown = b"".join(pack("!HH", 0x7000 + i, 0) for i in range(300))
+    for datagram in (request(), signed(USERNAME), signed(USERNAME + unknown)):
+        reply = agents.receive(datagram, ("2001:db8::1", 1), 1.0).reply
+        assert reply
+        assert len(reply) <= len(datagram) + 16
+
+
+def test_a_replayed_check_does_not_move_the_leg(agents: Agents[str], agent: Agent[str]) -> None:
+    datagram = request(nominate=True)
+    assert agents.receive(datagram, SOURCE, 1.0).nominated
+    assert agents.receive(datagram, ("198.51.100.9", 50000), 2.0) == IGNORED
+    assert agent.last_check_at == 1.0
+
+
+def test_a_repeated_check_is_answered_again_but_keeps_nothing_alive(agents: Agents[str], agent: Agent[str]) -> None:
+    datagram = request(nominate=True)
+    first = agents.receive(datagram, SOURCE, 1.0)
+    assert agents.receive(datagram, SOURCE, 2.0) == Verdict(first.reply)
+    assert agent.last_check_at == 1.0
+
+
+def test_what_is_remembered_of_checks_is_bounded(agents: Agents[str], agent: Agent[str]) -> None:
+    for now in range(2 * MAX_TRANSACTIONS):
+        assert agents.receive(request(), SOURCE, float(now)).agent is agent
+    assert len(agent._transactions) == MAX_TRANSACTIONS
+
+
+def test_old_credentials_are_good_until_new_ones_are_used(agents: Agents[str], agent: Agent[str]) -> None:
+    new = generate_credentials()
+    agents.restart(agent, new, "newThem")
+    assert agents.receive(request(), SOURCE, 1.0).agent is agent
+    assert agents.receive(request(new), SOURCE, 2.0) == IGNORED
+    assert agents.receive(request(new, "newThem"), SOURCE, 3.0).agent is agent
+    assert agents.receive(request(), SOURCE, 4.0) == IGNORED
+    assert agent.last_check_at == 3.0
+
+
+def test_the_other_sides_ufrag_may_be_stated_later(agents: Agents[str]) -> None:
+    agent = agents.open("leg", LOCAL)
+    assert agents.receive(request(remote="any"), SOURCE, 1.0).agent is agent
+    agents.restart(agent, LOCAL, "them")
+    assert agents.receive(request(remote="any"), SOURCE, 2.0) == IGNORED
+    assert agents.receive(request(), SOURCE, 3.0).agent is agent
+
+
+def test_restarts_that_nobody_uses_do_not_pile_up(agents: Agents[str], agent: Agent[str]) -> None:
+    restarts = [generate_credentials() for _ in range(20)]
+    for each in restarts:
+        agents.restart(agent, each, "them")
+    assert agents.receive(request(), SOURCE, 1.0).agent is agent
+    assert agents.receive(request(restarts[0]), SOURCE, 1.0) == IGNORED
+    assert agents.receive(request(restarts[-1]), SOURCE, 1.0).agent is agent
+    assert len(agents._generations) == 1
+
+
+def test_a_closed_agent_is_not_reached(agents: Agents[str], agent: Agent[str]) -> None:
+    agents.restart(agent, generate_credentials())
+    agents.close(agent)
+    assert agents.receive(request(), SOURCE, 1.0) == IGNORED
+    assert not agents._generations
+
+
+def test_a_ufrag_belongs_to_one_agent(agents: Agents[str], agent: Agent[str]) -> None:
+    with pytest.raises(ValueError, match="taken"):
+        agents.open("other", LOCAL)
+    other = agents.open("other", generate_credentials())
+    with pytest.raises(ValueError, match="taken"):
+        agents.restart(other, LOCAL)
+    assert agents.receive(request(), SOURCE, 1.0).agent is agent
+
+
+def test_credentials_are_of_ices_characters_and_long_enough() -> None:
+    one, other = generate_credentials(), generate_credentials()
+    assert one != other
+    assert len(one.ufrag) >= 4
+    assert len(one.password) >= 22
+    assert set(one.ufrag + one.password) <= set(string.ascii_letters + string.digits + "+/")
+
+
+def test_mutated_checks_never_raise_and_never_pass(agents: Agents[str], agent: Agent[str]) -> None:
+    chance = random.Random(8445)
+    seeds = [request(nominate=True), signed(USERNAME + pack("!HHQ", 0x8029, 8, 1)), signed(USERNAME)]
+    started = time.perf_counter()
+    for _ in range(20_000):
+        datagram = mutate(chance.choice(seeds), chance)
+        if datagram not in seeds:
+            assert agents.receive(datagram, SOURCE, 1.0) == IGNORED
+    assert agent.last_check_at is None
+    assert time.perf_counter() - started < 20
+
+
+def test_signed_nonsense_never_raises(agents: Agents[str], agent: Agent[str]) -> None:
+    # The participant itself is the attacker: whatever is in it, the signature is right.
+    chance = random.Random(8489)
+    for _ in range(10_000):
+        junk = b"".join(_attribute(chance) for _ in range(chance.randrange(4)))
+        agents.receive(signed(USERNAME + junk), SOURCE, 1.0)
+
+
+def _attribute(chance: random.Random) -> bytes:
+    """Return an attribute, more often than not one that the parser knows, of a length that it may not expect."""
+    kind = chance.choice([chance.randrange(65536), *stun.ATTRIBUTES_BY_TYPE])
+    size = chance.choice([0, 1, 2, 4, 8, 20])
+    return pack("!HH", kind, size) + chance.randbytes(size + -size % 4)
+
+
+def test_a_check_costs_little(agents: Agents[str], agent: Agent[str]) -> None:
+    datagrams = [request() for _ in range(500)]
+    best = min(_seconds(agents, datagrams[i : i + 50]) for i in range(0, 500, 50))
+    assert best / 50 < 150e-6
+
+
+def _seconds(agents: Agents[str], datagrams: list[bytes]) -> float:
+    started = time.perf_counter()
+    for datagram in datagrams:
+        agents.receive(datagram, SOURCE, 1.0)
+    return time.perf_counter() - started
