@@ -19,6 +19,7 @@ from media.leg import MID, Leg
 from media.negotiation import LocalEnd, Negotiation, Outgoing, Section
 from media.port import Port
 from media.router import Sink, Track
+from media.stun import Credentials
 from media.transport import Handshakes, Transport
 
 logger = logging.getLogger(__name__)
@@ -257,10 +258,11 @@ class Conference:
         self._open_tracks()
         remote = negotiation.remote_credentials
         ufrag = remote.ufrag if remote else None
+        local = Credentials(negotiation.local_credentials.ufrag, negotiation.local_credentials.password)
         if leg.agent is None:
-            leg.agent = services.port.agents.open(leg, negotiation.local_credentials, ufrag)
+            leg.agent = services.port.agents.open(leg, local, ufrag)
         else:
-            services.port.agents.restart(leg.agent, negotiation.local_credentials, ufrag)
+            services.port.agents.restart(leg.agent, local, ufrag)
         if leg.transport is None and negotiation.role is not None:
             leg.transport = Transport(
                 services.certificate,
@@ -270,11 +272,11 @@ class Conference:
                 on_state=leg.transport_is,
             )
             leg.transport.start((each.algorithm, each.value) for each in negotiation.remote_fingerprints)
-        self._open_channels(leg)
         leg.expect()
         for (owner, label), track in self.tracks.items():
             if owner == leg.participant:
                 track.resumes = track.resumes or _publishing(leg, label) is None
+        self._open_channels(leg)
         for other in self.legs():
             self._route(other)
 
@@ -292,9 +294,9 @@ class Conference:
             )
 
     def _open_channels(self, leg: Leg) -> None:
-        """Open the data channels' association, once there is a media line for it."""
-        for section in leg.negotiation.sections:
-            if section.sctp_port and not section.rejected and leg.channels is None and leg.transport is not None:
+        """Open the data channels' association, once there is a media line and a connection for it."""
+        for section in leg.negotiation.sections if leg.is_connected and leg.channels is None else ():
+            if section.sctp_port and not section.rejected and leg.transport is not None:
                 leg.channels = DataChannels(
                     leg.transport,
                     section.sctp_port,
@@ -358,6 +360,7 @@ class Conference:
 
     def connected(self, leg: Leg) -> None:
         """The leg can send and receive media now."""
+        self._open_channels(leg)
         self._route(leg)
         self._ask_for_key_frames()
 

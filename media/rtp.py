@@ -94,7 +94,7 @@ def wrap(packet: bytes, *, payload_type: int, sequence: int, ssrc: int) -> bytes
     first, second, original, timestamp, _ = HEADER.unpack_from(packet)
     _, end = extension_bounds(packet)
     header = HEADER.pack(first, second & 0x80 | payload_type, sequence, timestamp, ssrc)
-    return header + packet[HEADER_SIZE:end] + original.to_bytes(2, "big") + packet[end:]
+    return header + packet[HEADER_SIZE:end] + struct.pack(">H", original) + packet[end:]
 
 
 def unwrap(packet: bytes, *, payload_type: int, ssrc: int) -> bytes | None:

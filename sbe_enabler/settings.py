@@ -202,6 +202,15 @@ REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
 GATEWAY_REQUESTS_PER_MINUTE = env.integer("SBE_GATEWAY_REQUESTS_PER_MINUTE", 60000, least=1)
 TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
 
+# --- Media: the focus ---------------------------------------------------------------------------------------
+
+# Whether this web process runs a media node of its own; `manage.py medianode` runs one in a process.
+MEDIA_NODE = env.boolean("SBE_MEDIA_NODE", default=True)
+MEDIA_BIND = env.string("MEDIA_BIND", "127.0.0.1")
+MEDIA_PORT = env.integer("MEDIA_PORT", 0, most=65535)
+# The addresses by which browsers reach the node, where they are not the one that it is bound to.
+MEDIA_ANNOUNCE = env.words("MEDIA_ANNOUNCE")
+
 STUN_URLS = env.words("STUN_URLS")
 TURN_URLS = env.words("TURN_URLS")
 TURN_SECRET = env.string("TURN_SECRET")

@@ -1,6 +1,7 @@
 """`manage.py serve`: one web process, with the timekeeper beside it."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -40,7 +41,8 @@ class Command(BaseCommand):
             on_listening=lambda port: announce(address.scheme, address.bind, port),
         )
         try:
-            server.run()
+            with _media_node():
+                server.run()
         except ListenError as error:
             raise CommandError(str(error)) from None
 
@@ -49,6 +51,22 @@ class Command(BaseCommand):
         host = f"[{bind}]" if ":" in bind else bind
         self.stdout.write(f"Listening on {scheme}://{host}:{port}")
         self.stdout.flush()
+
+
+@contextmanager
+def _media_node() -> Iterator[None]:
+    """Run a media node beside the server, on threads of its own."""
+    if not settings.MEDIA_NODE:
+        yield
+        return
+    from sbe_enabler.focus import media_service
+
+    service = media_service()
+    service.start()
+    try:
+        yield
+    finally:
+        service.stop()
 
 
 def _background() -> list[Callable[[], Coroutine[Any, Any, None]]]:

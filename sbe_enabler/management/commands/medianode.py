@@ -1,0 +1,29 @@
+"""`manage.py medianode`: forward media in a process of its own."""
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    """Runs until SIGINT or SIGTERM."""
+
+    help = "Run a media node: forward the media of conferences. Any number of them may run, on any hosts."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run the node."""
+        from sbe_enabler.focus import media_service
+
+        stopped = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stopped.set())
+        service = media_service()
+        service.start()
+        service.listen_from_afar()
+        places = ", ".join(f"{host} port {port}" for host, port in service.candidates)
+        self.stdout.write(f"Forwarding media on {places}")
+        self.stdout.flush()
+        stopped.wait()
+        service.stop()
