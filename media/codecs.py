@@ -1,18 +1,59 @@
-"""What media may be sent: codecs, how two of them are the same, and what a conference agrees on."""
+"""What media may be sent: codecs, when two of them are the same, and what a conference agrees on.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+The focus forwards what it cannot decode. A codec counts as the same on two legs (`Codec.key`) if a packet of the one
+can be decoded by the other with nothing rewritten but its payload type: name, clock and, where a codec has them,
+profile and packetization mode.
+"""
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-class NegotiationError(ValueError):
-    """A description that a leg cannot agree to; the message says why, for people. Nothing has changed."""
+from media.description import Media, NegotiationError, number, parse
+
+Key = tuple[str, ...]
+
+# Whether the focus writes transport-wide sequence numbers and answers with transport-wide feedback.
+SERVES_TRANSPORT_CC = False
+
+_TRANSPORT_CC = ("transport-cc",) if SERVES_TRANSPORT_CC else ()
+FEEDBACK: Mapping[str, tuple[str, ...]] = {
+    "audio": _TRANSPORT_CC,
+    "video": ("nack", "nack pli", "ccm fir", "goog-remb", *_TRANSPORT_CC),
+}
+
+# They accompany a codec and are nothing alone.
+_AUXILIARY = frozenset({"red", "telephone-event"})
+_NAMES = {"opus": "opus", "red": "red", "telephone-event": "telephone-event"}
+_NAMES |= {"vp8": "VP8", "vp9": "VP9", "h264": "H264", "av1": "AV1"}
+
+# 64 to 95 look like RTCP where it shares the port (RFC 5761 section 4); below 35 stand the static ones.
+_DYNAMIC = (*range(96, 128), *range(35, 64))
+
+# RFC 6184 section 8.1: profile_idc, profile-iop under a mask, and the profile that this means.
+_H264_PROFILES = (
+    (0x42, 0x4F, 0x40, "constrained baseline"),
+    (0x4D, 0x8F, 0x80, "constrained baseline"),
+    (0x58, 0xCF, 0xC0, "constrained baseline"),
+    (0x42, 0x4F, 0x00, "baseline"),
+    (0x58, 0xCF, 0x80, "baseline"),
+    (0x4D, 0xAF, 0x00, "main"),
+    (0x64, 0xFF, 0x00, "high"),
+    (0x64, 0xFF, 0x0C, "constrained high"),
+    (0xF4, 0xFF, 0x00, "high 4:4:4"),
+)
+_H264_LEVEL = re.compile(r"(profile-level-id=[0-9A-Fa-f]{4})([0-9A-Fa-f]{2})(?![0-9A-Fa-f])", re.IGNORECASE)
+# "opus/48000/2" (RFC 8866 section 6.6).
+_RTPMAP = re.compile(r"([A-Za-z0-9._-]{1,32})/([0-9]{1,6})(?:/([0-9]{1,2}))?")
+_FMTP = re.compile(r"[!-~]{1,200}(?: [!-~]{1,200}){0,20}")
 
 
 @dataclass(frozen=True)
 class Codec:
     """One codec of a media line, as one leg numbers it.
 
-    `key` is equal for what can be forwarded from one leg to another as it is; payload types differ from leg to leg.
+    `key` is equal for what can be forwarded from one leg to another; payload types differ from leg to leg.
     """
 
     kind: str
@@ -23,7 +64,10 @@ class Codec:
     payload_type: int
     rtx_payload_type: int | None
     feedback: tuple[str, ...]  # "nack", "nack pli", "ccm fir", "goog-remb"
-    key: tuple[str, ...]
+    key: Key
+
+
+Codecs = tuple[Codec, ...]
 
 
 @dataclass(frozen=True)
@@ -33,21 +77,258 @@ class Agreed:
     A kind that no member has shown is absent: nothing restricts it yet.
     """
 
-    codecs: Mapping[str, tuple[Codec, ...]] = field(default_factory=dict)
+    codecs: Mapping[str, Codecs] = field(default_factory=dict)
 
-    def joined_by(self, shown: Mapping[str, tuple[Codec, ...]]) -> "Agreed":
+    def joined_by(self, shown: Mapping[str, Codecs]) -> "Agreed":
         """This function will return what is left when a member with these codecs joins (or shows others than before).
+
+        The order stays that of who came first. With nothing to take away the result equals `self`.
 
         :param shown: what `read_capabilities` says of its offer.
         :raises NegotiationError: when a kind in use would have no codec left.
         """
-        raise NotImplementedError
+        agreed = dict(self.codecs)
+        for kind, codecs in shown.items():
+            if kind in agreed:
+                agreed[kind] = _common(kind, agreed[kind], codecs)
+            elif codecs:
+                agreed[kind] = codecs
+        return Agreed(MappingProxyType(agreed))
 
 
-def read_capabilities(text: str) -> Mapping[str, tuple[Codec, ...]]:
+def _common(kind: str, agreed: Codecs, shown: Codecs) -> Codecs:
+    by_key = {codec.key: codec for codec in shown}
+    common = tuple(narrowed(codec, by_key[codec.key]) for codec in agreed if codec.key in by_key)
+    if not is_usable(common):
+        has = f"only {_listed(shown, beside=agreed)}" if is_usable(shown) else f"no {kind} codec that the focus knows"
+        raise NegotiationError(f"The conference speaks {_listed(agreed, beside=shown)}; this offer has {has}.")
+    return common
+
+
+def _listed(codecs: Codecs, beside: Codecs) -> str:
+    """Return the codecs' names as a sentence has them, with profile where the name alone would not tell them apart."""
+    others = {codec.name for codec in beside}
+    names = [" ".join(each.key) if each.name in others else each.name for each in codecs if each.name not in _AUXILIARY]
+    *most, last = dict.fromkeys(names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def is_usable(codecs: Iterable[Codec]) -> bool:
+    """Tell whether something can be sent with these: redundancy and tones alone carry nothing."""
+    return any(codec.name not in _AUXILIARY for codec in codecs)
+
+
+def read_capabilities(text: str) -> Mapping[str, Codecs]:
     """This function will return by kind the codecs that an offer shows and that can be forwarded.
+
+    Lines that receive count before those that only send: what counts is what a member can receive. A kind of which
+    nothing can be forwarded has no codecs; a kind without a live line is absent.
 
     :raises SdpError: when the text is no session description.
     :raises NegotiationError: when it contradicts itself.
     """
-    raise NotImplementedError
+    live = [media for media in parse(text).live() if media.kind in FEEDBACK]
+    shown: dict[str, Codecs] = {}
+    for kind in dict.fromkeys(media.kind for media in live):
+        lines = [media for media in live if media.kind == kind]
+        receiving = [media for media in lines if media.direction != "sendonly"] or lines
+        by_key: dict[Key, Codec] = {}
+        for media in receiving:
+            for codec in read_codecs(media):
+                by_key.setdefault(codec.key, codec)
+        shown[kind] = tuple(by_key.values())
+    return shown
+
+
+def read_codecs(media: Media) -> Codecs:
+    """Return the line's codecs that the focus can forward, in the line's order, each with its retransmission.
+
+    :raises NegotiationError: when the line contradicts itself.
+    """
+    maps, formats = _unambiguous(media, "rtpmap"), _unambiguous(media, "fmtp")
+    numbers = (number(text, 127) for text in media.formats)
+    listed = [each for each in dict.fromkeys(numbers) if each is not None and each in maps]
+    retransmissions = _retransmissions(listed, maps, formats)
+    feedback = _feedback(media)
+    opus = {each for each in listed if maps[each].lower() == "opus/48000/2"}
+    codecs: dict[Key, Codec] = {}
+    for payload_type in listed:
+        match = _RTPMAP.fullmatch(maps[payload_type])
+        fmtp = formats.get(payload_type, "")
+        if match is None or 64 <= payload_type < 96 or (fmtp and not _FMTP.fullmatch(fmtp)):
+            continue
+        name, clock_rate, channels = match[1].lower(), int(match[2]), int(match[3] or 1)
+        key = _key(media.kind, name, clock_rate, channels, fmtp)
+        if key is None or key in codecs or (name == "red" and number(key[1], 127) not in opus):
+            continue
+        codecs[key] = Codec(
+            kind=media.kind,
+            name=_NAMES[name],
+            clock_rate=clock_rate,
+            channels=channels,
+            fmtp=_ours(fmtp),
+            payload_type=payload_type,
+            rtx_payload_type=retransmissions.get(payload_type),
+            feedback=tuple(
+                each for each in FEEDBACK[media.kind] if each in feedback.get(payload_type, ()) or each in feedback[-1]
+            ),
+            key=key,
+        )
+    return tuple(codecs.values())
+
+
+def _unambiguous(media: Media, name: str) -> dict[int, str]:
+    """Return what the attribute says of each payload type."""
+    said: dict[int, str] = {}
+    for payload_type, value in media.numbered(name):
+        if said.setdefault(payload_type, value) != value:
+            raise NegotiationError(f"Payload type {payload_type} has two different a={name} on one line.")
+    return said
+
+
+def _retransmissions(listed: Sequence[int], maps: dict[int, str], formats: dict[int, str]) -> dict[int, int]:
+    """Return the RTX payload type of each payload type that has one (RFC 4588 section 8.1)."""
+    found: dict[int, int] = {}
+    for payload_type in listed:
+        if maps[payload_type].lower() == "rtx/90000" and not 64 <= payload_type < 96:
+            apt = number(_parameters(formats.get(payload_type, "")).get("apt", ""), 127)
+            if apt is not None and apt in listed and apt != payload_type:
+                found.setdefault(apt, payload_type)
+    return found
+
+
+def _feedback(media: Media) -> dict[int, set[str]]:
+    """Return the feedback of each payload type; at -1 that of all (`a=rtcp-fb:*`, RFC 4585 section 4.2)."""
+    feedback: dict[int, set[str]] = {-1: set()}
+    for value in media.attributes.get("rtcp-fb", ()):
+        head, _, rest = value.partition(" ")
+        payload_type = -1 if head == "*" else number(head, 127)
+        if payload_type is not None:
+            feedback.setdefault(payload_type, set()).add(rest.strip())
+    return feedback
+
+
+def _parameters(fmtp: str) -> dict[str, str]:
+    """Return the parameters of an a=fmtp, names in lower case."""
+    pairs = (each.partition("=") for each in fmtp.split(";"))
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def _key(kind: str, name: str, clock_rate: int, channels: int, fmtp: str) -> Key | None:
+    """Return what makes the codec the same on two legs, or None where the focus does not forward it.
+
+    Left out on purpose: FEC and RED for video, which protect packets that the focus drops or repeats one by one;
+    comfort noise and the codecs of telephones, which every WebRTC endpoint has Opus for.
+    """
+    match kind, name, clock_rate, channels:
+        case "audio", "opus", 48000, 2:
+            return ("opus",)
+        case "audio", "red", 48000, 2:
+            # Blocks inside the packet name Opus by its payload type, and stay as they are: it must be the same.
+            types = set(fmtp.split("/"))
+            return ("red", types.pop()) if len(types) == 1 and number(fmtp.partition("/")[0], 127) is not None else None
+        case "audio", "telephone-event", 8000 | 16000 | 32000 | 48000, 1:
+            return ("telephone-event", str(clock_rate))
+        case "video", "vp8", 90000, 1:
+            return ("VP8",)
+        case "video", "vp9", 90000, 1:
+            return _profile("VP9", _parameters(fmtp).get("profile-id", "0"), 3)
+        case "video", "av1", 90000, 1:
+            return _profile("AV1", _parameters(fmtp).get("profile", "0"), 2)
+        case "video", "h264", 90000, 1:
+            return _h264_key(_parameters(fmtp))
+    return None
+
+
+def _profile(name: str, text: str, highest: int) -> Key | None:
+    profile = number(text, highest)
+    return None if profile is None else (name, str(profile))
+
+
+def _h264_key(parameters: dict[str, str]) -> Key | None:
+    """Return profile and packetization mode; the level is the receiver's to limit (RFC 6184 section 8.2.2)."""
+    level_id = parameters.get("profile-level-id", "42000a")
+    mode = parameters.get("packetization-mode", "0")
+    if not re.fullmatch(r"[0-9A-Fa-f]{6}", level_id) or mode not in ("0", "1"):
+        return None
+    idc, iop = int(level_id[:2], 16), int(level_id[2:4], 16)
+    for profile_idc, mask, value, name in _H264_PROFILES:
+        if idc == profile_idc and iop & mask == value:
+            return ("H264", name, mode)
+    return None
+
+
+def _ours(fmtp: str) -> str:
+    """Return the parameters without those that describe what their writer sends: they are not ours to repeat."""
+    if "sprop-" not in fmtp:
+        return fmtp
+    return ";".join(each.strip() for each in fmtp.split(";") if not each.strip().lower().startswith("sprop-"))
+
+
+def narrowed(codec: Codec, other: Codec) -> Codec:
+    """Return the codec, H.264 with the lower level of both: what the weakest receiver can decode."""
+    ours, theirs = _H264_LEVEL.search(codec.fmtp), _H264_LEVEL.search(other.fmtp)
+    if codec.name != "H264" or not (ours and theirs) or int(theirs[2], 16) >= int(ours[2], 16):
+        return codec
+    return replace(codec, fmtp=_H264_LEVEL.sub(rf"\g<1>{theirs[2]}", codec.fmtp, count=1))
+
+
+def newly_numbered(agreed: Iterable[Codec], taken: Iterable[int]) -> Codecs:
+    """Return codecs that a leg has not shown, with payload types that are free on it (RFC 3551 section 3).
+
+    Nothing in them is as another leg wrote it.
+
+    :param taken: payload types that mean something in the bundle already, or have.
+    """
+    free = dict.fromkeys(each for each in _DYNAMIC if each not in set(taken))
+    numbered: list[Codec] = []
+    for codec in agreed:
+        # For each codec one number, and one for its retransmission.
+        if len(free) < 2:
+            break
+        payload_type = _take(free, codec.payload_type)
+        rtx = None if codec.rtx_payload_type is None else _take(free, codec.rtx_payload_type)
+        numbered.append(
+            replace(
+                codec,
+                payload_type=payload_type,
+                rtx_payload_type=rtx,
+                fmtp=_usual_fmtp(codec),
+                feedback=FEEDBACK[codec.kind],
+            )
+        )
+    return tuple(numbered)
+
+
+def coherent(codecs: Iterable[Codec]) -> Codecs:
+    """Return the codecs without a RED whose blocks name another payload type than Opus has here."""
+    codecs = tuple(codecs)
+    opus = {("red", str(codec.payload_type)) for codec in codecs if codec.name == "opus"}
+    return tuple(codec for codec in codecs if codec.name != "red" or codec.key in opus)
+
+
+def _take(free: dict[int, None], wish: int) -> int:
+    chosen = wish if wish in free else next(iter(free))
+    del free[chosen]
+    return chosen
+
+
+def _usual_fmtp(codec: Codec) -> str:
+    """Return the parameters that stand for the codec's key."""
+    match codec.key:
+        case ("opus",):
+            return "minptime=10;useinbandfec=1"
+        case ("red", opus):
+            return f"{opus}/{opus}"
+        case ("telephone-event", _):
+            return "0-15"
+        case ("VP9", profile):
+            return f"profile-id={profile}"
+        case ("AV1", profile):
+            return f"level-idx=5;profile={profile};tier=0"
+        case ("H264", _, mode):
+            level = _H264_LEVEL.search(codec.fmtp)
+            return f"level-asymmetry-allowed=1;packetization-mode={mode};" + (
+                level[0].lower() if level else "profile-level-id=42000a"
+            )
+    return ""

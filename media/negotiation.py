@@ -1,14 +1,43 @@
 """The SDP of a leg: offers and answers between one participant and the focus (RFC 3264, RFC 8829).
 
 Pure: text in, text and frozen tables out. Who may offer when, is the operations' business; here stands what is said.
+
+The rules. Media lines keep their order and never disappear; a rejected one may be used again, for the same kind. All
+lines share one transport (max-bundle, rtcp-mux), whose keys and DTLS role stay for the life of the leg; only its ICE
+credentials change, when the participant restarts ICE. A track that a leg gets stays in its line; a line whose track has
+ended is sent nothing on, and takes the next new track of its kind. A number, payload type or extension ID, means the
+same in all lines, as the participant has shown it first. What an offer or answer settles is computed in full before
+anything is replaced, so that a refusal leaves everything as it was.
 """
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
-from media.codecs import Agreed, Codec, NegotiationError, read_capabilities
+from media.codecs import Agreed, Codec, read_capabilities
+from media.description import (
+    Credentials,
+    Description,
+    Fingerprint,
+    NegotiationError,
+    Remote,
+    parse,
+    read_transport,
+)
+from media.lines import (
+    NO_NUMBERS,
+    Line,
+    Numbers,
+    answered_line,
+    new_line,
+    offered_lines,
+    place,
+    read_numbers,
+    restated,
+)
+from media.sdp import MAX_MEDIA_LINES
+from media.terms import LocalEnd, Outgoing, Role, Section
+from media.writing import write_body
 
 __all__ = [
     "Agreed",
@@ -20,26 +49,13 @@ __all__ = [
     "NegotiationError",
     "Outgoing",
     "Section",
+    "new_credentials",
     "read_capabilities",
 ]
 
-Role = Literal["client", "server"]
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """The digest of a certificate: algorithm as in SDP ("sha-256"), value in upper case with colons."""
-
-    algorithm: str
-    value: str
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """ICE credentials: what a binding request is addressed and signed with."""
-
-    ufrag: str
-    password: str
+# The role that the other side's a=setup leaves us, and how we say ours (RFC 8842 section 5).
+_ROLES: Mapping[str, Role] = {"active": "server", "passive": "client"}
+_SETUPS: Mapping[Role, str] = {"server": "passive", "client": "active"}
 
 
 def new_credentials() -> Credentials:
@@ -48,46 +64,16 @@ def new_credentials() -> Credentials:
 
 
 @dataclass(frozen=True)
-class LocalEnd:
-    """What the node is to every leg: its certificate's fingerprints, where it listens, the DTLS role that it prefers."""
+class _Terms:
+    """All that is settled, or would be if the pending offer were answered."""
 
-    fingerprints: tuple[Fingerprint, ...]
-    candidates: tuple[tuple[str, int], ...]  # address (IPv4 or IPv6), port; the preferred first
-    role: Role = "server"
-
-
-@dataclass(frozen=True)
-class Outgoing:
-    """A track that a leg should get. `live` false: it keeps its line, but nothing is sent now."""
-
-    track: str
-    kind: str
-    stream: str  # msid stream and CNAME: the ID of the participant who sends it
-    label: str  # "audio", "video", "screen" …
-    ssrc: int
-    rtx_ssrc: int | None
-    live: bool
-
-
-@dataclass(frozen=True)
-class Section:
-    """One m= line as settled between both sides."""
-
-    mid: str
-    kind: str  # "audio", "video" or "application"
-    rejected: bool
-    receiving: bool  # the participant sends, we receive
-    sending: bool  # we send
-    codecs: tuple[Codec, ...]  # valid both ways
-    extensions: Mapping[str, int]  # URI to ID; valid both ways
-    mixed: bool  # one- and two-byte header extensions may be mixed (RFC 8285 section 6)
-    reduced_size: bool  # a=rtcp-rsize
-    ssrcs: tuple[int, ...]  # of the participant, primary; may be empty: then MID or payload type decide
-    rtx_ssrcs: Mapping[int, int]  # of the participant: retransmission SSRC to the primary one
-    label: str  # of what the participant sends here; "" where it never did
-    outgoing: Outgoing | None  # what we send here, or keep the line for
-    sctp_port: int | None = None  # of the participant, on a data channel line
-    max_message_size: int | None = None  # bytes that the participant takes, on a data channel line; 0: any
+    lines: tuple[Line, ...]
+    bundle: tuple[str, ...]
+    numbers: Numbers
+    credentials: Credentials
+    remote: Remote | None
+    role: Role | None
+    declined: frozenset[str] = frozenset()  # tracks whose line the participant rejected; not offered again by itself
 
 
 class Negotiation:
@@ -104,43 +90,49 @@ class Negotiation:
         credentials: Callable[[], Credentials] = new_credentials,
     ) -> None:
         self._local = local
-        self._session_id = session_id or secrets.randbits(62)
-        self._credentials = credentials
+        self._session_id = session_id or secrets.randbits(62) + 1
+        self._new_credentials = credentials
+        self._terms = _Terms((), (), NO_NUMBERS, credentials(), remote=None, role=None)
+        self._received: _Terms | None = None
+        self._offered: _Terms | None = None
+        self._mids = 0
+        self._version = 0
+        self._body = ""
 
     @property
     def sections(self) -> tuple[Section, ...]:
         """The media lines as settled, in their order; empty before the first answer."""
-        raise NotImplementedError
+        return tuple(line.section for line in self._terms.lines)
 
     @property
     def settled(self) -> bool:
         """Whether an offer has ever been answered, so that there is a transport to set up."""
-        raise NotImplementedError
+        return self._terms.remote is not None
 
     @property
     def offering(self) -> bool:
         """Whether our own offer waits for its answer."""
-        raise NotImplementedError
+        return self._offered is not None
 
     @property
     def local_credentials(self) -> Credentials:
         """Ours, new after the participant has restarted ICE."""
-        raise NotImplementedError
+        return self._terms.credentials
 
     @property
     def remote_credentials(self) -> Credentials | None:
         """The participant's, None before anything is settled."""
-        raise NotImplementedError
+        return self._terms.remote.credentials if self._terms.remote else None
 
     @property
     def remote_fingerprints(self) -> tuple[Fingerprint, ...]:
-        """Those that the participant's certificate must match one of."""
-        raise NotImplementedError
+        """Those that the participant's certificate must match one of; they never change."""
+        return self._terms.remote.fingerprints if self._terms.remote else ()
 
     @property
     def role(self) -> Role | None:
         """Our DTLS role, the same for as long as the leg lives; None before anything is settled."""
-        raise NotImplementedError
+        return self._terms.role
 
     def receive_offer(self, text: str, agreed: Agreed) -> None:
         """This function will take the participant's offer; `create_answer` then settles it.
@@ -148,24 +140,165 @@ class Negotiation:
         Our own offer, if one is pending, is rolled back (RFC 8829 section 4.1.10.2).
 
         :param agreed: what the conference agrees on, this offer included (`Agreed.joined_by`).
+        :raises SdpError: when the text is no session description.
+        :raises NegotiationError: when the leg cannot agree to it.
         """
-        raise NotImplementedError
+        description, terms = parse(text), self._terms
+        lines = offered_lines(description, terms.lines, agreed)
+        accepted = [line.section.mid for line in lines if not line.section.rejected]
+        if not accepted:
+            raise NegotiationError("No media line of this offer can be served.")
+        remote = read_transport(description)
+        role = self._role(remote)
+        self._received = _Terms(
+            lines=tuple(lines),
+            bundle=tuple(mid for mid in description.bundle if mid in accepted),
+            numbers=read_numbers(description, terms.numbers),
+            credentials=self._credentials_for(remote),
+            remote=remote,
+            role=role,
+        )
+        self._offered = None
 
     def create_answer(self, outgoing: Sequence[Outgoing]) -> str:
         """This function will answer the received offer, settle it, and return the text.
 
         Tracks for which the offer has no free line wait for `create_offer`.
+
+        :raises NegotiationError: when there is no offer to answer.
         """
-        raise NotImplementedError
+        received = self._received
+        if received is None or received.role is None:
+            raise NegotiationError("There is no offer to answer.")
+        lines, _ = place(received.lines, outgoing)
+        self._terms = replace(received, lines=tuple(lines))
+        self._received = None
+        return self._write(self._terms, _SETUPS[received.role])
 
     def create_offer(self, outgoing: Sequence[Outgoing], agreed: Agreed) -> str | None:
-        """This function will return our offer, pending until its answer, or None if the leg knows all that already."""
-        raise NotImplementedError
+        """This function will return our offer, pending until its answer, or None if the leg knows all that already.
+
+        A track whose line the participant has rejected is left out until it makes an offer of its own.
+
+        :raises NegotiationError: when an offer is pending already, or the leg would have too many lines.
+        """
+        if self._offered or self._received:
+            raise NegotiationError("There is an offer pending.")
+        terms = self._terms
+        lines, waiting = place((restated(line, agreed) for line in terms.lines), outgoing)
+        wanted = [track for track in waiting if track.track not in terms.declined]
+        numbers = self._add(lines, wanted, agreed)
+        if not _news(terms.lines, lines):
+            return None
+        accepted = [line.section.mid for line in lines if not line.section.rejected]
+        bundle = [mid for mid in terms.bundle if mid in accepted]
+        bundle += [mid for mid in accepted if mid not in bundle]
+        self._offered = replace(terms, lines=tuple(lines), bundle=tuple(bundle), numbers=numbers)
+        return self._write(self._offered, "actpass")
 
     def receive_answer(self, text: str) -> None:
-        """This function will settle our pending offer with the participant's answer."""
-        raise NotImplementedError
+        """This function will settle our pending offer with the participant's answer.
+
+        :raises SdpError: when the text is no session description.
+        :raises NegotiationError: when it does not answer our offer, or there is none.
+        """
+        offered = self._offered
+        if offered is None:
+            raise NegotiationError("There is no offer that this could answer.")
+        description = parse(text)
+        lines = _answered(offered.lines, description)
+        remote = read_transport(description)
+        if remote.setup == "actpass":
+            raise NegotiationError("An answer must choose its DTLS role (a=setup).")
+        if self.settled and remote.credentials != self.remote_credentials:
+            raise NegotiationError("An answer cannot restart ICE: an offer can.")
+        role = self._role(remote)
+        self._terms = replace(
+            offered,
+            lines=tuple(lines),
+            bundle=description.bundle,
+            remote=remote,
+            role=role,
+            declined=offered.declined | _declined(offered.lines, lines),
+        )
+        self._offered = None
 
     def rollback(self) -> None:
         """This function will forget the pending offer, whosever it is: lines it would add, tracks it would place."""
-        raise NotImplementedError
+        self._received = self._offered = None
+
+    def _role(self, remote: Remote) -> Role:
+        """Return our DTLS role for what the other side says; once taken, it and the other's certificate stay."""
+        before = self._terms
+        if before.remote and not set(before.remote.fingerprints) & set(remote.fingerprints):
+            raise NegotiationError("The certificate has changed, which takes a new peer connection.")
+        role = _ROLES.get(remote.setup, before.role or self._local.role)
+        if before.role not in (None, role):
+            raise NegotiationError("The DTLS role has changed, which takes a new peer connection.")
+        return role
+
+    def _credentials_for(self, remote: Remote) -> Credentials:
+        """Return our ICE credentials, new ones where the other side has restarted ICE (RFC 8839 section 4.4.3)."""
+        if self._terms.remote is None or self._terms.remote.credentials == remote.credentials:
+            return self._terms.credentials
+        return self._new_credentials()
+
+    def _add(self, lines: list[Line], tracks: Sequence[Outgoing], agreed: Agreed) -> Numbers:
+        """Add lines for the tracks, rejected ones of their kind first; return what numbers mean then."""
+        numbers = self._terms.numbers
+        for track in tracks:
+            line, numbers = new_line(track, self._free_mid(lines), agreed, numbers)
+            if line is None:
+                continue
+            rejected = (i for i, each in enumerate(lines) if each.section.rejected and each.section.kind == track.kind)
+            index = next(rejected, len(lines))
+            if index == MAX_MEDIA_LINES:
+                raise NegotiationError(f"A leg has no more than {MAX_MEDIA_LINES} media lines.")
+            lines[index : index + 1] = [line]
+        return numbers
+
+    def _free_mid(self, lines: Sequence[Line]) -> str:
+        """Return a mid that no line has, and that we never used."""
+        used = {line.section.mid for line in lines}
+        while True:
+            self._mids += 1
+            if f"f{self._mids}" not in used:
+                return f"f{self._mids}"
+
+    def _write(self, terms: _Terms, setup: str) -> str:
+        """Return the description, whose version rises if it differs from our last one (RFC 3264 section 8)."""
+        stated = [line.stated for line in terms.lines]
+        body = write_body(stated, terms.bundle, self._local, terms.credentials, setup)
+        if body != self._body:
+            self._body = body
+            self._version += 1
+        return f"v=0\r\no=- {self._session_id} {self._version} IN IP4 127.0.0.1\r\n{body}"
+
+
+def _news(before: Sequence[Line], now: Sequence[Line]) -> bool:
+    """Tell whether the lines tell the participant something that it does not know."""
+    if len(before) != len(now):
+        return True
+    return any(
+        old.says() != new.says() or (old.section.receiving and not new.section.receiving)
+        for old, new in zip(before, now, strict=True)
+    )
+
+
+def _answered(offered: Sequence[Line], description: Description) -> list[Line]:
+    """Return the offered lines as the answer settles them."""
+    if len(offered) != len(description.media):
+        raise NegotiationError("The answer must have the offer's media lines, in their order, with their a=mid.")
+    lines = [answered_line(line, media, description) for line, media in zip(offered, description.media, strict=True)]
+    if all(line.section.rejected for line in lines):
+        raise NegotiationError("The answer rejects every media line.")
+    return lines
+
+
+def _declined(offered: Sequence[Line], answered: Sequence[Line]) -> frozenset[str]:
+    """Return the tracks whose lines the answer rejects."""
+    return frozenset(
+        old.section.outgoing.track
+        for old, new in zip(offered, answered, strict=True)
+        if old.section.outgoing and new.section.rejected
+    )

@@ -21,11 +21,11 @@ MAX_LOOKUPS = 250_000
 _LINE = re.compile(r"[a-z]=[^\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
 # username, session ID, version, network type, address type, address (RFC 8866 section 5.2).
 _ORIGIN = re.compile(r"o=(\S+) ([0-9]{1,20}) ([0-9]{1,20}) IN IP[46] \S+")
-_UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
-_PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
-_FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:)+[0-9A-Fa-f]{2}")
+UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
+PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
+FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:)+[0-9A-Fa-f]{2}")
 # Bytes of the digests that RFC 8122 names and that are still trusted.
-_DIGEST_SIZES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
+DIGEST_SIZES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 
 
 class SdpError(ValueError):
@@ -63,12 +63,10 @@ def read(text: str) -> Description:
 
     :raises SdpError: when it is not well-formed.
     """
-    sections = _sections(text)
-    origin = _ORIGIN.fullmatch(sections[0][1]) if len(sections[0]) > 1 else None
-    if sections[0][0] != "v=0" or origin is None:
-        raise SdpError("It must begin with 'v=0' and a complete 'o=' line.")
+    sections = split(text)
+    origin = _origin(sections[0])
     parsed = _parse(text)
-    default = _direction(sections[0]) or "sendrecv"
+    default = stated_direction(sections[0]) or "sendrecv"
     bundled = frozenset(str(mid) for group in parsed.group if group.semantic == "BUNDLE" for mid in group.items)
     return Description(
         session_id=origin[2],
@@ -80,8 +78,11 @@ def read(text: str) -> Description:
     )
 
 
-def _sections(text: str) -> list[list[str]]:
-    """Split the text into the session section and the m= sections, each a list of lines without their ends."""
+def split(text: str) -> list[list[str]]:
+    """Split the text into the session section and the m= sections, each a list of lines without their ends.
+
+    :raises SdpError: when it has no such lines, or more than any browser writes.
+    """
     if not text.endswith("\n"):
         raise SdpError("It is cut off: the last line has no end.")
     sections: list[list[str]] = [[]]
@@ -98,7 +99,16 @@ def _sections(text: str) -> list[list[str]]:
         raise SdpError("It must begin with 'v=0'.")
     if sum(map(_lookups, sections)) > MAX_LOOKUPS:
         raise SdpError("It names more codecs and sources than any browser.")
+    _origin(sections[0])
     return sections
+
+
+def _origin(session: list[str]) -> re.Match[str]:
+    """Return the parts of the o= line, which comes second."""
+    origin = _ORIGIN.fullmatch(session[1]) if len(session) > 1 else None
+    if session[0] != "v=0" or origin is None:
+        raise SdpError("It must begin with 'v=0' and a complete 'o=' line.")
+    return origin
 
 
 def _lookups(lines: list[str]) -> int:
@@ -107,7 +117,7 @@ def _lookups(lines: list[str]) -> int:
     return names["a=rtpmap"] * (names["a=fmtp"] + names["a=rtcp-fb"]) + names["a=ssrc"] ** 2
 
 
-def _direction(lines: list[str]) -> str | None:
+def stated_direction(lines: list[str]) -> str | None:
     """Return the direction that a section states, if it does."""
     stated = [line[2:] for line in lines if line.startswith("a=") and line[2:] in _DIRECTIONS]
     if len(stated) > 1:
@@ -141,8 +151,8 @@ def _media_line(media: Any, lines: list[str], default: str) -> MediaLine:
     # The parser gives no DTLS parameters where a=setup is missing, as it may be in a rejected or bundled section.
     ice, fingerprints = media.ice, media.dtls.fingerprints if media.dtls else []
     for fingerprint in fingerprints:
-        size = _DIGEST_SIZES.get(fingerprint.algorithm.lower())
-        if size and not (_FINGERPRINT.fullmatch(fingerprint.value) and len(fingerprint.value) == 3 * size - 1):
+        size = DIGEST_SIZES.get(fingerprint.algorithm.lower())
+        if size and not (FINGERPRINT.fullmatch(fingerprint.value) and len(fingerprint.value) == 3 * size - 1):
             raise SdpError("A fingerprint is not of its algorithm's length.")
     for candidate in media.ice_candidates:
         if not 0 <= candidate.port <= 65535:
@@ -153,7 +163,7 @@ def _media_line(media: Any, lines: list[str], default: str) -> MediaLine:
         kind=media.kind,
         mid=media.rtp.muxId,
         live=media.port != 0 or "a=bundle-only" in lines,
-        direction=_direction(lines) or default,
-        has_ice=bool(_UFRAG.fullmatch(ice.usernameFragment or "") and _PASSWORD.fullmatch(ice.password or "")),
-        has_fingerprint=any(each.algorithm.lower() in _DIGEST_SIZES for each in fingerprints),
+        direction=stated_direction(lines) or default,
+        has_ice=bool(UFRAG.fullmatch(ice.usernameFragment or "") and PASSWORD.fullmatch(ice.password or "")),
+        has_fingerprint=any(each.algorithm.lower() in DIGEST_SIZES for each in fingerprints),
     )

@@ -1,0 +1,89 @@
+"""Which RTP header extensions a leg may use (RFC 8285): those that a forwarder can serve honestly, and why.
+
+Their IDs are the participant's own in lines that it offered. The router rewrites an ID that differs on the way out and
+takes out what the receiving leg has not agreed to.
+
+Not served, and so not agreed to: transport-wide sequence numbers (unless `codecs.SERVES_TRANSPORT_CC`), since nobody
+here answers them; rtp-stream-id and repaired-rtp-stream-id, since simulcast is not taken; toffset, video-timing and
+abs-capture-time, since they are about a clock that the receiver believes to be its sender's; color-space and
+video-content-type, since every change of source would need them repeated.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from media.codecs import SERVES_TRANSPORT_CC
+from media.description import Media, NegotiationError, number
+
+MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+VIDEO_ORIENTATION = "urn:3gpp:video-orientation"
+PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+DEPENDENCY_DESCRIPTOR = (
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"  # AV1 RTP, appendix A
+)
+TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+
+_BOTH = frozenset({"audio", "video"})
+_VIDEO = frozenset({"video"})
+
+# URI: the kinds of line that it is agreed to on.
+SERVED: Mapping[str, frozenset[str]] = {
+    # Incoming packets say what line they belong to, which a line without a=ssrc needs. We need not send it.
+    MID: _BOTH,
+    # Tells who speaks (RFC 6464), to the focus and to the receivers; passed on as it is.
+    AUDIO_LEVEL: frozenset({"audio"}),
+    # When a packet left its last sender: feeds the estimators on both sides of the focus, so written anew.
+    ABS_SEND_TIME: _BOTH,
+    # How a phone is held; passed on as it is.
+    VIDEO_ORIENTATION: _VIDEO,
+    # The sender's wish for the receiver's buffer; passed on as it is.
+    PLAYOUT_DELAY: _VIDEO,
+    # Which frames need which, for AV1 and VP9; passed on as it is, with each key frame it begins anew.
+    DEPENDENCY_DESCRIPTOR: _VIDEO,
+    **({TRANSPORT_CC: _BOTH} if SERVES_TRANSPORT_CC else {}),
+}
+
+
+def read_extensions(media: Media) -> dict[str, int]:
+    """Return the IDs of all extensions that the line names, by URI, whether they are served or not.
+
+    :raises NegotiationError: when the line gives an ID two meanings.
+    """
+    ids: dict[str, int] = {}
+    for value in media.attributes.get("extmap", ()):
+        head, _, rest = value.partition(" ")
+        uri = rest.split(" ")[0]
+        # 15 ends a one-byte header; an ID of 4096 and above is an offer to choose one, and an ID with a direction
+        # ("3/recvonly") one to use it one way only: no browser makes either.
+        numbered = number(head, 255)
+        if numbered and numbered != 15 and uri and uri not in ids:
+            if numbered in ids.values():
+                raise NegotiationError(f"Header extension {numbered} has two meanings on one line.")
+            ids[uri] = numbered
+    return ids
+
+
+def agreed_extensions(media: Media, mixed: bool) -> dict[str, int]:
+    """Return those of an offered line that are agreed to, by URI.
+
+    :param mixed: whether IDs above 14 may be used, which need the longer form (RFC 8285 section 4.3).
+    """
+    return {
+        uri: id_
+        for uri, id_ in read_extensions(media).items()
+        if media.kind in SERVED.get(uri, ()) and (id_ <= 14 or mixed)
+    }
+
+
+def offered_extensions(kind: str, known: Mapping[str, int]) -> dict[str, int]:
+    """Return the IDs for a line of our own: the leg's where it has shown the extension, else free ones."""
+    taken = set(known.values())
+    free: Iterable[int] = iter([id_ for id_ in range(1, 15) if id_ not in taken])
+    chosen: dict[str, int] = {}
+    for uri, kinds in SERVED.items():
+        if kind in kinds:
+            id_ = known.get(uri) or next(iter(free), 0)
+            if id_:
+                chosen[uri] = id_
+    return chosen

@@ -1,0 +1,405 @@
+"""The media lines of a leg: built from what the participant offers, answers and wants to get."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from media.codecs import Agreed, Codec, Codecs, Key, coherent, is_usable, narrowed, newly_numbered, read_codecs
+from media.description import Description, Media, NegotiationError, number
+from media.extensions import agreed_extensions, offered_extensions, read_extensions
+from media.terms import Outgoing, Section
+from media.writing import MAX_MESSAGE_SIZE, Stated
+
+RTP = "UDP/TLS/RTP/SAVPF"
+_RTP = frozenset({RTP, "UDP/TLS/RTP/SAVP", "TCP/TLS/RTP/SAVPF", "RTP/SAVPF", "RTP/SAVP"})  # RFC 8829 section 5.1.2
+_SCTP = frozenset({"UDP/DTLS/SCTP", "TCP/DTLS/SCTP"})
+_MAX_SOURCES = 32
+_FIRST_LABELS = {"audio": ("audio",), "video": ("video", "screen")}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A media line with what the next description needs to know of it.
+
+    `shown` is what the participant can do on it, `takes` its last word on whether it receives there (only its own
+    offer, or its answer to a line that we wanted to send on, says so). On a line that we have added (`ours`) we do not
+    ask for media, until the participant offers some.
+    """
+
+    section: Section
+    protocol: str
+    format: str
+    shown: Mapping[Key, Codec]
+    takes: bool
+    ours: bool = False
+    served: bool = True  # false while the conference agrees on nothing that is possible here
+
+    @property
+    def stated(self) -> Stated:
+        """What is written of it."""
+        return Stated(self.section, self.protocol, self.format)
+
+    def is_free_for(self, kind: str) -> bool:
+        """Tell whether a track may be placed here."""
+        section = self.section
+        can_send = self.takes and self.served and not section.rejected
+        return section.kind == kind and section.outgoing is None and can_send
+
+    def carrying(self, track: Outgoing | None) -> "Line":
+        """Return the line with the track on it, or none."""
+        sending = track is not None and track.live and self.takes and self.served
+        return replace(self, section=replace(self.section, outgoing=track, sending=sending))
+
+    def says(self) -> tuple[object, ...]:
+        """Return what the participant learns from our description of the line, save what it wants to send itself."""
+        section = self.section
+        codecs = [(codec.key, codec.payload_type, codec.fmtp) for codec in section.codecs]
+        return section.mid, section.rejected, section.outgoing if section.sending else None, codecs
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What payload types and extension IDs mean on a leg: the same in every line of the bundle."""
+
+    known: Mapping[Key, Codec]
+    taken: frozenset[int]
+    extensions: Mapping[str, int]
+    mixed: bool
+
+
+NO_NUMBERS = Numbers({}, frozenset(), {}, mixed=True)
+
+
+def read_numbers(description: Description, before: Numbers) -> Numbers:
+    """Return what the numbers mean after the participant's description; what it says now counts.
+
+    :raises NegotiationError: when a number means two things in the bundle (RFC 9143 section 9.1).
+    """
+    known: dict[Key, Codec] = {}
+    meanings: dict[int, tuple[str, ...]] = {}
+    extensions: dict[str, int] = {}
+    uris: dict[int, str] = {}
+    lines = [media for media in description.live() if is_rtp(media)]
+    for media in lines:
+        for codec in read_codecs(media):
+            known.setdefault(codec.key, codec)
+            _mean(meanings, codec.payload_type, codec.key)
+            if codec.rtx_payload_type is not None:
+                _mean(meanings, codec.rtx_payload_type, ("rtx", *codec.key))
+        for uri, id_ in read_extensions(media).items():
+            if uris.setdefault(id_, uri) != uri:
+                raise NegotiationError(f"Header extension {id_} has two meanings in one bundle.")
+            extensions.setdefault(uri, id_)
+    taken = {number(text, 127) or 0 for media in lines for text in media.formats}
+    kept = {
+        key: codec for key, codec in before.known.items() if not taken & {codec.payload_type, codec.rtx_payload_type}
+    }
+    return Numbers(
+        known=kept | known,
+        taken=before.taken | taken,
+        extensions={uri: id_ for uri, id_ in before.extensions.items() if id_ not in uris} | extensions,
+        mixed=all(mixes(description, media) for media in lines),
+    )
+
+
+def _mean(meanings: dict[int, tuple[str, ...]], payload_type: int, meaning: tuple[str, ...]) -> None:
+    if meanings.setdefault(payload_type, meaning) != meaning:
+        first, second = " ".join(meanings[payload_type]), " ".join(meaning)
+        raise NegotiationError(f"Payload type {payload_type} means {first} and {second} in one bundle.")
+
+
+def mixes(description: Description, media: Media) -> bool:
+    """Tell whether the line allows header extensions of both forms (RFC 8285 section 6)."""
+    return media.flag("extmap-allow-mixed") or "extmap-allow-mixed" in description.attributes
+
+
+def is_rtp(media: Media) -> bool:
+    """Tell whether the line is one for audio or video that the focus could serve."""
+    return media.kind in _FIRST_LABELS and media.protocol in _RTP
+
+
+def offered_lines(description: Description, before: Sequence[Line], agreed: Agreed) -> list[Line]:
+    """Return the lines of the participant's offer as we can take them; tracks stay where they are.
+
+    :raises NegotiationError: when lines are missing or have changed places, or the offer contradicts itself.
+    """
+    _require_order(description.media, before)
+    lines: list[Line] = []
+    for index, media in enumerate(description.media):
+        previous = before[index] if index < len(before) and not before[index].section.rejected else None
+        if not media.live:
+            lines.append(_rejected(media))
+        elif is_rtp(media):
+            lines.append(_rtp_line(media, previous, agreed, mixed=mixes(description, media)))
+        elif any(line.section.kind == "application" and not line.section.rejected for line in lines):
+            # One SCTP association is all that a leg has (RFC 8841 section 6).
+            lines.append(_rejected(media))
+        else:
+            lines.append(_data_line(media))
+    _require_distinct_sources(lines)
+    return _labelled(lines, description.media)
+
+
+def _require_order(media: Sequence[Media], before: Sequence[Line]) -> None:
+    """Require the lines of before, in their order; only a rejected one may become another (RFC 8829 section 5.2.2)."""
+    if len(media) < len(before):
+        raise NegotiationError("A media line of before is missing: they never disappear.")
+    for line, now in zip(before, media, strict=False):
+        if not line.section.rejected and (now.mid, now.kind) != (line.section.mid, line.section.kind):
+            raise NegotiationError(f"The media line {line.section.mid} has changed its place, its a=mid or its kind.")
+    if not all(each.mid for each in media if each.live):
+        raise NegotiationError("A media line has no a=mid.")
+
+
+def _rejected(media: Media) -> Line:
+    section = Section(
+        mid=media.mid,
+        kind=media.kind,
+        rejected=True,
+        receiving=False,
+        sending=False,
+        codecs=(),
+        extensions={},
+        mixed=False,
+        reduced_size=False,
+        ssrcs=(),
+        rtx_ssrcs={},
+        label="",
+        outgoing=None,
+    )
+    return Line(section, media.protocol, media.formats[0], shown={}, takes=False)
+
+
+def _data_line(media: Media) -> Line:
+    """Return the line for data channels (RFC 8841), rejected where it is of another sort."""
+    line = _rejected(media)
+    port = number(media.attributes.get("sctp-port", ("",))[0], 65535)
+    size = number(media.attributes.get("max-message-size", (str(MAX_MESSAGE_SIZE),))[0], 2**32 - 1)
+    wanted = media.kind == "application" and media.protocol in _SCTP and media.formats == ("webrtc-datachannel",)
+    if not (wanted and port and size is not None):
+        return line
+    section = replace(line.section, rejected=False, sctp_port=port, max_message_size=size)
+    return replace(line, section=section)
+
+
+def _rtp_line(media: Media, previous: Line | None, agreed: Agreed, *, mixed: bool) -> Line:
+    """Return the line of audio or video, rejected where nothing is left of its codecs."""
+    line = _rejected(media)
+    shown = {codec.key: codec for codec in read_codecs(media)}
+    codecs = _wanted(shown, agreed.codecs.get(media.kind, ()))
+    if not is_usable(codecs):
+        return line
+    ssrcs, rtx_ssrcs = read_sources(media)
+    section = replace(
+        line.section,
+        rejected=False,
+        receiving=media.sends,
+        codecs=codecs,
+        extensions=agreed_extensions(media, mixed),
+        mixed=mixed,
+        reduced_size=media.flag("rtcp-rsize"),
+        ssrcs=ssrcs,
+        rtx_ssrcs=rtx_ssrcs,
+        label=previous.section.label if previous else "",
+        outgoing=previous.section.outgoing if previous else None,
+    )
+    ours = previous is not None and previous.ours
+    return replace(line, section=section, shown=shown, takes=media.receives, ours=ours)
+
+
+def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:
+    """Return what is agreed and possible here, the conference's preferred first."""
+    return coherent(narrowed(shown[codec.key], codec) for codec in agreed if codec.key in shown)
+
+
+def read_sources(media: Media) -> tuple[tuple[int, ...], dict[int, int]]:
+    """Return the participant's SSRCs on the line: the primary ones, and the retransmissions' with theirs (RFC 5576)."""
+    stated: dict[int, None] = {}
+    for value in media.attributes.get("ssrc", ()):
+        ssrc = number(value.partition(" ")[0], 2**32 - 1)
+        if ssrc is not None:
+            stated[ssrc] = None
+    repeats: dict[int, int] = {}
+    others: set[int] = set()
+    for value in media.attributes.get("ssrc-group", ()):
+        semantics, *members = value.split()
+        numbers = [number(member, 2**32 - 1) for member in members]
+        if semantics not in ("FID", "FEC-FR") or len(numbers) != 2 or numbers[0] == numbers[1]:
+            continue
+        primary, second = numbers
+        if primary is None or second is None:
+            continue
+        others.add(second)
+        if semantics == "FID":
+            stated.setdefault(primary)
+            repeats[second] = primary
+    primaries = tuple(ssrc for ssrc in stated if ssrc not in others)
+    if len(primaries) + len(others) > _MAX_SOURCES:
+        raise NegotiationError("A media line names more sources than any browser.")
+    return primaries, {second: primary for second, primary in repeats.items() if primary in primaries}
+
+
+def _require_distinct_sources(lines: Iterable[Line]) -> None:
+    """Require that an SSRC stands in one line only: in a bundle it decides which line a packet belongs to."""
+    sources = Counter(ssrc for line in lines for ssrc in (*line.section.ssrcs, *line.section.rtx_ssrcs))
+    for ssrc, times in sources.items():
+        if times > 1:
+            raise NegotiationError(f"The SSRC {ssrc} is named for two media lines.")
+
+
+def _labelled(lines: list[Line], media: Sequence[Media]) -> list[Line]:
+    """Label what the participant sends: a line that it has added by its place, one of ours when it first sends there.
+
+    A label stays with its line for as long as the line lives, whatever its direction.
+    """
+    used = {(line.section.kind, line.section.label) for line in lines}
+    labelled = []
+    for line, stated in zip(lines, media, strict=True):
+        section = line.section
+        unlabelled = section.kind in _FIRST_LABELS and not section.rejected and not section.label
+        if unlabelled and (not line.ours or stated.sends):
+            label = next(each for each in _labels(section.kind) if (section.kind, each) not in used)
+            used.add((section.kind, label))
+            line = replace(line, section=replace(section, label=label))
+        labelled.append(line)
+    return labelled
+
+
+def _labels(kind: str) -> Iterable[str]:
+    """Return "video", "screen", "screen2", "screen3" and so on."""
+    first = _FIRST_LABELS[kind]
+    yield from first
+    for count in range(2, 2000):
+        yield f"{first[-1]}{count}"
+
+
+def place(lines: Iterable[Line], outgoing: Iterable[Outgoing]) -> tuple[list[Line], list[Outgoing]]:
+    """Return the lines with the tracks on them, and the live tracks that found no line.
+
+    A track stays on its line; one that has ended frees it; a new one takes the first that is free.
+    """
+    wanted = {(track.kind, track.track): track for track in outgoing}
+    placed = []
+    for line in lines:
+        before = line.section.outgoing
+        track = wanted.pop((line.section.kind, before.track), None) if before and not line.section.rejected else None
+        placed.append(line.carrying(track))
+    waiting = []
+    for track in wanted.values():
+        # What is not sent now needs no line yet.
+        if track.live:
+            free = next((index for index, line in enumerate(placed) if line.is_free_for(track.kind)), None)
+            if free is None:
+                waiting.append(track)
+            else:
+                placed[free] = placed[free].carrying(track)
+    return placed, waiting
+
+
+def restated(line: Line, agreed: Agreed) -> Line:
+    """Return the line as we should offer it again: with the codecs now agreed, asking for what the participant sends.
+
+    Whether it sends on a line is the participant's to say: we ask for media wherever it ever sent, also while it holds.
+    """
+    section = line.section
+    if section.kind not in _FIRST_LABELS or section.rejected:
+        return line
+    codecs = _wanted(line.shown, agreed.codecs.get(section.kind, ()))
+    served = is_usable(codecs)
+    section = replace(section, receiving=served and bool(section.label), codecs=codecs if served else section.codecs)
+    return replace(line, section=section, served=served)
+
+
+def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[Line | None, Numbers]:
+    """Return a line of our own for the track, None where nothing is agreed on; and what the numbers mean with it."""
+    codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
+    if not is_usable(codecs):
+        return None, numbers
+    extensions = offered_extensions(track.kind, numbers.extensions)
+    numbers = replace(numbers, extensions={**numbers.extensions, **extensions})
+    section = Section(
+        mid=mid,
+        kind=track.kind,
+        rejected=False,
+        receiving=False,
+        sending=True,
+        codecs=codecs,
+        extensions=extensions,
+        mixed=numbers.mixed,
+        reduced_size=True,
+        ssrcs=(),
+        rtx_ssrcs={},
+        label="",
+        outgoing=track,
+    )
+    shown = {codec.key: codec for codec in codecs}
+    return Line(section, RTP, str(codecs[0].payload_type), shown, takes=True, ours=True), numbers
+
+
+def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
+    """Return the agreed codecs as the leg numbers them, those that it has never shown with numbers that are free."""
+    unknown = newly_numbered([codec for codec in agreed if codec.key not in numbers.known], numbers.taken)
+    fresh = {codec.payload_type for codec in unknown} | {codec.rtx_payload_type or 0 for codec in unknown}
+    numbers = replace(
+        numbers, known={**numbers.known, **{codec.key: codec for codec in unknown}}, taken=numbers.taken | fresh
+    )
+    return _wanted(numbers.known, agreed), numbers
+
+
+def answered_line(line: Line, media: Media, description: Description) -> Line:
+    """Return our offered line as the participant's answer settles it (RFC 3264 section 6.1).
+
+    :raises NegotiationError: when it answers something else.
+    """
+    section = line.section
+    if (media.mid, media.kind) != (section.mid, section.kind):
+        raise NegotiationError("The answer must have the offer's media lines, in their order, with their a=mid.")
+    if media.port == 0:
+        return _rejected(media)
+    if section.rejected:
+        raise NegotiationError("The answer accepts a media line that the offer does not have.")
+    if not is_rtp(media):
+        return _answered_data(line, media)
+    if (media.sends and not section.receiving) or (media.receives and not section.sending):
+        raise NegotiationError(
+            f"{media.direction} cannot answer what was offered for the {media.kind} line {media.mid}."
+        )
+    codecs = _answered_codecs(section.codecs, media)
+    ssrcs, rtx_ssrcs = read_sources(media)
+    answered = agreed_extensions(media, mixed=True)
+    settled = replace(
+        section,
+        receiving=media.sends,
+        sending=media.receives,
+        codecs=codecs,
+        extensions={uri: id_ for uri, id_ in section.extensions.items() if answered.get(uri) == id_},
+        mixed=section.mixed and mixes(description, media),
+        reduced_size=section.reduced_size and media.flag("rtcp-rsize"),
+        ssrcs=ssrcs,
+        rtx_ssrcs=rtx_ssrcs,
+    )
+    takes = media.receives if section.sending else line.takes
+    shown = {codec.key: line.shown[codec.key] for codec in codecs}
+    return replace(line, section=settled, takes=takes, shown=shown)
+
+
+def _answered_data(line: Line, media: Media) -> Line:
+    now = _data_line(media).section
+    if now.rejected:
+        raise NegotiationError("The answer changes the line of the data channels.")
+    return replace(line, section=replace(line.section, sctp_port=now.sctp_port, max_message_size=now.max_message_size))
+
+
+def _answered_codecs(offered: Codecs, media: Media) -> Codecs:
+    """Return what the answer keeps of the offered codecs, retransmissions and feedback."""
+    answered = {(codec.key, codec.payload_type): codec for codec in read_codecs(media)}
+    kept = []
+    for codec in offered:
+        now = answered.get((codec.key, codec.payload_type))
+        if now is not None:
+            rtx = codec.rtx_payload_type if now.rtx_payload_type == codec.rtx_payload_type else None
+            feedback = tuple(each for each in codec.feedback if each in now.feedback)
+            kept.append(replace(codec, rtx_payload_type=rtx, feedback=feedback))
+    if not is_usable(kept):
+        raise NegotiationError(f"The answer has none of the codecs offered for the {media.kind} line {media.mid}.")
+    return tuple(kept)

@@ -1,0 +1,130 @@
+"""Write our descriptions (RFC 8866, RFC 8829 section 5): what a leg's terms look like as text."""
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from media.codecs import Codec
+from media.description import Credentials
+from media.terms import LocalEnd, Section
+
+# Of our data channels: what aiortc listens on and takes.
+SCTP_PORT = 5000
+MAX_MESSAGE_SIZE = 65536
+
+_DIRECTIONS = {
+    (True, True): "sendrecv",
+    (True, False): "sendonly",
+    (False, True): "recvonly",
+    (False, False): "inactive",
+}
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A media line as we write it: its terms, and the protocol and first format that a rejected one repeats."""
+
+    section: Section
+    protocol: str
+    format: str
+
+
+def write_body(
+    lines: Sequence[Stated], bundle: Iterable[str], local: LocalEnd, credentials: Credentials, setup: str
+) -> str:
+    """Return everything after the o= line.
+
+    The transport's attributes stand above all lines, where they hold for each, and the candidates in the line that
+    speaks for the bundle (RFC 9143 section 7.1.3), its first.
+    """
+    bundle = list(bundle)
+    body = ["s=-", "t=0 0"]
+    if bundle:
+        body.append(f"a=group:BUNDLE {' '.join(bundle)}")
+    # We are ICE-lite by RFC 8445, which "ice2" says.
+    body += [
+        "a=ice-lite",
+        "a=ice-options:ice2",
+        f"a=ice-ufrag:{credentials.ufrag}",
+        f"a=ice-pwd:{credentials.password}",
+    ]
+    body += [f"a=fingerprint:{each.algorithm} {each.value}" for each in local.fingerprints]
+    body.append(f"a=setup:{setup}")
+    rtp = [line.section for line in lines if line.section.codecs]
+    mixed = bool(rtp) and all(section.mixed for section in rtp)
+    if mixed:
+        body.append("a=extmap-allow-mixed")
+    speaks = bundle[0] if bundle else next((line.section.mid for line in lines if not line.section.rejected), None)
+    for line in lines:
+        body += _line(line, local, candidates=line.section.mid == speaks, mixed=not mixed and line.section.mixed)
+    return "\r\n".join(body) + "\r\n"
+
+
+def _line(line: Stated, local: LocalEnd, *, candidates: bool, mixed: bool) -> list[str]:
+    section = line.section
+    if section.rejected:
+        mid = [f"a=mid:{section.mid}"] if section.mid else []
+        return [f"m={section.kind} 0 {line.protocol} {line.format}", "c=IN IP4 0.0.0.0", *mid, "a=inactive"]
+    address, port = local.candidates[0] if local.candidates else ("0.0.0.0", 9)  # noqa: S104 - says "none yet"
+    formats = " ".join(map(str, _formats(section.codecs))) or line.format
+    lines = [
+        f"m={section.kind} {port} {line.protocol} {formats}",
+        f"c=IN IP{ipaddress.ip_address(address).version} {address}",
+        f"a=mid:{section.mid}",
+    ]
+    if candidates:
+        lines += _candidates(local)
+    if section.kind == "application":
+        return [*lines, f"a=sctp-port:{SCTP_PORT}", f"a=max-message-size:{MAX_MESSAGE_SIZE}"]
+    lines += [f"a={_DIRECTIONS[section.sending, section.receiving]}", "a=rtcp-mux"]
+    if section.reduced_size:
+        lines.append("a=rtcp-rsize")
+    if mixed:
+        lines.append("a=extmap-allow-mixed")
+    lines += [f"a=extmap:{id_} {uri}" for uri, id_ in section.extensions.items()]
+    for codec in section.codecs:
+        lines += _codec(codec)
+    return lines + _source(section)
+
+
+def _formats(codecs: Iterable[Codec]) -> Iterable[int]:
+    for codec in codecs:
+        yield codec.payload_type
+        if codec.rtx_payload_type is not None:
+            yield codec.rtx_payload_type
+
+
+def _codec(codec: Codec) -> Iterable[str]:
+    name = f"{codec.name}/{codec.clock_rate}" + (f"/{codec.channels}" if codec.channels > 1 else "")
+    yield f"a=rtpmap:{codec.payload_type} {name}"
+    for feedback in codec.feedback:
+        yield f"a=rtcp-fb:{codec.payload_type} {feedback}"
+    if codec.fmtp:
+        yield f"a=fmtp:{codec.payload_type} {codec.fmtp}"
+    if codec.rtx_payload_type is not None:
+        yield f"a=rtpmap:{codec.rtx_payload_type} rtx/{codec.clock_rate}"
+        yield f"a=fmtp:{codec.rtx_payload_type} apt={codec.payload_type}"
+
+
+def _source(section: Section) -> list[str]:
+    """Say whose track we send and with which SSRCs (RFC 8830, RFC 5576)."""
+    track = section.outgoing
+    if track is None or not section.sending:
+        return []
+    msid = f"{track.stream} {track.label}"
+    lines, ssrcs = [f"a=msid:{msid}"], [track.ssrc]
+    if track.rtx_ssrc is not None and any(codec.rtx_payload_type is not None for codec in section.codecs):
+        ssrcs.append(track.rtx_ssrc)
+        lines.append(f"a=ssrc-group:FID {track.ssrc} {track.rtx_ssrc}")
+    for ssrc in ssrcs:
+        lines += [f"a=ssrc:{ssrc} cname:{track.stream}", f"a=ssrc:{ssrc} msid:{msid}"]
+    return lines
+
+
+def _candidates(local: LocalEnd) -> list[str]:
+    """Return our host candidates, which are all that we shall ever have (RFC 8445 section 5.1.2.1)."""
+    lines = []
+    for index, (address, port) in enumerate(local.candidates):
+        priority = (126 << 24) + (max(0, 65535 - index) << 8) + 255
+        lines.append(f"a=candidate:{index + 1} 1 udp {priority} {address} {port} typ host")
+    return [*lines, "a=end-of-candidates"] if lines else []
