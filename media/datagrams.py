@@ -38,10 +38,8 @@ ffi.cdef(
 )
 _libc: Any = ffi.dlopen(None)
 
-# Faults of one destination, not of the socket: the next datagram may well go out.
-_UNDELIVERABLE = frozenset(
-    {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EPERM, errno.EACCES, errno.EINVAL, errno.EMSGSIZE}
-)
+# The socket takes nothing now. Any other fault is one destination's: the next datagram may well go out.
+_FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 
 
 class _Batch:
@@ -134,12 +132,12 @@ class Outbox(_Batch):
             done = _libc.sendmmsg(fd, self._headers + sent, count - sent, socket.MSG_DONTWAIT)
             if done > 0:
                 sent += done
-            elif ffi.errno in _UNDELIVERABLE:
-                self.undelivered += 1
-                sent += 1
-            elif ffi.errno != errno.EINTR:
+            elif ffi.errno in _FULL:
                 self.undelivered += count - sent
                 return
+            elif ffi.errno != errno.EINTR:
+                self.undelivered += 1
+                sent += 1
 
 
 _SEGMENT = struct.Struct("@QiiH")

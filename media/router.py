@@ -120,6 +120,8 @@ class Track:
             if stream is not self.stream:
                 elapsed = max(1, int((now - self.last_at) * self.clock_rate))
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp
+        else:
+            self.last_sequence = sequence - 1 & 0xFFFF
         self.stream = stream
         self.resumes = False
         self.key_frame_wanted = self.kind == "video"

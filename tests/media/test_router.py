@@ -1,0 +1,137 @@
+"""Tracks: what their receivers see stays one stream through holds, new sources and pauses."""
+
+import pytest
+
+from media.router import HISTORY, KEY_FRAME_SECONDS, Sink, Track
+from media.rtp import HEADER
+from media.streams import Stream
+
+
+def track(kind: str = "video") -> Track:
+    """Return a track that nobody gets yet."""
+    return Track("alice", kind, kind, ssrc=1, rtx_ssrc=2, clock_rate=90000)
+
+
+def sink(of: Track, *, handle: str = "bob", payload_types=None, extensions=None) -> Sink:
+    """Return a sink for a leg named like its handle."""
+    types = {96: 100} if payload_types is None else payload_types
+    return Sink(of, handle, id(handle), types, extensions or {}, {100: 101})
+
+
+def source(ssrc: int = 77) -> Stream:
+    """Return a stream that feeds a track."""
+    return Stream(ssrc=ssrc, clock_rate=90000)
+
+
+def send(to: Track, stream: Stream, sequence: int, timestamp: int, now: float = 0.0):
+    """Let a packet arrive; return what goes out: (sequence, timestamp), or None."""
+    packet = HEADER.pack(0x80, 96, sequence, timestamp, stream.ssrc) + b"media"
+    to.place(stream, (sequence, 0x80, 96, timestamp, packet), now)
+    route = to.routes.get(96)
+    if route is None or not route.burst:
+        return None
+    (placed,) = route.burst
+    route.burst.clear()
+    return placed[0], placed[3]
+
+
+def test_first_packet_goes_out_as_it_came():
+    made = track()
+    made.attach("bob", sink(made))
+    assert send(made, source(), 500, 9000) == (500, 9000)
+
+
+def test_hold_leaves_no_gap():
+    made, stream = track(), source()
+    made.attach("bob", sink(made))
+    send(made, stream, 65534, 9000)
+    made.close()
+    assert send(made, stream, 65535, 12000) is None
+    made.open()
+    assert send(made, stream, 30, 99000) == (65535, 99000)
+    assert send(made, stream, 31, 102000) == (0, 102000)
+
+
+def test_new_source_continues_numbers_and_time():
+    made = track()
+    made.attach("bob", sink(made))
+    send(made, source(77), 500, 9000, now=1.0)
+    sequence, timestamp = send(made, source(78), 7, 123456, now=2.0)
+    assert (sequence, timestamp) == (501, 9000 + 90000)
+    assert made.key_frame_wanted
+
+
+def test_late_packet_keeps_its_place():
+    made, stream = track(), source()
+    made.attach("bob", sink(made))
+    send(made, stream, 10, 0)
+    send(made, stream, 12, 0)
+    assert send(made, stream, 11, 0) == (11, 0)
+    assert made.last_sequence == 12
+
+
+def test_receiver_that_paused_sees_no_jump():
+    made, stream = track(), source()
+    made.attach("bob", sink(made))
+    send(made, stream, 100, 0)
+    made.detach("bob")
+    for sequence in range(101, 40_000, 1000):
+        send(made, stream, sequence, 0)
+    made.attach("bob", sink(made))
+    sequence, _ = send(made, stream, made.last_sequence + 1, 0)
+    ((_, distance, _, _),) = made.routes[96].variants
+    assert sequence + distance & 0xFFFF == 101
+
+
+def test_leg_that_is_gone_for_good_leaves_nothing_behind():
+    made = track()
+    made.attach("bob", sink(made))
+    made.detach("bob", for_good=True)
+    assert made.paused == {}
+    assert made.routes == {}
+
+
+def test_receivers_alike_share_a_variant():
+    made = track()
+    for name in ("bob", "carol"):
+        made.attach(name, sink(made, handle=name))
+    made.attach("dave", sink(made, handle="dave", payload_types={96: 120}))
+    assert sorted((type_, len(targets)) for type_, _, _, targets in made.routes[96].variants) == [(100, 2), (120, 1)]
+
+
+def test_receiver_that_cannot_take_a_payload_type_gets_none_of_it():
+    made = track()
+    made.attach("bob", sink(made, payload_types={98: 99}))
+    assert send(made, source(), 1, 0) is None
+    assert set(made.routes) == {98}
+
+
+def test_packets_are_kept_for_a_while():
+    made, stream = track(), source()
+    for sequence in range(HISTORY + 10):
+        send(made, stream, sequence, 0)
+    assert made.kept(5) is None
+    assert made.kept(HISTORY + 5)[0] == HISTORY + 5
+
+
+def test_audio_is_not_kept():
+    made = track("audio")
+    send(made, source(), 5, 0)
+    assert made.kept(5) is None
+
+
+def test_key_frames_are_asked_for_in_moderation():
+    made = track()
+    made.attach("bob", sink(made))
+    assert made.wants_key_frame(10.0)
+    assert not made.wants_key_frame(10.0)
+    made.key_frame_wanted = True
+    assert not made.wants_key_frame(10.0 + KEY_FRAME_SECONDS / 2)
+    assert made.wants_key_frame(10.0 + KEY_FRAME_SECONDS)
+
+
+@pytest.mark.parametrize("kind", ["audio", "video"])
+def test_only_video_has_key_frames(kind):
+    made = track(kind)
+    made.attach("bob", sink(made))
+    assert made.wants_key_frame(1.0) is (kind == "video")

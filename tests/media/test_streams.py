@@ -1,0 +1,93 @@
+"""What is noted of an arriving stream: gaps, what to ask for, and reports of reception."""
+
+from media.streams import LARGEST_GAP, TRIES, Stream
+
+
+def stream(*, asks: bool = True) -> Stream:
+    """Return a video stream of which packet 65,534 has arrived at second 0."""
+    made = Stream(ssrc=1, clock_rate=90000, asks=asks)
+    assert made.take(65534, 0, 0.0)
+    return made
+
+
+def test_sequence_numbers_go_on_beyond_sixteen_bits():
+    arriving = stream()
+    for sequence in (65535, 0, 1):
+        assert arriving.take(sequence, 0, 0.0)
+    assert arriving.report(1.0).highest_sequence == 65536 + 1
+    assert not arriving.missing
+
+
+def test_missing_packets_are_asked_for_at_once_and_again_until_they_come():
+    arriving = stream()
+    arriving.take(1, 0, 1.0)
+    assert list(arriving.due(1.0)) == [65535, 0]
+    assert list(arriving.due(1.0)) == []
+    assert arriving.take(65535, 0, 1.01)
+    assert list(arriving.due(1.1)) == [0]
+
+
+def test_what_never_comes_is_given_up():
+    arriving = stream()
+    arriving.take(0, 0, 0.0)
+    asked = [list(arriving.due(float(second))) for second in range(TRIES + 2)]
+    assert asked == [[65535]] * TRIES + [[], []]
+    assert not arriving.missing
+
+
+def test_without_nack_nothing_is_asked_for():
+    arriving = stream(asks=False)
+    arriving.take(5, 0, 0.0)
+    assert not arriving.missing
+
+
+def test_a_new_beginning_is_no_loss():
+    arriving = stream()
+    arriving.take(65534 + LARGEST_GAP + 5 & 0xFFFF, 0, 0.0)
+    assert not arriving.missing
+
+
+def test_what_is_missing_is_bounded():
+    arriving = stream()
+    sequence = 0
+    for _ in range(10):
+        sequence += LARGEST_GAP
+        arriving.take(sequence & 0xFFFF, 0, 0.0)
+    assert len(arriving.missing) <= LARGEST_GAP
+
+
+def test_very_old_packet_is_of_no_use():
+    arriving = stream()
+    assert not arriving.take(65534 - 3 * LARGEST_GAP, 0, 0.0)
+
+
+def test_report_tells_the_share_lost_since_the_last_one():
+    arriving = stream()
+    for sequence in (65535, 1, 2):  # one of five is lost
+        arriving.take(sequence, 0, 0.0)
+    first = arriving.report(1.0)
+    assert (first.fraction_lost, first.packets_lost) == (256 // 5, 1)
+    arriving.take(3, 0, 0.0)
+    second = arriving.report(2.0)
+    assert (second.fraction_lost, second.packets_lost) == (0, 1)
+
+
+def test_report_echoes_the_last_sender_report():
+    arriving = stream()
+    arriving.take_sender_report(0x0123456789ABCDEF, 10.0)
+    report = arriving.report(10.5)
+    assert (report.lsr, report.dlsr) == (0x456789AB, 32768)
+
+
+def test_jitter_follows_the_differences_of_arrival():
+    arriving = stream()
+    for i in range(1, 100):
+        arriving.take(65534 + i & 0xFFFF, 3000 * i, i / 30)
+    assert arriving.report(4.0).jitter == 0
+    for i in range(100, 200):
+        arriving.take(65534 + i & 0xFFFF, 3000 * i, i / 30 + (i % 2) * 0.01)
+    assert 600 < arriving.report(8.0).jitter < 1000
+
+
+def test_nothing_is_reported_before_the_first_packet():
+    assert Stream(ssrc=1, clock_rate=90000).report(1.0) is None
