@@ -1,8 +1,10 @@
 """Two ends of a secure transport, in memory or over UDP sockets on loopback."""
 
 import asyncio
+import gc
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -39,6 +41,20 @@ class End:
     def _send(self, datagram: bytes) -> None:
         self.sent.append(datagram)
         self.deliver(datagram)
+
+
+@asynccontextmanager
+async def watched_loop() -> AsyncIterator[None]:
+    """Fail when an exception reaches the loop, or a task is left behind."""
+    reached: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reached.append(context))
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    # A task whose exception nobody took says so when it goes.
+    gc.collect()
+    assert not reached
+    assert not left
 
 
 def join(one: End, other: End) -> None:
