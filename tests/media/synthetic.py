@@ -1,0 +1,463 @@
+"""Synthetic participants: as much of a WebRTC endpoint as load needs, and a hundred times lighter than a whole one.
+
+A `Peer` has a UDP socket, checks connectivity as ICE's controlling side, is DTLS client, sends RTP that it makes up,
+and counts what arrives without decrypting it. A `Room` does around a node what the operations do: it knows the seats,
+brings tasks to the node one by one, and lets peers answer what the focus offers.
+"""
+
+import asyncio
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from aioice import stun
+
+from media import aiortc_adapter as adapter
+from media.datagrams import SLOT, Destination, Inbox, Outbox, sockaddr
+from media.rtp import HEADER
+from media.transport import State, Transport
+
+AUDIO, VIDEO, RTX = 111, 96, 97
+# Sizes of whole RTP packets, in bytes.
+AUDIO_SIZE, VIDEO_SIZE = 100, 1160
+
+_CHECK_SECONDS = 0.05
+_CONSENT_SECONDS = 4.0
+_PATIENCE_SECONDS = 20.0
+_SOCKET_BUFFER = 4 * 1024 * 1024
+_SLOTS = 64
+# IDs of header extensions, as a browser might number them.
+_LEVEL_ID, _SEND_TIME_ID, _MID_ID = 1, 2, 4
+
+_AUDIO_LINES = [
+    f"a=extmap:{_LEVEL_ID} urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+    f"a=extmap:{_SEND_TIME_ID} http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    f"a=extmap:{_MID_ID} urn:ietf:params:rtp-hdrext:sdes:mid",
+    f"a=rtpmap:{AUDIO} opus/48000/2",
+    f"a=fmtp:{AUDIO} minptime=10;useinbandfec=1",
+]
+_VIDEO_LINES = [
+    f"a=extmap:{_SEND_TIME_ID} http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    f"a=extmap:{_MID_ID} urn:ietf:params:rtp-hdrext:sdes:mid",
+    f"a=rtpmap:{VIDEO} VP8/90000",
+    f"a=rtcp-fb:{VIDEO} nack",
+    f"a=rtcp-fb:{VIDEO} nack pli",
+    f"a=rtcp-fb:{VIDEO} ccm fir",
+    f"a=rtcp-fb:{VIDEO} goog-remb",
+    f"a=rtpmap:{RTX} rtx/90000",
+    f"a=fmtp:{RTX} apt={VIDEO}",
+]
+_REVERSED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
+# The second byte of what is no RTP: RTCP (RFC 5761 section 4), STUN's binding answers, DTLS.
+_NO_RTP = bytes([*range(192, 224), 0x01, 0x11, 0xFE, 0xFD])
+
+
+@cache
+def certificate() -> adapter.Certificate:
+    """Return the certificate that all peers of this process share."""
+    return adapter.Certificate()
+
+
+class _Buffers:
+    """Where all peers of this process read and write."""
+
+    def __init__(self) -> None:
+        cast = adapter.ffi.cast
+        self.inbox, self.outbox = Inbox(_SLOTS), Outbox(_SLOTS)
+        self.pointers = [cast("void *", each) for each in self.outbox.addresses]
+        self.lengths = [cast("int *", each) for each in self.outbox.length_addresses]
+
+
+_buffers = cache(_Buffers)
+
+
+@dataclass
+class Source:
+    """A stream of RTP that a peer sends. Its time stamps say when each packet was made, modulo 2**32."""
+
+    ssrc: int
+    payload_type: int
+    clock_rate: int
+    size: int
+    rtx_ssrc: int | None = None
+    sequence: int = field(default_factory=lambda: secrets.randbits(15))
+
+    def __post_init__(self) -> None:
+        send_time = bytes([_SEND_TIME_ID << 4 | 2, 0, 0, 0])
+        level = bytes([_LEVEL_ID << 4, 40, 0, 0]) if self.payload_type == AUDIO else b""
+        extensions = level + send_time
+        # The body of a delta frame of VP8, as far as anybody looks into it.
+        self._rest = b"\xbe\xde" + (len(extensions) // 4).to_bytes(2, "big") + extensions + b"\x10\x01"
+        self._rest += secrets.token_bytes(self.size - 12 - len(self._rest))
+
+    def packet(self, *, last: bool = False) -> bytes:
+        """Return the next packet; `last` of its frame or not."""
+        timestamp = time.time_ns() * self.clock_rate // 1_000_000_000 & 0xFFFFFFFF
+        self.sequence = self.sequence + 1 & 0xFFFF
+        return HEADER.pack(0x90, last << 7 | self.payload_type, self.sequence, timestamp, self.ssrc) + self._rest
+
+
+@dataclass
+class Line:
+    """A media line as the peer knows it: what it says of codecs, and which way media goes."""
+
+    kind: str
+    mid: str
+    formats: str
+    attributes: list[str]
+    source: Source | None = None
+    receives: bool = True
+    rejected: bool = False
+
+    def direction(self, offered: str = "sendrecv") -> str:
+        """Return the line's direction, as an answer to what was offered."""
+        ways = _REVERSED[offered]
+        sends = self.source is not None and ways in ("sendrecv", "sendonly")
+        receives = self.receives and ways in ("sendrecv", "recvonly")
+        return {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}.get(
+            (sends, receives), "inactive"
+        )
+
+
+class Peer:
+    """One participant's peer connection. Lives on the loop on which `connect` was called."""
+
+    def __init__(
+        self, id_: str, *, address: str = "127.0.0.1", sends: bool = True, receives: bool = True, data: bool = False
+    ) -> None:
+        self.id = id_
+        self.connected = asyncio.Event()
+        self.ended = asyncio.Event()
+        # What has arrived: RTP packets, and everything.
+        self.received = self.datagrams = 0
+        self.refused = 0
+        self._socket = _socket(address)
+        self.fd = self._socket.fileno()
+        self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(16)
+        self._version = 0
+        self._session = secrets.randbits(60)
+        self._transport: Transport | None = None
+        self._destination: Destination | None = None
+        self._remote = ("", "")
+        self._checking: asyncio.Task[None] | None = None
+        self._tx: Any = None
+        self.lines: list[Line] = []
+        for kind in ("audio", "video") if sends else ():
+            self.lines.append(self._own_line(kind, receives))
+        if data:
+            self.lines.append(Line("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
+
+    def _own_line(self, kind: str, receives: bool) -> Line:
+        mid = f"o{len(self.lines)}"
+        if kind == "audio":
+            return Line(kind, mid, f"{AUDIO}", _AUDIO_LINES, Source(_ssrc(), AUDIO, 48000, AUDIO_SIZE), receives)
+        source = Source(_ssrc(), VIDEO, 90000, VIDEO_SIZE, rtx_ssrc=_ssrc())
+        return Line(kind, mid, f"{VIDEO} {RTX}", _VIDEO_LINES, source, receives)
+
+    @property
+    def sources(self) -> list[Source]:
+        """What the peer sends: audio first, then video."""
+        return [line.source for line in self.lines if line.source is not None and not line.rejected]
+
+    def share_screen(self) -> None:
+        """Add a further video line, which `offer` then tells of."""
+        self.lines.append(self._own_line("video", receives=False))
+
+    # --- Offers and answers -----------------------------------------------------------------------------------
+
+    def offer(self) -> str:
+        """Return an offer of all lines."""
+        return self._describe("actpass", ["sendrecv"] * len(self.lines))
+
+    def answer(self, offer: str) -> str:
+        """Return the answer to an offer: every line is accepted, and received where it can be."""
+        directions = []
+        for index, text in enumerate(offer.replace("\r\n", "\n").split("\nm=")[1:]):
+            head, *attributes = text.strip().split("\n")
+            kind, port, _, formats = head.split(" ", 3)
+            if index == len(self.lines):
+                kept = [each for each in attributes if each.startswith(("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap"))]
+                self.lines.append(Line(kind, _value(attributes, "mid"), formats, kept))
+            self.lines[index].rejected = port == "0" and "a=bundle-only" not in attributes
+            stated = [each for each in _REVERSED if f"a={each}" in attributes]
+            directions.append(stated[0] if stated else "sendrecv")
+        return self._describe("active", directions)
+
+    def _describe(self, setup: str, offered: Iterable[str]) -> str:
+        self._version += 1
+        bundle = " ".join(line.mid for line in self.lines if not line.rejected)
+        address, port = self._socket.getsockname()[:2]
+        lines = ["v=0", f"o=- {self._session} {self._version} IN IP4 127.0.0.1", "s=-", "t=0 0"]
+        lines += [f"a=group:BUNDLE {bundle}", "a=extmap-allow-mixed", "a=msid-semantic: WMS"]
+        for line, direction in zip(self.lines, offered, strict=True):
+            protocol = "UDP/DTLS/SCTP" if line.kind == "application" else "UDP/TLS/RTP/SAVPF"
+            lines += [
+                f"m={line.kind} {0 if line.rejected else 9} {protocol} {line.formats}",
+                "c=IN IP4 0.0.0.0",
+                f"a=candidate:1 1 udp 2122260223 {address} {port} typ host",
+                "a=end-of-candidates",
+                f"a=ice-ufrag:{self._ufrag}",
+                f"a=ice-pwd:{self._password}",
+                f"a=fingerprint:sha-256 {certificate().fingerprint}",
+                f"a=setup:{setup}",
+                f"a=mid:{line.mid}",
+                *line.attributes,
+            ]
+            if line.kind != "application":
+                lines += [f"a={line.direction(direction)}", "a=rtcp-mux", "a=rtcp-rsize"]
+            if line.source is not None:
+                lines += _sources_of(line.source, self.id)
+        return "\r\n".join(lines) + "\r\n"
+
+    # --- Connection -------------------------------------------------------------------------------------------
+
+    async def connect(self, remote: str) -> None:
+        """Connect with the other side of this description, its answer or its offer.
+
+        :raises TimeoutError: when that takes too long.
+        """
+        lines = remote.replace("\r\n", "\n").split("\n")
+        candidate = _value(lines, "candidate").split(" ")
+        self._remote = (_value(lines, "ice-ufrag"), _value(lines, "ice-pwd"))
+        self._destination = Destination.of(sockaddr(candidate[4], int(candidate[5])))
+        self._host = (candidate[4], int(candidate[5]))
+        algorithm, fingerprint = _value(lines, "fingerprint").split(" ")
+        self._transport = Transport(certificate(), "client", self._send_datagram, on_state=self._transport_is)
+        asyncio.get_running_loop().add_reader(self.fd, self.read)
+        self._fingerprints = [(algorithm, fingerprint)]
+        self._checking = asyncio.create_task(self._keep_checking())
+        await asyncio.wait_for(self.connected.wait(), _PATIENCE_SECONDS)
+
+    async def _keep_checking(self) -> None:
+        """Check connectivity: often until there is a connection, and then for consent (RFC 7675)."""
+        while True:
+            self._send_datagram(self._check())
+            await asyncio.sleep(_CONSENT_SECONDS if self.connected.is_set() else _CHECK_SECONDS)
+
+    def _check(self) -> bytes:
+        request = stun.Message(
+            stun.Method.BINDING,
+            stun.Class.REQUEST,
+            attributes={
+                "USERNAME": f"{self._remote[0]}:{self._ufrag}",
+                "PRIORITY": 2122260223,
+                "ICE-CONTROLLING": 2**63 + 1,
+                "USE-CANDIDATE": None,
+            },
+        )
+        request.add_message_integrity(self._remote[1].encode())
+        return bytes(request)
+
+    def _transport_is(self, state: State) -> None:
+        if state is State.CONNECTED and self._transport is not None and self._transport.srtp is not None:
+            self._tx = self._transport.srtp.tx
+            self.connected.set()
+        elif state in {State.FAILED, State.CLOSED}:
+            self._tx = None
+            self.ended.set()
+
+    def _send_datagram(self, datagram: bytes) -> None:
+        try:
+            self._socket.sendto(datagram, self._host)
+        except OSError:
+            self.refused += 1
+
+    def pause_reading(self) -> None:
+        """Leave arrivals to who calls `read`."""
+        asyncio.get_running_loop().remove_reader(self.fd)
+
+    def read(self) -> int:
+        """Take what has arrived: count RTP, and pass on what belongs to the connection. Return how many datagrams."""
+        inbox = _buffers().inbox
+        total = 0
+        while count := inbox.receive(self.fd):
+            total += count
+            # The first two bytes of all of them, without a loop.
+            firsts = inbox.view[: count * SLOT : SLOT].tobytes()
+            seconds = inbox.view[1 : count * SLOT : SLOT].tobytes()
+            self.received += len(seconds.translate(None, _NO_RTP))
+            if min(firsts) < 64:
+                for slot, first in enumerate(firsts):
+                    if first < 64:
+                        start = slot * SLOT
+                        self._take(first, inbox.view[start : start + inbox.length(slot)].tobytes())
+            if count < inbox.slots:
+                break
+        self.datagrams += total
+        return total
+
+    def _take(self, first: int, datagram: bytes) -> None:
+        """Take STUN and DTLS."""
+        if self._transport is None:
+            return
+        if first < 4 and datagram[:2] == b"\x01\x01":
+            self._transport.start(self._fingerprints)
+        elif first >= 20:
+            self._transport.feed(datagram)
+
+    # --- Media ------------------------------------------------------------------------------------------------
+
+    def send(self, packets: Iterable[bytes]) -> int:
+        """Send RTP packets in one go; return how many went out. None do without a connection."""
+        if self._tx is None or self._destination is None:
+            return 0
+        buffers = _buffers()
+        box, count = buffers.outbox, 0
+        for packet in packets:
+            box.view[count * SLOT : count * SLOT + len(packet)] = packet
+            box.lengths[2 * count + 1] = len(packet)
+            box.fields[8 * count] = self._destination.address
+            if adapter.srtp_protect(self._tx, buffers.pointers[count], buffers.lengths[count]) == adapter.SRTP_OK:
+                count += 1
+        undelivered = box.undelivered
+        box.send(self.fd, count)
+        return count - (box.undelivered - undelivered)
+
+    async def close(self) -> None:
+        """End the connection politely, and leave nothing behind."""
+        if self._checking is not None:
+            self._checking.cancel()
+            asyncio.get_running_loop().remove_reader(self.fd)
+            await asyncio.wait([self._checking])
+        if self._transport is not None:
+            await self._transport.close()
+        self._socket.close()
+
+
+def _socket(address: str) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound.setblocking(False)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        bound.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
+    bound.bind((address, 0))
+    return bound
+
+
+def _ssrc() -> int:
+    return secrets.randbits(31) + 1
+
+
+def _value(lines: Iterable[str], name: str) -> str:
+    """Return the value of the first such attribute."""
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith(f"a={name}:"))
+
+
+def _sources_of(source: Source, owner: str) -> list[str]:
+    ssrcs = [source.ssrc] if source.rtx_ssrc is None else [source.ssrc, source.rtx_ssrc]
+    group = [f"a=ssrc-group:FID {ssrcs[0]} {ssrcs[1]}"] if len(ssrcs) > 1 else []
+    return [f"a=msid:{owner} track", *group, *(f"a=ssrc:{ssrc} cname:{owner}" for ssrc in ssrcs)]
+
+
+Execute = Callable[[str, str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+
+
+@dataclass
+class _Seat:
+    peer: Peer
+    state: str = "accepted"
+    muted: list[str] = field(default_factory=list)
+    # The modification that is pending between the participant and the focus.
+    pending: str | None = None
+
+
+class RefusedError(Exception):
+    """The node has refused what a participant offered or answered."""
+
+
+class Room:
+    """One conference around a node. `execute(conference, kind, payload)` carries a task out and returns its result."""
+
+    def __init__(self, id_: str, execute: Execute) -> None:
+        self.id = id_
+        self.seats: dict[str, _Seat] = {}
+        self.tasks = 0
+        self._execute = execute
+        # What the focus has offered and nobody has answered yet: participant, modification, description.
+        self.offered: list[tuple[str, str, str]] = []
+
+    async def join(self, peer: Peer, *, settle: bool = True) -> None:
+        """Let a peer in, or let it come back with a new connection, and connect it.
+
+        Without `settle` nobody is made an offer yet.
+        """
+        self.seats[peer.id] = _Seat(peer)
+        await self.renegotiate(peer, fresh=True, kind="sync" if settle else None)
+        if settle:
+            await self.settle()
+
+    async def renegotiate(self, peer: Peer, *, fresh: bool = False, kind: str | None = "sync") -> None:
+        """Bring an offer of a peer to the focus; what is pending from the focus to it comes to nothing."""
+        seat = self.seats[peer.id]
+        self.offered = [each for each in self.offered if each[0] != peer.id]
+        seat.pending = modification = secrets.token_hex(8)
+        offer = {"participant": peer.id, "modId": modification, "sdp": peer.offer(), "fresh": fresh}
+        result = await self._task("offer", offer, cause=(modification, kind) if kind else None)
+        seat.pending = None
+        if fresh:
+            await peer.connect(result["answer"])
+        if kind:
+            await self._task("update", {})
+
+    async def leave(self, peer: Peer) -> None:
+        """Let a peer go."""
+        del self.seats[peer.id]
+        self.offered = [each for each in self.offered if each[0] != peer.id]
+        await self.update()
+        await peer.close()
+
+    async def set_state(self, peer: Peer, state: str, kind: str) -> None:
+        """Put a peer on hold, take it back, or let it begin to move."""
+        self.seats[peer.id].state = state
+        await self.update(kind)
+
+    async def update(self, kind: str = "sync", *, silently: bool = False) -> None:
+        """Tell the node how the conference is now; `silently`: it may make no offers."""
+        await self._task("update", {}, cause=(secrets.token_hex(8), kind), silently=silently)
+
+    async def settle(self) -> None:
+        """Let the peers answer what the focus has offered, until it offers nothing more."""
+        while self.offered:
+            await self.answer_one()
+
+    async def answer_one(self) -> None:
+        """Let a peer answer what the focus has offered it."""
+        id_, modification, offer = self.offered.pop(0)
+        seat = self.seats[id_]
+        answer = seat.peer.answer(offer)
+        seat.pending = None
+        await self._task("answer", {"participant": id_, "modId": modification, "sdp": answer})
+
+    async def withdraw_one(self, *, rejected: bool) -> None:
+        """Let what the focus has offered to a peer come to nothing."""
+        id_, modification, _ = self.offered.pop(0)
+        self.seats[id_].pending = None
+        await self._task("withdraw", {"participant": id_, "modId": modification, "rejected": rejected})
+
+    async def _task(
+        self, kind: str, payload: Mapping[str, Any], *, cause: tuple[str, str] | None = None, silently: bool = False
+    ) -> Mapping[str, Any]:
+        view = {
+            "seats": [
+                {"participant": id_, "state": seat.state, "muted": seat.muted} for id_, seat in self.seats.items()
+            ],
+            "cause": {"modId": cause[0], "kind": cause[1]} if cause else None,
+        }
+        # An offer that builds a leg is the first thing that a participant does: before that nothing is offered to it.
+        quiet = silently or (kind == "offer" and cause is None)
+        ready = (
+            [] if quiet else [id_ for id_, seat in self.seats.items() if not seat.pending and seat.state != "moving"]
+        )
+        result = await self._execute(self.id, kind, {**payload, "view": view, "ready": ready})
+        self.tasks += 1
+        if "refusal" in result:
+            raise RefusedError(f"{kind}: {result['refusal']}")
+        for offer in result.get("offers", ()):
+            seat, modification = self.seats[offer["participant"]], secrets.token_hex(8)
+            assert seat.pending is None, "an offer to somebody who was not ready"
+            seat.pending = modification
+            self.offered.append((offer["participant"], modification, offer["sdp"]))
+        return result
