@@ -49,10 +49,12 @@ async def watched_loop() -> AsyncIterator[None]:
     reached: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reached.append(context))
     before = asyncio.all_tasks()
+    gc.freeze()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     # A task whose exception nobody took says so when it goes.
     gc.collect()
+    gc.unfreeze()
     assert not reached
     assert not left
 

@@ -1,0 +1,417 @@
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from struct import pack
+from typing import Any
+
+import pytest
+from aiortc import RTCDataChannelParameters
+from aiortc.rtcsctptransport import parse_packet
+from google_crc32c import value as crc32c
+
+from media import data as module
+from media.aiortc_adapter import RTCDataChannel, Sctp
+from media.data import MAX_CHANNELS, MAX_LABEL, MAX_MESSAGE_SIZE, MAX_OUTSTANDING, DataChannels
+from tests.media.ends import SECONDS, End, close, connected, mutate, watched_loop
+
+pytestmark = pytest.mark.once
+
+DCEP, STRING, BINARY = 50, 51, 53
+WHOLE, FIRST, UNORDERED = 3, 2, 4
+
+
+@pytest.fixture(autouse=True)
+async def nothing_reaches_the_loop() -> AsyncIterator[None]:
+    async with watched_loop():
+        yield
+
+
+class Leg:
+    """The focus's end of a leg's data channels, and the browser's: aiortc's SCTP on a transport of its own."""
+
+    def __init__(self, server: End, client: End, max_message_size: int) -> None:
+        self.server, self.client = server, client
+        self.got: asyncio.Queue[tuple[str, str | bytes]] = asyncio.Queue()
+        self.data = DataChannels(server.transport, 5000, max_message_size, self.on_message)
+        self.browser = Sctp("client", client.transport.send_data)
+        self.packets: list[bytes] = []
+        client.transport.on_data = self.browser.receive
+
+    def on_message(self, label: str, message: str | bytes) -> None:
+        self.got.put_nowait((label, message))
+
+    async def channel(self, label: str = "chat", **parameters: Any) -> RTCDataChannel:
+        """Open a channel, as the browser."""
+        opened = asyncio.Event()
+        channel = RTCDataChannel(self.browser, RTCDataChannelParameters(label=label, **parameters))
+        channel.on("open", opened.set)
+        channel.on("close", opened.set)
+        await asyncio.wait_for(opened.wait(), SECONDS)
+        return channel
+
+    async def send(self, *chunks: bytes) -> None:
+        """Send a packet of these chunks, as a browser that has been tampered with."""
+        await self.data._receive(self.packet(*chunks))
+
+    def packet(self, *chunks: bytes) -> bytes:
+        return sealed(pack("!HHLL", 5000, 5000, self.browser._remote_verification_tag, 0) + b"".join(chunks))
+
+    def piece(self, user_data: bytes, flags: int = WHOLE, stream: int = 0, kind: int = STRING, ahead: int = 0) -> bytes:
+        """Return a DATA chunk, the next one or some pieces ahead."""
+        tsn = (self.browser._local_tsn + ahead) % 2**32
+        if ahead == 0:
+            self.browser._local_tsn = (tsn + 1) % 2**32
+        sequence = self.browser._outbound_stream_seq.get(stream, 0)
+        return chunk(0, pack("!LHHL", tsn, stream, sequence, kind) + user_data, flags)
+
+    async def message(self) -> tuple[str, str | bytes]:
+        return await asyncio.wait_for(self.got.get(), SECONDS)
+
+    async def close(self) -> None:
+        await self.data.close()
+        await self.browser.finish()
+        await close(self.server, self.client)
+
+
+def sealed(packet: bytes) -> bytes:
+    """Return a packet with the right checksum."""
+    blank = packet[:8] + bytes(4) + packet[12:]
+    return blank[:8] + pack("<L", crc32c(blank)) + blank[12:]
+
+
+def chunk(kind: int, body: bytes, flags: int = 0, length: int | None = None) -> bytes:
+    return pack("!BBH", kind, flags, 4 + len(body) if length is None else length) + body + bytes(-len(body) % 4)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that nobody announces."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+Legs = Callable[..., Awaitable[Leg]]
+
+
+@pytest.fixture
+async def leg_of() -> AsyncIterator[Legs]:
+    legs: list[Leg] = []
+
+    async def make(max_message_size: int = 65536, browser_takes: int = 0) -> Leg:
+        leg = Leg(*await connected(), max_message_size)
+        legs.append(leg)
+        await leg.browser.connect(5000, browser_takes)
+        await until(lambda: leg.browser.state == "connected")
+        return leg
+
+    yield make
+    for leg in legs:
+        await leg.close()
+
+
+@pytest.fixture
+async def leg(leg_of: Legs) -> Leg:
+    return await leg_of()
+
+
+@pytest.mark.parametrize("message", ["hello", "", "grüße", b"\0\1", b"", "x" * MAX_MESSAGE_SIZE])
+async def test_a_message_of_one_leg_reaches_the_same_label_of_the_others(leg_of: Legs, message: str | bytes) -> None:
+    legs = [await leg_of() for _ in range(3)]
+    channels = [await each.channel() for each in legs]
+    heard: list[asyncio.Queue[Any]] = [asyncio.Queue() for _ in legs]
+    for channel, queue in zip(channels, heard, strict=True):
+        channel.on("message", queue.put_nowait)
+    channels[0].send(message)
+    label, got = await legs[0].message()
+    assert [other.data.send(label, got) for other in legs[1:]] == [True, True]
+    for queue in heard[1:]:
+        assert await asyncio.wait_for(queue.get(), SECONDS) == message
+    assert heard[0].empty()
+
+
+async def test_an_unordered_channel_that_gives_up_is_served(leg: Leg) -> None:
+    channel = await leg.channel(ordered=False, maxRetransmits=0)
+    channel.send("quick")
+    assert await leg.message() == ("chat", "quick")
+    assert leg.data.send("chat", "answer")
+
+
+async def test_a_leg_without_a_channel_of_that_label_gets_nothing(leg: Leg) -> None:
+    assert not leg.data.send("chat", "x")
+    await leg.channel("files")
+    assert not leg.data.send("chat", "x")
+    assert leg.data.labels == ("files",)
+
+
+async def test_the_newest_of_several_channels_of_a_label_is_used(leg: Leg) -> None:
+    first, second = await leg.channel(), await leg.channel()
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    first.on("message", lambda message: heard.put_nowait("first"))
+    second.on("message", lambda message: heard.put_nowait("second"))
+    assert leg.data.send("chat", "x")
+    assert await asyncio.wait_for(heard.get(), SECONDS) == "second"
+    second.close()
+    await until(lambda: leg.data.labels == ("chat",))
+    assert leg.data.send("chat", "x")
+    assert await asyncio.wait_for(heard.get(), SECONDS) == "first"
+
+
+async def test_a_message_that_is_too_large_is_not_relayed(leg: Leg) -> None:
+    channel = await leg.channel()
+    channel.send("x" * (MAX_MESSAGE_SIZE + 1))
+    channel.send("small")
+    assert await leg.message() == ("chat", "small")
+    assert leg.data.dropped == 1
+
+
+async def test_a_message_that_the_other_side_does_not_take_is_not_sent(leg_of: Legs) -> None:
+    leg = await leg_of(max_message_size=1000)
+    await leg.channel()
+    assert not leg.data.send("chat", "x" * 1001)
+    assert leg.data.send("chat", "x" * 1000)
+
+
+async def test_channels_are_limited_in_number(leg: Leg) -> None:
+    channels = [await leg.channel(f"channel {number}") for number in range(MAX_CHANNELS + 4)]
+    await until(lambda: [each.readyState for each in channels].count("closed") == 4)
+    assert len(leg.data.labels) == MAX_CHANNELS
+    channels[0].close()
+    await until(lambda: len(leg.data.labels) == MAX_CHANNELS - 1)
+    await leg.channel("one more")
+    await until(lambda: "one more" in leg.data.labels)
+
+
+async def test_labels_are_limited_in_length(leg: Leg) -> None:
+    refused = await leg.channel("a" * (MAX_LABEL + 1))
+    await until(lambda: refused.readyState == "closed")
+    await leg.channel("a" * MAX_LABEL)
+    assert leg.data.labels == ("a" * MAX_LABEL,)
+
+
+async def test_a_leg_that_does_not_read_loses_its_channel_and_not_our_memory(leg: Leg) -> None:
+    await leg.channel()
+    leg.server.deliver = lambda datagram: None
+    sent = 0
+    while leg.data.send("chat", b"x" * 10_000):
+        sent += 1
+        assert leg.data._sctp.outstanding < MAX_OUTSTANDING + 2000
+    assert 50 < sent < 110
+    assert leg.data.labels == ()
+    assert not leg.data.send("chat", b"")
+
+
+async def test_many_small_messages_count_for_what_they_cost(leg: Leg) -> None:
+    await leg.channel()
+    leg.server.deliver = lambda datagram: None
+    sent = 0
+    while leg.data.send("chat", b""):
+        sent += 1
+    assert sent < 1000
+
+
+async def test_a_channel_that_the_browser_closes_is_gone(leg: Leg) -> None:
+    channel = await leg.channel()
+    channel.close()
+    await until(lambda: leg.data.labels == ())
+    await until(lambda: channel.readyState == "closed")
+    assert not leg.data.send("chat", "x")
+
+
+async def test_an_association_that_the_browser_aborts_is_over(leg: Leg) -> None:
+    await leg.channel()
+    await leg.browser.finish()
+    await until(lambda: leg.data.labels == ())
+    assert not leg.data.send("chat", "x")
+
+
+async def test_the_browser_is_told_of_the_end(leg: Leg) -> None:
+    channel = await leg.channel()
+    await leg.data.close()
+    await until(lambda: channel.readyState == "closed")
+    assert not leg.data.send("chat", "x")
+    await leg.data.close()
+
+
+async def test_a_transport_that_ends_first_does_no_harm(leg: Leg) -> None:
+    await leg.channel()
+    await leg.server.transport.close()
+    leg.data.send("chat", "x")
+    await asyncio.sleep(0)
+    await leg.data.close()
+    assert leg.data._sctp._t1_handle is leg.data._sctp._t3_handle is None
+
+
+async def test_an_association_that_never_comes_about_leaves_no_timer() -> None:
+    server, client = await connected()
+    data = DataChannels(server.transport, 5000, 0, lambda label, message: None)
+    await asyncio.sleep(0)
+    assert data._sctp._t1_handle is not None
+    await data.close()
+    assert data._sctp._t1_handle is None
+    await close(server, client)
+
+
+async def test_data_channels_need_a_connected_transport() -> None:
+    with pytest.raises(ValueError, match="connected"):
+        DataChannels(End("server").transport, 5000, 0, lambda label, message: None)
+
+
+async def test_a_relay_that_fails_is_logged_and_the_channel_lives(leg: Leg, caplog: pytest.LogCaptureFixture) -> None:
+    channel = await leg.channel()
+
+    def fail(label: str, message: str | bytes) -> None:
+        leg.data._on_message = leg.on_message
+        raise RuntimeError("broken relay")
+
+    leg.data._on_message = fail
+    channel.send("one")
+    channel.send("two")
+    assert await leg.message() == ("chat", "two")
+    assert "broken relay" in caplog.text
+
+
+PARAMETER_OF_NOTHING = pack("!HH", 7, 0) + bytes(40)
+HOSTILE = {
+    "a parameter without a length": [
+        chunk(kind, bytes(size) + PARAMETER_OF_NOTHING) for kind, size in module._PARAMETERS.items()
+    ],
+    "a chunk without a length": [chunk(0, bytes(20), length=0)],
+    "a chunk that is longer than the packet": [chunk(0, bytes(20), length=2000)],
+    "an INIT that is cut off": [chunk(1, bytes(8))],
+    "an empty INIT": [chunk(1, b"")],
+    "an INIT among others": [chunk(1, bytes(16)) + chunk(1, bytes(16))],
+    "a SACK of everything": [chunk(3, pack("!LLHH", 0, 0, 250, 0) + pack("!HH", 1, 65535) * 250)],
+    "a SACK that lies": [chunk(3, pack("!LLHH", 0, 0, 65535, 65535))],
+    "a SACK that runs backwards": [chunk(3, pack("!LLHH", 0, 0, 1, 0) + pack("!HH", 9, 1))],
+    "an empty SACK": [chunk(3, b"")],
+    "a FORWARD-TSN of all streams": [chunk(192, bytes(4) + b"".join(pack("!HH", n, 0) for n in range(64, 300)))],
+    "a FORWARD-TSN that is cut off": [chunk(192, bytes(6))],
+    "data on a stream that is not there": [chunk(0, pack("!LHHL", 0, 65535, 0, STRING) + b"x", WHOLE)],
+    "data without any": [chunk(0, pack("!LHHL", 0, 0, 0, STRING), WHOLE)],
+    "data that is cut off": [chunk(0, bytes(3))],
+    "a shutdown that is cut off": [chunk(7, b"\0")],
+    "resets that are cut off": [chunk(130, pack("!HH", kind, 5) + b"\0\0\0\0") for kind in (13, 16, 17)],
+    "a reset that was never asked for": [chunk(130, pack("!HHLL", 16, 12, 0, 1))],
+    "a cookie of one's own": [chunk(10, bytes(24))],
+    "unknown chunks": [chunk(200, bytes(300)), chunk(63, b"")],
+}
+
+
+@pytest.mark.parametrize("chunks", HOSTILE.values(), ids=HOSTILE)
+async def test_hostile_packets_do_no_harm(leg: Leg, chunks: list[bytes]) -> None:
+    channel = await leg.channel()
+    started = time.perf_counter()
+    for each in chunks:
+        await leg.send(each)
+        await leg.data._receive(sealed(pack("!HHLL", 5000, 5000, 0, 0) + each))
+    assert time.perf_counter() - started < 1
+    assert len(leg.data._sctp._inbound_streams) <= Sctp.MAX_STREAMS
+    channel.send("still here")
+    assert await leg.message() == ("chat", "still here")
+
+
+def opening(label: bytes, size: int | None = None) -> bytes:
+    return pack("!BBHLHH", 3, 0, 0, 0, len(label) if size is None else size, 0) + label
+
+
+async def test_hostile_openings_do_no_harm(leg: Leg) -> None:
+    channel = await leg.channel()
+    for stream, body in enumerate(
+        [opening(b"again"), opening(b"\xff\xfe"), opening(b"short", 60000), b"\3", b"\2", b"\7", opening(b"")]
+    ):
+        await leg.send(leg.piece(body, stream=stream, kind=DCEP, flags=WHOLE | UNORDERED))
+    await leg.send(leg.piece(b"\xff\xfe", flags=WHOLE | UNORDERED))
+    channel.send("still here")
+    assert await leg.message() == ("chat", "still here")
+
+
+async def test_pieces_that_never_make_a_message_end_the_association(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_RATE", 1_000_000)
+    await leg.channel()
+    for number in range(2 * Sctp.MAX_PIECES):
+        await leg.send(leg.piece(b"x", FIRST if number == 0 else 0))
+        if leg.data._sctp.state == "closed":
+            break
+        assert sum(len(each.reassembly) for each in leg.data._sctp._inbound_streams.values()) <= Sctp.MAX_PIECES
+    assert leg.data._sctp.state == "closed"
+
+
+async def test_more_than_the_window_ends_the_association(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_RATE", 1_000_000)
+    await leg.channel()
+    sent = 0
+    while leg.data._sctp.state != "closed":
+        await leg.send(leg.piece(bytes(1100), FIRST if sent == 0 else 0))
+        sent += 1100
+        assert sent < 3 * Sctp.WINDOW
+
+
+async def test_pieces_behind_a_gap_are_bounded(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_RATE", 1_000_000)
+    channel = await leg.channel()
+    for number in range(1, 2000):
+        await leg.send(leg.piece(b"x", ahead=2 * number, flags=WHOLE | UNORDERED))
+    assert len(leg.data._sctp._sack_misordered) == Sctp.MAX_MISORDERED
+    # What fills the gap is still taken.
+    channel.send("still here")
+    async with asyncio.timeout(SECONDS):
+        while await leg.message() != ("chat", "still here"):
+            pass
+
+
+async def test_a_flood_is_slowed_down(leg: Leg) -> None:
+    await leg.channel()
+    for _ in range(3000):
+        await leg.send(leg.piece(b"x", flags=WHOLE | UNORDERED))
+    assert leg.got.qsize() < module.CHUNK_BURST + module.CHUNK_RATE
+    before = len(leg.server.sent)
+    await leg.send(*[chunk(4, b"")] * 280)
+    assert len(leg.server.sent) - before < 280
+
+
+async def test_a_message_that_was_slowed_down_arrives_whole(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_BURST", 20)
+    leg.data._allowance = 20
+    channel = await leg.channel()
+    channel.send("x" * MAX_MESSAGE_SIZE)
+    assert await leg.message() == ("chat", "x" * MAX_MESSAGE_SIZE)
+    assert leg.data.dropped > 0
+
+
+async def test_mutated_packets_never_reach_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_RATE", 10_000_000)
+    chance = random.Random(8831)
+    started = time.perf_counter()
+    for _ in range(20):
+        leg = Leg(*await connected(), 65536)
+        seeds = _record(leg)
+        await leg.browser.connect(5000, 0)
+        channel = await leg.channel()
+        leg.data.send("chat", "there")
+        channel.send("back")
+        await leg.message()
+        channel.close()
+        await until(lambda channel=channel: channel.readyState == "closed")  # type: ignore[misc]
+        await leg.channel("another")
+        for _ in range(300):
+            packet = mutate(chance.choice(seeds)[12:], chance)
+            await leg.send(packet)
+            await leg.data._receive(sealed(pack("!HHLL", 5000, 5000, 0, 0) + packet))
+        leg.data.send("another", "x")
+        await leg.close()
+    assert time.perf_counter() - started < 60
+
+
+def _record(leg: Leg) -> list[bytes]:
+    """Keep what the browser sends."""
+    seeds: list[bytes] = []
+    receive = leg.data._receive
+
+    async def keep(packet: bytes) -> None:
+        parse_packet(packet)
+        seeds.append(packet)
+        await receive(packet)
+
+    leg.server.transport.on_data = keep
+    return seeds
