@@ -34,46 +34,50 @@ def write_body(
 ) -> str:
     """Return everything after the o= line.
 
-    The transport's attributes stand above all lines, where they hold for each, and the candidates in the line that
-    speaks for the bundle (RFC 9143 section 7.1.3), its first.
+    The transport's attributes and candidates stand in each line, although all but the first are passed over in a bundle
+    (RFC 9143 section 7.1.3): aiortc looks for them in the last.
     """
     bundle = list(bundle)
     body = ["s=-", "t=0 0"]
     if bundle:
         body.append(f"a=group:BUNDLE {' '.join(bundle)}")
     # We are ICE-lite by RFC 8445, which "ice2" says.
-    body += [
-        "a=ice-lite",
-        "a=ice-options:ice2",
+    body += ["a=ice-lite", "a=ice-options:ice2"]
+    transport = [
         f"a=ice-ufrag:{credentials.ufrag}",
         f"a=ice-pwd:{credentials.password}",
+        *(f"a=fingerprint:{each.algorithm} {each.value}" for each in local.fingerprints),
+        f"a=setup:{setup}",
+        *_candidates(local),
     ]
-    body += [f"a=fingerprint:{each.algorithm} {each.value}" for each in local.fingerprints]
-    body.append(f"a=setup:{setup}")
     rtp = [line.section for line in lines if line.section.codecs]
     mixed = bool(rtp) and all(section.mixed for section in rtp)
     if mixed:
         body.append("a=extmap-allow-mixed")
-    speaks = bundle[0] if bundle else next((line.section.mid for line in lines if not line.section.rejected), None)
     for line in lines:
-        body += _line(line, local, candidates=line.section.mid == speaks, mixed=not mixed and line.section.mixed)
+        body += _line(line, local, transport, mixed=not mixed and line.section.mixed)
     return "\r\n".join(body) + "\r\n"
 
 
-def _line(line: Stated, local: LocalEnd, *, candidates: bool, mixed: bool) -> list[str]:
+def _line(line: Stated, local: LocalEnd, transport: list[str], *, mixed: bool) -> list[str]:
     section = line.section
     if section.rejected:
         mid = [f"a=mid:{section.mid}"] if section.mid else []
-        return [f"m={section.kind} 0 {line.protocol} {line.format}", "c=IN IP4 0.0.0.0", *mid, "a=inactive"]
+        return [
+            f"m={section.kind} 0 {line.protocol} {line.format}",
+            "c=IN IP4 0.0.0.0",
+            *mid,
+            "a=inactive",
+            "a=rtcp-mux",
+        ]
     address, port = local.candidates[0] if local.candidates else ("0.0.0.0", 9)  # noqa: S104 - says "none yet"
     formats = " ".join(map(str, _formats(section.codecs))) or line.format
     lines = [
         f"m={section.kind} {port} {line.protocol} {formats}",
         f"c=IN IP{ipaddress.ip_address(address).version} {address}",
         f"a=mid:{section.mid}",
+        *transport,
     ]
-    if candidates:
-        lines += _candidates(local)
     if section.kind == "application":
         return [*lines, f"a=sctp-port:{SCTP_PORT}", f"a=max-message-size:{MAX_MESSAGE_SIZE}"]
     lines += [f"a={_DIRECTIONS[section.sending, section.receiving]}", "a=rtcp-mux"]
