@@ -9,7 +9,7 @@ abs-capture-time, since they are about a clock that the receiver believes to be 
 video-content-type, since every change of source would need them repeated.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from media.codecs import SERVES_TRANSPORT_CC
 from media.description import Media, NegotiationError, number
@@ -45,6 +45,17 @@ SERVED: Mapping[str, frozenset[str]] = {
 }
 
 
+_USUAL = {
+    AUDIO_LEVEL: 1,
+    ABS_SEND_TIME: 2,
+    TRANSPORT_CC: 3,
+    MID: 4,
+    PLAYOUT_DELAY: 5,
+    DEPENDENCY_DESCRIPTOR: 12,
+    VIDEO_ORIENTATION: 13,
+}
+
+
 def read_extensions(media: Media) -> dict[str, int]:
     """Return the IDs of all extensions that the line names, by URI, whether they are served or not.
 
@@ -77,13 +88,17 @@ def agreed_extensions(media: Media, mixed: bool) -> dict[str, int]:
 
 
 def offered_extensions(kind: str, known: Mapping[str, int]) -> dict[str, int]:
-    """Return the IDs for a line of our own: the leg's where it has shown the extension, else free ones."""
-    taken = set(known.values())
-    free: Iterable[int] = iter([id_ for id_ in range(1, 15) if id_ not in taken])
+    """Return the IDs for a line of our own: the leg's where it has shown the extension, else free ones.
+
+    The free ones are Chromium's, where they can be: it does not forget an ID with the offer that it rolls back, and
+    would then refuse to give it another meaning in an offer of its own.
+    """
+    free = {id_: None for id_ in range(14, 0, -1) if id_ not in set(known.values())}
     chosen: dict[str, int] = {}
-    for uri, kinds in SERVED.items():
-        if kind in kinds:
-            id_ = known.get(uri) or next(iter(free), 0)
-            if id_:
-                chosen[uri] = id_
+    for uri in (uri for uri, kinds in SERVED.items() if kind in kinds):
+        wish = _USUAL[uri]
+        id_ = known.get(uri) or (wish if wish in free else next(iter(free), 0))
+        if id_:
+            free.pop(id_, None)
+            chosen[uri] = id_
     return chosen

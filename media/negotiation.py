@@ -146,8 +146,7 @@ class Negotiation:
         description, terms = parse(text), self._terms
         lines = offered_lines(description, terms.lines, agreed)
         accepted = [line.section.mid for line in lines if not line.section.rejected]
-        if not accepted:
-            raise NegotiationError("No media line of this offer can be served.")
+        _require_tag(description, accepted)
         remote = read_transport(description)
         role = self._role(remote)
         self._received = _Terms(
@@ -273,6 +272,18 @@ class Negotiation:
             self._body = body
             self._version += 1
         return f"v=0\r\no=- {self._session_id} {self._version} IN IP4 127.0.0.1\r\n{body}"
+
+
+def _require_tag(description: Description, accepted: Sequence[str]) -> None:
+    """Require a line that can speak for the bundle in our answer (RFC 9143 section 7.3.1).
+
+    Lines that are bundle-only have no transport but that of the offer's first, so we cannot reject that alone.
+    """
+    if not accepted:
+        raise NegotiationError("No media line of this offer can be served.")
+    bundled = [media for mid in description.bundle for media in description.live() if media.mid == mid]
+    if bundled and bundled[0].mid not in accepted and all(media.port == 0 for media in bundled if media.mid in accepted):
+        raise NegotiationError(f"The {bundled[0].kind} line speaks for the bundle, and it cannot be served.")
 
 
 def _news(before: Sequence[Line], now: Sequence[Line]) -> bool:

@@ -1,0 +1,366 @@
+"""A real Chromium agrees with the focus: it takes our answers and offers, and understands them as they are meant."""
+
+from collections.abc import AsyncIterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, async_playwright
+
+from media.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing, read_capabilities
+
+pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="module")]
+
+SAMPLES = Path(__file__).parent / "browsers"
+LOCAL = LocalEnd((Fingerprint("sha-256", ":".join(["AB"] * 32)),), (("127.0.0.1", 5000), ("::1", 5000)))
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--allow-loopback-in-peer-connection",
+    "--disable-background-networking",
+]
+_ORIGIN = "http://127.0.0.1:1/"  # nothing listens there: the test answers itself
+
+_SCRIPT = """
+window.pcs = {};
+window.tracks = {};
+const connect = (name, bundlePolicy = "max-bundle") => {
+  const pc = new RTCPeerConnection({bundlePolicy});
+  const tracks = window.tracks[name] = {};
+  pc.ontrack = ({streams, track, transceiver}) => { tracks[transceiver.mid] = [streams[0].id, track.kind]; };
+  return pc;
+};
+window.media = null;
+window.act = async (name, what, value) => {
+  window.media ??= await navigator.mediaDevices.getUserMedia({audio: true, video: true});
+  const pc = window.pcs[name] ??= connect(name);
+  const [audio] = window.media.getAudioTracks(), [video] = window.media.getVideoTracks();
+  const by = (mid) => pc.getTransceivers().find((each) => each.mid === mid);
+  const actions = {
+    audio: () => pc.addTrack(audio, window.media),
+    video: () => pc.addTrack(video, window.media),
+    screen: () => pc.addTrack(video.clone(), new MediaStream()),
+    simulcast: () => pc.addTransceiver(video, {sendEncodings: [{rid: "q"}, {rid: "h"}, {rid: "f"}]}),
+    balanced: () => { window.pcs[name] = connect(name, "balanced"); },
+    only: (names) => pc.getTransceivers().filter((each) => each.receiver.track.kind === "video").forEach((each) =>
+      each.setCodecPreferences(RTCRtpReceiver.getCapabilities("video").codecs.filter((codec) =>
+        names.some((name) => codec.mimeType.toLowerCase() === "video/" + name)))),
+    data: () => pc.createDataChannel("chat"),
+    direction: ([mid, direction]) => { by(mid).direction = direction; },
+    stop: (mid) => by(mid).stop(),
+    restart: () => pc.restartIce(),
+    offer: async () => { await pc.setLocalDescription(); return pc.localDescription.sdp; },
+    answered: (sdp) => pc.setRemoteDescription({type: "answer", sdp}),
+    offered: (sdp) => pc.setRemoteDescription({type: "offer", sdp}),
+    answer: async () => { await pc.setLocalDescription(); return pc.localDescription.sdp; },
+    back: () => pc.setRemoteDescription({type: "rollback", sdp: ""}),
+  };
+  const result = await actions[what](value);
+  return typeof result === "string" ? result : null;
+};
+window.lines = (name) => window.pcs[name].getTransceivers().map((each) => ({
+  mid: each.mid,
+  kind: each.receiver.track.kind,
+  direction: each.currentDirection,
+  codecs: each.sender.getParameters().codecs.map((codec) => codec.mimeType),
+  layers: each.sender.getParameters().encodings.length,
+  received: each.receiver.getParameters().codecs.map((codec) => codec.mimeType),
+}));
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page() -> AsyncIterator[Page]:
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path="/usr/bin/chromium", args=_ARGUMENTS)
+        page = await browser.new_page()
+        await page.route(_ORIGIN, lambda route: route.fulfill(body="<p>", content_type="text/html"))
+        await page.goto(_ORIGIN)
+        await page.add_script_tag(content=_SCRIPT)
+        yield page
+        await browser.close()
+
+
+_names = count()
+
+
+class Leg:
+    """A peer connection in the browser, and the focus's side of it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.name = f"pc{next(_names)}"
+        self.negotiation = Negotiation(LOCAL)
+        # Others are there already: Chromium too, with audio and video.
+        sample = (SAMPLES / "chromium-audio-video.sdp").read_bytes().decode()
+        self.agreed = Agreed().joined_by(read_capabilities(sample))
+        self.answer = self.offer = ""
+
+    async def act(self, what: str, value: object = None) -> Any:
+        return await self.page.evaluate("([...a]) => act(...a)", [self.name, what, value])
+
+    async def offers(self, *outgoing: Outgoing) -> None:
+        """Let the participant offer; it gets the tracks with the answer as far as it has lines for them."""
+        text = await self.act("offer")
+        self.agreed = self.agreed.joined_by(read_capabilities(text))
+        self.negotiation.receive_offer(text, self.agreed)
+        self.answer = self.negotiation.create_answer(outgoing)
+        await self.act("answered", self.answer)
+        await self.agrees()
+
+    async def is_offered(self, *outgoing: Outgoing) -> None:
+        """Let the focus offer that the participant gets the tracks."""
+        offer = self.negotiation.create_offer(outgoing, self.agreed)
+        assert offer is not None
+        self.offer = offer
+        await self.act("offered", offer)
+        self.negotiation.receive_answer(await self.act("answer"))
+        await self.agrees()
+        assert self.negotiation.create_offer(outgoing, self.agreed) is None
+
+    async def agrees(self) -> None:
+        """Require that the browser sees the lines as we do."""
+        seen = {line["mid"]: line for line in await self.page.evaluate("(name) => lines(name)", self.name)}
+        for section in self.negotiation.sections:
+            if section.kind == "application" or section.rejected:
+                continue
+            line = seen.pop(section.mid)
+            ours = {"sendrecv": (True, True), "sendonly": (True, False), "recvonly": (False, True)}
+            assert ours.get(line["direction"], (False, False)) == (section.receiving, section.sending)
+            names = {codec.name.lower() for codec in section.codecs}
+            if section.receiving:
+                assert {name.split("/")[1].lower() for name in line["codecs"]} - {"rtx"} == names
+            if section.sending:
+                assert {name.split("/")[1].lower() for name in line["received"]} >= names
+        assert all(line["direction"] in (None, "stopped") for line in seen.values())
+
+    async def lines(self) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = await self.page.evaluate("(name) => lines(name)", self.name)
+        return lines
+
+    async def tracks(self) -> dict[str, list[str]]:
+        """Return by mid whose track the browser told of last, and of what kind."""
+        tracks: dict[str, list[str]] = await self.page.evaluate("(name) => tracks[name]", self.name)
+        return tracks
+
+    def directions(self) -> list[str]:
+        """Return each line as the participant sees it."""
+        names = {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}
+        return [
+            "rejected" if each.rejected else names.get((each.receiving, each.sending), "inactive")
+            for each in self.negotiation.sections
+        ]
+
+
+_ssrcs = count(1000)
+
+
+def track(who: str, label: str, *, live: bool = True) -> Outgoing:
+    """Return a participant's track."""
+    kind = "audio" if label == "audio" else "video"
+    rtx = None if kind == "audio" else next(_ssrcs)
+    return Outgoing(f"{who}-{label}", kind, who, label, next(_ssrcs), rtx, live)
+
+
+async def test_it_takes_an_answer_that_sends_in_its_own_lines(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    await leg.act("video")
+    await leg.offers(track("bob", "audio"), track("bob", "video"))
+    assert leg.directions() == ["sendrecv", "sendrecv"]
+    assert [section.label for section in leg.negotiation.sections] == ["audio", "video"]
+    assert await leg.tracks() == {"0": ["bob", "audio"], "1": ["bob", "video"]}
+
+
+async def test_it_takes_offers_of_new_lines_and_reused_ones(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    await leg.act("video")
+    bob, carol, dave = ([track(who, "audio"), track(who, "video")] for who in ("bob", "carol", "dave"))
+    await leg.offers()
+    assert leg.directions() == ["sendonly", "sendonly"]
+    await leg.is_offered(*bob, *carol)
+    assert leg.directions() == ["sendrecv", "sendrecv", "recvonly", "recvonly"]
+    await leg.is_offered(*bob)
+    assert leg.directions() == ["sendrecv", "sendrecv", "inactive", "inactive"]
+    await leg.is_offered(*bob, *dave)
+    assert leg.directions() == ["sendrecv", "sendrecv", "recvonly", "recvonly"]
+    assert f"a=msid:dave video\r\na=ssrc-group:FID {dave[1].ssrc} {dave[1].rtx_ssrc}" in leg.offer
+    await leg.is_offered(*dave)
+    assert leg.directions() == ["sendonly", "sendonly", "recvonly", "recvonly"]
+
+
+async def test_it_may_send_in_a_line_that_we_added(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    bob = [track("bob", "audio"), track("bob", "video")]
+    await leg.offers(*bob)
+    await leg.is_offered(*bob)
+    assert [section.label for section in leg.negotiation.sections] == ["audio", ""]
+    await leg.act("video")
+    await leg.offers(*bob)
+    assert leg.directions() == ["sendrecv", "sendrecv"]
+    assert [section.label for section in leg.negotiation.sections] == ["audio", "video"]
+    await leg.act("data")
+    await leg.offers(*bob)
+    assert leg.negotiation.sections[-1].sctp_port == 5000
+
+
+async def test_a_line_that_we_reuse_tells_of_its_new_track(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    await leg.offers()
+    bob, carol = track("bob", "video"), track("carol", "video")
+    await leg.is_offered(bob)
+    assert list((await leg.tracks()).values()) == [["bob", "video"]]
+    await leg.is_offered()
+    await leg.is_offered(carol)
+    assert list((await leg.tracks()).values()) == [["carol", "video"]]
+
+
+async def test_it_takes_another_track_in_place_of_the_last_at_once(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    await leg.offers()
+    await leg.is_offered(track("bob", "video"))
+    await leg.is_offered(track("carol", "video"))
+    assert leg.directions() == ["sendonly", "recvonly"]
+    assert "a=msid:carol video" in leg.offer
+
+
+async def test_it_shares_a_screen_beside_the_camera(page: Page) -> None:
+    leg = Leg(page)
+    for what in ("audio", "video", "screen", "data"):
+        await leg.act(what)
+    await leg.offers(track("bob", "audio"), track("bob", "video"), track("bob", "screen"), track("carol", "video"))
+    assert [section.label for section in leg.negotiation.sections] == ["audio", "video", "screen", ""]
+
+
+async def test_it_sends_one_layer_where_it_offered_several(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("simulcast")
+    await leg.offers()
+    assert [line["layers"] for line in await leg.lines()] == [1]
+
+
+@pytest.mark.parametrize("direction", ["recvonly", "sendonly", "inactive"])
+async def test_it_holds_and_resumes(page: Page, direction: str) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    await leg.act("video")
+    bob = [track("bob", "audio"), track("bob", "video")]
+    await leg.offers(*bob)
+    for mid in "01":
+        await leg.act("direction", [mid, direction])
+    await leg.offers(*bob)
+    assert leg.directions() == [direction, direction]
+    # What changes meanwhile does not end the hold.
+    await leg.is_offered(*bob, track("carol", "audio"))
+    assert leg.directions() == [direction, direction, "recvonly"]
+    for mid in "01":
+        await leg.act("direction", [mid, "sendrecv"])
+    await leg.offers(*bob)
+    assert leg.directions()[:2] == ["sendrecv", "sendrecv"]
+
+
+async def test_it_learns_that_another_holds(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    bob, held = track("bob", "audio"), track("carol", "audio")
+    await leg.offers(bob)
+    await leg.is_offered(bob, held)
+    on_hold = Outgoing(held.track, "audio", "carol", "audio", held.ssrc, None, live=False)
+    await leg.is_offered(bob, on_hold)
+    assert leg.directions() == ["sendrecv", "inactive"]
+    await leg.is_offered(bob, held)
+    assert leg.directions() == ["sendrecv", "recvonly"]
+
+
+async def test_it_stops_a_line_and_uses_it_again(page: Page) -> None:
+    leg = Leg(page)
+    for what in ("audio", "video", "screen"):
+        await leg.act(what)
+    bob = track("bob", "audio")
+    await leg.offers(bob)
+    await leg.act("stop", "2")
+    await leg.offers(bob)
+    assert leg.directions() == ["sendrecv", "sendonly", "rejected"]
+    await leg.act("screen")
+    await leg.offers(bob)
+    assert leg.directions() == ["sendrecv", "sendonly", "sendonly"]
+    assert leg.negotiation.sections[2].label == "screen"
+    await leg.act("stop", leg.negotiation.sections[2].mid)
+    await leg.offers(bob)
+    # Now we use it.
+    await leg.is_offered(bob, track("bob", "video"), track("carol", "video"))
+    assert leg.directions() == ["sendrecv", "sendrecv", "recvonly"]
+
+
+async def test_a_line_without_common_codecs_is_rejected_and_the_rest_goes_on(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("balanced")
+    await leg.act("video")
+    await leg.act("only", ["h264"])
+    await leg.act("audio")
+    text = await leg.act("offer")
+    shown = dict(read_capabilities(text))
+    leg.negotiation.receive_offer(text, Agreed({"audio": shown["audio"]}))
+    await leg.act("answered", leg.negotiation.create_answer([]))
+    assert leg.directions() == ["rejected", "sendonly"]
+    await leg.agrees()
+
+
+async def test_it_drops_codecs_when_the_conference_does(page: Page) -> None:
+    other = Leg(page)
+    await other.act("video")
+    await other.act("only", ["vp9", "h264"])
+    await other.offers()
+    leg = Leg(page)
+    await leg.act("video")
+    await leg.offers()
+    leg.agreed = leg.agreed.joined_by(other.agreed.codecs)
+    assert {codec.name for codec in leg.agreed.codecs["video"]} == {"VP9", "H264"}
+    await leg.is_offered()
+    assert {name for line in await leg.lines() for name in line["codecs"]} == {"video/VP9", "video/H264", "video/rtx"}
+
+
+async def test_it_restarts_ice(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    await leg.offers()
+    before, role = leg.negotiation.local_credentials, leg.negotiation.role
+    await leg.offers()
+    assert leg.negotiation.local_credentials == before
+    await leg.act("restart")
+    await leg.offers()
+    assert leg.negotiation.local_credentials != before
+    assert leg.negotiation.role == role == "server"
+
+
+async def test_it_wins_when_both_offer_at_once(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    bob = [track("bob", "audio"), track("bob", "video")]
+    await leg.offers(bob[0])
+    offer = leg.negotiation.create_offer(bob, leg.agreed)
+    await leg.act("offered", offer)
+    await leg.act("back")
+    await leg.act("video")
+    await leg.offers(*bob)
+    assert leg.directions() == ["sendrecv", "sendrecv"]
+    assert leg.negotiation.create_offer(bob, leg.agreed) is None
+
+
+async def test_it_takes_the_lines_of_a_large_conference(page: Page) -> None:
+    leg = Leg(page)
+    await leg.act("audio")
+    await leg.act("video")
+    tracks = [track(f"participant-{number}", label) for number in range(24) for label in ("audio", "video")]
+    await leg.offers()
+    await leg.is_offered(*tracks)
+    assert leg.directions().count("recvonly") == 46
+    # What a client may send in one request (128 KiB).
+    assert max(len(leg.offer), len(await leg.act("offer"))) < 128 * 1024
