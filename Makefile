@@ -30,7 +30,7 @@ test: $(VENV)/.dev ## run every test, on SQLite and on PostgreSQL + Redis
 	@echo "== PostgreSQL and Redis"
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist loadfile -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium"
-	$(BIN)/python -m pytest tests/journeys $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/journeys $(ARGS)
 
 coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations
 	$(BIN)/coverage run -m pytest -q tests/conferences $(ARGS)

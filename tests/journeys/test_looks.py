@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import expect
 
-from tests.journeys.conftest import FAKE_DEVICES, Launch, Person, Visit, Wire, call
+from tests.journeys.conftest import FAKE_DEVICES, Launch, Person, Visit, Wire, in_a_call
 from tests.services import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
@@ -133,7 +133,7 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> 
     await bob.is_in("held")
     await look("on hold", alice)
     await look("held", bob)
-    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    await bob.asks_first()
     await alice.press("btn-hold")
     await expect(bob.part("mod-dialog")).to_be_visible()
     await look("asked", bob, widths=PHONE)
@@ -176,8 +176,7 @@ async def _reload(person: Person) -> None:
 async def test_less_usual_states_fit_as_well(visit: Visit) -> None:
     inspector = Inspector()
     wire = Wire()
-    alice, bob = await visit("alice-odd", before=wire.attach, bypass_csp=True), await visit("bob-odd")
-    await call(alice, bob, kind="audio")
+    alice, _ = await in_a_call(visit, "odd", kind="audio", alice={"before": wire.attach, "bypass_csp": True})
 
     async def lose_the_server(person: Person) -> None:
         await person.page.context.set_offline(True)

@@ -5,12 +5,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Visit, Wire, call, count_events, nothing_lost_or_doubled
+from tests.journeys.conftest import Visit, Wire, in_a_call, nothing_lost_or_doubled
 from tests.services import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
-
-_PATIENCE_MS = 30_000
 
 
 async def _restart(server: Server) -> None:
@@ -26,17 +24,14 @@ async def _crash(server: Server) -> None:
 async def test_a_modification_survives_the_server(
     visit: Visit, server: Server, cut: Callable[[Server], Awaitable[None]]
 ) -> None:
-    name = cut.__name__
-    alice, bob = await visit(f"alice{name}"), await visit(f"bob{name}")
-    await count_events(alice, bob)
-    await call(alice, bob)
+    alice, bob = await in_a_call(visit, cut.__name__)
     await bob.sees_video()
-    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    await bob.asks_first()
     await alice.press("btn-hold")
     await expect(bob.part("mod-dialog")).to_be_visible()
     await cut(server)
     for person in (alice, bob):
-        await expect(person.part("channel-state")).to_have_attribute("data-state", "websocket", timeout=_PATIENCE_MS)
+        await person.is_live("websocket", "sse", "poll")
     await bob.press("mod-accept")
     await alice.is_in("on-hold")
     await bob.is_in("held")
@@ -49,16 +44,14 @@ async def test_a_modification_survives_the_server(
 
 async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
     wire = Wire()
-    alice, bob = await visit("alicecut"), await visit("bobcut", before=wire.attach)
-    await count_events(alice, bob)
-    await call(alice, bob)
-    await bob.page.evaluate("window.sbe.client.askBeforeAccepting = true")
+    alice, bob = await in_a_call(visit, "cut", bob={"before": wire.attach})
+    await bob.asks_first()
     await wire.cut()
     await expect(bob.part("channel-state")).not_to_have_attribute("data-state", "websocket")
     await alice.press("btn-hold")
     await expect(alice.part("mod-pending")).to_be_visible()
     wire.mend()
-    await expect(bob.part("channel-state")).to_have_attribute("data-state", "websocket", timeout=_PATIENCE_MS)
+    await bob.is_live()
     await bob.press("mod-accept")
     await alice.is_in("on-hold")
     await nothing_lost_or_doubled(alice, bob)

@@ -174,7 +174,8 @@ export class Stage {
     const { media } = this.client;
     const state = call?.state ?? "ended";
     const open = state === "open" || state === "held" || state === "on-hold";
-    const settled = call?.pending === null;
+    // While the other side's change is being settled, what is pressed here waits for its turn in the client.
+    const settled = !call?.pending?.mine;
     const onHold = state === "on-hold";
 
     const micOff = media.muted || media.microphone === null;
