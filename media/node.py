@@ -78,6 +78,7 @@ class Node:
         """End every leg, and leave nothing behind."""
         if self._ticker is not None:
             self._ticker.cancel()
+            await asyncio.wait([self._ticker])
         for conference in self._conferences.values():
             conference.close()
         self._conferences.clear()

@@ -1,0 +1,557 @@
+"""A node among real sockets: what one participant sends, the others get, as one stream each, and nobody else's harm."""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import secrets
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import psutil
+import pylibsrtp
+import pytest
+import pytest_asyncio
+from aiortc.rtp import (
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    RtcpPsfbPacket,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtcpSenderInfo,
+    RtcpSrPacket,
+)
+
+from media import conference, leg, rtp
+from media.aiortc_adapter import parse_rtcp
+from media.node import Node, Settings
+from tests.media.synthetic import AUDIO, RTX, VIDEO, Peer, RefusedError, Room, Source
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+SECONDS = 10.0
+
+
+class Listener(Peer):
+    """A peer that decrypts what it gets, and can lose packets and send RTCP."""
+
+    def __init__(self, id_: str, **options: Any) -> None:
+        super().__init__(id_, **options)
+        self.packets: list[bytes] = []
+        self.reports: list[Any] = []
+        self._arrived = asyncio.Event()
+
+    def read(self) -> int:
+        """Take what has arrived, decrypted."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                datagram = self._socket.recv(2048)
+                if datagram[0] < 64:
+                    self._take(datagram[0], datagram)
+                elif 192 <= datagram[1] < 224:
+                    self.reports += parse_rtcp(self._rx.unprotect_rtcp(datagram))
+                else:
+                    self.packets.append(self._rx.unprotect(datagram))
+                self._arrived.set()
+        return 0
+
+    @property
+    def _rx(self) -> pylibsrtp.Session:
+        return self._transport.srtp.sessions[1]
+
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        """Wait until something has arrived; return what the condition says of it."""
+        async with asyncio.timeout(SECONDS):
+            while not (found := condition()):
+                self._arrived.clear()
+                await self._arrived.wait()
+        return found
+
+    async def gets(self, count: int, kind: int = VIDEO) -> list[tuple[int, int, int]]:
+        """Wait for so many packets of a payload type and take them: sequence number, timestamp and SSRC of each."""
+        await self.until(lambda: len(self._of(kind)) >= count)
+        got = self._of(kind)
+        self.packets = [packet for packet in self.packets if packet[1] & 0x7F != kind]
+        return [rtp.HEADER.unpack_from(packet)[2:] for packet in got]
+
+    def _of(self, kind: int) -> list[bytes]:
+        return [packet for packet in self.packets if packet[1] & 0x7F == kind]
+
+    def send_rtcp(self, packet: Any) -> None:
+        """Send RTCP."""
+        self._send_datagram(self._transport.srtp.sessions[0].protect_rtcp(bytes(packet)))
+
+    @property
+    def audio(self) -> Source:
+        """The microphone."""
+        return self.sources[0]
+
+    @property
+    def video(self) -> Source:
+        """The camera."""
+        return self.sources[1]
+
+    def film(self, count: int = 1) -> None:
+        """Send packets of video."""
+        self.send([self.video.packet() for _ in range(count)])
+
+
+class World:
+    """A node, and conferences around it."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.lost: list[tuple[str, str, str]] = []
+        self.peers: list[Peer] = []
+        self.room = Room("room", node.execute)
+
+    async def join(self, *names: str, **options: Any) -> list[Listener]:
+        """Let participants join; everybody knows of everybody then."""
+        joined = [Listener(name, **options) for name in names]
+        for each in joined:
+            self.peers.append(each)
+            await self.room.join(each)
+        return joined
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    """A started node. Afterwards nothing may be left of it."""
+    threads, files = threading.active_count(), psutil.Process().num_fds()
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    before = asyncio.all_tasks()
+    lost: list[tuple[str, str, str]] = []
+    node = Node(Settings(), on_lost=lambda *which: lost.append(which))
+    await node.start()
+    made = World(node)
+    made.lost = lost
+    yield made
+    for peer in made.peers:
+        await peer.close()
+    await node.stop()
+    await asyncio.sleep(0)
+    assert not errors
+    assert not asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert threading.active_count() == threads
+    assert psutil.Process().num_fds() <= files
+
+
+def in_order(packets: list[tuple[int, int, int]]) -> bool:
+    """Tell whether sequence numbers rise one by one, on one SSRC."""
+    numbers = [sequence for sequence, _, _ in packets]
+    return len({ssrc for _, _, ssrc in packets}) == 1 and all(
+        later - earlier & 0xFFFF == 1 for earlier, later in itertools.pairwise(numbers)
+    )
+
+
+# --- Forwarding ---------------------------------------------------------------------------------------------------
+
+
+async def test_each_gets_what_the_others_send_and_nothing_of_its_own(world):
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    alice.film(5)
+    for other in (bob, carol):
+        assert in_order(await other.gets(5))
+    bob.film(2)
+    await alice.gets(2)
+    assert alice.packets == []
+
+
+async def test_body_arrives_unchanged_and_unknown_extensions_blanked(world):
+    alice, bob = await world.join("alice", "bob")
+    packet = alice.audio.packet()
+    alice.send([packet])
+    (got,) = await bob.until(lambda: bob.packets)
+    assert got[-60:] == packet[-60:]
+    assert rtp.element(got, 1) == bytes([40])
+
+
+async def test_receiver_is_told_the_ssrc_that_it_gets(world):
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((_, _, ssrc),) = await bob.gets(1)
+    assert ssrc != alice.video.ssrc
+    assert ssrc in {track.ssrc for track in world.node._conferences["room"].tracks.values()}
+
+
+async def test_bursts_go_out_as_trains_and_arrive_whole(world):
+    alice, bob = await world.join("alice", "bob")
+    for _ in range(5):
+        alice.film(20)
+        assert in_order(await bob.gets(20))
+
+
+async def test_hold_reaches_nobody_and_resume_leaves_no_gap(world):
+    alice, bob = await world.join("alice", "bob")
+    alice.film(3)
+    before = await bob.gets(3)
+    await world.room.set_state(alice, "on-hold", "hold")
+    await world.room.settle()
+    alice.film(3)
+    bob.film()
+    await alice.gets(1)  # the holder goes on receiving
+    await world.room.set_state(alice, "accepted", "resume")
+    await world.room.settle()
+    alice.film(3)
+    assert in_order(before + await bob.gets(3))
+    assert bob.packets == []
+
+
+async def test_mute_is_for_one_kind(world):
+    alice, bob = await world.join("alice", "bob")
+    world.room.seats["alice"].muted = ["audio"]
+    await world.room.update()
+    await world.room.settle()
+    alice.send([alice.audio.packet()])
+    alice.film()
+    await bob.gets(1)
+    assert bob.packets == []
+
+
+async def test_move_to_another_device_goes_on_without_renegotiation(world):
+    alice, bob = await world.join("alice", "bob")
+    alice.film(3)
+    before = await bob.gets(3)
+    await world.room.set_state(alice, "moving", "move")
+    assert world.room.offered == []
+    phone = Listener("alice")
+    world.peers.append(phone)
+    world.room.seats["alice"].peer = phone
+    world.room.seats["alice"].state = "accepted"
+    await world.room.renegotiate(phone, fresh=True, kind="move")
+    assert [each for each in world.room.offered if each[0] == "bob"] == []
+    phone.film(3)
+    after = await bob.gets(3)
+    assert in_order(before + after)
+    assert (after[0][1] - before[-1][1]) & 0xFFFFFFFF < 90000 * SECONDS
+
+
+async def test_who_leaves_is_heard_no_more_and_its_lines_are_used_again(world):
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    await world.room.leave(carol)
+    await world.room.settle()
+    lines = len(bob.lines)
+    await world.join("dave")
+    assert len(bob.lines) == lines
+    world.peers[-1].film()
+    await bob.gets(1)
+    await alice.gets(1)
+
+
+async def test_screen_beside_the_camera(world):
+    alice, bob = await world.join("alice", "bob")
+    alice.share_screen()
+    await world.room.renegotiate(alice)
+    await world.room.settle()
+    alice.film()
+    alice.send([alice.sources[2].packet()])
+    got = await bob.gets(2)
+    assert len({ssrc for _, _, ssrc in got}) == 2
+
+
+# --- RTCP ---------------------------------------------------------------------------------------------------------
+
+
+async def test_lost_on_the_way_down_is_sent_again_as_rtx(world):
+    alice, bob = await world.join("alice", "bob")
+    alice.film(4)
+    got = await bob.gets(4)
+    sequence, _, ssrc = got[1]
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=[sequence, sequence + 1 & 0xFFFF]))
+    await bob.until(lambda: len(bob._of(RTX)) == 2)
+    restored = [rtp.unwrap(packet, payload_type=VIDEO, ssrc=ssrc) for packet in bob._of(RTX)]
+    assert [rtp.HEADER.unpack_from(packet)[2] for packet in restored] == [sequence, sequence + 1 & 0xFFFF]
+    assert len({rtp.HEADER.unpack_from(packet)[4] for packet in bob._of(RTX)} | {ssrc}) == 2
+
+
+async def test_what_was_never_sent_cannot_be_asked_for(world):
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((sequence, _, ssrc),) = await bob.gets(1)
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=[sequence + 9 & 0xFFFF]))
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=12345, lost=[sequence]))
+    alice.film()
+    await bob.gets(1)
+    assert bob.packets == []
+
+
+async def test_lost_on_the_way_up_is_asked_for_and_passed_on_late(world):
+    alice, bob = await world.join("alice", "bob")
+    packets = [alice.video.packet() for _ in range(3)]
+    alice.send([packets[0], packets[2]])
+    (nack,) = await alice.until(lambda: [each for each in alice.reports if isinstance(each, RtcpRtpfbPacket)])
+    assert nack.lost == [rtp.HEADER.unpack_from(packets[1])[2]]
+    wrapped = rtp.wrap(packets[1], payload_type=RTX, sequence=1, ssrc=alice.video.rtx_ssrc)
+    alice.send([wrapped])
+    got = await bob.gets(3)
+    assert in_order(sorted(got))
+    assert in_order([got[0], got[2], got[1]])
+
+
+async def test_key_frame_is_asked_for_when_somebody_joins_and_in_moderation_after_that(world):
+    (alice,) = await world.join("alice")
+    (bob,) = await world.join("bob")
+    alice.film()
+    ((_, _, ssrc),) = await bob.gets(1)
+    await alice.until(lambda: pictures_lost(alice))
+    alice.reports.clear()
+    for _ in range(20):
+        bob.send_rtcp(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc))
+    await alice.until(lambda: pictures_lost(alice))
+    bob.film(1)
+    await alice.gets(1)
+    assert len(pictures_lost(alice)) <= 2
+
+
+def pictures_lost(peer: Listener) -> list[RtcpPsfbPacket]:
+    """Return the requests for key frames that a peer has got for its camera."""
+    return [
+        each
+        for each in peer.reports
+        if isinstance(each, RtcpPsfbPacket) and each.fmt == RTCP_PSFB_PLI and each.media_ssrc == peer.video.ssrc
+    ]
+
+
+async def test_sender_report_is_translated(world):
+    alice, bob = await world.join("alice", "bob")
+    packet = alice.video.packet()
+    alice.send([packet])
+    ((_, timestamp, ssrc),) = await bob.gets(1)
+    sent_timestamp = rtp.HEADER.unpack_from(packet)[3]
+    info = RtcpSenderInfo(ntp_timestamp=77 << 32, rtp_timestamp=sent_timestamp, packet_count=1, octet_count=1000)
+    alice.send_rtcp(RtcpSrPacket(ssrc=alice.video.ssrc, sender_info=info))
+    (report,) = await bob.until(lambda: [each for each in bob.reports if isinstance(each, RtcpSrPacket)])
+    assert (report.ssrc, report.sender_info.ntp_timestamp) == (ssrc, 77 << 32)
+    assert report.sender_info.rtp_timestamp == timestamp
+    assert report.sender_info.packet_count == 1
+
+
+async def test_sender_is_told_how_its_media_arrives(world):
+    alice, _ = await world.join("alice", "bob")
+    alice.film(3)
+    reports = await alice.until(
+        lambda: [
+            block
+            for each in alice.reports
+            if isinstance(each, RtcpRrPacket)
+            for block in each.reports
+            if block.ssrc == alice.video.ssrc
+        ]
+    )
+    assert reports[-1].highest_sequence & 0xFFFF == alice.video.sequence
+
+
+# --- Connections --------------------------------------------------------------------------------------------------
+
+
+async def test_roaming_moves_the_media(world):
+    alice, bob = await world.join("alice", "bob")
+    before = bob._socket.getsockname()
+    bob.pause_reading()
+    bob._socket.close()
+    replacement = Listener("bob")
+    bob._socket, bob.fd = replacement._socket, replacement.fd
+    bob.resume_reading()
+    assert bob._socket.getsockname() != before
+    bob._send_datagram(bob._check())
+    member = world.node._conferences["room"].members["bob"].leg
+    await bob.until(lambda: member.destination.name[2:4] == bob._socket.getsockname()[1].to_bytes(2, "big") or None)
+    alice.film(3)
+    await bob.gets(3)
+
+
+async def test_silent_leg_is_lost(world, monkeypatch):
+    monkeypatch.setattr(conference, "LOST_SECONDS", 0.3)
+    alice, bob = await world.join("alice", "bob")
+    bob._checking.cancel()
+    async with asyncio.timeout(SECONDS):
+        while not world.lost:
+            alice._send_datagram(alice._check())
+            await asyncio.sleep(0.05)
+    assert [(room, participant) for room, participant, _ in world.lost] == [("room", "bob")]
+
+
+async def test_who_hangs_up_its_connection_is_lost(world):
+    _, bob = await world.join("alice", "bob")
+    await bob._transport.close()
+    async with asyncio.timeout(SECONDS):
+        while not world.lost:
+            await asyncio.sleep(0.01)
+
+
+async def test_repeated_task_gives_the_same_answer(world):
+    (alice,) = await world.join("alice")
+    offer = {"participant": "alice", "modId": "m", "sdp": alice.offer(), "fresh": False, "ready": []}
+    offer["view"] = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
+    first = await world.node.execute("room", "offer", offer)
+    assert await world.node.execute("room", "offer", offer) == first
+
+
+async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_nothing(world):
+    alice, bob = await world.join("alice", "bob")
+    carol = Listener("carol")
+    world.peers.append(carol)
+    for line in carol.lines:
+        line.attributes = [each.replace("VP8", "H265").replace("opus", "G722") for each in line.attributes]
+    with pytest.raises(RefusedError, match="sdp-invalid"):
+        await world.room.join(carol)
+    del world.room.seats["carol"]
+    alice.film()
+    await bob.gets(1)
+
+
+async def test_what_was_rejected_is_not_offered_again_until_something_changes(world):
+    alice, bob = await world.join("alice", "bob")
+    alice.share_screen()
+    await world.room.renegotiate(alice)
+    assert [id_ for id_, _, _ in world.room.offered] == ["bob"]
+    await world.room.withdraw_one(rejected=True)
+    assert world.room.offered == []
+    await world.room.update()
+    assert world.room.offered == []
+    alice.film()
+    await bob.gets(1)
+    await world.join("carol")
+    alice.send([alice.sources[2].packet()])
+    await bob.gets(1)
+
+
+async def test_ten_who_join_while_an_answer_is_owed_cost_one_offer_more(world):
+    alice, _ = await world.join("alice", "bob")
+    for name in ("carol", "dave", "erin"):
+        peer = Listener(name)
+        world.peers.append(peer)
+        await world.room.join(peer, settle=False)
+        await world.room.update()
+    assert [id_ for id_, _, _ in world.room.offered].count("alice") == 1
+    answered = 0
+    while world.room.offered:
+        answered += world.room.offered[0][0] == "alice"
+        await world.room.answer_one()
+    assert answered == 2
+    world.peers[-1].film()
+    await alice.gets(1)
+
+
+# --- Harm ---------------------------------------------------------------------------------------------------------
+
+
+async def test_flood_is_cut_off_and_hurts_nobody_else(world):
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    for _ in range(30):
+        alice.film(32)
+    carol.film(3)
+    await bob.until(lambda: len({rtp.HEADER.unpack_from(packet)[4] for packet in bob.packets}) == 2)
+    flooding = world.node._conferences["room"].members["alice"].leg
+    assert flooding.excess > 0
+    assert len(bob.packets) <= 2 * leg.PACKETS_A_TICK + 3
+
+
+async def test_replayed_and_forged_packets_go_nowhere(world):
+    alice, bob = await world.join("alice", "bob")
+    datagram = alice._transport.srtp.sessions[0].protect(alice.video.packet())
+    for _ in range(5):
+        alice._send_datagram(datagram)
+    forged = bytearray(alice._transport.srtp.sessions[0].protect(alice.video.packet()))
+    forged[-1] ^= 1
+    alice._send_datagram(bytes(forged))
+    with contextlib.closing(_stranger()) as stranger:
+        stranger.sendto(alice._transport.srtp.sessions[0].protect(alice.video.packet()), alice._host)
+        alice.film()
+        got = await bob.gets(2)
+    assert len(got) == 2
+    assert world.node.counters()["strangers"] == 1
+
+
+def _stranger() -> socket.socket:
+    """Return a socket that no leg has."""
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+async def test_unknown_ssrc_and_payload_type_are_passed_over(world):
+    alice, bob = await world.join("alice", "bob")
+    stray = Source(secrets.randbits(31), 35, 90000, 500)
+    alice.send([stray.packet() for _ in range(5)])
+    alice.film()
+    await bob.gets(1)
+    assert bob.packets == []
+
+
+async def test_source_that_is_not_named_is_known_by_its_payload_type(world):
+    alice, bob = await world.join("alice", "bob")
+    other = Source(secrets.randbits(31), VIDEO, 90000, 500)
+    alice.film(2)
+    alice.send([other.packet(), other.packet()])
+    assert in_order(await bob.gets(4))
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_noise_at_the_port_costs_nobody_anything(world, seed):
+    """25,000 datagrams each: noise with the first bytes of STUN, DTLS, RTP and RTCP, and real datagrams mutated."""
+    alice, bob = await world.join("alice", "bob")
+    chance = random.Random(seed)
+    genuine = [
+        alice._check(),
+        alice._transport.srtp.sessions[0].protect(alice.video.packet()),
+        alice._transport.srtp.sessions[0].protect_rtcp(bytes(RtcpRrPacket(ssrc=1))),
+        bytes([22, 254, 253]) + chance.randbytes(60),
+    ]
+    with contextlib.closing(_stranger()) as stranger:
+        for number in range(25_000):
+            sender = stranger if number % 2 else alice._socket
+            sender.sendto(_noise(chance, genuine), alice._host)
+            if number % 50 == 0:
+                await asyncio.sleep(0)
+    await asyncio.sleep(2 * leg.TICK_SECONDS)
+    bob.packets.clear()
+    alice.film(3)
+    assert in_order(await bob.gets(3))
+    assert world.lost == []
+    assert world.node.counters()["received"] > 24_000
+
+
+def _noise(chance: random.Random, genuine: list[bytes]) -> bytes:
+    """Return a datagram that means harm."""
+    if chance.random() < 0.5:
+        first = chance.choice([0, 1, 20, 22, 23, 63, 64, 127, 128, 144, 160, 191, 192, 255])
+        return bytes([first, chance.choice([0, 1, 96, 111, 200, 201, 205, 206])]) + chance.randbytes(
+            chance.randint(0, 1400)
+        )
+    mutated = bytearray(chance.choice(genuine))
+    for _ in range(chance.randint(1, 8)):
+        mutated[chance.randrange(len(mutated))] = chance.randrange(256)
+    return bytes(mutated[: chance.randint(1, len(mutated))])
+
+
+async def test_packets_whose_headers_lie_go_nowhere(world):
+    alice, bob = await world.join("alice", "bob")
+    sound = alice.video.packet()
+    head = rtp.HEADER.unpack_from(sound)
+
+    def lying(first: int, rest: bytes) -> bytes:
+        alice.video.sequence = alice.video.sequence + 1 & 0xFFFF
+        return rtp.HEADER.pack(first, head[1], alice.video.sequence, head[3], head[4]) + rest
+
+    alice.send([sound])
+    alice.send(
+        [
+            lying(0x90, b"\xbe\xde\x00\x02\x3f" + bytes(7)),
+            lying(0x90, b"\x10\x00\x00\x01\x01\xff\x00\x00"),
+            lying(0xA0, b"media\xff"),
+            lying(0xA0, b"media\x00"),
+        ]
+    )
+    alice.film()
+    await bob.gets(2)
+    assert bob.packets == []
+
+
+async def test_audio_keeps_its_own_numbers(world):
+    alice, bob = await world.join("alice", "bob")
+    alice.send([packet for _ in range(3) for packet in (alice.audio.packet(), alice.video.packet())])
+    assert in_order(await bob.gets(3, AUDIO))
+    assert in_order(await bob.gets(3, VIDEO))
