@@ -221,4 +221,4 @@ class MediaUnavailableError(RefusalError):
     """No media node can serve this."""
 
     status, code = 503, "media-unavailable"
-    detail = "The enabler has no focus at this time: use topology 'peer'."
+    detail = "No media node can serve a conference of topology 'focus' at this time: try again in a moment."

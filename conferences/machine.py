@@ -4,7 +4,8 @@ The rules, in prose (protocol sections 4, 6 and 7):
 
 A *conference* begins with an invitation that was sent. The first answer opens it. While it is open, offers are
 made and settled, and further answers (of more invited people, or of a device that a participant moves to) leave it
-open. Ending it, before or after the first answer, terminates it for good.
+open. Until it ends, its host manages it: invites people, and mutes them. Ending it, before or after the first answer,
+terminates it for good.
 
 A *participant* is one user's seat. It is invited, and answering accepts it. An accepted participant may modify its
 media, put the conference on hold and resume it; a participant on hold may change what it sends but stays on hold
@@ -12,7 +13,8 @@ until it resumes. A participant that moves leaves its device but keeps the seat;
 devices accepts it again there, off hold. Whoever has left never comes back in that seat.
 
 A *modification* is one offer and its settlement. Once sent it is settled exactly once: the receiver accepts or rejects
-it, the initiator cancels it, or time does. Nothing follows a settlement (RFC 3264 section 4).
+it, the initiator cancels it, or time does. Nothing follows a settlement (RFC 3264 section 4). The focus is a party
+like any other, but no participant: its offers tell what others have changed, and change nothing when accepted.
 
 `TABLE` lists every state with the actions that are legal in it and the state that each leads to; dead ends are written
 `{}`. A transition that is not in the table does not exist: `decide` raises the refusal that fits the state, and since
@@ -67,6 +69,7 @@ class Action(StrEnum):
 
     ANSWER = "answer"
     NEGOTIATE = "negotiate"
+    MANAGE = "manage"
     END = "end"
     MODIFY = "modify"
     HOLD = "hold"
@@ -96,11 +99,13 @@ S = TypeVar("S", ConferenceState, ParticipantState, ModificationState)
 TABLE: Mapping[State, Mapping[Action, State]] = {
     ConferenceState.INVITATION_SENT: {
         Action.ANSWER: ConferenceState.SESSION_OPEN,
+        Action.MANAGE: ConferenceState.INVITATION_SENT,
         Action.END: ConferenceState.SESSION_TERMINATED,
     },
     ConferenceState.SESSION_OPEN: {
         Action.ANSWER: ConferenceState.SESSION_OPEN,
         Action.NEGOTIATE: ConferenceState.SESSION_OPEN,
+        Action.MANAGE: ConferenceState.SESSION_OPEN,
         Action.END: ConferenceState.SESSION_TERMINATED,
     },
     ConferenceState.SESSION_TERMINATED: {},
@@ -138,8 +143,9 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ModificationState.EXPIRED: {},
 }
 
-# What an accepted modification does to the participant who offered it.
+# What an accepted modification does to the participant who offered it. Only the focus offers to synchronise.
 EFFECTS: Mapping[ModificationKind, Action] = {
+    ModificationKind.CALL: Action.MODIFY,
     ModificationKind.MOD: Action.MODIFY,
     ModificationKind.HOLD: Action.HOLD,
     ModificationKind.RESUME: Action.RESUME,

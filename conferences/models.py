@@ -6,6 +6,7 @@ become is decided by `conferences.machine` alone.
 
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Self
 
@@ -92,11 +93,12 @@ class SessionQuerySet(models.QuerySet["Session"]):
         """Those that may speak at `now`."""
         return self.filter(state=SessionState.ACTIVE, expires_at__gt=now)
 
-    def devices_of(self, participant: "Participant") -> Self:
-        """Those that share an identity with the participant, but not the one that it sits at."""
-        return self.filter(_identity(participant.username, participant.vtn, participant.icmn)).exclude(
-            pk=participant.session_id or ""
-        )
+    def devices_of(self, participants: Iterable["Participant"]) -> Self:
+        """Those that share an identity with one of the participants."""
+        shared = Q(pk__in=[])
+        for each in participants:
+            shared |= _identity(each.username, each.vtn, each.icmn)
+        return self.filter(shared)
 
     def addressed_by(self, address: str) -> Self:
         """Those that an address in `to` names: a username, or a number as `tel:+…`."""
@@ -307,8 +309,12 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
         return self.filter(state=ModificationState.SENT)
 
     def due(self, now: datetime) -> Self:
-        """Those that have waited too long; the offer of a call ends with its ringing instead."""
-        return self.pending().filter(expires_at__lte=now).exclude(kind=ModificationKind.CALL)
+        """Those that have waited too long."""
+        return self.expiring().filter(expires_at__lte=now)
+
+    def expiring(self) -> Self:
+        """Those that wait for a time of their own: an offer to somebody whose devices ring ends with the ringing."""
+        return self.pending().exclude(kind=ModificationKind.CALL, offered_to__isnull=False)
 
 
 class Modification(models.Model):

@@ -66,11 +66,17 @@ class ConferenceSerializer(DescriptionSerializer):
     """`POST /mediaConferences`."""
 
     to = serializers.ListField(
-        child=TextField(max_length=128, validators=[_NAME, _ADDRESS]), min_length=1, max_length=100
+        child=TextField(max_length=128, validators=[_NAME, _ADDRESS]), max_length=100, default=list
     )
-    topology = serializers.ChoiceField(Topology.choices, default=Topology.PEER)
+    topology = serializers.ChoiceField(Topology.choices, default=Topology.FOCUS)
     access = serializers.ChoiceField(Access.choices, default=Access.INVITED)
     name = TextField(max_length=128, validators=[_NAME], allow_blank=True, default="")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Require somebody to call, but for a conference that waits for whoever comes."""
+        if not attrs["to"] and attrs["access"] != Access.OPEN:
+            raise serializers.ValidationError({"to": "Only a conference with access 'open' may name nobody."})
+        return attrs
 
 
 class InvitationSerializer(serializers.Serializer[Any]):
@@ -97,5 +103,5 @@ class StrictBooleanField(serializers.Field[bool, Any, bool, Any]):
 class MuteSerializer(serializers.Serializer[Any]):
     """`PUT /mediaConferences/{confId}/participants/{id}/mute`."""
 
-    audio = StrictBooleanField(required=False)
-    video = StrictBooleanField(required=False)
+    audio = StrictBooleanField(default=None)
+    video = StrictBooleanField(default=None)

@@ -29,7 +29,7 @@ from conferences.exceptions import (
 from conferences.ice import ice_servers
 from conferences.idempotency import idempotent
 from conferences.models import Access, Conference, Modification, Session, Topology
-from conferences.operations import calls, modifications, sessions
+from conferences.operations import calls, hosting, modifications, sessions
 from conferences.operations.modifications import Initiation, Outcome
 from conferences.operations.room import etag
 from conferences.parsers import BODY_LIMIT, BoundedJSONParser, SdpParser
@@ -44,6 +44,7 @@ from conferences.serializers import (
 )
 
 _PAGE = 100
+_ANSWER = "conference-answer"
 Row = TypeVar("Row", bound=Model)
 
 
@@ -77,7 +78,13 @@ class EnablerView(APIView):
     def _conference_exists(self) -> bool:
         """Tell whether the address names no conference, or one that exists for the session."""
         conference_id = self.kwargs.get("conference_id")
-        return conference_id is None or Conference.objects.concerning(self.session).filter(pk=conference_id).exists()
+        if conference_id is None:
+            return True
+        known = Conference.objects.concerning(self.session)
+        if self.request.headers.get("x-conference-action") == _ANSWER:
+            # Whoever knows the ID of an open conference may come in.
+            known |= Conference.objects.filter(access=Access.OPEN)
+        return known.filter(pk=conference_id).exists()
 
     @property
     def session(self) -> Session:
@@ -323,7 +330,7 @@ class ConferenceView(EnablerView):
         """Return the operation that the request asks for, with what its headers and body say."""
         if action is None:
             raise ActionMissingError
-        if action == "conference-answer":
+        if action == _ANSWER:
             data = _parse(ActionSerializer, request)
             return partial(calls.answer_conference, description=_description(data, "answer", "offer"))
         if action == "accept-conference-mod":
@@ -365,7 +372,9 @@ def _outcome_headers(outcome: Outcome) -> dict[str, str]:
 
 def _with_members(rows: QuerySet[Conference]) -> QuerySet[Conference]:
     """Load participants and pending modifications with the conferences, in one query each."""
-    return rows.prefetch_related("participants__session", Prefetch("modifications", Modification.objects.pending()))
+    return rows.prefetch_related(
+        "participants__session", Prefetch("modifications", Modification.objects.pending().defer("offer"))
+    )
 
 
 def _conference(row: Conference) -> dict[str, object]:
@@ -387,9 +396,12 @@ class ParticipantsView(EnablerView):
     @idempotent
     def post(self, request: Request, conference_id: str) -> Response:
         """Invite one more participant (the host)."""
-        _parse(InvitationSerializer, request)
-        calls.invite_participant(session=self.session, conference_id=conference_id, now=timezone.now())
-        return Response(status=201)
+        data = _parse(InvitationSerializer, request)
+        room, seat = hosting.invite_participant(
+            session=self.session, conference_id=conference_id, to=data["to"], now=timezone.now()
+        )
+        headers = {"Location": f"{request.path}/{seat.pk}", "ETag": etag(room.conference), "x-state": seat.state}
+        return Response(wire.participant(seat), status=201, headers=headers)
 
 
 class ParticipantView(EnablerView):
@@ -398,7 +410,7 @@ class ParticipantView(EnablerView):
     @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={204: None, **schema.REFUSALS})
     def delete(self, request: Request, conference_id: str, participant_id: str) -> Response:
         """Remove a participant (the host), or leave."""
-        calls.remove_participant(
+        hosting.remove_participant(
             session=self.session,
             conference_id=conference_id,
             participant_id=participant_id,
@@ -418,12 +430,14 @@ class MuteView(EnablerView):
     )
     @idempotent
     def put(self, request: Request, conference_id: str, participant_id: str) -> Response:
-        """Mute a participant (the host)."""
-        _parse(MuteSerializer, request)
-        calls.mute_participant(
+        """Mute a participant (the host), or mute and unmute oneself."""
+        data = _parse(MuteSerializer, request)
+        hosting.mute_participant(
             session=self.session,
             conference_id=conference_id,
             participant_id=participant_id,
+            audio=data["audio"],
+            video=data["video"],
             now=timezone.now(),
             if_match=request.headers.get("if-match"),
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from conferences.models import Conference, Modification, Participant, Session
+from conferences.models import FOCUS, Conference, Modification, Participant, Session
 
 
 def instant(at: datetime) -> str:
@@ -38,8 +38,10 @@ def participant(row: Participant) -> dict[str, object]:
     }
 
 
-def party(row: Participant) -> dict[str, object]:
-    """Return who did something, as events name them."""
+def party(row: Participant | None) -> dict[str, object]:
+    """Return who did something, as events name them; None is the focus."""
+    if row is None:
+        return {"participant": FOCUS, "username": None}
     return {"participant": row.pk, "username": row.username}
 
 
@@ -48,8 +50,8 @@ def modification(row: Modification) -> dict[str, object]:
     return {
         "modId": row.pk,
         "kind": row.kind,
-        "from": row.offered_by_id,
-        "to": row.offered_to_id,
+        "from": row.offered_by_id or FOCUS,
+        "to": row.offered_to_id or FOCUS,
         "state": row.state,
         "expiresAt": instant(row.expires_at),
     }

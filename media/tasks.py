@@ -126,6 +126,11 @@ def claim(node_id: str, limit: int, *, busy: Collection[int] = ()) -> list[Media
     return tasks
 
 
+def find(task_id: int) -> MediaTask | None:
+    """Return a task that is not finished."""
+    return MediaTask.objects.filter(pk=task_id).first()
+
+
 def finish(task_id: int) -> bool:
     """Delete a task in the transaction that applies its result; return False when that had been done already."""
     deleted, _ = MediaTask.objects.filter(pk=task_id).delete()

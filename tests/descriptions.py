@@ -1,5 +1,7 @@
 """Session descriptions like those that Chromium writes, with what tests want to vary."""
 
+from media import sdp
+
 _FINGERPRINT = ":".join(["AB"] * 32)
 
 _AUDIO = """m=audio {port} UDP/TLS/RTP/SAVPF 111 63
@@ -106,3 +108,21 @@ def answer(direction: str = "sendrecv", **variation: object) -> dict[str, str]:
     """Return an answer, from another peer connection than `offer`'s."""
     variation = {"session": 777, "setup": "active", **variation}
     return {"type": "answer", "sdp": describe(direction, **variation)}  # type: ignore[arg-type]
+
+
+# How each direction is answered by somebody who wants all that is offered.
+_MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
+
+
+def mirror(offer_text: str, *, holds: bool = False, **variation: object) -> str:
+    """Return an answer that takes every line of an offer, or on hold receives at most."""
+    lines = sdp.read(offer_text).media
+    directions = [_MIRRORED[line.direction] for line in lines]
+    if holds:
+        directions = ["recvonly" if line.direction in {"sendrecv", "sendonly"} else "inactive" for line in lines]
+    return describe(
+        kinds=tuple(line.kind for line in lines),
+        directions=tuple(directions),
+        ports=tuple(9 if line.live else 0 for line in lines),
+        **{"setup": "active", **variation},  # type: ignore[arg-type]
+    )

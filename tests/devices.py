@@ -1,5 +1,6 @@
 """A device as tests see it: a session that speaks REST and reads its own log."""
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,9 @@ from rest_framework_api_key.models import APIKey
 
 from conferences.models import Session
 from events.models import Event
-from tests.descriptions import answer, offer
+from tests.descriptions import answer, describe, mirror, offer
+
+_peer_connections = itertools.count(1)
 
 
 def gateway_key() -> str:
@@ -20,13 +23,18 @@ def gateway_key() -> str:
 
 @dataclass
 class Device:
-    """One registered endpoint. `seen` is the number of the last event that a test has looked at."""
+    """One registered endpoint. `seen` is the number of the last event that a test has looked at.
+
+    Where it negotiates with a focus, it has one peer connection, whose descriptions count up.
+    """
 
     id: str
     token: str
     username: str
     client: Client = field(default_factory=Client)
     seen: int = 0
+    peer_connection: int = field(default_factory=lambda: next(_peer_connections))
+    version: int = 0
 
     @classmethod
     def register(cls, username: str, device: str = "laptop", **identity: str) -> "Device":
@@ -60,8 +68,12 @@ class Device:
         )
 
     def call(self, to: str, **fields: Any) -> Any:
-        """Start a conference."""
+        """Start a conference of topology `peer`."""
         return self.request("POST", "/mediaConferences", {"to": [to], "topology": "peer", **offer(), **fields})
+
+    def gather(self, *to: str, **fields: Any) -> Any:
+        """Start a conference of topology `focus`."""
+        return self.request("POST", "/mediaConferences", {"to": list(to), **self.offer(), **fields})
 
     def put(self, conference: str, action: str, body: Any = None, **headers: str) -> Any:
         """Act on a conference."""
@@ -83,6 +95,42 @@ class Device:
     def delete(self, conference: str, **headers: str) -> Any:
         """End this device's part in a conference."""
         return self.request("DELETE", f"/mediaConferences/{conference}", **headers)
+
+    def offer(self, direction: str = "sendrecv", kinds: tuple[str, ...] = ("audio", "video")) -> dict[str, str]:
+        """Return the next offer of this device's peer connection."""
+        self.version += 1
+        text = describe(direction, kinds=kinds, session=self.peer_connection, version=self.version)
+        return {"type": "offer", "sdp": text}
+
+    def join(self, conference: str) -> Any:
+        """Answer an invitation to a focus, or come into an open conference, with a new peer connection."""
+        self.peer_connection, self.version = next(_peer_connections), 0
+        return self.answer(conference, self.offer())
+
+    def offers(self, conference: str) -> list[dict[str, Any]]:
+        """Return the events of the offers of the focus that wait for this device, oldest first."""
+        pending = [each["modId"] for each in self.get(conference)["pendingModifications"] if each["from"] == "focus"]
+        return [event for event in self.log() if event["type"] == "mod-received" and event["modId"] in pending]
+
+    def follow(self, conference: str) -> list[dict[str, Any]]:
+        """Accept every offer of the focus, and those that come of that; return their events."""
+        followed = []
+        while waiting := self.offers(conference):
+            for event in waiting:
+                self.version += 1
+                holds = self.seat(conference)["state"] == "on-hold"
+                text = mirror(
+                    event["description"]["sdp"], holds=holds, session=self.peer_connection, version=self.version
+                )
+                response = self.accept(conference, event["modId"], {"type": "answer", "sdp": text})
+                assert response.status_code == 204, response.content
+                followed.append(event)
+        return followed
+
+    def seat(self, conference: str) -> dict[str, Any]:
+        """Return the newest seat of this device."""
+        seats = [seat for seat in self.get(conference)["participants"] if seat["sessionId"] == self.id]
+        return dict(seats[-1])
 
     def get(self, conference: str) -> dict[str, Any]:
         """Return the conference as this device sees it."""

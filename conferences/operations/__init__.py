@@ -1,8 +1,10 @@
 """The use cases. Each is one transaction: lock the conference, decide, save, record, announce.
 
 - `sessions`: register, refresh, end.
-- `calls`: start a conference, answer it, end one's part, remove someone, terminate.
+- `calls`: start a conference, answer it, end one's part, terminate.
+- `hosting`: invite, remove and mute others.
 - `modifications`: offer, accept, reject or cancel.
+- `focus`: apply what the focus reports.
 - `deadlines`: settle what is due.
 
 `room` is the ground that they stand on. Locks are always taken in one order: `users`, then conferences by ID, then

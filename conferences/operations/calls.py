@@ -1,6 +1,7 @@
 """Starting, answering, leaving and ending a conference, and moving between devices (protocol sections 4 and 6)."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -12,15 +13,13 @@ from conferences import wire
 from conferences.exceptions import (
     AlreadyAnsweredError,
     ConferenceFullError,
-    FocusOnlyError,
-    ForbiddenError,
     MalformedError,
     MediaUnavailableError,
     NotRingingError,
     ParticipantMovingError,
     SdpInvalidError,
 )
-from conferences.machine import Action, ConferenceState, ModificationKind, ParticipantState
+from conferences.machine import Action, ConferenceState, ModificationKind, ParticipantState, decide
 from conferences.models import (
     Access,
     Conference,
@@ -30,13 +29,13 @@ from conferences.models import (
     Role,
     Session,
     Topology,
-    pair_of,
 )
 from conferences.operations.modifications import Outcome, record_answer, send_offer
 from conferences.operations.room import Room, lock, lock_for
 from conferences.operations.users import lock_devices_of, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
 from events.log import EventType
+from media import tasks
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class Ending:
 # --- Starting ---------------------------------------------------------------------------------------------
 
 
-# Called by the host; tells every device of the one who is called.
+# Called by the host; tells every device of those who are called.
 @transaction.atomic(savepoint=False)
 def start_conference(
     *,
@@ -88,50 +87,35 @@ def start_conference(
 ) -> tuple[Room, Outcome]:
     """Start a conference and ring the devices of whom it invites, also those that register while it rings.
 
-    :raises MediaUnavailableError: for `focus`, until a media node serves it.
     :raises MalformedError: when `to` does not fit the topology, or names the caller.
+    :raises ConferenceFullError: when `to` names too many.
+    :raises MediaUnavailableError: for `focus`, when no media node is alive.
     """
-    if topology is Topology.FOCUS:
-        raise MediaUnavailableError(headers={"Retry-After": "60"})
-    if len(to) != 1 or access is Access.OPEN:
+    if topology is Topology.PEER and (len(to) != 1 or access is Access.OPEN):
         raise MalformedError("A conference of topology 'peer' is for two: 'to' names exactly one, by invitation.")
-    invited = _addressee(to[0])
-    if session.owns(invited):
+    guests = list({address: addressee(address) for address in to}.values())
+    if any(session.owns(guest) for guest in guests):
         raise MalformedError("You cannot call yourself: use 'initiate-call-hold' to move to another device.")
-    lock_devices_of(invited)
-    conference = Conference.objects.create(topology=topology, access=access, name=name, created_at=now)
-    host = Participant(
-        conference=conference,
-        role=Role.HOST,
-        state=ParticipantState.ACCEPTED,
-        username=session.username,
-        vtn=session.vtn,
-        icmn=session.icmn,
-        session=session,
-        position=1,
-    )
-    invited.conference, invited.position = conference, 2
-    invited.rings_until = now + settings.RING_DURATION
-    Participant.objects.bulk_create([host, invited])
-    call = Modification.objects.create(
-        conference=conference,
-        kind=ModificationKind.CALL,
-        pair=pair_of(host, invited),
-        offered_by=host,
-        offered_to=invited,
-        restart=True,
-        offer=offer.text,
-        created_at=now,
-        expires_at=invited.rings_until,
-    )
-    room = Room(conference=conference, seats=[host, invited], pending=[call], now=now)
-    ring(room, invited, room.devices(invited))
+    lock_devices_of(guests)
+    conference = Conference(topology=topology, access=access, name=name, created_at=now)
+    room = Room(conference=conference, seats=[], pending=[], now=now)
+    host = room.add_seat(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))
+    _sit(host, session)
+    require_space(room, len(guests))
+    for guest in guests:
+        guest.rings_until = now + settings.RING_DURATION
+        room.add_seat(guest)
+    if room.has_focus:
+        conference.media_node = _media_node(now)
+    conference.save(force_insert=True)
+    call = send_offer(room, host, ModificationKind.CALL, offer)
+    ring(room, guests)
     room.save()
     logger.info("conference %s: %s sent by %s", conference.pk, conference.state, host.pk)
     return room, Outcome(conference.state, call.pk)
 
 
-def _addressee(address: str) -> Participant:
+def addressee(address: str) -> Participant:
     """Return an unsaved invited participant for an address: a username, or a number as `tel:+…`."""
     number = address.removeprefix("tel:") if address.startswith("tel:") else ""
     # The number may be either kind; whoever answers shows which, and under what name.
@@ -139,36 +123,60 @@ def _addressee(address: str) -> Participant:
     return Participant(role=Role.GUEST, state=ParticipantState.INVITED, **identity)
 
 
-def ring(room: Room, seat: Participant, devices: list[Session]) -> None:
-    """Note the invitation for these devices of a ringing seat."""
-    fields: dict[str, object] = {"reason": "move", "from": wire.party(seat)}
-    if seat.state == ParticipantState.INVITED:
-        call = _call_to(room, seat)
-        fields = {
-            "reason": "call",
-            "from": wire.party(room.seat(call.offered_by_id)),
-            "modId": call.pk,
-            "description": {"type": "offer", "sdp": call.offer},
-        }
+def _sit(seat: Participant, session: Session) -> None:
+    """Put a session, and whose it is, on a seat."""
+    seat.session = session
+    seat.username, seat.vtn, seat.icmn = session.username, session.vtn, session.icmn
+
+
+def require_space(room: Room, number: int) -> None:
+    """Require that so many more may be in the conference."""
+    if not room.has_space_for(number):
+        raise ConferenceFullError
+
+
+def _media_node(now: datetime) -> str:
+    """Return the media node that a new conference lives on."""
+    try:
+        return tasks.place(now=now)
+    except tasks.NoNodeError:
+        raise MediaUnavailableError(headers={"Retry-After": "5"}) from None
+
+
+def ring(room: Room, seats: list[Participant]) -> None:
+    """Note the invitations of ringing seats for their devices. One that rings for several is told once."""
+    told: set[str] = set()
+    for seat_id, devices in room.devices_of(seats).items():
+        ring_devices(room, room.seat(seat_id), [device for device in devices if device.pk not in told])
+        told.update(device.pk for device in devices)
+
+
+def ring_devices(room: Room, seat: Participant, devices: list[Session]) -> None:
+    """Note the invitation of a ringing seat for these devices. Between browsers a call brings its offer along."""
+    called = seat.state == ParticipantState.INVITED
+    call = _call_to(room, seat)
+    offer = {"modId": call.pk, "description": {"type": "offer", "sdp": call.offer}} if call else {}
     room.tell_sessions(
         devices,
         EventType.INVITATION_RECEIVED,
-        **fields,
+        reason="call" if called else "move",
+        **{"from": wire.party(room.host if called else seat)},
+        **offer,
         conference=room.snapshot(),
         ringsUntil=wire.instant(seat.rings_until or room.now),
     )
 
 
-def _call_to(room: Room, seat: Participant) -> Modification:
-    """Return the offer with which an invited seat was called."""
-    (call,) = (each for each in room.pending if each.kind == "call" and each.offered_to_id == seat.pk)
-    return call
+def _call_to(room: Room, seat: Participant) -> Modification | None:
+    """Return the offer with which an invited seat was called, if the host made it one."""
+    calls = (each for each in room.pending if each.kind == ModificationKind.CALL)
+    return next((each for each in calls if each.offered_to_id == seat.pk), None)
 
 
 # --- Answering --------------------------------------------------------------------------------------------
 
 
-# Called by any device of an invited user, or of one who moves; tells everybody.
+# Called by any device of an invited user, or of one who moves, and in an open conference by anybody; tells everybody.
 @transaction.atomic(savepoint=False)
 def answer_conference(
     *,
@@ -178,17 +186,20 @@ def answer_conference(
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
-    """Let the first device that answers have the seat.
+    """Let the first device that answers have the seat; in an open conference whoever comes gets a new one.
 
-    In `peer` the answer to an invitation carries the answer to the host's offer, the answer to a move the new
-    device's own offer, which the other party has yet to accept.
+    Between browsers the answer to an invitation carries the answer to the host's offer. In every other case it carries
+    the device's own offer, which the focus, or in `peer` the other party, has yet to accept.
 
     :raises AlreadyAnsweredError: when another device was first.
     :raises NotRingingError: when nothing rings for this session.
+    :raises ConferenceFullError: when an open conference takes no one more.
     """
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
+    room = lock_for(session, conference_id, now=now, if_match=if_match, to_enter=True)
     seat = _ringing_seat(room, session)
-    losers = [device for device in room.devices(seat) if device != session]
+    losers = [device for device in room.devices(seat) if device != session] if seat else []
+    if seat is None:
+        seat = _enter(room)
     if seat.state == ParticipantState.MOVING:
         outcome = _answer_move(room, seat, session, description)
     else:
@@ -199,15 +210,23 @@ def answer_conference(
     return outcome
 
 
-def _ringing_seat(room: Room, session: Session) -> Participant:
-    """Return the seat that rings for the session."""
-    own = [seat for seat in room.seats if session.owns(seat) or seat.session_id == session.pk]
+def _ringing_seat(room: Room, session: Session) -> Participant | None:
+    """Return the seat that rings for the session; None where it needs none to come in."""
     if any(seat.is_sitting and seat.session_id == session.pk for seat in room.seats):
         raise AlreadyAnsweredError("You take part in this conference with this device already.")
-    for seat in own:
-        if seat.is_ringing and seat.session_id != session.pk:
-            return seat
+    if seat := next(_ringing_for(room, session), None):
+        return seat
+    if room.conference.access == Access.OPEN:
+        return None
+    own = [seat for seat in room.seats if session.owns(seat)]
     raise AlreadyAnsweredError() if any(seat.is_sitting for seat in own) else NotRingingError()
+
+
+def _enter(room: Room) -> Participant:
+    """Return a new seat in an open conference."""
+    decide(ConferenceState(room.conference.state), Action.ANSWER)
+    require_space(room, 1)
+    return room.add_seat(Participant(role=Role.GUEST, state=ParticipantState.INVITED))
 
 
 def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
@@ -221,31 +240,29 @@ def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
 
 
 def _answer_call(room: Room, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
-    """Settle the host's offer and open the conference."""
-    answer = _as_type(description, "answer")
+    """Seat who was called, or came in by itself; the first one opens the conference."""
+    opens = room.conference.state == ConferenceState.INVITATION_SENT
     call = _call_to(room, seat)
-    host = room.seat(call.offered_by_id)
+    description = _as_type(description, "answer" if call else "offer")
     room.advance(Action.ANSWER)
     room.advance_seat(seat, Action.ANSWER)
-    seat.session = session
-    seat.username, seat.vtn, seat.icmn = session.username, session.vtn, session.icmn
-    record_answer(room, call, answer, by=seat)
-    room.tell(
-        host.session_id,
-        EventType.SESSION_OPEN,
-        modId=call.pk,
-        **{"from": wire.party(seat)},
-        description=answer.as_json(),
-        conference=room.snapshot(),
-    )
-    for other in room.others(seat):
-        if other is not host:
-            room.tell(other.session_id, EventType.PARTICIPANT_JOINED, participant=wire.participant(seat))
-    return Outcome(seat.state)
+    _sit(seat, session)
+    if call:
+        record_answer(room, call, description, by=seat)
+        outcome, brought = Outcome(seat.state), {"modId": call.pk, "description": description.as_json()}
+    else:
+        offer = send_offer(room, seat, ModificationKind.CALL, description)
+        outcome, brought = Outcome(seat.state, offer.pk), {}
+    if opens:
+        fields = {"from": wire.party(seat), **brought, "conference": room.snapshot()}
+        room.tell(room.host.session_id, EventType.SESSION_OPEN, **fields)
+    but = [seat, room.host] if opens else [seat]
+    room.tell_all(EventType.PARTICIPANT_JOINED, but=but, participant=wire.participant(seat))
+    return outcome
 
 
 def _answer_move(room: Room, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
-    """Seat the participant at its new device and offer the others that device's media."""
+    """Seat the participant at its new device and offer that device's media."""
     offer = _as_type(description, "offer")
     left_device = seat.session_id
     room.advance(Action.ANSWER)
@@ -254,8 +271,8 @@ def _answer_move(room: Room, seat: Participant, session: Session, description: J
     seat.sdp_origin = ""
     # The device that was left learns where the conference went.
     room.tell(left_device, EventType.PARTICIPANT_MOVED, participant=wire.participant(seat))
-    room.tell_all(EventType.PARTICIPANT_MOVED, but=seat, participant=wire.participant(seat))
-    modification = send_offer(room, seat, room.other_party(seat), ModificationKind.MOVE, offer)
+    room.tell_all(EventType.PARTICIPANT_MOVED, but=[seat], participant=wire.participant(seat))
+    modification = send_offer(room, seat, ModificationKind.MOVE, offer)
     return Outcome(seat.state, modification.pk)
 
 
@@ -277,7 +294,7 @@ def end_part(*, session: Session, conference_id: str, now: datetime, if_match: s
     if seat.has_left:
         return Ending(room, EndOutcome.LEFT)
     if seat.is_ringing and seat.session_id != session.pk:
-        ending = _decline(room, seat, session)
+        ending = _decline(room, session)
     elif seat.is_sitting and (seat.move_until is not None or seat.move_expired):
         ending = _move(room, seat)
     else:
@@ -290,14 +307,22 @@ def end_part(*, session: Session, conference_id: str, now: datetime, if_match: s
 def _seat_to_end(room: Room, session: Session) -> Participant:
     """Return the seat that a DELETE of the session is about: the one it sits at, or that rings for it."""
     for seat in room.seats:
-        if seat.is_ringing and seat.session_id != session.pk and session.owns(seat):
+        if seat.is_sitting and seat.session_id == session.pk:
             return seat
-    return room.seat_of(session)
+    return next(_ringing_for(room, session), None) or room.seat_of(session)
 
 
-def _decline(room: Room, seat: Participant, session: Session) -> Ending:
-    """Decline on all the user's devices."""
-    vacate(room, seat, LeftReason.DECLINED, by=session)
+def _ringing_for(room: Room, session: Session) -> Iterator[Participant]:
+    """Yield the seats that ring for the session."""
+    for seat in room.seats:
+        if seat.is_ringing and seat.session_id != session.pk and session.owns(seat):
+            yield seat
+
+
+def _decline(room: Room, session: Session) -> Ending:
+    """Decline on all the user's devices, for each of the user's invitations."""
+    for seat in _ringing_for(room, session):
+        vacate(room, seat, LeftReason.DECLINED, by=session)
     return Ending(room, EndOutcome.DECLINED)
 
 
@@ -311,45 +336,48 @@ def _move(room: Room, seat: Participant) -> Ending:
         refusal = MoveRefusal.NO_OTHER_DEVICE
     if refusal:
         return Ending(room, leave(room, seat, LeftReason.HUNG_UP), refusal)
-    if any(other.state == ParticipantState.MOVING for other in room.others(seat)):
+    other = room.other_party(seat)
+    if other is not None and other.state == ParticipantState.MOVING:
         raise ParticipantMovingError
     _cancel_pending(room, seat)
     room.advance_seat(seat, Action.MOVE)
     seat.rings_until = room.now + settings.RING_DURATION
-    room.tell_all(EventType.PARTICIPANT_MOVING, but=seat, participant=wire.participant(seat))
-    ring(room, seat, devices)
+    room.tell_all(EventType.PARTICIPANT_MOVING, but=[seat], participant=wire.participant(seat))
+    ring_devices(room, seat, devices)
     return Ending(room, EndOutcome.MOVING, rings_until=seat.rings_until)
 
 
 def leave(room: Room, seat: Participant, reason: LeftReason) -> EndOutcome:
-    """Let a participant who sits, or moves, leave; without enough people left the conference ends."""
-    if seat.role == Role.HOST or len(room.others(seat)) < 2:
-        terminate(room, reason, by=seat)
-        return EndOutcome.TERMINATED
-    vacate(room, seat, reason)
-    return EndOutcome.LEFT
+    """Let a participant who sits, or moves, leave; without the host, or enough people, the conference ends."""
+    if room.goes_on_without(seat):
+        vacate(room, seat, reason)
+        return EndOutcome.LEFT
+    terminate(room, reason, by=seat)
+    return EndOutcome.TERMINATED
 
 
 def vacate(room: Room, seat: Participant, reason: LeftReason, *, by: Session | None = None) -> None:
-    """Give up one seat, tell the others, and end a conference that has only one left."""
+    """Give up one seat, tell the others, and end a conference that does not go on without it."""
+    goes_on = room.goes_on_without(seat)
     _cancel_pending(room, seat)
-    _silence(room, seat, reason, by=by)
+    _silence(room, [seat], reason, by=by)
     room.give_up_seat(seat, reason)
+    room.has_cause(None)
     if reason is not LeftReason.HUNG_UP:
         room.tell(seat.session_id, EventType.PARTICIPANT_LEFT, participant=wire.participant(seat), reason=reason)
     room.tell_all(EventType.PARTICIPANT_LEFT, participant=wire.participant(seat), reason=reason)
-    if len(room.others(seat)) < 2:
+    if not goes_on:
         terminate(room, reason)
 
 
-def _silence(room: Room, seat: Participant, reason: LeftReason, *, by: Session | None = None) -> None:
-    """Cancel the invitation at every device that rings for the seat, but for the one that knows."""
-    if seat.is_ringing:
-        room.tell_sessions(
-            (device for device in room.devices(seat) if device != by),
-            EventType.INVITATION_CANCELLED,
-            reason=_CANCEL_REASONS.get(reason, "caller-cancelled"),
-        )
+def _silence(room: Room, seats: list[Participant], reason: LeftReason, *, by: Session | None = None) -> None:
+    """Cancel the invitation at every device that rings for the seats, but for the one that knows."""
+    ringing = room.devices_of([seat for seat in seats if seat.is_ringing])
+    room.tell_sessions(
+        {device.pk: device for devices in ringing.values() for device in devices if device != by}.values(),
+        EventType.INVITATION_CANCELLED,
+        reason=_CANCEL_REASONS.get(reason, "caller-cancelled"),
+    )
 
 
 def _cancel_pending(room: Room, seat: Participant) -> None:
@@ -362,7 +390,7 @@ def _cancel_pending(room: Room, seat: Participant) -> None:
             room.settle(modification, Action.CANCEL, seat)
             (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
             if modification.kind != ModificationKind.CALL:
-                room.tell_settlement(modification, room.seat(other_id), seat)
+                room.tell_settlement(modification, room.party(other_id), **{"from": wire.party(seat)})
 
 
 def terminate(room: Room, reason: LeftReason, *, by: Participant | None = None) -> None:
@@ -371,63 +399,15 @@ def terminate(room: Room, reason: LeftReason, *, by: Participant | None = None) 
     room.conference.ended_at, room.conference.ended_reason = room.now, reason
     for modification in list(room.pending):
         room.settle(modification, Action.CANCEL, by)
-    listeners = []
-    for seat in [seat for seat in room.seats if not seat.has_left]:
-        _silence(room, seat, reason)
-        if seat is not by:
-            listeners.append(seat.session_id)
+    present = [seat for seat in room.seats if not seat.has_left]
+    _silence(room, present, reason)
+    for seat in present:
         room.give_up_seat(seat, reason if seat is by else LeftReason.CONFERENCE_ENDED)
     snapshot = room.snapshot()
-    for session_id in listeners:
-        room.tell(session_id, EventType.SESSION_TERMINATED, reason=reason, conference=snapshot)
+    for seat in present:
+        if seat is not by:
+            room.tell(seat.session_id, EventType.SESSION_TERMINATED, reason=reason, conference=snapshot)
     logger.info("conference %s: %s (%s)", room.conference.pk, room.conference.state, reason)
-
-
-# --- What the host and support staff do to others ---------------------------------------------------------
-
-
-# Called by the host, or by the participant itself; tells everybody else.
-@transaction.atomic(savepoint=False)
-def remove_participant(
-    *, session: Session, conference_id: str, participant_id: str, now: datetime, if_match: str | None = None
-) -> None:
-    """Remove a participant from the conference, or leave it."""
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
-    target, own = room.seat(participant_id), room.seat_of(session)
-    if target is not own and own.role != Role.HOST:
-        raise ForbiddenError("Only the host removes others.")
-    if target.has_left:
-        return
-    if target is own:
-        leave(room, own, LeftReason.HUNG_UP)
-    else:
-        vacate(room, target, LeftReason.REMOVED)
-    room.save()
-
-
-# Called by the host.
-@transaction.atomic(savepoint=False)
-def invite_participant(*, session: Session, conference_id: str, now: datetime) -> None:
-    """Invite one more. A conference of topology `peer` is always full."""
-    room = lock_for(session, conference_id, now=now, if_match=None)
-    if room.seat_of(session).role != Role.HOST:
-        raise ForbiddenError("Only the host invites.")
-    if room.conference.state == ConferenceState.SESSION_TERMINATED:
-        room.advance(Action.NEGOTIATE)
-    raise ConferenceFullError
-
-
-# Called by the host.
-@transaction.atomic(savepoint=False)
-def mute_participant(
-    *, session: Session, conference_id: str, participant_id: str, now: datetime, if_match: str | None = None
-) -> None:
-    """Mute someone's media at the focus. Between browsers nobody but the sender can."""
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
-    if room.seat_of(session).role != Role.HOST:
-        raise ForbiddenError("Only the host mutes.")
-    room.seat(participant_id)
-    raise FocusOnlyError
 
 
 # Called by support staff, in the admin.

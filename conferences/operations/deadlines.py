@@ -10,10 +10,10 @@ from django.db import transaction
 from django.db.models import Min, Model, QuerySet
 
 from conferences import wire
-from conferences.machine import Action, ModificationKind, SessionState
+from conferences.machine import Action, SessionState
 from conferences.models import Conference, KeptAnswer, LeftReason, Modification, Participant, Session
 from conferences.operations.calls import vacate
-from conferences.operations.modifications import disarm_move
+from conferences.operations.modifications import come_to_nothing
 from conferences.operations.room import lock
 from conferences.operations.sessions import abandon_seat, end_session
 from events.log import EventType
@@ -42,9 +42,8 @@ def settle_due(*, now: datetime) -> int:
 
 def next_deadline() -> datetime | None:
     """Return the earliest deadline that is not settled."""
-    modifications = Modification.objects.pending().exclude(kind=ModificationKind.CALL)
     earliest = [
-        modifications.aggregate(at=Min("expires_at"))["at"],
+        Modification.objects.expiring().aggregate(at=Min("expires_at"))["at"],
         Participant.objects.ringing().aggregate(at=Min("rings_until"))["at"],
         Participant.objects.aggregate(at=Min("move_until"))["at"],
         Session.objects.filter(state=SessionState.ACTIVE).aggregate(at=Min("expires_at"))["at"],
@@ -74,8 +73,8 @@ def _expire_modification(due: Modification, now: datetime) -> None:
         return
     room.settle(modification, Action.EXPIRE)
     for party in (modification.offered_by_id, modification.offered_to_id):
-        room.tell_settlement(modification, room.seat(party), None)
-    disarm_move(room, modification)
+        room.tell_settlement(modification, room.party(party))
+    come_to_nothing(room, modification)
     room.save()
 
 

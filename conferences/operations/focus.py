@@ -1,10 +1,28 @@
 """What the focus reports: how it settled what it was asked, what it offers, and whose media it lost."""
 
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
+from conferences.exceptions import NotFoundError
+from conferences.machine import Action, ModificationKind, ModificationState
+from conferences.models import LeftReason, Modification, pair_of
+from conferences.operations.calls import vacate
+from conferences.operations.modifications import disarm_move, record_origin, take_effect, tell_cause, tell_offer
+from conferences.operations.room import Room, lock
+from conferences.wire import party
+from events.log import EventType
 from media import tasks
+from media.tasks import FocusOffer, Refusal, TaskKind
+
+logger = logging.getLogger(__name__)
+
+# What a result that says nothing comes down to.
+_NOTHING: Refusal = {"code": "media-unavailable", "detail": "The focus could not serve this."}
 
 
 # Called by the media node, through the wiring, with what came of a task; tells everybody concerned.
@@ -15,13 +33,105 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
     An answer settles the participant's offer, a refusal rejects it, and each offer of the focus waits for its
     participant from now on, unless something is pending between them again.
     """
-    tasks.finish(task_id)
+    task = tasks.find(task_id)
+    if task is None:
+        return
+    try:
+        room = lock(task.conference, now=now)
+    except NotFoundError:
+        tasks.finish(task_id)
+        return
+    # Somebody else may have applied it until the conference was locked.
+    if not tasks.finish(task_id):
+        return
+    refusal = result.get("refusal")
+    if task.kind == TaskKind.OFFER:
+        _settle_offer(room, task.payload["modId"], result.get("answer"), refusal or _NOTHING)
+    elif task.kind == TaskKind.ANSWER and refusal:
+        _tell_refused_answer(room, task.payload, refusal)
+    _send_offers(room, result.get("offers", []))
+    if room.has_changed:
+        room.save()
 
 
-# Called by the media node, through the wiring.
+def _settle_offer(room: Room, modification_id: str, answer: str | None, refusal: Refusal) -> None:
+    """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime."""
+    modification = next((each for each in room.pending if each.pk == modification_id), None)
+    if modification is None:
+        return
+    if answer is not None:
+        modification.answer = answer
+        room.settle(modification, Action.ACCEPT)
+        record_origin(room, modification)
+        take_effect(room, modification, by=None)
+    else:
+        room.settle(modification, Action.REJECT)
+        seat = room.seat(modification.offered_by_id)
+        reason = {"reason": refusal["code"], "detail": refusal["detail"]}
+        room.tell_settlement(modification, seat, **{"from": party(None)}, **reason)
+        disarm_move(room, modification)
+    logger.info("conference %s: %s %s by the focus", room.conference.pk, modification.pk, modification.state)
+
+
+def _tell_refused_answer(room: Room, payload: Mapping[str, Any], refusal: Refusal) -> None:
+    """Tell that an answer to the focus could not be used: the participant stays on its previous media.
+
+    The modification was settled by the request that brought the answer, and stays so.
+    """
+    seat = room.seat(payload["participant"])
+    modification = room.conference.modifications.defer("offer", "answer").get(pk=payload["modId"])
+    reason = {"reason": refusal["code"], "detail": refusal["detail"]}
+    if seat.is_sitting:
+        fields = {"modId": modification.pk, "kind": modification.kind, "from": party(None), **reason}
+        room.tell(seat.session_id, EventType.MOD_REJECTED, **fields)
+        tell_cause(room, modification, seat, **reason)
+
+
+def _send_offers(room: Room, offers: Sequence[FocusOffer]) -> None:
+    """Let the offers of the focus wait for their participants.
+
+    One whose participant has left, moves or negotiates again is dropped: the task that follows makes good for it.
+    """
+    ready = set(room.ready())
+    causes = {offer["causedBy"] for offer in offers} - {None}
+    known = set(room.conference.modifications.filter(pk__in=causes).values_list("pk", flat=True)) if causes else set()
+    for offer in offers:
+        if offer["participant"] not in ready:
+            continue
+        seat = room.seat(offer["participant"])
+        modification = Modification(
+            conference=room.conference,
+            kind=ModificationKind(offer["kind"]),
+            pair=pair_of(seat, None),
+            offered_to=seat,
+            caused_by_id=offer["causedBy"] if offer["causedBy"] in known else None,
+            offer=offer["sdp"],
+            created_at=room.now,
+            expires_at=room.now + settings.MODIFICATION_LIFETIME,
+        )
+        room.offer(modification)
+        tell_offer(room, modification, seat, causedBy=modification.caused_by_id)
+
+
+# Called by the media node, through the wiring; tells everybody.
 @transaction.atomic(savepoint=False)
 def lose_media(*, conference_id: str, participant_id: str, leg: str, now: datetime) -> None:
     """Let a participant leave whose media did not come back. `leg` is the modification whose offer made the leg.
 
     A report about a leg that the participant does not use any more changes nothing.
     """
+    try:
+        room = lock(conference_id, now=now)
+        seat = room.seat(participant_id)
+    except NotFoundError:
+        return
+    if seat.is_sitting and leg == _newest_leg(room, participant_id):
+        vacate(room, seat, LeftReason.MEDIA_LOST)
+        room.save()
+
+
+def _newest_leg(room: Room, participant_id: str) -> str | None:
+    """Return the offer that made a participant's leg, or is about to make a new one."""
+    offers = room.conference.modifications.filter(offered_by=participant_id, restart=True)
+    offers = offers.filter(state__in=[ModificationState.SENT, ModificationState.ACCEPTED])
+    return offers.order_by("-created_at").values_list("pk", flat=True).first()

@@ -30,6 +30,7 @@ from conferences.operations.room import Room, lock_for
 from conferences.sdp import DirectionRule, JudgedSdp, require_direction, require_fit, require_progress
 from events.log import EventType
 from media import sdp
+from media.tasks import TaskKind
 
 logger = logging.getLogger(__name__)
 
@@ -93,20 +94,20 @@ def offer_modification(
     receiver = room.other_party(seat)
     require_free_pair(room, seat, receiver)
     require_progress(offer, seat.sdp_origin)
-    modification = send_offer(room, seat, receiver, kind, offer)
+    modification = send_offer(room, seat, kind, offer)
     if initiation is Initiation.CALL_HOLD:
         seat.move_until, seat.move_expired = now + settings.MOVE_WINDOW, False
     room.save()
     return Outcome(modification.state, modification.pk)
 
 
-def require_free_pair(room: Room, seat: Participant, receiver: Participant) -> None:
+def require_free_pair(room: Room, seat: Participant, receiver: Participant | None) -> None:
     """Require that the two parties may negotiate now: no offer is pending, and somebody is there.
 
     :raises ParticipantMovingError: when the receiver is between two devices.
     :raises ModificationPendingError: when an offer is pending, in either direction.
     """
-    if receiver.state == ParticipantState.MOVING:
+    if receiver is not None and receiver.state == ParticipantState.MOVING:
         raise ParticipantMovingError(retryAfterMs=_retry_after_ms(seat))
     pair = pair_of(seat, receiver)
     if pending := next((each for each in room.pending if each.pair == pair), None):
@@ -122,12 +123,15 @@ def _retry_after_ms(seat: Participant) -> int:
     return 10 * random.randint(low, high)  # noqa: S311 - spreads retries, keeps no secret
 
 
-def send_offer(
-    room: Room, seat: Participant, receiver: Participant, kind: ModificationKind, offer: JudgedSdp
-) -> Modification:
-    """Store an offer and tell its receiver."""
+def send_offer(room: Room, seat: Participant, kind: ModificationKind, offer: JudgedSdp) -> Modification:
+    """Let a participant's offer wait for the other party, which is told or, if it is the focus, asked.
+
+    Where that party's devices still ring, the offer waits as long as they do, and the invitation brings it.
+    """
+    receiver = room.other_party(seat)
     restart = kind is ModificationKind.MOVE or seat.sdp_origin.partition(" ")[0] != offer.content.session_id
-    modification = Modification.objects.create(
+    rings_until = receiver.rings_until if receiver else None
+    modification = Modification(
         conference=room.conference,
         kind=kind,
         pair=pair_of(seat, receiver),
@@ -136,21 +140,36 @@ def send_offer(
         restart=restart,
         offer=offer.text,
         created_at=room.now,
-        expires_at=room.now + settings.MODIFICATION_LIFETIME,
+        expires_at=rings_until or room.now + settings.MODIFICATION_LIFETIME,
     )
-    room.pending.append(modification)
+    room.offer(modification)
+    if receiver is None:
+        room.ask_focus(TaskKind.OFFER, modification, seat, sdp=offer.text, fresh=restart)
+        room.has_cause(modification, lesson_of(kind))
+    else:
+        tell_offer(room, modification, receiver)
+    logger.info("conference %s: %s %s sent by %s", room.conference.pk, kind, modification.pk, seat.pk)
+    return modification
+
+
+def lesson_of(kind: ModificationKind) -> ModificationKind:
+    """Return as what kind of offer the focus tells the others of a modification."""
+    return ModificationKind.SYNC if kind in {ModificationKind.CALL, ModificationKind.MOD} else kind
+
+
+def tell_offer(room: Room, modification: Modification, receiver: Participant, **fields: object) -> None:
+    """Tell a participant of the offer that waits for it."""
     room.tell(
         receiver.session_id,
         EventType.MOD_RECEIVED,
         modId=modification.pk,
-        kind=kind,
-        **{"from": wire.party(seat)},
-        description=offer.as_json(),
-        restart=restart,
+        kind=modification.kind,
+        **{"from": wire.party(modification.offered_by)},
+        description={"type": "offer", "sdp": modification.offer},
+        restart=modification.restart,
         expiresAt=wire.instant(modification.expires_at),
+        **fields,
     )
-    logger.info("conference %s: %s %s sent by %s", room.conference.pk, kind, modification.pk, seat.pk)
-    return modification
 
 
 # Called by the session that received the offer; tells the initiator.
@@ -165,22 +184,29 @@ def accept_modification(
     if_match: str | None = None,
 ) -> Outcome:
     """Accept an offer with an answer: what was offered takes effect."""
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
-    room.advance(Action.NEGOTIATE)
-    modification = _modification(room, modification_id)
-    seat = room.seat_of(session)
+    room, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
     if seat.pk != modification.offered_to_id:
         raise NotYoursToSettleError("Only the one who received this modification accepts it.")
     if _was_settled_so(modification, ModificationState.ACCEPTED, seat) and modification.answer == answer.text:
         return Outcome(modification.state)
-    initiator = room.seat(modification.offered_by_id)
     decide(ModificationState(modification.state), Action.ACCEPT)
     record_answer(room, modification, answer, by=seat)
-    room.advance_seat(initiator, EFFECTS[ModificationKind(modification.kind)])
-    room.tell_settlement(modification, initiator, seat, description=answer.as_json())
-    _tell_effect(room, ModificationKind(modification.kind), initiator)
+    if room.has_focus:
+        room.ask_focus(TaskKind.ANSWER, modification, seat, sdp=answer.text)
+    else:
+        take_effect(room, modification, by=seat)
     room.save()
     return Outcome(modification.state)
+
+
+def _lock_to_settle(
+    session: Session, conference_id: str, modification_id: str, now: datetime, if_match: str | None
+) -> tuple[Room, Participant, Modification]:
+    """Lock an open conference of the session's, and return its seat and the modification to settle."""
+    room = lock_for(session, conference_id, now=now, if_match=if_match)
+    room.advance(Action.NEGOTIATE)
+    modification = _modification(room, modification_id)
+    return room, room.seat_of(session), modification
 
 
 def record_answer(room: Room, modification: Modification, answer: JudgedSdp, *, by: Participant) -> None:
@@ -194,10 +220,25 @@ def record_answer(room: Room, modification: Modification, answer: JudgedSdp, *, 
     require_progress(answer, by.sdp_origin)
     modification.answer = answer.text
     room.settle(modification, Action.ACCEPT, by)
-    initiator = room.seat(modification.offered_by_id)
-    offered = sdp.read(modification.offer)
-    initiator.sdp_origin = f"{offered.session_id} {offered.version}"
+    record_origin(room, modification)
     by.sdp_origin = answer.origin
+
+
+def record_origin(room: Room, modification: Modification) -> None:
+    """Note where an accepted offer leaves the leg of the participant who made it."""
+    if initiator := room.party(modification.offered_by_id):
+        offered = sdp.read(modification.offer)
+        initiator.sdp_origin = f"{offered.session_id} {offered.version}"
+
+
+def take_effect(room: Room, modification: Modification, *, by: Participant | None) -> None:
+    """Let what a participant offered, and `by` accepted, take effect, and tell."""
+    initiator, kind = room.seat(modification.offered_by_id), ModificationKind(modification.kind)
+    room.advance_seat(initiator, EFFECTS[kind])
+    description = {"type": "answer", "sdp": modification.answer}
+    room.tell_settlement(modification, initiator, **{"from": wire.party(by)}, description=description)
+    room.has_cause(modification, lesson_of(kind))
+    _tell_effect(room, kind, initiator)
 
 
 def _tell_effect(room: Room, kind: ModificationKind, initiator: Participant) -> None:
@@ -221,10 +262,7 @@ def withdraw_modification(
     if_match: str | None = None,
 ) -> Outcome:
     """Reject or cancel an offer: everything stays as it was (RFC 3264 section 4)."""
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
-    room.advance(Action.NEGOTIATE)
-    modification = _modification(room, modification_id)
-    seat = room.seat_of(session)
+    room, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
     if seat.pk not in {modification.offered_by_id, modification.offered_to_id}:
         raise NotYoursToSettleError("Only the two parties of this modification settle it.")
     action = Action.CANCEL if seat.pk == modification.offered_by_id else Action.REJECT
@@ -233,16 +271,47 @@ def withdraw_modification(
         return Outcome(final)
     room.settle(modification, action, seat)
     (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
-    room.tell_settlement(modification, room.seat(other_id), seat)
-    disarm_move(room, modification)
+    room.tell_settlement(modification, room.party(other_id), **{"from": wire.party(seat)})
+    come_to_nothing(room, modification)
     room.save()
     return Outcome(modification.state)
 
 
+def come_to_nothing(room: Room, modification: Modification) -> None:
+    """Take back what hangs on an offer that was rejected, cancelled, or left unanswered.
+
+    The focus forgets it, and whoever caused an offer of the focus learns who rejected that.
+    """
+    disarm_move(room, modification)
+    if not room.has_focus:
+        return
+    seat = room.seat(modification.offered_by_id or modification.offered_to_id)
+    was_rejected = modification.state == ModificationState.REJECTED
+    room.ask_focus(TaskKind.WITHDRAW, modification, seat, rejected=was_rejected)
+    if was_rejected:
+        tell_cause(room, modification, seat)
+
+
+def tell_cause(room: Room, modification: Modification, seat: Participant, **fields: object) -> None:
+    """Tell whoever caused an offer of the focus that the participant does not follow."""
+    cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
+    initiator = room.party(cause.offered_by_id) if cause else None
+    if cause and initiator and initiator is not seat and not initiator.has_left:
+        room.tell(
+            initiator.session_id,
+            EventType.MOD_REJECTED,
+            modId=cause.pk,
+            kind=cause.kind,
+            **{"from": wire.party(seat)},
+            participant=wire.participant(seat),
+            **fields,
+        )
+
+
 def disarm_move(room: Room, modification: Modification) -> None:
     """Forget a move whose hold came to nothing."""
-    initiator = room.seat(modification.offered_by_id)
-    if modification.kind == ModificationKind.HOLD:
+    initiator = room.party(modification.offered_by_id)
+    if initiator and modification.kind == ModificationKind.HOLD:
         initiator.move_until, initiator.move_expired = None, False
 
 

@@ -1,28 +1,38 @@
 """A conference under its lock, with all that an operation needs of it: loaded in a bounded number of queries."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
+
+from django.conf import settings
 
 from conferences import wire
 from conferences.exceptions import ForbiddenError, NotFoundError, PreconditionFailedError
 from conferences.machine import (
     Action,
     ConferenceState,
+    ModificationKind,
     ModificationState,
     ParticipantState,
     decide,
 )
-from conferences.models import Conference, LeftReason, Modification, Participant, Session
+from conferences.models import Access, Conference, LeftReason, Modification, Participant, Role, Session, Topology
 from events import log
 from events.log import EventType
+from media import tasks
+from media.tasks import TaskKind
+
+# How many seats a conference has in all its time: those who left keep theirs, and all are shown.
+_MOST_SEATS = 1000
 
 
 @dataclass
 class Room:
     """A locked conference, its seats in order, its pending modifications, and what is to be told.
 
-    Operations change the rows through the methods here and finish with `save`, which writes what has changed.
+    Operations change the rows through the methods here and finish with `save`, which writes what has changed, tells
+    whom it concerns and lets the focus know.
     """
 
     conference: Conference
@@ -30,11 +40,16 @@ class Room:
     pending: list[Modification]
     now: datetime
     messages: list[log.Message] = field(default_factory=list)
+    offered: list[Modification] = field(default_factory=list)
     settled: list[Modification] = field(default_factory=list)
+    # What the focus is asked besides taking note, and why its other participants must learn something.
+    errand: tuple[TaskKind, dict[str, object]] | None = None
+    cause: dict[str, object] | None = None
 
     def __post_init__(self) -> None:
-        """Remember the seats as they were, to write only what an operation changes."""
+        """Remember what was, to write only what an operation changes."""
         self._seats_before = {seat.pk: _mutable(seat) for seat in self.seats}
+        self._view_before = self._view()
 
     # --- Who is who ---------------------------------------------------------------------------------------
 
@@ -56,23 +71,71 @@ class Room:
         own = [seat for seat in self.seats if seat.session_id == session.pk]
         if not own:
             raise ForbiddenError("You do not take part in this conference with this device.")
-        return min(own, key=lambda seat: seat.has_left)
+        return min(own, key=lambda seat: (seat.has_left, -seat.position))
 
     def others(self, seat: Participant) -> list[Participant]:
         """Return everybody else who has not left."""
         return [other for other in self.seats if other is not seat and not other.has_left]
 
-    def other_party(self, seat: Participant) -> Participant:
-        """Return the one whom the seat negotiates with: in a conference of two, the other one."""
+    def party(self, participant_id: str | None) -> Participant | None:
+        """Return the party of a modification with this ID: a seat, or the focus (None)."""
+        return None if participant_id is None else self.seat(participant_id)
+
+    def other_party(self, seat: Participant) -> Participant | None:
+        """Return the one whom the seat negotiates with: the focus (None), or between browsers the other one.
+
+        This is where the topologies differ; what follows is the same for both.
+        """
+        if self.has_focus:
+            return None
         (other,) = self.others(seat)
         return other
 
+    @property
+    def has_focus(self) -> bool:
+        """Whether the media of all flows through a focus."""
+        return self.conference.topology == Topology.FOCUS
+
+    @property
+    def host(self) -> Participant:
+        """The seat of the host."""
+        (host,) = (seat for seat in self.seats if seat.role == Role.HOST)
+        return host
+
+    def has_space_for(self, number: int) -> bool:
+        """Tell whether so many more may be invited or come in."""
+        capacity = settings.CONFERENCE_CAPACITY if self.has_focus else 2
+        present = sum(not seat.has_left for seat in self.seats)
+        return present + number <= capacity and len(self.seats) + number <= _MOST_SEATS
+
+    def goes_on_without(self, seat: Participant) -> bool:
+        """Tell whether the conference goes on when this seat is given up.
+
+        It needs its host, and somebody to talk to, be it that their devices still ring; an open one waits for people.
+        """
+        others = self.others(seat)
+        return seat.role != Role.HOST and (len(others) > 1 or self.conference.access == Access.OPEN)
+
     def devices(self, seat: Participant) -> list[Session]:
         """Return the live sessions that ring, or would ring, for the seat: never those of someone else in the room."""
-        taken = {other.session_id for other in self.seats if other.is_sitting and other is not seat}
-        return [session for session in Session.objects.live(self.now).devices_of(seat) if session.pk not in taken]
+        return self.devices_of([seat])[seat.pk]
+
+    def devices_of(self, seats: list[Participant]) -> dict[str, list[Session]]:
+        """Return the same for each of several seats, in one query."""
+        if not seats:
+            return {}
+        taken = {seat.session_id for seat in self.seats if seat.is_sitting}
+        live = [each for each in Session.objects.live(self.now).devices_of(seats) if each.pk not in taken]
+        return {seat.pk: [each for each in live if each.owns(seat) and each.pk != seat.session_id] for seat in seats}
 
     # --- Changing -----------------------------------------------------------------------------------------
+
+    def add_seat(self, seat: Participant) -> Participant:
+        """Give a new participant the next position."""
+        seat.conference = self.conference
+        seat.position = self.seats[-1].position + 1 if self.seats else 1
+        self.seats.append(seat)
+        return seat
 
     def advance(self, action: Action) -> None:
         """Take the conference through a transition."""
@@ -90,6 +153,11 @@ class Room:
         """Let a participant leave, whatever it was doing."""
         self.advance_seat(seat, Action.LEAVE)
         seat.left_reason, seat.left_at = reason, self.now
+
+    def offer(self, modification: Modification) -> None:
+        """Let an offer wait for its settlement. Told to nobody yet."""
+        self.pending.append(modification)
+        self.offered.append(modification)
 
     def settle(self, modification: Modification, action: Action, by: Participant | None = None) -> None:
         """Settle a modification. Told to nobody yet."""
@@ -114,25 +182,49 @@ class Room:
         for session in sessions:
             self.tell(session.pk, type_, **fields)
 
-    def tell_all(self, type_: EventType, *, but: Participant | None = None, **fields: object) -> None:
+    def tell_all(self, type_: EventType, *, but: Collection[Participant] = (), **fields: object) -> None:
         """Note the same event for everybody who sits in the conference, or has just left a device to move."""
         for seat in self.seats:
-            if seat is not but and (seat.is_sitting or seat.state == ParticipantState.MOVING):
+            if seat not in but and (seat.is_sitting or seat.state == ParticipantState.MOVING):
                 self.tell(seat.session_id, type_, **fields)
 
-    def tell_settlement(
-        self, modification: Modification, receiver: Participant, by: Participant | None, **fields: object
-    ) -> None:
-        """Note for the receiver how a modification ended."""
-        if by is not None:
-            fields["from"] = wire.party(by)
-        self.tell(
-            receiver.session_id,
-            EventType(modification.state),
-            modId=modification.pk,
-            kind=modification.kind,
-            **fields,
-        )
+    def tell_settlement(self, modification: Modification, receiver: Participant | None, **fields: object) -> None:
+        """Note for the receiver how a modification ended. The focus (None) has its errands."""
+        if receiver is not None:
+            type_ = EventType(modification.state)
+            self.tell(receiver.session_id, type_, modId=modification.pk, kind=modification.kind, **fields)
+
+    # --- Asking the focus ---------------------------------------------------------------------------------
+
+    def ask_focus(self, kind: TaskKind, modification: Modification, seat: Participant, **fields: object) -> None:
+        """Ask the focus for something about an offer between the two of them; once in an operation."""
+        self.errand = (kind, {"participant": seat.pk, "modId": modification.pk, **fields})
+
+    def has_cause(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
+        """Note what the participants must learn from the focus with its next offers: of what kind, and by whom."""
+        self.cause = {"modId": modification.pk if modification else None, "kind": kind}
+
+    def _view(self) -> list[dict[str, object]]:
+        """Return who is in the conference, as the focus must know it."""
+        return [
+            {
+                "participant": seat.pk,
+                "state": seat.state,
+                "muted": [kind for kind, muted in (("audio", seat.muted_audio), ("video", seat.muted_video)) if muted],
+            }
+            for seat in self.seats
+            if seat.is_sitting or seat.state == ParticipantState.MOVING
+        ]
+
+    def ready(self) -> list[str]:
+        """Return whom the focus may make an offer: those who sit, with nothing pending between the two."""
+        busy = {party for each in self.pending for party in (each.offered_by_id, each.offered_to_id)}
+        return [seat.pk for seat in self.seats if seat.is_sitting and seat.pk not in busy]
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is anything to save: something was offered, settled or told, or the focus is asked."""
+        return bool(self.offered or self.settled or self.messages or self.errand)
 
     # --- Saving -------------------------------------------------------------------------------------------
 
@@ -141,29 +233,62 @@ class Room:
         self.conference.version += 1
         self.conference.save(update_fields=["state", "ended_at", "ended_reason", "version"])
         self._save_seats()
-        for modification in self.settled:
-            modification.save(update_fields=["state", "answer", "settled_at", "settled_by"])
+        self._save_modifications()
+        self._save_task()
         log.append(self.messages, now=self.now)
 
     def _save_seats(self) -> None:
-        """Write the columns of the seats that have changed, in one query however many seats."""
-        changed: dict[str, Participant] = {}
+        """Write the seats that are new and the columns that have changed, in two queries however many seats."""
+        new = [seat for seat in self.seats if seat.pk not in self._seats_before]
+        if new:
+            Participant.objects.bulk_create(new)
+        changed: list[Participant] = []
         columns: set[str] = set()
         for seat in self.seats:
-            now, before = _mutable(seat), self._seats_before[seat.pk]
-            if differing := {column for column, value in now.items() if value != before[column]}:
-                changed[seat.pk] = seat
-                columns |= differing
-        if len(changed) > 1:
-            Participant.objects.bulk_update(changed.values(), sorted(columns))
-        for seat in changed.values() if len(changed) == 1 else ():
-            seat.save(update_fields=sorted(columns))
+            before = self._seats_before.get(seat.pk)
+            differing = {name for name, value in _mutable(seat).items() if value != before[name]} if before else ()
+            if differing:
+                changed.append(seat)
+                columns.update(differing)
+        _update(changed, columns)
+
+    def _save_modifications(self) -> None:
+        """Write the offers that were made and those that were settled, in two queries however many."""
+        if self.offered:
+            Modification.objects.bulk_create(self.offered)
+        _update(self.settled, {"state", "answer", "settled_at", "settled_by"})
+
+    def _save_task(self) -> None:
+        """Ask the focus, in one task, for what it has to do and to know; any task tells it everything."""
+        view = self._view()
+        if self.errand is None and view == self._view_before and not any(map(_is_with_focus, self.settled)):
+            return
+        if node_id := self.conference.media_node:
+            kind, fields = self.errand or (TaskKind.UPDATE, {})
+            payload = {**fields, "view": {"seats": view, "cause": self.cause}, "ready": self.ready()}
+            tasks.enqueue(node_id=node_id, conference_id=self.conference.pk, kind=kind, payload=payload, now=self.now)
+
+
+def _is_with_focus(modification: Modification) -> bool:
+    """Tell whether the focus is a party of a modification."""
+    return modification.offered_by_id is None or modification.offered_to_id is None
+
+
+Row = TypeVar("Row", Participant, Modification)
+
+
+def _update(rows: list[Row], columns: set[str]) -> None:
+    """Write columns of rows, in one query."""
+    if len(rows) > 1:
+        type(rows[0])._default_manager.bulk_update(rows, sorted(columns))
+    for row in rows if len(rows) == 1 else ():
+        row.save(update_fields=sorted(columns))
 
 
 # What operations change of a seat.
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired",
-    "left_reason", "left_at", "sdp_origin",
+    "left_reason", "left_at", "muted_audio", "muted_video", "sdp_origin",
 )  # fmt: skip
 
 
@@ -182,17 +307,24 @@ def lock(conference_id: str, *, now: datetime) -> Room:
     except Conference.DoesNotExist:
         raise NotFoundError("There is no such conference.") from None
     seats = list(conference.participants.select_related("session"))
-    return Room(conference=conference, seats=seats, pending=list(conference.modifications.pending()), now=now)
+    pending = conference.modifications.pending()
+    if conference.topology == Topology.FOCUS:
+        # There may be many, and their offers are long.
+        pending = pending.defer("offer")
+    return Room(conference=conference, seats=seats, pending=list(pending), now=now)
 
 
-def lock_for(session: Session, conference_id: str, *, now: datetime, if_match: str | None) -> Room:
-    """Lock a conference that the session, or its user, takes part in.
+def lock_for(
+    session: Session, conference_id: str, *, now: datetime, if_match: str | None, to_enter: bool = False
+) -> Room:
+    """Lock a conference that the session, or its user, takes part in, or may enter because it is open.
 
     :raises NotFoundError: when there is none for this session.
     :raises PreconditionFailedError: when it has none of the ETags in the `If-Match` header.
     """
     room = lock(conference_id, now=now)
-    if not any(seat.session_id == session.pk or session.owns(seat) for seat in room.seats):
+    is_open = to_enter and room.conference.access == Access.OPEN
+    if not is_open and not any(seat.session_id == session.pk or session.owns(seat) for seat in room.seats):
         raise NotFoundError("There is no such conference.")
     wanted = {"*"} if if_match is None else {tag.strip() for tag in if_match.split(",")}
     if wanted.isdisjoint({"*", etag(room.conference)}):

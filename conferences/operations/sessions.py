@@ -10,7 +10,7 @@ from django.db import transaction
 from conferences.exceptions import NotFoundError
 from conferences.machine import SessionState
 from conferences.models import LeftReason, Participant, Session, hash_token
-from conferences.operations.calls import leave, ring
+from conferences.operations.calls import leave, ring_devices
 from conferences.operations.room import lock
 from conferences.operations.users import lock_ringing_for
 from events import log
@@ -37,13 +37,13 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     )
     lock_ringing_for(session)
     ringing = Participant.objects.ringing().concerning(session).order_by("conference")
-    rooms = [lock(conference_id, now=now) for conference_id in ringing.values_list("conference", flat=True)]
+    conferences = ringing.values_list("conference", flat=True).distinct()
+    rooms = [lock(conference_id, now=now) for conference_id in conferences]
     session.save(force_insert=True)
     for room in rooms:
-        for seat in room.seats:
-            if seat.is_ringing and session.owns(seat):
-                ring(room, seat, [session])
-        room.save()
+        if seat := next((seat for seat in room.seats if seat.is_ringing and session.owns(seat)), None):
+            ring_devices(room, seat, [session])
+            room.save()
     logger.info("session %s: %s", session.pk, session.state)
     return session, token
 

@@ -15,12 +15,12 @@ from django.db import connection
 from conferences.models import Participant, Session
 
 
-def lock_devices_of(seat: Participant) -> None:
-    """Let no device register for the seat's user until the end of the transaction, unless it has already.
+def lock_devices_of(seats: Iterable[Participant]) -> None:
+    """Let no device register for the seats' users until the end of the transaction, unless it has already.
 
     Call it before any other lock is taken.
     """
-    _lock("pg_advisory_xact_lock_shared", [seat])
+    _lock("pg_advisory_xact_lock_shared", seats)
 
 
 def lock_devices_of_mover(session: Session, conference_id: str) -> None:

@@ -35,9 +35,11 @@ DEAD_ENDS = {
 # Protocol section 7, written down a second time: every transition that exists.
 LEGAL = {
     ("invitation-sent", "answer"): "session-open",
+    ("invitation-sent", "manage"): "invitation-sent",
     ("invitation-sent", "end"): "session-terminated",
     ("session-open", "answer"): "session-open",
     ("session-open", "negotiate"): "session-open",
+    ("session-open", "manage"): "session-open",
     ("session-open", "end"): "session-terminated",
     ("invited", "answer"): "accepted",
     ("invited", "leave"): "left",
@@ -129,8 +131,8 @@ def test_a_dead_end_can_be_reached_from_every_state() -> None:
         assert seen & DEAD_ENDS
 
 
-def test_every_kind_that_is_settled_by_accepting_has_an_effect_on_who_sits() -> None:
-    assert set(EFFECTS) == set(ModificationKind) - {ModificationKind.CALL}
+def test_every_kind_that_a_participant_offers_has_an_effect_on_who_sits() -> None:
+    assert set(EFFECTS) == set(ModificationKind) - {ModificationKind.SYNC}
     for effect in EFFECTS.values():
         assert any(effect in TABLE[state] for state in SITTING)
 

@@ -156,7 +156,7 @@ class TestForbidden:
         refused(403, "forbidden", call.bob.request, "DELETE", f"{path}/{host['id']}")
         mute = {"audio": True}
         refused(403, "forbidden", call.bob.request, "PUT", f"{path}/{host['id']}/mute", mute)
-        refused(403, "forbidden", call.bob.request, "PUT", f"{path}/{guest['id']}/mute", mute)
+        refused(409, "focus-only", call.bob.request, "PUT", f"{path}/{guest['id']}/mute", mute)
 
     def test_whom_it_rings_for_does_not_negotiate(self, ringing: Call) -> None:
         path = f"/mediaConferences/{ringing.id}/participants"

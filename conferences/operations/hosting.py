@@ -1,0 +1,109 @@
+"""What the host does to others, and everybody to themselves: invite, remove, mute (protocol section 3)."""
+
+import logging
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from conferences import wire
+from conferences.exceptions import FocusOnlyError, ForbiddenError, NotFoundError
+from conferences.machine import Action
+from conferences.models import LeftReason, Participant, Role, Session
+from conferences.operations.calls import addressee, leave, require_space, ring, vacate
+from conferences.operations.room import Room, lock_for
+from conferences.operations.users import lock_devices_of
+from events.log import EventType
+
+logger = logging.getLogger(__name__)
+
+
+# Called by the host; tells the devices of the one who is invited, and everybody else.
+@transaction.atomic(savepoint=False)
+def invite_participant(*, session: Session, conference_id: str, to: str, now: datetime) -> tuple[Room, Participant]:
+    """Invite one more. Who is there already, or rings, is not invited again.
+
+    :raises ConferenceFullError: when the conference takes no one more, as `peer` never does.
+    """
+    guest = addressee(to)
+    lock_devices_of([guest])
+    room = lock_for(session, conference_id, now=now, if_match=None)
+    host = room.seat_of(session)
+    if host.role != Role.HOST:
+        raise ForbiddenError("Only the host invites.")
+    room.advance(Action.MANAGE)
+    if known := next((seat for seat in room.others(host) if _is_called(seat, guest)), None):
+        return room, known
+    require_space(room, 1)
+    guest.rings_until = now + settings.RING_DURATION
+    room.add_seat(guest)
+    ring(room, [guest])
+    room.tell_all(EventType.PARTICIPANT_INVITED, but=[host], participant=wire.participant(guest))
+    room.save()
+    logger.info("conference %s: %s invited", conference_id, guest.pk)
+    return room, guest
+
+
+def _is_called(seat: Participant, guest: Participant) -> bool:
+    """Tell whether the address of a guest is that of the seat."""
+    if guest.username:
+        return seat.username == guest.username
+    return guest.vtn in {seat.vtn, seat.icmn}
+
+
+# Called by the host, or by the participant itself; tells everybody else.
+@transaction.atomic(savepoint=False)
+def remove_participant(
+    *, session: Session, conference_id: str, participant_id: str, now: datetime, if_match: str | None = None
+) -> None:
+    """Remove a participant from the conference, or leave it."""
+    room = lock_for(session, conference_id, now=now, if_match=if_match)
+    target, own = room.seat(participant_id), room.seat_of(session)
+    if target is not own and own.role != Role.HOST:
+        raise ForbiddenError("Only the host removes others.")
+    if target.has_left:
+        return
+    if target is own:
+        leave(room, own, LeftReason.HUNG_UP)
+    else:
+        vacate(room, target, LeftReason.REMOVED)
+    room.save()
+
+
+# Called by the host, or by the participant itself; tells everybody else.
+@transaction.atomic(savepoint=False)
+def mute_participant(
+    *,
+    session: Session,
+    conference_id: str,
+    participant_id: str,
+    audio: bool | None,
+    video: bool | None,
+    now: datetime,
+    if_match: str | None = None,
+) -> None:
+    """Mute, or unmute, what a participant sends, at the focus; None leaves it as it is.
+
+    The host mutes everybody, everybody mutes and unmutes themselves, and nobody unmutes anybody else.
+
+    :raises FocusOnlyError: when the media flows between the browsers: nobody but the sender can mute it there.
+    """
+    room = lock_for(session, conference_id, now=now, if_match=if_match)
+    target, own = room.seat(participant_id), room.seat_of(session)
+    if target is not own and own.role != Role.HOST:
+        raise ForbiddenError("Only the host mutes others.")
+    if not room.has_focus:
+        raise FocusOnlyError
+    room.advance(Action.MANAGE)
+    if target.has_left:
+        raise NotFoundError("This participant has left.")
+    before = (target.muted_audio, target.muted_video)
+    wanted = (before[0] if audio is None else audio, before[1] if video is None else video)
+    unmutes = any(was and not is_ for was, is_ in zip(before, wanted, strict=True))
+    if unmutes and target is not own:
+        raise ForbiddenError("Nobody unmutes somebody else.")
+    if wanted == before:
+        return
+    target.muted_audio, target.muted_video = wanted
+    room.tell_all(EventType.PARTICIPANT_MUTED, but=[own], participant=wire.participant(target))
+    room.save()
