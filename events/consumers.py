@@ -102,7 +102,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
     async def _follow(self, session_id: str, after: int) -> None:
         """Send the log as it grows, and heartbeats between."""
         try:
-            async with contextlib.aclosing(follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS)) as log:
+            news = follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS, passing=True)
+            async with contextlib.aclosing(news) as log:
                 async for entries in log:
                     for entry in entries:
                         await self._require_room(len(entry.wire.encode()))

@@ -44,6 +44,12 @@ class EventType(StrEnum):
     SESSION_TERMINATED = "session-terminated"
 
 
+class PassingType(StrEnum):
+    """What is only told to whoever listens right now (protocol section 5)."""
+
+    ACTIVE_SPEAKER = "active-speaker"
+
+
 @dataclass(frozen=True)
 class Message:
     """One event for one session, before it has a number. `fields` are in the wire's camelCase."""
@@ -102,6 +108,12 @@ def _wake(rows: Sequence[Event]) -> None:
     for row in rows:
         entries.setdefault(row.session_id, []).append((row.seq, row.wire))
     wakeups.wake(entries)
+
+
+def tell_passing(session_ids: Sequence[str], type_: PassingType, **fields: object) -> None:
+    """Tell sessions something that passes: it gets no number, and only WebSockets that are open now carry it."""
+    wire = json.dumps({"type": type_, **fields}, ensure_ascii=False, separators=(",", ":"))
+    wakeups.tell_passing(session_ids, wire)
 
 
 def close(session_id: str) -> None:

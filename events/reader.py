@@ -14,7 +14,7 @@ from django.utils import timezone
 from conferences.models import Session
 from events.models import Event
 from events.threads import in_database_thread
-from events.wakeups import Alarm
+from events.wakeups import PASSING, Alarm
 
 # How many events are read, and held, at a time.
 BATCH = 50
@@ -24,12 +24,14 @@ BATCH = 50
 class Entry:
     """One line of a log as it is sent, and the cursor that follows it.
 
-    `is_gap` marks the line that stands for events no longer kept, and that has no number of its own.
+    `is_gap` marks the line that stands for events no longer kept, and that has no number of its own; `is_passing` one
+    that is in no log and is not told again.
     """
 
     wire: str
     cursor: int
     is_gap: bool = False
+    is_passing: bool = False
 
 
 class SessionOverError(Exception):
@@ -41,8 +43,12 @@ async def read(session_id: str, after: int) -> list[Entry]:
     return await in_database_thread(_read)(session_id, after)
 
 
-async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGenerator[list[Entry], None]:
+async def follow(
+    session_id: str, after: int, *, heartbeat: float, passing: bool = False
+) -> AsyncGenerator[list[Entry], None]:
     """Yield the events after the cursor as they come, and an empty list whenever `heartbeat` seconds pass without.
+
+    With `passing`, also what is only told to whoever listens right now.
 
     :raises SessionOverError: once the session is over and everything has been yielded.
     """
@@ -67,6 +73,10 @@ async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGener
                     beat_at = time.monotonic() + heartbeat
                     yield []
                     break
+                if passing and (
+                    fleeting := [Entry(wire, after, is_passing=True) for seq, wire in news if seq == PASSING]
+                ):
+                    yield fleeting
                 entries = [Entry(wire, seq) for seq, wire in news if seq > after]
                 if entries and entries[0].cursor == after + 1:
                     yield entries

@@ -37,6 +37,11 @@ def in_database_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, A
     return run
 
 
+def work_for(loop: asyncio.AbstractEventLoop) -> None:
+    """Let this thread, which is none of the pool's, work for the server on that loop."""
+    _server_loop.set(loop)
+
+
 def run_in_server_loop(function: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> bool:
     """Let the server run an async function, without waiting for it; return False in a thread that works for none."""
     loop = _server_loop.get()

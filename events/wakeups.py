@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # What is larger than this in all is left for the reader to fetch.
 CARRIED_CHARACTERS = 64 * 1024
+# The number of what has none, because it is in no log.
+PASSING = 0
 _WAITING_WAKE_UPS = 16
 # How long anything waits for the channel layer, and how long the layer is left alone once it has failed.
 _PATIENCE_SECONDS = 3.0
@@ -41,6 +43,11 @@ def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
         for session_id, entries in news.items()
     }
     _send_from_thread(messages)
+
+
+def tell_passing(session_ids: Iterable[str], wire: str) -> None:
+    """Tell these sessions' WebSockets something that passes: it is in no log, and whoever misses it misses nothing."""
+    _send_from_thread({session_id: {"type": "wake", "news": [(PASSING, wire)]} for session_id in session_ids})
 
 
 def end(session_id: str) -> None:

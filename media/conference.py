@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
-from media.codecs import Agreed, NegotiationError, read_capabilities
+from media.codecs import Agreed, read_capabilities
 from media.data import DataChannels
 from media.leg import MID, Leg
-from media.negotiation import LocalEnd, Negotiation, Outgoing, Section
+from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
 from media.port import Port
 from media.router import Sink, Track
 from media.stun import Credentials
@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 SILENT_SECONDS = 15.0
 LOST_SECONDS = 30.0
 REPORT_SECONDS = 1.0
+# How loud somebody must have been of late to count as speaking, and how much of that a tick leaves. A packet adds up to
+# 1, and 50 come in a second: about two tenths of a second of speech.
+AUDIBLE = 3.0
+LOUDNESS_KEPT = 0.8
 # Answers kept for tasks that are repeated after a crash.
 _ANSWERS_KEPT = 8
 
@@ -38,6 +42,9 @@ class Reports(Protocol):
 
     def lost(self, conference: str, participant: str, leg: str) -> None:
         """A leg is gone without having been asked to."""
+
+    def speaks(self, conference: str, participant: str) -> None:
+        """Somebody else is the one who speaks now."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ class Conference:
         self.tracks: dict[tuple[str, str], Track] = {}
         self._services = services
         self._reported_at = 0.0
+        self._speaker = ""
 
     # --- Tasks ------------------------------------------------------------------------------------------------
 
@@ -412,10 +420,23 @@ class Conference:
             seen_at = leg.agent.last_check_at if leg.agent is not None else None
             if seen_at is not None and now - seen_at > LOST_SECONDS:
                 self._lose(leg)
+        self._listen()
         if now - self._reported_at >= REPORT_SECONDS:
             self._reported_at = now
             for leg in self.legs():
                 leg.report(now, cname=self.id)
+
+    def _listen(self) -> None:
+        """Find out who speaks: whoever is clearly the loudest, and stays it until somebody else is."""
+        loudness = {track.participant: track.loudness for track in self.tracks.values() if track.kind == "audio"}
+        for track in self.tracks.values():
+            track.loudness *= LOUDNESS_KEPT
+        loudest = max(loudness, key=loudness.__getitem__, default=None)
+        if loudest is None or loudest == self._speaker or loudness[loudest] < AUDIBLE:
+            return
+        if loudness[loudest] > 2 * loudness.get(self._speaker, 0.0):
+            self._speaker = loudest
+            self._services.reports.speaks(self.id, loudest)
 
     def _lose(self, leg: Leg) -> None:
         """Give up a leg whose other side is gone."""

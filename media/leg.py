@@ -155,6 +155,7 @@ class Leg:
             track = self._floor.track_of(self, section) if section.receiving else None
             if track is None:
                 continue
+            track.level_id = section.extensions.get(AUDIO_LEVEL, 0) if section.kind == "audio" else 0
             for ssrc in section.ssrcs:
                 self.streams[ssrc] = before.get(ssrc) or (_stream(ssrc, section), track)
             for ssrc, primary in section.rtx_ssrcs.items():

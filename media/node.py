@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from media.aiortc_adapter import Certificate
-from media.conference import Conference, Services
+from media.conference import Conference, Reports, Services
 from media.leg import TICK_SECONDS
 from media.negotiation import Fingerprint, LocalEnd
 from media.port import Port
@@ -29,14 +29,14 @@ class Settings:
 
 
 class Node:
-    """A media node. `on_lost(conference, participant, leg)` is called, on the node's loop, when a leg is lost."""
+    """A media node. What it has to report, it reports on its own loop."""
 
-    def __init__(self, settings: Settings, *, on_lost: Callable[[str, str, str], None]) -> None:
+    def __init__(self, settings: Settings, reports: Reports) -> None:
         """Bind the port.
 
         :raises OSError: when that cannot be done.
         """
-        self._on_lost = on_lost
+        self._reports = reports
         self._certificate = Certificate()
         self._port = Port(settings.bind, settings.port)
         self._conferences: dict[str, Conference] = {}
@@ -56,7 +56,7 @@ class Node:
                 candidates=self.candidates,
             ),
             handshakes=Handshakes(),
-            reports=self,
+            reports=self._reports,
             now=loop.time,
             spawn=self._spawn,
         )
@@ -98,10 +98,6 @@ class Node:
             "undelivered": self._port.forwarder.undelivered,
             "strangers": self._port.strangers,
         }
-
-    def lost(self, conference: str, participant: str, leg: str) -> None:
-        """Pass on that a leg is gone without having been asked to."""
-        self._on_lost(conference, participant, leg)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something run to its end beside everything else."""

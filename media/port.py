@@ -142,6 +142,8 @@ class Port:
             return
         if stream.missing:
             leg.ask(stream, now)
+        if track.level_id and first & 0x10:
+            track.hear(packet)
         route = track.place(stream, (sequence, first, second, timestamp, packet), now)
         if route is not None:
             self._routes.append(route)

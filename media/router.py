@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from media.rtp import HEADER_SIZE
+from media.rtp import HEADER_SIZE, element
 from media.streams import Stream
 
 # Packets kept for those who have missed them: more than a second of video at 500 packets/s. A power of two.
 HISTORY = 512
 # Key frames are asked for no more often than this: they are dear to everybody.
 KEY_FRAME_SECONDS = 0.5
+# Below that many dBov there is only noise.
+QUIET = 60
 
 # A packet in its track's numbering: sequence number, the two first bytes of its header, timestamp, and itself.
 Placed = tuple[int, int, int, int, bytes]
@@ -83,6 +85,9 @@ class Track:
     last_timestamp: int = 0
     last_at: float = 0.0
     resumes: bool = True
+    # The ID of the header extension with the audio level (RFC 6464), and how loud it has been of late.
+    level_id: int = 0
+    loudness: float = 0.0
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
 
@@ -112,6 +117,12 @@ class Track:
             return None
         route.burst.append(placed)
         return route if len(route.burst) == 1 else None
+
+    def hear(self, packet: bytes) -> None:
+        """Note how loud a packet of audio says it is: 0 dBov counts 1, and silence (-127 dBov) nothing."""
+        level = element(packet, self.level_id)
+        if level and self.is_open:
+            self.loudness += max(0.0, 1 - (level[0] & 0x7F) / QUIET)
 
     def _continue_with(self, stream: Stream, sequence: int, timestamp: int, now: float) -> None:
         """Let the track go on with this packet, which comes after a pause or from a new source."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -29,6 +30,7 @@ POLL_SECONDS = 1.0
 TRIES = 3
 _BATCH = 20
 _PATIENCE_SECONDS = 10.0
+_REPORTS_KEPT = 10_000
 
 
 class Settle(Protocol):
@@ -43,20 +45,39 @@ class Lose(Protocol):
     def __call__(self, *, conference_id: str, participant_id: str, leg: str, now: datetime) -> None: ...
 
 
-class Service:
-    """A running node. `settle` and `lose` are what the wiring lets it do to conferences."""
+class Announce(Protocol):
+    """Tells a conference who speaks."""
 
-    def __init__(self, settings: Settings, *, settle: Settle, lose: Lose) -> None:
+    def __call__(self, *, conference_id: str, participant_id: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What the rest of the service lets a node do to conferences.
+
+    `enter` is called first in the thread that does all this, with the node's loop.
+    """
+
+    settle: Settle
+    lose: Lose
+    announce: Announce
+    enter: Callable[[asyncio.AbstractEventLoop], None]
+
+
+class Service:
+    """A running node."""
+
+    def __init__(self, settings: Settings, wiring: Wiring) -> None:
         """Bind the port; nothing runs yet.
 
         :raises OSError: when that cannot be done.
         """
         self.id = secrets.token_hex(16)
-        self._settle, self._lose = settle, lose
-        self._lost: deque[tuple[str, str, str]] = deque()
+        self._wiring = wiring
+        self._reports: deque[Callable[[], None]] = deque(maxlen=_REPORTS_KEPT)
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._node = Node(settings, on_lost=self._note_lost)
+        self._node = Node(settings, self)
         self._loop = _new_loop()
         self._media = threading.Thread(target=self._run_node, name="media", daemon=True)
         self._clerk = threading.Thread(target=self._do_paperwork, name="media-clerk", daemon=True)
@@ -103,15 +124,25 @@ class Service:
         finally:
             self._loop.close()
 
-    def _note_lost(self, conference: str, participant: str, leg: str) -> None:
+    def lost(self, conference: str, participant: str, leg: str) -> None:
         """Note that a leg is lost; called on the node's loop."""
-        self._lost.append((conference, participant, leg))
+        self._report(
+            lambda: self._wiring.lose(conference_id=conference, participant_id=participant, leg=leg, now=timezone.now())
+        )
+
+    def speaks(self, conference: str, participant: str) -> None:
+        """Note who speaks; called on the node's loop."""
+        self._report(lambda: self._wiring.announce(conference_id=conference, participant_id=participant))
+
+    def _report(self, report: Callable[[], None]) -> None:
+        self._reports.append(report)
         self._wake.set()
 
     # --- Paperwork --------------------------------------------------------------------------------------------
 
     def _do_paperwork(self) -> None:
         """Carry tasks to the node and results back until the end."""
+        self._wiring.enter(self._loop)
         beat_at = time.monotonic() + HEARTBEAT_SECONDS
         while not self._stopping.is_set():
             self._wake.wait(POLL_SECONDS)
@@ -120,7 +151,8 @@ class Service:
                 if time.monotonic() >= beat_at:
                     beat_at = time.monotonic() + HEARTBEAT_SECONDS
                     self._register()
-                self._report_lost()
+                while self._reports:
+                    self._reports.popleft()()
                 while not self._stopping.is_set() and self._work_off():
                     pass
             except Exception:
@@ -139,12 +171,6 @@ class Service:
         announce = ", ".join(f"{host} {port}" for host, port in self._node.candidates)
         tasks.heartbeat(self.id, now=timezone.now(), legs=legs, announce=announce)
 
-    def _report_lost(self) -> None:
-        """Let go those whose legs are lost."""
-        while self._lost:
-            conference, participant, leg = self._lost.popleft()
-            self._lose(conference_id=conference, participant_id=participant, leg=leg, now=timezone.now())
-
     def _work_off(self) -> bool:
         """Carry out some tasks; return False when there were none."""
         claimed = tasks.claim(self.id, _BATCH)
@@ -162,7 +188,7 @@ class Service:
                 raise
             result = tasks.Result(refusal={"code": "media-unavailable", "detail": "The media node could not do this."})
         try:
-            self._settle(task_id=task.pk, result=result, now=timezone.now())
+            self._wiring.settle(task_id=task.pk, result=result, now=timezone.now())
         except Exception:
             if task.attempts < 2 * TRIES:
                 raise

@@ -1,21 +1,31 @@
 """The focus as a part of this process: a media node, and what it does to conferences."""
 
+import asyncio
+
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from conferences.operations.focus import lose_media, settle_task
+from conferences.operations.focus import announce_speaker, lose_media, settle_task
+from events.threads import work_for
 from media.node import Settings
-from media.service import Service
+from media.service import Service, Wiring
 
 
-def media_service() -> Service:
+def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Service:
     """Return a media node as the settings describe it; its port is bound, and nothing runs yet.
 
+    :param server_loop: the loop of the web server that it lives beside, which then does its announcements.
     :raises CommandError: when the port cannot be bound.
     """
     node = Settings(settings.MEDIA_BIND, settings.MEDIA_PORT, tuple(settings.MEDIA_ANNOUNCE))
+    wiring = Wiring(
+        settle=settle_task,
+        lose=lose_media,
+        announce=announce_speaker,
+        enter=lambda own_loop: work_for(server_loop or own_loop),
+    )
     try:
-        return Service(node, settle=settle_task, lose=lose_media)
+        return Service(node, wiring)
     except OSError as error:
         address = f"{settings.MEDIA_BIND} port {settings.MEDIA_PORT}"
         raise CommandError(f"Media cannot be received on {address}: {error.strerror}.") from None

@@ -199,6 +199,12 @@ class WebServer(Server):  # type: ignore[misc]
         self._ports: list[Any] = []
         self._on_listening = on_listening
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that serves."""
+        loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop
+        return loop
+
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM.
 
@@ -219,7 +225,7 @@ class WebServer(Server):  # type: ignore[misc]
             maxFramePayloadSize=self.websocket_max_frame_size,
         )
         globalLogBeginner.beginLoggingTo([cast(ILogObserver, STDLibLogObserver())], redirectStandardIO=False)
-        loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop
+        loop = self.loop
         asyncio.set_event_loop(loop)
         for call in (self.application_checker, self.timeout_checker, self._start_listening):
             reactor.callWhenRunning(call)

@@ -99,12 +99,28 @@ class Listener(Peer):
         self.send([self.video.packet() for _ in range(count)])
 
 
+class Notes:
+    """What a node reports."""
+
+    def __init__(self) -> None:
+        self.lost_legs: list[tuple[str, str, str]] = []
+        self.spoken: list[str] = []
+
+    def lost(self, conference: str, participant: str, leg: str) -> None:
+        """Note a lost leg."""
+        self.lost_legs.append((conference, participant, leg))
+
+    def speaks(self, conference: str, participant: str) -> None:
+        """Note who speaks."""
+        self.spoken.append(participant)
+
+
 class World:
     """A node, and conferences around it."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, notes: "Notes") -> None:
         self.node = node
-        self.lost: list[tuple[str, str, str]] = []
+        self.lost, self.spoken = notes.lost_legs, notes.spoken
         self.peers: list[Peer] = []
         self.room = Room("room", node.execute)
 
@@ -124,11 +140,10 @@ async def world() -> AsyncIterator[World]:
     errors: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     before = asyncio.all_tasks()
-    lost: list[tuple[str, str, str]] = []
-    node = Node(Settings(), on_lost=lambda *which: lost.append(which))
+    notes = Notes()
+    node = Node(Settings(), notes)
     await node.start()
-    made = World(node)
-    made.lost = lost
+    made = World(node, notes)
     yield made
     for peer in made.peers:
         await peer.close()
@@ -251,6 +266,17 @@ async def test_screen_beside_the_camera(world):
     alice.send([alice.sources[2].packet()])
     got = await bob.gets(2)
     assert len({ssrc for _, _, ssrc in got}) == 2
+
+
+async def test_who_speaks_is_told_once_and_changes_with_the_loudest(world):
+    alice, bob = await world.join("alice", "bob")
+    for speaker in (alice, bob, alice):
+        heard = len(world.spoken)
+        async with asyncio.timeout(SECONDS):
+            while len(world.spoken) == heard:
+                speaker.send([speaker.audio.packet()])
+                await asyncio.sleep(0.01)
+    assert world.spoken == ["alice", "bob", "alice"]
 
 
 # --- RTCP ---------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """`manage.py serve`: one web process, with the timekeeper beside it."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,7 +42,7 @@ class Command(BaseCommand):
             on_listening=lambda port: announce(address.scheme, address.bind, port),
         )
         try:
-            with _media_node():
+            with _media_node(server.loop):
                 server.run()
         except ListenError as error:
             raise CommandError(str(error)) from None
@@ -54,14 +55,14 @@ class Command(BaseCommand):
 
 
 @contextmanager
-def _media_node() -> Iterator[None]:
+def _media_node(server_loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Run a media node beside the server, on threads of its own."""
     if not settings.MEDIA_NODE:
         yield
         return
     from sbe_enabler.focus import media_service
 
-    service = media_service()
+    service = media_service(server_loop)
     service.start()
     try:
         yield
