@@ -113,6 +113,8 @@ class Transport:
     def start(self, fingerprints: Iterable[tuple[str, str]]) -> None:
         """Begin: as server wait for the other side's first datagram, as client send ours. Needs a running loop.
 
+        The time for the handshake begins with that datagram: as client, start when there is an address to send it to.
+
         `fingerprints` are the (algorithm, value) pairs of the other side's SDP. A second start changes nothing.
         """
         if self._state is State.NEW:

@@ -31,10 +31,10 @@ def request(local: Credentials = LOCAL, remote: str = "them", *, nominate: bool 
     return check(local.ufrag, local.password, remote, **({"USE-CANDIDATE": None} if nominate else {}))
 
 
-def signed(attributes: bytes, tail: bytes = b"", key: str = LOCAL.password, kind: int = 1) -> bytes:
+def signed(attributes: bytes, tail: bytes = b"", kind: int = 1, cookie: int = stun.COOKIE) -> bytes:
     """Return a message of these raw attributes, signed, with more after the signature and a fingerprint."""
-    message = pack("!HHI12s", kind, 0, stun.COOKIE, b"transaction!") + attributes
-    message += pack("!HH", 8, 20) + stun.message_integrity(message, key.encode()) + tail
+    message = pack("!HHI12s", kind, 0, cookie, b"transaction!") + attributes
+    message += pack("!HH", 8, 20) + stun.message_integrity(message, LOCAL.password.encode()) + tail
     message += pack("!HHI", 0x8028, 4, stun.message_fingerprint(message))
     return stun.set_body_length(message, len(message) - 20)
 
@@ -93,7 +93,7 @@ def test_use_candidate_nominates(agents: Agents[str], agent: Agent[str]) -> None
         pytest.param(signed(USERNAME, kind=0x0111), id="an error"),
         pytest.param(signed(USERNAME, kind=0x0003), id="an allocation"),
         pytest.param(signed(USERNAME, kind=0x0FFF), id="no method at all"),
-        pytest.param(request()[:4] + b"\0\0\0\0" + request()[8:], id="wrong cookie"),
+        pytest.param(signed(USERNAME, cookie=0), id="wrong cookie"),
         pytest.param(request()[:-1] + bytes([request()[-1] ^ 1]), id="wrong fingerprint"),
         pytest.param(stun.set_body_length(request()[:-8], len(request()) - 28), id="no fingerprint"),
         pytest.param(signed(USERNAME + pack("!HH", 0x8022, 2000)), id="a length that leads out"),
