@@ -169,9 +169,9 @@ class Peer:
 
     # --- Offers and answers -----------------------------------------------------------------------------------
 
-    def offer(self) -> str:
-        """Return an offer of all lines."""
-        return self._describe("actpass", ["sendrecv"] * len(self.lines))
+    def offer(self, setup: str = "actpass") -> str:
+        """Return an offer of all lines. The peer can only be DTLS client; `setup` says how much it insists on that."""
+        return self._describe(setup, ["sendrecv"] * len(self.lines))
 
     def answer(self, offer: str) -> str:
         """Return the answer to an offer: every line is accepted, and received where it can be."""
@@ -227,7 +227,9 @@ class Peer:
         self._host = (candidate[4], int(candidate[5]))
         algorithm, fingerprint = _value(lines, "fingerprint").split(" ")
         self._transport = Transport(certificate(), "client", self._send_datagram, on_state=self._transport_is)
-        asyncio.get_running_loop().add_reader(self.fd, self.read)
+        self.resume_reading()
+        # Who is not lite listens only after a check of its own: another answer, and there was time for that.
+        self._answers_wanted = 1 if "a=ice-lite" in lines else 2
         self._fingerprints = [(algorithm, fingerprint)]
         self._checking = asyncio.create_task(self._keep_checking())
         await asyncio.wait_for(self.connected.wait(), _PATIENCE_SECONDS)
@@ -245,12 +247,24 @@ class Peer:
             attributes={
                 "USERNAME": f"{self._remote[0]}:{self._ufrag}",
                 "PRIORITY": 2122260223,
-                "ICE-CONTROLLING": 2**63 + 1,
+                # The largest: who thinks otherwise gives way.
+                "ICE-CONTROLLING": 2**64 - 1,
                 "USE-CANDIDATE": None,
             },
         )
         request.add_message_integrity(self._remote[1].encode())
         return bytes(request)
+
+    def _reply(self, request: stun.Message) -> bytes:
+        """Return the answer to a check, which servers with the whole of ICE make."""
+        response = stun.Message(
+            stun.Method.BINDING,
+            stun.Class.RESPONSE,
+            request.transaction_id,
+            attributes={"XOR-MAPPED-ADDRESS": self._host},
+        )
+        response.add_message_integrity(self._password.encode())
+        return bytes(response)
 
     def _transport_is(self, state: State) -> None:
         if state is State.CONNECTED and self._transport is not None and self._transport.srtp is not None:
@@ -269,6 +283,10 @@ class Peer:
     def pause_reading(self) -> None:
         """Leave arrivals to who calls `read`."""
         asyncio.get_running_loop().remove_reader(self.fd)
+
+    def resume_reading(self) -> None:
+        """Take arrivals again as they come."""
+        asyncio.get_running_loop().add_reader(self.fd, self.read)
 
     def read(self) -> int:
         """Take what has arrived: count RTP, and pass on what belongs to the connection. Return how many datagrams."""
@@ -294,8 +312,12 @@ class Peer:
         """Take STUN and DTLS."""
         if self._transport is None:
             return
-        if first < 4 and datagram[:2] == b"\x01\x01":
-            self._transport.start(self._fingerprints)
+        if datagram[:2] == b"\x01\x01":
+            self._answers_wanted -= 1
+            if self._answers_wanted <= 0:
+                self._transport.start(self._fingerprints)
+        elif datagram[:2] == b"\x00\x01":
+            self._send_datagram(self._reply(stun.parse_message(datagram)))
         elif first >= 20:
             self._transport.feed(datagram)
 

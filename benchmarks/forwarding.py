@@ -1,0 +1,674 @@
+"""Measure the forwarding: what one packet costs the process that forwards it, and how long it takes.
+
+    python -m benchmarks.forwarding [--out file.json] [--sizes 8,16,24] [--seconds 5] [--smooth] [--memory]
+
+A node in a process of its own on one core, N synthetic participants on another one. Each sends 50 audio packets of
+100 bytes and 150 video packets of 1,160 bytes a second, with the header extensions that browsers send, and gets those
+of all others. Video comes as an encoder makes it: 30 frames a second of five packets, each frame in one go, as
+Chromium's pacer sends frames of this size; the participants' frames and audio packets fall anywhere. With `--smooth`
+the 150 packets are spread evenly instead; a normal run measures that as well, in a column of its own.
+
+- µs per packet: processor time of the forwarding process, user and system, over the packets that arrived.
+- Delivered: the share of packets that arrived, of those that should have.
+- Delay: from when a packet was made, which its RTP time stamp says, to when the receiver's socket got it, which the
+  kernel notes. That includes encrypting and sending it at the sender, some tens of microseconds for a frame.
+- Memory (with `--memory`, nothing else then): what a leg takes, and what is left of many that came and went.
+
+Where Debian's `janus` is installed and a network namespace can be made, the same participants use its VideoRoom on
+the same core in the same namespace, with one event loop and as shipped (a thread for each peer connection). It needs
+a namespace because it ignores the loopback interface; packets take the same way as there all the same.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import heapq
+import itertools
+import json
+import logging
+import os
+import random
+import secrets
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import psutil
+
+from media.datagrams import SLOT, Inbox, ffi
+from media.node import Node, Settings
+from tests.media.synthetic import VIDEO, Peer, Room, Source
+
+SIZES = (8, 16, 24)
+_ADDRESS = "10.213.0.1"  # inside the namespace
+_WARM_UP_SECONDS = 2.0
+_DELAY_SECONDS = 4.0
+_STRAGGLERS_SECONDS = 0.3
+_READ_SECONDS = 0.001
+_PATIENCE_SECONDS = 30.0
+_AUDIO_RATE, _FRAME_RATE, _FRAME_PACKETS = 50.0, 30.0, 5
+# When the loss is searched for: steps of N, where to stop, and what counts.
+_STEP, _MOST, _LOSS = 4, 48, 0.001
+_LINE_LIMIT = 64 * 1024 * 1024
+
+
+# --- The forwarding process ---------------------------------------------------------------------------------
+
+
+class _Reports:
+    """What the node reports: nobody listens to who speaks."""
+
+    def lost(self, conference: str, participant: str, leg: str) -> None:
+        """Say that a leg is lost, which should not happen."""
+        print("lost:", conference, participant, leg, file=sys.stderr)
+
+    def speaks(self, conference: str, participant: str) -> None:
+        """Pass over who speaks."""
+
+
+async def serve(address: str) -> None:
+    """Run a node: tasks come as lines of JSON, and so go the results. The end of the input ends it."""
+    node = Node(Settings(bind=address), _Reports())
+    await node.start()
+    lines = asyncio.StreamReader(limit=_LINE_LIMIT)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    async for line in lines:
+        task = json.loads(line)
+        if "counters" in task:
+            result: Mapping[str, Any] = node.counters()
+        else:
+            result = await node.execute(task["conference"], task["kind"], task["payload"])
+        print(json.dumps(result), flush=True)
+    await node.stop()
+
+
+def _run_server(address: str) -> None:
+    logging.basicConfig(level=logging.WARNING)
+    factory = None
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(serve(address))
+
+
+# --- What is measured ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Party:
+    """A participant: the connection that it sends on, and the one that it receives on; they may be the same."""
+
+    sending: Peer
+    receiving: Peer
+
+
+class Subject(Protocol):
+    """A forwarding server under measurement, pinned to a core of its own."""
+
+    pid: int
+
+    async def join(self, count: int) -> list[Party]:
+        """Let that many participants join one conference, and connect them all with each other."""
+
+    async def leave(self, parties: list[Party]) -> None:
+        """End the conference."""
+
+
+class Ours:
+    """A node in another process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: str) -> None:
+        self.pid = process.pid
+        self._process, self._address = process, address
+        self._turn = asyncio.Lock()
+        self._room = Room("", self.execute)
+
+    async def execute(self, conference: str, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let the node carry out a task."""
+        return await self._ask({"conference": conference, "kind": kind, "payload": payload})
+
+    async def counters(self) -> Mapping[str, int]:
+        """Return the node's counters."""
+        return await self._ask({"counters": True})
+
+    async def _ask(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        async with self._turn:
+            self._process.stdin.write(json.dumps(question).encode() + b"\n")
+            line = await asyncio.wait_for(self._process.stdout.readline(), _PATIENCE_SECONDS)
+        if not line:
+            raise RuntimeError("the node has ended")
+        answer: Mapping[str, Any] = json.loads(line)
+        return answer
+
+    async def join(self, count: int) -> list[Party]:
+        """Let participants join: first all come in, then each accepts what the focus offers it."""
+        self._room = Room(secrets.token_hex(4), self.execute)
+        peers = [Peer(f"p{number}", address=self._address) for number in range(count)]
+        for peer in peers:
+            await self._room.join(peer, settle=False)
+        await self._room.update()
+        await self._room.settle()
+        return [Party(peer, peer) for peer in peers]
+
+    async def leave(self, parties: list[Party]) -> None:
+        """Let all leave."""
+        for party in parties:
+            await self._room.leave(party.sending)
+
+
+@contextlib.asynccontextmanager
+async def ours(address: str, core: int) -> AsyncIterator[Ours]:
+    """Run a node on a core."""
+    command = [sys.executable, "-m", "benchmarks.forwarding", "--serve", address]
+    pipe = subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=pipe, stdout=pipe, limit=_LINE_LIMIT, preexec_fn=lambda: os.sched_setaffinity(0, {core})
+    )
+    try:
+        yield Ours(process, address)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await _end(process)
+
+
+class Janus:
+    """Debian's Janus with its VideoRoom, over its HTTP API: a publishing and a subscribing connection each."""
+
+    def __init__(self, process: asyncio.subprocess.Process, address: str, client: httpx.AsyncClient) -> None:
+        self.pid = process.pid
+        self._address, self._client = address, client
+        self._session = 0
+        self._events: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
+
+    async def begin(self) -> None:
+        """Open a session, as soon as Janus listens."""
+        for _ in range(200):
+            with contextlib.suppress(httpx.TransportError):
+                self._session = int((await self._post("", {"janus": "create"}))["data"]["id"])
+                return
+            await asyncio.sleep(0.05)
+        raise RuntimeError("Janus does not answer")
+
+    async def join(self, count: int) -> list[Party]:
+        """Let participants publish, and then subscribe to all others."""
+        polling = asyncio.create_task(self._poll())
+        room = random.randint(1, 10**6)
+        handle = await self._attach()
+        await self._message(handle, {"request": "create", "room": room, "publishers": 100, "videocodec": "vp8"})
+        publishers = [Peer(f"p{number}", address=self._address, receives=False) for number in range(count)]
+        for number, peer in enumerate(publishers, 1):
+            body = {"request": "joinandconfigure", "room": room, "ptype": "publisher", "id": number}
+            event = await self._message(await self._attach(), body, {"type": "offer", "sdp": peer.offer("active")})
+            await peer.connect(event["jsep"]["sdp"])
+        parties = [Party(peer, Peer(f"{peer.id}-in", address=self._address, sends=False)) for peer in publishers]
+        for number, party in enumerate(parties, 1):
+            handle = await self._attach()
+            feeds = [{"feed": other} for other in range(1, count + 1) if other != number]
+            body = {"request": "join", "room": room, "ptype": "subscriber", "streams": feeds}
+            offer = (await self._message(handle, body))["jsep"]["sdp"]
+            answer = {"type": "answer", "sdp": party.receiving.answer(offer)}
+            await self._message(handle, {"request": "start", "room": room}, answer)
+            await party.receiving.connect(offer)
+        polling.cancel()
+        return parties
+
+    async def leave(self, parties: list[Party]) -> None:
+        """End all connections, and the session with its handles."""
+        for party in parties:
+            await party.sending.close()
+            await party.receiving.close()
+        await self._post(f"/{self._session}", {"janus": "destroy"})
+        await self.begin()
+
+    async def _attach(self) -> int:
+        attach = {"janus": "attach", "plugin": "janus.plugin.videoroom"}
+        return int((await self._post(f"/{self._session}", attach))["data"]["id"])
+
+    async def _message(
+        self, handle: int, body: Mapping[str, Any], jsep: Mapping[str, str] | None = None
+    ) -> Mapping[str, Any]:
+        """Send a message to the plugin and return its answer."""
+        transaction = secrets.token_hex(8)
+        answer = self._events[transaction] = asyncio.get_running_loop().create_future()
+        message = {"janus": "message", "transaction": transaction, "body": body, **({"jsep": jsep} if jsep else {})}
+        event = await self._post(f"/{self._session}/{handle}", message)
+        if event["janus"] == "ack":
+            event = await asyncio.wait_for(answer, _PATIENCE_SECONDS)
+        if "error" in event or "error" in event.get("plugindata", {}).get("data", {}):
+            raise RuntimeError(f"Janus: {event}")
+        return event
+
+    async def _poll(self) -> None:
+        """Bring the answers that come as events to who waits for them."""
+        while True:
+            events = (await self._client.get(f"/janus/{self._session}?maxev=20")).json()
+            for event in events if isinstance(events, list) else [events]:
+                waiting = self._events.pop(event.get("transaction", ""), None)
+                if waiting is not None:
+                    waiting.set_result(event)
+
+    async def _post(self, path: str, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = await self._client.post(f"/janus{path}", json={"transaction": secrets.token_hex(8), **message})
+        result: Mapping[str, Any] = answer.raise_for_status().json()
+        return result
+
+
+@contextlib.asynccontextmanager
+async def janus(address: str, core: int, *, event_loops: int) -> AsyncIterator[Janus]:
+    """Run Janus on a core, with so many event loops; 0 is how it is shipped."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree("/etc/janus", folder, dirs_exist_ok=True)
+        settings = Path(folder, "janus.jcfg").read_text()
+        settings = settings.replace("general: {", f"general: {{\n\tevent_loops = {event_loops}", 1)
+        Path(folder, "janus.jcfg").write_text(settings)
+        process = await asyncio.create_subprocess_exec(
+            *["janus", "-o", "-d", "3", "-F", folder],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+        try:
+            base = "http://127.0.0.1:8088"
+            async with httpx.AsyncClient(base_url=base, trust_env=False, timeout=_PATIENCE_SECONDS) as client:
+                subject = Janus(process, address, client)
+                await subject.begin()
+                yield subject
+        finally:
+            process.terminate()
+            await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    try:
+        await asyncio.wait_for(process.wait(), 10)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+# --- Load -------------------------------------------------------------------------------------------------
+
+
+@dataclass(order=True)
+class _Event:
+    """A source's next packets: when, and how often."""
+
+    due: float
+    order: int
+    peer: Peer = field(compare=False)
+    source: Source = field(compare=False)
+    packets: int = field(compare=False)
+    period: float = field(compare=False)
+
+
+# Takes what has arrived at a peer; returns how many datagrams.
+Reader = Callable[[Peer], int]
+
+
+@dataclass
+class Outcome:
+    """What came of some seconds of load."""
+
+    sent: int
+    received: int
+    expected: int
+    server_seconds: float
+    client_share: float
+
+    @property
+    def us_per_packet(self) -> float:
+        return 1e6 * self.server_seconds / max(1, self.received)
+
+    @property
+    def delivered(self) -> float:
+        return self.received / max(1, self.expected)
+
+
+class Load:
+    """What participants send to each other, in real time. Nothing else runs here meanwhile."""
+
+    def __init__(self, parties: list[Party], *, smooth: bool) -> None:
+        self._parties = parties
+        self._events: list[_Event] = []
+        order = itertools.count()
+        for party in parties:
+            audio, video = party.sending.sources[:2]
+            packets = 1 if smooth else _FRAME_PACKETS
+            kinds = [(audio, 1, 1 / _AUDIO_RATE), (video, packets, packets / (_FRAME_RATE * _FRAME_PACKETS))]
+            for source, packets, period in kinds:
+                due = period * random.random()
+                self._events.append(_Event(due, next(order), party.sending, source, packets, period))
+
+    async def run(self, pid: int, seconds: float, *, read: Reader = Peer.read) -> Outcome:
+        """Send for so long, and return what came of it. `read` takes what has arrived."""
+        for party in self._parties:
+            party.receiving.pause_reading()
+            read(party.receiving)
+            party.receiving.received = 0
+        cpu, own, began = _cpu_seconds(pid), time.process_time(), time.perf_counter()
+        sent = await self._send(seconds, read)
+        elapsed = time.perf_counter() - began
+        own = time.process_time() - own
+        last_at = time.perf_counter()
+        while time.perf_counter() - last_at < _STRAGGLERS_SECONDS:
+            if sum(read(party.receiving) for party in self._parties):
+                last_at = time.perf_counter()
+            await asyncio.sleep(0.005)
+        received = sum(party.receiving.received for party in self._parties)
+        cpu = _cpu_seconds(pid) - cpu
+        for party in self._parties:
+            party.receiving.resume_reading()
+        return Outcome(sent, received, sent * (len(self._parties) - 1), cpu, own / elapsed)
+
+    async def _send(self, seconds: float, read: Reader) -> int:
+        """Send what is due when it is due; return how many packets."""
+        begin = time.perf_counter()
+        events = [_Event(begin + each.due, *_rest(each)) for each in self._events]
+        heapq.heapify(events)
+        sent, read_at, yield_at = 0, begin, begin
+        while (now := time.perf_counter()) < begin + seconds:
+            if now >= read_at:
+                for party in self._parties:
+                    read(party.receiving)
+                read_at = now + _READ_SECONDS
+            if now >= yield_at:
+                # Consent checks are due now and then.
+                await asyncio.sleep(0)
+                yield_at = now + 0.02
+            event = events[0]
+            if event.due > now:
+                time.sleep(max(0.0, min(event.due, read_at) - time.perf_counter()))
+                continue
+            last = range(event.packets - 1, -1, -1)
+            sent += event.peer.send([event.source.packet(last=not left) for left in last])
+            event.due += event.period
+            heapq.heapreplace(events, event)
+        return sent
+
+
+def _rest(event: _Event) -> tuple[int, Peer, Source, int, float]:
+    return event.order, event.peer, event.source, event.packets, event.period
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process, user and system, with all its threads (clock_getcpuclockid(3))."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+class Stopwatch:
+    """Reads what arrives at peers, and notes how long video packets were on their way.
+
+    The kernel's time of arrival is asked for one slot in eight of a batch, so that measuring costs little.
+    """
+
+    _EVERY = 8
+    _CONTROL = struct.Struct("@Qiiqq")  # struct cmsghdr with a struct timespec
+
+    def __init__(self, parties: list[Party]) -> None:
+        self.milliseconds: list[float] = []
+        self._inbox = Inbox(64)
+        self._slots = range(0, 64, self._EVERY)
+        self._controls = [ffi.new("unsigned char[]", 64) for _ in self._slots]
+        self._views = [memoryview(ffi.buffer(each)) for each in self._controls]
+        for slot, control in zip(self._slots, self._controls, strict=True):
+            self._inbox.fields[8 * slot + 4] = int(ffi.cast("uintptr_t", control))
+        for party in parties:
+            with socket.socket(fileno=os.dup(party.receiving.fd)) as same:
+                same.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+    def __call__(self, peer: Peer) -> int:
+        """Take what has arrived at a peer."""
+        inbox, total = self._inbox, 0
+        while True:
+            for slot in self._slots:
+                inbox.fields[8 * slot + 5] = 64
+            count = inbox.receive(peer.fd)
+            total += count
+            for slot, view in zip(self._slots, self._views, strict=True):
+                if slot < count and inbox.view[slot * SLOT + 1] & 0x7F == VIDEO:
+                    self._note(inbox.view[slot * SLOT : slot * SLOT + 12], view)
+            if count < inbox.slots:
+                return total
+
+    def _note(self, header: memoryview, control: memoryview) -> None:
+        _, _, type_, seconds, nanoseconds = self._CONTROL.unpack_from(control)
+        arrived_at = (seconds * 10**9 + nanoseconds) * 90000 // 10**9
+        sent_at = int.from_bytes(header[4:8], "big")
+        ticks = (arrived_at - sent_at + 2**31 & 0xFFFFFFFF) - 2**31
+        if type_ == _SO_TIMESTAMPNS and abs(ticks) < 90000 * 10:
+            self.milliseconds.append(ticks / 90)
+
+    def percentile(self, share: float) -> float | None:
+        """Return the delay that this share stays below, in milliseconds; None where no packet told its time."""
+        ordered = sorted(self.milliseconds)
+        return ordered[int(len(ordered) * share)] if ordered else None
+
+
+_SO_TIMESTAMPNS = 35
+
+
+async def measure(subject: Subject, count: int, options: argparse.Namespace, *, smooth: bool) -> dict[str, Any]:
+    """Measure one server with so many participants."""
+    parties = await subject.join(count)
+    load = Load(parties, smooth=smooth)
+    await load.run(subject.pid, _WARM_UP_SECONDS)
+    outcome = await load.run(subject.pid, options.seconds)
+    stopwatch = Stopwatch(parties)
+    await load.run(subject.pid, _DELAY_SECONDS, read=stopwatch)
+    await subject.leave(parties)
+    return {
+        "us_per_packet": round(outcome.us_per_packet, 2),
+        "delivered": round(outcome.delivered, 5),
+        "delay_ms_p50": _rounded(stopwatch.percentile(0.5)),
+        "delay_ms_p999": _rounded(stopwatch.percentile(0.999)),
+        "clients_busy": round(outcome.client_share, 2),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+async def search(subject: Ours, begin: int, *, smooth: bool) -> int | None:
+    """Return the first size, in steps, at which more than a thousandth gets lost; None when there is none."""
+    for count in range(begin, _MOST + 1, _STEP):
+        parties = await subject.join(count)
+        load = Load(parties, smooth=smooth)
+        await load.run(subject.pid, 1.0)
+        outcome = await load.run(subject.pid, 3.0)
+        await subject.leave(parties)
+        _say(f"N = {count}: {outcome.delivered:.4%} delivered, clients {outcome.client_share:.0%} busy")
+        if outcome.delivered < 1 - _LOSS:
+            return count
+    return None
+
+
+# --- Memory -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a process holds at one moment."""
+
+    mib: float
+    descriptors: int
+    threads: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Footprint":
+        """Look at a process."""
+        process = psutil.Process(pid)
+        return cls(process.memory_info().rss / 2**20, process.num_fds(), process.num_threads())
+
+    def __str__(self) -> str:
+        return f"{self.mib:.1f} MiB, {self.descriptors} descriptors, {self.threads} threads"
+
+
+async def measure_memory(subject: Ours, *, size: int, cycles: int) -> dict[str, float]:
+    """Measure what a leg takes at this size, with a full history, and what is left after many joined and left."""
+    await _fill(subject, 2)
+    before = Footprint.of(subject.pid)
+    _say(f"empty: {before}")
+    parties = await subject.join(size)
+    # More seconds of video than a history keeps.
+    await Load(parties, smooth=False).run(subject.pid, 6.0)
+    full = Footprint.of(subject.pid)
+    _say(f"{size} legs: {full}: {(full.mib - before.mib) / size:.2f} MiB a leg")
+    await subject.leave(parties)
+    marks = []
+    for cycle in range(1, cycles + 1):
+        await _fill(subject, 3)
+        if cycle in (cycles // 4, cycles):
+            marks.append(Footprint.of(subject.pid))
+            _say(f"after {cycle} conferences of 3: {marks[-1]}")
+    early, late = marks
+    return {
+        "mib_per_leg": round((full.mib - before.mib) / size, 3),
+        "mib_early": round(early.mib, 1),
+        "mib_late": round(late.mib, 1),
+        "descriptors_more": late.descriptors - before.descriptors,
+        "threads_more": late.threads - before.threads,
+    }
+
+
+async def _fill(subject: Ours, size: int) -> None:
+    """Let a small conference come, send a little, and go."""
+    parties = await subject.join(size)
+    for _ in range(20):
+        for party in parties:
+            party.sending.send([source.packet() for source in party.sending.sources])
+        await asyncio.sleep(0)
+    await subject.leave(parties)
+
+
+# --- The program ------------------------------------------------------------------------------------------
+
+
+_COLUMNS = {
+    "n": "N",
+    "us_per_packet": "ours µs",
+    "smooth_us_per_packet": "smooth µs",
+    "janus_us_per_packet": "Janus 1 loop",
+    "ratio": "ratio",
+    "janus_shipped_us_per_packet": "as shipped",
+    "delivered": "delivered",
+    "delay_ms_p50": "p50 ms",
+    "delay_ms_p999": "p99.9 ms",
+    "janus_delay_ms_p50": "Janus p50",
+    "janus_delay_ms_p999": "p99.9",
+}
+
+
+async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure all that can be measured here; return a row for each size."""
+    server_core, client_core = sorted(os.sched_getaffinity(0))[:2]
+    os.sched_setaffinity(0, {client_core})
+    rows: list[dict[str, Any]] = [{"n": size} for size in options.sizes]
+    async with ours(options.address, server_core) as subject:
+        if options.memory:
+            return [dict(await measure_memory(subject, size=max(options.sizes), cycles=200))]
+        for row in rows:
+            row |= await measure(subject, row["n"], options, smooth=options.smooth)
+            if not options.smooth:
+                even = await measure(subject, row["n"], options, smooth=True)
+                row |= {f"smooth_{name}": value for name, value in even.items()}
+            _say(json.dumps(row))
+    if options.janus:
+        for name, loops in (("janus", 1), ("janus_shipped", 0)):
+            async with janus(options.address, server_core, event_loops=loops) as rival:
+                for row in rows:
+                    figures = await measure(rival, row["n"], options, smooth=options.smooth)
+                    row |= {f"{name}_{key}": value for key, value in figures.items()}
+                    _say(f"{name} N = {row['n']}: {json.dumps(figures)}")
+        for row in rows:
+            row["ratio"] = round(row["us_per_packet"] / row["janus_us_per_packet"], 2)
+    if options.search:
+        async with ours(options.address, server_core) as subject:
+            first = await search(subject, max(options.sizes), smooth=options.smooth)
+        found = f"N = {first} is the first, in steps of {_STEP}, where" if first else f"not up to N = {_MOST}:"
+        print(f"{found} one core loses more than {_LOSS:.1%} of the packets")
+    return rows
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    names = [name for name in _COLUMNS if any(name in row for row in rows)]
+    print("".join(f"{_COLUMNS[name]:>14}" for name in names))
+    for row in rows:
+        print("".join(f"{row[name] if row.get(name) is not None else '-':>14}" for name in names))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _in_namespace(command: list[str]) -> int | None:
+    """Run a command in a network namespace of its own with an address; None where that cannot be had."""
+    unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        return None
+    prepare = (
+        "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v1 up && ip link set v0 up &&"
+        f' ip address add {_ADDRESS}/24 dev v0 && exec "$@"'
+    )
+    return subprocess.run([*unshare, "sh", "-c", prepare, "sh", *command], check=False).returncode
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--out", type=Path, help="write the rows to this file as JSON")
+    parser.add_argument("--sizes", type=lambda text: [int(each) for each in text.split(",")], default=list(SIZES))
+    parser.add_argument("--seconds", type=float, default=5, help="how long each measurement lasts")
+    parser.add_argument("--smooth", action="store_true", help="spread video packets evenly")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead")
+    parser.add_argument("--no-janus", dest="janus", action="store_false", help="leave Janus out")
+    parser.add_argument("--no-search", dest="search", action="store_false", help="do not look for the most that goes")
+    parser.add_argument("--address", default="127.0.0.1", help=argparse.SUPPRESS)
+    parser.add_argument("--serve", metavar="ADDRESS", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print a table, and write the rows where asked to."""
+    options = _parse()
+    if options.serve:
+        _run_server(options.serve)
+        return 0
+    if len(os.sched_getaffinity(0)) < 2:
+        print("This needs two cores: one to forward, one for the participants.")
+        return 2
+    inside = options.address == _ADDRESS
+    if options.memory:
+        options.janus = False
+    elif options.janus and not inside:
+        options.janus = False
+        if shutil.which("janus") is None:
+            print("Janus is not installed: only our own figures.")
+        else:
+            again = [sys.executable, "-m", "benchmarks.forwarding", "--address", _ADDRESS, *sys.argv[1:]]
+            result = _in_namespace(again)
+            if result is not None:
+                return result
+            print("No network namespace can be made, which Janus needs: only our own figures.")
+    rows = asyncio.run(run(options))
+    _print_table(rows) if not options.memory else print(json.dumps(rows[0], indent=2))
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
