@@ -24,8 +24,8 @@ from media.transport import Handshakes, Transport
 
 logger = logging.getLogger(__name__)
 
-# Consent (RFC 7675): a browser checks every few seconds. Without a check for so long a leg is told of as disconnected,
-# and then given up.
+# Consent (RFC 7675): a browser checks every few seconds. Without a check for so long a leg counts as silent, and then
+# it is given up.
 SILENT_SECONDS = 15.0
 LOST_SECONDS = 30.0
 REPORT_SECONDS = 1.0
@@ -255,7 +255,8 @@ class Conference:
 
     def _new_leg(self, id_: str, participant: str) -> Leg:
         """Return a leg that nobody can reach yet."""
-        return Leg(id_, participant, Negotiation(self._services.local), self._services.port, self)
+        services = self._services
+        return Leg(id_, participant, Negotiation(services.local), services.port, self, made_at=services.now())
 
     def _settle(self, leg: Leg) -> None:
         """Let what has been negotiated take effect."""
@@ -373,9 +374,8 @@ class Conference:
         self._ask_for_key_frames()
 
     def disconnected(self, leg: Leg) -> None:
-        """The leg's connection is over, and nobody here has ended it."""
+        """The leg's connection is over, and nobody here has ended it. A page that reloads comes back with a new one."""
         self._route(leg)
-        self._lose(leg)
 
     def moved(self, leg: Leg) -> None:
         """The leg's media goes to another address from now on."""
@@ -417,8 +417,7 @@ class Conference:
         """Do what is due, some times a second."""
         for leg in self.legs():
             leg.tick(now)
-            seen_at = leg.agent.last_check_at if leg.agent is not None else None
-            if seen_at is not None and now - seen_at > LOST_SECONDS:
+            if now - leg.seen_at > LOST_SECONDS:
                 self._lose(leg)
         self._listen()
         if now - self._reported_at >= REPORT_SECONDS:

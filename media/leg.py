@@ -78,7 +78,9 @@ class Leg:
     packet, so they are plain attributes.
     """
 
-    def __init__(self, id_: str, participant: str, negotiation: Negotiation, wire: Wire, floor: Floor) -> None:
+    def __init__(
+        self, id_: str, participant: str, negotiation: Negotiation, wire: Wire, floor: Floor, *, made_at: float
+    ) -> None:
         self.id = id_
         self.participant = participant
         self.negotiation = negotiation
@@ -99,8 +101,17 @@ class Leg:
         self.estimate: int | None = None
         self.excess = self.unauthentic = self.unknown = 0
         self._retransmissions_left = RETRANSMISSIONS_A_TICK
+        self._seen_at = made_at
+        self._is_over = False
         self._wire = wire
         self._floor = floor
+
+    @property
+    def seen_at(self) -> float:
+        """When the other side was last heard of. Checks for a connection that is over do not count."""
+        checked_at = self.agent.last_check_at if self.agent is not None and not self._is_over else None
+        self._seen_at = max(self._seen_at, checked_at or self._seen_at)
+        return self._seen_at
 
     @property
     def is_connected(self) -> bool:
@@ -134,6 +145,7 @@ class Leg:
             self.srtp_tx, self.srtp_rx = self.transport.srtp.tx, self.transport.srtp.rx
             self._floor.connected(self)
         elif state in {State.FAILED, State.CLOSED}:
+            self._is_over = True
             self.srtp_tx = self.srtp_rx = None
             self._floor.disconnected(self)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from media.aiortc_adapter import Certificate
-from media.conference import Conference, Reports, Services
+from media.conference import SILENT_SECONDS, Conference, Reports, Services
 from media.leg import TICK_SECONDS
 from media.negotiation import Fingerprint, LocalEnd
 from media.port import Port
@@ -88,11 +88,13 @@ class Node:
 
     def counters(self) -> dict[str, int]:
         """Return what has happened so far, and what there is now."""
+        now = self._services.now()
         legs = [leg for conference in self._conferences.values() for leg in conference.legs()]
         return {
             "conferences": len(self._conferences),
             "legs": len(legs),
             "connected": sum(leg.is_connected for leg in legs),
+            "silent": sum(now - leg.seen_at > SILENT_SECONDS for leg in legs),
             "received": self._port.received,
             "sent": self._port.forwarder.sent,
             "undelivered": self._port.forwarder.undelivered,

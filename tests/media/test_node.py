@@ -51,6 +51,8 @@ class Listener(Peer):
                 datagram = self._socket.recv(2048)
                 if datagram[0] < 64:
                     self._take(datagram[0], datagram)
+                elif self._transport.srtp is None:
+                    continue
                 elif 192 <= datagram[1] < 224:
                     self.reports += parse_rtcp(self._rx.unprotect_rtcp(datagram))
                 else:
@@ -401,9 +403,35 @@ async def test_silent_leg_is_lost(world, monkeypatch):
     assert [(room, participant) for room, participant, _ in world.lost] == [("room", "bob")]
 
 
-async def test_who_hangs_up_its_connection_is_lost(world):
-    _, bob = await world.join("alice", "bob")
+async def test_who_never_connects_is_lost(world, monkeypatch):
+    monkeypatch.setattr(conference, "LOST_SECONDS", 0.3)
+    (alice,) = await world.join("alice")
+    bob = Listener("bob")
+    world.peers.append(bob)
+    monkeypatch.setattr(bob, "connect", nothing)
+    await world.room.join(bob, settle=False)
+    async with asyncio.timeout(SECONDS):
+        while not world.lost:
+            alice._send_datagram(alice._check())
+            await asyncio.sleep(0.05)
+    assert [participant for _, participant, _ in world.lost] == ["bob"]
+
+
+async def nothing(*_: object) -> None:
+    """Do nothing."""
+
+
+async def test_who_hangs_up_its_connection_may_come_back_and_is_lost_later(world, monkeypatch):
+    alice, bob = await world.join("alice", "bob")
     await bob._transport.close()
+    back = Listener("bob")
+    world.peers.append(back)
+    await world.room.join(back)
+    alice.film()
+    await back.gets(1)
+    assert world.lost == []
+    monkeypatch.setattr(conference, "LOST_SECONDS", 0.3)
+    await back._transport.close()
     async with asyncio.timeout(SECONDS):
         while not world.lost:
             await asyncio.sleep(0.01)
