@@ -21,6 +21,7 @@ class MediaNode(models.Model):
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField(db_index=True)
     legs = models.PositiveIntegerField(default=0, help_text="How many participants' media it carries.")
+    counters = models.JSONField(default=dict, help_text="What it has done so far, as it last said.")
     announce = models.TextField(blank=True, help_text="The addresses that its clients are told.")
 
     objects = MediaNodeQuerySet.as_manager()

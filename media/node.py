@@ -87,7 +87,7 @@ class Node:
         self._port.close()
 
     def counters(self) -> dict[str, int]:
-        """Return what has happened so far, and what there is now."""
+        """Return what has happened so far, and what there is now. Call it on the node's loop."""
         now = self._services.now()
         legs = [leg for conference in self._conferences.values() for leg in conference.legs()]
         return {

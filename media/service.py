@@ -109,10 +109,6 @@ class Service:
         """Take wake-ups from other processes too."""
         asyncio.run_coroutine_threadsafe(tasks.listen_from_afar(self.id, self._wake.set), self._loop)
 
-    def counters(self) -> dict[str, int]:
-        """Return what has happened so far, and what there is now."""
-        return self._node.counters()
-
     def _call(self, work: Any) -> Any:
         """Run something on the node's loop and wait for it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_SECONDS)
@@ -167,9 +163,13 @@ class Service:
 
     def _register(self) -> None:
         """Tell that the node is alive."""
-        legs = self._node.counters()["legs"]
+        counters = self._call(self._count())
         announce = ", ".join(f"{host} {port}" for host, port in self._node.candidates)
-        tasks.heartbeat(self.id, now=timezone.now(), legs=legs, announce=announce)
+        tasks.heartbeat(self.id, now=timezone.now(), legs=counters["legs"], counters=counters, announce=announce)
+
+    async def _count(self) -> dict[str, int]:
+        """Ask the node on its own loop."""
+        return self._node.counters()
 
     def _work_off(self) -> bool:
         """Carry out some tasks; return False when there were none."""

@@ -72,19 +72,23 @@ class NoNodeError(Exception):
 # --- Nodes ------------------------------------------------------------------------------------------------
 
 
-def heartbeat(node_id: str, *, now: datetime, legs: int = 0, announce: str = "") -> None:
-    """Register a node, or say that it is alive, and how many legs it carries."""
-    MediaNode.objects.update_or_create(
-        pk=node_id,
-        defaults={"heartbeat_at": now, "legs": legs, "announce": announce},
-        create_defaults={"heartbeat_at": now, "legs": legs, "announce": announce, "started_at": now},
-    )
+def heartbeat(
+    node_id: str, *, now: datetime, legs: int = 0, counters: Mapping[str, int] | None = None, announce: str = ""
+) -> None:
+    """Register a node, or say that it is alive, how many legs it carries, and what it has done."""
+    news = {"heartbeat_at": now, "legs": legs, "counters": dict(counters or {}), "announce": announce}
+    MediaNode.objects.update_or_create(pk=node_id, defaults=news, create_defaults={**news, "started_at": now})
 
 
 def retire(node_id: str) -> None:
     """Take a node out of service: it gets no new conference, and what it was asked is forgotten."""
     MediaNode.objects.filter(pk=node_id).delete()
     MediaTask.objects.filter(node=node_id).delete()
+
+
+def live_counters(*, now: datetime) -> dict[str, dict[str, int]]:
+    """Return what each live node counts, by its ID."""
+    return dict(MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE).values_list("pk", "counters"))
 
 
 def place(*, now: datetime) -> str:

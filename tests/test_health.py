@@ -2,10 +2,14 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.test import AsyncClient, Client
+from django.utils import timezone
 
+from media import tasks
 from sbe_enabler import __version__, health
 
 
@@ -13,8 +17,22 @@ from sbe_enabler import __version__, health
 async def test_healthy_process_says_so(async_client: AsyncClient) -> None:
     response = await async_client.get("/healthz")
     assert response.status_code == 200
-    assert response.json() == {"status": "ok", "database": "ok", "channelLayer": "ok", "version": __version__}
+    assert response.json() == {
+        "status": "ok",
+        "database": "ok",
+        "channelLayer": "ok",
+        "mediaNodes": {},
+        "version": __version__,
+    }
     assert response["cache-control"] == "no-store"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_live_media_nodes_are_told_with_their_counters(async_client: AsyncClient) -> None:
+    now = timezone.now()
+    await sync_to_async(tasks.heartbeat)("here", now=now, counters={"legs": 3})
+    await sync_to_async(tasks.heartbeat)("gone", now=now - timedelta(days=1))
+    assert (await async_client.get("/healthz")).json()["mediaNodes"] == {"here": {"legs": 3}}
 
 
 async def test_database_that_refuses_makes_it_unavailable(
@@ -35,7 +53,7 @@ async def test_channel_layer_that_hangs_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(health, "_PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(health, "_ask_channel_layer", lambda: asyncio.sleep(60))
-    monkeypatch.setattr(health, "_ask_database", lambda: None)
+    monkeypatch.setattr(health, "_ask_database", dict)
     started = time.monotonic()
     response = await async_client.get("/healthz")
     assert (response.status_code, response.json()["channelLayer"]) == (503, "unavailable")

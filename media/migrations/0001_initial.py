@@ -18,6 +18,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField()),
                 ('heartbeat_at', models.DateTimeField(db_index=True)),
                 ('legs', models.PositiveIntegerField(default=0, help_text="How many participants' media it carries.")),
+                ('counters', models.JSONField(default=dict, help_text='What it has done so far, as it last said.')),
                 ('announce', models.TextField(blank=True, help_text='The addresses that its clients are told.')),
             ],
             options={
