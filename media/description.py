@@ -153,7 +153,7 @@ def _media(lines: list[str], default: str) -> Media:
 
 def _bundle(attributes: Attributes, mids: set[str]) -> tuple[str, ...]:
     """Return the mids of the BUNDLE group (RFC 9143 section 5)."""
-    groups = [value.split(" ")[1:] for value in attributes.get("group", ()) if value.split(" ")[0] == "BUNDLE"]
+    groups = [value.split()[1:] for value in attributes.get("group", ()) if value.startswith("BUNDLE")]
     if len(groups) > 1:
         raise SdpError("It has more than one BUNDLE group.")
     bundled = groups[0] if groups else []

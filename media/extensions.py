@@ -59,15 +59,17 @@ _USUAL = {
 def read_extensions(media: Media) -> dict[str, int]:
     """Return the IDs of all extensions that the line names, by URI, whether they are served or not.
 
+    One that goes one way only ("6/recvonly", as Firefox has playout-delay) is not served, but has its ID.
+
     :raises NegotiationError: when the line gives an ID two meanings.
     """
     ids: dict[str, int] = {}
     for value in media.attributes.get("extmap", ()):
         head, _, rest = value.partition(" ")
-        uri = rest.split(" ")[0]
-        # 15 ends a one-byte header; an ID of 4096 and above is an offer to choose one, and an ID with a direction
-        # ("3/recvonly") one to use it one way only: no browser makes either.
-        numbered = number(head, 255)
+        id_, slash, direction = head.partition("/")
+        uri = rest.split(" ")[0] + slash + direction
+        # 15 ends a one-byte header; an ID of 4096 and above is an offer to choose one, which no browser makes.
+        numbered = number(id_, 255)
         if numbered and numbered != 15 and uri and uri not in ids:
             if numbered in ids.values():
                 raise NegotiationError(f"Header extension {numbered} has two meanings on one line.")

@@ -216,27 +216,32 @@ def read_sources(media: Media) -> tuple[tuple[int, ...], dict[int, int]]:
     """Return the participant's SSRCs on the line: the primary ones, and the retransmissions' with theirs (RFC 5576)."""
     stated: dict[int, None] = {}
     for value in media.attributes.get("ssrc", ()):
-        ssrc = number(value.partition(" ")[0], 2**32 - 1)
+        ssrc = _ssrc(value.partition(" ")[0])
         if ssrc is not None:
             stated[ssrc] = None
-    repeats: dict[int, int] = {}
-    others: set[int] = set()
-    for value in media.attributes.get("ssrc-group", ()):
-        semantics, *members = value.split()
-        numbers = [number(member, 2**32 - 1) for member in members]
-        if semantics not in ("FID", "FEC-FR") or len(numbers) != 2 or numbers[0] == numbers[1]:
-            continue
-        primary, second = numbers
-        if primary is None or second is None:
-            continue
-        others.add(second)
-        if semantics == "FID":
-            stated.setdefault(primary)
-            repeats[second] = primary
-    primaries = tuple(ssrc for ssrc in stated if ssrc not in others)
-    if len(primaries) + len(others) > _MAX_SOURCES:
+    repeats, repairs = _pairs(media, "FID"), _pairs(media, "FEC-FR")
+    for primary in repeats.values():
+        stated[primary] = None
+    primaries = tuple(ssrc for ssrc in stated if ssrc not in repeats and ssrc not in repairs)
+    if len(stated) + len(repeats) > _MAX_SOURCES:
         raise NegotiationError("A media line names more sources than any browser.")
     return primaries, {second: primary for second, primary in repeats.items() if primary in primaries}
+
+
+def _pairs(media: Media, semantics: str) -> dict[int, int]:
+    """Return the primary SSRC of each second one in groups of two."""
+    pairs = {}
+    for value in media.attributes.get("ssrc-group", ()):
+        words = value.split()
+        if len(words) == 3 and words[0] == semantics:
+            primary, second = _ssrc(words[1]), _ssrc(words[2])
+            if primary is not None and second is not None and primary != second:
+                pairs[second] = primary
+    return pairs
+
+
+def _ssrc(text: str) -> int | None:
+    return number(text, 2**32 - 1)
 
 
 def _require_distinct_sources(lines: Iterable[Line]) -> None:

@@ -145,7 +145,7 @@ class Negotiation:
         """
         description, terms = parse(text), self._terms
         lines = offered_lines(description, terms.lines, agreed)
-        accepted = [line.section.mid for line in lines if not line.section.rejected]
+        accepted = _accepted(lines)
         _require_tag(description, accepted)
         remote = read_transport(description)
         role = self._role(remote)
@@ -189,7 +189,7 @@ class Negotiation:
         numbers = self._add(lines, wanted, agreed)
         if not _news(terms.lines, lines):
             return None
-        accepted = [line.section.mid for line in lines if not line.section.rejected]
+        accepted = _accepted(lines)
         bundle = [mid for mid in terms.bundle if mid in accepted]
         bundle += [mid for mid in accepted if mid not in bundle]
         self._offered = replace(terms, lines=tuple(lines), bundle=tuple(bundle), numbers=numbers)
@@ -212,10 +212,11 @@ class Negotiation:
         if self.settled and remote.credentials != self.remote_credentials:
             raise NegotiationError("An answer cannot restart ICE: an offer can.")
         role = self._role(remote)
+        accepted = _accepted(lines)
         self._terms = replace(
             offered,
             lines=tuple(lines),
-            bundle=description.bundle,
+            bundle=tuple(mid for mid in description.bundle if mid in accepted),
             remote=remote,
             role=role,
             declined=offered.declined | _declined(offered.lines, lines),
@@ -281,9 +282,15 @@ def _require_tag(description: Description, accepted: Sequence[str]) -> None:
     """
     if not accepted:
         raise NegotiationError("No media line of this offer can be served.")
-    bundled = [media for mid in description.bundle for media in description.live() if media.mid == mid]
-    if bundled and bundled[0].mid not in accepted and all(media.port == 0 for media in bundled if media.mid in accepted):
-        raise NegotiationError(f"The {bundled[0].kind} line speaks for the bundle, and it cannot be served.")
+    live = {media.mid: media for media in description.live()}
+    tag = next((live[mid] for mid in description.bundle if mid in live), None)
+    if tag is not None and tag.mid not in accepted and not any(live[mid].port for mid in accepted):
+        raise NegotiationError(f"The {tag.kind} line speaks for the bundle, and it cannot be served.")
+
+
+def _accepted(lines: Sequence[Line]) -> list[str]:
+    """Return the mids of the lines that live."""
+    return [line.section.mid for line in lines if not line.section.rejected]
 
 
 def _news(before: Sequence[Line], now: Sequence[Line]) -> bool:

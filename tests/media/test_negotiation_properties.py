@@ -1,0 +1,317 @@
+"""Whatever comes, a leg answers or refuses; and whatever is settled, its lines stay where they are."""
+
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from media import description
+from media.negotiation import (
+    Agreed,
+    Credentials,
+    Fingerprint,
+    LocalEnd,
+    Negotiation,
+    NegotiationError,
+    Outgoing,
+    Section,
+    read_capabilities,
+)
+from media.sdp import SdpError
+
+pytestmark = pytest.mark.once
+
+SAMPLES = {path.stem: path.read_bytes().decode() for path in (Path(__file__).parent / "browsers").glob("*.sdp")}
+NAMES = sorted(SAMPLES)
+LOCAL = LocalEnd((Fingerprint("sha-256", ":".join(["AB"] * 32)),), (("192.0.2.1", 5000), ("2001:db8::1", 5000)))
+TRACKS = [
+    Outgoing("bob-audio", "audio", "bob", "audio", 1000, None, live=True),
+    Outgoing("bob-video", "video", "bob", "video", 1001, 1002, live=True),
+    Outgoing("carol-video", "video", "carol", "video", 1003, 1004, live=True),
+]
+HUGE = ["0", "-1", "15", "127", "128", "65536", "4294967295", "4294967296", "9" * 30, "1e9", "٣", "0x10", ""]
+
+
+def negotiation() -> Negotiation:
+    """Return a leg that always has the same IDs and credentials."""
+    return Negotiation(LOCAL, session_id=1, credentials=lambda: Credentials("ours", "p" * 22))
+
+
+def deletion(lines: list[str], at: int, other: int, text: str) -> None:
+    del lines[at]
+
+
+def duplication(lines: list[str], at: int, other: int, text: str) -> None:
+    lines.insert(other, lines[at])
+
+
+def swap(lines: list[str], at: int, other: int, text: str) -> None:
+    lines[at], lines[other] = lines[other], lines[at]
+
+
+def huge_number(lines: list[str], at: int, other: int, text: str) -> None:
+    numbers = list(re.finditer(r"[0-9]+", lines[at]))
+    if numbers:
+        chosen = numbers[other % len(numbers)]
+        lines[at] = lines[at][: chosen.start()] + HUGE[other % len(HUGE)] + lines[at][chosen.end() :]
+
+
+def other_text(lines: list[str], at: int, other: int, text: str) -> None:
+    cut = other % (len(lines[at]) + 1)
+    lines[at] = lines[at][:cut] + text + lines[at][cut + len(text) :]
+
+
+def words_of_another(lines: list[str], at: int, other: int, text: str) -> None:
+    lines[at] = lines[at].partition(":")[0] + ":" + lines[other].partition(":")[2]
+
+
+MUTATIONS: list[Callable[[list[str], int, int, str], None]] = [
+    deletion,
+    duplication,
+    swap,
+    huge_number,
+    other_text,
+    words_of_another,
+]
+
+
+@st.composite
+def mutated(draw: st.DrawFn, name: st.SearchStrategy[str]) -> str:
+    """Return a browser's description with up to six things wrong."""
+    lines = SAMPLES[draw(name)].split("\r\n")
+    changes = draw(
+        st.lists(
+            st.tuples(st.sampled_from(MUTATIONS), st.integers(0, 999), st.integers(0, 999), st.text(max_size=4)),
+            min_size=1,
+            max_size=6,
+        )
+    )
+    for mutate, at, other, text in changes:
+        mutate(lines, at % len(lines), other % len(lines), text)
+    return "\r\n".join(lines)
+
+
+def state(leg: Negotiation) -> tuple[object, ...]:
+    """Return all that can be seen of a leg."""
+    return (
+        leg.sections,
+        leg.settled,
+        leg.offering,
+        leg.local_credentials,
+        leg.remote_credentials,
+        leg.remote_fingerprints,
+        leg.role,
+    )
+
+
+FUZZ = settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+
+
+@FUZZ
+@given(mutated(st.sampled_from(NAMES)))
+def test_a_broken_offer_is_answered_or_refused(text: str) -> None:
+    leg = negotiation()
+    agreed = Agreed()
+    try:
+        agreed = agreed.joined_by(read_capabilities(text))
+        leg.receive_offer(text, agreed)
+    except (NegotiationError, SdpError):
+        assert not leg.sections
+        return
+    answer = description.parse(leg.create_answer(TRACKS))
+    offered = description.parse(text)
+    assert [(media.mid, media.kind) for media in answer.media] == [(media.mid, media.kind) for media in offered.media]
+    offer = leg.create_offer(TRACKS, agreed)
+    assert offer is None or description.parse(offer).media[: len(answer.media)]
+
+
+@FUZZ
+@given(mutated(st.just("chromium-audio-video")), st.booleans())
+def test_a_broken_offer_or_answer_to_a_leg_changes_nothing_or_is_taken(text: str, as_answer: bool) -> None:
+    leg = negotiation()
+    agreed = Agreed().joined_by(read_capabilities(SAMPLES["chromium-audio-video"]))
+    leg.receive_offer(SAMPLES["chromium-audio-video"], agreed)
+    leg.create_answer(TRACKS[:1])
+    assert leg.create_offer(TRACKS[:2], agreed) is not None
+    before = state(leg)
+    take = leg.receive_answer if as_answer else lambda text: leg.receive_offer(text, agreed)
+    try:
+        take(text.replace("actpass", "active") if as_answer else text)
+    except (NegotiationError, SdpError):
+        assert state(leg) == before
+    else:
+        assert not leg.offering
+        if not as_answer:
+            leg.create_answer(TRACKS)
+        assert len(leg.sections) >= 2
+
+
+def test_the_largest_description_costs_little() -> None:
+    line = SAMPLES["chromium-audio-video"].split("m=video", 1)[1]
+    head = SAMPLES["chromium-audio-video"].split("m=audio", 1)[0]
+    sections = [
+        re.sub(r"a=ssrc.*\r\n", "", f"m=video{line}").replace("a=mid:1", f"a=mid:{index}") for index in range(28)
+    ]
+    text = (head + "".join(sections)).replace("BUNDLE 0 1", f"BUNDLE {' '.join(map(str, range(28)))}")
+    assert 120_000 < len(text) < 131_072
+    leg = negotiation()
+    begun = time.perf_counter()
+    leg.receive_offer(text, Agreed().joined_by(read_capabilities(text)))
+    leg.create_answer(TRACKS)
+    assert time.perf_counter() - begun < 0.5
+
+
+def test_a_browsers_offer_is_answered_within_three_milliseconds() -> None:
+    text, spent = SAMPLES["chromium-audio-video"], []
+    agreed = Agreed().joined_by(read_capabilities(text))
+    for _ in range(20):
+        description.parse.cache_clear()
+        leg = negotiation()
+        begun = time.perf_counter()
+        leg.receive_offer(text, agreed)
+        leg.create_answer(TRACKS)
+        spent.append(time.perf_counter() - begun)
+    assert min(spent) < 0.003
+
+
+@dataclass
+class Participant:
+    """A model of a browser: it keeps the lines that both sides have settled, and offers and answers with them."""
+
+    settled: list[dict[str, str]] = field(default_factory=list)  # mid, kind, direction; "rejected" is one
+    mids: int = 0
+
+    def offer(self, kind: str | None, at: int, direction: str) -> tuple[str, list[dict[str, str]]]:
+        """Return an offer with a line of the kind added, or one changed."""
+        lines = [dict(line) for line in self.settled]
+        if kind or not lines:
+            self.mids += 1
+            line = {"mid": str(self.mids), "kind": kind or "audio", "direction": direction}
+            free = [i for i, each in enumerate(lines) if each["direction"] == "rejected"]
+            if free:
+                lines[free[0]] = line
+            else:
+                lines.append(line)
+        elif lines[at % len(lines)]["direction"] != "rejected":
+            lines[at % len(lines)]["direction"] = direction
+        return self.text(lines, "actpass"), lines
+
+    def answer(self, offer: str, at: int, direction: str) -> tuple[str, list[dict[str, str]]]:
+        """Return an answer that takes all that is offered, save for one line."""
+        lines = []
+        for index, media in enumerate(description.parse(offer).media):
+            sends, receives = media.receives, media.sends
+            if index == at % 8:
+                sends, receives = sends and direction == "sendonly", receives and direction == "recvonly"
+            words = {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}
+            answered = words.get((sends, receives), "inactive")
+            rejects = not media.live or (index == at % 8 and direction == "rejected" and index > 0)
+            line = {"mid": media.mid, "kind": media.kind, "direction": "rejected" if rejects else answered}
+            lines.append(line)
+        return self.text(lines, "active", description.parse(offer)), lines
+
+    def text(self, lines: list[dict[str, str]], setup: str, offered: description.Description | None = None) -> str:
+        """Write the lines as Chromium writes them, with the codecs that were offered if this is an answer."""
+        audio, video = re.split(r"(?=m=video)", SAMPLES["chromium-audio-video"].split("m=audio", 1)[1])
+        templates = {"audio": f"m=audio{audio}", "video": video}
+        body = ""
+        for line in lines:
+            section = re.sub(r"a=ssrc.*\r\n", "", templates[line["kind"]])
+            section = re.sub(r"a=mid:.*\r\n", f"a=mid:{line['mid']}\r\n", section)
+            rejected = line["direction"] == "rejected"
+            section = section.replace("a=sendrecv", "a=inactive" if rejected else f"a={line['direction']}")
+            section = section.replace("actpass", setup)
+            body += re.sub(r"^m=(\w+) \d+", r"m=\1 0" if rejected else r"m=\1 9", section)
+        live = " ".join(line["mid"] for line in lines if line["direction"] != "rejected")
+        return f"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {live}\r\n{body}"
+
+
+steps = st.tuples(
+    st.sampled_from(["offer", "add audio", "add video", "we offer", "we offer and it loses", "glare", "rollback"]),
+    st.integers(0, 7),
+    st.sampled_from(["sendrecv", "sendonly", "recvonly", "inactive", "rejected"]),
+    st.sets(st.integers(0, 5)),
+    st.booleans(),
+)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(st.lists(steps, max_size=14))
+def test_lines_keep_their_order_their_mids_and_their_tracks(
+    sequence: list[tuple[str, int, str, set[int], bool]],
+) -> None:
+    leg, participant = negotiation(), Participant()
+    agreed = Agreed().joined_by(read_capabilities(SAMPLES["chromium-audio-video"]))
+    for what, at, direction, tracks, live in sequence:
+        outgoing = [
+            Outgoing(f"t{n}", ("audio", "video")[n % 2], f"p{n}", "x", n + 1, n + 100, live or n > 2) for n in tracks
+        ]
+        before = leg.sections
+        if what in ("offer", "add audio", "add video", "glare"):
+            if what == "glare":
+                with contextlib.suppress(NegotiationError):
+                    leg.create_offer(outgoing, agreed)
+            kind = what.removeprefix("add ") if what.startswith("add") else None
+            text, lines = participant.offer(kind, at, direction)
+            try:
+                leg.receive_offer(text, agreed)
+            except NegotiationError:
+                assert all(line["direction"] == "rejected" for line in lines)
+                leg.rollback()
+                continue
+            leg.create_answer(outgoing)
+            participant.settled = lines
+        elif what == "rollback":
+            leg.create_offer(outgoing, agreed)
+            leg.rollback()
+            assert leg.sections == before
+            continue
+        else:
+            if not leg.settled or (offer := leg.create_offer(outgoing, agreed)) is None:
+                continue
+            if what == "we offer and it loses":
+                leg.rollback()
+                assert leg.sections == before
+                # The same news, in the same lines.
+                assert _without_mids(leg.create_offer(outgoing, agreed)) == _without_mids(offer)
+                leg.rollback()
+                continue
+            text, lines = participant.answer(offer, at, direction)
+            try:
+                leg.receive_answer(text)
+            except NegotiationError:
+                assert all(line["direction"] == "rejected" for line in lines)
+                leg.rollback()
+                continue
+            participant.settled = lines
+            assert leg.create_offer(outgoing, agreed) is None
+        _require_order(before, leg)
+        assert [section.mid for section in leg.sections] == [line["mid"] for line in participant.settled]
+        for line in participant.settled:
+            section = next(each for each in leg.sections if each.mid == line["mid"])
+            assert section.rejected == (line["direction"] == "rejected")
+        placed = [section.outgoing.track for section in leg.sections if section.outgoing]
+        assert len(placed) == len(set(placed))
+        assert set(placed) <= {track.track for track in outgoing}
+
+
+def _without_mids(text: str | None) -> str:
+    return re.sub(r"\bf[0-9]+\b|o=.*", "", text or "")
+
+
+def _require_order(before: tuple[Section, ...], leg: Negotiation) -> None:
+    """Require that living lines are where they were, and that a track that is still there has its line."""
+    assert len(leg.sections) >= len(before)
+    for old, new in zip(before, leg.sections, strict=False):
+        if not old.rejected:
+            assert (new.mid, new.kind) == (old.mid, old.kind)
+            assert new.rejected or new.label == old.label or not old.label
+        if old.outgoing and not new.rejected:
+            elsewhere = [each.outgoing.track for each in leg.sections if each.outgoing and each is not new]
+            assert old.outgoing.track not in elsewhere
