@@ -111,7 +111,8 @@ class Conference:
                 result = self._take_answer(payload["participant"], payload["sdp"])
             case "withdraw":
                 self._withdraw(payload["participant"], rejected=payload["rejected"])
-        offers = [offer for id_ in payload["ready"] if (offer := self._offer_to(id_)) is not None]
+        restarts = [self._restart(**leg) for leg in payload.get("restarts", ())]
+        offers = restarts + [offer for id_ in payload["ready"] if (offer := self._offer_to(id_)) is not None]
         return {**result, "offers": offers} if offers else result
 
     def _see(self, view: Mapping[str, Any]) -> None:
@@ -218,6 +219,25 @@ class Conference:
             "sdp": text,
             "kind": only.kind if only else "sync",
             "causedBy": next((cause.mod_id for cause in reversed(causes) if cause.mod_id), None),
+        }
+
+    def _restart(self, participant: str, modId: str, sdp: str) -> dict[str, Any]:  # noqa: N803 - as tasks write it
+        """Return the offer of a fresh leg to a participant whose node is gone, made from its last offer."""
+        member = self.members[participant]
+        leg = self._new_leg(modId, participant)
+        leg.capabilities = dict(read_capabilities(sdp))
+        self._drop_leg(member)
+        member.leg = leg
+        agreed = self._agreed()
+        leg.negotiation.adopt(sdp, agreed)
+        text = leg.negotiation.create_offer(self._outgoing(participant), agreed)
+        return {
+            "participant": participant,
+            "modId": modId,
+            "sdp": text,
+            "kind": "sync",
+            "causedBy": None,
+            "restart": True,
         }
 
     def _agreed(self, *, but: str = "") -> Agreed:

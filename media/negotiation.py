@@ -187,13 +187,30 @@ class Negotiation:
         lines, waiting = place((restated(line, agreed) for line in terms.lines), outgoing)
         wanted = [track for track in waiting if track.track not in terms.declined]
         numbers = self._add(lines, wanted, agreed)
-        if not _news(terms.lines, lines):
+        if self.settled and not _news(terms.lines, lines):
             return None
         accepted = _accepted(lines)
         bundle = [mid for mid in terms.bundle if mid in accepted]
         bundle += [mid for mid in accepted if mid not in bundle]
         self._offered = replace(terms, lines=tuple(lines), bundle=tuple(bundle), numbers=numbers)
         return self._write(self._offered, "actpass")
+
+    def adopt(self, text: str, agreed: Agreed) -> None:
+        """This function will take over a participant of whom only its last offer is known: its node is gone.
+
+        What it had to send is asked for again. `create_offer` then makes the offer for a fresh peer connection.
+
+        :raises SdpError: when the text is no session description.
+        :raises NegotiationError: when the leg cannot agree to it.
+        """
+        description = parse(text)
+        lines = [line for line in offered_lines(description, (), agreed) if not line.section.rejected]
+        self._terms = replace(
+            self._terms,
+            lines=tuple(lines),
+            bundle=tuple(_accepted(lines)),
+            numbers=read_numbers(description, NO_NUMBERS),
+        )
 
     def receive_answer(self, text: str) -> None:
         """This function will settle our pending offer with the participant's answer.

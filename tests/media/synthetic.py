@@ -424,6 +424,12 @@ class Room:
         if kind:
             await self._task("update", {})
 
+    async def take_over(self, peers: Mapping[str, Peer], last_offers: Mapping[str, str]) -> None:
+        """Let a node that has never seen the conference make offers for fresh connections to these peers."""
+        self.seats = {id_: _Seat(peer) for id_, peer in peers.items()}
+        restarts = [{"participant": id_, "modId": f"restart-{id_}", "sdp": sdp} for id_, sdp in last_offers.items()]
+        await self._task("update", {"restarts": restarts}, silently=True)
+
     async def leave(self, peer: Peer) -> None:
         """Let a peer go."""
         del self.seats[peer.id]

@@ -609,3 +609,24 @@ async def test_audio_keeps_its_own_numbers(world):
     alice.send([packet for _ in range(3) for packet in (alice.audio.packet(), alice.video.packet())])
     assert in_order(await bob.gets(3, AUDIO))
     assert in_order(await bob.gets(3, VIDEO))
+
+
+# --- Another node's conferences -----------------------------------------------------------------------------------
+
+
+async def test_legs_of_a_node_that_is_gone_are_built_anew_from_their_last_offers(world):
+    before = [Listener("alice"), Listener("bob")]
+    alice, bob = Listener("alice"), Listener("bob")
+    world.peers += [*before, alice, bob]
+    await world.room.take_over({"alice": alice, "bob": bob}, {peer.id: peer.offer() for peer in before})
+    assert sorted(id_ for id_, _, _ in world.room.offered) == ["alice", "bob"]
+    for id_, _, offer in [*world.room.offered]:
+        peer = world.room.seats[id_].peer
+        connecting = asyncio.create_task(peer.connect(offer))
+        await world.room.answer_one()
+        await connecting
+    await world.room.settle()
+    alice.film(3)
+    assert in_order(await bob.gets(3))
+    bob.film(3)
+    assert in_order(await alice.gets(3))
