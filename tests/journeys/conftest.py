@@ -347,6 +347,11 @@ class Wire:
         self.blocked = False
 
 
+async def come_back_soon(page: Page) -> None:
+    """Take most of the random part of every pause, as an option of a visit: `before=come_back_soon`."""
+    await page.add_init_script("Math.random = () => 0.05")
+
+
 async def call(caller: Person, callee: Person, *, kind: str = "video") -> None:
     """Let one person call another, who accepts."""
     # The page looks around every few seconds, and when it comes into view: now.

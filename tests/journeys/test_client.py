@@ -16,6 +16,7 @@ from tests.journeys.conftest import (
     Wire,
     agrees_with_a_fresh_get,
     call,
+    come_back_soon,
     in_a_call,
     move,
     nothing_lost_or_doubled,
@@ -25,8 +26,6 @@ from tests.services import ROOT, Backends, Server
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 CONFERENCES = re.compile(r"/mediaConferences(/[^/]+)?$")
-# The random part of every pause: without it nothing waits before it tries again.
-_NO_JITTER = "Math.random = () => 0"
 
 
 # --- The event channel --------------------------------------------------------------------------------------
@@ -49,7 +48,7 @@ async def test_events_fall_back_to_sse_and_long_poll_and_come_back(visit: Visit,
         await (route.abort() if wants_a_stream and not streams_pass else route.continue_())
 
     async def before(page: Page) -> None:
-        await page.add_init_script(_NO_JITTER)
+        await come_back_soon(page)
         await page.route(re.compile(r"/sessions/[^/]+/events"), streams)
         await wire.attach(page)
 

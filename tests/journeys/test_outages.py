@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Visit, Wire, in_a_call, nothing_lost_or_doubled
+from tests.journeys.conftest import Visit, Wire, come_back_soon, in_a_call, nothing_lost_or_doubled
 from tests.services import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
@@ -24,7 +24,7 @@ async def _crash(server: Server) -> None:
 async def test_a_modification_survives_the_server(
     visit: Visit, server: Server, cut: Callable[[Server], Awaitable[None]]
 ) -> None:
-    alice, bob = await in_a_call(visit, cut.__name__)
+    alice, bob = await in_a_call(visit, cut.__name__, before=come_back_soon)
     await bob.sees_video()
     await bob.asks_first()
     await alice.press("btn-hold")
