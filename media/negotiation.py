@@ -187,7 +187,7 @@ class Negotiation:
         lines, waiting = place((restated(line, agreed) for line in terms.lines), outgoing)
         wanted = [track for track in waiting if track.track not in terms.declined]
         numbers = self._add(lines, wanted, agreed)
-        if self.settled and not _news(terms.lines, lines):
+        if not lines or (self.settled and not _news(terms.lines, lines)):
             return None
         accepted = _accepted(lines)
         bundle = [mid for mid in terms.bundle if mid in accepted]
