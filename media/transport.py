@@ -138,7 +138,9 @@ class Transport:
     async def close(self) -> None:
         """End the connection, politely where there is one. Leaves no task behind. May be called in any state."""
         task, self._task = self._task, None
-        if task is not None:
+        if task is not None and not task.done():
+            # Both: a cancellation alone may be lost, when a datagram comes at the same moment.
+            self._ended()
             task.cancel()
             await asyncio.wait([task])
         # Before we let it know: it says close-notify only while it believes to be connected.
@@ -149,20 +151,27 @@ class Transport:
         """Carry the handshake through, once it has begun and it is its turn."""
         if self.role == "server":
             await self._arrival.wait()
+        connected = False
         try:
-            async with self._handshakes, asyncio.timeout(self._handshake_seconds):
-                connected = await self._dtls.handshake(fingerprints)
+            async with self._handshakes:
+                deadline = asyncio.get_running_loop().call_later(self._handshake_seconds, self._expire)
+                try:
+                    connected = await self._dtls.handshake(fingerprints)
+                finally:
+                    deadline.cancel()
         except TimeoutError:
-            logger.info("A DTLS handshake took too long")
-            connected = False
-        if self._over:
-            return
-        if connected:
+            logger.info("A DTLS handshake did not get its turn")
+        if connected and not self._over:
             self._srtp = self._dtls.srtp
             self._set_state(State.CONNECTED)
         else:
             self._end(State.FAILED)
             await self._dtls.finish()
+
+    def _expire(self) -> None:
+        """Give a handshake up that takes too long, by way of `_receive`: a cancellation may be lost inside aiortc."""
+        logger.info("A DTLS handshake took too long")
+        self._end(State.FAILED)
 
     async def _receive(self) -> bytes:
         """Return the next datagram, as aiortc asks for it.

@@ -301,11 +301,11 @@ HOSTILE = {
 @pytest.mark.parametrize("chunks", HOSTILE.values(), ids=HOSTILE)
 async def test_hostile_packets_do_no_harm(leg: Leg, chunks: list[bytes]) -> None:
     channel = await leg.channel()
-    started = time.perf_counter()
+    started = time.process_time()
     for each in chunks:
         await leg.send(each)
         await leg.data._receive(sealed(pack("!HHLL", 5000, 5000, 0, 0) + each))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert len(leg.data._sctp._inbound_streams) <= Sctp.MAX_STREAMS
     channel.send("still here")
     assert await leg.message() == ("chat", "still here")
@@ -314,9 +314,9 @@ async def test_hostile_packets_do_no_harm(leg: Leg, chunks: list[bytes]) -> None
 async def test_a_sack_of_everything_is_not_counted_out(leg: Leg) -> None:
     await leg.channel()
     header = pack("!LLHH", leg.data._sctp._last_sacked_tsn, 0, 250, 0)
-    started = time.perf_counter()
+    started = time.process_time()
     await leg.send(chunk(3, header + pack("!HH", 1, 65535) * 250))
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
     assert leg.data.dropped == 1
 
 
@@ -401,7 +401,7 @@ async def test_a_message_that_was_slowed_down_arrives_whole(leg: Leg, monkeypatc
 async def test_mutated_packets_never_reach_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK_RATE", 10_000_000)
     chance = random.Random(8831)
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(20):
         leg = Leg(*await connected(), 65536)
         seeds = _record(leg)
@@ -419,7 +419,7 @@ async def test_mutated_packets_never_reach_the_loop(monkeypatch: pytest.MonkeyPa
             await leg.data._receive(sealed(pack("!HHLL", 5000, 5000, 0, 0) + packet))
         leg.data.send("another", "x")
         await leg.close()
-    assert time.perf_counter() - started < 60
+    assert time.process_time() - started < 60
 
 
 def _record(leg: Leg) -> list[bytes]:

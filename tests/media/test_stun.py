@@ -234,13 +234,13 @@ def test_credentials_are_of_ices_characters_and_long_enough() -> None:
 def test_mutated_checks_never_raise_and_never_pass(agents: Agents[str], agent: Agent[str]) -> None:
     chance = random.Random(8445)
     seeds = [request(nominate=True), signed(USERNAME + pack("!HHQ", 0x8029, 8, 1)), signed(USERNAME)]
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(20_000):
         datagram = mutate(chance.choice(seeds), chance)
         if datagram not in seeds:
             assert agents.receive(datagram, SOURCE, 1.0) == IGNORED
     assert agent.last_check_at is None
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_signed_nonsense_never_raises(agents: Agents[str], agent: Agent[str]) -> None:
