@@ -102,6 +102,9 @@ def require_fit(answer: JudgedSdp, offer_text: str) -> None:
     if [line.kind for line in offered] != [line.kind for line in answered]:
         raise SdpInvalidError("The answer must have the offer's media lines, in their order.")
     for offer_line, answer_line in zip(offered, answered, strict=True):
+        # RFC 9143 section 7.3.1: an answer keeps the offer's identification tags.
+        if offer_line.mid and answer_line.mid not in {"", offer_line.mid}:
+            raise SdpInvalidError(f"The answer calls the media line '{offer_line.mid}' by another name (a=mid).")
         if not answer_line.live:
             continue
         if not offer_line.live:

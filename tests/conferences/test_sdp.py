@@ -261,6 +261,14 @@ class TestFit:
         refused(422, "sdp-invalid", call.bob.accept, call.id, mod, answer(version=3, **variation))
         assert call.bob.accept(call.id, mod, answer(version=3)).status_code == 204
 
+    def test_an_answer_calls_lines_as_the_offer_does(self, call: Call) -> None:
+        mod = mod_by_alice(call)
+        swapped = describe(session=BOB, version=3, setup="active").replace("a=mid:0", "a=mid:x")
+        refused(422, "sdp-invalid", call.bob.accept, call.id, mod, {"type": "answer", "sdp": swapped})
+        # Some name no line at all.
+        unnamed = swapped.replace("a=mid:x\r\n", "").replace("BUNDLE 0 1", "BUNDLE 1")
+        assert call.bob.accept(call.id, mod, {"type": "answer", "sdp": unnamed}).status_code == 204
+
     @pytest.mark.parametrize("kind", ["video", "application"])
     def test_a_line_that_the_offer_rejects_is_not_taken(self, call: Call, kind: str) -> None:
         kinds = ("audio", kind)
