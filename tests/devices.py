@@ -72,7 +72,7 @@ class Device:
         return self.request("POST", "/mediaConferences", {"to": [to], "topology": "peer", **offer(), **fields})
 
     def gather(self, *to: str, **fields: Any) -> Any:
-        """Start a conference of topology `focus`."""
+        """Start a conference of topology `focus`, unless the fields say otherwise."""
         return self.request("POST", "/mediaConferences", {"to": list(to), **self.offer(), **fields})
 
     def put(self, conference: str, action: str, body: Any = None, **headers: str) -> Any:
@@ -103,26 +103,33 @@ class Device:
         return {"type": "offer", "sdp": text}
 
     def join(self, conference: str) -> Any:
-        """Answer an invitation to a focus, or come into an open conference, with a new peer connection."""
+        """Answer an invitation, or come into an open conference, with a new peer connection."""
         self.peer_connection, self.version = next(_peer_connections), 0
+        invitations = [event for event in self.log() if event["confId"] == conference and "reason" in event]
+        if invitations and "description" in invitations[-1]:
+            return self.answer(conference, self.mirror(invitations[-1]))
         return self.answer(conference, self.offer())
 
+    def mirror(self, event: dict[str, Any]) -> dict[str, str]:
+        """Return an answer that takes all that an event offers, as far as this device's hold lets it."""
+        self.version += 1
+        seats = [seat for seat in self.get(event["confId"])["participants"] if seat["sessionId"] == self.id]
+        holds = any(seat["state"] == "on-hold" for seat in seats)
+        text = mirror(event["description"]["sdp"], holds=holds, session=self.peer_connection, version=self.version)
+        return {"type": "answer", "sdp": text}
+
     def offers(self, conference: str) -> list[dict[str, Any]]:
-        """Return the events of the offers of the focus that wait for this device, oldest first."""
-        pending = [each["modId"] for each in self.get(conference)["pendingModifications"] if each["from"] == "focus"]
+        """Return the events of the offers that wait for this device, oldest first."""
+        own = {seat["id"] for seat in self.get(conference)["participants"] if seat["sessionId"] == self.id}
+        pending = {each["modId"] for each in self.get(conference)["pendingModifications"] if each["to"] in own}
         return [event for event in self.log() if event["type"] == "mod-received" and event["modId"] in pending]
 
     def follow(self, conference: str) -> list[dict[str, Any]]:
-        """Accept every offer of the focus, and those that come of that; return their events."""
+        """Accept every offer, and those that come of that; return their events."""
         followed = []
         while waiting := self.offers(conference):
             for event in waiting:
-                self.version += 1
-                holds = self.seat(conference)["state"] == "on-hold"
-                text = mirror(
-                    event["description"]["sdp"], holds=holds, session=self.peer_connection, version=self.version
-                )
-                response = self.accept(conference, event["modId"], {"type": "answer", "sdp": text})
+                response = self.accept(conference, event["modId"], self.mirror(event))
                 assert response.status_code == 204, response.content
                 followed.append(event)
         return followed
@@ -161,25 +168,43 @@ class Call:
     id: str
     alice: Device
     bob: Device
+    topology: str = "peer"
+
+    @property
+    def has_focus(self) -> bool:
+        """Whether the two negotiate with a focus instead of with each other."""
+        return self.topology == "focus"
+
+    def follow(self) -> None:
+        """Let both accept whatever waits for them, and look at their news."""
+        while self.alice.follow(self.id) + self.bob.follow(self.id):
+            pass
+        self.alice.news(), self.bob.news()
 
 
-def open_call(alice: Device, bob: Device) -> Call:
+def open_call(alice: Device, bob: Device, topology: str = "peer") -> Call:
     """Let alice call bob, and bob answer."""
-    response = alice.call(bob.username)
+    response = alice.call(bob.username) if topology == "peer" else alice.gather(bob.username)
     assert response.status_code == 201, response.content
-    conference = response.json()["id"]
-    response = bob.answer(conference)
+    call = Call(response.json()["id"], alice, bob, topology)
+    response = bob.answer(call.id) if topology == "peer" else bob.join(call.id)
     assert response.status_code == 204, response.content
+    if call.has_focus:
+        call.follow()
     alice.news(), bob.news()
-    return Call(conference, alice, bob)
+    return call
 
 
 def hold(call: Call, action: str = "initiate-conference-hold") -> str:
-    """Let alice hold and bob accept; return the modification's ID."""
-    response = call.alice.put(call.id, action, offer("recvonly", version=3))
+    """Let alice hold, and bob accept what he is offered; return the modification's ID."""
+    held = call.alice.offer("recvonly") if call.has_focus else offer("recvonly", version=3)
+    response = call.alice.put(call.id, action, held)
     assert response.status_code == 204, response.content
     mod: str = response["x-mod-id"]
-    response = call.bob.accept(call.id, mod, answer("sendonly", version=3))
-    assert response.status_code == 204, response.content
+    if call.has_focus:
+        call.follow()
+    else:
+        response = call.bob.accept(call.id, mod, answer("sendonly", version=3))
+        assert response.status_code == 204, response.content
     call.alice.news(), call.bob.news()
     return mod

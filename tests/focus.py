@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,8 +22,10 @@ Tracks = dict[str, tuple[str, ...]]
 class Leg:
     """What a participant's peer connection sends, receives, and has been offered."""
 
+    mod_id: str = ""
     kinds: tuple[str, ...] = ()
     sends: tuple[str, ...] = ()
+    before: "Leg | None" = None
     knows: Tracks = field(default_factory=dict)
     offered: Tracks | None = None
     rejected: Tracks | None = None
@@ -75,6 +77,8 @@ class ScriptedNode:
                 leg.knows = leg.offered
             if payload.get("rejected"):
                 leg.rejected = leg.offered
+            if task.kind == TaskKind.WITHDRAW and leg.mod_id == payload["modId"] and leg.before:
+                leg.kinds, leg.sends = leg.before.kinds, leg.before.sends
             leg.offered = None
         if cause := view["cause"]:
             for participant, leg in legs.items():
@@ -91,6 +95,7 @@ class ScriptedNode:
         participant, offered = payload["participant"], sdp.read(payload["sdp"])
         leg = Leg() if payload["fresh"] or participant not in legs else legs[participant]
         legs[participant] = leg
+        leg.mod_id, leg.before = payload["modId"], replace(leg)
         leg.kinds = tuple(line.kind for line in offered.media)
         leg.sends = tuple(
             line.kind for line in offered.media if line.live and line.direction in {"sendrecv", "sendonly"}
@@ -114,7 +119,8 @@ class ScriptedNode:
         if leg.offered is not None or tracks in (leg.knows, leg.rejected):
             return None
         leg.offered, leg.version = tracks, leg.version + 1
-        new = tuple(kind for kinds in tracks.values() for kind in kinds)
+        wanted = [kind for kinds in tracks.values() for kind in kinds]
+        new = tuple(kind for kind in sorted(set(wanted)) for _ in range(wanted.count(kind) - leg.kinds.count(kind)))
         directions = ("sendrecv",) * len(leg.kinds) + ("sendonly",) * len(new)
         text = describe(kinds=leg.kinds + new, directions=directions, session=1000, version=leg.version)
         cause, leg.cause = leg.cause or {"kind": "sync", "modId": None}, None

@@ -21,8 +21,7 @@ def replay(events: list[dict[str, Any]], conference_id: str, *, answered_at: str
         if seat := event.get("participant"):
             seats[seat["id"]] = (seat["state"], seat["sessionId"])
         if event["type"] == "invitation-received" and answered_at is not None:
-            (ringing,) = (seat for seat, (state, _) in seats.items() if state in {"invited", "moving"})
-            state, seats[ringing] = "session-open", ("accepted", answered_at)
+            state, seats[event["participant"]["id"]] = "session-open", ("accepted", answered_at)
     return {"state": state, "seats": seats}
 
 

@@ -162,6 +162,7 @@ def ring_devices(room: Room, seat: Participant, devices: list[Session]) -> None:
         reason="call" if called else "move",
         **{"from": wire.party(room.host if called else seat)},
         **offer,
+        participant=wire.participant(seat),
         conference=room.snapshot(),
         ringsUntil=wire.instant(seat.rings_until or room.now),
     )

@@ -1,8 +1,11 @@
 """Devices and calls that the tests of the conference resource share."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.devices import Call, Device, gateway_key, open_call
+from tests.focus import ScriptedNode, scripted_node
 
 
 @pytest.fixture
@@ -22,8 +25,21 @@ def carol() -> Device:
 
 
 @pytest.fixture
-def call(alice: Device, bob: Device) -> Call:
-    return open_call(alice, bob)
+def node() -> Iterator[ScriptedNode]:
+    """A focus that does what it is asked as soon as that is committed."""
+    with scripted_node() as node:
+        yield node
+
+
+@pytest.fixture
+def topology() -> str:
+    """The topology of `call`; modules that test both have a fixture of their own."""
+    return "peer"
+
+
+@pytest.fixture
+def call(alice: Device, bob: Device, topology: str) -> Call:
+    return open_call(alice, bob, topology)
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from django.db.models import Model
 
 from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
 from events.models import Event
+from media.models import MediaTask
 
-_MODELS: tuple[type[Model], ...] = (Session, Conference, Participant, Modification, Event, KeptAnswer)
+_MODELS: tuple[type[Model], ...] = (Session, Conference, Participant, Modification, Event, KeptAnswer, MediaTask)
 
 
 def all_rows() -> dict[str, list[dict[str, Any]]]:

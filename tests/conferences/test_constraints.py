@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from conferences.models import Conference, KeptAnswer, Modification, Participant, Session, new_id, pair_of
 from events.models import Event
+from media.models import MediaNode, MediaTask
 
 pytestmark = pytest.mark.django_db
 
@@ -36,9 +37,17 @@ def seat(in_: Conference, **fields: Any) -> Participant:
     return Participant.objects.create(**{**row, **fields})
 
 
-def modification(by: Participant, to: Participant, **fields: Any) -> Modification:
-    row = {"kind": "mod", "pair": pair_of(by, to), "offer": "v=0", "created_at": NOW, "expires_at": NOW}
-    return Modification.objects.create(conference=by.conference, offered_by=by, offered_to=to, **{**row, **fields})
+def modification(by: Participant | None, to: Participant | None, **fields: Any) -> Modification:
+    one = by or to or seat(conference())
+    row = {
+        "conference": one.conference,
+        "kind": "mod",
+        "pair": pair_of(one, to if by else by),
+        "offer": "v=0",
+        "created_at": NOW,
+        "expires_at": NOW,
+    }
+    return Modification.objects.create(offered_by=by, offered_to=to, **{**row, **fields})
 
 
 def event(of: Session, in_: Conference, seq: int) -> Event:
@@ -85,10 +94,14 @@ VIOLATIONS: dict[str, list[Callable[[], object]]] = {
         lambda: modification(*two_seats(), settled_at=NOW),
         lambda: modification(*two_seats(), state="mod-accepted"),
     ],
-    "modification_has_two_parties": [lambda: modification(*two_seats()[:1] * 2)],
+    "modification_has_two_parties": [
+        lambda: modification(*two_seats()[:1] * 2),
+        lambda: modification(None, None),
+    ],
     "modification_one_pending_per_pair": [
         lambda: [modification(*seats) for seats in [two_seats()] for _ in "12"],
         lambda: [modification(*order) for one, other in [two_seats()] for order in [(one, other), (other, one)]],
+        lambda: [modification(*order) for one, _ in [two_seats()] for order in [(one, None), (None, one)]],
     ],
     "event_one_per_seq": [lambda: [event(of, in_, 1) for of, in_ in [(session(), conference())] for _ in "12"]],
     "event_counts_from_one": [lambda: event(session(), conference(), 0), lambda: event(session(), conference(), -1)],
@@ -97,7 +110,7 @@ VIOLATIONS: dict[str, list[Callable[[], object]]] = {
 
 def constraints() -> Iterator[str]:
     """Yield the names of all constraints of the conference resource and the event log."""
-    for model in (Session, Conference, Participant, Modification, KeptAnswer, Event):
+    for model in (Session, Conference, Participant, Modification, KeptAnswer, Event, MediaNode, MediaTask):
         yield from (constraint.name for constraint in model._meta.constraints)
 
 
@@ -121,6 +134,7 @@ def test_what_breaks_none_is_taken() -> None:
     modification(one, other)
     modification(one, other, state="mod-rejected", settled_at=NOW)
     modification(*two_seats())
+    modification(None, one), modification(other, None)
     conference(state="session-terminated", ended_at=NOW)
     device, room = session(), conference()
     seat(room, state="accepted", session=device, role="host")

@@ -1,16 +1,13 @@
-"""What joining, leaving and removing mean among more than two; the rows are made by hand until a focus serves them."""
-
-from datetime import timedelta
+"""What inviting, joining, leaving and removing mean among more than two."""
 
 import pytest
-from django.utils import timezone
 
-from conferences.models import Modification, Participant, pair_of
+from conferences.models import Participant
 from tests.conferences.refusals import all_rows, refused
-from tests.descriptions import answer, offer
 from tests.devices import Call, Device
+from tests.focus import ScriptedNode
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
 
 @pytest.fixture
@@ -19,38 +16,86 @@ def dave() -> Device:
 
 
 @pytest.fixture
-def four(call: Call, carol: Device, dave: Device) -> Call:
-    """A call of alice and bob that carol has joined too, and that rings for dave."""
-    alice = Participant.objects.get(conference=call.id, role="host")
-    fields = {"conference_id": call.id, "role": "guest"}
-    Participant.objects.create(**fields, state="accepted", username="carol", session_id=carol.id, position=3)
-    until = timezone.now() + timedelta(seconds=30)
-    seat = Participant.objects.create(**fields, state="invited", username="dave", rings_until=until, position=4)
-    Modification.objects.create(
-        conference_id=call.id,
-        kind="call",
-        pair=pair_of(alice, seat),
-        offered_by=alice,
-        offered_to=seat,
-        offer=offer(session=4)["sdp"],
-        created_at=timezone.now(),
-        expires_at=until,
-    )
-    return call
+def four(alice: Device, bob: Device, carol: Device, dave: Device) -> Call:
+    """A conference of alice, bob and carol that rings for dave; all have followed the focus and read their news."""
+    response = alice.gather("bob", "carol", "dave")
+    assert response.status_code == 201, response.content
+    conference = response.json()["id"]
+    for device in (bob, carol):
+        assert device.join(conference).status_code == 204
+    catch_up(conference, alice, bob, carol)
+    dave.news()
+    return Call(conference, alice, bob, "focus")
+
+
+def catch_up(conference: str, *devices: Device) -> None:
+    """Let everybody accept what the focus offers, and look at the news."""
+    while any(device.follow(conference) for device in devices):
+        pass
+    for device in devices:
+        device.news()
+
+
+def told(device: Device) -> list[str]:
+    """Return the types of a device's news, but for what the focus offers it."""
+    return [type_ for type_ in device.news_types() if type_ != "mod-received"]
 
 
 def state_of(call: Call, username: str) -> tuple[str, str | None]:
-    """Return a participant's state and why it left."""
+    """Return a participant's newest state and why it left."""
     seats = {seat["username"]: seat for seat in call.alice.get(call.id)["participants"]}
     return seats[username]["state"], seats[username]["leftReason"]
 
 
+def path_of(call: Call, username: str) -> str:
+    """Return the address of a participant."""
+    seat = Participant.objects.get(conference=call.id, username=username)
+    return f"/mediaConferences/{call.id}/participants/{seat.pk}"
+
+
+# --- Joining ----------------------------------------------------------------------------------------------
+
+
+def test_everybody_is_rung_and_the_first_answer_opens_it(
+    alice: Device, bob: Device, carol: Device, dave: Device
+) -> None:
+    response = alice.gather("bob", "carol", "dave", "bob")
+    body = response.json()
+    assert [seat["username"] for seat in body["participants"]] == ["alice", "bob", "carol", "dave"]
+    for device in (bob, carol, dave):
+        (rings,) = device.news()
+        assert (rings["type"], rings["from"]["username"]) == ("invitation-received", "alice")
+    alice.news()
+    carol.join(body["id"])
+    assert told(alice) == ["session-open"]
+    assert bob.news() == dave.news() == []
+    bob.join(body["id"])
+    assert told(alice) == told(carol)[-1:] == ["participant-joined"]
+
+
 def test_the_others_learn_who_joins(four: Call, carol: Device, dave: Device) -> None:
-    assert dave.answer(four.id).status_code == 204
-    assert four.alice.news_types() == ["session-open"]
-    for device in (four.bob, carol):
-        (joined,) = device.news()
+    assert dave.join(four.id).status_code == 204
+    for device in (four.alice, four.bob, carol):
+        joined, offer = device.news()
         assert (joined["type"], joined["participant"]["username"]) == ("participant-joined", "dave")
+        assert (offer["type"], offer["kind"]) == ("mod-received", "sync")
+
+
+def test_one_that_rings_for_two_seats_is_told_once(alice: Device, bob: Device) -> None:
+    conference = alice.gather("bob", "tel:+15550101").json()["id"]
+    tablet = Device.register("bob", "tablet", vtn="+15550101")
+    assert bob.news_types() == tablet.news_types() == ["invitation-received"]
+    assert len(alice.get(conference)["participants"]) == 3
+    assert bob.delete(conference).json()["state"] == "session-terminated"
+
+
+def test_a_device_in_the_conference_leaves_it_though_its_user_rings_again(alice: Device, bob: Device) -> None:
+    conference = alice.gather("bob", "tel:+15550101", "carol").json()["id"]
+    bob.join(conference)
+    assert bob.delete(conference).json()["outcome"] == "left"
+
+
+# --- Leaving ----------------------------------------------------------------------------------------------
 
 
 def test_one_who_declines_ends_nothing_for_the_others(four: Call, carol: Device, dave: Device) -> None:
@@ -66,11 +111,11 @@ def test_a_guest_leaves_and_the_others_go_on(four: Call, carol: Device, dave: De
     assert (body["outcome"], body["state"]) == ("left", "session-open")
     assert state_of(four, "bob") == ("left", "hung-up")
     for device in (four.alice, carol):
-        (left,) = device.news()
+        left, offer = device.news()
         assert (left["type"], left["reason"], left["participant"]["username"]) == ("participant-left", "hung-up", "bob")
+        assert (offer["type"], offer["kind"], offer["causedBy"]) == ("mod-received", "sync", None)
     assert four.bob.news() == []
-    # What is pending with others stays so.
-    assert dave.answer(four.id).status_code == 204
+    assert dave.join(four.id).status_code == 204
 
 
 def test_leaving_twice_changes_nothing(four: Call) -> None:
@@ -81,50 +126,129 @@ def test_leaving_twice_changes_nothing(four: Call) -> None:
 
 
 def test_the_last_but_one_who_leaves_ends_it(four: Call, carol: Device, dave: Device) -> None:
-    four.bob.delete(four.id), dave.delete(four.id)
-    body = carol.delete(four.id).json()
-    assert (body["outcome"], body["state"]) == ("terminated", "session-terminated")
+    four.bob.delete(four.id), carol.delete(four.id)
+    # Somebody still rings.
+    assert four.alice.get(four.id)["state"] == "session-open"
+    body = dave.delete(four.id).json()
+    assert (body["outcome"], body["state"]) == ("declined", "session-terminated")
     assert four.alice.news_types()[-1] == "session-terminated"
 
 
-def test_the_host_ends_it_for_all(four: Call, carol: Device, dave: Device) -> None:
+def test_the_host_ends_it_for_all(four: Call, carol: Device, dave: Device, node: ScriptedNode) -> None:
     assert four.alice.delete(four.id).json()["outcome"] == "terminated"
     assert four.bob.news_types() == carol.news_types() == ["session-terminated"]
     assert dave.news_types() == ["invitation-cancelled"]
+    assert node.legs[four.id] == {}
+
+
+def test_the_session_of_the_host_ends_and_so_does_the_conference(four: Call, carol: Device) -> None:
+    four.alice.request("DELETE", f"/sessions/{four.alice.id}")
+    assert four.bob.news_types() == carol.news_types() == ["session-terminated"]
+
+
+def test_the_session_of_a_guest_ends_and_the_others_go_on(four: Call, carol: Device) -> None:
+    four.bob.request("DELETE", f"/sessions/{four.bob.id}")
+    assert told(four.alice) == told(carol) == ["participant-left"]
+    assert four.alice.get(four.id)["state"] == "session-open"
+
+
+# --- Moving -----------------------------------------------------------------------------------------------
+
+
+def test_two_move_at_the_same_time(four: Call, carol: Device) -> None:
+    phones = [Device.register(device.username, "phone") for device in (four.bob, carol)]
+    for device in (four.bob, carol):
+        assert device.put(four.id, "initiate-call-hold", device.offer("recvonly")).status_code == 204
+        assert device.delete(four.id).json()["outcome"] == "moving"
+        catch_up(four.id, four.alice, *({four.bob.id: [carol]}.get(device.id, [])))
+    # Whoever moves delays nobody else.
+    assert four.alice.put(four.id, "initiate-conference-mod", four.alice.offer()).status_code == 204
+    for phone in phones:
+        assert phone.join(four.id).status_code == 204
+        assert phone.seat(four.id)["state"] == "accepted"
+
+
+def test_a_move_that_comes_to_nothing_ends_nothing_for_the_others(four: Call, carol: Device) -> None:
+    phone = Device.register("bob", "phone")
+    four.bob.put(four.id, "initiate-call-hold", four.bob.offer("recvonly"))
+    four.bob.delete(four.id)
+    catch_up(four.id, four.alice, carol)
+    assert phone.delete(four.id).json()["outcome"] == "declined"
+    assert told(four.alice) == told(carol) == ["participant-left"]
+    assert state_of(four, "bob") == ("left", "declined")
+
+
+def test_a_host_whose_move_comes_to_nothing_ends_it(four: Call, carol: Device) -> None:
+    phone = Device.register("alice", "phone")
+    four.alice.put(four.id, "initiate-call-hold", four.alice.offer("recvonly"))
+    four.alice.delete(four.id)
+    catch_up(four.id, four.bob, carol)
+    assert phone.delete(four.id).json()["outcome"] == "declined"
+    assert carol.news_types() == ["participant-left", "session-terminated"]
+
+
+# --- What the host does -----------------------------------------------------------------------------------
 
 
 def test_the_host_removes_one(four: Call, carol: Device) -> None:
-    seat = Participant.objects.get(conference=four.id, username="bob")
-    path = f"/mediaConferences/{four.id}/participants/{seat.pk}"
+    path = path_of(four, "bob")
     assert four.alice.request("DELETE", path).status_code == 204
     assert state_of(four, "bob") == ("left", "removed")
     for device in (four.alice, four.bob, carol):
-        assert device.news_types() == ["participant-left"]
+        assert told(device) == ["participant-left"]
     before = all_rows()
     assert four.alice.request("DELETE", path).status_code == 204
     assert all_rows() == before
 
 
 def test_one_removes_oneself_by_leaving(four: Call, carol: Device) -> None:
-    seat = Participant.objects.get(conference=four.id, username="carol")
-    path = f"/mediaConferences/{four.id}/participants/{seat.pk}"
-    assert carol.request("DELETE", path).status_code == 204
+    assert carol.request("DELETE", path_of(four, "carol")).status_code == 204
     assert state_of(four, "carol") == ("left", "hung-up")
     assert carol.news() == []
 
 
-def test_a_modification_is_found_among_several(four: Call, carol: Device) -> None:
-    alice, _bob, seat = Participant.objects.filter(conference=four.id, state="accepted")
-    mod = Modification.objects.create(
-        conference_id=four.id,
-        kind="mod",
-        pair=pair_of(alice, seat),
-        offered_by=alice,
-        offered_to=seat,
-        offer=offer(version=3)["sdp"],
-        created_at=timezone.now(),
-        expires_at=timezone.now() + timedelta(seconds=30),
-    )
-    refused(409, "not-yours-to-settle", four.bob.accept, four.id, mod.pk, answer(version=3))
-    assert carol.accept(four.id, mod.pk, answer(version=3)).status_code == 204
-    assert four.alice.news_types() == ["mod-accepted"]
+@pytest.mark.parametrize("address", ["erin", "tel:+15550155"])
+def test_the_host_invites_one_more(four: Call, carol: Device, address: str) -> None:
+    erin = Device.register("erin", vtn="+15550155")
+    etag = four.alice.request("GET", f"/mediaConferences/{four.id}")["etag"]
+    response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": address})
+    seat = response.json()
+    assert (response.status_code, seat["state"]) == (201, "invited")
+    assert response["location"].endswith(f"/{four.id}/participants/{seat['id']}")
+    assert response["etag"] != etag
+    assert four.alice.get(four.id)["participants"][-1] == seat
+    assert four.alice.news() == []
+    for device in (four.bob, carol):
+        (invited,) = device.news()
+        assert (invited["type"], invited["participant"]) == ("participant-invited", seat)
+    (rings,) = erin.news()
+    assert (rings["type"], rings["reason"], rings["from"]["username"]) == ("invitation-received", "call", "alice")
+    assert erin.join(four.id).status_code == 204
+    assert state_of(four, "erin") == ("accepted", None)
+
+
+@pytest.mark.parametrize("address", ["bob", "dave", "tel:+15550101"])
+def test_whoever_is_there_or_rings_is_not_invited_again(four: Call, address: str) -> None:
+    before = all_rows()
+    response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": address})
+    assert response.status_code == 201
+    assert response.json()["username"] == {"tel:+15550101": "bob"}.get(address, address)
+    assert all_rows() == before
+
+
+def test_who_has_left_may_be_invited_again(four: Call) -> None:
+    four.bob.delete(four.id)
+    response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": "bob"})
+    assert response.status_code == 201
+    assert four.bob.join(four.id).status_code == 204
+    assert [seat["state"] for seat in four.alice.get(four.id)["participants"] if seat["username"] == "bob"] == [
+        "left",
+        "accepted",
+    ]
+
+
+def test_only_the_host_invites_and_only_while_it_lives(four: Call) -> None:
+    path = f"/mediaConferences/{four.id}/participants"
+    refused(403, "forbidden", four.bob.request, "POST", path, {"to": "erin"})
+    four.alice.delete(four.id)
+    refused(409, "conference-not-open", four.alice.request, "POST", path, {"to": "erin"})

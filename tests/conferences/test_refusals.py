@@ -819,7 +819,7 @@ class TestNotYoursToSettle:
 
 class TestTopology:
     @pytest.mark.parametrize("access", ["invited", "open"])
-    def test_there_is_no_focus_yet(self, alice: Device, bob: Device, access: str) -> None:
+    def test_without_a_media_node_there_is_no_focus(self, alice: Device, bob: Device, access: str) -> None:
         response = refused(503, "media-unavailable", alice.call, "bob", topology="focus", access=access)
         assert int(response["retry-after"]) > 0
 
