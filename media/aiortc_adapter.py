@@ -102,8 +102,8 @@ class Dtls(RTCDtlsTransport):
     """aiortc's DTLS over datagrams that somebody hands in.
 
     `receive` is awaited for the next datagram (never an empty one) and raises ConnectionError at the end; `send` takes
-    what goes out. `on_data` is awaited with each message of application data, `on_closed` called when the other side
-    ends the connection; neither may raise. `on_data` gets nothing before the other side's fingerprint is verified.
+    what goes out. `on_data` is awaited with each message of application data, `on_closed` called when the connection
+    ends, by whomever; neither may raise. `on_data` gets nothing before the other side's fingerprint is verified.
     """
 
     def __init__(
@@ -168,6 +168,8 @@ class Dtls(RTCDtlsTransport):
                 logger.debug("No close-notify could be said", exc_info=True)
             self.flush()
         await self.stop()
+        # `receive` must raise from now on: a cancellation alone may be lost in aiortc.
+        self._on_closed()
         if task is not None and task is not asyncio.current_task():
             await asyncio.wait([task])
         self.remove_all_listeners()
