@@ -300,7 +300,6 @@ class Conference:
                 handshakes=services.handshakes,
                 on_state=leg.transport_is,
             )
-            leg.transport.start((each.algorithm, each.value) for each in negotiation.remote_fingerprints)
         leg.expect()
         for (owner, label), track in self.tracks.items():
             if owner == leg.participant:
@@ -398,7 +397,8 @@ class Conference:
         self._route(leg)
 
     def moved(self, leg: Leg) -> None:
-        """The leg's media goes to another address from now on."""
+        """The leg's media goes to another address from now on; the first one begins the handshake."""
+        leg.begin()
         self._route(leg)
 
     def track_of(self, leg: Leg, section: Section) -> Track | None:

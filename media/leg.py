@@ -132,6 +132,11 @@ class Leg:
         self.addresses = [each for each in self.addresses if each not in gone]
         return gone
 
+    def begin(self) -> None:
+        """Begin the handshake, for which there is only so much time: not before the other side has been heard of."""
+        if self.transport is not None:
+            self.transport.start((each.algorithm, each.value) for each in self.negotiation.remote_fingerprints)
+
     def send_datagram(self, datagram: bytes) -> None:
         """Send DTLS to where the leg is."""
         if self.destination is not None:
