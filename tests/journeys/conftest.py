@@ -188,6 +188,11 @@ def _one_of(values: Iterable[str]) -> re.Pattern[str]:
     return re.compile("^(" + "|".join(values) + ")$")
 
 
+def _prefers_direct_calls(origin: str) -> Any:
+    """Return what is stored in a browser whose user has switched direct calls on."""
+    return {"origins": [{"origin": origin, "localStorage": [{"name": "sbe.preferences", "value": '{"direct": true}'}]}]}
+
+
 Visit = Callable[..., Awaitable[Person]]
 Launch = Callable[..., Awaitable[Browser]]
 
@@ -237,7 +242,8 @@ async def visit(chromium: Browser, server: Server) -> AsyncIterator[Visit]:
 
     `at` names another server, `also` the addresses that the page may turn to besides, `browser` another browser;
     `before` is awaited with the page before it loads anything; `address` and `live` say where to go and what to wait
-    for (nothing, when None). Everything else is an option of the browser context.
+    for (nothing, when None). With `direct` a call with one person goes from browser to browser, else through the
+    focus. Everything else is an option of the browser context.
 
     A page that logs an error, or that leaves the server, fails the test.
     """
@@ -254,10 +260,13 @@ async def visit(chromium: Browser, server: Server) -> AsyncIterator[Visit]:
             at: Server = server,
             also: Sequence[str] = (),
             browser: Browser = chromium,
+            direct: bool = True,
             before: Callable[[Page], Awaitable[object]] | None = None,
             **options: Any,
         ) -> Person:
             options = {"permissions": ["camera", "microphone"], **options}
+            if direct:
+                options["storage_state"] = _prefers_direct_calls(at.base_url)
             context = await browser.new_context(base_url=at.base_url, **options)
             stack.push_async_callback(context.close)
             page = await context.new_page()

@@ -1,5 +1,7 @@
+import { Chat } from "./chat.js";
 import { Emitter } from "./emitter.js";
 import { NetworkError, Refusal, SbeError } from "./errors.js";
+import { FocusLeg, forwardingChanges } from "./focus.js";
 import { PeerLeg } from "./peer.js";
 import { changesBetween } from "./sdp.js";
 import { sleep } from "./waiting.js";
@@ -17,6 +19,10 @@ import { sleep } from "./waiting.js";
  *
  * @typedef {"calling" | "open" | "on-hold" | "held" | "moving" | "moved" | "ended"} CallState
  * @typedef {"accepted" | "rejected" | "cancelled" | "expired" | "ended"} Outcome
+ * @typedef {"focus" | "peer"} Topology
+ *
+ * @typedef {Participant & import("./peer.js").RemoteMedia & {speaking: boolean}} RemoteParticipant somebody else, with the
+ * tracks that come from them now
  *
  * @typedef {object} Modification the one that is pending, whoever made it
  * @property {string} modId
@@ -26,6 +32,7 @@ import { sleep } from "./waiting.js";
  * @property {boolean} restart
  * @property {boolean} holding whether this side is on hold once it is accepted
  * @property {string[]} changes what the other side's offer turns on and off
+ * @property {string[]} who whose tracks they are, by participant ID, where a focus offers them
  * @property {Description} description
  * @property {PeerLeg | null} leg the leg that made the offer, for one's own
  * @property {string | null} expiresAt
@@ -36,6 +43,7 @@ import { sleep } from "./waiting.js";
  * @property {string} code
  * @property {string} [kind]
  * @property {string} [reason]
+ * @property {string} [who] the name of whom it is about, where it is not simply the other side
  * @property {unknown} [error]
  *
  * @typedef {object} Surroundings
@@ -74,10 +82,13 @@ export class Call extends Emitter {
   #unsure = false;
   /** Why it ended, as the enabler put it, or `here` when this side ended it. */
   endReason = "";
-  /** Whom this side called, until the conference says it better. */
-  to = "";
-  /** The same, as it was dialled: a username, or a number as `tel:`. */
-  address = "";
+  /** @type {Topology} */
+  topology = "peer";
+  /** Whom this side called, as it was dialled: usernames, or numbers as `tel:`. @type {string[]} */
+  addresses = [];
+  /** Who speaks now, by participant ID, as far as the focus tells. @type {string | null} */
+  speaker = null;
+  chat = new Chat((participant) => this.others.some(({ id }) => id === participant));
   /** @type {string | null} */
   movedTo = null;
   /** Until when a move rings, as the enabler told. @type {string | null} */
@@ -102,11 +113,38 @@ export class Call extends Emitter {
   get state() {
     if (this.#phase !== "open") return this.#phase;
     if (this.me?.state === "on-hold") return "on-hold";
-    return this.otherMoves || this.other?.state === "on-hold" ? "held" : "open";
+    const others = this.conference?.participants.filter(({ id, state }) => id !== this.#myId && !["left", "invited"].includes(state)) ?? [];
+    return others.length > 0 && others.every(({ state }) => state === "on-hold" || state === "moving") ? "held" : "open";
+  }
+
+  get hasFocus() {
+    return this.topology === "focus";
   }
 
   get me() {
     return this.conference?.participants.find((participant) => participant.id === this.#myId) ?? null;
+  }
+
+  /**
+   * Everybody else who has a seat or is being rung, in the order of their coming, with their tracks.
+   *
+   * @returns {RemoteParticipant[]}
+   */
+  get others() {
+    const others = this.conference?.participants.filter(({ id, state }) => id !== this.#myId && state !== "left") ?? [];
+    return others.map((participant) => ({ ...participant, ...this.#tracksOf(participant), speaking: participant.id === this.speaker }));
+  }
+
+  /** The tracks of the other party. */
+  get remote() {
+    return this.#tracksOf(this.other);
+  }
+
+  /** @param {Participant | null} participant */
+  #tracksOf(participant) {
+    const { leg } = this;
+    if (leg instanceof FocusLeg) return leg.tracksOf(participant?.id ?? "");
+    return leg?.remote ?? { audio: null, camera: null, screen: null };
   }
 
   /** The other party. In `peer` topology there is exactly one; one who left stays named until the call is gone. */
@@ -117,7 +155,7 @@ export class Call extends Emitter {
 
   /** Whether the other party is between two devices, so that nothing comes from it and nothing can be offered to it. */
   get otherMoves() {
-    return this.other?.state === "moving";
+    return !this.hasFocus && this.other?.state === "moving";
   }
 
   get connection() {
@@ -127,24 +165,24 @@ export class Call extends Emitter {
   // ── starting ────────────────────────────────────────────────────────────
 
   /**
-   * This function will invite an address with this side's offer. What is sent is what the local media has open.
+   * This function will invite addresses with this side's offer. What is sent is what the local media has open.
    *
-   * @param {string} to a username, or a number as `tel:+15550100`
-   * @param {{video: boolean, name?: string}} options
+   * @param {string[]} to usernames, or numbers as `tel:+15550100`
+   * @param {{video: boolean, topology: Topology, access?: "invited" | "open", name?: string}} options
    */
-  async invite(to, { video, name }) {
-    this.address = to;
-    this.to = to.replace(/^tel:/, "");
+  async invite(to, { video, topology, access, name }) {
+    this.topology = topology;
+    this.addresses = to;
     this.#video = video;
     await this.around.queue.run(async () => {
       const leg = this.#newLeg();
-      this.leg = leg;
+      this.#begin(leg);
       try {
         const offer = await leg.createOffer(this.#wishes());
         const { headers, body } = await this.around.rest.send({
           method: "POST",
           url: this.around.conferencesUrl,
-          body: { to: [to], topology: "peer", ...(name ? { name } : {}), ...offer },
+          body: { to, topology, ...(access ? { access } : {}), ...(name ? { name } : {}), ...offer },
         });
         this.#learn(body);
         this.#expect({ modId: headers.get("x-mod-id") ?? "", kind: "call", mine: true, description: offer, leg });
@@ -156,29 +194,43 @@ export class Call extends Emitter {
   }
 
   /**
-   * This function will answer an invitation: with an answer to the caller's offer, or, for a move, with an offer of its own.
+   * This function will answer an invitation: with an answer to the caller's offer, or, for a move and towards a focus,
+   * with an offer of its own. An open conference needs no invitation.
    *
-   * @param {WireEvent} invitation
+   * @param {Pick<WireEvent, "conference" | "description" | "reason">} invitation
    * @param {{video: boolean}} options
    */
   async answer(invitation, { video }) {
     this.#video = video;
     this.conference = invitation.conference ?? null;
+    this.topology = this.conference?.topology ?? "peer";
     await this.around.queue.run(async () => {
       const leg = this.#newLeg();
-      this.leg = leg;
+      this.#begin(leg);
       try {
         const offer = invitation.description;
         const mine = offer ? (await leg.answer(offer, this.#wishes())).description : await leg.createOffer(this.#wishes());
         const { headers } = await this.#put("conference-answer", mine);
         await this.reread();
         this.#open();
-        if (!offer) this.#expect({ modId: headers.get("x-mod-id") ?? "", kind: "move", mine: true, description: mine, leg });
+        const kind = invitation.reason === "move" ? "move" : "call";
+        if (!offer) this.#expect({ modId: headers.get("x-mod-id") ?? "", kind, mine: true, description: mine, leg });
       } catch (error) {
         this.#end("not-answered");
         throw error;
       }
     });
+  }
+
+  /**
+   * This function will enter an open conference, of which only the ID is known.
+   *
+   * @param {string} confId
+   * @param {{video: boolean}} options
+   */
+  join(confId, options) {
+    const conference = { id: confId, topology: /** @type {const} */ ("focus"), access: "open", name: "", state: /** @type {const} */ ("session-open"), createdAt: "", endedAt: null, participants: [], pendingModifications: [] };
+    return this.answer({ conference }, options);
   }
 
   /**
@@ -188,6 +240,7 @@ export class Call extends Emitter {
    * @param {Conference} conference
    */
   async rejoin(conference) {
+    this.topology = conference.topology;
     this.#learn(conference);
     this.#open();
     this.#holding = this.me?.state === "on-hold";
@@ -216,6 +269,7 @@ export class Call extends Emitter {
    */
   async addVideo() {
     await this.around.media.openCamera();
+    await this.#unmuteVideo();
     if (this.leg?.maySend("camera") || this.state === "on-hold") return "accepted";
     const video = this.#video;
     this.#video = true;
@@ -247,7 +301,13 @@ export class Call extends Emitter {
   /** @returns {Promise<Outcome>} */
   async shareScreen() {
     await this.around.media.openScreen();
+    await this.#unmuteVideo();
     return this.#orElse(() => this.modify(), () => this.around.media.close("screen"));
+  }
+
+  /** What the host has muted, only oneself unmutes. */
+  async #unmuteVideo() {
+    if (this.me?.muted.video) await this.mute({ video: false });
   }
 
   /** @returns {Promise<Outcome>} */
@@ -330,6 +390,49 @@ export class Call extends Emitter {
     this.#end(reason);
   }
 
+  // ── the others ──────────────────────────────────────────────────────────
+
+  /**
+   * This function will mute or unmute what this side sends, and let the others know where a focus can tell them.
+   * A microphone is silent at once, whatever becomes of the request.
+   *
+   * @param {{audio?: boolean, video?: boolean}} wanted
+   */
+  async mute(wanted) {
+    if (wanted.audio !== undefined) this.around.media.muted = wanted.audio;
+    if (this.hasFocus && this.me && ["calling", "open"].includes(this.#phase)) await this.muteParticipant(this.#myId, wanted);
+  }
+
+  /**
+   * This function will mute somebody at the focus. The host mutes others; only they themselves unmute.
+   *
+   * @param {string} id of the participant
+   * @param {{audio?: boolean, video?: boolean}} wanted
+   */
+  async muteParticipant(id, wanted) {
+    await this.around.rest.send({ method: "PUT", url: `${this.#url}/participants/${id}/mute`, body: wanted });
+    const participant = this.conference?.participants.find((each) => each.id === id);
+    if (participant) this.#learnParticipant({ ...participant, muted: { ...participant.muted, ...wanted } });
+    this.emit("change", null);
+  }
+
+  /** The host's. @param {string} id of the participant */
+  async removeParticipant(id) {
+    await this.around.rest.send({ method: "DELETE", url: `${this.#url}/participants/${id}` });
+  }
+
+  /** The host's. @param {string} to a username, or a number as `tel:+15550100` */
+  async inviteMore(to) {
+    const { body } = await this.around.rest.send({ method: "POST", url: `${this.#url}/participants`, body: { to } });
+    this.#learnParticipant(body);
+    this.emit("change", null);
+  }
+
+  /** @param {string} text @returns {boolean} false while it cannot be sent */
+  say(text) {
+    return this.chat.send(this.#myId, text);
+  }
+
   // ── what the enabler tells ──────────────────────────────────────────────
 
   /**
@@ -343,6 +446,9 @@ export class Call extends Emitter {
     if (typeof event.participant === "object") this.#learnParticipant(event.participant);
     switch (event.type) {
       case "session-open":
+        if (event.description) await this.#onAccepted(event);
+        else this.#open();
+        break;
       case "mod-accepted":
         await this.#onAccepted(event);
         break;
@@ -350,7 +456,7 @@ export class Call extends Emitter {
         await this.#onReceived(event);
         break;
       case "mod-rejected":
-        await this.#onUndone(event, "rejected");
+        if (!this.#onNotFollowed(event)) await this.#onUndone(event, "rejected");
         break;
       case "mod-cancelled":
         await this.#onUndone(event, "cancelled");
@@ -360,6 +466,12 @@ export class Call extends Emitter {
         break;
       case "participant-left":
         this.#onLeft(event);
+        break;
+      case "participant-muted":
+        this.#onMuted(event);
+        break;
+      case "active-speaker":
+        this.speaker = typeof event.participant === "string" ? event.participant : null;
         break;
       case "move-expired":
         this.emit("notice", { code: "move-expired" });
@@ -384,9 +496,10 @@ export class Call extends Emitter {
     this.#learn(conference);
     if (conference.state === "session-terminated") return this.#end("elsewhere");
     if (this.me?.sessionId && this.me.sessionId !== this.around.session.id) return this.#handedOver(this.me);
+    if (this.hasFocus && conference.state === "session-open" && this.#phase === "calling") this.#open();
     const { pending } = this;
     const known = conference.pendingModifications.some((/** @type {{modId: string}} */ { modId }) => modId === pending?.modId);
-    if (pending && pending.kind !== "call" && !known) {
+    if (pending && (pending.kind !== "call" || this.hasFocus) && !known) {
       // It was settled while nobody listened, and nobody can tell how: undo it here and begin anew.
       await this.#undo(pending, "expired");
       this.#unsure = true;
@@ -474,7 +587,7 @@ export class Call extends Emitter {
     this.#use(pending.leg);
     this.#holding = pending.holding;
     this.around.media.paused = pending.holding;
-    if (pending.kind === "call") this.#open();
+    if (pending.kind === "call" && !this.hasFocus) this.#open();
     this.#mark(this.me, pending.kind);
     this.#finish(pending, "accepted");
   }
@@ -485,11 +598,10 @@ export class Call extends Emitter {
     if (!modId || !description || modId === this.#lastModId || modId === this.pending?.modId) return;
     // One pending at a time is the enabler's rule: if ours is still open here, its end got lost.
     if (this.pending) await this.#undo(this.pending, "expired");
-    const restart = Boolean(event.restart) || !this.leg || this.leg.comesFromAnotherConnection(description.sdp);
-    const changes = changesBetween(this.leg?.remoteSdp ?? null, description.sdp);
-    const takesAway = changes.length > 0 && changes.every((change) => change.endsWith("-off"));
-    // Nobody is asked whether the other side may send less.
-    const asking = this.around.preferences.askBeforeAccepting && !restart && !(event.kind === "mod" && takesAway);
+    const restart = !this.hasFocus && (Boolean(event.restart) || !this.leg || this.leg.comesFromAnotherConnection(description.sdp));
+    const before = this.leg?.remoteSdp ?? null;
+    const { changes, who } = this.hasFocus ? forwardingChanges(before, description.sdp) : { changes: changesBetween(before, description.sdp), who: [] };
+    const asking = this.around.preferences.askBeforeAccepting && !restart && this.#isNews(event, changes);
     this.#expect({
       modId,
       kind: event.kind ?? "mod",
@@ -498,9 +610,22 @@ export class Call extends Emitter {
       restart,
       description,
       changes,
+      who,
       expiresAt: event.expiresAt ?? null,
     });
     if (!asking) await this.#acceptPending();
+  }
+
+  /**
+   * Whether there is anything to ask a person about. Nobody is asked whether the other side may send less; and in a
+   * conference somebody's hold is in force already when the focus tells the others.
+   *
+   * @param {WireEvent} event @param {string[]} changes
+   */
+  #isNews({ kind }, changes) {
+    if (this.hasFocus) return changes.some((change) => change.endsWith("-on"));
+    const takesAway = changes.length > 0 && changes.every((change) => change.endsWith("-off"));
+    return !(kind === "mod" && takesAway);
   }
 
   async #acceptPending() {
@@ -530,7 +655,8 @@ export class Call extends Emitter {
     }
     await prepared.commit();
     this.#use(leg);
-    this.#mark(this.other, pending.kind);
+    // The focus tells for all how somebody's state has changed.
+    if (!this.hasFocus) this.#mark(this.other, pending.kind);
     this.#finish(pending, "accepted");
   }
 
@@ -568,9 +694,41 @@ export class Call extends Emitter {
     const { pending } = this;
     if (!pending || pending.modId !== event.modId) return;
     await this.#undo(pending, outcome);
+    // Without its first answer there is nothing that the call could go on with.
+    if (this.hasFocus && pending.mine && this.leg?.remoteSdp === null) return this.#giveUp(event.reason ?? "media-unavailable");
     if (pending.mine || pending.asking) {
       this.emit("notice", { code: pending.mine ? `mine-${outcome}` : `theirs-${outcome}`, kind: pending.kind, reason: event.reason });
     }
+  }
+
+  /**
+   * This function will take note that somebody does not follow a change that the focus has accepted long since; or
+   * that the focus cannot use this side's answer, and then both begin anew.
+   *
+   * @param {WireEvent} event
+   * @returns {boolean} whether it was that
+   */
+  #onNotFollowed({ modId, participant, kind, from }) {
+    if (!this.hasFocus || this.pending?.modId === modId) return false;
+    if (typeof participant === "object") {
+      this.emit("notice", { code: "mine-rejected", kind, who: participant.username });
+    } else if (from?.participant === "focus" && modId === this.#lastModId && this.#isOpen()) {
+      this.#unsure = true;
+      this.#reconcileSoon();
+    }
+    return true;
+  }
+
+  #reconcileSoon() {
+    // Not awaited: it runs through the queue, in which this is running.
+    this.reconcile().catch((error) => this.emit("notice", { code: "media-lost", error }));
+  }
+
+  /** @param {string} reason */
+  #giveUp(reason) {
+    const url = this.#url;
+    this.#end(reason);
+    this.around.rest.send({ method: "DELETE", url }).catch(() => undefined);
   }
 
   /**
@@ -598,7 +756,7 @@ export class Call extends Emitter {
   #expect(modification) {
     let settle = (/** @type {Outcome} */ _outcome) => {};
     const settled = new Promise((/** @type {(outcome: Outcome) => void} */ resolve) => (settle = resolve));
-    this.pending = { asking: false, restart: false, holding: false, changes: [], leg: null, expiresAt: null, ...modification, settled, settle };
+    this.pending = { asking: false, restart: false, holding: false, changes: [], who: [], leg: null, expiresAt: null, ...modification, settled, settle };
     this.emit("change", null);
     return this.pending;
   }
@@ -608,16 +766,23 @@ export class Call extends Emitter {
   /** @param {Conference} conference */
   #learn(conference) {
     this.conference = conference;
-    const mine = conference.participants.find(({ sessionId }) => sessionId === this.around.session.id);
-    if (mine) this.#myId = mine.id;
+    const mine = conference.participants.filter(({ sessionId }) => sessionId === this.around.session.id);
+    // Who has left an open conference and come back has two seats, the older one vacated.
+    const seat = mine.find(({ state }) => state !== "left") ?? mine.at(-1);
+    if (seat) this.#myId = seat.id;
+    // Muted on another device, or before the page was reloaded.
+    if (seat?.muted.audio && !this.around.media.muted) this.around.media.muted = true;
   }
 
   /** @param {Participant} participant */
   #learnParticipant(participant) {
     const { conference } = this;
     if (!conference) return;
-    const others = conference.participants.filter(({ id }) => id !== participant.id);
-    this.conference = { ...conference, participants: [...others, participant] };
+    const { participants } = conference;
+    const isNew = participants.every(({ id }) => id !== participant.id);
+    // Everybody keeps their place.
+    const now = isNew ? [...participants, participant] : participants.map((each) => (each.id === participant.id ? participant : each));
+    this.conference = { ...conference, participants: now };
     if (participant.sessionId === this.around.session.id) this.#myId = participant.id;
     const elsewhere = participant.sessionId !== null && participant.sessionId !== this.around.session.id;
     if (participant.id === this.#myId && elsewhere) this.#handedOver(participant);
@@ -632,15 +797,40 @@ export class Call extends Emitter {
   /** @param {WireEvent} event */
   #onLeft(event) {
     const left = typeof event.participant === "object" ? event.participant : null;
-    if (left?.id !== this.#myId) return;
     const reason = event.reason ?? "removed";
+    if (left?.id !== this.#myId) {
+      if (left && this.hasFocus) this.emit("notice", { code: "left", reason, who: left.username });
+      return;
+    }
     // While moving it is one's own other device that did not answer, or declined.
     this.#end(this.#phase === "moving" ? `move-${reason}` : reason);
+  }
+
+  /**
+   * Muted by the host: what is withheld at the focus is not captured here either.
+   *
+   * @param {WireEvent} event
+   */
+  #onMuted({ participant }) {
+    if (typeof participant !== "object" || participant.id !== this.#myId) return;
+    const { media } = this.around;
+    const { audio, video } = participant.muted;
+    if (audio && !media.muted) {
+      media.muted = true;
+      this.emit("notice", { code: "muted-by-host", kind: "audio" });
+    }
+    if (video && (media.camera || media.screen)) {
+      media.close("camera");
+      media.close("screen");
+      this.#confirm();
+      this.emit("notice", { code: "muted-by-host", kind: "video" });
+    }
   }
 
   #open() {
     this.#phase = "open";
     this.openedAt ??= new Date();
+    if (this.#unsure) this.#reconcileSoon();
     this.emit("change", null);
   }
 
@@ -694,13 +884,15 @@ export class Call extends Emitter {
   /** @returns {Wishes} */
   #wishes(holding = this.#holding) {
     const { media, preferences } = this.around;
-    return { audio: media.microphone, camera: media.camera, screen: media.screen, video: this.#video, hold: holding ? preferences.holdDirection : null };
+    // Towards a focus the first video line is the camera's by its place, so it is always there.
+    const video = this.#video || this.hasFocus;
+    return { audio: media.microphone, camera: media.camera, screen: media.screen, video, hold: holding ? preferences.holdDirection : null };
   }
 
   #newLeg() {
-    const leg = new PeerLeg(this.around.session.iceServers);
-    leg.on("media", (remote) => {
-      if (leg === this.leg) this.emit("media", remote);
+    const leg = this.hasFocus ? new FocusLeg(this.around.session.iceServers) : new PeerLeg(this.around.session.iceServers);
+    leg.on("media", () => {
+      if (leg === this.leg) this.emit("media", this.remote);
     });
     leg.on("connection", (state) => {
       if (leg !== this.leg) return;
@@ -715,8 +907,14 @@ export class Call extends Emitter {
   #use(leg) {
     if (leg === this.leg) return;
     this.leg?.close();
+    this.#begin(leg);
+    this.emit("media", this.remote);
+  }
+
+  /** Takes the place of `leg`, and its channel that of the old one's. @param {PeerLeg} leg */
+  #begin(leg) {
     this.leg = leg;
-    this.emit("media", leg.remote);
+    if (leg instanceof FocusLeg) this.chat.attach(leg.chat);
   }
 
   /**
@@ -729,10 +927,12 @@ export class Call extends Emitter {
     if (this.otherMoves) return;
     if (this.#restarts >= ICE_RESTARTS) return this.emit("notice", { code: "media-lost" });
     this.#restarts += 1;
-    if (this.me?.role !== "host") await sleep(3_000);
+    if (!this.hasFocus && this.me?.role !== "host") await sleep(3_000);
     if (leg !== this.leg || this.connection !== "failed" || !this.#isOpen()) return;
     try {
-      await this.modify({ iceRestart: true });
+      // A focus that knows this connection no more needs a new one.
+      if (this.hasFocus && this.#restarts > 1) await this.#startAfresh();
+      else await this.modify({ iceRestart: true });
     } catch (error) {
       // It began to move in the meantime.
       if (error instanceof Refusal && error.code === "participant-moving") return;

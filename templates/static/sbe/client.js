@@ -18,6 +18,9 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @typedef {import("./call.js").CallState} ClientCallState
  * @typedef {import("./call.js").Notice} Notice
  * @typedef {import("./call.js").Outcome} Outcome
+ * @typedef {import("./call.js").RemoteParticipant} RemoteParticipant
+ * @typedef {import("./call.js").Topology} Topology
+ * @typedef {import("./chat.js").ChatMessage} ChatMessage
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  *
  * @typedef {{username: string, vtn?: string, icmn?: string, device?: string}} Identity
@@ -26,6 +29,7 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @property {string} confId
  * @property {"call" | "move"} reason
  * @property {string} username who calls; for a move, who is moving
+ * @property {string[]} with who else is in the conference, or rung
  * @property {boolean} video whether the caller's offer has video; unknown for a move, and then true
  * @property {string | null} ringsUntil
  * @property {WireEvent} event
@@ -35,7 +39,9 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @property {ChannelState} channel
  * @property {Invitation[]} invitations all that ring now
  * @property {Call | null} call something about the call changed
- * @property {RemoteMedia} media the other side's tracks
+ * @property {RemoteMedia} media the other side's tracks; of many, the first one's
+ * @property {RemoteParticipant[]} participants everybody else, with their tracks, when any of that changed
+ * @property {ChatMessage[]} chat everything that was written, when something was, or when writing became possible or ceased to be
  * @property {Notice} notice
  * @property {Trace} trace one request, event or change of the channel
  */
@@ -180,13 +186,36 @@ export class SbeClient extends Emitter {
   // ── calls ───────────────────────────────────────────────────────────────
 
   /**
-   * This function will call one address, sending what `client.media` has open.
+   * This function will call one address, sending what `client.media` has open: from browser to browser, unless the
+   * topology says otherwise.
    *
    * @param {string} to a username, or a number as `tel:+15550100`
-   * @param {{video?: boolean, name?: string}} [options]
+   * @param {{video?: boolean, name?: string, topology?: Topology}} [options]
    */
-  async call(to, { video = true, name } = {}) {
-    await this.#newCall().invite(to, { video, name });
+  async call(to, { video = true, name, topology = "peer" } = {}) {
+    await this.#newCall().invite([to], { video, name, topology });
+  }
+
+  /**
+   * This function will start a conference through the enabler's focus. One with access `open` may invite nobody: it waits
+   * for whoever calls `join` with its `confId`.
+   *
+   * @param {{to?: string[], topology?: Topology, access?: "invited" | "open", name?: string, video?: boolean}} options
+   */
+  async startConference({ to = [], topology = "focus", access = "invited", name, video = true }) {
+    await this.#newCall().invite(to, { video, name, topology, access });
+  }
+
+  /**
+   * This function will enter an open conference.
+   *
+   * @param {string} confId
+   * @param {{video?: boolean}} [options]
+   */
+  async join(confId, { video = true } = {}) {
+    const call = this.#newCall();
+    this.#silence(confId);
+    await call.join(confId, { video });
   }
 
   /**
@@ -288,6 +317,31 @@ export class SbeClient extends Emitter {
     return this.#current.hangUp();
   }
 
+  /** @param {{audio?: boolean, video?: boolean}} wanted */
+  mute(wanted) {
+    return this.#current.mute(wanted);
+  }
+
+  /** @param {string} id of the participant @param {{audio?: boolean, video?: boolean}} wanted */
+  muteParticipant(id, wanted) {
+    return this.#current.muteParticipant(id, wanted);
+  }
+
+  /** @param {string} id of the participant */
+  removeParticipant(id) {
+    return this.#current.removeParticipant(id);
+  }
+
+  /** @param {string} to */
+  inviteMore(to) {
+    return this.#current.inviteMore(to);
+  }
+
+  /** @param {string} text */
+  say(text) {
+    return this.#current.say(text);
+  }
+
   get #current() {
     if (!this.currentCall || this.currentCall.state === "ended") throw new SbeError("There is no call.");
     return this.currentCall;
@@ -304,8 +358,23 @@ export class SbeClient extends Emitter {
     const call = new Call({ rest: this.#rest, conferencesUrl: this.#conferencesUrl, session, media: this.media, queue: this.#queue, preferences: this });
     this.currentCall = call;
     const whileCurrent = (/** @type {() => void} */ tell) => () => call === this.currentCall && tell();
-    call.on("change", whileCurrent(() => this.emit("call", call)));
-    call.on("media", (remote) => whileCurrent(() => this.emit("media", remote))());
+    let told = "";
+    const tellParticipants = () => {
+      const others = call.others;
+      const now = JSON.stringify(others.map(({ audio, camera, screen, ...rest }) => [rest, audio?.id, camera?.id, screen?.id]));
+      if (now === told) return;
+      told = now;
+      this.emit("participants", others);
+    };
+    call.on("change", whileCurrent(() => {
+      this.emit("call", call);
+      tellParticipants();
+    }));
+    call.on("media", (remote) => whileCurrent(() => {
+      this.emit("media", remote);
+      tellParticipants();
+    })());
+    call.chat.on("change", whileCurrent(() => this.emit("chat", call.chat.messages)));
     call.on("notice", (notice) => whileCurrent(() => this.emit("notice", notice))());
     this.emit("call", call);
     return call;
@@ -376,16 +445,23 @@ export class SbeClient extends Emitter {
     if (event.ringsUntil && Date.parse(event.ringsUntil) < Date.now()) return;
     if (this.currentCall?.confId === confId && !["ended", "moved"].includes(this.currentCall.state)) return;
     const reason = event.reason === "move" ? "move" : "call";
-    const peer = conference.participants.find(({ id, state }) => id !== event.from?.participant && state !== "left");
+    const others = conference.participants.filter(({ id, state, username }) => id !== event.from?.participant && state !== "left" && !this.#isMe(username));
+    const [peer] = others;
     this.#invitations.set(confId, {
       confId,
       reason,
       username: (reason === "move" ? peer?.username : event.from?.username) ?? event.from?.username ?? "",
+      with: others.filter((each) => reason === "call" || each !== peer).map(({ username }) => username).filter(Boolean),
       video: event.description ? offersVideo(event.description.sdp) : true,
       ringsUntil: event.ringsUntil ?? null,
       event,
     });
     this.emit("invitations", this.invitations);
+  }
+
+  /** @param {string} username */
+  #isMe(username) {
+    return username === this.session?.username;
   }
 
   /** @param {string} confId @param {string} [reason] */

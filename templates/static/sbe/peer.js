@@ -3,7 +3,7 @@ import { iceUfragOf, markSlides, originOf, receives, sections, sends } from "./s
 
 /**
  * @typedef {import("./types.js").Description} Description
- * @typedef {"audio" | "camera" | "screen" | "remote-screen"} Role what an m-line is for, seen from here
+ * @typedef {"audio" | "camera" | "screen" | "remote-screen" | "forwarded"} Role what an m-line is for, seen from here
  *
  * @typedef {object} Wishes what this side wants to send and receive
  * @property {MediaStreamTrack | null} audio
@@ -100,7 +100,7 @@ export class PeerLeg extends Emitter {
     if (this.#open?.unapplied) await this.pc.setLocalDescription(this.#open.unapplied);
     await this.pc.setRemoteDescription(answer);
     this.#open = null;
-    this.#announce();
+    this.announce();
   }
 
   /** This function will undo an offer that was not accepted (RFC 3264 section 4: everything stays as it was). */
@@ -116,7 +116,7 @@ export class PeerLeg extends Emitter {
       if (line.direction !== direction && line.direction !== "stopped") line.direction = direction;
       if (this.#spare.has(line)) await line.sender.replaceTrack(null);
     }
-    this.#announce();
+    this.announce();
   }
 
   /** @param {string} sdp of an offer */
@@ -144,7 +144,7 @@ export class PeerLeg extends Emitter {
     if (gathersAnew) {
       await this.pc.setLocalDescription(answer);
       await this.#gathered();
-      this.#announce();
+      this.announce();
       return {
         description: this.#outgoing(/** @type {RTCSessionDescription} */ (this.pc.localDescription)),
         commit: async () => undefined,
@@ -155,7 +155,7 @@ export class PeerLeg extends Emitter {
       description: this.#outgoing(answer),
       commit: async () => {
         await this.pc.setLocalDescription(answer);
-        this.#announce();
+        this.announce();
       },
       abandon: async () => {
         await this.pc.setRemoteDescription({ type: "rollback" });
@@ -163,7 +163,7 @@ export class PeerLeg extends Emitter {
         this.#spare = spare;
         for (const line of this.#roles.keys()) if (!left.has(line)) this.#roles.delete(line);
         for (const [line, direction] of directions) if (line.direction !== "stopped") line.direction = direction;
-        this.#announce();
+        this.announce();
       },
     };
   }
@@ -184,7 +184,7 @@ export class PeerLeg extends Emitter {
   close() {
     this.pc.close();
     this.#roles.clear();
-    this.#announce();
+    this.announce();
   }
 
   /** @param {Role} role */
@@ -223,10 +223,20 @@ export class PeerLeg extends Emitter {
     for (const line of this.#spare) if (line.mid !== null && wanted.has(line.mid)) this.#spare.delete(line);
     for (const line of this.pc.getTransceivers()) {
       if (this.#roles.has(line) || line.mid === null) continue;
-      const kind = line.receiver.track.kind;
-      if (kind === "audio") this.#roles.set(line, "audio");
-      else this.#roles.set(line, slides.has(line.mid) || this.#hasCameraLine() ? "remote-screen" : "camera");
+      this.#roles.set(line, this.roleFor(line, slides.has(line.mid)));
     }
+  }
+
+  /**
+   * What a line is for that the other side has added.
+   *
+   * @param {RTCRtpTransceiver} line
+   * @param {boolean} slides
+   * @returns {Role}
+   */
+  roleFor(line, slides) {
+    if (line.receiver.track.kind === "audio") return "audio";
+    return slides || this.#hasCameraLine() ? "remote-screen" : "camera";
   }
 
   /** One that is spare gives way to the other side's, which this side can send on as well. */
@@ -276,14 +286,14 @@ export class PeerLeg extends Emitter {
   }
 
   /** Recomputed whole and announced on change, so that no sequence of events can leave a stale picture. */
-  #announce() {
+  announce() {
     /** @type {RemoteMedia} */
     const now = { audio: null, camera: null, screen: null };
     for (const [line, role] of this.#roles) {
       const direction = line.currentDirection;
       if (direction === null || direction === "stopped" || !receives(direction)) continue;
       if (role === "remote-screen") now.screen = line.receiver.track;
-      else if (role !== "screen") now[role] = line.receiver.track;
+      else if (role === "audio" || role === "camera") now[role] = line.receiver.track;
     }
     const was = this.#remote;
     if (now.audio === was.audio && now.camera === was.camera && now.screen === was.screen) return;
@@ -303,12 +313,13 @@ function directionFor(role, wishes) {
   // Audio is sendrecv even without a microphone: it sends nothing then, a microphone found later needs no
   // negotiation, and a resume always has the one sendrecv m-line that the enabler asks for.
   if (role === "audio") return "sendrecv";
+  if (role === "forwarded") return "recvonly";
   return role === "camera" && wishes.camera ? "sendrecv" : "recvonly";
 }
 
 /** @param {Role} role @param {Wishes} wishes */
 function trackFor(role, wishes) {
-  return role === "remote-screen" ? null : wishes[role];
+  return role === "remote-screen" || role === "forwarded" ? null : wishes[role];
 }
 
 /**

@@ -9,6 +9,7 @@
  * @property {Direction} direction as its writer sees it
  * @property {boolean} live a port of zero means rejected or stopped (RFC 3264 section 6)
  * @property {boolean} slides the picture is a presentation (RFC 4796)
+ * @property {string | null} msid stream and track, as the writer names them (RFC 8830)
  */
 
 const DIRECTION = /^a=(sendrecv|sendonly|recvonly|inactive)\r?$/m;
@@ -29,6 +30,7 @@ export function sections(sdp) {
       // Port zero with a=bundle-only is alive inside its bundle (RFC 9143 section 6).
       live: port !== "0" || /^a=bundle-only\r?$/m.test(text),
       slides: /^a=content:(?:\S+,)?slides\b/m.test(text),
+      msid: /^a=msid:([^\r\n]+)/m.exec(text)?.[1] ?? null,
     };
   });
 }

@@ -47,7 +47,7 @@
  * @property {Participant[]} participants
  * @property {WireModification[]} pendingModifications
  *
- * @typedef {{participant: string, username: string}} Origin
+ * @typedef {{participant: string, username: string | null}} Origin
  *
  * @typedef {object} WireEvent
  * @property {string} type
@@ -55,7 +55,8 @@
  * @property {string} [confId]
  * @property {string} [at]
  * @property {string} [modId]
- * @property {"mod" | "hold" | "resume" | "move" | "sync"} [kind]
+ * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} [kind]
+ * @property {string | null} [causedBy] the modification of somebody else that the focus tells of
  * @property {Origin} [from]
  * @property {Description} [description]
  * @property {boolean} [restart]

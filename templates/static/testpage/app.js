@@ -1,5 +1,7 @@
 import { Refusal, SbeClient } from "../sbe/sbe-client.js";
+import { ChatDrawer } from "./chat-drawer.js";
 import { byId, setText } from "./dom.js";
+import { InviteDialog, linkTo } from "./invite-dialog.js";
 import { openMedia } from "./media-access.js";
 import { ModificationDialog } from "./modification-dialog.js";
 import { MoveDialog } from "./move-dialog.js";
@@ -9,6 +11,7 @@ import { QualityChart } from "./quality.js";
 import { RingDialog } from "./ring.js";
 import { Settings } from "./settings.js";
 import { Stage, nameOf } from "./stage.js";
+import { TileMenu } from "./tile-menu.js";
 import { Timeline } from "./timeline.js";
 import { announce, toast } from "./toasts.js";
 import { play } from "./tones.js";
@@ -22,8 +25,17 @@ const { enablerUrl = location.origin, devServerUrl = "/dev" } = document.body.da
 const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).href, enabler: enablerUrl });
 const query = new URLSearchParams(location.search);
 
-const timeline = new Timeline();
-const stage = new Stage(client);
+const timeline = new Timeline(() => chat.toggle(false, { focus: false }));
+const chat = new ChatDrawer(client, {
+  onOpen: () => timeline.hide(),
+  onUnseen: (name) => announce(`${name} wrote in the chat`),
+});
+const menu = new TileMenu((deed, { participant }) => begin(() => manage(deed, participant)));
+const stage = new Stage(client, menu);
+const invite = new InviteDialog(client, {
+  onInvite: (to) => attempt(() => client.inviteMore(to)),
+  onCopy: copy,
+});
 const people = new People((to, options) => void attempt(() => startCall(to, options)));
 const quality = new QualityChart((reading) => stage.onQuality(reading));
 new Settings(client, {
@@ -38,7 +50,7 @@ const ring = new RingDialog({
 const modificationDialog = new ModificationDialog((accepted) => attempt(() => (accepted ? client.accept() : client.reject())));
 const moveDialog = new MoveDialog(client, {
   onMove: (devices) => void attempt(() => moveCall(devices)),
-  onCopy: () => void attempt(() => navigator.clipboard.writeText(moveDialog.link)),
+  onCopy: () => copy(moveDialog.link),
 });
 
 /** The hook for tests and the console: the client, and the peer connection of the moment. */
@@ -79,17 +91,59 @@ function begin(action) {
   action().catch((error) => toast(errorWords(error), { bad: true }));
 }
 
-/** @param {string} to @param {{video: boolean}} options */
-async function startCall(to, { video }) {
+/** @param {string} text */
+function copy(text) {
+  void attempt(async () => {
+    await navigator.clipboard.writeText(text);
+    toast("Copied.");
+  });
+}
+
+/** @param {string[]} to @param {{video: boolean, topology?: import("../sbe/call.js").Topology}} options */
+async function startCall(to, { video, topology = preferences.direct && to.length === 1 ? "peer" : "focus" }) {
   if (!(await openMedia(client.media, { camera: video }))) return;
-  people.clearInput();
+  people.clear();
+  await orNoCall(() => client.startConference({ to, video, topology }));
+}
+
+async function startOpenConference() {
+  if (await openMedia(client.media, { camera: true })) await orNoCall(() => client.startConference({ access: "open" }));
+}
+
+/** The conference that this page's address names, until it was joined. */
+let linked = query.get("join");
+
+/** @param {{camera: boolean}} options */
+async function joinLinked({ camera }) {
+  const confId = linked;
+  if (confId === null || !(await openMedia(client.media, { camera }))) return;
+  await orNoCall(() => client.join(confId));
+  forgetLink();
+}
+
+/** The address is that of a plain page again: a reload finds the seat by itself. */
+function forgetLink() {
+  linked = null;
+  const here = new URL(location.href);
+  here.searchParams.delete("join");
+  history.replaceState(null, "", here);
+}
+
+/** @param {() => Promise<void>} action */
+async function orNoCall(action) {
   try {
-    await client.call(to, { video });
+    await action();
   } catch (error) {
     // There never was a call to look at: say why here, where it was asked for.
     client.dismiss();
     throw error;
   }
+}
+
+/** @param {import("./tile-menu.js").Deed} deed @param {string} participant its ID */
+async function manage(deed, participant) {
+  if (deed === "remove") return client.removeParticipant(participant);
+  await client.muteParticipant(participant, deed === "mute" ? { audio: true } : { video: true });
 }
 
 /** @param {import("../sbe/client.js").Invitation} invitation @param {boolean} camera */
@@ -118,7 +172,7 @@ function inCall() {
 }
 
 const controls = {
-  "btn-mic": () => void (client.media.muted = !client.media.muted),
+  "btn-mic": () => begin(() => client.mute({ audio: !client.media.muted })),
   "btn-camera": () => begin(() => (client.media.camera ? client.stopVideo() : client.addVideo())),
   "btn-screen": () => begin(() => (client.media.screen ? client.stopScreen() : client.shareScreen())),
   "btn-hold": () => begin(() => (client.callState === "on-hold" ? client.resume() : client.hold())),
@@ -130,8 +184,12 @@ const controls = {
   "ended-done": () => client.dismiss(),
   "ended-again": () => {
     const call = client.currentCall;
-    if (call) void attempt(() => startCall(call.address || nameOf(call), { video: true }));
+    if (call) void attempt(() => startCall(call.addresses.length > 0 ? call.addresses : [nameOf(call)], { video: true, topology: call.topology }));
   },
+  "open-start": () => attempt(startOpenConference),
+  "join-video": () => attempt(() => joinLinked({ camera: true })),
+  "join-audio": () => attempt(() => joinLinked({ camera: false })),
+  "lonely-copy": () => copy(linkTo(client.currentCall)),
   "rejoin-join": () => attempt(async () => void ((await openMedia(client.media, { camera: true })) && (await client.rejoin()))),
   "rejoin-leave": () => attempt(() => client.leave()),
   "tag-quality": () => timeline.toggle(true),
@@ -144,7 +202,7 @@ for (const [id, action] of Object.entries(controls)) {
   });
 }
 
-const KEYS = new Map(Object.entries({ m: "btn-mic", v: "btn-camera", s: "btn-screen", h: "btn-hold", e: "btn-hangup", t: "btn-timeline" }));
+const KEYS = new Map(Object.entries({ m: "btn-mic", v: "btn-camera", s: "btn-screen", h: "btn-hold", c: "btn-chat", e: "btn-hangup", t: "btn-timeline" }));
 document.addEventListener("keydown", (event) => {
   const inField = event.target instanceof Element && event.target.closest("input, select, textarea, dialog") !== null;
   // Single keys can be switched off (WCAG 2.1.4), and belong to a field or a dialog while one is in use.
@@ -248,11 +306,15 @@ function draw() {
 
   byId("rejoin").hidden = client.rejoinable === null;
   if (client.rejoinable) {
-    const peer = client.rejoinable.participants.find(({ sessionId }) => sessionId !== client.session?.id);
-    setText(byId("rejoin-title"), `You are in a call with ${peer?.username ?? "someone"}`);
+    const others = client.rejoinable.participants.filter(({ sessionId, state }) => sessionId !== client.session?.id && state !== "left");
+    setText(byId("rejoin-title"), others.length > 1 ? `You are in a conference of ${others.length + 1}` : `You are in a call with ${others[0]?.username ?? "someone"}`);
   }
 
+  byId("join").hidden = linked === null || client.rejoinable !== null;
   stage.draw();
+  chat.draw(call);
+  invite.draw(call);
+  if (!inCall()) menu.close();
   quality.follow(call && call.state !== "ended" && call.leg && call.leg.pc.connectionState !== "closed" ? call.leg.pc : null);
   modificationDialog.show(call);
   moveDialog.show(inCall());
@@ -276,15 +338,18 @@ function sound() {
   play(!preferences.ring ? null : client.invitations.length > 0 ? "incoming" : calling ? "waiting" : null);
 }
 
+let announced = "";
+
 /** @param {import("../sbe/call.js").Call | null} call */
 function retitle(call) {
   const [ringing] = client.invitations;
   const name = call ? nameOf(call) : "";
   /** @type {Record<string, string>} */
-  const states = { "calling": `Calling ${name}`, "open": `In a call with ${name}`, "on-hold": `${name} is on hold`, "held": `On hold by ${name}`, "moving": "Moving the call", "moved": "Call moved", "ended": "Call ended" };
+  const states = { "calling": `Calling ${name}`, "open": `In a call with ${name}`, "on-hold": `${call?.others.length === 1 ? name : "The conference"} is on hold`, "held": `On hold by ${name}`, "moving": "Moving the call", "moved": "Call moved", "ended": "Call ended" };
   const title = ringing ? `${ringing.username} is calling` : call ? states[call.state] : "";
   document.title = title ? `${title} – SBE Enabler` : "SBE Enabler";
-  if (byId("announcer").textContent !== title) announce(title);
+  if (title !== announced) announce(title);
+  announced = title;
 }
 
 function drawChannel() {
@@ -323,6 +388,7 @@ client.on("channel", drawChannel);
 client.on("call", draw);
 client.on("media", draw);
 client.on("invitations", draw);
+client.on("chat", draw);
 client.on("trace", (trace) => timeline.add(trace));
 client.on("notice", (notice) => {
   const words = noticeWords(notice, client.currentCall ? nameOf(client.currentCall) : "The other side");
@@ -340,7 +406,7 @@ setInterval(() => {
   stage.tick();
   modificationDialog.tick();
   void quality.tick();
-  if (seconds % LOOK_EVERY_S === 0) void Promise.all([lookAround(), moveDialog.look()]);
+  if (seconds % LOOK_EVERY_S === 0) void Promise.all([lookAround(), moveDialog.look(), invite.look()]);
 }, 1_000);
 
 await start();

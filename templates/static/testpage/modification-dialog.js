@@ -1,5 +1,5 @@
 import { byId, setText } from "./dom.js";
-import { modificationWords, secondsUntil } from "./words.js";
+import { forwardingWords, modificationWords, secondsUntil } from "./words.js";
 import { nameOf } from "./stage.js";
 
 /**
@@ -33,7 +33,8 @@ export class ModificationDialog {
     if (pending === this.#shown) return;
     this.#shown = pending;
     if (pending === null || call === null) return this.#dialog.close();
-    const { title, text } = modificationWords(pending, nameOf(call));
+    const owners = call.others.filter(({ id }) => pending.who.includes(id)).map(({ username }) => username);
+    const { title, text } = call.hasFocus ? forwardingWords(pending, owners.join(" and ") || "The conference") : modificationWords(pending, nameOf(call));
     setText(byId("mod-title"), title);
     setText(byId("mod-text"), text);
     this.tick();

@@ -6,21 +6,31 @@ import { byId, icon, initials, make, setText } from "./dom.js";
  * @typedef {{username: string, numbers: string[], devices: string[]}} Person
  */
 
-/** The list of those who are registered, and the field above it that filters it and dials. */
+// As many as one can take in at a glance; the enabler's own bound is larger.
+const MOST_PICKED = 24;
+
+/** The list of those who are registered, the field above it that filters it and dials, and who was picked to be called together. */
 export class People {
   /** @type {Person[]} */
   #people = [];
+  /** @type {Set<string>} */
+  #picked = new Set();
   #input = /** @type {HTMLInputElement} */ (byId("dial-input"));
   #shown = "";
 
-  /** @param {(to: string, options: {video: boolean}) => void} onCall */
+  /** @param {(to: string[], options: {video: boolean}) => void} onCall */
   constructor(onCall) {
     this.onCall = onCall;
+    for (const kind of ["audio", "video"]) byId(`picked-${kind}`).addEventListener("click", () => onCall([...this.#picked], { video: kind === "video" }));
+    byId("picked-clear").addEventListener("click", () => {
+      this.#unpick();
+      this.#input.focus();
+    });
     this.#input.addEventListener("input", () => this.#draw());
     byId("dial-form").addEventListener("submit", (event) => {
       event.preventDefault();
       const to = this.#input.value.trim();
-      if (to) this.onCall(addressOf(to), { video: true });
+      if (to) this.onCall([addressOf(to)], { video: true });
     });
   }
 
@@ -38,6 +48,8 @@ export class People {
       people.set(session.username, person);
     }
     this.#people = [...people.values()].sort((a, b) => a.username.localeCompare(b.username));
+    for (const name of this.#picked) if (!people.has(name)) this.#picked.delete(name);
+    this.#drawPicked();
     const ownDevices = devicesOf(me, sessions);
     const state = JSON.stringify([this.#people, ownDevices, me.username]);
     // Drawn again only when something changed: the focus and a half-made click must survive the regular look.
@@ -52,9 +64,21 @@ export class People {
     setText(link, `Open a tab as ${second}`);
   }
 
-  clearInput() {
+  clear() {
     this.#input.value = "";
+    this.#unpick();
+  }
+
+  #unpick() {
+    this.#picked.clear();
     this.#draw();
+    this.#drawPicked();
+  }
+
+  #drawPicked() {
+    const names = [...this.#picked];
+    byId("picked").hidden = names.length === 0;
+    setText(byId("picked-names"), names.length === 1 ? names[0] : `${names.length} people: ${names.join(", ")}`);
   }
 
   #draw() {
@@ -63,7 +87,7 @@ export class People {
     const focused = document.activeElement?.getAttribute("data-testid") ?? "";
     const list = byId("people-list");
     list.replaceChildren(...matches.map((person) => this.#row(person)));
-    const again = focused.startsWith("call-") ? list.querySelector(`[data-testid="${CSS.escape(focused)}"]`) : null;
+    const again = /^(call|pick)-/.test(focused) ? list.querySelector(`[data-testid="${CSS.escape(focused)}"]`) : null;
     if (again instanceof HTMLElement) again.focus();
     byId("dial-submit").hidden = wanted === "";
     byId("people-empty").hidden = this.#people.length > 0 || wanted !== "";
@@ -78,10 +102,24 @@ export class People {
     return make(
       "li",
       { "class": "person", "data-testid": `person-${username}` },
+      this.#pick(username),
       make("span", { "class": "avatar", "aria-hidden": "true" }, initials(username)),
       make("div", { class: "person-text" }, make("p", { class: "person-name", title: username }, username), make("p", { class: "person-detail", title: detail }, detail)),
       make("div", { class: "person-actions" }, this.#button(username, false), this.#button(username, true)),
     );
+  }
+
+  /** @param {string} username */
+  #pick(username) {
+    const box = make("input", { "type": "checkbox", "class": "check", "aria-label": `Pick ${username} for a conference`, "data-testid": `pick-${username}` });
+    box.checked = this.#picked.has(username);
+    box.addEventListener("change", () => {
+      if (!box.checked) this.#picked.delete(username);
+      else if (this.#picked.size < MOST_PICKED) this.#picked.add(username);
+      else box.checked = false;
+      this.#drawPicked();
+    });
+    return box;
   }
 
   /** @param {string} username @param {boolean} video */
@@ -92,7 +130,7 @@ export class People {
       { "type": "button", "class": video ? "icon-button primary" : "icon-button", "title": words, "aria-label": words, "data-testid": `call-${video ? "video" : "audio"}-${username}` },
       icon(video ? "video" : "phone"),
     );
-    button.addEventListener("click", () => this.onCall(username, { video }));
+    button.addEventListener("click", () => this.onCall([username], { video }));
     return button;
   }
 }
@@ -113,7 +151,7 @@ function isSamePerson(one, other) {
 }
 
 /** A number is dialled as a tel: URI (RFC 3966), anything else is a username. @param {string} typed */
-function addressOf(typed) {
+export function addressOf(typed) {
   const digits = typed.replace(/^tel:/, "").replace(/[\s().-]/g, "");
   return /^\+\d{5,15}$/.test(digits) ? `tel:${digits}` : typed;
 }

@@ -1,7 +1,7 @@
 /* Choices that outlive the tab. Storage may be forbidden; then they last as long as the page. */
 
 const KEY = "sbe.preferences";
-const DEFAULTS = { ask: false, ring: true, keys: true, camera: "", microphone: "", speaker: "" };
+const DEFAULTS = { ask: false, ring: true, keys: true, direct: false, camera: "", microphone: "", speaker: "" };
 
 /** @typedef {typeof DEFAULTS} Preferences */
 

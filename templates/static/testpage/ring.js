@@ -38,7 +38,8 @@ export class RingDialog {
     if (first === null) return this.#dialog.close();
     setText(byId("ring-name"), first.username);
     setText(byId("ring-avatar"), initials(first.username));
-    setText(byId("ring-text"), first.reason === "move" ? "Continue the call on this device" : first.video ? "Incoming video call" : "Incoming call");
+    const others = first.with.length > 0 ? ` with ${first.with.length > 2 ? `${first.with.length} others` : first.with.join(" and ")}` : "";
+    setText(byId("ring-text"), first.reason === "move" ? "Continue the call on this device" : others && first.reason === "call" ? `Conference${others}` : first.video ? "Incoming video call" : "Incoming call");
     byId("ring-audio").hidden = !first.video;
     setIcon(byId("ring-accept"), first.video ? "video" : "phone");
     this.#drawTone();

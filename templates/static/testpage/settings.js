@@ -39,6 +39,7 @@ export class Settings {
     this.#bindSwitch("ask-switch", "ask");
     this.#bindSwitch("ring-switch", "ring");
     this.#bindSwitch("keys-switch", "keys");
+    this.#bindSwitch("direct-switch", "direct");
     navigator.mediaDevices?.addEventListener("devicechange", () => {
       if (this.#dialog.open) void this.#listDevices();
     });
@@ -83,7 +84,7 @@ export class Settings {
     return /** @type {HTMLInputElement} */ (byId(id));
   }
 
-  /** @param {string} id @param {"ask" | "ring" | "keys"} preference */
+  /** @param {string} id @param {"ask" | "ring" | "keys" | "direct"} preference */
   #bindSwitch(id, preference) {
     const box = this.#checkbox(id);
     box.checked = preferences[preference];

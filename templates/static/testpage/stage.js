@@ -1,5 +1,7 @@
 import { byId, initials, setIcon, setText, showTracks } from "./dom.js";
+import { linkTo } from "./invite-dialog.js";
 import { preferences } from "./preferences.js";
+import { Tiles } from "./tiles.js";
 import { bitrateWords, durationWords, endedWords, perceives, secondsUntil } from "./words.js";
 
 /**
@@ -22,9 +24,13 @@ export class Stage {
   /** Names of the devices that a move rings, as far as anybody knows. @type {string[]} */
   ringing = [];
 
-  /** @param {SbeClient} client */
-  constructor(client) {
+  /**
+   * @param {SbeClient} client
+   * @param {import("./tile-menu.js").TileMenu} menu
+   */
+  constructor(client, menu) {
     this.client = client;
+    this.tiles = new Tiles(client, (target, button) => menu.open(target, button));
   }
 
   draw() {
@@ -32,6 +38,8 @@ export class Stage {
     const call = client.currentCall;
     const state = client.callState;
     this.#stage.dataset.state = state;
+    this.#stage.dataset.topology = call?.topology ?? "";
+    this.tiles.draw(call);
     if (call) {
       this.#drawVideo(call);
       this.#drawOverlays(call);
@@ -60,12 +68,14 @@ export class Stage {
 
   async useSpeaker() {
     if ("setSinkId" in this.#remote) await this.#remote.setSinkId(preferences.speaker);
+    await this.tiles.useSpeaker();
   }
 
   /** @param {Call} call */
   #drawVideo(call) {
     const { media } = this.client;
-    const { audio, camera, screen } = call.leg?.remote ?? { audio: null, camera: null, screen: null };
+    // What comes through a focus is shown in tiles.
+    const { audio, camera, screen } = call.hasFocus ? NOTHING : call.remote;
     showTracks(this.#remote, [screen ?? camera, audio]);
     showTracks(this.#inset, [screen ? camera : null]);
     const moving = this.#stillFor < STILL_READINGS;
@@ -75,19 +85,32 @@ export class Stage {
 
     const shownLocal = media.screen ?? media.camera;
     showTracks(this.#local, [shownLocal]);
-    byId("self").hidden = shownLocal === null;
+    byId("self").hidden = shownLocal === null || this.tiles.holdsSelf;
     byId("self").dataset.source = media.screen ? "screen" : "camera";
     setText(byId("self-label"), media.screen ? "Your screen" : media.paused ? "Paused" : "You");
 
     const name = nameOf(call);
-    byId("placeholder").hidden = picture !== "none";
+    byId("placeholder").hidden = picture !== "none" || call.hasFocus;
+    this.#drawLonely(call);
     setText(byId("placeholder-avatar"), initials(name));
     setText(byId("placeholder-name"), name);
     setText(byId("placeholder-text"), this.#placeholderWords(call, camera !== null));
-    const inCall = ["open", "on-hold", "held"].includes(call.state);
+    const inCall = ["open", "on-hold", "held"].includes(call.state) || (call.state === "calling" && call.conference?.access === "open");
     byId("tag-name").hidden = !inCall;
     byId("tag-quality").hidden = !inCall;
     setText(byId("tag-username"), name);
+  }
+
+  /** Nobody else is here: an open conference says how others come in. @param {Call} call */
+  #drawLonely(call) {
+    const open = call.conference?.access === "open";
+    const alone = call.hasFocus && call.others.length === 0 && ["calling", "open"].includes(call.state);
+    byId("lonely").hidden = !alone;
+    if (!alone) return;
+    setText(byId("lonely-title"), call.confId ? "Nobody else is here yet" : "Starting…");
+    setText(byId("lonely-text"), open ? "Whoever is registered here can come in with this link:" : "");
+    byId("lonely-link-row").hidden = !open;
+    if (open) /** @type {HTMLInputElement} */ (byId("lonely-link")).value = linkTo(call);
   }
 
   /** @param {Call} call @param {boolean} expectsPicture */
@@ -105,14 +128,16 @@ export class Stage {
   #drawOverlays(call) {
     const { state } = call;
     const name = nameOf(call);
-    byId("hold-overlay").hidden = state !== "on-hold" && state !== "held";
+    // In a conference the tile of whoever holds it says so.
+    byId("hold-overlay").hidden = state !== "on-hold" && (state !== "held" || call.hasFocus);
     if (state === "on-hold") {
-      const both = call.other?.state === "on-hold" ? ` ${name} put you on hold as well.` : "";
+      const both = !call.hasFocus && call.other?.state === "on-hold" ? ` ${name} put you on hold as well.` : "";
       setText(byId("hold-overlay-text"), "You put the call on hold");
       const { microphone, camera, screen } = this.client.media;
       const withheld = perceives({ audio: microphone !== null, video: camera !== null || screen !== null }, "or");
-      setText(byId("hold-overlay-sub"), `${withheld ? `${name} cannot ${withheld} you.` : ""}${both}`.trim());
-    } else if (state === "held") {
+      const who = call.others.length > 1 ? "The others" : name;
+      setText(byId("hold-overlay-sub"), `${withheld ? `${who} cannot ${withheld} you.` : ""}${both}`.trim());
+    } else if (state === "held" && !call.hasFocus) {
       const moving = call.otherMoves;
       setText(byId("hold-overlay-text"), moving ? `${name} is moving to another device` : `${name} put you on hold`);
       // The design sheet's hold is recvonly: the holder goes on receiving, and the held one should know.
@@ -136,9 +161,9 @@ export class Stage {
     if (state === "ended") {
       const lasted = call.openedAt && this.#endedAfter(call);
       setText(byId("ended-title"), call.openedAt ? "Call ended" : "No call");
-      const words = endedWords(call.endReason, name, call.openedAt !== null);
+      const words = endedWords(call.endReason, endedBy(call), call.openedAt !== null);
       setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : ""].filter(Boolean).join(" "));
-      byId("ended-again").hidden = call.other === null || this.client.session === null;
+      byId("ended-again").hidden = call.addresses.length === 0 && (call.hasFocus || call.other === null) || this.client.session === null;
     }
   }
 
@@ -165,7 +190,8 @@ export class Stage {
     const waits = pending !== null && pending.mine && pending.kind !== "call" && call.state !== "moving";
     byId("mod-pending").hidden = !waits;
     if (!waits) return;
-    setText(byId("mod-pending-text"), pending.kind === "move" ? "Taking over the call…" : `Waiting for ${nameOf(call)} to accept…`);
+    const waiting = call.hasFocus ? "Waiting for the conference…" : `Waiting for ${nameOf(call)} to accept…`;
+    setText(byId("mod-pending-text"), pending.kind === "move" ? "Taking over the call…" : waiting);
     byId("mod-cancel").hidden = pending.kind === "move";
   }
 
@@ -220,16 +246,37 @@ export class Stage {
       key: "H",
     });
     control("btn-move", { icon: "move", word: "Move", does: "Move to another device", on: null, look: "", enabled: changeable, key: "" });
-    const ending = state === "calling" ? "Cancel" : "End";
-    control("btn-hangup", { icon: "hangup", word: ending, does: `${ending} the call`, on: null, look: "danger", enabled: open || state === "calling" || state === "moving", key: "E" });
+    const many = call !== null && call.hasFocus && (call.others.length > 1 || call.conference?.access === "open");
+    const ending = state === "calling" && !many ? "Cancel" : many && call.me?.role !== "host" ? "Leave" : "End";
+    control("btn-hangup", { icon: "hangup", word: ending, does: many ? (ending === "End" ? "End the conference for everybody" : "Leave the conference") : `${ending} the call`, on: null, look: "danger", enabled: open || state === "calling" || state === "moving", key: "E" });
     byId("controls").hidden = state === "ended" || state === "moved";
   }
 }
 
+/** @type {import("../sbe/peer.js").RemoteMedia} */
+const NOTHING = { audio: null, camera: null, screen: null };
+const NAMED = 2;
+
 /** @param {Call} call */
 export function nameOf(call) {
+  const { others } = call;
+  if (call.hasFocus && (call.conference?.name || others.length > 1)) return call.conference?.name || listed(others.map(({ username }) => username || "somebody"));
   // Who is called by a number has no name before answering.
-  return call.other?.username || call.to;
+  return call.other?.username || (call.addresses[0] ?? "").replace(/^tel:/, "") || "nobody yet";
+}
+
+/** A conference of many is ended by its host. @param {Call} call */
+function endedBy(call) {
+  const { participants = [] } = call.conference ?? {};
+  const host = participants.find(({ role }) => role === "host");
+  return participants.length > 2 && host && host.id !== call.me?.id ? host.username : nameOf(call);
+}
+
+/** @param {string[]} names */
+function listed(names) {
+  const more = names.length - NAMED;
+  if (more > 0) return `${names.slice(0, NAMED).join(", ")} and ${more} more`;
+  return names.join(" and ");
 }
 
 function canShare() {

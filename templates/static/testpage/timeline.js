@@ -19,7 +19,9 @@ export class Timeline {
   /** The last description in each direction, to compare the next one with. @type {Map<string, string>} */
   #lastSdp = new Map();
 
-  constructor() {
+  /** @param {() => void} onOpen */
+  constructor(onOpen) {
+    this.onOpen = onOpen;
     this.#button.addEventListener("click", () => this.toggle());
     byId("timeline-close").addEventListener("click", () => this.toggle(false));
     byId("timeline-clear").addEventListener("click", () => {
@@ -31,8 +33,15 @@ export class Timeline {
     });
   }
 
+  /** This function will make room for another drawer. */
+  hide() {
+    this.#drawer.hidden = true;
+    this.#button.setAttribute("aria-expanded", "false");
+  }
+
   /** @param {boolean} [open] */
   toggle(open = this.#drawer.hidden) {
+    if (open) this.onOpen();
     this.#drawer.hidden = !open;
     this.#button.setAttribute("aria-expanded", String(open));
     if (open) {

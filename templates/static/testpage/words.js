@@ -13,6 +13,9 @@ const REFUSALS = {
   "already-answered": "Another device answered first.",
   "already-on-hold": "The call is on hold. Resume it first.",
   "not-on-hold": "The call is not on hold.",
+  "focus-only": "In a direct call nobody can be muted.",
+  "forbidden": "Only the host of the conference can do that.",
+  "not-found": "This conference does not exist any more, or it is not open to you.",
   "participant-moving": "The other side is moving to another device. Try again in a moment.",
   "enabler-unreachable": "The conference service cannot be reached. Is it running?",
   "media-unavailable": "The conference service has no room for media at the moment.",
@@ -86,6 +89,8 @@ export function endedWords(reason, name, wasOpen) {
     "window-over": "The move took too long to reach the server.",
     "move-no-answer": "None of your other devices answered, so the call ended.",
     "move-declined": "You declined on your other device, so the call ended.",
+    "media-unavailable": "The conference service could not carry the media.",
+    "sdp-invalid": "The conference service could not use what this browser offered.",
     "not-placed": "The call could not be placed.",
     "not-answered": "The call could not be answered.",
   };
@@ -97,10 +102,15 @@ export function endedWords(reason, name, wasOpen) {
  * @param {string} name of the other party
  * @returns {{text: string, bad: boolean} | null} null for what the page shows in another way
  */
-export function noticeWords({ code, kind, reason, error }, name) {
+export function noticeWords({ code, kind, reason, who, error }, name) {
   const what = kind === "hold" ? "the hold" : kind === "resume" ? "resuming" : kind === "move" ? "the move" : "the change";
   switch (code) {
+    case "left":
+      return leftWords(who || "Somebody", reason ?? "");
+    case "muted-by-host":
+      return { text: kind === "audio" ? "The host muted your microphone. You can unmute it." : "The host turned your camera off. You can turn it on again.", bad: false };
     case "mine-rejected":
+      if (who) return { text: `${who} rejected ${what}. It stays as it was for them.`, bad: false };
       return { text: `${name} rejected ${what}. Everything stays as it was.`, bad: false };
     case "mine-expired":
       return { text: `${name} did not answer to ${what}. Everything stays as it was.`, bad: false };
@@ -126,6 +136,28 @@ export function noticeWords({ code, kind, reason, error }, name) {
     default:
       return null;
   }
+}
+
+/** @param {string} who @param {string} reason */
+function leftWords(who, reason) {
+  /** @type {Record<string, string>} */
+  const words = {
+    "hung-up": `${who} left.`,
+    "declined": `${who} declined.`,
+    "no-answer": `${who} did not answer.`,
+    "removed": `${who} was removed.`,
+    "media-lost": `${who} lost the connection.`,
+    "session-expired": `${who} is gone.`,
+  };
+  return { text: words[reason] ?? `${who} left.`, bad: false };
+}
+
+/** What a focus wants to forward besides. @param {import("../sbe/call.js").Modification} modification @param {string} name */
+export function forwardingWords({ kind, changes }, name) {
+  if (changes.includes("screen-on")) return { title: `${name} wants to share a screen`, text: "You would see it beside the others. Without it everything stays as it is." };
+  if (kind === "resume") return { title: `${name} wants to resume`, text: "You would see and hear them again." };
+  if (changes.includes("audio-on")) return { title: `${name} comes in`, text: `You would ${changes.includes("video-on") ? "see and hear" : "hear"} them, and they you.` };
+  return { title: `${name} wants to turn on video`, text: "You would see them. Your own camera stays as it is." };
 }
 
 /** @param {import("../sbe/call.js").Modification} modification @param {string} name */

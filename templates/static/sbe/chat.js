@@ -1,0 +1,76 @@
+import { Emitter } from "./emitter.js";
+
+/**
+ * @typedef {object} ChatMessage
+ * @property {string} id
+ * @property {string} from the sender's participant ID, as the sender states it
+ * @property {string} text
+ * @property {Date} at when it was sent or came
+ * @property {boolean} mine
+ */
+
+const LONGEST = 4_000;
+const KEPT = 500;
+
+/**
+ * What is written in a conference: messages over a data channel, from one's joining on. The focus relays them and keeps none.
+ *
+ * @extends {Emitter<{change: null}>}
+ */
+export class Chat extends Emitter {
+  /** @type {ChatMessage[]} */
+  messages = [];
+  /** @type {RTCDataChannel | null} */
+  #channel = null;
+  #isPresent;
+
+  /** @param {(participant: string) => boolean} isPresent whether somebody else of that ID is in the conference */
+  constructor(isPresent) {
+    super();
+    this.#isPresent = isPresent;
+  }
+
+  get open() {
+    return this.#channel?.readyState === "open";
+  }
+
+  /** This function will use another channel from now on. @param {RTCDataChannel} channel */
+  attach(channel) {
+    if (channel === this.#channel) return;
+    this.#channel = channel;
+    channel.onmessage = ({ data }) => this.#receive(data);
+    channel.onopen = channel.onclose = () => this.emit("change", null);
+    this.emit("change", null);
+  }
+
+  /**
+   * @param {string} from this side's participant ID
+   * @param {string} text
+   * @returns {boolean} false while there is no way to send it
+   */
+  send(from, text) {
+    const words = text.trim().slice(0, LONGEST);
+    if (!words || !this.#channel || !this.open) return false;
+    const id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    this.#channel.send(JSON.stringify({ id, from, text: words }));
+    this.#keep({ id, from, text: words, at: new Date(), mine: true });
+    return true;
+  }
+
+  /** What cannot be read, or names nobody here, is left out. @param {unknown} data */
+  #receive(data) {
+    try {
+      const { id, from, text } = JSON.parse(String(data));
+      if (typeof text !== "string" || typeof from !== "string" || !text.trim() || !this.#isPresent(from)) return;
+      this.#keep({ id: String(id ?? ""), from, text: text.slice(0, LONGEST), at: new Date(), mine: false });
+    } catch {
+      // Another application's message on a channel of this name.
+    }
+  }
+
+  /** @param {ChatMessage} message */
+  #keep(message) {
+    this.messages = [...this.messages, message].slice(-KEPT);
+    this.emit("change", null);
+  }
+}

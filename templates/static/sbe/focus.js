@@ -1,0 +1,97 @@
+import { PeerLeg } from "./peer.js";
+import { receives, sections } from "./sdp.js";
+
+/**
+ * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
+ * @typedef {import("./peer.js").Role} Role
+ */
+
+/** The data channel whose messages the focus relays to everybody else's channel of the same label. */
+export const CHAT = "chat";
+
+/** @type {RemoteMedia} */
+const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
+/** @type {Record<string, keyof RemoteMedia>} what the focus calls the tracks that it forwards */
+const NAMES = { audio: "audio", video: "camera", screen: "screen" };
+
+/**
+ * The connection with a focus, which forwards the tracks of many over it.
+ *
+ * The first lines are this side's microphone and camera; somebody's tracks come back on them as well. What else the
+ * focus adds is only received on. Whose a track is says the a=msid of its line: `<participant id> <audio|video|screen>`.
+ */
+export class FocusLeg extends PeerLeg {
+  /** @type {Map<string, RemoteMedia>} by participant */
+  #tracks = new Map();
+
+  /** @param {RTCIceServer[]} iceServers */
+  constructor(iceServers) {
+    super(iceServers);
+    // In the first offer already, so that the first message needs no negotiation.
+    this.chat = this.pc.createDataChannel(CHAT);
+  }
+
+  /** @param {string} participant its ID */
+  tracksOf(participant) {
+    return this.#tracks.get(participant) ?? NOTHING;
+  }
+
+  /** @override @returns {Role} */
+  roleFor() {
+    return "forwarded";
+  }
+
+  /** @override */
+  announce() {
+    const now = this.#read();
+    if (JSON.stringify(summary(now)) === JSON.stringify(summary(this.#tracks))) return;
+    this.#tracks = now;
+    this.emit("media", this.remote);
+  }
+
+  /** @returns {Map<string, RemoteMedia>} */
+  #read() {
+    const tracks = new Map();
+    if (this.pc.signalingState === "closed" || this.remoteSdp === null) return tracks;
+    const owners = new Map(sections(this.remoteSdp).map(({ mid, msid }) => [mid, msid]));
+    for (const line of this.pc.getTransceivers()) {
+      const { currentDirection: direction } = line;
+      if (direction === null || direction === "stopped" || !receives(direction)) continue;
+      const [owner, label] = owners.get(line.mid)?.split(" ") ?? [];
+      const name = NAMES[label];
+      if (owner && name) tracks.set(owner, { ...NOTHING, ...tracks.get(owner), [name]: line.receiver.track });
+    }
+    return tracks;
+  }
+}
+
+/** @param {Map<string, RemoteMedia>} tracks */
+function summary(tracks) {
+  return [...tracks].map(([owner, { audio, camera, screen }]) => [owner, audio?.id, camera?.id, screen?.id]);
+}
+
+/**
+ * @typedef {"audio-on" | "audio-off" | "video-on" | "video-off" | "screen-on" | "screen-off"} Change
+ */
+
+/**
+ * This function will say what an offer of the focus changes about what it forwards, and of whom.
+ *
+ * @param {string | null} before its previous description
+ * @param {string} after
+ * @returns {{changes: Change[], who: string[]}}
+ */
+export function forwardingChanges(before, after) {
+  const was = forwarded(before);
+  const is = forwarded(after);
+  const on = [...is].filter((track) => !was.has(track)).map((track) => ({ track, way: "on" }));
+  const off = [...was].filter((track) => !is.has(track)).map((track) => ({ track, way: "off" }));
+  const changes = [...on, ...off].map(({ track, way }) => /** @type {Change} */ (`${track.split(" ")[1].replace(/\d+$/, "")}-${way}`));
+  return { changes: [...new Set(changes)], who: [...new Set([...on, ...off].map(({ track }) => track.split(" ")[0]))] };
+}
+
+/** @param {string | null} sdp @returns {Set<string>} the `<participant id> <label>` of what it sends */
+function forwarded(sdp) {
+  const lines = sdp === null ? [] : sections(sdp);
+  return new Set(lines.flatMap(({ live, direction, msid }) => (live && msid && (direction === "sendrecv" || direction === "sendonly") ? [msid] : [])));
+}

@@ -1,0 +1,105 @@
+import { byId, make, setText } from "./dom.js";
+
+/**
+ * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
+ * @typedef {import("../sbe/call.js").Call} Call
+ * @typedef {import("../sbe/chat.js").ChatMessage} ChatMessage
+ */
+
+// Messages of one person within this time stand under one name.
+const TOGETHER_MS = 120_000;
+
+/** What is written in a conference, and the field to write in. */
+export class ChatDrawer {
+  #drawer = byId("chat");
+  #button = byId("btn-chat");
+  #log = byId("chat-log");
+  #input = /** @type {HTMLInputElement} */ (byId("chat-input"));
+  /** @type {Call | null} */
+  #call = null;
+  #drawn = 0;
+  #read = 0;
+  /** Names outlive those who left. @type {Map<string, string>} */
+  #names = new Map();
+  /** @type {ChatMessage | null} */
+  #last = null;
+
+  /**
+   * @param {SbeClient} client
+   * @param {object} actions
+   * @param {() => void} actions.onOpen
+   * @param {(name: string) => void} actions.onUnseen
+   */
+  constructor(client, { onOpen, onUnseen }) {
+    this.client = client;
+    this.onOpen = onOpen;
+    this.onUnseen = onUnseen;
+    this.#button.addEventListener("click", () => this.toggle());
+    byId("chat-close").addEventListener("click", () => this.toggle(false));
+    this.#drawer.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.toggle(false);
+    });
+    byId("chat-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (this.#call && this.client.say(this.#input.value)) this.#input.value = "";
+    });
+  }
+
+  /** @param {boolean} [open] @param {{focus?: boolean}} [options] */
+  toggle(open = this.#drawer.hidden, { focus = true } = {}) {
+    if (open === !this.#drawer.hidden) return;
+    if (open) this.onOpen();
+    this.#drawer.hidden = !open;
+    this.#button.setAttribute("aria-expanded", String(open));
+    this.#log.scrollTop = this.#log.scrollHeight;
+    this.#drawBadge();
+    if (focus) (open ? this.#input : this.#button).focus();
+  }
+
+  /** @param {Call | null} call */
+  draw(call) {
+    const shows = call !== null && call.hasFocus && ["open", "held", "on-hold", "calling"].includes(call.state);
+    this.#button.hidden = !shows;
+    if (call !== this.#call) this.#begin(call);
+    if (!shows) this.toggle(false, { focus: false });
+    if (!call) return;
+    for (const { id, username } of call.conference?.participants ?? []) this.#names.set(id, username);
+    const { messages, open } = call.chat;
+    for (const message of messages.slice(this.#drawn)) this.#add(message);
+    this.#drawn = messages.length;
+    byId("chat-empty").hidden = messages.length > 0;
+    byId("chat-note").hidden = open;
+    /** @type {HTMLButtonElement} */ (byId("chat-send")).disabled = !open;
+    this.#drawBadge();
+  }
+
+  /** @param {Call | null} call */
+  #begin(call) {
+    this.#call = call;
+    this.#drawn = this.#read = 0;
+    this.#last = null;
+    this.#names.clear();
+    this.#log.replaceChildren();
+  }
+
+  /** @param {ChatMessage} message */
+  #add(message) {
+    const { from, text, at, mine } = message;
+    const name = mine ? "You" : this.#names.get(from) || "Somebody";
+    const goesOn = this.#last?.from === from && at.getTime() - this.#last.at.getTime() < TOGETHER_MS;
+    this.#last = message;
+    const atEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 48;
+    const head = make("p", { class: goesOn ? "sr-only" : "message-head" }, make("strong", {}, name), " ", make("time", {}, at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })));
+    this.#log.append(make("li", { "class": "message", "data-testid": "chat-message", "data-mine": String(mine) }, head, make("p", { class: "message-text" }, text)));
+    if (atEnd || mine) this.#log.scrollTop = this.#log.scrollHeight;
+    if (!mine && this.#drawer.hidden) this.onUnseen(name);
+  }
+
+  #drawBadge() {
+    if (!this.#drawer.hidden) this.#read = this.#drawn;
+    const unread = this.#drawn - this.#read;
+    byId("chat-badge").hidden = unread === 0;
+    setText(byId("chat-badge"), unread > 9 ? "9+" : String(unread));
+    setText(/** @type {Element} */ (this.#button.querySelector(".sr-only")), unread === 0 ? "Chat" : `Chat, ${unread} unread`);
+  }
+}

@@ -1,0 +1,102 @@
+import { byId, icon, initials, make, setText } from "./dom.js";
+import { addressOf } from "./people.js";
+
+/**
+ * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
+ * @typedef {import("../sbe/call.js").Call} Call
+ */
+
+/** Whom else to bring into a conference: those who are here, anybody by name or number, and by link where it is open. */
+export class InviteDialog {
+  #dialog = /** @type {HTMLDialogElement} */ (byId("invite-dialog"));
+  #input = /** @type {HTMLInputElement} */ (byId("invite-input"));
+  /** @type {string[]} */
+  #names = [];
+  #shown = "";
+
+  /**
+   * @param {SbeClient} client
+   * @param {object} actions
+   * @param {(to: string) => Promise<void>} actions.onInvite
+   * @param {(link: string) => void} actions.onCopy
+   */
+  constructor(client, { onInvite, onCopy }) {
+    this.client = client;
+    this.onInvite = onInvite;
+    byId("btn-invite").addEventListener("click", () => this.open());
+    byId("invite-close").addEventListener("click", () => this.#dialog.close());
+    byId("invite-copy").addEventListener("click", () => onCopy(linkTo(client.currentCall)));
+    byId("invite-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const to = this.#input.value.trim();
+      if (!to) return;
+      void onInvite(addressOf(to)).then(() => (this.#input.value = ""));
+    });
+  }
+
+  open() {
+    this.#shown = "";
+    this.#draw();
+    this.#dialog.showModal();
+    void this.look();
+  }
+
+  /** @param {Call | null} call */
+  draw(call) {
+    const present = call !== null && call.hasFocus && ["open", "held", "calling"].includes(call.state);
+    const may = present && call.conference !== null && (call.me?.role === "host" || call.conference.access === "open");
+    byId("btn-invite").hidden = !may;
+    if (!may) this.#dialog.close();
+    else if (this.#dialog.open) this.#draw();
+  }
+
+  /** This function will see who is there; the page calls it now and then. */
+  async look() {
+    if (!this.#dialog.open) return;
+    try {
+      const { session } = this.client;
+      const people = await this.client.people();
+      this.#names = [...new Set(people.map(({ username }) => username))].filter((name) => name !== session?.username).sort();
+    } catch {
+      // What was seen last stays.
+    }
+    this.#draw();
+  }
+
+  #draw() {
+    const call = this.client.currentCall;
+    const isHost = call?.me?.role === "host";
+    const open = call?.conference?.access === "open";
+    byId("invite-link-part").hidden = !open;
+    /** @type {HTMLInputElement} */ (byId("invite-link")).value = open ? linkTo(call) : "";
+    const present = new Set(call?.others.map(({ username }) => username));
+    const names = isHost ? this.#names.filter((name) => !present.has(name)) : [];
+    byId("invite-form").hidden = !isHost;
+    byId("invite-none").hidden = !isHost || names.length > 0;
+    const state = JSON.stringify(names);
+    if (state === this.#shown) return;
+    this.#shown = state;
+    byId("invite-list").replaceChildren(...names.map((name) => this.#row(name)));
+  }
+
+  /** @param {string} name */
+  #row(name) {
+    const button = make("button", { "type": "button", "class": "button quiet small", "aria-label": `Invite ${name}`, "data-testid": `invite-${name}` }, icon("invite"), "Invite");
+    button.addEventListener("click", () => void this.onInvite(name).then(() => byId("invite-close").focus()));
+    const text = make("div", { class: "person-text" }, make("p", { class: "person-name", title: name }, name));
+    const avatar = make("span", { "class": "avatar", "aria-hidden": "true" });
+    setText(avatar, initials(name));
+    return make("li", { class: "person" }, avatar, text, button);
+  }
+}
+
+/**
+ * This function will return the address at which anybody who is registered comes into an open conference.
+ *
+ * @param {Call | null} call
+ */
+export function linkTo(call) {
+  const link = new URL(location.pathname, location.href);
+  link.searchParams.set("join", call?.confId ?? "");
+  return link.href;
+}

@@ -1,0 +1,71 @@
+/* Where the tiles of a conference go: in even rows, or one in front and the others in a strip. */
+
+const GAP = 8;
+const WIDEST = 16 / 9;
+const TALLEST = 3 / 4;
+
+/**
+ * This function will give a CSS grid its columns and rows, and each tile its place in them.
+ *
+ * @param {HTMLElement} grid
+ * @param {HTMLElement[]} tiles
+ * @param {number} front index of the tile in front, or -1
+ */
+export function arrange(grid, tiles, front) {
+  grid.dataset.layout = tiles.length < 2 ? "one" : "even";
+  grid.style.gridTemplate = "";
+  for (const tile of tiles) tile.style.gridArea = "";
+  const { clientWidth: width, clientHeight: height } = grid;
+  if (width === 0 || tiles.length < 2) return;
+  if (front === -1) return inRows(grid, tiles, width, height);
+  const narrow = width < 620 || width < height;
+  grid.dataset.layout = narrow ? "strip-below" : "strip-beside";
+  const rest = tiles.filter((_, index) => index !== front);
+  // One track more than the strip has tiles takes what they leave; and across a flexible track the front tile pulls none apart.
+  grid.style.gridTemplate = narrow ? `minmax(0, 1fr) var(--strip) / repeat(${rest.length}, calc(var(--strip) * 4 / 3)) 1fr` : `repeat(${rest.length}, min-content) 1fr / minmax(0, 1fr) var(--strip)`;
+  tiles[front].style.gridArea = narrow ? `1 / 1 / 2 / ${rest.length + 2}` : `1 / 1 / ${rest.length + 2} / 2`;
+  rest.forEach((tile, index) => {
+    tile.style.gridArea = narrow ? `2 / ${index + 1}` : `${index + 1} / 2`;
+  });
+}
+
+/**
+ * @param {HTMLElement} grid
+ * @param {HTMLElement[]} tiles
+ * @param {number} width @param {number} height
+ */
+function inRows(grid, tiles, width, height) {
+  const { columns, tileWidth, tileHeight } = bestFit(tiles.length, width, height);
+  // Twice as many columns as tiles in a row: so the last row can stand in the middle.
+  const half = (tileWidth - GAP) / 2;
+  const rows = Math.ceil(tiles.length / columns);
+  grid.style.gridTemplate = `repeat(${rows}, ${tileHeight}px) / repeat(${columns * 2}, ${half}px)`;
+  const missing = columns * rows - tiles.length;
+  tiles.forEach((tile, index) => {
+    const row = Math.floor(index / columns);
+    const shift = row === rows - 1 ? missing : 0;
+    const start = (index % columns) * 2 + shift + 1;
+    tile.style.gridArea = `${row + 1} / ${start} / ${row + 2} / ${start + 2}`;
+  });
+}
+
+/**
+ * This function will return the number of columns with which the tiles become largest.
+ *
+ * @param {number} count
+ * @param {number} width @param {number} height
+ */
+function bestFit(count, width, height) {
+  let best = { columns: 1, tileWidth: 0, tileHeight: 0, size: -1 };
+  for (let columns = 1; columns <= count; columns += 1) {
+    const rows = Math.ceil(count / columns);
+    const cellWidth = (width - GAP * (columns - 1)) / columns;
+    const cellHeight = (height - GAP * (rows - 1)) / rows;
+    const tileWidth = Math.floor(Math.min(cellWidth, cellHeight * WIDEST));
+    const tileHeight = Math.floor(Math.min(cellHeight, cellWidth / TALLEST));
+    // What counts is the picture: a 4:3 one that fills the tile's shorter way.
+    const size = Math.min(tileWidth, (tileHeight * 4) / 3);
+    if (size > best.size) best = { columns, tileWidth, tileHeight, size };
+  }
+  return best;
+}

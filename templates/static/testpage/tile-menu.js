@@ -1,0 +1,78 @@
+import { byId, setIcon, setText } from "./dom.js";
+
+/**
+ * @typedef {object} Target whom the menu is about
+ * @property {string} participant its ID
+ * @property {string} name
+ * @property {boolean} pinned
+ * @property {boolean} audio whether there is a microphone to mute
+ * @property {boolean} video whether there is a camera to turn off
+ * @property {() => void} pin
+ *
+ * @typedef {"mute" | "video" | "remove"} Deed
+ */
+
+const MARGIN = 8;
+
+/** What the host can do to somebody, in a menu at their tile (ARIA Authoring Practices, menu button). */
+export class TileMenu {
+  #menu = byId("tile-menu");
+  /** @type {Target | null} */
+  #target = null;
+  /** @type {HTMLElement | null} */
+  #button = null;
+
+  /** @param {(deed: Deed, target: Target) => void} onChoice */
+  constructor(onChoice) {
+    byId("menu-pin").addEventListener("click", () => this.#choose(({ pin }) => pin()));
+    for (const deed of /** @type {Deed[]} */ (["mute", "video", "remove"])) {
+      byId(`menu-${deed}`).addEventListener("click", () => this.#choose((target) => onChoice(deed, target)));
+    }
+    this.#menu.addEventListener("keydown", (event) => this.#onKey(event));
+  }
+
+  /** @param {Target} target @param {HTMLElement} button that was pressed */
+  open(target, button) {
+    this.#target = target;
+    this.#button = button;
+    setIcon(byId("menu-pin"), target.pinned ? "unpin" : "pin");
+    setText(/** @type {Element} */ (byId("menu-pin").querySelector("span")), target.pinned ? "Unpin" : "Pin");
+    setText(/** @type {Element} */ (byId("menu-remove").querySelector("span")), `Remove ${target.name}`);
+    /** @type {HTMLButtonElement} */ (byId("menu-mute")).disabled = !target.audio;
+    /** @type {HTMLButtonElement} */ (byId("menu-video")).disabled = !target.video;
+    this.#menu.setAttribute("aria-label", target.name);
+    this.#menu.showPopover();
+    const { right, bottom, top } = button.getBoundingClientRect();
+    const { offsetWidth: width, offsetHeight: height } = this.#menu;
+    this.#menu.style.left = `${Math.max(MARGIN, Math.min(right - width, innerWidth - width - MARGIN))}px`;
+    this.#menu.style.top = `${bottom + 4 + height > innerHeight - MARGIN ? Math.max(MARGIN, top - height - 4) : bottom + 4}px`;
+    this.#items[0]?.focus();
+  }
+
+  close() {
+    this.#menu.hidePopover();
+  }
+
+  get #items() {
+    return [...this.#menu.querySelectorAll("button")].filter((item) => !item.disabled);
+  }
+
+  /** @param {(target: Target) => void} act */
+  #choose(act) {
+    const target = this.#target;
+    this.close();
+    this.#button?.focus();
+    if (target) act(target);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    const items = this.#items;
+    const at = items.findIndex((item) => item === document.activeElement);
+    const next = { ArrowDown: at + 1, ArrowUp: at - 1 + items.length, Home: 0, End: items.length - 1 }[event.key];
+    if (event.key === "Tab") this.close();
+    if (next === undefined) return;
+    event.preventDefault();
+    items[next % items.length]?.focus();
+  }
+}

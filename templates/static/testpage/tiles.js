@@ -1,0 +1,294 @@
+import { byId, icon, initials, make, setIcon, setText, showTracks } from "./dom.js";
+import { arrange } from "./layout.js";
+import { preferences } from "./preferences.js";
+
+/**
+ * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
+ * @typedef {import("../sbe/call.js").Call} Call
+ * @typedef {import("../sbe/call.js").RemoteParticipant} RemoteParticipant
+ *
+ * @typedef {object} Face what one tile shows
+ * @property {string} key
+ * @property {string} participant its ID
+ * @property {string} name
+ * @property {string} testid
+ * @property {"person" | "self" | "screen"} sort
+ * @property {(MediaStreamTrack | null)[]} tracks
+ * @property {boolean} picture whether there is one to look at
+ * @property {"" | "invited" | "on-hold" | "moving"} state
+ * @property {boolean} silent its microphone is off
+ * @property {boolean} speaking
+ * @property {string} words under the name where there is no picture
+ * @property {boolean} manageable whether this side may mute and remove them
+ */
+
+const VEILS = { "on-hold": { icon: "pause", words: "On hold" }, "moving": { icon: "move", words: "Moving to another device" } };
+
+/**
+ * The people of a conference and their screens, a tile each. Tiles keep their order and their elements for as long as
+ * what they show is there, so that nothing flickers and nobody jumps when others come and go.
+ */
+export class Tiles {
+  #list = byId("tiles");
+  /** @type {Map<string, HTMLElement>} */
+  #tiles = new Map();
+  /** @type {string | null} key of the tile that was pinned by hand */
+  #pinned = null;
+  /** Screens that were put in front by themselves, and may be sent back. @type {Set<string>} */
+  #sentBack = new Set();
+  #laidOut = "";
+
+  /**
+   * @param {SbeClient} client
+   * @param {(face: {participant: string, name: string, pinned: boolean, audio: boolean, video: boolean, pin: () => void}, button: HTMLElement) => void} onMenu
+   */
+  constructor(client, onMenu) {
+    this.client = client;
+    this.onMenu = onMenu;
+    new ResizeObserver(() => this.#layOut({ moves: false })).observe(this.#list);
+  }
+
+  /** How many tiles there are. */
+  get size() {
+    return this.#tiles.size;
+  }
+
+  /** Whether this side has a tile among them. */
+  get holdsSelf() {
+    return this.#tiles.has("self");
+  }
+
+  /** @param {Call | null} call */
+  draw(call) {
+    const shows = call !== null && call.hasFocus && !["ended", "moving", "moved"].includes(call.state);
+    this.#list.hidden = !shows;
+    const faces = shows ? facesOf(call, this.client) : [];
+    const wanted = new Set(faces.map(({ key }) => key));
+    for (const [key, tile] of this.#tiles) {
+      if (wanted.has(key)) continue;
+      // A video element that is merely dropped goes on playing.
+      const video = tile.querySelector("video");
+      if (video) video.srcObject = null;
+      tile.remove();
+      this.#tiles.delete(key);
+      this.#sentBack.delete(key);
+      if (this.#pinned === key) this.#pinned = null;
+    }
+    faces.forEach((face, index) => {
+      const tile = this.#tiles.get(face.key) ?? this.#make(face);
+      // Put in its place only where it is not: moving an element interrupts its video.
+      if (this.#list.children[index] !== tile) this.#list.insertBefore(tile, this.#list.children[index] ?? null);
+      this.#fill(tile, face);
+    });
+    this.#layOut({ moves: true });
+  }
+
+  async useSpeaker() {
+    for (const tile of this.#tiles.values()) await useSpeaker(tile);
+  }
+
+  /** The tile in front: the one that was pinned, or else the first screen. */
+  get #front() {
+    if (this.#pinned !== null) return this.#pinned;
+    for (const [key, tile] of this.#tiles) if (tile.dataset.sort === "screen" && !this.#sentBack.has(key)) return key;
+    return null;
+  }
+
+  /** @param {string} key */
+  #pin(key) {
+    const isFront = this.#front === key;
+    this.#pinned = isFront ? null : key;
+    if (isFront) this.#sentBack.add(key);
+    else this.#sentBack.delete(key);
+    this.#layOut({ moves: true });
+    this.#drawPins();
+  }
+
+  /** @param {Face} face */
+  #make({ key, testid, sort }) {
+    const video = make("video", { autoplay: "", playsinline: "" });
+    video.muted = sort !== "person";
+    const pin = make("button", { "type": "button", "class": "tile-button", "data-testid": `pin-${testid}` }, icon("pin"));
+    const menu = make("button", { "type": "button", "class": "tile-button", "data-testid": `menu-${testid}`, "aria-haspopup": "menu" }, icon("more"));
+    const tile = make(
+      "li",
+      { "class": "tile", "data-testid": `tile-${testid}`, "data-sort": sort },
+      video,
+      make("div", { class: "tile-face" }, make("span", { "class": "avatar large", "aria-hidden": "true" }), make("p", { class: "placeholder-name" }), make("p", { class: "tile-words" })),
+      make("div", { class: "tile-veil" }, icon("pause"), make("p", {})),
+      make("p", { class: "tile-name" }, icon("mic-off"), make("span", {}), make("span", { class: "sr-only" })),
+      make("div", { class: "tile-buttons" }, pin, menu),
+    );
+    pin.addEventListener("click", () => this.#pin(key));
+    menu.addEventListener("click", () => {
+      const { participant = "", name = "", silent, picture } = tile.dataset;
+      this.onMenu({ participant, name, pinned: this.#front === key, audio: silent !== "true", video: picture === "true", pin: () => this.#pin(key) }, menu);
+    });
+    this.#tiles.set(key, tile);
+    void useSpeaker(tile);
+    return tile;
+  }
+
+  /** @param {HTMLElement} tile @param {Face} face */
+  #fill(tile, face) {
+    const { participant, name, tracks, picture, state, silent, speaking, words, manageable } = face;
+    Object.assign(tile.dataset, { participant, name, state, picture: String(picture), silent: String(silent), speaking: String(speaking) });
+    showTracks(part(tile, "video"), tracks);
+    setText(part(tile, ".avatar"), initials(name));
+    setText(part(tile, ".placeholder-name"), name);
+    setText(part(tile, ".tile-words"), words);
+    const veil = state === "on-hold" || state === "moving" ? VEILS[state] : null;
+    part(tile, ".tile-veil").hidden = veil === null;
+    if (veil) {
+      setIcon(part(tile, ".tile-veil"), veil.icon);
+      setText(part(tile, ".tile-veil p"), veil.words);
+    }
+    const shown = face.sort === "screen" ? `${name}’s screen` : face.sort === "self" ? "You" : name;
+    setText(part(tile, ".tile-name span"), shown);
+    setText(part(tile, ".tile-name .sr-only"), [silent ? ", microphone off" : "", speaking ? ", speaking" : "", state === "invited" ? ", ringing" : ""].join(""));
+    part(tile, ".tile-name .icon").toggleAttribute("hidden", !silent);
+    part(tile, ".tile-buttons").dataset.of = shown;
+    part(tile, `[data-testid^="menu-"]`).hidden = !manageable;
+    part(tile, `[data-testid^="menu-"]`).setAttribute("aria-label", `More for ${name}`);
+  }
+
+  #drawPins() {
+    const front = this.#front;
+    // Among two there is nothing to choose between.
+    const pointless = this.#tiles.size < 2;
+    for (const [key, tile] of this.#tiles) {
+      const pin = part(tile, `[data-testid^="pin-"]`);
+      const isFront = key === front;
+      const words = `${isFront ? "Unpin" : "Pin"} ${part(tile, ".tile-buttons").dataset.of}`;
+      pin.hidden = pointless;
+      pin.setAttribute("aria-label", words);
+      pin.title = words;
+      setIcon(pin, isFront ? "unpin" : "pin");
+      tile.dataset.front = String(isFront);
+    }
+  }
+
+  /** @param {{moves: boolean}} options whether tiles glide to their new places */
+  #layOut({ moves }) {
+    const front = this.#tiles.size > 1 ? this.#front : null;
+    const tiles = [...this.#tiles];
+    const { clientWidth: width, clientHeight: height } = this.#list;
+    const layout = JSON.stringify([tiles.map(([key]) => key), front, width, height]);
+    if (layout === this.#laidOut) return;
+    this.#laidOut = layout;
+    this.#drawPins();
+    const before = new Map(tiles.map(([key, tile]) => [key, tile.getBoundingClientRect()]));
+    arrange(
+      this.#list,
+      tiles.map(([, tile]) => tile),
+      front === null ? -1 : tiles.findIndex(([key]) => key === front),
+    );
+    if (!moves || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    for (const [key, tile] of tiles) glide(tile, before.get(key));
+  }
+}
+
+/**
+ * @param {Call} call
+ * @param {SbeClient} client
+ * @returns {Face[]}
+ */
+function facesOf(call, client) {
+  const { others, me } = call;
+  const isHost = me?.role === "host";
+  const faces = others.flatMap((other) => [person(other, call, isHost), ...(other.screen ? [screen(other)] : [])]);
+  // With one other picture on the stage, one's own lies in its corner.
+  return faces.length > 1 ? [self(call, client), ...faces] : faces;
+}
+
+/** @param {RemoteParticipant} other @param {Call} call @param {boolean} isHost @returns {Face} */
+function person(other, call, isHost) {
+  const { id, username, audio, camera, muted, state, speaking } = other;
+  const isLive = state === "accepted" || state === "moving";
+  const picture = camera !== null && isLive && !muted.video;
+  const ringing = state === "invited";
+  const connecting = call.connection !== "connected";
+  return {
+    key: id,
+    participant: id,
+    name: username || call.addresses[0]?.replace(/^tel:/, "") || "Somebody",
+    testid: username,
+    sort: "person",
+    tracks: [camera, audio],
+    picture: picture && !connecting,
+    state: state === "accepted" || state === "left" ? "" : state,
+    silent: muted.audio && !ringing,
+    speaking: speaking && isLive,
+    words: ringing ? (call.confId ? "Ringing…" : "Calling…") : connecting ? connectionWords(call) : muted.video ? "Camera turned off by the host" : camera || audio ? "The camera is off" : "Connecting…",
+    manageable: isHost,
+  };
+}
+
+/** @param {Call} call */
+function connectionWords({ connection }) {
+  return connection === "failed" || connection === "disconnected" ? "The connection is interrupted. Trying again…" : "Connecting…";
+}
+
+/** @param {RemoteParticipant} other @returns {Face} */
+function screen({ id, username, screen: track, muted }) {
+  return {
+    key: `${id} screen`,
+    participant: id,
+    name: username,
+    testid: `${username}-screen`,
+    sort: "screen",
+    tracks: [track],
+    picture: !muted.video,
+    state: "",
+    silent: false,
+    speaking: false,
+    words: "The screen is not shown",
+    manageable: false,
+  };
+}
+
+/** @param {Call} call @param {SbeClient} client @returns {Face} */
+function self(call, { media, session }) {
+  return {
+    key: "self",
+    participant: call.me?.id ?? "",
+    name: session?.username ?? "You",
+    testid: "self",
+    sort: "self",
+    tracks: [media.camera],
+    picture: media.camera !== null,
+    state: "",
+    silent: media.muted || media.microphone === null,
+    speaking: call.me !== null && call.me.id === call.speaker,
+    words: media.screen ? "You are sharing your screen" : "Your camera is off",
+    manageable: false,
+  };
+}
+
+/**
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {HTMLElement} tile
+ * @param {string} selector
+ */
+function part(tile, selector) {
+  return /** @type {T} */ (tile.querySelector(selector));
+}
+
+/** @param {HTMLElement} tile */
+async function useSpeaker(tile) {
+  const video = tile.querySelector("video");
+  if (video && "setSinkId" in video) await video.setSinkId(preferences.speaker).catch(() => undefined);
+}
+
+/** @param {HTMLElement} tile @param {DOMRect | undefined} before where it was */
+function glide(tile, before) {
+  const now = tile.getBoundingClientRect();
+  const timing = { duration: 220, easing: "cubic-bezier(0.2, 0, 0, 1)" };
+  if (!before || before.width === 0) {
+    tile.animate([{ opacity: 0, scale: 0.94 }, {}], timing);
+    return;
+  }
+  const [x, y] = [before.left - now.left, before.top - now.top];
+  if (Math.abs(x) + Math.abs(y) + Math.abs(before.width - now.width) < 2) return;
+  tile.animate([{ transformOrigin: "0 0", transform: `translate(${x}px, ${y}px) scale(${before.width / now.width}, ${before.height / now.height})` }, { transformOrigin: "0 0", transform: "none" }], timing);
+}
