@@ -1,13 +1,18 @@
-"""How many queries each operation makes: bounded, whatever the number of events."""
+"""How many queries each operation makes: bounded, whatever the number of events and of participants."""
 
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from conferences.models import Modification
+from conferences.operations.focus import settle_task
+from media.models import MediaTask
 from tests.descriptions import answer, offer
 from tests.devices import Call, Device, gateway_key, hold, open_call
+from tests.focus import ScriptedNode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -167,3 +172,102 @@ def test_reading_conferences_asks_no_more_for_more_of_them(alice: Device, count:
     with Queries() as queries:
         alice.get(conferences[0]["id"])
     assert queries.count <= 5
+
+
+class TestFocus:
+    """What a conference of many asks of the database is no more for more of them."""
+
+    # The task for the focus is a query more.
+    MOST = MOST + 1
+
+    @pytest.fixture(params=[3, 12])
+    def devices(self, request: pytest.FixtureRequest, node: ScriptedNode) -> list[Device]:
+        return [Device.register(f"user-{number}") for number in range(request.param)]
+
+    @pytest.fixture
+    def conference(self, devices: list[Device], node: ScriptedNode) -> str:
+        """All but the last are in an open conference; nobody has followed the focus, which waits from now on."""
+        conference = str(devices[0].gather(access="open").json()["id"])
+        for device in devices[1:-1]:
+            assert device.join(conference).status_code == 204
+        node.works = False
+        return conference
+
+    def put(self, device: Device, conference: str, action: str, body: Any, headers: dict[str, str]) -> None:
+        """Make a PUT that must succeed and not ask too much of the database."""
+        with Queries() as queries:
+            response = device.put(conference, action, body, **headers)
+        assert response.status_code == 204, response.content
+        assert queries.count <= self.MOST, "\n".join(query["sql"][:200] for query in queries)
+
+    def test_starting(self, devices: list[Device], node: ScriptedNode) -> None:
+        host, *guests = devices
+        node.works = False
+        with Queries() as queries:
+            assert host.gather(*(guest.username for guest in guests)).status_code == 201
+        assert queries.count <= self.MOST
+
+    def test_coming_in(self, devices: list[Device], conference: str, headers: dict[str, str]) -> None:
+        late = devices[-1]
+        self.put(late, conference, "conference-answer", late.offer(), headers)
+
+    def test_answering_a_call(self, devices: list[Device], node: ScriptedNode, headers: dict[str, str]) -> None:
+        host, *guests = devices
+        conference = host.gather(*(guest.username for guest in guests)).json()["id"]
+        for guest in guests[1:]:
+            guest.join(conference)
+        node.works = False
+        self.put(guests[0], conference, "conference-answer", guests[0].offer(), headers)
+
+    def test_making_an_offer(self, devices: list[Device], conference: str, headers: dict[str, str]) -> None:
+        devices[0].follow(conference)
+        self.put(devices[0], conference, MOD, devices[0].offer(), headers)
+
+    @pytest.mark.parametrize("action", [ACCEPT, WITHDRAW])
+    def test_settling_an_offer_of_the_focus(
+        self, devices: list[Device], conference: str, action: str, headers: dict[str, str]
+    ) -> None:
+        host = devices[0]
+        (waiting,) = host.offers(conference)
+        self.put(host, conference, action, {"modId": waiting["modId"], **host.mirror(waiting)}, headers)
+
+    def test_applying_what_the_focus_reports(self, devices: list[Device], conference: str, node: ScriptedNode) -> None:
+        for device in devices[:-1]:
+            node.works = True
+            device.follow(conference)
+        node.works = False
+        assert devices[1].put(conference, HOLD, devices[1].offer("recvonly")).status_code == 204
+        task = MediaTask.objects.latest("pk")
+        result = node.execute(task)
+        assert len(result["offers"]) == len(devices) - 2
+        with Queries() as queries:
+            settle_task(task_id=task.pk, result=result, now=timezone.now())
+        assert Modification.objects.pending().count() == len(devices) - 2
+        assert queries.count <= self.MOST
+
+    @pytest.mark.parametrize("who", ["host", "guest"])
+    def test_ending_ones_part(self, devices: list[Device], conference: str, who: str) -> None:
+        device = devices[0] if who == "host" else devices[1]
+        with Queries() as queries:
+            assert device.delete(conference).status_code == 200
+        assert queries.count <= self.MOST
+
+    def test_ending_what_rings_for_many(self, devices: list[Device], node: ScriptedNode) -> None:
+        host, *guests = devices
+        conference = host.gather(*(guest.username for guest in guests)).json()["id"]
+        with Queries() as queries:
+            assert host.delete(conference).status_code == 200
+        assert queries.count <= self.MOST + 5  # the node is told, and reports
+
+    def test_muting(self, devices: list[Device], conference: str) -> None:
+        seat = devices[0].get(conference)["participants"][1]["id"]
+        with Queries() as queries:
+            path = f"/mediaConferences/{conference}/participants/{seat}/mute"
+            assert devices[0].request("PUT", path, {"audio": True}).status_code == 204
+        assert queries.count <= self.MOST
+
+    def test_inviting(self, devices: list[Device], conference: str) -> None:
+        with Queries() as queries:
+            path = f"/mediaConferences/{conference}/participants"
+            assert devices[0].request("POST", path, {"to": devices[-1].username}).status_code == 201
+        assert queries.count <= self.MOST

@@ -1,0 +1,173 @@
+"""The outbox of the focus: who serves a conference, in what order tasks are claimed, and how a node is woken."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer
+from django.db import transaction
+from django.utils import timezone
+
+from media import tasks
+from media.models import MediaNode, MediaTask
+from media.tasks import NoNodeError, TaskKind
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def ask(node_id: str = "node", conference: str = "conference", **payload: Any) -> None:
+    """Write a task."""
+    tasks.enqueue(node_id=node_id, conference_id=conference, kind=TaskKind.UPDATE, payload=payload, now=timezone.now())
+
+
+class TestNodes:
+    def test_a_node_registers_with_its_first_heartbeat(self) -> None:
+        now = timezone.now()
+        tasks.heartbeat("node", now=now, announce="192.0.2.1")
+        tasks.heartbeat("node", now=now + timedelta(seconds=1), legs=3, announce="192.0.2.1")
+        row = MediaNode.objects.get()
+        assert (row.started_at, row.heartbeat_at) == (now, now + timedelta(seconds=1))
+        assert (row.legs, row.announce) == (3, "192.0.2.1")
+
+    def test_a_conference_goes_where_the_fewest_legs_are(self) -> None:
+        now = timezone.now()
+        for node_id, legs in (("a", 3), ("b", 1), ("c", 2)):
+            tasks.heartbeat(node_id, now=now, legs=legs)
+        assert tasks.place(now=now) == "b"
+
+    def test_a_node_that_was_not_heard_of_gets_none(self) -> None:
+        now = timezone.now()
+        tasks.heartbeat("node", now=now)
+        assert tasks.place(now=now + timedelta(seconds=5)) == "node"
+        with pytest.raises(NoNodeError):
+            tasks.place(now=now + timedelta(seconds=5.1))
+
+    def test_a_node_that_retires_gets_none_and_leaves_nothing(self) -> None:
+        tasks.heartbeat("node", now=timezone.now())
+        tasks.heartbeat("other", now=timezone.now(), legs=9)
+        ask("node")
+        ask("other")
+        tasks.retire("node")
+        assert tasks.place(now=timezone.now()) == "other"
+        assert [task.node for task in MediaTask.objects.all()] == ["other"]
+
+    def test_what_nobody_has_touched_for_long_is_pruned(self) -> None:
+        now = timezone.now()
+        tasks.heartbeat("old", now=now - timedelta(days=2))
+        tasks.heartbeat("new", now=now)
+        ask()
+        assert tasks.prune(now=now, age=timedelta(days=1)) == 1
+        assert tasks.prune(now=now + timedelta(days=3), age=timedelta(days=1)) == 2
+
+
+class TestClaiming:
+    def test_in_the_order_of_writing_and_only_ones_own(self) -> None:
+        for number in range(5):
+            ask(number=number)
+            ask("other", number=number)
+        assert [task.payload["number"] for task in tasks.claim("node", 3)] == [0, 1, 2]
+
+    def test_one_that_is_being_done_is_not_claimed_again(self) -> None:
+        for number in range(3):
+            ask(number=number)
+        first, second = tasks.claim("node", 2)
+        (third,) = tasks.claim("node", 2, busy=[first.pk, second.pk])
+        assert third.payload == {"number": 2}
+        assert tasks.claim("node", 2, busy=[first.pk, second.pk, third.pk]) == []
+
+    def test_one_that_was_not_finished_is_claimed_again(self) -> None:
+        ask()
+        assert [tasks.claim("node", 1)[0].attempts for _ in range(3)] == [1, 2, 3]
+
+    def test_one_is_finished_once(self) -> None:
+        ask()
+        (task,) = tasks.claim("node", 1)
+        assert tasks.find(task.pk) == task
+        assert tasks.finish(task.pk) is True
+        assert tasks.finish(task.pk) is False
+        assert tasks.find(task.pk) is None
+        assert tasks.claim("node", 1) == []
+
+    def test_what_was_rolled_back_was_never_asked(self) -> None:
+        with transaction.atomic():
+            ask()
+            transaction.set_rollback(True)
+        assert tasks.claim("node", 1) == []
+
+
+class TestWaking:
+    def test_a_node_of_this_process_is_woken_on_commit(self) -> None:
+        woken: list[int] = []
+        end = tasks.listen("node", lambda: woken.append(MediaTask.objects.count()))
+        with transaction.atomic():
+            ask()
+            ask()
+            assert woken == []
+        assert woken == [2, 2]
+        end()
+        ask()
+        assert woken == [2, 2]
+
+    def test_a_node_elsewhere_is_woken_through_the_channel_layer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sent: list[tuple[str, dict[str, Any]]] = []
+
+        class Layer:
+            async def group_send(self, group: str, message: dict[str, Any]) -> None:
+                sent.append((group, message))
+
+        monkeypatch.setattr(tasks, "_layer", Layer)
+        ask()
+        assert sent == [("media.node", {"type": "wake"})]
+
+    def test_a_layer_that_fails_costs_one_attempt(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        attempts = 0
+
+        class Layer:
+            async def group_send(self, group: str, message: dict[str, Any]) -> None:
+                nonlocal attempts
+                attempts += 1
+                raise ConnectionError("no Redis")
+
+        monkeypatch.setattr(tasks, "_layer", Layer)
+        monkeypatch.setattr(tasks, "_afar", tasks._Afar())
+        ask()
+        ask()
+        assert attempts == 1
+        assert "no Redis" in caplog.text
+        assert MediaTask.objects.count() == 2
+
+    @pytest.mark.django_db(transaction=False)
+    async def test_a_node_in_its_own_process_hears_wake_ups(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        layer, woken = _Layer(), asyncio.Event()
+        monkeypatch.setattr(tasks, "_layer", lambda: layer)
+        monkeypatch.setattr(tasks, "_REST_SECONDS", 0.01)
+        listening = asyncio.create_task(tasks.listen_from_afar("node", woken.set))
+        await _until(lambda: bool(layer.groups))
+        assert layer.failures == 0
+        await layer.group_send("media.node", {"type": "wake"})
+        await asyncio.wait_for(woken.wait(), 5)
+        listening.cancel()
+        await asyncio.wait([listening])
+
+
+class _Layer(InMemoryChannelLayer):
+    """A channel layer that fails at first."""
+
+    failures = 1
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("no Redis yet")
+        return str(await super().new_channel(prefix))
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.005)
