@@ -10,12 +10,13 @@ from django.db import transaction
 
 from conferences.exceptions import NotFoundError
 from conferences.machine import Action, ModificationKind, ModificationState
-from conferences.models import LeftReason, Modification, pair_of
+from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import vacate
 from conferences.operations.modifications import disarm_move, record_origin, take_effect, tell_cause, tell_offer
 from conferences.operations.room import Room, lock
 from conferences.wire import party
-from events.log import EventType
+from events import log
+from events.log import EventType, PassingType
 from media import tasks
 from media.tasks import FocusOffer, Refusal, TaskKind
 
@@ -135,3 +136,11 @@ def _newest_leg(room: Room, participant_id: str) -> str | None:
     offers = room.conference.modifications.filter(offered_by=participant_id, restart=True)
     offers = offers.filter(state__in=[ModificationState.SENT, ModificationState.ACCEPTED])
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
+
+
+# Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
+def announce_speaker(*, conference_id: str, participant_id: str) -> None:
+    """Tell a conference who speaks."""
+    sitting = Participant.objects.sitting().filter(conference=conference_id)
+    sessions = [str(pk) for pk in sitting.values_list("session", flat=True)]
+    log.tell_passing(sessions, PassingType.ACTIVE_SPEAKER, confId=conference_id, participant=participant_id)
