@@ -24,9 +24,11 @@ from conferences.operations.deadlines import settle_due
 from conferences.throttles import SpeakerThrottle
 from events import wakeups
 from events.models import Event
+from media.models import MediaTask
 from tests.conferences.refusals import problem
-from tests.descriptions import describe
+from tests.descriptions import describe, mirror
 from tests.devices import Device
+from tests.focus import ScriptedNode
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
@@ -63,10 +65,11 @@ class Clients(RuleBasedStateMachine):
 
     devices: ClassVar[list[Device]] = []
     sequences: ClassVar[int] = 0
+    beginnings: ClassVar[dict[type, set[str]]] = BEGINNINGS
 
     def __init__(self) -> None:
         super().__init__()
-        Clients.sequences += 1
+        type(self).sequences += 1
         for model in (Event, Modification, Participant, Conference):
             model._default_manager.all().delete()
         Session.objects.update(
@@ -80,6 +83,7 @@ class Clients(RuleBasedStateMachine):
         self.views: dict[tuple[str, str], View] = {}
         # What an invitation has told, until it is answered.
         self.invitations: dict[tuple[str, str], View] = {}
+        self.ring_for: dict[tuple[str, str], str] = {}
 
     # --- How it begins ------------------------------------------------------------------------------------
 
@@ -152,7 +156,7 @@ class Clients(RuleBasedStateMachine):
         """Let a device that has got the seat know so: it was told the rest when it rang."""
         view = self.invitations.pop((device.id, conference))
         view["state"] = "session-open"
-        (seat,) = (seat for seat in view["participants"] if seat["state"] in {"invited", "moving"})
+        (seat,) = (seat for seat in view["participants"] if seat["id"] == self.ring_for[device.id, conference])
         seat.update(state="accepted", sessionId=device.id, username=seat["username"] or device.username)
         self.views[device.id, conference] = view
 
@@ -209,6 +213,7 @@ class Clients(RuleBasedStateMachine):
     @rule(direction=DIRECTIONS)
     def accept_as_it_should_be(self, direction: str) -> None:
         mod = Modification.objects.pending().select_related("offered_to").latest("created_at")
+        assert mod.offered_to is not None
         if mod.offered_to.session_id is not None:
             number = self.number_of(mod.offered_to.session_id)
             device = self.devices[number]
@@ -272,7 +277,7 @@ class Clients(RuleBasedStateMachine):
         for pk, state in now.items():
             before = known.get(pk)
             if before is None:
-                assert state in BEGINNINGS[model]
+                assert state in self.beginnings[model]
             elif before != state:
                 legal: set[State] = set(TABLE[machine(before)].values())
                 assert machine(state) in legal, (before, state)
@@ -313,6 +318,7 @@ class Clients(RuleBasedStateMachine):
         wire, key = event_wire(event), (event.session_id, event.conference_id)
         if event.type == "invitation-received":
             self.invitations[key] = wire["conference"]
+            self.ring_for[key] = wire["participant"]["id"]
         elif event.type == "invitation-cancelled":
             self.invitations.pop(key, None)
         view = self.views.get(key)
@@ -322,12 +328,18 @@ class Clients(RuleBasedStateMachine):
             view = self.views[key] = wire["conference"]
         if "participant" in wire:
             told = wire["participant"]
-            (seat,) = (seat for seat in view["participants"] if seat["id"] == told["id"])
+            seat = self.seat_in(view, told)
             was_mine = seat["sessionId"] == event.session_id
             seat.update(told)
             if was_mine and (told["sessionId"] != event.session_id or told["state"] == "left"):
                 # It has handed over, or was taken out: nothing more is told here.
                 del self.views[key]
+
+    def seat_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
+        """Return the seat that an event tells of."""
+        (seat,) = (seat for seat in view["participants"] if seat["id"] == told["id"])
+        assert isinstance(seat, dict)
+        return seat
 
     def check_views(self, live: set[str], rows: list[Participant]) -> None:
         """Require that who follows a conference by its events knows what a fresh look would tell."""
@@ -351,6 +363,155 @@ class Clients(RuleBasedStateMachine):
                 assert fresh["state"] == view["state"]
                 assert essential(fresh) == essential(view)
                 break
+
+
+class Gatherings(Clients):
+    """The same people in conferences through a focus, which works at once, or waits while much else happens."""
+
+    node: ClassVar[ScriptedNode]
+    # What is offered to the focus may be settled with the same breath.
+    beginnings = {**BEGINNINGS, Modification: {"mod-sent", "mod-accepted"}}
+
+    def __init__(self) -> None:
+        super().__init__()
+        MediaTask.objects.all().delete()
+        self.node.works = True
+        self.node.legs.clear()
+        self.versions: dict[str, int] = {}
+
+    @initialize(begin=st.sampled_from(["ringing", "open", "open", "three", "pending", "moving"]), access=st.booleans())
+    def begin(self, begin: str, access: bool) -> None:
+        """Bring people some way into a conference."""
+        self.gather(0, 3, "open" if access else "invited")
+        if begin != "ringing":
+            self.come_in(2, 0)
+        if begin == "three":
+            self.come_in(4, 0)
+            self.accept_all()
+        if begin == "pending":
+            self.node.works = False
+            self.initiate(2, 0, "sendonly", "initiate-conference-mod")
+        if begin == "moving":
+            self.accept_all()
+            self.move(2)
+
+    def accept_all(self) -> None:
+        """Let everybody follow the focus."""
+        for _ in range(3):
+            for _ in range(Modification.objects.pending().exclude(offered_to=None).count()):
+                self.accept_as_it_should_be("sendrecv")
+
+    # --- What clients do ----------------------------------------------------------------------------------
+
+    @rule(number=MEMBERS, whom=st.integers(0, 3), access=st.sampled_from(["open", "invited"]))
+    def gather(self, number: int, whom: int, access: str) -> None:
+        caller = self.devices[number]
+        others = [name for name in ("alice", "bob", "carol") if name != caller.username]
+        to = [name for bit, name in enumerate(others, start=1) if whom & bit]
+        body = {"to": to, "access": access, **self.sdp(number, "offer", "sendrecv")}
+        response = caller.request("POST", "/mediaConferences", body)
+        if response.status_code == 201:
+            self.views[caller.id, response.json()["id"]] = response.json()
+        if to or access == "open":
+            self.check(caller, response, {201})
+
+    @rule(number=NUMBERS, choice=CHOICES)
+    def call(self, number: int, choice: int) -> None:
+        """Invite somebody more."""
+        device, conference = self.devices[number], self.pick(choice)
+        body = {"to": ["alice", "bob", "carol"][choice % 3]}
+        response = device.request("POST", f"/mediaConferences/{conference}/participants", body)
+        if response.status_code == 201:
+            view, seat = self.views[device.id, conference], response.json()
+            self.seat_in(view, seat).update(seat)
+        self.check(device, response, {201})
+
+    @rule(number=NUMBERS, choice=CHOICES)
+    def come_in(self, number: int, choice: int) -> None:
+        self.answer_in(number, self.pick(choice), self.sdp(number, "offer", "sendrecv"))
+
+    @rule(number=NUMBERS, choice=CHOICES, audio=st.booleans())
+    def mute(self, number: int, choice: int, audio: bool) -> None:
+        device, conference = self.devices[number], self.pick(choice)
+        seats = list(Participant.objects.filter(conference=conference).values_list("pk", flat=True))
+        path = f"/mediaConferences/{conference}/participants/{seats[choice % len(seats)]}/mute"
+        self.check(device, device.request("PUT", path, {"audio": audio}), {204})
+
+    @rule(works=st.booleans())
+    def focus(self, works: bool) -> None:
+        """Let the node work, or wait."""
+        self.node.works = works
+        self.node.wake()
+        self.check_rows()
+
+    def follow(self, device: Device, conference: str) -> None:
+        """Let a device that has come in look at the conference: others may have changed it while it rang."""
+        self.invitations.pop((device.id, conference), None)
+        self.views[device.id, conference] = device.get(conference)
+
+    @rule(number=NUMBERS, choice=CHOICES)
+    def delete(self, number: int, choice: int) -> None:
+        super().delete(number, choice)
+        device, conference = self.devices[number], self.pick(choice)
+        sits = Participant.objects.filter(conference=conference, session=device.id).exclude(state="left").exists()
+        if not sits and self.states[Conference][conference] != ConferenceState.SESSION_TERMINATED:
+            self.views.pop((device.id, conference), None)
+
+    @precondition(lambda self: Modification.objects.pending().exclude(offered_to=None).exists())
+    @rule(direction=DIRECTIONS)
+    def accept_as_it_should_be(self, direction: str) -> None:
+        pending = Modification.objects.pending().exclude(offered_to=None)
+        mod = pending.select_related("offered_to__session").earliest("created_at")
+        assert mod.offered_to is not None
+        number = self.number_of(mod.offered_to.session_id)
+        self.version += 1
+        holds = mod.offered_to.state == ParticipantState.ON_HOLD
+        text = mirror(mod.offer, holds=holds, session=100 + number, version=self.version)
+        device = self.devices[number]
+        response = device.accept(mod.conference_id, mod.pk, {"type": "answer", "sdp": text})
+        self.check(device, response, {204})
+
+    # --- What must hold -----------------------------------------------------------------------------------
+
+    def check(self, device: Device, response: Any, successes: set[int]) -> None:
+        if response.status_code not in successes:
+            body = problem(response)
+            assert CODES.get(body["code"]) == response.status_code, body
+        self.check_rows()
+
+    def seat_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
+        """Return the seat that an event tells of, which may be new."""
+        for seat in view["participants"]:
+            if seat["id"] == told["id"]:
+                assert isinstance(seat, dict)
+                return seat
+        view["participants"].append(dict(told))
+        new: dict[str, Any] = view["participants"][-1]
+        return new
+
+    def check_conferences(self, rows: list[Participant], pending: list[Modification]) -> None:
+        assert max(Counter(mod.pair for mod in pending).values(), default=0) <= 1
+        parties = {party for mod in pending for party in mod.pair.split(":") if party != "focus"}
+        assert parties <= {seat.pk for seat in rows if seat.is_sitting}
+        assert not (self.node.works and MediaTask.objects.exists())
+        for row in Conference.objects.all():
+            assert row.version >= self.versions.get(row.pk, 0)
+            self.versions[row.pk] = row.version
+            present = [seat for seat in rows if seat.conference_id == row.pk and not seat.has_left]
+            sitting = [seat.session_id for seat in present if seat.is_sitting]
+            assert len(set(sitting)) == len(sitting)
+            if row.state == ConferenceState.SESSION_TERMINATED:
+                assert not present
+            else:
+                assert [seat.role for seat in present].count("host") == 1
+                assert len(present) >= (1 if row.access == "open" else 2)
+            if self.node.works:
+                moving = {seat.pk for seat in present if seat.state == ParticipantState.MOVING}
+                assert set(self.node.legs[row.pk]) <= {seat.pk for seat in present if seat.is_sitting} | moving
+        for seat in rows:
+            assert (seat.rings_until is not None) == seat.is_ringing
+            assert (seat.left_reason != "") == seat.has_left == (seat.left_at is not None)
+            assert seat.move_until is None or seat.is_sitting
 
 
 def event_wire(event: Event) -> dict[str, Any]:
@@ -379,14 +540,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[None
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.usefixtures("_quick")
-def test_no_sequence_of_requests_breaks_an_invariant() -> None:
+def run(machine: type[Clients], examples: int) -> None:
+    """Try so many sequences, a tenth of them where the database is not SQLite."""
     users = [("alice", "laptop"), ("alice", "phone"), ("bob", "desk"), ("bob", "tablet"), ("carol", "laptop")]
-    Clients.devices = [Device.register(username, device) for username, device in users]
-    # Hypothesis tries more than it counts. With another database, a taste of them is enough.
-    examples, sequences = (800, 1000) if connection.vendor == "sqlite" else (80, 100)
+    machine.devices = [Device.register(username, device) for username, device in users]
+    machine.sequences = 0
+    examples = examples if connection.vendor == "sqlite" else examples // 10
     run_state_machine_as_test(
-        Clients,
+        machine,
         settings=hypothesis_settings(
             max_examples=examples,
             # A sequence is short enough to be read as it is; shrinking one would take minutes.
@@ -398,4 +559,17 @@ def test_no_sequence_of_requests_breaks_an_invariant() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert Clients.sequences >= sequences
+    assert machine.sequences >= examples
+
+
+@pytest.mark.usefixtures("_quick")
+def test_no_sequence_of_requests_breaks_an_invariant() -> None:
+    # Hypothesis tries more than it counts.
+    run(Clients, 800)
+    assert Clients.sequences >= (1000 if connection.vendor == "sqlite" else 100)
+
+
+@pytest.mark.usefixtures("_quick")
+def test_no_sequence_of_requests_breaks_one_of_a_focus(node: ScriptedNode) -> None:
+    Gatherings.node = node
+    run(Gatherings, 300)
