@@ -55,6 +55,9 @@ class FocusOffer(TypedDict):
     sdp: str
     kind: str
     causedBy: str | None
+    # Of an offer for a fresh connection: it was asked for, with the ID of the modification that it will be.
+    modId: NotRequired[str]
+    restart: NotRequired[bool]
 
 
 class Result(TypedDict):
@@ -89,6 +92,11 @@ def retire(node_id: str) -> None:
 def live_counters(*, now: datetime) -> dict[str, dict[str, int]]:
     """Return what each live node counts, by its ID."""
     return dict(MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE).values_list("pk", "counters"))
+
+
+def live_nodes(*, now: datetime) -> list[str]:
+    """Return the IDs of the live nodes."""
+    return list(live_counters(now=now))
 
 
 def place(*, now: datetime) -> str:

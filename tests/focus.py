@@ -80,13 +80,23 @@ class ScriptedNode:
             if task.kind == TaskKind.WITHDRAW and leg.mod_id == payload["modId"] and leg.before:
                 leg.kinds, leg.sends = leg.before.kinds, leg.before.sends
             leg.offered = None
+        restarts = [self._restart(legs, **restart) for restart in payload.get("restarts", [])]
         if cause := view["cause"]:
             for participant, leg in legs.items():
                 if participant != payload.get("participant"):
                     leg.cause = cause
         ready = [each for each in payload["ready"] if each in legs]
         offers = [offer for each in ready if (offer := self._offer(each, legs[each], self._tracks(each, legs, states)))]
-        return {**result, "offers": offers}
+        return {**result, "offers": restarts + offers}
+
+    def _restart(self, legs: dict[str, Leg], participant: str, modId: str, sdp: str) -> FocusOffer:  # noqa: N803
+        """Offer a fresh connection to somebody whom another node has served."""
+        kinds = _kinds(sdp)
+        legs[participant] = Leg(modId, kinds, kinds)
+        legs[participant].offered = {}
+        text = describe(kinds=kinds, session=2000)
+        offer: FocusOffer = {"participant": participant, "sdp": text, "kind": "sync", "causedBy": None}
+        return {**offer, "modId": modId, "restart": True}
 
     def _answer(self, legs: dict[str, Leg], states: dict[str, str], payload: dict[str, Any]) -> Result:
         """Answer a participant's offer, or refuse it as the test says."""
@@ -125,6 +135,11 @@ class ScriptedNode:
         text = describe(kinds=leg.kinds + new, directions=directions, session=1000, version=leg.version)
         cause, leg.cause = leg.cause or {"kind": "sync", "modId": None}, None
         return {"participant": participant, "sdp": text, "kind": cause["kind"], "causedBy": cause["modId"]}
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    """Return what media lines a description has."""
+    return tuple(line.kind for line in sdp.read(text).media)
 
 
 def _fits(tracks: Tracks, lines: list[str]) -> bool:

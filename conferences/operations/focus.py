@@ -7,10 +7,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from conferences.exceptions import NotFoundError
 from conferences.machine import Action, ModificationKind, ModificationState
-from conferences.models import LeftReason, Modification, Participant, pair_of
+from conferences.models import LeftReason, Modification, Participant, new_id, pair_of
 from conferences.operations.calls import vacate
 from conferences.operations.modifications import disarm_move, record_origin, take_effect, tell_cause, tell_offer
 from conferences.operations.room import Room, lock
@@ -101,11 +102,13 @@ def _send_offers(room: Room, offers: Sequence[FocusOffer]) -> None:
             continue
         seat = room.seat(offer["participant"])
         modification = Modification(
+            id=offer.get("modId") or new_id(),
             conference=room.conference,
             kind=ModificationKind(offer["kind"]),
             pair=pair_of(seat, None),
             offered_to=seat,
             caused_by_id=offer["causedBy"] if offer["causedBy"] in known else None,
+            restart=offer.get("restart", False),
             offer=offer["sdp"],
             created_at=room.now,
             expires_at=room.now + settings.MODIFICATION_LIFETIME,
@@ -132,9 +135,9 @@ def lose_media(*, conference_id: str, participant_id: str, leg: str, now: dateti
 
 
 def _newest_leg(room: Room, participant_id: str) -> str | None:
-    """Return the offer that made a participant's leg, or is about to make a new one."""
-    offers = room.conference.modifications.filter(offered_by=participant_id, restart=True)
-    offers = offers.filter(state__in=[ModificationState.SENT, ModificationState.ACCEPTED])
+    """Return the offer, its own or the focus's, that made a participant's leg, or is about to make a new one."""
+    offers = room.conference.modifications.filter(Q(offered_by=participant_id) | Q(offered_to=participant_id))
+    offers = offers.filter(restart=True, state__in=[ModificationState.SENT, ModificationState.ACCEPTED])
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 

@@ -263,10 +263,15 @@ class Room:
         view = self._view()
         if self.errand is None and view == self._view_before and not any(map(_is_with_focus, self.settled)):
             return
-        if node_id := self.conference.media_node:
-            kind, fields = self.errand or (TaskKind.UPDATE, {})
-            payload = {**fields, "view": {"seats": view, "cause": self.cause}, "ready": self.ready()}
-            tasks.enqueue(node_id=node_id, conference_id=self.conference.pk, kind=kind, payload=payload, now=self.now)
+        if self.conference.media_node:
+            self.send_errand()
+
+    def send_errand(self) -> None:
+        """Bring the focus its errand, or what there is to know."""
+        kind, fields = self.errand or (TaskKind.UPDATE, {})
+        payload = {**fields, "view": {"seats": self._view(), "cause": self.cause}, "ready": self.ready()}
+        node_id, conference_id = self.conference.media_node, self.conference.pk
+        tasks.enqueue(node_id=node_id, conference_id=conference_id, kind=kind, payload=payload, now=self.now)
 
 
 def _is_with_focus(modification: Modification) -> bool:
