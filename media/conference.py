@@ -15,6 +15,7 @@ from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
 from media.codecs import Agreed, read_capabilities
 from media.data import DataChannels
+from media.description import parse
 from media.leg import MID, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
 from media.port import Port
@@ -85,6 +86,10 @@ class Member:
     leg: Leg | None = None
     causes: list[Cause] = field(default_factory=list)
     declined: tuple[Outgoing, ...] | None = None
+    # The focus's last offer to it, which counts while its negotiation waits for the answer.
+    offer: dict[str, Any] | None = None
+    # The same, once an answer to the one before was passed over for it.
+    passed_over: dict[str, Any] | None = None
 
 
 class Conference:
@@ -184,6 +189,12 @@ class Conference:
         try:
             member.leg.negotiation.receive_answer(text)
         except (NegotiationError, sdp.SdpError) as error:
+            if member.passed_over is not member.offer and _lines(text) == [
+                each.mid for each in member.leg.negotiation.sections
+            ]:
+                # It answers what is settled: an offer of which the participant was told twice, by two results.
+                member.passed_over = member.offer
+                return {}
             member.leg.negotiation.rollback()
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
         self._settle(member.leg)
@@ -204,8 +215,9 @@ class Conference:
         if member is None or member.leg is None or not member.leg.negotiation.settled:
             return None
         if member.leg.negotiation.offering:
-            # The operations know of no such offer any more.
-            member.leg.negotiation.rollback()
+            # It may be on its way to the participant, written down after this task was: until it is answered,
+            # withdrawn or overtaken by the participant's own, it stays as it is.
+            return member.offer
         outgoing = self._outgoing(id_)
         if outgoing == member.declined:
             return None
@@ -214,12 +226,13 @@ class Conference:
         if text is None:
             return None
         only = causes[0] if len({cause.kind for cause in causes}) == 1 else None
-        return {
+        member.offer = {
             "participant": id_,
             "sdp": text,
             "kind": only.kind if only else "sync",
             "causedBy": next((cause.mod_id for cause in reversed(causes) if cause.mod_id), None),
         }
+        return member.offer
 
     def _restart(self, participant: str, modId: str, sdp: str) -> dict[str, Any]:  # noqa: N803 - as tasks write it
         """Return the offer of a fresh leg to a participant whose node is gone, made from its last offer."""
@@ -231,7 +244,7 @@ class Conference:
         agreed = self._agreed()
         leg.negotiation.adopt(sdp, agreed)
         text = leg.negotiation.create_offer(self._outgoing(participant), agreed)
-        return {
+        member.offer = {
             "participant": participant,
             "modId": modId,
             "sdp": text,
@@ -239,6 +252,7 @@ class Conference:
             "causedBy": None,
             "restart": True,
         }
+        return member.offer
 
     def _agreed(self, *, but: str = "") -> Agreed:
         """Return the codecs that all members, or all others, can receive."""
@@ -471,6 +485,14 @@ class Conference:
             self._drop_leg(member)
         self.members.clear()
         self.tracks.clear()
+
+
+def _lines(text: str) -> list[str]:
+    """Return the media lines of a description by name; none of one that cannot be read."""
+    try:
+        return [media.mid for media in parse(text).media]
+    except (NegotiationError, sdp.SdpError):
+        return []
 
 
 def _key(outgoing: Outgoing) -> tuple[str, str]:
