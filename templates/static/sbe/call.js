@@ -598,7 +598,7 @@ export class Call extends Emitter {
     if (!modId || !description || modId === this.#lastModId || modId === this.pending?.modId) return;
     // One pending at a time is the enabler's rule: if ours is still open here, its end got lost.
     if (this.pending) await this.#undo(this.pending, "expired");
-    const restart = !this.hasFocus && (Boolean(event.restart) || !this.leg || this.leg.comesFromAnotherConnection(description.sdp));
+    const restart = Boolean(event.restart) || !this.leg || (!this.hasFocus && this.leg.comesFromAnotherConnection(description.sdp));
     const before = this.leg?.remoteSdp ?? null;
     const { changes, who } = this.hasFocus ? forwardingChanges(before, description.sdp) : { changes: changesBetween(before, description.sdp), who: [] };
     const asking = this.around.preferences.askBeforeAccepting && !restart && this.#isNews(event, changes);

@@ -36,9 +36,16 @@ export class FocusLeg extends PeerLeg {
     return this.#tracks.get(participant) ?? NOTHING;
   }
 
-  /** @override @returns {Role} */
-  roleFor() {
-    return "forwarded";
+  /**
+   * On a running connection the focus adds lines only for what it forwards. Where it begins anew it offers this side's
+   * own ones as well, in the places where they were.
+   *
+   * @override @param {RTCRtpTransceiver} line @returns {Role}
+   */
+  roleFor(line) {
+    const { kind } = line.receiver.track;
+    const own = kind === "audio" ? "audio" : "camera";
+    return this.has(own) ? "forwarded" : own;
   }
 
   /** @override */

@@ -188,6 +188,11 @@ export class PeerLeg extends Emitter {
   }
 
   /** @param {Role} role */
+  has(role) {
+    return this.#find(role) !== null;
+  }
+
+  /** @param {Role} role */
   #find(role) {
     for (const [line, its] of this.#roles) if (its === role && line.direction !== "stopped") return line;
     return null;
