@@ -1,23 +1,25 @@
 """Take the pictures of this folder from the real page: `python -m docs.images.take`.
 
-Each person's camera is a drawing, so that the pictures show no one and look the same on every machine.
+Each person's camera shows a drawing, `alice.svg` or `bob.svg`, so that the pictures show no one and look the same on
+every machine. What is taken is put on a background in pairs: a laptop's screen, and a phone's before it.
 """
 
 import asyncio
-import math
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import av
+import av.video.plane
 from playwright.async_api import Page, Playwright, async_playwright, expect
 
-from tests.journeys.conftest import CHROMIUM
+from tests.journeys.conftest import CHROMIUM, Person, call, move
 from tests.services import Backends, Server
 
 HERE = Path(__file__).parent
-_WIDTH, _HEIGHT = 640, 480
-_DESKTOP = {"width": 1280, "height": 800}
+_CAMERA = {"width": 960, "height": 540}
+_LAPTOP = {"width": 1280, "height": 800}
 _PHONE = {"width": 360, "height": 740}
 _ARGUMENTS = [
     "--no-sandbox",
@@ -26,113 +28,117 @@ _ARGUMENTS = [
     "--allow-loopback-in-peer-connection",
     "--disable-background-networking",
 ]
-# Y, U, V of the wall (above and below), the skin, the hair and the clothes.
-_ALICE = ((150, 120, 132), (95, 118, 134), (170, 108, 152), (60, 118, 140), (110, 150, 110))
-_BOB = ((135, 136, 120), (80, 138, 118), (140, 110, 150), (35, 126, 132), (90, 110, 145))
-
-Colour = tuple[int, int, int]
-
-
-def _camera(path: Path, person: tuple[Colour, ...]) -> None:
-    """Write a Y4M video of a head and shoulders that sway a little."""
-    above, below, skin, hair, clothes = person
-    with path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{_WIDTH} H{_HEIGHT} F15:1 Ip A1:1 C420jpeg\n".encode())
-        for frame in range(30):
-            sway = 6 * math.sin(2 * math.pi * frame / 30)
-            planes = [bytearray(), bytearray(), bytearray()]
-            for plane, step in ((0, 1), (1, 2), (2, 2)):
-                for y in range(0, _HEIGHT, step):
-                    share = y / _HEIGHT
-                    wall = round(above[plane] * (1 - share) + below[plane] * share)
-                    row = bytearray([wall]) * (_WIDTH // step)
-                    _span(row, _shoulders(y), clothes[plane], sway / 2, step)
-                    _span(row, _ellipse(y, 208, 68, 80), hair[plane], sway, step)
-                    _span(row, _ellipse(y, 306, 28, 40), skin[plane], sway, step)
-                    _span(row, _ellipse(y, 226, 53, 66), skin[plane], sway, step)
-                    planes[plane] += row
-            file.write(b"FRAME\n" + b"".join(planes))
+# Whether the picture that comes from the far side has grown to its full size, which takes some seconds.
+_IS_SHARP = """async () => {
+  for (const report of (await window.sbe.pc.getStats()).values())
+    if (report.type === "inbound-rtp" && report.kind === "video") return report.frameWidth >= 960;
+}"""
+_PAIR = """<!doctype html><style>
+  body {{ margin: 0; height: 850px; background: linear-gradient(135deg, #dcebe8, #b9d3ce 55%, #93b8b1); }}
+  img {{ position: absolute; border-radius: 14px; box-shadow: 0 24px 60px rgb(8 40 36 / 30%); }}
+  .laptop {{ left: 50px; top: 50px; width: 1160px; }}
+  .phone {{ right: 44px; bottom: 40px; width: 312px; border: 8px solid #0b1110; border-radius: 34px; }}
+  .phone {{ background: #0b1110; }}
+</style><img class="laptop" src="{laptop}"><img class="phone" src="{phone}">"""
 
 
-def _ellipse(y: int, centre: int, half_width: int, half_height: int) -> float:
-    """Return half the width of an ellipse at a height."""
-    offset = (y - centre) / half_height
-    return half_width * math.sqrt(1 - offset * offset) if abs(offset) < 1 else 0
-
-
-def _shoulders(y: int) -> float:
-    """Return half the width of the shoulders at a height."""
-    return 0 if y < 318 else 150 * math.sqrt(min(1.0, (y - 318) / 70))
-
-
-def _span(row: bytearray, half: float, value: int, sway: float, step: int) -> None:
-    """Paint the middle of a row."""
-    left, right = (round((_WIDTH / 2 + sway + side * half) / step) for side in (-1, 1))
-    row[left:right] = bytes([value]) * (right - left)
-
-
-async def _visit(playwright: Playwright, server: Server, name: str, camera: Path, **options: Any) -> Page:
-    """Open the page as somebody, in a browser whose camera shows them."""
-    arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
-    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-    context = await browser.new_context(
-        base_url=server.base_url, permissions=["camera", "microphone"], device_scale_factor=2, **options
+async def _film(playwright: Playwright, drawing: Path, video: Path) -> None:
+    """Write a drawing as a Y4M video, which Chromium takes for a camera and plays over and over."""
+    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    page = await browser.new_page(viewport=_CAMERA)  # type: ignore[arg-type]
+    await page.set_content(
+        f"<style>body {{ margin: 0 }} svg {{ width: 100%; height: auto }}</style>{drawing.read_text()}"
     )
-    page = await context.new_page()
-    await page.goto(f"/?user={name}&device={'phone' if options['viewport'] == _PHONE else 'laptop'}")
-    await expect(page.get_by_test_id("channel-state")).to_have_attribute("data-state", "websocket")
-    return page
+    await page.screenshot(path=video.with_suffix(".png"))
+    await browser.close()
+    with av.open(str(video.with_suffix(".png"))) as picture:
+        frame = next(picture.decode(video=0)).reformat(format="yuv420p")
+    head = f"YUV4MPEG2 W{_CAMERA['width']} H{_CAMERA['height']} F20:1 Ip A1:1 C420jpeg\n".encode()
+    video.write_bytes(head + 2 * (b"FRAME\n" + b"".join(_rows(plane) for plane in frame.planes)))
 
 
-async def _press(page: Page, part: str) -> None:
-    await page.get_by_test_id(part).click()
+def _rows(plane: av.video.plane.VideoPlane) -> bytes:
+    """Return the pixels of a plane, without what pads its rows."""
+    pixels = bytes(plane)
+    return b"".join(pixels[row : row + plane.width] for row in range(0, len(pixels), plane.line_size))
 
 
-async def _is_in(page: Page, state: str) -> None:
-    await expect(page.get_by_test_id("call-state")).to_have_attribute("data-state", state, timeout=20_000)
+class Studio:
+    """Opens pages, takes their pictures, and puts these together."""
+
+    def __init__(self, playwright: Playwright, server: Server, directory: Path) -> None:
+        """Keep everything that is only for now under `directory`."""
+        self._playwright, self._server, self._directory = playwright, server, directory
+
+    async def visit(self, name: str, device: str, **options: Any) -> Person:
+        """Open the page as somebody, in a browser whose camera shows them."""
+        camera = self._directory / f"{name}.y4m"
+        if not camera.exists():
+            await _film(self._playwright, HERE / f"{name}.svg", camera)
+        arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
+        browser = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        context = await browser.new_context(
+            base_url=self._server.base_url, permissions=["camera", "microphone"], device_scale_factor=2, **options
+        )
+        somebody = Person(await context.new_page(), name)
+        await somebody.page.goto(f"/?user={name}&device={device}")
+        await somebody.is_live()
+        return somebody
+
+    async def take(self, page: Page, name: str) -> str:
+        """Take a picture once the page has come to rest, and return its address."""
+        await page.wait_for_timeout(1500)
+        path = self._directory / f"{name}.png"
+        await page.screenshot(path=path)
+        return path.as_uri()
+
+    async def pair(self, name: str, laptop: str, phone: str) -> None:
+        """Put two pictures together, as `name.png` of this folder."""
+        browser = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = await browser.new_page(viewport={"width": 1552, "height": 850})
+        frame = self._directory / "pair.html"
+        frame.write_text(_PAIR.format(laptop=laptop, phone=phone))
+        await page.goto(frame.as_uri())
+        await page.screenshot(path=HERE / f"{name}.png")
+        await browser.close()
 
 
-async def _shoot(page: Page, name: str) -> None:
-    """Take a picture once the page has come to rest."""
-    await page.wait_for_timeout(1500)
-    await page.screenshot(path=HERE / f"{name}.png", scale="css")
-
-
-async def take(server: Server, cameras: dict[str, Path]) -> None:
+async def take(server: Server, directory: Path) -> None:
     """Walk through a call and take the pictures."""
     async with async_playwright() as playwright:
-        alice = await _visit(playwright, server, "alice", cameras["alice"], viewport=_DESKTOP, color_scheme="light")
-        bob = await _visit(playwright, server, "bob", cameras["bob"], viewport=_PHONE, color_scheme="dark")
-        await _press(alice, "call-video-bob")
-        await expect(bob.get_by_test_id("ring-dialog")).to_be_visible()
-        await _shoot(bob, "ringing-phone")
-        await _press(bob, "ring-accept")
-        await _is_in(alice, "open")
-        await alice.wait_for_timeout(2000)
-        await _shoot(alice, "call-desktop")
-        await _shoot(bob, "call-phone")
-        await _press(alice, "btn-hold")
-        await _is_in(bob, "held")
-        await _shoot(bob, "hold-phone")
-        await _shoot(alice, "hold-desktop")
-        await _press(alice, "btn-hold")
-        await _is_in(alice, "open")
-        await _press(alice, "btn-timeline")
-        await _shoot(alice, "timeline-desktop")
-        await _press(bob, "btn-timeline")
-        await _shoot(bob, "timeline-phone")
+        studio = Studio(playwright, server, directory)
+        bob = await studio.visit("bob", "laptop", viewport=_LAPTOP, color_scheme="light")
+        phone = await studio.visit("alice", "phone", viewport=_PHONE, color_scheme="dark")
+        alice = await studio.visit("alice", "laptop", viewport=_LAPTOP, color_scheme="light")
+        await call(alice, bob)
+        for person in (alice, bob):
+            await person.until(_IS_SHARP)
+        in_call = await studio.take(alice.page, "in-call")
+        await alice.press("btn-hold")
+        await bob.is_in("held")
+        await alice.press("btn-hold")
+        await alice.is_in("open")
+        await alice.press("btn-timeline")
+        timeline = await studio.take(alice.page, "timeline")
+        await alice.page.keyboard.press("Escape")
+        await move(alice)
+        await expect(phone.part("ring-dialog")).to_be_visible()
+        ringing = await studio.take(phone.page, "ringing")
+        await phone.press("ring-accept")
+        await phone.is_in("open")
+        await phone.until(_IS_SHARP)
+        on_phone = await studio.take(phone.page, "on-phone")
+        await studio.pair("call", in_call, ringing)
+        await studio.pair("timeline", timeline, on_phone)
 
 
 def main() -> int:
-    """Draw the cameras, serve, and take the pictures."""
+    """Serve, and take the pictures."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
-        cameras = {"alice": path / "alice.y4m", "bob": path / "bob.y4m"}
-        _camera(cameras["alice"], _ALICE)
-        _camera(cameras["bob"], _BOB)
         backends = Backends(path)
         with Server(backends.sqlite(), path / "server") as server:
-            asyncio.run(take(server, cameras))
+            asyncio.run(take(server, path))
     return 0
 
 

@@ -1,0 +1,34 @@
+"""Run the seven flows as the README has them, one after the other: `python3 docs/examples/flows.py`.
+
+The server must be running; where it is not at the README's address, give its own as the argument.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+
+
+def preparation() -> str:
+    """Return what comes before the flows: the users, and a call."""
+    (block,) = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+def flows() -> list[tuple[str, str, str]]:
+    """Return number, description and command of each row of the table."""
+    return re.findall(r"^\| (\d) \| ([^|]*) \| `(.*)` \| [^|]* \|$", README, re.MULTILINE)
+
+
+def main(arguments: list[str]) -> int:
+    """Run everything in one shell, print what each line does and is answered, and return the exit status."""
+    begin = preparation().replace("http://127.0.0.1:8000", *arguments[:1] or ["http://127.0.0.1:8000"])
+    steps = [f"echo; echo {shlex.quote(f'== Flow {number}: {what}')}\n{line}" for number, what, line in flows()]
+    return subprocess.run(["bash", "-euc", "\n".join([begin, *steps])], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
