@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+ADDRESS = "http://127.0.0.1:8000"
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 
 
@@ -25,7 +26,7 @@ def flows() -> list[tuple[str, str, str]]:
 
 def main(arguments: list[str]) -> int:
     """Run everything in one shell, print what each line does and is answered, and return the exit status."""
-    begin = preparation().replace("http://127.0.0.1:8000", *arguments[:1] or ["http://127.0.0.1:8000"])
+    begin = preparation().replace(ADDRESS, arguments[0] if arguments else ADDRESS)
     steps = [f"echo; echo {shlex.quote(f'== Flow {number}: {what}')}\n{line}" for number, what, line in flows()]
     return subprocess.run(["bash", "-euc", "\n".join([begin, *steps])], check=False).returncode
 
