@@ -11,7 +11,9 @@ import errno
 import os
 import socket
 import struct
+from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from cffi import FFI
@@ -74,10 +76,12 @@ class _Batch:
 
 
 class Inbox(_Batch):
-    """Datagrams as they arrive."""
+    """Datagrams as they arrive at sockets of one address family."""
 
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
+        # Of each slot, where the length of what it received stands: as an `int`, which who decrypts may change.
+        self.received_addresses = [_address(self._headers + i) + 56 for i in range(slots)]
         self._names = ffi.new("unsigned char[]", slots * _NAME)
         self._name_view = memoryview(ffi.buffer(self._names))
         for i in range(slots):
@@ -92,10 +96,10 @@ class Inbox(_Batch):
         return self.words[16 * slot + 14]
 
     def source(self, slot: int) -> bytes:
-        """Return the sockaddr that a datagram came from, once; the slot is then ready to receive again."""
-        at = 16 * slot + 2
-        size, self.words[at] = self.words[at], _NAME
-        return self._name_view[_NAME * slot : _NAME * slot + size].tobytes()
+        """Return the sockaddr that a datagram came from."""
+        # The kernel has set the length to that of the family, and will want no more the next time.
+        start = _NAME * slot
+        return self._name_view[start : start + self.words[16 * slot + 2]].tobytes()
 
 
 class Outbox(_Batch):
@@ -104,26 +108,29 @@ class Outbox(_Batch):
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
         self.undelivered = 0
-        self._segments = [ffi.new("unsigned char[]", 24) for _ in range(slots)]
-        self._segment_views = [memoryview(ffi.buffer(each)) for each in self._segments]
-        self._segment_addresses = [_address(each) for each in self._segments]
+        self._iovec_addresses = array("Q", range(self._iovec_address, self._iovec_address + 16 * slots, 16))
+        # By the size of a train's datagrams: the control message that tells the kernel to cut it so.
+        self._segments: dict[int, Any] = {}
 
-    def lay_train(self, message: int, name: int, first_slot: int, count: int, size: int) -> None:
-        """Make one message of `count` slots of `size` bytes each (the last may be shorter), for the sockaddr at `name`.
+    def lay(self, message: int, names: "array[int]", *, first: int, step: int, count: int, size: int) -> None:
+        """Make a message for each of the sockaddrs that `names` has the addresses of.
 
-        Whether messages are single slots or trains is up to the caller, for a whole `send` at a time.
+        Each has `count` slots, beginning `step` after those of the message before; slot `first` begins the first.
+        Where there are several they are a train: `size` bytes each, the last perhaps fewer. A name of 0 goes nowhere.
         """
-        fields = self.fields
-        at = 8 * message
-        fields[at] = name
-        fields[at + 2] = self._iovec_address + 16 * first_slot
-        fields[at + 3] = count
-        if count > 1:
-            # struct cmsghdr with a 16-bit size of the segments (udp(7)).
-            _SEGMENT.pack_into(self._segment_views[message], 0, 18, socket.IPPROTO_UDP, _UDP_SEGMENT, size)
-            fields[at + 4], fields[at + 5] = self._segment_addresses[message], 24
-        else:
-            fields[at + 4] = fields[at + 5] = 0
+        many = len(names)
+        fields, begin, end = self.fields, 8 * message, 8 * (message + many)
+        fields[begin:end:8] = names
+        fields[begin + 2 : end : 8] = self._iovec_addresses[first : first + step * many : step]
+        fields[begin + 3 : end : 8] = _repeated(count, many)
+        fields[begin + 4 : end : 8] = _repeated(self._segment(size) if count > 1 else 0, many)
+        fields[begin + 5 : end : 8] = _repeated(24 if count > 1 else 0, many)
+
+    def _segment(self, size: int) -> int:
+        """Return the address of a control message: struct cmsghdr with a 16-bit size of the segments (udp(7))."""
+        if size not in self._segments:
+            self._segments[size] = ffi.new("unsigned char[]", _SEGMENT.pack(18, socket.IPPROTO_UDP, _UDP_SEGMENT, size))
+        return _address(self._segments[size])
 
     def send(self, fd: int, count: int) -> None:
         """Send the first messages. What the kernel does not take now is dropped, as a full link would drop it."""
@@ -140,7 +147,12 @@ class Outbox(_Batch):
                 sent += 1
 
 
-_SEGMENT = struct.Struct("@QiiH")
+_SEGMENT = struct.Struct("@QiiH6x")
+
+
+@lru_cache(maxsize=1024)
+def _repeated(value: int, many: int) -> "array[int]":
+    return array("Q", (value,)) * many
 
 
 @dataclass(frozen=True, eq=False)

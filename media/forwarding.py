@@ -1,20 +1,24 @@
 """The hot loop's way out: from packets placed in their tracks to encrypted datagrams.
 
 Measured as system time this is mostly the kernel's; of what is left, libsrtp encrypts in place, in the very buffer
-that the kernel reads. So for each receiver there is one copy, one call of libsrtp and three numbers to write.
+that the kernel reads. So for each receiver there is one copy and one call of libsrtp. All else is written for all
+receivers of a burst at once, and their calls are made by `map`: the interpreter takes no step for a receiver but the
+one that copies.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat
 
 from media import aiortc_adapter as adapter
 from media.datagrams import LONGEST_TRAIN, SLOT, Outbox
-from media.router import Route, Target
+from media.router import Receivers, Route
 from media.rtp import HEADER, HEADER_SIZE, translate_extensions
 
 _SLOTS = 512
-# Singles go out when so many are ready: by then the system call is shared by enough, and nobody waits for long.
+# Messages go out when so many are ready: by then the system call is shared by enough, and nobody waits for long.
 _FULL = 64
+_ALONE = ((0, 1),)
 
 
 class Forwarder:
@@ -23,116 +27,88 @@ class Forwarder:
     def __init__(self, fd: int, *, trains: bool) -> None:
         """Send through the socket; `trains` tells whether its kernel cuts trains into datagrams."""
         self._fd = fd
-        self._trains = trains
-        self._singles = Outbox(_SLOTS)
-        self._convoys = Outbox(_SLOTS)
-        self._pointers = {box: _pointers(box) for box in (self._singles, self._convoys)}
-        self._ready = 0
+        self._longest = LONGEST_TRAIN if trains else 1
+        self._box = Outbox(_SLOTS)
+        cast = adapter.ffi.cast
+        # libsrtp's pointers to the slots, and to their lengths.
+        self._pointers = [cast("void *", each) for each in self._box.addresses]
+        self._lengths = [cast("int *", each) for each in self._box.length_addresses]
+        self._slots = self._messages = 0
         self.sent = 0
         self.unprotected = 0
 
     @property
     def undelivered(self) -> int:
         """How many messages the kernel did not take."""
-        return self._singles.undelivered + self._convoys.undelivered
+        return self._box.undelivered
 
     def forward(self, routes: Iterable[Route]) -> None:
         """Send the bursts of these routes, and forget them."""
+        pack = HEADER.pack
         for route in routes:
-            burst, track = route.burst, route.track
-            track.packets += len(burst)
-            for payload_type, distance, ids, targets in route.variants:
+            burst, ssrc = route.burst, route.track.ssrc
+            route.track.packets += len(burst)
+            for type_, distance, ids, foreign, receivers in route.variants:
                 packets = []
-                for sequence, first, second, timestamp, packet in burst:
-                    if first & 0x10 and ids is not None:
+                for sequence, first, second, timestamp, elements, packet in burst:
+                    if elements & foreign:
                         packet = translate_extensions(packet, ids)
-                    header = HEADER.pack(
-                        first, second & 0x80 | payload_type, sequence + distance & 0xFFFF, timestamp, track.ssrc
-                    )
+                    header = pack(first, second & 0x80 | type_, sequence + distance & 0xFFFF, timestamp, ssrc)
                     packets.append(header + packet[HEADER_SIZE:])
-                if len(packets) == 1 or not self._trains:
-                    for packet in packets:
-                        self._send_single(packet, targets)
+                room = _SLOTS // len(packets)
+                if len(receivers.handles) <= room:
+                    self._send(packets, receivers)
                 else:
-                    self._send_trains(packets, targets)
+                    for begin in range(0, len(receivers.handles), room):
+                        self._send(packets, receivers.part(begin, begin + room))
             burst.clear()
         self._flush()
 
-    def _send_single(self, packet: bytes, targets: tuple[Target, ...]) -> None:
-        """Encrypt one packet for each target."""
-        box = self._singles
-        view, lengths, fields = box.view, box.lengths, box.fields
-        pointers, length_pointers = self._pointers[box]
-        protect = adapter.srtp_protect
-        size, slot = len(packet), self._ready
-        for handle, address in targets:
-            if slot == _SLOTS:
-                self._ready = slot
-                self._flush()
-                slot = 0
-            start = slot * SLOT
-            view[start : start + size] = packet
-            lengths[2 * slot + 1] = size
-            fields[8 * slot] = address
-            if protect(handle, pointers[slot], length_pointers[slot]):
-                self.unprotected += 1
-            else:
-                slot += 1
-        self._ready = slot
-        if slot >= _FULL:
+    def _send(self, packets: list[bytes], receivers: Receivers) -> None:
+        """Encrypt packets for each receiver, and send each those of one size as one train."""
+        handles, step = receivers.handles, len(packets)
+        if self._slots + step * len(handles) > _SLOTS:
+            self._flush()
+        box, first = self._box, self._slots
+        end = first + step * len(handles)
+        view, sizes = box.view, array("Q", map(len, packets))
+        for offset, packet in enumerate(packets):
+            size = sizes[offset]
+            for start in range((first + offset) * SLOT, end * SLOT, step * SLOT):
+                view[start : start + size] = packet
+        box.lengths[2 * first + 1 : 2 * end : 2] = sizes * len(handles)
+        each = handles if step == 1 else chain.from_iterable(map(repeat, handles, repeat(step)))
+        failures = list(map(adapter.srtp_protect, each, self._pointers[first:end], self._lengths[first:end]))
+        names = self._names_without(receivers, failures) if any(failures) else receivers.names
+        for offset, count in _ALONE if step == 1 else _trains(sizes, self._longest):
+            size = box.lengths[2 * (first + offset) + 1]
+            box.lay(self._messages, names, first=first + offset, step=step, count=count, size=size)
+            self._messages += len(names)
+        self.sent += len(failures)
+        self._slots = end
+        if self._messages >= _FULL:
             self._flush()
 
+    def _names_without(self, receivers: Receivers, failures: list[int]) -> "array[int]":
+        """Return where to send when some packets could not be encrypted: their receivers get nothing of this burst."""
+        step = len(failures) // len(receivers.handles)
+        self.unprotected += sum(map(bool, failures))
+        return array(
+            "Q", (0 if any(failures[i * step : (i + 1) * step]) else name for i, name in enumerate(receivers.names))
+        )
+
     def _flush(self) -> None:
-        """Send the singles that are ready."""
-        if self._ready:
-            self._singles.send(self._fd, self._ready)
-            self.sent += self._ready
-            self._ready = 0
-
-    def _send_trains(self, packets: list[bytes], targets: tuple[Target, ...]) -> None:
-        """Encrypt several packets of a track for each target, and send each target those of one size as one train."""
-        trains = _trains(packets)
-        box = self._convoys
-        view, lengths = box.view, box.lengths
-        pointers, length_pointers = self._pointers[box]
-        protect = adapter.srtp_protect
-        slot = messages = 0
-        for handle, address in targets:
-            if slot + len(packets) > _SLOTS:
-                box.send(self._fd, messages)
-                slot = messages = 0
-            begin, failed = slot, 0
-            for packet in packets:
-                start = slot * SLOT
-                view[start : start + len(packet)] = packet
-                lengths[2 * slot + 1] = len(packet)
-                failed |= protect(handle, pointers[slot], length_pointers[slot])
-                slot += 1
-            if failed:
-                self.unprotected += len(packets)
-                slot = begin
-                continue
-            self.sent += len(packets)
-            for offset, count in trains:
-                box.lay_train(messages, address, begin + offset, count, lengths[2 * (begin + offset) + 1])
-                messages += 1
-        if messages:
-            box.send(self._fd, messages)
+        """Send what is ready."""
+        if self._messages:
+            self._box.send(self._fd, self._messages)
+        self._slots = self._messages = 0
 
 
-def _trains(packets: list[bytes]) -> list[tuple[int, int]]:
-    """Return where trains begin and how many packets each has: all of one size, but the last may be shorter."""
-    trains: list[tuple[int, int]] = []
+def _trains(sizes: "array[int]", longest: int) -> Iterator[tuple[int, int]]:
+    """Yield where trains begin and how many packets each has: all of one size, but the last may be shorter."""
     begin = 0
-    for i in range(1, len(packets) + 1):
-        ends = i == len(packets) or i - begin == LONGEST_TRAIN or len(packets[i - 1]) < len(packets[begin])
-        if ends or len(packets[i]) > len(packets[begin]):
-            trains.append((begin, i - begin))
+    for i in range(1, len(sizes)):
+        if i - begin == longest or sizes[i - 1] < sizes[begin] or sizes[i] > sizes[begin]:
+            yield begin, i - begin
             begin = i
-    return trains
-
-
-def _pointers(box: Outbox) -> tuple[list[Any], list[Any]]:
-    """Return libsrtp's pointers to the slots of an outbox, and to their lengths."""
-    cast = adapter.ffi.cast
-    return [cast("void *", each) for each in box.addresses], [cast("int *", each) for each in box.length_addresses]
+    yield begin, len(sizes) - begin

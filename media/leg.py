@@ -252,7 +252,7 @@ class Leg:
             if placed is None or placed[2] & 0x7F not in sink.payload_types or self._retransmissions_left <= 0:
                 continue
             self._retransmissions_left -= 1
-            kept, first, second, timestamp, packet = placed
+            kept, first, second, timestamp, _, packet = placed
             type_ = sink.payload_types[second & 0x7F]
             header = rtp.HEADER.pack(first, second & 0x80 | type_, kept + sink.distance & 0xFFFF, timestamp, track.ssrc)
             packet = rtp.translate_extensions(header + packet[rtp.HEADER_SIZE :], sink.extensions)

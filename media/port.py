@@ -46,7 +46,9 @@ class Port:
         self.received = self.strangers = 0
         self._legs: dict[bytes, Leg] = {}
         self._inbox = Inbox(_SLOTS)
+        # libsrtp's pointers to the slots, and to the lengths of what they received.
         self._pointers = [adapter.ffi.cast("void *", each) for each in self._inbox.addresses]
+        self._lengths = [adapter.ffi.cast("int *", each) for each in self._inbox.received_addresses]
         self._size: Any = adapter.ffi.new("int *")
         self._scratch: Any = adapter.ffi.new("unsigned char[]", _SCRATCH)
         self._routes: list[Route] = []
@@ -111,21 +113,20 @@ class Port:
         if leg.packets_left < 0 or leg.bytes_left < 0 or leg.srtp_rx is None or size < _RTCP_LEAST:
             leg.excess += 1
             return
-        start = slot * SLOT
-        view = self._inbox.view
-        self._size[0] = size
-        if 191 < view[start + 1] < 224:
-            if adapter.srtp_unprotect_rtcp(leg.srtp_rx, self._pointers[slot], self._size):
+        inbox, start = self._inbox, slot * SLOT
+        if 191 < inbox.view[start + 1] < 224:
+            if adapter.srtp_unprotect_rtcp(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
                 leg.unauthentic += 1
             else:
-                leg.take_rtcp(view[start : start + self._size[0]].tobytes(), now)
+                leg.take_rtcp(inbox.view[start : start + inbox.length(slot)].tobytes(), now)
             return
-        if size < _RTP_LEAST or adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._size):
+        if size < _RTP_LEAST or adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
             leg.unauthentic += 1
             return
-        packet = view[start : start + self._size[0]].tobytes()
+        packet = inbox.view[start : start + inbox.length(slot)].tobytes()
         first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
-        if first != 0x80 and not rtp.is_sound(packet):
+        elements = 0 if first == 0x80 else rtp.element_ids(packet)
+        if elements < 0:
             leg.unknown += 1
             return
         entry = leg.streams.get(ssrc) or leg.meet(ssrc, packet)
@@ -142,9 +143,9 @@ class Port:
             return
         if stream.missing:
             leg.ask(stream, now)
-        if track.level_id and first & 0x10:
+        if track.level_id and elements >> track.level_id & 1:
             track.hear(packet)
-        route = track.place(stream, (sequence, first, second, timestamp, packet), now)
+        route = track.place(stream, (sequence, first, second, timestamp, elements, packet), now)
         if route is not None:
             self._routes.append(route)
 

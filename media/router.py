@@ -7,9 +7,10 @@ sequence numbers where a receiver has paused) makes a variant, worked out when t
 packet.
 """
 
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from media.rtp import HEADER_SIZE, element
 from media.streams import Stream
@@ -21,12 +22,24 @@ KEY_FRAME_SECONDS = 0.5
 # Below that many dBov there is only noise.
 QUIET = 60
 
-# A packet in its track's numbering: sequence number, the two first bytes of its header, timestamp, and itself.
-Placed = tuple[int, int, int, int, bytes]
-# Where a variant goes: the receiver's SRTP session, and the address in memory of its sockaddr.
-Target = tuple[Any, int]
-# Payload type, distance in sequence numbers, IDs of header extensions where they must change, and where it goes.
-Variant = tuple[int, int, Mapping[int, int] | None, tuple[Target, ...]]
+# A packet in its track's numbering: sequence number, the two first bytes of its header, timestamp, a bit for each ID
+# of a header extension in it, and itself.
+Placed = tuple[int, int, int, int, int, bytes]
+
+
+class Receivers(NamedTuple):
+    """Where a variant goes: for each receiver its SRTP session, and the address in memory of its sockaddr."""
+
+    handles: tuple[Any, ...]
+    names: "array[int]"
+
+    def part(self, begin: int, end: int) -> "Receivers":
+        """Return some of them."""
+        return Receivers(self.handles[begin:end], self.names[begin:end])
+
+
+# Payload type, distance in sequence numbers, IDs of header extensions, those that must change as bits, and where to.
+Variant = tuple[int, int, Mapping[int, int], int, Receivers]
 
 
 @dataclass(eq=False)
@@ -101,14 +114,14 @@ class Track:
         if not self.is_open:
             self.resumes = True
             return None
-        sequence, first, second, timestamp, packet = arrived
+        sequence, first, second, timestamp, elements, packet = arrived
         if self.resumes or stream is not self.stream:
             self._continue_with(stream, sequence, timestamp, now)
         sequence = sequence + self.sequence_shift & 0xFFFF
         timestamp = timestamp + self.timestamp_shift & 0xFFFFFFFF
         if sequence - self.last_sequence & 0xFFFF < 0x8000:
             self.last_sequence, self.last_timestamp, self.last_at = sequence, timestamp, now
-        placed = (sequence, first, second, timestamp, packet)
+        placed = (sequence, first, second, timestamp, elements, packet)
         if self.history:
             self.history[sequence & HISTORY - 1] = placed
         self.octets += len(packet) - HEADER_SIZE
@@ -189,9 +202,18 @@ class Track:
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:
     """Return the variants of a payload type; sinks that cannot take it get none."""
-    groups: dict[tuple[int, int, tuple[tuple[int, int], ...]], list[Target]] = {}
+    groups: dict[tuple[int, int, tuple[tuple[int, int], ...]], list[Sink]] = {}
     for sink in sinks:
         if payload_type in sink.payload_types:
             key = (sink.payload_types[payload_type], sink.distance, tuple(sorted(sink.extensions.items())))
-            groups.setdefault(key, []).append((sink.handle, sink.address))
-    return [(type_, distance, dict(ids), tuple(targets)) for (type_, distance, ids), targets in groups.items()]
+            groups.setdefault(key, []).append(sink)
+    return [
+        (
+            type_,
+            distance,
+            dict(ids),
+            ~sum(1 << id_ for id_, new in ids if id_ == new),
+            Receivers(tuple(sink.handle for sink in group), array("Q", (sink.address for sink in group))),
+        )
+        for (type_, distance, ids), group in groups.items()
+    ]

@@ -112,12 +112,36 @@ def unwrap(packet: bytes, *, payload_type: int, ssrc: int) -> bytes | None:
     return header + packet[HEADER_SIZE:end] + packet[end + 2 :]
 
 
-def is_sound(packet: bytes) -> bool:
-    """Tell whether header, extension and padding of a packet fit into it."""
+def element_ids(packet: bytes) -> int:
+    """Return a bit for each ID of an element in a packet's header extension; -1 for a packet that is not sound.
+
+    A packet is sound when its header, extension and padding fit into it.
+    """
+    if packet[0] != 0x90 or packet[12:14] != b"\xbe\xde" or len(packet) < 16:
+        return _element_ids(packet)
+    # What nearly every packet is like: no padding, no contributing sources, one-byte elements.
+    at, end, ids = 16, 16 + 4 * (packet[14] << 8 | packet[15]), 0
+    if end > len(packet):
+        return -1
+    while at < end:
+        first = packet[at]
+        if first == 0:
+            at += 1
+        elif first < 0xF0:
+            ids |= 1 << (first >> 4)
+            at += 2 + (first & 0x0F)
+        else:
+            return ids
+    return ids if at == end else -1
+
+
+def _element_ids(packet: bytes) -> int:
+    """Do the same for any packet."""
+    ids = 0
     try:
-        for _ in elements(packet):
-            pass
+        for id_, _, _, _ in elements(packet):
+            ids |= 1 << id_
         _, end = extension_bounds(packet)
     except ValueError:
-        return False
-    return not packet[0] & 0x20 or 0 < packet[-1] <= len(packet) - end
+        return -1
+    return ids if not packet[0] & 0x20 or 0 < packet[-1] <= len(packet) - end else -1

@@ -39,9 +39,10 @@ class Stream:
 
     def take(self, sequence: int, timestamp: int, now: float) -> bool:
         """Note a packet; return False for one that is too old to be of use."""
+        transit = now * self.clock_rate - timestamp
         if self.expected < 0:
             self._first = self.expected = sequence
-            self._transit = now * self.clock_rate - timestamp
+            self._transit = transit
         ahead = sequence - self.expected & 0xFFFF
         if ahead == 0:
             self.expected += 1
@@ -50,7 +51,6 @@ class Stream:
         else:
             return self._take_late(sequence)
         self.received += 1
-        transit = now * self.clock_rate - timestamp
         difference = abs(transit - self._transit)
         self._transit = transit
         # A timestamp that jumps (another source on the same SSRC) is no jitter.

@@ -1,6 +1,7 @@
 """Bursts of datagrams through real sockets, singly and in trains."""
 
 import socket
+from array import array
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_train_arrives_as_datagrams(sockets):
     datagrams = [bytes([i]) * 1000 for i in range(3)] + [b"short"]
     for slot, datagram in enumerate(datagrams):
         fill(outbox, 2 + slot, datagram)
-    outbox.lay_train(0, destination.address, 2, 4, 1000)
+    outbox.lay(0, array("Q", [destination.address]), first=2, step=4, count=4, size=1000)
     outbox.send(sender.fileno(), 1)
     assert [datagram for datagram, _ in received(inbox, receiver)] == datagrams
 

@@ -26,7 +26,7 @@ def source(ssrc: int = 77) -> Stream:
 def send(to: Track, stream: Stream, sequence: int, timestamp: int, now: float = 0.0):
     """Let a packet arrive; return what goes out: (sequence, timestamp), or None."""
     packet = HEADER.pack(0x80, 96, sequence, timestamp, stream.ssrc) + b"media"
-    to.place(stream, (sequence, 0x80, 96, timestamp, packet), now)
+    to.place(stream, (sequence, 0x80, 96, timestamp, 0, packet), now)
     route = to.routes.get(96)
     if route is None or not route.burst:
         return None
@@ -79,7 +79,7 @@ def test_receiver_that_paused_sees_no_jump():
         send(made, stream, sequence, 0)
     made.attach("bob", sink(made))
     sequence, _ = send(made, stream, made.last_sequence + 1, 0)
-    ((_, distance, _, _),) = made.routes[96].variants
+    ((_, distance, _, _, _),) = made.routes[96].variants
     assert sequence + distance & 0xFFFF == 101
 
 
@@ -96,7 +96,7 @@ def test_receivers_alike_share_a_variant():
     for name in ("bob", "carol"):
         made.attach(name, sink(made, handle=name))
     made.attach("dave", sink(made, handle="dave", payload_types={96: 120}))
-    assert sorted((type_, len(targets)) for type_, _, _, targets in made.routes[96].variants) == [(100, 2), (120, 1)]
+    assert sorted((type_, len(to.handles)) for type_, _, _, _, to in made.routes[96].variants) == [(100, 2), (120, 1)]
 
 
 def test_receiver_that_cannot_take_a_payload_type_gets_none_of_it():

@@ -90,16 +90,26 @@ def test_probe_of_padding_alone_carries_no_original():
     ],
 )
 def test_broken_packet_is_not_sound(broken):
-    assert not rtp.is_sound(broken)
+    assert rtp.element_ids(broken) == -1
 
 
 def test_packet_with_everything_is_sound():
-    assert rtp.is_sound(packet(first=0xB1, extension=b"", body=b"csrc" + one_byte((3, b"abc")) + b"media\x02\x02"))
+    given = packet(first=0xB1, extension=b"", body=b"csrc" + one_byte((3, b"abc")) + b"media\x02\x02")
+    assert rtp.element_ids(given) == 1 << 3
+
+
+@pytest.mark.parametrize("form", [one_byte, two_bytes])
+def test_ids_of_elements_are_told(form):
+    assert (
+        rtp.element_ids(packet(extension=form((1, b"mid"), (3, b"\x85"), (14, b"time")))) == 1 << 1 | 1 << 3 | 1 << 14
+    )
 
 
 def test_nothing_but_a_value_error_comes_of_noise():
     chance = random.Random(1)
     for _ in range(20_000):
-        noise = chance.randbytes(chance.randint(12, 60))
-        if rtp.is_sound(noise):
+        noise = chance.choice([b"", b"\x90\x60" + bytes(10) + b"\xbe\xde\0"]) + chance.randbytes(chance.randint(12, 60))
+        ids = rtp.element_ids(noise)
+        if ids >= 0:
+            assert ids == sum(1 << id_ for id_ in {id_ for id_, _, _, _ in rtp.elements(noise)})
             assert len(rtp.translate_extensions(noise, {1: 2})) == len(noise)
