@@ -583,7 +583,7 @@ async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
             return [dict(await measure_memory(subject, size=max(options.sizes), cycles=200))]
         for row in rows:
             row |= await measure(subject, row["n"], options, smooth=options.smooth)
-            if not options.smooth:
+            if options.both and not options.smooth:
                 even = await measure(subject, row["n"], options, smooth=True)
                 row |= {f"smooth_{name}": value for name, value in even.items()}
             _say(json.dumps(row))
@@ -633,6 +633,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--sizes", type=lambda text: [int(each) for each in text.split(",")], default=list(SIZES))
     parser.add_argument("--seconds", type=float, default=5, help="how long each measurement lasts")
     parser.add_argument("--smooth", action="store_true", help="spread video packets evenly")
+    parser.add_argument("--one-pattern", dest="both", action="store_false", help="do not measure both patterns")
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--no-janus", dest="janus", action="store_false", help="leave Janus out")
     parser.add_argument("--no-search", dest="search", action="store_false", help="do not look for the most that goes")
