@@ -1,0 +1,125 @@
+"""Measure how fast one joins: from the test page's PUT `conference-answer` to the first frame of the others.
+
+    python -m benchmarks.joining [--out file.json] [--runs 20]
+
+A real `manage.py serve` with its media node, and Chromium with fake cameras, all on this machine. Somebody keeps an
+open conference; again and again somebody else opens its link on a fresh page, presses "join", and leaves.
+
+- Join: from when the page sends the PUT to when it has decoded the first video frame from the other side.
+- Of that the enabler's share: to when the focus's answer has come as an event and is applied.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import statistics
+import tempfile
+from pathlib import Path
+
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.services import Backends, Server
+
+_PATIENCE_MS = 20_000
+_CHROMIUM = "/usr/bin/chromium"
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--allow-loopback-in-peer-connection",
+    "--disable-background-networking",
+    "--autoplay-policy=no-user-gesture-required",
+]
+# Notes when the PUT is sent, when the answer is applied, and when the first frame is decoded, in ms of the page.
+_STOPWATCH = """(() => {
+  const watch = (window.stopwatch = {});
+  const send = window.fetch;
+  window.fetch = (url, options) => {
+    const action = new Headers(options?.headers).get("x-conference-action");
+    if (action === "conference-answer") watch.sent = performance.now();
+    return send(url, options);
+  };
+  const decoded = async (pc) => {
+    for (const report of (await pc.getStats()).values())
+      if (report.type === "inbound-rtp" && report.kind === "video" && report.framesDecoded > 0) return true;
+    return false;
+  };
+  const apply = RTCPeerConnection.prototype.setRemoteDescription;
+  RTCPeerConnection.prototype.setRemoteDescription = async function (description) {
+    if (description?.type === "answer" && watch.sent && !watch.answered) {
+      watch.answered = performance.now();
+      (async () => {
+        while (!(await decoded(this))) await new Promise((wake) => setTimeout(wake, 5));
+        watch.seen = performance.now();
+      })();
+    }
+    return apply.apply(this, arguments);
+  };
+})()"""
+
+
+async def _open(browser: Browser, server: Server, query: str) -> Page:
+    """Open the test page with its stopwatch."""
+    context = await browser.new_context(
+        base_url=server.base_url, permissions=["camera", "microphone"], viewport={"width": 800, "height": 600}
+    )
+    page = await context.new_page()
+    await page.add_init_script(_STOPWATCH)
+    await page.goto(f"/?{query}")
+    return page
+
+
+async def measure(browser: Browser, server: Server, runs: int) -> list[tuple[float, float]]:
+    """Let people join one after the other; return (join, enabler's share) of each in ms."""
+    host = await _open(browser, server, "user=host&device=laptop")
+    await host.get_by_test_id("open-start").click(timeout=_PATIENCE_MS)
+    link = await host.wait_for_selector("#lonely-link", timeout=_PATIENCE_MS)
+    assert link is not None
+    conference = re.sub(r"^.*[?&]join=", "", await link.input_value())
+    times = []
+    for run in range(runs):
+        guest = await _open(browser, server, f"user=guest{run}&device=laptop&join={conference}")
+        await guest.get_by_test_id("join-video").click(timeout=_PATIENCE_MS)
+        await guest.wait_for_function("() => window.stopwatch.seen", timeout=_PATIENCE_MS)
+        watch = await guest.evaluate("window.stopwatch")
+        times.append((watch["seen"] - watch["sent"], watch["answered"] - watch["sent"]))
+        print(f"{run + 1:3}: first frame after {times[-1][0]:6.0f} ms, the answer after {times[-1][1]:5.1f} ms")
+        await guest.get_by_test_id("btn-hangup").click(timeout=_PATIENCE_MS)
+        await guest.context.close()
+    return times
+
+
+async def _in_chromium(server: Server, runs: int) -> list[tuple[float, float]]:
+    """Measure in a Chromium of its own."""
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
+        try:
+            return await measure(browser, server, runs)
+        finally:
+            await browser.close()
+
+
+async def main() -> None:
+    """Measure, and print or write the medians."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, help="write the medians to this file as JSON")
+    parser.add_argument("--runs", type=int, default=20)
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        contextlib.closing(Backends(Path(name))) as backends,
+        Server(backends.sqlite(), Path(name) / "server", {"SBE_LOG_LEVEL": "WARNING"}) as server,
+    ):
+        times = await _in_chromium(server, arguments.runs)
+    joins, shares = zip(*times, strict=True)
+    figures = {"join_ms_p50": statistics.median(joins), "enabler_ms_p50": statistics.median(shares)}
+    first, answer = figures.values()
+    print(f"median of {len(times)}: first frame {first:.0f} ms, answer {answer:.1f} ms")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
