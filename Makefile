@@ -33,7 +33,11 @@ test: $(VENV)/.dev ## run every test, on SQLite and on PostgreSQL + Redis
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/journeys $(ARGS)
 
 coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations
-	$(BIN)/coverage run -m pytest -q tests/conferences $(ARGS)
+	@.ci/need redis-server postgresql
+	$(BIN)/coverage erase
+	$(BIN)/coverage run --parallel-mode -m pytest -q tests/conferences $(ARGS)
+	$(BIN)/python -m tests.services -- $(BIN)/coverage run --parallel-mode -m pytest -q -m "not once" tests/conferences $(ARGS)
+	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
 check: check-python check-web ## style, types, imports, migrations, JavaScript types

@@ -150,10 +150,10 @@ def finish(task_id: int) -> bool:
 
 
 def prune(*, now: datetime, age: timedelta) -> int:
-    """Delete nodes and tasks that nobody has touched for so long; return how many."""
-    nodes, _ = MediaNode.objects.filter(heartbeat_at__lte=now - age).delete()
-    tasks, _ = MediaTask.objects.filter(created_at__lte=now - age).delete()
-    return nodes + tasks
+    """Delete nodes and tasks that nobody has touched for so long; return how many tasks."""
+    MediaNode.objects.filter(heartbeat_at__lte=now - age).delete()
+    deleted, _ = MediaTask.objects.filter(created_at__lte=now - age).delete()
+    return deleted
 
 
 # --- Waking -----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from conferences.operations.room import lock
 from conferences.operations.sessions import abandon_seat, end_session
 from events.log import EventType
 from events.models import Event
+from media import tasks
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ Row = TypeVar("Row", bound=Model)
 # How much one look settles of each kind, so that a long list does not starve the others.
 BATCH = 100
 KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
+# After so long nobody will do a task any more, and a silent media node does not come back.
+MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 
 
 def settle_due(*, now: datetime) -> int:
@@ -127,4 +130,5 @@ def prune(*, now: datetime) -> dict[str, int]:
         "answers": answers,
         "conferences": by_model.get("conferences.Conference", 0),
         "sessions": sessions_by_model.get("conferences.Session", 0),
+        "media tasks": tasks.prune(now=now, age=MEDIA_TASKS_LIFETIME),
     }

@@ -371,12 +371,14 @@ class TestPruning:
             "answers": 0,
             "conferences": 0,
             "sessions": 0,
+            "media tasks": 0,
         }
         assert prune(now=late + timedelta(minutes=1)) == {
             "events": 0,
             "answers": 0,
             "conferences": 1,
             "sessions": 2,
+            "media tasks": 0,
         }
         for model in (Session, Conference, Participant, Modification, Event, KeptAnswer):
             assert not model._default_manager.exists()

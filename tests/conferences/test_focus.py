@@ -1,5 +1,6 @@
 """Conferences through a focus: the rules of protocol section 4, "In `focus` topology", and what the focus is asked."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,8 @@ from pytest_django import Settings
 
 from conferences.models import Conference, Modification, Participant
 from conferences.operations.deadlines import settle_due
-from conferences.operations.focus import lose_media, settle_task
+from conferences.operations.focus import announce_speaker, lose_media, settle_task
+from events import wakeups
 from media import tasks
 from media.models import MediaNode, MediaTask
 from tests.conferences.refusals import all_rows, problem, refused
@@ -532,6 +534,24 @@ class TestLosingMedia:
         lose_media(conference_id=trio.id, participant_id="x", leg=old, now=timezone.now())
         assert all_rows()["Participant"][0]["state"] == before["Participant"][0]["state"]
         assert bob.seat(trio.id)["state"] == "accepted"
+
+
+# --- Speaking ---------------------------------------------------------------------------------------------
+
+
+def test_everybody_who_sits_there_is_told_who_speaks(
+    trio: Meeting, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[list[str], dict[str, Any]]] = []
+    monkeypatch.setattr(wakeups, "tell_passing", lambda ids, wire: told.append((list(ids), json.loads(wire))))
+    carol.delete(trio.id)
+    before = all_rows()
+    speaker = trio.seat(bob).pk
+    announce_speaker(conference_id=trio.id, participant_id=speaker)
+    ((sessions, event),) = told
+    assert sorted(sessions) == sorted([alice.id, bob.id])
+    assert event == {"type": "active-speaker", "confId": trio.id, "participant": speaker}
+    assert all_rows() == before
 
 
 # --- Muting -----------------------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ from rest_framework_api_key.models import APIKey
 
 from conferences.machine import SessionState
 from conferences.models import Session, hash_token
+from conferences.operations import sessions
 from conferences.operations.deadlines import settle_due
+from conferences.operations.room import Room, lock
 from conferences.operations.sessions import refresh_session
 from tests.conferences.refusals import all_rows, refused
 from tests.descriptions import offer
@@ -66,6 +68,16 @@ class TestRegistering:
         )
         assert body["events"]["webSocket"] == f"wss://localhost/sessions/{body['id']}/events"
         assert body["events"]["http"] == f"https://localhost/sessions/{body['id']}/events"
+
+    def test_what_stopped_ringing_in_the_same_moment_does_not_ring(
+        self, ringing: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lock_too_late(conference_id: str, *, now: datetime) -> Room:
+            settle_due(now=now + timedelta(minutes=1))
+            return lock(conference_id, now=now)
+
+        monkeypatch.setattr(sessions, "lock", lock_too_late)
+        assert Device.register("bob", "tablet").log() == []
 
 
 class TestSecrets:

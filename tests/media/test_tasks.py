@@ -58,8 +58,10 @@ class TestNodes:
         tasks.heartbeat("old", now=now - timedelta(days=2))
         tasks.heartbeat("new", now=now)
         ask()
-        assert tasks.prune(now=now, age=timedelta(days=1)) == 1
-        assert tasks.prune(now=now + timedelta(days=3), age=timedelta(days=1)) == 2
+        assert tasks.prune(now=now, age=timedelta(days=1)) == 0
+        assert [node.pk for node in MediaNode.objects.all()] == ["new"]
+        assert tasks.prune(now=now + timedelta(days=3), age=timedelta(days=1)) == 1
+        assert not MediaNode.objects.exists()
 
 
 class TestClaiming:
