@@ -12,7 +12,7 @@ SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test coverage check check-python check-web fmt bench diagram lock clean
+.PHONY: help run run-lan test coverage check check-python check-web fmt bench bench-media soak diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,12 @@ fmt: $(VENV)/.dev ## format the Python sources and sort their imports
 bench: $(VENV)/.dev ## measure the signalling; OUT=file.json writes the figures
 	@.ci/need redis-server postgresql
 	$(BIN)/python -m benchmarks.signalling $(if $(OUT),--out $(OUT))
+
+bench-media: $(VENV)/.dev ## measure the forwarding, beside Janus where it is installed; OUT=file.json, ARGS=--memory
+	$(BIN)/python -m benchmarks.forwarding $(if $(OUT),--out $(OUT)) $(ARGS)
+
+soak: $(VENV)/.dev ## let synthetic participants do everything to a node for $SECONDS (1800), and look for what is left
+	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),1800) $(ARGS)
 
 diagram: $(VENV)/.runtime ## write the state diagrams in docs/ from the table of the machine
 	$(CHECK_ENV) $(BIN)/python manage.py diagram

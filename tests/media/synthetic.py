@@ -339,11 +339,16 @@ class Peer:
         box.send(self.fd, count)
         return count - (box.undelivered - undelivered)
 
-    async def close(self) -> None:
-        """End the connection politely, and leave nothing behind."""
+    def stop_checking(self) -> None:
+        """Give the other side no more consent."""
         if self._checking is not None:
             self._checking.cancel()
-            asyncio.get_running_loop().remove_reader(self.fd)
+
+    async def close(self) -> None:
+        """End the connection politely, and leave nothing behind."""
+        self.stop_checking()
+        if self._checking is not None:
+            self.pause_reading()
             await asyncio.wait([self._checking])
         if self._transport is not None:
             await self._transport.close()
@@ -432,14 +437,22 @@ class Room:
 
     async def leave(self, peer: Peer) -> None:
         """Let a peer go."""
-        del self.seats[peer.id]
-        self.offered = [each for each in self.offered if each[0] != peer.id]
+        self.dismiss(peer.id)
         await self.update()
         await peer.close()
+
+    def dismiss(self, id_: str) -> None:
+        """Take somebody off their seat; the node learns of it with the next task."""
+        del self.seats[id_]
+        self.offered = [each for each in self.offered if each[0] != id_]
 
     async def set_state(self, peer: Peer, state: str, kind: str) -> None:
         """Put a peer on hold, take it back, or let it begin to move."""
         self.seats[peer.id].state = state
+        if state == "moving":
+            # What is pending with the old device comes to nothing.
+            self.seats[peer.id].pending = None
+            self.offered = [each for each in self.offered if each[0] != peer.id]
         await self.update(kind)
 
     async def update(self, kind: str = "sync", *, silently: bool = False) -> None:
