@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -101,6 +102,8 @@ class Leg:
         self.estimate: int | None = None
         self.excess = self.unauthentic = self.unknown = 0
         self._retransmissions_left = RETRANSMISSIONS_A_TICK
+        # Bursts that the port has not sent yet point to the memory of former ones. It reads 64 datagrams at a time.
+        self._destinations: deque[Destination] = deque(maxlen=64)
         self._seen_at = made_at
         self._is_over = False
         self._wire = wire
@@ -127,6 +130,7 @@ class Leg:
         if self.destination is None or (nominated and self.destination.name != name):
             logger.info("leg %s: media goes to %s port %s", self.id, *address_of(name))
             self.destination = Destination.of(name)
+            self._destinations.append(self.destination)
             self._floor.moved(self)
         gone = [each for each in self.addresses[:-MOST_ADDRESSES] if each != self.destination.name]
         self.addresses = [each for each in self.addresses if each not in gone]
