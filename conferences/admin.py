@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.db.models import Count, Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
@@ -31,7 +32,7 @@ NEWEST = 100
 class LiveFilter(admin.SimpleListFilter):
     """Shows what is live unless asked for the rest."""
 
-    title = "live"
+    title = "live or ended"
     parameter_name = "live"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[tuple[str, str]]:
@@ -195,11 +196,23 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
         """How many modifications are pending."""
         return int(row.pending)
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the conference, and to whom may end it the button that does."""
+        context = {**(extra_context or {}), "may_end": self.has_end_permission(request)}
+        return super().change_view(request, object_id, form_url, context)
+
     @admin.action(description="End the selected conferences", permissions=["end"])
-    def end_conference(self, request: HttpRequest, queryset: QuerySet[Conference]) -> None:
-        """End the selected conferences for everybody in them."""
+    def end_conference(self, request: HttpRequest, queryset: QuerySet[Conference]) -> HttpResponse | None:
+        """End the selected conferences for everybody in them, once that is confirmed."""
+        if queryset and "confirmed" not in request.POST:
+            context = {"title": "End conferences", "opts": self.opts, "conferences": queryset}
+            context = {**self.admin_site.each_context(request), **context}
+            return TemplateResponse(request, "admin/conferences/conference/end.html", context)
         ended = sum(terminate_conference(conference_id=row.pk, now=timezone.now()) for row in queryset)
         self.message_user(request, f"{ended} ended.", messages.SUCCESS if ended else messages.WARNING)
+        return None
 
 
 @admin.register(Session)

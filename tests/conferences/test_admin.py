@@ -69,9 +69,14 @@ def page(conference: str) -> str:
     return f"{LIST}{conference}/change/"
 
 
+def ask_to_end(client: Client, *conferences: str, **fields: str) -> Any:
+    """Choose conferences in the list, or on a page of their own, to be ended."""
+    return client.post(LIST, {"action": "end_conference", "_selected_action": conferences, **fields}, follow=True)
+
+
 def end(client: Client, *conferences: str) -> Any:
-    """Choose conferences in the list and end them."""
-    return client.post(LIST, {"action": "end_conference", "_selected_action": conferences}, follow=True)
+    """End conferences, and say that this is meant."""
+    return ask_to_end(client, *conferences, confirmed="yes")
 
 
 def test_nobody_gets_in_without_a_staff_login(call: Call) -> None:
@@ -204,6 +209,40 @@ def test_action_ends_a_conference_and_tells_everybody(staff: Client, call: Call,
     assert call.alice.news() == []
 
 
+def test_ending_is_asked_about_first(staff: Client, call: Call, carol: Device) -> None:
+    carol.call("dave")
+    before = all_rows()
+    asked = ask_to_end(staff, call.id)
+    assert "ends the conference at once" in text(asked)
+    assert re.search(r"alice \(accepted\),\s+bob \(accepted\)", text(asked))
+    assert "carol" not in text(asked)
+    assert f'value="{call.id}"' in asked.content.decode()
+    assert "End 2 conferences" in ask_to_end(staff, *shown(staff)).content.decode()
+    assert all_rows() == before
+
+
+def test_page_of_a_live_conference_has_a_button_that_ends_it(
+    staff: Client, desk: Callable[..., Client], call: Call
+) -> None:
+    def button(client: Client) -> list[tuple[str, str]]:
+        form = client.get(page(call.id)).content.decode().partition(f'action="{LIST}"')[2].partition("</form>")[0]
+        return re.findall(r'name="(action|_selected_action)" value="([^"]+)"', form)
+
+    assert button(staff) == [("action", "end_conference"), ("_selected_action", call.id)]
+    assert button(desk("view_conference", "change_conference")) != []
+    assert button(desk("view_conference")) == []
+    end(staff, call.id)
+    assert button(staff) == []
+
+
+def test_home_leads_to_the_live_conferences(staff: Client, desk: Callable[..., Client], call: Call) -> None:
+    home = staff.get("/admin/").content.decode()
+    assert re.search(rf'href="{LIST}"><strong>1</strong> live conference<', home)
+    assert "API Key Permissions" not in home
+    assert "live conference" not in desk("view_session").get("/admin/").content.decode()
+    assert re.search(r"\d\d:\d\d:\d\d UTC", text(staff.get(LIST)))
+
+
 def test_ending_takes_the_permission_to_change(desk: Callable[..., Client], call: Call) -> None:
     looking = desk("view_conference")
     before = all_rows()
@@ -213,7 +252,7 @@ def test_ending_takes_the_permission_to_change(desk: Callable[..., Client], call
     assert all_rows() == before
     nobody = desk("view_session")
     assert nobody.get(LIST).status_code == nobody.get(page(call.id)).status_code == 403
-    assert nobody.post(LIST, {"action": "end_conference", "_selected_action": call.id}).status_code == 403
+    assert ask_to_end(nobody, call.id, confirmed="yes").status_code == 403
     assert all_rows() == before
     end(desk("view_conference", "change_conference"), call.id)
     assert Conference.objects.get(pk=call.id).state == "session-terminated"
@@ -222,7 +261,7 @@ def test_ending_takes_the_permission_to_change(desk: Callable[..., Client], call
 def test_action_refuses_a_page_of_another_origin(staff: Client, call: Call) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = staff.cookies
-    assert strict.post(LIST, {"action": "end_conference", "_selected_action": call.id}).status_code == 403
+    assert ask_to_end(strict, call.id, confirmed="yes").status_code == 403
     assert call.alice.get(call.id)["state"] == "session-open"
 
 

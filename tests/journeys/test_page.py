@@ -363,7 +363,9 @@ async def _ended_by_support(server: Server, alice: Person, bob: Person) -> str:
             return desk.post(path, data={"csrfmiddlewaretoken": token, **fields}, headers={"Referer": str(page.url)})
 
         post("/admin/login/", username="desk", password="secret")
-        done = post("/admin/conferences/conference/", action="end_conference", _selected_action=conference)
+        done = post(
+            "/admin/conferences/conference/", action="end_conference", _selected_action=conference, confirmed="yes"
+        )
     assert "1 ended." in html.unescape(done.text)
     return "The support desk ended it."
 
