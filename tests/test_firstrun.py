@@ -10,12 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from sbe_enabler.firstrun import prepare, write_private
+from sbe_enabler.management.commands.quickstart import Command
 from tests.services import ROOT, free_port, wait_until
 
 pytestmark = pytest.mark.once
@@ -109,6 +112,19 @@ def test_lan_start_serves_the_machines_own_names_over_tls(tmp_path: Path) -> Non
     assert "localhost" in variables["SBE_ALLOWED_HOSTS"].split(",")
     assert Path(variables["SBE_TLS_CERTIFICATE"]).is_file()
     assert mode(Path(variables["SBE_TLS_KEY"])) == 0o600
+
+
+@pytest.mark.parametrize("test_page", [True, False])
+def test_lan_start_shows_a_code_that_registers_a_phone(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, test_page: bool
+) -> None:
+    settings.DEV_SERVER = test_page
+    shown: list[str] = []
+    monkeypatch.setattr(Command, "_print_code", lambda command, url: shown.append(url))
+    command = Command(stdout=StringIO())
+    command._lan = True
+    command._announce("https", "0.0.0.0", 8443)
+    assert [url.partition(":8443")[2] for url in shown] == ["/?user=bob&device=phone"] * test_page
 
 
 def test_secret_that_exists_is_never_replaced(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from sbe_enabler.firstrun import write_private
 
 _STAFF_NAME = "admin"
 _KEY_NAME = "test page"
+_LOST = f"password lost? .venv/bin/python manage.py changepassword {_STAFF_NAME}"
 
 
 class Command(BaseCommand):
@@ -75,15 +76,18 @@ class Command(BaseCommand):
     def _announce(self, scheme: str, bind: str, port: int) -> None:
         """Print the addresses to open."""
         page = f"{scheme}://{self._host()}:{port}"
-        lines = ["", f"  API            {page}/api/schema", f"  Admin          {page}/admin/"]
+        lines = ["", f"  API            {page}/api/schema", f"  Admin          {page}/admin/   ({_LOST})"]
         if settings.DEV_SERVER:
             lines[1:1] = [
                 f"  Test page      {page}/",
                 f"  Two people     {page}/?user=alice   and, in another tab, {page}/?user=bob",
             ]
         self.stdout.write("\n".join([*lines, ""]))
+        if self._lan and settings.DEV_SERVER:
+            self._print_code(f"{page}/?user=bob&device=phone")
+            self.stdout.write("Whoever opens the code's address is bob; call him as alice.")
         if self._lan:
-            self._print_code(f"{page}/")
+            self.stdout.write("The certificate is this machine's own: the browser asks once whether to trust it.")
         self.stdout.write("Ctrl-C stops the server.")
         self.stdout.flush()
 
@@ -100,7 +104,6 @@ class Command(BaseCommand):
         code = StringIO()
         segno.make(url, micro=False).terminal(out=code, compact=True)
         self.stdout.write(code.getvalue())
-        self.stdout.write("The certificate is this machine's own: the browser asks once whether to trust it.")
 
 
 def _is_known(key: str) -> bool:
