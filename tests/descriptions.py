@@ -24,7 +24,7 @@ a=rtcp-fb:111 transport-cc
 a=fmtp:111 minptime=10;useinbandfec=1
 a=rtpmap:63 red/48000/2
 a=fmtp:63 111/111
-a=ssrc:1001 cname:c
+a=ssrc:{ssrc} cname:c
 """
 
 _VIDEO = """m=video {port} UDP/TLS/RTP/SAVPF 96 97
@@ -45,9 +45,9 @@ a=rtpmap:96 VP8/90000
 a=rtcp-fb:96 nack pli
 a=rtpmap:97 rtx/90000
 a=fmtp:97 apt=96
-a=ssrc-group:FID 1002 1003
-a=ssrc:1002 cname:c
-a=ssrc:1003 cname:c
+a=ssrc-group:FID {ssrc} {rtx}
+a=ssrc:{ssrc} cname:c
+a=ssrc:{rtx} cname:c
 """
 
 _DATA = """m=application {port} UDP/DTLS/SCTP webrtc-datachannel
@@ -70,6 +70,7 @@ def describe(
     kinds: tuple[str, ...] = ("audio", "video"),
     directions: tuple[str, ...] | None = None,
     ports: tuple[int, ...] | None = None,
+    mids: tuple[str, ...] | None = None,
     session: int = 4611731400430051336,
     version: int = 2,
     setup: str = "actpass",
@@ -77,24 +78,27 @@ def describe(
     password: str = "2/1muCWoOi3uLifh0NuRHlRg",
     fingerprint: str = _FINGERPRINT,
 ) -> str:
-    """Return a description; `directions` and `ports` give each media line its own."""
+    """Return a description; `directions`, `ports` and `mids` give each media line its own."""
     directions = directions or (direction,) * len(kinds)
     ports = ports or (9,) * len(kinds)
+    mids = mids or tuple(map(str, range(len(kinds))))
     head = (
         f"v=0\no=- {session} {version} IN IP4 127.0.0.1\ns=-\nt=0 0\n"
-        f"a=group:BUNDLE {' '.join(map(str, range(len(kinds))))}\na=msid-semantic: WMS\n"
+        f"a=group:BUNDLE {' '.join(mids)}\na=msid-semantic: WMS\n"
     )
     sections = [
         _SECTIONS[kind].format(
-            port=ports[mid],
-            mid=mid,
-            direction=directions[mid],
+            port=ports[number],
+            mid=mids[number],
+            ssrc=1001 + 2 * number,
+            rtx=1002 + 2 * number,
+            direction=directions[number],
             setup=setup,
             ufrag=ufrag,
             password=password,
             fingerprint=fingerprint,
         )
-        for mid, kind in enumerate(kinds)
+        for number, kind in enumerate(kinds)
     ]
     return (head + "".join(sections)).replace("\n", "\r\n")
 
@@ -124,5 +128,6 @@ def mirror(offer_text: str, *, holds: bool = False, **variation: object) -> str:
         kinds=tuple(line.kind for line in lines),
         directions=tuple(directions),
         ports=tuple(9 if line.live else 0 for line in lines),
+        mids=tuple(line.mid or str(number) for number, line in enumerate(lines)),
         **{"setup": "active", **variation},  # type: ignore[arg-type]
     )

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.descriptions import describe
+from tests.descriptions import describe, mirror
 from tests.endpoints import UNLIMITED, Endpoint, Endpoints, new_name, until
 from tests.services import Backends, Server
 
@@ -218,6 +218,80 @@ async def test_settlement_and_expiry_do_not_both_happen(
         assert sorted(told) == sorted(["mod-received"] + [final] * (2 if final == "mod-expired" else 1))
     for server in hasty:
         assert not re.search(FAULTS, server.log())
+
+
+# --- Conferences of many ----------------------------------------------------------------------------------
+
+
+def at(version: int, number: int, **variation: Any) -> dict[str, str]:
+    """Return an offer of somebody's peer connection, which has a DTLS fingerprint of nobody's: no media flows here."""
+    return {"type": "offer", "sdp": describe(session=1000 + number, version=version, **variation)}
+
+
+async def test_no_more_come_in_than_there_is_room_for(
+    running: list[Server], serve: Callable[..., Server], endpoints: Endpoints
+) -> None:
+    small = [serve(server.backend, **UNLIMITED, SBE_CONFERENCE_CAPACITY="4") for server in running]
+    host, *guests = await users(endpoints, small, *(["guest"] * (DEVICES + 1)))
+    for _ in range(ROUNDS):
+        body = {"to": [], "access": "open", **at(1, 0)}
+        conference = (await host.request("POST", "/mediaConferences", body)).json()["id"]
+        answers = await race(
+            *(guest.put(conference, "conference-answer", at(1, number)) for number, guest in enumerate(guests, start=1))
+        )
+        assert codes(answers) == ["conference-full"] * (DEVICES - 3)
+        seats = (await host.request("GET", f"/mediaConferences/{conference}")).json()["participants"]
+        assert [seat["state"] for seat in seats] == ["accepted"] * 4
+        single(of_type(await host.log(), "session-open", conference))
+        assert len(of_type(await host.log(), "participant-joined", conference)) == 2
+        await host.delete(conference)
+    for server in small:
+        assert not re.search(FAULTS, server.log())
+
+
+async def test_who_changes_much_at_once_ends_up_with_everybody(servers: list[Server], endpoints: Endpoints) -> None:
+    people = await users(endpoints, servers, *(["user"] * 5))
+    conference = (await people[0].request("POST", "/mediaConferences", {"access": "open", **at(1, 0)})).json()["id"]
+
+    async def follow(number: int, offer: dict[str, Any]) -> None:
+        sdp = mirror(offer["description"]["sdp"], session=1000 + number, version=offer["seq"] + 100)
+        body = {"modId": offer["modId"], "type": "answer", "sdp": sdp}
+        accepted = await people[number].put(conference, "accept-conference-mod", body)
+        assert accepted.status_code == 204, accepted.text
+
+    async def live(number: int) -> None:
+        """Come in, change what one sends, and accept whatever the focus offers, until nothing comes any more."""
+        me, after, left = people[number], 0, ROUNDS
+        lines = at(1, number)["sdp"]
+        if number:
+            answered = await me.put(conference, "conference-answer", at(1, number))
+            assert answered.status_code == 204, answered.text
+        while True:
+            batch = (await me.poll(after=after, wait=2)).json()
+            after = batch["after"]
+            for event in batch["events"]:
+                assert event["type"] not in {"mod-rejected", "mod-expired"}, str(event)
+                if event["type"] == "mod-received":
+                    await follow(number, event)
+                    lines = event["description"]["sdp"]
+            if not batch["events"]:
+                return
+            if left:
+                # The host may not do so before somebody has come; whoever meets an offer of the focus comes again.
+                left -= 1
+                sdp = mirror(lines, session=1000 + number, version=after + 100, setup="actpass")
+                offered = await me.put(conference, "initiate-conference-mod", {"type": "offer", "sdp": sdp})
+                assert offered.status_code == 204 or offered.json()["code"] in {
+                    "modification-pending",
+                    "conference-not-open",
+                }, offered.text
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*map(live, range(len(people))))
+    views = [(await each.request("GET", f"/mediaConferences/{conference}")).json() for each in people]
+    assert all(view == views[0] for view in views)
+    assert views[0]["pendingModifications"] == []
+    assert [seat["state"] for seat in views[0]["participants"]] == ["accepted"] * len(people)
 
 
 # --- Sessions ---------------------------------------------------------------------------------------------

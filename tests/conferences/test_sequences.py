@@ -30,7 +30,7 @@ from tests.descriptions import describe, mirror
 from tests.devices import Device
 from tests.focus import ScriptedNode
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 
 # What may be refused to requests that are well-formed.
 CODES = {
@@ -572,4 +572,4 @@ def test_no_sequence_of_requests_breaks_an_invariant() -> None:
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_breaks_one_of_a_focus(node: ScriptedNode) -> None:
     Gatherings.node = node
-    run(Gatherings, 300)
+    run(Gatherings, 200)
