@@ -448,6 +448,9 @@ async def test_a_whole_call_by_keyboard_and_what_is_announced(visit: Visit) -> N
     alice, bob = await visit("alice-keys"), await visit("bob-keys")
     keys, announcer = alice.page.keyboard, alice.page.locator("#announcer")
     await expect(alice.part("call-video-bob-keys")).to_be_visible()
+    # Whoever else is here is passed over by typing: their rows have controls as well.
+    await _tab_to(alice, "dial-input")
+    await keys.type("bob-keys")
     await _tab_to(alice, "call-video-bob-keys")
     await keys.press("Enter")
     await expect(announcer).to_have_text("Calling bob-keys")
