@@ -111,9 +111,12 @@ def _codec(codec: Codec) -> Iterable[str]:
 
 
 def _source(section: Section) -> list[str]:
-    """Say whose track we send and with which SSRCs (RFC 8830, RFC 5576)."""
+    """Say whose track has this line and with which SSRCs (RFC 8830, RFC 5576), also while we do not send it.
+
+    Chromium gives up the receiver of an SSRC that is not stated any more, and one that comes back feeds no track.
+    """
     track = section.outgoing
-    if track is None or not section.sending:
+    if track is None:
         return []
     msid = f"{track.stream} {track.label}"
     lines, ssrcs = [f"a=msid:{msid}"], [track.ssrc]
