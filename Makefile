@@ -23,13 +23,13 @@ run: $(VENV)/.runtime ## serve on http://127.0.0.1:$PORT (8000), preparing whate
 run-lan: $(VENV)/.runtime ## serve over HTTPS on this machine's own addresses, port $PORT (8443), for a phone nearby
 	@$(BIN)/python manage.py quickstart --lan --port $(or $(PORT),8443)
 
-test: $(VENV)/.dev ## run every test, on SQLite and on PostgreSQL + Redis
-	@.ci/need chromium nginx redis-server postgresql
+test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
+	@.ci/need chromium firefox-esr iproute2 nginx redis-server postgresql
 	@echo "== SQLite, everything in memory"
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist loadfile -m "not once" --ignore tests/journeys $(ARGS)
-	@echo "== Journeys in Chromium"
+	@echo "== Journeys in Chromium and Firefox"
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/journeys $(ARGS)
 
 coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations

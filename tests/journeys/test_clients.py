@@ -1,0 +1,162 @@
+"""Three implementations of WebRTC in one conference: Chromium, Firefox and aiortc hear and see each other."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.endpoints import Endpoints
+from tests.journeys.conftest import Person, Visit
+from tests.journeys.firefox import Firefox, firefox
+from tests.journeys.focus_people import come, look_around
+from tests.journeys.robot import HEIGHT, WIDTH, Robot, robot
+from tests.namespace import ADDRESS, in_a_network_of_its_own
+from tests.services import Backends, Server
+
+pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
+
+_PATIENCE_SECONDS = 25.0
+# How much more makes a difference: energy of a sound, which silence has none of, or frames of a picture.
+_SOME = {"audio": 1e-4, "video": 5, "screen": 5}
+# A small camera, and a screen that nobody has to pick. Firefox runs this in its first, empty page as well.
+_DEVICES = """(() => {
+  const {mediaDevices} = navigator;
+  if (!mediaDevices) return;
+  const open = mediaDevices.getUserMedia.bind(mediaDevices);
+  const small = {width: 320, height: 240, frameRate: 10};
+  mediaDevices.getUserMedia = ({audio, video}) => open({audio, video: video && {...video, ...small}});
+  mediaDevices.getDisplayMedia = () => open({video: small});
+})()"""
+# What a page has decoded so far of everybody: of a sound its energy, of a picture frames; and the picture's shape.
+_RECEIVED = """async () => {
+  const {leg, others} = window.sbe.client.currentCall;
+  const received = [];
+  for (const {username, audio, camera: video, screen} of others) {
+    for (const [label, track] of Object.entries({audio, video, screen})) {
+      const line = track && leg.pc.getTransceivers().find(({receiver}) => receiver.track === track);
+      for (const report of line ? (await line.receiver.getStats()).values() : [])
+        if (report.type === "inbound-rtp")
+          received.push([username, label, report.totalAudioEnergy ?? report.framesDecoded ?? 0,
+            [report.frameWidth, report.frameHeight]]);
+    }
+  }
+  return received;
+}"""
+_SAY = "(text) => window.sbe.client.say(text)"
+_READ = "() => window.sbe.client.currentCall.chat.messages.filter(({mine}) => !mine).map(({text}) => text).sort()"
+
+# Somebody's username, and what comes from them: `audio`, `video` or `screen`.
+Track = tuple[str, str]
+
+
+@dataclass
+class Meeting:
+    """Who is in the conference: Chris with Chromium, who called the others; Fiona with Firefox, and a robot."""
+
+    chris: Person
+    fiona: Firefox
+    rob: Robot
+
+    async def received(self, who: str) -> Mapping[Track, float]:
+        """Return how much somebody has received so far of each track, decoded."""
+        if who == "rob":
+            return {track: reception.lively for track, reception in (await self.rob.receptions()).items()}
+        return {(of, label): amount for of, label, amount, _ in await self._page(who)(_RECEIVED)}
+
+    async def shape(self, who: str, of: str) -> list[int]:
+        """Return the shape of the picture that a page receives of somebody."""
+        received = await self._page(who)(_RECEIVED)
+        return next(shape for username, label, _, shape in received if (username, label) == (of, "video"))
+
+    def _page(self, who: str) -> Callable[[str], Awaitable[Any]]:
+        return self.chris.page.evaluate if who == "chris" else self.fiona.evaluate
+
+
+@pytest.fixture(scope="module")
+def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run a server whose media is reached by an address that is no loopback."""
+    with Server(backends.sqlite(), tmp_path_factory.mktemp("server"), {"MEDIA_BIND": ADDRESS}) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def meeting(visit: Visit, server: Server) -> AsyncIterator[Meeting]:
+    """Bring the three together."""
+    async with firefox() as fiona, Endpoints() as endpoints, robot(await endpoints.register(server, "rob")) as rob:
+        chris = await come(visit, "chris")
+        await fiona.prepare(_DEVICES)
+        await fiona.open(f"{server.base_url}/?user=fiona&device=laptop")
+        await look_around(chris)
+        for each in ("fiona", "rob"):
+            await chris.part(f"pick-{each}").check()
+        await chris.press("picked-video")
+        await asyncio.gather(fiona.press("ring-accept"), rob.answer())
+        yield Meeting(chris, fiona, rob)
+        assert await fiona.complaints() == []
+
+
+@in_a_network_of_its_own
+async def test_chromium_firefox_and_aiortc_meet(meeting: Meeting) -> None:
+    everything = {(of, label) for of in ("chris", "fiona", "rob") for label in ("audio", "video")}
+    await all_receive(meeting, everything)
+    for who in ("chris", "fiona"):
+        assert await meeting.shape(who, of="rob") == [WIDTH, HEIGHT]
+    await all_read_what_one_writes(meeting)
+
+    await meeting.fiona.press("btn-hold")
+    await all_receive(meeting, everything - {("fiona", "audio"), ("fiona", "video")})
+    await meeting.fiona.press("btn-hold")
+    await all_receive(meeting, everything)
+
+    await meeting.rob.offer("initiate-conference-hold", "recvonly")
+    await all_receive(meeting, everything - {("rob", "audio"), ("rob", "video")})
+    await meeting.rob.offer("initiate-conference-resume", "sendrecv")
+    await all_receive(meeting, everything)
+
+    assert await meeting.fiona.evaluate("() => window.sbe.client.shareScreen()") == "accepted"
+    await all_receive(meeting, everything | {("fiona", "screen")})
+
+
+async def all_receive(meeting: Meeting, tracks: set[Track]) -> None:
+    """Wait until everybody receives these tracks, as far as they are of others, and nothing else."""
+    await asyncio.gather(
+        *(receives(meeting, who, {track for track in tracks if track[0] != who}) for who in ("chris", "fiona", "rob"))
+    )
+
+
+async def receives(meeting: Meeting, who: str, tracks: set[Track]) -> None:
+    """Wait until somebody receives these tracks, each of them more and more, and no other."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    before: dict[Track, float] = {}
+    while True:
+        meeting.rob.check()
+        now = await meeting.received(who)
+        # What comes back after a hold may be counted anew.
+        before = {track: min(before.get(track, amount), amount) for track, amount in now.items()}
+        if now.keys() == tracks and all(now[track] >= before[track] + _SOME[track[1]] for track in tracks):
+            return
+        assert time.monotonic() < deadline, f"{who} does not receive {tracks}, but {now}, before that {before}"
+        await asyncio.sleep(0.2)
+
+
+async def all_read_what_one_writes(meeting: Meeting) -> None:
+    """Let everybody write something, and wait until the others have read it."""
+    chris, fiona, rob = meeting.chris.page, meeting.fiona, meeting.rob
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    unsaid: dict[str, Callable[[str], Awaitable[bool]]] = {
+        "chris": partial(chris.evaluate, _SAY),
+        "fiona": partial(fiona.evaluate, _SAY),
+        "rob": rob.say,
+    }
+    expected = [["fiona", "rob"], ["chris", "rob"], ["chris", "fiona"]]
+    while (read := [await chris.evaluate(_READ), await fiona.evaluate(_READ), sorted(rob.read)]) != expected:
+        for name, say in list(unsaid.items()):
+            if await say(name):
+                del unsaid[name]
+        assert time.monotonic() < deadline, f"what they have read: {read}"
+        await asyncio.sleep(0.1)
