@@ -2,6 +2,7 @@
 
 import socket
 from array import array
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,7 +10,7 @@ from media.datagrams import SLOT, Destination, Inbox, Outbox, address_of, segmen
 
 
 @pytest.fixture(params=[("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)], ids=["IPv4", "IPv6"])
-def sockets(request):
+def sockets(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Two bound UDP sockets on loopback."""
     host, family = request.param
     with socket.socket(family, socket.SOCK_DGRAM) as one, socket.socket(family, socket.SOCK_DGRAM) as other:
@@ -33,7 +34,7 @@ def received(inbox: Inbox, sock: socket.socket) -> list[tuple[bytes, tuple[str, 
     ]
 
 
-def test_burst_arrives_with_its_source(sockets):
+def test_burst_arrives_with_its_source(sockets: tuple[socket.socket, socket.socket]) -> None:
     sender, receiver = sockets
     outbox, inbox = Outbox(4), Inbox(4)
     destination = Destination.of(sockaddr(*receiver.getsockname()[:2]))
@@ -46,7 +47,7 @@ def test_burst_arrives_with_its_source(sockets):
     assert inbox.receive(receiver.fileno()) == 0
 
 
-def test_slots_can_be_used_again(sockets):
+def test_slots_can_be_used_again(sockets: tuple[socket.socket, socket.socket]) -> None:
     sender, receiver = sockets
     inbox = Inbox(2)
     for size in (3, 1200, 5):
@@ -54,7 +55,7 @@ def test_slots_can_be_used_again(sockets):
         assert [len(datagram) for datagram, _ in received(inbox, receiver)] == [size]
 
 
-def test_train_arrives_as_datagrams(sockets):
+def test_train_arrives_as_datagrams(sockets: tuple[socket.socket, socket.socket]) -> None:
     sender, receiver = sockets
     if not segmentation_works(sender.fileno()):
         pytest.fail("this kernel cuts no trains: Linux 4.18 or newer is needed")
@@ -68,7 +69,7 @@ def test_train_arrives_as_datagrams(sockets):
     assert [datagram for datagram, _ in received(inbox, receiver)] == datagrams
 
 
-def test_one_destination_out_of_reach_does_not_hold_up_the_others(sockets):
+def test_one_destination_out_of_reach_does_not_hold_up_the_others(sockets: tuple[socket.socket, socket.socket]) -> None:
     sender, receiver = sockets
     outbox, inbox = Outbox(4), Inbox(4)
     nowhere = Destination.of(bytes(28))
@@ -82,9 +83,9 @@ def test_one_destination_out_of_reach_does_not_hold_up_the_others(sockets):
 
 
 @pytest.mark.parametrize("address", [("192.0.2.7", 9), ("2001:db8::1", 65535)])
-def test_address_survives_its_sockaddr(address):
+def test_address_survives_its_sockaddr(address: tuple[str, int]) -> None:
     assert address_of(sockaddr(*address)) == address
 
 
-def test_mapped_address_is_told_as_ipv4():
+def test_mapped_address_is_told_as_ipv4() -> None:
     assert address_of(sockaddr("::ffff:192.0.2.7", 5)) == ("192.0.2.7", 5)

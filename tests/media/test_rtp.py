@@ -1,6 +1,7 @@
 """RTP headers: extensions are translated in place, retransmissions wrapped and unwrapped, nonsense is refused."""
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -29,19 +30,21 @@ def two_bytes(*elements: tuple[int, bytes]) -> bytes:
 
 
 @pytest.mark.parametrize("form", [one_byte, two_bytes])
-def test_elements_are_found(form):
+def test_elements_are_found(form: Callable[..., bytes]) -> None:
     given = packet(extension=form((3, b"abc"), (5, b"x")))
     assert [(id_, given[data:end]) for id_, _, data, end in rtp.elements(given)] == [(3, b"abc"), (5, b"x")]
     assert rtp.element(given, 5) == b"x"
     assert rtp.element(given, 9) is None
 
 
-def test_packet_without_extension_has_no_elements():
+def test_packet_without_extension_has_no_elements() -> None:
     assert list(rtp.elements(packet())) == []
 
 
 @pytest.mark.parametrize("form", [one_byte, two_bytes])
-def test_translation_changes_ids_blanks_what_the_receiver_does_not_know_and_moves_nothing(form):
+def test_translation_changes_ids_blanks_what_the_receiver_does_not_know_and_moves_nothing(
+    form: Callable[..., bytes],
+) -> None:
     given = packet(extension=form((1, b"mid"), (3, b"\x85"), (4, b"time")))
     translated = rtp.translate_extensions(given, {3: 7, 4: 4})
     assert len(translated) == len(given)
@@ -53,13 +56,13 @@ def test_translation_changes_ids_blanks_what_the_receiver_does_not_know_and_move
     assert translated.endswith(b"media")
 
 
-def test_id_that_does_not_fit_one_byte_is_blanked():
+def test_id_that_does_not_fit_one_byte_is_blanked() -> None:
     translated = rtp.translate_extensions(packet(extension=one_byte((3, b"ab"))), {3: 15})
     assert list(rtp.elements(translated)) == []
 
 
 @pytest.mark.parametrize("extension", [b"", one_byte((3, b"abc"))])
-def test_retransmission_comes_back_as_the_original(extension):
+def test_retransmission_comes_back_as_the_original(extension: bytes) -> None:
     given = packet(extension=extension)
     wrapped = rtp.wrap(given, payload_type=97, sequence=500, ssrc=43)
     _, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(wrapped)
@@ -67,12 +70,12 @@ def test_retransmission_comes_back_as_the_original(extension):
     assert rtp.unwrap(wrapped, payload_type=96, ssrc=42) == given
 
 
-def test_marker_survives_a_retransmission():
+def test_marker_survives_a_retransmission() -> None:
     given = packet(payload_type=96 | 0x80)
     assert rtp.unwrap(rtp.wrap(given, payload_type=97, sequence=1, ssrc=2), payload_type=96, ssrc=42) == given
 
 
-def test_probe_of_padding_alone_carries_no_original():
+def test_probe_of_padding_alone_carries_no_original() -> None:
     assert rtp.unwrap(packet(first=0xA0, body=bytes(9) + b"\x0a"), payload_type=96, ssrc=42) is None
     assert rtp.unwrap(packet(body=b""), payload_type=96, ssrc=42) is None
 
@@ -89,23 +92,23 @@ def test_probe_of_padding_alone_carries_no_original():
         pytest.param(packet(first=0xA0, body=b"media\x00"), id="padding of nothing"),
     ],
 )
-def test_broken_packet_is_not_sound(broken):
+def test_broken_packet_is_not_sound(broken: bytes) -> None:
     assert rtp.element_ids(broken) == -1
 
 
-def test_packet_with_everything_is_sound():
+def test_packet_with_everything_is_sound() -> None:
     given = packet(first=0xB1, extension=b"", body=b"csrc" + one_byte((3, b"abc")) + b"media\x02\x02")
     assert rtp.element_ids(given) == 1 << 3
 
 
 @pytest.mark.parametrize("form", [one_byte, two_bytes])
-def test_ids_of_elements_are_told(form):
+def test_ids_of_elements_are_told(form: Callable[..., bytes]) -> None:
     assert (
         rtp.element_ids(packet(extension=form((1, b"mid"), (3, b"\x85"), (14, b"time")))) == 1 << 1 | 1 << 3 | 1 << 14
     )
 
 
-def test_nothing_but_a_value_error_comes_of_noise():
+def test_nothing_but_a_value_error_comes_of_noise() -> None:
     chance = random.Random(1)
     for _ in range(20_000):
         noise = chance.choice([b"", b"\x90\x60" + bytes(10) + b"\xbe\xde\0"]) + chance.randbytes(chance.randint(12, 60))

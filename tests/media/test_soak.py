@@ -1,5 +1,7 @@
 """A minute of the soak: six participants do whatever comes to their minds."""
 
+from collections.abc import Callable
+
 import pytest
 
 from benchmarks.soak import soak
@@ -7,5 +9,5 @@ from benchmarks.soak import soak
 
 @pytest.mark.once
 @pytest.mark.timeout(180)
-async def test_minute_of_everything_leaves_nothing_behind(record_property):
+async def test_minute_of_everything_leaves_nothing_behind(record_property: Callable[[str, object], None]) -> None:
     record_property("happened", await soak(60, seed=3))
