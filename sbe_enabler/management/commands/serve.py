@@ -1,15 +1,17 @@
 """`manage.py serve`: one web process, with the timekeeper beside it."""
 
 import asyncio
+import ctypes
 import gc
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 _LARGEST_PORT = 65535
+_M_ARENA_MAX = -8  # malloc.h
 
 
 class Command(BaseCommand):
@@ -27,6 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the server; `announce(scheme, port)`, given by another command, is called when it listens."""
+        _share_one_heap()
         from sbe_enabler.asgi import application
         from sbe_enabler.serving import Address, ListenError, WebServer
 
@@ -54,6 +57,12 @@ class Command(BaseCommand):
         host = f"[{bind}]" if ":" in bind else bind
         self.stdout.write(f"Listening on {scheme}://{host}:{port}")
         self.stdout.flush()
+
+
+def _share_one_heap() -> None:
+    """Let all threads share the C library's first heap: each of their own would grow by megabytes and never shrink."""
+    with suppress(AttributeError, OSError):  # a C library other than glibc
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _spare_the_collector() -> None:
