@@ -11,7 +11,9 @@ the 150 packets are spread evenly instead; a normal run measures that as well, i
 - µs per packet: processor time of the forwarding process, user and system, over the packets that arrived.
 - Delivered: the share of packets that arrived, of those that should have.
 - Delay: from when a packet was made, which its RTP time stamp says, to when the receiver's socket got it, which the
-  kernel notes. That includes encrypting and sending it at the sender, some tens of microseconds for a frame.
+  kernel notes. That includes encrypting and sending it at the sender, some tens of microseconds for a frame. (Janus
+  writes time stamps of its own.)
+- Others busy: the share of a core that all other processes took meanwhile. Figures count where it is next to nothing.
 - Memory (with `--memory`, nothing else then): what a leg takes, and what is left of many that came and went.
 
 Where Debian's `janus` is installed and a network namespace can be made, the same participants use its VideoRoom on
@@ -327,7 +329,9 @@ class Outcome:
     received: int
     expected: int
     server_seconds: float
+    # Of one core: what the participants took, and what all else on the machine did, which should be next to nothing.
     client_share: float
+    others_share: float
 
     @property
     def us_per_packet(self) -> float:
@@ -359,10 +363,11 @@ class Load:
             party.receiving.pause_reading()
             read(party.receiving)
             party.receiving.received = 0
-        cpu, own, began = _cpu_seconds(pid), time.process_time(), time.perf_counter()
+        cpu, own, busy, began = _cpu_seconds(pid), time.process_time(), _busy_seconds(), time.perf_counter()
         sent = await self._send(seconds, read)
         elapsed = time.perf_counter() - began
-        own = time.process_time() - own
+        own, busy = time.process_time() - own, _busy_seconds() - busy
+        others = max(0.0, busy - own - (_cpu_seconds(pid) - cpu))
         last_at = time.perf_counter()
         while time.perf_counter() - last_at < _STRAGGLERS_SECONDS:
             if sum(read(party.receiving) for party in self._parties):
@@ -372,7 +377,7 @@ class Load:
         cpu = _cpu_seconds(pid) - cpu
         for party in self._parties:
             party.receiving.resume_reading()
-        return Outcome(sent, received, sent * (len(self._parties) - 1), cpu, own / elapsed)
+        return Outcome(sent, received, sent * (len(self._parties) - 1), cpu, own / elapsed, others / elapsed)
 
     async def _send(self, seconds: float, read: Reader) -> int:
         """Send what is due when it is due; return how many packets."""
@@ -407,6 +412,12 @@ def _rest(event: _Event) -> tuple[int, Peer, Source, int, float]:
 def _cpu_seconds(pid: int) -> float:
     """Return the processor time of a process, user and system, with all its threads (clock_getcpuclockid(3))."""
     return time.clock_gettime(~pid << 3 | 2)
+
+
+def _busy_seconds() -> float:
+    """Return the processor time that the whole machine has spent, and that its host has kept from it."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
 class Stopwatch:
@@ -462,21 +473,24 @@ _SO_TIMESTAMPNS = 35
 
 
 async def measure(subject: Subject, count: int, options: argparse.Namespace, *, smooth: bool) -> dict[str, Any]:
-    """Measure one server with so many participants."""
+    """Measure one server with so many participants: what a packet costs, and how much arrives."""
     parties = await subject.join(count)
     load = Load(parties, smooth=smooth)
     await load.run(subject.pid, _WARM_UP_SECONDS)
     outcome = await load.run(subject.pid, options.seconds)
-    stopwatch = Stopwatch(parties)
-    await load.run(subject.pid, _DELAY_SECONDS, read=stopwatch)
-    await subject.leave(parties)
-    return {
+    figures: dict[str, Any] = {
         "us_per_packet": round(outcome.us_per_packet, 2),
         "delivered": round(outcome.delivered, 5),
-        "delay_ms_p50": _rounded(stopwatch.percentile(0.5)),
-        "delay_ms_p999": _rounded(stopwatch.percentile(0.999)),
         "clients_busy": round(outcome.client_share, 2),
+        "others_busy": round(outcome.others_share, 2),
     }
+    if isinstance(subject, Ours):
+        stopwatch = Stopwatch(parties)
+        await load.run(subject.pid, _DELAY_SECONDS, read=stopwatch)
+        figures["delay_ms_p50"] = _rounded(stopwatch.percentile(0.5))
+        figures["delay_ms_p999"] = _rounded(stopwatch.percentile(0.999))
+    await subject.leave(parties)
+    return figures
 
 
 def _rounded(value: float | None) -> float | None:
@@ -568,8 +582,7 @@ _COLUMNS = {
     "delivered": "delivered",
     "delay_ms_p50": "p50 ms",
     "delay_ms_p999": "p99.9 ms",
-    "janus_delay_ms_p50": "Janus p50",
-    "janus_delay_ms_p999": "p99.9",
+    "others_busy": "others busy",
 }
 
 
