@@ -55,7 +55,7 @@ def prepare(arguments: Sequence[str], variables: MutableMapping[str, str]) -> No
 
 
 def _prepare_lan(state: Path, variables: MutableMapping[str, str]) -> None:
-    """Certify the machine's own names and admit requests that use them."""
+    """Certify the machine's own names, admit requests that use them, and receive media at its addresses."""
     from sbe_enabler import lan  # only here: it loads the cryptography library
 
     hosts = lan.own_hosts()
@@ -64,3 +64,6 @@ def _prepare_lan(state: Path, variables: MutableMapping[str, str]) -> None:
     variables["SBE_TLS_CERTIFICATE"] = str(certificate)
     variables["SBE_TLS_KEY"] = str(key)
     variables.setdefault("SBE_ALLOWED_HOSTS", ",".join(hosts))
+    # Media must come in from where the pages come from; this machine's own pages use loopback.
+    variables.setdefault("MEDIA_BIND", "0.0.0.0")  # noqa: S104 - what --lan asks for
+    variables.setdefault("MEDIA_ANNOUNCE", ",".join([*lan.own_addresses(), "127.0.0.1"]))
