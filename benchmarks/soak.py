@@ -135,6 +135,9 @@ class Soak:
         if self.room.offered:
             choices += ["answer", "expire", "reject"]
             weights += [30, 1, 1]
+        if not choices:
+            # All have vanished, and the node has not noticed yet.
+            return
         (choice,) = self.chance.choices(choices, weights)
         self.done[choice] += 1
         if choice == "join":

@@ -565,7 +565,7 @@ def run(machine: type[Clients], examples: int) -> None:
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_breaks_an_invariant() -> None:
     # Hypothesis tries more than it counts.
-    run(Clients, 800)
+    run(Clients, 850)
     assert Clients.sequences >= (1000 if connection.vendor == "sqlite" else 100)
 
 
