@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Page
 
 from tests.journeys.conftest import Person, Visit
 from tests.replay import facts, replay
@@ -12,7 +12,11 @@ from tests.replay import facts, replay
 # Of a tile: whether its picture can be seen, is not black, and how many frames its video has shown.
 _LOOK = """(testid) => {
   const video = document.querySelector(`[data-testid="${testid}"] video`);
-  if (!video || !video.videoWidth || !video.checkVisibility({visibilityProperty: true})) return null;
+  if (!video) return {tile: "missing"};
+  const {videoWidth, paused, readyState} = video;
+  const tracks = video.srcObject?.getTracks().map(({kind, muted, readyState}) => ({kind, muted, readyState}));
+  if (!videoWidth || !video.checkVisibility({visibilityProperty: true}))
+    return {tile: {...video.parentElement.dataset}, videoWidth, paused, readyState, tracks};
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [32, 24];
   const context = canvas.getContext("2d");
@@ -68,7 +72,7 @@ async def sees(person: Person, other: Person, *, screen: bool = False) -> None:
         looks = await person.page.evaluate(_LOOK, f"tile-{name}")
         if frames is not None and first is None:
             first = frames
-        if looks and looks["bright"] and frames is not None and first is not None and frames >= first + 3:
+        if looks.get("bright") and frames is not None and first is not None and frames >= first + 3:
             return
         assert time.monotonic() < deadline, f"{person.username} does not see {name}: {frames} frames, {looks}"
         await asyncio.sleep(0.1)
@@ -131,10 +135,20 @@ async def four(visit: Visit, name: str) -> tuple[Person, Person, Person, Person]
     return alice, bob, carol, dave
 
 
+async def frozen_for(person: Person, other: Person, since: float) -> float:
+    """Wait until somebody's picture goes on; return how many seconds that was after an instant of `time.monotonic`."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    first = await decoded(person, other.username) or 0
+    while (await decoded(person, other.username) or 0) <= first:
+        assert time.monotonic() < deadline, f"{other.username}'s picture stays frozen at {person.username}'s"
+        await asyncio.sleep(0.02)
+    return time.monotonic() - since
+
+
 async def agree(*people: Person) -> None:
     """Require that everybody's events, replayed onto the first snapshot, lead to what a fresh GET says."""
     for person in people:
-        await _settled(person)
+        await is_settled(person)
         conference = await person.conference()
         log = await person.events()
         snapshot = await person.page.evaluate("(id) => window.snapshots[id]", conference["id"])
@@ -146,7 +160,7 @@ async def agree(*people: Person) -> None:
         assert heard == list(range(1, len(heard) + 1)), f"{person.username} heard {heard}"
 
 
-async def _settled(person: Person) -> None:
+async def is_settled(person: Person) -> None:
     """Wait until nothing is pending between somebody and the focus."""
     await person.until("() => window.sbe.client.currentCall.pending === null")
     deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -1,11 +1,34 @@
 """Conferences through the focus, in real browsers, as far as their users can tell."""
 
-import pytest
+import re
+import time
 
-from tests.journeys.conftest import Visit, call
-from tests.journeys.focus_people import agree, all_see_each_other, come, four
+import pytest
+from playwright.async_api import expect
+
+from tests.journeys.conftest import Person, Visit, call, move
+from tests.journeys.focus_people import (
+    agree,
+    all_see_each_other,
+    come,
+    decoded,
+    four,
+    frozen_for,
+    is_settled,
+    sees,
+    sees_still,
+    tile,
+)
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
+
+# Below 1 s where nothing else runs; two journeys run side by side.
+_SOON = 4.0
+
+
+def _offers_to(person: Person) -> int:
+    """Return how often the focus has offered somebody something."""
+    return sum(event["type"] == "mod-received" for event in person.wire)
 
 
 async def test_a_call_with_one_goes_through_the_focus(visit: Visit) -> None:
@@ -14,13 +37,194 @@ async def test_a_call_with_one_goes_through_the_focus(visit: Visit) -> None:
     await all_see_each_other(alice, bob)
     assert (await alice.conference())["topology"] == "focus"
     await agree(alice, bob)
-    await alice.page.screenshot(path="/tmp/shot-one.png")
     await alice.press("btn-hangup")
-    await bob.sees_the_end()
+    await bob.sees_the_end("alice-one")
 
 
-async def test_four_see_each_other(visit: Visit) -> None:
-    people = await four(visit, "four")
+async def test_four_see_each_other_and_each_holds_and_resumes(visit: Visit) -> None:
+    people = alice, bob, carol, dave = await four(visit, "hold")
     await all_see_each_other(*people)
-    await people[0].page.screenshot(path="/tmp/shot-four.png")
     await agree(*people)
+    await bob.press("btn-hold")
+    await bob.is_in("on-hold")
+    for other in (alice, carol, dave):
+        await expect(tile(other, bob)).to_have_attribute("data-state", "on-hold")
+        await expect(tile(other, bob)).to_contain_text("On hold", use_inner_text=True)
+        await sees_still(other, bob)
+    await sees(alice, carol)
+    # The design sheet's hold is recvonly: the holder goes on receiving.
+    assert await decoded(bob, alice.username) is not None
+    await agree(*people)
+    await bob.press("btn-hold")
+    await bob.is_in("open")
+    await all_see_each_other(*people)
+    await expect(tile(alice, bob)).to_have_attribute("data-state", "")
+    await agree(*people)
+
+
+async def test_a_screen_is_seen_by_all_but_who_rejects_it(visit: Visit) -> None:
+    people = alice, bob, carol, dave = await four(visit, "screen")
+    await all_see_each_other(*people)
+    await dave.asks_first()
+    await alice.press("btn-screen")
+    await sees(bob, alice, screen=True)
+    await sees(carol, alice, screen=True)
+    await expect(tile(bob, "alice-screen-screen")).to_have_attribute("data-front", "true")
+    await dave.shows("mod-dialog", "alice-screen wants to share a screen")
+    await dave.press("mod-reject")
+    await alice.is_told("dave-screen rejected the change")
+    await expect(tile(dave, "alice-screen-screen")).to_have_count(0)
+    await sees(dave, alice)
+    await sees(alice, dave)
+    await agree(*people)
+    await alice.press("btn-screen")
+    await expect(tile(bob, "alice-screen-screen")).to_have_count(0)
+    await all_see_each_other(*people)
+    await agree(*people)
+
+
+async def test_who_comes_later_sees_everybody_at_once(visit: Visit) -> None:
+    people = alice, *_ = await four(visit, "late")
+    await all_see_each_other(*people)
+    erin = await come(visit, "erin-late")
+    await alice.press("btn-invite")
+    await alice.press("invite-erin-late")
+    await alice.press("invite-close")
+    await expect(tile(alice, erin)).to_have_attribute("data-state", "invited")
+    await erin.press("ring-accept")
+    await erin.is_in("open")
+    answered = time.monotonic()
+    await frozen_for(erin, alice, answered)
+    assert time.monotonic() - answered < _SOON
+    await all_see_each_other(*people, erin)
+    await agree(*people, erin)
+
+
+async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit) -> None:
+    people = alice, bob, carol, dave = await four(visit, "move")
+    phone = await come(visit, "bob-move", "phone")
+    await all_see_each_other(*people)
+    await agree(*people)
+    offers = {}
+    await move(bob)
+    for other in (alice, carol, dave):
+        await expect(tile(other, bob)).to_have_attribute("data-state", "moving")
+        await expect(tile(other, bob)).to_contain_text("Moving to another device", use_inner_text=True)
+        # The hold that begins a move was offered, and what the seat keeps meanwhile.
+        await is_settled(other)
+        offers[other.username] = _offers_to(other)
+    await phone.press("ring-accept")
+    await phone.is_in("open")
+    answered = time.monotonic()
+    for other in (alice, carol, dave):
+        assert await frozen_for(other, bob, answered) < _SOON
+        await expect(tile(other, bob)).to_have_attribute("data-state", "")
+    await all_see_each_other(alice, phone, carol, dave)
+    await bob.is_in("moved")
+    for other in (alice, carol, dave):
+        assert _offers_to(other) == offers[other.username], f"{other.username} was offered something"
+    await agree(alice, phone, carol, dave)
+
+
+async def test_the_host_mutes_removes_and_ends(visit: Visit) -> None:
+    people = alice, bob, carol, dave = await four(visit, "host")
+    await all_see_each_other(*people)
+    await expect(bob.part("menu-carol-host")).to_be_hidden()
+    await tile(alice, bob).hover()
+    await alice.press("menu-bob-host")
+    await alice.press("menu-mute")
+    await bob.is_told("The host muted your microphone")
+    await expect(bob.part("btn-mic")).to_have_attribute("data-on", "false")
+    for other in (alice, carol, dave):
+        await expect(tile(other, bob)).to_have_attribute("data-silent", "true")
+    await bob.press("btn-mic")
+    for other in (alice, carol, dave):
+        await expect(tile(other, bob)).to_have_attribute("data-silent", "false")
+    await tile(alice, carol).hover()
+    await alice.press("menu-carol-host")
+    await alice.press("menu-video")
+    await carol.is_told("The host turned your camera off")
+    await expect(tile(bob, carol)).to_have_attribute("data-picture", "false")
+    await agree(*people)
+    await carol.press("btn-camera")
+    await all_see_each_other(*people)
+    await tile(alice, dave).hover()
+    await alice.press("menu-dave-host")
+    await alice.press("menu-remove")
+    await dave.sees_the_end("You were removed")
+    await expect(tile(bob, dave)).to_have_count(0)
+    await all_see_each_other(alice, bob, carol)
+    await agree(alice, bob, carol)
+    await alice.press("btn-hangup")
+    await bob.sees_the_end("alice-host")
+    await carol.sees_the_end("alice-host")
+
+
+async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
+    alice = await come(visit, "alice-open")
+    await alice.press("open-start")
+    link = await alice.until("() => document.querySelector('#lonely-link').value")
+    query = re.sub(r"^[^?]*\?", "&", link)
+    bob = await come(visit, "bob-open", query=query)
+    await bob.press("join-video")
+    await bob.is_in("open")
+    await all_see_each_other(alice, bob)
+    carol = await come(visit, "carol-open", query=query)
+    await carol.press("join-audio")
+    await carol.is_in("open")
+    await sees(carol, alice)
+    await expect(tile(alice, carol)).to_have_attribute("data-picture", "false")
+    await agree(alice, bob, carol)
+    await carol.press("btn-hangup")
+    await expect(tile(alice, carol)).to_have_count(0)
+    await sees(alice, bob)
+    await bob.press("btn-hangup")
+    await alice.shows("lonely", "Nobody else is here")
+    await alice.press("btn-hangup")
+    await alice.is_in("ended")
+
+
+async def test_what_is_written_reaches_everybody(visit: Visit) -> None:
+    people = alice, bob, carol, _ = await four(visit, "chat")
+    for person in people:
+        await person.until("() => window.sbe.client.currentCall.chat.open")
+    await alice.press("btn-chat")
+    await alice.part("chat-input").fill("Good morning <b>all</b>")
+    await alice.part("chat-input").press("Enter")
+    await expect(bob.part("chat-badge")).to_have_text("1")
+    await bob.press("btn-chat")
+    await expect(bob.part("chat-message")).to_contain_text("alice-chat")
+    await expect(bob.part("chat-message")).to_contain_text("Good morning <b>all</b>")
+    await bob.part("chat-input").fill("Morning")
+    await bob.press("chat-send")
+    await carol.press("btn-chat")
+    await expect(carol.part("chat-message")).to_have_count(2)
+    await expect(alice.part("chat-message")).to_have_count(2)
+
+
+async def test_a_tile_is_pinned_with_the_keyboard(visit: Visit) -> None:
+    people = alice, bob, *_ = await four(visit, "pin")
+    await all_see_each_other(*people)
+    await alice.part("pin-bob-pin").focus()
+    await alice.page.keyboard.press("Enter")
+    await expect(tile(alice, bob)).to_have_attribute("data-front", "true")
+    await expect(alice.part("pin-bob-pin")).to_be_focused()
+    await expect(alice.part("pin-bob-pin")).to_have_attribute("aria-label", "Unpin bob-pin")
+    await alice.page.keyboard.press("Tab")
+    await alice.page.keyboard.press("Enter")
+    await expect(alice.part("menu-pin")).to_be_focused()
+    await alice.page.keyboard.press("ArrowDown")
+    await expect(alice.part("menu-mute")).to_be_focused()
+    await alice.page.keyboard.press("Escape")
+    await expect(alice.part("tile-menu")).to_be_hidden()
+    await expect(alice.part("menu-bob-pin")).to_be_focused()
+    await sees(alice, bob)
+
+
+async def test_a_reloaded_page_takes_its_seat_again(visit: Visit) -> None:
+    people = _, bob, *_ = await four(visit, "reload")
+    await all_see_each_other(*people)
+    await bob.page.reload()
+    await bob.press("rejoin-join")
+    await bob.is_in("open")
+    await all_see_each_other(*people)

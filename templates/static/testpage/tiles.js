@@ -133,7 +133,10 @@ export class Tiles {
   #fill(tile, face) {
     const { participant, name, tracks, picture, state, silent, speaking, words, manageable } = face;
     Object.assign(tile.dataset, { participant, name, state, picture: String(picture), silent: String(silent), speaking: String(speaking) });
-    showTracks(part(tile, "video"), tracks);
+    const video = /** @type {HTMLVideoElement} */ (part(tile, "video"));
+    showTracks(video, tracks);
+    // Chromium does not always start by itself where tracks are exchanged before the first picture has come.
+    if (video.paused && video.srcObject) void video.play().catch(() => undefined);
     setText(part(tile, ".avatar"), initials(name));
     setText(part(tile, ".placeholder-name"), name);
     setText(part(tile, ".tile-words"), words);
