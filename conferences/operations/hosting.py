@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from conferences import wire
-from conferences.exceptions import FocusOnlyError, ForbiddenError, NotFoundError
+from conferences.exceptions import FocusOnlyError, ForbiddenError, MalformedError, NotFoundError
 from conferences.machine import Action
 from conferences.models import LeftReason, Participant, Role, Session
 from conferences.operations.calls import addressee, leave, require_space, ring, vacate
@@ -23,9 +23,12 @@ logger = logging.getLogger(__name__)
 def invite_participant(*, session: Session, conference_id: str, to: str, now: datetime) -> tuple[Room, Participant]:
     """Invite one more. Who is there already, or rings, is not invited again.
 
+    :raises MalformedError: when the host means itself.
     :raises ConferenceFullError: when the conference takes no one more, as `peer` never does.
     """
     guest = addressee(to)
+    if session.owns(guest):
+        raise MalformedError("You cannot invite yourself: use 'initiate-call-hold' to move to another device.")
     lock_devices_of([guest])
     room = lock_for(session, conference_id, now=now, if_match=None)
     host = room.seat_of(session)

@@ -34,6 +34,9 @@ from media.tasks import TaskKind
 
 logger = logging.getLogger(__name__)
 
+# When to try again with the focus, which gives way by itself: as soon as what is pending is settled.
+_FOCUS_RETRY_MS = 100
+
 
 class Initiation(StrEnum):
     """The actions that make an offer."""
@@ -111,7 +114,8 @@ def require_free_pair(room: Room, seat: Participant, receiver: Participant | Non
         raise ParticipantMovingError(retryAfterMs=_retry_after_ms(seat))
     pair = pair_of(seat, receiver)
     if pending := next((each for each in room.pending if each.pair == pair), None):
-        raise ModificationPendingError(modId=pending.pk, retryAfterMs=_retry_after_ms(seat))
+        retry_after_ms = _retry_after_ms(seat) if receiver else _FOCUS_RETRY_MS
+        raise ModificationPendingError(modId=pending.pk, retryAfterMs=retry_after_ms)
 
 
 def _retry_after_ms(seat: Participant) -> int:

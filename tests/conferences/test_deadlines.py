@@ -12,7 +12,7 @@ from conferences.machine import SessionState
 from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
 from conferences.operations import deadlines
 from conferences.operations.calls import terminate_conference
-from conferences.operations.deadlines import prune, settle_due
+from conferences.operations.deadlines import next_deadline, prune, settle_due
 from conferences.operations.room import lock
 from events.models import Event
 from tests.conferences.refusals import all_rows, refused
@@ -347,6 +347,22 @@ def test_support_ends_a_conference_once(call: Call) -> None:
     before = all_rows()
     assert terminate_conference(conference_id=call.id, now=now) is False
     assert all_rows() == before
+
+
+def test_the_next_deadline_is_the_earliest(call: Call, settings: Settings) -> None:
+    session = Session.objects.earliest("expires_at")
+    assert next_deadline() == session.expires_at
+    call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
+    assert next_deadline() == Participant.objects.get(conference=call.id, role="host").move_until
+    settle_due(now=timezone.now() + settings.MOVE_WINDOW)
+    assert next_deadline() == Modification.objects.pending().get().expires_at
+    # An offer that comes with an invitation ends with it.
+    Modification.objects.all().delete()
+    conference = call.alice.call("dave").json()["id"]
+    assert next_deadline() == Participant.objects.ringing().get(conference=conference).rings_until
+    Session.objects.update(state="ended")
+    Conference.objects.all().delete()
+    assert next_deadline() is None
 
 
 class TestPruning:

@@ -236,6 +236,11 @@ def test_whoever_is_there_or_rings_is_not_invited_again(four: Call, address: str
     assert all_rows() == before
 
 
+def test_the_host_does_not_invite_itself(four: Call) -> None:
+    path = f"/mediaConferences/{four.id}/participants"
+    refused(400, "malformed", four.alice.request, "POST", path, {"to": "alice"})
+
+
 def test_who_has_left_may_be_invited_again(four: Call) -> None:
     four.bob.delete(four.id)
     response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": "bob"})

@@ -8,8 +8,10 @@ from django.utils import timezone
 
 from conferences.models import Conference
 from conferences.operations.deadlines import settle_due
+from conferences.operations.nodes import adopt_conference
 from media import tasks
 from media.models import MediaNode
+from tests.conferences.refusals import all_rows
 from tests.devices import Call, Device
 from tests.focus import ScriptedNode, scripted_node
 
@@ -115,3 +117,23 @@ def test_conference_that_has_ended_is_let_be(node: ScriptedNode, other: Scripted
     settle_due(now=timezone.now())
     assert Conference.objects.get(pk=call.id).media_node == node.id
     assert not tasks.claim("other", 1)
+
+
+def test_conference_that_was_adopted_in_the_same_moment_is_let_be(
+    node: ScriptedNode, other: ScriptedNode, call: Call
+) -> None:
+    before = all_rows()
+    adopt_conference(conference_id=call.id, now=timezone.now())
+    assert all_rows() == before
+
+
+def test_who_never_had_a_leg_is_not_offered_another(
+    node: ScriptedNode, other: ScriptedNode, alice: Device, bob: Device
+) -> None:
+    node.refusal = {"code": "sdp-invalid", "detail": "No codec in common."}
+    conference = alice.gather("bob").json()["id"]
+    alice.news()
+    gone(node)
+    settle_due(now=timezone.now())
+    assert Conference.objects.get(pk=conference).media_node == "other"
+    assert alice.news() == []
