@@ -37,7 +37,8 @@ CODES = {
     error.code: error.status
     for error in vars(exceptions).values()
     if isinstance(error, type) and issubclass(error, RefusalError) and error is not RefusalError
-    if error.status in {401, 403, 404, 409, 422} and error is not exceptions.IdempotencyMismatchError
+    if error is exceptions.MalformedError
+    or (error.status in {401, 403, 404, 409, 422} and error is not exceptions.IdempotencyMismatchError)
 }
 BEGINNINGS: dict[type, set[str]] = {
     Conference: {"invitation-sent"},

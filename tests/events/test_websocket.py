@@ -390,17 +390,21 @@ async def test_reader_is_told_of_the_gap_that_pruning_has_left(
     alice, bob, conference = await endpoints.call(server)
     await produce(alice, conference, 3)
     rest = (await bob.log())[3:]
-    age = (
-        "from datetime import datetime, UTC; from events.models import Event\n"
-        f"Event.objects.filter(session={bob.id!r}, seq__lte=3).update(at=datetime(2026, 1, 1, tzinfo=UTC))"
-    )
-    await asyncio.to_thread(manage, "shell", "-c", age, variables=variables)
-    assert "events" in await asyncio.to_thread(manage, "prune", variables=variables)
+
+    async def prune_up_to(seq: int) -> None:
+        age = (
+            "from datetime import datetime, UTC; from events.models import Event\n"
+            f"Event.objects.filter(session={bob.id!r}, seq__lte={seq}).update(at=datetime(2026, 1, 1, tzinfo=UTC))"
+        )
+        await asyncio.to_thread(manage, "shell", "-c", age, variables=variables)
+        assert "events" in await asyncio.to_thread(manage, "prune", variables=variables)
+
+    await prune_up_to(3)
     for after in (0, 2):
         assert await begin_at(bob, after, 5) == [{"type": "gap", "oldest": 4}, *rest]
     assert await begin_at(bob, 3, 4) == rest
 
-    await asyncio.to_thread(manage, "prune", variables={**variables, "SBE_EVENT_RETENTION_SECONDS": "1"})
+    await prune_up_to(7)
     async with bob.socket(after=5) as behind, bob.socket(after=7) as up_to_date, bob.socket(after=99) as ahead:
         for socket in (behind, ahead):
             assert await next_event(socket) == {"type": "gap", "oldest": 8}
