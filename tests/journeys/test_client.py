@@ -241,6 +241,70 @@ async def test_what_was_rejected_leaves_no_trace_and_can_be_offered_again(visit:
     await agrees_with_a_fresh_get(bob)
 
 
+# --- Hanging up in the middle -------------------------------------------------------------------------------
+
+
+class Gate:
+    """Holds a page's request with an action, or a method, back until it is opened."""
+
+    def __init__(self, what: str) -> None:
+        """Hold nothing back yet."""
+        self._what = what
+        self.reached = asyncio.Event()
+        self.opened = asyncio.Event()
+
+    async def attach(self, page: Page) -> None:
+        """Take the page's requests from now on."""
+        await page.route(CONFERENCES, self._pass)
+
+    async def _pass(self, route: Route) -> None:
+        request = route.request
+        if request.headers.get("x-conference-action", request.method) == self._what:
+            self.reached.set()
+            await asyncio.wait_for(self.opened.wait(), 20)
+        await route.continue_()
+
+
+@pytest.mark.parametrize("topology", ["peer", "focus"])
+async def test_hanging_up_while_a_change_is_accepted_leaves_a_page_that_works(visit: Visit, topology: str) -> None:
+    alice, bob = [
+        await visit(f"{who}-midst-{topology}", "laptop", direct=topology == "peer") for who in ("alice", "bob")
+    ]
+    await call(alice, bob, kind="audio")
+    await bob.until("() => window.sbe.client.currentCall.pending === null")
+    gate = Gate("accept-conference-mod")
+    await gate.attach(bob.page)
+    await alice.press("btn-camera")
+    await asyncio.wait_for(gate.reached.wait(), 20)
+    await bob.press("btn-hangup")
+    await bob.is_in("ended")
+    await alice.sees_the_end(bob.username)
+    gate.opened.set()
+    # Nothing of it is left in its way, and it complains of nothing.
+    await bob.press("ended-done")
+    await alice.press("ended-done")
+    await call(bob, alice, kind="audio")
+
+
+async def test_giving_up_before_the_invitation_has_arrived_takes_it_back(visit: Visit) -> None:
+    alice, bob = [await visit(f"{who}-sudden", "laptop", direct=True) for who in ("alice", "bob")]
+    gate = Gate("POST")
+    await gate.attach(alice.page)
+    placed = asyncio.ensure_future(
+        alice.page.evaluate("window.sbe.client.call('bob-sudden', {video: false}).catch((error) => String(error))")
+    )
+    await asyncio.wait_for(gate.reached.wait(), 20)
+    await alice.page.evaluate("window.sbe.client.hangUp()")
+    gate.opened.set()
+    await placed
+    async with asyncio.timeout(20):
+        while not any(event["type"] == "invitation-cancelled" for event in await bob.events()):
+            await asyncio.sleep(0.05)
+    await bob.until("() => window.sbe.client.invitations.length === 0")
+    await alice.press("ended-done")
+    await call(alice, bob, kind="audio")
+
+
 # --- The session --------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 import { Chat } from "./chat.js";
 import { Emitter } from "./emitter.js";
-import { NetworkError, Refusal, SbeError } from "./errors.js";
+import { CallOver, NetworkError, Refusal, SbeError } from "./errors.js";
 import { FocusLeg, forwardingChanges } from "./focus.js";
 import { PeerLeg } from "./peer.js";
 import { changesBetween } from "./sdp.js";
@@ -185,6 +185,8 @@ export class Call extends Emitter {
           body: { to, topology, ...(access ? { access } : {}), ...(name ? { name } : {}), ...offer },
         });
         this.#learn(body);
+        // Given up while the request was on its way.
+        if (this.#phase === "ended") return this.#leave();
         this.#expect({ modId: headers.get("x-mod-id") ?? "", kind: "call", mine: true, description: offer, leg });
       } catch (error) {
         this.#end("not-placed");
@@ -212,6 +214,7 @@ export class Call extends Emitter {
         const mine = offer ? (await leg.answer(offer, this.#wishes())).description : await leg.createOffer(this.#wishes());
         const { headers } = await this.#put("conference-answer", mine);
         await this.reread();
+        if (this.#phase === "ended") return;
         this.#open();
         const kind = invitation.reason === "move" ? "move" : "call";
         if (!offer) this.#expect({ modId: headers.get("x-mod-id") ?? "", kind, mine: true, description: mine, leg });
@@ -444,6 +447,17 @@ export class Call extends Emitter {
     if (this.#phase === "ended") return;
     if (event.conference) this.#learn(event.conference);
     if (typeof event.participant === "object") this.#learnParticipant(event.participant);
+    try {
+      await this.#apply(event);
+    } catch (error) {
+      // Whoever hangs up does not wait for what the other side has just begun.
+      if (!(error instanceof CallOver)) throw error;
+    }
+    this.emit("change", null);
+  }
+
+  /** @param {WireEvent} event */
+  async #apply(event) {
     switch (event.type) {
       case "session-open":
         if (event.description) await this.#onAccepted(event);
@@ -480,7 +494,6 @@ export class Call extends Emitter {
         this.#end(event.reason ?? "terminated");
         break;
     }
-    this.emit("change", null);
   }
 
   /** This function will compare with what the enabler holds, after events were lost or an answer never came. */
@@ -548,13 +561,14 @@ export class Call extends Emitter {
     if (this.otherMoves) throw new Refusal({ status: 409, code: "participant-moving", detail: "The other side is moving to another device." });
     if (this.pending) throw new Refusal({ status: 409, code: "modification-pending", detail: "Another change is still being settled." });
     const leg = fresh || !this.leg ? this.#newLeg() : this.leg;
-    const undo = () => (leg === this.leg ? leg.rollback() : leg.close());
     try {
       const description = await leg.createOffer(this.#wishes(holding), { iceRestart });
       const { headers } = await this.#put(action, description);
+      if (!this.#isOpen()) throw new CallOver();
       return this.#expect({ modId: headers.get("x-mod-id") ?? "", kind, mine: true, holding, description, leg });
     } catch (error) {
-      if (this.#isOpen()) await undo();
+      if (leg !== this.leg) leg.close();
+      else if (this.#isOpen()) await leg.rollback();
       if (error instanceof NetworkError) this.#unsure = true;
       throw error;
     }
@@ -633,10 +647,12 @@ export class Call extends Emitter {
     if (!pending || pending.mine) return;
     const old = this.leg;
     const leg = pending.restart || !old ? this.#newLeg() : old;
+    pending.leg = leg;
     let prepared;
     try {
       prepared = await leg.answer(pending.description, this.#wishes());
     } catch (error) {
+      if (error instanceof CallOver) throw error;
       // An offer that this browser cannot use is refused in words that the other side understands.
       if (leg !== old) leg.close();
       this.emit("notice", { code: "unusable-offer", error });
@@ -726,9 +742,12 @@ export class Call extends Emitter {
 
   /** @param {string} reason */
   #giveUp(reason) {
-    const url = this.#url;
     this.#end(reason);
-    this.around.rest.send({ method: "DELETE", url }).catch(() => undefined);
+    this.#leave();
+  }
+
+  #leave() {
+    this.around.rest.send({ method: "DELETE", url: this.#url }).catch(() => undefined);
   }
 
   /**
@@ -828,6 +847,7 @@ export class Call extends Emitter {
   }
 
   #open() {
+    if (this.#phase === "ended") return;
     this.#phase = "open";
     this.openedAt ??= new Date();
     if (this.#unsure) this.#reconcileSoon();

@@ -3,6 +3,7 @@
  * ├── Refusal        the enabler understood and said no (RFC 9457 problem document)
  * ├── NetworkError   no answer came, however often it was asked
  * ├── SessionOver    this registration is gone; register again
+ * ├── CallOver       what was under way when the call ended here, or was moved, is over with it
  * └── MediaError     a camera, microphone or screen could not be had
  */
 
@@ -34,6 +35,12 @@ export class Refusal extends SbeError {
 export class NetworkError extends SbeError {}
 
 export class SessionOver extends SbeError {}
+
+export class CallOver extends SbeError {
+  constructor() {
+    super("The call is over.");
+  }
+}
 
 export class MediaError extends SbeError {
   /**

@@ -1,4 +1,5 @@
 import { Emitter } from "./emitter.js";
+import { CallOver } from "./errors.js";
 import { iceUfragOf, markSlides, originOf, receives, sections, sends } from "./sdp.js";
 
 /**
@@ -32,6 +33,8 @@ const GATHERING_MS = 2_000;
  * it back on refusal does not leave everything as it was: Chromium stops sending where the offer says so and does not
  * start again on rollback. The candidates are known by then, so nothing is gathered and nothing is lost by waiting.
  *
+ * Whatever waits on the connection when it is closed ends with `CallOver`; there is nothing left to undo then.
+ *
  * @extends {Emitter<{media: RemoteMedia, connection: RTCPeerConnectionState}>}
  */
 export class PeerLeg extends Emitter {
@@ -48,6 +51,7 @@ export class PeerLeg extends Emitter {
   #spare = new Set();
   /** @type {RemoteMedia} */
   #remote = { audio: null, camera: null, screen: null };
+  #closing = new AbortController();
 
   /** @param {RTCIceServer[]} iceServers */
   constructor(iceServers) {
@@ -79,7 +83,12 @@ export class PeerLeg extends Emitter {
    * @param {{iceRestart?: boolean}} [options]
    * @returns {Promise<Description>}
    */
-  async createOffer(wishes, { iceRestart = false } = {}) {
+  createOffer(wishes, options) {
+    return this.#whileOpen(() => this.#createOffer(wishes, options));
+  }
+
+  /** @param {Wishes} wishes @param {{iceRestart?: boolean}} [options] */
+  async #createOffer(wishes, { iceRestart = false } = {}) {
     const directions = new Map([...this.#roles.keys()].map((line) => [line, line.direction]));
     const spare = new Set(this.#spare);
     this.#addMissing(wishes);
@@ -96,15 +105,21 @@ export class PeerLeg extends Emitter {
   }
 
   /** @param {Description} answer */
-  async acceptAnswer(answer) {
-    if (this.#open?.unapplied) await this.pc.setLocalDescription(this.#open.unapplied);
-    await this.pc.setRemoteDescription(answer);
-    this.#open = null;
-    this.announce();
+  acceptAnswer(answer) {
+    return this.#whileOpen(async () => {
+      if (this.#open?.unapplied) await this.pc.setLocalDescription(this.#open.unapplied);
+      await this.pc.setRemoteDescription(answer);
+      this.#open = null;
+      this.announce();
+    });
   }
 
   /** This function will undo an offer that was not accepted (RFC 3264 section 4: everything stays as it was). */
-  async rollback() {
+  rollback() {
+    return this.#whileOpen(() => this.#rollback());
+  }
+
+  async #rollback() {
     if (this.pc.signalingState === "have-local-offer") await this.pc.setLocalDescription({ type: "rollback" });
     const before = this.#open;
     this.#open = null;
@@ -133,7 +148,12 @@ export class PeerLeg extends Emitter {
    * @param {Wishes} wishes
    * @returns {Promise<PreparedAnswer>}
    */
-  async answer(offer, wishes) {
+  answer(offer, wishes) {
+    return this.#whileOpen(() => this.#answer(offer, wishes));
+  }
+
+  /** @param {Description} offer @param {Wishes} wishes @returns {Promise<PreparedAnswer>} */
+  async #answer(offer, wishes) {
     const gathersAnew = this.remoteSdp === null || iceUfragOf(offer.sdp) !== iceUfragOf(this.remoteSdp);
     const directions = new Map([...this.#roles.keys()].map((line) => [line, line.direction]));
     const spare = new Set(this.#spare);
@@ -147,25 +167,42 @@ export class PeerLeg extends Emitter {
       this.announce();
       return {
         description: this.#outgoing(/** @type {RTCSessionDescription} */ (this.pc.localDescription)),
-        commit: async () => undefined,
-        abandon: async () => undefined,
+        commit: () => this.#whileOpen(async () => undefined),
+        abandon: () => this.#whileOpen(async () => undefined),
       };
     }
     return {
       description: this.#outgoing(answer),
-      commit: async () => {
+      commit: () => this.#whileOpen(async () => {
         await this.pc.setLocalDescription(answer);
         this.announce();
-      },
-      abandon: async () => {
+      }),
+      abandon: () => this.#whileOpen(async () => {
         await this.pc.setRemoteDescription({ type: "rollback" });
         const left = new Set(this.pc.getTransceivers());
         this.#spare = spare;
         for (const line of this.#roles.keys()) if (!left.has(line)) this.#roles.delete(line);
         for (const [line, direction] of directions) if (line.direction !== "stopped") line.direction = direction;
         this.announce();
-      },
+      }),
     };
+  }
+
+  /**
+   * This function will let the work end with the connection: browsers differ in what becomes of it, and some would let it wait for ever.
+   *
+   * @template T
+   * @param {() => Promise<T>} work
+   * @returns {Promise<T>}
+   */
+  #whileOpen(work) {
+    const { signal } = this.#closing;
+    return new Promise((resolve, reject) => {
+      const over = () => reject(new CallOver());
+      if (signal.aborted) return over();
+      signal.addEventListener("abort", over);
+      work().then(resolve, reject).finally(() => signal.removeEventListener("abort", over));
+    });
   }
 
   /**
@@ -182,6 +219,7 @@ export class PeerLeg extends Emitter {
   }
 
   close() {
+    this.#closing.abort();
     this.pc.close();
     this.#roles.clear();
     this.announce();

@@ -3,8 +3,8 @@
  */
 
 import { SbeClient } from "./client.js";
-import { MediaError, NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
+import { CallOver, MediaError, NetworkError, Refusal, SbeError, SessionOver } from "./errors.js";
 import { offersVideo } from "./peer.js";
 import { qualityReader } from "./stats.js";
 
-export { MediaError, NetworkError, Refusal, SbeClient, SbeError, SessionOver, offersVideo, qualityReader };
+export { CallOver, MediaError, NetworkError, Refusal, SbeClient, SbeError, SessionOver, offersVideo, qualityReader };
