@@ -14,7 +14,7 @@ import av
 import av.video.plane
 from playwright.async_api import Page, Playwright, async_playwright, expect
 
-from tests.journeys.conftest import CHROMIUM, Person, call, move
+from tests.journeys.conftest import CHROMIUM, Person, call, move, prefers_direct_calls
 from tests.services import Backends, Server
 
 HERE = Path(__file__).parent
@@ -78,7 +78,11 @@ class Studio:
         arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
         browser = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         context = await browser.new_context(
-            base_url=self._server.base_url, permissions=["camera", "microphone"], device_scale_factor=2, **options
+            base_url=self._server.base_url,
+            permissions=["camera", "microphone"],
+            device_scale_factor=2,
+            storage_state=prefers_direct_calls(self._server.base_url),
+            **options,
         )
         somebody = Person(await context.new_page(), name)
         await somebody.page.goto(f"/?user={name}&device={device}")

@@ -188,7 +188,7 @@ def _one_of(values: Iterable[str]) -> re.Pattern[str]:
     return re.compile("^(" + "|".join(values) + ")$")
 
 
-def _prefers_direct_calls(origin: str) -> Any:
+def prefers_direct_calls(origin: str) -> Any:
     """Return what is stored in a browser whose user has switched direct calls on."""
     return {"origins": [{"origin": origin, "localStorage": [{"name": "sbe.preferences", "value": '{"direct": true}'}]}]}
 
@@ -266,7 +266,7 @@ async def visit(chromium: Browser, server: Server) -> AsyncIterator[Visit]:
         ) -> Person:
             options = {"permissions": ["camera", "microphone"], **options}
             if direct:
-                options["storage_state"] = _prefers_direct_calls(at.base_url)
+                options["storage_state"] = prefers_direct_calls(at.base_url)
             context = await browser.new_context(base_url=at.base_url, **options)
             stack.push_async_callback(context.close)
             page = await context.new_page()

@@ -1,4 +1,4 @@
-import { Refusal, SbeClient } from "../sbe/sbe-client.js";
+import { CallOver, Refusal, SbeClient } from "../sbe/sbe-client.js";
 import { ChatDrawer } from "./chat-drawer.js";
 import { byId, setText } from "./dom.js";
 import { InviteDialog, linkTo } from "./invite-dialog.js";
@@ -75,11 +75,16 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    toast(errorWords(error), { bad: true });
+    complain(error);
   } finally {
     busy = false;
     draw();
   }
+}
+
+/** Whoever has hung up does not care what became of the rest. @param {unknown} error */
+function complain(error) {
+  if (!(error instanceof CallOver)) toast(errorWords(error), { bad: true });
 }
 
 /**
@@ -88,7 +93,7 @@ async function attempt(action) {
  * @param {() => Promise<unknown>} action
  */
 function begin(action) {
-  action().catch((error) => toast(errorWords(error), { bad: true }));
+  action().catch(complain);
 }
 
 /** @param {string} text */
@@ -117,8 +122,14 @@ let linked = query.get("join");
 async function joinLinked({ camera }) {
   const confId = linked;
   if (confId === null || !(await openMedia(client.media, { camera }))) return;
-  await orNoCall(() => client.join(confId));
-  forgetLink();
+  try {
+    await orNoCall(() => client.join(confId));
+    forgetLink();
+  } catch (error) {
+    // It is over, or was never there: asking again would be of no use.
+    if (error instanceof Refusal && error.status === 404) forgetLink();
+    throw error;
+  }
 }
 
 /** The address is that of a plain page again: a reload finds the seat by itself. */
@@ -279,7 +290,7 @@ async function start() {
     // The idle session of a page that was reloaded is over; the person is still the same.
     if (same) return await client.register(remembered);
   } catch (error) {
-    toast(errorWords(error), { bad: true });
+    complain(error);
   }
   if (user) await register();
 }
@@ -310,6 +321,7 @@ function draw() {
     setText(byId("rejoin-title"), others.length > 1 ? `You are in a conference of ${others.length + 1}` : `You are in a call with ${others[0]?.username ?? "someone"}`);
   }
 
+  setText(byId("register-lead"), linked === null ? "Register this browser as one of a person’s devices. Then call anyone else who is here." : "Register this browser, then come into the conference that you have the link to.");
   byId("join").hidden = linked === null || client.rejoinable !== null;
   stage.draw();
   chat.draw(call);
@@ -344,8 +356,9 @@ let announced = "";
 function retitle(call) {
   const [ringing] = client.invitations;
   const name = call ? nameOf(call) : "";
+  const alone = call !== null && call.hasFocus && call.others.length === 0;
   /** @type {Record<string, string>} */
-  const states = { "calling": `Calling ${name}`, "open": `In a call with ${name}`, "on-hold": `${call?.others.length === 1 ? name : "The conference"} is on hold`, "held": `On hold by ${name}`, "moving": "Moving the call", "moved": "Call moved", "ended": "Call ended" };
+  const states = { "calling": alone ? "Waiting for somebody to come in" : `Calling ${name}`, "open": alone ? "Alone in the conference" : `In a call with ${name}`, "on-hold": `${call?.others.length === 1 ? name : "The conference"} is on hold`, "held": `On hold by ${name}`, "moving": "Moving the call", "moved": "Call moved", "ended": "Call ended" };
   const title = ringing ? `${ringing.username} is calling` : call ? states[call.state] : "";
   document.title = title ? `${title} – SBE Enabler` : "SBE Enabler";
   if (title !== announced) announce(title);

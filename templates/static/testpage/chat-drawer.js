@@ -90,7 +90,7 @@ export class ChatDrawer {
     this.#last = message;
     const atEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 48;
     const head = make("p", { class: goesOn ? "sr-only" : "message-head" }, make("strong", {}, name), " ", make("time", {}, at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })));
-    this.#log.append(make("li", { "class": "message", "data-testid": "chat-message", "data-mine": String(mine) }, head, make("p", { class: "message-text" }, text)));
+    this.#log.append(make("div", { "class": "message", "data-testid": "chat-message", "data-mine": String(mine) }, head, make("p", { class: "message-text" }, text)));
     if (atEnd || mine) this.#log.scrollTop = this.#log.scrollHeight;
     if (!mine && this.#drawer.hidden) this.onUnseen(name);
   }

@@ -161,7 +161,7 @@ export class Stage {
     if (state === "ended") {
       const lasted = call.openedAt && this.#endedAfter(call);
       setText(byId("ended-title"), call.openedAt ? "Call ended" : "No call");
-      const words = endedWords(call.endReason, endedBy(call), call.openedAt !== null);
+      const words = endedWords(call.endReason, endedBy(call), { wasOpen: call.openedAt !== null, together: wasTogether(call) });
       setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : ""].filter(Boolean).join(" "));
       byId("ended-again").hidden = call.addresses.length === 0 && (call.hasFocus || call.other === null) || this.client.session === null;
     }
@@ -262,14 +262,18 @@ export function nameOf(call) {
   const { others } = call;
   if (call.hasFocus && (call.conference?.name || others.length > 1)) return call.conference?.name || listed(others.map(({ username }) => username || "somebody"));
   // Who is called by a number has no name before answering.
-  return call.other?.username || (call.addresses[0] ?? "").replace(/^tel:/, "") || "nobody yet";
+  return call.other?.username || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
 }
 
 /** A conference of many is ended by its host. @param {Call} call */
 function endedBy(call) {
-  const { participants = [] } = call.conference ?? {};
-  const host = participants.find(({ role }) => role === "host");
-  return participants.length > 2 && host && host.id !== call.me?.id ? host.username : nameOf(call);
+  const host = call.conference?.participants.find(({ role }) => role === "host");
+  return wasTogether(call) && host && host.id !== call.me?.id ? host.username : nameOf(call);
+}
+
+/** Whether there were more than two. @param {Call} call */
+function wasTogether(call) {
+  return call.hasFocus && (call.conference?.participants.length ?? 0) > 2;
 }
 
 /** @param {string[]} names */

@@ -28,7 +28,10 @@ export class TileMenu {
     for (const deed of /** @type {Deed[]} */ (["mute", "video", "remove"])) {
       byId(`menu-${deed}`).addEventListener("click", () => this.#choose((target) => onChoice(deed, target)));
     }
+    // Its tile is somewhere else then.
+    addEventListener("resize", () => this.close());
     this.#menu.addEventListener("keydown", (event) => this.#onKey(event));
+    this.#menu.addEventListener("toggle", (event) => this.#button?.setAttribute("aria-expanded", String(/** @type {ToggleEvent} */ (event).newState === "open")));
   }
 
   /** @param {Target} target @param {HTMLElement} button that was pressed */

@@ -37,6 +37,8 @@ export class Tiles {
   /** Screens that were put in front by themselves, and may be sent back. @type {Set<string>} */
   #sentBack = new Set();
   #laidOut = "";
+  /** Tiles that have no place yet from which they could glide. @type {Set<string>} */
+  #arriving = new Set();
 
   /**
    * @param {SbeClient} client
@@ -125,6 +127,7 @@ export class Tiles {
       this.onMenu({ participant, name, pinned: this.#front === key, audio: silent !== "true", video: picture === "true", pin: () => this.#pin(key) }, menu);
     });
     this.#tiles.set(key, tile);
+    this.#arriving.add(key);
     void useSpeaker(tile);
     return tile;
   }
@@ -180,7 +183,8 @@ export class Tiles {
     if (layout === this.#laidOut) return;
     this.#laidOut = layout;
     this.#drawPins();
-    const before = new Map(tiles.map(([key, tile]) => [key, tile.getBoundingClientRect()]));
+    const before = new Map(tiles.filter(([key]) => !this.#arriving.has(key)).map(([key, tile]) => [key, tile.getBoundingClientRect()]));
+    this.#arriving.clear();
     arrange(
       this.#list,
       tiles.map(([, tile]) => tile),

@@ -68,13 +68,13 @@ export function channelWords(state) {
 
 /**
  * @param {string} reason @param {string} name of the other party
- * @param {boolean} wasOpen
+ * @param {{wasOpen: boolean, together: boolean}} options whether it had begun, and whether there were more than two
  */
-export function endedWords(reason, name, wasOpen) {
+export function endedWords(reason, name, { wasOpen, together }) {
   /** @type {Record<string, string>} */
   const words = {
     "here": wasOpen ? "" : "You gave up before it was answered.",
-    "hung-up": `${name} hung up.`,
+    "hung-up": together ? `${name} ended the conference.` : `${name} hung up.`,
     "ended-by-support": "The support desk ended it.",
     // In a call that was open, it is a move that nobody took up.
     "declined": wasOpen ? `${name} declined on the other device.` : `${name} declined.`,
