@@ -36,6 +36,12 @@ async def test_a_call_with_one_goes_through_the_focus(visit: Visit) -> None:
     await call(alice, bob)
     await all_see_each_other(alice, bob)
     assert (await alice.conference())["topology"] == "focus"
+    # Each codec once a line: 24 such lines of all that Chromium has would be the longest description that is taken.
+    offered = await alice.page.evaluate("window.sbe.pc.createOffer().then(({sdp}) => sdp)")
+    for line in offered.split("m=video")[1:]:
+        names = re.findall(r"a=rtpmap:\d+ (?!rtx)([^/]+)", line)
+        assert "VP8" in names
+        assert len(names) == len(set(names)), names
     await agree(alice, bob)
     await alice.press("btn-hangup")
     await bob.sees_the_end("alice-one")

@@ -9,6 +9,12 @@ import { receives, sections } from "./sdp.js";
 /** The data channel whose messages the focus relays to everybody else's channel of the same label. */
 export const CHAT = "chat";
 
+/**
+ * What is worth offering a focus: each codec in the profile that every browser has. Chromium lists video in 18 ways, on every
+ * line, and a description must not be longer than 128 KiB.
+ */
+const WORTH_OFFERING = /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;
+
 /** @type {RemoteMedia} */
 const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
 /** @type {Record<string, keyof RemoteMedia>} what the focus calls the tracks that it forwards */
@@ -46,6 +52,14 @@ export class FocusLeg extends PeerLeg {
     const { kind } = line.receiver.track;
     const own = kind === "audio" ? "audio" : "camera";
     return this.has(own) ? "forwarded" : own;
+  }
+
+  /** @override @param {RTCRtpTransceiver} line */
+  onNewLine(line) {
+    const codecs = RTCRtpReceiver.getCapabilities(line.receiver.track.kind)?.codecs ?? [];
+    const worth = codecs.filter(({ mimeType, sdpFmtpLine = "" }) => WORTH_OFFERING.test(`${mimeType} ${sdpFmtpLine}`.trim()));
+    // Older browsers cannot choose, and offer everything.
+    if (worth.length > 0 && "setCodecPreferences" in line) line.setCodecPreferences(worth);
   }
 
   /** @override */

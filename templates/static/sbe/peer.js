@@ -246,8 +246,10 @@ export class PeerLeg extends Emitter {
   /** @param {"audio" | "video"} kind @param {Role} role */
   #need(kind, role) {
     const line = this.#find(role);
-    if (line) this.#spare.delete(line);
-    else this.#roles.set(this.pc.addTransceiver(kind), role);
+    if (line) return this.#spare.delete(line);
+    const made = this.pc.addTransceiver(kind);
+    this.onNewLine(made);
+    this.#roles.set(made, role);
   }
 
   /** @param {Wishes} wishes */
@@ -266,9 +268,13 @@ export class PeerLeg extends Emitter {
     for (const line of this.#spare) if (line.mid !== null && wanted.has(line.mid)) this.#spare.delete(line);
     for (const line of this.pc.getTransceivers()) {
       if (this.#roles.has(line) || line.mid === null) continue;
+      this.onNewLine(line);
       this.#roles.set(line, this.roleFor(line, slides.has(line.mid)));
     }
   }
+
+  /** Runs before a line is described for the first time. @param {RTCRtpTransceiver} _line */
+  onNewLine(_line) {}
 
   /**
    * What a line is for that the other side has added.
