@@ -251,6 +251,9 @@ class Participant(models.Model):
     sdp_origin = models.CharField(
         max_length=48, blank=True, help_text="Session ID and version of the last o= line from its device."
     )
+    ice_ufrag = models.CharField(
+        "ICE user fragment", max_length=256, blank=True, help_text="Of the last description from its device."
+    )
 
     objects = ParticipantQuerySet.as_manager()
 

@@ -41,11 +41,6 @@ class JudgedSdp:
         """Return what `RTCPeerConnection.setRemoteDescription` takes."""
         return {"type": self.type, "sdp": self.text}
 
-    @property
-    def origin(self) -> str:
-        """The session ID and version of its o= line, as one column keeps them."""
-        return f"{self.content.session_id} {self.content.version}"
-
 
 def judge(type_: str, text: str) -> JudgedSdp:
     """Read a session description of the type and judge what can be judged of it alone.
@@ -121,6 +116,16 @@ def require_progress(judged: JudgedSdp, last_origin: str) -> None:
     session_id, _, version = last_origin.partition(" ")
     if session_id == judged.content.session_id and judged.content.version < int(version):
         raise SdpInvalidError("The version in the SDP's o= line has gone back.")
+
+
+def is_another_connection(judged: JudgedSdp, last_origin: str, last_ufrag: str) -> bool:
+    """Tell whether an offer comes from another peer connection than the same leg's last description.
+
+    One connection keeps the session ID of its o= line (RFC 8829 section 5.2.2) or, where a client writes another one
+    each time, its ICE credentials; an ICE restart changes these and keeps the session ID.
+    """
+    session_id = last_origin.partition(" ")[0]
+    return session_id != judged.content.session_id and last_ufrag != judged.content.ice_ufrag
 
 
 def _has_direction(line: sdp.MediaLine) -> bool:

@@ -49,10 +49,14 @@ class MediaLine:
 
 @dataclass(frozen=True)
 class Description:
-    """A session description: its origin (session ID and version of the o= line), media lines and BUNDLE mids."""
+    """A session description: origin (session ID and version of the o= line), media lines and BUNDLE mids.
+
+    `ice_ufrag` is the first ICE user fragment in it, or empty.
+    """
 
     session_id: str
     version: int
+    ice_ufrag: str
     media: tuple[MediaLine, ...]
     bundled: frozenset[str]
 
@@ -71,6 +75,7 @@ def read(text: str) -> Description:
     return Description(
         session_id=origin[2],
         version=int(origin[3]),
+        ice_ufrag=next((media.ice.usernameFragment for media in parsed.media if media.ice.usernameFragment), ""),
         media=tuple(
             _media_line(media, lines, default) for media, lines in zip(parsed.media, sections[1:], strict=True)
         ),

@@ -74,11 +74,14 @@ def describe(
     session: int = 4611731400430051336,
     version: int = 2,
     setup: str = "actpass",
-    ufrag: str = "4ZcD",
+    ufrag: str | None = None,
     password: str = "2/1muCWoOi3uLifh0NuRHlRg",
     fingerprint: str = _FINGERPRINT,
 ) -> str:
-    """Return a description; `directions`, `ports` and `mids` give each media line its own."""
+    """Return a description; `directions`, `ports` and `mids` give each media line its own.
+
+    Each `session` has ICE credentials of its own.
+    """
     directions = directions or (direction,) * len(kinds)
     ports = ports or (9,) * len(kinds)
     mids = mids or tuple(map(str, range(len(kinds))))
@@ -94,7 +97,7 @@ def describe(
             rtx=1002 + 2 * number,
             direction=directions[number],
             setup=setup,
-            ufrag=ufrag,
+            ufrag=f"4ZcD{session}" if ufrag is None else ufrag,
             password=password,
             fingerprint=fingerprint,
         )

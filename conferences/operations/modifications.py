@@ -27,7 +27,14 @@ from conferences.machine import (
 )
 from conferences.models import Modification, Participant, Role, Session, pair_of
 from conferences.operations.room import Room, lock_for
-from conferences.sdp import DirectionRule, JudgedSdp, require_direction, require_fit, require_progress
+from conferences.sdp import (
+    DirectionRule,
+    JudgedSdp,
+    is_another_connection,
+    require_direction,
+    require_fit,
+    require_progress,
+)
 from events.log import EventType
 from media import sdp
 from media.tasks import TaskKind
@@ -133,7 +140,7 @@ def send_offer(room: Room, seat: Participant, kind: ModificationKind, offer: Jud
     Where that party's devices still ring, the offer waits as long as they do, and the invitation brings it.
     """
     receiver = room.other_party(seat)
-    restart = kind is ModificationKind.MOVE or seat.sdp_origin.partition(" ")[0] != offer.content.session_id
+    restart = kind is ModificationKind.MOVE or is_another_connection(offer, seat.sdp_origin, seat.ice_ufrag)
     rings_until = receiver.rings_until if receiver else None
     modification = Modification(
         conference=room.conference,
@@ -225,14 +232,18 @@ def record_answer(room: Room, modification: Modification, answer: JudgedSdp, *, 
     modification.answer = answer.text
     room.settle(modification, Action.ACCEPT, by)
     record_origin(room, modification)
-    by.sdp_origin = answer.origin
+    _record_origin(by, answer.content)
 
 
 def record_origin(room: Room, modification: Modification) -> None:
     """Note where an accepted offer leaves the leg of the participant who made it."""
     if initiator := room.party(modification.offered_by_id):
-        offered = sdp.read(modification.offer)
-        initiator.sdp_origin = f"{offered.session_id} {offered.version}"
+        _record_origin(initiator, sdp.read(modification.offer))
+
+
+def _record_origin(seat: Participant, description: sdp.Description) -> None:
+    seat.sdp_origin = f"{description.session_id} {description.version}"
+    seat.ice_ufrag = description.ice_ufrag
 
 
 def take_effect(room: Room, modification: Modification, *, by: Participant | None) -> None:

@@ -293,7 +293,7 @@ def _update(rows: list[Row], columns: set[str]) -> None:
 # What operations change of a seat.
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired",
-    "left_reason", "left_at", "muted_audio", "muted_video", "sdp_origin",
+    "left_reason", "left_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag",
 )  # fmt: skip
 
 

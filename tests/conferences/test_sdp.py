@@ -299,7 +299,7 @@ class TestFit:
 
 
 class TestOrigin:
-    """The version in the o= line does not go back; another session ID is another peer connection."""
+    """The version in the o= line does not go back; another one with other ICE credentials is another connection."""
 
     @pytest.mark.parametrize("version", [0, 1])
     def test_a_version_that_has_gone_back(self, call: Call, version: int) -> None:
@@ -327,6 +327,14 @@ class TestOrigin:
         assert call.bob.accept(call.id, received["modId"], answer(session=6, version=0)).status_code == 204
         assert call.alice.put(call.id, MOD, offer(session=5, version=1)).status_code == 204
         assert call.bob.news()[-1]["restart"] is False
+
+    @pytest.mark.parametrize(
+        "variation", [{"session": 5, "ufrag": f"4ZcD{ALICE}"}, {"session": ALICE, "ufrag": "5ABC"}]
+    )
+    def test_half_of_it_is_the_same_connection(self, call: Call, variation: dict[str, object]) -> None:
+        # A client that writes another session ID each time; an ICE restart.
+        assert call.alice.put(call.id, MOD, offer(version=3, **variation)).status_code == 204
+        assert call.bob.news()[0]["restart"] is False
 
     def test_the_two_sides_count_alone(self, call: Call) -> None:
         call.bob.accept(call.id, mod_by_alice(call, version=100), answer(version=3))

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import math
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -95,7 +94,6 @@ class Robot:
         self._received: dict[MediaStreamTrack, Reception] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._remote = ""
-        self._version = 0
         # What was written, by anybody else.
         self.read: list[str] = []
         self._chat = self.peer.createDataChannel("chat")
@@ -141,10 +139,8 @@ class Robot:
         assert accepted.status_code == 204, accepted.text
 
     def _local(self) -> dict[str, str]:
-        """Return the description in force, whose o= line aiortc writes as if each came from another connection."""
-        self._version += 1
-        sdp = re.sub(r"^o=- \d+ \d+", f"o=- {id(self)} {self._version}", self.peer.localDescription.sdp, flags=re.M)
-        return {"type": self.peer.localDescription.type, "sdp": sdp}
+        """Return the description in force."""
+        return {"type": self.peer.localDescription.type, "sdp": self.peer.localDescription.sdp}
 
     async def receptions(self) -> dict[tuple[str, str], Reception]:
         """Return what is received now, by whose it is and what: `audio`, `video` or `screen`."""

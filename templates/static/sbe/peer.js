@@ -134,9 +134,10 @@ export class PeerLeg extends Emitter {
     this.announce();
   }
 
-  /** @param {string} sdp of an offer */
+  /** A connection keeps the session ID of its o= line, or else its ICE credentials. @param {string} sdp of an offer */
   comesFromAnotherConnection(sdp) {
-    return this.remoteSdp !== null && originOf(sdp) !== originOf(this.remoteSdp);
+    const { remoteSdp } = this;
+    return remoteSdp !== null && originOf(sdp) !== originOf(remoteSdp) && iceUfragOf(sdp) !== iceUfragOf(remoteSdp);
   }
 
   /**
