@@ -59,7 +59,7 @@ class DataChannels:
         self._sctp = Sctp(transport.role, transport.send_data)
         self._sctp.on("datachannel", self._opened)
         transport.on_data = self._receive
-        self._start = asyncio.get_running_loop().create_task(self._sctp.connect(port, max_message_size))
+        self._start = asyncio.get_running_loop().create_task(self._connect(port, max_message_size))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -96,6 +96,12 @@ class DataChannels:
         self._channels.clear()
         # What aiortc has left to tasks is over after this turn.
         await asyncio.sleep(0)
+
+    async def _connect(self, port: int, max_message_size: int) -> None:
+        """Open the association. What the other side has sent for it already would come again only after seconds."""
+        await self._sctp.connect(port, max_message_size)
+        while self._transport.early:
+            await self._receive(self._transport.early.popleft())
 
     async def _receive(self, packet: bytes) -> None:
         """Take an SCTP packet from the transport."""

@@ -23,6 +23,8 @@ MAX_WAITING = 64
 # A browser needs about ten datagrams, a few times over when the network loses them.
 MAX_HANDSHAKE_DATAGRAMS = 200
 MAX_HANDSHAKE_BYTES = 128 * 1024
+# Messages of application data that wait for somebody to read them.
+MAX_EARLY = 4
 # Datagrams a second of an established connection, which carries only data channels.
 MAX_RATE = 1000
 # How many datagrams are read without letting others run.
@@ -86,6 +88,8 @@ class Transport:
         self.role = role
         self.on_state = on_state
         self.on_data = on_data
+        # What came before somebody read it: with DTLS's last flight often comes the first of SCTP.
+        self.early: deque[bytes] = deque(maxlen=MAX_EARLY)
         # Datagrams that were not read: too large, too many, or no DTLS.
         self.dropped = 0
         self._state = State.NEW
@@ -191,7 +195,9 @@ class Transport:
         return self._waiting.popleft()
 
     async def _data(self, data: bytes) -> None:
-        if self.on_data is not None:
+        if self.on_data is None:
+            self.early.append(data)
+        else:
             await self.on_data(data)
 
     def _affordable(self, size: int) -> bool:

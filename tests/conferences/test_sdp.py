@@ -331,7 +331,7 @@ class TestOrigin:
     @pytest.mark.parametrize(
         "variation", [{"session": 5, "ufrag": f"4ZcD{ALICE}"}, {"session": ALICE, "ufrag": "5ABC"}]
     )
-    def test_half_of_it_is_the_same_connection(self, call: Call, variation: dict[str, object]) -> None:
+    def test_half_of_it_is_the_same_connection(self, call: Call, variation: dict[str, Any]) -> None:
         # A client that writes another session ID each time; an ICE restart.
         assert call.alice.put(call.id, MOD, offer(version=3, **variation)).status_code == 204
         assert call.bob.news()[0]["restart"] is False

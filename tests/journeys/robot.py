@@ -160,12 +160,14 @@ class Robot:
         answered = await self._endpoint.put(self._conference, action, self._local())
         assert answered.status_code == 204, answered.text
 
-    async def say(self, text: str) -> bool:
-        """Write to all; tell whether there was a way to."""
-        if self._chat.readyState != "open":
-            return False
+    @property
+    def chat_is_open(self) -> bool:
+        """Whether what is written would be sent."""
+        return self._chat.readyState == "open"
+
+    def say(self, text: str) -> None:
+        """Write to all."""
         self._chat.send(json.dumps({"id": "1", "from": self._seat, "text": text}))
-        return True
 
     def check(self) -> None:
         """Raise what went wrong while nobody was looking."""

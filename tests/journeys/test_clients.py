@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pytest
@@ -47,6 +46,7 @@ _RECEIVED = """async () => {
   }
   return received;
 }"""
+_CAN_SAY = "() => window.sbe.client.currentCall.chat.open"
 _SAY = "(text) => window.sbe.client.say(text)"
 _READ = "() => window.sbe.client.currentCall.chat.messages.filter(({mine}) => !mine).map(({text}) => text).sort()"
 
@@ -145,18 +145,14 @@ async def receives(meeting: Meeting, who: str, tracks: set[Track]) -> None:
 
 
 async def all_read_what_one_writes(meeting: Meeting) -> None:
-    """Let everybody write something, and wait until the others have read it."""
+    """Let everybody write something once all can, and wait until the others have read it."""
     chris, fiona, rob = meeting.chris.page, meeting.fiona, meeting.rob
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    unsaid: dict[str, Callable[[str], Awaitable[bool]]] = {
-        "chris": partial(chris.evaluate, _SAY),
-        "fiona": partial(fiona.evaluate, _SAY),
-        "rob": rob.say,
-    }
-    expected = [["fiona", "rob"], ["chris", "rob"], ["chris", "fiona"]]
-    while (read := [await chris.evaluate(_READ), await fiona.evaluate(_READ), sorted(rob.read)]) != expected:
-        for name, say in list(unsaid.items()):
-            if await say(name):
-                del unsaid[name]
-        assert time.monotonic() < deadline, f"what they have read: {read}"
-        await asyncio.sleep(0.1)
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while not (rob.chat_is_open and await chris.evaluate(_CAN_SAY) and await fiona.evaluate(_CAN_SAY)):
+            await asyncio.sleep(0.1)
+        rob.say("rob")
+        for page, name in ((chris, "chris"), (fiona, "fiona")):
+            assert await page.evaluate(_SAY, name)
+        expected = [["fiona", "rob"], ["chris", "rob"], ["chris", "fiona"]]
+        while [await chris.evaluate(_READ), await fiona.evaluate(_READ), sorted(rob.read)] != expected:
+            await asyncio.sleep(0.1)

@@ -17,6 +17,7 @@ from tests.media.ends import SECONDS, End, close, connected, mutate, watched_loo
 
 pytestmark = pytest.mark.once
 
+INIT = 1
 DCEP, STRING, BINARY = 50, 51, 53
 WHOLE, FIRST, UNORDERED = 3, 2, 4
 
@@ -249,6 +250,28 @@ async def test_an_association_that_never_comes_about_leaves_no_timer() -> None:
     assert data._sctp._t1_handle is not None
     await data.close()
     assert data._sctp._t1_handle is None
+    await close(server, client)
+
+
+async def test_what_the_browser_sends_first_is_not_lost() -> None:
+    server, client = await connected()
+    browser = Sctp("client", client.transport.send_data)
+    # What is lost is sent again only after longer than this waits.
+    browser._rto = 10 * SECONDS
+
+    async def receive(packet: bytes) -> None:
+        # Ours is lost.
+        if packet[12] != INIT:
+            await browser.receive(packet)
+
+    client.transport.on_data, server.transport.on_data = receive, None
+    await browser.connect(5000, 0)
+    await until(lambda: bool(server.transport.early))
+    data = DataChannels(server.transport, 5000, 65536, lambda label, message: None)
+    data._sctp._rto = 10 * SECONDS
+    await until(lambda: browser.state == data._sctp.state == "connected")
+    await data.close()
+    await browser.finish()
     await close(server, client)
 
 
