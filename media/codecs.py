@@ -74,7 +74,7 @@ Codecs = tuple[Codec, ...]
 class Agreed:
     """What a conference agrees on: by kind, the codecs that every member can receive, the preferred first.
 
-    A kind that no member has shown is absent: nothing restricts it yet.
+    A kind for which no member has shown anything usable is absent: nothing restricts it yet.
     """
 
     codecs: Mapping[str, Codecs] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Agreed:
         for kind, codecs in shown.items():
             if kind in agreed:
                 agreed[kind] = _common(kind, agreed[kind], codecs)
-            elif codecs:
+            elif is_usable(codecs):
                 agreed[kind] = codecs
         return Agreed(MappingProxyType(agreed))
 

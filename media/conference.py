@@ -5,15 +5,17 @@ stays wrong. What a leg has been told is in its negotiation; what it should know
 due wherever the two differ.
 """
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
-from media.codecs import Agreed, read_capabilities
+from media.codecs import Agreed, Codecs, is_usable, read_capabilities
 from media.data import DataChannels
 from media.description import parse
 from media.leg import MID, Leg
@@ -36,6 +38,8 @@ AUDIBLE = 3.0
 LOUDNESS_KEPT = 0.8
 # Answers kept for tasks that are repeated after a crash.
 _ANSWERS_KEPT = 8
+# What a participant may send: every other one has a line for each, and a leg has a limited number of these.
+MAX_TRACKS = 8
 
 
 class Reports(Protocol):
@@ -93,7 +97,7 @@ class Member:
 
 
 class Conference:
-    """One conference. Lives on the node's loop; nothing here waits."""
+    """One conference. Lives on the node's loop; nothing here waits for the network."""
 
     def __init__(self, id_: str, services: Services) -> None:
         self.id = id_
@@ -102,11 +106,15 @@ class Conference:
         self._services = services
         self._reported_at = 0.0
         self._speaker = ""
+        self._deserted_at: float | None = None
 
     # --- Tasks ------------------------------------------------------------------------------------------------
 
-    def execute(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Carry out a task and return its result (`media.models.MediaTask` has the shapes)."""
+    async def execute(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry out a task and return its result (`media.tasks.Result`).
+
+        To describe many lines takes milliseconds: packets pass between one offer and the next.
+        """
         self._see(payload["view"])
         result: dict[str, Any] = {}
         match kind:
@@ -116,9 +124,24 @@ class Conference:
                 result = self._take_answer(payload["participant"], payload["sdp"])
             case "withdraw":
                 self._withdraw(payload["participant"], rejected=payload["rejected"])
-        restarts = [self._restart(**leg) for leg in payload.get("restarts", ())]
-        offers = restarts + [offer for id_ in payload["ready"] if (offer := self._offer_to(id_)) is not None]
+        due: list[Callable[[], dict[str, Any] | None]] = [
+            partial(self._restart, **leg) for leg in payload.get("restarts", ())
+        ]
+        due += [partial(self._offer_to, id_) for id_ in payload["ready"]]
+        offers = []
+        for make in due:
+            if (offer := self._made(make)) is not None:
+                offers.append(offer)
+            await asyncio.sleep(0)
         return {**result, "offers": offers} if offers else result
+
+    def _made(self, make: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
+        """Return an offer; one that cannot be made is only its participant's loss."""
+        try:
+            return make()
+        except Exception:
+            logger.exception("conference %s: an offer cannot be made", self.id)
+            return None
 
     def _see(self, view: Mapping[str, Any]) -> None:
         """Bring seats, tracks and causes up to date."""
@@ -163,13 +186,14 @@ class Conference:
             return {"answer": known.answers[mod_id]}
         leg = known if known is not None and not fresh else self._new_leg(mod_id, id_)
         try:
-            capabilities = dict(read_capabilities(text))
+            capabilities = read_capabilities(text)
             agreed = self._agreed(but=id_).joined_by(capabilities)
             leg.negotiation.receive_offer(text, agreed)
+            self._require_few_tracks(id_, leg.negotiation)
             answer = leg.negotiation.create_answer(self._outgoing(id_))
         except (NegotiationError, sdp.SdpError) as error:
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
-        leg.capabilities = capabilities
+        leg.capabilities = _usable(capabilities)
         leg.answers[mod_id] = answer
         while len(leg.answers) > _ANSWERS_KEPT:
             del leg.answers[next(iter(leg.answers))]
@@ -180,6 +204,13 @@ class Conference:
         member.declined = None
         self._settle(leg)
         return {"answer": answer}
+
+    def _require_few_tracks(self, id_: str, negotiation: Negotiation) -> None:
+        """Require that a participant's offer leaves it with no more tracks than may be."""
+        known = {label for owner, label in self.tracks if owner == id_}
+        if len(known | negotiation.received_labels) > MAX_TRACKS:
+            negotiation.rollback()
+            raise NegotiationError(f"A participant sends no more than {MAX_TRACKS} tracks.")
 
     def _take_answer(self, id_: str, text: str) -> dict[str, Any]:
         """Settle the focus's own offer with the participant's answer."""
@@ -238,7 +269,7 @@ class Conference:
         """Return the offer of a fresh leg to a participant whose node is gone, made from its last offer."""
         member = self.members[participant]
         leg = self._new_leg(modId, participant)
-        leg.capabilities = dict(read_capabilities(sdp))
+        leg.capabilities = _usable(read_capabilities(sdp))
         self._drop_leg(member)
         member.leg = leg
         agreed = self._agreed()
@@ -459,6 +490,14 @@ class Conference:
             for leg in self.legs():
                 leg.report(now, cname=self.id)
 
+    def is_deserted(self, now: float) -> bool:
+        """Tell whether nobody has had a leg for long: then everybody is gone, or another node serves them."""
+        if any(True for _ in self.legs()):
+            self._deserted_at = None
+        elif self._deserted_at is None:
+            self._deserted_at = now
+        return self._deserted_at is not None and now - self._deserted_at > LOST_SECONDS
+
     def _listen(self) -> None:
         """Find out who speaks: whoever is clearly the loudest, and stays it until somebody else is."""
         loudness = {track.participant: track.loudness for track in self.tracks.values() if track.kind == "audio"}
@@ -485,6 +524,11 @@ class Conference:
             self._drop_leg(member)
         self.members.clear()
         self.tracks.clear()
+
+
+def _usable(capabilities: Mapping[str, Codecs]) -> dict[str, Codecs]:
+    """Return what somebody can receive. Where that is nothing, others may go on without it, and it gets no media."""
+    return {kind: codecs for kind, codecs in capabilities.items() if is_usable(codecs)}
 
 
 def _lines(text: str) -> list[str]:

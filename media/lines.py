@@ -1,5 +1,6 @@
 """The media lines of a leg: built from what the participant offers, answers and wants to get."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -113,6 +114,16 @@ def mixes(description: Description, media: Media) -> bool:
     return media.flag("extmap-allow-mixed") or "extmap-allow-mixed" in description.attributes
 
 
+def our_mid(number: int) -> str:
+    """Return the mid of a line that we add."""
+    return f"f{number}"
+
+
+def is_our_mid(mid: str) -> bool:
+    """Tell whether we, or a node before us, have added the line of this mid."""
+    return re.fullmatch("f[0-9]+", mid) is not None
+
+
 def is_rtp(media: Media) -> bool:
     """Tell whether the line is one for audio or video that the focus could serve."""
     return media.kind in _FIRST_LABELS and media.protocol in _RTP
@@ -203,7 +214,7 @@ def _rtp_line(media: Media, previous: Line | None, agreed: Agreed, *, mixed: boo
         label=previous.section.label if previous else "",
         outgoing=previous.section.outgoing if previous else None,
     )
-    ours = previous is not None and previous.ours
+    ours = previous.ours if previous else is_our_mid(media.mid)
     return replace(line, section=section, shown=shown, takes=media.receives, ours=ours)
 
 

@@ -45,7 +45,6 @@ class MediaTask(models.Model):
     kind = models.CharField(max_length=8)
     payload = models.JSONField()
     created_at = models.DateTimeField()
-    attempts = models.PositiveSmallIntegerField(default=0, help_text="How often it has been claimed.")
 
     class Meta:
         ordering = ["id"]

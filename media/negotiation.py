@@ -31,6 +31,7 @@ from media.lines import (
     answered_line,
     new_line,
     offered_lines,
+    our_mid,
     place,
     read_numbers,
     restated,
@@ -115,6 +116,12 @@ class Negotiation:
         return self._offered is not None
 
     @property
+    def received_labels(self) -> frozenset[str]:
+        """What the participant sends by its offer that waits for our answer; nothing when there is none."""
+        lines = self._received.lines if self._received else ()
+        return frozenset(line.section.label for line in lines if line.section.receiving)
+
+    @property
     def local_credentials(self) -> Credentials:
         """Ours, new after the participant has restarted ICE."""
         return self._terms.credentials
@@ -177,9 +184,10 @@ class Negotiation:
     def create_offer(self, outgoing: Sequence[Outgoing], agreed: Agreed) -> str | None:
         """This function will return our offer, pending until its answer, or None if the leg knows all that already.
 
-        A track whose line the participant has rejected is left out until it makes an offer of its own.
+        A track whose line the participant has rejected is left out until it makes an offer of its own; so is one for
+        which the leg has no more lines.
 
-        :raises NegotiationError: when an offer is pending already, or the leg would have too many lines.
+        :raises NegotiationError: when an offer is pending already.
         """
         if self._offered or self._received:
             raise NegotiationError("There is an offer pending.")
@@ -270,7 +278,7 @@ class Negotiation:
             rejected = (i for i, each in enumerate(lines) if each.section.rejected and each.section.kind == track.kind)
             index = next(rejected, len(lines))
             if index == MAX_MEDIA_LINES:
-                raise NegotiationError(f"A leg has no more than {MAX_MEDIA_LINES} media lines.")
+                break
             lines[index : index + 1] = [line]
         return numbers
 
@@ -279,8 +287,8 @@ class Negotiation:
         used = {line.section.mid for line in lines}
         while True:
             self._mids += 1
-            if f"f{self._mids}" not in used:
-                return f"f{self._mids}"
+            if (mid := our_mid(self._mids)) not in used:
+                return mid
 
     def _write(self, terms: _Terms, setup: str) -> str:
         """Return the description, whose version rises if it differs from our last one (RFC 3264 section 8)."""

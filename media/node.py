@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 # How long a node that stops waits for its legs to say goodbye.
 _GOODBYE_SECONDS = 2.0
+# A certificate of aiortc's is good for 30 days; conferences are to be over before it.
+CERTIFICATE_SECONDS = 7 * 86400.0
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class Node:
         :raises OSError: when that cannot be done.
         """
         self._reports = reports
-        self._certificate = Certificate()
         self._port = Port(settings.bind, settings.port)
         self._conferences: dict[str, Conference] = {}
+        self._handshakes = Handshakes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
         host, port = self._port.address
@@ -47,32 +49,48 @@ class Node:
 
     async def start(self) -> None:
         """Begin to serve, on the running loop."""
+        self._renew()
+        self._port.open()
+        self._ticker = asyncio.get_running_loop().create_task(self._tick())
+        logger.info("media node: listening on %s port %s", *self._port.address)
+
+    def _renew(self) -> None:
+        """Make a certificate for the conferences from now on, on the running loop."""
+        certificate = Certificate()
         loop = asyncio.get_running_loop()
+        self._renew_at = loop.time() + CERTIFICATE_SECONDS
         self._services = Services(
             port=self._port,
-            certificate=self._certificate,
+            certificate=certificate,
             local=LocalEnd(
-                fingerprints=tuple(Fingerprint(*each) for each in self._certificate.fingerprints),
+                fingerprints=tuple(Fingerprint(*each) for each in certificate.fingerprints),
                 candidates=self.candidates,
             ),
-            handshakes=Handshakes(),
+            handshakes=self._handshakes,
             reports=self._reports,
             now=loop.time,
             spawn=self._spawn,
         )
-        self._port.open()
-        self._ticker = loop.create_task(self._tick())
-        logger.info("media node: listening on %s port %s", *self._port.address)
 
     async def execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out a task and return its result."""
-        conference = self._conferences.setdefault(conference_id, Conference(conference_id, self._services))
+        conference = self._conferences.get(conference_id) or self._open(conference_id)
         try:
-            return conference.execute(kind, payload)
+            return await conference.execute(kind, payload)
         finally:
             if not conference.members:
-                conference.close()
-                del self._conferences[conference_id]
+                self._close(conference)
+
+    def _open(self, conference_id: str) -> Conference:
+        """Make room for a conference, with a certificate that lasts."""
+        if self._services.now() >= self._renew_at:
+            self._renew()
+        conference = self._conferences[conference_id] = Conference(conference_id, self._services)
+        return conference
+
+    def _close(self, conference: Conference) -> None:
+        conference.close()
+        self._conferences.pop(conference.id, None)
 
     async def stop(self) -> None:
         """End every leg, and leave nothing behind."""
@@ -114,5 +132,7 @@ class Node:
             for conference in list(self._conferences.values()):
                 try:
                     conference.tick(self._services.now())
+                    if conference.is_deserted(self._services.now()):
+                        self._close(conference)
                 except Exception:
                     logger.exception("conference %s: the tick failed", conference.id)

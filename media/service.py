@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 2.0
 # A wake-up may be lost: then tasks wait for this long.
 POLL_SECONDS = 1.0
-# A task that cannot be carried out, or whose result cannot be applied, is given up as refused.
-TRIES = 3
+# A result that cannot be applied, or a report that cannot be handed in, is given up after so many tries.
+TRIES = 5
+RETRY_SECONDS = 1.0
 _BATCH = 20
 _PATIENCE_SECONDS = 10.0
 _REPORTS_KEPT = 10_000
@@ -64,6 +65,14 @@ class Wiring:
     enter: Callable[[asyncio.AbstractEventLoop], None]
 
 
+@dataclass
+class _Trial:
+    """What came of a task, and how often that could not be applied."""
+
+    result: tasks.Result | None = None
+    failures: int = 0
+
+
 class Service:
     """A running node."""
 
@@ -74,7 +83,12 @@ class Service:
         """
         self.id = secrets.token_hex(16)
         self._wiring = wiring
-        self._reports: deque[Callable[[], None]] = deque(maxlen=_REPORTS_KEPT)
+        self._reports: deque[Callable[[], None]] = deque()
+        self._refused_reports = 0
+        # What became of the tasks that are not settled yet; conferences whose tasks wait, and until when.
+        self._trials: dict[int, _Trial] = {}
+        self._rests: dict[str, float] = {}
+        self._beat_at = 0.0
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._node = Node(settings, self)
@@ -111,7 +125,12 @@ class Service:
 
     def _call(self, work: Any) -> Any:
         """Run something on the node's loop and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE_SECONDS)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(_PATIENCE_SECONDS)
+        except TimeoutError:
+            future.cancel()
+            raise
 
     def _run_node(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -131,7 +150,8 @@ class Service:
         self._report(lambda: self._wiring.announce(conference_id=conference, participant_id=participant))
 
     def _report(self, report: Callable[[], None]) -> None:
-        self._reports.append(report)
+        if len(self._reports) < _REPORTS_KEPT:
+            self._reports.append(report)
         self._wake.set()
 
     # --- Paperwork --------------------------------------------------------------------------------------------
@@ -139,30 +159,84 @@ class Service:
     def _do_paperwork(self) -> None:
         """Carry tasks to the node and results back until the end."""
         self._wiring.enter(self._loop)
-        beat_at = time.monotonic() + HEARTBEAT_SECONDS
         while not self._stopping.is_set():
             self._wake.wait(POLL_SECONDS)
             self._wake.clear()
             try:
-                if time.monotonic() >= beat_at:
-                    beat_at = time.monotonic() + HEARTBEAT_SECONDS
-                    self._register()
-                while self._reports:
-                    self._reports.popleft()()
                 while not self._stopping.is_set() and self._work_off():
                     pass
             except Exception:
-                # The database may be away for a while: the tasks stay where they are.
+                # The database may be away for a while: tasks and reports stay where they are.
                 logger.exception("The media node's paperwork failed; it goes on in a moment")
                 close_old_connections()
-                self._stopping.wait(POLL_SECONDS)
+                self._stopping.wait(RETRY_SECONDS)
         try:
             tasks.retire(self.id)
         finally:
             connections.close_all()
 
+    def _work_off(self) -> bool:
+        """Do what is due, and some of what waits; return False when no task can be carried out now."""
+        if time.monotonic() >= self._beat_at:
+            self._register()
+        self._hand_in_reports()
+        waiting = tasks.waiting(self.id, _BATCH, but=self._resting())
+        for task in waiting:
+            if task.conference not in self._rests:
+                self._carry_out(task)
+        return bool(waiting)
+
+    def _hand_in_reports(self) -> None:
+        """Hand in what the node has reported; what fails again and again is given up."""
+        while self._reports:
+            report = self._reports[0]
+            try:
+                report()
+            except Exception:
+                self._refused_reports += 1
+                if self._refused_reports < TRIES:
+                    raise
+                logger.exception("A report of the media node cannot be handed in; it is given up")
+            self._refused_reports = 0
+            self._reports.popleft()
+
+    def _resting(self) -> list[str]:
+        """Return the conferences whose next task is not tried yet."""
+        now = time.monotonic()
+        self._rests = {conference: until for conference, until in self._rests.items() if until > now}
+        return list(self._rests)
+
+    def _carry_out(self, task: MediaTask) -> None:
+        """Carry out one task and have its result applied. While that fails its conference waits, and no other."""
+        trial = self._trials.setdefault(task.pk, _Trial())
+        try:
+            if trial.result is None:
+                trial.result = self._execute(task)
+            self._wiring.settle(task_id=task.pk, result=trial.result, now=timezone.now())
+        except Exception:
+            logger.exception("Media task %s (%s) is not settled", task.pk, task.kind)
+            close_old_connections()
+            trial.failures += 1
+            if trial.failures < TRIES:
+                self._rests[task.conference] = time.monotonic() + RETRY_SECONDS
+                return
+            tasks.finish(task.pk)
+        del self._trials[task.pk]
+
+    def _execute(self, task: MediaTask) -> tasks.Result:
+        """Let the node carry out a task; what it cannot do it could not do a second time either."""
+        try:
+            result: tasks.Result = self._call(self._node.execute(task.conference, task.kind, task.payload))
+        except TimeoutError:
+            raise
+        except Exception:
+            logger.exception("Media task %s (%s) failed", task.pk, task.kind)
+            result = tasks.Result(refusal={"code": "media-unavailable", "detail": "The media node could not do this."})
+        return result
+
     def _register(self) -> None:
         """Tell that the node is alive."""
+        self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         counters = self._call(self._count())
         announce = ", ".join(f"{host} {port}" for host, port in self._node.candidates)
         tasks.heartbeat(self.id, now=timezone.now(), legs=counters["legs"], counters=counters, announce=announce)
@@ -170,30 +244,6 @@ class Service:
     async def _count(self) -> dict[str, int]:
         """Ask the node on its own loop."""
         return self._node.counters()
-
-    def _work_off(self) -> bool:
-        """Carry out some tasks; return False when there were none."""
-        claimed = tasks.claim(self.id, _BATCH)
-        for task in claimed:
-            self._carry_out(task)
-        return bool(claimed)
-
-    def _carry_out(self, task: MediaTask) -> None:
-        """Carry out one task and have its result applied; what fails again and again is refused."""
-        try:
-            result: tasks.Result = self._call(self._node.execute(task.conference, task.kind, task.payload))
-        except Exception:
-            logger.exception("Media task %s (%s) failed", task.pk, task.kind)
-            if task.attempts < TRIES:
-                raise
-            result = tasks.Result(refusal={"code": "media-unavailable", "detail": "The media node could not do this."})
-        try:
-            self._wiring.settle(task_id=task.pk, result=result, now=timezone.now())
-        except Exception:
-            if task.attempts < 2 * TRIES:
-                raise
-            logger.exception("The result of media task %s (%s) cannot be applied; it is given up", task.pk, task.kind)
-            tasks.finish(task.pk)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -20,8 +20,7 @@ from typing import Any, NotRequired, TypedDict
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F
+from django.db import transaction
 
 from media.models import MediaNode, MediaTask
 
@@ -120,22 +119,17 @@ def enqueue(*, node_id: str, conference_id: str, kind: TaskKind, payload: Mappin
     transaction.on_commit(partial(_wake, node_id))
 
 
-def claim(node_id: str, limit: int, *, busy: Collection[int] = ()) -> list[MediaTask]:
-    """Return the node's next tasks in order, without those that it is busy with already.
+def waiting(node_id: str, limit: int, *, but: Collection[str] = ()) -> list[MediaTask]:
+    """Return the node's next tasks in order, without those of some conferences.
 
-    A task stays until `finish`: a node that forgot it, by a crash or because its result could not be applied, claims it
-    again. `attempts` counts how often.
+    A task waits until `finish`, so one whose result could not be applied comes again.
     """
-    with transaction.atomic():
-        waiting = MediaTask.objects.filter(node=node_id).exclude(pk__in=busy).order_by("pk")
-        if connection.features.has_select_for_update_skip_locked:
-            waiting = waiting.select_for_update(skip_locked=True)
-        tasks = list(waiting[:limit])
-        if tasks:
-            MediaTask.objects.filter(pk__in=[task.pk for task in tasks]).update(attempts=F("attempts") + 1)
-    for task in tasks:
-        task.attempts += 1
-    return tasks
+    return list(MediaTask.objects.filter(node=node_id).exclude(conference__in=but).order_by("pk")[:limit])
+
+
+def forget(conference_id: str) -> None:
+    """Delete what a conference's node has not done yet: it is gone."""
+    MediaTask.objects.filter(conference=conference_id).delete()
 
 
 def find(task_id: int) -> MediaTask | None:

@@ -6,6 +6,7 @@ reads one variable of the given mapping; an unset or empty variable means the de
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -61,6 +62,14 @@ class Environment:
         text = self.string(name)
         return [word.strip() for word in text.split(",") if word.strip()] if text else list(default)
 
+    def address(self, name: str, default: str) -> str:
+        """Read an IPv4 or IPv6 address."""
+        return _address(name, self.string(name, default))
+
+    def addresses(self, name: str) -> list[str]:
+        """Read a comma-separated list of IPv4 and IPv6 addresses."""
+        return [_address(name, word) for word in self.words(name)]
+
     def one_of(self, name: str, default: str, choices: frozenset[str]) -> str:
         """Read one of the named choices."""
         value = self.string(name, default)
@@ -95,3 +104,12 @@ class Environment:
             "HOST": unquote(parts.hostname or ""),
             "PORT": port,
         }
+
+
+def _address(name: str, value: str) -> str:
+    """Return an IPv4 or IPv6 address as it was written."""
+    try:
+        ip_address(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must have IPv4 or IPv6 addresses, not {value!r}.") from None
+    return value

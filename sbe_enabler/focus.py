@@ -1,6 +1,7 @@
 """The focus as a part of this process: a media node, and what it does to conferences."""
 
 import asyncio
+from ipaddress import ip_address
 
 from django.conf import settings
 from django.core.management.base import CommandError
@@ -15,8 +16,10 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
     """Return a media node as the settings describe it; its port is bound, and nothing runs yet.
 
     :param server_loop: the loop of the web server that it lives beside, which then does its announcements.
-    :raises CommandError: when the port cannot be bound.
+    :raises CommandError: when the port cannot be bound, or nobody would know where it is.
     """
+    if ip_address(settings.MEDIA_BIND).is_unspecified and not settings.MEDIA_ANNOUNCE:
+        raise CommandError(f"MEDIA_BIND={settings.MEDIA_BIND} means every address: MEDIA_ANNOUNCE must name some.")
     node = Settings(settings.MEDIA_BIND, settings.MEDIA_PORT, tuple(settings.MEDIA_ANNOUNCE))
     wiring = Wiring(
         settle=settle_task,

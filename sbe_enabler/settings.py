@@ -194,7 +194,8 @@ MODIFICATION_LIFETIME = timedelta(seconds=env.number("SBE_MODIFICATION_SECONDS",
 MOVE_WINDOW = timedelta(seconds=env.number("SBE_MOVE_WINDOW_SECONDS", 5, least=0.1, most=60))
 EVENT_RETENTION = timedelta(seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400))
 RECORD_RETENTION = timedelta(days=env.number("SBE_RECORD_RETENTION_DAYS", 365, least=1, most=36500))
-CONFERENCE_CAPACITY = env.integer("SBE_CONFERENCE_CAPACITY", 32, least=2, most=100)
+# With more, descriptions would be longer than 128 KiB, and one core would not forward all that is sent.
+CONFERENCE_CAPACITY = env.integer("SBE_CONFERENCE_CAPACITY", 32, least=2, most=40)
 # A media node that was not heard of for so long gets no new conference.
 MEDIA_NODE_PATIENCE = timedelta(seconds=env.number("SBE_MEDIA_NODE_SECONDS", 5, least=0.1, most=300))
 HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
@@ -206,10 +207,10 @@ TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
 
 # Whether this web process runs a media node of its own; `manage.py medianode` runs one in a process.
 MEDIA_NODE = env.boolean("SBE_MEDIA_NODE", default=True)
-MEDIA_BIND = env.string("MEDIA_BIND", "127.0.0.1")
+MEDIA_BIND = env.address("MEDIA_BIND", "127.0.0.1")
 MEDIA_PORT = env.integer("MEDIA_PORT", 0, most=65535)
 # The addresses by which browsers reach the node, where they are not the one that it is bound to.
-MEDIA_ANNOUNCE = env.words("MEDIA_ANNOUNCE")
+MEDIA_ANNOUNCE = env.addresses("MEDIA_ANNOUNCE")
 
 STUN_URLS = env.words("STUN_URLS")
 TURN_URLS = env.words("TURN_URLS")

@@ -54,8 +54,8 @@ class ScriptedNode:
         """Do what there is to do, also what comes of that."""
         self._is_working = True
         try:
-            while claimed := tasks.claim(self.id, 10):
-                for task in claimed:
+            while waiting := tasks.waiting(self.id, 10):
+                for task in waiting:
                     result = self.execute(task)
                     self.done.append((task, result))
                     settle_task(task_id=task.pk, result=result, now=timezone.now())

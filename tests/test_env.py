@@ -62,6 +62,9 @@ def test_database_url_is_taken_apart() -> None:
         ("number", "soon"),
         ("number", "nan"),
         ("number", "inf"),
+        ("address", "media.example.org"),
+        ("address", "192.0.2.256"),
+        ("addresses", "192.0.2.1, media.example.org"),
         ("url", "ftp://a"),
         ("url", "a.example"),
         ("database", "mysql://a/b"),
@@ -74,6 +77,8 @@ def test_odd_value_is_refused_by_the_name_of_its_variable(reader: str, text: str
         "boolean": lambda: env(text).boolean("X", default=True),
         "integer": lambda: env(text).integer("X", 1),
         "number": lambda: env(text).number("X", 1),
+        "address": lambda: env(text).address("X", "127.0.0.1"),
+        "addresses": lambda: env(text).addresses("X"),
         "url": lambda: env(text).url("X", schemes=("http", "https")),
         "database": lambda: env(text).database("X"),
     }[reader]

@@ -38,6 +38,7 @@ def adopt_conference(*, conference_id: str, now: datetime) -> None:
     room = lock(conference_id, now=now)
     if room.conference.state == ConferenceState.SESSION_TERMINATED or _is_served(room, now):
         return
+    tasks.forget(conference_id)
     room.conference.media_node = tasks.place(now=now)
     room.conference.save(update_fields=["media_node"])
     waiting = [each for each in room.pending if each.restart and each.offered_to_id is None]

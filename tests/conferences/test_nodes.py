@@ -116,7 +116,7 @@ def test_conference_that_has_ended_is_let_be(node: ScriptedNode, other: Scripted
     gone(node)
     settle_due(now=timezone.now())
     assert Conference.objects.get(pk=call.id).media_node == node.id
-    assert not tasks.claim("other", 1)
+    assert not tasks.waiting("other", 1)
 
 
 def test_conference_that_was_adopted_in_the_same_moment_is_let_be(

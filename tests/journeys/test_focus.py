@@ -1,10 +1,12 @@
 """Conferences through the focus, in real browsers, as far as their users can tell."""
 
+import json
 import re
 import time
 
+import httpx
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.journeys.conftest import Person, Visit, call, move
 from tests.journeys.focus_people import (
@@ -188,6 +190,32 @@ async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
     await alice.shows("lonely", "Nobody else is here")
     await alice.press("btn-hangup")
     await alice.is_in("ended")
+
+
+async def test_an_answer_that_comes_too_late_is_mended_by_a_fresh_connection(visit: Visit) -> None:
+    alice, bob = await come(visit, "alice-late"), await come(visit, "bob-late")
+    await call(alice, bob)
+    await all_see_each_other(alice, bob)
+    session = await bob.page.evaluate("window.sbe.client.session")
+    late: list[str] = []
+
+    async def settle_first(route: Route) -> None:
+        request = route.request
+        if request.headers.get("x-conference-action") == "accept-conference-mod" and not late:
+            late.append(json.loads(request.post_data or "")["modId"])
+            headers = {"Authorization": f"Bearer {session['token']}"}
+            headers["x-conference-action"] = "rejectCancel-conference-mod"
+            async with httpx.AsyncClient() as client:
+                settled = await client.put(request.url, headers=headers, json={"modId": late[0]})
+            assert settled.status_code == 204, settled.text
+        await route.continue_()
+
+    await bob.page.route(re.compile("/mediaConferences/[^/]+$"), settle_first)
+    await alice.press("btn-screen")
+    await sees(bob, alice, screen=True)
+    await sees(alice, bob)
+    assert late
+    await agree(alice, bob)
 
 
 async def test_what_is_written_reaches_everybody(visit: Visit) -> None:

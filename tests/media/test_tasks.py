@@ -64,39 +64,38 @@ class TestNodes:
         assert not MediaNode.objects.exists()
 
 
-class TestClaiming:
+class TestWaiting:
     def test_in_the_order_of_writing_and_only_ones_own(self) -> None:
         for number in range(5):
             ask(number=number)
             ask("other", number=number)
-        assert [task.payload["number"] for task in tasks.claim("node", 3)] == [0, 1, 2]
+        assert [task.payload["number"] for task in tasks.waiting("node", 3)] == [0, 1, 2]
 
-    def test_one_that_is_being_done_is_not_claimed_again(self) -> None:
-        for number in range(3):
-            ask(number=number)
-        first, second = tasks.claim("node", 2)
-        (third,) = tasks.claim("node", 2, busy=[first.pk, second.pk])
-        assert third.payload == {"number": 2}
-        assert tasks.claim("node", 2, busy=[first.pk, second.pk, third.pk]) == []
+    def test_those_of_some_conferences_are_left_out(self) -> None:
+        for conference in ("a", "b", "a", "c"):
+            ask(conference=conference)
+        assert [task.conference for task in tasks.waiting("node", 9, but=["a"])] == ["b", "c"]
 
-    def test_one_that_was_not_finished_is_claimed_again(self) -> None:
-        ask()
-        assert [tasks.claim("node", 1)[0].attempts for _ in range(3)] == [1, 2, 3]
+    def test_what_a_conference_has_asked_is_forgotten(self) -> None:
+        ask(conference="a")
+        ask(conference="b")
+        tasks.forget("a")
+        assert [task.conference for task in tasks.waiting("node", 9)] == ["b"]
 
     def test_one_is_finished_once(self) -> None:
         ask()
-        (task,) = tasks.claim("node", 1)
+        (task,) = tasks.waiting("node", 1)
         assert tasks.find(task.pk) == task
         assert tasks.finish(task.pk) is True
         assert tasks.finish(task.pk) is False
         assert tasks.find(task.pk) is None
-        assert tasks.claim("node", 1) == []
+        assert tasks.waiting("node", 1) == []
 
     def test_what_was_rolled_back_was_never_asked(self) -> None:
         with transaction.atomic():
             ask()
             transaction.set_rollback(True)
-        assert tasks.claim("node", 1) == []
+        assert tasks.waiting("node", 1) == []
 
 
 class TestWaking:

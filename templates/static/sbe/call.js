@@ -658,18 +658,20 @@ export class Call extends Emitter {
       this.emit("notice", { code: "unusable-offer", error });
       return this.#settlePending({ mine: false, outcome: "rejected" });
     }
+    // The focus sends at once, and Firefox stays deaf on a line whose sound came before the line was in force again.
+    if (this.hasFocus) await prepared.commit();
     try {
       const { type, sdp } = prepared.description;
       await this.#put("accept-conference-mod", { modId: pending.modId, type, sdp });
     } catch (error) {
-      if (leg === old) await prepared.abandon();
-      else leg.close();
-      if (error instanceof NetworkError) this.#unsure = true;
+      if (leg !== old) leg.close();
+      else if (!this.hasFocus) await prepared.abandon();
+      this.#unsure ||= error instanceof NetworkError || (this.hasFocus && leg === old);
       this.#finish(pending, "expired");
-      if (error instanceof Refusal && error.code === "modification-settled") return this.#confirm();
+      if (error instanceof Refusal && error.code === "modification-settled") return this.hasFocus ? this.#reconcileSoon() : this.#confirm();
       throw error;
     }
-    await prepared.commit();
+    if (!this.hasFocus) await prepared.commit();
     this.#use(leg);
     // The focus tells for all how somebody's state has changed.
     if (!this.hasFocus) this.#mark(this.other, pending.kind);

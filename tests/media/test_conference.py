@@ -1,0 +1,199 @@
+"""A conference on its node, as far as descriptions go: what one participant offers is at most its own loss."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from media import conference, node
+from media.description import parse
+from media.node import Node, Settings
+from media.sdp import MAX_MEDIA_LINES
+from tests.media.synthetic import Peer
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+FORMATS = re.compile(r"a=(?:rtpmap|fmtp|rtcp-fb):.*\r\n")
+
+
+class Nobody:
+    """Wants to know nothing."""
+
+    def lost(self, conference: str, participant: str, leg: str) -> None: ...
+
+    def speaks(self, conference: str, participant: str) -> None: ...
+
+
+class Room:
+    """A conference on a node, whose participants are seats and descriptions, and no media."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.seats: list[str] = []
+
+    async def offer(self, who: str, text: str, *, fresh: bool = True) -> dict[str, Any]:
+        """Bring an offer to the focus, which may tell everybody; return what it says."""
+        if who not in self.seats:
+            self.seats.append(who)
+        modification = f"{who}-{hash(text)}"
+        offer = {"participant": who, "modId": modification, "sdp": text, "fresh": fresh}
+        return await self._task("offer", offer, modification)
+
+    async def update(self, **payload: Any) -> dict[str, Any]:
+        return await self._task("update", payload)
+
+    async def _task(self, kind: str, payload: dict[str, Any], modification: str = "") -> dict[str, Any]:
+        seats = [{"participant": seat, "state": "accepted", "muted": []} for seat in self.seats]
+        view = {"seats": seats, "cause": {"modId": modification, "kind": "sync"}}
+        return await self.node.execute("room", kind, {"view": view, "ready": self.seats, **payload})
+
+
+@pytest_asyncio.fixture
+async def room() -> AsyncIterator[Room]:
+    node = Node(Settings(), Nobody())
+    await node.start()
+    yield Room(node)
+    await node.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[list[str]]:
+    """The sections of a browser's offer: the session's, an audio line, a video line."""
+    peer = Peer("browser")
+    yield re.split(r"(?m)^(?=m=)", peer.offer())
+    peer._socket.close()
+
+
+def described(head: str, *lines: str) -> str:
+    """Put lines together that get their names by their place."""
+    named = [re.sub(r"a=mid:\S+", f"a=mid:{number}", line) for number, line in enumerate(lines)]
+    return re.sub(r"BUNDLE.*\r", f"BUNDLE {' '.join(map(str, range(len(lines))))}\r", head) + "".join(named)
+
+
+def speaking(line: str, codec: str) -> str:
+    """Return a media line with this codec alone."""
+    first, _, rest = FORMATS.sub("", line).partition("\r\n")
+    return f"{' '.join([*first.split(' ')[:3], '100'])}\r\n{rest}a=rtpmap:100 {codec}\r\n"
+
+
+def nameless(line: str) -> str:
+    """Return a media line that names no sources."""
+    return re.sub(r"a=(?:ssrc|ssrc-group|msid|candidate|end-of-candidates).*\r\n", "", line)
+
+
+async def test_who_receives_no_codec_that_the_focus_knows_holds_nobody_up(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    assert "answer" in await room.offer("alice", described(head, audio))
+    unusual = described(head, audio, speaking(nameless(video), "H265/90000"))
+    assert "answer" in await room.offer("bob", unusual)
+    started = await room.offer("alice", described(head, audio, video), fresh=False)
+    assert "answer" in started
+    assert [offer["participant"] for offer in (await room.update())["offers"]] == ["bob"]
+
+
+async def test_what_comes_late_must_still_fit_what_the_conference_speaks(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    await room.offer("alice", described(head, audio, video))
+    answer = await room.offer("bob", described(head, audio, speaking(nameless(video), "H265/90000")))
+    assert answer["refusal"]["code"] == "sdp-invalid"
+    assert "VP8" in answer["refusal"]["detail"]
+
+
+async def test_tones_alone_are_no_audio_and_keep_nobody_out(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    tones = speaking(nameless(audio), "telephone-event/8000")
+    assert "answer" in await room.offer("alice", described(head, video, tones))
+    both = nameless(audio).replace("SAVPF", "SAVPF 126", 1) + "a=rtpmap:126 telephone-event/8000\r\n"
+    assert "answer" in await room.offer("bob", described(head, video, both))
+
+
+async def test_a_participant_sends_a_few_tracks(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    await room.offer("alice", described(head, audio, video))
+    screens = [nameless(video)] * (conference.MAX_TRACKS - 1)
+    assert "answer" in await room.offer("bob", described(head, audio, *screens))
+    before = dict(room.node._conferences["room"].tracks)
+    refused = await room.offer("bob", described(head, audio, *screens, nameless(video)), fresh=False)
+    assert refused["refusal"]["code"] == "sdp-invalid"
+    assert room.node._conferences["room"].tracks == before
+    # Nor in turn, a few at a time: a track lasts as long as its participant.
+    idle = [line.replace("a=sendrecv", "a=inactive") for line in screens]
+    refused = await room.offer("bob", described(head, audio, *idle, nameless(video)), fresh=False)
+    assert refused["refusal"]["code"] == "sdp-invalid"
+    assert "answer" in await room.offer("bob", described(head, audio, *idle), fresh=False)
+
+
+async def test_lines_that_are_only_received_on_are_no_tracks(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    wanted = [nameless(video).replace("a=sendrecv", "a=recvonly")] * 20
+    assert "answer" in await room.offer("alice", described(head, audio, video, *wanted))
+
+
+async def test_what_a_leg_has_no_line_for_is_left_out(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    closed = "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
+    full = [audio, video] + [closed] * (MAX_MEDIA_LINES - 2)
+    assert "answer" in await room.offer("alice", described(head, *full))
+    assert "answer" in await room.offer("bob", described(head, audio, video, nameless(video)))
+    assert "answer" in await room.offer("carol", described(head, audio, video))
+    assert [offer["participant"] for offer in (await room.update())["offers"]]
+
+
+async def test_an_offer_that_cannot_be_made_is_its_participants_loss(
+    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, audio, video = chromium
+    await room.offer("alice", described(head, audio))
+    broken = room.node._conferences["room"].members["alice"].leg
+    assert broken is not None
+    monkeypatch.setattr(broken.negotiation, "create_offer", None)
+    await room.offer("bob", described(head, audio, video))
+    result = await room.offer("carol", described(head, audio, video))
+    assert "answer" in result
+    assert [offer["participant"] for offer in result["offers"]] == ["bob", "carol"]
+
+
+async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    ours = nameless(video).replace("a=sendrecv", "a=recvonly")
+    last = described(head, audio, video, ours, video.replace("a=ssrc", "a=x-ssrc"))
+    last = last.replace("a=mid:2", "a=mid:f7").replace("BUNDLE 0 1 2 3", "BUNDLE 0 1 f7 3")
+    room.seats = ["alice"]
+    (offer,) = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
+    leg = room.node._conferences["room"].members["alice"].leg
+    assert leg is not None
+    assert [line.section.label for line in leg.negotiation._terms.lines] == ["audio", "video", "", "screen"]
+    wanted = {line.mid for line in parse(offer["sdp"]).media if line.receives}
+    assert wanted == {"0", "1", "3"}
+
+
+async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(
+    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, audio, video = chromium
+    await room.offer("alice", described(head, audio, video))
+    it = room.node._conferences["room"]
+    now = room.node._services.now()
+    assert not it.is_deserted(now + 1000)
+    it._drop_leg(it.members["alice"])
+    assert not it.is_deserted(now + 1000)
+    assert not it.is_deserted(now + 1000 + conference.LOST_SECONDS)
+    assert it.is_deserted(now + 1001 + conference.LOST_SECONDS)
+
+
+async def test_conferences_have_a_certificate_that_lasts(
+    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, audio, _ = chromium
+    old = await room.offer("alice", described(head, audio))
+    monkeypatch.setattr(room.node, "_renew_at", 0.0)
+    assert node.CERTIFICATE_SECONDS < 30 * 86400
+    again = await room.offer("bob", described(head, audio))
+    room.seats = []
+    await room.update()
+    new = await room.offer("alice", described(head, audio))
+    prints = [re.findall("a=fingerprint:(.*)\r", each["answer"])[0] for each in (old, again, new)]
+    assert prints[0] == prints[1] != prints[2]

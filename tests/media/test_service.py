@@ -1,0 +1,187 @@
+"""A node's paperwork: tasks that fail, results that cannot be applied, reports that must not get lost."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from media import service, tasks
+from media.models import MediaNode, MediaTask
+from media.node import Settings
+from media.service import Service, Wiring
+from media.tasks import Result, TaskKind
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECONDS = 10.0
+Settle = Callable[[int, Result], None]
+
+
+class Books:
+    """What a node hands in, and how that is taken: everything at once, unless a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.settled: list[tuple[str, Result]] = []
+        self.lost: list[str] = []
+        self.refuse: Callable[[MediaTask], bool] = lambda task: False
+        self.refuse_reports = 0
+        self._news = threading.Condition()
+
+    def settle(self, *, task_id: int, result: Result, now: datetime) -> None:
+        task = MediaTask.objects.get(pk=task_id)
+        refused = self.refuse(task)
+        if not refused:
+            tasks.finish(task_id)
+        with self._news:
+            self.settled.append((task.conference, result))
+            self._news.notify_all()
+        if refused:
+            raise RuntimeError("The books are closed")
+
+    def lose(self, *, conference_id: str, participant_id: str, leg: str, now: datetime) -> None:
+        with self._news:
+            self.lost.append(participant_id)
+            self._news.notify_all()
+        if len(self.lost) <= self.refuse_reports:
+            raise RuntimeError("The books are closed")
+
+    def announce(self, *, conference_id: str, participant_id: str) -> None:
+        """Nobody wants to know."""
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Wait until something was handed in."""
+        with self._news:
+            assert self._news.wait_for(condition, SECONDS)
+
+    def of(self, conference: str) -> list[Result]:
+        """Return what came of a conference's tasks."""
+        return [result for name, result in self.settled if name == conference]
+
+
+@contextmanager
+def running(books: Books) -> Iterator[Service]:
+    """Run a node that hands in to these books."""
+    wiring = Wiring(settle=books.settle, lose=books.lose, announce=books.announce, enter=lambda loop: None)
+    node = Service(Settings(), wiring)
+    node.start()
+    try:
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.fixture
+def books() -> Books:
+    return Books()
+
+
+@pytest.fixture
+def node(books: Books) -> Iterator[Service]:
+    with running(books) as node:
+        yield node
+
+
+def ask(node: Service, conference: str, kind: TaskKind = TaskKind.UPDATE, **payload: Any) -> None:
+    """Ask a node for something."""
+    payload = {"view": {"seats": [], "cause": None}, "ready": [], **payload}
+    tasks.enqueue(node_id=node.id, conference_id=conference, kind=kind, payload=payload, now=timezone.now())
+
+
+def test_a_task_that_cannot_be_carried_out_is_refused_at_once(node: Service, books: Books) -> None:
+    ask(node, "broken", TaskKind.OFFER, participant="nobody", modId="1", sdp="", fresh=True)
+    ask(node, "sound")
+    books.wait(lambda: len(books.settled) == 2)
+    assert books.of("broken")[0]["refusal"]["code"] == "media-unavailable"
+    assert books.of("sound") == [{}]
+
+
+def test_a_result_that_cannot_be_applied_holds_up_its_own_conference_only(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 1000.0)
+    books.refuse = lambda task: task.conference == "closed"
+    for conference in ("closed", "closed", "sound", "sound"):
+        ask(node, conference)
+    books.wait(lambda: len(books.of("sound")) == 2)
+    ask(node, "sound")
+    books.wait(lambda: len(books.of("sound")) == 3)
+    assert len(books.of("closed")) == 1
+    assert [task.conference for task in MediaTask.objects.all()] == ["closed", "closed"]
+
+
+def test_a_result_is_kept_until_it_can_be_applied(node: Service, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
+    executed: list[str] = []
+
+    async def execute(conference: str, kind: str, payload: Any) -> Result:
+        executed.append(conference)
+        # The second time there would be nothing to refuse any more.
+        return {"refusal": {"code": "sdp-invalid", "detail": ""}} if len(executed) == 1 else {}
+
+    monkeypatch.setattr(node._node, "execute", execute)
+    books.refuse = lambda task: len(books.settled) < 2
+    ask(node, "conference")
+    books.wait(lambda: len(books.settled) == 3)
+    assert executed == ["conference"]
+    assert {result["refusal"]["code"] for result in books.of("conference")} == {"sdp-invalid"}
+
+
+def test_a_result_that_can_never_be_applied_is_given_up(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
+    books.refuse = lambda task: task.payload.get("poison", False)
+    ask(node, "conference", poison=True)
+    ask(node, "conference")
+    books.wait(lambda: len(books.settled) == service.TRIES + 1)
+
+
+def test_a_report_is_kept_until_it_can_be_handed_in(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
+    books.refuse_reports = 2
+    node._loop.call_soon_threadsafe(node.lost, "conference", "alice", "leg")
+    books.wait(lambda: books.lost == ["alice"] * 3)
+
+
+def test_a_report_that_can_never_be_handed_in_is_given_up(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
+    books.refuse_reports = service.TRIES
+    for who in ("alice", "bob"):
+        node._loop.call_soon_threadsafe(node.lost, "conference", who, "leg")
+    books.wait(lambda: books.lost == ["alice"] * service.TRIES + ["bob"])
+
+
+def test_a_node_that_has_much_to_do_is_still_heard_of(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "HEARTBEAT_SECONDS", 0.0)
+    beats: list[datetime] = []
+
+    def ask_again(task: MediaTask) -> bool:
+        beats.append(MediaNode.objects.get().heartbeat_at)
+        # There is always another one, so the clerk never rests.
+        if len(set(beats)) < 3:
+            ask(node, "conference")
+        return False
+
+    books.refuse = ask_again
+    ask(node, "conference")
+    books.wait(lambda: len(set(beats)) == 3)
+
+
+def test_a_node_that_is_stopped_leaves_nothing(books: Books) -> None:
+    with running(books) as node:
+        assert MediaNode.objects.filter(pk=node.id).exists()
+        threads = {node._media, node._clerk}
+    assert not MediaNode.objects.exists()
+    assert not any(thread.is_alive() for thread in threads)
+    assert node._loop.is_closed()
+    assert node._trials == {}
