@@ -33,8 +33,7 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
     """Apply the result of a task and delete it; applying it again changes nothing.
 
     An answer settles the participant's offer, a refusal rejects it, and each offer of the focus waits for its
-    participant from now on, unless something is pending between them again. What a node says that the conference has
-    left counts no more.
+    participant from now on, unless something is pending between them again.
     """
     task = tasks.find(task_id)
     if task is None:
@@ -45,7 +44,7 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
         tasks.finish(task_id)
         return
     # Somebody else may have applied it until the conference was locked.
-    if not tasks.finish(task_id) or task.node != room.conference.media_node:
+    if not tasks.finish(task_id):
         return
     refusal = result.get("refusal")
     if task.kind == TaskKind.OFFER:

@@ -58,6 +58,17 @@ def test_it_is_offered_once(node: ScriptedNode, other: ScriptedNode, call: Call)
     assert call.alice.news_types() == ["mod-received"]
 
 
+def test_what_a_slow_node_was_asked_is_taken_from_it(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+    node.works = False
+    call.alice.put(call.id, "initiate-conference-mod", call.alice.offer())
+    gone(node)
+    settle_due(now=timezone.now())
+    before = all_rows()
+    node.works = True
+    node.work()
+    assert all_rows() == before
+
+
 def test_without_another_node_the_conference_waits(node: ScriptedNode, call: Call) -> None:
     gone(node)
     settle_due(now=timezone.now())
