@@ -1,17 +1,22 @@
 """A conference on its node, as far as descriptions go: what one participant offers is at most its own loss."""
 
+import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from media import conference, node
 from media.description import parse
 from media.node import Node, Settings
 from media.sdp import MAX_MEDIA_LINES
 from tests.media.synthetic import Peer
+from tests.media.test_negotiation_properties import NAMES, SAMPLES, mutated
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -197,3 +202,30 @@ async def test_conferences_have_a_certificate_that_lasts(
     new = await room.offer("alice", described(head, audio))
     prints = [re.findall("a=fingerprint:(.*)\r", each["answer"])[0] for each in (old, again, new)]
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_broken_offer_is_nobody_elses_loss(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="media")
+
+    async def meet(room: Room, text: str) -> None:
+        await room.offer("alice", SAMPLES["chromium-audio-video"])
+        said = await room.offer("bob", text)
+        assert ("answer" in said) != ("refusal" in said)
+        assert "answer" in await room.offer("carol", SAMPLES["chromium-audio"])
+        await room.offer("bob", text, fresh=False)
+        assert {offer["participant"] for offer in (await room.update())["offers"]} >= {"alice"}
+        room.seats = []
+        await room.update()
+
+    with asyncio.Runner() as runner:
+        node = Node(Settings(), Nobody())
+        runner.run(node.start())
+
+        @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @given(mutated(st.sampled_from(NAMES)))
+        def meet_somebody(text: str) -> None:
+            runner.run(meet(Room(node), text))
+
+        meet_somebody()
+        runner.run(node.stop())
+    assert [record.getMessage() for record in caplog.records] == []
