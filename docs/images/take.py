@@ -1,7 +1,8 @@
 """Take the pictures of this folder from the real page: `python -m docs.images.take`.
 
-Each person's camera shows a drawing, `alice.svg` or `bob.svg`, so that the pictures show no one and look the same on
-every machine. What is taken is put on a background in pairs: a laptop's screen, and a phone's before it.
+Each person's camera shows a drawing, `alice.svg` or `bob.svg` or one of these in other colours, so that the pictures
+show no one and look the same on every machine. What is taken is put on a background in pairs: a laptop's screen, and a
+phone's before it.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import av.video.plane
 from playwright.async_api import Page, Playwright, async_playwright, expect
 
 from tests.journeys.conftest import CHROMIUM, Person, call, move, prefers_direct_calls
+from tests.journeys.focus_people import gather
 from tests.services import Backends, Server
 
 HERE = Path(__file__).parent
@@ -40,15 +42,49 @@ _PAIR = """<!doctype html><style>
   .phone {{ right: 44px; bottom: 40px; width: 312px; border: 8px solid #0b1110; border-radius: 34px; }}
   .phone {{ background: #0b1110; }}
 </style><img class="laptop" src="{laptop}"><img class="phone" src="{phone}">"""
+# Whether somebody sees that many others, each in a picture that has grown.
+_SEES = """(count) => {
+  const videos = [...document.querySelectorAll('.tile:not([data-sort="self"]) video')];
+  return videos.length === count && videos.every(({videoWidth}) => videoWidth >= 480);
+}"""
+# Colours of a drawing, and those of somebody else.
+_OTHERS = {
+    "carol": (
+        "alice",
+        {
+            "#e9e2d6": "#c9d6dc", "#b9a996": "#7f95a3", "#fff8e8": "#e8f4ff", "#f4cbac": "#9a6a4a", "#e4ab88": "#7e5238",
+            "#c98d6b": "#5f3c29", "#b87b5b": "#4c2f20", "#dba27e": "#764c34", "#7b4a30": "#3b2a2c", "#55301f": "#241a1d",
+            "#3d2116": "#151012", "#2f7a72": "#a8455c", "#174a45": "#6d2237", "#3d8f86": "#c25f76", "#55724f": "#3a2417",
+            "#b97c5c": "#5a3623", "#b67a5b": "#573524", "#a06a48": "#5b4448", "#123d39": "#4a1626", "#e58f7a": "#a8503e",
+        },
+    ),
+    "dave": (
+        "bob",
+        {
+            "#3f5563": "#d9d3c4", "#22313b": "#a99f8b", "#ffd9a0": "#fff4dc", "#c58a63": "#f6d3bb", "#a86f4b": "#e6b595",
+            "#825236": "#c98f6e", "#744730": "#bb8061", "#9b6544": "#dfaa88", "#3a2c28": "#b8642f", "#17110f": "#7a3d18",
+            "#f0e9dd": "#4a6a94", "#b9b1a6": "#26405f", "#fbf6ec": "#6c8ab0", "#95603f": "#cf9674", "#b07850": "#e3ae8d",
+            "#221814": "#8a4a20", "#1f1613": "#7a4420", "#7c4d32": "#c08a68", "#4a2e1d": "#3f6c86", "#8a6a58": "#dc9a66",
+            "#9c948a": "#22354d", "#8b837a": "#dfe6ee",
+        },
+    ),
+}  # fmt: skip
 
 
-async def _film(playwright: Playwright, drawing: Path, video: Path) -> None:
+def _drawing(name: str) -> str:
+    """Return somebody's portrait."""
+    model, colours = _OTHERS.get(name, (name, {}))
+    drawing = (HERE / f"{model}.svg").read_text()
+    for colour, other in colours.items():
+        drawing = drawing.replace(colour, other)
+    return drawing
+
+
+async def _film(playwright: Playwright, drawing: str, video: Path) -> None:
     """Write a drawing as a Y4M video, which Chromium takes for a camera and plays over and over."""
     browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
     page = await browser.new_page(viewport=_CAMERA)  # type: ignore[arg-type]
-    await page.set_content(
-        f"<style>body {{ margin: 0 }} svg {{ width: 100%; height: auto }}</style>{drawing.read_text()}"
-    )
+    await page.set_content(f"<style>body {{ margin: 0 }} svg {{ width: 100%; height: auto }}</style>{drawing}")
     await page.screenshot(path=video.with_suffix(".png"))
     await browser.close()
     with av.open(str(video.with_suffix(".png"))) as picture:
@@ -70,18 +106,18 @@ class Studio:
         """Keep everything that is only for now under `directory`."""
         self._playwright, self._server, self._directory = playwright, server, directory
 
-    async def visit(self, name: str, device: str, **options: Any) -> Person:
+    async def visit(self, name: str, device: str, *, direct: bool = True, **options: Any) -> Person:
         """Open the page as somebody, in a browser whose camera shows them."""
         camera = self._directory / f"{name}.y4m"
         if not camera.exists():
-            await _film(self._playwright, HERE / f"{name}.svg", camera)
+            await _film(self._playwright, _drawing(name), camera)
         arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
         browser = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         context = await browser.new_context(
             base_url=self._server.base_url,
             permissions=["camera", "microphone"],
             device_scale_factor=2,
-            storage_state=prefers_direct_calls(self._server.base_url),
+            storage_state=prefers_direct_calls(self._server.base_url) if direct else None,
             **options,
         )
         somebody = Person(await context.new_page(), name)
@@ -134,6 +170,23 @@ async def take(server: Server, directory: Path) -> None:
         on_phone = await studio.take(phone.page, "on-phone")
         await studio.pair("call", in_call, ringing)
         await studio.pair("timeline", timeline, on_phone)
+        for person in (alice, bob, phone):
+            await person.page.close()
+        await take_conference(studio)
+
+
+async def take_conference(studio: Studio) -> None:
+    """Take the picture of four in one conference, of whom one is on a phone."""
+    alice = await studio.visit("alice", "desk", direct=False, viewport=_LAPTOP, color_scheme="light")
+    names = ("bob", "carol", "dave")
+    views = ({"viewport": _LAPTOP}, {"viewport": _PHONE, "color_scheme": "dark"}, {"viewport": _LAPTOP})
+    guests = [await studio.visit(each, "desk", direct=False, **view) for each, view in zip(names, views, strict=True)]
+    await gather(alice, *guests)
+    for person in (alice, *guests):
+        await person.until(_SEES, 3)
+    in_a_grid = await studio.take(alice.page, "conference")
+    on_phone = await studio.take(guests[1].page, "conference-on-phone")
+    await studio.pair("conference", in_a_grid, on_phone)
 
 
 def main() -> int:

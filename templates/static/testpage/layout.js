@@ -56,16 +56,15 @@ function inRows(grid, tiles, width, height) {
  * @param {number} width @param {number} height
  */
 function bestFit(count, width, height) {
-  let best = { columns: 1, tileWidth: 0, tileHeight: 0, size: -1 };
+  let best = { columns: 1, tileWidth: 0, tileHeight: 0, area: -1 };
   for (let columns = 1; columns <= count; columns += 1) {
     const rows = Math.ceil(count / columns);
     const cellWidth = (width - GAP * (columns - 1)) / columns;
     const cellHeight = (height - GAP * (rows - 1)) / rows;
     const tileWidth = Math.floor(Math.min(cellWidth, cellHeight * WIDEST));
     const tileHeight = Math.floor(Math.min(cellHeight, cellWidth / TALLEST));
-    // What counts is the picture: a 4:3 one that fills the tile's shorter way.
-    const size = Math.min(tileWidth, (tileHeight * 4) / 3);
-    if (size > best.size) best = { columns, tileWidth, tileHeight, size };
+    const area = tileWidth * tileHeight;
+    if (area > best.area) best = { columns, tileWidth, tileHeight, area };
   }
   return best;
 }
