@@ -33,10 +33,8 @@ _PATIENCE_MS = 20_000
 # Two journeys run side by side, and a loaded machine is slow: what waits for a state waits long, and only when it must.
 expect.set_options(timeout=_PATIENCE_MS)
 
-# Whether the picture that is shown is not black: brighter than 10 of 255.
-_IS_BRIGHT = """() => {
-  const video = document.querySelector("[data-testid=remote-video]");
-  if (!video || !video.videoWidth) return false;
+# Whether a picture is not black: brighter than 10 of 255.
+BRIGHT = """(video) => {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [32, 24];
   const context = canvas.getContext("2d");
@@ -46,6 +44,10 @@ _IS_BRIGHT = """() => {
   for (let i = 0; i < data.length; i += 4) brightness += (data[i] + data[i + 1] + data[i + 2]) / 3;
   return brightness / (data.length / 4) > 10;
 }"""
+_IS_BRIGHT = f"""() => {{
+  const video = document.querySelector("[data-testid=remote-video]");
+  return Boolean(video?.videoWidth) && ({BRIGHT})(video);
+}}"""
 
 # How many video frames were decoded.
 _COUNT = """async () => {

@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.async_api import Page
 
-from tests.journeys.conftest import Person, Visit
+from tests.journeys.conftest import BRIGHT, Person, Visit
 from tests.replay import facts, replay
 
 # Of a tile: whether its picture can be seen, is not black, and how many frames its video has shown.
@@ -17,15 +17,9 @@ _LOOK = """(testid) => {
   const tracks = video.srcObject?.getTracks().map(({kind, muted, readyState}) => ({kind, muted, readyState}));
   if (!videoWidth || !video.checkVisibility({visibilityProperty: true}))
     return {tile: {...video.parentElement.dataset}, videoWidth, paused, readyState, tracks};
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [32, 24];
-  const context = canvas.getContext("2d");
-  context.drawImage(video, 0, 0, 32, 24);
-  const {data} = context.getImageData(0, 0, 32, 24);
-  let brightness = 0;
-  for (let i = 0; i < data.length; i += 4) brightness += (data[i] + data[i + 1] + data[i + 2]) / 3;
-  return {bright: brightness / (data.length / 4) > 10, frames: video.getVideoPlaybackQuality().totalVideoFrames};
-}"""
+  const bright = BRIGHT;
+  return {bright: bright(video), frames: video.getVideoPlaybackQuality().totalVideoFrames};
+}""".replace("BRIGHT", BRIGHT)
 
 # How many video frames were decoded of what somebody sends, by label.
 _DECODED = """async ([username, label]) => {
