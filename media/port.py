@@ -12,7 +12,7 @@ from typing import Any
 from media import aiortc_adapter as adapter
 from media import rtp
 from media.datagrams import SLOT, Inbox, address_of, segmentation_works
-from media.forwarding import Forwarder
+from media.forwarding import Forwarder, is_told
 from media.leg import Leg
 from media.router import Route
 from media.stun import Agents
@@ -43,7 +43,7 @@ class Port:
         self._fd = self._socket.fileno()
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self.agents: Agents[Leg] = Agents()
-        self.received = self.strangers = 0
+        self.received = self.strangers = self.stumbles = 0
         self._legs: dict[bytes, Leg] = {}
         self._inbox = Inbox(_SLOTS)
         # libsrtp's pointers to the slots, and to the lengths of what they received.
@@ -67,7 +67,7 @@ class Port:
     # --- In ---------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Take what has arrived."""
+        """Take what has arrived. Whatever is wrong with a datagram, the others of its batch are taken."""
         now = self._loop.time()
         inbox, routes = self._inbox, self._routes
         for _ in range(_ROUNDS):
@@ -76,19 +76,29 @@ class Port:
             for slot in range(count):
                 size, name = inbox.length(slot), inbox.source(slot)
                 first = inbox.view[slot * SLOT] if size else 0
-                if 127 < first < 192:
-                    leg = self._legs.get(name)
-                    if leg is not None:
-                        self._take_media(leg, slot, size, now)
-                    else:
-                        self.strangers += 1
-                elif size:
-                    self._take_other(first, name, inbox.view[slot * SLOT : slot * SLOT + size].tobytes(), now)
+                try:
+                    if 127 < first < 192:
+                        leg = self._legs.get(name)
+                        if leg is not None:
+                            self._take_media(leg, slot, size, now)
+                        else:
+                            self.strangers += 1
+                    elif size:
+                        self._take_other(first, name, inbox.view[slot * SLOT : slot * SLOT + size].tobytes(), now)
+                except Exception as error:
+                    self._stumble(name, error)
             if routes:
                 self.forwarder.forward(routes)
                 routes.clear()
             if count < inbox.slots:
                 return
+
+    def _stumble(self, name: bytes, error: Exception) -> None:
+        """Note that a datagram was met with an exception, which is a fault of ours."""
+        self.stumbles += 1
+        if is_told(self.stumbles):
+            where = (*address_of(name), self.stumbles)
+            logger.error("a datagram from %s port %s was not taken, %d so far", *where, exc_info=error)
 
     def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:
         """Take STUN or DTLS; anything else is nothing that this port speaks."""

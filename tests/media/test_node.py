@@ -529,6 +529,35 @@ async def test_flood_is_cut_off_and_hurts_nobody_else(world: World) -> None:
     assert len(bob.packets) <= 2 * leg.PACKETS_A_TICK + 3
 
 
+# A REMB that promises 255 sources and names none (draft-alvestrand-rmcat-remb section 2.2).
+LYING_REMB = bytes([0x8F, 206, 0, 4]) + bytes(8) + b"REMB\xff\0\0\0"
+
+
+async def test_feedback_that_lies_costs_nobody_anything(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    for _ in range(5):
+        alice.send_rtcp(LYING_REMB)
+        carol.film(8)
+        assert in_order(await bob.gets(8))
+    assert world.node._port.stumbles == 0
+
+
+async def test_whatever_a_datagram_is_met_with_the_others_of_its_batch_are_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    monkeypatch.setattr(Leg, "take_rtcp", lambda *_: 1 / 0)
+    for _ in range(3):
+        alice.send_rtcp(LYING_REMB)
+        carol.film(8)
+        assert in_order(await bob.gets(8))
+    assert world.node._port.stumbles == 3
+    assert [record.message.rpartition(", ")[2] for record in caplog.records if record.levelname == "ERROR"] == [
+        "1 so far",
+        "2 so far",
+    ]
+
+
 async def test_replayed_and_forged_packets_go_nowhere(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     datagram = alice.outward.protect(alice.video.packet())
