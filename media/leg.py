@@ -180,7 +180,7 @@ class Leg:
             for ssrc in section.ssrcs:
                 self.streams[ssrc] = before.get(ssrc) or (_stream(ssrc, section), track)
             for ssrc, primary in section.rtx_ssrcs.items():
-                if primary in self.streams:
+                if primary in self.streams and self.streams[primary][0].asks:
                     self.streams[ssrc] = (_retransmissions(ssrc, section, self.streams[primary][0]), track)
 
     def meet(self, ssrc: int, packet: bytes) -> tuple[Stream, Track] | None:
@@ -193,11 +193,11 @@ class Leg:
             track = self._floor.track_of(self, section)
             if track is None:
                 return None
-            primaries = [each for each, (stream, of) in self.streams.items() if of is track and not stream.original]
+            primaries = [stream for stream, of in self.streams.values() if of is track and not stream.original]
             if payload_type in {codec.rtx_payload_type for codec in section.codecs}:
-                if not primaries:
+                if not primaries or not primaries[-1].asks:
                     return None
-                entry = (_retransmissions(ssrc, section, self.streams[primaries[-1]][0]), track)
+                entry = (_retransmissions(ssrc, section, primaries[-1]), track)
             else:
                 self.streams = {each: entry for each, entry in self.streams.items() if entry[1] is not track}
                 entry = (_stream(ssrc, section), track)
@@ -253,8 +253,10 @@ class Leg:
         track = sink.track
         for sequence in lost:
             placed = track.kept(sequence - sink.distance & 0xFFFF)
-            if placed is None or placed[2] & 0x7F not in sink.payload_types or self._retransmissions_left <= 0:
+            if placed is None or placed[0] < sink.begins or placed[2] & 0x7F not in sink.payload_types:
                 continue
+            if self._retransmissions_left <= 0:
+                return
             self._retransmissions_left -= 1
             kept, first, second, timestamp, _, packet = placed
             type_ = sink.payload_types[second & 0x7F]

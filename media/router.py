@@ -22,8 +22,8 @@ KEY_FRAME_SECONDS = 0.5
 # Below that many dBov there is only noise.
 QUIET = 60
 
-# A packet in its track's numbering: sequence number, the two first bytes of its header, timestamp, a bit for each ID
-# of a header extension in it, and itself.
+# A packet in its track's numbering: sequence number (counted on beyond 16 bits), the two first bytes of its header,
+# timestamp, a bit for each ID of a header extension in it, and itself.
 Placed = tuple[int, int, int, int, int, bytes]
 
 
@@ -57,6 +57,7 @@ class Sink:
 
     `payload_types` maps the source's payload types to the receiver's, `extensions` likewise the IDs of header
     extensions. `retransmits` gives, for a payload type of the receiver, the one that retransmissions go out with.
+    It gets the track from its packet number `begins` on: those before stand for other packets with this receiver.
     """
 
     track: "Track"
@@ -66,9 +67,19 @@ class Sink:
     extensions: Mapping[int, int]
     retransmits: Mapping[int, int]
     distance: int = 0
+    begins: int = 0
     packets_before: int = 0
     octets_before: int = 0
     rtx_sequence: int = 0
+
+
+class Pause(NamedTuple):
+    """What a leg that pauses has had of a track: its last sequence number, how much, how many retransmissions."""
+
+    last_sequence: int
+    packets: int
+    octets: int
+    rtx_sequence: int
 
 
 @dataclass(eq=False)
@@ -86,17 +97,20 @@ class Track:
     sinks: dict[str, Sink] = field(default_factory=dict)
     routes: dict[int, Route] = field(default_factory=dict)
     history: list[Placed | None] = field(default_factory=list)
-    # The last sequence number that a leg got which pauses.
-    paused: dict[str, int] = field(default_factory=dict)
+    paused: dict[str, Pause] = field(default_factory=dict)
 
     packets: int = 0
     octets: int = 0
     sequence_shift: int = 0
     timestamp_shift: int = 0
-    # The newest packet in the track's own numbering, and when it came.
+    # The newest packet in the track's own numbering, counted on beyond 16 bits, and when it came.
     last_sequence: int = -1
     last_timestamp: int = 0
     last_at: float = 0.0
+    # Of the present source, since it began or went on: older packets of it have no number that is still free.
+    first_sequence: int = 0
+    # The largest `begins` of a sink.
+    begins: int = 0
     resumes: bool = True
     # The ID of the header extension with the audio level (RFC 6464), and how loud it has been of late.
     level_id: int = 0
@@ -117,19 +131,30 @@ class Track:
         sequence, first, second, timestamp, elements, packet = arrived
         if self.resumes or stream is not self.stream:
             self._continue_with(stream, sequence, timestamp, now)
-        sequence = sequence + self.sequence_shift & 0xFFFF
+        ahead = sequence + self.sequence_shift - self.last_sequence & 0xFFFF
+        sequence = self.last_sequence + ahead
         timestamp = timestamp + self.timestamp_shift & 0xFFFFFFFF
-        if sequence - self.last_sequence & 0xFFFF < 0x8000:
+        route = self.routes.get(second & 0x7F)
+        if ahead < 0x8000:
             self.last_sequence, self.last_timestamp, self.last_at = sequence, timestamp, now
+        else:
+            sequence -= 0x10000
+            if sequence < self.first_sequence:
+                return None
+            if sequence < self.begins:
+                route = self._route_of_before(second & 0x7F, sequence)
         placed = (sequence, first, second, timestamp, elements, packet)
         if self.history:
             self.history[sequence & HISTORY - 1] = placed
         self.octets += len(packet) - HEADER_SIZE
-        route = self.routes.get(second & 0x7F)
         if route is None:
             return None
         route.burst.append(placed)
         return route if len(route.burst) == 1 else None
+
+    def _route_of_before(self, payload_type: int, sequence: int) -> Route:
+        """Return the route of a late packet alone: to those receivers that had the track already at that number."""
+        return Route(self, _variants(payload_type, [sink for sink in self.sinks.values() if sink.begins <= sequence]))
 
     def hear(self, packet: bytes) -> None:
         """Note how loud a packet of audio says it is: 0 dBov counts 1, and silence (-127 dBov) nothing."""
@@ -140,12 +165,14 @@ class Track:
     def _continue_with(self, stream: Stream, sequence: int, timestamp: int, now: float) -> None:
         """Let the track go on with this packet, which comes after a pause or from a new source."""
         if self.last_sequence >= 0:
-            self.sequence_shift = self.last_sequence + 1 - sequence
+            self.first_sequence = self.last_sequence + 1
+            self.sequence_shift = self.first_sequence - sequence
             if stream is not self.stream:
                 elapsed = max(1, int((now - self.last_at) * self.clock_rate))
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp
         else:
-            self.last_sequence = sequence - 1 & 0xFFFF
+            # A round ahead, so that what comes late has no negative number.
+            self.last_sequence = sequence + 0xFFFF
         self.stream = stream
         self.resumes = False
         self.key_frame_wanted = self.kind == "video"
@@ -169,28 +196,45 @@ class Track:
         """Give a leg the track, or give it the track in another way, without a break in its numbers."""
         before = self.sinks.get(leg)
         if before is not None:
-            sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
+            sink.distance, sink.begins, sink.rtx_sequence = before.distance, before.begins, before.rtx_sequence
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
         else:
-            sink.packets_before, sink.octets_before = self.packets, self.octets
+            self._resume(sink, self.paused.pop(leg, None))
             self.key_frame_wanted = self.kind == "video"
-            if leg in self.paused:
-                # A jump as long as a pause would put encryption out of step (RFC 3711 section 3.3.1).
-                sink.distance = self.paused.pop(leg) - self.last_sequence & 0xFFFF
         self.sinks[leg] = sink
         self.lay_routes()
+
+    def _resume(self, sink: Sink, pause: Pause | None) -> None:
+        """Let a sink begin, or go on after a pause.
+
+        A jump as long as a pause would put encryption out of step (RFC 3711 section 3.3.1). Nor may a number be used
+        twice: receivers would refuse the second packet, and AES-GCM would give both away (RFC 7714 section 8.1).
+        """
+        sink.packets_before, sink.octets_before = self.packets, self.octets
+        if pause is not None:
+            sink.distance = pause.last_sequence - self.last_sequence
+            sink.begins = self.begins = self.last_sequence + 1
+            sink.packets_before -= pause.packets
+            sink.octets_before -= pause.octets
+            sink.rtx_sequence = pause.rtx_sequence
 
     def detach(self, leg: str, *, for_good: bool = False) -> None:
         """Give a leg the track no more, or not for now."""
         sink = self.sinks.pop(leg, None)
         if sink is not None:
-            self.paused[leg] = self.last_sequence + sink.distance
+            self.paused[leg] = Pause(
+                self.last_sequence + sink.distance,
+                self.packets - sink.packets_before,
+                self.octets - sink.octets_before,
+                sink.rtx_sequence,
+            )
             self.lay_routes()
         if for_good:
             self.paused.pop(leg, None)
 
     def kept(self, sequence: int) -> Placed | None:
-        """Return a packet that was sent, where it is still kept."""
+        """Return the newest packet of this number (16 bits), where it is still kept."""
+        sequence = self.last_sequence - (self.last_sequence - sequence & 0xFFFF)
         placed = self.history[sequence & HISTORY - 1] if self.history else None
         return placed if placed is not None and placed[0] == sequence else None
 

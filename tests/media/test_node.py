@@ -318,6 +318,58 @@ async def test_lost_on_the_way_down_is_sent_again_as_rtx(world: World) -> None:
     assert len({rtp.HEADER.unpack_from(packet)[4] for packet in bob._of(RTX)} | {ssrc}) == 2
 
 
+async def test_lost_after_a_pause_is_sent_again_and_what_was_before_it_is_not(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    video = bob.lines[1]
+    for _ in range(2):
+        alice.film(4)
+        got = await bob.gets(4)
+        sequence, _, ssrc = got[0]
+        lost = [sequence + i & 0xFFFF for i in range(4)]
+        bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=lost))
+        await bob.gets(4, RTX)
+        video.receives = False
+        await world.room.renegotiate(bob)
+        alice.film(6)
+        bob.film()
+        await alice.gets(1)
+        video.receives = True
+        await world.room.renegotiate(bob)
+        await world.room.settle()
+        bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=lost))
+    alice.film()
+    await bob.gets(1)
+    assert bob.packets == []
+
+
+async def test_what_comes_late_and_was_asked_for_is_passed_on_once(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    packets = [alice.video.packet() for _ in range(3)]
+    wrapped = rtp.wrap(packets[1], payload_type=RTX, sequence=1, ssrc=alice.video.rtx_ssrc or 0)
+    alice.send([packets[0], packets[2], packets[1], wrapped])
+    alice.film()
+    got = await bob.gets(4)
+    assert in_order(sorted(got))
+    assert bob.packets == []
+
+
+async def test_retransmissions_that_nobody_can_have_asked_for_are_passed_over(world: World) -> None:
+    alice, bob = Listener("alice"), Listener("bob")
+    alice.lines[1].attributes = [each for each in alice.lines[1].attributes if each != f"a=rtcp-fb:{VIDEO} nack"]
+    for peer in (alice, bob):
+        world.peers.append(peer)
+        await world.room.join(peer)
+    packet = alice.video.packet()
+    repeated = [
+        rtp.wrap(packet, payload_type=RTX, sequence=number, ssrc=ssrc)
+        for number, ssrc in ((1, alice.video.rtx_ssrc or 0), (1, 4711), (2, 4711))
+    ]
+    alice.send([packet, *repeated])
+    alice.film()
+    assert in_order(await bob.gets(2))
+    assert bob.packets == []
+
+
 async def test_what_was_never_sent_cannot_be_asked_for(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.film()
