@@ -422,7 +422,9 @@ class Conference:
     def key_frame_wanted(self, track: Track) -> None:
         """Ask for a key frame of a track, unless that was done a moment ago: then a little later."""
         track.key_frame_wanted = track.kind == "video"
-        self._ask_for_key_frames()
+        member = self.members.get(track.participant)
+        if member is not None and member.leg is not None:
+            member.leg.ask_for_key_frames(self._services.now())
 
     def _ask_for_key_frames(self) -> None:
         """Ask at once for the key frames that are wanted."""

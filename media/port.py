@@ -125,7 +125,11 @@ class Port:
             return
         inbox, start = self._inbox, slot * SLOT
         if 191 < inbox.view[start + 1] < 224:
-            if adapter.srtp_unprotect_rtcp(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
+            leg.rtcp_left -= 1
+            leg.rtcp_bytes_left -= size
+            if leg.rtcp_left < 0 or leg.rtcp_bytes_left < 0:
+                leg.excess += 1
+            elif adapter.srtp_unprotect_rtcp(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
                 leg.unauthentic += 1
             else:
                 leg.take_rtcp(inbox.view[start : start + inbox.length(slot)].tobytes(), now)

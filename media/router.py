@@ -19,6 +19,8 @@ from media.streams import Stream
 HISTORY = 512
 # Key frames are asked for no more often than this: they are dear to everybody.
 KEY_FRAME_SECONDS = 0.5
+# Sender reports are passed on no more often than this; browsers send one a second.
+REPORT_SECONDS = 0.2
 # Below that many dBov there is only noise.
 QUIET = 60
 
@@ -117,6 +119,7 @@ class Track:
     loudness: float = 0.0
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
+    reported_at: float = float("-inf")
 
     def __post_init__(self) -> None:
         """Keep packets of video: for audio a retransmission would come too late."""
@@ -190,6 +193,13 @@ class Track:
         if not self.key_frame_wanted or now - self.key_frame_asked_at < KEY_FRAME_SECONDS:
             return False
         self.key_frame_wanted, self.key_frame_asked_at = False, now
+        return True
+
+    def may_report(self, now: float) -> bool:
+        """Tell whether a sender report is passed on now, and note that it is: each goes to all receivers."""
+        if now - self.reported_at < REPORT_SECONDS:
+            return False
+        self.reported_at = now
         return True
 
     def attach(self, leg: str, sink: Sink) -> None:

@@ -24,7 +24,7 @@ from aiortc.rtp import (
     RtcpSrPacket,
 )
 
-from media import conference, leg, rtp
+from media import conference, leg, router, rtp
 from media.aiortc_adapter import parse_rtcp
 from media.datagrams import address_of
 from media.leg import Leg
@@ -579,6 +579,97 @@ async def test_flood_is_cut_off_and_hurts_nobody_else(world: World) -> None:
     await bob.until(lambda: len({rtp.HEADER.unpack_from(packet)[4] for packet in bob.packets}) == 2)
     assert world.leg("alice").excess > 0
     assert len(bob.packets) <= 2 * leg.PACKETS_A_TICK + 3
+
+
+def flood_of(packet: Any) -> bytes:
+    """Return a compound packet that repeats one packet as often as a datagram has room for."""
+    return bytes(packet) * (1300 // len(bytes(packet)))
+
+
+async def test_flood_of_sender_reports_is_not_passed_on(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    await bob.gets(1)
+    info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
+    flood = flood_of(RtcpSrPacket(ssrc=alice.video.ssrc, sender_info=info))
+    started = asyncio.get_running_loop().time()
+    for _ in range(20):
+        alice.send_rtcp(flood)
+        alice.film()
+        await bob.gets(1)
+    seconds = asyncio.get_running_loop().time() - started
+    passed_on = [each for each in bob.reports if isinstance(each, RtcpSrPacket)]
+    assert 1 <= len(passed_on) <= 1 + seconds / router.REPORT_SECONDS
+
+
+async def test_flood_of_negative_acknowledgements_is_not_looked_through(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((sequence, _, ssrc),) = await bob.gets(1)
+    asked: list[int] = []
+    monkeypatch.setattr(router.Track, "kept", lambda self, number: asked.append(number))
+    everything = [sequence + number & 0xFFFF for number in range(3, 4000)]
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=everything))
+    bob.film()
+    await alice.gets(1)
+    assert len(asked) == router.HISTORY
+    world.leg("bob")._retransmissions_left = 0
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=everything))
+    bob.film()
+    await alice.gets(1)
+    assert len(asked) == router.HISTORY
+
+
+async def test_flood_of_requests_for_key_frames_is_one_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((_, _, ssrc),) = await bob.gets(1)
+    wanted: list[str] = []
+    monkeypatch.setattr(conference.Conference, "key_frame_wanted", lambda self, track: wanted.append(track.participant))
+    bob.send_rtcp(flood_of(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc)))
+    bob.film()
+    await alice.gets(1)
+    assert wanted == ["alice"]
+
+
+async def test_flood_of_feedback_is_cut_off_and_hurts_nobody_else(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    report = bytes(RtcpRrPacket(ssrc=1))
+    started = asyncio.get_running_loop().time()
+    for _ in range(5):
+        for _ in range(100):
+            alice.send_rtcp(report)
+        carol.film(3)
+        assert in_order(await bob.gets(3))
+    ticks = 2 + (asyncio.get_running_loop().time() - started) / leg.TICK_SECONDS
+    assert world.leg("alice").excess >= 500 - ticks * leg.RTCP_A_TICK
+
+
+async def test_flood_of_checks_moves_the_media_a_few_times_and_hurts_nobody_else(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    caplog.clear()
+    started = asyncio.get_running_loop().time()
+    with contextlib.closing(_stranger()) as other:
+        for number in range(200):
+            sender = other if number % 2 else alice._socket
+            sender.sendto(alice._check(), alice._host)
+            if number % 10 == 0:
+                carol.film()
+                await bob.gets(1)
+    moved = [record for record in caplog.records if "media goes to" in record.message]
+    assert 1 <= len(moved) <= leg.MOST_MOVES + asyncio.get_running_loop().time() - started
+    alice._send_datagram(alice._check())
+    leg_of_alice, here = world.leg("alice"), alice._socket.getsockname()
+    async with asyncio.timeout(SECONDS):
+        while leg_of_alice.destination is None or address_of(leg_of_alice.destination.name) != here:
+            alice._send_datagram(alice._check())
+            await asyncio.sleep(0.05)
+    carol.film()
+    await alice.gets(1)
 
 
 # A REMB that promises 255 sources and names none (draft-alvestrand-rmcat-remb section 2.2).
