@@ -11,7 +11,7 @@ from typing import Any
 
 from media import aiortc_adapter as adapter
 from media import rtp
-from media.datagrams import SLOT, Inbox, address_of, segmentation_works
+from media.datagrams import SLOT, Inbox, address_of, endpoint_of, segmentation_works
 from media.forwarding import Forwarder, is_told
 from media.leg import Leg
 from media.router import Route
@@ -168,7 +168,7 @@ class Port:
     def send(self, name: bytes, datagram: bytes) -> None:
         """Send a datagram to a sockaddr; one that cannot go now is lost."""
         try:
-            self._socket.sendto(datagram, address_of(name))
+            self._socket.sendto(datagram, endpoint_of(name))
         except OSError as error:
             logger.debug("A datagram was not sent: %s", error)
 

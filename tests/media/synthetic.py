@@ -221,7 +221,9 @@ class Peer:
         :raises TimeoutError: when that takes too long.
         """
         lines = remote.replace("\r\n", "\n").split("\n")
-        candidate = _value(lines, "candidate").split(" ")
+        family = ":" in self._socket.getsockname()[0]
+        candidates = [line.split(" ") for line in lines if line.startswith("a=candidate:")]
+        candidate = next(each for each in candidates if (":" in each[4]) == family)
         self._remote = (_value(lines, "ice-ufrag"), _value(lines, "ice-pwd"))
         self._destination = Destination.of(sockaddr(candidate[4], int(candidate[5])))
         self._host = (candidate[4], int(candidate[5]))
@@ -356,7 +358,7 @@ class Peer:
 
 
 def _socket(address: str) -> socket.socket:
-    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     bound.setblocking(False)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         bound.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)

@@ -8,6 +8,7 @@ import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
@@ -157,26 +158,35 @@ class World:
         return joined
 
 
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    """A started node. Afterwards nothing may be left of it."""
+@asynccontextmanager
+async def around(settings: Settings) -> AsyncIterator[World]:
+    """Start a node. Afterwards nothing may be left of it."""
     threads, files = threading.active_count(), psutil.Process().num_fds()
     errors: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     before = asyncio.all_tasks()
     notes = Notes()
-    node = Node(Settings(), notes)
+    node = Node(settings, notes)
     await node.start()
     made = World(node, notes)
-    yield made
-    for peer in made.peers:
-        await peer.close()
-    await node.stop()
+    try:
+        yield made
+    finally:
+        for peer in made.peers:
+            await peer.close()
+        await node.stop()
     await asyncio.sleep(0)
     assert not errors
     assert not asyncio.all_tasks() - before - {asyncio.current_task()}
     assert threading.active_count() == threads
     assert psutil.Process().num_fds() <= files
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    """A started node."""
+    async with around(Settings()) as made:
+        yield made
 
 
 def in_order(packets: list[tuple[int, int, int]]) -> bool:
@@ -464,6 +474,25 @@ async def test_roaming_moves_the_media(world: World) -> None:
     await bob.until(lambda: (where := world.leg("bob").destination) and address_of(where.name)[1] == port)
     alice.film(3)
     await bob.gets(3)
+
+
+@pytest.mark.parametrize(
+    ("bind", "addresses"),
+    [("::1", ("::1", "::1")), ("::", ("::1", "127.0.0.1")), ("::", ("127.0.0.1", "127.0.0.1"))],
+)
+async def test_either_family_connects_and_is_served(bind: str, addresses: tuple[str, str]) -> None:
+    announced = ("::1",) if bind == "::1" else ("127.0.0.1", "::1")
+    async with around(Settings(bind, announce=announced)) as world:
+        (alice,) = await world.join("alice", address=addresses[0])
+        (bob,) = await world.join("bob", address=addresses[1])
+        alice.film(3)
+        got = await bob.gets(3)
+        assert in_order(got)
+        bob.film(3)
+        assert in_order(await alice.gets(3))
+        sequence, _, ssrc = got[1]
+        bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=[sequence]))
+        await bob.gets(1, RTX)
 
 
 async def test_silent_leg_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
