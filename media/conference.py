@@ -411,7 +411,7 @@ class Conference:
         self._route(leg)
 
     def moved(self, leg: Leg) -> None:
-        """The leg's media goes to another address from now on; the first one begins the handshake."""
+        """The leg's media goes to another address, or in another manner; the first address begins the handshake."""
         leg.begin()
         self._route(leg)
 
@@ -529,4 +529,5 @@ def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> S
         retransmits={
             codec.payload_type: codec.rtx_payload_type for codec in types.values() if codec.rtx_payload_type is not None
         },
+        trains=leg.takes_trains,
     )

@@ -42,6 +42,9 @@ _libc: Any = ffi.dlopen(None)
 
 # The socket takes nothing now. Any other fault is one destination's: the next datagram may well go out.
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
+# A train cannot be cut where it would leave: a device without checksums of its own (many tunnels, before Linux 6.11),
+# or datagrams larger than the way takes whole. Singly they may well go.
+_NO_TRAIN = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
 
 
 class _Batch:
@@ -103,11 +106,15 @@ class Inbox(_Batch):
 
 
 class Outbox(_Batch):
-    """Datagrams to be sent. The hot path fills the slots itself."""
+    """Datagrams to be sent. The hot path fills the slots itself.
+
+    `refused` collects the names (their addresses in memory) that trains could not be sent to.
+    """
 
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
         self.undelivered = 0
+        self.refused: set[int] = set()
         self._iovec_addresses = array("Q", range(self._iovec_address, self._iovec_address + 16 * slots, 16))
         # By the size of a train's datagrams: the control message that tells the kernel to cut it so.
         self._segments: dict[int, Any] = {}
@@ -142,9 +149,24 @@ class Outbox(_Batch):
             elif ffi.errno in _FULL:
                 self.undelivered += count - sent
                 return
+            elif ffi.errno in _NO_TRAIN and self.fields[8 * sent + 5]:
+                self._send_singly(fd, sent)
+                sent += 1
             elif ffi.errno != errno.EINTR:
                 self.undelivered += 1
                 sent += 1
+
+    def _send_singly(self, fd: int, message: int) -> None:
+        """Send the datagrams of a train one by one."""
+        fields, at = self.fields, 8 * message
+        self.refused.add(fields[at])
+        first, count = fields[at + 2], fields[at + 3]
+        fields[at + 3] = 1
+        fields[at + 4] = fields[at + 5] = 0
+        for iovec in range(first, first + 16 * count, 16):
+            fields[at + 2] = iovec
+            if _libc.sendmmsg(fd, self._headers + message, 1, socket.MSG_DONTWAIT) != 1:
+                self.undelivered += 1
 
 
 _SEGMENT = struct.Struct("@QiiH6x")

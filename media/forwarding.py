@@ -46,6 +46,11 @@ class Forwarder:
         """How many messages the kernel did not take."""
         return self._box.undelivered
 
+    @property
+    def refused(self) -> set[int]:
+        """The names (their addresses in memory) whose way out takes no trains. Who has seen to it removes them."""
+        return self._box.refused
+
     def forward(self, routes: Iterable[Route]) -> None:
         """Send the bursts of these routes, and forget them, whatever becomes of them. Never raises."""
         for route in routes:
@@ -95,7 +100,8 @@ class Forwarder:
         each = handles if step == 1 else chain.from_iterable(map(repeat, handles, repeat(step)))
         failures = list(map(adapter.srtp_protect, each, self._pointers[first:end], self._lengths[first:end]))
         names = self._names_without(receivers, failures) if any(failures) else receivers.names
-        for offset, count in _ALONE if step == 1 else _trains(sizes, self._longest):
+        longest = self._longest if receivers.trains else 1
+        for offset, count in _ALONE if step == 1 else _trains(sizes, longest):
             size = box.lengths[2 * (first + offset) + 1]
             box.lay(self._messages, names, first=first + offset, step=step, count=count, size=size)
             self._messages += len(names)

@@ -66,7 +66,7 @@ class Floor(Protocol):
         """The other side has ended the connection, or it came to nothing."""
 
     def moved(self, leg: "Leg") -> None:
-        """The leg's media goes to another address from now on."""
+        """The leg's media goes to another address from now on, or in another manner."""
 
     def track_of(self, leg: "Leg", section: Section) -> Track | None:
         """Return the track that the participant publishes with this media line."""
@@ -101,6 +101,7 @@ class Leg:
         self.rtcp_left = RTCP_A_TICK
         self.rtcp_bytes_left = RTCP_BYTES_A_TICK
         self.destination: Destination | None = None
+        self.takes_trains = True
         self.addresses: list[bytes] = []
         self.agent: Agent[Leg] | None = None
         self.transport: Transport | None = None
@@ -149,8 +150,14 @@ class Leg:
             return
         self._moves_left -= 1
         logger.info("leg %s: media goes to %s port %s", self.id, *address_of(name))
-        self.destination = Destination.of(name)
+        self.destination, self.takes_trains = Destination.of(name), True
         self._destinations.append(self.destination)
+        self._floor.moved(self)
+
+    def end_trains(self) -> None:
+        """Let packets go singly to where the media goes now: on the way there nobody cuts trains."""
+        logger.info("leg %s: no trains to this address", self.id)
+        self.takes_trains = False
         self._floor.moved(self)
 
     def begin(self) -> None:

@@ -90,6 +90,8 @@ class Port:
             if routes:
                 self.forwarder.forward(routes)
                 routes.clear()
+                if self.forwarder.refused:
+                    self._end_trains()
             if count < inbox.slots:
                 return
 
@@ -162,6 +164,14 @@ class Port:
         route = track.place(stream, (sequence, first, second, timestamp, elements, packet), now)
         if route is not None:
             self._routes.append(route)
+
+    def _end_trains(self) -> None:
+        """Let packets go singly to those whose trains were refused."""
+        refused = self.forwarder.refused
+        for leg in set(self._legs.values()):
+            if leg.destination is not None and leg.destination.address in refused and leg.takes_trains:
+                leg.end_trains()
+        refused.clear()
 
     # --- Out, but for forwarding ------------------------------------------------------------------------------
 

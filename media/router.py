@@ -30,14 +30,18 @@ Placed = tuple[int, int, int, int, int, bytes]
 
 
 class Receivers(NamedTuple):
-    """Where a variant goes: for each receiver its SRTP session, and the address in memory of its sockaddr."""
+    """Where a variant goes: for each receiver its SRTP session, and the address in memory of its sockaddr.
+
+    `trains` tells whether several packets may go to each in one message that is cut on its way out.
+    """
 
     handles: tuple[Any, ...]
     names: "array[int]"
+    trains: bool = True
 
     def part(self, begin: int, end: int) -> "Receivers":
         """Return some of them."""
-        return Receivers(self.handles[begin:end], self.names[begin:end])
+        return Receivers(self.handles[begin:end], self.names[begin:end], self.trains)
 
 
 # Payload type, distance in sequence numbers, IDs of header extensions, those that must change as bits, and where to.
@@ -68,6 +72,7 @@ class Sink:
     payload_types: Mapping[int, int]
     extensions: Mapping[int, int]
     retransmits: Mapping[int, int]
+    trains: bool = True
     distance: int = 0
     begins: int = 0
     packets_before: int = 0
@@ -256,10 +261,11 @@ class Track:
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:
     """Return the variants of a payload type; sinks that cannot take it get none."""
-    groups: dict[tuple[int, int, tuple[tuple[int, int], ...]], list[Sink]] = {}
+    groups: dict[tuple[int, int, tuple[tuple[int, int], ...], bool], list[Sink]] = {}
     for sink in sinks:
         if payload_type in sink.payload_types:
-            key = (sink.payload_types[payload_type], sink.distance, tuple(sorted(sink.extensions.items())))
+            ids = tuple(sorted(sink.extensions.items()))
+            key = (sink.payload_types[payload_type], sink.distance, ids, sink.trains)
             groups.setdefault(key, []).append(sink)
     return [
         (
@@ -267,7 +273,7 @@ def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:
             distance,
             dict(ids),
             ~sum(1 << id_ for id_, new in ids if id_ == new),
-            Receivers(tuple(sink.handle for sink in group), array("Q", (sink.address for sink in group))),
+            Receivers(tuple(sink.handle for sink in group), array("Q", (sink.address for sink in group)), trains),
         )
-        for (type_, distance, ids), group in groups.items()
+        for (type_, distance, ids, trains), group in groups.items()
     ]

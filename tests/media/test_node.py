@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import random
 import secrets
@@ -25,13 +26,14 @@ from aiortc.rtp import (
     RtcpSrPacket,
 )
 
-from media import conference, leg, router, rtp
+from media import conference, datagrams, leg, router, rtp
 from media.aiortc_adapter import parse_rtcp
 from media.datagrams import address_of
 from media.leg import Leg
 from media.node import Node, Settings
 from media.transport import Transport
 from tests.media.synthetic import AUDIO, RTX, VIDEO, Peer, RefusedError, Room, Source
+from tests.media.tunnels import Tunnel
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -232,6 +234,22 @@ async def test_bursts_go_out_as_trains_and_arrive_whole(world: World) -> None:
     for _ in range(5):
         alice.film(20)
         assert in_order(await bob.gets(20))
+
+
+async def test_who_is_behind_a_tunnel_gets_bursts_singly_and_nobody_else_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    tunnelled = world.leg("bob").destination
+    assert tunnelled is not None
+    tunnel = Tunnel(errno.EIO, {tunnelled.address})
+    monkeypatch.setattr(datagrams, "_libc", tunnel)
+    for _ in range(5):
+        alice.film(20)
+        for other in (bob, carol):
+            assert in_order(await other.gets(20))
+    assert tunnel.refusals == 1
+    assert [world.leg(peer.id).takes_trains for peer in (bob, carol)] == [False, True]
 
 
 async def test_hold_reaches_nobody_and_resume_leaves_no_gap(world: World) -> None:
