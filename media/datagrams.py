@@ -20,6 +20,9 @@ from cffi import FFI
 
 # A slot holds one datagram: an Ethernet frame's worth and what SRTP adds, with room to spare.
 SLOT = 2048
+# What is read of one: so that it still has room in a slot when other keys add more to it than was taken off. What is
+# longer is cut off, and then no authentic SRTP.
+LARGEST = SLOT - 192
 # What a train may hold: the kernel's limit is 64 segments and 65,507 bytes.
 LONGEST_TRAIN = 32
 
@@ -89,6 +92,7 @@ class Inbox(_Batch):
         self._name_view = memoryview(ffi.buffer(self._names))
         for i in range(slots):
             self._headers[i].msg_hdr.msg_name = self._names + i * _NAME
+            self._iovecs[i].iov_len = LARGEST
 
     def receive(self, fd: int) -> int:
         """Fill slots with what waits at a non-blocking socket; return how many."""

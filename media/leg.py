@@ -33,6 +33,8 @@ RTCP_BYTES_A_TICK = 8_000
 RETRANSMISSIONS_A_TICK = 200
 # How often a leg's media may go to another address: so often at once, and then once a second.
 MOST_MOVES = 5
+# SSRCs that a leg may send with: libsrtp keeps each for as long as the leg lives, and looks through them one by one.
+MOST_SSRCS = 256
 # The addresses that a leg may use at the same time: a browser checks several before it settles on one.
 MOST_ADDRESSES = 8
 
@@ -94,6 +96,8 @@ class Leg:
         self.ssrc = secrets.randbits(32)
         self.streams: dict[int, tuple[Stream, Track]] = {}
         self.sinks: dict[int, Sink] = {}
+        # The SSRCs that authentic packets have come with, but for those that were known before.
+        self.met: set[int] = set()
         self.srtp_rx: object = None
         self.srtp_tx: object = None
         self.packets_left = PACKETS_A_TICK
@@ -207,11 +211,16 @@ class Leg:
                 if primary in self.streams and self.streams[primary][0].asks:
                     self.streams[ssrc] = (_retransmissions(ssrc, section, self.streams[primary][0]), track)
 
+    def may_meet(self, ssrc: int) -> bool:
+        """Tell whether a packet with this SSRC, which is perhaps unknown, may be decrypted."""
+        return len(self.met) < MOST_SSRCS or ssrc in self.met or ssrc in self.streams
+
     def meet(self, ssrc: int, packet: bytes) -> tuple[Stream, Track] | None:
         """Find out what an unknown SSRC is: by the MID that its packets carry, or by a payload type of one line alone.
 
         RFC 9143 section 9.2. The source that it replaces on its line is forgotten.
         """
+        self.met.add(ssrc)
         payload_type = packet[1] & 0x7F
         for section in self._sections_of(packet, payload_type):
             track = self._floor.track_of(self, section)

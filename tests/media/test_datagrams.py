@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from media import aiortc_adapter as adapter
 from media import datagrams
 from media.datagrams import SLOT, Destination, Inbox, Outbox, address_of, endpoint_of, segmentation_works, sockaddr
 from tests.media.tunnels import Tunnel
@@ -56,6 +57,14 @@ def test_slots_can_be_used_again(sockets: tuple[socket.socket, socket.socket]) -
     for size in (3, 1200, 5):
         sender.sendto(bytes(size), receiver.getsockname())
         assert [len(datagram) for datagram, _ in received(inbox, receiver)] == [size]
+
+
+def test_what_is_read_leaves_room_for_what_encryption_adds(sockets: tuple[socket.socket, socket.socket]) -> None:
+    sender, receiver = sockets
+    inbox = Inbox(2)
+    sender.sendto(bytes(SLOT), receiver.getsockname())
+    ((datagram, _),) = received(inbox, receiver)
+    assert 1500 <= len(datagram) <= SLOT - adapter.SRTP_TRAILER
 
 
 def test_train_arrives_as_datagrams(sockets: tuple[socket.socket, socket.socket]) -> None:

@@ -16,6 +16,7 @@ import psutil
 import pylibsrtp
 import pytest
 import pytest_asyncio
+from aiortc import rtcdtlstransport
 from aiortc.rtp import (
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
@@ -28,7 +29,7 @@ from aiortc.rtp import (
 
 from media import conference, datagrams, leg, router, rtp
 from media.aiortc_adapter import parse_rtcp
-from media.datagrams import address_of
+from media.datagrams import SLOT, address_of
 from media.leg import Leg
 from media.node import Node, Settings
 from media.transport import Transport
@@ -717,6 +718,79 @@ async def test_flood_of_checks_moves_the_media_a_few_times_and_hurts_nobody_else
             await asyncio.sleep(0.05)
     carol.film()
     await alice.gets(1)
+
+
+async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    alice.film()
+    await bob.gets(1)
+    leg_of_alice, strays = world.leg("alice"), leg.MOST_SSRCS + 50
+    for number in range(strays):
+        alice.send([rtp.HEADER.pack(0x80, 35, 1, 0, 1000 + number) + b"stray"])
+        if number % 20 == 0:
+            carol.film()
+            await bob.gets(1)
+            await asyncio.sleep(leg.TICK_SECONDS / 5)
+    alice.send_rtcp(RtcpRrPacket(ssrc=999))
+    # Those that were known before are known still: a report of its camera, and what it films.
+    info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
+    alice.send_rtcp(RtcpSrPacket(ssrc=alice.video.ssrc, sender_info=info))
+    alice.film()
+    await bob.gets(1)
+    await bob.until(lambda: [each for each in bob.reports if isinstance(each, RtcpSrPacket)])
+    assert len(leg_of_alice.met) == leg.MOST_SSRCS
+    assert leg_of_alice.excess == 51
+
+
+async def test_check_from_anothers_address_does_not_take_it_over(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    for _ in range(3):
+        carol._socket.sendto(alice._check(), alice._host)
+        carol.film(5)
+        assert in_order(await bob.gets(5))
+    bob.film()
+    for each in (alice, carol):
+        await each.gets(1)
+    assert world.leg("alice").unauthentic == 0
+
+
+async def test_address_that_went_over_to_another_leg_is_not_taken_from_it_again(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    carol = Listener("carol")
+    # From there alice has been heard of as well, but its media does not go there.
+    carol._socket.sendto(alice._check(), alice._host)
+    alice._send_datagram(alice._check())
+    world.peers.append(carol)
+    await world.room.join(carol)
+    with contextlib.ExitStack() as stack:
+        for _ in range(leg.MOST_ADDRESSES + 1):
+            stack.enter_context(contextlib.closing(_stranger())).sendto(alice._check(), alice._host)
+        carol.film(3)
+        assert in_order(await bob.gets(3))
+
+
+async def test_packet_too_large_to_be_encrypted_again_goes_nowhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The shorter trailer: others' keys add more to what this participant sends.
+    with monkeypatch.context() as patched:
+        weak = [each for each in rtcdtlstransport.SRTP_PROFILES if "SHA1_80" in each.openssl_profile.decode()]
+        patched.setattr(rtcdtlstransport, "SRTP_PROFILES", weak)
+        (alice,) = await world.join("alice")
+    bob, carol = await world.join("bob", "carol")
+    assert [each.dtls.srtp is not None and each.dtls.srtp.profile for each in (alice, bob)] == [
+        "SRTP_AES128_CM_SHA1_80",
+        "SRTP_AEAD_AES_256_GCM",
+    ]
+    large = Source(alice.video.ssrc, VIDEO, 90000, SLOT - 10, sequence=alice.video.sequence)
+    # pylibsrtp's own session takes no more than 1,500 bytes.
+    alice.send([large.packet()])
+    alice.video.sequence = large.sequence
+    alice.film()
+    for each in (bob, carol):
+        await each.gets(1)
+        assert each.packets == []
+    assert world.node.counters()["sent"] == 2
 
 
 # A REMB that promises 255 sources and names none (draft-alvestrand-rmcat-remb section 2.2).
