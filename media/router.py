@@ -3,8 +3,8 @@
 A track outlives what feeds it. Its source may be held, muted, restarted or moved to another device; its receivers see
 one SSRC whose sequence numbers and timestamps go on. So a packet is placed in the track's own numbering once, and all
 receivers share the result; what differs between them (payload types, IDs of header extensions, and a distance in
-sequence numbers where a receiver has paused) makes a variant, worked out when the routes are laid and not for each
-packet.
+sequence numbers where a receiver has paused for long) makes a variant, worked out when the routes are laid and not for
+each packet.
 """
 
 from array import array
@@ -19,6 +19,8 @@ from media.streams import Stream
 HISTORY = 512
 # Key frames are asked for no more often than this: they are dear to everybody.
 KEY_FRAME_SECONDS = 0.5
+# A receiver that pauses may see so many sequence numbers go by: half of what SRTP could follow.
+LONGEST_JUMP = 0x4000
 # Sender reports are passed on no more often than this; browsers send one a second.
 REPORT_SECONDS = 0.2
 # Below that many dBov there is only noise.
@@ -81,9 +83,10 @@ class Sink:
 
 
 class Pause(NamedTuple):
-    """What a leg that pauses has had of a track: its last sequence number, how much, how many retransmissions."""
+    """What a leg had of a track before it paused: the last sequence number, as it saw it, and how much altogether."""
 
     last_sequence: int
+    distance: int
     packets: int
     octets: int
     rtx_sequence: int
@@ -104,6 +107,7 @@ class Track:
     sinks: dict[str, Sink] = field(default_factory=dict)
     routes: dict[int, Route] = field(default_factory=dict)
     history: list[Placed | None] = field(default_factory=list)
+    # Of each leg that has paused, its last pause.
     paused: dict[str, Pause] = field(default_factory=dict)
 
     packets: int = 0
@@ -214,7 +218,7 @@ class Track:
             sink.distance, sink.begins, sink.rtx_sequence = before.distance, before.begins, before.rtx_sequence
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
         else:
-            self._resume(sink, self.paused.pop(leg, None))
+            self._resume(sink, self.paused.get(leg))
             self.key_frame_wanted = self.kind == "video"
         self.sinks[leg] = sink
         self.lay_routes()
@@ -222,12 +226,14 @@ class Track:
     def _resume(self, sink: Sink, pause: Pause | None) -> None:
         """Let a sink begin, or go on after a pause.
 
-        A jump as long as a pause would put encryption out of step (RFC 3711 section 3.3.1). Nor may a number be used
-        twice: receivers would refuse the second packet, and AES-GCM would give both away (RFC 7714 section 8.1).
+        No number may be used twice: receivers would refuse the second packet, and AES-GCM would give both away (RFC
+        7714 section 8.1). So it keeps its distance, and sees the pause as a loss; only what would put encryption out
+        of step (RFC 3711 section 3.3.1) is worth a variant of its own.
         """
         sink.packets_before, sink.octets_before = self.packets, self.octets
         if pause is not None:
-            sink.distance = pause.last_sequence - self.last_sequence
+            shared = self.last_sequence + pause.distance - pause.last_sequence < LONGEST_JUMP
+            sink.distance = pause.distance if shared else pause.last_sequence - self.last_sequence
             sink.begins = self.begins = self.last_sequence + 1
             sink.packets_before -= pause.packets
             sink.octets_before -= pause.octets
@@ -237,12 +243,15 @@ class Track:
         """Give a leg the track no more, or not for now."""
         sink = self.sinks.pop(leg, None)
         if sink is not None:
-            self.paused[leg] = Pause(
-                self.last_sequence + sink.distance,
-                self.packets - sink.packets_before,
-                self.octets - sink.octets_before,
-                sink.rtx_sequence,
-            )
+            # One that has got nothing since its last pause pauses still.
+            if self.last_sequence >= sink.begins:
+                self.paused[leg] = Pause(
+                    self.last_sequence + sink.distance,
+                    sink.distance,
+                    self.packets - sink.packets_before,
+                    self.octets - sink.octets_before,
+                    sink.rtx_sequence,
+                )
             self.lay_routes()
         if for_good:
             self.paused.pop(leg, None)

@@ -269,6 +269,30 @@ async def test_hold_reaches_nobody_and_resume_leaves_no_gap(world: World) -> Non
     assert bob.packets == []
 
 
+async def test_receivers_share_what_they_get_also_after_their_sender_was_on_hold(world: World) -> None:
+    alice, *others = await world.join("alice", "bob", "carol", "dave")
+    track = world.node._conferences["room"].tracks["alice", "video"]
+    alice.film(3)
+    for each in others:
+        await each.gets(3)
+    for _ in range(2):
+        await world.room.set_state(alice, "on-hold", "hold")
+        await world.room.settle()
+        assert track.sinks == {}
+        await world.room.set_state(alice, "accepted", "resume")
+        # It films while they answer one by one.
+        while world.room.offered:
+            await world.room.answer_one()
+            alice.film(3)
+            await others[0].gets(3)
+    assert [len(route.variants) for route in track.routes.values()] == [1]
+    for each in others:
+        each.packets.clear()
+    alice.film(3)
+    for each in others:
+        assert in_order(await each.gets(3))
+
+
 async def test_mute_is_for_one_kind(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     world.room.seats["alice"].muted = ["audio"]

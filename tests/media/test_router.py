@@ -2,7 +2,7 @@
 
 import pytest
 
-from media.router import HISTORY, KEY_FRAME_SECONDS, Sink, Track
+from media.router import HISTORY, KEY_FRAME_SECONDS, LONGEST_JUMP, Sink, Track
 from media.rtp import HEADER
 from media.streams import Stream
 
@@ -121,6 +121,7 @@ def test_pause_takes_nothing_back_of_what_a_receiver_was_told() -> None:
     made, stream = track(), source()
     first = sink(made)
     made.attach("bob", first)
+    send(made, stream, 0, 0)
     made.packets, made.octets, first.rtx_sequence = 7, 700, 50
     made.detach("bob")
     made.packets, made.octets = 9, 900
@@ -139,6 +140,30 @@ def test_receiver_that_paused_sees_no_jump() -> None:
     for sequence in range(101, 40_000, 1000):
         send(made, stream, sequence, 0)
     made.attach("bob", sink(made))
+    sequence, _ = send(made, stream, made.last_sequence + 1 & 0xFFFF, 0) or (0, 0)
+    ((_, distance, _, _, _),) = made.routes[96].variants
+    assert sequence + distance & 0xFFFF == 101
+
+
+def test_receiver_that_paused_for_a_moment_shares_its_variant_again() -> None:
+    made, stream = track(), source()
+    for name in ("bob", "carol"):
+        made.attach(name, sink(made, handle=name))
+    send(made, stream, 100, 0)
+    made.detach("bob")
+    send(made, stream, 100 + LONGEST_JUMP - 1, 0)
+    made.attach("bob", sink(made))
+    assert len(made.routes[96].variants) == 1
+
+
+def test_pauses_one_after_the_other_make_no_jump_either() -> None:
+    made, stream = track(), source()
+    made.attach("bob", sink(made))
+    send(made, stream, 100, 0)
+    for pause in (1, 2, 3):
+        made.detach("bob")
+        send(made, stream, 100 + pause * (LONGEST_JUMP - 1), 0)
+        made.attach("bob", sink(made))
     sequence, _ = send(made, stream, made.last_sequence + 1 & 0xFFFF, 0) or (0, 0)
     ((_, distance, _, _, _),) = made.routes[96].variants
     assert sequence + distance & 0xFFFF == 101
