@@ -462,9 +462,10 @@ class Conference:
                 leg.report(now, cname=self.id)
 
     def _listen(self) -> None:
-        """Find out who speaks: whoever is clearly the loudest, and stays it until somebody else is."""
-        loudness = {track.participant: track.loudness for track in self.tracks.values() if track.kind == "audio"}
+        """Find out who speaks: whoever is clearly the loudest on any line, and stays it until somebody else is."""
+        loudness: dict[str, float] = {}
         for track in self.tracks.values():
+            loudness[track.participant] = max(track.loudness, loudness.get(track.participant, 0.0))
             track.loudness *= LOUDNESS_KEPT
         loudest = max(loudness, key=loudness.__getitem__, default=None)
         if loudest is None or loudest == self._speaker or loudness[loudest] < AUDIBLE:

@@ -198,17 +198,23 @@ class Leg:
     # --- Streams ----------------------------------------------------------------------------------------------
 
     def expect(self) -> None:
-        """Get ready for the streams that the settled description names; those that it names no more are forgotten."""
+        """Get ready for the streams that the settled description names.
+
+        Those that it names no more are forgotten; those that no description names stay, while their line receives.
+        """
         before, self.streams = self.streams, {}
         for section in self.negotiation.sections:
             track = self._floor.track_of(self, section) if section.receiving else None
             if track is None:
                 continue
             track.level_id = section.extensions.get(AUDIO_LEVEL, 0) if section.kind == "audio" else 0
-            for ssrc in section.ssrcs:
-                self.streams[ssrc] = before.get(ssrc) or (_stream(ssrc, section), track)
-            for ssrc, primary in section.rtx_ssrcs.items():
-                if primary in self.streams and self.streams[primary][0].asks:
+            known = {ssrc: stream for ssrc, (stream, of) in before.items() if of is track}
+            originals = {ssrc: stream for ssrc, stream in known.items() if stream.original is None}
+            for ssrc in section.ssrcs or originals:
+                self.streams[ssrc] = (originals.get(ssrc) or _stream(ssrc, section), track)
+            repeats = {ssrc: stream.original.ssrc for ssrc, stream in known.items() if stream.original is not None}
+            for ssrc, primary in (section.rtx_ssrcs or repeats).items():
+                if ssrc not in self.streams and primary in self.streams and self.streams[primary][0].asks:
                     self.streams[ssrc] = (_retransmissions(ssrc, section, self.streams[primary][0]), track)
 
     def may_meet(self, ssrc: int) -> bool:

@@ -33,6 +33,7 @@ from media.datagrams import SLOT, address_of
 from media.leg import Leg
 from media.node import Node, Settings
 from media.transport import Transport
+from tests.media import synthetic
 from tests.media.synthetic import AUDIO, RTX, VIDEO, Peer, RefusedError, Room, Source
 from tests.media.tunnels import Tunnel
 
@@ -354,6 +355,19 @@ async def test_who_speaks_is_told_once_and_changes_with_the_loudest(world: World
                 speaker.send([speaker.audio.packet()])
                 await asyncio.sleep(0.01)
     assert world.spoken == ["alice", "bob", "alice"]
+
+
+async def test_who_speaks_is_heard_beside_the_silent_sound_of_a_screen(world: World) -> None:
+    alice, _ = await world.join("alice", "bob")
+    alice.lines.append(alice._own_line("audio", receives=False))
+    await world.room.renegotiate(alice)
+    await world.room.settle()
+    assert sum(track.kind == "audio" for track in world.node._conferences["room"].tracks.values()) == 3
+    async with asyncio.timeout(SECONDS):
+        while not world.spoken:
+            alice.send([alice.audio.packet()])
+            await asyncio.sleep(0.01)
+    assert world.spoken == ["alice"]
 
 
 # --- RTCP ---------------------------------------------------------------------------------------------------------
@@ -882,6 +896,32 @@ async def test_source_that_is_not_named_is_known_by_its_payload_type(world: Worl
     alice.film(2)
     alice.send([other.packet(), other.packet()])
     assert in_order(await bob.gets(4))
+
+
+async def test_source_that_is_not_named_stays_the_same_through_negotiations(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "_sources_of", lambda *_: [])
+    alice, bob = await world.join("alice", "bob")
+    packets = [alice.video.packet()]
+    alice.send(packets)
+    got = await bob.gets(1)
+    for _ in range(2):
+        repeats = len(packets)
+        await world.room.renegotiate(alice)
+        await world.room.settle()
+        packets += [alice.video.packet() for _ in range(3)]
+        alice.send([packets[repeats], packets[repeats + 2]])
+        wrapped = rtp.wrap(packets[repeats + 1], payload_type=RTX, sequence=repeats, ssrc=alice.video.rtx_ssrc or 0)
+        alice.send([wrapped])
+        got += await bob.gets(3)
+    sent = [rtp.HEADER.unpack_from(packet) for packet in packets]
+    got.sort()
+    assert [sequence - got[0][0] for sequence, _, _ in got] == [number for number, _ in enumerate(sent)]
+    assert [timestamp - got[0][1] & 0xFFFFFFFF for _, timestamp, _ in got] == [
+        timestamp - sent[0][3] & 0xFFFFFFFF for _, _, _, timestamp, _ in sent
+    ]
+    assert alice.video.ssrc in world.leg("alice").streams
 
 
 @pytest.mark.parametrize("seed", range(4))
