@@ -20,20 +20,25 @@ from aiortc import rtcdtlstransport
 from aiortc.rtp import (
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
+    RtcpByePacket,
     RtcpPsfbPacket,
+    RtcpReceiverInfo,
     RtcpRrPacket,
     RtcpRtpfbPacket,
+    RtcpSdesPacket,
     RtcpSenderInfo,
+    RtcpSourceInfo,
     RtcpSrPacket,
 )
 
-from media import conference, datagrams, leg, router, rtp
+from media import conference, datagrams, leg, router, rtcp, rtp
 from media.aiortc_adapter import parse_rtcp
 from media.datagrams import SLOT, address_of
 from media.leg import Leg
 from media.node import Node, Settings
 from media.transport import Transport
 from tests.media import synthetic
+from tests.media.ends import mutate
 from tests.media.synthetic import AUDIO, RTX, VIDEO, Peer, RefusedError, Room, Source
 from tests.media.tunnels import Tunnel
 
@@ -499,6 +504,26 @@ async def test_sender_report_is_translated(world: World) -> None:
     assert report.sender_info.packet_count == 1
 
 
+async def test_receivers_are_told_whose_a_stream_is_and_when_it_ends(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((_, _, ssrc),) = await bob.gets(1)
+    info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
+    alice.send_rtcp(RtcpSrPacket(ssrc=alice.video.ssrc, sender_info=info))
+    (description,) = await bob.until(
+        lambda: [
+            chunk
+            for each in bob.reports
+            if isinstance(each, RtcpSdesPacket)
+            for chunk in each.chunks
+            if chunk.ssrc == ssrc
+        ]
+    )
+    assert description.items == [(1, b"alice")]
+    await world.room.leave(alice)
+    await bob.until(lambda: [each for each in bob.reports if isinstance(each, RtcpByePacket) and ssrc in each.sources])
+
+
 async def test_sender_is_told_how_its_media_arrives(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
     alice.film(3)
@@ -531,6 +556,38 @@ async def test_roaming_moves_the_media(world: World) -> None:
     await bob.until(lambda: (where := world.leg("bob").destination) and address_of(where.name)[1] == port)
     alice.film(3)
     await bob.gets(3)
+
+
+async def test_ice_restart_moves_the_media_and_keeps_the_keys(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film(3)
+    before = await bob.gets(3)
+    old_check, destination = alice._check(), world.leg("alice").destination
+    alice.restart()
+    answer = await world.room.renegotiate(alice)
+    # Until it is used nothing changes.
+    assert world.leg("alice").destination is destination
+    assert f"a=ice-ufrag:{alice._remote[0]}\r\n" not in answer
+    alice.restarted(answer)
+    await alice.until(lambda: world.leg("alice").destination is not destination)
+    alice.film(3)
+    assert in_order(before + await bob.gets(3))
+    bob.film(3)
+    assert in_order(await alice.gets(3))
+    # What was good before is good no more.
+    with contextlib.closing(_stranger()) as stranger:
+        stranger.sendto(old_check, alice._host)
+        alice.film()
+        await bob.gets(1)
+        bob.film()
+        await alice.gets(1)
+
+
+async def test_node_that_stops_says_goodbye_to_every_leg(world: World) -> None:
+    peers = await world.join("alice", "bob", "carol")
+    await world.node.stop()
+    for each in peers:
+        await asyncio.wait_for(each.ended.wait(), SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -665,6 +722,55 @@ async def test_flood_is_cut_off_and_hurts_nobody_else(world: World) -> None:
     await bob.until(lambda: len({rtp.HEADER.unpack_from(packet)[4] for packet in bob.packets}) == 2)
     assert world.leg("alice").excess > 0
     assert len(bob.packets) <= 2 * leg.PACKETS_A_TICK + 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
+    world: World, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """2,000 compound packets each, encrypted with the right keys, of which some bytes are wrong."""
+    monkeypatch.setattr(leg, "RTCP_A_TICK", 10_000)
+    monkeypatch.setattr(leg, "RTCP_BYTES_A_TICK", 10_000_000)
+    monkeypatch.setattr(leg, "PACKETS_A_TICK", 10_000)
+    monkeypatch.setattr(leg, "BYTES_A_TICK", 10_000_000)
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    carol.film()
+    ((sequence, _, ssrc),) = await alice.gets(1)
+    await bob.gets(1)
+    chance = random.Random(seed)
+    sound = _feedback_about(alice.video.ssrc, ssrc, sequence)
+    await asyncio.sleep(leg.TICK_SECONDS)
+    for number in range(2_000):
+        broken = mutate(b"".join(chance.sample(sound, chance.randint(1, 4))), chance)
+        # What is told apart as RTCP, and comes from where it says that it does: the rest of it may be anything.
+        head = [0x80 | chance.randrange(64), chance.choice([200, 201, 202, 203, 205, 206])]
+        alice.send_rtcp(bytes(head) + broken[2:4].ljust(2, b"\0") + sound[0][4:8] + broken[8:])
+        if number % 40 == 0:
+            carol.film()
+            assert len(await bob.gets(1)) == 1
+    assert world.node._port.stumbles == 0
+    assert world.leg("alice").unauthentic == world.leg("alice").excess == 0
+    alice.film()
+    await bob.gets(1)
+
+
+def _feedback_about(own: int, others: int, sequence: int) -> list[bytes]:
+    """Return RTCP packets of all kinds that a participant sends, about its own stream and about another's."""
+    info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
+    heard = RtcpReceiverInfo(
+        ssrc=others, fraction_lost=0, packets_lost=0, highest_sequence=sequence, jitter=0, lsr=0, dlsr=0
+    )
+    refresh = others.to_bytes(4, "big") + bytes(4)
+    return [
+        bytes(RtcpSrPacket(ssrc=own, sender_info=info, reports=[heard])),
+        bytes(RtcpRrPacket(ssrc=own, reports=[heard, heard])),
+        bytes(RtcpSdesPacket(chunks=[RtcpSourceInfo(ssrc=own, items=[(1, b"alice")])])),
+        bytes(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=own, media_ssrc=others, lost=[sequence, sequence + 3])),
+        bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=own, media_ssrc=others)),
+        bytes(RtcpPsfbPacket(fmt=rtcp.FIR, ssrc=own, media_ssrc=0, fci=refresh)),
+        rtcp.bandwidth(own, 500_000, [others]),
+        bytes(RtcpByePacket(sources=[own])),
+    ]
 
 
 def flood_of(packet: Any) -> bytes:
