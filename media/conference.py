@@ -442,7 +442,7 @@ class Conference:
         self._route(leg)
 
     def moved(self, leg: Leg) -> None:
-        """The leg's media goes to another address from now on; the first one begins the handshake."""
+        """The leg's media goes to another address, or in another manner; the first address begins the handshake."""
         leg.begin()
         self._route(leg)
 
@@ -453,7 +453,9 @@ class Conference:
     def key_frame_wanted(self, track: Track) -> None:
         """Ask for a key frame of a track, unless that was done a moment ago: then a little later."""
         track.key_frame_wanted = track.kind == "video"
-        self._ask_for_key_frames()
+        member = self.members.get(track.participant)
+        if member is not None and member.leg is not None:
+            member.leg.ask_for_key_frames(self._services.now())
 
     def _ask_for_key_frames(self) -> None:
         """Ask at once for the key frames that are wanted."""
@@ -499,9 +501,10 @@ class Conference:
         return self._deserted_at is not None and now - self._deserted_at > LOST_SECONDS
 
     def _listen(self) -> None:
-        """Find out who speaks: whoever is clearly the loudest, and stays it until somebody else is."""
-        loudness = {track.participant: track.loudness for track in self.tracks.values() if track.kind == "audio"}
+        """Find out who speaks: whoever is clearly the loudest on any line, and stays it until somebody else is."""
+        loudness: dict[str, float] = {}
         for track in self.tracks.values():
+            loudness[track.participant] = max(track.loudness, loudness.get(track.participant, 0.0))
             track.loudness *= LOUDNESS_KEPT
         loudest = max(loudness, key=loudness.__getitem__, default=None)
         if loudest is None or loudest == self._speaker or loudness[loudest] < AUDIBLE:
@@ -571,4 +574,5 @@ def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> S
         retransmits={
             codec.payload_type: codec.rtx_payload_type for codec in types.values() if codec.rtx_payload_type is not None
         },
+        trains=leg.takes_trains,
     )

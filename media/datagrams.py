@@ -20,6 +20,9 @@ from cffi import FFI
 
 # A slot holds one datagram: an Ethernet frame's worth and what SRTP adds, with room to spare.
 SLOT = 2048
+# What is read of one: so that it still has room in a slot when other keys add more to it than was taken off. What is
+# longer is cut off, and then no authentic SRTP.
+LARGEST = SLOT - 192
 # What a train may hold: the kernel's limit is 64 segments and 65,507 bytes.
 LONGEST_TRAIN = 32
 
@@ -42,6 +45,9 @@ _libc: Any = ffi.dlopen(None)
 
 # The socket takes nothing now. Any other fault is one destination's: the next datagram may well go out.
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
+# A train cannot be cut where it would leave: a device without checksums of its own (many tunnels, before Linux 6.11),
+# or datagrams larger than the way takes whole. Singly they may well go.
+_NO_TRAIN = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
 
 
 class _Batch:
@@ -86,6 +92,7 @@ class Inbox(_Batch):
         self._name_view = memoryview(ffi.buffer(self._names))
         for i in range(slots):
             self._headers[i].msg_hdr.msg_name = self._names + i * _NAME
+            self._iovecs[i].iov_len = LARGEST
 
     def receive(self, fd: int) -> int:
         """Fill slots with what waits at a non-blocking socket; return how many."""
@@ -103,11 +110,15 @@ class Inbox(_Batch):
 
 
 class Outbox(_Batch):
-    """Datagrams to be sent. The hot path fills the slots itself."""
+    """Datagrams to be sent. The hot path fills the slots itself.
+
+    `refused` collects the names (their addresses in memory) that trains could not be sent to.
+    """
 
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
         self.undelivered = 0
+        self.refused: set[int] = set()
         self._iovec_addresses = array("Q", range(self._iovec_address, self._iovec_address + 16 * slots, 16))
         # By the size of a train's datagrams: the control message that tells the kernel to cut it so.
         self._segments: dict[int, Any] = {}
@@ -142,9 +153,24 @@ class Outbox(_Batch):
             elif ffi.errno in _FULL:
                 self.undelivered += count - sent
                 return
+            elif ffi.errno in _NO_TRAIN and self.fields[8 * sent + 5]:
+                self._send_singly(fd, sent)
+                sent += 1
             elif ffi.errno != errno.EINTR:
                 self.undelivered += 1
                 sent += 1
+
+    def _send_singly(self, fd: int, message: int) -> None:
+        """Send the datagrams of a train one by one."""
+        fields, at = self.fields, 8 * message
+        self.refused.add(fields[at])
+        first, count = fields[at + 2], fields[at + 3]
+        fields[at + 3] = 1
+        fields[at + 4] = fields[at + 5] = 0
+        for iovec in range(first, first + 16 * count, 16):
+            fields[at + 2] = iovec
+            if _libc.sendmmsg(fd, self._headers + message, 1, socket.MSG_DONTWAIT) != 1:
+                self.undelivered += 1
 
 
 _SEGMENT = struct.Struct("@QiiH6x")
@@ -195,10 +221,18 @@ def sockaddr(host: str, port: int) -> bytes:
 
 
 def address_of(name: bytes) -> tuple[str, int]:
-    """Return host and port of a sockaddr; an IPv4 address met on an IPv6 socket is told as IPv4."""
+    """Return host and port of a sockaddr for people; an IPv4 address met on an IPv6 socket is told as IPv4."""
     port = int.from_bytes(name[2:4], "big")
     if int.from_bytes(name[:2], "little") == socket.AF_INET:
         return socket.inet_ntoa(name[4:8]), port
     if name[8:20] == bytes(10) + b"\xff\xff":
         return socket.inet_ntoa(name[20:24]), port
     return socket.inet_ntop(socket.AF_INET6, name[8:24]), port
+
+
+def endpoint_of(name: bytes) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Return a sockaddr as Python's sockets of its family take it: of IPv6 with flow and scope, IPv4 in it mapped."""
+    if int.from_bytes(name[:2], "little") == socket.AF_INET:
+        return address_of(name)
+    host, port = socket.inet_ntop(socket.AF_INET6, name[8:24]), int.from_bytes(name[2:4], "big")
+    return host, port, int.from_bytes(name[4:8], "big"), int.from_bytes(name[24:28], "little")

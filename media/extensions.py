@@ -33,7 +33,8 @@ SERVED: Mapping[str, frozenset[str]] = {
     MID: _BOTH,
     # Tells who speaks (RFC 6464), to the focus and to the receivers; passed on as it is.
     AUDIO_LEVEL: frozenset({"audio"}),
-    # When a packet left its last sender: feeds the estimators on both sides of the focus, so written anew.
+    # When a packet left the participant who made it; passed on as it is. A receiver's estimator sees the clocks of many
+    # senders, so that what it makes of them (REMB) is not acted on.
     ABS_SEND_TIME: _BOTH,
     # How a phone is held; passed on as it is.
     VIDEO_ORIENTATION: _VIDEO,

@@ -6,6 +6,7 @@ receivers of a burst at once, and their calls are made by `map`: the interpreter
 one that copies.
 """
 
+import logging
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
@@ -14,6 +15,8 @@ from media import aiortc_adapter as adapter
 from media.datagrams import LONGEST_TRAIN, SLOT, Outbox
 from media.router import Receivers, Route
 from media.rtp import HEADER, HEADER_SIZE, translate_extensions
+
+logger = logging.getLogger(__name__)
 
 _SLOTS = 512
 # Messages go out when so many are ready: by then the system call is shared by enough, and nobody waits for long.
@@ -34,35 +37,52 @@ class Forwarder:
         self._pointers = [cast("void *", each) for each in self._box.addresses]
         self._lengths = [cast("int *", each) for each in self._box.length_addresses]
         self._slots = self._messages = 0
-        self.sent = 0
-        self.unprotected = 0
+        self.sent = self.unprotected = 0
+        # Bursts that were met with an exception.
+        self.stumbles = 0
 
     @property
     def undelivered(self) -> int:
         """How many messages the kernel did not take."""
         return self._box.undelivered
 
+    @property
+    def refused(self) -> set[int]:
+        """The names (their addresses in memory) whose way out takes no trains. Who has seen to it removes them."""
+        return self._box.refused
+
     def forward(self, routes: Iterable[Route]) -> None:
-        """Send the bursts of these routes, and forget them."""
-        pack = HEADER.pack
+        """Send the bursts of these routes, and forget them, whatever becomes of them. Never raises."""
         for route in routes:
-            burst, ssrc = route.burst, route.track.ssrc
-            route.track.packets += len(burst)
-            for type_, distance, ids, foreign, receivers in route.variants:
-                packets = []
-                for sequence, first, second, timestamp, elements, packet in burst:
-                    if elements & foreign:
-                        packet = translate_extensions(packet, ids)
-                    header = pack(first, second & 0x80 | type_, sequence + distance & 0xFFFF, timestamp, ssrc)
-                    packets.append(header + packet[HEADER_SIZE:])
-                room = _SLOTS // len(packets)
-                if len(receivers.handles) <= room:
-                    self._send(packets, receivers)
-                else:
-                    for begin in range(0, len(receivers.handles), room):
-                        self._send(packets, receivers.part(begin, begin + room))
-            burst.clear()
+            try:
+                self._forward(route)
+            except Exception:
+                # What one participant sends is never another's loss: the other routes go on.
+                self.stumbles += 1
+                if is_told(self.stumbles):
+                    logger.exception("track %s: a burst was not forwarded, %d so far", route.track.ssrc, self.stumbles)
+            route.burst.clear()
         self._flush()
+
+    def _forward(self, route: Route) -> None:
+        """Write a route's burst for its variants, and encrypt it for each receiver."""
+        burst, ssrc, pack = route.burst, route.track.ssrc, HEADER.pack
+        # More than the buffer holds never arrives at once.
+        del burst[_SLOTS:]
+        route.track.packets += len(burst)
+        for type_, distance, ids, foreign, receivers in route.variants:
+            packets = []
+            for sequence, first, second, timestamp, elements, packet in burst:
+                if elements & foreign:
+                    packet = translate_extensions(packet, ids)
+                header = pack(first, second & 0x80 | type_, sequence + distance & 0xFFFF, timestamp, ssrc)
+                packets.append(header + packet[HEADER_SIZE:])
+            room = _SLOTS // len(packets)
+            if len(receivers.handles) <= room:
+                self._send(packets, receivers)
+            else:
+                for begin in range(0, len(receivers.handles), room):
+                    self._send(packets, receivers.part(begin, begin + room))
 
     def _send(self, packets: list[bytes], receivers: Receivers) -> None:
         """Encrypt packets for each receiver, and send each those of one size as one train."""
@@ -80,7 +100,8 @@ class Forwarder:
         each = handles if step == 1 else chain.from_iterable(map(repeat, handles, repeat(step)))
         failures = list(map(adapter.srtp_protect, each, self._pointers[first:end], self._lengths[first:end]))
         names = self._names_without(receivers, failures) if any(failures) else receivers.names
-        for offset, count in _ALONE if step == 1 else _trains(sizes, self._longest):
+        longest = self._longest if receivers.trains else 1
+        for offset, count in _ALONE if step == 1 else _trains(sizes, longest):
             size = box.lengths[2 * (first + offset) + 1]
             box.lay(self._messages, names, first=first + offset, step=step, count=count, size=size)
             self._messages += len(names)
@@ -102,6 +123,11 @@ class Forwarder:
         if self._messages:
             self._box.send(self._fd, self._messages)
         self._slots = self._messages = 0
+
+
+def is_told(count: int) -> bool:
+    """Tell whether the fault of this number is logged: the first, the second, the fourth … so that no log overflows."""
+    return count & (count - 1) == 0
 
 
 def _trains(sizes: "array[int]", longest: int) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Protocol
 
 from aiortc.rtp import RTCP_PSFB_APP, RTCP_RTPFB_NACK, RtcpPsfbPacket, RtcpRtpfbPacket, RtcpSrPacket
@@ -14,7 +15,7 @@ from media.codecs import Codec
 from media.data import DataChannels
 from media.datagrams import Destination, address_of
 from media.negotiation import Negotiation, Section
-from media.router import Sink, Track
+from media.router import HISTORY, Sink, Track
 from media.streams import Stream
 from media.stun import Agent
 from media.transport import State, Transport
@@ -25,8 +26,15 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.1
 PACKETS_A_TICK = 200
 BYTES_A_TICK = 250_000
+# And of RTCP, where a few bytes may ask for much work: 500 packets and 640 kbit a second.
+RTCP_A_TICK = 50
+RTCP_BYTES_A_TICK = 8_000
 # What a leg may have sent again within a tick.
 RETRANSMISSIONS_A_TICK = 200
+# How often a leg's media may go to another address: so often at once, and then once a second.
+MOST_MOVES = 5
+# SSRCs that a leg may send with: libsrtp keeps each for as long as the leg lives, and looks through them one by one.
+MOST_SSRCS = 256
 # The addresses that a leg may use at the same time: a browser checks several before it settles on one.
 MOST_ADDRESSES = 8
 
@@ -60,7 +68,7 @@ class Floor(Protocol):
         """The other side has ended the connection, or it came to nothing."""
 
     def moved(self, leg: "Leg") -> None:
-        """The leg's media goes to another address from now on."""
+        """The leg's media goes to another address from now on, or in another manner."""
 
     def track_of(self, leg: "Leg", section: Section) -> Track | None:
         """Return the track that the participant publishes with this media line."""
@@ -75,7 +83,7 @@ class Floor(Protocol):
 class Leg:
     """A peer connection of a participant.
 
-    `id` is the modification whose offer made it. The port reads `streams`, `srtp_rx` and the two allowances for each
+    `id` is the modification whose offer made it. The port reads `streams`, `srtp_rx` and the allowances for each
     packet, so they are plain attributes.
     """
 
@@ -88,11 +96,16 @@ class Leg:
         self.ssrc = secrets.randbits(32)
         self.streams: dict[int, tuple[Stream, Track]] = {}
         self.sinks: dict[int, Sink] = {}
+        # The SSRCs that authentic packets have come with, but for those that were known before.
+        self.met: set[int] = set()
         self.srtp_rx: object = None
         self.srtp_tx: object = None
         self.packets_left = PACKETS_A_TICK
         self.bytes_left = BYTES_A_TICK
+        self.rtcp_left = RTCP_A_TICK
+        self.rtcp_bytes_left = RTCP_BYTES_A_TICK
         self.destination: Destination | None = None
+        self.takes_trains = True
         self.addresses: list[bytes] = []
         self.agent: Agent[Leg] | None = None
         self.transport: Transport | None = None
@@ -102,6 +115,7 @@ class Leg:
         self.estimate: int | None = None
         self.excess = self.unauthentic = self.unknown = 0
         self._retransmissions_left = RETRANSMISSIONS_A_TICK
+        self._moves_left: float = MOST_MOVES
         # Bursts that the port has not sent yet point to the memory of former ones. It reads 64 datagrams at a time.
         self._destinations: deque[Destination] = deque(maxlen=64)
         self._seen_at = made_at
@@ -128,13 +142,27 @@ class Leg:
         if name not in self.addresses:
             self.addresses.append(name)
         if self.destination is None or (nominated and self.destination.name != name):
-            logger.info("leg %s: media goes to %s port %s", self.id, *address_of(name))
-            self.destination = Destination.of(name)
-            self._destinations.append(self.destination)
-            self._floor.moved(self)
-        gone = [each for each in self.addresses[:-MOST_ADDRESSES] if each != self.destination.name]
+            self._move(name)
+        in_use = self.destination.name if self.destination is not None else None
+        gone = [each for each in self.addresses[:-MOST_ADDRESSES] if each != in_use]
         self.addresses = [each for each in self.addresses if each not in gone]
         return gone
+
+    def _move(self, name: bytes) -> None:
+        """Let the media go to a sockaddr. Who changes its mind too often stays where it is until it nominates again."""
+        if self._moves_left < 1:
+            return
+        self._moves_left -= 1
+        logger.info("leg %s: media goes to %s port %s", self.id, *address_of(name))
+        self.destination, self.takes_trains = Destination.of(name), True
+        self._destinations.append(self.destination)
+        self._floor.moved(self)
+
+    def end_trains(self) -> None:
+        """Let packets go singly to where the media goes now: on the way there nobody cuts trains."""
+        logger.info("leg %s: no trains to this address", self.id)
+        self.takes_trains = False
+        self._floor.moved(self)
 
     def begin(self) -> None:
         """Begin the handshake, for which there is only so much time: not before the other side has been heard of."""
@@ -170,34 +198,45 @@ class Leg:
     # --- Streams ----------------------------------------------------------------------------------------------
 
     def expect(self) -> None:
-        """Get ready for the streams that the settled description names; those that it names no more are forgotten."""
+        """Get ready for the streams that the settled description names.
+
+        Those that it names no more are forgotten; those that no description names stay, while their line receives.
+        """
         before, self.streams = self.streams, {}
         for section in self.negotiation.sections:
             track = self._floor.track_of(self, section) if section.receiving else None
             if track is None:
                 continue
             track.level_id = section.extensions.get(AUDIO_LEVEL, 0) if section.kind == "audio" else 0
-            for ssrc in section.ssrcs:
-                self.streams[ssrc] = before.get(ssrc) or (_stream(ssrc, section), track)
-            for ssrc, primary in section.rtx_ssrcs.items():
-                if primary in self.streams:
+            known = {ssrc: stream for ssrc, (stream, of) in before.items() if of is track}
+            originals = {ssrc: stream for ssrc, stream in known.items() if stream.original is None}
+            for ssrc in section.ssrcs or originals:
+                self.streams[ssrc] = (originals.get(ssrc) or _stream(ssrc, section), track)
+            repeats = {ssrc: stream.original.ssrc for ssrc, stream in known.items() if stream.original is not None}
+            for ssrc, primary in (section.rtx_ssrcs or repeats).items():
+                if ssrc not in self.streams and primary in self.streams and self.streams[primary][0].asks:
                     self.streams[ssrc] = (_retransmissions(ssrc, section, self.streams[primary][0]), track)
+
+    def may_meet(self, ssrc: int) -> bool:
+        """Tell whether a packet with this SSRC, which is perhaps unknown, may be decrypted."""
+        return len(self.met) < MOST_SSRCS or ssrc in self.met or ssrc in self.streams
 
     def meet(self, ssrc: int, packet: bytes) -> tuple[Stream, Track] | None:
         """Find out what an unknown SSRC is: by the MID that its packets carry, or by a payload type of one line alone.
 
         RFC 9143 section 9.2. The source that it replaces on its line is forgotten.
         """
+        self.met.add(ssrc)
         payload_type = packet[1] & 0x7F
         for section in self._sections_of(packet, payload_type):
             track = self._floor.track_of(self, section)
             if track is None:
                 return None
-            primaries = [each for each, (stream, of) in self.streams.items() if of is track and not stream.original]
+            primaries = [stream for stream, of in self.streams.values() if of is track and not stream.original]
             if payload_type in {codec.rtx_payload_type for codec in section.codecs}:
-                if not primaries:
+                if not primaries or not primaries[-1].asks:
                     return None
-                entry = (_retransmissions(ssrc, section, self.streams[primaries[-1]][0]), track)
+                entry = (_retransmissions(ssrc, section, primaries[-1]), track)
             else:
                 self.streams = {each: entry for each, entry in self.streams.items() if entry[1] is not track}
                 entry = (_stream(ssrc, section), track)
@@ -230,30 +269,38 @@ class Leg:
         except ValueError:
             self.unknown += 1
             return
+        frozen: set[Track] = set()
         for packet in packets:
             match packet:
                 case RtcpSrPacket() if packet.ssrc in self.streams:
-                    stream, track = self.streams[packet.ssrc]
-                    stream.take_sender_report(packet.sender_info.ntp_timestamp, now)
-                    if stream is track.stream and track.is_open:
-                        self._floor.sender_reported(
-                            track, packet.sender_info.ntp_timestamp, packet.sender_info.rtp_timestamp
-                        )
+                    self._take_sender_report(packet, now)
                 case RtcpRtpfbPacket(fmt=fmt) if fmt == RTCP_RTPFB_NACK and packet.media_ssrc in self.sinks:
-                    self._retransmit(self.sinks[packet.media_ssrc], packet.lost)
+                    # No more can be kept.
+                    self._retransmit(self.sinks[packet.media_ssrc], islice(packet.lost, HISTORY))
                 case RtcpPsfbPacket(fmt=fmt) if fmt == RTCP_PSFB_APP:
                     self.estimate = rtcp.read_bandwidth(packet.fci) or self.estimate
                 case RtcpPsfbPacket():
-                    for ssrc in rtcp.key_frame_sources(packet):
-                        if ssrc in self.sinks:
-                            self._floor.key_frame_wanted(self.sinks[ssrc].track)
+                    sources = rtcp.key_frame_sources(packet)
+                    frozen |= {self.sinks[ssrc].track for ssrc in sources if ssrc in self.sinks}
+        for track in frozen:
+            self._floor.key_frame_wanted(track)
+
+    def _take_sender_report(self, packet: RtcpSrPacket, now: float) -> None:
+        """Note how a stream's clock relates to the time of day, and let the receivers of its track know."""
+        stream, track = self.streams[packet.ssrc]
+        info = packet.sender_info
+        stream.take_sender_report(info.ntp_timestamp, now)
+        if stream is track.stream and track.is_open and track.may_report(now):
+            self._floor.sender_reported(track, info.ntp_timestamp, info.rtp_timestamp)
 
     def _retransmit(self, sink: Sink, lost: Iterable[int]) -> None:
         """Send packets again that the participant has missed, where they are still kept."""
         track = sink.track
         for sequence in lost:
+            if self._retransmissions_left <= 0:
+                return
             placed = track.kept(sequence - sink.distance & 0xFFFF)
-            if placed is None or placed[2] & 0x7F not in sink.payload_types or self._retransmissions_left <= 0:
+            if placed is None or placed[0] < sink.begins or placed[2] & 0x7F not in sink.payload_types:
                 continue
             self._retransmissions_left -= 1
             kept, first, second, timestamp, _, packet = placed
@@ -275,6 +322,8 @@ class Leg:
     def tick(self, now: float) -> None:
         """Renew the allowances, and ask again for what is still missing, and for key frames."""
         self.packets_left, self.bytes_left = PACKETS_A_TICK, BYTES_A_TICK
+        self.rtcp_left, self.rtcp_bytes_left = RTCP_A_TICK, RTCP_BYTES_A_TICK
+        self._moves_left = min(MOST_MOVES, self._moves_left + TICK_SECONDS)
         self._retransmissions_left = RETRANSMISSIONS_A_TICK
         if not self.is_connected:
             return

@@ -11,8 +11,8 @@ from typing import Any
 
 from media import aiortc_adapter as adapter
 from media import rtp
-from media.datagrams import SLOT, Inbox, address_of, segmentation_works
-from media.forwarding import Forwarder
+from media.datagrams import SLOT, Inbox, address_of, endpoint_of, segmentation_works
+from media.forwarding import Forwarder, is_told
 from media.leg import Leg
 from media.router import Route
 from media.stun import Agents
@@ -26,6 +26,8 @@ _ROUNDS = 4
 _SOCKET_BUFFER = 8 * 1024 * 1024
 # What an RTCP packet of ours may need, encrypted.
 _SCRATCH = 4096
+# Browsers check every 2.5 s: an address that was silent for so long is free for another leg.
+_IN_USE_SECONDS = 6.0
 # Whole packets only: a fixed header at least.
 _RTP_LEAST = 12
 _RTCP_LEAST = 8
@@ -43,7 +45,7 @@ class Port:
         self._fd = self._socket.fileno()
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self.agents: Agents[Leg] = Agents()
-        self.received = self.strangers = 0
+        self.received = self.strangers = self.stumbles = 0
         self._legs: dict[bytes, Leg] = {}
         self._inbox = Inbox(_SLOTS)
         # libsrtp's pointers to the slots, and to the lengths of what they received.
@@ -67,7 +69,7 @@ class Port:
     # --- In ---------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Take what has arrived."""
+        """Take what has arrived. Whatever is wrong with a datagram, the others of its batch are taken."""
         now = self._loop.time()
         inbox, routes = self._inbox, self._routes
         for _ in range(_ROUNDS):
@@ -76,19 +78,31 @@ class Port:
             for slot in range(count):
                 size, name = inbox.length(slot), inbox.source(slot)
                 first = inbox.view[slot * SLOT] if size else 0
-                if 127 < first < 192:
-                    leg = self._legs.get(name)
-                    if leg is not None:
-                        self._take_media(leg, slot, size, now)
-                    else:
-                        self.strangers += 1
-                elif size:
-                    self._take_other(first, name, inbox.view[slot * SLOT : slot * SLOT + size].tobytes(), now)
+                try:
+                    if 127 < first < 192:
+                        leg = self._legs.get(name)
+                        if leg is not None:
+                            self._take_media(leg, slot, size, now)
+                        else:
+                            self.strangers += 1
+                    elif size:
+                        self._take_other(first, name, inbox.view[slot * SLOT : slot * SLOT + size].tobytes(), now)
+                except Exception as error:
+                    self._stumble(name, error)
             if routes:
                 self.forwarder.forward(routes)
                 routes.clear()
+                if self.forwarder.refused:
+                    self._end_trains()
             if count < inbox.slots:
                 return
+
+    def _stumble(self, name: bytes, error: Exception) -> None:
+        """Note that a datagram was met with an exception, which is a fault of ours."""
+        self.stumbles += 1
+        if is_told(self.stumbles):
+            where = (*address_of(name), self.stumbles)
+            logger.error("a datagram from %s port %s was not taken, %d so far", *where, exc_info=error)
 
     def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:
         """Take STUN or DTLS; anything else is nothing that this port speaks."""
@@ -96,15 +110,28 @@ class Port:
             verdict = self.agents.receive(datagram, address_of(name), now)
             if verdict.agent is not None:
                 leg = verdict.agent.owner
+                if self._is_in_use(name, leg, now):
+                    return
                 self._legs[name] = leg
                 for gone in leg.reached(name, nominated=verdict.nominated):
-                    self._legs.pop(gone, None)
+                    if self._legs.get(gone) is leg:
+                        del self._legs[gone]
             if verdict.reply is not None:
                 self.send(name, verdict.reply)
         elif 19 < first < 64 and (known := self._legs.get(name)) is not None and known.transport is not None:
             known.transport.feed(datagram)
         else:
             self.strangers += 1
+
+    def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
+        """Tell whether another leg's media goes to this sockaddr, and it was heard of a moment ago.
+
+        Such a check is met with silence: its source may be forged, by a participant that would silence another.
+        """
+        holder = self._legs.get(name, leg)
+        if holder is leg or holder.destination is None or holder.destination.name != name:
+            return False
+        return now - holder.seen_at < _IN_USE_SECONDS
 
     def _take_media(self, leg: Leg, slot: int, size: int, now: float) -> None:
         """Take RTP or RTCP from a leg: decrypt it in place, and put RTP on its way."""
@@ -115,22 +142,27 @@ class Port:
             return
         inbox, start = self._inbox, slot * SLOT
         if 191 < inbox.view[start + 1] < 224:
-            if adapter.srtp_unprotect_rtcp(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
-                leg.unauthentic += 1
-            else:
-                leg.take_rtcp(inbox.view[start : start + inbox.length(slot)].tobytes(), now)
+            self._take_rtcp(leg, slot, size, now)
             return
-        if size < _RTP_LEAST or adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
+        if size < _RTP_LEAST:
+            leg.unknown += 1
+            return
+        # What of a packet stands in clear, and stays as it is.
+        first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(inbox.view, start)
+        entry = leg.streams.get(ssrc)
+        if entry is None and not leg.may_meet(ssrc):
+            leg.excess += 1
+            return
+        if adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
             leg.unauthentic += 1
             return
         packet = inbox.view[start : start + inbox.length(slot)].tobytes()
-        first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
         elements = 0 if first == 0x80 else rtp.element_ids(packet)
         if elements < 0:
+            leg.met.add(ssrc)
             leg.unknown += 1
             return
-        entry = leg.streams.get(ssrc) or leg.meet(ssrc, packet)
-        if entry is None:
+        if entry is None and (entry := leg.meet(ssrc, packet)) is None:
             return
         stream, track = entry
         if stream.original is not None:
@@ -149,12 +181,35 @@ class Port:
         if route is not None:
             self._routes.append(route)
 
+    def _end_trains(self) -> None:
+        """Let packets go singly to those whose trains were refused."""
+        refused = self.forwarder.refused
+        for leg in set(self._legs.values()):
+            if leg.destination is not None and leg.destination.address in refused and leg.takes_trains:
+                leg.end_trains()
+        refused.clear()
+
+    def _take_rtcp(self, leg: Leg, slot: int, size: int, now: float) -> None:
+        """Take RTCP from a leg, within what that may cost."""
+        inbox, start = self._inbox, slot * SLOT
+        leg.rtcp_left -= 1
+        leg.rtcp_bytes_left -= size
+        ssrc = int.from_bytes(inbox.view[start + 4 : start + 8], "big")
+        if leg.rtcp_left < 0 or leg.rtcp_bytes_left < 0 or not leg.may_meet(ssrc):
+            leg.excess += 1
+        elif adapter.srtp_unprotect_rtcp(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
+            leg.unauthentic += 1
+        else:
+            if ssrc not in leg.streams:
+                leg.met.add(ssrc)
+            leg.take_rtcp(inbox.view[start : start + inbox.length(slot)].tobytes(), now)
+
     # --- Out, but for forwarding ------------------------------------------------------------------------------
 
     def send(self, name: bytes, datagram: bytes) -> None:
         """Send a datagram to a sockaddr; one that cannot go now is lost."""
         try:
-            self._socket.sendto(datagram, address_of(name))
+            self._socket.sendto(datagram, endpoint_of(name))
         except OSError as error:
             logger.debug("A datagram was not sent: %s", error)
 

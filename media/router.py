@@ -3,8 +3,8 @@
 A track outlives what feeds it. Its source may be held, muted, restarted or moved to another device; its receivers see
 one SSRC whose sequence numbers and timestamps go on. So a packet is placed in the track's own numbering once, and all
 receivers share the result; what differs between them (payload types, IDs of header extensions, and a distance in
-sequence numbers where a receiver has paused) makes a variant, worked out when the routes are laid and not for each
-packet.
+sequence numbers where a receiver has paused for long) makes a variant, worked out when the routes are laid and not for
+each packet.
 """
 
 from array import array
@@ -19,23 +19,31 @@ from media.streams import Stream
 HISTORY = 512
 # Key frames are asked for no more often than this: they are dear to everybody.
 KEY_FRAME_SECONDS = 0.5
+# A receiver that pauses may see so many sequence numbers go by: half of what SRTP could follow.
+LONGEST_JUMP = 0x4000
+# Sender reports are passed on no more often than this; browsers send one a second.
+REPORT_SECONDS = 0.2
 # Below that many dBov there is only noise.
 QUIET = 60
 
-# A packet in its track's numbering: sequence number, the two first bytes of its header, timestamp, a bit for each ID
-# of a header extension in it, and itself.
+# A packet in its track's numbering: sequence number (counted on beyond 16 bits), the two first bytes of its header,
+# timestamp, a bit for each ID of a header extension in it, and itself.
 Placed = tuple[int, int, int, int, int, bytes]
 
 
 class Receivers(NamedTuple):
-    """Where a variant goes: for each receiver its SRTP session, and the address in memory of its sockaddr."""
+    """Where a variant goes: for each receiver its SRTP session, and the address in memory of its sockaddr.
+
+    `trains` tells whether several packets may go to each in one message that is cut on its way out.
+    """
 
     handles: tuple[Any, ...]
     names: "array[int]"
+    trains: bool = True
 
     def part(self, begin: int, end: int) -> "Receivers":
         """Return some of them."""
-        return Receivers(self.handles[begin:end], self.names[begin:end])
+        return Receivers(self.handles[begin:end], self.names[begin:end], self.trains)
 
 
 # Payload type, distance in sequence numbers, IDs of header extensions, those that must change as bits, and where to.
@@ -57,6 +65,7 @@ class Sink:
 
     `payload_types` maps the source's payload types to the receiver's, `extensions` likewise the IDs of header
     extensions. `retransmits` gives, for a payload type of the receiver, the one that retransmissions go out with.
+    It gets the track from its packet number `begins` on: those before stand for other packets with this receiver.
     """
 
     track: "Track"
@@ -65,10 +74,22 @@ class Sink:
     payload_types: Mapping[int, int]
     extensions: Mapping[int, int]
     retransmits: Mapping[int, int]
+    trains: bool = True
     distance: int = 0
+    begins: int = 0
     packets_before: int = 0
     octets_before: int = 0
     rtx_sequence: int = 0
+
+
+class Pause(NamedTuple):
+    """What a leg had of a track before it paused: the last sequence number, as it saw it, and how much altogether."""
+
+    last_sequence: int
+    distance: int
+    packets: int
+    octets: int
+    rtx_sequence: int
 
 
 @dataclass(eq=False)
@@ -86,23 +107,28 @@ class Track:
     sinks: dict[str, Sink] = field(default_factory=dict)
     routes: dict[int, Route] = field(default_factory=dict)
     history: list[Placed | None] = field(default_factory=list)
-    # The last sequence number that a leg got which pauses.
-    paused: dict[str, int] = field(default_factory=dict)
+    # Of each leg that has paused, its last pause.
+    paused: dict[str, Pause] = field(default_factory=dict)
 
     packets: int = 0
     octets: int = 0
     sequence_shift: int = 0
     timestamp_shift: int = 0
-    # The newest packet in the track's own numbering, and when it came.
+    # The newest packet in the track's own numbering, counted on beyond 16 bits, and when it came.
     last_sequence: int = -1
     last_timestamp: int = 0
     last_at: float = 0.0
+    # Of the present source, since it began or went on: older packets of it have no number that is still free.
+    first_sequence: int = 0
+    # The largest `begins` of a sink.
+    begins: int = 0
     resumes: bool = True
     # The ID of the header extension with the audio level (RFC 6464), and how loud it has been of late.
     level_id: int = 0
     loudness: float = 0.0
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
+    reported_at: float = float("-inf")
 
     def __post_init__(self) -> None:
         """Keep packets of video: for audio a retransmission would come too late."""
@@ -117,19 +143,30 @@ class Track:
         sequence, first, second, timestamp, elements, packet = arrived
         if self.resumes or stream is not self.stream:
             self._continue_with(stream, sequence, timestamp, now)
-        sequence = sequence + self.sequence_shift & 0xFFFF
+        ahead = sequence + self.sequence_shift - self.last_sequence & 0xFFFF
+        sequence = self.last_sequence + ahead
         timestamp = timestamp + self.timestamp_shift & 0xFFFFFFFF
-        if sequence - self.last_sequence & 0xFFFF < 0x8000:
+        route = self.routes.get(second & 0x7F)
+        if ahead < 0x8000:
             self.last_sequence, self.last_timestamp, self.last_at = sequence, timestamp, now
+        else:
+            sequence -= 0x10000
+            if sequence < self.first_sequence:
+                return None
+            if sequence < self.begins:
+                route = self._route_of_before(second & 0x7F, sequence)
         placed = (sequence, first, second, timestamp, elements, packet)
         if self.history:
             self.history[sequence & HISTORY - 1] = placed
         self.octets += len(packet) - HEADER_SIZE
-        route = self.routes.get(second & 0x7F)
         if route is None:
             return None
         route.burst.append(placed)
         return route if len(route.burst) == 1 else None
+
+    def _route_of_before(self, payload_type: int, sequence: int) -> Route:
+        """Return the route of a late packet alone: to those receivers that had the track already at that number."""
+        return Route(self, _variants(payload_type, [sink for sink in self.sinks.values() if sink.begins <= sequence]))
 
     def hear(self, packet: bytes) -> None:
         """Note how loud a packet of audio says it is: 0 dBov counts 1, and silence (-127 dBov) nothing."""
@@ -140,12 +177,14 @@ class Track:
     def _continue_with(self, stream: Stream, sequence: int, timestamp: int, now: float) -> None:
         """Let the track go on with this packet, which comes after a pause or from a new source."""
         if self.last_sequence >= 0:
-            self.sequence_shift = self.last_sequence + 1 - sequence
+            self.first_sequence = self.last_sequence + 1
+            self.sequence_shift = self.first_sequence - sequence
             if stream is not self.stream:
                 elapsed = max(1, int((now - self.last_at) * self.clock_rate))
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp
         else:
-            self.last_sequence = sequence - 1 & 0xFFFF
+            # A round ahead, so that what comes late has no negative number.
+            self.last_sequence = sequence + 0xFFFF
         self.stream = stream
         self.resumes = False
         self.key_frame_wanted = self.kind == "video"
@@ -165,32 +204,61 @@ class Track:
         self.key_frame_wanted, self.key_frame_asked_at = False, now
         return True
 
+    def may_report(self, now: float) -> bool:
+        """Tell whether a sender report is passed on now, and note that it is: each goes to all receivers."""
+        if now - self.reported_at < REPORT_SECONDS:
+            return False
+        self.reported_at = now
+        return True
+
     def attach(self, leg: str, sink: Sink) -> None:
         """Give a leg the track, or give it the track in another way, without a break in its numbers."""
         before = self.sinks.get(leg)
         if before is not None:
-            sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
+            sink.distance, sink.begins, sink.rtx_sequence = before.distance, before.begins, before.rtx_sequence
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
         else:
-            sink.packets_before, sink.octets_before = self.packets, self.octets
+            self._resume(sink, self.paused.get(leg))
             self.key_frame_wanted = self.kind == "video"
-            if leg in self.paused:
-                # A jump as long as a pause would put encryption out of step (RFC 3711 section 3.3.1).
-                sink.distance = self.paused.pop(leg) - self.last_sequence & 0xFFFF
         self.sinks[leg] = sink
         self.lay_routes()
+
+    def _resume(self, sink: Sink, pause: Pause | None) -> None:
+        """Let a sink begin, or go on after a pause.
+
+        No number may be used twice: receivers would refuse the second packet, and AES-GCM would give both away (RFC
+        7714 section 8.1). So it keeps its distance, and sees the pause as a loss; only what would put encryption out
+        of step (RFC 3711 section 3.3.1) is worth a variant of its own.
+        """
+        sink.packets_before, sink.octets_before = self.packets, self.octets
+        if pause is not None:
+            shared = self.last_sequence + pause.distance - pause.last_sequence < LONGEST_JUMP
+            sink.distance = pause.distance if shared else pause.last_sequence - self.last_sequence
+            sink.begins = self.begins = self.last_sequence + 1
+            sink.packets_before -= pause.packets
+            sink.octets_before -= pause.octets
+            sink.rtx_sequence = pause.rtx_sequence
 
     def detach(self, leg: str, *, for_good: bool = False) -> None:
         """Give a leg the track no more, or not for now."""
         sink = self.sinks.pop(leg, None)
         if sink is not None:
-            self.paused[leg] = self.last_sequence + sink.distance
+            # One that has got nothing since its last pause pauses still.
+            if self.last_sequence >= sink.begins:
+                self.paused[leg] = Pause(
+                    self.last_sequence + sink.distance,
+                    sink.distance,
+                    self.packets - sink.packets_before,
+                    self.octets - sink.octets_before,
+                    sink.rtx_sequence,
+                )
             self.lay_routes()
         if for_good:
             self.paused.pop(leg, None)
 
     def kept(self, sequence: int) -> Placed | None:
-        """Return a packet that was sent, where it is still kept."""
+        """Return the newest packet of this number (16 bits), where it is still kept."""
+        sequence = self.last_sequence - (self.last_sequence - sequence & 0xFFFF)
         placed = self.history[sequence & HISTORY - 1] if self.history else None
         return placed if placed is not None and placed[0] == sequence else None
 
@@ -202,10 +270,11 @@ class Track:
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:
     """Return the variants of a payload type; sinks that cannot take it get none."""
-    groups: dict[tuple[int, int, tuple[tuple[int, int], ...]], list[Sink]] = {}
+    groups: dict[tuple[int, int, tuple[tuple[int, int], ...], bool], list[Sink]] = {}
     for sink in sinks:
         if payload_type in sink.payload_types:
-            key = (sink.payload_types[payload_type], sink.distance, tuple(sorted(sink.extensions.items())))
+            ids = tuple(sorted(sink.extensions.items()))
+            key = (sink.payload_types[payload_type], sink.distance, ids, sink.trains)
             groups.setdefault(key, []).append(sink)
     return [
         (
@@ -213,7 +282,7 @@ def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:
             distance,
             dict(ids),
             ~sum(1 << id_ for id_, new in ids if id_ == new),
-            Receivers(tuple(sink.handle for sink in group), array("Q", (sink.address for sink in group))),
+            Receivers(tuple(sink.handle for sink in group), array("Q", (sink.address for sink in group)), trains),
         )
-        for (type_, distance, ids), group in groups.items()
+        for (type_, distance, ids, trains), group in groups.items()
     ]

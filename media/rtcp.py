@@ -1,5 +1,6 @@
 """RTCP that the focus writes itself (RFC 3550 section 6, RFC 4585, RFC 5104). Reading is left to aiortc."""
 
+import struct
 from collections.abc import Iterable
 
 from aiortc.rtp import (
@@ -64,7 +65,8 @@ def read_bandwidth(fci: bytes) -> int | None:
     """Return the bits per second that a REMB allows; None when it is none."""
     try:
         return int(unpack_remb_fci(fci)[0])
-    except ValueError:
+    except (ValueError, struct.error):
+        # The second: it promises more sources than it names.
         return None
 
 

@@ -70,7 +70,13 @@ class Stream:
         self.expected += ahead + 1
 
     def _take_late(self, sequence: int) -> bool:
-        """Note a packet that comes after its successors."""
+        """Note a packet that comes after its successors.
+
+        It may come twice, as it was sent first and as it was asked for: only what is missing is taken. Where nothing
+        is asked for a packet comes once, since SRTP takes none twice.
+        """
+        if self.asks and sequence not in self.missing:
+            return False
         self.received += 1
         self.missing.pop(sequence, None)
         return self.expected - sequence & 0xFFFF <= 2 * LARGEST_GAP

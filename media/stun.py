@@ -27,8 +27,13 @@ Address = tuple[Any, ...]
 MAX_DATAGRAM = 1500
 # Restarts of ICE that may be under way at the same time, besides the credentials in use.
 MAX_RESTARTS = 3
-# Transactions that are remembered, to know a replayed check: about an hour of consent checks.
-MAX_TRANSACTIONS = 512
+# Transactions that are remembered, to know a replayed check: more than an hour of consent checks every 2.5 s, as
+# Chromium makes them. Who records one and forges addresses may use it again after that, until the next real one comes.
+MAX_TRANSACTIONS = 2048
+# Checks of an agent that are looked at within a second; a browser that tries many addresses makes about 20. So many of
+# them are kept for the address that the last valid one came from: no others can stop its consent.
+MAX_CHECKS = 50
+KEPT_CHECKS = 25
 
 # RFC 8445 section 5.3: at least 24 bits for the ufrag, 128 for the password, of these characters.
 _ICE_CHARS = string.ascii_letters + string.digits + "+/"
@@ -73,6 +78,17 @@ class Agent(Generic[Owner]):
         # From the credentials in use to the newest.
         self._generations: list[_Generation[Owner]] = []
         self._transactions: OrderedDict[bytes, Address] = OrderedDict()
+        self._source: Address | None = None
+        self._checks_left, self._counted_from = MAX_CHECKS, float("-inf")
+
+    def _affords(self, source: Address, now: float) -> bool:
+        """Judge whether a check from there may still be looked at in this second, and count it."""
+        if now - self._counted_from >= 1:
+            self._checks_left, self._counted_from = MAX_CHECKS, now
+        if self._checks_left <= (0 if source[:2] == self._source else KEPT_CHECKS):
+            return False
+        self._checks_left -= 1
+        return True
 
 
 @dataclass(eq=False, slots=True)
@@ -156,7 +172,7 @@ class Agents(Generic[Owner]):
         generation = self._generations.get(ufrag)
         if generation is None or remote_ufrag != (generation.remote_ufrag or remote_ufrag):
             return _IGNORED
-        if not request.check_message_integrity(generation.key):
+        if not generation.agent._affords(source, now) or not request.check_message_integrity(generation.key):
             return _IGNORED
         transaction = request.transaction_id
         if unknown:
@@ -179,7 +195,9 @@ class Agents(Generic[Owner]):
         if first_source is not None:
             # Our answer was lost, or somebody who forges the address would keep consent alive.
             return Verdict(reply)
-        agent._transactions[transaction] = source[:2]
+        if source[:2] != agent._source:
+            agent._source = source[:2]
+        agent._transactions[transaction] = agent._source
         if len(agent._transactions) > MAX_TRANSACTIONS:
             agent._transactions.popitem(last=False)
         agent.last_check_at = now

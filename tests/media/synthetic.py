@@ -221,7 +221,9 @@ class Peer:
         :raises TimeoutError: when that takes too long.
         """
         lines = remote.replace("\r\n", "\n").split("\n")
-        candidate = _value(lines, "candidate").split(" ")
+        family = ":" in self._socket.getsockname()[0]
+        candidates = [line.split(" ") for line in lines if line.startswith("a=candidate:")]
+        candidate = next(each for each in candidates if (":" in each[4]) == family)
         self._remote = (_value(lines, "ice-ufrag"), _value(lines, "ice-pwd"))
         self._destination = Destination.of(sockaddr(candidate[4], int(candidate[5])))
         self._host = (candidate[4], int(candidate[5]))
@@ -233,6 +235,22 @@ class Peer:
         self._fingerprints = [(algorithm, fingerprint)]
         self._checking = asyncio.create_task(self._keep_checking())
         await asyncio.wait_for(self.connected.wait(), _PATIENCE_SECONDS)
+
+    def restart(self) -> None:
+        """Choose new ICE credentials, and another socket, for the next offer."""
+        self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(16)
+        self.pause_reading()
+        host = self._socket.getsockname()[0]
+        self._socket.close()
+        self._socket = _socket(host)
+        self.fd = self._socket.fileno()
+        self.resume_reading()
+
+    def restarted(self, remote: str) -> None:
+        """Check connectivity with the credentials of the other side's answer to that."""
+        lines = remote.replace("\r\n", "\n").split("\n")
+        self._remote = (_value(lines, "ice-ufrag"), _value(lines, "ice-pwd"))
+        self._send_datagram(self._check())
 
     async def _keep_checking(self) -> None:
         """Check connectivity: often until there is a connection, and then for consent (RFC 7675)."""
@@ -356,7 +374,7 @@ class Peer:
 
 
 def _socket(address: str) -> socket.socket:
-    bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    bound = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     bound.setblocking(False)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         bound.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
@@ -416,8 +434,11 @@ class Room:
         if settle:
             await self.settle()
 
-    async def renegotiate(self, peer: Peer, *, fresh: bool = False, kind: str | None = "sync") -> None:
-        """Bring an offer of a peer to the focus; what is pending from the focus to it comes to nothing."""
+    async def renegotiate(self, peer: Peer, *, fresh: bool = False, kind: str | None = "sync") -> str:
+        """Bring an offer of a peer to the focus, and return its answer.
+
+        What is pending from the focus to the peer comes to nothing.
+        """
         seat = self.seats[peer.id]
         self.offered = [each for each in self.offered if each[0] != peer.id]
         seat.pending = modification = secrets.token_hex(8)
@@ -428,6 +449,8 @@ class Room:
             await peer.connect(result["answer"])
         if kind:
             await self._task("update", {})
+        answer: str = result["answer"]
+        return answer
 
     async def take_over(self, peers: Mapping[str, Peer], last_offers: Mapping[str, str]) -> None:
         """Let a node that has never seen the conference make offers for fresh connections to these peers."""

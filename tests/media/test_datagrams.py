@@ -1,12 +1,16 @@
 """Bursts of datagrams through real sockets, singly and in trains."""
 
+import errno
 import socket
 from array import array
 from collections.abc import Iterator
 
 import pytest
 
-from media.datagrams import SLOT, Destination, Inbox, Outbox, address_of, segmentation_works, sockaddr
+from media import aiortc_adapter as adapter
+from media import datagrams
+from media.datagrams import SLOT, Destination, Inbox, Outbox, address_of, endpoint_of, segmentation_works, sockaddr
+from tests.media.tunnels import Tunnel
 
 
 @pytest.fixture(params=[("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)], ids=["IPv4", "IPv6"])
@@ -55,18 +59,26 @@ def test_slots_can_be_used_again(sockets: tuple[socket.socket, socket.socket]) -
         assert [len(datagram) for datagram, _ in received(inbox, receiver)] == [size]
 
 
+def test_what_is_read_leaves_room_for_what_encryption_adds(sockets: tuple[socket.socket, socket.socket]) -> None:
+    sender, receiver = sockets
+    inbox = Inbox(2)
+    sender.sendto(bytes(SLOT), receiver.getsockname())
+    ((datagram, _),) = received(inbox, receiver)
+    assert 1500 <= len(datagram) <= SLOT - adapter.SRTP_TRAILER
+
+
 def test_train_arrives_as_datagrams(sockets: tuple[socket.socket, socket.socket]) -> None:
     sender, receiver = sockets
     if not segmentation_works(sender.fileno()):
         pytest.fail("this kernel cuts no trains: Linux 4.18 or newer is needed")
     outbox, inbox = Outbox(8), Inbox(8)
     destination = Destination.of(sockaddr(*receiver.getsockname()[:2]))
-    datagrams = [bytes([i]) * 1000 for i in range(3)] + [b"short"]
-    for slot, datagram in enumerate(datagrams):
+    sent = [bytes([i]) * 1000 for i in range(3)] + [b"short"]
+    for slot, datagram in enumerate(sent):
         fill(outbox, 2 + slot, datagram)
     outbox.lay(0, array("Q", [destination.address]), first=2, step=4, count=4, size=1000)
     outbox.send(sender.fileno(), 1)
-    assert [datagram for datagram, _ in received(inbox, receiver)] == datagrams
+    assert [datagram for datagram, _ in received(inbox, receiver)] == sent
 
 
 def test_one_destination_out_of_reach_does_not_hold_up_the_others(sockets: tuple[socket.socket, socket.socket]) -> None:
@@ -82,9 +94,40 @@ def test_one_destination_out_of_reach_does_not_hold_up_the_others(sockets: tuple
     assert outbox.undelivered == 1
 
 
+@pytest.mark.parametrize("fault", [errno.EIO, errno.EINVAL, errno.EMSGSIZE])
+def test_train_that_cannot_be_cut_goes_singly(
+    sockets: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch, fault: int
+) -> None:
+    sender, receiver = sockets
+    monkeypatch.setattr(datagrams, "_libc", Tunnel(fault))
+    outbox, inbox = Outbox(8), Inbox(8)
+    destination = Destination.of(sockaddr(*receiver.getsockname()[:2]))
+    sent = [bytes([i]) * 1000 for i in range(3)] + [b"short", b"alone"]
+    for slot, datagram in enumerate(sent):
+        fill(outbox, slot, datagram)
+    outbox.lay(0, array("Q", [destination.address]), first=0, step=4, count=4, size=1000)
+    outbox.lay(1, array("Q", [destination.address]), first=4, step=1, count=1, size=5)
+    outbox.send(sender.fileno(), 2)
+    assert [datagram for datagram, _ in received(inbox, receiver)] == sent
+    assert outbox.refused == {destination.address}
+    assert outbox.undelivered == 0
+
+
 @pytest.mark.parametrize("address", [("192.0.2.7", 9), ("2001:db8::1", 65535)])
 def test_address_survives_its_sockaddr(address: tuple[str, int]) -> None:
     assert address_of(sockaddr(*address)) == address
+
+
+@pytest.mark.parametrize(
+    ("name", "endpoint"),
+    [
+        (sockaddr("192.0.2.7", 9), ("192.0.2.7", 9)),
+        (sockaddr("::ffff:192.0.2.7", 9), ("::ffff:192.0.2.7", 9, 0, 0)),
+        (sockaddr("fe80::1", 9)[:-4] + bytes([2, 0, 0, 0]), ("fe80::1", 9, 0, 2)),
+    ],
+)
+def test_sockaddr_is_told_to_sockets_with_all_that_it_says(name: bytes, endpoint: tuple[object, ...]) -> None:
+    assert endpoint_of(name) == endpoint
 
 
 def test_mapped_address_is_told_as_ipv4() -> None:

@@ -2,35 +2,45 @@
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import random
 import secrets
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psutil
 import pylibsrtp
 import pytest
 import pytest_asyncio
+from aiortc import rtcdtlstransport
 from aiortc.rtp import (
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
+    RtcpByePacket,
     RtcpPsfbPacket,
+    RtcpReceiverInfo,
     RtcpRrPacket,
     RtcpRtpfbPacket,
+    RtcpSdesPacket,
     RtcpSenderInfo,
+    RtcpSourceInfo,
     RtcpSrPacket,
 )
 
-from media import conference, leg, rtp
+from media import conference, datagrams, leg, router, rtcp, rtp
 from media.aiortc_adapter import parse_rtcp
-from media.datagrams import address_of
+from media.datagrams import SLOT, address_of
 from media.leg import Leg
 from media.node import Node, Settings
 from media.transport import Transport
+from tests.media import synthetic
+from tests.media.ends import mutate
 from tests.media.synthetic import AUDIO, RTX, VIDEO, Peer, RefusedError, Room, Source
+from tests.media.tunnels import Tunnel
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -157,26 +167,35 @@ class World:
         return joined
 
 
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    """A started node. Afterwards nothing may be left of it."""
+@asynccontextmanager
+async def around(settings: Settings) -> AsyncIterator[World]:
+    """Start a node. Afterwards nothing may be left of it."""
     threads, files = threading.active_count(), psutil.Process().num_fds()
     errors: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     before = asyncio.all_tasks()
     notes = Notes()
-    node = Node(Settings(), notes)
+    node = Node(settings, notes)
     await node.start()
     made = World(node, notes)
-    yield made
-    for peer in made.peers:
-        await peer.close()
-    await node.stop()
+    try:
+        yield made
+    finally:
+        for peer in made.peers:
+            await peer.close()
+        await node.stop()
     await asyncio.sleep(0)
     assert not errors
     assert not asyncio.all_tasks() - before - {asyncio.current_task()}
     assert threading.active_count() == threads
     assert psutil.Process().num_fds() <= files
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    """A started node."""
+    async with around(Settings()) as made:
+        yield made
 
 
 def in_order(packets: list[tuple[int, int, int]]) -> bool:
@@ -224,6 +243,22 @@ async def test_bursts_go_out_as_trains_and_arrive_whole(world: World) -> None:
         assert in_order(await bob.gets(20))
 
 
+async def test_who_is_behind_a_tunnel_gets_bursts_singly_and_nobody_else_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    tunnelled = world.leg("bob").destination
+    assert tunnelled is not None
+    tunnel = Tunnel(errno.EIO, {tunnelled.address})
+    monkeypatch.setattr(datagrams, "_libc", tunnel)
+    for _ in range(5):
+        alice.film(20)
+        for other in (bob, carol):
+            assert in_order(await other.gets(20))
+    assert tunnel.refusals == 1
+    assert [world.leg(peer.id).takes_trains for peer in (bob, carol)] == [False, True]
+
+
 async def test_hold_reaches_nobody_and_resume_leaves_no_gap(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.film(3)
@@ -238,6 +273,30 @@ async def test_hold_reaches_nobody_and_resume_leaves_no_gap(world: World) -> Non
     alice.film(3)
     assert in_order(before + await bob.gets(3))
     assert bob.packets == []
+
+
+async def test_receivers_share_what_they_get_also_after_their_sender_was_on_hold(world: World) -> None:
+    alice, *others = await world.join("alice", "bob", "carol", "dave")
+    track = world.node._conferences["room"].tracks["alice", "video"]
+    alice.film(3)
+    for each in others:
+        await each.gets(3)
+    for _ in range(2):
+        await world.room.set_state(alice, "on-hold", "hold")
+        await world.room.settle()
+        assert track.sinks == {}
+        await world.room.set_state(alice, "accepted", "resume")
+        # It films while they answer one by one.
+        while world.room.offered:
+            await world.room.answer_one()
+            alice.film(3)
+            await others[0].gets(3)
+    assert [len(route.variants) for route in track.routes.values()] == [1]
+    for each in others:
+        each.packets.clear()
+    alice.film(3)
+    for each in others:
+        assert in_order(await each.gets(3))
 
 
 async def test_mute_is_for_one_kind(world: World) -> None:
@@ -303,6 +362,19 @@ async def test_who_speaks_is_told_once_and_changes_with_the_loudest(world: World
     assert world.spoken == ["alice", "bob", "alice"]
 
 
+async def test_who_speaks_is_heard_beside_the_silent_sound_of_a_screen(world: World) -> None:
+    alice, _ = await world.join("alice", "bob")
+    alice.lines.append(alice._own_line("audio", receives=False))
+    await world.room.renegotiate(alice)
+    await world.room.settle()
+    assert sum(track.kind == "audio" for track in world.node._conferences["room"].tracks.values()) == 3
+    async with asyncio.timeout(SECONDS):
+        while not world.spoken:
+            alice.send([alice.audio.packet()])
+            await asyncio.sleep(0.01)
+    assert world.spoken == ["alice"]
+
+
 # --- RTCP ---------------------------------------------------------------------------------------------------------
 
 
@@ -316,6 +388,58 @@ async def test_lost_on_the_way_down_is_sent_again_as_rtx(world: World) -> None:
     restored = [rtp.unwrap(packet, payload_type=VIDEO, ssrc=ssrc) or b"" for packet in bob._of(RTX)]
     assert [rtp.HEADER.unpack_from(packet)[2] for packet in restored] == [sequence, sequence + 1 & 0xFFFF]
     assert len({rtp.HEADER.unpack_from(packet)[4] for packet in bob._of(RTX)} | {ssrc}) == 2
+
+
+async def test_lost_after_a_pause_is_sent_again_and_what_was_before_it_is_not(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    video = bob.lines[1]
+    for _ in range(2):
+        alice.film(4)
+        got = await bob.gets(4)
+        sequence, _, ssrc = got[0]
+        lost = [sequence + i & 0xFFFF for i in range(4)]
+        bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=lost))
+        await bob.gets(4, RTX)
+        video.receives = False
+        await world.room.renegotiate(bob)
+        alice.film(6)
+        bob.film()
+        await alice.gets(1)
+        video.receives = True
+        await world.room.renegotiate(bob)
+        await world.room.settle()
+        bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=lost))
+    alice.film()
+    await bob.gets(1)
+    assert bob.packets == []
+
+
+async def test_what_comes_late_and_was_asked_for_is_passed_on_once(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    packets = [alice.video.packet() for _ in range(3)]
+    wrapped = rtp.wrap(packets[1], payload_type=RTX, sequence=1, ssrc=alice.video.rtx_ssrc or 0)
+    alice.send([packets[0], packets[2], packets[1], wrapped])
+    alice.film()
+    got = await bob.gets(4)
+    assert in_order(sorted(got))
+    assert bob.packets == []
+
+
+async def test_retransmissions_that_nobody_can_have_asked_for_are_passed_over(world: World) -> None:
+    alice, bob = Listener("alice"), Listener("bob")
+    alice.lines[1].attributes = [each for each in alice.lines[1].attributes if each != f"a=rtcp-fb:{VIDEO} nack"]
+    for peer in (alice, bob):
+        world.peers.append(peer)
+        await world.room.join(peer)
+    packet = alice.video.packet()
+    repeated = [
+        rtp.wrap(packet, payload_type=RTX, sequence=number, ssrc=ssrc)
+        for number, ssrc in ((1, alice.video.rtx_ssrc or 0), (1, 4711), (2, 4711))
+    ]
+    alice.send([packet, *repeated])
+    alice.film()
+    assert in_order(await bob.gets(2))
+    assert bob.packets == []
 
 
 async def test_what_was_never_sent_cannot_be_asked_for(world: World) -> None:
@@ -380,6 +504,26 @@ async def test_sender_report_is_translated(world: World) -> None:
     assert report.sender_info.packet_count == 1
 
 
+async def test_receivers_are_told_whose_a_stream_is_and_when_it_ends(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((_, _, ssrc),) = await bob.gets(1)
+    info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
+    alice.send_rtcp(RtcpSrPacket(ssrc=alice.video.ssrc, sender_info=info))
+    (description,) = await bob.until(
+        lambda: [
+            chunk
+            for each in bob.reports
+            if isinstance(each, RtcpSdesPacket)
+            for chunk in each.chunks
+            if chunk.ssrc == ssrc
+        ]
+    )
+    assert description.items == [(1, b"alice")]
+    await world.room.leave(alice)
+    await bob.until(lambda: [each for each in bob.reports if isinstance(each, RtcpByePacket) and ssrc in each.sources])
+
+
 async def test_sender_is_told_how_its_media_arrives(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
     alice.film(3)
@@ -412,6 +556,57 @@ async def test_roaming_moves_the_media(world: World) -> None:
     await bob.until(lambda: (where := world.leg("bob").destination) and address_of(where.name)[1] == port)
     alice.film(3)
     await bob.gets(3)
+
+
+async def test_ice_restart_moves_the_media_and_keeps_the_keys(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film(3)
+    before = await bob.gets(3)
+    old_check, destination = alice._check(), world.leg("alice").destination
+    alice.restart()
+    answer = await world.room.renegotiate(alice)
+    # Until it is used nothing changes.
+    assert world.leg("alice").destination is destination
+    assert f"a=ice-ufrag:{alice._remote[0]}\r\n" not in answer
+    alice.restarted(answer)
+    await alice.until(lambda: world.leg("alice").destination is not destination)
+    alice.film(3)
+    assert in_order(before + await bob.gets(3))
+    bob.film(3)
+    assert in_order(await alice.gets(3))
+    # What was good before is good no more.
+    with contextlib.closing(_stranger()) as stranger:
+        stranger.sendto(old_check, alice._host)
+        alice.film()
+        await bob.gets(1)
+        bob.film()
+        await alice.gets(1)
+
+
+async def test_node_that_stops_says_goodbye_to_every_leg(world: World) -> None:
+    peers = await world.join("alice", "bob", "carol")
+    await world.node.stop()
+    for each in peers:
+        await asyncio.wait_for(each.ended.wait(), SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("bind", "addresses"),
+    [("::1", ("::1", "::1")), ("::", ("::1", "127.0.0.1")), ("::", ("127.0.0.1", "127.0.0.1"))],
+)
+async def test_either_family_connects_and_is_served(bind: str, addresses: tuple[str, str]) -> None:
+    announced = ("::1",) if bind == "::1" else ("127.0.0.1", "::1")
+    async with around(Settings(bind, announce=announced)) as world:
+        (alice,) = await world.join("alice", address=addresses[0])
+        (bob,) = await world.join("bob", address=addresses[1])
+        alice.film(3)
+        got = await bob.gets(3)
+        assert in_order(got)
+        bob.film(3)
+        assert in_order(await alice.gets(3))
+        sequence, _, ssrc = got[1]
+        bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=[sequence]))
+        await bob.gets(1, RTX)
 
 
 async def test_silent_leg_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -529,6 +724,248 @@ async def test_flood_is_cut_off_and_hurts_nobody_else(world: World) -> None:
     assert len(bob.packets) <= 2 * leg.PACKETS_A_TICK + 3
 
 
+@pytest.mark.parametrize("seed", range(3))
+async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
+    world: World, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """2,000 compound packets each, encrypted with the right keys, of which some bytes are wrong."""
+    monkeypatch.setattr(leg, "RTCP_A_TICK", 10_000)
+    monkeypatch.setattr(leg, "RTCP_BYTES_A_TICK", 10_000_000)
+    monkeypatch.setattr(leg, "PACKETS_A_TICK", 10_000)
+    monkeypatch.setattr(leg, "BYTES_A_TICK", 10_000_000)
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    carol.film()
+    ((sequence, _, ssrc),) = await alice.gets(1)
+    await bob.gets(1)
+    chance = random.Random(seed)
+    sound = _feedback_about(alice.video.ssrc, ssrc, sequence)
+    await asyncio.sleep(leg.TICK_SECONDS)
+    for number in range(2_000):
+        broken = mutate(b"".join(chance.sample(sound, chance.randint(1, 4))), chance)
+        # What is told apart as RTCP, and comes from where it says that it does: the rest of it may be anything.
+        head = [0x80 | chance.randrange(64), chance.choice([200, 201, 202, 203, 205, 206])]
+        alice.send_rtcp(bytes(head) + broken[2:4].ljust(2, b"\0") + sound[0][4:8] + broken[8:])
+        if number % 40 == 0:
+            carol.film()
+            assert len(await bob.gets(1)) == 1
+    assert world.node._port.stumbles == 0
+    assert world.leg("alice").unauthentic == world.leg("alice").excess == 0
+    alice.film()
+    await bob.gets(1)
+
+
+def _feedback_about(own: int, others: int, sequence: int) -> list[bytes]:
+    """Return RTCP packets of all kinds that a participant sends, about its own stream and about another's."""
+    info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
+    heard = RtcpReceiverInfo(
+        ssrc=others, fraction_lost=0, packets_lost=0, highest_sequence=sequence, jitter=0, lsr=0, dlsr=0
+    )
+    refresh = others.to_bytes(4, "big") + bytes(4)
+    return [
+        bytes(RtcpSrPacket(ssrc=own, sender_info=info, reports=[heard])),
+        bytes(RtcpRrPacket(ssrc=own, reports=[heard, heard])),
+        bytes(RtcpSdesPacket(chunks=[RtcpSourceInfo(ssrc=own, items=[(1, b"alice")])])),
+        bytes(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=own, media_ssrc=others, lost=[sequence, sequence + 3])),
+        bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=own, media_ssrc=others)),
+        bytes(RtcpPsfbPacket(fmt=rtcp.FIR, ssrc=own, media_ssrc=0, fci=refresh)),
+        rtcp.bandwidth(own, 500_000, [others]),
+        bytes(RtcpByePacket(sources=[own])),
+    ]
+
+
+def flood_of(packet: Any) -> bytes:
+    """Return a compound packet that repeats one packet as often as a datagram has room for."""
+    return bytes(packet) * (1300 // len(bytes(packet)))
+
+
+async def test_flood_of_sender_reports_is_not_passed_on(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    await bob.gets(1)
+    info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
+    flood = flood_of(RtcpSrPacket(ssrc=alice.video.ssrc, sender_info=info))
+    started = asyncio.get_running_loop().time()
+    for _ in range(20):
+        alice.send_rtcp(flood)
+        alice.film()
+        await bob.gets(1)
+    seconds = asyncio.get_running_loop().time() - started
+    passed_on = [each for each in bob.reports if isinstance(each, RtcpSrPacket)]
+    assert 1 <= len(passed_on) <= 1 + seconds / router.REPORT_SECONDS
+
+
+async def test_flood_of_negative_acknowledgements_is_not_looked_through(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((sequence, _, ssrc),) = await bob.gets(1)
+    asked: list[int] = []
+    monkeypatch.setattr(router.Track, "kept", lambda self, number: asked.append(number))
+    everything = [sequence + number & 0xFFFF for number in range(3, 4000)]
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=everything))
+    bob.film()
+    await alice.gets(1)
+    assert len(asked) == router.HISTORY
+    world.leg("bob")._retransmissions_left = 0
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=everything))
+    bob.film()
+    await alice.gets(1)
+    assert len(asked) == router.HISTORY
+
+
+async def test_flood_of_requests_for_key_frames_is_one_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((_, _, ssrc),) = await bob.gets(1)
+    wanted: list[str] = []
+    monkeypatch.setattr(conference.Conference, "key_frame_wanted", lambda self, track: wanted.append(track.participant))
+    bob.send_rtcp(flood_of(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc)))
+    bob.film()
+    await alice.gets(1)
+    assert wanted == ["alice"]
+
+
+async def test_flood_of_feedback_is_cut_off_and_hurts_nobody_else(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    report = bytes(RtcpRrPacket(ssrc=1))
+    started = asyncio.get_running_loop().time()
+    for _ in range(5):
+        for _ in range(100):
+            alice.send_rtcp(report)
+        carol.film(3)
+        assert in_order(await bob.gets(3))
+    ticks = 2 + (asyncio.get_running_loop().time() - started) / leg.TICK_SECONDS
+    assert world.leg("alice").excess >= 500 - ticks * leg.RTCP_A_TICK
+
+
+async def test_flood_of_checks_moves_the_media_a_few_times_and_hurts_nobody_else(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    caplog.clear()
+    started = asyncio.get_running_loop().time()
+    with contextlib.closing(_stranger()) as other:
+        for number in range(200):
+            sender = other if number % 2 else alice._socket
+            sender.sendto(alice._check(), alice._host)
+            if number % 10 == 0:
+                carol.film()
+                await bob.gets(1)
+    moved = [record for record in caplog.records if "media goes to" in record.message]
+    assert 1 <= len(moved) <= leg.MOST_MOVES + asyncio.get_running_loop().time() - started
+    alice._send_datagram(alice._check())
+    leg_of_alice, here = world.leg("alice"), alice._socket.getsockname()
+    async with asyncio.timeout(SECONDS):
+        while leg_of_alice.destination is None or address_of(leg_of_alice.destination.name) != here:
+            alice._send_datagram(alice._check())
+            await asyncio.sleep(0.05)
+    carol.film()
+    await alice.gets(1)
+
+
+async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    alice.film()
+    await bob.gets(1)
+    leg_of_alice, strays = world.leg("alice"), leg.MOST_SSRCS + 50
+    for number in range(strays):
+        alice.send([rtp.HEADER.pack(0x80, 35, 1, 0, 1000 + number) + b"stray"])
+        if number % 20 == 0:
+            carol.film()
+            await bob.gets(1)
+            await asyncio.sleep(leg.TICK_SECONDS / 5)
+    alice.send_rtcp(RtcpRrPacket(ssrc=999))
+    # Those that were known before are known still: a report of its camera, and what it films.
+    info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
+    alice.send_rtcp(RtcpSrPacket(ssrc=alice.video.ssrc, sender_info=info))
+    alice.film()
+    await bob.gets(1)
+    await bob.until(lambda: [each for each in bob.reports if isinstance(each, RtcpSrPacket)])
+    assert len(leg_of_alice.met) == leg.MOST_SSRCS
+    assert leg_of_alice.excess == 51
+
+
+async def test_check_from_anothers_address_does_not_take_it_over(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    for _ in range(3):
+        carol._socket.sendto(alice._check(), alice._host)
+        carol.film(5)
+        assert in_order(await bob.gets(5))
+    bob.film()
+    for each in (alice, carol):
+        await each.gets(1)
+    assert world.leg("alice").unauthentic == 0
+
+
+async def test_address_that_went_over_to_another_leg_is_not_taken_from_it_again(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    carol = Listener("carol")
+    # From there alice has been heard of as well, but its media does not go there.
+    carol._socket.sendto(alice._check(), alice._host)
+    alice._send_datagram(alice._check())
+    world.peers.append(carol)
+    await world.room.join(carol)
+    with contextlib.ExitStack() as stack:
+        for _ in range(leg.MOST_ADDRESSES + 1):
+            stack.enter_context(contextlib.closing(_stranger())).sendto(alice._check(), alice._host)
+        carol.film(3)
+        assert in_order(await bob.gets(3))
+
+
+async def test_packet_too_large_to_be_encrypted_again_goes_nowhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The shorter trailer: others' keys add more to what this participant sends.
+    with monkeypatch.context() as patched:
+        weak = [each for each in rtcdtlstransport.SRTP_PROFILES if "SHA1_80" in each.openssl_profile.decode()]
+        patched.setattr(rtcdtlstransport, "SRTP_PROFILES", weak)
+        (alice,) = await world.join("alice")
+    bob, carol = await world.join("bob", "carol")
+    assert [each.dtls.srtp is not None and each.dtls.srtp.profile for each in (alice, bob)] == [
+        "SRTP_AES128_CM_SHA1_80",
+        "SRTP_AEAD_AES_256_GCM",
+    ]
+    large = Source(alice.video.ssrc, VIDEO, 90000, SLOT - 10, sequence=alice.video.sequence)
+    # pylibsrtp's own session takes no more than 1,500 bytes.
+    alice.send([large.packet()])
+    alice.video.sequence = large.sequence
+    alice.film()
+    for each in (bob, carol):
+        await each.gets(1)
+        assert each.packets == []
+    assert world.node.counters()["sent"] == 2
+
+
+# A REMB that promises 255 sources and names none (draft-alvestrand-rmcat-remb section 2.2).
+LYING_REMB = bytes([0x8F, 206, 0, 4]) + bytes(8) + b"REMB\xff\0\0\0"
+
+
+async def test_feedback_that_lies_costs_nobody_anything(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    for _ in range(5):
+        alice.send_rtcp(LYING_REMB)
+        carol.film(8)
+        assert in_order(await bob.gets(8))
+    assert world.node._port.stumbles == 0
+
+
+async def test_whatever_a_datagram_is_met_with_the_others_of_its_batch_are_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    monkeypatch.setattr(Leg, "take_rtcp", lambda *_: 1 / 0)
+    for _ in range(3):
+        alice.send_rtcp(LYING_REMB)
+        carol.film(8)
+        assert in_order(await bob.gets(8))
+    assert world.node._port.stumbles == 3
+    assert [record.message.rpartition(", ")[2] for record in caplog.records if record.levelname == "ERROR"] == [
+        "1 so far",
+        "2 so far",
+    ]
+
+
 async def test_replayed_and_forged_packets_go_nowhere(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     datagram = alice.outward.protect(alice.video.packet())
@@ -565,6 +1002,32 @@ async def test_source_that_is_not_named_is_known_by_its_payload_type(world: Worl
     alice.film(2)
     alice.send([other.packet(), other.packet()])
     assert in_order(await bob.gets(4))
+
+
+async def test_source_that_is_not_named_stays_the_same_through_negotiations(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "_sources_of", lambda *_: [])
+    alice, bob = await world.join("alice", "bob")
+    packets = [alice.video.packet()]
+    alice.send(packets)
+    got = await bob.gets(1)
+    for _ in range(2):
+        repeats = len(packets)
+        await world.room.renegotiate(alice)
+        await world.room.settle()
+        packets += [alice.video.packet() for _ in range(3)]
+        alice.send([packets[repeats], packets[repeats + 2]])
+        wrapped = rtp.wrap(packets[repeats + 1], payload_type=RTX, sequence=repeats, ssrc=alice.video.rtx_ssrc or 0)
+        alice.send([wrapped])
+        got += await bob.gets(3)
+    sent = [rtp.HEADER.unpack_from(packet) for packet in packets]
+    got.sort()
+    assert [sequence - got[0][0] for sequence, _, _ in got] == [number for number, _ in enumerate(sent)]
+    assert [timestamp - got[0][1] & 0xFFFFFFFF for _, timestamp, _ in got] == [
+        timestamp - sent[0][3] & 0xFFFFFFFF for _, _, _, timestamp, _ in sent
+    ]
+    assert alice.video.ssrc in world.leg("alice").streams
 
 
 @pytest.mark.parametrize("seed", range(4))

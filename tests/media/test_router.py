@@ -2,7 +2,7 @@
 
 import pytest
 
-from media.router import HISTORY, KEY_FRAME_SECONDS, Sink, Track
+from media.router import HISTORY, KEY_FRAME_SECONDS, LONGEST_JUMP, Sink, Track
 from media.rtp import HEADER
 from media.streams import Stream
 
@@ -38,7 +38,7 @@ def send(to: Track, stream: Stream, sequence: int, timestamp: int, now: float = 
         return None
     (placed,) = route.burst
     route.burst.clear()
-    return placed[0], placed[3]
+    return placed[0] & 0xFFFF, placed[3]
 
 
 def test_first_packet_goes_out_as_it_came() -> None:
@@ -73,7 +73,63 @@ def test_late_packet_keeps_its_place() -> None:
     send(made, stream, 10, 0)
     send(made, stream, 12, 0)
     assert send(made, stream, 11, 0) == (11, 0)
-    assert made.last_sequence == 12
+    assert made.last_sequence & 0xFFFF == 12
+
+
+def test_packet_from_before_a_hold_that_comes_after_it_has_no_number_left() -> None:
+    made, stream = track(), source()
+    made.attach("bob", sink(made))
+    sent = [send(made, stream, sequence, 0) for sequence in (100, 101)]
+    made.close()
+    made.open()
+    sent += [send(made, stream, sequence, 0) for sequence in (202, 201, 200, 204, 203)]
+    assert [each and each[0] for each in sent] == [100, 101, 102, None, None, 104, 103]
+    kept = made.kept(101)
+    assert kept is not None
+    assert HEADER.unpack_from(kept[5])[2] == 101
+
+
+def test_two_sources_in_turn_never_share_a_number() -> None:
+    made = track()
+    made.attach("bob", sink(made))
+    one, other = source(77), source(78)
+    send(made, one, 100, 0)
+    sent = [
+        send(made, stream, sequence, 0)
+        for stream, sequence in ((one, 101), (other, 50), (other, 49), (one, 100), (other, 48), (other, 47))
+    ]
+    assert [each and each[0] for each in sent] == [101, 102, None, 103, 104, None]
+
+
+def test_late_packet_goes_to_those_only_that_had_the_track_at_that_number() -> None:
+    made, stream = track(), source()
+    for name in ("bob", "carol"):
+        made.attach(name, sink(made, handle=name))
+    send(made, stream, 100, 0)
+    made.detach("bob")
+    send(made, stream, 102, 0)
+    made.attach("bob", sink(made))
+    packet = HEADER.pack(0x80, 96, 101, 0, 77) + b"media"
+    route = made.place(stream, (101, 0x80, 96, 0, 0, packet), 0.0)
+    assert route is not None
+    assert [to.handles for _, _, _, _, to in route.variants] == [("carol",)]
+    assert [placed[0] & 0xFFFF for placed in route.burst] == [101]
+    assert send(made, stream, 103, 0) == (103, 0)
+
+
+def test_pause_takes_nothing_back_of_what_a_receiver_was_told() -> None:
+    made, stream = track(), source()
+    first = sink(made)
+    made.attach("bob", first)
+    send(made, stream, 0, 0)
+    made.packets, made.octets, first.rtx_sequence = 7, 700, 50
+    made.detach("bob")
+    made.packets, made.octets = 9, 900
+    send(made, stream, 1, 0)
+    again = sink(made)
+    made.attach("bob", again)
+    assert again.rtx_sequence == 50
+    assert (made.packets - again.packets_before, made.octets - again.octets_before) == (7, 700)
 
 
 def test_receiver_that_paused_sees_no_jump() -> None:
@@ -84,7 +140,31 @@ def test_receiver_that_paused_sees_no_jump() -> None:
     for sequence in range(101, 40_000, 1000):
         send(made, stream, sequence, 0)
     made.attach("bob", sink(made))
-    sequence, _ = send(made, stream, made.last_sequence + 1, 0) or (0, 0)
+    sequence, _ = send(made, stream, made.last_sequence + 1 & 0xFFFF, 0) or (0, 0)
+    ((_, distance, _, _, _),) = made.routes[96].variants
+    assert sequence + distance & 0xFFFF == 101
+
+
+def test_receiver_that_paused_for_a_moment_shares_its_variant_again() -> None:
+    made, stream = track(), source()
+    for name in ("bob", "carol"):
+        made.attach(name, sink(made, handle=name))
+    send(made, stream, 100, 0)
+    made.detach("bob")
+    send(made, stream, 100 + LONGEST_JUMP - 1, 0)
+    made.attach("bob", sink(made))
+    assert len(made.routes[96].variants) == 1
+
+
+def test_pauses_one_after_the_other_make_no_jump_either() -> None:
+    made, stream = track(), source()
+    made.attach("bob", sink(made))
+    send(made, stream, 100, 0)
+    for pause in (1, 2, 3):
+        made.detach("bob")
+        send(made, stream, 100 + pause * (LONGEST_JUMP - 1), 0)
+        made.attach("bob", sink(made))
+    sequence, _ = send(made, stream, made.last_sequence + 1 & 0xFFFF, 0) or (0, 0)
     ((_, distance, _, _, _),) = made.routes[96].variants
     assert sequence + distance & 0xFFFF == 101
 
@@ -119,7 +199,7 @@ def test_packets_are_kept_for_a_while() -> None:
     assert made.kept(5) is None
     placed = made.kept(HISTORY + 5)
     assert placed is not None
-    assert placed[0] == HISTORY + 5
+    assert placed[0] & 0xFFFF == HISTORY + 5
 
 
 def test_audio_is_not_kept() -> None:

@@ -36,6 +36,15 @@ def test_missing_packets_are_asked_for_at_once_and_again_until_they_come() -> No
     assert list(arriving.due(1.1)) == [0]
 
 
+def test_what_was_missing_is_taken_once() -> None:
+    arriving = stream()
+    arriving.take(0, 0, 0.0)
+    assert arriving.take(65535, 0, 0.01)  # late, and then what was asked for
+    assert not arriving.take(65535, 0, 0.02)
+    assert not arriving.take(0, 0, 0.03)
+    assert told(arriving, 1.0).packets_lost == 0
+
+
 def test_what_never_comes_is_given_up() -> None:
     arriving = stream()
     arriving.take(0, 0, 0.0)

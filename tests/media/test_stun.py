@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 from aioice import stun
 
-from media.stun import MAX_TRANSACTIONS, Agent, Agents, Credentials, Verdict, generate_credentials
+from media.stun import (
+    KEPT_CHECKS,
+    MAX_CHECKS,
+    MAX_TRANSACTIONS,
+    Agent,
+    Agents,
+    Credentials,
+    Verdict,
+    generate_credentials,
+)
 from tests.media.ends import check, mutate
 
 pytestmark = pytest.mark.once
@@ -173,6 +182,31 @@ def test_a_repeated_check_is_answered_again_but_keeps_nothing_alive(agents: Agen
     assert agent.last_check_at == 1.0
 
 
+def test_more_checks_than_a_browser_makes_are_not_looked_at_until_the_next_second(
+    agents: Agents[str], agent: Agent[str]
+) -> None:
+    answered = [agents.receive(request(), SOURCE, 1.0).reply for _ in range(MAX_CHECKS + 10)]
+    assert sum(reply is not None for reply in answered) == MAX_CHECKS
+    assert agents.receive(request(), SOURCE, 1.9) == IGNORED
+    assert agents.receive(request(), SOURCE, 2.0).agent is agent
+
+
+def test_who_has_only_seen_the_ufrag_cannot_stop_consent(agents: Agents[str], agent: Agent[str]) -> None:
+    assert agents.receive(request(), SOURCE, 1.0).agent is agent
+    for port in range(3 * MAX_CHECKS):
+        forged = request(local=LOCAL._replace(password="another"))
+        assert agents.receive(forged, ("198.51.100.9", port), 1.5) == IGNORED
+    answered = [agents.receive(request(), SOURCE, 1.6).reply for _ in range(MAX_CHECKS)]
+    assert sum(reply is not None for reply in answered) == KEPT_CHECKS
+
+
+def test_an_hour_of_checks_is_remembered(agents: Agents[str], agent: Agent[str]) -> None:
+    recorded = request(nominate=True)
+    for second in range(0, 3600, 2):
+        assert agents.receive(request() if second else recorded, SOURCE, float(second)).agent is agent
+    assert agents.receive(recorded, ("198.51.100.9", 50000), 3600.0) == IGNORED
+
+
 def test_what_is_remembered_of_checks_is_bounded(agents: Agents[str], agent: Agent[str]) -> None:
     for now in range(2 * MAX_TRANSACTIONS):
         assert agents.receive(request(), SOURCE, float(now)).agent is agent
@@ -235,10 +269,10 @@ def test_mutated_checks_never_raise_and_never_pass(agents: Agents[str], agent: A
     chance = random.Random(8445)
     seeds = [request(nominate=True), signed(USERNAME + pack("!HHQ", 0x8029, 8, 1)), signed(USERNAME)]
     started = time.process_time()
-    for _ in range(20_000):
+    for second in range(20_000):
         datagram = mutate(chance.choice(seeds), chance)
         if datagram not in seeds:
-            assert agents.receive(datagram, SOURCE, 1.0) == IGNORED
+            assert agents.receive(datagram, SOURCE, float(second)) == IGNORED
     assert agent.last_check_at is None
     assert time.process_time() - started < 20
 
@@ -246,9 +280,9 @@ def test_mutated_checks_never_raise_and_never_pass(agents: Agents[str], agent: A
 def test_signed_nonsense_never_raises(agents: Agents[str], agent: Agent[str]) -> None:
     # The participant itself is the attacker: whatever is in it, the signature is right.
     chance = random.Random(8489)
-    for _ in range(10_000):
+    for second in range(10_000):
         junk = b"".join(_attribute(chance) for _ in range(chance.randrange(4)))
-        agents.receive(signed(USERNAME + junk), SOURCE, 1.0)
+        agents.receive(signed(USERNAME + junk), SOURCE, float(second))
 
 
 def _attribute(chance: random.Random) -> bytes:
@@ -260,12 +294,12 @@ def _attribute(chance: random.Random) -> bytes:
 
 def test_a_check_costs_little(agents: Agents[str], agent: Agent[str]) -> None:
     datagrams = [request() for _ in range(500)]
-    best = min(_seconds(agents, datagrams[i : i + 50]) for i in range(0, 500, 50))
+    best = min(_seconds(agents, datagrams[i : i + 50], float(i)) for i in range(0, 500, 50))
     assert best / 50 < 150e-6
 
 
-def _seconds(agents: Agents[str], datagrams: list[bytes]) -> float:
+def _seconds(agents: Agents[str], datagrams: list[bytes], now: float) -> float:
     started = time.perf_counter()
     for datagram in datagrams:
-        agents.receive(datagram, SOURCE, 1.0)
+        assert agents.receive(datagram, SOURCE, now).reply
     return time.perf_counter() - started
