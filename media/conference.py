@@ -488,9 +488,28 @@ class Conference:
                 self._lose(leg)
         self._listen()
         if now - self._reported_at >= REPORT_SECONDS:
+            self._pace(now - self._reported_at)
             self._reported_at = now
             for leg in self.legs():
                 leg.report(now, cname=self.id)
+
+    def _pace(self, seconds: float) -> None:
+        """Let video that congests a receiver's connection be sent more slowly: the slowest receiver sets the pace.
+
+        What is taken from each is in proportion to what it sends. Where nothing is congested nothing is limited:
+        senders find out themselves how fast they can be.
+        """
+        rates = {track: track.rate(seconds) for track in self.tracks.values()}
+        limits: dict[Track, float] = {}
+        for leg in self.legs():
+            video = [sink.track for sink in leg.sinks.values() if sink.track.kind == "video" and rates[sink.track]]
+            incoming = sum(rates[track] for track in video)
+            if leg.is_congested and leg.estimate < incoming:
+                for track in video:
+                    limits[track] = min(limits.get(track, rates[track]), rates[track] * leg.estimate / incoming)
+            leg.is_congested = False
+        for leg in self.legs():
+            leg.limit(limits, rates)
 
     def is_deserted(self, now: float) -> bool:
         """Tell whether nobody has had a leg for long: then everybody is gone, or another node serves them."""

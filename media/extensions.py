@@ -16,7 +16,6 @@ from media.description import Media, NegotiationError, number
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
-ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 VIDEO_ORIENTATION = "urn:3gpp:video-orientation"
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 DEPENDENCY_DESCRIPTOR = (
@@ -27,15 +26,13 @@ TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-exte
 _BOTH = frozenset({"audio", "video"})
 _VIDEO = frozenset({"video"})
 
-# URI: the kinds of line that it is agreed to on.
+# URI: the kinds of line that it is agreed to on. Left out on purpose: abs-send-time, by which a browser estimates its
+# connection. It would see the clocks of many senders; without it, it looks at each stream alone.
 SERVED: Mapping[str, frozenset[str]] = {
     # Incoming packets say what line they belong to, which a line without a=ssrc needs. We need not send it.
     MID: _BOTH,
     # Tells who speaks (RFC 6464), to the focus and to the receivers; passed on as it is.
     AUDIO_LEVEL: frozenset({"audio"}),
-    # When a packet left the participant who made it; passed on as it is. A receiver's estimator sees the clocks of many
-    # senders, so that what it makes of them (REMB) is not acted on.
-    ABS_SEND_TIME: _BOTH,
     # How a phone is held; passed on as it is.
     VIDEO_ORIENTATION: _VIDEO,
     # The sender's wish for the receiver's buffer; passed on as it is.
@@ -48,7 +45,6 @@ SERVED: Mapping[str, frozenset[str]] = {
 
 _USUAL = {
     AUDIO_LEVEL: 1,
-    ABS_SEND_TIME: 2,
     TRANSPORT_CC: 3,
     MID: 4,
     PLAYOUT_DELAY: 5,

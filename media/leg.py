@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Protocol
 
@@ -31,6 +31,10 @@ RTCP_A_TICK = 50
 RTCP_BYTES_A_TICK = 8_000
 # What a leg may have sent again within a tick.
 RETRANSMISSIONS_A_TICK = 200
+# In bits a second: what no video is limited below, what is left to sound beside it, what stands for no limit.
+LEAST_RATE = 150_000
+AUDIO_RATE = 64_000
+NO_LIMIT = 1 << 27
 # How often a leg's media may go to another address: so often at once, and then once a second.
 MOST_MOVES = 5
 # SSRCs that a leg may send with: libsrtp keeps each for as long as the leg lives, and looks through them one by one.
@@ -112,7 +116,11 @@ class Leg:
         self.channels: DataChannels | None = None
         self.capabilities: dict[str, tuple[Codec, ...]] = {}
         self.answers: dict[str, str] = {}
-        self.estimate: int | None = None
+        # What the connection to the participant can carry, in bits a second, as it last said; and whether that became
+        # less since the last look, which means that packets queue on the way.
+        self.estimate = 0
+        self.is_congested = False
+        self._was_limited = False
         self.excess = self.unauthentic = self.unknown = 0
         self._retransmissions_left = RETRANSMISSIONS_A_TICK
         self._moves_left: float = MOST_MOVES
@@ -278,12 +286,17 @@ class Leg:
                     # No more can be kept.
                     self._retransmit(self.sinks[packet.media_ssrc], islice(packet.lost, HISTORY))
                 case RtcpPsfbPacket(fmt=fmt) if fmt == RTCP_PSFB_APP:
-                    self.estimate = rtcp.read_bandwidth(packet.fci) or self.estimate
+                    self._take_estimate(rtcp.read_bandwidth(packet.fci) or self.estimate)
                 case RtcpPsfbPacket():
                     sources = rtcp.key_frame_sources(packet)
                     frozen |= {self.sinks[ssrc].track for ssrc in sources if ssrc in self.sinks}
         for track in frozen:
             self._floor.key_frame_wanted(track)
+
+    def _take_estimate(self, estimate: int) -> None:
+        """Note what the connection to the participant can carry."""
+        self.is_congested = self.is_congested or estimate < self.estimate
+        self.estimate = estimate
 
     def _take_sender_report(self, packet: RtcpSrPacket, now: float) -> None:
         """Note how a stream's clock relates to the time of day, and let the receivers of its track know."""
@@ -338,6 +351,23 @@ class Leg:
             if stream.original is None and track.key_frame_wanted and self.is_connected and track.wants_key_frame(now):
                 self._wire.send_rtcp(self, rtcp.picture_loss(self.ssrc, stream.ssrc))
 
+    def limit(self, limits: Mapping[Track, float], rates: Mapping[Track, float]) -> None:
+        """Tell the participant how fast it may send its video (REMB), and when nothing limits it any more.
+
+        `limits` has the tracks that must be sent more slowly, `rates` how fast all are sent, in bits a second.
+        """
+        tracks = {
+            stream.ssrc: track
+            for stream, track in self.streams.values()
+            if stream.original is None and stream.takes_limits
+        }
+        is_limited = any(track in limits for track in tracks.values())
+        if self.is_connected and (is_limited or self._was_limited):
+            wanted = AUDIO_RATE + sum(max(LEAST_RATE, limits.get(track, rates[track])) for track in tracks.values())
+            allowed = int(wanted) if is_limited else NO_LIMIT
+            self._wire.send_rtcp(self, rtcp.bandwidth(self.ssrc, allowed, list(tracks)))
+        self._was_limited = is_limited
+
     def report(self, now: float, *, cname: str) -> None:
         """Tell the participant how its streams arrive."""
         reports = [
@@ -357,7 +387,8 @@ def _payload_types(codec: Codec) -> list[int]:
 def _stream(ssrc: int, section: Section) -> Stream:
     """Return a stream that comes over a media line."""
     asks = any("nack" in codec.feedback for codec in section.codecs)
-    return Stream(ssrc, section.codecs[0].clock_rate, asks=asks and section.kind == "video")
+    takes_limits = any("goog-remb" in codec.feedback for codec in section.codecs)
+    return Stream(ssrc, section.codecs[0].clock_rate, asks=asks and section.kind == "video", takes_limits=takes_limits)
 
 
 def _retransmissions(ssrc: int, section: Section, original: Stream) -> Stream:

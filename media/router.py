@@ -129,6 +129,7 @@ class Track:
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
     reported_at: float = float("-inf")
+    _octets_before: int = 0
 
     def __post_init__(self) -> None:
         """Keep packets of video: for audio a retransmission would come too late."""
@@ -196,6 +197,11 @@ class Track:
     def open(self) -> None:
         """Let through what comes."""
         self.is_open = True
+
+    def rate(self, seconds: float) -> float:
+        """Return what its source has sent since this was last asked, so many seconds ago, in bits a second."""
+        octets, self._octets_before = self.octets - self._octets_before, self.octets
+        return 8 * octets / seconds
 
     def wants_key_frame(self, now: float) -> bool:
         """Tell whether the source is to be asked for a key frame now, and note that it is."""

@@ -16,13 +16,15 @@ RETRY_SECONDS = 0.06
 class Stream:
     """One RTP stream from a leg.
 
-    `asks` tells whether missing packets may be asked for (generic NACK was negotiated). `original` is the stream that
-    this one carries retransmissions of (RFC 4588), and `original_types` the payload types that they stand for.
+    `asks` tells whether missing packets may be asked for (generic NACK was negotiated), `takes_limits` whether its
+    sender may be told how fast to send (REMB was). `original` is the stream that this one carries retransmissions of
+    (RFC 4588), and `original_types` the payload types that they stand for.
     """
 
     ssrc: int
     clock_rate: int
     asks: bool = False
+    takes_limits: bool = False
     original: "Stream | None" = None
     original_types: dict[int, int] = field(default_factory=dict)
 

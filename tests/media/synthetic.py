@@ -31,17 +31,16 @@ _PATIENCE_SECONDS = 20.0
 _SOCKET_BUFFER = 4 * 1024 * 1024
 _SLOTS = 64
 # IDs of header extensions, as a browser might number them.
-_LEVEL_ID, _SEND_TIME_ID, _MID_ID = 1, 2, 4
+_LEVEL_ID, _DELAY_ID, _MID_ID = 1, 5, 4
 
 _AUDIO_LINES = [
     f"a=extmap:{_LEVEL_ID} urn:ietf:params:rtp-hdrext:ssrc-audio-level",
-    f"a=extmap:{_SEND_TIME_ID} http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
     f"a=extmap:{_MID_ID} urn:ietf:params:rtp-hdrext:sdes:mid",
     f"a=rtpmap:{AUDIO} opus/48000/2",
     f"a=fmtp:{AUDIO} minptime=10;useinbandfec=1",
 ]
 _VIDEO_LINES = [
-    f"a=extmap:{_SEND_TIME_ID} http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+    f"a=extmap:{_DELAY_ID} http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
     f"a=extmap:{_MID_ID} urn:ietf:params:rtp-hdrext:sdes:mid",
     f"a=rtpmap:{VIDEO} VP8/90000",
     f"a=rtcp-fb:{VIDEO} nack",
@@ -87,9 +86,8 @@ class Source:
     sequence: int = field(default_factory=lambda: secrets.randbits(15))
 
     def __post_init__(self) -> None:
-        send_time = bytes([_SEND_TIME_ID << 4 | 2, 0, 0, 0])
-        level = bytes([_LEVEL_ID << 4, 40, 0, 0]) if self.payload_type == AUDIO else b""
-        extensions = level + send_time
+        level, delay = bytes([_LEVEL_ID << 4, 40, 0, 0]), bytes([_DELAY_ID << 4 | 2, 0, 0, 0])
+        extensions = level if self.payload_type == AUDIO else delay
         # The body of a delta frame of VP8, as far as anybody looks into it.
         self._rest = b"\xbe\xde" + (len(extensions) // 4).to_bytes(2, "big") + extensions + b"\x10\x01"
         self._rest += secrets.token_bytes(self.size - 12 - len(self._rest))

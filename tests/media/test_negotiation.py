@@ -8,7 +8,7 @@ import pytest
 
 from media import codecs
 from media.description import parse
-from media.extensions import ABS_SEND_TIME, AUDIO_LEVEL, MID, PLAYOUT_DELAY, VIDEO_ORIENTATION
+from media.extensions import AUDIO_LEVEL, MID, PLAYOUT_DELAY, VIDEO_ORIENTATION
 from media.negotiation import (
     Agreed,
     Fingerprint,
@@ -226,8 +226,8 @@ class TestAnswer:
     def test_extensions_are_those_that_a_forwarder_can_serve(self) -> None:
         leg, answer = settled(CHROMIUM)
         audio, video = leg.sections
-        assert audio.extensions == {AUDIO_LEVEL: 1, ABS_SEND_TIME: 2, MID: 4}
-        assert video.extensions == {ABS_SEND_TIME: 2, VIDEO_ORIENTATION: 13, PLAYOUT_DELAY: 5, MID: 4}
+        assert audio.extensions == {AUDIO_LEVEL: 1, MID: 4}
+        assert video.extensions == {VIDEO_ORIENTATION: 13, PLAYOUT_DELAY: 5, MID: 4}
         assert audio.mixed
         assert "\r\na=extmap-allow-mixed\r\nm=" in answer
 
@@ -537,7 +537,7 @@ class TestOffer:
         assert len(set(added)) == len(added)
         assert all(35 <= each < 64 or 96 <= each < 128 for each in added)
         assert parse(offer).media[2].formats == parse(offer).media[1].formats
-        assert "a=extmap:2 http" in line(offer, 1)
+        assert "a=extmap:5 http" in line(offer, 1)
         assert len(set(re.findall(r"a=extmap:(\d+) ", line(offer, 1)))) == line(offer, 1).count("a=extmap:")
 
     def test_nothing_of_one_leg_is_written_to_another(self) -> None:
@@ -650,7 +650,7 @@ class TestAnswerToUs:
         answer = answering(offer)
         for pattern in (
             "a=rtpmap:(9[78]|10[0-9]|11[4-7]|39|4[0-9]) .*",
-            "a=extmap:2 .*",
+            "a=extmap:5 .*",
             "a=rtcp-fb:96 nack",
             "a=rtcp-rsize",
         ):
@@ -659,7 +659,7 @@ class TestAnswerToUs:
         section = leg.sections[2]
         assert [(codec.name, codec.rtx_payload_type) for codec in section.codecs] == [("VP8", None)]
         assert section.codecs[0].feedback == ("nack pli", "ccm fir", "goog-remb")
-        assert ABS_SEND_TIME not in section.extensions
+        assert PLAYOUT_DELAY not in section.extensions
         assert not section.mixed
         assert not section.reduced_size
         assert leg.create_offer([BOB_AUDIO, BOB, CAROL], agreed) is None

@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 from aiortc import rtcdtlstransport
 from aiortc.rtp import (
+    RTCP_PSFB_APP,
     RTCP_PSFB_PLI,
     RTCP_RTPFB_NACK,
     RtcpByePacket,
@@ -29,6 +30,7 @@ from aiortc.rtp import (
     RtcpSenderInfo,
     RtcpSourceInfo,
     RtcpSrPacket,
+    unpack_remb_fci,
 )
 
 from media import conference, datagrams, leg, router, rtcp, rtp
@@ -1117,3 +1119,90 @@ async def test_legs_of_a_node_that_is_gone_are_built_anew_from_their_last_offers
     assert in_order(await bob.gets(3))
     bob.film(3)
     assert in_order(await alice.gets(3))
+
+
+# --- Bandwidth ----------------------------------------------------------------------------------------------------
+
+
+def _limits(peer: Listener) -> list[tuple[int, list[int]]]:
+    """Return how fast a peer was told to send: bits a second, and of which streams."""
+    packets = (each for each in peer.reports if isinstance(each, RtcpPsfbPacket) and each.fmt == RTCP_PSFB_APP)
+    return [unpack_remb_fci(each.fci) for each in packets]
+
+
+@pytest.fixture
+def paced(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what lets the conference look at its connections, which it does not by itself, as if a second later."""
+    monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
+    return lambda: world.node._conferences["room"]._pace(1.0)
+
+
+async def _estimates(world: World, peer: Listener, bits_per_second: int) -> None:
+    """Let a peer say what its connection can carry, and wait until that is known."""
+    before = world.leg(peer.id).estimate
+    peer.send_rtcp(rtcp.bandwidth(peer.video.ssrc, bits_per_second, [1]))
+    async with asyncio.timeout(SECONDS):
+        while world.leg(peer.id).estimate == before:
+            await asyncio.sleep(0)
+
+
+async def _limit(peer: Listener) -> tuple[int, list[int]]:
+    """Wait until a peer is told how fast to send; take it."""
+    limit: tuple[int, list[int]] = (await peer.until(lambda: _limits(peer)))[0]
+    peer.reports.clear()
+    return limit
+
+
+async def test_who_congests_a_connection_is_slowed_down_until_it_does_no_more(
+    world: World, paced: Callable[[], None]
+) -> None:
+    alice, bob, carol, dave = await world.join("alice", "bob", "carol", "dave")
+    paced()
+    alice.film(50)
+    carol.film(25)
+    await dave.gets(75)
+    track = world.leg("alice").streams[alice.video.ssrc][1]
+    rate = 8 * track.octets
+    await _estimates(world, dave, 10 * rate)
+    await _estimates(world, dave, rate)
+    paced()
+    # Together they send half as much again as dave's connection carries.
+    for peer, share in ((alice, 2 / 3), (carol, 1 / 3)):
+        allowed, sources = await _limit(peer)
+        assert allowed == pytest.approx(leg.AUDIO_RATE + rate * share, rel=0.01)
+        assert sources == [peer.video.ssrc]
+    # He speaks of no queue any more.
+    paced()
+    assert await _limit(alice) == (leg.NO_LIMIT, [alice.video.ssrc])
+    assert await _limit(carol) == (leg.NO_LIMIT, [carol.video.ssrc])
+    paced()
+    alice.film()
+    await bob.gets(1)
+    assert [_limits(each) for each in (alice, bob, carol)] == [[], [], []]
+
+
+async def test_nobody_is_slowed_down_below_what_makes_a_picture(world: World, paced: Callable[[], None]) -> None:
+    alice, bob = await world.join("alice", "bob")
+    paced()
+    await _estimates(world, bob, 10_000_000)
+    await _estimates(world, bob, 1)
+    alice.film(50)
+    await bob.gets(50)
+    paced()
+    assert (await _limit(alice))[0] == leg.LEAST_RATE + leg.AUDIO_RATE
+
+
+@pytest.mark.parametrize("estimates", [(90_000_000, 80_000_000), (1, 2)])
+async def test_a_connection_without_a_queue_limits_nobody(
+    world: World, paced: Callable[[], None], estimates: tuple[int, ...]
+) -> None:
+    alice, bob = await world.join("alice", "bob")
+    paced()
+    for bits_per_second in estimates:
+        await _estimates(world, bob, bits_per_second)
+    alice.film(50)
+    await bob.gets(50)
+    paced()
+    alice.film()
+    await bob.gets(1)
+    assert _limits(alice) == []
