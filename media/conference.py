@@ -18,7 +18,7 @@ from media.aiortc_adapter import Certificate
 from media.codecs import Agreed, Codecs, is_usable, read_capabilities
 from media.data import DataChannels
 from media.description import parse
-from media.leg import MID, Leg
+from media.leg import MID, NO_LIMIT, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
 from media.port import Port
 from media.router import Sink, Track
@@ -36,6 +36,10 @@ REPORT_SECONDS = 1.0
 # 1, and 50 come in a second: about two tenths of a second of speech.
 AUDIBLE = 3.0
 LOUDNESS_KEPT = 0.8
+# What a congested connection leaves of somebody's video, at least, from one report to the next; and what it must be
+# able to carry for each, in bits a second, for it to be congested no more: browsers send no more of a camera.
+LEAST_SHARE = 0.7
+PLENTY = 2_500_000
 # Answers kept for tasks that are repeated after a crash.
 _ANSWERS_KEPT = 8
 # What a participant may send: every other one has a line for each, and a leg has a limited number of these.
@@ -502,12 +506,16 @@ class Conference:
         rates = {track: track.rate(seconds) for track in self.tracks.values()}
         limits: dict[Track, float] = {}
         for leg in self.legs():
-            video = [sink.track for sink in leg.sinks.values() if sink.track.kind == "video" and rates[sink.track]]
-            incoming = sum(rates[track] for track in video)
-            if leg.is_congested and leg.estimate < incoming:
+            incoming = sum(rates[sink.track] for sink in leg.sinks.values()) + leg.repeated_rate(seconds)
+            video = [sink.track for sink in leg.sinks.values() if sink.track.kind == "video"]
+            if leg.estimate > PLENTY * len(video):
+                leg.is_congested = False
+            if leg.is_congested:
+                # A single estimate may be far off; a queue that stays is spoken of again.
+                share = max(LEAST_SHARE, leg.estimate / incoming) if incoming else 1.0
                 for track in video:
-                    limits[track] = min(limits.get(track, rates[track]), rates[track] * leg.estimate / incoming)
-            leg.is_congested = False
+                    limit = rates[track] * share or leg.estimate / len(video)
+                    limits[track] = min(limits.get(track, NO_LIMIT), limit)
         for leg in self.legs():
             leg.limit(limits, rates)
 

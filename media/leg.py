@@ -33,7 +33,7 @@ RTCP_BYTES_A_TICK = 8_000
 RETRANSMISSIONS_A_TICK = 200
 # In bits a second: what no video is limited below, what is left to sound beside it, what stands for no limit.
 LEAST_RATE = 150_000
-AUDIO_RATE = 64_000
+AUDIO_RATE = 48_000
 NO_LIMIT = 1 << 27
 # How often a leg's media may go to another address: so often at once, and then once a second.
 MOST_MOVES = 5
@@ -116,11 +116,12 @@ class Leg:
         self.channels: DataChannels | None = None
         self.capabilities: dict[str, tuple[Codec, ...]] = {}
         self.answers: dict[str, str] = {}
-        # What the connection to the participant can carry, in bits a second, as it last said; and whether that became
-        # less since the last look, which means that packets queue on the way.
+        # What the connection to the participant can carry, in bits a second, as it last said; and whether that has
+        # become less, which means that packets queue on the way: its estimate counts from then on.
         self.estimate = 0
         self.is_congested = False
         self._was_limited = False
+        self._octets_repeated = 0
         self.excess = self.unauthentic = self.unknown = 0
         self._retransmissions_left = RETRANSMISSIONS_A_TICK
         self._moves_left: float = MOST_MOVES
@@ -325,6 +326,7 @@ class Leg:
                     packet, payload_type=sink.retransmits[type_], sequence=sink.rtx_sequence, ssrc=track.rtx_ssrc
                 )
                 sink.rtx_sequence = sink.rtx_sequence + 1 & 0xFFFF
+            self._octets_repeated += len(packet)
             self._wire.send_rtp(self, packet)
 
     def ask(self, stream: Stream, now: float) -> None:
@@ -350,6 +352,11 @@ class Leg:
         for stream, track in self.streams.values():
             if stream.original is None and track.key_frame_wanted and self.is_connected and track.wants_key_frame(now):
                 self._wire.send_rtcp(self, rtcp.picture_loss(self.ssrc, stream.ssrc))
+
+    def repeated_rate(self, seconds: float) -> float:
+        """Return what was sent again since this was last asked, so many seconds ago, in bits a second."""
+        octets, self._octets_repeated = self._octets_repeated, 0
+        return 8 * octets / seconds
 
     def limit(self, limits: Mapping[Track, float], rates: Mapping[Track, float]) -> None:
         """Tell the participant how fast it may send its video (REMB), and when nothing limits it any more.

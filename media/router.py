@@ -129,7 +129,7 @@ class Track:
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
     reported_at: float = float("-inf")
-    _octets_before: int = 0
+    _sent_before: int = 0
 
     def __post_init__(self) -> None:
         """Keep packets of video: for audio a retransmission would come too late."""
@@ -200,7 +200,8 @@ class Track:
 
     def rate(self, seconds: float) -> float:
         """Return what its source has sent since this was last asked, so many seconds ago, in bits a second."""
-        octets, self._octets_before = self.octets - self._octets_before, self.octets
+        sent = self.octets + HEADER_SIZE * self.packets
+        octets, self._sent_before = sent - self._sent_before, sent
         return 8 * octets / seconds
 
     def wants_key_frame(self, now: float) -> bool:

@@ -41,7 +41,7 @@ from media.node import Node, Settings
 from media.transport import Transport
 from tests.media import synthetic
 from tests.media.ends import mutate
-from tests.media.synthetic import AUDIO, RTX, VIDEO, Peer, RefusedError, Room, Source
+from tests.media.synthetic import AUDIO, RTX, VIDEO, VIDEO_SIZE, Peer, RefusedError, Room, Source
 from tests.media.tunnels import Tunnel
 
 # It touches no database.
@@ -1157,28 +1157,44 @@ async def test_who_congests_a_connection_is_slowed_down_until_it_does_no_more(
     world: World, paced: Callable[[], None]
 ) -> None:
     alice, bob, carol, dave = await world.join("alice", "bob", "carol", "dave")
-    paced()
-    alice.film(50)
-    carol.film(25)
-    await dave.gets(75)
-    track = world.leg("alice").streams[alice.video.ssrc][1]
-    rate = 8 * track.octets
-    await _estimates(world, dave, 10 * rate)
-    await _estimates(world, dave, rate)
-    paced()
-    # Together they send half as much again as dave's connection carries.
-    for peer, share in ((alice, 2 / 3), (carol, 1 / 3)):
+
+    async def film() -> None:
+        paced()
+        alice.film(36)
+        carol.film(24)
+        for each in (bob, dave):
+            await each.gets(60)
+
+    await film()
+    # Of what is sent, dave's connection carries four fifths.
+    rates = {alice: 8 * 36 * VIDEO_SIZE, carol: 8 * 24 * VIDEO_SIZE}
+    await _estimates(world, dave, 10 * sum(rates.values()))
+    await _estimates(world, dave, sum(rates.values()) * 4 // 5)
+    await film()
+    for peer, rate in rates.items():
         allowed, sources = await _limit(peer)
-        assert allowed == pytest.approx(leg.AUDIO_RATE + rate * share, rel=0.01)
+        assert allowed == pytest.approx(leg.AUDIO_RATE + 0.8 * rate, rel=0.02)
         assert sources == [peer.video.ssrc]
-    # He speaks of no queue any more.
+    # It grows with what his connection carries.
+    await _estimates(world, dave, sum(rates.values()) * 3 // 2)
+    await film()
+    for peer, rate in rates.items():
+        assert (await _limit(peer))[0] == pytest.approx(leg.AUDIO_RATE + 1.5 * rate, rel=0.02)
+    await _estimates(world, dave, 3 * conference.PLENTY + 1_000_000)
+    await film()
+    for peer in rates:
+        assert await _limit(peer) == (leg.NO_LIMIT, [peer.video.ssrc])
+    await film()
+    assert [_limits(each) for each in (alice, carol)] == [[], []]
+
+
+async def test_who_begins_on_a_congested_connection_gets_a_part_of_it(world: World, paced: Callable[[], None]) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    for bits_per_second in (1_000_000, 600_000):
+        await _estimates(world, carol, bits_per_second)
     paced()
-    assert await _limit(alice) == (leg.NO_LIMIT, [alice.video.ssrc])
-    assert await _limit(carol) == (leg.NO_LIMIT, [carol.video.ssrc])
-    paced()
-    alice.film()
-    await bob.gets(1)
-    assert [_limits(each) for each in (alice, bob, carol)] == [[], [], []]
+    for each in (alice, bob):
+        assert (await _limit(each))[0] == pytest.approx(leg.AUDIO_RATE + 300_000, rel=0.01)
 
 
 async def test_nobody_is_slowed_down_below_what_makes_a_picture(world: World, paced: Callable[[], None]) -> None:
@@ -1186,8 +1202,8 @@ async def test_nobody_is_slowed_down_below_what_makes_a_picture(world: World, pa
     paced()
     await _estimates(world, bob, 10_000_000)
     await _estimates(world, bob, 1)
-    alice.film(50)
-    await bob.gets(50)
+    alice.film(10)
+    await bob.gets(10)
     paced()
     assert (await _limit(alice))[0] == leg.LEAST_RATE + leg.AUDIO_RATE
 
