@@ -1119,6 +1119,20 @@ async def test_packets_whose_headers_lie_go_nowhere(world: World) -> None:
     assert bob.packets == []
 
 
+async def test_source_that_jumps_puts_nobody_out_of_step(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    await bob.gets(1)
+    for payload_type in (35, VIDEO):
+        for _ in range(3):
+            alice.video.sequence = alice.video.sequence + 0x7FF0 & 0xFFFF
+            packet = bytearray(alice.video.packet())
+            packet[1] = payload_type
+            alice.send([bytes(packet)])
+    alice.film()
+    await bob.gets(4)
+
+
 async def test_audio_keeps_its_own_numbers(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.send([packet for _ in range(3) for packet in (alice.audio.packet(), alice.video.packet())])
