@@ -26,9 +26,10 @@ logger = logging.getLogger(__name__)
 TICK_SECONDS = 0.1
 PACKETS_A_TICK = 200
 BYTES_A_TICK = 250_000
-# And of RTCP, where a few bytes may ask for much work: 500 packets and 640 kbit a second.
-RTCP_A_TICK = 50
-RTCP_BYTES_A_TICK = 8_000
+# And of RTCP, where a few bytes may ask for much work: 1,000 packets and 800 kbit a second. Somebody who misses packets
+# of thirty cameras comes near that.
+RTCP_A_TICK = 100
+RTCP_BYTES_A_TICK = 10_000
 # What a leg may have sent again within a tick.
 RETRANSMISSIONS_A_TICK = 200
 # In bits a second: what no video is limited below, what is left to sound beside it, what stands for no limit.

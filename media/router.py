@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from media.rtp import HEADER_SIZE, element
-from media.streams import Stream
+from media.streams import LARGEST_GAP, LATEST, Stream
 
 # Packets kept for those who have missed them: more than a second of video at 500 packets/s. A power of two.
 HISTORY = 512
@@ -21,6 +21,8 @@ HISTORY = 512
 KEY_FRAME_SECONDS = 0.5
 # A receiver that pauses may see so many sequence numbers go by: half of what SRTP could follow.
 LONGEST_JUMP = 0x4000
+# So much ahead means that a packet is late. A stream lets nothing pass that is later.
+_LATE = 0x10000 - LATEST
 # Sender reports are passed on no more often than this; browsers send one a second.
 REPORT_SECONDS = 0.2
 # Below that many dBov there is only noise.
@@ -138,30 +140,30 @@ class Track:
 
     def place(self, stream: Stream, arrived: Placed, now: float) -> Route | None:
         """Put a packet, still in its source's numbering, on its way; return its route if that had been idle."""
-        if not self.is_open:
+        sequence, first, second, timestamp, elements, packet = arrived
+        route = self.routes.get(second & 0x7F)
+        if route is None or not self.is_open:
             self.resumes = True
             return None
-        sequence, first, second, timestamp, elements, packet = arrived
         if self.resumes or stream is not self.stream:
             self._continue_with(stream, sequence, timestamp, now)
         ahead = sequence + self.sequence_shift - self.last_sequence & 0xFFFF
-        sequence = self.last_sequence + ahead
         timestamp = timestamp + self.timestamp_shift & 0xFFFFFFFF
-        route = self.routes.get(second & 0x7F)
-        if ahead < 0x8000:
-            self.last_sequence, self.last_timestamp, self.last_at = sequence, timestamp, now
-        else:
-            sequence -= 0x10000
+        if ahead >= _LATE:
+            sequence = self.last_sequence + ahead - 0x10000
             if sequence < self.first_sequence:
                 return None
             if sequence < self.begins:
                 route = self._route_of_before(second & 0x7F, sequence)
+        else:
+            if ahead > LARGEST_GAP:
+                ahead = self._shorten(ahead)
+            sequence = self.last_sequence = self.last_sequence + ahead
+            self.last_timestamp, self.last_at = timestamp, now
         placed = (sequence, first, second, timestamp, elements, packet)
         if self.history:
             self.history[sequence & HISTORY - 1] = placed
         self.octets += len(packet) - HEADER_SIZE
-        if route is None:
-            return None
         route.burst.append(placed)
         return route if len(route.burst) == 1 else None
 
@@ -189,6 +191,15 @@ class Track:
         self.stream = stream
         self.resumes = False
         self.key_frame_wanted = self.kind == "video"
+
+    def _shorten(self, ahead: int) -> int:
+        """Return how far a packet is ahead that jumps further than anything lost: receivers see a loss, no more.
+
+        A few such jumps, of packets that one of them does not get, and its encryption would be out of step.
+        """
+        self.sequence_shift -= ahead - LARGEST_GAP
+        self.first_sequence = self.last_sequence + LARGEST_GAP
+        return LARGEST_GAP
 
     def close(self) -> None:
         """Let nothing through until the track is opened."""

@@ -7,6 +7,8 @@ from aiortc.rtp import RtcpReceiverInfo
 
 # A jump further than this is no loss but a new beginning: asking for it all again would help nobody.
 LARGEST_GAP = 256
+# A packet that comes so long after its successors is of no use to anybody.
+LATEST = 2 * LARGEST_GAP
 # How often, and how long apart, a missing packet is asked for.
 TRIES = 8
 RETRY_SECONDS = 0.06
@@ -81,7 +83,7 @@ class Stream:
             return False
         self.received += 1
         self.missing.pop(sequence, None)
-        return self.expected - sequence & 0xFFFF <= 2 * LARGEST_GAP
+        return self.expected - sequence & 0xFFFF <= LATEST
 
     def due(self, now: float) -> Iterator[int]:
         """Yield the sequence numbers to ask for now; those asked for in vain often enough are given up."""
