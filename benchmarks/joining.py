@@ -22,9 +22,9 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from tests.services import Backends, Server
 
-_PATIENCE_MS = 20_000
-_CHROMIUM = "/usr/bin/chromium"
-_ARGUMENTS = [
+PATIENCE_MS = 20_000
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
     "--no-sandbox",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
@@ -74,19 +74,19 @@ async def _open(browser: Browser, server: Server, query: str) -> Page:
 async def measure(browser: Browser, server: Server, runs: int) -> list[tuple[float, float]]:
     """Let people join one after the other; return (join, enabler's share) of each in ms."""
     host = await _open(browser, server, "user=host&device=laptop")
-    await host.get_by_test_id("open-start").click(timeout=_PATIENCE_MS)
-    link = await host.wait_for_selector("#lonely-link", timeout=_PATIENCE_MS)
+    await host.get_by_test_id("open-start").click(timeout=PATIENCE_MS)
+    link = await host.wait_for_selector("#lonely-link", timeout=PATIENCE_MS)
     assert link is not None
     conference = re.sub(r"^.*[?&]join=", "", await link.input_value())
     times = []
     for run in range(runs):
         guest = await _open(browser, server, f"user=guest{run}&device=laptop&join={conference}")
-        await guest.get_by_test_id("join-video").click(timeout=_PATIENCE_MS)
-        await guest.wait_for_function("() => window.stopwatch.seen", timeout=_PATIENCE_MS)
+        await guest.get_by_test_id("join-video").click(timeout=PATIENCE_MS)
+        await guest.wait_for_function("() => window.stopwatch.seen", timeout=PATIENCE_MS)
         watch = await guest.evaluate("window.stopwatch")
         times.append((watch["seen"] - watch["sent"], watch["answered"] - watch["sent"]))
         print(f"{run + 1:3}: first frame after {times[-1][0]:6.0f} ms, the answer after {times[-1][1]:5.1f} ms")
-        await guest.get_by_test_id("btn-hangup").click(timeout=_PATIENCE_MS)
+        await guest.get_by_test_id("btn-hangup").click(timeout=PATIENCE_MS)
         await guest.context.close()
     return times
 
@@ -94,7 +94,7 @@ async def measure(browser: Browser, server: Server, runs: int) -> list[tuple[flo
 async def _in_chromium(server: Server, runs: int) -> list[tuple[float, float]]:
     """Measure in a Chromium of its own."""
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         try:
             return await measure(browser, server, runs)
         finally:

@@ -67,7 +67,8 @@ class Sink:
 
     `payload_types` maps the source's payload types to the receiver's, `extensions` likewise the IDs of header
     extensions. `retransmits` gives, for a payload type of the receiver, the one that retransmissions go out with.
-    It gets the track from its packet number `begins` on: those before stand for other packets with this receiver.
+    It gets the track from its packet number `attached_at` on, and may ask for those since `begins`: those before stand
+    for other packets with this receiver.
     """
 
     track: "Track"
@@ -78,6 +79,7 @@ class Sink:
     retransmits: Mapping[int, int]
     trains: bool = True
     distance: int = 0
+    attached_at: int = 0
     begins: int = 0
     packets_before: int = 0
     octets_before: int = 0
@@ -233,7 +235,8 @@ class Track:
         """Give a leg the track, or give it the track in another way, without a break in its numbers."""
         before = self.sinks.get(leg)
         if before is not None:
-            sink.distance, sink.begins, sink.rtx_sequence = before.distance, before.begins, before.rtx_sequence
+            sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
+            sink.attached_at, sink.begins = before.attached_at, before.begins
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
         else:
             self._resume(sink, self.paused.get(leg))
@@ -245,14 +248,18 @@ class Track:
         """Let a sink begin, or go on after a pause.
 
         No number may be used twice: receivers would refuse the second packet, and AES-GCM would give both away (RFC
-        7714 section 8.1). So it keeps its distance, and sees the pause as a loss; only what would put encryption out
-        of step (RFC 3711 section 3.3.1) is worth a variant of its own.
+        7714 section 8.1). So it keeps its distance, and sees the pause as a loss, of which it may ask for what is still
+        kept; only what would put encryption out of step (RFC 3711 section 3.3.1) is worth a variant of its own.
         """
         sink.packets_before, sink.octets_before = self.packets, self.octets
+        sink.attached_at = self.last_sequence + 1
         if pause is not None:
-            shared = self.last_sequence + pause.distance - pause.last_sequence < LONGEST_JUMP
-            sink.distance = pause.distance if shared else pause.last_sequence - self.last_sequence
-            sink.begins = self.begins = self.last_sequence + 1
+            if self.last_sequence + pause.distance - pause.last_sequence < LONGEST_JUMP:
+                sink.distance = pause.distance
+            else:
+                sink.distance = pause.last_sequence - self.last_sequence
+            sink.begins = pause.last_sequence - sink.distance + 1
+            self.begins = max(self.begins, sink.begins)
             sink.packets_before -= pause.packets
             sink.octets_before -= pause.octets
             sink.rtx_sequence = pause.rtx_sequence
@@ -262,7 +269,7 @@ class Track:
         sink = self.sinks.pop(leg, None)
         if sink is not None:
             # One that has got nothing since its last pause pauses still.
-            if self.last_sequence >= sink.begins:
+            if self.last_sequence >= sink.attached_at:
                 self.paused[leg] = Pause(
                     self.last_sequence + sink.distance,
                     sink.distance,

@@ -416,6 +416,26 @@ async def test_lost_after_a_pause_is_sent_again_and_what_was_before_it_is_not(wo
     assert bob.packets == []
 
 
+async def test_what_a_short_pause_has_left_out_may_be_asked_for(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    alice.film()
+    ((before, _, ssrc),) = await bob.gets(1)
+    video = bob.lines[1]
+    video.receives = False
+    await world.room.renegotiate(bob)
+    alice.film(4)
+    await carol.gets(5)
+    video.receives = True
+    await world.room.renegotiate(bob)
+    await world.room.settle()
+    alice.film()
+    ((after, _, _),) = await bob.gets(1)
+    missed = [before + i & 0xFFFF for i in range(1, 5)]
+    assert after == before + 5 & 0xFFFF
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=missed))
+    assert len(await bob.gets(4, RTX)) == 4
+
+
 async def test_what_comes_late_and_was_asked_for_is_passed_on_once(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     packets = [alice.video.packet() for _ in range(3)]

@@ -107,14 +107,17 @@ def test_late_packet_goes_to_those_only_that_had_the_track_at_that_number() -> N
         made.attach(name, sink(made, handle=name))
     send(made, stream, 100, 0)
     made.detach("bob")
-    send(made, stream, 102, 0)
+    go_on(made, stream, LONGEST_JUMP)
+    newest = made.last_sequence & 0xFFFF
+    made.last_sequence += 1
     made.attach("bob", sink(made))
-    packet = HEADER.pack(0x80, 96, 101, 0, 77) + b"media"
-    route = made.place(stream, (101, 0x80, 96, 0, 0, packet), 0.0)
+    packet = HEADER.pack(0x80, 96, newest + 1, 0, 77) + b"media"
+    assert send(made, stream, newest + 2, 0) == (newest + 2, 0)
+    route = made.place(stream, (newest + 1, 0x80, 96, 0, 0, packet), 0.0)
     assert route is not None
     assert [to.handles for _, _, _, _, to in route.variants] == [("carol",)]
-    assert [placed[0] & 0xFFFF for placed in route.burst] == [101]
-    assert send(made, stream, 103, 0) == (103, 0)
+    assert [placed[0] & 0xFFFF for placed in route.burst] == [newest + 1]
+    assert send(made, stream, newest + 3, 0) == (newest + 3, 0)
 
 
 def test_pause_takes_nothing_back_of_what_a_receiver_was_told() -> None:

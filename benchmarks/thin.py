@@ -1,0 +1,106 @@
+"""Measure what two see of each other when their connections suddenly carry little.
+
+    unshare --net python -m benchmarks.thin [--kbit 700] [--seconds 60]
+
+A real `manage.py serve` with its media node and two pages in Chromium, with fake cameras of 20 frames a second, in a
+network namespace of their own (add `--map-root-user` where you are not root). After ten seconds all that the node
+sends goes through one narrow pipe with a short queue (`tc`, htb). For each ten seconds it prints how many frames a
+second were decoded, how many packets were lost on the way, and how long pictures stood still.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, Page, async_playwright
+
+from benchmarks.joining import ARGUMENTS, CHROMIUM, PATIENCE_MS
+from tests.services import Backends, Server
+
+_MEDIA_PORT = 45000
+_STEP_SECONDS = 10
+_PACKETS_QUEUED = 40
+_PIPE = """
+tc qdisc add dev lo root handle 1: htb default 10
+tc class add dev lo parent 1: classid 1:10 htb rate 1gbit
+tc class add dev lo parent 1: classid 1:20 htb rate {kbit}kbit burst 10kb
+tc qdisc add dev lo parent 1:20 handle 20: pfifo limit {queued}
+tc filter add dev lo protocol ip parent 1: prio 1 u32 match ip sport {port} 0xffff flowid 1:20
+"""
+_SEEN = """async () => {
+  for (const report of (await window.sbe.pc.getStats()).values())
+    if (report.type === "inbound-rtp" && report.kind === "video")
+      return [report.framesDecoded ?? 0, report.packetsLost ?? 0, report.totalFreezesDuration ?? 0];
+  return [0, 0, 0];
+}"""
+
+
+async def _open(browser: Browser, server: Server, user: str) -> Page:
+    """Open the test page as somebody."""
+    context = await browser.new_context(base_url=server.base_url, permissions=["camera", "microphone"])
+    page = await context.new_page()
+    await page.goto(f"/?user={user}&device=laptop")
+    return page
+
+
+async def _meet(alice: Page, bob: Page) -> None:
+    """Let one call the other, through the focus."""
+    await bob.wait_for_function("() => window.sbe.client.session", timeout=PATIENCE_MS)
+    await alice.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await alice.get_by_test_id("call-video-bob").click(timeout=PATIENCE_MS)
+    await bob.get_by_test_id("ring-accept").click(timeout=PATIENCE_MS)
+    for page in (alice, bob):
+        await page.wait_for_function(f"async () => (await ({_SEEN})())[0] > 0", timeout=PATIENCE_MS)
+
+
+def _narrow(kbit: int) -> None:
+    """Let all that the node sends go through a pipe."""
+    for line in _PIPE.format(kbit=kbit, queued=_PACKETS_QUEUED, port=_MEDIA_PORT).strip().splitlines():
+        subprocess.run(line.split(), check=True)
+
+
+async def measure(alice: Page, bob: Page, kbit: int, seconds: int) -> None:
+    """Print what both see, every ten seconds."""
+    print("second  frames/s       lost           still (s)      of alice and bob")
+    before: list[Any] = [await page.evaluate(_SEEN) for page in (alice, bob)]
+    for second in range(0, seconds, _STEP_SECONDS):
+        if second == _STEP_SECONDS:
+            _narrow(kbit)
+        await asyncio.sleep(_STEP_SECONDS)
+        now: list[Any] = [await page.evaluate(_SEEN) for page in (alice, bob)]
+        (frames, lost, still) = zip(
+            *([a - b for a, b in zip(*each, strict=True)] for each in zip(now, before, strict=True)), strict=True
+        )
+        rate = [count / _STEP_SECONDS for count in frames]
+        print(
+            f"{second:6}  {rate[0]:5.1f} {rate[1]:5.1f}    {lost[0]:5} {lost[1]:5}    {still[0]:5.1f} {still[1]:5.1f}"
+        )
+        before = now
+
+
+async def main() -> None:
+    """Serve, and measure."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kbit", type=int, default=700)
+    parser.add_argument("--seconds", type=int, default=60)
+    arguments = parser.parse_args()
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    variables = {"SBE_LOG_LEVEL": "WARNING", "MEDIA_PORT": str(_MEDIA_PORT)}
+    async with contextlib.AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        backends = stack.enter_context(contextlib.closing(Backends(directory)))
+        server = stack.enter_context(Server(backends.sqlite(), directory / "server", variables))
+        driver = await stack.enter_async_context(async_playwright())
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        stack.push_async_callback(browser.close)
+        alice, bob = await _open(browser, server, "alice"), await _open(browser, server, "bob")
+        await _meet(alice, bob)
+        await measure(alice, bob, arguments.kbit, arguments.seconds)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
