@@ -26,11 +26,11 @@ run-lan: $(VENV)/.runtime ## serve over HTTPS on this machine's own addresses, p
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr iproute2 nginx redis-server postgresql
 	@echo "== SQLite, everything in memory"
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/journeys $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
-	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist loadfile -m "not once" --ignore tests/journeys $(ARGS)
+	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium and Firefox"
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/journeys $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/journeys $(ARGS)
 
 coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations
 	@.ci/need redis-server postgresql

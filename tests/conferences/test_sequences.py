@@ -573,4 +573,4 @@ def test_no_sequence_of_requests_breaks_an_invariant() -> None:
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_breaks_one_of_a_focus(node: ScriptedNode) -> None:
     Gatherings.node = node
-    run(Gatherings, 200)
+    run(Gatherings, 100)

@@ -68,12 +68,13 @@ class Inspector:
         await page.emulate_media(reduced_motion="reduce")
         if not await page.evaluate("() => 'axe' in window"):
             await page.evaluate(AXE_SCRIPT)
+        # Colours move nothing.
+        for width in widths:
+            await page.set_viewport_size({"width": width, "height": 800})
+            for what in await page.evaluate(_OVERFLOW):
+                self.found.append(f"{state}, {width} px: {what} sticks out")
         for theme in THEMES:
             await page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
-            for width in widths:
-                await page.set_viewport_size({"width": width, "height": 800})
-                for what in await page.evaluate(_OVERFLOW):
-                    self.found.append(f"{state}, {theme}, {width} px: {what} sticks out")
             self.found += [f"{state}, {theme}: {what}" for what in await page.evaluate(_AXE, _LEVELS)]
 
 

@@ -75,7 +75,9 @@ def running(books: Books) -> Iterator[Service]:
 
 
 @pytest.fixture
-def books() -> Books:
+def books(monkeypatch: pytest.MonkeyPatch) -> Books:
+    # Nobody wakes the clerk for what it is to try again.
+    monkeypatch.setattr(service, "POLL_SECONDS", 0.01)
     return Books()
 
 
