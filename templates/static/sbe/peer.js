@@ -17,7 +17,7 @@ import { iceUfragOf, markSlides, originOf, receives, sections, sends } from "./s
  *
  * @typedef {object} PreparedAnswer
  * @property {Description} description
- * @property {() => Promise<void>} commit make it real, once the enabler has taken it
+ * @property {() => Promise<void>} commit make it real
  * @property {() => Promise<void>} abandon leave everything as it was before the offer
  */
 
