@@ -51,7 +51,7 @@ class MediaLine:
 class Description:
     """A session description: origin (session ID and version of the o= line), media lines and BUNDLE mids.
 
-    `ice_ufrag` is the first ICE user fragment in it, or empty.
+    `ice_ufrag` is the first well-formed ICE user fragment in it, or empty: lines that are rejected may have any.
     """
 
     session_id: str
@@ -75,7 +75,7 @@ def read(text: str) -> Description:
     return Description(
         session_id=origin[2],
         version=int(origin[3]),
-        ice_ufrag=next((media.ice.usernameFragment for media in parsed.media if media.ice.usernameFragment), ""),
+        ice_ufrag=next(filter(UFRAG.fullmatch, (media.ice.usernameFragment or "" for media in parsed.media)), ""),
         media=tuple(
             _media_line(media, lines, default) for media, lines in zip(parsed.media, sections[1:], strict=True)
         ),

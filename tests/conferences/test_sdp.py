@@ -336,6 +336,16 @@ class TestOrigin:
         assert call.alice.put(call.id, MOD, offer(version=3, **variation)).status_code == 204
         assert call.bob.news()[0]["restart"] is False
 
+    def test_what_a_rejected_line_says_of_its_keys_is_kept_by_nobody(self, call: Call) -> None:
+        # It stands first, and is longer than any column.
+        text = offer(kinds=("audio", "video"), ports=(0, 9), version=3)["sdp"]
+        absurd = text.replace("a=ice-ufrag:", f"a=ice-ufrag:{'x' * 1000}", 1)
+        mod = call.alice.put(call.id, MOD, {"type": "offer", "sdp": absurd})["x-mod-id"]
+        assert call.bob.accept(call.id, mod, answer(ports=(0, 9), version=3)).status_code == 204
+        again = offer(session=5, version=0, ufrag=f"4ZcD{ALICE}")
+        assert call.alice.put(call.id, MOD, again).status_code == 204
+        assert call.bob.news()[-1]["restart"] is False
+
     def test_the_two_sides_count_alone(self, call: Call) -> None:
         call.bob.accept(call.id, mod_by_alice(call, version=100), answer(version=3))
         assert call.bob.put(call.id, MOD, offer(session=BOB, version=4)).status_code == 204
