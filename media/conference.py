@@ -521,7 +521,7 @@ class Conference:
 
     def is_deserted(self, now: float) -> bool:
         """Tell whether nobody has had a leg for long: then everybody is gone, or another node serves them."""
-        if any(True for _ in self.legs()):
+        if any(self.legs()):
             self._deserted_at = None
         elif self._deserted_at is None:
             self._deserted_at = now

@@ -175,9 +175,7 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chro
     assert wanted == {"0", "1", "3"}
 
 
-async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(
-    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     await room.offer("alice", described(head, audio, video))
     it = room.node._conferences["room"]

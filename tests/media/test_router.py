@@ -41,6 +41,15 @@ def send(to: Track, stream: Stream, sequence: int, timestamp: int, now: float = 
     return placed[0] & 0xFFFF, placed[3]
 
 
+def shared() -> tuple[Track, Stream]:
+    """Return a track that bob and carol get, of which one packet has arrived, and its source."""
+    made, stream = track(), source()
+    for name in ("bob", "carol"):
+        made.attach(name, sink(made, handle=name))
+    send(made, stream, 100, 0)
+    return made, stream
+
+
 def test_first_packet_goes_out_as_it_came() -> None:
     made = track()
     made.attach("bob", sink(made))
@@ -102,10 +111,7 @@ def test_two_sources_in_turn_never_share_a_number() -> None:
 
 
 def test_late_packet_goes_to_those_only_that_had_the_track_at_that_number() -> None:
-    made, stream = track(), source()
-    for name in ("bob", "carol"):
-        made.attach(name, sink(made, handle=name))
-    send(made, stream, 100, 0)
+    made, stream = shared()
     made.detach("bob")
     go_on(made, stream, LONGEST_JUMP)
     newest = made.last_sequence & 0xFFFF
@@ -147,10 +153,7 @@ def distances(of: Track) -> list[int]:
 
 
 def test_receiver_that_paused_for_long_sees_no_jump() -> None:
-    made, stream = track(), source()
-    for name in ("bob", "carol"):
-        made.attach(name, sink(made, handle=name))
-    send(made, stream, 100, 0)
+    made, stream = shared()
     made.detach("bob")
     go_on(made, stream, LONGEST_JUMP)
     made.attach("bob", sink(made))
@@ -158,10 +161,7 @@ def test_receiver_that_paused_for_long_sees_no_jump() -> None:
 
 
 def test_receiver_that_paused_for_a_moment_shares_its_variant_again() -> None:
-    made, stream = track(), source()
-    for name in ("bob", "carol"):
-        made.attach(name, sink(made, handle=name))
-    send(made, stream, 100, 0)
+    made, stream = shared()
     made.detach("bob")
     go_on(made, stream, LONGEST_JUMP - 1)
     made.attach("bob", sink(made))
@@ -169,10 +169,7 @@ def test_receiver_that_paused_for_a_moment_shares_its_variant_again() -> None:
 
 
 def test_pauses_one_after_the_other_make_no_jump_either() -> None:
-    made, stream = track(), source()
-    for name in ("bob", "carol"):
-        made.attach(name, sink(made, handle=name))
-    send(made, stream, 100, 0)
+    made, stream = shared()
     for _ in range(3):
         made.detach("bob")
         go_on(made, stream, LONGEST_JUMP - 1)
