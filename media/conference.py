@@ -17,7 +17,6 @@ from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
 from media.codecs import Agreed, Codecs, is_usable, read_capabilities
 from media.data import DataChannels
-from media.description import parse
 from media.leg import MID, NO_LIMIT, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
 from media.port import Port
@@ -95,9 +94,11 @@ class Member:
     causes: list[Cause] = field(default_factory=list)
     declined: tuple[Outgoing, ...] | None = None
     # The focus's last offer to it, which counts while its negotiation waits for the answer.
-    offer: dict[str, Any] | None = None
-    # The same, once an answer to the one before was passed over for it.
-    passed_over: dict[str, Any] | None = None
+    offer: dict[str, Any] = field(default_factory=dict)
+
+    def awaits(self, mod_id: str) -> bool:
+        """Tell whether this offer of the focus is the one that waits for its answer."""
+        return self.leg is not None and self.leg.negotiation.offering and self.offer["modId"] == mod_id
 
 
 class Conference:
@@ -125,9 +126,9 @@ class Conference:
             case "offer":
                 result = self._take_offer(payload["participant"], payload["modId"], payload["sdp"], payload["fresh"])
             case "answer":
-                result = self._take_answer(payload["participant"], payload["sdp"])
+                result = self._take_answer(payload["participant"], payload["modId"], payload["sdp"])
             case "withdraw":
-                self._withdraw(payload["participant"], rejected=payload["rejected"])
+                self._withdraw(payload["participant"], payload["modId"], rejected=payload["rejected"])
         due: list[Callable[[], dict[str, Any] | None]] = [
             partial(self._restart, **leg) for leg in payload.get("restarts", ())
         ]
@@ -216,33 +217,38 @@ class Conference:
             negotiation.rollback()
             raise NegotiationError(f"A participant sends no more than {MAX_TRACKS} tracks.")
 
-    def _take_answer(self, id_: str, text: str) -> dict[str, Any]:
-        """Settle the focus's own offer with the participant's answer."""
+    def _take_answer(self, id_: str, mod_id: str, text: str) -> dict[str, Any]:
+        """Settle the focus's own offer with the participant's answer; one to any other offer comes too late."""
         member = self.members.get(id_)
-        if member is None or member.leg is None or not member.leg.negotiation.offering:
+        if member is None or member.leg is None or not member.awaits(mod_id):
             return {}
         try:
             member.leg.negotiation.receive_answer(text)
         except (NegotiationError, sdp.SdpError) as error:
-            if member.passed_over is not member.offer and _lines(text) == [
-                each.mid for each in member.leg.negotiation.sections
-            ]:
-                # It answers what is settled: an offer of which the participant was told twice, by two results.
-                member.passed_over = member.offer
-                return {}
             member.leg.negotiation.rollback()
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
         self._settle(member.leg)
         return {}
 
-    def _withdraw(self, id_: str, *, rejected: bool) -> None:
-        """Forget the focus's own offer; what a participant has rejected is not offered again as it was."""
+    def _withdraw(self, id_: str, mod_id: str, *, rejected: bool) -> None:
+        """Forget an offer that came to nothing.
+
+        What a participant has rejected is not offered again as it was. One of its own may have been answered here
+        before it was cancelled: the answer never reached it.
+        """
         member = self.members.get(id_)
-        if member is None or member.leg is None or not member.leg.negotiation.offering:
+        if member is None or member.leg is None:
             return
-        member.leg.negotiation.rollback()
-        if rejected:
-            member.declined = self._outgoing(id_)
+        if member.awaits(mod_id):
+            member.leg.negotiation.rollback()
+            if rejected:
+                member.declined = self._outgoing(id_)
+        elif mod_id == member.leg.id:
+            self._drop_leg(member)
+        elif mod_id == next(reversed(member.leg.answers), None):
+            del member.leg.answers[mod_id]
+            member.leg.negotiation.revoke()
+            self._settle(member.leg)
 
     def _offer_to(self, id_: str) -> dict[str, Any] | None:
         """Return the offer that tells a participant what it does not know yet; None when there is nothing."""
@@ -250,8 +256,9 @@ class Conference:
         if member is None or member.leg is None or not member.leg.negotiation.settled:
             return None
         if member.leg.negotiation.offering:
-            # It may be on its way to the participant, written down after this task was: until it is answered,
-            # withdrawn or overtaken by the participant's own, it stays as it is.
+            # It may be on its way to the participant, written down after this task was, or not written down because
+            # something else was pending: until it is answered, withdrawn or overtaken by the participant's own, it
+            # stays as it is, and its ID tells whether it was written down.
             return member.offer
         outgoing = self._outgoing(id_)
         if outgoing == member.declined:
@@ -263,6 +270,7 @@ class Conference:
         only = causes[0] if len({cause.kind for cause in causes}) == 1 else None
         member.offer = {
             "participant": id_,
+            "modId": secrets.token_hex(16),
             "sdp": text,
             "kind": only.kind if only else "sync",
             "causedBy": next((cause.mod_id for cause in reversed(causes) if cause.mod_id), None),
@@ -559,14 +567,6 @@ class Conference:
 def _usable(capabilities: Mapping[str, Codecs]) -> dict[str, Codecs]:
     """Return what somebody can receive. Where that is nothing, others may go on without it, and it gets no media."""
     return {kind: codecs for kind, codecs in capabilities.items() if is_usable(codecs)}
-
-
-def _lines(text: str) -> list[str]:
-    """Return the media lines of a description by name; none of one that cannot be read."""
-    try:
-        return [media.mid for media in parse(text).media]
-    except (NegotiationError, sdp.SdpError):
-        return []
 
 
 def _key(outgoing: Outgoing) -> tuple[str, str]:

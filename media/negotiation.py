@@ -94,6 +94,7 @@ class Negotiation:
         self._session_id = session_id or secrets.randbits(62) + 1
         self._new_credentials = credentials
         self._terms = _Terms((), (), NO_NUMBERS, credentials(), remote=None, role=None)
+        self._before = self._terms
         self._received: _Terms | None = None
         self._offered: _Terms | None = None
         self._mids = 0
@@ -177,7 +178,7 @@ class Negotiation:
         if received is None or received.role is None:
             raise NegotiationError("There is no offer to answer.")
         lines, _ = place(received.lines, outgoing)
-        self._terms = replace(received, lines=tuple(lines))
+        self._before, self._terms = self._terms, replace(received, lines=tuple(lines))
         self._received = None
         return self._write(self._terms, _SETUPS[received.role])
 
@@ -251,6 +252,14 @@ class Negotiation:
     def rollback(self) -> None:
         """This function will forget the pending offer, whosever it is: lines it would add, tracks it would place."""
         self._received = self._offered = None
+
+    def revoke(self) -> None:
+        """This function will take back our last answer, which never reached the participant, as if there were no offer.
+
+        Our own offer, if one is pending, was made from that, and is forgotten.
+        """
+        self._terms = self._before
+        self.rollback()
 
     def _role(self, remote: Remote) -> Role:
         """Return our DTLS role for what the other side says; once taken, it and the other's certificate stay."""

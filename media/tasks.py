@@ -48,14 +48,17 @@ class Refusal(TypedDict):
 
 
 class FocusOffer(TypedDict):
-    """An offer that the focus makes to a participant; `kind` is sync, hold, resume or move."""
+    """An offer that the focus makes to a participant; `kind` is sync, hold, resume or move.
+
+    `modId` is the ID of the modification that it becomes: so one that comes with two results is told once.
+    """
 
     participant: str
+    modId: str
     sdp: str
     kind: str
     causedBy: str | None
-    # Of an offer for a fresh connection: it was asked for, with the ID of the modification that it will be.
-    modId: NotRequired[str]
+    # Of an offer for a fresh connection.
     restart: NotRequired[bool]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from conferences.models import new_id
 from conferences.operations.focus import settle_task
 from media import sdp, tasks
 from media.models import MediaTask
@@ -95,8 +96,8 @@ class ScriptedNode:
         legs[participant] = Leg(modId, kinds, kinds)
         legs[participant].offered = {}
         text = describe(kinds=kinds, session=2000)
-        offer: FocusOffer = {"participant": participant, "sdp": text, "kind": "sync", "causedBy": None}
-        return {**offer, "modId": modId, "restart": True}
+        offer: FocusOffer = {"participant": participant, "modId": modId, "sdp": text, "kind": "sync", "causedBy": None}
+        return {**offer, "restart": True}
 
     def _answer(self, legs: dict[str, Leg], states: dict[str, str], payload: dict[str, Any]) -> Result:
         """Answer a participant's offer, or refuse it as the test says."""
@@ -134,7 +135,14 @@ class ScriptedNode:
         directions = ("sendrecv",) * len(leg.kinds) + ("sendonly",) * len(new)
         text = describe(kinds=leg.kinds + new, directions=directions, session=1000, version=leg.version)
         cause, leg.cause = leg.cause or {"kind": "sync", "modId": None}, None
-        return {"participant": participant, "sdp": text, "kind": cause["kind"], "causedBy": cause["modId"]}
+        mod_id = new_id()
+        return {
+            "participant": participant,
+            "modId": mod_id,
+            "sdp": text,
+            "kind": cause["kind"],
+            "causedBy": cause["modId"],
+        }
 
 
 def _kinds(text: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from conferences.exceptions import NotFoundError
 from conferences.machine import Action, ModificationKind, ModificationState
-from conferences.models import LeftReason, Modification, Participant, new_id, pair_of
+from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import vacate
 from conferences.operations.modifications import disarm_move, record_origin, take_effect, tell_cause, tell_offer
 from conferences.operations.room import Room, lock
@@ -92,17 +92,19 @@ def _tell_refused_answer(room: Room, payload: Mapping[str, Any], refusal: Refusa
 def _send_offers(room: Room, offers: Sequence[FocusOffer]) -> None:
     """Let the offers of the focus wait for their participants.
 
-    One whose participant has left, moves or negotiates again is dropped: the task that follows makes good for it.
+    One whose participant has left, moves or negotiates again is dropped: the task that follows makes good for it. So is
+    one that came with the result of another task already.
     """
     ready = set(room.ready())
-    causes = {offer["causedBy"] for offer in offers} - {None}
-    known = set(room.conference.modifications.filter(pk__in=causes).values_list("pk", flat=True)) if causes else set()
+    offers = [offer for offer in offers if offer["participant"] in ready]
+    named = {offer["modId"] for offer in offers} | {offer["causedBy"] for offer in offers} - {None}
+    known = set(room.conference.modifications.filter(pk__in=named).values_list("pk", flat=True)) if named else set()
     for offer in offers:
-        if offer["participant"] not in ready:
+        if offer["modId"] in known:
             continue
         seat = room.seat(offer["participant"])
         modification = Modification(
-            id=offer.get("modId") or new_id(),
+            id=offer["modId"],
             conference=room.conference,
             kind=ModificationKind(offer["kind"]),
             pair=pair_of(seat, None),

@@ -721,13 +721,32 @@ class TestTasks:
         carol.delete(trio.id)
         node.works = True
         offers: list[tasks.FocusOffer] = [
-            {"participant": seat, "sdp": offer()["sdp"], "kind": "sync", "causedBy": "nonsense"}
+            {"participant": seat, "modId": f"for {seat}", "sdp": offer()["sdp"], "kind": "sync", "causedBy": "nonsense"}
             for seat in [*seats, "nonsense"]
         ]
         now = timezone.now()
         settle_task(task_id=last_task().pk, result={"offers": offers}, now=now)
         assert [each.offered_to_id for each in Modification.objects.pending().filter(offered_by=None)] == seats[:1]
         assert alice.offers(trio.id)[0]["causedBy"] is None
+
+    def test_an_offer_that_comes_with_two_results_is_told_once(
+        self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
+    ) -> None:
+        put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
+        node.works = False
+        (waiting,) = alice.offers(trio.id)
+        before = alice.log()
+        alice.accept(trio.id, waiting["modId"], alice.mirror(waiting))
+        again: tasks.FocusOffer = {
+            "participant": trio.seat(alice).pk,
+            "modId": waiting["modId"],
+            "sdp": waiting["description"]["sdp"],
+            "kind": "sync",
+            "causedBy": None,
+        }
+        settle_task(task_id=last_task().pk, result={"offers": [again]}, now=timezone.now())
+        assert alice.log() == before
+        assert alice.offers(trio.id) == []
 
     def test_a_conference_that_is_gone_leaves_no_task(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
         node.works = False

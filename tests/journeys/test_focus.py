@@ -1,5 +1,6 @@
 """Conferences through the focus, in real browsers, as far as their users can tell."""
 
+import asyncio
 import json
 import re
 import time
@@ -28,9 +29,16 @@ pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 _SOON = 4.0
 
 
-def _offers_to(person: Person) -> int:
-    """Return how often the focus has offered somebody something."""
-    return sum(event["type"] == "mod-received" for event in person.wire)
+def _offers_to(person: Person) -> list[str]:
+    """Return what the focus has offered somebody, by kind."""
+    return [event["kind"] for event in person.wire if event["type"] == "mod-received"]
+
+
+async def _is_offered_more_than_the_hold(person: Person) -> None:
+    """Wait until the focus has offered somebody a hold, and something else since."""
+    async with asyncio.timeout(20):
+        while "hold" not in (kinds := _offers_to(person)) or kinds[-1] == "hold":
+            await asyncio.sleep(0.05)
 
 
 async def test_a_call_with_one_goes_through_the_focus(visit: Visit) -> None:
@@ -118,9 +126,11 @@ async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit)
     for other in (alice, carol, dave):
         await expect(tile(other, bob)).to_have_attribute("data-state", "moving")
         await expect(tile(other, bob)).to_contain_text("Moving to another device", use_inner_text=True)
-        # The hold that begins a move was offered, and what the seat keeps meanwhile.
+        # The hold that begins a move was offered, and then what the seat keeps meanwhile.
+        await _is_offered_again(other, bob)
+        await _is_offered_more_than_the_hold(other)
         await is_settled(other)
-        offers[other.username] = _offers_to(other)
+        offers[other.username] = len(_offers_to(other))
     await phone.press("ring-accept")
     await phone.is_in("open")
     answered = time.monotonic()
@@ -130,7 +140,7 @@ async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit)
     await all_see_each_other(alice, phone, carol, dave)
     await bob.is_in("moved")
     for other in (alice, carol, dave):
-        assert _offers_to(other) == offers[other.username], f"{other.username} was offered something"
+        assert len(_offers_to(other)) == offers[other.username], f"{other.username} was offered something"
     await agree(alice, phone, carol, dave)
 
 

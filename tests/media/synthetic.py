@@ -518,8 +518,8 @@ class Room:
         if "refusal" in result:
             raise RefusedError(f"{kind}: {result['refusal']}")
         for offer in result.get("offers", ()):
-            seat, modification = self.seats[offer["participant"]], secrets.token_hex(8)
+            seat = self.seats[offer["participant"]]
             assert seat.pending is None, "an offer to somebody who was not ready"
-            seat.pending = modification
-            self.offered.append((offer["participant"], modification, offer["sdp"]))
+            seat.pending = offer["modId"]
+            self.offered.append((offer["participant"], offer["modId"], offer["sdp"]))
         return result

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from media.description import parse
 from media.node import Node, Settings
 from media.sdp import MAX_MEDIA_LINES
 from tests.media.synthetic import Peer
+from tests.media.test_negotiation import answering
 from tests.media.test_negotiation_properties import NAMES, SAMPLES, mutated
 
 # It touches no database.
@@ -38,14 +40,23 @@ class Room:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.seats: list[str] = []
+        self._numbers = count()
 
-    async def offer(self, who: str, text: str, *, fresh: bool = True) -> dict[str, Any]:
+    async def offer(self, who: str, text: str, *, fresh: bool = True, modification: str = "") -> dict[str, Any]:
         """Bring an offer to the focus, which may tell everybody; return what it says."""
         if who not in self.seats:
             self.seats.append(who)
-        modification = f"{who}-{hash(text)}"
+        modification = modification or f"{who}-{next(self._numbers)}"
         offer = {"participant": who, "modId": modification, "sdp": text, "fresh": fresh}
         return await self._task("offer", offer, modification)
+
+    async def answer(self, offer: dict[str, Any], text: str) -> dict[str, Any]:
+        """Bring the answer to an offer of the focus."""
+        return await self._task("answer", {"participant": offer["participant"], "modId": offer["modId"], "sdp": text})
+
+    async def withdraw(self, who: str, modification: str, *, rejected: bool = False) -> dict[str, Any]:
+        """Let an offer come to nothing."""
+        return await self._task("withdraw", {"participant": who, "modId": modification, "rejected": rejected})
 
     async def update(self, **payload: Any) -> dict[str, Any]:
         return await self._task("update", payload)
@@ -87,6 +98,13 @@ def speaking(line: str, codec: str) -> str:
 def nameless(line: str) -> str:
     """Return a media line that names no sources."""
     return re.sub(r"a=(?:ssrc|ssrc-group|msid|candidate|end-of-candidates).*\r\n", "", line)
+
+
+def sent_to(room: Room, who: str) -> list[str]:
+    """Return the tracks that somebody gets, by label."""
+    leg = room.node._conferences["room"].members[who].leg
+    assert leg is not None
+    return [each.outgoing.label for each in leg.negotiation.sections if each.sending and each.outgoing]
 
 
 async def test_who_receives_no_codec_that_the_focus_knows_holds_nobody_up(room: Room, chromium: list[str]) -> None:
@@ -159,6 +177,52 @@ async def test_an_offer_that_cannot_be_made_is_its_participants_loss(
     result = await room.offer("carol", described(head, audio, video))
     assert "answer" in result
     assert [offer["participant"] for offer in result["offers"]] == ["bob", "carol"]
+
+
+async def test_an_answer_settles_only_the_offer_that_it_answers(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    both = described(head, audio, video)
+    await room.offer("alice", both)
+    (offer,) = (await room.offer("bob", both))["offers"]
+    await room.answer(offer, answering(offer["sdp"], both))
+    (held,) = (await room.offer("bob", both.replace("a=sendrecv", "a=recvonly"), fresh=False))["offers"]
+    # It waits for its answer, and may not have been told yet.
+    assert (await room.offer("bob", both, fresh=False))["offers"] == [held]
+    (resumed,) = (await room.answer(held, answering(held["sdp"], both)))["offers"]
+    assert resumed["modId"] != held["modId"]
+    # As an answer to what is offered now it would say that alice wants to see nobody.
+    assert await room.answer(held, answering(held["sdp"], both)) == {"offers": [resumed]}
+    assert await room.withdraw("alice", held["modId"], rejected=True) == {"offers": [resumed]}
+    assert await room.answer(resumed, answering(resumed["sdp"], both)) == {}
+    assert sent_to(room, "alice") == ["audio", "video"]
+
+
+async def test_an_offer_that_is_cancelled_after_it_was_answered_has_not_been_made(
+    room: Room, chromium: list[str]
+) -> None:
+    head, audio, video = chromium
+    both = described(head, audio, video)
+    await room.offer("alice", both)
+    (offer,) = (await room.offer("bob", both))["offers"]
+    await room.answer(offer, answering(offer["sdp"], both))
+    hold = both.replace("a=sendrecv", "a=recvonly")
+    (held,) = (await room.offer("bob", hold, fresh=False, modification="hold"))["offers"]
+    await room.answer(held, answering(held["sdp"], both))
+    assert sent_to(room, "alice") == []
+    (back,) = (await room.withdraw("bob", "hold"))["offers"]
+    await room.answer(back, answering(back["sdp"], both))
+    assert sent_to(room, "alice") == ["audio", "video"]
+    assert "answer" in await room.offer("bob", both, fresh=False)
+    # What was told already stays.
+    assert "offers" not in await room.withdraw("bob", "hold")
+
+
+async def test_a_connection_whose_offer_is_cancelled_is_none(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    await room.offer("alice", described(head, audio, video))
+    await room.offer("bob", described(head, audio), modification="call")
+    await room.withdraw("bob", "call")
+    assert [each.leg is None for each in room.node._conferences["room"].members.values()] == [False, True]
 
 
 async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chromium: list[str]) -> None:

@@ -742,6 +742,31 @@ class TestRollback:
         assert len(leg.sections) == 2
 
 
+class TestRevoking:
+    def test_it_is_as_before_the_participants_offer(self) -> None:
+        leg, _ = settled(CHROMIUM)
+        sections, credentials = leg.sections, leg.local_credentials
+        restarted = re.sub(r"a=ice-(ufrag|pwd):.*", r"a=ice-\1:anotherUfragAndPassword", SAMPLES_SCREEN)
+        leg.receive_offer(restarted, agreed_by(CHROMIUM))
+        leg.create_answer([BOB])
+        assert leg.sections != sections
+        assert leg.local_credentials != credentials
+        leg.revoke()
+        assert leg.sections == sections
+        assert leg.local_credentials == credentials
+        assert leg.remote_credentials is not None
+        assert leg.remote_credentials.ufrag != "anotherUfragAndPassword"
+
+    def test_what_comes_next_has_a_version_of_its_own(self) -> None:
+        leg, first = settled(CHROMIUM)
+        leg.receive_offer(SAMPLES_SCREEN, agreed_by(CHROMIUM))
+        never_seen = leg.create_answer([])
+        leg.revoke()
+        ours = offered(leg, BOB, agreed=agreed_by(CHROMIUM))
+        versions = [int(text.split()[3]) for text in (first, never_seen, ours)]
+        assert versions == [1, 2, 3]
+
+
 class TestLabels:
     def test_a_participant_may_send_in_a_line_that_we_added(self) -> None:
         agreed = agreed_by(CHROMIUM)
