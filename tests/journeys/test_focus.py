@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import time
 
@@ -25,19 +26,19 @@ from tests.journeys.focus_people import (
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
-# Below 1 s where nothing else runs; two journeys run side by side.
-_SOON = 4.0
+# In seconds. Where journeys run side by side browsers wait for a processor, several at once.
+_SOON = 10.0 if "PYTEST_XDIST_WORKER" in os.environ else 1.0
 
 
-def _offers_to(person: Person) -> list[str]:
-    """Return what the focus has offered somebody, by kind."""
-    return [event["kind"] for event in person.wire if event["type"] == "mod-received"]
+def _offers_to(person: Person) -> int:
+    """Return how often the focus has offered somebody something."""
+    return sum(event["type"] == "mod-received" for event in person.wire)
 
 
-async def _is_offered_more_than_the_hold(person: Person) -> None:
-    """Wait until the focus has offered somebody a hold, and something else since."""
+async def _is_offered(person: Person, times: int) -> None:
+    """Wait until the focus has offered somebody something so often."""
     async with asyncio.timeout(20):
-        while "hold" not in (kinds := _offers_to(person)) or kinds[-1] == "hold":
+        while _offers_to(person) < times:
             await asyncio.sleep(0.05)
 
 
@@ -121,16 +122,14 @@ async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit)
     phone = await come(visit, "bob-move", "phone")
     await all_see_each_other(*people)
     await agree(*people)
-    offers = {}
+    offers = {other.username: _offers_to(other) for other in (alice, carol, dave)}
     await move(bob)
     for other in (alice, carol, dave):
         await expect(tile(other, bob)).to_have_attribute("data-state", "moving")
         await expect(tile(other, bob)).to_contain_text("Moving to another device", use_inner_text=True)
         # The hold that begins a move was offered, and then what the seat keeps meanwhile.
-        await _is_offered_again(other, bob)
-        await _is_offered_more_than_the_hold(other)
+        await _is_offered(other, offers[other.username] + 2)
         await is_settled(other)
-        offers[other.username] = len(_offers_to(other))
     await phone.press("ring-accept")
     await phone.is_in("open")
     answered = time.monotonic()
@@ -140,7 +139,7 @@ async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit)
     await all_see_each_other(alice, phone, carol, dave)
     await bob.is_in("moved")
     for other in (alice, carol, dave):
-        assert len(_offers_to(other)) == offers[other.username], f"{other.username} was offered something"
+        assert _offers_to(other) == offers[other.username] + 2, f"{other.username} was offered something"
     await agree(alice, phone, carol, dave)
 
 
