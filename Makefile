@@ -25,8 +25,9 @@ run-lan: $(VENV)/.runtime ## serve over HTTPS on this machine's own addresses, p
 
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr iproute2 nginx redis-server postgresql
+	@# One minute of these is a soak that mostly waits: a third process has the processors meanwhile.
 	@echo "== SQLite, everything in memory"
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/journeys $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium and Firefox"

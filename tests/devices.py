@@ -8,7 +8,7 @@ from typing import Any
 from django.test import Client
 from rest_framework_api_key.models import APIKey
 
-from conferences.models import Session
+from conferences.models import Modification, Participant, Session
 from events.models import Event
 from tests.descriptions import answer, describe, mirror, offer
 
@@ -113,16 +113,16 @@ class Device:
     def mirror(self, event: dict[str, Any]) -> dict[str, str]:
         """Return an answer that takes all that an event offers, as far as this device's hold lets it."""
         self.version += 1
-        seats = [seat for seat in self.get(event["confId"])["participants"] if seat["sessionId"] == self.id]
-        holds = any(seat["state"] == "on-hold" for seat in seats)
+        holds = Participant.objects.filter(conference=event["confId"], session=self.id, state="on-hold").exists()
         text = mirror(event["description"]["sdp"], holds=holds, session=self.peer_connection, version=self.version)
         return {"type": "answer", "sdp": text}
 
     def offers(self, conference: str) -> list[dict[str, Any]]:
         """Return the events of the offers that wait for this device, oldest first."""
-        own = {seat["id"] for seat in self.get(conference)["participants"] if seat["sessionId"] == self.id}
-        pending = {each["modId"] for each in self.get(conference)["pendingModifications"] if each["to"] in own}
-        return [event for event in self.log() if event["type"] == "mod-received" and event["modId"] in pending]
+        pending = Modification.objects.pending().filter(conference=conference, offered_to__session=self.id)
+        if not (mods := set(pending.values_list("pk", flat=True))):
+            return []
+        return [event for event in self.log() if event["type"] == "mod-received" and event["modId"] in mods]
 
     def follow(self, conference: str) -> list[dict[str, Any]]:
         """Accept every offer, and those that come of that; return their events."""

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from conferences.models import Conference, Modification, Participant
+from conferences.models import Conference, Modification, Participant, new_id
 from conferences.operations.deadlines import settle_due
 from conferences.operations.focus import announce_speaker, lose_media, settle_task
 from events import wakeups
@@ -721,7 +721,7 @@ class TestTasks:
         carol.delete(trio.id)
         node.works = True
         offers: list[tasks.FocusOffer] = [
-            {"participant": seat, "modId": f"for {seat}", "sdp": offer()["sdp"], "kind": "sync", "causedBy": "nonsense"}
+            {"participant": seat, "modId": new_id(), "sdp": offer()["sdp"], "kind": "sync", "causedBy": "nonsense"}
             for seat in [*seats, "nonsense"]
         ]
         now = timezone.now()
