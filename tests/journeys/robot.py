@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from aiortc import MediaStreamTrack, RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, VideoStreamTrack
 from aiortc.sdp import SessionDescription
 from av import AudioFrame, VideoFrame
@@ -90,6 +97,11 @@ class Robot:
         self.peer = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self.peer.addTrack(_Tone())
         self.peer.addTrack(_Fading())
+        # aiortc finds no receiver for an RTX packet where several lines have its payload type. What is sent again as it
+        # was reaches it.
+        codecs = RTCRtpReceiver.getCapabilities("video").codecs
+        camera = next(line for line in self.peer.getTransceivers() if line.kind == "video")
+        camera.setCodecPreferences([codec for codec in codecs if codec.name != "rtx"])
         self._conference = self._seat = ""
         self._received: dict[MediaStreamTrack, Reception] = {}
         self._tasks: list[asyncio.Task[None]] = []
