@@ -14,6 +14,21 @@ from django.db.backends.signals import connection_created
 from tests.services import Backend, Backends, Server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _empty_tables_quickly() -> Iterator[None]:
+    """Delete the few rows that a test leaves, but no permissions: to truncate, and to write those anew, is slow."""
+    kept = {"django_content_type", "auth_permission"}
+
+    def deletions(style: Any, connection: BaseDatabaseWrapper, **options: Any) -> list[str]:
+        tables = set(connection.introspection.django_table_names()) - kept
+        return [f"DELETE FROM {connection.ops.quote_name(table)}" for table in sorted(tables)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("django.core.management.commands.flush.sql_flush", deletions)
+        patch.setattr("django.core.management.commands.flush.emit_post_migrate_signal", lambda *args, **options: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _forget_the_cache() -> None:
     """Start every test with unused rate limits."""
