@@ -99,9 +99,10 @@ class Robot:
         self.peer.addTrack(_Fading())
         # aiortc finds no receiver for an RTX packet where several lines have its payload type. What is sent again as it
         # was reaches it.
-        codecs = RTCRtpReceiver.getCapabilities("video").codecs
+        able = RTCRtpReceiver.getCapabilities("video")
+        assert able is not None
         camera = next(line for line in self.peer.getTransceivers() if line.kind == "video")
-        camera.setCodecPreferences([codec for codec in codecs if codec.name != "rtx"])
+        camera.setCodecPreferences([codec for codec in able.codecs if codec.name != "rtx"])
         self._conference = self._seat = ""
         self._received: dict[MediaStreamTrack, Reception] = {}
         self._tasks: list[asyncio.Task[None]] = []
