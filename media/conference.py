@@ -95,6 +95,8 @@ class Member:
     declined: tuple[Outgoing, ...] | None = None
     # The focus's last offer to it, which counts while its negotiation waits for the answer.
     offer: dict[str, Any] = field(default_factory=dict)
+    # The ID of the last one that was answered.
+    answered: str | None = None
 
     def awaits(self, mod_id: str) -> bool:
         """Tell whether this offer of the focus is the one that waits for its answer."""
@@ -218,10 +220,16 @@ class Conference:
             raise NegotiationError(f"A participant sends no more than {MAX_TRACKS} tracks.")
 
     def _take_answer(self, id_: str, mod_id: str, text: str) -> dict[str, Any]:
-        """Settle the focus's own offer with the participant's answer; one to any other offer comes too late."""
+        """Settle the focus's own offer with the participant's answer."""
         member = self.members.get(id_)
-        if member is None or member.leg is None or not member.awaits(mod_id):
+        if member is None or member.leg is None:
             return {}
+        if not member.awaits(mod_id):
+            if mod_id == member.answered or not member.leg.negotiation.settled:
+                return {}
+            # The participant has applied what was overtaken here: only a fresh connection brings the two together.
+            return {"refusal": {"code": "sdp-invalid", "detail": "The focus has made another offer since."}}
+        member.answered = mod_id
         try:
             member.leg.negotiation.receive_answer(text)
         except (NegotiationError, sdp.SdpError) as error:
@@ -253,13 +261,15 @@ class Conference:
     def _offer_to(self, id_: str) -> dict[str, Any] | None:
         """Return the offer that tells a participant what it does not know yet; None when there is nothing."""
         member = self.members.get(id_)
-        if member is None or member.leg is None or not member.leg.negotiation.settled:
+        if member is None or member.leg is None:
             return None
         if member.leg.negotiation.offering:
             # It may be on its way to the participant, written down after this task was, or not written down because
             # something else was pending: until it is answered, withdrawn or overtaken by the participant's own, it
             # stays as it is, and its ID tells whether it was written down.
             return member.offer
+        if not member.leg.negotiation.settled:
+            return None
         outgoing = self._outgoing(id_)
         if outgoing == member.declined:
             return None

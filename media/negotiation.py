@@ -201,8 +201,10 @@ class Negotiation:
         accepted = _accepted(lines)
         bundle = [mid for mid in terms.bundle if mid in accepted]
         bundle += [mid for mid in accepted if mid not in bundle]
-        self._offered = replace(terms, lines=tuple(lines), bundle=tuple(bundle), numbers=numbers)
-        return self._write(self._offered, "actpass")
+        offered = replace(terms, lines=tuple(lines), bundle=tuple(bundle), numbers=numbers)
+        text = self._write(offered, "actpass")
+        self._offered = offered
+        return text
 
     def adopt(self, text: str, agreed: Agreed) -> None:
         """This function will take over a participant of whom only its last offer is known: its node is gone.

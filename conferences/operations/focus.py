@@ -102,6 +102,7 @@ def _send_offers(room: Room, offers: Sequence[FocusOffer]) -> None:
     for offer in offers:
         if offer["modId"] in known:
             continue
+        known.add(offer["modId"])
         seat = room.seat(offer["participant"])
         modification = Modification(
             id=offer["modId"],

@@ -725,7 +725,7 @@ class TestTasks:
             for seat in [*seats, "nonsense"]
         ]
         now = timezone.now()
-        settle_task(task_id=last_task().pk, result={"offers": offers}, now=now)
+        settle_task(task_id=last_task().pk, result={"offers": offers + offers}, now=now)
         assert [each.offered_to_id for each in Modification.objects.pending().filter(offered_by=None)] == seats[:1]
         assert alice.offers(trio.id)[0]["causedBy"] is None
 

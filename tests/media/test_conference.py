@@ -212,9 +212,35 @@ async def test_an_offer_that_is_cancelled_after_it_was_answered_has_not_been_mad
     (back,) = (await room.withdraw("bob", "hold"))["offers"]
     await room.answer(back, answering(back["sdp"], both))
     assert sent_to(room, "alice") == ["audio", "video"]
-    assert "answer" in await room.offer("bob", both, fresh=False)
     # What was told already stays.
+    (held,) = (await room.offer("bob", hold, fresh=False))["offers"]
+    await room.answer(held, answering(held["sdp"], both))
     assert "offers" not in await room.withdraw("bob", "hold")
+    assert sent_to(room, "alice") == []
+
+
+async def test_an_answer_to_what_was_overtaken_is_refused(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    both = described(head, audio, video)
+    await room.offer("alice", both)
+    (overtaken,) = (await room.offer("bob", both))["offers"]
+    await room.offer("alice", both, fresh=False, modification="cancelled")
+    (again,) = (await room.withdraw("alice", "cancelled"))["offers"]
+    assert again["modId"] != overtaken["modId"]
+    refused = await room.answer(overtaken, answering(overtaken["sdp"], both))
+    assert refused["refusal"]["code"] == "sdp-invalid"
+    # Its offer stands.
+    assert refused["offers"] == [again]
+
+
+async def test_an_offer_for_a_fresh_connection_waits_as_well(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    last = described(head, audio, video)
+    room.seats = ["alice"]
+    offers = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
+    # It is due twice, and told once.
+    assert [offer["modId"] for offer in offers] == ["m", "m"]
+    assert (await room.update())["offers"] == offers[:1]
 
 
 async def test_a_connection_whose_offer_is_cancelled_is_none(room: Room, chromium: list[str]) -> None:
@@ -231,7 +257,7 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chro
     last = described(head, audio, video, ours, video.replace("a=ssrc", "a=x-ssrc"))
     last = last.replace("a=mid:2", "a=mid:f7").replace("BUNDLE 0 1 2 3", "BUNDLE 0 1 f7 3")
     room.seats = ["alice"]
-    (offer,) = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
+    offer, _ = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
     leg = room.node._conferences["room"].members["alice"].leg
     assert leg is not None
     assert [line.section.label for line in leg.negotiation._terms.lines] == ["audio", "video", "", "screen"]
