@@ -131,10 +131,10 @@ class Conference:
                 result = self._take_answer(payload["participant"], payload["modId"], payload["sdp"])
             case "withdraw":
                 self._withdraw(payload["participant"], payload["modId"], rejected=payload["rejected"])
-        due: list[Callable[[], dict[str, Any] | None]] = [
-            partial(self._restart, **leg) for leg in payload.get("restarts", ())
-        ]
-        due += [partial(self._offer_to, id_) for id_ in payload["ready"]]
+        restarts = payload.get("restarts", ())
+        restarted = {leg["participant"] for leg in restarts}
+        due: list[Callable[[], dict[str, Any] | None]] = [partial(self._restart, **leg) for leg in restarts]
+        due += [partial(self._offer_to, id_) for id_ in payload["ready"] if id_ not in restarted]
         offers = []
         for make in due:
             if (offer := self._made(make)) is not None:
