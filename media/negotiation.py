@@ -193,9 +193,9 @@ class Negotiation:
         if self._offered or self._received:
             raise NegotiationError("There is an offer pending.")
         terms = self._terms
-        lines, waiting = place((restated(line, agreed) for line in terms.lines), outgoing)
-        wanted = [track for track in waiting if track.track not in terms.declined]
-        numbers = self._add(lines, wanted, agreed)
+        wanted = [track for track in outgoing if track.track not in terms.declined]
+        lines, waiting = place((restated(line, agreed) for line in terms.lines), wanted)
+        numbers = self._add(lines, waiting, agreed)
         if not lines or (self.settled and not _news(terms.lines, lines)):
             return None
         accepted = _accepted(lines)

@@ -639,6 +639,15 @@ class TestAnswerToUs:
             "f2",
         ]
 
+    def test_what_was_rejected_is_not_offered_on_another_line_that_is_free(self) -> None:
+        leg, offer, agreed = self.leg()
+        leg.receive_answer(answering(offer))
+        leg.receive_answer(answering(offered(leg, BOB_AUDIO, agreed=agreed)))
+        answer = changed(answering(offered(leg, BOB_AUDIO, CAROL, agreed=agreed)), ("BUNDLE 0 1 f1", "BUNDLE 0 f1"))
+        leg.receive_answer(answer.replace(line(answer, 1), re.sub(r"m=video \d+", "m=video 0", line(answer, 1))))
+        assert [section.rejected for section in leg.sections] == [False, True, False]
+        assert leg.create_offer([BOB_AUDIO, CAROL], agreed) is None
+
     def test_it_may_receive_less_than_offered(self) -> None:
         leg, offer, agreed = self.leg()
         leg.receive_answer(answering(offer, directions={"f1": "inactive", "1": "sendonly"}))
