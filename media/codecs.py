@@ -8,6 +8,7 @@ profile and packetization mode.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 
 from media.description import Media, NegotiationError, number, parse
@@ -145,11 +146,20 @@ def read_codecs(media: Media) -> Codecs:
 
     :raises NegotiationError: when the line contradicts itself.
     """
-    maps, formats = _unambiguous(media, "rtpmap"), _unambiguous(media, "fmtp")
-    numbers = (number(text, 127) for text in media.formats)
+    rtpmap, fmtp, rtcp_fb = (media.attributes.get(name, ()) for name in ("rtpmap", "fmtp", "rtcp-fb"))
+    return _read_codecs(media.kind, media.formats, rtpmap, fmtp, rtcp_fb)
+
+
+# A browser lists the same codecs in all its offers, and each of these is read more than once.
+@lru_cache(maxsize=32)
+def _read_codecs(
+    kind: str, listing: tuple[str, ...], rtpmap: tuple[str, ...], fmtps: tuple[str, ...], rtcp_fb: tuple[str, ...]
+) -> Codecs:
+    maps, formats = _unambiguous("rtpmap", rtpmap), _unambiguous("fmtp", fmtps)
+    numbers = (number(text, 127) for text in listing)
     listed = [each for each in dict.fromkeys(numbers) if each is not None and each in maps]
     retransmissions = _retransmissions(listed, maps, formats)
-    feedback = _feedback(media)
+    feedback = _feedback(rtcp_fb)
     opus = {each for each in listed if maps[each].lower() == "opus/48000/2"}
     codecs: dict[Key, Codec] = {}
     for payload_type in listed:
@@ -158,11 +168,11 @@ def read_codecs(media: Media) -> Codecs:
         if match is None or 64 <= payload_type < 96 or (fmtp and not _FMTP.fullmatch(fmtp)):
             continue
         name, clock_rate, channels = match[1].lower(), int(match[2]), int(match[3] or 1)
-        key = _key(media.kind, name, clock_rate, channels, fmtp)
+        key = _key(kind, name, clock_rate, channels, fmtp)
         if key is None or key in codecs or (name == "red" and number(key[1], 127) not in opus):
             continue
         codecs[key] = Codec(
-            kind=media.kind,
+            kind=kind,
             name=_NAMES[name],
             clock_rate=clock_rate,
             channels=channels,
@@ -170,18 +180,20 @@ def read_codecs(media: Media) -> Codecs:
             payload_type=payload_type,
             rtx_payload_type=retransmissions.get(payload_type),
             feedback=tuple(
-                each for each in FEEDBACK[media.kind] if each in feedback.get(payload_type, ()) or each in feedback[-1]
+                each for each in FEEDBACK[kind] if each in feedback.get(payload_type, ()) or each in feedback[-1]
             ),
             key=key,
         )
     return tuple(codecs.values())
 
 
-def _unambiguous(media: Media, name: str) -> dict[int, str]:
+def _unambiguous(name: str, values: Iterable[str]) -> dict[int, str]:
     """Return what the attribute says of each payload type."""
     said: dict[int, str] = {}
-    for payload_type, value in media.numbered(name):
-        if said.setdefault(payload_type, value) != value:
+    for value in values:
+        head, _, rest = value.partition(" ")
+        payload_type, rest = number(head, 127), rest.strip()
+        if payload_type is not None and rest and said.setdefault(payload_type, rest) != rest:
             raise NegotiationError(f"Payload type {payload_type} has two different a={name} on one line.")
     return said
 
@@ -197,10 +209,10 @@ def _retransmissions(listed: Sequence[int], maps: dict[int, str], formats: dict[
     return found
 
 
-def _feedback(media: Media) -> dict[int, set[str]]:
+def _feedback(values: Iterable[str]) -> dict[int, set[str]]:
     """Return the feedback of each payload type; at -1 that of all (`a=rtcp-fb:*`, RFC 4585 section 4.2)."""
     feedback: dict[int, set[str]] = {-1: set()}
-    for value in media.attributes.get("rtcp-fb", ()):
+    for value in values:
         head, _, rest = value.partition(" ")
         payload_type = -1 if head == "*" else number(head, 127)
         if payload_type is not None:

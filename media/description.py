@@ -1,7 +1,7 @@
 """What a participant's description says, as far as a leg needs it. Nothing is decided here."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -65,14 +65,6 @@ class Media:
     def flag(self, name: str) -> bool:
         """Tell whether the attribute stands here, whatever its value."""
         return name in self.attributes
-
-    def numbered(self, name: str) -> Iterable[tuple[int, str]]:
-        """Return the attributes of this name that begin with a payload type: it, and what it is said of it."""
-        for value in self.attributes.get(name, ()):
-            head, _, rest = value.partition(" ")
-            payload_type = number(head, 127)
-            if payload_type is not None and rest:
-                yield payload_type, rest.strip()
 
 
 @dataclass(frozen=True)

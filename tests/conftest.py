@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from tests.services import Backend, Backends, Server
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays to the end anyway, as the server does: a tenth of the time went there."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
