@@ -15,7 +15,7 @@ import av
 import av.video.plane
 from playwright.async_api import Page, Playwright, async_playwright, expect
 
-from tests.journeys.conftest import CHROMIUM, Person, call, move, prefers_direct_calls
+from tests.journeys.conftest import CHROMIUM, Person, begin_afresh, call, move
 from tests.journeys.focus_people import gather
 from tests.services import Backends, Server
 
@@ -117,9 +117,9 @@ class Studio:
             base_url=self._server.base_url,
             permissions=["camera", "microphone"],
             device_scale_factor=2,
-            storage_state=prefers_direct_calls(self._server.base_url) if direct else None,
             **options,
         )
+        await context.add_init_script(begin_afresh(direct=direct))
         somebody = Person(await context.new_page(), name)
         await somebody.page.goto(f"/?user={name}&device={device}")
         await somebody.is_live()

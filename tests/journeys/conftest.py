@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, Playwright, WebSocketRoute, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Playwright,
+    ViewportSize,
+    WebSocketRoute,
+    async_playwright,
+    expect,
+)
 
 from tests.replay import facts, replay
 from tests.services import Backends, Server
@@ -197,9 +206,16 @@ def _one_of(values: Iterable[str]) -> re.Pattern[str]:
     return re.compile("^(" + "|".join(values) + ")$")
 
 
-def prefers_direct_calls(origin: str) -> Any:
-    """Return what is stored in a browser whose user has switched direct calls on."""
-    return {"origins": [{"origin": origin, "localStorage": [{"name": "sbe.preferences", "value": '{"direct": true}'}]}]}
+def begin_afresh(*, direct: bool) -> str:
+    """Return a script for a new tab in which nothing is stored yet but, if so, that calls are direct.
+
+    It does its work once: what is stored then outlives a reload. (about:blank has no storage.)
+    """
+    stored = json.dumps({"direct": True} if direct else {})
+    return f"""if (location.protocol !== "about:" && !sessionStorage.getItem("journey")) {{
+      sessionStorage.setItem("journey", "begun");
+      localStorage.setItem("sbe.preferences", '{stored}');
+    }}"""
 
 
 Visit = Callable[..., Awaitable[Person]]
@@ -245,19 +261,44 @@ def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield running
 
 
+_GRANTED = ("camera", "microphone")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def profiles(chromium: Browser, server: Server) -> AsyncIterator[list[BrowserContext]]:
+    """Keep the browser profiles that a module's visitors have one after the other: their caches are warm."""
+    contexts: list[BrowserContext] = []
+    yield contexts
+    for context in contexts:
+        await context.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def visit(chromium: Browser, server: Server) -> AsyncIterator[Visit]:
+async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext]) -> AsyncIterator[Visit]:
     """Open the test page as somebody: `await visit("alice", "laptop")`. All pages close with the test.
 
-    `at` names another server, `also` the addresses that the page may turn to besides, `browser` another browser;
-    `before` is awaited with the page before it loads anything; `address` and `live` say where to go and what to wait
-    for (nothing, when None). With `direct` a call with one person goes from browser to browser, else through the
-    focus. Everything else is an option of the browser context.
+    Each has a browser profile of its own, which the first, second, ... of the next test takes over (`profiles`), save
+    where it has another `browser`, other `permissions`, or goes to another server, `at`. `also` are the addresses
+    that the page may turn to besides; `before` is awaited with the page before it loads anything; `address` and `live`
+    say where to go and what to wait for (nothing, when None). With `direct` a call with one person goes from browser to
+    browser, else through the focus. `media` is what the page is told to emulate (`color_scheme`, `reduced_motion`).
 
     A page that logs an error, or that leaves the server, fails the test.
     """
     async with AsyncExitStack() as stack:
         people: list[Person] = []
+        unused = iter(profiles[:])
+
+        async def profile(browser: Browser, at: Server, permissions: Sequence[str]) -> BrowserContext:
+            usual = (browser, at, permissions) == (chromium, server, _GRANTED)
+            if usual and (known := next(unused, None)):
+                return known
+            context = await browser.new_context(base_url=at.base_url, permissions=permissions)
+            if usual:
+                profiles.append(context)
+            else:
+                stack.push_async_callback(context.close)
+            return context
 
         async def open_page(
             username: str,
@@ -269,19 +310,22 @@ async def visit(chromium: Browser, server: Server) -> AsyncIterator[Visit]:
             at: Server = server,
             also: Sequence[str] = (),
             browser: Browser = chromium,
+            permissions: Sequence[str] = _GRANTED,
             direct: bool = True,
             before: Callable[[Page], Awaitable[object]] | None = None,
-            **options: Any,
+            viewport: ViewportSize | None = None,
+            **media: Any,
         ) -> Person:
-            options = {"permissions": ["camera", "microphone"], **options}
-            if direct:
-                options["storage_state"] = prefers_direct_calls(at.base_url)
-            context = await browser.new_context(base_url=at.base_url, **options)
-            stack.push_async_callback(context.close)
-            page = await context.new_page()
+            page = await (await profile(browser, at, permissions)).new_page()
+            stack.push_async_callback(page.close)
+            if viewport:
+                await page.set_viewport_size(viewport)
+            if media:
+                await page.emulate_media(**media)
             person = Person(page, username)
             people.append(person)
             _listen(person, (at.base_url, *also))
+            await page.add_init_script(begin_afresh(direct=direct))
             await page.add_init_script(_SMALL_CAMERAS)
             if before:
                 await before(page)

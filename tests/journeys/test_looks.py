@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import httpx
 import pytest
@@ -84,11 +83,9 @@ class Inspector:
 async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> None:
     inspector = Inspector()
     look = inspector.look
-    # Axe is put into the page by hand, which the page's own policy forbids, as it should.
-    options: dict[str, Any] = {"bypass_csp": True}
     long = "A-rather-long-name-without-any-space-in-it-at-all-that-goes-on-and-on"
 
-    alice = await visit("alice", address="/", live=None, **options)
+    alice = await visit("alice", address="/", live=None)
     await expect(alice.part("register-name")).to_be_focused()
     await alice.page.get_by_text("Phone numbers").click()
     await look("register", alice)
@@ -104,8 +101,8 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> 
     await look("settings", alice)
     await alice.press("settings-close")
 
-    bob = await visit("bob", query="&vtn=%2B15550100", **options)
-    phone = await visit("alice", "phone", **options)
+    bob = await visit("bob", query="&vtn=%2B15550100")
+    phone = await visit("alice", "phone")
     await visit(long)
     await expect(alice.part(f"person-{long}")).to_be_visible(timeout=10_000)
     await expect(alice.part("person-bob")).to_be_visible()
@@ -162,7 +159,7 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> 
     await bob.is_in("ended")
     await look("ended", bob)
 
-    dan = await visit("dan", browser=await launch(FAKE_DEVICES), **{**options, "permissions": []})
+    dan = await visit("dan", browser=await launch(FAKE_DEVICES), permissions=[])
     await dan.press("call-video-bob")
     await expect(dan.part("media-dialog")).to_be_visible()
     await look("microphone refused", dan)
@@ -175,9 +172,8 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> 
 async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     inspector = Inspector()
     look = inspector.look
-    options: dict[str, Any] = {"bypass_csp": True}
-    alice = await come(visit, "alice-many", **options)
-    guests = [await come(visit, f"{who}-many", **options) for who in ("bob", "carol", "dave")]
+    alice = await come(visit, "alice-many")
+    guests = [await come(visit, f"{who}-many") for who in ("bob", "carol", "dave")]
     bob, carol, dave = guests
     await look_around(alice)
     for guest in guests:
@@ -229,7 +225,7 @@ async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     await sees(bob, alice, screen=True)
     await look("a screen in front", bob)
 
-    erin = await come(visit, "erin-many", query="&join=0", **options)
+    erin = await come(visit, "erin-many", query="&join=0")
     await expect(erin.part("join")).to_be_visible()
     await look("followed a link", erin)
     await erin.press("open-start")
@@ -252,7 +248,7 @@ async def _reload(person: Person) -> None:
 async def test_less_usual_states_fit_as_well(visit: Visit) -> None:
     inspector = Inspector()
     wire = Wire()
-    alice, _ = await in_a_call(visit, "odd", kind="audio", alice={"before": wire.attach, "bypass_csp": True})
+    alice, _ = await in_a_call(visit, "odd", kind="audio", alice={"before": wire.attach})
 
     async def lose_the_server(person: Person) -> None:
         await person.page.context.set_offline(True)
@@ -264,9 +260,12 @@ async def test_less_usual_states_fit_as_well(visit: Visit) -> None:
         ("reloaded", _reload),
         ("offline", lose_the_server),
     ]
-    for state, reach in steps:
-        await reach(alice)
-        await inspector.look(state, alice, widths=(360, 1280))
+    try:
+        for state, reach in steps:
+            await reach(alice)
+            await inspector.look(state, alice, widths=(360, 1280))
+    finally:
+        await alice.page.context.set_offline(False)
     assert inspector.found == [], "\n".join(inspector.found)
 
 
