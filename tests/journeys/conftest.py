@@ -1,6 +1,7 @@
 """Real Chromium pages against a real server: the journeys' fixtures, and what a person can see of a call."""
 
 import asyncio
+import contextlib
 import json
 import re
 import time
@@ -9,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 import pytest_asyncio
@@ -22,6 +24,7 @@ from playwright.async_api import (
     async_playwright,
     expect,
 )
+from playwright.async_api import Error as PlaywrightError
 
 from tests.replay import facts, replay
 from tests.services import Backends, Server
@@ -254,9 +257,9 @@ async def launch(playwright: Playwright) -> AsyncIterator[Launch]:
         yield run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run one server for the journeys of a module; users' names tell them apart."""
+    """Run one server for all journeys. Nobody stays registered after a test."""
     with Server(backends.sqlite(), tmp_path_factory.mktemp("server")) as running:
         yield running
 
@@ -264,9 +267,9 @@ def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iter
 _GRANTED = ("camera", "microphone")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def profiles(chromium: Browser, server: Server) -> AsyncIterator[list[BrowserContext]]:
-    """Keep the browser profiles that a module's visitors have one after the other: their caches are warm."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def profiles(chromium: Browser) -> AsyncIterator[list[BrowserContext]]:
+    """Keep the browser profiles that visitors have one after the other: their caches are warm."""
     contexts: list[BrowserContext] = []
     yield contexts
     for context in contexts:
@@ -275,13 +278,13 @@ async def profiles(chromium: Browser, server: Server) -> AsyncIterator[list[Brow
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext]) -> AsyncIterator[Visit]:
-    """Open the test page as somebody: `await visit("alice", "laptop")`. All pages close with the test.
+    """Open the test page as somebody: `await visit("alice", "laptop")`. All sign off with the end of the test.
 
     Each has a browser profile of its own, which the first, second, ... of the next test takes over (`profiles`), save
-    where it has another `browser`, other `permissions`, or goes to another server, `at`. `also` are the addresses
-    that the page may turn to besides; `before` is awaited with the page before it loads anything; `address` and `live`
-    say where to go and what to wait for (nothing, when None). With `direct` a call with one person goes from browser to
-    browser, else through the focus. `media` is what the page is told to emulate (`color_scheme`, `reduced_motion`).
+    where it has another `browser` or other `permissions`. `at` names another server, `also` the addresses that the page
+    may turn to besides; `before` is awaited with the page before it loads anything; `address` and `live` say where to
+    go and what to wait for (nothing, when None). With `direct` a call with one person goes from browser to browser,
+    else through the focus. `media` is what the page is told to emulate (`color_scheme`, `reduced_motion`).
 
     A page that logs an error, or that leaves the server, fails the test.
     """
@@ -289,11 +292,11 @@ async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext
         people: list[Person] = []
         unused = iter(profiles[:])
 
-        async def profile(browser: Browser, at: Server, permissions: Sequence[str]) -> BrowserContext:
-            usual = (browser, at, permissions) == (chromium, server, _GRANTED)
+        async def profile(browser: Browser, permissions: Sequence[str]) -> BrowserContext:
+            usual = (browser, permissions) == (chromium, _GRANTED)
             if usual and (known := next(unused, None)):
                 return known
-            context = await browser.new_context(base_url=at.base_url, permissions=permissions)
+            context = await browser.new_context(permissions=permissions)
             if usual:
                 profiles.append(context)
             else:
@@ -316,8 +319,8 @@ async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext
             viewport: ViewportSize | None = None,
             **media: Any,
         ) -> Person:
-            page = await (await profile(browser, at, permissions)).new_page()
-            stack.push_async_callback(page.close)
+            page = await (await profile(browser, permissions)).new_page()
+            stack.push_async_callback(_leave, page)
             if viewport:
                 await page.set_viewport_size(viewport)
             if media:
@@ -329,7 +332,7 @@ async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext
             await page.add_init_script(_SMALL_CAMERAS)
             if before:
                 await before(page)
-            await page.goto(address or f"/?user={username}&device={device}{query}")
+            await page.goto(urljoin(at.base_url, address or f"/?user={username}&device={device}{query}"))
             if live:
                 await person.is_live(live)
             return person
@@ -337,6 +340,19 @@ async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext
         yield open_page
         complaints = [complaint for person in people for complaint in person.complaints]
         assert not complaints, complaints
+
+
+async def _leave(page: Page) -> None:
+    """Sign somebody off, where the page and its server can still do that, and close the page."""
+    with contextlib.suppress(PlaywrightError):
+        await page.evaluate(
+            """async () => {
+              const {enabler, session} = window.sbe?.client ?? {};
+              const headers = {Authorization: `Bearer ${session?.token}`};
+              if (session) await fetch(`${enabler}/sessions/${session.id}`, {method: "DELETE", headers});
+            }"""
+        )
+    await page.close()
 
 
 def _listen(person: Person, addresses: tuple[str, ...]) -> None:

@@ -80,7 +80,7 @@ class Inspector:
 
 
 @pytest.mark.timeout(300)
-async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> None:
+async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch, server: Server) -> None:
     inspector = Inspector()
     look = inspector.look
     long = "A-rather-long-name-without-any-space-in-it-at-all-that-goes-on-and-on"
@@ -94,7 +94,7 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch) -> 
     await alice.press("register-submit")
     await expect(alice.page.locator("#vtn-error")).to_be_visible()
     await look("register, refused", alice)
-    await alice.page.goto("/?user=alice&device=laptop")
+    await alice.page.goto(f"{server.base_url}/?user=alice&device=laptop")
     await expect(alice.page.locator("#people-empty")).to_be_visible()
     await look("lobby, empty", alice)
     await alice.press("btn-settings")
