@@ -106,8 +106,7 @@ async def gather(host: Person, *guests: Person) -> None:
 
 async def come(visit: Visit, username: str, device: str = "laptop", **options: Any) -> Person:
     """Open the page as somebody who calls through the focus."""
-    # What moves on four pages or five takes much of a machine, and is seen on those of the others.
-    options = {"viewport": {"width": 800, "height": 600}, "reduced_motion": "reduce", "direct": False, **options}
+    options = {"viewport": {"width": 800, "height": 600}, "direct": False, **options}
     person = await visit(username, device, **options)
     await person.page.evaluate(_NOTE_SNAPSHOTS)
     return person

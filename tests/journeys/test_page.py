@@ -503,8 +503,7 @@ async def _moving_parts(page: Page) -> int:
 
 
 async def test_nothing_moves_for_those_who_want_it_so(visit: Visit) -> None:
-    alice = await visit("alice-still", reduced_motion="reduce")
-    bob = await visit("bob-still")
+    alice, bob = await visit("alice-still"), await visit("bob-still", reduced_motion="no-preference")
     await alice.press("call-audio-bob-still")
     await expect(bob.part("ring-dialog")).to_be_visible()
     assert await _moving_parts(bob.page) > 0
