@@ -200,7 +200,7 @@ class Conference:
             answer = leg.negotiation.create_answer(self._outgoing(id_))
         except (NegotiationError, sdp.SdpError) as error:
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
-        leg.capabilities = _usable(capabilities)
+        leg.former_capabilities, leg.capabilities = leg.capabilities, _usable(capabilities)
         leg.answers[mod_id] = answer
         while len(leg.answers) > _ANSWERS_KEPT:
             del leg.answers[next(iter(leg.answers))]
@@ -256,6 +256,7 @@ class Conference:
         elif mod_id == next(reversed(member.leg.answers), None):
             del member.leg.answers[mod_id]
             member.leg.negotiation.revoke()
+            member.leg.capabilities = member.leg.former_capabilities
             self._settle(member.leg)
 
     def _offer_to(self, id_: str) -> dict[str, Any] | None:

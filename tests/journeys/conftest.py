@@ -284,8 +284,8 @@ async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext
     where it has another `browser` or other `permissions`. `at` names another server, `also` the addresses that the page
     may turn to besides; `before` is awaited with the page before it loads anything; `address` and `live` say where to
     go and what to wait for (nothing, when None). With `direct` a call with one person goes from browser to browser,
-    else through the focus. `media` is what the page is told to emulate (`color_scheme`, `reduced_motion`): nothing moves
-    that need not, unless told otherwise, which spares a loaded machine a tenth.
+    else through the focus. `media` is what the page is told to emulate (`color_scheme`, `reduced_motion`): unless told
+    otherwise nothing moves that need not, which spares a loaded machine a tenth.
 
     A page that logs an error, or that leaves the server, fails the test.
     """

@@ -219,6 +219,20 @@ async def test_an_offer_that_is_cancelled_after_it_was_answered_has_not_been_mad
     assert sent_to(room, "alice") == []
 
 
+async def test_a_conference_speaks_again_what_only_a_cancelled_offer_did_not(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    both = described(head, audio, video)
+    await room.offer("alice", both)
+    await room.offer("bob", both)
+    it = room.node._conferences["room"]
+    agreed = it._agreed()
+    poorer = re.sub(r"a=rtpmap:\d+ VP9/90000\r\n", "", both)
+    await room.offer("bob", poorer, fresh=False, modification="poorer")
+    assert it._agreed() != agreed
+    await room.withdraw("bob", "poorer")
+    assert it._agreed() == agreed
+
+
 async def test_an_answer_to_what_was_overtaken_is_refused(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
