@@ -219,9 +219,8 @@ async def test_an_offer_that_is_cancelled_after_it_was_answered_has_not_been_mad
     assert sent_to(room, "alice") == []
 
 
-async def test_a_conference_speaks_again_what_only_a_cancelled_offer_did_not(room: Room, chromium: list[str]) -> None:
-    head, audio, video = chromium
-    both = described(head, audio, video)
+async def test_a_conference_speaks_again_what_only_a_cancelled_offer_did_not(room: Room) -> None:
+    both = SAMPLES["chromium-audio-video"]
     await room.offer("alice", both)
     await room.offer("bob", both)
     it = room.node._conferences["room"]
