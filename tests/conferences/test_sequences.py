@@ -566,12 +566,12 @@ def run(machine: type[Clients], examples: int) -> None:
 # A thousand together. Hypothesis tries more than it counts.
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_breaks_an_invariant() -> None:
-    run(Clients, 680)
+    run(Clients, 730)
     assert Clients.sequences >= (850 if connection.vendor == "sqlite" else 85)
 
 
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_breaks_one_of_a_focus(node: ScriptedNode) -> None:
     Gatherings.node = node
-    run(Gatherings, 120)
+    run(Gatherings, 130)
     assert Gatherings.sequences >= (150 if connection.vendor == "sqlite" else 15)
