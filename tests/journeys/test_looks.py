@@ -43,7 +43,9 @@ _AXE = """async (runOnly) => {
   // Axe knows no top layer: it takes what lies under a dialog, and cannot be used meanwhile, for something over it.
   const under = document.querySelector("dialog[open]") ? document.querySelector("main") : null;
   if (under) under.style.visibility = "hidden";
-  const {violations, passes, incomplete} = await axe.run(document, {runOnly});
+  // Of what passes one element is enough; and the style sheets are the page's own, there is none to fetch.
+  const options = {runOnly, resultTypes: ["violations"], preload: false};
+  const {violations, passes, incomplete} = await axe.run(document, options);
   if (under) under.style.visibility = "";
   const told = (results) => results.flatMap(({id, nodes}) =>
     nodes.map(({target, failureSummary}) => `${id}: ${target.join(" ")}: ${failureSummary}`));
