@@ -41,6 +41,7 @@ _ARGUMENTS = [
 # cameras give a picture: the one between them plays a depth camera.
 FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=3"
 NO_QUESTIONS = "--use-fake-ui-for-media-stream"
+_GRANTED = ("camera", "microphone")
 _PATIENCE_MS = 20_000
 # Two journeys run side by side, and a loaded machine is slow: what waits for a state waits long, and only when it must.
 expect.set_options(timeout=_PATIENCE_MS)
@@ -264,9 +265,6 @@ def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield running
 
 
-_GRANTED = ("camera", "microphone")
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def profiles(chromium: Browser) -> AsyncIterator[list[BrowserContext]]:
     """Keep the browser profiles that visitors have one after the other: their caches are warm."""
@@ -344,6 +342,7 @@ async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext
 
 async def _leave(page: Page) -> None:
     """Sign somebody off, where the page and its server can still do that, and close the page."""
+    # Not by `unregister`, which tries again and again where a test has taken the server away.
     with contextlib.suppress(PlaywrightError):
         await page.evaluate(
             """async () => {
