@@ -119,6 +119,11 @@ def is_usable(codecs: Iterable[Codec]) -> bool:
     return any(codec.name not in _AUXILIARY for codec in codecs)
 
 
+def usable(shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
+    """Return the kinds with which something can be sent."""
+    return {kind: codecs for kind, codecs in shown.items() if is_usable(codecs)}
+
+
 def read_capabilities(text: str) -> Mapping[str, Codecs]:
     """This function will return by kind the codecs that an offer shows and that can be forwarded.
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
-from media.codecs import Agreed, Codecs, is_usable, read_capabilities
+from media.codecs import Agreed
 from media.data import DataChannels
 from media.leg import MID, NO_LIMIT, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
@@ -193,14 +193,11 @@ class Conference:
             return {"answer": known.answers[mod_id]}
         leg = known if known is not None and not fresh else self._new_leg(mod_id, id_)
         try:
-            capabilities = read_capabilities(text)
-            agreed = self._agreed(but=id_).joined_by(capabilities)
-            leg.negotiation.receive_offer(text, agreed)
+            leg.negotiation.receive_offer(text, self._agreed(but=id_))
             self._require_few_tracks(id_, leg.negotiation)
             answer = leg.negotiation.create_answer(self._outgoing(id_))
         except (NegotiationError, sdp.SdpError) as error:
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
-        leg.former_capabilities, leg.capabilities = leg.capabilities, _usable(capabilities)
         leg.answers[mod_id] = answer
         while len(leg.answers) > _ANSWERS_KEPT:
             del leg.answers[next(iter(leg.answers))]
@@ -256,7 +253,6 @@ class Conference:
         elif mod_id == next(reversed(member.leg.answers), None):
             del member.leg.answers[mod_id]
             member.leg.negotiation.revoke()
-            member.leg.capabilities = member.leg.former_capabilities
             self._settle(member.leg)
 
     def _offer_to(self, id_: str) -> dict[str, Any] | None:
@@ -269,11 +265,12 @@ class Conference:
             # something else was pending: until it is answered, withdrawn or overtaken by the participant's own, it
             # stays as it is, and its ID tells whether it was written down.
             return member.offer
-        if not member.leg.negotiation.settled:
-            return None
         outgoing = self._outgoing(id_)
         if outgoing == member.declined:
             return None
+        if not member.leg.negotiation.settled:
+            # Its fresh connection has been offered before, and nobody has answered.
+            return self._offer_connection(id_, member, member.leg, secrets.token_hex(16))
         text = member.leg.negotiation.create_offer(outgoing, self._agreed())
         causes, member.causes = member.causes, []
         if text is None:
@@ -292,16 +289,18 @@ class Conference:
         """Return the offer of a fresh leg to a participant whose node is gone, made from its last offer."""
         member = self.members[participant]
         leg = self._new_leg(modId, participant)
-        leg.capabilities = _usable(read_capabilities(sdp))
+        leg.negotiation.adopt(sdp, self._agreed(but=participant))
         self._drop_leg(member)
         member.leg = leg
-        agreed = self._agreed()
-        leg.negotiation.adopt(sdp, agreed)
-        text = leg.negotiation.create_offer(self._outgoing(participant), agreed)
+        return self._offer_connection(participant, member, leg, modId)
+
+    def _offer_connection(self, id_: str, member: Member, leg: Leg, mod_id: str) -> dict[str, Any]:
+        """Return the offer of a leg that has no connection yet; its ID becomes the leg's."""
+        leg.id = mod_id
         member.offer = {
-            "participant": participant,
-            "modId": modId,
-            "sdp": text,
+            "participant": id_,
+            "modId": mod_id,
+            "sdp": leg.negotiation.create_offer(self._outgoing(id_), self._agreed()),
             "kind": "sync",
             "causedBy": None,
             "restart": True,
@@ -313,7 +312,7 @@ class Conference:
         agreed = Agreed()
         for id_, member in self.members.items():
             if member.leg is not None and id_ != but:
-                agreed = agreed.joined_by(member.leg.capabilities)
+                agreed = agreed.joined_by(member.leg.negotiation.capabilities)
         return agreed
 
     def _outgoing(self, id_: str) -> tuple[Outgoing, ...]:
@@ -390,15 +389,19 @@ class Conference:
             )
 
     def _open_channels(self, leg: Leg) -> None:
-        """Open the data channels' association, once there is a media line and a connection for it."""
-        for section in leg.negotiation.sections if leg.is_connected and leg.channels is None else ():
-            if section.sctp_port and not section.rejected and leg.transport is not None:
-                leg.channels = DataChannels(
-                    leg.transport,
-                    section.sctp_port,
-                    section.max_message_size or 0,
-                    lambda label, message: self._relay(leg, label, message),
-                )
+        """Open the data channels' association once there are a media line and a connection for it; end one without."""
+        lines = (each for each in leg.negotiation.sections if each.sctp_port and not each.rejected)
+        section = next(lines, None)
+        if section is None and leg.channels is not None:
+            self._services.spawn(leg.channels.close())
+            leg.channels = None
+        elif section is not None and leg.channels is None and leg.is_connected and leg.transport is not None:
+            leg.channels = DataChannels(
+                leg.transport,
+                section.sctp_port or 0,
+                section.max_message_size or 0,
+                lambda label, message: self._relay(leg, label, message),
+            )
 
     def _relay(self, sender: Leg, label: str, message: str | bytes) -> None:
         """Send a message from a data channel to the channels of the same label of all others."""
@@ -573,11 +576,6 @@ class Conference:
             self._drop_leg(member)
         self.members.clear()
         self.tracks.clear()
-
-
-def _usable(capabilities: Mapping[str, Codecs]) -> dict[str, Codecs]:
-    """Return what somebody can receive. Where that is nothing, others may go on without it, and it gets no media."""
-    return {kind: codecs for kind, codecs in capabilities.items() if is_usable(codecs)}
 
 
 def _key(outgoing: Outgoing) -> tuple[str, str]:

@@ -115,9 +115,6 @@ class Leg:
         self.agent: Agent[Leg] | None = None
         self.transport: Transport | None = None
         self.channels: DataChannels | None = None
-        # What the participant can receive, by kind: now, and before its last offer.
-        self.capabilities: dict[str, tuple[Codec, ...]] = {}
-        self.former_capabilities: dict[str, tuple[Codec, ...]] = {}
         self.answers: dict[str, str] = {}
         # What the connection to the participant can carry, in bits a second, as it last said; and whether that has
         # become less, which means that packets queue on the way: its estimate counts from then on.

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from media.codecs import Agreed, Codec, read_capabilities
+from media.codecs import Agreed, Codec, Codecs, read_capabilities, usable
 from media.description import (
     Credentials,
     Description,
@@ -74,6 +74,7 @@ class _Terms:
     credentials: Credentials
     remote: Remote | None
     role: Role | None
+    capabilities: Mapping[str, Codecs]
     declined: frozenset[str] = frozenset()  # tracks whose line the participant rejected; not offered again by itself
 
 
@@ -93,10 +94,11 @@ class Negotiation:
         self._local = local
         self._session_id = session_id or secrets.randbits(62) + 1
         self._new_credentials = credentials
-        self._terms = _Terms((), (), NO_NUMBERS, credentials(), remote=None, role=None)
-        self._before = self._terms
+        self._terms = _Terms((), (), NO_NUMBERS, credentials(), remote=None, role=None, capabilities={})
         self._received: _Terms | None = None
         self._offered: _Terms | None = None
+        # The terms and our own pending offer before the participant's last offer was answered.
+        self._before: tuple[_Terms, _Terms | None] = self._terms, None
         self._mids = 0
         self._version = 0
         self._body = ""
@@ -142,16 +144,24 @@ class Negotiation:
         """Our DTLS role, the same for as long as the leg lives; None before anything is settled."""
         return self._terms.role
 
-    def receive_offer(self, text: str, agreed: Agreed) -> None:
-        """This function will take the participant's offer; `create_answer` then settles it.
+    @property
+    def capabilities(self) -> Mapping[str, Codecs]:
+        """By kind, what the participant's last offer says it can receive.
 
-        Our own offer, if one is pending, is rolled back (RFC 8829 section 4.1.10.2).
+        Where that is nothing the kind is absent: others may go on without it, and it gets no such media.
+        """
+        return self._terms.capabilities
 
-        :param agreed: what the conference agrees on, this offer included (`Agreed.joined_by`).
+    def receive_offer(self, text: str, others: Agreed) -> None:
+        """This function will take the participant's offer; `create_answer` then settles it, or `rollback` forgets it.
+
+        :param others: what all others in the conference agree on.
         :raises SdpError: when the text is no session description.
         :raises NegotiationError: when the leg cannot agree to it.
         """
         description, terms = parse(text), self._terms
+        capabilities = read_capabilities(text)
+        agreed = others.joined_by(capabilities)
         lines = offered_lines(description, terms.lines, agreed)
         accepted = _accepted(lines)
         _require_tag(description, accepted)
@@ -164,13 +174,14 @@ class Negotiation:
             credentials=self._credentials_for(remote),
             remote=remote,
             role=role,
+            capabilities=usable(capabilities),
         )
-        self._offered = None
 
     def create_answer(self, outgoing: Sequence[Outgoing]) -> str:
         """This function will answer the received offer, settle it, and return the text.
 
-        Tracks for which the offer has no free line wait for `create_offer`.
+        Our own offer, if one is pending, is rolled back (RFC 8829 section 4.1.10.2). Tracks for which the offer has no
+        free line wait for `create_offer`.
 
         :raises NegotiationError: when there is no offer to answer.
         """
@@ -178,8 +189,9 @@ class Negotiation:
         if received is None or received.role is None:
             raise NegotiationError("There is no offer to answer.")
         lines, _ = place(received.lines, outgoing)
-        self._before, self._terms = self._terms, replace(received, lines=tuple(lines))
-        self._received = None
+        self._before = self._terms, self._offered
+        self._terms = replace(received, lines=tuple(lines))
+        self._received = self._offered = None
         return self._write(self._terms, _SETUPS[received.role])
 
     def create_offer(self, outgoing: Sequence[Outgoing], agreed: Agreed) -> str | None:
@@ -206,21 +218,24 @@ class Negotiation:
         self._offered = offered
         return text
 
-    def adopt(self, text: str, agreed: Agreed) -> None:
+    def adopt(self, text: str, others: Agreed) -> None:
         """This function will take over a participant of whom only its last offer is known: its node is gone.
 
         What it had to send is asked for again. `create_offer` then makes the offer for a fresh peer connection.
 
+        :param others: what all others in the conference agree on.
         :raises SdpError: when the text is no session description.
         :raises NegotiationError: when the leg cannot agree to it.
         """
-        description = parse(text)
+        description, capabilities = parse(text), usable(read_capabilities(text))
+        agreed = others.joined_by(capabilities)
         lines = [line for line in offered_lines(description, (), agreed) if not line.section.rejected]
         self._terms = replace(
             self._terms,
             lines=tuple(lines),
             bundle=tuple(_accepted(lines)),
             numbers=read_numbers(description, NO_NUMBERS),
+            capabilities=capabilities,
         )
 
     def receive_answer(self, text: str) -> None:
@@ -252,16 +267,19 @@ class Negotiation:
         self._offered = None
 
     def rollback(self) -> None:
-        """This function will forget the pending offer, whosever it is: lines it would add, tracks it would place."""
-        self._received = self._offered = None
+        """This function will forget the pending offer: the participant's where one waits for our answer, else ours."""
+        if self._received is not None:
+            self._received = None
+        else:
+            self._offered = None
 
     def revoke(self) -> None:
         """This function will take back our last answer, which never reached the participant, as if there were no offer.
 
-        Our own offer, if one is pending, was made from that, and is forgotten.
+        Our own offer that the answer rolled back is pending again; one made since is forgotten.
         """
-        self._terms = self._before
-        self.rollback()
+        self._terms, self._offered = self._before
+        self._received = None
 
     def _role(self, remote: Remote) -> Role:
         """Return our DTLS role for what the other side says; once taken, it and the other's certificate stay."""

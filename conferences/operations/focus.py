@@ -138,9 +138,14 @@ def lose_media(*, conference_id: str, participant_id: str, leg: str, now: dateti
 
 
 def _newest_leg(room: Room, participant_id: str) -> str | None:
-    """Return the offer, its own or the focus's, that made a participant's leg, or is about to make a new one."""
-    offers = room.conference.modifications.filter(Q(offered_by=participant_id) | Q(offered_to=participant_id))
-    offers = offers.filter(restart=True, state__in=[ModificationState.SENT, ModificationState.ACCEPTED])
+    """Return the offer, its own or the focus's, that made a participant's leg, or is about to make a new one.
+
+    Where the focus has offered a fresh connection, there is no other, whether anybody answers or not.
+    """
+    alive = [ModificationState.SENT, ModificationState.ACCEPTED]
+    own = Q(offered_by=participant_id, state__in=alive)
+    focus = Q(offered_to=participant_id, state__in=[*alive, ModificationState.EXPIRED])
+    offers = room.conference.modifications.filter(own | focus, restart=True)
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 

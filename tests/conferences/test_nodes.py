@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from conferences.models import Conference
 from conferences.operations.deadlines import settle_due
+from conferences.operations.focus import lose_media
 from conferences.operations.nodes import adopt_conference
 from media import tasks
 from media.models import MediaNode
@@ -49,6 +50,19 @@ def test_everybody_is_offered_a_fresh_connection(node: ScriptedNode, other: Scri
     settle_due(now=timezone.now())
     assert call.alice.get(call.id)["state"] == "session-open"
     assert set(other.legs[call.id]) == {seat["id"] for seat in call.alice.get(call.id)["participants"]}
+
+
+def test_who_does_not_answer_in_time_can_be_lost(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+    gone(node)
+    settle_due(now=timezone.now())
+    later = timezone.now() + timedelta(minutes=1)
+    (event,) = call.bob.news()
+    other.works = False
+    settle_due(now=later)
+    assert call.bob.news_types() == ["mod-expired"]
+    seat = call.bob.seat(call.id)["id"]
+    lose_media(conference_id=call.id, participant_id=seat, leg=event["modId"], now=later)
+    assert call.alice.get(call.id)["participants"][1]["leftReason"] == "media-lost"
 
 
 def test_it_is_offered_once(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:

@@ -34,15 +34,15 @@ async def test_it_offers_and_then_takes_an_offer(peer: RTCPeerConnection) -> Non
     peer.createDataChannel("chat")
     await peer.setLocalDescription(await peer.createOffer())
     text = peer.localDescription.sdp
-    negotiation, agreed = Negotiation(LOCAL), Agreed().joined_by(read_capabilities(text))
-    negotiation.receive_offer(text, agreed)
+    negotiation = Negotiation(LOCAL)
+    negotiation.receive_offer(text, Agreed())
     answer = negotiation.create_answer([AUDIO, VIDEO])
     await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
     assert directions(peer) == {"0": "sendrecv", "1": "sendrecv"}
     assert [codec.name for codec in negotiation.sections[1].codecs] == ["VP8", "H264", "H264"]
     assert negotiation.sections[2].max_message_size == 262144
 
-    offer = negotiation.create_offer([AUDIO, VIDEO, MORE], agreed)
+    offer = negotiation.create_offer([AUDIO, VIDEO, MORE], Agreed(negotiation.capabilities))
     assert offer is not None
     await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
     await peer.setLocalDescription(await peer.createAnswer())

@@ -305,9 +305,9 @@ async def test_a_line_without_common_codecs_is_rejected_and_the_rest_goes_on(pag
     await leg.act("video")
     await leg.act("only", ["h264"])
     await leg.act("audio")
-    text = await leg.act("offer")
-    shown = dict(read_capabilities(text))
-    leg.negotiation.receive_offer(text, Agreed({"audio": shown["audio"]}))
+    # To the focus it is a codec that nobody knows.
+    text = str(await leg.act("offer")).replace("H264/", "H260/")
+    leg.negotiation.receive_offer(text, Agreed())
     await leg.act("answered", leg.negotiation.create_answer([]))
     assert leg.directions() == ["rejected", "sendonly"]
     await leg.agrees()

@@ -41,7 +41,7 @@ from media.node import Node, Settings
 from media.transport import Transport
 from tests.media import synthetic
 from tests.media.ends import mutate
-from tests.media.synthetic import AUDIO, RTX, VIDEO, VIDEO_SIZE, Peer, RefusedError, Room, Source
+from tests.media.synthetic import AUDIO, RTX, VIDEO, VIDEO_SIZE, Line, Peer, RefusedError, Room, Source
 from tests.media.tunnels import Tunnel
 
 # It touches no database.
@@ -685,6 +685,17 @@ async def test_repeated_task_gives_the_same_answer(world: World) -> None:
     offer["view"] = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
     first = await world.node.execute("room", "offer", offer)
     assert await world.node.execute("room", "offer", offer) == first
+
+
+async def test_data_channels_go_with_the_offer_that_brought_them(world: World) -> None:
+    (alice,) = await world.join("alice")
+    task = {"participant": "alice", "modId": "chat", "fresh": False, "rejected": False, "ready": []}
+    task["view"] = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
+    alice.lines.append(Line("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
+    await world.node.execute("room", "offer", {**task, "sdp": alice.offer()})
+    assert world.leg("alice").channels is not None
+    await world.node.execute("room", "withdraw", task)
+    assert world.leg("alice").channels is None
 
 
 async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_nothing(world: World) -> None:
