@@ -36,6 +36,8 @@ _ARGUMENTS = [
     "--allow-loopback-in-peer-connection",
     "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
+    # The browser's own, around the page.
+    "--animation-duration-scale=0",
 ]
 # Cameras and microphones, none of them real; and nobody is asked whether the page may use them. Two of the three
 # cameras give a picture: the one between them plays a depth camera.
@@ -298,6 +300,8 @@ async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext
             context = await browser.new_context(permissions=permissions)
             if usual:
                 profiles.append(context)
+                # Its window stays, which is dear to open and to close.
+                await context.new_page()
             else:
                 stack.push_async_callback(context.close)
             return context
