@@ -48,12 +48,16 @@ _PATIENCE_MS = 20_000
 # Two journeys run side by side, and a loaded machine is slow: what waits for a state waits long, and only when it must.
 expect.set_options(timeout=_PATIENCE_MS)
 
-# A small picture from every camera: what two dozen large ones take of a machine proves nothing.
-_SMALL_CAMERAS = """(() => {
+# Pages no larger than the layout of a desk needs, which the processor draws; small pictures from every camera; no echo
+# to look for: what more would take of a machine proves nothing.
+_VIEWPORT: ViewportSize = {"width": 880, "height": 520}
+_SMALL_DEVICES = """(() => {
   const {mediaDevices} = navigator;
   const open = mediaDevices?.getUserMedia.bind(mediaDevices);
+  const plain = {echoCancellation: false, noiseSuppression: false, autoGainControl: false};
+  const small = {width: 320, height: 240, frameRate: 10};
   if (open) mediaDevices.getUserMedia = ({audio, video}) =>
-    open({audio, video: video && {...video, width: 320, height: 240, frameRate: 10}});
+    open({audio: audio && {...audio, ...plain}, video: video && {...video, ...small}});
 })()"""
 # Whether a picture is not black: brighter than 10 of 255.
 BRIGHT = """(video) => {
@@ -319,19 +323,18 @@ async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext
             permissions: Sequence[str] = _GRANTED,
             direct: bool = True,
             before: Callable[[Page], Awaitable[object]] | None = None,
-            viewport: ViewportSize | None = None,
+            viewport: ViewportSize = _VIEWPORT,
             **media: Any,
         ) -> Person:
             page = await (await profile(browser, permissions)).new_page()
             stack.push_async_callback(_leave, page)
-            if viewport:
-                await page.set_viewport_size(viewport)
+            await page.set_viewport_size(viewport)
             await page.emulate_media(**{"reduced_motion": "reduce", **media})
             person = Person(page, username)
             people.append(person)
             _listen(person, (at.base_url, *also))
             await page.add_init_script(begin_afresh(direct=direct))
-            await page.add_init_script(_SMALL_CAMERAS)
+            await page.add_init_script(_SMALL_DEVICES)
             if before:
                 await before(page)
             await page.goto(urljoin(at.base_url, address or f"/?user={username}&device={device}{query}"))

@@ -106,7 +106,7 @@ async def gather(host: Person, *guests: Person) -> None:
 
 async def come(visit: Visit, username: str, device: str = "laptop", **options: Any) -> Person:
     """Open the page as somebody who calls through the focus."""
-    options = {"viewport": {"width": 800, "height": 600}, "direct": False, **options}
+    options = {"viewport": {"width": 640, "height": 500}, "direct": False, **options}
     person = await visit(username, device, **options)
     await person.page.evaluate(_NOTE_SNAPSHOTS)
     return person
@@ -117,6 +117,13 @@ async def four(visit: Visit, name: str) -> tuple[Person, Person, Person, Person]
     alice, bob, carol, dave = [await come(visit, f"{who}-{name}") for who in ("alice", "bob", "carol", "dave")]
     await gather(alice, bob, carol, dave)
     return alice, bob, carol, dave
+
+
+async def three(visit: Visit, name: str) -> tuple[Person, Person, Person]:
+    """Bring three people together, where a fourth would make no difference but take its time."""
+    alice, bob, carol = [await come(visit, f"{who}-{name}") for who in ("alice", "bob", "carol")]
+    await gather(alice, bob, carol)
+    return alice, bob, carol
 
 
 async def frozen_for(person: Person, other: Person, since: float) -> float:

@@ -21,6 +21,7 @@ from tests.journeys.focus_people import (
     is_settled,
     sees,
     sees_still,
+    three,
     tile,
 )
 
@@ -58,8 +59,8 @@ async def test_a_call_with_one_goes_through_the_focus(visit: Visit) -> None:
     await bob.sees_the_end("alice-one")
 
 
-async def test_four_see_each_other_and_each_holds_and_resumes(visit: Visit) -> None:
-    people = alice, bob, carol, dave = await four(visit, "hold")
+async def test_four_see_each_other_hold_and_resume_and_share_a_screen(visit: Visit) -> None:
+    people = alice, bob, carol, dave = await four(visit, "many")
     await all_see_each_other(*people)
     await agree(*people)
     await bob.press("btn-hold")
@@ -78,24 +79,21 @@ async def test_four_see_each_other_and_each_holds_and_resumes(visit: Visit) -> N
     await expect(tile(alice, bob)).to_have_attribute("data-state", "")
     await agree(*people)
 
-
-async def test_a_screen_is_seen_by_all_but_who_rejects_it(visit: Visit) -> None:
-    people = alice, bob, carol, dave = await four(visit, "screen")
-    await all_see_each_other(*people)
+    # A screen is seen by all but who rejects it.
     await dave.asks_first()
     await alice.press("btn-screen")
     await sees(bob, alice, screen=True)
     await sees(carol, alice, screen=True)
-    await expect(tile(bob, "alice-screen-screen")).to_have_attribute("data-front", "true")
-    await dave.shows("mod-dialog", "alice-screen wants to share a screen")
+    await expect(tile(bob, "alice-many-screen")).to_have_attribute("data-front", "true")
+    await dave.shows("mod-dialog", "alice-many wants to share a screen")
     await dave.press("mod-reject")
-    await alice.is_told("dave-screen rejected the change")
-    await expect(tile(dave, "alice-screen-screen")).to_have_count(0)
+    await alice.is_told("dave-many rejected the change")
+    await expect(tile(dave, "alice-many-screen")).to_have_count(0)
     await sees(dave, alice)
     await sees(alice, dave)
     await agree(*people)
     await alice.press("btn-screen")
-    await expect(tile(bob, "alice-screen-screen")).to_have_count(0)
+    await expect(tile(bob, "alice-many-screen")).to_have_count(0)
     await all_see_each_other(*people)
     await agree(*people)
 
@@ -228,7 +226,7 @@ async def test_an_answer_that_comes_too_late_is_mended_by_a_fresh_connection(vis
 
 
 async def test_what_is_written_reaches_everybody(visit: Visit) -> None:
-    people = alice, bob, carol, _ = await four(visit, "chat")
+    people = alice, bob, carol = await three(visit, "chat")
     for person in people:
         await person.until("() => window.sbe.client.currentCall.chat.open")
     await alice.press("btn-chat")
@@ -246,7 +244,7 @@ async def test_what_is_written_reaches_everybody(visit: Visit) -> None:
 
 
 async def test_a_tile_is_pinned_with_the_keyboard(visit: Visit) -> None:
-    people = alice, bob, *_ = await four(visit, "pin")
+    people = alice, bob, _ = await three(visit, "pin")
     await all_see_each_other(*people)
     await alice.part("pin-bob-pin").focus()
     await alice.page.keyboard.press("Enter")
@@ -265,7 +263,7 @@ async def test_a_tile_is_pinned_with_the_keyboard(visit: Visit) -> None:
 
 
 async def test_a_reloaded_page_takes_its_seat_again(visit: Visit) -> None:
-    people = _, bob, *_ = await four(visit, "reload")
+    people = _, bob, _ = await three(visit, "reload")
     await all_see_each_other(*people)
     await bob.page.reload()
     await bob.press("rejoin-join")
