@@ -52,6 +52,7 @@ import psutil
 
 from media.datagrams import SLOT, Inbox, ffi
 from media.node import Node, Settings
+from media.terms import Connection
 from tests.media.synthetic import VIDEO, Peer, Room, Source
 
 SIZES = (8, 16, 24)
@@ -80,6 +81,9 @@ class _Reports:
 
     def speaks(self, conference: str, participant: str) -> None:
         """Pass over who speaks."""
+
+    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+        """Pass over whose connection breaks: then packets are missing as well."""
 
 
 async def serve(address: str) -> None:

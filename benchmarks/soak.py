@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from media.node import Node, Settings
+from media.terms import Connection
 from tests.media.synthetic import Peer, Room
 
 _PARTICIPANTS = 6
@@ -81,6 +82,9 @@ class Soak:
         self.lost_ids.append(participant)
 
     def speaks(self, conference: str, participant: str) -> None:
+        """Nobody listens."""
+
+    def hears(self, conference: str, participant: str, connection: Connection) -> None:
         """Nobody listens."""
 
     async def run(self, seconds: float) -> Holdings:

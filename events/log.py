@@ -48,6 +48,7 @@ class PassingType(StrEnum):
     """What is only told to whoever listens right now (protocol section 5)."""
 
     ACTIVE_SPEAKER = "active-speaker"
+    QUALITY = "quality"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing,
 from media.port import Port
 from media.router import Sink, Track
 from media.stun import Credentials
+from media.terms import Connection
 from media.transport import Handshakes, Transport
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,9 @@ class Reports(Protocol):
 
     def speaks(self, conference: str, participant: str) -> None:
         """Somebody else is the one who speaks now."""
+
+    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+        """Somebody is not heard of any more, or is again."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Member:
 
     seat: Seat
     leg: Leg | None = None
+    connection: Connection = Connection.CONNECTED
     causes: list[Cause] = field(default_factory=list)
     declined: tuple[Outgoing, ...] | None = None
     # The focus's last offer to it, which counts while its negotiation waits for the answer.
@@ -508,10 +513,10 @@ class Conference:
 
     def tick(self, now: float) -> None:
         """Do what is due, some times a second."""
-        for leg in self.legs():
-            leg.tick(now)
-            if now - leg.seen_at > LOST_SECONDS:
-                self._lose(leg)
+        for id_, member in self.members.items():
+            if member.leg is not None:
+                member.leg.tick(now)
+                self._watch(id_, member, now - member.leg.seen_at)
         self._listen()
         if now - self._reported_at >= REPORT_SECONDS:
             self._pace(now - self._reported_at)
@@ -562,13 +567,17 @@ class Conference:
             self._speaker = loudest
             self._services.reports.speaks(self.id, loudest)
 
-    def _lose(self, leg: Leg) -> None:
-        """Give up a leg whose other side is gone."""
-        member = self.members.get(leg.participant)
-        if member is not None and member.leg is leg:
-            logger.info("conference %s: leg %s of %s is lost", self.id, leg.id, leg.participant)
+    def _watch(self, id_: str, member: Member, seconds: float) -> None:
+        """Judge somebody who was last heard of so long ago: tell of a broken connection, and give up a lost one."""
+        connection = Connection.DISCONNECTED if seconds > SILENT_SECONDS else Connection.CONNECTED
+        if connection != member.connection:
+            member.connection = connection
+            self._services.reports.hears(self.id, id_, connection)
+        if seconds > LOST_SECONDS and member.leg is not None:
+            leg_id = member.leg.id
+            logger.info("conference %s: leg %s of %s is lost", self.id, leg_id, id_)
             self._drop_leg(member)
-            self._services.reports.lost(self.id, leg.participant, leg.id)
+            self._services.reports.lost(self.id, id_, leg_id)
 
     def close(self) -> None:
         """End all legs."""

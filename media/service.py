@@ -20,6 +20,7 @@ from django.utils import timezone
 from media import tasks
 from media.models import MediaTask
 from media.node import Node, Settings
+from media.terms import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,12 @@ class Announce(Protocol):
     def __call__(self, *, conference_id: str, participant_id: str) -> None: ...
 
 
+class Rate(Protocol):
+    """Tells a conference how somebody's connection is."""
+
+    def __call__(self, *, conference_id: str, participant_id: str, connection: Connection) -> None: ...
+
+
 @dataclass(frozen=True)
 class Wiring:
     """What the rest of the service lets a node do to conferences.
@@ -62,6 +69,7 @@ class Wiring:
     settle: Settle
     lose: Lose
     announce: Announce
+    rate: Rate
     enter: Callable[[asyncio.AbstractEventLoop], None]
 
 
@@ -148,6 +156,12 @@ class Service:
     def speaks(self, conference: str, participant: str) -> None:
         """Note who speaks; called on the node's loop."""
         self._report(lambda: self._wiring.announce(conference_id=conference, participant_id=participant))
+
+    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+        """Note how somebody's connection is; called on the node's loop."""
+        self._report(
+            lambda: self._wiring.rate(conference_id=conference, participant_id=participant, connection=connection)
+        )
 
     def _report(self, report: Callable[[], None]) -> None:
         if len(self._reports) < _REPORTS_KEPT:

@@ -2,12 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 from media.codecs import Codec
 from media.description import Fingerprint
 
 Role = Literal["client", "server"]
+
+
+class Connection(StrEnum):
+    """Whether a participant is heard of: its checks for consent come (RFC 7675)."""
+
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from events import log
 from events.log import EventType, PassingType
 from media import tasks
 from media.tasks import FocusOffer, Refusal, TaskKind
+from media.terms import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +153,17 @@ def _newest_leg(room: Room, participant_id: str) -> str | None:
 # Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
 def announce_speaker(*, conference_id: str, participant_id: str) -> None:
     """Tell a conference who speaks."""
+    _tell_passing(conference_id, PassingType.ACTIVE_SPEAKER, participant=participant_id)
+
+
+# Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
+def rate_connection(*, conference_id: str, participant_id: str, connection: Connection) -> None:
+    """Tell a conference how somebody's connection to the focus is."""
+    _tell_passing(conference_id, PassingType.QUALITY, participant=participant_id, connection=connection)
+
+
+def _tell_passing(conference_id: str, type_: PassingType, **fields: object) -> None:
+    """Tell everybody who sits in a conference."""
     sitting = Participant.objects.sitting().filter(conference=conference_id)
     sessions = [str(pk) for pk in sitting.values_list("session", flat=True)]
-    log.tell_passing(sessions, PassingType.ACTIVE_SPEAKER, confId=conference_id, participant=participant_id)
+    log.tell_passing(sessions, type_, confId=conference_id, **fields)

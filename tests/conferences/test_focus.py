@@ -11,10 +11,11 @@ from pytest_django import Settings
 
 from conferences.models import Conference, Modification, Participant, new_id
 from conferences.operations.deadlines import settle_due
-from conferences.operations.focus import announce_speaker, lose_media, settle_task
+from conferences.operations.focus import announce_speaker, lose_media, rate_connection, settle_task
 from events import wakeups
 from media import tasks
 from media.models import MediaNode, MediaTask
+from media.terms import Connection
 from tests.conferences.refusals import all_rows, problem, refused
 from tests.descriptions import offer
 from tests.devices import Device
@@ -539,7 +540,7 @@ class TestLosingMedia:
 # --- Speaking ---------------------------------------------------------------------------------------------
 
 
-def test_everybody_who_sits_there_is_told_who_speaks(
+def test_everybody_who_sits_there_is_told_who_speaks_and_whose_connection_breaks(
     trio: Meeting, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[list[str], dict[str, Any]]] = []
@@ -548,9 +549,14 @@ def test_everybody_who_sits_there_is_told_who_speaks(
     before = all_rows()
     speaker = trio.seat(bob).pk
     announce_speaker(conference_id=trio.id, participant_id=speaker)
-    ((sessions, event),) = told
-    assert sorted(sessions) == sorted([alice.id, bob.id])
-    assert event == {"type": "active-speaker", "confId": trio.id, "participant": speaker}
+    rate_connection(conference_id=trio.id, participant_id=speaker, connection=Connection.DISCONNECTED)
+    of_bob = {"confId": trio.id, "participant": speaker}
+    assert [event for _, event in told] == [
+        {"type": "active-speaker", **of_bob},
+        {"type": "quality", **of_bob, "connection": "disconnected"},
+    ]
+    for sessions, _ in told:
+        assert sorted(sessions) == sorted([alice.id, bob.id])
     assert all_rows() == before
 
 

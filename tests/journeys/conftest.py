@@ -421,6 +421,11 @@ class Wire:
         socket.connect_to_server().on_message(forward)
         return None
 
+    def say(self, **event: object) -> None:
+        """Let the page hear something that the server has not said."""
+        for socket in self._sockets:
+            socket.send(json.dumps(event))
+
     async def cut(self) -> None:
         """Break what is connected, and let nothing connect any more until `mend`."""
         self.blocked = True

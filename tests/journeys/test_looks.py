@@ -174,7 +174,8 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch, ser
 async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     inspector = Inspector()
     look = inspector.look
-    alice = await come(visit, "alice-many")
+    wire = Wire()
+    alice = await come(visit, "alice-many", before=wire.attach)
     guests = [await come(visit, f"{who}-many") for who in ("bob", "carol", "dave")]
     bob, carol, dave = guests
     await look_around(alice)
@@ -207,6 +208,14 @@ async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     await dave.press("btn-camera")
     await expect(tile(alice, dave)).to_have_attribute("data-picture", "false")
     await look("one muted, one on hold, one without a picture", alice)
+    # Half a minute of silence would be long.
+    quality = {"type": "quality", "confId": await alice.conference_id()}
+    quality["participant"] = await alice.page.evaluate("window.sbe.client.currentCall.others[0].id")
+    wire.say(**quality, connection="disconnected")
+    await expect(tile(alice, bob)).to_contain_text("Connection interrupted", use_inner_text=True)
+    await look("one is interrupted", alice)
+    wire.say(**quality, connection="connected")
+    await expect(tile(alice, bob)).to_have_attribute("data-state", "")
     await tile(alice, dave).hover()
     await alice.press("pin-dave-many")
     await look("one in front", alice)
@@ -233,7 +242,7 @@ async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     await erin.press("open-start")
     await expect(erin.part("open-link")).to_have_value(re.compile("join=."))
     await look("alone in an open conference", erin)
-    assert len(inspector.seen) == 15
+    assert len(inspector.seen) == 16
     assert inspector.found == [], "\n".join(inspector.found)
 
 

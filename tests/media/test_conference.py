@@ -16,6 +16,7 @@ from media import conference, node
 from media.description import parse
 from media.node import Node, Settings
 from media.sdp import MAX_MEDIA_LINES
+from media.terms import Connection
 from tests.media.synthetic import Peer
 from tests.media.test_negotiation import answering
 from tests.media.test_negotiation_properties import NAMES, SAMPLES, mutated
@@ -32,6 +33,8 @@ class Nobody:
     def lost(self, conference: str, participant: str, leg: str) -> None: ...
 
     def speaks(self, conference: str, participant: str) -> None: ...
+
+    def hears(self, conference: str, participant: str, connection: Connection) -> None: ...
 
 
 class Room:

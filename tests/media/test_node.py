@@ -38,6 +38,7 @@ from media.aiortc_adapter import parse_rtcp
 from media.datagrams import SLOT, address_of
 from media.leg import Leg
 from media.node import Node, Settings
+from media.terms import Connection
 from media.transport import Transport
 from tests.media import synthetic
 from tests.media.ends import mutate
@@ -135,6 +136,7 @@ class Notes:
     def __init__(self) -> None:
         self.lost_legs: list[tuple[str, str, str]] = []
         self.spoken: list[str] = []
+        self.heard: list[tuple[str, Connection]] = []
 
     def lost(self, conference: str, participant: str, leg: str) -> None:
         """Note a lost leg."""
@@ -144,13 +146,17 @@ class Notes:
         """Note who speaks."""
         self.spoken.append(participant)
 
+    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+        """Note whose connection breaks, and whose is back."""
+        self.heard.append((participant, connection))
+
 
 class World:
     """A node, and conferences around it."""
 
     def __init__(self, node: Node, notes: "Notes") -> None:
         self.node = node
-        self.lost, self.spoken = notes.lost_legs, notes.spoken
+        self.lost, self.spoken, self.heard = notes.lost_legs, notes.spoken, notes.heard
         self.peers: list[Listener] = []
         self.room = Room("room", node.execute)
 
@@ -641,6 +647,24 @@ async def test_silent_leg_is_lost(world: World, monkeypatch: pytest.MonkeyPatch)
             alice._send_datagram(alice._check())
             await asyncio.sleep(0.05)
     assert [(room, participant) for room, participant, _ in world.lost] == [("room", "bob")]
+
+
+async def test_broken_connection_is_told_and_so_is_its_return(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conference, "SILENT_SECONDS", 0.3)
+    alice, bob = await world.join("alice", "bob")
+    assert bob._checking is not None
+    bob._checking.cancel()
+    async with asyncio.timeout(SECONDS):
+        while not world.heard:
+            alice._send_datagram(alice._check())
+            await asyncio.sleep(0.05)
+        assert world.heard == [("bob", Connection.DISCONNECTED)]
+        while len(world.heard) < 2:
+            for peer in (alice, bob):
+                peer._send_datagram(peer._check())
+            await asyncio.sleep(0.05)
+    assert world.heard[1:] == [("bob", Connection.CONNECTED)]
+    assert world.lost == []
 
 
 async def test_who_never_connects_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from media.models import MediaNode, MediaTask
 from media.node import Settings
 from media.service import Service, Wiring
 from media.tasks import Result, TaskKind
+from media.terms import Connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,6 +28,7 @@ class Books:
     def __init__(self) -> None:
         self.settled: list[tuple[str, Result]] = []
         self.lost: list[str] = []
+        self.rated: list[tuple[str, str, Connection]] = []
         self.refuse: Callable[[MediaTask], bool] = lambda task: False
         self.refuse_reports = 0
         self._news = threading.Condition()
@@ -52,6 +54,11 @@ class Books:
     def announce(self, *, conference_id: str, participant_id: str) -> None:
         """Nobody wants to know."""
 
+    def rate(self, *, conference_id: str, participant_id: str, connection: Connection) -> None:
+        with self._news:
+            self.rated.append((conference_id, participant_id, connection))
+            self._news.notify_all()
+
     def wait(self, condition: Callable[[], bool]) -> None:
         """Wait until something was handed in."""
         with self._news:
@@ -65,7 +72,7 @@ class Books:
 @contextmanager
 def running(books: Books) -> Iterator[Service]:
     """Run a node that hands in to these books."""
-    wiring = Wiring(settle=books.settle, lose=books.lose, announce=books.announce, enter=lambda loop: None)
+    wiring = Wiring(books.settle, books.lose, books.announce, books.rate, enter=lambda loop: None)
     node = Service(Settings(), wiring)
     node.start()
     try:
@@ -149,6 +156,11 @@ def test_a_report_is_kept_until_it_can_be_handed_in(
     books.refuse_reports = 2
     node._loop.call_soon_threadsafe(node.lost, "conference", "alice", "leg")
     books.wait(lambda: books.lost == ["alice"] * 3)
+
+
+def test_a_broken_connection_is_reported(node: Service, books: Books) -> None:
+    node._loop.call_soon_threadsafe(node.hears, "conference", "alice", Connection.DISCONNECTED)
+    books.wait(lambda: books.rated == [("conference", "alice", Connection.DISCONNECTED)])
 
 
 def test_a_report_that_can_never_be_handed_in_is_given_up(

@@ -21,8 +21,8 @@ import { sleep } from "./waiting.js";
  * @typedef {"accepted" | "rejected" | "cancelled" | "expired" | "ended"} Outcome
  * @typedef {"focus" | "peer"} Topology
  *
- * @typedef {Participant & import("./peer.js").RemoteMedia & {speaking: boolean}} RemoteParticipant somebody else, with the
- * tracks that come from them now
+ * @typedef {Participant & import("./peer.js").RemoteMedia & {speaking: boolean, interrupted: boolean}} RemoteParticipant
+ * somebody else, with the tracks that come from them now; `interrupted` while the focus does not hear of them
  *
  * @typedef {object} Modification the one that is pending, whoever made it
  * @property {string} modId
@@ -59,6 +59,8 @@ import { sleep } from "./waiting.js";
 const GLARE_ATTEMPTS = 8;
 const GLARE_WAIT_MS = 31_000;
 const ICE_RESTARTS = 3;
+// A little longer than the focus waits before it gives up a connection that it has called interrupted.
+const INTERRUPTION_MS = 20_000;
 
 /**
  * This session's seat in one conference: its peer connection, its pending modification, and what it knows of the others.
@@ -88,6 +90,8 @@ export class Call extends Emitter {
   addresses = [];
   /** Who speaks now, by participant ID, as far as the focus tells. @type {string | null} */
   speaker = null;
+  /** Whose connection to the focus is interrupted, with the timers after which that counts no more. @type {Map<string, number>} */
+  #interrupted = new Map();
   chat = new Chat((participant) => this.others.some(({ id }) => id === participant));
   /** @type {string | null} */
   movedTo = null;
@@ -132,7 +136,7 @@ export class Call extends Emitter {
    */
   get others() {
     const others = this.conference?.participants.filter(({ id, state }) => id !== this.#myId && state !== "left") ?? [];
-    return others.map((participant) => ({ ...participant, ...this.#tracksOf(participant), speaking: participant.id === this.speaker }));
+    return others.map((participant) => ({ ...participant, ...this.#tracksOf(participant), speaking: participant.id === this.speaker, interrupted: this.#interrupted.has(participant.id) }));
   }
 
   /** The tracks of the other party. */
@@ -487,6 +491,9 @@ export class Call extends Emitter {
       case "active-speaker":
         this.speaker = typeof event.participant === "string" ? event.participant : null;
         break;
+      case "quality":
+        this.#onQuality(event);
+        break;
       case "move-expired":
         this.emit("notice", { code: "move-expired" });
         break;
@@ -825,6 +832,24 @@ export class Call extends Emitter {
     }
     // While moving it is one's own other device that did not answer, or declined.
     this.#end(this.#phase === "moving" ? `move-${reason}` : reason);
+  }
+
+  /**
+   * The connection of somebody else to the focus broke, or is back. That it is back may be missed, and the focus waits
+   * for 15 s only: so this is not believed for ever.
+   *
+   * @param {WireEvent} event
+   */
+  #onQuality({ participant, connection }) {
+    if (typeof participant !== "string") return;
+    clearTimeout(this.#interrupted.get(participant));
+    this.#interrupted.delete(participant);
+    if (connection !== "disconnected") return;
+    const forget = () => {
+      this.#interrupted.delete(participant);
+      this.emit("change", null);
+    };
+    this.#interrupted.set(participant, setTimeout(forget, INTERRUPTION_MS));
   }
 
   /**

@@ -15,14 +15,19 @@ import { preferences } from "./preferences.js";
  * @property {"person" | "self" | "screen"} sort
  * @property {(MediaStreamTrack | null)[]} tracks
  * @property {boolean} picture whether there is one to look at
- * @property {"" | "invited" | "on-hold" | "moving"} state
+ * @property {"" | "invited" | "on-hold" | "moving" | "interrupted"} state
  * @property {boolean} silent its microphone is off
  * @property {boolean} speaking
  * @property {string} words under the name where there is no picture
  * @property {boolean} manageable whether this side may mute and remove them
  */
 
-const VEILS = { "on-hold": { icon: "pause", words: "On hold" }, "moving": { icon: "move", words: "Moving to another device" } };
+/** What lies over a tile, by its state. @type {Record<string, {icon: string, words: string} | undefined>} */
+const VEILS = {
+  "on-hold": { icon: "pause", words: "On hold" },
+  "moving": { icon: "move", words: "Moving to another device" },
+  "interrupted": { icon: "no-signal", words: "Connection interrupted" },
+};
 
 /**
  * The people of a conference and their screens, a tile each. Tiles keep their order and their elements for as long as
@@ -143,8 +148,8 @@ export class Tiles {
     setText(part(tile, ".avatar"), initials(name));
     setText(part(tile, ".placeholder-name"), name);
     setText(part(tile, ".tile-words"), words);
-    const veil = state === "on-hold" || state === "moving" ? VEILS[state] : null;
-    part(tile, ".tile-veil").hidden = veil === null;
+    const veil = VEILS[state];
+    part(tile, ".tile-veil").hidden = !veil;
     if (veil) {
       setIcon(part(tile, ".tile-veil"), veil.icon);
       setText(part(tile, ".tile-veil p"), veil.words);
@@ -210,7 +215,7 @@ function facesOf(call, client) {
 
 /** @param {RemoteParticipant} other @param {Call} call @param {boolean} isHost @returns {Face} */
 function person(other, call, isHost) {
-  const { id, username, audio, camera, muted, state, speaking } = other;
+  const { id, username, audio, camera, muted, state, speaking, interrupted } = other;
   const isLive = state === "accepted" || state === "moving";
   const picture = camera !== null && isLive && !muted.video;
   const ringing = state === "invited";
@@ -223,7 +228,7 @@ function person(other, call, isHost) {
     sort: "person",
     tracks: [camera, audio],
     picture: picture && !connecting,
-    state: state === "accepted" || state === "left" ? "" : state,
+    state: state === "accepted" || state === "left" ? (interrupted ? "interrupted" : "") : state,
     silent: muted.audio && !ringing,
     speaking: speaking && isLive,
     words: ringing ? (call.confId ? "Ringing…" : "Calling…") : connecting ? connectionWords(call) : muted.video ? "Camera turned off by the host" : camera || audio ? "The camera is off" : "Connecting…",
