@@ -41,7 +41,8 @@ coverage: $(VENV)/.dev ## require that the tests take every branch of the machin
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-check: check-python check-web ## style, types, imports, migrations, JavaScript types
+check: ## style, types, imports, migrations, JavaScript types
+	@$(MAKE) --jobs=2 --output-sync=line check-python check-web
 
 check-python: $(VENV)/.dev
 	@mkdir -p $(VENV)/check-state
