@@ -29,6 +29,7 @@ class Leg:
     before: "Leg | None" = None
     knows: Tracks = field(default_factory=dict)
     offered: Tracks | None = None
+    offer_id: str = ""
     rejected: Tracks | None = None
     cause: dict[str, Any] | None = None
     version: int = 1
@@ -74,13 +75,15 @@ class ScriptedNode:
         if task.kind == TaskKind.OFFER and payload["participant"] in states:
             result = self._answer(legs, states, payload)
         elif leg := legs.get(payload.get("participant")):
-            if task.kind == TaskKind.ANSWER and leg.offered is not None:
-                leg.knows = leg.offered
-            if payload.get("rejected"):
-                leg.rejected = leg.offered
-            if task.kind == TaskKind.WITHDRAW and leg.mod_id == payload["modId"] and leg.before:
+            if leg.offered is not None and payload["modId"] == leg.offer_id:
+                if task.kind == TaskKind.ANSWER:
+                    leg.knows = leg.offered
+                elif payload["rejected"]:
+                    leg.rejected = leg.offered
+                leg.offered = None
+            elif task.kind == TaskKind.WITHDRAW and leg.mod_id == payload["modId"] and leg.before:
                 leg.kinds, leg.sends = leg.before.kinds, leg.before.sends
-            leg.offered = None
+                leg.offered = None
         restarts = [self._restart(legs, **restart) for restart in payload.get("restarts", [])]
         if cause := view["cause"]:
             for participant, leg in legs.items():
@@ -94,7 +97,7 @@ class ScriptedNode:
         """Offer a fresh connection to somebody whom another node has served."""
         kinds = _kinds(sdp)
         legs[participant] = Leg(modId, kinds, kinds)
-        legs[participant].offered = {}
+        legs[participant].offered, legs[participant].offer_id = {}, modId
         text = describe(kinds=kinds, session=2000)
         offer: FocusOffer = {"participant": participant, "modId": modId, "sdp": text, "kind": "sync", "causedBy": None}
         return {**offer, "restart": True}
@@ -135,10 +138,10 @@ class ScriptedNode:
         directions = ("sendrecv",) * len(leg.kinds) + ("sendonly",) * len(new)
         text = describe(kinds=leg.kinds + new, directions=directions, session=1000, version=leg.version)
         cause, leg.cause = leg.cause or {"kind": "sync", "modId": None}, None
-        mod_id = new_id()
+        leg.offer_id = new_id()
         return {
             "participant": participant,
-            "modId": mod_id,
+            "modId": leg.offer_id,
             "sdp": text,
             "kind": cause["kind"],
             "causedBy": cause["modId"],
