@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import secrets
+import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -197,6 +198,7 @@ class WebServer(Server):  # type: ignore[misc]
         self._background = background
         self._tasks: list[asyncio.Task[None]] = []
         self._ports: list[Any] = []
+        self._is_stopping = False
         self._on_listening = on_listening
 
     @property
@@ -230,7 +232,11 @@ class WebServer(Server):  # type: ignore[misc]
         for call in (self.application_checker, self.timeout_checker, self._start_listening):
             reactor.callWhenRunning(call)
         reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
-        reactor.run()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # What our parent had us ignore, as a shell does for SIGINT in the background, stays so.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda *_: reactor.callFromThread(self._stop))
+        reactor.run(installSignalHandlers=False)
         _wind_up(loop)
         if self.failure:
             raise self.failure
@@ -251,7 +257,13 @@ class WebServer(Server):  # type: ignore[misc]
     def listen_error(self, failure: Failure) -> None:
         """Stop, saying why in words."""
         self.failure = ListenError(_why(failure.value, self._address))
-        reactor.stop()
+        self._stop()
+
+    def _stop(self) -> None:
+        """Begin to end; a second signal, which `make` passes on beside the terminal's, is no reason to stumble."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            reactor.stop()
 
     def _shut_down(self) -> "defer.Deferred[None]":
         """Hold the reactor until everything that runs has ended."""

@@ -1,7 +1,9 @@
 """The web process itself: limits, static files, TLS, the timekeeper beside it, and an orderly end."""
 
 import asyncio
+import os
 import re
+import signal
 import socket
 import sqlite3
 import threading
@@ -237,6 +239,14 @@ def test_end_sends_web_sockets_away_and_lets_requests_finish(serve: Serve) -> No
     assert asyncio.run(watch()) == 1001
     assert set(statuses) <= {200}
     assert time.monotonic() - started < 8
+    assert server.stop() == 0
+    assert "Traceback" not in server.log()
+
+
+def test_end_is_asked_for_twice_and_made_once(serve: Serve) -> None:
+    server = serve()
+    for _ in range(3):
+        os.kill(server.pid, signal.SIGTERM)
     assert server.stop() == 0
     assert "Traceback" not in server.log()
 

@@ -26,7 +26,14 @@ def flows() -> list[tuple[str, str, str]]:
 
 def main(arguments: list[str]) -> int:
     """Run everything in one shell, print what each line does and is answered, and return the exit status."""
-    begin = preparation().replace(ADDRESS, arguments[0] if arguments else ADDRESS)
+    address = arguments[0] if arguments else ADDRESS
+    if not re.match(r"https?://", address):
+        print(f"{address} is no address: give the server's, such as {ADDRESS}")
+        return 2
+    if subprocess.run(["curl", "-s", "-o", "/dev/null", address], check=False).returncode:
+        print(f"Nothing answers at {address}: start the server with `make run`, or give its address")
+        return 1
+    begin = preparation().replace(ADDRESS, address)
     steps = [f"echo; echo {shlex.quote(f'== Flow {number}: {what}')}\n{line}" for number, what, line in flows()]
     return subprocess.run(["bash", "-euc", "\n".join([begin, *steps])], check=False).returncode
 
