@@ -640,29 +640,18 @@ async def test_either_family_connects_and_is_served(bind: str, addresses: tuple[
 async def test_silent_leg_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conference, "LOST_SECONDS", 0.3)
     alice, bob = await world.join("alice", "bob")
-    assert bob._checking is not None
-    bob._checking.cancel()
-    async with asyncio.timeout(SECONDS):
-        while not world.lost:
-            alice._send_datagram(alice._check())
-            await asyncio.sleep(0.05)
+    bob.stop_checking()
+    await until(lambda: world.lost, alice)
     assert [(room, participant) for room, participant, _ in world.lost] == [("room", "bob")]
 
 
 async def test_broken_connection_is_told_and_so_is_its_return(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conference, "SILENT_SECONDS", 0.3)
     alice, bob = await world.join("alice", "bob")
-    assert bob._checking is not None
-    bob._checking.cancel()
-    async with asyncio.timeout(SECONDS):
-        while not world.heard:
-            alice._send_datagram(alice._check())
-            await asyncio.sleep(0.05)
-        assert world.heard == [("bob", Connection.DISCONNECTED)]
-        while len(world.heard) < 2:
-            for peer in (alice, bob):
-                peer._send_datagram(peer._check())
-            await asyncio.sleep(0.05)
+    bob.stop_checking()
+    await until(lambda: world.heard, alice)
+    assert world.heard == [("bob", Connection.DISCONNECTED)]
+    await until(lambda: len(world.heard) > 1, alice, bob)
     assert world.heard[1:] == [("bob", Connection.CONNECTED)]
     assert world.lost == []
 
@@ -674,11 +663,17 @@ async def test_who_never_connects_is_lost(world: World, monkeypatch: pytest.Monk
     world.peers.append(bob)
     monkeypatch.setattr(bob, "connect", nothing)
     await world.room.join(bob, settle=False)
-    async with asyncio.timeout(SECONDS):
-        while not world.lost:
-            alice._send_datagram(alice._check())
-            await asyncio.sleep(0.05)
+    await until(lambda: world.lost, alice)
     assert [participant for _, participant, _ in world.lost] == ["bob"]
+
+
+async def until(condition: Callable[[], object], *alive: Listener) -> None:
+    """Wait for what the node reports, while these give their consent again and again."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            for peer in alive:
+                peer._send_datagram(peer._check())
+            await asyncio.sleep(0.05)
 
 
 async def nothing(*_: object) -> None:
