@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from docs.examples.flows import README, flows, preparation
-from tests.services import ROOT, Server
+from docs.examples.flows import README, flows, main, preparation
+from tests.services import ROOT, Server, free_port
 
 pytestmark = pytest.mark.once
 
@@ -84,6 +84,14 @@ def test_the_flows_run_all_at_once(serve: Callable[..., Server], tmp_path: Path)
     assert done.stdout.count("== Flow ") == len(flows())
     statuses = [status for answer in _answers() if "x-state" in answer for status in re.findall(r"\b\d{3}\b", answer)]
     assert _status_lines(done.stdout) == statuses
+
+
+def test_the_flows_say_where_nothing_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 2
+    assert "--help is no address" in capsys.readouterr().out
+    address = f"http://127.0.0.1:{free_port()}"
+    assert main([address]) == 1
+    assert f"Nothing answers at {address}" in capsys.readouterr().out
 
 
 def test_every_link_leads_somewhere() -> None:

@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     if not re.match(r"https?://", address):
         print(f"{address} is no address: give the server's, such as {ADDRESS}")
         return 2
-    if subprocess.run(["curl", "-s", "-o", "/dev/null", address], check=False).returncode:
+    if subprocess.run(["curl", "-s", "-m", "5", "-o", "/dev/null", address], check=False).returncode:
         print(f"Nothing answers at {address}: start the server with `make run`, or give its address")
         return 1
     begin = preparation().replace(ADDRESS, address)
