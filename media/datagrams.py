@@ -42,6 +42,7 @@ ffi.cdef(
     """
 )
 _libc: Any = ffi.dlopen(None)
+_NULL, _DONTWAIT = ffi.NULL, int(socket.MSG_DONTWAIT)
 
 # The socket takes nothing now. Any other fault is one destination's: the next datagram may well go out.
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
@@ -89,24 +90,21 @@ class Inbox(_Batch):
         # Of each slot, where the length of what it received stands: as an `int`, which who decrypts may change.
         self.received_addresses = [_address(self._headers + i) + 56 for i in range(slots)]
         self._names = ffi.new("unsigned char[]", slots * _NAME)
-        self._name_view = memoryview(ffi.buffer(self._names))
+        view = memoryview(ffi.buffer(self._names))
+        # Of each slot, the sockaddr that its datagram came from: of IPv4, with zeros behind it.
+        self.sources = [view[start : start + _NAME] for start in range(0, slots * _NAME, _NAME)]
         for i in range(slots):
             self._headers[i].msg_hdr.msg_name = self._names + i * _NAME
             self._iovecs[i].iov_len = LARGEST
 
     def receive(self, fd: int) -> int:
         """Fill slots with what waits at a non-blocking socket; return how many."""
-        return max(0, int(_libc.recvmmsg(fd, self._headers, self.slots, socket.MSG_DONTWAIT, ffi.NULL)))
+        count: int = _libc.recvmmsg(fd, self._headers, self.slots, _DONTWAIT, _NULL)
+        return count if count > 0 else 0
 
     def length(self, slot: int) -> int:
         """Return the length of a datagram."""
         return self.words[16 * slot + 14]
-
-    def source(self, slot: int) -> bytes:
-        """Return the sockaddr that a datagram came from."""
-        # The kernel has set the length to that of the family, and will want no more the next time.
-        start = _NAME * slot
-        return self._name_view[start : start + self.words[16 * slot + 2]].tobytes()
 
 
 class Outbox(_Batch):
@@ -120,8 +118,8 @@ class Outbox(_Batch):
         self.undelivered = 0
         self.refused: set[int] = set()
         self._iovec_addresses = array("Q", range(self._iovec_address, self._iovec_address + 16 * slots, 16))
-        # By the size of a train's datagrams: the control message that tells the kernel to cut it so.
-        self._segments: dict[int, Any] = {}
+        # By the size of a train's datagrams: the control message that tells the kernel to cut it so, and its address.
+        self._segments: dict[int, tuple[Any, int]] = {}
 
     def lay(self, message: int, names: "array[int]", *, first: int, step: int, count: int, size: int) -> None:
         """Make a message for each of the sockaddrs that `names` has the addresses of.
@@ -139,15 +137,17 @@ class Outbox(_Batch):
 
     def _segment(self, size: int) -> int:
         """Return the address of a control message: struct cmsghdr with a 16-bit size of the segments (udp(7))."""
-        if size not in self._segments:
-            self._segments[size] = ffi.new("unsigned char[]", _SEGMENT.pack(18, socket.IPPROTO_UDP, _UDP_SEGMENT, size))
-        return _address(self._segments[size])
+        known = self._segments.get(size)
+        if known is None:
+            made = ffi.new("unsigned char[]", _SEGMENT.pack(18, socket.IPPROTO_UDP, _UDP_SEGMENT, size))
+            known = self._segments[size] = (made, _address(made))
+        return known[1]
 
     def send(self, fd: int, count: int) -> None:
         """Send the first messages. What the kernel does not take now is dropped, as a full link would drop it."""
         sent = 0
         while sent < count:
-            done = _libc.sendmmsg(fd, self._headers + sent, count - sent, socket.MSG_DONTWAIT)
+            done = _libc.sendmmsg(fd, self._headers + sent, count - sent, _DONTWAIT)
             if done > 0:
                 sent += done
             elif ffi.errno in _FULL:
@@ -169,7 +169,7 @@ class Outbox(_Batch):
         fields[at + 4] = fields[at + 5] = 0
         for iovec in range(first, first + 16 * count, 16):
             fields[at + 2] = iovec
-            if _libc.sendmmsg(fd, self._headers + message, 1, socket.MSG_DONTWAIT) != 1:
+            if _libc.sendmmsg(fd, self._headers + message, 1, _DONTWAIT) != 1:
                 self.undelivered += 1
 
 
@@ -191,8 +191,8 @@ class Destination:
 
     @classmethod
     def of(cls, name: bytes) -> "Destination":
-        """Return the destination for a sockaddr, padded to the length that all messages announce."""
-        memory = ffi.new("unsigned char[]", name.ljust(_NAME, b"\0"))
+        """Return the destination for a sockaddr of the length that all messages announce."""
+        memory = ffi.new("unsigned char[]", name)
         return cls(name, memory, _address(memory))
 
 
@@ -212,12 +212,12 @@ def segmentation_works(fd: int) -> bool:
 
 
 def sockaddr(host: str, port: int) -> bytes:
-    """Return the sockaddr of an IPv4 or IPv6 address."""
+    """Return the sockaddr of an IPv4 or IPv6 address, as long as all messages announce it."""
     if ":" in host:
         family, address = socket.AF_INET6, bytes(4) + socket.inet_pton(socket.AF_INET6, host) + bytes(4)
     else:
-        family, address = socket.AF_INET, socket.inet_aton(host) + bytes(8)
-    return int(family).to_bytes(2, "little") + port.to_bytes(2, "big") + address
+        family, address = socket.AF_INET, socket.inet_aton(host)
+    return (int(family).to_bytes(2, "little") + port.to_bytes(2, "big") + address).ljust(_NAME, b"\0")
 
 
 def address_of(name: bytes) -> tuple[str, int]:

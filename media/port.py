@@ -72,12 +72,13 @@ class Port:
         """Take what has arrived. Whatever is wrong with a datagram, the others of its batch are taken."""
         now = self._loop.time()
         inbox, routes = self._inbox, self._routes
+        sources, view, words = inbox.sources, inbox.view, inbox.words
         for _ in range(_ROUNDS):
             count = inbox.receive(self._fd)
             self.received += count
             for slot in range(count):
-                size, name = inbox.length(slot), inbox.source(slot)
-                first = inbox.view[slot * SLOT] if size else 0
+                size, name = words[16 * slot + 14], sources[slot].tobytes()
+                first = view[slot * SLOT] if size else 0
                 try:
                     if 127 < first < 192:
                         leg = self._legs.get(name)
@@ -86,7 +87,7 @@ class Port:
                         else:
                             self.strangers += 1
                     elif size:
-                        self._take_other(first, name, inbox.view[slot * SLOT : slot * SLOT + size].tobytes(), now)
+                        self._take_other(first, name, view[slot * SLOT : slot * SLOT + size].tobytes(), now)
                 except Exception as error:
                     self._stumble(name, error)
             if routes:

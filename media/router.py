@@ -27,6 +27,8 @@ _LATE = 0x10000 - LATEST
 REPORT_SECONDS = 0.2
 # Below that many dBov there is only noise.
 QUIET = 60
+# What a packet adds to the loudness of its track, by its level in -dBov.
+_LOUDNESS = tuple(max(0.0, 1 - level / QUIET) for level in range(128))
 
 # A packet in its track's numbering: sequence number (counted on beyond 16 bits), the two first bytes of its header,
 # timestamp, a bit for each ID of a header extension in it, and itself.
@@ -52,7 +54,7 @@ class Receivers(NamedTuple):
 Variant = tuple[int, int, Mapping[int, int], int, Receivers]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Route:
     """The way of one payload type of a track; `burst` holds what has arrived and is to be sent."""
 
@@ -61,7 +63,7 @@ class Route:
     burst: list[Placed] = field(default_factory=list)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Sink:
     """A leg that gets a track.
 
@@ -96,7 +98,7 @@ class Pause(NamedTuple):
     rtx_sequence: int
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Track:
     """One audio or video track that a participant publishes, as its receivers see it."""
 
@@ -177,7 +179,7 @@ class Track:
         """Note how loud a packet of audio says it is: 0 dBov counts 1, and silence (-127 dBov) nothing."""
         level = element(packet, self.level_id)
         if level and self.is_open:
-            self.loudness += max(0.0, 1 - (level[0] & 0x7F) / QUIET)
+            self.loudness += _LOUDNESS[level[0] & 0x7F]
 
     def _continue_with(self, stream: Stream, sequence: int, timestamp: int, now: float) -> None:
         """Let the track go on with this packet, which comes after a pause or from a new source."""

@@ -14,7 +14,7 @@ TRIES = 8
 RETRY_SECONDS = 0.06
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Stream:
     """One RTP stream from a leg.
 

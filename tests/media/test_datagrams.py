@@ -33,7 +33,7 @@ def fill(outbox: Outbox, slot: int, datagram: bytes) -> None:
 def received(inbox: Inbox, sock: socket.socket) -> list[tuple[bytes, tuple[str, int]]]:
     """Read what waits at a socket."""
     return [
-        (inbox.view[i * SLOT : i * SLOT + inbox.length(i)].tobytes(), address_of(inbox.source(i)))
+        (inbox.view[i * SLOT : i * SLOT + inbox.length(i)].tobytes(), address_of(inbox.sources[i].tobytes()))
         for i in range(inbox.receive(sock.fileno()))
     ]
 
