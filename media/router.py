@@ -21,6 +21,9 @@ HISTORY = 512
 KEY_FRAME_SECONDS = 0.5
 # A receiver that pauses may see so many sequence numbers go by: half of what SRTP could follow.
 LONGEST_JUMP = 0x4000
+# So many packets a receiver may miss at its beginning without losing step: a number that begins anew meanwhile would pass
+# it unseen, and SRTP counts those rounds at both ends (RFC 3711 section 3.3.1).
+LATEST_START = 1024
 # So much ahead means that a packet is late. A stream lets nothing pass that is later.
 _LATE = 0x10000 - LATEST
 # Sender reports are passed on no more often than this; browsers send one a second.
@@ -190,8 +193,10 @@ class Track:
                 elapsed = max(1, int((now - self.last_at) * self.clock_rate))
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp
         else:
-            # A round ahead, so that what comes late has no negative number.
-            self.last_sequence = sequence + 0xFFFF
+            # Far from a new round of numbers, whatever the source began with, so that no receiver meets one at once. And a
+            # round ahead, so that what comes late has no negative number.
+            self.sequence_shift = -(sequence >> 15 << 14)
+            self.last_sequence = sequence + self.sequence_shift + 0xFFFF
         self.stream = stream
         self.resumes = False
         self.key_frame_wanted = self.kind == "video"
@@ -265,6 +270,9 @@ class Track:
             sink.packets_before -= pause.packets
             sink.octets_before -= pause.octets
             sink.rtx_sequence = pause.rtx_sequence
+        elif self.last_sequence >= 0 and self.last_sequence & 0xFFFF >= 0x10000 - LATEST_START:
+            # The new round of numbers is near: this receiver begins in it.
+            sink.distance = LATEST_START
 
     def detach(self, leg: str, *, for_good: bool = False) -> None:
         """Give a leg the track no more, or not for now."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from media.router import HISTORY, KEY_FRAME_SECONDS, LONGEST_JUMP, Sink, Track
+from media.router import HISTORY, KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
 from media.rtp import HEADER
 from media.streams import Stream
 
@@ -56,9 +56,28 @@ def test_first_packet_goes_out_as_it_came() -> None:
     assert send(made, source(), 500, 9000) == (500, 9000)
 
 
-def test_hold_leaves_no_gap() -> None:
+@pytest.mark.parametrize(("sequence", "seen"), [(0, 0), (0x7FFF, 0x7FFF), (0x8000, 0x4000), (0xFFFF, 0xBFFF)])
+def test_no_track_begins_just_before_a_new_round_of_numbers(sequence: int, seen: int) -> None:
     made, stream = track(), source()
     made.attach("bob", sink(made))
+    assert send(made, stream, sequence, 0) == (seen, 0)
+    assert send(made, stream, sequence + 1 & 0xFFFF, 0) == (seen + 1, 0)
+
+
+@pytest.mark.parametrize("left", [1, LATEST_START, LATEST_START + 1])
+def test_who_joins_just_before_a_new_round_of_numbers_begins_in_it(left: int) -> None:
+    made, stream = shared()
+    go_on(made, stream, 0xFFFF - 100 - left + 1)
+    assert made.last_sequence & 0xFFFF == 0x10000 - left
+    made.attach("dave", sink(made, handle="dave"))
+    assert distances(made) == ([0, LATEST_START] if left <= LATEST_START else [0])
+    first = made.last_sequence + 1 + made.sinks["dave"].distance & 0xFFFF
+    assert 0x10000 - first >= LATEST_START
+
+
+def test_hold_leaves_no_gap() -> None:
+    made, stream = shared()
+    go_on(made, stream, 65533 - 100)
     send(made, stream, 65534, 9000)
     made.close()
     assert send(made, stream, 65535, 12000) is None
