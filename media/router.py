@@ -21,8 +21,8 @@ HISTORY = 512
 KEY_FRAME_SECONDS = 0.5
 # A receiver that pauses may see so many sequence numbers go by: half of what SRTP could follow.
 LONGEST_JUMP = 0x4000
-# So many packets a receiver may miss at its beginning without losing step: a number that begins anew meanwhile would pass
-# it unseen, and SRTP counts those rounds at both ends (RFC 3711 section 3.3.1).
+# So many packets may a receiver miss at its beginning. If the numbers started over meanwhile it would never know, and
+# both ends of SRTP count those rounds (RFC 3711 section 3.3.1).
 LATEST_START = 1024
 # So much ahead means that a packet is late. A stream lets nothing pass that is later.
 _LATE = 0x10000 - LATEST
@@ -193,8 +193,8 @@ class Track:
                 elapsed = max(1, int((now - self.last_at) * self.clock_rate))
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp
         else:
-            # Far from a new round of numbers, whatever the source began with, so that no receiver meets one at once. And a
-            # round ahead, so that what comes late has no negative number.
+            # Far from a new round of numbers, whatever the source began with, so that no receiver meets one at once.
+            # And a round ahead, so that what comes late has no negative number.
             self.sequence_shift = -(sequence >> 15 << 14)
             self.last_sequence = sequence + self.sequence_shift + 0xFFFF
         self.stream = stream

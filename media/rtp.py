@@ -79,7 +79,7 @@ def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
 
 
 def element(packet: bytes, id_: int) -> bytes | None:
-    """Return the data of an extension element, where the packet has it. It must be sound, as `element_ids` judges it."""
+    """Return the data of an extension element, where the packet, which must be sound, has it."""
     if packet[0] == 0x90 and packet[12:15] == b"\xbe\xde\0" and packet[15] and packet[16] >> 4 == id_ < 15:
         # The first one, which is where browsers have the audio level.
         return packet[17 : 18 + (packet[16] & 0x0F)]

@@ -22,7 +22,7 @@ from events.models import Event
 from sbe_enabler.management.commands import diagram
 from tests.devices import Device, open_call
 from tests.endpoints import UNLIMITED, Endpoint, Endpoints, until
-from tests.services import ROOT, Backend, Backends, Server
+from tests.services import ROOT, Backend, Backends, Server, free_port, manage
 
 Serve = Callable[..., Server]
 in_database = pytest.mark.django_db(transaction=True)
@@ -172,3 +172,17 @@ def test_name_of_an_api_key_is_bounded(name: str) -> None:
     with pytest.raises(CommandError, match="1 to 50 characters"):
         call_command("create_api_key", name)
     assert not APIKey.objects.exists()
+
+
+# --- Processes without their database ---------------------------------------------------------------------
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("command", ["serve", "timekeeper", "medianode"])
+def test_no_process_starts_without_its_database(command: str, tmp_path: Path) -> None:
+    variables = {"SBE_STATE_DIR": str(tmp_path)}
+    with pytest.raises(RuntimeError, match=r"^manage.py \w+: CommandError: .* run `manage.py migrate` first\.$"):
+        manage(command, variables=variables)
+    variables["DATABASE_URL"] = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    with pytest.raises(RuntimeError, match=r"^manage.py \w+: CommandError: The database cannot be used: .* refused"):
+        manage(command, variables=variables)

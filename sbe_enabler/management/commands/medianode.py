@@ -6,6 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from sbe_enabler.readiness import require_database
+
 
 class Command(BaseCommand):
     """Runs until SIGINT or SIGTERM."""
@@ -16,6 +18,7 @@ class Command(BaseCommand):
         """Run the node."""
         from sbe_enabler.focus import media_service
 
+        require_database()
         stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopped.set())

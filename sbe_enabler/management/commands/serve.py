@@ -31,10 +31,12 @@ class Command(BaseCommand):
         """Run the server; `announce(scheme, port)`, given by another command, is called when it listens."""
         _share_one_heap()
         from sbe_enabler.asgi import application
+        from sbe_enabler.readiness import require_database
         from sbe_enabler.serving import Address, ListenError, WebServer
 
         if not 0 <= options["port"] <= _LARGEST_PORT:
             raise CommandError(f"A port lies between 0 and {_LARGEST_PORT}.")
+        require_database()
         address = Address(options["bind"], options["port"], settings.TLS_CERTIFICATE, settings.TLS_KEY)
         announce = options.get("announce") or self._announce
         server = WebServer(

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from sbe_enabler.readiness import require_database
 from sbe_enabler.timekeeper import keep_time
 
 
@@ -17,6 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the timekeeper."""
+        require_database()
         asyncio.run(_run())
 
 
