@@ -179,10 +179,15 @@ def test_name_of_an_api_key_is_bounded(name: str) -> None:
 
 @pytest.mark.once
 @pytest.mark.parametrize("command", ["serve", "timekeeper", "medianode"])
-def test_no_process_starts_without_its_database(command: str, tmp_path: Path) -> None:
-    variables = {"SBE_STATE_DIR": str(tmp_path)}
+def test_no_process_starts_before_the_migrations(command: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"^manage.py \w+: CommandError: .* run `manage.py migrate` first\.$"):
-        manage(command, variables=variables)
-    variables["DATABASE_URL"] = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+        manage(command, variables={"SBE_STATE_DIR": str(tmp_path)})
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("command", ["serve", "timekeeper", "medianode", "quickstart"])
+def test_no_process_starts_while_the_database_is_away(command: str, tmp_path: Path) -> None:
+    away = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    variables = {"SBE_STATE_DIR": str(tmp_path), "DATABASE_URL": away}
     with pytest.raises(RuntimeError, match=r"^manage.py \w+: CommandError: The database cannot be used: .* refused"):
         manage(command, variables=variables)

@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from rest_framework_api_key.models import APIKey
 
 from sbe_enabler.firstrun import write_private
+from sbe_enabler.readiness import plain_words
 
 _STAFF_NAME = "admin"
 _KEY_NAME = "test page"
@@ -35,7 +36,8 @@ class Command(BaseCommand):
         """Do what is missing, tell what was made, and serve until stopped."""
         self._lan = options["lan"]
         try:
-            call_command("migrate", verbosity=0, interactive=False)
+            with plain_words():
+                call_command("migrate", verbosity=0, interactive=False)
             self._create_staff_login()
             self._create_demo_key()
             self._collect_static_files()
