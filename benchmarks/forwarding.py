@@ -1,6 +1,6 @@
 """Measure the forwarding: what one packet costs the process that forwards it, and how long it takes.
 
-    python -m benchmarks.forwarding [--out file.json] [--sizes 8,16,24] [--seconds 5] [--smooth] [--memory]
+    python -m benchmarks.forwarding [--out file.json] [--sizes 8,16,24] [--rooms 1] [--seconds 5] [--smooth] [--memory]
 
 A node in a process of its own on one core, N synthetic participants on another one. Each sends 50 audio packets of
 100 bytes and 150 video packets of 1,160 bytes a second, with the header extensions that browsers send, and gets those
@@ -143,7 +143,7 @@ class Ours:
         self.pid = process.pid
         self._process, self._address = process, address
         self._turn = asyncio.Lock()
-        self._room = Room("", self.execute)
+        self._rooms: dict[Peer, Room] = {}
 
     async def execute(self, conference: str, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         """Let the node carry out a task."""
@@ -166,18 +166,19 @@ class Ours:
 
     async def join(self, count: int) -> list[Party]:
         """Let participants join: first all come in, then each accepts what the focus offers it."""
-        self._room = Room(secrets.token_hex(4), self.execute)
+        room = Room(secrets.token_hex(4), self.execute)
         peers = [Peer(f"p{number}", address=self._address) for number in range(count)]
         for peer in peers:
-            await self._room.join(peer, settle=False)
-        await self._room.update()
-        await self._room.settle()
+            await room.join(peer, settle=False)
+            self._rooms[peer] = room
+        await room.update()
+        await room.settle()
         return [Party(peer, peer) for peer in peers]
 
     async def leave(self, parties: list[Party]) -> None:
         """Let all leave."""
         for party in parties:
-            await self._room.leave(party.sending)
+            await self._rooms.pop(party.sending).leave(party.sending)
 
 
 @contextlib.asynccontextmanager
@@ -352,9 +353,10 @@ class Outcome:
 
 
 class Load:
-    """What participants send to each other, in real time. Nothing else runs here meanwhile."""
+    """What participants send, in real time, each packet for so many receivers. Nothing else runs here meanwhile."""
 
-    def __init__(self, parties: list[Party], *, smooth: bool) -> None:
+    def __init__(self, parties: list[Party], *, receivers: int, smooth: bool) -> None:
+        self._receivers = receivers
         self._parties = parties
         self._events: list[_Event] = []
         order = itertools.count()
@@ -386,7 +388,7 @@ class Load:
         cpu = _cpu_seconds(pid) - cpu
         for party in self._parties:
             party.receiving.resume_reading()
-        return Outcome(sent, received, sent * (len(self._parties) - 1), cpu, own / elapsed, others / elapsed)
+        return Outcome(sent, received, sent * self._receivers, cpu, own / elapsed, others / elapsed)
 
     async def _send(self, seconds: float, read: Reader) -> int:
         """Send what is due when it is due; return how many packets."""
@@ -483,8 +485,8 @@ _SO_TIMESTAMPNS = 35
 
 async def measure(subject: Subject, count: int, options: argparse.Namespace, *, smooth: bool) -> dict[str, Any]:
     """Measure one server with so many participants: what a packet costs, and how much arrives."""
-    parties = await subject.join(count)
-    load = Load(parties, smooth=smooth)
+    parties = [party for _ in range(options.rooms) for party in await subject.join(count)]
+    load = Load(parties, receivers=count - 1, smooth=smooth)
     await load.run(subject.pid, _WARM_UP_SECONDS)
     outcome = await load.run(subject.pid, options.seconds)
     figures: dict[str, Any] = {
@@ -510,7 +512,7 @@ async def search(subject: Ours, begin: int, *, smooth: bool) -> int | None:
     """Return the first size, in steps, at which more than a thousandth gets lost; None when there is none."""
     for count in range(begin, _MOST + 1, _STEP):
         parties = await subject.join(count)
-        load = Load(parties, smooth=smooth)
+        load = Load(parties, receivers=count - 1, smooth=smooth)
         await load.run(subject.pid, 1.0)
         outcome = await load.run(subject.pid, 3.0)
         await subject.leave(parties)
@@ -548,7 +550,7 @@ async def measure_memory(subject: Ours, *, size: int, cycles: int) -> dict[str, 
     _say(f"empty: {before}")
     parties = await subject.join(size)
     # More seconds of video than a history keeps.
-    await Load(parties, smooth=False).run(subject.pid, 6.0)
+    await Load(parties, receivers=size - 1, smooth=False).run(subject.pid, 6.0)
     full = Footprint.of(subject.pid)
     _say(f"{size} legs: {full}: {(full.mib - before.mib) / size:.2f} MiB a leg")
     await subject.leave(parties)
@@ -667,6 +669,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, help="write the rows to this file as JSON")
     parser.add_argument("--sizes", type=lambda text: [int(each) for each in text.split(",")], default=list(SIZES))
+    parser.add_argument("--rooms", type=int, default=1, help="so many conferences of each size at once")
     parser.add_argument("--seconds", type=float, default=5, help="how long each measurement lasts")
     parser.add_argument("--smooth", action="store_true", help="spread video packets evenly")
     parser.add_argument("--one-pattern", dest="both", action="store_false", help="do not measure both patterns")
