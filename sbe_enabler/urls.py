@@ -17,6 +17,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("healthz", healthz, name="healthz"),
+    path("api", RedirectView.as_view(pattern_name="schema")),
+    path("api/", RedirectView.as_view(pattern_name="schema")),
     path(
         "api/schema",
         SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]),

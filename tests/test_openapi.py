@@ -43,8 +43,9 @@ def test_the_description_has_no_gaps(capsys: pytest.CaptureFixture[str]) -> None
     assert "mediaConferences" in capsys.readouterr().out
 
 
-def test_the_description_is_served(client: Client) -> None:
-    response = client.get("/api/schema")
+@pytest.mark.parametrize("address", ["/api/schema", "/api", "/api/"])
+def test_the_description_is_served(client: Client, address: str) -> None:
+    response = client.get(address, follow=True)
     assert response.status_code == 200
     assert b"x-conference-action" in response.content
 
