@@ -17,14 +17,15 @@ CHECK_ENV := SBE_SECRET_KEY=only-for-checks SBE_STATE_DIR=$(VENV)/check-state
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: $(VENV)/.runtime ## serve on http://127.0.0.1:$PORT (8000), preparing whatever is missing
+run: $(VENV)/.fastpath ## serve on http://127.0.0.1:$PORT (8000), preparing whatever is missing
 	@$(BIN)/python manage.py quickstart --port $(or $(PORT),8000)
 
-run-lan: $(VENV)/.runtime ## serve over HTTPS on this machine's own addresses, port $PORT (8443), for a phone nearby
+run-lan: $(VENV)/.fastpath ## serve over HTTPS on this machine's own addresses, port $PORT (8443), for a phone nearby
 	@$(BIN)/python manage.py quickstart --lan --port $(or $(PORT),8443)
 
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
-	@.ci/need chromium firefox-esr iproute2 nginx redis-server postgresql
+	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev nginx redis-server postgresql
+	@$(BIN)/python -m media.fastpath
 	@# One minute of these is a soak that mostly waits: a third process has the processors meanwhile.
 	@echo "== SQLite, everything in memory"
 	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
@@ -60,14 +61,14 @@ fmt: $(VENV)/.dev ## format the Python sources and sort their imports
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: $(VENV)/.dev ## measure the signalling; OUT=file.json writes the figures
+bench: $(VENV)/.dev $(VENV)/.fastpath ## measure the signalling; OUT=file.json writes the figures
 	@.ci/need redis-server postgresql
 	$(BIN)/python -m benchmarks.signalling $(if $(OUT),--out $(OUT))
 
-bench-media: $(VENV)/.dev ## measure the forwarding, beside Janus where it is installed; OUT=file.json, ARGS=--memory
+bench-media: $(VENV)/.dev $(VENV)/.fastpath ## measure the forwarding, beside Janus where it is installed; OUT=file.json, ARGS=--memory
 	$(BIN)/python -m benchmarks.forwarding $(if $(OUT),--out $(OUT)) $(ARGS)
 
-soak: $(VENV)/.dev ## let synthetic participants do everything to a node for $SECONDS (1800), and look for what is left
+soak: $(VENV)/.dev $(VENV)/.fastpath ## let synthetic participants do everything to a node for $SECONDS (1800), and look for what is left
 	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),1800) $(ARGS)
 
 diagram: $(VENV)/.runtime ## write the state diagrams in docs/ from the table of the machine
@@ -77,7 +78,7 @@ lock: ## pin the newest versions that pyproject.toml allows
 	.ci/lock $(PYTHON)
 
 clean: ## remove what can be made again (never var/, which holds your data)
-	rm -rf $(VENV) node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) media/_fastpath-* node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 $(VENV)/.runtime: requirements.lock
 	@.ci/install $(PYTHON) $(VENV) requirements.lock
@@ -85,6 +86,11 @@ $(VENV)/.runtime: requirements.lock
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@.ci/install $(PYTHON) $(VENV) requirements-dev.lock
+	@touch $@
+
+# With whatever compiler there is: without one the focus forwards in Python alone.
+$(VENV)/.fastpath: media/fastpath.c media/fastpath.h media/fastpath.py $(VENV)/.runtime
+	@$(BIN)/python -m media.fastpath
 	@touch $@
 
 node_modules/.installed: package.json

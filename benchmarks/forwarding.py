@@ -1,12 +1,15 @@
 """Measure the forwarding: what one packet costs the process that forwards it, and how long it takes.
 
     python -m benchmarks.forwarding [--out file.json] [--sizes 8,16,24] [--rooms 1] [--seconds 5] [--smooth] [--memory]
+                                     [--python]
 
 A node in a process of its own on one core, N synthetic participants on another one. Each sends 50 audio packets of
 100 bytes and 150 video packets of 1,160 bytes a second, with the header extensions that browsers send, and gets those
 of all others. Video comes as an encoder makes it: 30 frames a second of five packets, each frame in one go, as
 Chromium's pacer sends frames of this size; the participants' frames and audio packets fall anywhere. With `--smooth`
 the 150 packets are spread evenly instead; a normal run measures that as well, in a column of its own.
+
+The node has its compiled fast path, without which (or with `--python`) it forwards in Python alone.
 
 - µs per packet: processor time of the forwarding process, user and system, over the packets that arrived.
 - Delivered: the share of packets that arrived, of those that should have.
@@ -86,9 +89,9 @@ class _Reports:
         """Pass over whose connection breaks: then packets are missing as well."""
 
 
-async def serve(address: str) -> None:
+async def serve(address: str, *, fast: bool) -> None:
     """Run a node: tasks come as lines of JSON, and so go the results. The end of the input ends it."""
-    node = Node(Settings(bind=address), _Reports())
+    node = Node(Settings(bind=address, fast=fast), _Reports())
     await node.start()
     lines = asyncio.StreamReader(limit=_LINE_LIMIT)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -102,7 +105,7 @@ async def serve(address: str) -> None:
     await node.stop()
 
 
-def _run_server(address: str) -> None:
+def _run_server(address: str, *, fast: bool) -> None:
     logging.basicConfig(level=logging.WARNING)
     factory = None
     with contextlib.suppress(ImportError):
@@ -110,7 +113,7 @@ def _run_server(address: str) -> None:
 
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(serve(address))
+        runner.run(serve(address, fast=fast))
 
 
 # --- What is measured ---------------------------------------------------------------------------------------
@@ -182,15 +185,18 @@ class Ours:
 
 
 @contextlib.asynccontextmanager
-async def ours(address: str, core: int) -> AsyncIterator[Ours]:
+async def ours(address: str, core: int, *, fast: bool) -> AsyncIterator[Ours]:
     """Run a node on a core."""
-    command = [sys.executable, "-m", "benchmarks.forwarding", "--serve", address]
+    command = [sys.executable, "-m", "benchmarks.forwarding", "--serve", address, *([] if fast else ["--python"])]
     pipe = subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *command, stdin=pipe, stdout=pipe, limit=_LINE_LIMIT, preexec_fn=lambda: os.sched_setaffinity(0, {core})
     )
     try:
-        yield Ours(process, address)
+        subject = Ours(process, address)
+        if fast and not (await subject.counters())["fastPath"]:
+            _say("The fast path is not compiled (python -m media.fastpath): these are the figures of Python alone.")
+        yield subject
     finally:
         assert process.stdin is not None
         process.stdin.close()
@@ -602,7 +608,7 @@ async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     server_core, client_core = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, {client_core})
     rows: list[dict[str, Any]] = [{"n": size} for size in options.sizes]
-    async with ours(options.address, server_core) as subject, contextlib.AsyncExitStack() as stack:
+    async with ours(options.address, server_core, fast=options.fast) as subject, contextlib.AsyncExitStack() as stack:
         if options.memory:
             return [dict(await measure_memory(subject, size=max(options.sizes), cycles=200))]
         rival = None
@@ -621,7 +627,7 @@ async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
                 row |= {f"janus_shipped_{name}": value for name, value in figures.items()}
                 _say(f"Janus as shipped, N = {row['n']}: {json.dumps(figures)}")
     if options.search:
-        async with ours(options.address, server_core) as subject:
+        async with ours(options.address, server_core, fast=options.fast) as subject:
             first = await search(subject, max(options.sizes), smooth=options.smooth)
         found = f"N = {first} is the first, in steps of {_STEP}, where" if first else f"not up to N = {_MOST}:"
         print(f"{found} one core loses more than {_LOSS:.1%} of the packets")
@@ -674,6 +680,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--smooth", action="store_true", help="spread video packets evenly")
     parser.add_argument("--one-pattern", dest="both", action="store_false", help="do not measure both patterns")
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
+    parser.add_argument("--python", dest="fast", action="store_false", help="forward in Python alone")
     parser.add_argument("--no-janus", dest="janus", action="store_false", help="leave Janus out")
     parser.add_argument("--no-search", dest="search", action="store_false", help="do not look for the most that goes")
     parser.add_argument("--address", default="127.0.0.1", help=argparse.SUPPRESS)
@@ -685,7 +692,7 @@ def main() -> int:
     """Measure, print a table, and write the rows where asked to."""
     options = _parse()
     if options.serve:
-        _run_server(options.serve)
+        _run_server(options.serve, fast=options.fast)
         return 0
     if len(os.sched_getaffinity(0)) < 2:
         print("This needs two cores: one to forward, one for the participants.")

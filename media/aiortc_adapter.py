@@ -32,8 +32,10 @@ __all__ = [
     "RTCDataChannel",
     "Sctp",
     "Srtp",
+    "address_of_session",
     "ffi",
     "parse_rtcp",
+    "srtp_addresses",
     "srtp_protect",
     "srtp_protect_rtcp",
     "srtp_unprotect",
@@ -52,6 +54,18 @@ srtp_protect: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_protect
 srtp_unprotect: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_unprotect
 srtp_protect_rtcp: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_protect_rtcp
 srtp_unprotect_rtcp: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_unprotect_rtcp
+
+
+def srtp_addresses() -> tuple[int, int]:
+    """Return the addresses in memory of srtp_protect and srtp_unprotect, for who calls them without Python."""
+    protect, unprotect = (ffi.addressof(_libsrtp.lib, name) for name in ("srtp_protect", "srtp_unprotect"))
+    return int(ffi.cast("uintptr_t", protect)), int(ffi.cast("uintptr_t", unprotect))
+
+
+def address_of_session(handle: Any) -> int:
+    """Return the address in memory of a session."""
+    return int(ffi.cast("uintptr_t", handle))
+
 
 # RFC 6347 section 4.1: type, version, epoch, sequence number, length.
 _RECORD_HEADER = 13

@@ -73,7 +73,7 @@ class _Batch:
         self.addresses = [_address(self._buffers + i * SLOT) for i in range(slots)]
         # As an `int` the length of a slot is at the same address: little-endian.
         self.length_addresses = [_address(self._iovecs + i) + 8 for i in range(slots)]
-        self._iovec_address = _address(self._iovecs)
+        self.header_address, self.iovec_address = _address(self._headers), _address(self._iovecs)
         for i in range(slots):
             self._iovecs[i].iov_base = self._buffers + i * SLOT
             self._iovecs[i].iov_len = SLOT
@@ -117,7 +117,7 @@ class Outbox(_Batch):
         super().__init__(slots)
         self.undelivered = 0
         self.refused: set[int] = set()
-        self._iovec_addresses = array("Q", range(self._iovec_address, self._iovec_address + 16 * slots, 16))
+        self._iovec_addresses = array("Q", range(self.iovec_address, self.iovec_address + 16 * slots, 16))
         # By the size of a train's datagrams: the control message that tells the kernel to cut it so, and its address.
         self._segments: dict[int, tuple[Any, int]] = {}
 

@@ -5,15 +5,16 @@ import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiortc.rtp import RTCP_PSFB_APP, RTCP_RTPFB_NACK, RtcpPsfbPacket, RtcpRtpfbPacket, RtcpSrPacket
 
 from media import rtcp, rtp
-from media.aiortc_adapter import parse_rtcp
+from media.aiortc_adapter import address_of_session, parse_rtcp
 from media.codecs import Codec
 from media.data import DataChannels
 from media.datagrams import Destination, address_of
+from media.fastpath import Shared, ffi
 from media.negotiation import Negotiation, Section
 from media.router import HISTORY, Sink, Track
 from media.streams import Stream
@@ -88,9 +89,14 @@ class Floor(Protocol):
 class Leg:
     """A peer connection of a participant.
 
-    `id` is the modification whose offer made it. The port reads `streams`, `srtp_rx` and the allowances for each
-    packet, so they are plain attributes.
+    `id` is the modification whose offer made it. What the port and the fast path look at for each packet, the keys and
+    what the leg may still send within a tick, stands in its `memory`.
     """
+
+    packets_left = Shared[int]()
+    bytes_left = Shared[int]()
+    excess = Shared[int]()
+    unauthentic = Shared[int]()
 
     def __init__(
         self, id_: str, participant: str, negotiation: Negotiation, wire: Wire, floor: Floor, *, made_at: float
@@ -98,13 +104,16 @@ class Leg:
         self.id = id_
         self.participant = participant
         self.negotiation = negotiation
+        # The `struct leg` of fastpath.h.
+        self.memory: Any = ffi.new("struct leg *")
+        self._flows: Any = None
         self.ssrc = secrets.randbits(32)
         self.streams: dict[int, tuple[Stream, Track]] = {}
         self.sinks: dict[int, Sink] = {}
         # The SSRCs that authentic packets have come with, but for those that were known before.
         self.met: set[int] = set()
-        self.srtp_rx: object = None
-        self.srtp_tx: object = None
+        self._srtp_rx: Any = None
+        self.srtp_tx: Any = None
         self.packets_left = PACKETS_A_TICK
         self.bytes_left = BYTES_A_TICK
         self.rtcp_left = RTCP_A_TICK
@@ -122,7 +131,7 @@ class Leg:
         self.is_congested = False
         self._was_limited = False
         self._octets_repeated = 0
-        self.excess = self.unauthentic = self.unknown = 0
+        self.unknown = 0
         self._retransmissions_left = RETRANSMISSIONS_A_TICK
         self._moves_left: float = MOST_MOVES
         # Bursts that the port has not sent yet point to the memory of former ones. It reads 64 datagrams at a time.
@@ -131,6 +140,16 @@ class Leg:
         self._is_over = False
         self._wire = wire
         self._floor = floor
+
+    @property
+    def srtp_rx(self) -> Any:
+        """The session that decrypts what the participant sends; None while there is none."""
+        return self._srtp_rx
+
+    @srtp_rx.setter
+    def srtp_rx(self, handle: Any) -> None:
+        self._srtp_rx = handle
+        self.memory.session = 0 if handle is None else address_of_session(handle)
 
     @property
     def seen_at(self) -> float:
@@ -225,6 +244,13 @@ class Leg:
             for ssrc, primary in (section.rtx_ssrcs or repeats).items():
                 if ssrc not in self.streams and primary in self.streams and self.streams[primary][0].asks:
                     self.streams[ssrc] = (_retransmissions(ssrc, section, self.streams[primary][0]), track)
+        self._share_streams()
+
+    def _share_streams(self) -> None:
+        """Let the fast path know the streams, but for retransmissions."""
+        originals = [(ssrc, entry) for ssrc, entry in self.streams.items() if entry[0].original is None]
+        self._flows = ffi.new("struct flow[]", [(ssrc, of.memory, track.memory) for ssrc, (of, track) in originals])
+        self.memory.flows, self.memory.flow = len(originals), self._flows
 
     def may_meet(self, ssrc: int) -> bool:
         """Tell whether a packet with this SSRC, which is perhaps unknown, may be decrypted."""
@@ -250,6 +276,7 @@ class Leg:
                 self.streams = {each: entry for each, entry in self.streams.items() if entry[1] is not track}
                 entry = (_stream(ssrc, section), track)
             self.streams[ssrc] = entry
+            self._share_streams()
             return entry
         self.unknown += 1
         return None
@@ -313,14 +340,16 @@ class Leg:
         for sequence in lost:
             if self._retransmissions_left <= 0:
                 return
-            placed = track.kept(sequence - sink.distance & 0xFFFF)
-            if placed is None or placed[0] < sink.begins or placed[2] & 0x7F not in sink.payload_types:
+            kept = track.kept(sequence - sink.distance & 0xFFFF)
+            if kept is None or kept.sequence < sink.begins or kept.packet[1] & 0x7F not in sink.payload_types:
                 continue
             self._retransmissions_left -= 1
-            kept, first, second, timestamp, _, packet = placed
+            first, second = kept.packet[:2]
             type_ = sink.payload_types[second & 0x7F]
-            header = rtp.HEADER.pack(first, second & 0x80 | type_, kept + sink.distance & 0xFFFF, timestamp, track.ssrc)
-            packet = rtp.translate_extensions(header + packet[rtp.HEADER_SIZE :], sink.extensions)
+            header = rtp.HEADER.pack(
+                first, second & 0x80 | type_, kept.sequence + sink.distance & 0xFFFF, kept.timestamp, track.ssrc
+            )
+            packet = rtp.translate_extensions(header + kept.packet[rtp.HEADER_SIZE :], sink.extensions)
             if type_ in sink.retransmits:
                 packet = rtp.wrap(
                     packet, payload_type=sink.retransmits[type_], sequence=sink.rtx_sequence, ssrc=track.rtx_ssrc

@@ -23,11 +23,15 @@ CERTIFICATE_SECONDS = 7 * 86400.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a node listens, and by which addresses others reach it; none means the one that it listens on."""
+    """Where a node listens, by which addresses others reach it (none: the one that it listens on), and by what means.
+
+    Without `fast` packets are forwarded in Python alone, also where the fast path is compiled.
+    """
 
     bind: str = "127.0.0.1"
     port: int = 0
     announce: tuple[str, ...] = ()
+    fast: bool = True
 
 
 class Node:
@@ -39,7 +43,7 @@ class Node:
         :raises OSError: when that cannot be done.
         """
         self._reports = reports
-        self._port = Port(settings.bind, settings.port)
+        self._port = Port(settings.bind, settings.port, fast=settings.fast)
         self._conferences: dict[str, Conference] = {}
         self._handshakes = Handshakes()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,7 +56,8 @@ class Node:
         self._renew()
         self._port.open()
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
-        logger.info("media node: listening on %s port %s", *self._port.address)
+        by = "the compiled fast path" if self._port.is_fast else "Python alone"
+        logger.info("media node: listening on %s port %s, forwarding by %s", *self._port.address, by)
 
     def _renew(self) -> None:
         """Make a certificate for the conferences from now on, on the running loop."""
@@ -114,9 +119,10 @@ class Node:
             "connected": sum(leg.is_connected for leg in legs),
             "silent": sum(now - leg.seen_at > SILENT_SECONDS for leg in legs),
             "received": self._port.received,
-            "sent": self._port.forwarder.sent,
-            "undelivered": self._port.forwarder.undelivered,
+            "sent": self._port.sent,
+            "undelivered": self._port.undelivered,
             "strangers": self._port.strangers,
+            "fastPath": int(self._port.is_fast),
         }
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

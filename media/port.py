@@ -7,11 +7,12 @@ loop's way in. Nothing in it waits, and what a packet costs is paid once, howeve
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from media import aiortc_adapter as adapter
-from media import rtp
-from media.datagrams import SLOT, Inbox, address_of, endpoint_of, segmentation_works
+from media import fastpath, rtp
+from media.datagrams import LONGEST_TRAIN, SLOT, Inbox, address_of, endpoint_of, segmentation_works
 from media.forwarding import Forwarder, is_told
 from media.leg import Leg
 from media.router import Route
@@ -19,7 +20,6 @@ from media.stun import Agents
 
 logger = logging.getLogger(__name__)
 
-_SLOTS = 64
 # Bursts read before others on the loop get their turn.
 _ROUNDS = 4
 # A second of a busy conference; the kernel grants what its limits allow.
@@ -28,6 +28,7 @@ _SOCKET_BUFFER = 8 * 1024 * 1024
 _SCRATCH = 4096
 # Browsers check every 2.5 s: an address that was silent for so long is free for another leg.
 _IN_USE_SECONDS = 6.0
+_ALL_UNTOUCHED = bytes([fastpath.UNTOUCHED]) * fastpath.SLOTS_IN
 # Whole packets only: a fixed header at least.
 _RTP_LEAST = 12
 _RTCP_LEAST = 8
@@ -36,8 +37,8 @@ _RTCP_LEAST = 8
 class Port:
     """The socket, and the legs by the addresses that they use."""
 
-    def __init__(self, bind: str, port: int) -> None:
-        """Bind the socket; port 0 takes a free one.
+    def __init__(self, bind: str, port: int, *, fast: bool = True) -> None:
+        """Bind the socket; port 0 takes a free one. Without `fast`, or where it is not compiled, no fast path is used.
 
         :raises OSError: when the address cannot be bound.
         """
@@ -47,14 +48,20 @@ class Port:
         self.agents: Agents[Leg] = Agents()
         self.received = self.strangers = self.stumbles = 0
         self._legs: dict[bytes, Leg] = {}
-        self._inbox = Inbox(_SLOTS)
+        self._inbox = Inbox(fastpath.SLOTS_IN)
         # libsrtp's pointers to the slots, and to the lengths of what they received.
         self._pointers = [adapter.ffi.cast("void *", each) for each in self._inbox.addresses]
         self._lengths = [adapter.ffi.cast("int *", each) for each in self._inbox.received_addresses]
         self._size: Any = adapter.ffi.new("int *")
         self._scratch: Any = adapter.ffi.new("unsigned char[]", _SCRATCH)
         self._routes: list[Route] = []
-        self.forwarder = Forwarder(self._fd, trains=segmentation_works(self._fd))
+        self._takers = ((fastpath.DECRYPTED, self._take_decrypted), (fastpath.UNTOUCHED, self._take))
+        trains = segmentation_works(self._fd)
+        self.forwarder = Forwarder(self._fd, trains=trains)
+        library = fastpath.load() if fast else None
+        self._fast = library and fastpath.FastPath(
+            library, self._fd, adapter.srtp_addresses(), self._inbox, longest_train=LONGEST_TRAIN if trains else 1
+        )
 
     def open(self) -> None:
         """Begin to receive, on the running loop."""
@@ -65,38 +72,77 @@ class Port:
         """Receive and send no more."""
         self._loop.remove_reader(self._fd)
         self._socket.close()
+        if self._fast is not None:
+            self._fast.close()
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether packets take the fast path."""
+        return self._fast is not None
+
+    @property
+    def sent(self) -> int:
+        """How many packets were forwarded, whether the kernel took them or not."""
+        return self.forwarder.sent + (self._fast.memory.sent if self._fast is not None else 0)
+
+    @property
+    def unprotected(self) -> int:
+        """How many packets could not be encrypted."""
+        return self.forwarder.unprotected + (self._fast.memory.unprotected if self._fast is not None else 0)
+
+    @property
+    def undelivered(self) -> int:
+        """How many messages the kernel did not take."""
+        return self.forwarder.undelivered + (self._fast.memory.undelivered if self._fast is not None else 0)
 
     # --- In ---------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
         """Take what has arrived. Whatever is wrong with a datagram, the others of its batch are taken."""
         now = self._loop.time()
-        inbox, routes = self._inbox, self._routes
-        sources, view, words = inbox.sources, inbox.view, inbox.words
+        fast, inbox, routes = self._fast, self._inbox, self._routes
         for _ in range(_ROUNDS):
-            count = inbox.receive(self._fd)
+            if fast is None:
+                count, verdicts = inbox.receive(self._fd), _ALL_UNTOUCHED
+            else:
+                count, verdicts = fast.turn(now)
             self.received += count
-            for slot in range(count):
-                size, name = words[16 * slot + 14], sources[slot].tobytes()
-                first = view[slot * SLOT] if size else 0
-                try:
-                    if 127 < first < 192:
-                        leg = self._legs.get(name)
-                        if leg is not None:
-                            self._take_media(leg, slot, size, now)
-                        else:
-                            self.strangers += 1
-                    elif size:
-                        self._take_other(first, name, view[slot * SLOT : slot * SLOT + size].tobytes(), now)
-                except Exception as error:
-                    self._stumble(name, error)
+            # A check may give an address to another leg: what has been decrypted for this one comes first.
+            for wanted, take in self._takers:
+                if wanted in verdicts:
+                    self._take_each(take, [slot for slot in range(count) if verdicts[slot] == wanted], now)
             if routes:
                 self.forwarder.forward(routes)
                 routes.clear()
-                if self.forwarder.refused:
-                    self._end_trains()
+            self._end_trains()
             if count < inbox.slots:
                 return
+
+    def _take_each(self, take: Callable[[bytes, int, float], None], slots: list[int], now: float) -> None:
+        """Take datagrams; whatever is wrong with one of them, the others are taken."""
+        for slot in slots:
+            name = self._inbox.sources[slot].tobytes()
+            try:
+                take(name, slot, now)
+            except Exception as error:
+                self._stumble(name, error)
+
+    def _take_decrypted(self, name: bytes, slot: int, now: float) -> None:
+        """Take what the fast path has decrypted."""
+        self._take_packet(self._legs[name], slot, now)
+
+    def _take(self, name: bytes, slot: int, now: float) -> None:
+        """Take a datagram that nobody has looked at."""
+        start, size = slot * SLOT, self._inbox.length(slot)
+        first = self._inbox.view[start] if size else 0
+        if 127 < first < 192:
+            leg = self._legs.get(name)
+            if leg is not None:
+                self._take_media(leg, slot, size, now)
+            else:
+                self.strangers += 1
+        elif size:
+            self._take_other(first, name, self._inbox.view[start : start + size].tobytes(), now)
 
     def _stumble(self, name: bytes, error: Exception) -> None:
         """Note that a datagram was met with an exception, which is a fault of ours."""
@@ -113,10 +159,9 @@ class Port:
                 leg = verdict.agent.owner
                 if self._is_in_use(name, leg, now):
                     return
-                self._legs[name] = leg
+                self._assign(name, leg)
                 for gone in leg.reached(name, nominated=verdict.nominated):
-                    if self._legs.get(gone) is leg:
-                        del self._legs[gone]
+                    self._release(gone, leg)
             if verdict.reply is not None:
                 self.send(name, verdict.reply)
         elif 19 < first < 64 and (known := self._legs.get(name)) is not None and known.transport is not None:
@@ -135,35 +180,36 @@ class Port:
         return now - holder.seen_at < _IN_USE_SECONDS
 
     def _take_media(self, leg: Leg, slot: int, size: int, now: float) -> None:
-        """Take RTP or RTCP from a leg: decrypt it in place, and put RTP on its way."""
+        """Take RTP or RTCP from a leg, within what it may send, and decrypt it in place."""
         leg.packets_left -= 1
         leg.bytes_left -= size
         if leg.packets_left < 0 or leg.bytes_left < 0 or leg.srtp_rx is None or size < _RTCP_LEAST:
             leg.excess += 1
             return
-        inbox, start = self._inbox, slot * SLOT
-        if 191 < inbox.view[start + 1] < 224:
+        view, start = self._inbox.view, slot * SLOT
+        if 191 < view[start + 1] < 224:
             self._take_rtcp(leg, slot, size, now)
-            return
-        if size < _RTP_LEAST:
+        elif size < _RTP_LEAST:
             leg.unknown += 1
-            return
-        # What of a packet stands in clear, and stays as it is.
-        first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(inbox.view, start)
-        entry = leg.streams.get(ssrc)
-        if entry is None and not leg.may_meet(ssrc):
+        elif not leg.may_meet(int.from_bytes(view[start + 8 : start + 12], "big")):
             leg.excess += 1
-            return
-        if adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
+        elif adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
             leg.unauthentic += 1
-            return
-        packet = inbox.view[start : start + inbox.length(slot)].tobytes()
+        else:
+            self._take_packet(leg, slot, now)
+
+    def _take_packet(self, leg: Leg, slot: int, now: float) -> None:
+        """Take an authentic packet of RTP, and put it on its way."""
+        start = slot * SLOT
+        packet = self._inbox.view[start : start + self._inbox.length(slot)].tobytes()
+        first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
         elements = 0 if first == 0x80 else rtp.element_ids(packet)
         if elements < 0:
             leg.met.add(ssrc)
             leg.unknown += 1
             return
-        if entry is None and (entry := leg.meet(ssrc, packet)) is None:
+        entry = leg.streams.get(ssrc) or leg.meet(ssrc, packet)
+        if entry is None:
             return
         stream, track = entry
         if stream.original is not None:
@@ -184,11 +230,12 @@ class Port:
 
     def _end_trains(self) -> None:
         """Let packets go singly to those whose trains were refused."""
-        refused = self.forwarder.refused
-        for leg in set(self._legs.values()):
+        refused = self.forwarder.take_refused()
+        if self._fast is not None:
+            refused |= self._fast.take_refused()
+        for leg in set(self._legs.values()) if refused else ():
             if leg.destination is not None and leg.destination.address in refused and leg.takes_trains:
                 leg.end_trains()
-        refused.clear()
 
     def _take_rtcp(self, leg: Leg, slot: int, size: int, now: float) -> None:
         """Take RTCP from a leg, within what that may cost."""
@@ -230,11 +277,26 @@ class Port:
         if not protect(leg.srtp_tx, self._scratch, self._size):
             self.send(leg.destination.name, bytes(adapter.ffi.buffer(self._scratch, self._size[0])))
 
+    # --- Addresses --------------------------------------------------------------------------------------------
+
     def forget(self, leg: Leg) -> None:
         """Take nothing more from a leg's addresses."""
         for name in leg.addresses:
-            if self._legs.get(name) is leg:
-                del self._legs[name]
+            self._release(name, leg)
+
+    def _assign(self, name: bytes, leg: Leg) -> None:
+        """Let what comes from a sockaddr be a leg's."""
+        if self._legs.get(name) is not leg:
+            self._legs[name] = leg
+            if self._fast is not None:
+                self._fast.assign(name, leg.memory)
+
+    def _release(self, name: bytes, leg: Leg) -> None:
+        """Let what comes from a sockaddr not be the leg's any more."""
+        if self._legs.get(name) is leg:
+            del self._legs[name]
+            if self._fast is not None:
+                self._fast.release(name)
 
 
 def _restore(packet: bytes, payload_type: int | None, ssrc: int) -> bytes | None:

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from media.aiortc_adapter import address_of_session
+from media.fastpath import ELEMENT_IDS, KEPT, Shared, ffi
+from media.history import History, Kept
 from media.rtp import HEADER_SIZE, element
 from media.streams import LARGEST_GAP, LATEST, Stream
 
-# Packets kept for those who have missed them: more than a second of video at 500 packets/s. A power of two.
-HISTORY = 512
+# Packets kept for those who have missed them: more than a second of video at 500 packets/s.
+HISTORY = KEPT
 # Key frames are asked for no more often than this: they are dear to everybody.
 KEY_FRAME_SECONDS = 0.5
 # A receiver that pauses may see so many sequence numbers go by: half of what SRTP could follow.
@@ -28,6 +31,8 @@ LATEST_START = 1024
 _LATE = 0x10000 - LATEST
 # Sender reports are passed on no more often than this; browsers send one a second.
 REPORT_SECONDS = 0.2
+# The IDs that a one-byte header extension may use, as bits.
+_SHORT_IDS = (1 << ELEMENT_IDS) - 2
 # Below that many dBov there is only noise.
 QUIET = 60
 # What a packet adds to the loudness of its track, by its level in -dBov.
@@ -103,7 +108,10 @@ class Pause(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Track:
-    """One audio or video track that a participant publishes, as its receivers see it."""
+    """One audio or video track that a participant publishes, as its receivers see it.
+
+    The fast path forwards those packets of it that follow their predecessors.
+    """
 
     participant: str
     label: str
@@ -111,39 +119,57 @@ class Track:
     ssrc: int
     rtx_ssrc: int
     clock_rate: int
-    is_open: bool = True
-    stream: Stream | None = None
     sinks: dict[str, Sink] = field(default_factory=dict)
     routes: dict[int, Route] = field(default_factory=dict)
-    history: list[Placed | None] = field(default_factory=list)
+    is_open: bool = True
+    # Of video only: for audio a retransmission would come too late.
+    history: History | None = None
     # Of each leg that has paused, its last pause.
     paused: dict[str, Pause] = field(default_factory=dict)
+    # The `struct track` of fastpath.h.
+    memory: Any = field(init=False, repr=False)
 
-    packets: int = 0
-    octets: int = 0
-    sequence_shift: int = 0
-    timestamp_shift: int = 0
+    # The next packet comes after a pause. So it is always while the track is closed.
+    resumes = Shared[bool]()
+    packets = Shared[int]()
+    octets = Shared[int]()
+    sequence_shift = Shared[int]()
+    timestamp_shift = Shared[int]()
     # The newest packet in the track's own numbering, counted on beyond 16 bits, and when it came.
-    last_sequence: int = -1
-    last_timestamp: int = 0
-    last_at: float = 0.0
+    last_sequence = Shared[int]()
+    last_timestamp = Shared[int]()
+    last_at = Shared[float]()
+    # The ID of the header extension with the audio level (RFC 6464), and how loud it has been of late.
+    level_id = Shared[int]()
+    loudness = Shared[float]()
     # Of the present source, since it began or went on: older packets of it have no number that is still free.
     first_sequence: int = 0
     # The largest `begins` of a sink.
     begins: int = 0
-    resumes: bool = True
-    # The ID of the header extension with the audio level (RFC 6464), and how loud it has been of late.
-    level_id: int = 0
-    loudness: float = 0.0
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
     reported_at: float = float("-inf")
+    _stream: Stream | None = None
+    # What the fast path knows of the routes lives as long as this.
+    _laid: list[object] = field(default_factory=list)
     _sent_before: int = 0
 
     def __post_init__(self) -> None:
-        """Keep packets of video: for audio a retransmission would come too late."""
+        """Be open, and wait for the first packet."""
+        self.memory = ffi.new("struct track *", {"ssrc": self.ssrc, "resumes": True, "last_sequence": -1})
         if self.kind == "video":
-            self.history = [None] * HISTORY
+            self.history = History()
+            self.memory.history = self.history.memory
+
+    @property
+    def stream(self) -> Stream | None:
+        """The present source."""
+        return self._stream
+
+    @stream.setter
+    def stream(self, stream: Stream) -> None:
+        self._stream = stream
+        self.memory.stream = stream.memory
 
     def place(self, stream: Stream, arrived: Placed, now: float) -> Route | None:
         """Put a packet, still in its source's numbering, on its way; return its route if that had been idle."""
@@ -152,12 +178,13 @@ class Track:
         if route is None or not self.is_open:
             self.resumes = True
             return None
-        if self.resumes or stream is not self.stream:
+        memory = self.memory
+        if memory.resumes or stream is not self._stream:
             self._continue_with(stream, sequence, timestamp, now)
-        ahead = sequence + self.sequence_shift - self.last_sequence & 0xFFFF
-        timestamp = timestamp + self.timestamp_shift & 0xFFFFFFFF
+        ahead = sequence + memory.sequence_shift - memory.last_sequence & 0xFFFF
+        timestamp = timestamp + memory.timestamp_shift & 0xFFFFFFFF
         if ahead >= _LATE:
-            sequence = self.last_sequence + ahead - 0x10000
+            sequence = memory.last_sequence + ahead - 0x10000
             if sequence < self.first_sequence:
                 return None
             if sequence < self.begins:
@@ -165,13 +192,12 @@ class Track:
         else:
             if ahead > LARGEST_GAP:
                 ahead = self._shorten(ahead)
-            sequence = self.last_sequence = self.last_sequence + ahead
-            self.last_timestamp, self.last_at = timestamp, now
-        placed = (sequence, first, second, timestamp, elements, packet)
-        if self.history:
-            self.history[sequence & HISTORY - 1] = placed
-        self.octets += len(packet) - HEADER_SIZE
-        route.burst.append(placed)
+            sequence = memory.last_sequence = memory.last_sequence + ahead
+            memory.last_timestamp, memory.last_at = timestamp, now
+        if self.history is not None:
+            self.history.keep(sequence, timestamp, packet)
+        memory.octets += len(packet) - HEADER_SIZE
+        route.burst.append((sequence, first, second, timestamp, elements, packet))
         return route if len(route.burst) == 1 else None
 
     def _route_of_before(self, payload_type: int, sequence: int) -> Route:
@@ -191,7 +217,7 @@ class Track:
             self.sequence_shift = self.first_sequence - sequence
             if stream is not self.stream:
                 elapsed = max(1, int((now - self.last_at) * self.clock_rate))
-                self.timestamp_shift = self.last_timestamp + elapsed - timestamp
+                self.timestamp_shift = self.last_timestamp + elapsed - timestamp & 0xFFFFFFFF
         else:
             # Far from a new round of numbers, whatever the source began with, so that no receiver meets one at once.
             # And a round ahead, so that what comes late has no negative number.
@@ -291,16 +317,36 @@ class Track:
         if for_good:
             self.paused.pop(leg, None)
 
-    def kept(self, sequence: int) -> Placed | None:
+    def kept(self, sequence: int) -> Kept | None:
         """Return the newest packet of this number (16 bits), where it is still kept."""
         sequence = self.last_sequence - (self.last_sequence - sequence & 0xFFFF)
-        placed = self.history[sequence & HISTORY - 1] if self.history else None
-        return placed if placed is not None and placed[0] == sequence else None
+        return self.history.get(sequence) if self.history is not None else None
 
     def lay_routes(self) -> None:
         """Work out for each payload type which variants there are, and who gets them."""
         types = {type_ for sink in self.sinks.values() for type_ in sink.payload_types}
         self.routes = {type_: Route(self, _variants(type_, self.sinks.values())) for type_ in types}
+        self._share_routes()
+
+    def _share_routes(self) -> None:
+        """Let the fast path know the routes."""
+        routes = ffi.new("struct route[]", max(1, len(self.routes)))
+        laid: list[object] = [routes]
+        for entry, (payload_type, route) in zip(routes, self.routes.items(), strict=False):
+            variants = ffi.new("struct variant[]", max(1, len(route.variants)))
+            entry.payload_type, entry.variants, entry.variant = payload_type, len(route.variants), variants
+            laid.append(variants)
+            for variant, (type_, distance, ids, foreign, to) in zip(variants, route.variants, strict=False):
+                variant.payload_type, variant.distance, variant.trains = type_, distance, to.trains
+                variant.foreign = foreign & _SHORT_IDS
+                for id_ in range(1, ELEMENT_IDS):
+                    variant.ids[id_] = ids.get(id_, 0)
+                sessions = ffi.new("uintptr_t[]", [address_of_session(each) for each in to.handles])
+                names = ffi.new("uintptr_t[]", list(to.names))
+                variant.receivers, variant.sessions, variant.names = len(to.handles), sessions, names
+                laid += [sessions, names]
+        self.memory.routes, self.memory.route = len(self.routes), routes
+        self._laid = laid
 
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiortc.rtp import RtcpReceiverInfo
+
+from media.fastpath import Shared, ffi
 
 # A jump further than this is no loss but a new beginning: asking for it all again would help nobody.
 LARGEST_GAP = 256
@@ -16,7 +19,7 @@ RETRY_SECONDS = 0.06
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One RTP stream from a leg.
+    """One RTP stream from a leg. The fast path takes those packets of it that follow their predecessors.
 
     `asks` tells whether missing packets may be asked for (generic NACK was negotiated), `takes_limits` whether its
     sender may be told how fast to send (REMB was). `original` is the stream that this one carries retransmissions of
@@ -30,36 +33,42 @@ class Stream:
     original: "Stream | None" = None
     original_types: dict[int, int] = field(default_factory=dict)
 
-    # The next sequence number, counted on beyond 16 bits.
-    expected: int = -1
-    received: int = 0
-    jitter: float = 0.0
     missing: dict[int, tuple[float, int]] = field(default_factory=dict)
+    # The `struct stream` of fastpath.h.
+    memory: Any = field(init=False, repr=False)
+
+    expected = Shared[int]()
+    received = Shared[int]()
+    jitter = Shared[float]()
 
     _first: int = 0
-    _transit: float = 0.0
     _reported: tuple[int, int] = (0, 0)
     _sender_report: tuple[int, float] | None = None
 
+    def __post_init__(self) -> None:
+        """Expect whatever comes first."""
+        self.memory = ffi.new("struct stream *", {"expected": -1, "clock_rate": self.clock_rate})
+
     def take(self, sequence: int, timestamp: int, now: float) -> bool:
         """Note a packet; return False for one that is too old to be of use."""
+        memory = self.memory
         transit = now * self.clock_rate - timestamp
-        if self.expected < 0:
-            self._first = self.expected = sequence
-            self._transit = transit
-        ahead = sequence - self.expected & 0xFFFF
+        if memory.expected < 0:
+            self._first = memory.expected = sequence
+            memory.transit = transit
+        ahead = sequence - memory.expected & 0xFFFF
         if ahead == 0:
-            self.expected += 1
+            memory.expected += 1
         elif ahead < 0x8000:
             self._skip(ahead, now)
         else:
             return self._take_late(sequence)
-        self.received += 1
-        difference = abs(transit - self._transit)
-        self._transit = transit
+        memory.received += 1
+        difference = abs(transit - memory.transit)
+        memory.transit = transit
         # A timestamp that jumps (another source on the same SSRC) is no jitter.
         if difference < self.clock_rate:
-            self.jitter += (difference - self.jitter) / 16
+            memory.jitter += (difference - memory.jitter) / 16
         return True
 
     def _skip(self, ahead: int, now: float) -> None:
@@ -71,6 +80,7 @@ class Stream:
                 del self.missing[next(iter(self.missing))]
         else:
             self.missing.clear()
+        self.memory.lacks = bool(self.missing)
         self.expected += ahead + 1
 
     def _take_late(self, sequence: int) -> bool:
@@ -83,6 +93,7 @@ class Stream:
             return False
         self.received += 1
         self.missing.pop(sequence, None)
+        self.memory.lacks = bool(self.missing)
         return self.expected - sequence & 0xFFFF <= LATEST
 
     def due(self, now: float) -> Iterator[int]:
@@ -93,6 +104,7 @@ class Stream:
             elif at <= now:
                 self.missing[sequence] = (now + RETRY_SECONDS, tries + 1)
                 yield sequence
+        self.memory.lacks = bool(self.missing)
 
     def take_sender_report(self, ntp_time: int, now: float) -> None:
         """Note when which sender report came."""

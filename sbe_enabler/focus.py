@@ -20,7 +20,7 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
     """
     if ip_address(settings.MEDIA_BIND).is_unspecified and not settings.MEDIA_ANNOUNCE:
         raise CommandError(f"MEDIA_BIND={settings.MEDIA_BIND} means every address: MEDIA_ANNOUNCE must name some.")
-    node = Settings(settings.MEDIA_BIND, settings.MEDIA_PORT, tuple(settings.MEDIA_ANNOUNCE))
+    node = Settings(settings.MEDIA_BIND, settings.MEDIA_PORT, tuple(settings.MEDIA_ANNOUNCE), settings.MEDIA_FAST_PATH)
     wiring = Wiring(
         settle=settle_task,
         lose=lose_media,

@@ -211,6 +211,8 @@ MEDIA_BIND = env.address("MEDIA_BIND", "127.0.0.1")
 MEDIA_PORT = env.integer("MEDIA_PORT", 0, most=65535)
 # The addresses by which browsers reach the node, where they are not the one that it is bound to.
 MEDIA_ANNOUNCE = env.addresses("MEDIA_ANNOUNCE")
+# Whether packets take the compiled fast path, where it is compiled.
+MEDIA_FAST_PATH = env.boolean("MEDIA_FAST_PATH", default=True)
 
 STUN_URLS = env.words("STUN_URLS")
 TURN_URLS = env.words("TURN_URLS")

@@ -161,6 +161,20 @@ async def test_a_packet_may_be_sent_twice_but_is_read_once() -> None:
     await close(server, client)
 
 
+async def test_the_addresses_are_those_of_the_functions() -> None:
+    server, client = await connected()
+    ours, theirs = server.transport.srtp, client.transport.srtp
+    assert ours
+    assert theirs
+    kind = "int (*)(uintptr_t, void *, int *)"
+    protect, unprotect = (adapter.ffi.cast(kind, address) for address in adapter.srtp_addresses())
+    status, packet = in_place(protect, adapter.address_of_session(ours.tx), RTP)
+    assert status == adapter.SRTP_OK
+    assert packet != RTP
+    assert in_place(unprotect, adapter.address_of_session(theirs.rx), packet) == (adapter.SRTP_OK, RTP)
+    await close(server, client)
+
+
 async def test_the_handles_are_good_as_long_as_their_holder_is_kept() -> None:
     server, client = await connected()
     ours = server.transport.srtp

@@ -1,7 +1,10 @@
 """Tracks: what their receivers see stays one stream through holds, new sources and pauses."""
 
+from typing import Any
+
 import pytest
 
+from media.aiortc_adapter import ffi
 from media.router import HISTORY, KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
 from media.rtp import HEADER
 from media.streams import Stream
@@ -21,7 +24,12 @@ def sink(
 ) -> Sink:
     """Return a sink for a leg named like its handle."""
     types = {96: 100} if payload_types is None else payload_types
-    return Sink(of, handle, id(handle), types, extensions or {}, {100: 101})
+    return Sink(of, session(handle), 4096, types, extensions or {}, {100: 101})
+
+
+def session(name: str) -> Any:
+    """Return what looks like a leg's SRTP session."""
+    return ffi.cast("void *", int.from_bytes(name.encode()[:8], "big"))
 
 
 def source(ssrc: int = 77) -> Stream:
@@ -114,7 +122,7 @@ def test_packet_from_before_a_hold_that_comes_after_it_has_no_number_left() -> N
     assert [each and each[0] for each in sent] == [100, 101, 102, None, None, 104, 103]
     kept = made.kept(101)
     assert kept is not None
-    assert HEADER.unpack_from(kept[5])[2] == 101
+    assert HEADER.unpack_from(kept.packet)[2] == 101
 
 
 def test_two_sources_in_turn_never_share_a_number() -> None:
@@ -140,7 +148,7 @@ def test_late_packet_goes_to_those_only_that_had_the_track_at_that_number() -> N
     assert send(made, stream, newest + 2, 0) == (newest + 2, 0)
     route = made.place(stream, (newest + 1, 0x80, 96, 0, 0, packet), 0.0)
     assert route is not None
-    assert [to.handles for _, _, _, _, to in route.variants] == [("carol",)]
+    assert [to.handles for _, _, _, _, to in route.variants] == [(session("carol"),)]
     assert [placed[0] & 0xFFFF for placed in route.burst] == [newest + 1]
     assert send(made, stream, newest + 3, 0) == (newest + 3, 0)
 

@@ -1,0 +1,398 @@
+/* The fast path: forwards the packets that are plainly the next ones of their streams, and leaves everything else to Python.
+ *
+ * What a packet does to streams and tracks is told in media/streams.py and media/router.py; here stands again only what
+ * they do with a packet that follows its predecessor, so that where this is not compiled they do all of it. Nothing is
+ * believed before libsrtp has found it authentic, and nothing is read beyond the length that it then has.
+ *
+ * One thread at a time uses a struct fastpath and what hangs on it; the node's loop is that thread.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <math.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "fastpath.h"
+
+#define UDP_SEGMENT_OPTION 103 /* UDP_SEGMENT of linux/udp.h, which older headers lack */
+
+enum {
+    HEADER_SIZE = 12,
+    RTCP_FIRST = 192, /* payload types, with the marker bit, that are RTCP (RFC 5761 section 4) */
+    RTCP_LAST = 223,
+    QUIET = 60 /* dBov below full scale, under which there is only noise; as in media/router.py */
+};
+
+_Static_assert(sizeof(((struct fastpath *)0)->verdicts) == SLOTS_IN, "a verdict for each slot");
+_Static_assert(sizeof(((struct fastpath *)0)->addresses) / sizeof(void *) == BUCKETS, "the table's size");
+_Static_assert(sizeof(((struct variant *)0)->ids) == ELEMENT_IDS, "every ID of a one-byte extension");
+_Static_assert(sizeof(((struct history *)0)->kept) / sizeof(struct kept) == KEPT, "the history's size");
+_Static_assert(sizeof(((struct fastpath *)0)->segments) / sizeof(struct segment) == SLOTS_OUT, "one for each message");
+_Static_assert(sizeof(((struct fastpath *)0)->rewritten) == SLOTS_IN * SLOT_SIZE, "a burst of all that was read");
+_Static_assert(sizeof(struct segment) == CMSG_SPACE(sizeof(uint16_t)), "struct cmsghdr of 64-bit Linux");
+_Static_assert(offsetof(struct segment, size) == CMSG_LEN(0), "struct cmsghdr of 64-bit Linux");
+
+typedef int (*crypt)(void *session, void *packet, int *length);
+
+/* A packet that has come in and is to go out. */
+struct arrival {
+    struct track *track;
+    const struct route *route;
+    const uint8_t *packet;
+    int size;
+    int elements;
+    int64_t sequence;
+    uint32_t timestamp;
+};
+
+/* What a turn is about to send: slots of encrypted packets, and messages that consist of them. */
+struct outbound {
+    struct fastpath *path;
+    struct mmsghdr *headers;
+    int slots;
+    int messages;
+};
+
+static inline uint16_t read16(const uint8_t *at) { return (uint16_t)(at[0] << 8 | at[1]); }
+
+static inline uint32_t read32(const uint8_t *at) { return (uint32_t)read16(at) << 16 | read16(at + 2); }
+
+static inline void write16(uint8_t *at, uint16_t value) {
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+static inline void write32(uint8_t *at, uint32_t value) {
+    write16(at, (uint16_t)(value >> 16));
+    write16(at + 2, (uint16_t)value);
+}
+
+/* --- Addresses ------------------------------------------------------------------------------------------------------ */
+
+struct address {
+    struct address *next;
+    struct leg *leg;
+    uint8_t name[NAME_SIZE];
+};
+
+static struct address **bucket_of(struct fastpath *path, const uint8_t *name) {
+    uint64_t parts[4] = {0};
+    memcpy(parts, name, NAME_SIZE);
+    uint64_t mixed = (parts[0] ^ parts[1] * 31 ^ parts[2] * 131 ^ parts[3] * 1031) * 0x9E3779B97F4A7C15u;
+    return &path->addresses[mixed >> 54 & (BUCKETS - 1)];
+}
+
+/* Where the entry of a sockaddr hangs, or would hang. */
+static struct address **place_of(struct fastpath *path, const uint8_t *name) {
+    struct address **place = bucket_of(path, name);
+    while (*place != NULL && memcmp((*place)->name, name, NAME_SIZE) != 0)
+        place = &(*place)->next;
+    return place;
+}
+
+int fastpath_assign(struct fastpath *path, const uint8_t *name, struct leg *leg) {
+    struct address **place = place_of(path, name);
+    if (*place == NULL) {
+        struct address *made = calloc(1, sizeof *made);
+        if (made == NULL)
+            return -1;
+        memcpy(made->name, name, NAME_SIZE);
+        *place = made;
+    }
+    (*place)->leg = leg;
+    return 0;
+}
+
+void fastpath_release(struct fastpath *path, const uint8_t *name) {
+    struct address **place = place_of(path, name), *gone = *place;
+    if (gone != NULL) {
+        *place = gone->next;
+        free(gone);
+    }
+}
+
+void fastpath_clear(struct fastpath *path) {
+    for (int i = 0; i < BUCKETS; i++) {
+        while (path->addresses[i] != NULL) {
+            struct address *gone = path->addresses[i];
+            path->addresses[i] = gone->next;
+            free(gone);
+        }
+    }
+}
+
+/* --- In ------------------------------------------------------------------------------------------------------------- */
+
+static struct flow *flow_of(struct leg *leg, uint32_t ssrc) {
+    for (int i = 0; i < leg->flows; i++)
+        if (leg->flow[i].ssrc == ssrc)
+            return &leg->flow[i];
+    return NULL;
+}
+
+static const struct route *route_of(const struct track *track, uint8_t payload_type) {
+    for (int i = 0; i < track->routes; i++)
+        if (track->route[i].payload_type == payload_type)
+            return &track->route[i];
+    return NULL;
+}
+
+/* Return the IDs of a packet's header extensions, as bits; -1 for a packet that is not built as nearly all are: without
+ * padding and contributing sources, and with one-byte elements if any. `level` becomes the audio level where it is told. */
+static int read_elements(const uint8_t *packet, int size, int level_id, int *level) {
+    if (packet[0] == 0x80)
+        return 0;
+    if (packet[0] != 0x90 || size < HEADER_SIZE + 4 || read16(packet + 12) != 0xBEDE)
+        return -1;
+    int at = HEADER_SIZE + 4, end = at + 4 * read16(packet + 14), ids = 0;
+    if (end > size)
+        return -1;
+    while (at < end) {
+        int id = packet[at] >> 4, next = at + 2 + (packet[at] & 0x0F);
+        if (packet[at] == 0) { /* padding */
+            at++;
+            continue;
+        }
+        if (id == 15 || next > end)
+            return -1;
+        if (id == level_id && id != 0 && !(ids >> id & 1))
+            *level = packet[at + 1] & 0x7F;
+        ids |= 1 << id;
+        at = next;
+    }
+    return ids;
+}
+
+/* Stream.take, for the packet that was expected. */
+static void take(struct stream *stream, uint32_t timestamp, double now) {
+    stream->expected++;
+    stream->received++;
+    double transit = now * stream->clock_rate - timestamp, difference = fabs(transit - stream->transit);
+    stream->transit = transit;
+    if (difference < stream->clock_rate)
+        stream->jitter += (difference - stream->jitter) / 16;
+}
+
+/* History.keep. */
+static void keep(struct history *history, int64_t sequence, uint32_t timestamp, const uint8_t *packet, int size) {
+    uint64_t start = history->position % ARENA_SIZE;
+    if (start + (uint64_t)size > ARENA_SIZE) {
+        history->position += ARENA_SIZE - start;
+        start = 0;
+    }
+    memcpy(history->arena + start, packet, (size_t)size);
+    history->kept[sequence & (KEPT - 1)] =
+        (struct kept){.sequence = sequence, .position = history->position, .size = (uint32_t)size, .timestamp = timestamp};
+    history->position += (uint64_t)size;
+}
+
+/* Track.place, for the packet that follows the newest one. */
+static void place(struct track *track, struct arrival *arrival, uint32_t timestamp, double now) {
+    arrival->track = track;
+    arrival->sequence = ++track->last_sequence;
+    arrival->timestamp = track->last_timestamp = timestamp + track->timestamp_shift;
+    track->last_at = now;
+    track->packets++;
+    track->octets += arrival->size - HEADER_SIZE;
+    if (track->history != NULL)
+        keep(track->history, arrival->sequence, arrival->timestamp, arrival->packet, arrival->size);
+}
+
+/* Take one datagram. Fills `arrival` where it has a route, and leaves its track NULL where it is to go nowhere. */
+static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *packet, double now, struct arrival *arrival) {
+    int size = (int)header->msg_len;
+    if (size < HEADER_SIZE || packet[0] >> 6 != 2 || (packet[1] >= RTCP_FIRST && packet[1] <= RTCP_LAST))
+        return UNTOUCHED;
+    struct address *address = *place_of(path, header->msg_hdr.msg_name);
+    struct leg *leg = address != NULL ? address->leg : NULL;
+    struct flow *flow = leg != NULL ? flow_of(leg, read32(packet + 8)) : NULL;
+    if (flow == NULL)
+        return UNTOUCHED;
+    leg->packets_left--;
+    leg->bytes_left -= size;
+    if (leg->packets_left < 0 || leg->bytes_left < 0 || leg->session == 0) {
+        leg->excess++;
+        return SETTLED;
+    }
+    if (((crypt)path->unprotect)((void *)leg->session, packet, &size) != 0) {
+        leg->unauthentic++;
+        return SETTLED;
+    }
+    header->msg_len = (unsigned int)size;
+
+    struct stream *stream = flow->stream;
+    struct track *track = flow->track;
+    uint16_t sequence = read16(packet + 2);
+    uint32_t timestamp = read32(packet + 4);
+    int level = -1;
+    arrival->packet = packet;
+    arrival->size = size;
+    arrival->elements = read_elements(packet, size, track->level_id, &level);
+    arrival->route = route_of(track, packet[1] & 0x7F);
+    if (arrival->elements < 0 || arrival->route == NULL || stream->expected < 0 || stream->lacks ||
+        sequence != (uint16_t)stream->expected || track->resumes || track->stream != stream ||
+        (uint16_t)(sequence + track->sequence_shift - track->last_sequence) != 1)
+        return DECRYPTED;
+    take(stream, timestamp, now);
+    if (level >= 0 && level < QUIET)
+        track->loudness += 1 - level / (double)QUIET;
+    place(track, arrival, timestamp, now);
+    return SETTLED;
+}
+
+/* --- Out ------------------------------------------------------------------------------------------------------------ */
+
+/* Send the packets of a train one by one: on the way to its receiver nobody cuts trains. */
+static void send_singly(struct fastpath *path, struct mmsghdr *train) {
+    struct msghdr *whole = &train->msg_hdr;
+    if (path->refusals < (int)(sizeof path->refused / sizeof *path->refused))
+        path->refused[path->refusals++] = (uintptr_t)whole->msg_name;
+    for (size_t i = 0; i < whole->msg_iovlen; i++) {
+        struct msghdr one = {.msg_name = whole->msg_name, .msg_namelen = whole->msg_namelen};
+        one.msg_iov = whole->msg_iov + i;
+        one.msg_iovlen = 1;
+        if (sendmsg(path->fd, &one, MSG_DONTWAIT) < 0)
+            path->undelivered++;
+    }
+}
+
+/* Send what is ready. What the kernel does not take now is dropped, as a full link would drop it. */
+static void flush(struct outbound *out) {
+    struct fastpath *path = out->path;
+    int sent = 0;
+    while (sent < out->messages) {
+        int done = sendmmsg(path->fd, out->headers + sent, (unsigned int)(out->messages - sent), MSG_DONTWAIT);
+        if (done > 0) {
+            sent += done;
+        } else if (errno == EAGAIN || errno == ENOBUFS || errno == ENOMEM) {
+            path->undelivered += out->messages - sent;
+            break;
+        } else if ((errno == EIO || errno == EINVAL || errno == EMSGSIZE) && out->headers[sent].msg_hdr.msg_controllen) {
+            send_singly(path, out->headers + sent++);
+        } else if (errno != EINTR) {
+            /* One destination's fault: the next message may well go out. */
+            path->undelivered++;
+            sent++;
+        }
+    }
+    out->slots = out->messages = 0;
+}
+
+/* Make a message of slots; several are a train. */
+static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int count) {
+    struct msghdr *header = &out->headers[out->messages].msg_hdr;
+    struct segment *segment = &out->path->segments[out->messages++];
+    header->msg_name = (void *)name;
+    header->msg_iov = first;
+    header->msg_iovlen = (size_t)count;
+    header->msg_control = count > 1 ? segment : NULL;
+    header->msg_controllen = count > 1 ? sizeof *segment : 0;
+    *segment = (struct segment){
+        CMSG_LEN(sizeof(uint16_t)), IPPROTO_UDP, UDP_SEGMENT_OPTION, (uint16_t)first->iov_len};
+}
+
+/* Encrypt packets for a receiver, and make messages of them: those of one size are a train, whose last may be shorter. */
+static void send_to(struct outbound *out, const struct variant *variant, int receiver, const int *sizes, int count) {
+    struct fastpath *path = out->path;
+    if (out->slots + count > SLOTS_OUT || out->messages + count > SLOTS_OUT)
+        flush(out);
+    /* Of each slot the iovec is where media/datagrams.py has put it: one after the other, from the first message's on. */
+    struct iovec *iovecs = (struct iovec *)path->iovecs_out + out->slots;
+    for (int i = 0; i < count; i++) {
+        uint8_t *slot = path->slots_out + (size_t)(out->slots + i) * SLOT_SIZE;
+        int size = sizes[i];
+        memcpy(slot, path->rewritten + i * SLOT_SIZE, (size_t)size);
+        if (((crypt)path->protect)((void *)variant->sessions[receiver], slot, &size) != 0) {
+            /* It gets nothing of this burst: its numbers would be out of step. */
+            path->unprotected++;
+            return;
+        }
+        iovecs[i].iov_len = (size_t)size;
+    }
+    out->slots += count;
+    path->sent += count;
+    int longest = variant->trains ? path->longest_train : 1;
+    for (int begin = 0, end; begin < count; begin = end) {
+        for (end = begin + 1; end < count && end - begin < longest; end++)
+            if (iovecs[end - 1].iov_len < iovecs[begin].iov_len || iovecs[end].iov_len > iovecs[begin].iov_len)
+                break;
+        lay(out, variant->names[receiver], iovecs + begin, end - begin);
+    }
+    if (out->messages >= FULL)
+        flush(out);
+}
+
+/* Give the elements of a packet the receivers' IDs; those that have none become padding, so that nothing moves. */
+static void translate(uint8_t *packet, const uint8_t *ids) {
+    int at = HEADER_SIZE + 4, end = at + 4 * read16(packet + 14);
+    while (at < end) {
+        int id = packet[at] >> 4, size = 2 + (packet[at] & 0x0F);
+        if (packet[at] == 0) {
+            at++;
+            continue;
+        }
+        if (ids[id] == 0 || ids[id] >= ELEMENT_IDS)
+            memset(packet + at, 0, (size_t)size);
+        else
+            packet[at] = (uint8_t)(ids[id] << 4 | (packet[at] & 0x0F));
+        at += size;
+    }
+}
+
+/* Write a packet as the receivers of a variant get it, but for encryption. */
+static void rewrite(uint8_t *to, const struct arrival *from, const struct variant *variant) {
+    memcpy(to, from->packet, (size_t)from->size);
+    to[1] = (uint8_t)((to[1] & 0x80) | variant->payload_type);
+    write16(to + 2, (uint16_t)(from->sequence + variant->distance));
+    write32(to + 4, from->timestamp);
+    write32(to + 8, from->track->ssrc);
+    if (from->elements & variant->foreign)
+        translate(to, variant->ids);
+}
+
+/* Send all that goes the way of the first of these packets, and take it out of them. */
+static void forward(struct outbound *out, struct arrival *arrivals, int count) {
+    const struct route *route = arrivals[0].route;
+    const struct arrival *burst[SLOTS_IN];
+    int sizes[SLOTS_IN], length = 0;
+    for (int i = 0; i < count; i++) {
+        if (arrivals[i].route == route) {
+            sizes[length] = arrivals[i].size;
+            burst[length++] = &arrivals[i];
+        }
+    }
+    for (int v = 0; v < route->variants; v++) {
+        const struct variant *variant = &route->variant[v];
+        for (int i = 0; i < length; i++)
+            rewrite(out->path->rewritten + i * SLOT_SIZE, burst[i], variant);
+        for (int receiver = 0; receiver < variant->receivers; receiver++)
+            send_to(out, variant, receiver, sizes, length);
+    }
+    for (int i = 0; i < count; i++)
+        if (arrivals[i].route == route)
+            arrivals[i].route = NULL;
+}
+
+int fastpath_turn(struct fastpath *path, double now) {
+    struct mmsghdr *headers = (struct mmsghdr *)path->headers_in;
+    int count = recvmmsg(path->fd, headers, SLOTS_IN, MSG_DONTWAIT, NULL), arrived = 0;
+    struct arrival arrivals[SLOTS_IN];
+    for (int i = 0; i < count; i++) {
+        arrivals[arrived].track = NULL;
+        path->verdicts[i] = receive(path, headers + i, path->slots_in + i * SLOT_SIZE, now, &arrivals[arrived]);
+        if (arrivals[arrived].track != NULL)
+            arrived++;
+    }
+    struct outbound out = {.path = path, .headers = (struct mmsghdr *)path->headers_out};
+    for (int i = 0; i < arrived; i++)
+        if (arrivals[i].route != NULL)
+            forward(&out, arrivals + i, arrived - i);
+    flush(&out);
+    return count > 0 ? count : 0;
+}

@@ -1,0 +1,48 @@
+"""The newest packets of a track, for those who have missed them: bounded in number and in bytes."""
+
+import mmap
+from typing import NamedTuple
+
+from media.fastpath import ARENA_SIZE, KEPT, ffi
+
+
+class Kept(NamedTuple):
+    """A packet as it came, and its sequence number (counted on beyond 16 bits) and timestamp in its track."""
+
+    sequence: int
+    timestamp: int
+    packet: bytes
+
+
+class History:
+    """The last packets, at most KEPT of them and ARENA_SIZE bytes: more than a second of video at 4 Mbit/s.
+
+    They stand one behind the other in one piece of memory, around and around, which the fast path fills as well.
+    """
+
+    def __init__(self) -> None:
+        # Pages of their own, which the machine provides when they are first used, and gets back.
+        self._arena = mmap.mmap(-1, ARENA_SIZE)
+        self.memory = ffi.new("struct history *")
+        self.memory.arena = ffi.from_buffer("uint8_t[]", self._arena)
+        for kept in self.memory.kept:
+            kept.sequence = -1
+
+    def keep(self, sequence: int, timestamp: int, packet: bytes) -> None:
+        """Keep a packet, instead of the oldest ones."""
+        memory, size = self.memory, len(packet)
+        start = memory.position % ARENA_SIZE
+        if start + size > ARENA_SIZE:
+            memory.position += ARENA_SIZE - start
+            start = 0
+        self._arena[start : start + size] = packet
+        memory.kept[sequence & KEPT - 1] = (sequence, memory.position, size, timestamp)
+        memory.position += size
+
+    def get(self, sequence: int) -> Kept | None:
+        """Return the packet of this number, where it is still kept."""
+        kept, position = self.memory.kept[sequence & KEPT - 1], self.memory.position
+        if sequence < 0 or kept.sequence != sequence or position - kept.position > ARENA_SIZE:
+            return None
+        start = kept.position % ARENA_SIZE
+        return Kept(sequence, kept.timestamp, self._arena[start : start + kept.size])

@@ -1,0 +1,363 @@
+"""The fast path: it does to packets exactly what Python does, touches no memory but its own, and may be missing."""
+
+import asyncio
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from media import fastpath
+from media.fastpath import KEPT, ffi
+from media.node import Settings
+from media.port import Port
+from media.rtp import HEADER
+from tests.media.synthetic import AUDIO, VIDEO
+from tests.media.world import SECONDS, Listener, World, around, in_order
+from tests.namespace import in_a_network_of_its_own
+from tests.services import ROOT
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+# What a packet may have behind its fixed header, by the first byte that says so: what nearly all have, and the rest.
+_EXTENSIONS = {
+    "none": (0x80, b""),
+    "level": (0x90, b"\xbe\xde\0\1\x10\x28\0\0"),
+    "delay and mid": (0x90, b"\xbe\xde\0\2\x52\1\2\3\x41o1\0"),
+    "unknown and level": (0x90, b"\xbe\xde\0\2\x71\xaa\xbb\x10\x05\0\0\0"),
+    "silence": (0x90, b"\xbe\xde\0\1\x10\x7f\0\0"),
+    "level twice": (0x90, b"\xbe\xde\0\1\x10\x05\x10\x50"),
+    "two bytes": (0x90, b"\x10\0\0\1\1\1\x28\0"),
+    "the end before the end": (0x90, b"\xbe\xde\0\2\xf0\0\0\0\x10\x28\0\0"),
+    "an empty one": (0x90, b"\xbe\xde\0\0"),
+    "an element that is too long": (0x90, b"\xbe\xde\0\1\x1f\0\0\0"),
+    "a contributing source": (0x81, b"\0\0\0\7"),
+    "padding": (0xA0, b""),
+}
+
+
+def _numbered_otherwise(name: str) -> Listener:
+    """Return a peer with payload types and IDs of extensions of its own."""
+    peer = Listener(name)
+    renumbered = [(":111", ":109"), (":96", ":120"), ("apt=96", "apt=120"), (":97", ":121")]
+    renumbered += [("extmap:1 ", "extmap:6 "), ("extmap:5 ", "extmap:1 ")]
+    for line in peer.lines:
+        line.formats = line.formats.replace("111", "109").replace("96", "120").replace("97", "121")
+        for old, new in renumbered:
+            line.attributes = [each.replace(old, new) for each in line.attributes]
+    return peer
+
+
+class Script:
+    """What alice sends, the same in each world: bursts of packets, and in which order they arrive, or do not.
+
+    She has a microphone and two cameras, which take turns on one media line.
+    """
+
+    def __init__(self, seed: int, *, shuffled: bool) -> None:
+        chance = random.Random(seed)
+        self.bursts: list[tuple[list[tuple[int, bytes]], list[int]]] = []
+        self._numbers = [chance.randrange(0x8000) for _ in range(3)]
+        self._timestamps = [chance.randrange(2**32) for _ in range(3)]
+        for number in range(450):
+            camera = 1 if chance.random() < 0.05 else 1 + number // 100 % 2
+            burst = [self._packet(chance, chance.choice([0, camera])) for _ in range(chance.randint(1, 8))]
+            order = [each for each, _ in enumerate(burst) if chance.random() < 0.98]
+            if shuffled and chance.random() < 0.2:
+                chance.shuffle(order)
+            self.bursts.append((burst, order))
+
+    def _packet(self, chance: random.Random, which: int) -> tuple[int, bytes]:
+        """Return which source sends, and its packet but for the SSRC."""
+        self._numbers[which] += 1 if chance.random() < 0.99 else chance.choice([2, 5, 300, 5000])
+        self._timestamps[which] += 960 if chance.random() < 0.99 else chance.randrange(2**32)
+        usual = "delay and mid" if which else "level"
+        first, extension = _EXTENSIONS[chance.choice([usual] * 40 + list(_EXTENSIONS))]
+        second = (VIDEO if which else AUDIO) | chance.randrange(2) << 7
+        header = HEADER.pack(first, second, self._numbers[which] & 0xFFFF, self._timestamps[which] & 0xFFFFFFFF, 0)
+        return which, header + extension + chance.randbytes(chance.choice([1, 80, 600, 1100, 1100, 1100])) + b"\1"
+
+
+class Clock:
+    """The time of a port, as a test has it."""
+
+    def __init__(self, port: Port) -> None:
+        self.now = 100.0
+        self._loop = port._loop
+        port._loop = cast(Any, self)
+
+    def time(self) -> float:
+        """Return the time."""
+        return self.now
+
+    def remove_reader(self, fd: int) -> None:
+        """Let the port close."""
+        self._loop.remove_reader(fd)
+
+
+async def _play(world: World, script: Script) -> None:
+    """Let alice send all of it to bob, carol and dave, of whom none is numbered like the other."""
+    alice, carol = Listener("alice"), _numbered_otherwise("carol")
+    other_camera = alice.video.ssrc + 1
+    alice.lines[1].attributes = [*alice.lines[1].attributes, f"a=ssrc:{other_camera} cname:alice"]
+    for peer in (alice, carol):
+        world.peers.append(peer)
+        await world.room.join(peer)
+    await world.join("bob", "dave")
+    ssrcs = [alice.audio.ssrc, alice.video.ssrc, other_camera]
+    port, tracks = world.node._port, [world.track("alice", label) for label in ("audio", "video")]
+    clock, chance = Clock(port), random.Random(0)
+    # What it does by itself, it would do at other moments in the other world.
+    assert world.node._ticker is not None
+    world.node._ticker.cancel()
+    leg = world.leg("alice")
+    leg.packets_left, leg.bytes_left = 10_000, 10_000_000
+    for track in tracks:
+        track.loudness = 0.0
+        track.sinks[world.leg("dave").id].distance = 1024
+        track.lay_routes()
+    for number, (burst, order) in enumerate(script.bursts):
+        clock.now += chance.choice([0.001, 0.02, 0.07])
+        if number % 150 == 120:
+            tracks[1].close()
+        if number % 150 == 130:
+            tracks[1].open()
+        datagrams = [
+            alice.outward.protect(packet[:8] + ssrcs[which].to_bytes(4, "big") + packet[12:]) for which, packet in burst
+        ]
+        expected = port.received + len(order)
+        for each in order:
+            forged = chance.random() < 0.01
+            alice._send_datagram(datagrams[each][:-1] + bytes([datagrams[each][-1] ^ forged]))
+        async with asyncio.timeout(SECONDS):
+            while port.received < expected:
+                await asyncio.sleep(0)
+
+
+@dataclass
+class Outcome:
+    """What a node has made of a script: what each has got, what is left of alice's media, and who did the work."""
+
+    # In their order, by receiver and kind: what comes first of audio and video is nobody's business.
+    got: dict[tuple[str, str], list[bytes]]
+    leg: tuple[int, int, int, int, int]
+    streams: list[tuple[bytes, dict[int, tuple[float, int]]]]
+    tracks: list[list[float]]
+    kept: list[tuple[int, int, bytes] | None]
+    sent: int
+    sent_by_python: int
+
+
+def _without_ssrc(packet: bytes) -> bytes:
+    """Return a packet but for its SSRC, which is drawn at random."""
+    return packet[:8] + packet[12:]
+
+
+_OF_TRACKS = ["level_id", "last_sequence", "last_timestamp", "last_at", "sequence_shift", "timestamp_shift", "resumes"]
+_OF_TRACKS += ["packets", "octets", "loudness"]
+
+
+def _outcome(world: World) -> Outcome:
+    for peer in world.peers:
+        peer.read()
+    leg = world.leg("alice")
+    tracks = [world.track("alice", label) for label in ("audio", "video")]
+    kept = [tracks[1].kept(tracks[1].last_sequence - back & 0xFFFF) for back in range(KEPT)]
+    return Outcome(
+        got={
+            (peer.id, kind): [_without_ssrc(packet) for packet in peer.packets if packet[1] & 0x7F in kinds]
+            for peer in world.peers
+            for kind, kinds in {"audio": (AUDIO, 109), "video": (VIDEO, 120)}.items()
+        },
+        leg=(leg.packets_left, leg.bytes_left, leg.excess, leg.unauthentic, leg.unknown),
+        streams=[(bytes(ffi.buffer(stream.memory)), stream.missing) for stream, _ in leg.streams.values()],
+        tracks=[[getattr(track, name) for name in _OF_TRACKS] for track in tracks],
+        kept=[each and (each.sequence, each.timestamp, _without_ssrc(each.packet)) for each in kept],
+        sent=world.node._port.sent,
+        sent_by_python=world.node._port.forwarder.sent,
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_it_does_to_packets_what_python_does(seed: int) -> None:
+    script = Script(seed, shuffled=False)
+    outcomes = []
+    for fast in (True, False):
+        async with around(Settings(fast=fast)) as world:
+            await _play(world, script)
+            outcomes.append(_outcome(world))
+    compiled, interpreted = outcomes
+    # It would prove nothing, if nearly all were left to Python.
+    assert compiled.sent_by_python < 0.8 * compiled.sent
+    assert len(compiled.got["bob", "video"]) > 600
+    assert replace(compiled, sent_by_python=0) == replace(interpreted, sent_by_python=0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_it_passes_on_what_arrives_in_disorder_as_python_does(seed: int) -> None:
+    script = Script(seed, shuffled=True)
+    outcomes = []
+    for fast in (True, False):
+        async with around(Settings(fast=fast)) as world:
+            await _play(world, script)
+            outcomes.append(_outcome(world))
+    # Of what has arrived in one burst the next packet goes first: fewer are missing, if only for that long.
+    compiled, interpreted = ({of: sorted(got) for of, got in outcome.got.items()} for outcome in outcomes)
+    assert compiled == interpreted
+    assert outcomes[0].kept == outcomes[1].kept
+    assert outcomes[0].leg == outcomes[1].leg
+
+
+@pytest.fixture(params=[True, False], ids=["fast", "python"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A started node that has the fast path, and one that does without."""
+    async with around(Settings(fast=request.param)) as made:
+        yield made
+
+
+async def test_burst_for_more_than_there_is_room_for_reaches_all(world: World) -> None:
+    alice, *others = await world.join("alice", *(f"p{number}" for number in range(12)))
+    for _ in range(2):
+        alice.film(50)
+        for other in others:
+            assert in_order(await other.gets(50))
+
+
+async def test_what_cannot_be_encrypted_for_one_goes_to_the_others(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    track = world.track("alice", "video")
+    alice.video.sequence = 10_000
+    alice.film(20)
+    for other in (bob, carol):
+        await other.gets(20)
+    # Numbers that bob has had long ago.
+    track.sinks[world.leg("bob").id].distance = -5000
+    track.lay_routes()
+    alice.film(5)
+    assert in_order(await carol.gets(5))
+    assert world.node._port.unprotected > 0
+    track.sinks[world.leg("bob").id].distance = 0
+    track.lay_routes()
+    alice.film(5)
+    for other in (bob, carol):
+        assert in_order(await other.gets(5))
+
+
+@in_a_network_of_its_own
+async def test_bursts_go_singly_where_the_way_out_takes_no_trains() -> None:
+    subprocess.run(["ip", "link", "set", "lo", "mtu", "1000"], check=True)
+    for fast in (True, False):
+        async with around(Settings(fast=fast)) as world:
+            alice, bob, carol = await world.join("alice", "bob", "carol")
+            # The first packet of a stream is Python's in any case.
+            alice.film(1)
+            for other in (bob, carol):
+                await other.gets(1)
+            assert [world.leg(peer.id).takes_trains for peer in (bob, carol)] == [True, True]
+            for _ in range(5):
+                alice.film(10)
+                for other in (bob, carol):
+                    assert len(await other.gets(10)) == 10
+            assert [world.leg(peer.id).takes_trains for peer in (bob, carol)] == [False, False]
+            assert world.node._port.undelivered == 0
+
+
+# --- Compiling --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Another folder for the compiled library, in which there is none yet."""
+    monkeypatch.setattr(fastpath, "_FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_where_nobody_has_compiled_it_there_is_none(elsewhere: Path) -> None:
+    assert fastpath.load() is None
+
+
+def test_compiled_once_it_is_found_and_takes_the_place_of_older_ones(elsewhere: Path) -> None:
+    old = elsewhere / "_fastpath-0123456789ab-x86_64.so"
+    old.write_text("of another source")
+    made = fastpath.compile_library()
+    assert list(elsewhere.iterdir()) == [made] != [old]
+    assert fastpath.load() is not None
+    before = made.stat()
+    assert fastpath.compile_library() == made
+    assert made.stat() == before
+
+
+_COMPLAINS = f"{sys.executable} -c raise(SystemExit('no_such_header'))"
+
+
+@pytest.mark.parametrize(
+    ("compiler", "said"), [("/nowhere/cc", "nowhere"), ("false", ""), (_COMPLAINS, "no_such_header")]
+)
+def test_compiler_that_fails_is_quoted_and_leaves_nothing(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, compiler: str, said: str
+) -> None:
+    monkeypatch.setattr(fastpath, "_compilers", lambda: [compiler.split(" ")])
+    with pytest.raises(RuntimeError, match=f"fastpath.c: .*{said}"):
+        fastpath.compile_library()
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_the_next_compiler_is_tried(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "/nowhere/cc -pipe")
+    assert fastpath.compile_library().exists()
+
+
+def test_without_a_compiler_that_is_said_and_no_error(elsewhere: Path) -> None:
+    shutil.copytree(ROOT / "media", elsewhere / "media", ignore=shutil.ignore_patterns("_fastpath-*", "__pycache__"))
+    done = subprocess.run(
+        [sys.executable, "-m", "media.fastpath"],
+        cwd=elsewhere,
+        env={"PATH": str(elsewhere)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "forwards in Python" in done.stderr
+    assert list((elsewhere / "media").glob("_fastpath-*")) == []
+
+
+# --- Memory -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(300)
+def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
+    """All that is done to a node elsewhere, with every access to memory looked at; warnings are errors as well."""
+    library = tmp_path / "fastpath.so"
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wconversion", "-Wpedantic", "-Werror"]
+    subprocess.run(["gcc", *fastpath._FLAGS, *flags, "-o", str(library), str(fastpath._SOURCE)], check=True)
+    runtimes = [
+        subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | {
+        "LD_PRELOAD": " ".join(runtimes),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        # So that each piece of memory has its own bounds.
+        "PYTHONMALLOC": "malloc",
+        "SANITIZED_LIBRARY": str(library),
+    }
+    here = Path(__file__).relative_to(ROOT)
+    told = ["does_to_packets_what_python_does", "passes_on_what_arrives_in_disorder_as_python_does"]
+    tests = ["tests/media/test_node.py", *(f"{here}::test_it_{each}" for each in told)]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "tests.media.sanitized", "--capture=sys", "-k", "not python]"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout[-5000:]}\n{done.stderr[-5000:]}"
