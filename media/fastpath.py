@@ -139,9 +139,9 @@ def compile_library() -> Path:
             said = str(error)
             continue
         if done.returncode == 0:
-            for old in _FOLDER.glob("_fastpath-*.so"):
-                old.unlink()
             made.replace(target)
+            for old in set(_FOLDER.glob("_fastpath-*.so")) - {target}:
+                old.unlink(missing_ok=True)
             return target
         said = done.stderr.strip()
     made.unlink(missing_ok=True)

@@ -15,17 +15,17 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 
 def preparation() -> str:
     """Return what comes before the flows: the users, and a call."""
-    (block,) = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    return str(block)
+    return str(re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[0])
 
 
-def flows() -> list[tuple[str, str, str]]:
-    """Return number, description and command of each row of the table."""
-    return re.findall(r"^\| (\d) \| ([^|]*) \| `(.*)` \| [^|]* \|$", README, re.MULTILINE)
+def flows() -> list[tuple[str, str, str, str]]:
+    """Return of each flow its number, what happens, what is answered, and the command."""
+    step = r"^\*\*(\d)\. ([^\n]*):\*\* ([^\n]*)\n\n```sh\n(.*?)\n```$"
+    return re.findall(step, README, re.MULTILINE | re.DOTALL)
 
 
 def main(arguments: list[str]) -> int:
-    """Run everything in one shell, print what each line does and is answered, and return the exit status."""
+    """Run everything in one shell, print what each does and is answered, and return the exit status."""
     address = arguments[0] if arguments else ADDRESS
     if not re.match(r"https?://", address):
         print(f"{address} is no address: give the server's, such as {ADDRESS}")
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         print(f"Nothing answers at {address}: start the server with `make run`, or give its address")
         return 1
     begin = preparation().replace(ADDRESS, address)
-    steps = [f"echo; echo {shlex.quote(f'== Flow {number}: {what}')}\n{line}" for number, what, line in flows()]
+    steps = [f"echo; echo {shlex.quote(f'== Flow {number}: {what}')}\n{command}" for number, what, _, command in flows()]
     return subprocess.run(["bash", "-euc", "\n".join([begin, *steps])], check=False).returncode
 
 
