@@ -441,7 +441,8 @@ class Conference:
         """Give a leg the tracks that its media lines have a place for, and no others."""
         leg.sinks = {}
         wanted: set[Track] = set()
-        for section in leg.negotiation.sections if leg.is_connected else ():
+        # A handshake may end just after its leg was given up.
+        for section in leg.negotiation.sections if leg.is_connected and leg in self.legs() else ():
             track = self.tracks.get(_key(section.outgoing)) if section.sending and section.outgoing else None
             if track is None:
                 continue

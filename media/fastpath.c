@@ -25,16 +25,9 @@
 enum {
     HEADER_SIZE = 12,
     RTCP_FIRST = 192, /* payload types, with the marker bit, that are RTCP (RFC 5761 section 4) */
-    RTCP_LAST = 223,
-    QUIET = 60 /* dBov below full scale, under which there is only noise; as in media/router.py */
+    RTCP_LAST = 223
 };
 
-_Static_assert(sizeof(((struct fastpath *)0)->verdicts) == SLOTS_IN, "a verdict for each slot");
-_Static_assert(sizeof(((struct fastpath *)0)->addresses) / sizeof(void *) == BUCKETS, "the table's size");
-_Static_assert(sizeof(((struct variant *)0)->ids) == ELEMENT_IDS, "every ID of a one-byte extension");
-_Static_assert(sizeof(((struct history *)0)->kept) / sizeof(struct kept) == KEPT, "the history's size");
-_Static_assert(sizeof(((struct fastpath *)0)->segments) / sizeof(struct segment) == SLOTS_OUT, "one for each message");
-_Static_assert(sizeof(((struct fastpath *)0)->rewritten) == SLOTS_IN * SLOT_SIZE, "a burst of all that was read");
 _Static_assert(sizeof(struct segment) == CMSG_SPACE(sizeof(uint16_t)), "struct cmsghdr of 64-bit Linux");
 _Static_assert(offsetof(struct segment, size) == CMSG_LEN(0), "struct cmsghdr of 64-bit Linux");
 
@@ -187,7 +180,7 @@ static void keep(struct history *history, int64_t sequence, uint32_t timestamp, 
         start = 0;
     }
     memcpy(history->arena + start, packet, (size_t)size);
-    history->kept[sequence & (KEPT - 1)] =
+    history->kept[sequence & (HISTORY - 1)] =
         (struct kept){.sequence = sequence, .position = history->position, .size = (uint32_t)size, .timestamp = timestamp};
     history->position += (uint64_t)size;
 }
@@ -235,9 +228,9 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
     arrival->size = size;
     arrival->elements = read_elements(packet, size, track->level_id, &level);
     arrival->route = route_of(track, packet[1] & 0x7F);
-    if (arrival->elements < 0 || arrival->route == NULL || stream->expected < 0 || stream->lacks ||
+    if (arrival->elements < 0 || arrival->route == NULL || stream->expected < 0 || now >= stream->asks_at ||
         sequence != (uint16_t)stream->expected || track->resumes || track->stream != stream ||
-        (uint16_t)(sequence + track->sequence_shift - track->last_sequence) != 1)
+        stream->expected + track->sequence_shift != track->last_sequence + 1)
         return DECRYPTED;
     take(stream, timestamp, now);
     if (level >= 0 && level < QUIET)
@@ -251,7 +244,7 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
 /* Send the packets of a train one by one: on the way to its receiver nobody cuts trains. */
 static void send_singly(struct fastpath *path, struct mmsghdr *train) {
     struct msghdr *whole = &train->msg_hdr;
-    if (path->refusals < (int)(sizeof path->refused / sizeof *path->refused))
+    if (path->refusals < SLOTS_IN)
         path->refused[path->refusals++] = (uintptr_t)whole->msg_name;
     for (size_t i = 0; i < whole->msg_iovlen; i++) {
         struct msghdr one = {.msg_name = whole->msg_name, .msg_namelen = whole->msg_namelen};
@@ -302,22 +295,22 @@ static void send_to(struct outbound *out, const struct variant *variant, int rec
     struct fastpath *path = out->path;
     if (out->slots + count > SLOTS_OUT || out->messages + count > SLOTS_OUT)
         flush(out);
-    /* Of each slot the iovec is where media/datagrams.py has put it: one after the other, from the first message's on. */
     struct iovec *iovecs = (struct iovec *)path->iovecs_out + out->slots;
+    int longest = variant->trains ? path->longest_train : 1, failed = 0;
     for (int i = 0; i < count; i++) {
         uint8_t *slot = path->slots_out + (size_t)(out->slots + i) * SLOT_SIZE;
         int size = sizes[i];
         memcpy(slot, path->rewritten + i * SLOT_SIZE, (size_t)size);
-        if (((crypt)path->protect)((void *)variant->sessions[receiver], slot, &size) != 0) {
-            /* It gets nothing of this burst: its numbers would be out of step. */
-            path->unprotected++;
-            return;
-        }
+        failed += ((crypt)path->protect)((void *)variant->sessions[receiver], slot, &size) != 0;
         iovecs[i].iov_len = (size_t)size;
+        if (sizes[i] > LARGEST_IN_TRAIN)
+            longest = 1;
     }
-    out->slots += count;
     path->sent += count;
-    int longest = variant->trains ? path->longest_train : 1;
+    path->unprotected += failed;
+    if (failed)
+        return; /* This receiver gets nothing of the burst. */
+    out->slots += count;
     for (int begin = 0, end; begin < count; begin = end) {
         for (end = begin + 1; end < count && end - begin < longest; end++)
             if (iovecs[end - 1].iov_len < iovecs[begin].iov_len || iovecs[end].iov_len > iovecs[begin].iov_len)

@@ -10,12 +10,13 @@ enum limits {
     SLOTS_OUT = 512,          /* encrypted packets that wait for the kernel */
     SLOT_SIZE = 2048,         /* bytes of each, with what SRTP adds */
     NAME_SIZE = 28,           /* bytes of a sockaddr, as long as the longer one */
-    TRAIN = 32,               /* packets that go out as one message, to be cut by the kernel */
     FULL = 64,                /* messages that are worth a system call: nobody waits for more */
-    KEPT = 512,               /* packets of a history */
-    ARENA_SIZE = 614400,      /* bytes of a history: 512 packets of 1200 bytes */
+    LARGEST_IN_TRAIN = 1216,  /* bytes of a packet that, encrypted, fits every way of IPv6 (1280 bytes, RFC 8200 section 5) */
+    HISTORY = 512,            /* packets kept of a track: more than a second of video. A power of two */
+    ARENA_SIZE = 614400,      /* bytes of them: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
-    BUCKETS = 1024            /* of the table of addresses */
+    QUIET = 60,               /* dBov below full scale, under which there is only noise */
+    BUCKETS = 1024            /* of the table of addresses. A power of two */
 };
 
 /* What became of a datagram. */
@@ -31,8 +32,8 @@ struct stream {
     int64_t received;         /* packets */
     double transit;           /* of the last packet, in units of the RTP clock (RFC 3550 section 6.4.1) */
     double jitter;            /* likewise */
+    double asks_at;           /* when missing packets are to be asked for (again); infinite where none are */
     int32_t clock_rate;       /* of the RTP clock, in Hz */
-    bool lacks;               /* packets are missing that may be asked for */
 };
 
 /* history.History */
@@ -46,7 +47,7 @@ struct kept {
 struct history {
     uint8_t *arena;           /* what was written last, around and around */
     uint64_t position;        /* bytes ever written, and left out at the arena's end */
-    struct kept kept[512];    /* by the last bits of the sequence number */
+    struct kept kept[HISTORY]; /* by the last bits of the sequence number */
 };
 
 /* router.Variant: receivers that get the same bytes before encryption. */
@@ -54,7 +55,7 @@ struct variant {
     uint8_t payload_type;
     bool trains;              /* several packets may go to a receiver in one message */
     uint16_t foreign;         /* the IDs of header extensions, as bits, that are not the receivers' own */
-    uint8_t ids[15];          /* the receivers' ID for each of the sender's; 0 where they have none */
+    uint8_t ids[ELEMENT_IDS]; /* the receivers' ID for each of the sender's; 0 where they have none */
     int64_t distance;         /* added to sequence numbers */
     int32_t receivers;
     uintptr_t *sessions;      /* of each receiver its SRTP session */
@@ -125,15 +126,15 @@ struct fastpath {
     uintptr_t iovecs_out;     /* struct iovec of each slot that goes out */
     uint8_t *slots_in;
     uint8_t *slots_out;
-    uint8_t verdicts[64];     /* of each datagram that the last turn read */
-    uintptr_t refused[64];    /* sockaddrs that trains could not be sent to, for Python to take */
+    uint8_t verdicts[SLOTS_IN];      /* of each datagram that the last turn read */
+    uintptr_t refused[SLOTS_IN];     /* sockaddrs that trains could not be sent to, for Python to take */
     int32_t refusals;
-    int64_t sent;             /* packets, whether the kernel took them or not */
-    int64_t unprotected;      /* packets that could not be encrypted */
+    int64_t sent;             /* packets for each receiver, whatever became of them */
+    int64_t unprotected;      /* those that could not be encrypted */
     int64_t undelivered;      /* messages that the kernel did not take */
-    struct address *addresses[1024];
-    struct segment segments[512];          /* of each message that goes out */
-    uint8_t rewritten[131072];             /* packets as receivers get them, but for encryption */
+    struct address *addresses[BUCKETS];
+    struct segment segments[SLOTS_OUT];          /* of each message that goes out */
+    uint8_t rewritten[SLOTS_IN * SLOT_SIZE];     /* packets as receivers get them, but for encryption */
 };
 
 /* Read what waits at the socket, forward what is plainly the next packet of its stream, and leave the rest to Python, with

@@ -12,30 +12,41 @@ headers of libc, and nothing of Python's.
 """
 
 import hashlib
+import logging
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar, overload
 
 from cffi import FFI
 
-from media.datagrams import Inbox, Outbox
+from media.datagrams import NAME, SLOT, Inbox, Outbox
+
+logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
-_SOURCE, _HEADER = _FOLDER / "fastpath.c", _FOLDER / "fastpath.h"
-_FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra")
+_SOURCE = _FOLDER / "fastpath.c"
+_HEADER = (_FOLDER / "fastpath.h").read_text()
+# No fused multiplication and addition, so that jitter is the same everywhere; and for every machine of the kind.
+_FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
+_ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
 _COMPILE_SECONDS = 120
 
 ffi: Final[Any] = FFI()
-ffi.cdef(_HEADER.read_text())
+ffi.cdef(_HEADER)
 _limits: dict[str, int] = ffi.typeof("enum limits").relements
 _verdicts: dict[str, int] = ffi.typeof("enum verdict").relements
-SLOTS_IN, SLOTS_OUT, SLOT_SIZE = _limits["SLOTS_IN"], _limits["SLOTS_OUT"], _limits["SLOT_SIZE"]
-KEPT, ARENA_SIZE, ELEMENT_IDS = _limits["KEPT"], _limits["ARENA_SIZE"], _limits["ELEMENT_IDS"]
+SLOTS_IN, SLOTS_OUT, FULL = _limits["SLOTS_IN"], _limits["SLOTS_OUT"], _limits["FULL"]
+LARGEST_IN_TRAIN, QUIET, ELEMENT_IDS = _limits["LARGEST_IN_TRAIN"], _limits["QUIET"], _limits["ELEMENT_IDS"]
+HISTORY, ARENA_SIZE = _limits["HISTORY"], _limits["ARENA_SIZE"]
 UNTOUCHED, DECRYPTED, SETTLED = _verdicts["UNTOUCHED"], _verdicts["DECRYPTED"], _verdicts["SETTLED"]
+if (_limits["SLOT_SIZE"], _limits["NAME_SIZE"]) != (SLOT, NAME):
+    raise ImportError("fastpath.h and datagrams.py have different slots")
 
 T = TypeVar("T")
 
@@ -104,48 +115,66 @@ class FastPath:
 
 def load() -> Any:
     """Return the compiled library; None where nobody has compiled it for this source and machine."""
-    path = _compiled()
-    return ffi.dlopen(str(path)) if path.exists() else None
+    if not _library.exists():
+        return None
+    try:
+        return ffi.dlopen(str(_library))
+    except OSError as error:
+        logger.warning("The fast path was compiled, but cannot be loaded: %s", error)
+        return None
 
 
-def _compiled() -> Path:
-    """Return where the library is to be: another source is another file, so that nobody ever loads an old one."""
-    source = hashlib.sha256(_SOURCE.read_bytes() + _HEADER.read_bytes()).hexdigest()[:12]
-    return _FOLDER / f"_fastpath-{source}-{platform.machine()}.so"
+def _path_of(folder: Path) -> Path:
+    """Return where the library is to be. What was made of something else has another name, and is never loaded."""
+    made_of = hashlib.sha256(repr([_SOURCE.read_text(), _HEADER, *_FLAGS]).encode()).hexdigest()
+    return folder / f"_fastpath-{made_of[:12]}-{platform.machine()}.so"
+
+
+# As this process knows the structures, whatever becomes of the files.
+_library = _path_of(_FOLDER)
 
 
 def _compilers() -> list[list[str]]:
     """Return the commands that may compile C here, the preferred one first."""
     named = [os.environ["CC"].split()] if os.environ.get("CC", "").strip() else []
     found = [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
-    return [*named, *found, [sys.executable, "-m", "ziglang", "cc"]]
+    return [*named, *found, *([list(_ZIG)] if find_spec("ziglang") else [])]
 
 
 def compile_library() -> Path:
     """Compile the library where that is not done yet, and return its path.
 
-    :raises RuntimeError: when no compiler makes it; the message has what the last one said.
+    :raises RuntimeError: when that cannot be done; the message says why the first compiler could not.
     """
-    target = _compiled()
-    if target.exists():
-        return target
-    made = target.with_suffix(f".{os.getpid()}")
-    said = "there is none"
-    for compiler in _compilers():
-        command = [*compiler, *_FLAGS, "-o", str(made), str(_SOURCE)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)  # noqa: S603
-        except (OSError, subprocess.TimeoutExpired) as error:
-            said = str(error)
-            continue
-        if done.returncode == 0:
-            made.replace(target)
-            for old in set(_FOLDER.glob("_fastpath-*.so")) - {target}:
-                old.unlink(missing_ok=True)
-            return target
-        said = done.stderr.strip()
-    made.unlink(missing_ok=True)
-    raise RuntimeError(f"No C compiler has compiled {_SOURCE.name}: {said}")
+    if _library.exists():
+        return _library
+    said = ""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, _library.name)
+        for compiler in _compilers():
+            command = [*compiler, *_FLAGS, "-o", str(made), str(_SOURCE)]
+            try:
+                subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=True)  # noqa: S603
+                _put(made)
+            except subprocess.CalledProcessError as error:
+                said = said or error.stderr.strip()
+            except (OSError, subprocess.TimeoutExpired) as error:
+                said = said or str(error)
+            else:
+                return _library
+    raise RuntimeError(f"{_SOURCE.name} was not compiled: {said or 'there is no C compiler'}")
+
+
+def _put(made: Path) -> None:
+    """Put a library in its place, in one step, and remove those that it replaces.
+
+    :raises OSError: when that is not allowed.
+    """
+    beside = _library.with_suffix(f".{os.getpid()}")
+    shutil.copyfile(made, beside)
+    beside.replace(_library)
+    for old in set(_library.parent.glob(f"_fastpath-*-{platform.machine()}.so")) - {_library}:
+        old.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,12 @@ from itertools import chain, repeat
 
 from media import aiortc_adapter as adapter
 from media.datagrams import LONGEST_TRAIN, SLOT, Outbox
+from media.fastpath import FULL, LARGEST_IN_TRAIN, SLOTS_OUT
 from media.router import Receivers, Route
 from media.rtp import HEADER, HEADER_SIZE, translate_extensions
 
 logger = logging.getLogger(__name__)
 
-_SLOTS = 512
-# Messages go out when so many are ready: by then the system call is shared by enough, and nobody waits for long.
-_FULL = 64
 _ALONE = ((0, 1),)
 
 
@@ -31,7 +29,7 @@ class Forwarder:
         """Send through the socket; `trains` tells whether its kernel cuts trains into datagrams."""
         self._fd = fd
         self._longest = LONGEST_TRAIN if trains else 1
-        self._box = Outbox(_SLOTS)
+        self._box = Outbox(SLOTS_OUT)
         cast = adapter.ffi.cast
         # libsrtp's pointers to the slots, and to their lengths.
         self._pointers = [cast("void *", each) for each in self._box.addresses]
@@ -68,7 +66,7 @@ class Forwarder:
         """Write a route's burst for its variants, and encrypt it for each receiver."""
         burst, ssrc, pack = route.burst, route.track.ssrc, HEADER.pack
         # More than the buffer holds never arrives at once.
-        del burst[_SLOTS:]
+        del burst[SLOTS_OUT:]
         route.track.packets += len(burst)
         for type_, distance, ids, foreign, receivers in route.variants:
             packets = []
@@ -77,7 +75,7 @@ class Forwarder:
                     packet = translate_extensions(packet, ids)
                 header = pack(first, second & 0x80 | type_, sequence + distance & 0xFFFF, timestamp, ssrc)
                 packets.append(header + packet[HEADER_SIZE:])
-            room = _SLOTS // len(packets)
+            room = SLOTS_OUT // len(packets)
             if len(receivers.handles) <= room:
                 self._send(packets, receivers)
             else:
@@ -87,7 +85,7 @@ class Forwarder:
     def _send(self, packets: list[bytes], receivers: Receivers) -> None:
         """Encrypt packets for each receiver, and send each those of one size as one train."""
         handles, step = receivers.handles, len(packets)
-        if self._slots + step * len(handles) > _SLOTS:
+        if self._slots + step * len(handles) > SLOTS_OUT:
             self._flush()
         box, first = self._box, self._slots
         end = first + step * len(handles)
@@ -100,14 +98,14 @@ class Forwarder:
         each = handles if step == 1 else chain.from_iterable(map(repeat, handles, repeat(step)))
         failures = list(map(adapter.srtp_protect, each, self._pointers[first:end], self._lengths[first:end]))
         names = self._names_without(receivers, failures) if any(failures) else receivers.names
-        longest = self._longest if receivers.trains else 1
+        longest = self._longest if receivers.trains and max(sizes) <= LARGEST_IN_TRAIN else 1
         for offset, count in _ALONE if step == 1 else _trains(sizes, longest):
             size = box.lengths[2 * (first + offset) + 1]
             box.lay(self._messages, names, first=first + offset, step=step, count=count, size=size)
             self._messages += len(names)
         self.sent += len(failures)
         self._slots = end
-        if self._messages >= _FULL:
+        if self._messages >= FULL:
             self._flush()
 
     def _names_without(self, receivers: Receivers, failures: list[int]) -> "array[int]":

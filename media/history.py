@@ -3,7 +3,7 @@
 import mmap
 from typing import NamedTuple
 
-from media.fastpath import ARENA_SIZE, KEPT, ffi
+from media.fastpath import ARENA_SIZE, HISTORY, ffi
 
 
 class Kept(NamedTuple):
@@ -15,7 +15,7 @@ class Kept(NamedTuple):
 
 
 class History:
-    """The last packets, at most KEPT of them and ARENA_SIZE bytes: more than a second of video at 4 Mbit/s.
+    """The last packets, at most HISTORY of them and ARENA_SIZE bytes: more than a second of video at 4 Mbit/s.
 
     They stand one behind the other in one piece of memory, around and around, which the fast path fills as well.
     """
@@ -36,12 +36,12 @@ class History:
             memory.position += ARENA_SIZE - start
             start = 0
         self._arena[start : start + size] = packet
-        memory.kept[sequence & KEPT - 1] = (sequence, memory.position, size, timestamp)
+        memory.kept[sequence & HISTORY - 1] = (sequence, memory.position, size, timestamp)
         memory.position += size
 
     def get(self, sequence: int) -> Kept | None:
         """Return the packet of this number, where it is still kept."""
-        kept, position = self.memory.kept[sequence & KEPT - 1], self.memory.position
+        kept, position = self.memory.kept[sequence & HISTORY - 1], self.memory.position
         if sequence < 0 or kept.sequence != sequence or position - kept.position > ARENA_SIZE:
             return None
         start = kept.position % ARENA_SIZE

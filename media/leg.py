@@ -14,9 +14,9 @@ from media.aiortc_adapter import address_of_session, parse_rtcp
 from media.codecs import Codec
 from media.data import DataChannels
 from media.datagrams import Destination, address_of
-from media.fastpath import Shared, ffi
+from media.fastpath import HISTORY, Shared, ffi
 from media.negotiation import Negotiation, Section
-from media.router import HISTORY, Sink, Track
+from media.router import Sink, Track
 from media.streams import Stream
 from media.stun import Agent
 from media.transport import State, Transport
@@ -230,27 +230,28 @@ class Leg:
 
         Those that it names no more are forgotten; those that no description names stay, while their line receives.
         """
-        before, self.streams = self.streams, {}
+        streams: dict[int, tuple[Stream, Track]] = {}
         for section in self.negotiation.sections:
             track = self._floor.track_of(self, section) if section.receiving else None
             if track is None:
                 continue
             track.level_id = section.extensions.get(AUDIO_LEVEL, 0) if section.kind == "audio" else 0
-            known = {ssrc: stream for ssrc, (stream, of) in before.items() if of is track}
+            known = {ssrc: stream for ssrc, (stream, of) in self.streams.items() if of is track}
             originals = {ssrc: stream for ssrc, stream in known.items() if stream.original is None}
             for ssrc in section.ssrcs or originals:
-                self.streams[ssrc] = (originals.get(ssrc) or _stream(ssrc, section), track)
+                streams[ssrc] = (originals.get(ssrc) or _stream(ssrc, section), track)
             repeats = {ssrc: stream.original.ssrc for ssrc, stream in known.items() if stream.original is not None}
             for ssrc, primary in (section.rtx_ssrcs or repeats).items():
-                if ssrc not in self.streams and primary in self.streams and self.streams[primary][0].asks:
-                    self.streams[ssrc] = (_retransmissions(ssrc, section, self.streams[primary][0]), track)
-        self._share_streams()
+                if ssrc not in streams and primary in streams and streams[primary][0].asks:
+                    streams[ssrc] = (_retransmissions(ssrc, section, streams[primary][0]), track)
+        self._take_from(streams)
 
-    def _share_streams(self) -> None:
-        """Let the fast path know the streams, but for retransmissions."""
-        originals = [(ssrc, entry) for ssrc, entry in self.streams.items() if entry[0].original is None]
-        self._flows = ffi.new("struct flow[]", [(ssrc, of.memory, track.memory) for ssrc, (of, track) in originals])
-        self.memory.flows, self.memory.flow = len(originals), self._flows
+    def _take_from(self, streams: dict[int, tuple[Stream, Track]]) -> None:
+        """Take these streams and no others. The fast path knows them, but for retransmissions."""
+        originals = [(ssrc, of.memory, track.memory) for ssrc, (of, track) in streams.items() if of.original is None]
+        flows = ffi.new("struct flow[]", originals)
+        self.memory.flows, self.memory.flow = len(originals), flows
+        self.streams, self._flows = streams, flows
 
     def may_meet(self, ssrc: int) -> bool:
         """Tell whether a packet with this SSRC, which is perhaps unknown, may be decrypted."""
@@ -272,11 +273,11 @@ class Leg:
                 if not primaries or not primaries[-1].asks:
                     return None
                 entry = (_retransmissions(ssrc, section, primaries[-1]), track)
+                kept = self.streams
             else:
-                self.streams = {each: entry for each, entry in self.streams.items() if entry[1] is not track}
+                kept = {each: entry for each, entry in self.streams.items() if entry[1] is not track}
                 entry = (_stream(ssrc, section), track)
-            self.streams[ssrc] = entry
-            self._share_streams()
+            self._take_from({**kept, ssrc: entry})
             return entry
         self.unknown += 1
         return None

@@ -121,6 +121,7 @@ class Node:
             "received": self._port.received,
             "sent": self._port.sent,
             "undelivered": self._port.undelivered,
+            "unprotected": self._port.unprotected,
             "strangers": self._port.strangers,
             "fastPath": int(self._port.is_fast),
         }

@@ -204,27 +204,30 @@ class Port:
         packet = self._inbox.view[start : start + self._inbox.length(slot)].tobytes()
         first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
         elements = 0 if first == 0x80 else rtp.element_ids(packet)
-        if elements < 0:
+        is_sound = elements >= 0
+        entry = leg.streams.get(ssrc)
+        if not is_sound:
             leg.met.add(ssrc)
             leg.unknown += 1
-            return
-        entry = leg.streams.get(ssrc) or leg.meet(ssrc, packet)
+        elif entry is None:
+            entry = leg.meet(ssrc, packet)
         if entry is None:
             return
         stream, track = entry
         if stream.original is not None:
             restored = _restore(packet, stream.original_types.get(second & 0x7F), stream.original.ssrc)
-            if restored is None:
+            if restored is None or not is_sound:
                 return
             packet, stream = restored, stream.original
             first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
-        if not stream.take(sequence, timestamp, now):
+        number = stream.take(sequence, timestamp, now)
+        if number is None or not is_sound:
             return
         if stream.missing:
             leg.ask(stream, now)
         if track.level_id and elements >> track.level_id & 1:
             track.hear(packet)
-        route = track.place(stream, (sequence, first, second, timestamp, elements, packet), now)
+        route = track.place(stream, (number, first, second, timestamp, elements, packet), now)
         if route is not None:
             self._routes.append(route)
 

@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from media.aiortc_adapter import address_of_session
-from media.fastpath import ELEMENT_IDS, KEPT, Shared, ffi
+from media.fastpath import ELEMENT_IDS, QUIET, Shared, ffi
 from media.history import History, Kept
 from media.rtp import HEADER_SIZE, element
-from media.streams import LARGEST_GAP, LATEST, Stream
+from media.streams import LARGEST_GAP, Stream
 
-# Packets kept for those who have missed them: more than a second of video at 500 packets/s.
-HISTORY = KEPT
 # Key frames are asked for no more often than this: they are dear to everybody.
 KEY_FRAME_SECONDS = 0.5
 # A receiver that pauses may see so many sequence numbers go by: half of what SRTP could follow.
@@ -27,14 +25,10 @@ LONGEST_JUMP = 0x4000
 # So many packets may a receiver miss at its beginning. If the numbers started over meanwhile it would never know, and
 # both ends of SRTP count those rounds (RFC 3711 section 3.3.1).
 LATEST_START = 1024
-# So much ahead means that a packet is late. A stream lets nothing pass that is later.
-_LATE = 0x10000 - LATEST
 # Sender reports are passed on no more often than this; browsers send one a second.
 REPORT_SECONDS = 0.2
-# The IDs that a one-byte header extension may use, as bits.
-_SHORT_IDS = (1 << ELEMENT_IDS) - 2
-# Below that many dBov there is only noise.
-QUIET = 60
+# The IDs that a one-byte header extension may use, as bits; with 0, which must not be but can.
+_SHORT_IDS = (1 << ELEMENT_IDS) - 1
 # What a packet adds to the loudness of its track, by its level in -dBov.
 _LOUDNESS = tuple(max(0.0, 1 - level / QUIET) for level in range(128))
 
@@ -172,7 +166,10 @@ class Track:
         self.memory.stream = stream.memory
 
     def place(self, stream: Stream, arrived: Placed, now: float) -> Route | None:
-        """Put a packet, still in its source's numbering, on its way; return its route if that had been idle."""
+        """Put a packet, still in its source's numbering, on its way; return its route if that had been idle.
+
+        Its number is what `Stream.take` has returned: none comes twice, and none leads to a number used before.
+        """
         sequence, first, second, timestamp, elements, packet = arrived
         route = self.routes.get(second & 0x7F)
         if route is None or not self.is_open:
@@ -181,11 +178,11 @@ class Track:
         memory = self.memory
         if memory.resumes or stream is not self._stream:
             self._continue_with(stream, sequence, timestamp, now)
-        ahead = sequence + memory.sequence_shift - memory.last_sequence & 0xFFFF
+        ahead = sequence + memory.sequence_shift - memory.last_sequence
         timestamp = timestamp + memory.timestamp_shift & 0xFFFFFFFF
-        if ahead >= _LATE:
-            sequence = memory.last_sequence + ahead - 0x10000
-            if sequence < self.first_sequence:
+        if ahead <= 0:
+            sequence = memory.last_sequence + ahead
+            if ahead == 0 or sequence < self.first_sequence:
                 return None
             if sequence < self.begins:
                 route = self._route_of_before(second & 0x7F, sequence)
@@ -221,8 +218,9 @@ class Track:
         else:
             # Far from a new round of numbers, whatever the source began with, so that no receiver meets one at once.
             # And a round ahead, so that what comes late has no negative number.
-            self.sequence_shift = -(sequence >> 15 << 14)
-            self.last_sequence = sequence + self.sequence_shift + 0xFFFF
+            begin = 0x10000 + (sequence & 0xFFFF) - (sequence >> 15 & 1) * 0x4000
+            self.sequence_shift = begin - sequence
+            self.last_sequence = begin - 1
         self.stream = stream
         self.resumes = False
         self.key_frame_wanted = self.kind == "video"
@@ -266,10 +264,17 @@ class Track:
 
     def attach(self, leg: str, sink: Sink) -> None:
         """Give a leg the track, or give it the track in another way, without a break in its numbers."""
+        if not sink.payload_types:
+            # It may come to nothing for long, and then goes on like any other after a pause.
+            self.detach(leg)
+            return
         before = self.sinks.get(leg)
         if before is not None:
+            is_same = (before.payload_types, before.extensions) == (sink.payload_types, sink.extensions)
             sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
-            sink.attached_at, sink.begins = before.attached_at, before.begins
+            # A packet that went out before would look otherwise now, under the same number.
+            sink.attached_at, sink.begins = before.attached_at, before.begins if is_same else self.last_sequence + 1
+            self.begins = max(self.begins, sink.begins)
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
         else:
             self._resume(sink, self.paused.get(leg))
@@ -323,8 +328,13 @@ class Track:
         return self.history.get(sequence) if self.history is not None else None
 
     def lay_routes(self) -> None:
-        """Work out for each payload type which variants there are, and who gets them."""
-        types = {type_ for sink in self.sinks.values() for type_ in sink.payload_types}
+        """Work out for each payload type which variants there are, and who gets them.
+
+        What somebody cannot take nobody gets, as conferences agree to it: who misses too many packets would have
+        numbers a second time.
+        """
+        each = [set(sink.payload_types) for sink in self.sinks.values()]
+        types = set.intersection(*each) if each else set()
         self.routes = {type_: Route(self, _variants(type_, self.sinks.values())) for type_ in types}
         self._share_routes()
 

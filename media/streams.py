@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from aiortc.rtp import RtcpReceiverInfo
@@ -47,32 +48,36 @@ class Stream:
 
     def __post_init__(self) -> None:
         """Expect whatever comes first."""
-        self.memory = ffi.new("struct stream *", {"expected": -1, "clock_rate": self.clock_rate})
+        self.memory = ffi.new("struct stream *", {"expected": -1, "clock_rate": self.clock_rate, "asks_at": inf})
 
-    def take(self, sequence: int, timestamp: int, now: float) -> bool:
-        """Note a packet; return False for one that is too old to be of use."""
+    def take(self, sequence: int, timestamp: int, now: float) -> int | None:
+        """Note a packet; return its sequence number, counted on beyond 16 bits, or None for one that is of no use.
+
+        Every authentic packet of the stream must come here, so that the two ends of SRTP and this count alike: then no
+        number is ever returned twice.
+        """
         memory = self.memory
         transit = now * self.clock_rate - timestamp
         if memory.expected < 0:
             self._first = memory.expected = sequence
             memory.transit = transit
         ahead = sequence - memory.expected & 0xFFFF
-        if ahead == 0:
-            memory.expected += 1
-        elif ahead < 0x8000:
-            self._skip(ahead, now)
-        else:
+        if ahead >= 0x8000:
             return self._take_late(sequence)
+        if ahead:
+            self._skip(ahead, now)
+        number: int = memory.expected
+        memory.expected += 1
         memory.received += 1
         difference = abs(transit - memory.transit)
         memory.transit = transit
         # A timestamp that jumps (another source on the same SSRC) is no jitter.
         if difference < self.clock_rate:
             memory.jitter += (difference - memory.jitter) / 16
-        return True
+        return number
 
     def _skip(self, ahead: int, now: float) -> None:
-        """Note that packets are missing."""
+        """Note that packets are missing before the next one."""
         if ahead <= LARGEST_GAP and self.asks:
             for sequence in range(self.expected, self.expected + ahead):
                 self.missing[sequence & 0xFFFF] = (now, 0)
@@ -80,31 +85,38 @@ class Stream:
                 del self.missing[next(iter(self.missing))]
         else:
             self.missing.clear()
-        self.memory.lacks = bool(self.missing)
-        self.expected += ahead + 1
+        self.expected += ahead
+        self._note_when_to_ask()
 
-    def _take_late(self, sequence: int) -> bool:
+    def _note_when_to_ask(self) -> None:
+        """Let the fast path know when it is to leave a packet to us, so that we ask for what is missing."""
+        self.memory.asks_at = min((at for at, _ in self.missing.values()), default=inf)
+
+    def _take_late(self, sequence: int) -> int | None:
         """Note a packet that comes after its successors.
 
         It may come twice, as it was sent first and as it was asked for: only what is missing is taken. Where nothing
         is asked for a packet comes once, since SRTP takes none twice.
         """
         if self.asks and sequence not in self.missing:
-            return False
+            return None
         self.received += 1
-        self.missing.pop(sequence, None)
-        self.memory.lacks = bool(self.missing)
-        return self.expected - sequence & 0xFFFF <= LATEST
+        if self.missing.pop(sequence, None) is not None:
+            self._note_when_to_ask()
+        late = self.expected - sequence & 0xFFFF
+        return self.expected - late if late <= LATEST else None
 
     def due(self, now: float) -> Iterator[int]:
         """Yield the sequence numbers to ask for now; those asked for in vain often enough are given up."""
         for sequence, (at, tries) in list(self.missing.items()):
+            if at > now:
+                continue
             if tries >= TRIES:
                 del self.missing[sequence]
-            elif at <= now:
+            else:
                 self.missing[sequence] = (now + RETRY_SECONDS, tries + 1)
                 yield sequence
-        self.memory.lacks = bool(self.missing)
+        self._note_when_to_ask()
 
     def take_sender_report(self, ntp_time: int, now: float) -> None:
         """Note when which sender report came."""

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from media.aiortc_adapter import ffi
-from media.router import HISTORY, KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
+from media.fastpath import HISTORY
+from media.router import KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
 from media.rtp import HEADER
 from media.streams import Stream
 
@@ -40,7 +41,10 @@ def source(ssrc: int = 77) -> Stream:
 def send(to: Track, stream: Stream, sequence: int, timestamp: int, now: float = 0.0) -> tuple[int, int] | None:
     """Let a packet arrive; return what goes out: (sequence, timestamp), or None."""
     packet = HEADER.pack(0x80, 96, sequence, timestamp, stream.ssrc) + b"media"
-    to.place(stream, (sequence, 0x80, 96, timestamp, 0, packet), now)
+    number = stream.take(sequence, timestamp, now)
+    if number is None:
+        return None
+    to.place(stream, (number, 0x80, 96, timestamp, 0, packet), now)
     route = to.routes.get(96)
     if route is None or not route.burst:
         return None
@@ -241,7 +245,9 @@ def test_packets_that_nobody_can_take_have_no_numbers() -> None:
     send(made, stream, 100, 0)
     packet = HEADER.pack(0x80, 35, 0, 0, 77) + b"media"
     for sequence in (0x7000, 0xE000):
-        assert made.place(stream, (sequence, 0x80, 35, 0, 0, packet), 0.0) is None
+        number = stream.take(sequence, 0, 0.0)
+        assert number is not None
+        assert made.place(stream, (number, 0x80, 35, 0, 0, packet), 0.0) is None
     assert send(made, stream, 0xE001, 0) == (101, 0)
     assert send(made, stream, 0xDFFF, 0) is None
 
@@ -278,3 +284,37 @@ def test_only_video_has_key_frames(kind: str) -> None:
     made = track(kind)
     made.attach("bob", sink(made))
     assert made.wants_key_frame(1.0) is (kind == "video")
+
+
+def test_what_one_receiver_cannot_take_costs_nobody_a_number() -> None:
+    made, stream = track(), source()
+    made.attach("bob", sink(made, payload_types={96: 100, 35: 101}))
+    made.attach("carol", sink(made, payload_types={96: 100}))
+    assert send(made, stream, 100, 0) == (100, 0)
+    packet = HEADER.pack(0x80, 35, 0, 0, 77) + b"media"
+    for sequence in range(101, 201):
+        number = stream.take(sequence, 0, 0.0)
+        assert number is not None
+        assert made.place(stream, (number, 0x80, 35, 0, 0, packet), 0.0) is None
+    assert send(made, stream, 201, 0) == (101, 0)
+
+
+def test_who_can_take_nothing_for_long_goes_on_with_the_next_number() -> None:
+    made, stream = shared()
+    last = made.last_sequence
+    made.attach("bob", sink(made, payload_types={}))
+    go_on(made, stream, LONGEST_JUMP + 10)
+    assert made.last_sequence == last + LONGEST_JUMP + 10
+    made.attach("bob", sink(made))
+    assert made.last_sequence + made.sinks["bob"].distance == last
+
+
+def test_what_would_look_otherwise_now_is_not_sent_again() -> None:
+    made, _ = shared()
+    before = made.sinks["bob"].begins
+    made.attach("bob", sink(made))
+    assert made.sinks["bob"].begins == before
+    for changed in (sink(made, payload_types={96: 101}), sink(made, extensions={1: 2})):
+        made.attach("bob", changed)
+        assert changed.begins == made.last_sequence + 1
+        changed.begins = before

@@ -65,6 +65,20 @@ class Listener(Peer):
         assert self.dtls.srtp is not None
         return self.dtls.srtp.sessions[1]
 
+    def tap(self) -> list[bytes]:
+        """Return a list of what arrives from now on, as it comes: nothing is decrypted any more."""
+        wire: list[bytes] = []
+
+        def read() -> None:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    wire.append(self._socket.recv(2048))
+                    self._arrived.set()
+
+        self.pause_reading()
+        asyncio.get_running_loop().add_reader(self.fd, read)
+        return wire
+
     async def until(self, condition: Callable[[], Any]) -> Any:
         """Wait until something has arrived; return what the condition says of it."""
         async with asyncio.timeout(SECONDS):
@@ -174,6 +188,16 @@ async def around(settings: Settings) -> AsyncIterator[World]:
     assert not asyncio.all_tasks() - before - {asyncio.current_task()}
     assert threading.active_count() == threads
     assert psutil.Process().num_fds() <= files
+
+
+def numbers_used_twice(wire: list[bytes]) -> list[tuple[int, int]]:
+    """Return the SSRCs and numbers that came with different packets: with AES-GCM both would be given away."""
+    by_number: dict[tuple[int, int], set[bytes]] = {}
+    for datagram in wire:
+        if 127 < datagram[0] < 192 and not 191 < datagram[1] < 224:
+            _, _, sequence, _, ssrc = rtp.HEADER.unpack_from(datagram)
+            by_number.setdefault((ssrc, sequence), set()).add(datagram)
+    return [number for number, datagrams in by_number.items() if len(datagrams) > 1]
 
 
 def in_order(packets: list[tuple[int, int, int]]) -> bool:
