@@ -75,7 +75,18 @@ class Side:
     socket: Any
     arrivals: asyncio.Queue[tuple[float, dict[str, Any]]] = field(default_factory=asyncio.Queue)
 
-    async def listen(self) -> None:
+    def __post_init__(self) -> None:
+        """Begin to listen."""
+        self._listening = asyncio.create_task(self._listen())
+
+    async def close(self) -> None:
+        """Close both connections."""
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
+        await self.http.__aexit__()
+        await self.socket.close()
+
+    async def _listen(self) -> None:
         """Note events as they come, and answer heartbeats."""
         async for text in self.socket:
             if text.startswith('{"type": "heartbeat"'):
@@ -89,6 +100,23 @@ class Side:
         if event["type"] != type_:
             raise RuntimeError(f"{event['type']} came in the place of {type_}")
         return arrived_at, event
+
+
+async def register(client: httpx.AsyncClient, server: Server, username: str) -> Side:
+    """Register one party and open its channel."""
+    answer = await client.post(
+        f"{server.base_url}/sessions",
+        json={"username": username},
+        headers={"authorization": f"Api-Key {server.api_key}"},
+    )
+    session = answer.raise_for_status().json()
+    protocols = [websockets.Subprotocol("sbe.v1"), websockets.Subprotocol(f"bearer.{session['token']}")]
+    socket = await websockets.connect(
+        session["events"]["webSocket"] + "?after=0", subprotocols=protocols, compression=None, proxy=None
+    )
+    address = urlsplit(server.base_url)
+    http = await Connection(address.hostname or "", address.port or 80, session["token"]).__aenter__()
+    return Side(session, http, socket)
 
 
 @dataclass
@@ -123,7 +151,6 @@ class Load:
 
     def __init__(self, servers: list[Server]) -> None:
         self._servers = servers
-        self._tasks: list[asyncio.Task[None]] = []
         self.calls: list[Call] = []
 
     async def __aenter__(self) -> Self:
@@ -133,17 +160,13 @@ class Load:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         for side in [side for call in self.calls for side in (call.alice, call.bob)]:
-            await side.http.__aexit__()
-            await side.socket.close()
+            await side.close()
 
     async def _open_call(self, client: httpx.AsyncClient, number: int) -> Call:
         """Register two parties and let one call the other."""
-        alice = await self._side(client, self._servers[number % len(self._servers)], f"alice{number}")
-        bob = await self._side(client, self._servers[(number + 1) % len(self._servers)], f"bob{number}")
+        alice = await register(client, self._servers[number % len(self._servers)], f"alice{number}")
+        bob = await register(client, self._servers[(number + 1) % len(self._servers)], f"bob{number}")
         started = await client.post(
             f"{self._servers[0].base_url}/mediaConferences",
             json={"to": [f"bob{number}"], "topology": "peer", "type": "offer", "sdp": describe()},
@@ -155,24 +178,6 @@ class Load:
         await bob.http.put(f"/mediaConferences/{conference}", "conference-answer", answer)
         await alice.next_event("session-open")
         return Call(conference, alice, bob)
-
-    async def _side(self, client: httpx.AsyncClient, server: Server, username: str) -> Side:
-        """Register one party and open its channel."""
-        answer = await client.post(
-            f"{server.base_url}/sessions",
-            json={"username": username},
-            headers={"authorization": f"Api-Key {server.api_key}"},
-        )
-        session = answer.raise_for_status().json()
-        protocols = [websockets.Subprotocol("sbe.v1"), websockets.Subprotocol(f"bearer.{session['token']}")]
-        socket = await websockets.connect(
-            session["events"]["webSocket"] + "?after=0", subprotocols=protocols, compression=None, proxy=None
-        )
-        address = urlsplit(server.base_url)
-        http = await Connection(address.hostname or "", address.port or 80, session["token"]).__aenter__()
-        side = Side(session, http, socket)
-        self._tasks.append(asyncio.create_task(side.listen()))
-        return side
 
     async def at_rate(self, seconds: float) -> list[float]:
         """Make rounds at the fixed rate and return the times of their events, in seconds."""
