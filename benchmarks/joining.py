@@ -153,9 +153,7 @@ async def main() -> None:
         "enabler_ms_p50": statistics.median(shares),
     }
     first, answer, share = figures.values()
-    print(
-        f"median of {len(times)}: first frame {first:.0f} ms, answer {answer:.1f} ms; enabler's own share {share:.1f} ms"
-    )
+    print(f"medians of {len(times)}: first frame {first:.0f} ms, answer {answer:.1f} ms, own share {share:.1f} ms")
     if arguments.out:
         arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
 
