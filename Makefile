@@ -89,7 +89,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@touch $@
 
 # With whatever compiler there is: without one the focus forwards in Python alone.
-$(VENV)/.fastpath: media/fastpath.c media/fastpath.h media/fastpath.py $(VENV)/.runtime
+$(VENV)/.fastpath: media/fastpath.c media/fastpath.h media/fastpath.py media/shared.py $(VENV)/.runtime
 	@$(BIN)/python -m media.fastpath
 	@if ls media/_fastpath-*.so >/dev/null 2>&1; then touch $@; fi
 

@@ -26,7 +26,7 @@ LARGEST = SLOT - 192
 # What a train may hold: the kernel's limit is 64 segments and 65,507 bytes.
 LONGEST_TRAIN = 32
 
-NAME = 28  # bytes of a struct sockaddr_in6, the larger one
+NAME_SIZE = 28  # bytes of a struct sockaddr_in6, the larger one
 _HEADER = 64  # bytes of a struct mmsghdr
 _UDP_SEGMENT = 103
 
@@ -79,7 +79,7 @@ class _Batch:
             self._iovecs[i].iov_len = SLOT
             self._headers[i].msg_hdr.msg_iov = self._iovecs + i
             self._headers[i].msg_hdr.msg_iovlen = 1
-            self._headers[i].msg_hdr.msg_namelen = NAME
+            self._headers[i].msg_hdr.msg_namelen = NAME_SIZE
 
 
 class Inbox(_Batch):
@@ -89,12 +89,12 @@ class Inbox(_Batch):
         super().__init__(slots)
         # Of each slot, where the length of what it received stands: as an `int`, which who decrypts may change.
         self.received_addresses = [_address(self._headers + i) + 56 for i in range(slots)]
-        self._names = ffi.new("unsigned char[]", slots * NAME)
+        self._names = ffi.new("unsigned char[]", slots * NAME_SIZE)
         view = memoryview(ffi.buffer(self._names))
         # Of each slot, the sockaddr that its datagram came from: of IPv4, with zeros behind it.
-        self.sources = [view[start : start + NAME] for start in range(0, slots * NAME, NAME)]
+        self.sources = [view[start : start + NAME_SIZE] for start in range(0, slots * NAME_SIZE, NAME_SIZE)]
         for i in range(slots):
-            self._headers[i].msg_hdr.msg_name = self._names + i * NAME
+            self._headers[i].msg_hdr.msg_name = self._names + i * NAME_SIZE
             self._iovecs[i].iov_len = LARGEST
 
     def receive(self, fd: int) -> int:
@@ -217,7 +217,7 @@ def sockaddr(host: str, port: int) -> bytes:
         family, address = socket.AF_INET6, bytes(4) + socket.inet_pton(socket.AF_INET6, host) + bytes(4)
     else:
         family, address = socket.AF_INET, socket.inet_aton(host)
-    return (int(family).to_bytes(2, "little") + port.to_bytes(2, "big") + address).ljust(NAME, b"\0")
+    return (int(family).to_bytes(2, "little") + port.to_bytes(2, "big") + address).ljust(NAME_SIZE, b"\0")
 
 
 def address_of(name: bytes) -> tuple[str, int]:

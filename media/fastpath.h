@@ -1,4 +1,4 @@
-/* What the fast path and Python both read and write. The C compiler includes this, and cffi reads it (media/fastpath.py).
+/* What the fast path and Python both read and write. The C compiler includes this, and cffi reads it (media/shared.py).
  *
  * Each structure belongs to the Python object that its comment names, lives as long as that, and is the only place where
  * these values stand: Stream and Track of media/streams.py and media/router.py look into them. Instants are in seconds of

@@ -1,9 +1,9 @@
-"""The way into the fast path: what C and Python share of the forwarding, and the compiled library, where there is one.
+"""The fast path, where it is compiled: a library that forwards ordinary packets without the interpreter.
 
 Nearly all packets are the next ones of their streams, and receivers get them with a few fields changed. For those the
 interpreter costs more than what is done to them, most of all after a sleep, when it finds its caches cold. So
 `fastpath.c` reads a burst, forwards them and leaves the rest to Python. What it needs to know stands in memory that
-both look into (`fastpath.h`): there is no second truth, and without the library Python does all of it.
+both look into (`media/shared.py`): there is no second truth, and without the library Python does all of it.
 
     python -m media.fastpath
 
@@ -21,51 +21,19 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import Any
 
-from cffi import FFI
-
-from media.datagrams import NAME, SLOT, Inbox, Outbox
+from media.datagrams import Inbox, Outbox
+from media.shared import HEADER, SLOTS_OUT, ffi
 
 logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
 _SOURCE = _FOLDER / "fastpath.c"
-_HEADER = (_FOLDER / "fastpath.h").read_text()
 # No fused multiplication and addition, so that jitter is the same everywhere; and for every machine of the kind.
 _FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
 _ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
 _COMPILE_SECONDS = 120
-
-ffi: Final[Any] = FFI()
-ffi.cdef(_HEADER)
-_limits: dict[str, int] = ffi.typeof("enum limits").relements
-_verdicts: dict[str, int] = ffi.typeof("enum verdict").relements
-SLOTS_IN, SLOTS_OUT, FULL = _limits["SLOTS_IN"], _limits["SLOTS_OUT"], _limits["FULL"]
-LARGEST_IN_TRAIN, QUIET, ELEMENT_IDS = _limits["LARGEST_IN_TRAIN"], _limits["QUIET"], _limits["ELEMENT_IDS"]
-HISTORY, ARENA_SIZE = _limits["HISTORY"], _limits["ARENA_SIZE"]
-UNTOUCHED, DECRYPTED, SETTLED = _verdicts["UNTOUCHED"], _verdicts["DECRYPTED"], _verdicts["SETTLED"]
-if (_limits["SLOT_SIZE"], _limits["NAME_SIZE"]) != (SLOT, NAME):
-    raise ImportError("fastpath.h and datagrams.py have different slots")
-
-T = TypeVar("T")
-
-
-class Shared(Generic[T]):
-    """An attribute that stands in its object's `memory`, where the fast path finds it."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> "Shared[T]": ...
-    @overload
-    def __get__(self, instance: object, owner: type) -> T: ...
-    def __get__(self, instance: Any, owner: type) -> Any:
-        return self if instance is None else getattr(instance.memory, self._name)
-
-    def __set__(self, instance: Any, value: T) -> None:
-        setattr(instance.memory, self._name, value)
 
 
 class FastPath:
@@ -126,7 +94,7 @@ def load() -> Any:
 
 def _path_of(folder: Path) -> Path:
     """Return where the library is to be. What was made of something else has another name, and is never loaded."""
-    made_of = hashlib.sha256(repr([_SOURCE.read_text(), _HEADER, *_FLAGS]).encode()).hexdigest()
+    made_of = hashlib.sha256(repr([_SOURCE.read_text(), HEADER, *_FLAGS]).encode()).hexdigest()
     return folder / f"_fastpath-{made_of[:12]}-{platform.machine()}.so"
 
 

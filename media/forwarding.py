@@ -13,9 +13,9 @@ from itertools import chain, repeat
 
 from media import aiortc_adapter as adapter
 from media.datagrams import LONGEST_TRAIN, SLOT, Outbox
-from media.fastpath import FULL, LARGEST_IN_TRAIN, SLOTS_OUT
 from media.router import Receivers, Route
 from media.rtp import HEADER, HEADER_SIZE, translate_extensions
+from media.shared import FULL, LARGEST_IN_TRAIN, SLOTS_OUT
 
 logger = logging.getLogger(__name__)
 

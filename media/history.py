@@ -3,7 +3,7 @@
 import mmap
 from typing import NamedTuple
 
-from media.fastpath import ARENA_SIZE, HISTORY, ffi
+from media.shared import ARENA_SIZE, HISTORY, ffi
 
 
 class Kept(NamedTuple):

@@ -14,9 +14,9 @@ from media.aiortc_adapter import address_of_session, parse_rtcp
 from media.codecs import Codec
 from media.data import DataChannels
 from media.datagrams import Destination, address_of
-from media.fastpath import HISTORY, Shared, ffi
 from media.negotiation import Negotiation, Section
 from media.router import Sink, Track
+from media.shared import HISTORY, Shared, ffi
 from media.streams import Stream
 from media.stun import Agent
 from media.transport import State, Transport

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from media import aiortc_adapter as adapter
-from media import fastpath, rtp
+from media import fastpath, rtp, shared
 from media.datagrams import LONGEST_TRAIN, SLOT, Inbox, address_of, endpoint_of, segmentation_works
 from media.forwarding import Forwarder, is_told
 from media.leg import Leg
@@ -28,7 +28,7 @@ _SOCKET_BUFFER = 8 * 1024 * 1024
 _SCRATCH = 4096
 # Browsers check every 2.5 s: an address that was silent for so long is free for another leg.
 _IN_USE_SECONDS = 6.0
-_ALL_UNTOUCHED = bytes([fastpath.UNTOUCHED]) * fastpath.SLOTS_IN
+_ALL_UNTOUCHED = bytes([shared.UNTOUCHED]) * shared.SLOTS_IN
 # Whole packets only: a fixed header at least.
 _RTP_LEAST = 12
 _RTCP_LEAST = 8
@@ -48,14 +48,14 @@ class Port:
         self.agents: Agents[Leg] = Agents()
         self.received = self.strangers = self.stumbles = 0
         self._legs: dict[bytes, Leg] = {}
-        self._inbox = Inbox(fastpath.SLOTS_IN)
+        self._inbox = Inbox(shared.SLOTS_IN)
         # libsrtp's pointers to the slots, and to the lengths of what they received.
         self._pointers = [adapter.ffi.cast("void *", each) for each in self._inbox.addresses]
         self._lengths = [adapter.ffi.cast("int *", each) for each in self._inbox.received_addresses]
         self._size: Any = adapter.ffi.new("int *")
         self._scratch: Any = adapter.ffi.new("unsigned char[]", _SCRATCH)
         self._routes: list[Route] = []
-        self._takers = ((fastpath.DECRYPTED, self._take_decrypted), (fastpath.UNTOUCHED, self._take))
+        self._takers = ((shared.DECRYPTED, self._take_decrypted), (shared.UNTOUCHED, self._take))
         trains = segmentation_works(self._fd)
         self.forwarder = Forwarder(self._fd, trains=trains)
         library = fastpath.load() if fast else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiortc.rtp import RtcpReceiverInfo
 
-from media.fastpath import Shared, ffi
+from media.shared import Shared, ffi
 
 # A jump further than this is no loss but a new beginning: asking for it all again would help nobody.
 LARGEST_GAP = 256

@@ -15,10 +15,10 @@ from typing import Any, cast
 import pytest
 
 from media import fastpath
-from media.fastpath import HISTORY, ffi
 from media.node import Settings
 from media.port import Port
 from media.rtp import HEADER
+from media.shared import HISTORY, ffi
 from tests.media.synthetic import AUDIO, VIDEO
 from tests.media.world import SECONDS, Listener, World, around, in_order
 from tests.namespace import in_a_network_of_its_own
@@ -189,15 +189,19 @@ def _outcome(world: World) -> Outcome:
     )
 
 
-@pytest.mark.parametrize("seed", range(6))
-async def test_it_does_to_packets_what_python_does(seed: int) -> None:
-    script = Script(seed, shuffled=False)
+async def _both(script: Script) -> tuple[Outcome, Outcome]:
+    """Play a script to a node that has the fast path, and to one that does without."""
     outcomes = []
     for fast in (True, False):
         async with around(Settings(fast=fast)) as world:
             await _play(world, script)
             outcomes.append(_outcome(world))
-    compiled, interpreted = outcomes
+    return outcomes[0], outcomes[1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_it_does_to_packets_what_python_does(seed: int) -> None:
+    compiled, interpreted = await _both(Script(seed, shuffled=False))
     # It would prove nothing, if nearly all were left to Python.
     assert compiled.sent_by_python < 0.8 * compiled.sent
     assert len(compiled.got["bob", "video"]) > 600
@@ -206,17 +210,12 @@ async def test_it_does_to_packets_what_python_does(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_it_passes_on_what_arrives_in_disorder_as_python_does(seed: int) -> None:
-    script = Script(seed, shuffled=True)
-    outcomes = []
-    for fast in (True, False):
-        async with around(Settings(fast=fast)) as world:
-            await _play(world, script)
-            outcomes.append(_outcome(world))
+    compiled, interpreted = await _both(Script(seed, shuffled=True))
     # Of what has arrived in one burst the next packet goes first: fewer are missing, if only for that long.
-    compiled, interpreted = ({of: sorted(got) for of, got in outcome.got.items()} for outcome in outcomes)
-    assert compiled == interpreted
-    assert outcomes[0].kept == outcomes[1].kept
-    assert outcomes[0].leg == outcomes[1].leg
+    in_some_order = [{of: sorted(got) for of, got in outcome.got.items()} for outcome in (compiled, interpreted)]
+    assert in_some_order[0] == in_some_order[1]
+    assert compiled.kept == interpreted.kept
+    assert compiled.leg == interpreted.leg
 
 
 @pytest.fixture(params=[True, False], ids=["fast", "python"])

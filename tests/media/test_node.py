@@ -30,9 +30,9 @@ from aiortc.rtp import (
 
 from media import conference, datagrams, leg, router, rtcp, rtp
 from media.datagrams import SLOT, address_of
-from media.fastpath import HISTORY
 from media.leg import Leg
 from media.node import Settings
+from media.shared import HISTORY
 from media.terms import Connection
 from tests.media import synthetic
 from tests.media.ends import mutate

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from media.aiortc_adapter import ffi
-from media.fastpath import HISTORY
 from media.router import KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
 from media.rtp import HEADER
+from media.shared import HISTORY
 from media.streams import Stream
 
 

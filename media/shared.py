@@ -1,0 +1,40 @@
+"""Memory that Python and the fast path share: the structures of `fastpath.h`, and attributes that stand in them."""
+
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar, overload
+
+from cffi import FFI
+
+from media.datagrams import NAME_SIZE, SLOT
+
+HEADER = Path(__file__).with_name("fastpath.h").read_text()
+
+ffi: Final[Any] = FFI()
+ffi.cdef(HEADER)
+_limits: dict[str, int] = ffi.typeof("enum limits").relements
+_verdicts: dict[str, int] = ffi.typeof("enum verdict").relements
+SLOTS_IN, SLOTS_OUT, FULL = _limits["SLOTS_IN"], _limits["SLOTS_OUT"], _limits["FULL"]
+LARGEST_IN_TRAIN, QUIET, ELEMENT_IDS = _limits["LARGEST_IN_TRAIN"], _limits["QUIET"], _limits["ELEMENT_IDS"]
+HISTORY, ARENA_SIZE = _limits["HISTORY"], _limits["ARENA_SIZE"]
+UNTOUCHED, DECRYPTED, SETTLED = _verdicts["UNTOUCHED"], _verdicts["DECRYPTED"], _verdicts["SETTLED"]
+if (_limits["SLOT_SIZE"], _limits["NAME_SIZE"]) != (SLOT, NAME_SIZE):
+    raise ImportError("fastpath.h and datagrams.py have different slots")
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """An attribute that stands in its object's `memory`, where the fast path finds it."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "Shared[T]": ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self if instance is None else getattr(instance.memory, self._name)
+
+    def __set__(self, instance: Any, value: T) -> None:
+        setattr(instance.memory, self._name, value)
