@@ -20,6 +20,7 @@ from media.data import DataChannels
 from media.leg import MID, NO_LIMIT, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
 from media.port import Port
+from media.quality import Quality
 from media.router import Sink, Track
 from media.stun import Credentials
 from media.terms import Connection
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 SILENT_SECONDS = 15.0
 LOST_SECONDS = 30.0
 REPORT_SECONDS = 1.0
+# A poor connection is told of again so often: who missed it, or joins, is to know.
+REMINDER_SECONDS = 10.0
 # How loud somebody must have been of late to count as speaking, and how much of that a tick leaves. A packet adds up to
 # 1, and 50 come in a second: about two tenths of a second of speech.
 AUDIBLE = 3.0
@@ -96,6 +99,8 @@ class Member:
     seat: Seat
     leg: Leg | None = None
     connection: Connection = Connection.CONNECTED
+    told_at: float = 0.0
+    quality: Quality = field(default_factory=Quality)
     causes: list[Cause] = field(default_factory=list)
     declined: tuple[Outgoing, ...] | None = None
     # The focus's last offer to it, which counts while its negotiation waits for the answer.
@@ -517,13 +522,15 @@ class Conference:
         for id_, member in self.members.items():
             if member.leg is not None:
                 member.leg.tick(now)
-                self._watch(id_, member, now - member.leg.seen_at)
+                self._watch(id_, member, member.leg, now)
         self._listen()
         if now - self._reported_at >= REPORT_SECONDS:
             self._pace(now - self._reported_at)
             self._reported_at = now
-            for leg in self.legs():
-                leg.report(now, cname=self.id)
+            for member in self.members.values():
+                if member.leg is not None:
+                    member.leg.report(now, cname=self.id)
+                    member.quality.judge(member.leg.lost(now))
 
     def _pace(self, seconds: float) -> None:
         """Let video that congests a receiver's connection be sent more slowly: the slowest receiver sets the pace.
@@ -568,17 +575,21 @@ class Conference:
             self._speaker = loudest
             self._services.reports.speaks(self.id, loudest)
 
-    def _watch(self, id_: str, member: Member, seconds: float) -> None:
-        """Judge somebody who was last heard of so long ago: tell of a broken connection, and give up a lost one."""
-        connection = Connection.DISCONNECTED if seconds > SILENT_SECONDS else Connection.CONNECTED
-        if connection != member.connection:
-            member.connection = connection
+    def _watch(self, id_: str, member: Member, leg: Leg, now: float) -> None:
+        """Tell how somebody's connection is, when that changes or is poor, and give up a lost one."""
+        silent_for = now - leg.seen_at
+        if silent_for > SILENT_SECONDS:
+            connection = Connection.DISCONNECTED
+        else:
+            connection = Connection.POOR if member.quality.is_poor else Connection.CONNECTED
+        is_due = connection is Connection.POOR and now - member.told_at >= REMINDER_SECONDS
+        if connection != member.connection or is_due:
+            member.connection, member.told_at = connection, now
             self._services.reports.hears(self.id, id_, connection)
-        if seconds > LOST_SECONDS and member.leg is not None:
-            leg_id = member.leg.id
-            logger.info("conference %s: leg %s of %s is lost", self.id, leg_id, id_)
+        if silent_for > LOST_SECONDS:
+            logger.info("conference %s: leg %s of %s is lost", self.id, leg.id, id_)
             self._drop_leg(member)
-            self._services.reports.lost(self.id, id_, leg_id)
+            self._services.reports.lost(self.id, id_, leg.id)
 
     def close(self) -> None:
         """End all legs."""

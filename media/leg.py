@@ -7,7 +7,15 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Protocol
 
-from aiortc.rtp import RTCP_PSFB_APP, RTCP_RTPFB_NACK, RtcpPsfbPacket, RtcpRtpfbPacket, RtcpSrPacket
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RTCP_RTPFB_NACK,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtcpSrPacket,
+)
 
 from media import rtcp, rtp
 from media.aiortc_adapter import address_of_session, parse_rtcp
@@ -15,6 +23,7 @@ from media.codecs import Codec
 from media.data import DataChannels
 from media.datagrams import Destination, address_of
 from media.negotiation import Negotiation, Section
+from media.quality import REPORT_COUNTS_SECONDS
 from media.router import Sink, Track
 from media.shared import HISTORY, Shared, ffi
 from media.streams import Stream
@@ -131,6 +140,10 @@ class Leg:
         self.is_congested = False
         self._was_limited = False
         self._octets_repeated = 0
+        # The share of packets that was lost lately: of the participant's streams, the worst one's; and of what it gets,
+        # as it has reported last of each SSRC, and when.
+        self._lost = 0.0
+        self._lost_down: dict[int, tuple[float, float]] = {}
         self.unknown = 0
         self._retransmissions_left = RETRANSMISSIONS_A_TICK
         self._moves_left: float = MOST_MOVES
@@ -308,6 +321,8 @@ class Leg:
             return
         frozen: set[Track] = set()
         for packet in packets:
+            if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+                self._take_receiver_reports(packet.reports, now)
             match packet:
                 case RtcpSrPacket() if packet.ssrc in self.streams:
                     self._take_sender_report(packet, now)
@@ -321,6 +336,21 @@ class Leg:
                     frozen |= {self.sinks[ssrc].track for ssrc in sources if ssrc in self.sinks}
         for track in frozen:
             self._floor.key_frame_wanted(track)
+
+    def _take_receiver_reports(self, reports: Iterable[RtcpReceiverInfo], now: float) -> None:
+        """Note what the participant says of what it gets."""
+        for report in reports:
+            if report.ssrc in self.sinks:
+                self._lost_down[report.ssrc] = (now, report.fraction_lost / 256)
+
+    def lost(self, now: float) -> float:
+        """Return the share of packets that was lost lately, on the way that is worse."""
+        self._lost_down = {
+            ssrc: (at, share)
+            for ssrc, (at, share) in self._lost_down.items()
+            if ssrc in self.sinks and now - at < REPORT_COUNTS_SECONDS
+        }
+        return max([self._lost, *(share for _, share in self._lost_down.values())])
 
     def _take_estimate(self, estimate: int) -> None:
         """Note what the connection to the participant can carry."""
@@ -412,6 +442,7 @@ class Leg:
             for stream, _ in self.streams.values()
             if stream.original is None and (report := stream.report(now)) is not None
         ]
+        self._lost = max((report.fraction_lost for report in reports), default=0) / 256
         if self.is_connected and reports:
             self._wire.send_rtcp(self, rtcp.receiver_reports(self.ssrc, reports, cname=cname))
 

@@ -12,9 +12,13 @@ Role = Literal["client", "server"]
 
 
 class Connection(StrEnum):
-    """Whether a participant is heard of: its checks for consent come (RFC 7675)."""
+    """How a participant's connection is.
+
+    Connected: its checks for consent come (RFC 7675). Poor: they do, but too much gets lost, one way or the other.
+    """
 
     CONNECTED = "connected"
+    POOR = "poor"
     DISCONNECTED = "disconnected"
 
 

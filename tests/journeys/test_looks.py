@@ -211,6 +211,10 @@ async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     # Half a minute of silence would be long.
     quality = {"type": "quality", "confId": await alice.conference_id()}
     quality["participant"] = await alice.page.evaluate("window.sbe.client.currentCall.others[0].id")
+    wire.say(**quality, connection="poor")
+    await expect(tile(alice, bob)).to_have_attribute("data-weak", "true")
+    await expect(tile(alice, bob).locator(".tile-name")).to_contain_text("weak connection")
+    await look("one has a weak connection", alice)
     wire.say(**quality, connection="disconnected")
     await expect(tile(alice, bob)).to_contain_text("Connection interrupted", use_inner_text=True)
     await look("one is interrupted", alice)
@@ -242,7 +246,7 @@ async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     await erin.press("open-start")
     await expect(erin.part("open-link")).to_have_value(re.compile("join=."))
     await look("alone in an open conference", erin)
-    assert len(inspector.seen) == 16
+    assert len(inspector.seen) == 17
     assert inspector.found == [], "\n".join(inspector.found)
 
 

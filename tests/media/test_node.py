@@ -492,6 +492,44 @@ async def test_broken_connection_is_told_and_so_is_its_return(world: World, monk
     assert world.lost == []
 
 
+def _loses(share: float, ssrc: int) -> RtcpRrPacket:
+    """Return a receiver report that says so."""
+    block = RtcpReceiverInfo(
+        ssrc=ssrc, fraction_lost=int(256 * share), packets_lost=0, highest_sequence=0, jitter=0, lsr=0, dlsr=0
+    )
+    return RtcpRrPacket(ssrc=1, reports=[block])
+
+
+async def test_poor_connection_is_told_again_and_again_until_it_is_fine(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conference, "REPORT_SECONDS", 0.05)
+    monkeypatch.setattr(conference, "REMINDER_SECONDS", 0.2)
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((_, _, ssrc),) = await bob.gets(1)
+    # What it says of a stream that it does not get is nobody's business.
+    bob.send_rtcp(_loses(0.9, alice.video.ssrc))
+    bob.send_rtcp(_loses(0.25, ssrc))
+    await until(lambda: len(world.heard) == 3)
+    assert world.heard == [("bob", Connection.POOR)] * 3
+    bob.send_rtcp(_loses(0.0, ssrc))
+    await until(lambda: world.heard[-1] == ("bob", Connection.CONNECTED))
+
+
+async def test_connection_on_which_the_focus_loses_too_much_is_poor(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conference, "REPORT_SECONDS", 0.05)
+    alice, _ = await world.join("alice", "bob")
+    async with asyncio.timeout(SECONDS):
+        while not world.heard:
+            alice.video.packet()
+            alice.film(2)
+            await asyncio.sleep(0.01)
+    assert world.heard == [("alice", Connection.POOR)]
+
+
 async def test_who_never_connects_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conference, "LOST_SECONDS", 0.3)
     (alice,) = await world.join("alice")

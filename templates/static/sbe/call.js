@@ -21,8 +21,9 @@ import { sleep } from "./waiting.js";
  * @typedef {"accepted" | "rejected" | "cancelled" | "expired" | "ended"} Outcome
  * @typedef {"focus" | "peer"} Topology
  *
- * @typedef {Participant & import("./peer.js").RemoteMedia & {speaking: boolean, interrupted: boolean}} RemoteParticipant
- * somebody else, with the tracks that come from them now; `interrupted` while the focus does not hear of them
+ * @typedef {Participant & import("./peer.js").RemoteMedia & {speaking: boolean, interrupted: boolean, weak: boolean}} RemoteParticipant
+ * somebody else, with the tracks that come from them now; `interrupted` while the focus does not hear of them, `weak` while too much is lost
+ * between them and the focus
  *
  * @typedef {object} Modification the one that is pending, whoever made it
  * @property {string} modId
@@ -59,8 +60,9 @@ import { sleep } from "./waiting.js";
 const GLARE_ATTEMPTS = 8;
 const GLARE_WAIT_MS = 31_000;
 const ICE_RESTARTS = 3;
-// A little longer than the focus waits before it gives up a connection that it has called interrupted.
-const INTERRUPTION_MS = 20_000;
+// A little longer than the focus waits before it gives up a connection that it has called interrupted, or says again that
+// one is poor.
+const TROUBLE_MS = 20_000;
 
 /**
  * This session's seat in one conference: its peer connection, its pending modification, and what it knows of the others.
@@ -90,8 +92,8 @@ export class Call extends Emitter {
   addresses = [];
   /** Who speaks now, by participant ID, as far as the focus tells. @type {string | null} */
   speaker = null;
-  /** Whose connection to the focus is interrupted, with the timers after which that counts no more. @type {Map<string, number>} */
-  #interrupted = new Map();
+  /** Whose connection to the focus is in trouble, with the timers after which that counts no more. @type {Map<string, {connection: "poor" | "disconnected", timer: number}>} */
+  #troubles = new Map();
   chat = new Chat((participant) => this.others.some(({ id }) => id === participant));
   /** @type {string | null} */
   movedTo = null;
@@ -136,7 +138,10 @@ export class Call extends Emitter {
    */
   get others() {
     const others = this.conference?.participants.filter(({ id, state }) => id !== this.#myId && state !== "left") ?? [];
-    return others.map((participant) => ({ ...participant, ...this.#tracksOf(participant), speaking: participant.id === this.speaker, interrupted: this.#interrupted.has(participant.id) }));
+    return others.map((participant) => {
+      const trouble = this.#troubles.get(participant.id)?.connection;
+      return { ...participant, ...this.#tracksOf(participant), speaking: participant.id === this.speaker, interrupted: trouble === "disconnected", weak: trouble === "poor" };
+    });
   }
 
   /** The tracks of the other party. */
@@ -835,21 +840,21 @@ export class Call extends Emitter {
   }
 
   /**
-   * The connection of somebody else to the focus broke, or is back. That it is back may be missed, and the focus waits
-   * for 15 s only: so this is not believed for ever.
+   * The connection of somebody else to the focus broke, is poor, or is fine again. That it is fine may be missed, and the
+   * focus waits for 15 s only, or says again that it is poor: so this is not believed for ever.
    *
    * @param {WireEvent} event
    */
   #onQuality({ participant, connection }) {
     if (typeof participant !== "string") return;
-    clearTimeout(this.#interrupted.get(participant));
-    this.#interrupted.delete(participant);
-    if (connection !== "disconnected") return;
+    clearTimeout(this.#troubles.get(participant)?.timer);
+    this.#troubles.delete(participant);
+    if (connection !== "disconnected" && connection !== "poor") return;
     const forget = () => {
-      this.#interrupted.delete(participant);
+      this.#troubles.delete(participant);
       this.emit("change", null);
     };
-    this.#interrupted.set(participant, setTimeout(forget, INTERRUPTION_MS));
+    this.#troubles.set(participant, { connection, timer: setTimeout(forget, TROUBLE_MS) });
   }
 
   /**

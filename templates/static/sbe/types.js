@@ -65,7 +65,7 @@
  * @property {string} [reason]
  * @property {Conference} [conference]
  * @property {Participant | string} [participant]
- * @property {"connected" | "disconnected"} [connection] whether the focus hears of the participant
+ * @property {"connected" | "poor" | "disconnected"} [connection] how the focus hears of the participant
  * @property {number} [oldest]
  *
  * @typedef {object} Trace One line of the timeline: a request with its answer, an event, or a change of the channel.

@@ -17,6 +17,7 @@ import { preferences } from "./preferences.js";
  * @property {boolean} picture whether there is one to look at
  * @property {"" | "invited" | "on-hold" | "moving" | "interrupted"} state
  * @property {boolean} silent its microphone is off
+ * @property {boolean} weak too much is lost on its connection
  * @property {boolean} speaking
  * @property {string} words under the name where there is no picture
  * @property {boolean} manageable whether this side may mute and remove them
@@ -123,7 +124,7 @@ export class Tiles {
       video,
       make("div", { class: "tile-face" }, make("span", { "class": "avatar large", "aria-hidden": "true" }), make("p", { class: "placeholder-name" }), make("p", { class: "tile-words" })),
       make("div", { class: "tile-veil" }, icon("pause"), make("p", {})),
-      make("p", { class: "tile-name" }, icon("mic-off"), make("span", {}), make("span", { class: "sr-only" })),
+      make("p", { class: "tile-name" }, icon("mic-off"), icon("weak-signal"), make("span", {}), make("span", { class: "sr-only" })),
       make("div", { class: "tile-buttons" }, pin, menu),
     );
     pin.addEventListener("click", () => this.#pin(key));
@@ -139,8 +140,8 @@ export class Tiles {
 
   /** @param {HTMLElement} tile @param {Face} face */
   #fill(tile, face) {
-    const { participant, name, tracks, picture, state, silent, speaking, words, manageable } = face;
-    Object.assign(tile.dataset, { participant, name, state, picture: String(picture), silent: String(silent), speaking: String(speaking) });
+    const { participant, name, tracks, picture, state, silent, weak, speaking, words, manageable } = face;
+    Object.assign(tile.dataset, { participant, name, state, picture: String(picture), silent: String(silent), weak: String(weak), speaking: String(speaking) });
     const video = /** @type {HTMLVideoElement} */ (part(tile, "video"));
     showTracks(video, tracks);
     // Chromium does not always start by itself where tracks are exchanged before the first picture has come.
@@ -156,8 +157,11 @@ export class Tiles {
     }
     const shown = face.sort === "screen" ? `${name}’s screen` : face.sort === "self" ? "You" : name;
     setText(part(tile, ".tile-name span"), shown);
-    setText(part(tile, ".tile-name .sr-only"), [silent ? ", microphone off" : "", speaking ? ", speaking" : "", state === "invited" ? ", ringing" : ""].join(""));
-    part(tile, ".tile-name .icon").toggleAttribute("hidden", !silent);
+    setText(part(tile, ".tile-name .sr-only"), [silent ? ", microphone off" : "", weak ? ", weak connection" : "", speaking ? ", speaking" : "", state === "invited" ? ", ringing" : ""].join(""));
+    const [micOff, weakSignal] = tile.querySelectorAll(".tile-name .icon");
+    micOff.toggleAttribute("hidden", !silent);
+    weakSignal.toggleAttribute("hidden", !weak);
+    part(tile, ".tile-name").title = weak ? "Weak connection" : "";
     part(tile, ".tile-buttons").dataset.of = shown;
     part(tile, `[data-testid^="menu-"]`).hidden = !manageable;
     part(tile, `[data-testid^="menu-"]`).setAttribute("aria-label", `More for ${name}`);
@@ -215,7 +219,7 @@ function facesOf(call, client) {
 
 /** @param {RemoteParticipant} other @param {Call} call @param {boolean} isHost @returns {Face} */
 function person(other, call, isHost) {
-  const { id, username, audio, camera, muted, state, speaking, interrupted } = other;
+  const { id, username, audio, camera, muted, state, speaking, interrupted, weak } = other;
   const isLive = state === "accepted" || state === "moving";
   const picture = camera !== null && isLive && !muted.video;
   const ringing = state === "invited";
@@ -230,6 +234,7 @@ function person(other, call, isHost) {
     picture: picture && !connecting,
     state: state === "accepted" || state === "left" ? (interrupted ? "interrupted" : "") : state,
     silent: muted.audio && !ringing,
+    weak: weak && isLive,
     speaking: speaking && isLive,
     words: ringing ? (call.confId ? "Ringing…" : "Calling…") : connecting ? connectionWords(call) : muted.video ? "Camera turned off by the host" : camera || audio ? "The camera is off" : "Connecting…",
     manageable: isHost,
@@ -253,6 +258,7 @@ function screen({ id, username, screen: track, muted }) {
     picture: !muted.video,
     state: "",
     silent: false,
+    weak: false,
     speaking: false,
     words: "The screen is not shown",
     manageable: false,
@@ -271,6 +277,7 @@ function self(call, { media, session }) {
     picture: media.camera !== null,
     state: "",
     silent: media.muted || media.microphone === null,
+    weak: false,
     speaking: call.me !== null && call.me.id === call.speaker,
     words: media.screen ? "You are sharing your screen" : "Your camera is off",
     manageable: false,
