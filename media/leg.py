@@ -344,13 +344,19 @@ class Leg:
                 self._lost_down[report.ssrc] = (now, report.fraction_lost / 256)
 
     def lost(self, now: float) -> float:
-        """Return the share of packets that was lost lately, on the way that is worse."""
-        self._lost_down = {
-            ssrc: (at, share)
-            for ssrc, (at, share) in self._lost_down.items()
-            if ssrc in self.sinks and now - at < REPORT_COUNTS_SECONDS
-        }
-        return max([self._lost, *(share for _, share in self._lost_down.values())])
+        """Return the share of packets that was lost lately, on the way that is worse.
+
+        What was lost on the way to the focus already is missing everywhere: that is its sender's connection alone.
+        """
+        worst = self._lost
+        for ssrc, (at, share) in list(self._lost_down.items()):
+            sink = self.sinks.get(ssrc)
+            if sink is None or now - at >= REPORT_COUNTS_SECONDS:
+                del self._lost_down[ssrc]
+            else:
+                source = sink.track.stream
+                worst = max(worst, share - (source.lost if source is not None else 0))
+        return worst
 
     def _take_estimate(self, estimate: int) -> None:
         """Note what the connection to the participant can carry."""

@@ -35,6 +35,8 @@ class Stream:
     original_types: dict[int, int] = field(default_factory=dict)
 
     missing: dict[int, tuple[float, int]] = field(default_factory=dict)
+    # The share of packets that has not come, of late: what was lost some reports ago counts less and less.
+    lost: float = 0.0
     # The `struct stream` of fastpath.h.
     memory: Any = field(init=False, repr=False)
 
@@ -131,6 +133,7 @@ class Stream:
         self._reported = (expected, self.received)
         lost_now = (expected - expected_before) - (self.received - received_before)
         share = max(0, lost_now) * 256 // max(1, expected - expected_before)
+        self.lost = max(share / 256, 0.7 * self.lost)
         lsr, dlsr = 0, 0
         if self._sender_report is not None:
             lsr, at = self._sender_report

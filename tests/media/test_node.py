@@ -521,11 +521,17 @@ async def test_connection_on_which_the_focus_loses_too_much_is_poor(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conference, "REPORT_SECONDS", 0.05)
-    alice, _ = await world.join("alice", "bob")
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    ((_, _, ssrc),) = await bob.gets(1)
+    lost = 0
     async with asyncio.timeout(SECONDS):
-        while not world.heard:
+        while lost < 100 or not world.heard:
             alice.video.packet()
+            lost += 1
             alice.film(2)
+            # Whatever alice loses, bob lacks as well; but his connection is as good as before.
+            bob.send_rtcp(_loses(1 / 3, ssrc))
             await asyncio.sleep(0.01)
     assert world.heard == [("alice", Connection.POOR)]
 
