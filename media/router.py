@@ -340,22 +340,31 @@ class Track:
 
     def _share_routes(self) -> None:
         """Let the fast path know the routes."""
-        routes = ffi.new("struct route[]", max(1, len(self.routes)))
-        laid: list[object] = [routes]
-        for entry, (payload_type, route) in zip(routes, self.routes.items(), strict=False):
-            variants = ffi.new("struct variant[]", max(1, len(route.variants)))
-            entry.payload_type, entry.variants, entry.variant = payload_type, len(route.variants), variants
-            laid.append(variants)
-            for variant, (type_, distance, ids, foreign, to) in zip(variants, route.variants, strict=False):
-                variant.payload_type, variant.distance, variant.trains = type_, distance, to.trains
-                variant.foreign = foreign & _SHORT_IDS
-                for id_ in range(1, ELEMENT_IDS):
-                    variant.ids[id_] = ids.get(id_, 0)
-                sessions = ffi.new("uintptr_t[]", [address_of_session(each) for each in to.handles])
-                names = ffi.new("uintptr_t[]", list(to.names))
-                variant.receivers, variant.sessions, variant.names = len(to.handles), sessions, names
-                laid += [sessions, names]
-        self.memory.routes, self.memory.route = len(self.routes), routes
+        laid: list[object] = []
+
+        def lay(kind: str, values: list[Any]) -> Any:
+            memory = ffi.new(kind, values)
+            laid.append(memory)
+            return memory
+
+        def described(variant: Variant) -> dict[str, Any]:
+            type_, distance, ids, foreign, to = variant
+            return {
+                "payload_type": type_,
+                "trains": to.trains,
+                "foreign": foreign & _SHORT_IDS,
+                "ids": [ids.get(id_, 0) for id_ in range(ELEMENT_IDS)],
+                "distance": distance,
+                "receivers": len(to.handles),
+                "sessions": lay("uintptr_t[]", [address_of_session(each) for each in to.handles]),
+                "names": lay("uintptr_t[]", list(to.names)),
+            }
+
+        routes = [
+            (type_, len(route.variants), lay("struct variant[]", [described(each) for each in route.variants]))
+            for type_, route in self.routes.items()
+        ]
+        self.memory.routes, self.memory.route = len(routes), lay("struct route[]", routes)
         self._laid = laid
 
 
