@@ -10,9 +10,9 @@ BIN := $(VENV)/bin
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
 # Checks load the settings but use no secret of theirs.
-CHECK_ENV := SBE_SECRET_KEY=only-for-checks SBE_STATE_DIR=$(VENV)/check-state
+CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test coverage check check-python check-web fmt bench bench-media soak diagram lock clean
+.PHONY: help run run-lan test coverage check check-python check-web fmt bench bench-join bench-media bench-thin soak diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,14 @@ bench: $(VENV)/.dev $(VENV)/.fastpath ## measure the signalling; OUT=file.json w
 
 bench-media: $(VENV)/.dev $(VENV)/.fastpath ## measure the forwarding, beside Janus where it is installed; OUT=file.json, ARGS=--memory
 	$(BIN)/python -m benchmarks.forwarding $(if $(OUT),--out $(OUT)) $(ARGS)
+
+bench-join: $(VENV)/.dev $(VENV)/.fastpath ## measure how fast one joins a conference in Chromium
+	@.ci/need chromium
+	$(BIN)/python -m benchmarks.joining $(if $(OUT),--out $(OUT)) $(ARGS)
+
+bench-thin: $(VENV)/.dev $(VENV)/.fastpath ## measure what a thin connection makes of a call (in a network of its own)
+	@.ci/need chromium iproute2
+	unshare --net $(if $(filter-out 0,$(shell id -u)),--map-root-user) $(BIN)/python -m benchmarks.thin $(ARGS)
 
 soak: $(VENV)/.dev $(VENV)/.fastpath ## let synthetic participants do everything to a node for $SECONDS (1800), and look for what is left
 	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),1800) $(ARGS)

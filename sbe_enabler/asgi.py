@@ -33,6 +33,7 @@ def _with_static_files(application: Any) -> Any:
     """Serve STATIC_ROOT in front of the application; while debugging, the source files as they are now."""
     if settings.DEBUG:
         return ASGIStaticFilesHandler(application)
+    settings.STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     return ServeStaticASGI(
         application,

@@ -21,9 +21,14 @@ STATE_DIR = state_directory(env)
 DEBUG = env.boolean("SBE_DEBUG", default=False)
 
 
+SECRET_KEY_LEAST = 50
+
+
 def _secret_key() -> str:
     """Return the configured key, or the one that the first start wrote beside the database."""
     if key := env.string("SBE_SECRET_KEY"):
+        if len(key) < SECRET_KEY_LEAST:
+            raise ImproperlyConfigured(f"SBE_SECRET_KEY needs {SECRET_KEY_LEAST} characters or more, drawn at random.")
         return key
     path = STATE_DIR / "secret_key"
     if path.is_file():

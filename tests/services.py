@@ -28,7 +28,7 @@ import psycopg
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
-_SECRET_KEY = "only-for-tests"
+SECRET_KEY = "only-for-tests" * 4
 
 
 def free_port() -> int:
@@ -227,7 +227,7 @@ def manage(*arguments: str, variables: Mapping[str, str]) -> str:
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a process of ours: what `variables` say and nothing of a developer's shell."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    return {**kept, "PYTHONUNBUFFERED": "1", "SBE_SECRET_KEY": _SECRET_KEY, **variables}
+    return {**kept, "PYTHONUNBUFFERED": "1", "SBE_SECRET_KEY": SECRET_KEY, **variables}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 from rest_framework_api_key.models import APIKey
@@ -20,9 +21,10 @@ from conferences.machine import TABLE, ConferenceState, ModificationState, Parti
 from conferences.models import KeptAnswer
 from events.models import Event
 from sbe_enabler.management.commands import diagram
+from sbe_enabler.management.commands import serve as serving
 from tests.devices import Device, open_call
 from tests.endpoints import UNLIMITED, Endpoint, Endpoints, until
-from tests.services import ROOT, Backend, Backends, Server, free_port, manage
+from tests.services import ROOT, SECRET_KEY, Backend, Backends, Server, free_port, manage
 
 Serve = Callable[..., Server]
 in_database = pytest.mark.django_db(transaction=True)
@@ -34,7 +36,7 @@ in_database = pytest.mark.django_db(transaction=True)
 @contextmanager
 def timekeeper(backend: Backend, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run `manage.py timekeeper`."""
-    variables = {"PATH": os.environ["PATH"], "SBE_SECRET_KEY": "only-for-tests", "SBE_STATE_DIR": str(log.parent)}
+    variables = {"PATH": os.environ["PATH"], "SBE_SECRET_KEY": SECRET_KEY, "SBE_STATE_DIR": str(log.parent)}
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "timekeeper"],
@@ -191,3 +193,51 @@ def test_no_process_starts_while_the_database_is_away(command: str, tmp_path: Pa
     variables = {"SBE_STATE_DIR": str(tmp_path), "DATABASE_URL": away}
     with pytest.raises(RuntimeError, match=r"^manage.py \w+: CommandError: The database cannot be used: .* refused"):
         manage(command, variables=variables)
+
+
+# --- What is around a command -----------------------------------------------------------------------------
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"SBE_RING_SECONDS": "soon"}, "SBE_RING_SECONDS"),
+        ({"SBE_SECRET_KEY": "short"}, "SBE_SECRET_KEY needs 50 characters or more"),
+        ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "127.0.0.1"),
+    ],
+)
+def test_what_is_missing_around_a_command_is_said_without_a_traceback(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "SBE_SECRET_KEY": SECRET_KEY,
+        "SBE_STATE_DIR": str(tmp_path),
+        **variables,
+    }
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("bind", "media", "node", "stays"),
+    [
+        ("0.0.0.0", "127.0.0.1", True, True),
+        ("::", "::1", True, True),
+        ("0.0.0.0", "127.0.0.1", False, False),
+        ("0.0.0.0", "0.0.0.0", True, False),
+        ("127.0.0.1", "127.0.0.1", True, False),
+        ("localhost", "127.0.0.1", True, False),
+    ],
+)
+def test_media_that_stays_where_the_server_does_not_is_noticed(
+    settings: LazySettings, bind: str, media: str, node: bool, stays: bool
+) -> None:
+    settings.MEDIA_BIND, settings.MEDIA_NODE = media, node
+    assert serving._media_stays_here(bind) is stays

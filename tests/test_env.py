@@ -11,7 +11,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from sbe_enabler.env import Environment
-from tests.services import ROOT
+from tests.services import ROOT, SECRET_KEY
 
 pytestmark = pytest.mark.once
 
@@ -106,6 +106,7 @@ def test_settings_refuse_to_start_without_a_secret_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("SBE_SECRET_KEY", "a-short-one"),
         ("SBE_DEBUG", "perhaps"),
         ("SBE_RING_SECONDS", "-3"),
         ("SBE_SESSION_SECONDS", "an hour"),
@@ -119,7 +120,7 @@ def test_settings_refuse_to_start_without_a_secret_key(tmp_path: Path) -> None:
     ],
 )
 def test_settings_name_the_variable_that_does_not_fit(tmp_path: Path, name: str, value: str) -> None:
-    assert name in settings_error(tmp_path, **{"SBE_SECRET_KEY": "x", name: value})
+    assert name in settings_error(tmp_path, **{"SBE_SECRET_KEY": SECRET_KEY, name: value})
 
 
 def test_every_variable_is_described_and_no_other() -> None:

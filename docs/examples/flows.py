@@ -34,7 +34,10 @@ def main(arguments: list[str]) -> int:
         print(f"Nothing answers at {address}: start the server with `make run`, or give its address")
         return 1
     begin = preparation().replace(ADDRESS, address)
-    steps = [f"echo; echo {shlex.quote(f'== Flow {number}: {what}')}\n{command}" for number, what, _, command in flows()]
+    steps = [
+        f"echo; echo {shlex.quote(f'== Flow {number}: {what}. Expected: {answer}')}\n{command}"
+        for number, what, answer, command in flows()
+    ]
     return subprocess.run(["bash", "-euc", "\n".join([begin, *steps])], check=False).returncode
 
 

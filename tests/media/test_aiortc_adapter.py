@@ -208,6 +208,6 @@ def test_a_process_that_serves_only_the_web_does_not_load_it() -> None:
         "import sys, django; django.setup(); import media.sdp, sbe_enabler.urls; "
         "print([name for name in ('media.aiortc_adapter', 'aiortc', 'aioice', 'av') if name in sys.modules])"
     )
-    environment = {"DJANGO_SETTINGS_MODULE": "tests.settings", "PATH": "/usr/bin:/bin", "SBE_SECRET_KEY": "x"}
+    environment = {"DJANGO_SETTINGS_MODULE": "tests.settings", "PATH": "/usr/bin:/bin", "SBE_SECRET_KEY": "x" * 50}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr

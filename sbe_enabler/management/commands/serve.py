@@ -5,6 +5,7 @@ import ctypes
 import gc
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from typing import Any
 
 from django.conf import settings
@@ -47,6 +48,10 @@ class Command(BaseCommand):
             background=_background(),
             on_listening=lambda port: announce(address.scheme, address.bind, port),
         )
+        if _media_stays_here(address.bind):
+            self.stderr.write(
+                f"Media is received on {settings.MEDIA_BIND} only. For browsers elsewhere set MEDIA_BIND."
+            )
         _spare_the_collector()
         try:
             with _media_node(server.loop):
@@ -59,6 +64,19 @@ class Command(BaseCommand):
         host = f"[{bind}]" if ":" in bind else bind
         self.stdout.write(f"Listening on {scheme}://{host}:{port}")
         self.stdout.flush()
+
+
+def _media_stays_here(bind: str) -> bool:
+    """Tell whether others reach the server at the address that it is bound to, but not its media node."""
+    return settings.MEDIA_NODE and _is_loopback(settings.MEDIA_BIND) and not _is_loopback(bind)
+
+
+def _is_loopback(address: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def _share_one_heap() -> None:
