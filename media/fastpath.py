@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from media.datagrams import Inbox, Outbox
-from media.shared import HEADER, SLOTS_OUT, ffi
+from media.shared import HEADER, ffi
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +40,15 @@ _WITHOUT = "The focus forwards in Python alone: all works, but costs more. Run t
 class FastPath:
     """The fast path of one socket. Between turns its counters may be read in `memory`, its `struct fastpath`."""
 
-    def __init__(self, library: Any, fd: int, srtp: tuple[int, int], inbox: Inbox, *, longest_train: int) -> None:
-        """Serve a socket. `srtp` has the addresses of libsrtp's functions that encrypt and decrypt."""
+    def __init__(
+        self, library: Any, fd: int, srtp: tuple[int, int], inbox: Inbox, outbox: Outbox, *, longest_train: int
+    ) -> None:
+        """Serve a socket. `srtp` has the addresses of libsrtp's functions that encrypt and decrypt.
+
+        The inbox has SLOTS_IN slots, the outbox SLOTS_OUT, of which none is in use before and after each turn.
+        """
         self._library = library
-        self._inbox, self._outbox = inbox, Outbox(SLOTS_OUT)
+        self._inbox, self._outbox = inbox, outbox
         self.memory: Any = ffi.new("struct fastpath *")
         memory = self.memory
         memory.fd, memory.longest_train = fd, longest_train

@@ -25,11 +25,14 @@ _ALONE = ((0, 1),)
 class Forwarder:
     """Sends what routes have collected through one socket."""
 
-    def __init__(self, fd: int, *, trains: bool) -> None:
-        """Send through the socket; `trains` tells whether its kernel cuts trains into datagrams."""
+    def __init__(self, fd: int, outbox: Outbox, *, trains: bool) -> None:
+        """Send through the socket; `trains` tells whether its kernel cuts trains into datagrams.
+
+        The outbox has SLOTS_OUT slots, of which none is in use before and after each call.
+        """
         self._fd = fd
         self._longest = LONGEST_TRAIN if trains else 1
-        self._box = Outbox(SLOTS_OUT)
+        self._box = outbox
         cast = adapter.ffi.cast
         # libsrtp's pointers to the slots, and to their lengths.
         self._pointers = [cast("void *", each) for each in self._box.addresses]

@@ -12,7 +12,7 @@ from typing import Any
 
 from media import aiortc_adapter as adapter
 from media import fastpath, rtp, shared
-from media.datagrams import LONGEST_TRAIN, SLOT, Inbox, address_of, endpoint_of, segmentation_works
+from media.datagrams import LONGEST_TRAIN, SLOT, Inbox, Outbox, address_of, endpoint_of, segmentation_works
 from media.forwarding import Forwarder, is_told
 from media.leg import Leg
 from media.router import Route
@@ -57,10 +57,12 @@ class Port:
         self._routes: list[Route] = []
         self._takers = ((shared.DECRYPTED, self._take_decrypted), (shared.UNTOUCHED, self._take))
         trains = segmentation_works(self._fd)
-        self.forwarder = Forwarder(self._fd, trains=trains)
+        outbox = Outbox(shared.SLOTS_OUT)
+        self.forwarder = Forwarder(self._fd, outbox, trains=trains)
         library = fastpath.load() if fast else None
+        longest = LONGEST_TRAIN if trains else 1
         self._fast = library and fastpath.FastPath(
-            library, self._fd, adapter.srtp_addresses(), self._inbox, longest_train=LONGEST_TRAIN if trains else 1
+            library, self._fd, adapter.srtp_addresses(), self._inbox, outbox, longest_train=longest
         )
 
     def open(self) -> None:

@@ -115,7 +115,7 @@ async def test_dialling_a_number_declining_and_giving_up(visit: Visit) -> None:
     await alice.press("btn-hangup")
     await alice.sees_the_end("You gave up before it was answered.")
     await expect(bob.part("ring-dialog")).to_be_hidden()
-    await bob.is_told("You missed a call.")
+    await bob.is_told("You missed a call from alice")
 
     await alice.press("ended-done")
     await alice.part("dial-input").fill("tel:nobody")
@@ -133,7 +133,7 @@ async def test_nobody_answers(visit: Visit, hasty: Server) -> None:
     await expect(bob.part("ring-dialog")).to_be_visible()
     await alice.sees_the_end("No call", "bob did not answer.")
     await expect(bob.part("ring-dialog")).to_be_hidden()
-    await bob.is_told("You missed a call.")
+    await bob.is_told("You missed a call from alice")
     await phone.sees_the_end("No call", "nobody-here did not answer.")
 
     await phone.press("ended-done")

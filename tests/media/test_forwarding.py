@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 from pylibsrtp import Policy, Session
 
-from media.datagrams import SLOT, Destination, sockaddr
+from media.datagrams import SLOT, Destination, Outbox, sockaddr
 from media.forwarding import Forwarder
 from media.router import Placed, Receivers, Route, Track
 from media.rtp import HEADER
+from media.shared import SLOTS_OUT
 
 KEY = bytes(range(44))
 
@@ -24,7 +25,7 @@ class Bench:
     """A forwarder, and the socket of the one receiver that it has."""
 
     def __init__(self, sender: socket.socket, receiver: socket.socket) -> None:
-        self.forwarder = Forwarder(sender.fileno(), trains=True)
+        self.forwarder = Forwarder(sender.fileno(), Outbox(SLOTS_OUT), trains=True)
         self._receiver = receiver
         self._destination = Destination.of(sockaddr(*receiver.getsockname()))
         self._sessions: list[Session] = []

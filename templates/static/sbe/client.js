@@ -470,7 +470,7 @@ export class SbeClient extends Emitter {
     if (!invitation) return;
     this.#invitations.delete(confId);
     this.emit("invitations", this.invitations);
-    if (reason) this.emit("notice", { code: "invitation-cancelled", reason, kind: invitation.reason });
+    if (reason) this.emit("notice", { code: "invitation-cancelled", reason, kind: invitation.reason, who: invitation.username });
   }
 
   /** This function will compare with what the enabler holds: after a reload, or when events were lost for good. */

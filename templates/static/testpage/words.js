@@ -121,7 +121,7 @@ export function noticeWords({ code, kind, reason, who, error }, name) {
     case "invitation-cancelled":
       if (reason === "answered-elsewhere") return { text: "Answered on another of your devices.", bad: false };
       if (reason === "declined-elsewhere") return { text: "Declined on another of your devices.", bad: false };
-      return { text: "You missed a call.", bad: false };
+      return { text: who ? `You missed a call from ${who}.` : "You missed a call.", bad: false };
     case "move-expired":
       return { text: "The move took too long. The call is on hold here; resume it or try again.", bad: true };
     case "media-lost":
