@@ -48,14 +48,15 @@ class FastPath:
         The inbox has SLOTS_IN slots, the outbox SLOTS_OUT, of which none is in use before and after each turn.
         """
         self._library = library
-        self._inbox, self._outbox = inbox, outbox
+        # `memory` points into them.
+        self._kept = (inbox, outbox)
         self.memory: Any = ffi.new("struct fastpath *")
         memory = self.memory
         memory.fd, memory.longest_train = fd, longest_train
         memory.protect, memory.unprotect = srtp
         memory.headers_in, memory.slots_in = inbox.header_address, ffi.cast("uint8_t *", inbox.addresses[0])
-        memory.headers_out, memory.iovecs_out = self._outbox.header_address, self._outbox.iovec_address
-        memory.slots_out = ffi.cast("uint8_t *", self._outbox.addresses[0])
+        memory.headers_out, memory.iovecs_out = outbox.header_address, outbox.iovec_address
+        memory.slots_out = ffi.cast("uint8_t *", outbox.addresses[0])
         self._verdicts = memoryview(ffi.buffer(memory.verdicts))
 
     def turn(self, now: float) -> tuple[int, bytes]:
