@@ -48,8 +48,8 @@ class FastPath:
         The inbox has SLOTS_IN slots, the outbox SLOTS_OUT, of which none is in use before and after each turn.
         """
         self._library = library
-        # `memory` points into them.
-        self._kept = (inbox, outbox)
+        # `memory` points into both.
+        self._inbox, self._outbox = inbox, outbox
         self.memory: Any = ffi.new("struct fastpath *")
         memory = self.memory
         memory.fd, memory.longest_train = fd, longest_train
@@ -63,16 +63,14 @@ class FastPath:
         """Take what has arrived, as much as the inbox holds.
 
         Return how many datagrams there were, and the verdict on each. The caller must take those that are not SETTLED.
+        Where a train was refused, the outbox says so.
         """
-        count: int = self._library.fastpath_turn(self.memory, now)
-        return count, self._verdicts[:count].tobytes()
-
-    def take_refused(self) -> set[int]:
-        """Take the addresses in memory of those sockaddrs that trains could not be sent to."""
         memory = self.memory
-        refused = {memory.refused[i] for i in range(memory.refusals)}
-        memory.refusals = 0
-        return refused
+        count: int = self._library.fastpath_turn(memory, now)
+        if memory.refusals:
+            self._outbox.refused.update(memory.refused[0 : memory.refusals])
+            memory.refusals = 0
+        return count, self._verdicts[:count].tobytes()
 
     def assign(self, name: bytes, leg: Any) -> None:
         """Let media from a sockaddr be a leg's; its `struct leg` must live until that is over."""

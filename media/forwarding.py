@@ -47,10 +47,10 @@ class Forwarder:
         """How many messages the kernel did not take."""
         return self._box.undelivered
 
-    def take_refused(self) -> set[int]:
-        """Take the names (their addresses in memory) whose way out takes no trains."""
-        refused, self._box.refused = self._box.refused, set()
-        return refused
+    @property
+    def refused(self) -> set[int]:
+        """The names (their addresses in memory) whose way out takes no trains. Who has seen to it removes them."""
+        return self._box.refused
 
     def forward(self, routes: Iterable[Route]) -> None:
         """Send the bursts of these routes, and forget them, whatever becomes of them. Never raises."""

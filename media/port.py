@@ -116,7 +116,8 @@ class Port:
             if routes:
                 self.forwarder.forward(routes)
                 routes.clear()
-            self._end_trains()
+            if self.forwarder.refused:
+                self._end_trains()
             if count < inbox.slots:
                 return
 
@@ -206,24 +207,25 @@ class Port:
         packet = self._inbox.view[start : start + self._inbox.length(slot)].tobytes()
         first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
         elements = 0 if first == 0x80 else rtp.element_ids(packet)
-        is_sound = elements >= 0
         entry = leg.streams.get(ssrc)
-        if not is_sound:
+        if elements < 0:
             leg.met.add(ssrc)
             leg.unknown += 1
-        elif entry is None:
-            entry = leg.meet(ssrc, packet)
-        if entry is None:
+            if entry is not None and entry[0].original is None:
+                # SRTP has counted it, so its stream does.
+                entry[0].take(sequence, timestamp, now)
+            return
+        if entry is None and (entry := leg.meet(ssrc, packet)) is None:
             return
         stream, track = entry
         if stream.original is not None:
             restored = _restore(packet, stream.original_types.get(second & 0x7F), stream.original.ssrc)
-            if restored is None or not is_sound:
+            if restored is None:
                 return
             packet, stream = restored, stream.original
             first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
         number = stream.take(sequence, timestamp, now)
-        if number is None or not is_sound:
+        if number is None:
             return
         if stream.missing:
             leg.ask(stream, now)
@@ -235,12 +237,11 @@ class Port:
 
     def _end_trains(self) -> None:
         """Let packets go singly to those whose trains were refused."""
-        refused = self.forwarder.take_refused()
-        if self._fast is not None:
-            refused |= self._fast.take_refused()
-        for leg in set(self._legs.values()) if refused else ():
+        refused = self.forwarder.refused
+        for leg in set(self._legs.values()):
             if leg.destination is not None and leg.destination.address in refused and leg.takes_trains:
                 leg.end_trains()
+        refused.clear()
 
     def _take_rtcp(self, leg: Leg, slot: int, size: int, now: float) -> None:
         """Take RTCP from a leg, within what that may cost."""

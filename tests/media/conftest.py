@@ -1,10 +1,23 @@
 """What the tests of media share."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+import pytest_asyncio
+
 from media import fastpath
+from media.node import Settings
+from tests.media.world import World, around
 
 if library := os.environ.get("SANITIZED_LIBRARY"):
     # Another one, which looks at each access to memory.
     fastpath._library = Path(library)
+
+
+@pytest_asyncio.fixture(params=[True, False], ids=["fast", "python"])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    """A started node that has the fast path, and one that does without."""
+    async with around(Settings(fast=request.param)) as made:
+        yield made

@@ -7,7 +7,6 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -216,13 +215,6 @@ async def test_it_passes_on_what_arrives_in_disorder_as_python_does(seed: int) -
     assert in_some_order[0] == in_some_order[1]
     assert compiled.kept == interpreted.kept
     assert compiled.leg == interpreted.leg
-
-
-@pytest.fixture(params=[True, False], ids=["fast", "python"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """A started node that has the fast path, and one that does without."""
-    async with around(Settings(fast=request.param)) as made:
-        yield made
 
 
 async def test_burst_for_more_than_there_is_room_for_reaches_all(world: World) -> None:

@@ -6,11 +6,10 @@ import errno
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiortc import rtcdtlstransport
 from aiortc.rtp import (
     RTCP_PSFB_APP,
@@ -42,13 +41,6 @@ from tests.media.world import SECONDS, Listener, World, around, in_order, number
 
 # It touches no database.
 pytestmark = pytest.mark.once
-
-
-@pytest_asyncio.fixture(params=[True, False], ids=["fast", "python"])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """A started node that has the fast path, and one that does without."""
-    async with around(Settings(fast=request.param)) as made:
-        yield made
 
 
 # --- Forwarding ---------------------------------------------------------------------------------------------------
