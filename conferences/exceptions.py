@@ -24,6 +24,7 @@ RefusalError
 ├── TooLargeError               413 too-large
 ├── UnsupportedMediaTypeError   415 unsupported-media-type
 ├── IdempotencyMismatchError    422 idempotency-mismatch
+├── IdempotencyExpiredError     409 idempotency-expired
 ├── RateLimitedError            429 rate-limited
 └── MediaUnavailableError       503 media-unavailable
 """
@@ -208,6 +209,13 @@ class IdempotencyMismatchError(RefusalError):
 
     status, code = 422, "idempotency-mismatch"
     detail = "This Idempotency-Key belongs to another request."
+
+
+class IdempotencyExpiredError(RefusalError):
+    """The first request with this Idempotency-Key made a session that has ended since."""
+
+    status, code = 409, "idempotency-expired"
+    detail = "The session of this Idempotency-Key has ended: register again with a new key."
 
 
 class RateLimitedError(RefusalError):

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from cryptography.fernet import Fernet
@@ -30,10 +30,21 @@ _KEPT_HEADERS = ("ETag", "Location", "x-mod-id", "x-state")
 _TELLING_HEADERS = ("content-type", "if-match", "x-conference-action", "x-mod-id", "x-session-id")
 
 Handler = Callable[..., Response]
+Recheck = Callable[[Any], None]
 
 
 def idempotent(handler: Handler) -> Handler:
     """Let a view's handler honour `Idempotency-Key`."""
+    return _answer_once(handler, lambda body: None)
+
+
+def idempotent_while(recheck: Recheck) -> Callable[[Handler], Handler]:
+    """Do the same, but pass the body of a kept answer to `recheck` first, which raises where it is no longer true."""
+    return partial(_answer_once, recheck=recheck)
+
+
+def _answer_once(handler: Handler, recheck: Recheck) -> Handler:
+    """Return the handler with a memory. Keys belong to the speaker: a session, or a gateway that speaks for itself."""
 
     @wraps(handler)
     def answer_once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -57,7 +68,7 @@ def idempotent(handler: Handler) -> Handler:
             first = KeptAnswer.objects.filter(pk=kept.pk).first()
             if first is None:
                 raise
-            return _repeat(first, kept.request_hash)
+            return _repeat(first, kept.request_hash, recheck)
 
     return answer_once
 
@@ -72,7 +83,7 @@ def _keep(kept: KeptAnswer, response: Response) -> None:
     kept.save(update_fields=["status", "headers", "body"])
 
 
-def _repeat(kept: KeptAnswer, request_hash: str) -> Response:
+def _repeat(kept: KeptAnswer, request_hash: str, recheck: Recheck) -> Response:
     """Return the kept answer.
 
     :raises IdempotencyMismatchError: when it was given to another request.
@@ -80,6 +91,7 @@ def _repeat(kept: KeptAnswer, request_hash: str) -> Response:
     if kept.request_hash != request_hash:
         raise IdempotencyMismatchError
     body = json.loads(_cipher().decrypt(kept.body.encode())) if kept.body else None
+    recheck(body)
     return Response(body, status=kept.status, headers=kept.headers)
 
 

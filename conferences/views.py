@@ -20,6 +20,7 @@ from conferences.authentication import speaker_of
 from conferences.exceptions import (
     ActionMissingError,
     ActionUnknownError,
+    IdempotencyExpiredError,
     MalformedError,
     NotFoundError,
     RefusalError,
@@ -27,7 +28,7 @@ from conferences.exceptions import (
     UnauthenticatedError,
 )
 from conferences.ice import ice_servers
-from conferences.idempotency import idempotent
+from conferences.idempotency import idempotent, idempotent_while
 from conferences.models import Access, Conference, Modification, Session, Topology
 from conferences.operations import calls, hosting, modifications, sessions
 from conferences.operations.modifications import Initiation, Outcome
@@ -143,6 +144,12 @@ def _plain(text: str) -> str:
 # --- Sessions ---------------------------------------------------------------------------------------------
 
 
+def _require_live_session(body: dict[str, Any]) -> None:
+    """Refuse to repeat an answer with a token, or TURN credentials, of a session that has ended."""
+    if not Session.objects.live(timezone.now()).filter(pk=body["id"]).exists():
+        raise IdempotencyExpiredError
+
+
 class SessionsView(EnablerView):
     """`/sessions`: a gateway registers endpoints and lists the live ones."""
 
@@ -153,7 +160,7 @@ class SessionsView(EnablerView):
         parameters=[schema.IDEMPOTENCY_HEADER],
         responses={201: schema.NewSessionShape, **schema.REFUSALS},
     )
-    @idempotent
+    @idempotent_while(_require_live_session)
     def post(self, request: Request) -> Response:
         """Register a session. The token in the answer is shown this once."""
         data = _parse(SessionSerializer, request)
@@ -205,7 +212,7 @@ class SessionView(EnablerView):
     @extend_schema(
         request=None, parameters=[schema.IDEMPOTENCY_HEADER], responses={200: schema.OwnSessionShape, **schema.REFUSALS}
     )
-    @idempotent
+    @idempotent_while(_require_live_session)
     def put(self, request: Request, session_id: str) -> Response:
         """Refresh the session: its expiry moves."""
         session = self._session(request, session_id)

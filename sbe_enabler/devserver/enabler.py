@@ -60,11 +60,10 @@ def _headers(request: HttpRequest) -> dict[str, str]:
     """Return who speaks, and what of the browser's request goes on.
 
     The enabler makes the URLs in its answers from the host and scheme that it sees; on this very server those
-    must be the ones that the browser used.
+    must be the ones that the browser used. An `Idempotency-Key` stays here: all browsers share the Dev Server's API
+    key, so the enabler would repeat one browser's token to another that sends the same key.
     """
     headers = {"authorization": f"Api-Key {_api_key()}", "x-correlator": request.headers["x-correlator"]}
-    if key := request.headers.get("idempotency-key"):
-        headers["idempotency-key"] = key
     if not settings.SBE_ENABLER_URL:
         headers["host"] = request.get_host()
         if settings.USE_X_FORWARDED_HOST:

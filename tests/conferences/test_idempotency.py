@@ -62,6 +62,25 @@ class TestRegistering:
     def test_the_keys_of_two_gateways_do_not_meet(self, key: str) -> None:
         assert register(key, "k1").json()["id"] != register(gateway_key(), "k1").json()["id"]
 
+    @pytest.mark.parametrize("state", ["ended", "expired"])
+    def test_the_token_of_a_session_that_is_over_is_not_repeated(self, key: str, state: str) -> None:
+        first = register(key, "k1").json()
+        Session.objects.filter(pk=first["id"]).update(state=state, ended_at=timezone.now())
+        problem = refused(409, "idempotency-expired", register, key, "k1").json()
+        assert first["token"] not in str(problem)
+        assert register(key, "k2").status_code == 201
+
+    def test_the_token_of_a_session_whose_time_is_over_is_not_repeated(self, key: str) -> None:
+        first = register(key, "k1").json()
+        Session.objects.filter(pk=first["id"]).update(expires_at=timezone.now())
+        refused(409, "idempotency-expired", register, key, "k1")
+
+    def test_a_refresh_by_the_gateway_is_not_repeated_after_the_end(self, key: str, alice: Device) -> None:
+        gateway = {"authorization": f"Api-Key {key}", "idempotency_key": "k1"}
+        assert alice.request("PUT", f"/sessions/{alice.id}", **gateway).status_code == 200
+        assert alice.request("DELETE", f"/sessions/{alice.id}").status_code == 204
+        refused(409, "idempotency-expired", alice.request, "PUT", f"/sessions/{alice.id}", **gateway)
+
 
 class TestStarting:
     def start(self, alice: Device, idempotency_key: str, **fields: Any) -> Any:
