@@ -12,6 +12,9 @@ media, put the conference on hold and resume it; a participant on hold may chang
 until it resumes. A participant that moves leaves its device but keeps the seat; the first answer from another of its
 devices accepts it again there, off hold. Whoever has left never comes back in that seat.
 
+A move is prepared by an offer to hold. From a participant that is on hold already, that offer is an ordinary
+modification: it leaves the participant on hold.
+
 A *modification* is one offer and its settlement. Once sent it is settled exactly once: the receiver accepts or rejects
 it, the initiator cancels it, or time does. Nothing follows a settlement (RFC 3264 section 4). The focus is a party
 like any other, but no participant: its offers tell what others have changed, and change nothing when accepted.
@@ -151,6 +154,14 @@ EFFECTS: Mapping[ModificationKind, Action] = {
     ModificationKind.RESUME: Action.RESUME,
     ModificationKind.MOVE: Action.MODIFY,
 }
+
+
+def effect_of(kind: ModificationKind, state: ParticipantState) -> Action:
+    """Return what an accepted offer of this kind does to a participant in this state."""
+    if kind is ModificationKind.HOLD and state is ParticipantState.ON_HOLD:
+        return Action.MODIFY
+    return EFFECTS[kind]
+
 
 RINGING = frozenset({ParticipantState.INVITED, ParticipantState.MOVING})
 SITTING = frozenset({ParticipantState.ACCEPTED, ParticipantState.ON_HOLD})

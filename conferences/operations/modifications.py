@@ -24,6 +24,7 @@ from conferences.machine import (
     ModificationState,
     ParticipantState,
     decide,
+    effect_of,
 )
 from conferences.models import Modification, Participant, Role, Session, pair_of
 from conferences.operations.room import Room, lock_for
@@ -90,14 +91,15 @@ def offer_modification(
 ) -> Outcome:
     """Send an offer to the other party and let it wait there for its settlement.
 
-    `initiate-call-hold` arms a move as well: a DELETE within the move window begins it (protocol section 6).
+    `initiate-call-hold` arms a move as well: a DELETE within the move window begins it (protocol section 6), whatever
+    the other party makes of the offer.
     The caller has judged the offer's directions (`RULES`).
     """
     room = lock_for(session, conference_id, now=now, if_match=if_match)
     room.advance(Action.NEGOTIATE)
     seat = room.seat_of(session)
-    kind = KINDS[initiation]
-    becomes = decide(ParticipantState(seat.state), EFFECTS[kind])
+    kind, state = KINDS[initiation], ParticipantState(seat.state)
+    becomes = decide(state, effect_of(kind, state) if initiation is Initiation.CALL_HOLD else EFFECTS[kind])
     if becomes == ParticipantState.ON_HOLD:
         # Also what a participant on hold offers for another reason leaves its media on hold.
         require_direction(offer, DirectionRule.HOLD)
@@ -249,20 +251,18 @@ def _record_origin(seat: Participant, description: sdp.Description) -> None:
 def take_effect(room: Room, modification: Modification, *, by: Participant | None) -> None:
     """Let what a participant offered, and `by` accepted, take effect, and tell."""
     initiator, kind = room.seat(modification.offered_by_id), ModificationKind(modification.kind)
-    room.advance_seat(initiator, EFFECTS[kind])
+    action = effect_of(kind, ParticipantState(initiator.state))
+    room.advance_seat(initiator, action)
     description = {"type": "answer", "sdp": modification.answer}
     room.tell_settlement(modification, initiator, **{"from": wire.party(by)}, description=description)
     room.has_cause(modification, lesson_of(kind))
-    _tell_effect(room, kind, initiator)
+    _tell_effect(room, action, initiator)
 
 
-def _tell_effect(room: Room, kind: ModificationKind, initiator: Participant) -> None:
+def _tell_effect(room: Room, action: Action, initiator: Participant) -> None:
     """Tell everybody what an accepted hold or resume made of the one who offered it."""
-    types = {
-        ModificationKind.HOLD: EventType.PARTICIPANT_ON_HOLD,
-        ModificationKind.RESUME: EventType.PARTICIPANT_RESUMED,
-    }
-    if type_ := types.get(kind):
+    types = {Action.HOLD: EventType.PARTICIPANT_ON_HOLD, Action.RESUME: EventType.PARTICIPANT_RESUMED}
+    if type_ := types.get(action):
         room.tell_all(type_, participant=wire.participant(initiator))
 
 
@@ -285,6 +285,8 @@ def withdraw_modification(
     if _was_settled_so(modification, final, seat):
         return Outcome(final)
     room.settle(modification, action, seat)
+    if action is Action.CANCEL:
+        _disarm_move(seat, modification)
     (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
     room.tell_settlement(modification, room.party(other_id), **{"from": wire.party(seat)})
     come_to_nothing(room, modification)
@@ -297,7 +299,6 @@ def come_to_nothing(room: Room, modification: Modification) -> None:
 
     The focus forgets it, and whoever caused an offer of the focus learns who rejected that.
     """
-    disarm_move(room, modification)
     if not room.has_focus:
         return
     seat = room.seat(modification.offered_by_id or modification.offered_to_id)
@@ -323,11 +324,10 @@ def tell_cause(room: Room, modification: Modification, seat: Participant, **fiel
         )
 
 
-def disarm_move(room: Room, modification: Modification) -> None:
-    """Forget a move whose hold came to nothing."""
-    initiator = room.party(modification.offered_by_id)
-    if initiator and modification.kind == ModificationKind.HOLD:
-        initiator.move_until, initiator.move_expired = None, False
+def _disarm_move(seat: Participant, modification: Modification) -> None:
+    """Forget the move of a participant that has taken back the hold which prepared it."""
+    if modification.kind == ModificationKind.HOLD:
+        seat.move_until, seat.move_expired = None, False
 
 
 def _modification(room: Room, modification_id: str) -> Modification:

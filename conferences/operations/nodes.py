@@ -8,7 +8,6 @@ from django.db.models import Q, QuerySet
 
 from conferences.machine import Action, ConferenceState, ModificationState
 from conferences.models import Conference, Modification, Participant, Topology, new_id
-from conferences.operations.modifications import disarm_move
 from conferences.operations.room import Room, lock
 from conferences.wire import party
 from media import tasks
@@ -69,8 +68,6 @@ def _withdraw(room: Room, modification: Modification) -> None:
     room.settle(modification, Action.REJECT if own else Action.CANCEL)
     participant = room.seat(modification.offered_by_id if own else modification.offered_to_id)
     room.tell_settlement(modification, participant, **{"from": party(None)}, **(_GONE if own else {}))
-    if own:
-        disarm_move(room, modification)
 
 
 def _last_word(room: Room, seat: Participant) -> str:

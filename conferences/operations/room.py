@@ -142,10 +142,12 @@ class Room:
         self.conference.state = decide(ConferenceState(self.conference.state), action)
 
     def advance_seat(self, seat: Participant, action: Action) -> None:
-        """Take a participant through a transition; a move that was armed is over with any of them but a hold."""
+        """Take a participant through a transition. What only changes its media leaves an armed move as it is."""
         seat.state = decide(ParticipantState(seat.state), action)
+        if action not in {Action.HOLD, Action.MODIFY}:
+            seat.move_until = None
         if action is not Action.HOLD:
-            seat.move_until, seat.move_expired = None, False
+            seat.move_expired = False
         if not seat.is_ringing:
             seat.rings_until = None
 

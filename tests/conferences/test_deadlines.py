@@ -181,11 +181,9 @@ class TestMoveWindow:
         call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
         assert call.alice.delete(call.id).json()["outcome"] == "moving"
 
-    @pytest.mark.parametrize("settled", ["rejected", "cancelled", "expired"])
+    @pytest.mark.parametrize("settled", ["rejected", "expired"])
     @pytest.mark.parametrize("closed", [True, False])
-    def test_a_hold_that_came_to_nothing_moves_nothing(
-        self, call: Call, phone: Device, settled: str, closed: bool
-    ) -> None:
+    def test_the_other_side_cannot_prevent_a_move(self, call: Call, phone: Device, settled: str, closed: bool) -> None:
         mod = call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))["x-mod-id"]
         if closed:
             self.close(call)
@@ -193,10 +191,28 @@ class TestMoveWindow:
             Modification.objects.filter(pk=mod).update(expires_at=timezone.now())
             assert settle_due(now=timezone.now()) == 1
         else:
-            (call.bob if settled == "rejected" else call.alice).withdraw(call.id, mod)
+            assert call.bob.withdraw(call.id, mod).status_code == 204
+        body = call.alice.delete(call.id).json()
+        assert body["outcome"] == ("terminated" if closed else "moving")
+        assert body.get("moveRefused") == ("window-over" if closed else None)
+        assert phone.news_types() == ([] if closed else ["invitation-received"])
+
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_a_hold_that_its_initiator_cancels_moves_nothing(self, call: Call, phone: Device, closed: bool) -> None:
+        mod = call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))["x-mod-id"]
+        if closed:
+            self.close(call)
+        assert call.alice.withdraw(call.id, mod).status_code == 204
         body = call.alice.delete(call.id).json()
         assert (body["outcome"], "moveRefused" in body) == ("terminated", False)
         assert phone.news() == []
+
+    def test_a_resume_takes_the_move_back(self, call: Call, phone: Device) -> None:
+        hold(call, CALL_HOLD)
+        mod = call.alice.put(call.id, "initiate-conference-resume", offer(version=4))["x-mod-id"]
+        assert call.bob.accept(call.id, mod, answer(version=4)).status_code == 204
+        body = call.alice.delete(call.id).json()
+        assert (body["outcome"], "moveRefused" in body) == ("terminated", False)
 
     def test_one_that_ended_first_is_told_nothing(self, call: Call) -> None:
         hold(call, CALL_HOLD)
@@ -286,6 +302,7 @@ class TestTogether:
         due, seat = Modification.objects.pending().get(), Participant.objects.get(move_until__isnull=False)
         late = timezone.now() + timedelta(seconds=31)
         deadlines._expire_modification(due, late)
+        deadlines._close_move_window(seat, late)
         before = all_rows()
         deadlines._expire_modification(due, late)
         deadlines._close_move_window(seat, late)

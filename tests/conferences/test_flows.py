@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.descriptions import answer
+from tests.descriptions import answer, offer
 from tests.devices import Call, Device, hold, open_call
 from tests.focus import ScriptedNode
 
@@ -240,6 +240,31 @@ class TestFlow7Move:
         assert refused.json()["code"] == "forbidden"
         response = tablet.put(call.id, "initiate-conference-hold", tablet.offer("recvonly"))
         assert response.status_code == 204
+
+    @pytest.mark.parametrize("settled", [True, False])
+    def test_who_is_on_hold_moves_too(
+        self, call: Call, phone: Device, node: ScriptedNode, topology: str, settled: bool
+    ) -> None:
+        hold(call)
+        node.works = settled
+        again = call.alice.offer("recvonly") if call.has_focus else offer("recvonly", version=4)
+        response = call.alice.put(call.id, "initiate-call-hold", again)
+        assert (response.status_code, response["x-state"]) == (204, "mod-sent")
+        if settled and topology == "peer":
+            assert call.bob.news()[0]["kind"] == "hold"
+            accepted = call.bob.accept(call.id, response["x-mod-id"], answer("sendonly", version=4))
+            assert accepted.status_code == 204
+        if settled:
+            # It was on hold before: nobody is told so again.
+            assert call.alice.news_types() == ["mod-accepted"]
+            assert call.bob.news() == []
+            assert call.alice.get(call.id)["participants"][0]["state"] == "on-hold"
+        assert call.alice.delete(call.id).json()["outcome"] == "moving"
+        node.works = True
+        node.work()
+        assert phone.news_types() == ["invitation-received"]
+        assert phone.join(call.id).status_code == 204
+        assert phone.get(call.id)["participants"][0]["state"] == "accepted"
 
     @pytest.mark.parametrize("shared", [{"vtn": "+15550177"}, {"icmn": "+15550178"}])
     def test_a_device_that_shares_a_number_rings_too(self, bob: Device, topology: str, shared: dict[str, str]) -> None:

@@ -679,8 +679,8 @@ class TestAnswering:
 class TestHolding:
     @pytest.mark.parametrize("action", [HOLD, CALL_HOLD])
     def test_already_on_hold(self, call: Call, action: str) -> None:
-        hold(call)
-        refused(409, "already-on-hold", call.alice.put, call.id, action, offer("recvonly", version=4))
+        hold(call, action)
+        refused(409, "already-on-hold", call.alice.put, call.id, HOLD, offer("recvonly", version=4))
 
     def test_not_on_hold(self, call: Call) -> None:
         refused(409, "not-on-hold", call.alice.put, call.id, RESUME, offer(version=3))

@@ -115,6 +115,19 @@ async def test_flow_7_the_call_moves_to_the_device_that_answers_first(visit: Vis
     await _agree(phone, bob)
 
 
+async def test_flow_7_a_call_on_hold_moves_too(visit: Visit) -> None:
+    laptop, bob = await visit("alice7hold", "laptop"), await visit("bob7hold")
+    phone = await visit("alice7hold", "phone")
+    await call(laptop, bob)
+    await laptop.press("btn-hold")
+    await laptop.is_in("on-hold")
+    await move(laptop)
+    await phone.press("ring-accept")
+    await phone.is_in("open")
+    await bob.sees_video()
+    await laptop.is_in("moved")
+
+
 async def test_two_who_modify_at_once_both_get_what_they_want(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "8", kind="audio")
     await alice.part("btn-camera").dispatch_event("click")

@@ -245,7 +245,7 @@ export class Stage {
       enabled: open && settled,
       key: "H",
     });
-    control("btn-move", { icon: "move", word: "Move", does: "Move to another device", on: null, look: "", enabled: changeable, key: "" });
+    control("btn-move", { icon: "move", word: "Move", does: "Move to another device", on: null, look: "", enabled: open && settled, key: "" });
     const many = call !== null && call.hasFocus && (call.others.length > 1 || call.conference?.access === "open");
     const ending = state === "calling" && !many ? "Cancel" : many && call.me?.role !== "host" ? "Leave" : "End";
     control("btn-hangup", { icon: "hangup", word: ending, does: many ? (ending === "End" ? "End the conference for everybody" : "Leave the conference") : `${ending} the call`, on: null, look: "danger", enabled: open || state === "calling" || state === "moving", key: "E" });
