@@ -12,7 +12,7 @@ SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test coverage check check-python check-web fmt bench bench-join bench-media bench-thin soak diagram lock clean
+.PHONY: help run run-lan test coverage check check-python check-web fmt bench bench-join bench-large bench-media bench-thin soak diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -71,6 +71,9 @@ bench-media: $(VENV)/.dev $(VENV)/.fastpath ## measure the forwarding, beside Ja
 bench-join: $(VENV)/.dev $(VENV)/.fastpath ## measure how fast one joins a conference in Chromium
 	@.ci/need chromium
 	$(BIN)/python -m benchmarks.joining $(if $(OUT),--out $(OUT)) $(ARGS)
+
+bench-large: $(VENV)/.dev $(VENV)/.fastpath ## measure one join and one leave of a large conference; OUT=file.json writes the figures
+	$(BIN)/python -m benchmarks.large $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-thin: $(VENV)/.dev $(VENV)/.fastpath ## measure what a thin connection makes of a call (in a network of its own)
 	@.ci/need chromium iproute2

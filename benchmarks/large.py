@@ -1,0 +1,277 @@
+"""Measure what one join or leave of a large conference costs the loop that forwards media.
+
+    python -m benchmarks.large [--out file.json] [--sizes 10,20,40,80] [--rounds 3]
+
+A node in a process of its own on one core. N synthetic participants with Chromium's list of codecs are in one
+conference, and nobody in it sends. One more joins and leaves, several times. Two others are in a call of their own on
+the same node, and one of them sends a packet every 5 ms.
+
+- Loop time: processor time of the loop's thread from one wait for the network to the next, less what an idle loop with
+  the same neighbours takes. `loop_ms_longest` is the longest such stretch.
+- Neighbour's delay: from when a packet is made to when the kernel gives it to its receiver, at the 99.9th percentile,
+  above the median of an idle node.
+- Offer: the largest offer that the focus makes meanwhile, in bytes.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.forwarding import Party, Stopwatch
+from media.node import Node, Settings
+from media.terms import Connection
+from tests.media.synthetic import Peer, Room
+
+SIZES = (10, 20, 40, 80)
+_PERIOD_SECONDS = 0.005
+_IDLE_SECONDS = 2.0
+_PATIENCE_SECONDS = 120.0
+_LINE_LIMIT = 64 * 1024 * 1024
+_OFFER = Path(__file__).parent.parent / "tests/media/browsers/chromium-audio-video.sdp"
+
+
+class _Nobody:
+    """Takes the node's reports."""
+
+    def lost(self, conference: str, participant: str, leg: str) -> None:
+        """Say that a leg is lost, which should not happen."""
+        print("lost:", conference, participant, leg, file=sys.stderr)
+
+    def speaks(self, conference: str, participant: str) -> None:
+        """Pass over who speaks."""
+
+    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+        """Pass over how connections are."""
+
+
+# --- The node's process -------------------------------------------------------------------------------------
+
+
+class Meter(selectors.EpollSelector):
+    """A selector that measures the stretches of work between two waits, in seconds of the thread's processor time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = self.longest = self.longest_wall = 0.0
+        self._since = (time.thread_time(), time.perf_counter())
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Note the stretch that ends, and wait."""
+        worked, passed = time.thread_time() - self._since[0], time.perf_counter() - self._since[1]
+        self.total += worked
+        self.longest, self.longest_wall = max(self.longest, worked), max(self.longest_wall, passed)
+        events = super().select(timeout)
+        self._since = (time.thread_time(), time.perf_counter())
+        return events
+
+    def read(self) -> dict[str, float]:
+        """Return what was measured since the last call, in milliseconds."""
+        figures = {"total": self.total, "longest": self.longest, "longest_wall": self.longest_wall}
+        self.total = self.longest = self.longest_wall = 0.0
+        return {name: 1000 * seconds for name, seconds in figures.items()}
+
+
+async def _serve(meter: Meter) -> None:
+    """Run a node: tasks come as lines of JSON, and so go the results. The end of the input ends it."""
+    node = Node(Settings(), _Nobody())
+    await node.start()
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        task = await loop.run_in_executor(None, json.loads, line)
+        if "meter" in task:
+            result: Mapping[str, Any] = meter.read()
+        else:
+            result = await node.execute(task["conference"], task["kind"], task["payload"])
+        text = await loop.run_in_executor(None, json.dumps, result)
+        print(text, flush=True)
+    await node.stop()
+
+
+def _run_server() -> None:
+    meter = Meter()
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(meter)) as runner:
+        runner.run(_serve(meter))
+
+
+class Server:
+    """A node in another process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._turn = asyncio.Lock()
+        self.offer_bytes = 0
+
+    async def execute(self, conference: str, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let the node carry out a task."""
+        result = await self._ask({"conference": conference, "kind": kind, "payload": payload})
+        self.offer_bytes = max([self.offer_bytes, *(len(offer["sdp"]) for offer in result.get("offers", ()))])
+        return result
+
+    async def meter(self) -> Mapping[str, float]:
+        """Return what the loop's thread took since this was last called."""
+        return await self._ask({"meter": True})
+
+    async def _ask(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        async with self._turn:
+            self._process.stdin.write(json.dumps(question).encode() + b"\n")
+            line = await asyncio.wait_for(self._process.stdout.readline(), _PATIENCE_SECONDS)
+        if not line:
+            raise RuntimeError("the node has ended")
+        answer: Mapping[str, Any] = json.loads(line)
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def _server() -> AsyncIterator[Server]:
+    """Run a node on the last core."""
+    core = max(os.sched_getaffinity(0))
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", "benchmarks.large", "--serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        limit=_LINE_LIMIT,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+    )
+    try:
+        yield Server(process)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await asyncio.wait_for(process.wait(), 10)
+
+
+# --- Participants -------------------------------------------------------------------------------------------
+
+
+class Browser(Peer):
+    """A synthetic participant whose offer lists what Chromium's does."""
+
+    def __init__(self, id_: str) -> None:
+        super().__init__(id_)
+        for line, section in zip(self.lines, _OFFER.read_text().split("m=")[1:], strict=False):
+            head, *attributes = section.strip().splitlines()
+            line.formats = head.split(" ", 3)[3]
+            line.attributes = [each for each in attributes if each.startswith(_KEPT)]
+
+
+_KEPT = ("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap:")
+
+
+class Neighbours:
+    """A call of two, of which one sends all the time."""
+
+    def __init__(self, caller: Peer, callee: Peer) -> None:
+        self._caller, self._callee = caller, callee
+        callee.pause_reading()
+        self._watch = Stopwatch([Party(caller, callee)])
+
+    async def run(self) -> None:
+        """Send and read until cancelled."""
+        due = time.perf_counter()
+        while True:
+            self._caller.send([self._caller.sources[1].packet()])
+            due = max(due + _PERIOD_SECONDS, time.perf_counter())
+            await asyncio.sleep(due - time.perf_counter())
+            self._watch(self._callee)
+
+    def delay(self, share: float) -> float:
+        """Return the delay that this share stays below, in milliseconds, since this was last called."""
+        delay = self._watch.percentile(share)
+        self._watch.milliseconds.clear()
+        return delay or 0.0
+
+
+async def _measure(server: Server, count: int, rounds: int) -> dict[str, Any]:
+    """Let one more join and leave a conference of N - 1."""
+    room = Room(secrets.token_hex(4), server.execute)
+    peers: list[Peer] = [Browser(f"p{number}") for number in range(count - 1)]
+    for peer in peers:
+        await room.join(peer, settle=False)
+    await room.update()
+    await room.settle()
+    call = Room(secrets.token_hex(4), server.execute)
+    caller, callee = Peer("caller"), Peer("callee")
+    for peer in (caller, callee):
+        await call.join(peer)
+    neighbours = Neighbours(caller, callee)
+    sending = asyncio.create_task(neighbours.run())
+    await server.meter()
+    await asyncio.sleep(_IDLE_SECONDS)
+    idle, usual = await server.meter(), neighbours.delay(0.5)
+    server.offer_bytes = 0
+    figures: dict[str, list[Mapping[str, float]]] = {"join": [], "leave": []}
+    for number in range(rounds):
+        last = Browser(f"last{number}")
+        for name, work in (("join", room.join), ("leave", room.leave)):
+            begin = time.perf_counter()
+            await work(last)
+            await room.settle()
+            passed = time.perf_counter() - begin
+            spent = dict(await server.meter())
+            spent["total"] -= idle["total"] * passed / _IDLE_SECONDS
+            figures[name].append({**spent, "passed": 1000 * passed})
+    delay = neighbours.delay(0.999) - usual
+    sending.cancel()
+    await asyncio.wait([sending])
+    for peer in peers:
+        await room.leave(peer)
+    for peer in (caller, callee):
+        await call.leave(peer)
+    medians = {
+        f"{name}_ms_{figure}": round(median(each[figure] for each in each_round), 1)
+        for name, each_round in figures.items()
+        for figure in ("total", "longest", "longest_wall", "passed")
+    }
+    return {
+        "n": count,
+        "loop_ms_total": max(medians["join_ms_total"], medians["leave_ms_total"]),
+        "loop_ms_longest": max(medians["join_ms_longest"], medians["leave_ms_longest"]),
+        "neighbour_delay_ms_p999": round(delay, 1),
+        "offer_bytes": server.offer_bytes,
+        **medians,
+    }
+
+
+async def _run(options: argparse.Namespace) -> None:
+    rows = []
+    for count in options.sizes:
+        async with _server() as server:
+            rows.append(await _measure(server, count, options.rounds))
+        print(" ".join(f"{name}={value}" for name, value in rows[-1].items()), flush=True)
+    if options.out:
+        Path(options.out).write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _sizes(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sizes", type=_sizes, default=SIZES)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out")
+    parser.add_argument("--serve", action="store_true")
+    options = parser.parse_args()
+    if options.serve:
+        _run_server()
+    else:
+        asyncio.run(_run(options))
+
+
+if __name__ == "__main__":
+    main()
