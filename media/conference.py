@@ -8,15 +8,17 @@ due wherever the two differ.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from itertools import starmap
+from typing import Any, Protocol, TypeVar
 
 from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
 from media.codecs import Agreed
 from media.data import DataChannels
+from media.layout import Layout, changed
 from media.leg import MID, NO_LIMIT, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
 from media.port import Port
@@ -27,6 +29,8 @@ from media.terms import Connection
 from media.transport import Handshakes, Transport
 
 logger = logging.getLogger(__name__)
+
+Outcome = TypeVar("Outcome")
 
 # Consent (RFC 7675): a browser checks every few seconds. Without a check for so long a leg counts as silent, and then
 # it is given up.
@@ -79,6 +83,12 @@ class Cause:
     kind: str
 
 
+class Aside(Protocol):
+    """Does work that takes milliseconds and touches only a negotiation, while the loop goes on."""
+
+    def __call__(self, work: Callable[[], Outcome]) -> Awaitable[Outcome]: ...
+
+
 @dataclass(frozen=True)
 class Services:
     """What all conferences of a node share."""
@@ -90,6 +100,7 @@ class Services:
     reports: Reports
     now: Callable[[], float]
     spawn: Callable[[Any], None]
+    aside: Aside
 
 
 @dataclass
@@ -103,6 +114,8 @@ class Member:
     quality: Quality = field(default_factory=Quality)
     causes: list[Cause] = field(default_factory=list)
     declined: tuple[Outgoing, ...] | None = None
+    # The version of the conference that it needs no offer for; None when that has to be found out.
+    informed: int | None = None
     # The focus's last offer to it, which counts while its negotiation waits for the answer.
     offer: dict[str, Any] = field(default_factory=dict)
     # The ID of the last one that was answered.
@@ -114,7 +127,11 @@ class Member:
 
 
 class Conference:
-    """One conference. Lives on the node's loop; nothing here waits for the network."""
+    """One conference. Lives on the node's loop; nothing here waits for the network.
+
+    Descriptions are read and written aside, one task after the other. While that lasts, legs may be lost, and no other
+    task touches their negotiations.
+    """
 
     def __init__(self, id_: str, services: Services) -> None:
         self.id = id_
@@ -124,38 +141,43 @@ class Conference:
         self._reported_at = 0.0
         self._speaker = ""
         self._deserted_at: float | None = None
+        self._turn = asyncio.Lock()
+        # What all legs together should get, and what they agree on; the version rises when either changes.
+        self._version = 0
+        self._all_outgoing: tuple[Outgoing, ...] = ()
+        self._all_agreed = Agreed()
+        self._outgoing_is_stale = self._agreed_is_stale = True
 
     # --- Tasks ------------------------------------------------------------------------------------------------
 
     async def execute(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Carry out a task and return its result (`media.tasks.Result`).
+        """Carry out a task and return its result (`media.tasks.Result`)."""
+        async with self._turn:
+            self._see(payload["view"])
+            result: dict[str, Any] = {}
+            who, mod_id = payload.get("participant", ""), payload.get("modId", "")
+            match kind:
+                case "offer":
+                    result = await self._take_offer(who, mod_id, payload["sdp"], payload["fresh"])
+                case "answer":
+                    result = await self._take_answer(who, mod_id, payload["sdp"])
+                case "withdraw":
+                    self._withdraw(who, mod_id, rejected=payload["rejected"])
+            offers = await self._due_offers(payload.get("restarts", ()), payload["ready"])
+            return {**result, "offers": offers} if offers else result
 
-        To describe many lines takes milliseconds: packets pass between one offer and the next.
-        """
-        self._see(payload["view"])
-        result: dict[str, Any] = {}
-        match kind:
-            case "offer":
-                result = self._take_offer(payload["participant"], payload["modId"], payload["sdp"], payload["fresh"])
-            case "answer":
-                result = self._take_answer(payload["participant"], payload["modId"], payload["sdp"])
-            case "withdraw":
-                self._withdraw(payload["participant"], payload["modId"], rejected=payload["rejected"])
-        restarts = payload.get("restarts", ())
+    async def _due_offers(self, restarts: Sequence[Mapping[str, str]], ready: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the offers for legs that must be built anew, and for those that do not know everything yet."""
         restarted = {leg["participant"] for leg in restarts}
-        due: list[Callable[[], dict[str, Any] | None]] = [partial(self._restart, **leg) for leg in restarts]
-        due += [partial(self._offer_to, id_) for id_ in payload["ready"] if id_ not in restarted]
-        offers = []
-        for make in due:
-            if (offer := self._made(make)) is not None:
-                offers.append(offer)
-            await asyncio.sleep(0)
-        return {**result, "offers": offers} if offers else result
+        due: list[Callable[[], Awaitable[dict[str, Any] | None]]] = [partial(self._restart, **leg) for leg in restarts]
+        due += [partial(self._offer_to, id_) for id_ in ready if id_ not in restarted and not self._is_informed(id_)]
+        offers = [await self._made(make) for make in due]
+        return [offer for offer in offers if offer is not None]
 
-    def _made(self, make: Callable[[], dict[str, Any] | None]) -> dict[str, Any] | None:
+    async def _made(self, make: Callable[[], Awaitable[dict[str, Any] | None]]) -> dict[str, Any] | None:
         """Return an offer; one that cannot be made is only its participant's loss."""
         try:
-            return make()
+            return await make()
         except Exception:
             logger.exception("conference %s: an offer cannot be made", self.id)
             return None
@@ -168,8 +190,10 @@ class Conference:
         }
         for id_ in [id_ for id_ in self.members if id_ not in seats]:
             self._drop_leg(self.members.pop(id_))
+            self._outgoing_is_stale = True
             for key in [key for key in self.tracks if key[0] == id_]:
                 self._end_track(self.tracks.pop(key))
+        before = {id_: member.seat for id_, member in self.members.items()}
         for id_, seat in seats.items():
             member = self.members.setdefault(id_, Member(seat))
             member.seat = seat
@@ -180,7 +204,9 @@ class Conference:
             for member in self.members.values():
                 if cause not in member.causes:
                     member.causes.append(cause)
-        self._open_tracks()
+        if before != seats:
+            self._outgoing_is_stale = True
+            self._open_tracks()
 
     def _open_tracks(self) -> None:
         """Open the tracks that may be heard and seen, close the others."""
@@ -195,7 +221,7 @@ class Conference:
 
     # --- Offers and answers -----------------------------------------------------------------------------------
 
-    def _take_offer(self, id_: str, mod_id: str, text: str, fresh: bool) -> dict[str, Any]:
+    async def _take_offer(self, id_: str, mod_id: str, text: str, fresh: bool) -> dict[str, Any]:
         """Answer a participant's offer; a fresh one builds its leg anew."""
         member = self.members[id_]
         known = member.leg
@@ -203,9 +229,9 @@ class Conference:
             return {"answer": known.answers[mod_id]}
         leg = known if known is not None and not fresh else self._new_leg(mod_id, id_)
         try:
-            leg.negotiation.receive_offer(text, self._agreed(but=id_))
-            self._require_few_tracks(id_, leg.negotiation)
-            answer = leg.negotiation.create_answer(self._outgoing(id_))
+            labels = {label for owner, label in self.tracks if owner == id_}
+            work = partial(_answer, leg, text, self._agreed(but=id_), self._outgoing(id_), labels)
+            answer, layout = await self._services.aside(work)
         except (NegotiationError, sdp.SdpError) as error:
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
         leg.answers[mod_id] = answer
@@ -216,17 +242,12 @@ class Conference:
             member.leg = leg
             member.causes.clear()
         member.declined = None
-        self._settle(leg)
+        self._agreed_is_stale = True
+        if member.leg is leg:
+            self._settle(leg, layout)
         return {"answer": answer}
 
-    def _require_few_tracks(self, id_: str, negotiation: Negotiation) -> None:
-        """Require that a participant's offer leaves it with no more tracks than may be."""
-        known = {label for owner, label in self.tracks if owner == id_}
-        if len(known | negotiation.received_labels) > MAX_TRACKS:
-            negotiation.rollback()
-            raise NegotiationError(f"A participant sends no more than {MAX_TRACKS} tracks.")
-
-    def _take_answer(self, id_: str, mod_id: str, text: str) -> dict[str, Any]:
+    async def _take_answer(self, id_: str, mod_id: str, text: str) -> dict[str, Any]:
         """Settle the focus's own offer with the participant's answer."""
         member = self.members.get(id_)
         if member is None or member.leg is None:
@@ -237,12 +258,14 @@ class Conference:
             # The participant has applied what was overtaken here: only a fresh connection brings the two together.
             return {"refusal": {"code": "sdp-invalid", "detail": "The focus has made another offer since."}}
         member.answered = mod_id
+        leg = member.leg
         try:
-            member.leg.negotiation.receive_answer(text)
+            layout = await self._services.aside(partial(_settled, leg, text))
         except (NegotiationError, sdp.SdpError) as error:
-            member.leg.negotiation.rollback()
+            leg.negotiation.rollback()
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
-        self._settle(member.leg)
+        if member.leg is leg:
+            self._settle(leg, layout)
         return {}
 
     def _withdraw(self, id_: str, mod_id: str, *, rejected: bool) -> None:
@@ -257,20 +280,33 @@ class Conference:
         if member.awaits(mod_id):
             member.leg.negotiation.rollback()
             if rejected:
-                member.declined = self._outgoing(id_)
+                member.declined, member.informed = self._outgoing(id_), None
         elif mod_id == member.leg.id:
             self._drop_leg(member)
         elif mod_id == next(reversed(member.leg.answers), None):
             del member.leg.answers[mod_id]
             member.leg.negotiation.revoke()
-            self._settle(member.leg)
+            self._agreed_is_stale = True
+            self._settle(member.leg, member.leg.layout.followed_by(member.leg.negotiation.sections))
 
-    def _offer_to(self, id_: str) -> dict[str, Any] | None:
+    def _is_informed(self, id_: str) -> bool:
+        """Tell whether a participant is known to need no offer; what happened meanwhile needs none either then."""
+        member = self.members.get(id_)
+        if member is None or member.leg is None:
+            return True
+        # What is stale raises the version when it is looked at, if it differs.
+        if self._outgoing_is_stale or self._agreed_is_stale or member.informed != self._version:
+            return False
+        member.causes = []
+        return True
+
+    async def _offer_to(self, id_: str) -> dict[str, Any] | None:
         """Return the offer that tells a participant what it does not know yet; None when there is nothing."""
         member = self.members.get(id_)
         if member is None or member.leg is None:
             return None
-        if member.leg.negotiation.offering:
+        leg = member.leg
+        if leg.negotiation.offering:
             # It may be on its way to the participant, written down after this task was, or not written down because
             # something else was pending: until it is answered, withdrawn or overtaken by the participant's own, it
             # stays as it is, and its ID tells whether it was written down.
@@ -278,12 +314,18 @@ class Conference:
         outgoing = self._outgoing(id_)
         if outgoing == member.declined:
             return None
-        if not member.leg.negotiation.settled:
+        if not leg.negotiation.settled:
             # Its fresh connection has been offered before, and nobody has answered.
-            return self._offer_connection(id_, member, member.leg, secrets.token_hex(16))
-        text = member.leg.negotiation.create_offer(outgoing, self._agreed())
+            return await self._offer_connection(id_, member, leg, secrets.token_hex(16))
+        agreed = self._agreed_by_all()
+        version = self._version
+        if member.informed == version:
+            member.causes = []
+            return None
+        text = await self._services.aside(partial(leg.negotiation.create_offer, outgoing, agreed))
         causes, member.causes = member.causes, []
         if text is None:
+            member.informed = version
             return None
         only = causes[0] if len({cause.kind for cause in causes}) == 1 else None
         member.offer = {
@@ -295,22 +337,24 @@ class Conference:
         }
         return member.offer
 
-    def _restart(self, participant: str, modId: str, sdp: str) -> dict[str, Any]:  # noqa: N803 - as tasks write it
+    async def _restart(self, participant: str, modId: str, sdp: str) -> dict[str, Any]:  # noqa: N803 - as tasks write it
         """Return the offer of a fresh leg to a participant whose node is gone, made from its last offer."""
         member = self.members[participant]
         leg = self._new_leg(modId, participant)
-        leg.negotiation.adopt(sdp, self._agreed(but=participant))
+        await self._services.aside(partial(leg.negotiation.adopt, sdp, self._agreed(but=participant)))
         self._drop_leg(member)
         member.leg = leg
-        return self._offer_connection(participant, member, leg, modId)
+        self._agreed_is_stale = True
+        return await self._offer_connection(participant, member, leg, modId)
 
-    def _offer_connection(self, id_: str, member: Member, leg: Leg, mod_id: str) -> dict[str, Any]:
+    async def _offer_connection(self, id_: str, member: Member, leg: Leg, mod_id: str) -> dict[str, Any]:
         """Return the offer of a leg that has no connection yet; its ID becomes the leg's."""
         leg.id = mod_id
+        create = partial(leg.negotiation.create_offer, self._outgoing(id_), self._agreed_by_all())
         member.offer = {
             "participant": id_,
             "modId": mod_id,
-            "sdp": leg.negotiation.create_offer(self._outgoing(id_), self._agreed()),
+            "sdp": await self._services.aside(create),
             "kind": "sync",
             "causedBy": None,
             "restart": True,
@@ -325,20 +369,33 @@ class Conference:
                 agreed = agreed.joined_by(member.leg.negotiation.capabilities)
         return agreed
 
+    def _agreed_by_all(self) -> Agreed:
+        """Return the codecs that all members can receive, worked out when legs or their offers have changed."""
+        if self._agreed_is_stale:
+            before, self._all_agreed = self._all_agreed, self._agreed()
+            self._agreed_is_stale = False
+            self._version += before != self._all_agreed
+        return self._all_agreed
+
     def _outgoing(self, id_: str) -> tuple[Outgoing, ...]:
         """Return the tracks that a participant should get: those of all others."""
-        return tuple(
-            Outgoing(
-                track=f"{owner} {label}",
-                kind=track.kind,
-                stream=owner,
-                label=label,
-                ssrc=track.ssrc,
-                rtx_ssrc=track.rtx_ssrc if track.kind == "video" else None,
-                live=self._is_live(owner, label),
-            )
-            for (owner, label), track in self.tracks.items()
-            if owner != id_
+        if self._outgoing_is_stale:
+            before, self._all_outgoing = self._all_outgoing, tuple(starmap(self._as_sent, self.tracks.items()))
+            self._outgoing_is_stale = False
+            self._version += before != self._all_outgoing
+        return tuple(each for each in self._all_outgoing if each.stream != id_)
+
+    def _as_sent(self, key: tuple[str, str], track: Track) -> Outgoing:
+        """Return a track as receivers are told of it."""
+        owner, label = key
+        return Outgoing(
+            track=f"{owner} {label}",
+            kind=track.kind,
+            stream=owner,
+            label=label,
+            ssrc=track.ssrc,
+            rtx_ssrc=track.rtx_ssrc if track.kind == "video" else None,
+            live=self._is_live(owner, label),
         )
 
     def _is_live(self, owner: str, label: str) -> bool:
@@ -346,7 +403,7 @@ class Conference:
         member = self.members[owner]
         if not member.seat.sits:
             return True
-        return not member.seat.is_on_hold and _publishing(member.leg, label) is not None
+        return not member.seat.is_on_hold and member.leg is not None and label in member.leg.layout.published
 
     # --- Legs and tracks --------------------------------------------------------------------------------------
 
@@ -355,13 +412,17 @@ class Conference:
         services = self._services
         return Leg(id_, participant, Negotiation(services.local), services.port, self, made_at=services.now())
 
-    def _settle(self, leg: Leg) -> None:
-        """Let what has been negotiated take effect."""
+    def _settle(self, leg: Leg, layout: Layout) -> None:
+        """Let what has been negotiated take effect, at the cost of what has changed."""
         services, negotiation = self._services, leg.negotiation
-        for section in negotiation.sections:
-            if section.receiving and section.kind in {"audio", "video"}:
+        before, leg.layout = leg.layout, layout
+        self.members[leg.participant].informed = None
+        for section in layout.published.values():
+            if section.kind in {"audio", "video"}:
                 self._publish(leg.participant, section)
-        self._open_tracks()
+        if before.published.keys() != layout.published.keys():
+            self._outgoing_is_stale = True
+            self._open_tracks()
         remote = negotiation.remote_credentials
         ufrag = remote.ufrag if remote else None
         local = Credentials(negotiation.local_credentials.ufrag, negotiation.local_credentials.password)
@@ -380,10 +441,9 @@ class Conference:
         leg.expect()
         for (owner, label), track in self.tracks.items():
             if owner == leg.participant:
-                track.resumes = track.resumes or _publishing(leg, label) is None
+                track.resumes = track.resumes or label not in layout.published
         self._open_channels(leg)
-        for other in self.legs():
-            self._route(other)
+        self._reroute(leg, before)
 
     def _publish(self, participant: str, section: Section) -> None:
         """Make sure that there is a track for what a participant sends on a media line."""
@@ -400,7 +460,7 @@ class Conference:
 
     def _open_channels(self, leg: Leg) -> None:
         """Open the data channels' association once there are a media line and a connection for it; end one without."""
-        lines = (each for each in leg.negotiation.sections if each.sctp_port and not each.rejected)
+        lines = (each for each in leg.layout.sections if each.sctp_port and not each.rejected)
         section = next(lines, None)
         if section is None and leg.channels is not None:
             self._services.spawn(leg.channels.close())
@@ -428,6 +488,8 @@ class Conference:
         leg, member.leg = member.leg, None
         if leg is None:
             return
+        self._outgoing_is_stale = self._agreed_is_stale = True
+        member.informed = None
         for (owner, _), track in self.tracks.items():
             track.detach(leg.id, for_good=True)
             track.resumes = track.resumes or owner == leg.participant
@@ -445,26 +507,40 @@ class Conference:
     def _route(self, leg: Leg) -> None:
         """Give a leg the tracks that its media lines have a place for, and no others."""
         leg.sinks = {}
-        wanted: set[Track] = set()
+        for track in self.tracks.values():
+            self._connect(leg, track)
+
+    def _reroute(self, leg: Leg, before: Layout) -> None:
+        """Route again what a leg's new layout has changed: what others get of it, and what it gets."""
+        for label in changed(before.published, leg.layout.published):
+            track = self.tracks.get((leg.participant, label))
+            for other in self.legs() if track is not None else ():
+                if track is not None and (leg.participant, label) in other.layout.carried:
+                    self._connect(other, track)
+        for key in changed(before.carried, leg.layout.carried):
+            if key in self.tracks:
+                self._connect(leg, self.tracks[key])
+
+    def _connect(self, leg: Leg, track: Track) -> None:
+        """Let a leg get a track as both sides' media lines have it, or not at all."""
+        member = self.members.get(leg.participant)
         # A handshake may end just after its leg was given up.
-        for section in leg.negotiation.sections if leg.is_connected and leg in self.legs() else ():
-            track = self.tracks.get(_key(section.outgoing)) if section.sending and section.outgoing else None
-            if track is None:
-                continue
+        is_served = leg.is_connected and member is not None and member.leg is leg
+        section = leg.layout.carried.get((track.participant, track.label)) if is_served else None
+        sink = None
+        if section is not None:
             # While the source is between two devices, everything stays as it is.
             sink = _sink(track, self._source(track), leg, section) or track.sinks.get(leg.id)
-            if sink is not None:
-                track.attach(leg.id, sink)
-                leg.sinks[track.ssrc] = sink
-                wanted.add(track)
-        for track in self.tracks.values():
-            if track not in wanted:
-                track.detach(leg.id)
+        if sink is not None:
+            leg.sinks[track.ssrc] = track.attach(leg.id, sink)
+        else:
+            track.detach(leg.id)
+            leg.sinks.pop(track.ssrc, None)
 
     def _source(self, track: Track) -> Section | None:
         """Return the media line that a track comes from."""
         member = self.members.get(track.participant)
-        return _publishing(member.leg, track.label) if member is not None else None
+        return member.leg.layout.published.get(track.label) if member is not None and member.leg is not None else None
 
     # --- What legs tell ---------------------------------------------------------------------------------------
 
@@ -556,7 +632,7 @@ class Conference:
 
     def is_deserted(self, now: float) -> bool:
         """Tell whether nobody has had a leg for long: then everybody is gone, or another node serves them."""
-        if any(self.legs()):
+        if self._turn.locked() or any(self.legs()):
             self._deserted_at = None
         elif self._deserted_at is None:
             self._deserted_at = now
@@ -599,17 +675,28 @@ class Conference:
         self.tracks.clear()
 
 
-def _key(outgoing: Outgoing) -> tuple[str, str]:
-    """Return the key of the track that is sent on a media line."""
-    return outgoing.stream, outgoing.label
+def _answer(leg: Leg, text: str, others: Agreed, outgoing: Sequence[Outgoing], labels: set[str]) -> tuple[str, Layout]:
+    """Answer a participant's offer; `labels` are those of its tracks until now.
+
+    :raises SdpError: when the text is no session description.
+    :raises NegotiationError: when the leg cannot agree to it.
+    """
+    negotiation = leg.negotiation
+    negotiation.receive_offer(text, others)
+    if len(labels | negotiation.received_labels) > MAX_TRACKS:
+        negotiation.rollback()
+        raise NegotiationError(f"A participant sends no more than {MAX_TRACKS} tracks.")
+    return negotiation.create_answer(outgoing), leg.layout.followed_by(negotiation.sections)
 
 
-def _publishing(leg: Leg | None, label: str) -> Section | None:
-    """Return the media line on which a leg sends the track of this label."""
-    for section in leg.negotiation.sections if leg is not None else ():
-        if section.receiving and section.label == label:
-            return section
-    return None
+def _settled(leg: Leg, text: str) -> Layout:
+    """Settle our offer with the participant's answer.
+
+    :raises SdpError: when the text is no session description.
+    :raises NegotiationError: when it does not answer our offer.
+    """
+    leg.negotiation.receive_answer(text)
+    return leg.layout.followed_by(leg.negotiation.sections)
 
 
 def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:

@@ -22,6 +22,7 @@ from media.aiortc_adapter import address_of_session, parse_rtcp
 from media.codecs import Codec
 from media.data import DataChannels
 from media.datagrams import Destination, address_of
+from media.layout import Layout
 from media.negotiation import Negotiation, Section
 from media.quality import REPORT_COUNTS_SECONDS
 from media.router import Sink, Track
@@ -113,6 +114,7 @@ class Leg:
         self.id = id_
         self.participant = participant
         self.negotiation = negotiation
+        self.layout = Layout()
         # The `struct leg` of fastpath.h.
         self.memory: Any = ffi.new("struct leg *")
         self._flows: Any = None
@@ -244,7 +246,7 @@ class Leg:
         Those that it names no more are forgotten; those that no description names stay, while their line receives.
         """
         streams: dict[int, tuple[Stream, Track]] = {}
-        for section in self.negotiation.sections:
+        for section in self.layout.sections:
             track = self._floor.track_of(self, section) if section.receiving else None
             if track is None:
                 continue
@@ -299,7 +301,7 @@ class Leg:
         """Return the one media line that a packet belongs to, or none."""
         able = [
             section
-            for section in self.negotiation.sections
+            for section in self.layout.sections
             if section.receiving
             and payload_type in {type_ for codec in section.codecs for type_ in _payload_types(codec)}
         ]

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from media.aiortc_adapter import Certificate
 from media.conference import SILENT_SECONDS, Conference, Reports, Services
@@ -15,10 +17,15 @@ from media.transport import Handshakes
 
 logger = logging.getLogger(__name__)
 
+Outcome = TypeVar("Outcome")
+
 # How long a node that stops waits for its legs to say goodbye.
 _GOODBYE_SECONDS = 2.0
 # A certificate of aiortc's is good for 30 days; conferences are to be over before it.
 CERTIFICATE_SECONDS = 7 * 86400.0
+# How long another thread may keep the interpreter while the loop waits for it. Python's own 5 ms delay packets, once
+# for each system call.
+_SWITCH_SECONDS = 0.0005
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,16 @@ class Node:
         self._port = Port(settings.bind, settings.port, fast=settings.fast)
         self._conferences: dict[str, Conference] = {}
         self._handshakes = Handshakes()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
+        # Descriptions are read and written in this thread, one at a time.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="media-sdp")
         host, port = self._port.address
         self.candidates = tuple((address, port) for address in settings.announce or (host,))
 
     async def start(self) -> None:
         """Begin to serve, on the running loop."""
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         self._renew()
         self._port.open()
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
@@ -75,10 +85,17 @@ class Node:
             reports=self._reports,
             now=loop.time,
             spawn=self._spawn,
+            aside=self._aside,
         )
 
     async def execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Carry out a task and return its result."""
+        """Carry out a task and return its result. A caller that gives up does not stop it half-way."""
+        work = asyncio.get_running_loop().create_task(self._execute(conference_id, kind, payload))
+        self._tasks.add(work)
+        work.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(work)
+
+    async def _execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         conference = self._conferences.get(conference_id) or self._open(conference_id)
         try:
             return await conference.execute(kind, payload)
@@ -108,6 +125,7 @@ class Node:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_GOODBYE_SECONDS)
         self._port.close()
+        self._writer.shutdown(cancel_futures=True)
 
     def counters(self) -> dict[str, int]:
         """Return what has happened so far, and what there is now. Call it on the node's loop."""
@@ -125,6 +143,10 @@ class Node:
             "strangers": self._port.strangers,
             "fastPath": int(self._port.is_fast),
         }
+
+    async def _aside(self, work: Callable[[], Outcome]) -> Outcome:
+        """Do work on a description in the thread for it, while the loop goes on."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something run to its end beside everything else."""

@@ -8,7 +8,7 @@ each packet.
 """
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ class Receivers(NamedTuple):
     `trains` tells whether several packets may go to each in one message that is cut on its way out.
     """
 
-    handles: tuple[Any, ...]
+    handles: Sequence[Any]
     names: "array[int]"
     trains: bool = True
 
@@ -88,6 +88,63 @@ class Sink:
     packets_before: int = 0
     octets_before: int = 0
     rtx_sequence: int = 0
+
+    def is_like(self, other: "Sink") -> bool:
+        """Tell whether packets go the same way with both."""
+        return self.handle is other.handle and self._way == other._way
+
+    @property
+    def _way(self) -> tuple[Any, ...]:
+        return self.address, self.payload_types, self.extensions, self.retransmits, self.trains
+
+
+# Payload type and distance of a variant, its IDs of header extensions, and whether it goes in trains.
+_Key = tuple[int, int, tuple[tuple[int, int], ...], bool]
+
+
+@dataclass(eq=False, slots=True)
+class _Group:
+    """The sinks of a variant. One more or one less costs nothing for the others."""
+
+    variant: Variant
+    sinks: list[Sink]
+    # The `struct variant`; its arrays are `sessions` and the variant's names.
+    memory: Any
+    handles: list[Any] = field(init=False)
+    sessions: "array[int]" = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Let the fast path know the variant."""
+        type_, distance, ids, foreign, receivers = self.variant
+        self.handles = list(receivers.handles)
+        self.variant = (type_, distance, ids, foreign, receivers._replace(handles=self.handles))
+        self.sessions = array("Q", map(address_of_session, self.handles))
+        memory = self.memory
+        memory.payload_type, memory.distance, memory.trains = type_, distance, receivers.trains
+        memory.foreign = foreign & _SHORT_IDS
+        memory.ids = [ids.get(id_, 0) for id_ in range(ELEMENT_IDS)]
+        self._share()
+
+    def add(self, sink: Sink) -> None:
+        """Send to one more."""
+        self.sinks.append(sink)
+        self.handles.append(sink.handle)
+        self.sessions.append(address_of_session(sink.handle))
+        self.variant[-1].names.append(sink.address)
+        self._share()
+
+    def remove(self, sink: Sink) -> None:
+        """Send to one less."""
+        index = self.sinks.index(sink)
+        for each in (self.sinks, self.handles, self.sessions, self.variant[-1].names):
+            del each[index]
+        self._share()
+
+    def _share(self) -> None:
+        """Tell the fast path where the arrays are now."""
+        self.memory.receivers = len(self.sinks)
+        self.memory.sessions = ffi.cast("uintptr_t *", self.sessions.buffer_info()[0])
+        self.memory.names = ffi.cast("uintptr_t *", self.variant[-1].names.buffer_info()[0])
 
 
 class Pause(NamedTuple):
@@ -146,6 +203,9 @@ class Track:
     _stream: Stream | None = None
     # What the fast path knows of the routes lives as long as this.
     _laid: list[object] = field(default_factory=list)
+    # By payload type and by variant, who gets it; and whether every sink takes the types of the routes and no others.
+    _groups: dict[int, dict[_Key, _Group]] = field(default_factory=dict)
+    _are_alike: bool = True
     _sent_before: int = 0
 
     def __post_init__(self) -> None:
@@ -262,13 +322,18 @@ class Track:
         self.reported_at = now
         return True
 
-    def attach(self, leg: str, sink: Sink) -> None:
-        """Give a leg the track, or give it the track in another way, without a break in its numbers."""
+    def attach(self, leg: str, sink: Sink) -> Sink:
+        """Give a leg the track, or give it the track in another way, without a break in its numbers.
+
+        Return the sink that counts from now on: the former one where nothing differs.
+        """
+        before = self.sinks.get(leg)
         if not sink.payload_types:
             # It may come to nothing for long, and then goes on like any other after a pause.
             self.detach(leg)
-            return
-        before = self.sinks.get(leg)
+            return sink
+        if before is not None and before.is_like(sink):
+            return before
         if before is not None:
             is_same = (before.payload_types, before.extensions) == (sink.payload_types, sink.extensions)
             sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
@@ -280,7 +345,30 @@ class Track:
             self._resume(sink, self.paused.get(leg))
             self.key_frame_wanted = self.kind == "video"
         self.sinks[leg] = sink
-        self.lay_routes()
+        if not (self._is_flexible() and (before is None or self._leaves(before)) and self._enters(sink)):
+            self.lay_routes()
+        return sink
+
+    def _is_flexible(self) -> bool:
+        """Tell whether the routes may change in place: none holds packets that are for its former receivers."""
+        return self._are_alike and not any(route.burst for route in self.routes.values())
+
+    def _enters(self, sink: Sink) -> bool:
+        """Add a sink to the groups that there are; return False where the routes must be laid anew."""
+        if not self.routes or sink.payload_types.keys() != self.routes.keys():
+            return False
+        groups = [groups.get(_key(type_, sink)) for type_, groups in self._groups.items()]
+        for group in groups:
+            if group is not None:
+                group.add(sink)
+        return None not in groups
+
+    def _leaves(self, sink: Sink) -> bool:
+        """Take a sink out of its groups; return False where the routes must be laid anew."""
+        groups = [groups[_key(type_, sink)] for type_, groups in self._groups.items()]
+        for group in groups:
+            group.remove(sink)
+        return all(group.sinks for group in groups)
 
     def _resume(self, sink: Sink, pause: Pause | None) -> None:
         """Let a sink begin, or go on after a pause.
@@ -318,7 +406,8 @@ class Track:
                     self.octets - sink.octets_before,
                     sink.rtx_sequence,
                 )
-            self.lay_routes()
+            if not (self._is_flexible() and self._leaves(sink)):
+                self.lay_routes()
         if for_good:
             self.paused.pop(leg, None)
 
@@ -335,54 +424,45 @@ class Track:
         """
         each = [set(sink.payload_types) for sink in self.sinks.values()]
         types = set.intersection(*each) if each else set()
-        self.routes = {type_: Route(self, _variants(type_, self.sinks.values())) for type_ in types}
-        self._share_routes()
+        self._are_alike = all(taken == types for taken in each)
+        self._laid = [memory := ffi.new("struct route[]", len(types))]
+        self._groups = {type_: self._lay(type_, route) for type_, route in zip(types, memory, strict=True)}
+        self.routes = {
+            type_: Route(self, [group.variant for group in groups.values()]) for type_, groups in self._groups.items()
+        }
+        self.memory.routes, self.memory.route = len(types), memory
 
-    def _share_routes(self) -> None:
-        """Let the fast path know the routes."""
-        laid: list[object] = []
+    def _lay(self, payload_type: int, route: Any) -> dict[_Key, _Group]:
+        """Return who gets a payload type, and let the fast path know in its `struct route`."""
+        grouped = _grouped(payload_type, self.sinks.values())
+        memory = ffi.new("struct variant[]", len(grouped))
+        self._laid.append(memory)
+        route.payload_type, route.variants, route.variant = payload_type, len(grouped), memory
+        each = zip(grouped.items(), memory, strict=True)
+        return {key: _Group(_variant(key, sinks), sinks, variant) for (key, sinks), variant in each}
 
-        def lay(kind: str, values: list[Any]) -> Any:
-            memory = ffi.new(kind, values)
-            laid.append(memory)
-            return memory
 
-        def described(variant: Variant) -> dict[str, Any]:
-            type_, distance, ids, foreign, to = variant
-            return {
-                "payload_type": type_,
-                "trains": to.trains,
-                "foreign": foreign & _SHORT_IDS,
-                "ids": [ids.get(id_, 0) for id_ in range(ELEMENT_IDS)],
-                "distance": distance,
-                "receivers": len(to.handles),
-                "sessions": lay("uintptr_t[]", [address_of_session(each) for each in to.handles]),
-                "names": lay("uintptr_t[]", list(to.names)),
-            }
+def _key(payload_type: int, sink: Sink) -> _Key:
+    """Return what makes a sink one of a variant."""
+    return sink.payload_types[payload_type], sink.distance, tuple(sorted(sink.extensions.items())), sink.trains
 
-        routes = [
-            (type_, len(route.variants), lay("struct variant[]", [described(each) for each in route.variants]))
-            for type_, route in self.routes.items()
-        ]
-        self.memory.routes, self.memory.route = len(routes), lay("struct route[]", routes)
-        self._laid = laid
+
+def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]:
+    """Return the sinks of each variant of a payload type; sinks that cannot take it are in none."""
+    groups: dict[_Key, list[Sink]] = {}
+    for sink in sinks:
+        if payload_type in sink.payload_types:
+            groups.setdefault(_key(payload_type, sink), []).append(sink)
+    return groups
+
+
+def _variant(key: _Key, sinks: Iterable[Sink]) -> Variant:
+    """Return the variant of these sinks."""
+    type_, distance, ids, trains = key
+    receivers = Receivers([sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), trains)
+    return type_, distance, dict(ids), ~sum(1 << id_ for id_, new in ids if id_ == new), receivers
 
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:
-    """Return the variants of a payload type; sinks that cannot take it get none."""
-    groups: dict[tuple[int, int, tuple[tuple[int, int], ...], bool], list[Sink]] = {}
-    for sink in sinks:
-        if payload_type in sink.payload_types:
-            ids = tuple(sorted(sink.extensions.items()))
-            key = (sink.payload_types[payload_type], sink.distance, ids, sink.trains)
-            groups.setdefault(key, []).append(sink)
-    return [
-        (
-            type_,
-            distance,
-            dict(ids),
-            ~sum(1 << id_ for id_, new in ids if id_ == new),
-            Receivers(tuple(sink.handle for sink in group), array("Q", (sink.address for sink in group)), trains),
-        )
-        for (type_, distance, ids, trains), group in groups.items()
-    ]
+    """Return the variants of a payload type."""
+    return [_variant(key, each) for key, each in _grouped(payload_type, sinks).items()]

@@ -1,0 +1,38 @@
+"""A leg's media lines as settled, and which tracks they bring and take. The node's loop reads this, and nothing else.
+
+The negotiation behind it is worked on in another thread, which makes the next layout.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from media.terms import Section
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The lines in their order; by label those that the participant sends on; by owner and label those that we do."""
+
+    sections: tuple[Section, ...] = ()
+    published: Mapping[str, Section] = field(default_factory=dict)
+    carried: Mapping[tuple[str, str], Section] = field(default_factory=dict)
+
+    def followed_by(self, sections: Iterable[Section]) -> "Layout":
+        """Return the next layout. A section that is equal to its predecessor stays the same object (`changed`)."""
+        now = tuple(sections)
+        before = (*self.sections, *[None] * (len(now) - len(self.sections)))
+        kept = tuple(old if old == new else new for old, new in zip(before, now, strict=False))
+        published: dict[str, Section] = {}
+        for section in kept:
+            if section.receiving:
+                published.setdefault(section.label, section)
+        carried = {(each.outgoing.stream, each.outgoing.label): each for each in kept if each.sending and each.outgoing}
+        return Layout(kept, published, carried)
+
+
+def changed(before: Mapping[Key, Section], now: Mapping[Key, Section]) -> list[Key]:
+    """Return the keys whose section is another one, new or gone."""
+    return [key for key in {**before, **now} if before.get(key) is not now.get(key)]

@@ -1,0 +1,95 @@
+"""What a join or a leave costs: work is counted, not timed, and grows with the number of participants only."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from media.negotiation import Negotiation
+from media.node import Node, Settings
+from media.router import Track
+from tests.media.synthetic import Peer, Room
+from tests.media.world import Notes
+
+SMALL, LARGE = 4, 8
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Node]:
+    """A node of its own."""
+    node = Node(Settings(), Notes())
+    await node.start()
+    yield node
+    await node.stop()
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Counts calls of what a join could do too often."""
+    counts: Counter[str] = Counter()
+
+    def counted(of: type, name: str) -> None:
+        method: Callable[..., Any] = getattr(of, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            counts[name] += 1
+            return method(*arguments, **options)
+
+        monkeypatch.setattr(of, name, call)
+
+    for of, names in (
+        (Track, ("attach", "detach", "lay_routes")),
+        (Negotiation, ("create_offer", "receive_answer")),
+    ):
+        for name in names:
+            counted(of, name)
+    return counts
+
+
+async def cost(node: Node, work: Counter[str], size: int) -> tuple[Counter[str], Counter[str]]:
+    """Return what one join and one leave of a conference of this size takes."""
+    room = Room(f"room-{size}", node.execute)
+    peers = [Peer(f"p{number}") for number in range(size)]
+    for peer in peers[:-1]:
+        await room.join(peer)
+    work.clear()
+    await room.join(peers[-1])
+    joined = Counter(work)
+    work.clear()
+    await room.leave(peers[-1])
+    await room.settle()
+    left = Counter(work)
+    for peer in peers[:-1]:
+        await room.leave(peer)
+    return joined, left
+
+
+async def test_work_of_a_join_and_a_leave_is_linear(node: Node, work: Counter[str]) -> None:
+    small, large = await cost(node, work, SMALL), await cost(node, work, LARGE)
+    for before, after in zip(small, large, strict=True):
+        for name, count in after.items():
+            assert count <= before[name] * LARGE / SMALL * 1.2 + 8, (name, before, after)
+
+
+async def test_join_touches_its_own_tracks_and_no_others(node: Node, work: Counter[str]) -> None:
+    joined, _ = await cost(node, work, LARGE)
+    others = LARGE - 1
+    # Two tracks to each of the others and two from each. They are laid anew only where a first receiver comes.
+    assert joined["attach"] <= 2 * 2 * others + 4
+    assert joined["lay_routes"] <= 4
+    assert joined["receive_answer"] == LARGE
+    assert joined["create_offer"] <= 3 * LARGE
+
+
+async def test_participant_that_knows_everything_costs_no_offer(node: Node, work: Counter[str]) -> None:
+    room = Room("room", node.execute)
+    peers = [Peer(f"p{number}") for number in range(3)]
+    for peer in peers:
+        await room.join(peer)
+    await room.update()
+    work.clear()
+    await room.update()
+    assert not work
+    for peer in peers:
+        await room.leave(peer)
