@@ -24,7 +24,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -94,9 +93,17 @@ async def _serve(meter: Meter) -> None:
             result: Mapping[str, Any] = meter.read()
         else:
             result = await node.execute(task["conference"], task["kind"], task["payload"])
-        text = await loop.run_in_executor(None, json.dumps, result)
-        await loop.run_in_executor(None, partial(print, text, flush=True))
+        await loop.run_in_executor(None, _print, dict(result))
     await node.stop()
+
+
+def _print(result: dict[str, Any]) -> None:
+    """Write a result, each offer on a line of its own: to encode them all at once would keep the interpreter."""
+    offers = result.pop("offers", [])
+    print(json.dumps({"result": result, "offers": len(offers)}))
+    for offer in offers:
+        print(json.dumps(offer))
+    sys.stdout.flush()
 
 
 def _run_server() -> None:
@@ -125,13 +132,18 @@ class Server:
 
     async def _ask(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         async with self._turn:
             self._process.stdin.write(json.dumps(question).encode() + b"\n")
-            line = await asyncio.wait_for(self._process.stdout.readline(), _PATIENCE_SECONDS)
+            head = await self._line()
+            offers = [await self._line() for _ in range(head["offers"])]
+        return {**head["result"], **({"offers": offers} if offers else {})}
+
+    async def _line(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), _PATIENCE_SECONDS)
         if not line:
             raise RuntimeError("the node has ended")
-        answer: Mapping[str, Any] = json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
         return answer
 
 

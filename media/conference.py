@@ -153,7 +153,9 @@ class Conference:
     async def execute(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out a task and return its result (`media.tasks.Result`)."""
         async with self._turn:
-            self._see(payload["view"])
+            for track in self._see(payload["view"]):
+                self._end_track(track)
+                await asyncio.sleep(0)
             result: dict[str, Any] = {}
             who, mod_id = payload.get("participant", ""), payload.get("modId", "")
             match kind:
@@ -182,8 +184,9 @@ class Conference:
             logger.exception("conference %s: an offer cannot be made", self.id)
             return None
 
-    def _see(self, view: Mapping[str, Any]) -> None:
-        """Bring seats, tracks and causes up to date."""
+    def _see(self, view: Mapping[str, Any]) -> list[Track]:
+        """Bring seats, tracks and causes up to date; return the tracks that are over, of which nobody knows yet."""
+        ended: list[Track] = []
         seats = {
             each["participant"]: Seat(each["state"] != "moving", each["state"] == "on-hold", frozenset(each["muted"]))
             for each in view["seats"]
@@ -191,8 +194,7 @@ class Conference:
         for id_ in [id_ for id_ in self.members if id_ not in seats]:
             self._drop_leg(self.members.pop(id_))
             self._outgoing_is_stale = True
-            for key in [key for key in self.tracks if key[0] == id_]:
-                self._end_track(self.tracks.pop(key))
+            ended += [self.tracks.pop(key) for key in list(self.tracks) if key[0] == id_]
         before = {id_: member.seat for id_, member in self.members.items()}
         for id_, seat in seats.items():
             member = self.members.setdefault(id_, Member(seat))
@@ -207,6 +209,7 @@ class Conference:
         if before != seats:
             self._outgoing_is_stale = True
             self._open_tracks()
+        return ended
 
     def _open_tracks(self) -> None:
         """Open the tracks that may be heard and seen, close the others."""

@@ -88,6 +88,12 @@ class Sink:
     packets_before: int = 0
     octets_before: int = 0
     rtx_sequence: int = 0
+    # The IDs of header extensions, as variants compare them.
+    ids: tuple[tuple[int, int], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put the IDs in order, once for all payload types."""
+        self.ids = tuple(sorted(self.extensions.items()))
 
     def is_like(self, other: "Sink") -> bool:
         """Tell whether packets go the same way with both."""
@@ -444,7 +450,7 @@ class Track:
 
 def _key(payload_type: int, sink: Sink) -> _Key:
     """Return what makes a sink one of a variant."""
-    return sink.payload_types[payload_type], sink.distance, tuple(sorted(sink.extensions.items())), sink.trains
+    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.trains
 
 
 def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]:
