@@ -29,7 +29,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.forwarding import Party, Stopwatch
-from media.node import Node, Settings
+from media.node import Node, Settings, prepare_interpreter
 from media.terms import Connection
 from tests.media.synthetic import Peer, Room
 
@@ -84,6 +84,7 @@ class Meter(selectors.EpollSelector):
 
 async def _serve(meter: Meter) -> None:
     """Run a node: tasks come as lines of JSON, and so go the results. The end of the input ends it."""
+    prepare_interpreter()
     node = Node(Settings(), _Nobody())
     await node.start()
     loop = asyncio.get_running_loop()

@@ -97,7 +97,7 @@ def number(text: str, limit: int) -> int | None:
     return value if value <= limit else None
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def parse(text: str) -> Description:
     """Return what the description says. An offer is read for its codecs first and then by its leg, hence the cache.
 

@@ -248,7 +248,7 @@ class Negotiation:
         if offered is None:
             raise NegotiationError("There is no offer that this could answer.")
         description = parse(text)
-        lines = _answered(offered.lines, description)
+        lines = _kept(self._terms.lines, _answered(offered.lines, description))
         remote = read_transport(description)
         if remote.setup == "actpass":
             raise NegotiationError("An answer must choose its DTLS role (a=setup).")
@@ -365,6 +365,12 @@ def _answered(offered: Sequence[Line], description: Description) -> list[Line]:
     if all(line.section.rejected for line in lines):
         raise NegotiationError("The answer rejects every media line.")
     return lines
+
+
+def _kept(before: Sequence[Line], now: Sequence[Line]) -> list[Line]:
+    """Return the lines of now, those that are as before as the same objects: the garbage collector has less to do."""
+    kept = [old if old == new else new for old, new in zip(before, now, strict=False)]
+    return kept + list(now[len(before) :])
 
 
 def _declined(offered: Sequence[Line], answered: Sequence[Line]) -> frozenset[str]:

@@ -1,11 +1,13 @@
 """A media node: the port, the conferences that live on it, and its clock. Runs on one event loop of its own."""
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from media.aiortc_adapter import Certificate
@@ -26,6 +28,21 @@ CERTIFICATE_SECONDS = 7 * 86400.0
 # How long another thread may keep the interpreter while the loop waits for it. Python's own 5 ms delay packets, once
 # for each system call.
 _SWITCH_SECONDS = 0.0005
+# Garbage collections stop the loop too. A full one takes 100 ms beside a conference of 40, so make it rare: new objects
+# until the youngest generation is collected, then collections of one generation until the next one is due.
+_THRESHOLDS = 5_000, 20, 100
+
+
+@cache
+def prepare_interpreter() -> None:
+    """Keep this process's other threads, and its garbage collector, from stopping a node's loop for long.
+
+    Call it once all modules are loaded: their objects are not looked at any more.
+    """
+    sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,6 @@ class Node:
 
     async def start(self) -> None:
         """Begin to serve, on the running loop."""
-        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
         self._renew()
         self._port.open()
         self._ticker = asyncio.get_running_loop().create_task(self._tick())

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from media import tasks
 from media.models import MediaTask
-from media.node import Node, Settings
+from media.node import Node, Settings, prepare_interpreter
 from media.terms import Connection
 
 logger = logging.getLogger(__name__)
@@ -111,6 +111,7 @@ class Service:
 
     def start(self) -> None:
         """Begin to serve, and return once the node is open for conferences."""
+        prepare_interpreter()
         self._media.start()
         self._call(self._node.start())
         self._register()
