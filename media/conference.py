@@ -142,6 +142,8 @@ class Conference:
         self._speaker = ""
         self._deserted_at: float | None = None
         self._turn = asyncio.Lock()
+        # Tasks that run or wait for their turn.
+        self.tasks = 0
         # What all legs together should get, and what they agree on; the version rises when either changes.
         self._version = 0
         self._all_outgoing: tuple[Outgoing, ...] = ()
@@ -152,21 +154,28 @@ class Conference:
 
     async def execute(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out a task and return its result (`media.tasks.Result`)."""
-        async with self._turn:
-            for track in self._see(payload["view"]):
-                self._end_track(track)
-                await asyncio.sleep(0)
-            result: dict[str, Any] = {}
-            who, mod_id = payload.get("participant", ""), payload.get("modId", "")
-            match kind:
-                case "offer":
-                    result = await self._take_offer(who, mod_id, payload["sdp"], payload["fresh"])
-                case "answer":
-                    result = await self._take_answer(who, mod_id, payload["sdp"])
-                case "withdraw":
-                    self._withdraw(who, mod_id, rejected=payload["rejected"])
-            offers = await self._due_offers(payload.get("restarts", ()), payload["ready"])
-            return {**result, "offers": offers} if offers else result
+        self.tasks += 1
+        try:
+            async with self._turn:
+                return await self._execute(kind, payload)
+        finally:
+            self.tasks -= 1
+
+    async def _execute(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        for track in self._see(payload["view"]):
+            self._end_track(track)
+            await asyncio.sleep(0)
+        result: dict[str, Any] = {}
+        who, mod_id = payload.get("participant", ""), payload.get("modId", "")
+        match kind:
+            case "offer":
+                result = await self._take_offer(who, mod_id, payload["sdp"], payload["fresh"])
+            case "answer":
+                result = await self._take_answer(who, mod_id, payload["sdp"])
+            case "withdraw":
+                self._withdraw(who, mod_id, rejected=payload["rejected"])
+        offers = await self._due_offers(payload.get("restarts", ()), payload["ready"])
+        return {**result, "offers": offers} if offers else result
 
     async def _due_offers(self, restarts: Sequence[Mapping[str, str]], ready: Sequence[str]) -> list[dict[str, Any]]:
         """Return the offers for legs that must be built anew, and for those that do not know everything yet."""
@@ -635,7 +644,7 @@ class Conference:
 
     def is_deserted(self, now: float) -> bool:
         """Tell whether nobody has had a leg for long: then everybody is gone, or another node serves them."""
-        if self._turn.locked() or any(self.legs()):
+        if self.tasks or any(self.legs()):
             self._deserted_at = None
         elif self._deserted_at is None:
             self._deserted_at = now

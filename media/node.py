@@ -70,7 +70,8 @@ class Node:
         self._port = Port(settings.bind, settings.port, fast=settings.fast)
         self._conferences: dict[str, Conference] = {}
         self._handshakes = Handshakes()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._executions: set[asyncio.Task[dict[str, Any]]] = set()
         self._ticker: asyncio.Task[None] | None = None
         # Descriptions are read and written in this thread, one at a time.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="media-sdp")
@@ -107,8 +108,8 @@ class Node:
     async def execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """Carry out a task and return its result. A caller that gives up does not stop it half-way."""
         work = asyncio.get_running_loop().create_task(self._execute(conference_id, kind, payload))
-        self._tasks.add(work)
-        work.add_done_callback(self._tasks.discard)
+        self._executions.add(work)
+        work.add_done_callback(self._executions.discard)
         return await asyncio.shield(work)
 
     async def _execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class Node:
         try:
             return await conference.execute(kind, payload)
         finally:
-            if not conference.members:
+            if not (conference.members or conference.tasks):
                 self._close(conference)
 
     def _open(self, conference_id: str) -> Conference:
@@ -135,6 +136,8 @@ class Node:
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.wait([self._ticker])
+        if self._executions:
+            await asyncio.wait(self._executions, timeout=_GOODBYE_SECONDS)
         for conference in self._conferences.values():
             conference.close()
         self._conferences.clear()

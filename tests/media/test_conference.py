@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from media import conference, node
 from media.description import parse
+from media.negotiation import Negotiation
 from media.node import Node, Settings
 from media.sdp import MAX_MEDIA_LINES
 from media.terms import Connection
@@ -325,6 +326,50 @@ async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(room: R
     assert not it.is_deserted(now + 1000)
     assert not it.is_deserted(now + 1000 + conference.LOST_SECONDS)
     assert it.is_deserted(now + 1001 + conference.LOST_SECONDS)
+
+
+async def test_caller_that_gives_up_does_not_stop_a_task_half_way(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    text = described(head, audio, video)
+    offering = asyncio.create_task(room.offer("alice", text, modification="m"))
+    while not room.node.counters()["conferences"]:
+        await asyncio.sleep(0)
+    offering.cancel()
+    again = await room.offer("alice", text, modification="m")
+    assert "answer" in again
+    assert room.node.counters()["legs"] == 1
+
+
+async def test_tasks_of_a_conference_take_turns(room: Room, chromium: list[str]) -> None:
+    text = described(*chromium)
+    answers = await asyncio.gather(*(room.offer(f"p{number}", text) for number in range(5)))
+    assert all("answer" in answer for answer in answers)
+    seats, room.seats = room.seats, []
+    await asyncio.gather(room.update(), *(room.update() for _ in seats))
+    assert room.node.counters()["conferences"] == 0
+
+
+async def test_leg_that_is_lost_while_its_answer_is_read_stays_lost(
+    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = described(*chromium)
+    await room.offer("alice", text)
+    result = await room.offer("bob", text)
+    offer = next(each for each in result["offers"] if each["participant"] == "alice")
+    it = room.node._conferences["room"]
+    loop, read = asyncio.get_running_loop(), Negotiation.receive_answer
+
+    def receive(negotiation: Negotiation, answer: str) -> None:
+        gone = asyncio.run_coroutine_threadsafe(drop(), loop)
+        gone.result(5)
+        read(negotiation, answer)
+
+    async def drop() -> None:
+        it._drop_leg(it.members["alice"])
+
+    monkeypatch.setattr(Negotiation, "receive_answer", receive)
+    await room.answer(offer, text)
+    assert room.node.counters()["legs"] == 1
 
 
 async def test_conferences_have_a_certificate_that_lasts(

@@ -1,5 +1,6 @@
 """Tracks: what their receivers see stays one stream through holds, new sources and pauses."""
 
+import random
 from typing import Any
 
 import pytest
@@ -318,3 +319,73 @@ def test_what_would_look_otherwise_now_is_not_sent_again() -> None:
         made.attach("bob", changed)
         assert changed.begins == made.last_sequence + 1
         changed.begins = before
+
+
+def described(made: Track) -> dict[int, list[Any]]:
+    """Return who gets what, as Python and as the fast path have it, which must be the same."""
+    python: dict[int, list[Any]] = {}
+    for type_, route in made.routes.items():
+        python[type_] = sorted(
+            (
+                variant[0],
+                variant[1],
+                sorted(variant[2].items()),
+                to.trains,
+                sorted(zip(map(int_of, to.handles), to.names, strict=True)),
+            )
+            for variant in route.variants
+            for to in [variant[-1]]
+        )
+    shared = {}
+    for i in range(made.memory.routes):
+        route = made.memory.route[i]
+        shared[route.payload_type] = sorted(
+            (
+                each.payload_type,
+                each.distance,
+                [(id_, each.ids[id_]) for id_ in range(15) if each.ids[id_]],
+                each.trains,
+                sorted((each.sessions[j], each.names[j]) for j in range(each.receivers)),
+            )
+            for each in (route.variant[k] for k in range(route.variants))
+        )
+    assert python == shared
+    return python
+
+
+def int_of(handle: Any) -> int:
+    return int(ffi.cast("uintptr_t", handle))
+
+
+WAYS: tuple[tuple[dict[int, int], dict[int, int]], ...] = (
+    ({96: 100, 98: 102}, {1: 1}),
+    ({96: 100, 98: 102}, {1: 3}),
+    ({96: 97, 98: 99}, {1: 1}),
+    ({96: 100}, {}),
+    ({96: 100, 98: 102, 39: 40}, {1: 1}),
+    ({}, {}),
+)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_routes_that_change_in_place_are_as_if_laid_anew(seed: int) -> None:
+    chance = random.Random(seed)
+    made, stream = track(), source()
+    for number in range(120):
+        name = f"leg{chance.randrange(8)}"
+        if chance.random() < 0.3:
+            made.detach(name, for_good=chance.random() < 0.5)
+        else:
+            # Most are alike, as in a conference of one browser.
+            types, ids = WAYS[0] if chance.random() < 0.7 else chance.choice(WAYS)
+            made.attach(name, sink(made, handle=name, payload_types=types, extensions=ids))
+        if chance.random() < 0.3:
+            packet = HEADER.pack(0x80, 96, number, 0, 77) + b"media"
+            made.place(stream, (number, 0x80, 96, 0, 0, packet), 0.0)
+        if chance.random() < 0.5:
+            for route in made.routes.values():
+                route.burst.clear()
+        anew = track()
+        anew.sinks.update(made.sinks)
+        anew.lay_routes()
+        assert described(made) == described(anew)
