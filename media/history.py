@@ -46,3 +46,8 @@ class History:
             return None
         start = kept.position % ARENA_SIZE
         return Kept(sequence, kept.timestamp, self._arena[start : start + kept.size])
+
+    def timestamp(self, sequence: int) -> int | None:
+        """Return the timestamp of the packet of this number, where it is still known."""
+        kept = self.memory.kept[sequence & HISTORY - 1]
+        return int(kept.timestamp) if kept.sequence == sequence else None

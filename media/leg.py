@@ -4,7 +4,6 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from typing import Any, Protocol
 
 from aiortc.rtp import (
@@ -22,11 +21,13 @@ from media.aiortc_adapter import address_of_session, parse_rtcp
 from media.codecs import Codec
 from media.data import DataChannels
 from media.datagrams import Destination, address_of
+from media.history import Kept
 from media.layout import Layout
 from media.negotiation import Negotiation, Section
 from media.quality import REPORT_COUNTS_SECONDS
+from media.repair import Retransmissions, RoundTrip
 from media.router import Sink, Track
-from media.shared import HISTORY, Shared, ffi
+from media.shared import Shared, ffi
 from media.streams import Stream
 from media.stun import Agent
 from media.transport import State, Transport
@@ -41,8 +42,10 @@ BYTES_A_TICK = 250_000
 # of thirty cameras comes near that.
 RTCP_A_TICK = 100
 RTCP_BYTES_A_TICK = 10_000
-# What a leg may have sent again within a tick.
-RETRANSMISSIONS_A_TICK = 200
+# How often what was forwarded to a leg is measured.
+MEASURE_SECONDS = 1.0
+# A packet is not sent again this long after its successor, which has shown that it is missing.
+OLDEST_SECONDS = 1.5
 # In bits a second: what no video is limited below, what is left to sound beside it, what stands for no limit.
 LEAST_RATE = 150_000
 AUDIO_RATE = 48_000
@@ -147,7 +150,11 @@ class Leg:
         self._lost = 0.0
         self._lost_down: dict[int, tuple[float, float]] = {}
         self.unknown = 0
-        self._retransmissions_left = RETRANSMISSIONS_A_TICK
+        self.round_trip = RoundTrip()
+        self._retransmissions = Retransmissions()
+        # What had been forwarded of each track, in packets and octets, when that was measured last.
+        self._forwarded: dict[int, tuple[int, int]] = {}
+        self._measured_at = made_at
         self._moves_left: float = MOST_MOVES
         # Bursts that the port has not sent yet point to the memory of former ones. It reads 64 datagrams at a time.
         self._destinations: deque[Destination] = deque(maxlen=64)
@@ -254,7 +261,7 @@ class Leg:
             known = {ssrc: stream for ssrc, (stream, of) in self.streams.items() if of is track}
             originals = {ssrc: stream for ssrc, stream in known.items() if stream.original is None}
             for ssrc in section.ssrcs or originals:
-                streams[ssrc] = (originals.get(ssrc) or _stream(ssrc, section), track)
+                streams[ssrc] = (originals.get(ssrc) or _stream(ssrc, section, self.round_trip), track)
             repeats = {ssrc: stream.original.ssrc for ssrc, stream in known.items() if stream.original is not None}
             for ssrc, primary in (section.rtx_ssrcs or repeats).items():
                 if ssrc not in streams and primary in streams and streams[primary][0].asks:
@@ -291,7 +298,7 @@ class Leg:
                 kept = self.streams
             else:
                 kept = {each: entry for each, entry in self.streams.items() if entry[1] is not track}
-                entry = (_stream(ssrc, section), track)
+                entry = (_stream(ssrc, section, self.round_trip), track)
             self._take_from({**kept, ssrc: entry})
             return entry
         self.unknown += 1
@@ -329,8 +336,7 @@ class Leg:
                 case RtcpSrPacket() if packet.ssrc in self.streams:
                     self._take_sender_report(packet, now)
                 case RtcpRtpfbPacket(fmt=fmt) if fmt == RTCP_RTPFB_NACK and packet.media_ssrc in self.sinks:
-                    # No more can be kept.
-                    self._retransmit(self.sinks[packet.media_ssrc], islice(packet.lost, HISTORY))
+                    self._retransmit(self.sinks[packet.media_ssrc], packet.lost, now)
                 case RtcpPsfbPacket(fmt=fmt) if fmt == RTCP_PSFB_APP:
                     self._take_estimate(rtcp.read_bandwidth(packet.fci) or self.estimate)
                 case RtcpPsfbPacket():
@@ -344,13 +350,25 @@ class Leg:
         for report in reports:
             if report.ssrc in self.sinks:
                 self._lost_down[report.ssrc] = (now, report.fraction_lost / 256)
+                self._take_round_trip(self.sinks[report.ssrc], report, now)
+
+    def _take_round_trip(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
+        """Learn the round trip from a report that names a sender report of ours (RFC 3550 section 6.4.1)."""
+        stream = sink.track.stream
+        sent_at = stream.reported_at(report.lsr) if stream is not None and report.lsr else None
+        if sent_at is not None and (sample := now - sent_at - report.dlsr / 65536) >= 0:
+            self.round_trip.measure(sample)
 
     def lost(self, now: float) -> float:
-        """Return the share of packets that was lost lately, on the way that is worse.
+        """Return the share of packets that was lost lately, on the way that is worse."""
+        return max(self._lost, self._lost_on_the_way_down(now))
+
+    def _lost_on_the_way_down(self, now: float) -> float:
+        """Return the share of packets that was lost lately on the way to the participant, of the worst stream.
 
         What was lost on the way to the focus already is missing everywhere: that is its sender's connection alone.
         """
-        worst = self._lost
+        worst = 0.0
         for ssrc, (at, share) in list(self._lost_down.items()):
             sink = self.sinks.get(ssrc)
             if sink is None or now - at >= REPORT_COUNTS_SECONDS:
@@ -373,29 +391,21 @@ class Leg:
         if stream is track.stream and track.is_open and track.may_report(now):
             self._floor.sender_reported(track, info.ntp_timestamp, info.rtp_timestamp)
 
-    def _retransmit(self, sink: Sink, lost: Iterable[int]) -> None:
-        """Send packets again that the participant has missed, where they are still kept."""
-        track = sink.track
+    def _retransmit(self, sink: Sink, lost: Iterable[int], now: float) -> None:
+        """Send packets again that the participant has missed: those that are of use, within its budget."""
+        track, budget = sink.track, self._retransmissions
         for sequence in lost:
-            if self._retransmissions_left <= 0:
+            if not budget.look_up():
                 return
             kept = track.kept(sequence - sink.distance & 0xFFFF)
             if kept is None or kept.sequence < sink.begins or kept.packet[1] & 0x7F not in sink.payload_types:
                 continue
-            self._retransmissions_left -= 1
-            first, second = kept.packet[:2]
-            type_ = sink.payload_types[second & 0x7F]
-            header = rtp.HEADER.pack(
-                first, second & 0x80 | type_, kept.sequence + sink.distance & 0xFFFF, kept.timestamp, track.ssrc
-            )
-            packet = rtp.translate_extensions(header + kept.packet[rtp.HEADER_SIZE :], sink.extensions)
-            if type_ in sink.retransmits:
-                packet = rtp.wrap(
-                    packet, payload_type=sink.retransmits[type_], sequence=sink.rtx_sequence, ssrc=track.rtx_ssrc
-                )
-                sink.rtx_sequence = sink.rtx_sequence + 1 & 0xFFFF
-            self._octets_repeated += len(packet)
-            self._wire.send_rtp(self, packet)
+            is_due = budget.is_due(track.ssrc, sequence, now, self.round_trip.seconds)
+            is_of_use = is_due and not _is_too_old(track, kept, now)
+            if is_of_use and budget.spend(track.ssrc, sequence, len(kept.packet), now):
+                packet = _repeated(sink, kept)
+                self._octets_repeated += len(packet)
+                self._wire.send_rtp(self, packet)
 
     def ask(self, stream: Stream, now: float) -> None:
         """Ask the participant for what is missing of its stream."""
@@ -407,13 +417,28 @@ class Leg:
         self.packets_left, self.bytes_left = PACKETS_A_TICK, BYTES_A_TICK
         self.rtcp_left, self.rtcp_bytes_left = RTCP_A_TICK, RTCP_BYTES_A_TICK
         self._moves_left = min(MOST_MOVES, self._moves_left + TICK_SECONDS)
-        self._retransmissions_left = RETRANSMISSIONS_A_TICK
+        if now - self._measured_at >= MEASURE_SECONDS:
+            self._measure(now)
+        lost = self._lost_on_the_way_down(now)
+        self._retransmissions.tick(now, TICK_SECONDS, estimate=self.estimate, lost=lost)
         if not self.is_connected:
             return
-        for stream, _ in self.streams.values():
+        for stream, track in self.streams.values():
             if stream.missing:
                 self.ask(stream, now)
+            if stream.is_broken:
+                stream.is_broken = False
+                track.key_frame_wanted = track.key_frame_wanted or track.kind == "video"
         self.ask_for_key_frames(now)
+
+    def _measure(self, now: float) -> None:
+        """Measure what was forwarded to the participant since the last time."""
+        before = self._forwarded
+        self._forwarded = {ssrc: (sink.track.packets, sink.track.octets) for ssrc, sink in self.sinks.items()}
+        packets = sum(each - before.get(ssrc, (each, 0))[0] for ssrc, (each, _) in self._forwarded.items())
+        octets = sum(each - before.get(ssrc, (0, each))[1] for ssrc, (_, each) in self._forwarded.items())
+        self._retransmissions.forwarded(octets + rtp.HEADER_SIZE * packets, packets, now - self._measured_at)
+        self._measured_at = now
 
     def ask_for_key_frames(self, now: float) -> None:
         """Ask the participant for the key frames that somebody wants of its tracks."""
@@ -460,16 +485,41 @@ def _payload_types(codec: Codec) -> list[int]:
     return [type_ for type_ in (codec.payload_type, codec.rtx_payload_type) if type_ is not None]
 
 
-def _stream(ssrc: int, section: Section) -> Stream:
+def _stream(ssrc: int, section: Section, round_trip: RoundTrip) -> Stream:
     """Return a stream that comes over a media line."""
-    asks = any("nack" in codec.feedback for codec in section.codecs)
+    asks = any("nack" in codec.feedback for codec in section.codecs) and section.kind == "video"
     takes_limits = any("goog-remb" in codec.feedback for codec in section.codecs)
-    return Stream(ssrc, section.codecs[0].clock_rate, asks=asks and section.kind == "video", takes_limits=takes_limits)
+    return Stream(ssrc, section.codecs[0].clock_rate, asks=asks, takes_limits=takes_limits, round_trip=round_trip)
 
 
 def _retransmissions(ssrc: int, section: Section, original: Stream) -> Stream:
     """Return the stream of retransmissions that belongs to another one."""
+    original.is_repeated_apart = True
     types = {
         codec.rtx_payload_type: codec.payload_type for codec in section.codecs if codec.rtx_payload_type is not None
     }
     return Stream(ssrc, section.codecs[0].clock_rate, original=original, original_types=types)
+
+
+def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
+    """Tell whether a packet comes too late for a picture: so long ago did its successor show that it is missing."""
+    shown = track.history.timestamp(kept.sequence + 1) if track.history is not None else None
+    if shown is None:
+        return False
+    since = track.last_timestamp - shown & 0xFFFFFFFF
+    return (since if since < 0x80000000 else 0) / track.clock_rate + now - track.last_at > OLDEST_SECONDS
+
+
+def _repeated(sink: Sink, kept: Kept) -> bytes:
+    """Return a kept packet as it goes to a receiver once more, wrapped where that was agreed."""
+    track = sink.track
+    first, second = kept.packet[:2]
+    type_ = sink.payload_types[second & 0x7F]
+    header = rtp.HEADER.pack(
+        first, second & 0x80 | type_, kept.sequence + sink.distance & 0xFFFF, kept.timestamp, track.ssrc
+    )
+    packet = rtp.translate_extensions(header + kept.packet[rtp.HEADER_SIZE :], sink.extensions)
+    if type_ in sink.retransmits:
+        packet = rtp.wrap(packet, payload_type=sink.retransmits[type_], sequence=sink.rtx_sequence, ssrc=track.rtx_ssrc)
+        sink.rtx_sequence = sink.rtx_sequence + 1 & 0xFFFF
+    return packet

@@ -218,13 +218,14 @@ class Port:
         if entry is None and (entry := leg.meet(ssrc, packet)) is None:
             return
         stream, track = entry
+        is_repeat = stream.original is not None
         if stream.original is not None:
             restored = _restore(packet, stream.original_types.get(second & 0x7F), stream.original.ssrc)
             if restored is None:
                 return
             packet, stream = restored, stream.original
             first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
-        number = stream.take(sequence, timestamp, now)
+        number = (stream.take_repeat if is_repeat else stream.take)(sequence, timestamp, now)
         if number is None:
             return
         if stream.missing:

@@ -18,6 +18,7 @@ from media.node import Settings
 from media.port import Port
 from media.rtp import HEADER
 from media.shared import HISTORY, ffi
+from media.streams import Missing
 from tests.media.synthetic import AUDIO, VIDEO
 from tests.media.world import SECONDS, Listener, World, around, in_order
 from tests.namespace import in_a_network_of_its_own
@@ -149,7 +150,7 @@ class Outcome:
     # In their order, by receiver and kind: what comes first of audio and video is nobody's business.
     got: dict[tuple[str, str], list[bytes]]
     leg: tuple[int, int, int, int, int]
-    streams: list[tuple[bytes, dict[int, tuple[float, int]]]]
+    streams: list[tuple[bytes, dict[int, Missing]]]
     tracks: list[list[float]]
     kept: list[tuple[int, int, bytes] | None]
     sent: int

@@ -27,11 +27,10 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from media import conference, datagrams, leg, router, rtcp, rtp
+from media import conference, datagrams, leg, repair, router, rtcp, rtp
 from media.datagrams import SLOT, address_of
 from media.leg import Leg
 from media.node import Settings
-from media.shared import HISTORY
 from media.terms import Connection
 from tests.media import synthetic
 from tests.media.ends import mutate
@@ -757,12 +756,8 @@ async def test_flood_of_negative_acknowledgements_is_not_looked_through(
     bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=everything))
     bob.film()
     await alice.gets(1)
-    assert len(asked) == HISTORY
-    world.leg("bob")._retransmissions_left = 0
-    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=everything))
-    bob.film()
-    await alice.gets(1)
-    assert len(asked) == HISTORY
+    # The allowance may have been renewed in between, once.
+    assert len(asked) <= 2 * repair.REQUESTS_A_TICK
 
 
 async def test_flood_of_requests_for_key_frames_is_one_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """What is noted of an arriving stream: gaps, what to ask for, and reports of reception."""
 
+import pytest
 from aiortc.rtp import RtcpReceiverInfo
 
+from media.repair import INITIAL_PATIENCE
 from media.streams import LARGEST_GAP, TRIES, Stream
 
 
@@ -33,7 +35,7 @@ def test_missing_packets_are_asked_for_at_once_and_again_until_they_come() -> No
     assert list(arriving.due(1.0)) == [65535, 0]
     assert list(arriving.due(1.0)) == []
     assert arriving.take(65535, 0, 1.01) is not None
-    assert list(arriving.due(1.1)) == [0]
+    assert list(arriving.due(1.0 + INITIAL_PATIENCE)) == [0]
 
 
 def test_what_was_missing_is_taken_once() -> None:
@@ -45,12 +47,41 @@ def test_what_was_missing_is_taken_once() -> None:
     assert told(arriving, 1.0).packets_lost == 0
 
 
-def test_what_never_comes_is_given_up() -> None:
+def test_what_never_comes_is_given_up_and_breaks_the_picture() -> None:
     arriving = stream()
     arriving.take(0, 0, 0.0)
-    asked = [list(arriving.due(float(second))) for second in range(TRIES + 2)]
-    assert asked == [[65535]] * TRIES + [[], []]
+    asked = [number for tick in range(100) for number in arriving.due(tick / 10)]
+    assert 1 <= len(asked) <= TRIES
     assert not arriving.missing
+    assert arriving.is_broken
+
+
+def test_nothing_is_asked_for_twice_within_a_round_trip() -> None:
+    arriving, clock = stream(), 0.0
+    sequence = 65534
+    requests = []
+    for loss in range(5):
+        sequence += 2
+        arriving.take(sequence & 0xFFFF, 0, clock)
+        asked = sum(len(list(arriving.due(clock + tick / 100))) for tick in range(20))
+        requests.append(asked)
+        arriving.take(sequence - 1 & 0xFFFF, 0, clock + 0.2)
+        clock += 1 + loss
+    assert requests == [1] * 5
+    assert arriving.round_trip.seconds == pytest.approx(0.2)
+
+
+def test_answers_that_take_longer_than_before_make_it_wait_longer() -> None:
+    arriving = stream()
+    arriving.round_trip.measure(0.01)
+    sequence, asked = 65534, []
+    for clock in range(20):
+        sequence += 2
+        arriving.take(sequence & 0xFFFF, 0, float(clock))
+        asked.append(sum(len(list(arriving.due(clock + tick / 100))) for tick in range(30)))
+        arriving.take(sequence - 1 & 0xFFFF, 0, clock + 0.3)
+    assert asked[0] > 1
+    assert asked[-1] == 1
 
 
 def test_without_nack_nothing_is_asked_for() -> None:
@@ -63,6 +94,7 @@ def test_a_new_beginning_is_no_loss() -> None:
     arriving = stream()
     arriving.take(65534 + LARGEST_GAP + 5 & 0xFFFF, 0, 0.0)
     assert not arriving.missing
+    assert arriving.is_broken
 
 
 def test_what_is_missing_is_bounded() -> None:

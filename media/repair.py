@@ -1,0 +1,123 @@
+"""Repair of lost packets: how long an answer takes on a leg, and how much a receiver may have sent again."""
+
+# Before anything is measured, in seconds: rather one request too few than four too many.
+INITIAL_SECONDS = 0.1
+INITIAL_PATIENCE = 0.25
+SHORTEST_PATIENCE = 0.04
+LONGEST_PATIENCE = 1.0
+
+# The share of what a line took lately that retransmissions may always use, and the largest share where there is room.
+SHARE = 0.2
+LARGEST_SHARE = 0.5
+# In bits per second: for a line of which nothing is known yet, or that takes hardly anything.
+LEAST_RATE = 20_000
+# In bytes: what may go out at once, at least. A larger budget allows what it grants within BURST_SECONDS.
+BURST = 14_400
+BURST_SECONDS = 0.5
+# What a packet costs beside itself on a line: IP, UDP and SRTP.
+OVERHEAD = 60
+# Requested packets that are looked up within a tick. Five per cent lost of forty cameras is a tenth of that.
+REQUESTS_A_TICK = 300
+# A request is remembered this long. The memory is bounded by REQUESTS_A_TICK.
+REMEMBERED_SECONDS = 2.0
+
+
+class RoundTrip:
+    """The round trip of a leg, smoothed as TCP does it (RFC 6298)."""
+
+    def __init__(self) -> None:
+        self.is_measured = False
+        self._smoothed = INITIAL_SECONDS
+        self._variation = 0.0
+        self._patience = INITIAL_PATIENCE
+
+    @property
+    def seconds(self) -> float:
+        """How long an answer takes."""
+        return self._smoothed
+
+    @property
+    def patience(self) -> float:
+        """How long to wait for an answer before asking again."""
+        return self._patience
+
+    def measure(self, sample: float) -> None:
+        """Take a measured round trip into account, in seconds."""
+        sample = min(LONGEST_PATIENCE, max(0.0, sample))
+        if self.is_measured:
+            self._variation += (abs(sample - self._smoothed) - self._variation) / 4
+            self._smoothed += (sample - self._smoothed) / 8
+        else:
+            self.is_measured, self._smoothed, self._variation = True, sample, sample / 2
+        self._patience = min(LONGEST_PATIENCE, max(SHORTEST_PATIENCE, self._smoothed + 4 * self._variation))
+
+    def back_off(self) -> None:
+        """Wait longer: an answer came that belongs to any of several requests (RFC 6298 section 5.5)."""
+        self._patience = min(LONGEST_PATIENCE, 2 * self._patience)
+
+
+class Retransmissions:
+    """What one receiver may have sent again, and what it has asked for.
+
+    The budget follows what its line took lately: what was forwarded, less what it reports or requests as lost, and no
+    more than its own estimate. A receiver that asks for everything gets half of its media's rate in addition at most.
+    """
+
+    def __init__(self) -> None:
+        self._octets_left: float = BURST
+        self._requests_left = REQUESTS_A_TICK
+        # When each packet was sent again last, by SSRC and sequence number; minus infinity for one that was refused.
+        self._sent_at: dict[tuple[int, int], tuple[float, float]] = {}
+        # What was forwarded, in bits and packets per second, and requested packets per second.
+        self._forwarded = self._packets = self._missed = 0.0
+
+    def look_up(self) -> bool:
+        """Tell whether one more request may be looked up within this tick, and count it."""
+        self._requests_left -= 1
+        return self._requests_left >= 0
+
+    def is_due(self, ssrc: int, sequence: int, now: float, round_trip: float) -> bool:
+        """Note a request; tell whether the packet is to be sent: not while its last answer may be on its way."""
+        asked_at, sent_at = self._sent_at.get((ssrc, sequence), (None, float("-inf")))
+        if asked_at is None:
+            self._missed += 1
+            self._sent_at[ssrc, sequence] = now, sent_at
+        return now - sent_at >= round_trip
+
+    def spend(self, ssrc: int, sequence: int, size: int, now: float) -> bool:
+        """Tell whether a packet of this size may be sent again now; then it counts as sent."""
+        if size + OVERHEAD > self._octets_left:
+            return False
+        self._octets_left -= size + OVERHEAD
+        self._sent_at[ssrc, sequence] = self._sent_at.get((ssrc, sequence), (now, now))[0], now
+        return True
+
+    def forwarded(self, octets: int, packets: int, seconds: float) -> None:
+        """Note what was forwarded to the receiver in the last seconds."""
+        self._forwarded, self._packets = 8 * octets / seconds, packets / seconds
+
+    def rate(self, *, estimate: int, lost: float) -> float:
+        """Return the budget in bits per second.
+
+        `estimate` is what the receiver says that its line carries (0: it has not said), `lost` the share of packets
+        that its reports say is lost on the way to it.
+        """
+        missed = self._missed / self._packets if self._packets else 0.0
+        took = self._forwarded * (1 - min(1.0, max(lost, missed)))
+        if not estimate:
+            return max(LEAST_RATE, SHARE * took)
+        room = min(estimate - self._forwarded, LARGEST_SHARE * took)
+        return max(LEAST_RATE, SHARE * min(estimate, took), room)
+
+    def tick(self, now: float, seconds: float, *, estimate: int, lost: float) -> None:
+        """Renew the budget some times a second, and forget old requests."""
+        octets = self.rate(estimate=estimate, lost=lost) / 8
+        self._octets_left = min(max(BURST, BURST_SECONDS * octets), self._octets_left + seconds * octets)
+        self._requests_left = REQUESTS_A_TICK
+        # A moving average over about a second.
+        self._missed *= max(0.0, 1 - seconds)
+        while self._sent_at:
+            key = next(iter(self._sent_at))
+            if now - self._sent_at[key][0] < REMEMBERED_SECONDS:
+                break
+            del self._sent_at[key]
