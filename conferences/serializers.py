@@ -1,5 +1,6 @@
 """Read what clients send. Unknown members are ignored and stored nowhere; a wrong type is refused, never converted."""
 
+import unicodedata
 from typing import Any
 
 from django.core.validators import RegexValidator
@@ -11,7 +12,6 @@ from conferences.models import Access, Topology
 
 _NUMBER = RegexValidator(r"^\+[1-9][0-9]{1,14}\Z", "Write the number as E.164: '+' and up to 15 digits.")
 _ADDRESS = RegexValidator(r"^(?!tel:)|^tel:\+[1-9][0-9]{1,14}\Z", "Write a number as 'tel:+' and up to 15 digits.")
-_NAME = RegexValidator(r"^[^\x00-\x1f\x7f]*\Z", "Control characters are not allowed.")
 _USERNAME = RegexValidator(r"^(?!tel:)", "A username does not begin with 'tel:'.")
 
 
@@ -23,6 +23,35 @@ class TextField(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+# Control and format characters (zero-width, bidirectional), lone surrogates, line and paragraph separators.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Letters and symbols of Unicode that have no picture: Hangul fillers and the empty Braille pattern.
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+def normalize_name(name: str) -> str:
+    """Return the form in which names are stored and compared (NFC, as in RFC 8265)."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _shows(character: str) -> bool:
+    """Tell whether a character is visible by itself: neither a space nor a combining mark."""
+    return unicodedata.category(character)[0] not in "ZM" and character not in _BLANK
+
+
+class NameField(TextField):
+    """A name that people read: normalised, without hidden characters, and not invisible as a whole."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the normalised name."""
+        name = normalize_name(super().to_internal_value(data))
+        if any(unicodedata.category(character) in _HIDDEN for character in name):
+            raise serializers.ValidationError("Control, zero-width and bidirectional characters are not allowed.")
+        if name and not any(map(_shows, name)):
+            raise serializers.ValidationError("A name needs at least one visible character.")
+        return name
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -43,10 +72,10 @@ class SdpField(serializers.Field[str, Any, str, Any]):
 class SessionSerializer(serializers.Serializer[Any]):
     """`POST /sessions`."""
 
-    username = TextField(max_length=128, validators=[_NAME, _USERNAME])
+    username = NameField(max_length=128, validators=[_USERNAME])
     vtn = TextField(max_length=16, validators=[_NUMBER], allow_null=True, default=None)
     icmn = TextField(max_length=16, validators=[_NUMBER], allow_null=True, default=None)
-    device = TextField(max_length=128, validators=[_NAME], allow_null=True, allow_blank=True, default=None)
+    device = NameField(max_length=128, allow_null=True, allow_blank=True, default=None)
 
 
 class DescriptionSerializer(serializers.Serializer[Any]):
@@ -65,12 +94,10 @@ class ActionSerializer(DescriptionSerializer):
 class ConferenceSerializer(DescriptionSerializer):
     """`POST /mediaConferences`."""
 
-    to = serializers.ListField(
-        child=TextField(max_length=128, validators=[_NAME, _ADDRESS]), max_length=100, default=list
-    )
+    to = serializers.ListField(child=NameField(max_length=128, validators=[_ADDRESS]), max_length=100, default=list)
     topology = serializers.ChoiceField(Topology.choices, default=Topology.FOCUS)
     access = serializers.ChoiceField(Access.choices, default=Access.INVITED)
-    name = TextField(max_length=128, validators=[_NAME], allow_blank=True, default="")
+    name = NameField(max_length=128, allow_blank=True, default="")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Require somebody to call, but for a conference that waits for whoever comes."""
@@ -82,7 +109,7 @@ class ConferenceSerializer(DescriptionSerializer):
 class InvitationSerializer(serializers.Serializer[Any]):
     """`POST /mediaConferences/{confId}/participants`."""
 
-    to = TextField(max_length=128, validators=[_NAME, _ADDRESS])
+    to = NameField(max_length=128, validators=[_ADDRESS])
 
 
 @extend_schema_field(OpenApiTypes.BOOL)

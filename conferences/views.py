@@ -42,6 +42,7 @@ from conferences.serializers import (
     InvitationSerializer,
     MuteSerializer,
     SessionSerializer,
+    normalize_name,
 )
 
 _PAGE = 100
@@ -182,7 +183,7 @@ class SessionsView(EnablerView):
     def get(self, request: Request) -> Response:
         """List the live sessions, of one user where `username` says so."""
         rows = Session.objects.live(timezone.now())
-        if username := _plain(request.query_params.get("username", "")):
+        if username := normalize_name(_plain(request.query_params.get("username", ""))):
             rows = rows.filter(username=username)
         page, after = _page(request, rows)
         return Response({"sessions": [wire.session(row) for row in page], "next": after})

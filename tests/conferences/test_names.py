@@ -1,0 +1,45 @@
+"""Names: one form however they were typed, and nothing in them that hides (RFC 8265)."""
+
+import pytest
+
+from tests.conferences.refusals import refused
+from tests.devices import Device
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_two_ways_to_type_a_name_are_one_name(alice: Device) -> None:
+    zoe = Device.register("zo\u00eb")
+    assert alice.call("zoe\u0308").status_code == 201
+    assert zoe.news_types() == ["invitation-received"]
+
+
+def test_a_session_is_registered_under_the_normalised_name() -> None:
+    assert Device.register("zoe\u0308").row.username == "zo\u00eb"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\x00b",
+        "a\x85b",
+        "a\u200bb",
+        "a\u200db",
+        "a\u202eb",
+        "a\u2066b",
+        "a\ufeffb",
+        "a\u2028b",
+        "\u3164",
+        "\u2800",
+        "\u0301",
+        "\ufe0f",
+    ],
+)
+def test_hidden_and_empty_names_are_refused(alice: Device, name: str) -> None:
+    refused(400, "malformed", alice.call, name)
+    refused(400, "malformed", alice.call, "bob", name=name)
+
+
+@pytest.mark.parametrize("name", ["Zo\u00eb", "\u674e\u660e", "\u0645\u062d\u0645\u062f", "\U0001f600", "O'Neil 2"])
+def test_names_of_all_scripts_are_taken(alice: Device, name: str) -> None:
+    assert alice.call(name).status_code == 201
