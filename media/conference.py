@@ -617,7 +617,7 @@ class Conference:
             self._reported_at = now
             for member in self.members.values():
                 if member.leg is not None:
-                    member.leg.report(now, cname=self.id)
+                    member.leg.report(now)
                     member.quality.judge(member.leg.lost(now))
 
     def _pace(self, seconds: float) -> None:

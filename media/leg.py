@@ -122,6 +122,9 @@ class Leg:
         self.memory: Any = ffi.new("struct leg *")
         self._flows: Any = None
         self.ssrc = secrets.randbits(32)
+        self._cname = secrets.token_hex(8)
+        # Whether feedback may go without a compound packet (RFC 5506): all lines share one transport.
+        self._takes_reduced_size = False
         self.streams: dict[int, tuple[Stream, Track]] = {}
         self.sinks: dict[int, Sink] = {}
         # The SSRCs that authentic packets have come with, but for those that were known before.
@@ -253,6 +256,8 @@ class Leg:
         Those that it names no more are forgotten; those that no description names stay, while their line receives.
         """
         streams: dict[int, tuple[Stream, Track]] = {}
+        media = [each for each in self.layout.sections if each.codecs and not each.rejected]
+        self._takes_reduced_size = all(each.reduced_size for each in media)
         for section in self.layout.sections:
             track = self._floor.track_of(self, section) if section.receiving else None
             if track is None:
@@ -410,7 +415,13 @@ class Leg:
     def ask(self, stream: Stream, now: float) -> None:
         """Ask the participant for what is missing of its stream."""
         if lost := list(stream.due(now)):
-            self._wire.send_rtcp(self, rtcp.nack(self.ssrc, stream.ssrc, lost))
+            self._send_feedback(rtcp.nack(self.ssrc, stream.ssrc, lost))
+
+    def _send_feedback(self, packet: bytes) -> None:
+        """Send feedback, in a compound packet where nothing else was agreed (RFC 4585 section 3.1)."""
+        if not self._takes_reduced_size:
+            packet = rtcp.receiver_reports(self.ssrc, [], cname=self._cname) + packet
+        self._wire.send_rtcp(self, packet)
 
     def tick(self, now: float) -> None:
         """Renew the allowances, and ask again for what is still missing, and for key frames."""
@@ -444,7 +455,7 @@ class Leg:
         """Ask the participant for the key frames that somebody wants of its tracks."""
         for stream, track in self.streams.values():
             if stream.original is None and track.key_frame_wanted and self.is_connected and track.wants_key_frame(now):
-                self._wire.send_rtcp(self, rtcp.picture_loss(self.ssrc, stream.ssrc))
+                self._send_feedback(rtcp.picture_loss(self.ssrc, stream.ssrc))
 
     def repeated_rate(self, seconds: float) -> float:
         """Return what was sent again since this was last asked, so many seconds ago, in bits a second."""
@@ -465,10 +476,10 @@ class Leg:
         if self.is_connected and (is_limited or self._was_limited):
             wanted = AUDIO_RATE + sum(max(LEAST_RATE, limits.get(track, rates[track])) for track in tracks.values())
             allowed = int(wanted) if is_limited else NO_LIMIT
-            self._wire.send_rtcp(self, rtcp.bandwidth(self.ssrc, allowed, list(tracks)))
+            self._send_feedback(rtcp.bandwidth(self.ssrc, allowed, list(tracks)))
         self._was_limited = is_limited
 
-    def report(self, now: float, *, cname: str) -> None:
+    def report(self, now: float) -> None:
         """Tell the participant how its streams arrive."""
         reports = [
             report
@@ -477,7 +488,7 @@ class Leg:
         ]
         self._lost = max((report.fraction_lost for report in reports), default=0) / 256
         if self.is_connected and reports:
-            self._wire.send_rtcp(self, rtcp.receiver_reports(self.ssrc, reports, cname=cname))
+            self._wire.send_rtcp(self, rtcp.receiver_reports(self.ssrc, reports, cname=self._cname))
 
 
 def _payload_types(codec: Codec) -> list[int]:

@@ -321,6 +321,24 @@ async def test_lost_on_the_way_up_is_asked_for_and_passed_on_late(world: World) 
     assert in_order([got[0], got[2], got[1]])
 
 
+@pytest.mark.parametrize("agreed", [True, False])
+async def test_feedback_is_a_compound_packet_unless_reduced_size_was_agreed(
+    world: World, monkeypatch: pytest.MonkeyPatch, agreed: bool
+) -> None:
+    offer = Listener.offer
+    if not agreed:
+        monkeypatch.setattr(Listener, "offer", lambda self: offer(self).replace("a=rtcp-rsize\r\n", ""))
+    alice, _ = await world.join("alice", "bob")
+    packets = [alice.video.packet() for _ in range(3)]
+    alice.send([packets[0], packets[2]])
+    await alice.until(lambda: [each for each in alice.reports if isinstance(each, RtcpRtpfbPacket)])
+    place = next(index for index, each in enumerate(alice.reports) if isinstance(each, RtcpRtpfbPacket))
+    before = alice.reports[max(0, place - 2) : place]
+    # The reports of each second have report blocks.
+    is_compound = [type(each) for each in before] == [RtcpRrPacket, RtcpSdesPacket] and not before[0].reports
+    assert is_compound is not agreed
+
+
 async def test_key_frame_is_asked_for_when_somebody_joins_and_in_moderation_after_that(world: World) -> None:
     (alice,) = await world.join("alice")
     (bob,) = await world.join("bob")
