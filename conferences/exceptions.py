@@ -16,6 +16,9 @@ RefusalError
 ├── AlreadyOnHoldError          409 already-on-hold
 ├── NotOnHoldError              409 not-on-hold
 ├── ParticipantMovingError      409 participant-moving
+├── CalleeBusyError             409 callee-busy
+├── TooManyConferencesError     409 too-many-conferences
+├── TooManySessionsError        409 too-many-sessions
 ├── FocusOnlyError              409 focus-only
 ├── ModificationPendingError    409 modification-pending
 ├── ModificationSettledError    409 modification-settled
@@ -25,6 +28,7 @@ RefusalError
 ├── UnsupportedMediaTypeError   415 unsupported-media-type
 ├── IdempotencyMismatchError    422 idempotency-mismatch
 ├── IdempotencyExpiredError     409 idempotency-expired
+├── TooManyInvitationsError     429 too-many-invitations
 ├── RateLimitedError            429 rate-limited
 └── MediaUnavailableError       503 media-unavailable
 """
@@ -155,6 +159,27 @@ class ParticipantMovingError(RefusalError):
     detail = "The participant is moving to another device."
 
 
+class CalleeBusyError(RefusalError):
+    """Somebody who is invited, named in `to`, has `limit` unanswered invitations already."""
+
+    status, code = 409, "callee-busy"
+    detail = "The one you call has too many unanswered invitations: try again later."
+
+
+class TooManyConferencesError(RefusalError):
+    """The session takes part in as many conferences as it may, given as `limit`."""
+
+    status, code = 409, "too-many-conferences"
+    detail = "This session takes part in too many conferences: leave one first."
+
+
+class TooManySessionsError(RefusalError):
+    """The user has as many live sessions as one user may have, given as `limit`."""
+
+    status, code = 409, "too-many-sessions"
+    detail = "This user has too many live sessions: end one first."
+
+
 class FocusOnlyError(RefusalError):
     """The conference's media does not pass through the enabler."""
 
@@ -216,6 +241,13 @@ class IdempotencyExpiredError(RefusalError):
 
     status, code = 409, "idempotency-expired"
     detail = "The session of this Idempotency-Key has ended: register again with a new key."
+
+
+class TooManyInvitationsError(RefusalError):
+    """The caller has as many unanswered invitations as one user may have, given as `limit`."""
+
+    status, code = 429, "too-many-invitations"
+    detail = "You have too many unanswered invitations: wait until some are answered, or cancel them."
 
 
 class RateLimitedError(RefusalError):

@@ -31,6 +31,8 @@ class Topology(models.TextChoices):
     PEER = "peer"
 
 
+# Participants that have not left.
+_PRESENT = RINGING | SITTING
 # What stands for the focus where the ID of a participant would stand.
 FOCUS = "focus"
 
@@ -99,6 +101,10 @@ class SessionQuerySet(models.QuerySet["Session"]):
         for each in participants:
             shared |= _identity(each.username, each.vtn, each.icmn)
         return self.filter(shared)
+
+    def sharing_identity_with(self, session: "Session") -> Self:
+        """Those with the username, the VTN or the ICMN of a session."""
+        return self.filter(_identity(session.username, session.vtn, session.icmn))
 
     def addressed_by(self, address: str) -> Self:
         """Those that an address in `to` names: a username, or a number as `tel:+…`."""
@@ -220,6 +226,21 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         """Those whose devices ring."""
         return self.filter(state__in=sorted(RINGING))
 
+    def present(self) -> Self:
+        """Those that have not left."""
+        return self.filter(state__in=sorted(_PRESENT))
+
+    def unanswered(self, now: datetime) -> Self:
+        """Invitations that still wait for an answer at `now`."""
+        return self.filter(state=ParticipantState.INVITED, rings_until__gt=now)
+
+    def invited_by(self, session: Session) -> Self:
+        """Those in the live conferences that the session's user hosts."""
+        own = Participant.objects.present().filter(
+            _identity(session.username, session.vtn, session.icmn), role=Role.HOST
+        )
+        return self.filter(conference__in=own.values("conference"))
+
     def armed(self, session: Session) -> Self:
         """Those at the session that move if it ends its part now."""
         return self.filter(session=session, move_until__isnull=False)
@@ -281,6 +302,17 @@ class Participant(models.Model):
             models.Index(fields=["username"], name="participant_username"),
             models.Index(fields=["vtn"], condition=~Q(vtn=""), name="participant_vtn"),
             models.Index(fields=["icmn"], condition=~Q(icmn=""), name="participant_icmn"),
+            # What quotas count: few rows, however long the history of a user.
+            models.Index(
+                fields=["username"], condition=_one_of("state", _PRESENT), name="participant_present_username"
+            ),
+            models.Index(
+                fields=["vtn"], condition=_one_of("state", _PRESENT) & ~Q(vtn=""), name="participant_present_vtn"
+            ),
+            models.Index(
+                fields=["icmn"], condition=_one_of("state", _PRESENT) & ~Q(icmn=""), name="participant_present_icmn"
+            ),
+            models.Index(fields=["session"], condition=_one_of("state", SITTING), name="participant_at_session"),
             models.Index(fields=["rings_until"], condition=_one_of("state", RINGING), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),
         ]

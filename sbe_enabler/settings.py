@@ -206,6 +206,11 @@ MEDIA_NODE_PATIENCE = timedelta(seconds=env.number("SBE_MEDIA_NODE_SECONDS", 5, 
 HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
 REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
 GATEWAY_REQUESTS_PER_MINUTE = env.integer("SBE_GATEWAY_REQUESTS_PER_MINUTE", 60000, least=1)
+# Quotas: what one user may ask of the service and of others.
+SESSIONS_PER_IDENTITY = env.integer("SBE_SESSIONS_PER_IDENTITY", 32, least=1)
+CONFERENCES_PER_SESSION = env.integer("SBE_CONFERENCES_PER_SESSION", 20, least=1)
+INVITATIONS_PER_CALLER = env.integer("SBE_INVITATIONS_PER_CALLER", 64, least=1)
+INVITATIONS_PER_CALLEE = env.integer("SBE_INVITATIONS_PER_CALLEE", 16, least=1)
 TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
 
 # --- Media: the focus ---------------------------------------------------------------------------------------

@@ -30,9 +30,10 @@ from conferences.models import (
     Session,
     Topology,
 )
+from conferences.operations import quotas
 from conferences.operations.modifications import Outcome, record_answer, send_offer
 from conferences.operations.room import Room, lock, lock_for
-from conferences.operations.users import lock_devices_of, lock_devices_of_mover
+from conferences.operations.users import lock_call, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
 from events.log import EventType
 from media import tasks
@@ -89,6 +90,7 @@ def start_conference(
 
     :raises MalformedError: when `to` does not fit the topology, or names the caller.
     :raises ConferenceFullError: when `to` names too many.
+    :raises TooManyConferencesError, TooManyInvitationsError, CalleeBusyError: when a quota is used up.
     :raises MediaUnavailableError: for `focus`, when no media node is alive.
     """
     if topology is Topology.PEER and (len(to) != 1 or access is Access.OPEN):
@@ -96,7 +98,9 @@ def start_conference(
     guests = list({address: addressee(address) for address in to}.values())
     if any(session.owns(guest) for guest in guests):
         raise MalformedError("You cannot call yourself: use 'initiate-call-hold' to move to another device.")
-    lock_devices_of(guests)
+    lock_call(session, guests)
+    quotas.require_conference(session)
+    quotas.require_invitations(session, guests, now=now)
     conference = Conference(topology=topology, access=access, name=name, created_at=now)
     room = Room(conference=conference, seats=[], pending=[], now=now)
     host = room.add_seat(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))

@@ -10,9 +10,10 @@ from conferences import wire
 from conferences.exceptions import FocusOnlyError, ForbiddenError, MalformedError, NotFoundError
 from conferences.machine import Action
 from conferences.models import LeftReason, Participant, Role, Session
+from conferences.operations import quotas
 from conferences.operations.calls import addressee, leave, require_space, ring, vacate
 from conferences.operations.room import Room, lock_for
-from conferences.operations.users import lock_devices_of
+from conferences.operations.users import lock_call
 from events.log import EventType
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def invite_participant(*, session: Session, conference_id: str, to: str, now: da
     guest = addressee(to)
     if session.owns(guest):
         raise MalformedError("You cannot invite yourself: use 'initiate-call-hold' to move to another device.")
-    lock_devices_of([guest])
+    lock_call(session, [guest])
     room = lock_for(session, conference_id, now=now, if_match=None)
     host = room.seat_of(session)
     if host.role != Role.HOST:
@@ -38,6 +39,7 @@ def invite_participant(*, session: Session, conference_id: str, to: str, now: da
     if known := next((seat for seat in room.others(host) if _is_called(seat, guest)), None):
         return room, known
     require_space(room, 1)
+    quotas.require_invitations(session, [guest], now=now)
     guest.rings_until = now + settings.RING_DURATION
     room.add_seat(guest)
     ring(room, [guest])

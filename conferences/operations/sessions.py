@@ -10,6 +10,7 @@ from django.db import transaction
 from conferences.exceptions import NotFoundError
 from conferences.machine import SessionState
 from conferences.models import LeftReason, Participant, Session, hash_token
+from conferences.operations import quotas
 from conferences.operations.calls import leave, ring_devices
 from conferences.operations.room import lock
 from conferences.operations.users import lock_ringing_for
@@ -24,6 +25,8 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     """Register an endpoint and return it with its token, which is stored nowhere.
 
     Whatever rings for its user at this moment rings here too.
+
+    :raises TooManySessionsError: when the user has as many live sessions as one user may have.
     """
     token = secrets.token_urlsafe(32)
     session = Session(
@@ -36,6 +39,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
         expires_at=now + settings.SESSION_LIFETIME,
     )
     lock_ringing_for(session)
+    quotas.require_session(session, now=now)
     ringing = Participant.objects.ringing().concerning(session).order_by("conference")
     conferences = ringing.values_list("conference", flat=True).distinct()
     rooms = [lock(conference_id, now=now) for conference_id in conferences]

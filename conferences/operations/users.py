@@ -2,7 +2,8 @@
 
 A call, or a move, rings the devices that it finds; a device that registers rings for whatever it finds ringing. Where
 transactions run side by side, neither sees what the other has not committed, and both could look too early. So whoever
-rings takes a shared lock on each identity of the user, and a device that registers takes an exclusive one.
+calls takes an exclusive lock on each identity of the caller and the called, a move takes a shared one on the mover's,
+and a device that registers takes an exclusive one. `quotas` counts under the exclusive locks.
 
 SQLite runs one writing transaction after the other: there is nothing to lock.
 """
@@ -15,16 +16,16 @@ from django.db import connection
 from conferences.models import Participant, Session
 
 
-def lock_devices_of(seats: Iterable[Participant]) -> None:
-    """Let no device register for the seats' users until the end of the transaction, unless it has already.
+def lock_call(caller: Session, guests: Iterable[Participant]) -> None:
+    """Let no device of the caller or the guests register, and nobody else call with or to them, in this transaction.
 
-    Call it before any other lock is taken.
+    It excludes other calls so that quotas can count. Call it before any other lock is taken.
     """
-    _lock("pg_advisory_xact_lock_shared", seats)
+    _lock("pg_advisory_xact_lock", [caller, *guests])
 
 
 def lock_devices_of_mover(session: Session, conference_id: str) -> None:
-    """Do the same for the user of a session, should it be about to move from its seat in the conference."""
+    """Let no device register for the user of a session that is about to move from its seat in the conference."""
     if _is_needed():
         _lock("pg_advisory_xact_lock_shared", Participant.objects.armed(session).filter(conference=conference_id))
 
