@@ -54,6 +54,9 @@ NO_LIMIT = 1 << 27
 MOST_MOVES = 5
 # SSRCs that a leg may send with: libsrtp keeps each for as long as the leg lives, and looks through them one by one.
 MOST_SSRCS = 256
+# A source that no description names replaces the present one of its line once that was silent this long, in seconds:
+# never do two sources feed one track at the same time.
+SILENT_SOURCE_SECONDS = 1.0
 # The addresses that a leg may use at the same time: a browser checks several before it settles on one.
 MOST_ADDRESSES = 8
 
@@ -153,6 +156,11 @@ class Leg:
         self._lost = 0.0
         self._lost_down: dict[int, tuple[float, float]] = {}
         self.unknown = 0
+        # Further sources that the description names for one line: only the first is forwarded.
+        self._ignored: set[int] = set()
+        # How many packets of each source had come, and when that last became more.
+        self._heard: dict[int, tuple[int, float]] = {}
+        self._ticked_at = made_at
         self.round_trip = RoundTrip()
         self._retransmissions = Retransmissions()
         # What had been forwarded of each track, in packets and octets, when that was measured last.
@@ -256,6 +264,7 @@ class Leg:
         Those that it names no more are forgotten; those that no description names stay, while their line receives.
         """
         streams: dict[int, tuple[Stream, Track]] = {}
+        self._ignored = set()
         media = [each for each in self.layout.sections if each.codecs and not each.rejected]
         self._takes_reduced_size = all(each.reduced_size for each in media)
         for section in self.layout.sections:
@@ -265,7 +274,8 @@ class Leg:
             track.level_id = section.extensions.get(AUDIO_LEVEL, 0) if section.kind == "audio" else 0
             known = {ssrc: stream for ssrc, (stream, of) in self.streams.items() if of is track}
             originals = {ssrc: stream for ssrc, stream in known.items() if stream.original is None}
-            for ssrc in section.ssrcs or originals:
+            self._ignored |= set(section.ssrcs[1:])
+            for ssrc in section.ssrcs[:1] or originals:
                 streams[ssrc] = (originals.get(ssrc) or _stream(ssrc, section, self.round_trip), track)
             repeats = {ssrc: stream.original.ssrc for ssrc, stream in known.items() if stream.original is not None}
             for ssrc, primary in (section.rtx_ssrcs or repeats).items():
@@ -290,6 +300,8 @@ class Leg:
         RFC 9143 section 9.2. The source that it replaces on its line is forgotten.
         """
         self.met.add(ssrc)
+        if ssrc in self._ignored:
+            return None
         payload_type = packet[1] & 0x7F
         for section in self._sections_of(packet, payload_type):
             track = self._floor.track_of(self, section)
@@ -301,6 +313,8 @@ class Leg:
                     return None
                 entry = (_retransmissions(ssrc, section, primaries[-1]), track)
                 kept = self.streams
+            elif any(self._is_active(stream) for stream in primaries):
+                return None
             else:
                 kept = {each: entry for each, entry in self.streams.items() if entry[1] is not track}
                 entry = (_stream(ssrc, section, self.round_trip), track)
@@ -308,6 +322,19 @@ class Leg:
             return entry
         self.unknown += 1
         return None
+
+    def _is_active(self, stream: Stream) -> bool:
+        """Tell whether a source has sent lately."""
+        received, at = self._heard.get(stream.ssrc, (0, float("-inf")))
+        return stream.received > received or self._ticked_at - at < SILENT_SOURCE_SECONDS
+
+    def _listen(self, now: float) -> None:
+        """Note which sources have sent since the last tick."""
+        heard: dict[int, tuple[int, float]] = {}
+        for ssrc, (stream, _) in self.streams.items():
+            received, at = self._heard.get(ssrc, (0, float("-inf")))
+            heard[ssrc] = (stream.received, now if stream.received > received else at)
+        self._heard, self._ticked_at = heard, now
 
     def _sections_of(self, packet: bytes, payload_type: int) -> list[Section]:
         """Return the one media line that a packet belongs to, or none."""
@@ -428,6 +455,7 @@ class Leg:
         self.packets_left, self.bytes_left = PACKETS_A_TICK, BYTES_A_TICK
         self.rtcp_left, self.rtcp_bytes_left = RTCP_A_TICK, RTCP_BYTES_A_TICK
         self._moves_left = min(MOST_MOVES, self._moves_left + TICK_SECONDS)
+        self._listen(now)
         if now - self._measured_at >= MEASURE_SECONDS:
             self._measure(now)
         lost = self._lost_on_the_way_down(now)

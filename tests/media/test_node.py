@@ -960,12 +960,39 @@ async def test_unknown_ssrc_and_payload_type_are_passed_over(world: World) -> No
     assert bob.packets == []
 
 
-async def test_source_that_is_not_named_is_known_by_its_payload_type(world: World) -> None:
+async def test_source_that_is_not_named_is_known_by_its_payload_type_once_the_other_is_silent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alice, bob = await world.join("alice", "bob")
     other = Source(secrets.randbits(31), VIDEO, 90000, 500)
     alice.film(2)
+    await bob.gets(2)
+    monkeypatch.setattr(Leg, "_is_active", lambda self, stream: False)
     alice.send([other.packet(), other.packet()])
-    assert in_order(await bob.gets(4))
+    assert in_order(await bob.gets(2))
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_second_source_of_a_line_is_never_mixed_into_its_track(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_named: bool
+) -> None:
+    alice, bob = Listener("alice"), Listener("bob")
+    other = Source(secrets.randbits(31), VIDEO, 90000, 500)
+    if is_named:
+        named = [f"a=ssrc:{alice.video.ssrc} cname:alice", f"a=ssrc:{other.ssrc} cname:alice"]
+        alice.lines[1].attributes = [*alice.lines[1].attributes, *named]
+    for peer in (alice, bob):
+        world.peers.append(peer)
+        await world.room.join(peer)
+    for _ in range(10):
+        alice.film()
+        alice.send([other.packet()])
+    assert in_order(await bob.gets(10))
+    alice.film()
+    await bob.gets(1)
+    assert all(len(packet) > 1000 for packet in bob.packets)
+    assert set(world.leg("alice").streams) >= {alice.video.ssrc}
+    assert other.ssrc not in world.leg("alice").streams
 
 
 async def test_source_that_is_not_named_stays_the_same_through_negotiations(
