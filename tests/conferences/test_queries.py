@@ -205,7 +205,8 @@ class TestFocus:
         node.works = False
         with Queries() as queries:
             assert host.gather(*(guest.username for guest in guests)).status_code == 201
-        assert queries.count <= self.MOST
+        # PostgreSQL locks the users before the bounds on invitations are counted.
+        assert queries.count <= self.MOST + (connection.vendor == "postgresql")
 
     def test_coming_in(self, devices: list[Device], conference: str, headers: dict[str, str]) -> None:
         late = devices[-1]
