@@ -13,7 +13,7 @@ from conferences.exceptions import NotFoundError
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import vacate
-from conferences.operations.modifications import record_origin, take_effect, tell_cause, tell_offer
+from conferences.operations.modifications import disarm_move, record_origin, take_effect, tell_cause, tell_offer
 from conferences.operations.room import Room, lock
 from conferences.wire import party
 from events import log
@@ -72,6 +72,7 @@ def _settle_offer(room: Room, modification_id: str, answer: str | None, refusal:
         seat = room.seat(modification.offered_by_id)
         reason = {"reason": refusal["code"], "detail": refusal["detail"]}
         room.tell_settlement(modification, seat, **{"from": party(None)}, **reason)
+        disarm_move(seat, modification)
     logger.info("conference %s: %s %s by the focus", room.conference.pk, modification.pk, modification.state)
 
 

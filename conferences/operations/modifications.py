@@ -286,7 +286,7 @@ def withdraw_modification(
         return Outcome(final)
     room.settle(modification, action, seat)
     if action is Action.CANCEL:
-        _disarm_move(seat, modification)
+        disarm_move(seat, modification)
     (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
     room.tell_settlement(modification, room.party(other_id), **{"from": wire.party(seat)})
     come_to_nothing(room, modification)
@@ -324,8 +324,8 @@ def tell_cause(room: Room, modification: Modification, seat: Participant, **fiel
         )
 
 
-def _disarm_move(seat: Participant, modification: Modification) -> None:
-    """Forget the move of a participant that has taken back the hold which prepared it."""
+def disarm_move(seat: Participant, modification: Modification) -> None:
+    """Forget the move of a participant whose hold was taken back, or cannot be used by the focus."""
     if modification.kind == ModificationKind.HOLD:
         seat.move_until, seat.move_expired = None, False
 
