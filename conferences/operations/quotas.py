@@ -5,11 +5,12 @@ Each bound is a count in the database. Starting, inviting and registering count 
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Q, Value
 
 from conferences.exceptions import (
     CalleeBusyError,
@@ -47,13 +48,25 @@ def require_invitations(caller: Session, guests: Sequence[Participant], *, now: 
     """
     if not guests:
         return
-    unanswered = Participant.objects.unanswered(now)
-    if unanswered.invited_by(caller).count() + len(guests) > settings.INVITATIONS_PER_CALLER:
+    unanswered = _unanswered(caller, guests, now=now)
+    if sum(is_own for is_own, *_ in unanswered) + len(guests) > settings.INVITATIONS_PER_CALLER:
         wait = math.ceil(settings.RING_DURATION.total_seconds())
         raise TooManyInvitationsError(headers={"Retry-After": str(wait)}, limit=settings.INVITATIONS_PER_CALLER)
+    called = Counter((username, vtn) for is_own, username, vtn in unanswered if not is_own)
+    for (username, vtn), number in sorted(called.items()):
+        if number >= settings.INVITATIONS_PER_CALLEE:
+            raise CalleeBusyError(to=username or f"tel:{vtn}", limit=settings.INVITATIONS_PER_CALLEE)
+
+
+def _unanswered(caller: Session, guests: Sequence[Participant], *, now: datetime) -> list[tuple[bool, str, str]]:
+    """Return the unanswered invitations by the caller (true) and to the guests' addresses (false), in one query.
+
+    Each row has the username and VTN that it calls. The bounds themselves keep the rows few.
+    """
+    unanswered = Participant.objects.unanswered(now).order_by()
     names = [guest.username for guest in guests if guest.username]
     numbers = [guest.vtn for guest in guests if guest.vtn]
-    called = unanswered.filter(Q(username__in=names) | Q(vtn__in=numbers)).order_by("username", "vtn")
-    busy = called.values("username", "vtn").annotate(number=Count("pk"))
-    if row := busy.filter(number__gte=settings.INVITATIONS_PER_CALLEE).first():
-        raise CalleeBusyError(to=row["username"] or f"tel:{row['vtn']}", limit=settings.INVITATIONS_PER_CALLEE)
+    called = unanswered.filter(Q(username__in=names) | Q(vtn__in=numbers))
+    parts = ((unanswered.invited_by(caller), True), (called, False))
+    own, others = (part.values_list(Value(is_own), "username", "vtn") for part, is_own in parts)
+    return list(own.union(others, all=True))

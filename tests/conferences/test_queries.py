@@ -205,8 +205,7 @@ class TestFocus:
         node.works = False
         with Queries() as queries:
             assert host.gather(*(guest.username for guest in guests)).status_code == 201
-        # PostgreSQL locks the users before the bounds on invitations are counted.
-        assert queries.count <= self.MOST + (connection.vendor == "postgresql")
+        assert queries.count <= self.MOST
 
     def test_coming_in(self, devices: list[Device], conference: str, headers: dict[str, str]) -> None:
         late = devices[-1]
