@@ -9,10 +9,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
+# What `make test` tries a sample of, and `make test-deep` at full length.
+DEEP_TESTS := $(addprefix tests/,conferences/test_sequences.py media)
+
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test coverage check check-python check-web fmt bench bench-join bench-large bench-media bench-thin soak diagram lock clean
+.PHONY: help run run-lan test test-deep coverage check check-python check-web fmt bench bench-join bench-large bench-media bench-thin soak diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +36,13 @@ test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on P
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium and Firefox"
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/journeys $(ARGS)
+
+test-deep: export SBE_TEST_DEEP := 1
+test-deep: $(VENV)/.dev node_modules/.installed ## run what is long and random at its full length (half an hour)
+	@.ci/need chromium gcc iproute2 libc6-dev redis-server postgresql
+	@$(BIN)/python -m media.fastpath
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(DEEP_TESTS))
+	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py
 
 coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations
 	@.ci/need redis-server postgresql

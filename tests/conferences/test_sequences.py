@@ -1,4 +1,4 @@
-"""A thousand sequences of what clients may do, sensible and not, with the invariants of the machine after each step."""
+"""Random sequences of what clients may do, sensible and not, with the invariants of the machine after each step."""
 
 import json
 import logging
@@ -26,6 +26,7 @@ from events import wakeups
 from events.models import Event
 from media.models import MediaTask
 from tests.conferences.refusals import problem
+from tests.depth import examples
 from tests.descriptions import describe, mirror
 from tests.devices import Device
 from tests.focus import ScriptedNode
@@ -541,16 +542,16 @@ def _quick(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[None
     logging.disable(logging.NOTSET)
 
 
-def run(machine: type[Clients], examples: int) -> None:
-    """Try so many sequences, a tenth of them where the database is not SQLite."""
+def run(machine: type[Clients], sequences: int) -> None:
+    """Try a number of sequences, or a tenth of it where the database is not SQLite."""
     users = [("alice", "laptop"), ("alice", "phone"), ("bob", "desk"), ("bob", "tablet"), ("carol", "laptop")]
     machine.devices = [Device.register(username, device) for username, device in users]
     machine.sequences = 0
-    examples = examples if connection.vendor == "sqlite" else examples // 10
+    sequences = sequences if connection.vendor == "sqlite" else sequences // 10
     run_state_machine_as_test(
         machine,
         settings=hypothesis_settings(
-            max_examples=examples,
+            max_examples=sequences,
             # A sequence is short enough to be read as it is; shrinking one would take minutes.
             phases=[Phase.generate],
             stateful_step_count=8,
@@ -560,18 +561,15 @@ def run(machine: type[Clients], examples: int) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert machine.sequences >= examples
+    assert machine.sequences >= sequences
 
 
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_breaks_an_invariant() -> None:
-    # Hypothesis tries more than it counts.
-    run(Clients, 880)
-    assert Clients.sequences >= (1000 if connection.vendor == "sqlite" else 100)
+    run(Clients, examples(120, deep=2_000))
 
 
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_breaks_one_of_a_focus(node: ScriptedNode) -> None:
     Gatherings.node = node
-    run(Gatherings, 130)
-    assert Gatherings.sequences >= (150 if connection.vendor == "sqlite" else 15)
+    run(Gatherings, examples(30, deep=1_000))

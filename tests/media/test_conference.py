@@ -18,6 +18,7 @@ from media.negotiation import Negotiation
 from media.node import Node, Settings
 from media.sdp import MAX_MEDIA_LINES
 from media.terms import Connection
+from tests.depth import examples
 from tests.media.synthetic import Peer
 from tests.media.test_negotiation import answering
 from tests.media.test_negotiation_properties import NAMES, SAMPLES, mutated
@@ -404,7 +405,12 @@ def test_a_broken_offer_is_nobody_elses_loss(caplog: pytest.LogCaptureFixture) -
         node = Node(Settings(), Nobody())
         runner.run(node.start())
 
-        @settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(
+            max_examples=examples(300, deep=6_000),
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        )
         @given(mutated(st.sampled_from(NAMES)))
         def meet_somebody(text: str) -> None:
             runner.run(meet(Room(node), text))

@@ -19,6 +19,7 @@ from media.port import Port
 from media.rtp import HEADER
 from media.shared import HISTORY, ffi
 from media.streams import Missing
+from tests.depth import DEEP
 from tests.media.synthetic import AUDIO, VIDEO
 from tests.media.world import SECONDS, Listener, World, around, in_order
 from tests.namespace import in_a_network_of_its_own
@@ -354,9 +355,9 @@ def test_where_it_cannot_be_compiled_that_is_said_and_no_error(tmp_path: Path, w
 # --- Memory -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
-    """All that is done to a node, here and elsewhere, with every access to memory looked at. Warnings are errors."""
+    """Run these tests, and in depth those of the node, with every access to memory checked. Warnings are errors."""
     library = tmp_path / "fastpath.so"
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wconversion", "-Wpedantic", "-Werror"]
     subprocess.run(["gcc", *fastpath._FLAGS, *flags, "-o", str(library), str(fastpath._SOURCE)], check=True)
@@ -371,7 +372,7 @@ def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
         "PYTHONMALLOC": "malloc",
         "SANITIZED_LIBRARY": str(library),
     }
-    tests = ["tests/media/test_node.py", str(Path(__file__).relative_to(ROOT))]
+    tests = ["tests/media/test_node.py"] * DEEP + [str(Path(__file__).relative_to(ROOT))]
     options = ["-q", "-p", "no:cacheprovider", "--capture=sys", "-k", "not python] and not compile and not touches"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *tests],

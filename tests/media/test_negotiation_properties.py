@@ -24,6 +24,7 @@ from media.negotiation import (
     read_capabilities,
 )
 from media.sdp import SdpError
+from tests.depth import examples
 
 pytestmark = pytest.mark.once
 
@@ -110,7 +111,9 @@ def state(leg: Negotiation) -> tuple[object, ...]:
     )
 
 
-FUZZ = settings(max_examples=2500, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+FUZZ = settings(
+    max_examples=examples(500, deep=10_000), deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
 
 
 @FUZZ
@@ -241,7 +244,7 @@ steps = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=examples(100, deep=3_000), deadline=None, database=None)
 @given(st.lists(steps, max_size=14))
 def test_lines_keep_their_order_their_mids_and_their_tracks(
     sequence: list[tuple[str, int, str, set[int], bool]],

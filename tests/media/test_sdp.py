@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from media import sdp
 from media.sdp import MAX_MEDIA_LINES, MAX_SECTION_LINES, Description, SdpError, read
+from tests.depth import examples
 from tests.descriptions import describe
 
 pytestmark = pytest.mark.once
@@ -376,7 +377,13 @@ def mutants(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=1000, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=examples(300, deep=10_000),
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(mutants())
 def test_whatever_comes_is_read_or_refused(text: str) -> None:
     begun = time.perf_counter()

@@ -1,13 +1,14 @@
-"""A minute of the soak: six participants do whatever comes to their minds."""
+"""A piece of the soak: six participants do whatever comes to their minds."""
 
 from collections.abc import Callable
 
 import pytest
 
 from benchmarks.soak import soak
+from tests.depth import examples
 
 
 @pytest.mark.once
 @pytest.mark.timeout(180)
 async def test_minute_of_everything_leaves_nothing_behind(record_property: Callable[[str, object], None]) -> None:
-    record_property("happened", await soak(60, seed=3))
+    record_property("happened", await soak(examples(15, deep=60), seed=3))
