@@ -1,5 +1,6 @@
 """The event channel over HTTP: long poll, and server-sent events. Thin adapters over the reader."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -12,7 +13,7 @@ from conferences.authentication import identify
 from conferences.exceptions import MalformedError, NotFoundError, RefusalError, UnauthenticatedError
 from conferences.problems import MethodNotAllowedError, refuse
 from events.cursor import CursorError, parse_cursor
-from events.reader import Entry, SessionOverError, follow
+from events.reader import Entry, SessionOverError, follow, read
 from events.threads import in_database_thread
 
 LONGEST_WAIT = 30.0  # seconds
@@ -73,16 +74,28 @@ def _wait(text: str) -> float:
 
 async def _poll(session_id: str, after: int, seconds: float) -> HttpResponse:
     """Answer as soon as there is an event, or when the time is over."""
-    entries: list[Entry] = []
     try:
-        async with aclosing(follow(session_id, after, heartbeat=seconds)) as log:
-            entries = await anext(log)
+        entries = await _next_entries(session_id, after, seconds)
     except SessionOverError:
         raise UnauthenticatedError("The session is over.") from None
     cursor = entries[-1].cursor if entries else after
     # The events are JSON already, byte for byte as over the other transports.
     body = f'{{"events":[{",".join(entry.wire for entry in entries)}],"after":{cursor}}}'
     return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+async def _next_entries(session_id: str, after: int, seconds: float) -> list[Entry]:
+    """Return the first events after the cursor; an empty list when none came within `seconds`.
+
+    The wait is cut into equal parts, each no longer than a heartbeat. The log is read again after each part, because
+    a wake-up may have been lost.
+    """
+    parts = max(1, math.ceil(seconds / settings.HEARTBEAT_SECONDS))
+    async with aclosing(follow(session_id, after, heartbeat=seconds / parts)) as log:
+        for _ in range(parts):
+            if entries := await anext(log):
+                return entries
+    return await read(session_id, after)
 
 
 def _stream(session_id: str, after: int) -> StreamingHttpResponse:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.test import AsyncClient
 from django.utils import timezone
 
-from conferences.models import Conference, Session, Topology
+from conferences.models import Conference, Session, Topology, hash_token
 from events import log, wakeups
 from events.log import EventType, Message
 from events.models import Event
@@ -38,8 +39,8 @@ def conference(now: datetime) -> Conference:
 @pytest.fixture
 def new_session(now: datetime) -> Callable[..., Session]:
     def make(name: str = "alice", **fields: Any) -> Session:
-        made = {"created_at": now, "expires_at": now + timedelta(hours=1), **fields}
-        return Session.objects.create(username=name, token_hash=f"{Session.objects.count()}", **made)
+        made = {"created_at": now, "expires_at": now + timedelta(hours=1), "token_hash": f"{Session.objects.count()}"}
+        return Session.objects.create(username=name, **{**made, **fields})
 
     return make
 
@@ -382,6 +383,36 @@ async def test_reader_reads_to_the_end_of_a_session_and_goes(
     assert [entry.cursor for entry in await anext(following)] == [1]
     with pytest.raises(SessionOverError):
         await anext(following)
+
+
+@in_database
+@pytest.mark.usefixtures("_no_idle_connections")
+@pytest.mark.parametrize(("wait", "heartbeat"), [(1, 15.0), (25, 0.2)])
+async def test_poll_finds_an_event_whose_wake_up_was_lost(
+    conference: Conference,
+    new_session: Callable[..., Session],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    async_client: AsyncClient,
+    wait: int,
+    heartbeat: float,
+) -> None:
+    settings.HEARTBEAT_SECONDS = heartbeat
+    alice = await in_database_thread(new_session)(token_hash=hash_token("secret"))
+    monkeypatch.setattr(wakeups, "wake", lambda entries: None)
+
+    async def read_before_the_event(session_id: str, cursor: int) -> list[Entry]:
+        monkeypatch.setattr("events.reader.read", read)
+        entries = await read(session_id, cursor)
+        await in_database_thread(append)(*messages(conference, alice))
+        return entries
+
+    monkeypatch.setattr("events.reader.read", read_before_the_event)
+    headers = {"authorization": "Bearer secret"}
+    async with asyncio.timeout(10):
+        answered = await async_client.get(f"/sessions/{alice.pk}/events?after=0&wait={wait}", headers=headers)
+    assert answered.json()["after"] == 1
+    assert [event["seq"] for event in answered.json()["events"]] == [1]
 
 
 # --- Servers and the channel layer ------------------------------------------------------------------------
