@@ -1,6 +1,7 @@
 """Runs a node: the node on a thread and event loop of its own, and its paperwork with the database on a second thread.
 
-So a slow database never holds up a packet, and no sync code ever touches the node's loop.
+So a slow database never holds up a packet, and no sync code ever touches the node's loop. A third thread writes the
+heartbeat, so slow paperwork never makes the node look dead.
 """
 
 import asyncio
@@ -18,13 +19,13 @@ from django.db import close_old_connections, connections
 from django.utils import timezone
 
 from media import tasks
+from media.heartbeat import Heartbeat
 from media.models import MediaTask
 from media.node import Node, Settings, prepare_interpreter
 from media.terms import Connection
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 2.0
 # A wake-up may be lost: then tasks wait for this long.
 POLL_SECONDS = 1.0
 # A result that cannot be applied, or a report that cannot be handed in, is given up after so many tries.
@@ -96,13 +97,13 @@ class Service:
         # What became of the tasks that are not settled yet; conferences whose tasks wait, and until when.
         self._trials: dict[int, _Trial] = {}
         self._rests: dict[str, float] = {}
-        self._beat_at = 0.0
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._node = Node(settings, self)
         self._loop = _new_loop()
         self._media = threading.Thread(target=self._run_node, name="media", daemon=True)
         self._clerk = threading.Thread(target=self._do_paperwork, name="media-clerk", daemon=True)
+        self._heartbeat = Heartbeat(self._beat)
 
     @property
     def candidates(self) -> tuple[tuple[str, int], ...]:
@@ -114,13 +115,15 @@ class Service:
         prepare_interpreter()
         self._media.start()
         self._call(self._node.start())
-        self._register()
+        self._heartbeat.start()
         self._stop_listening = tasks.listen(self.id, self._wake.set)
         self._clerk.start()
 
     def stop(self) -> None:
         """Take no new conference, end every leg, and leave no thread or socket behind."""
         self._stop_listening()
+        # The clerk retires the node, so no heartbeat may follow.
+        self._heartbeat.stop()
         self._stopping.set()
         self._wake.set()
         self._clerk.join(_PATIENCE_SECONDS)
@@ -192,8 +195,6 @@ class Service:
 
     def _work_off(self) -> bool:
         """Do what is due, and some of what waits; return False when no task can be carried out now."""
-        if time.monotonic() >= self._beat_at:
-            self._register()
         self._hand_in_reports()
         waiting = tasks.waiting(self.id, _BATCH, but=self._resting())
         for task in waiting:
@@ -249,12 +250,13 @@ class Service:
             result = tasks.Result(refusal={"code": "media-unavailable", "detail": "The media node could not do this."})
         return result
 
-    def _register(self) -> None:
-        """Tell that the node is alive."""
-        self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
+    # --- Heartbeat --------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Report that the node is alive, and what it has done."""
         counters = self._call(self._count())
         announce = ", ".join(f"{host} {port}" for host, port in self._node.candidates)
-        tasks.heartbeat(self.id, now=timezone.now(), legs=counters["legs"], counters=counters, announce=announce)
+        tasks.heartbeat(self.id, legs=counters["legs"], counters=counters, announce=announce)
 
     async def _count(self) -> dict[str, int]:
         """Ask the node on its own loop."""

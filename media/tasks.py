@@ -21,6 +21,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 
 from media.models import MediaNode, MediaTask
 
@@ -77,12 +78,14 @@ class NoNodeError(Exception):
 # --- Nodes ------------------------------------------------------------------------------------------------
 
 
-def heartbeat(
-    node_id: str, *, now: datetime, legs: int = 0, counters: Mapping[str, int] | None = None, announce: str = ""
-) -> None:
-    """Register a node, or say that it is alive, how many legs it carries, and what it has done."""
-    news = {"heartbeat_at": now, "legs": legs, "counters": dict(counters or {}), "announce": announce}
-    MediaNode.objects.update_or_create(pk=node_id, defaults=news, create_defaults={**news, "started_at": now})
+def heartbeat(node_id: str, *, legs: int = 0, counters: Mapping[str, int] | None = None, announce: str = "") -> None:
+    """Register a node, or say that it is alive, how many legs it carries, and what it has done.
+
+    The database's clock dates it, so nodes and those who watch them need no common clock.
+    """
+    news = {"heartbeat_at": Now(), "legs": legs, "counters": dict(counters or {}), "announce": announce}
+    if not MediaNode.objects.filter(pk=node_id).update(**news):
+        MediaNode.objects.create(pk=node_id, started_at=Now(), **news)
 
 
 def retire(node_id: str) -> None:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
@@ -12,7 +12,7 @@ from django.utils import timezone
 from conferences.models import new_id
 from conferences.operations.focus import settle_task
 from media import sdp, tasks
-from media.models import MediaTask
+from media.models import MediaNode, MediaTask
 from media.tasks import FocusOffer, Refusal, Result, TaskKind
 from tests.descriptions import describe, mirror
 
@@ -159,11 +159,17 @@ def _fits(tracks: Tracks, lines: list[str]) -> bool:
     return all(wanted.count(kind) <= lines.count(kind) for kind in wanted)
 
 
+def beat(node_id: str, at: datetime, **news: Any) -> None:
+    """Let a node's last heartbeat be at this instant."""
+    tasks.heartbeat(node_id, **news)
+    MediaNode.objects.filter(pk=node_id).update(heartbeat_at=at)
+
+
 @contextmanager
 def scripted_node(node_id: str = "scripted") -> Iterator[ScriptedNode]:
     """Let a scripted node live; time may pass in tests without its being missed."""
     node = ScriptedNode(node_id)
-    tasks.heartbeat(node_id, now=timezone.now() + timedelta(days=1000))
+    beat(node_id, timezone.now() + timedelta(days=1000))
     end: Callable[[], None] = tasks.listen(node_id, node.wake)
     yield node
     end()

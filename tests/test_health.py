@@ -9,8 +9,8 @@ from asgiref.sync import sync_to_async
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
-from media import tasks
 from sbe_enabler import __version__, health
+from tests.focus import beat
 
 
 @pytest.mark.django_db(transaction=True)
@@ -30,8 +30,8 @@ async def test_healthy_process_says_so(async_client: AsyncClient) -> None:
 @pytest.mark.django_db(transaction=True)
 async def test_live_media_nodes_are_told_with_their_counters(async_client: AsyncClient) -> None:
     now = timezone.now()
-    await sync_to_async(tasks.heartbeat)("here", now=now, counters={"legs": 3})
-    await sync_to_async(tasks.heartbeat)("gone", now=now - timedelta(days=1))
+    await sync_to_async(beat)("here", now, counters={"legs": 3})
+    await sync_to_async(beat)("gone", now - timedelta(days=1))
     assert (await async_client.get("/healthz")).json()["mediaNodes"] == {"here": {"legs": 3}}
 
 

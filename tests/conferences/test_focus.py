@@ -19,7 +19,7 @@ from media.terms import Connection
 from tests.conferences.refusals import all_rows, problem, refused
 from tests.descriptions import offer
 from tests.devices import Device
-from tests.focus import ScriptedNode
+from tests.focus import ScriptedNode, beat
 from tests.replay import facts, replay
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
@@ -100,15 +100,15 @@ class TestStarting:
     def test_without_a_live_node_there_is_none(self, alice: Device, silent_for: int | None) -> None:
         MediaNode.objects.all().delete()
         if silent_for:
-            tasks.heartbeat("silent", now=timezone.now() - timedelta(seconds=silent_for))
+            beat("silent", timezone.now() - timedelta(seconds=silent_for))
         response = refused(503, "media-unavailable", alice.gather, "bob")
         assert int(response["retry-after"]) > 0
 
     def test_it_lives_where_there_is_most_room(self, alice: Device) -> None:
         now = timezone.now()
         MediaNode.objects.update(legs=5)
-        tasks.heartbeat("idle", now=now, legs=1)
-        tasks.heartbeat("busy", now=now, legs=2)
+        beat("idle", now, legs=1)
+        beat("busy", now, legs=2)
         started(alice)
         assert Conference.objects.get().media_node == "idle"
 

@@ -1,15 +1,18 @@
 """A node's paperwork: tasks that fail, results that cannot be applied, reports that must not get lost."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
-from media import service, tasks
+from media import heartbeat, service, tasks
 from media.models import MediaNode, MediaTask
 from media.node import Settings
 from media.service import Service, Wiring
@@ -173,28 +176,52 @@ def test_a_report_that_can_never_be_handed_in_is_given_up(
     books.wait(lambda: books.lost == ["alice"] * service.TRIES + ["bob"])
 
 
-def test_a_node_that_has_much_to_do_is_still_heard_of(
-    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service, "HEARTBEAT_SECONDS", 0.0)
+def test_a_node_with_a_batch_of_slow_tasks_still_beats(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.02)
     beats: list[datetime] = []
 
-    def ask_again(task: MediaTask) -> bool:
+    async def execute(conference: str, kind: str, payload: Any) -> Result:
+        await asyncio.sleep(0.1)
+        return {}
+
+    def note_beat(task: MediaTask) -> bool:
         beats.append(MediaNode.objects.get().heartbeat_at)
-        # There is always another one, so the clerk never rests.
-        if len(set(beats)) < 3:
-            ask(node, "conference")
         return False
 
-    books.refuse = ask_again
-    ask(node, "conference")
-    books.wait(lambda: len(set(beats)) == 3)
+    books.refuse = note_beat
+    with running(books) as node:
+        monkeypatch.setattr(node._node, "execute", execute)
+        for _ in range(20):
+            ask(node, "conference")
+        books.wait(lambda: len(books.settled) == 20)
+    assert len(set(beats)) > 10
+    assert max(later - earlier for earlier, later in pairwise(beats)) < timedelta(seconds=1)
+
+
+def test_a_heartbeat_that_fails_is_repeated(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr(heartbeat, "RETRY_SECONDS", 0.02)
+    beat, beats = tasks.heartbeat, 0
+    repeated = threading.Event()
+
+    def fail_sometimes(node_id: str, **news: Any) -> None:
+        nonlocal beats
+        beats += 1
+        if beats in {2, 3}:
+            raise OperationalError("The database is away")
+        beat(node_id, **news)
+        if beats > 3:
+            repeated.set()
+
+    monkeypatch.setattr(tasks, "heartbeat", fail_sometimes)
+    with running(books):
+        assert repeated.wait(SECONDS)
 
 
 def test_a_node_that_is_stopped_leaves_nothing(books: Books) -> None:
     with running(books) as node:
         assert MediaNode.objects.filter(pk=node.id).exists()
-        threads = {node._media, node._clerk}
+        threads = {node._media, node._clerk, node._heartbeat.thread}
     assert not MediaNode.objects.exists()
     assert not any(thread.is_alive() for thread in threads)
     assert node._loop.is_closed()
