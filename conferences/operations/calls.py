@@ -199,9 +199,11 @@ def answer_conference(
     :raises AlreadyAnsweredError: when another device was first.
     :raises NotRingingError: when nothing rings for this session.
     :raises ConferenceFullError: when an open conference takes no one more.
+    :raises TooManyConferencesError: when the session already takes part in as many conferences as the bound.
     """
     room = lock_for(session, conference_id, now=now, if_match=if_match, to_enter=True)
     seat = _ringing_seat(room, session)
+    quotas.require_conference(session)
     losers = [device for device in room.devices(seat) if device != session] if seat else []
     if seat is None:
         seat = _enter(room)

@@ -5,7 +5,6 @@ Each bound is a count in the database. Starting, inviting and registering count 
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -48,25 +47,37 @@ def require_invitations(caller: Session, guests: Sequence[Participant], *, now: 
     """
     if not guests:
         return
-    unanswered = _unanswered(caller, guests, now=now)
+    names = _names(guests, now=now)
+    unanswered = _unanswered(caller, frozenset().union(*names), now=now)
     if sum(is_own for is_own, *_ in unanswered) + len(guests) > settings.INVITATIONS_PER_CALLER:
         wait = math.ceil(settings.RING_DURATION.total_seconds())
         raise TooManyInvitationsError(headers={"Retry-After": str(wait)}, limit=settings.INVITATIONS_PER_CALLER)
-    called = Counter((username, vtn) for is_own, username, vtn in unanswered if not is_own)
-    for (username, vtn), number in sorted(called.items()):
-        if number >= settings.INVITATIONS_PER_CALLEE:
-            raise CalleeBusyError(to=username or f"tel:{vtn}", limit=settings.INVITATIONS_PER_CALLEE)
+    called = [{username, vtn} for is_own, username, vtn in unanswered if not is_own]
+    for guest, own in zip(guests, names, strict=True):
+        if sum(not own.isdisjoint(invitation) for invitation in called) >= settings.INVITATIONS_PER_CALLEE:
+            raise CalleeBusyError(to=guest.username or f"tel:{guest.vtn}", limit=settings.INVITATIONS_PER_CALLEE)
 
 
-def _unanswered(caller: Session, guests: Sequence[Participant], *, now: datetime) -> list[tuple[bool, str, str]]:
-    """Return the unanswered invitations by the caller (true) and to the guests' addresses (false), in one query.
+def _names(guests: Sequence[Participant], *, now: datetime) -> list[frozenset[str]]:
+    """Return by which usernames and numbers each guest can be called, as far as registered devices tell.
+
+    A user with two numbers has three addresses, and one bound for all of them.
+    """
+    sessions = list(Session.objects.live(now).devices_of(guests).values_list("username", "vtn", "icmn"))
+    addresses = [{guest.username, guest.vtn} - {""} for guest in guests]
+    return [
+        frozenset(own).union(*(session for session in sessions if not own.isdisjoint(session))) - {""}
+        for own in addresses
+    ]
+
+
+def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> list[tuple[bool, str, str]]:
+    """Return the unanswered invitations by the caller (true) and to these names and numbers (false), in one query.
 
     Each row has the username and VTN that it calls. The bounds themselves keep the rows few.
     """
     unanswered = Participant.objects.unanswered(now).order_by()
-    names = [guest.username for guest in guests if guest.username]
-    numbers = [guest.vtn for guest in guests if guest.vtn]
-    called = unanswered.filter(Q(username__in=names) | Q(vtn__in=numbers))
+    called = unanswered.filter(Q(username__in=names) | Q(vtn__in=names))
     parts = ((unanswered.invited_by(caller), True), (called, False))
     own, others = (part.values_list(Value(is_own), "username", "vtn") for part, is_own in parts)
     return list(own.union(others, all=True))

@@ -41,6 +41,11 @@ def headers(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"if_match": "*", "idempotency_key": "k1"} if request.param else {}
 
 
+def _seats(action: str) -> int:
+    """Return 1 for an action that seats a session: its conferences are counted in a query of their own."""
+    return int(action == "conference-answer")
+
+
 def put(device: Device, conference: str, action: str, body: Any, headers: dict[str, str], events: int) -> None:
     """Make a PUT that must succeed, write this many events and not ask too much of the database."""
     with Queries() as queries:
@@ -50,7 +55,7 @@ def put(device: Device, conference: str, action: str, body: Any, headers: dict[s
     assert len(inserted) == (1 if events else 0)
     assert sum(sql.count(conference) for sql in inserted) >= events
     # PostgreSQL locks the conference in a query of its own; a key costs two.
-    assert queries.count <= MOST, "\n".join(query["sql"][:200] for query in queries)
+    assert queries.count <= MOST + _seats(action), "\n".join(query["sql"][:200] for query in queries)
 
 
 @pytest.mark.parametrize("devices", [1, 4])
@@ -198,14 +203,14 @@ class TestFocus:
         with Queries() as queries:
             response = device.put(conference, action, body, **headers)
         assert response.status_code == 204, response.content
-        assert queries.count <= self.MOST, "\n".join(query["sql"][:200] for query in queries)
+        assert queries.count <= self.MOST + _seats(action), "\n".join(query["sql"][:200] for query in queries)
 
     def test_starting(self, devices: list[Device], node: ScriptedNode) -> None:
         host, *guests = devices
         node.works = False
         with Queries() as queries:
             assert host.gather(*(guest.username for guest in guests)).status_code == 201
-        assert queries.count <= self.MOST
+        assert queries.count <= self.MOST + 1  # the names of those who are called
 
     def test_coming_in(self, devices: list[Device], conference: str, headers: dict[str, str]) -> None:
         late = devices[-1]

@@ -41,6 +41,14 @@ class TestInvitationsPerCallee:
         problem = refused(409, "callee-busy", Device.register("carol").call, "tel:+15550101").json()
         assert problem["to"] == "tel:+15550101"
 
+    def test_all_addresses_of_a_user_have_one_bound(self, alice: Device, key: str, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLEE = 1
+        register(key, "k1", username="dave", vtn="+15550177", icmn="+15550178")
+        assert alice.call("dave").status_code == 201
+        carol = Device.register("carol")
+        for address in ("dave", "tel:+15550177", "tel:+15550178"):
+            assert refused(409, "callee-busy", carol.call, address).json()["to"] == address
+
     def test_others_are_not_concerned(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLEE = 1
         alice.call("bob")
@@ -101,6 +109,15 @@ class TestConferencesPerSession:
         assert Device.register("alice", "tablet").call("carol").status_code == 201
         alice.delete(first)
         assert alice.call("dave").status_code == 201
+
+    def test_a_session_answers_no_more(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.CONFERENCES_PER_SESSION = 1
+        first, second = alice.call("bob"), Device.register("carol").call("bob")
+        bob.answer(first.json()["id"])
+        problem = refused(409, "too-many-conferences", bob.answer, second.json()["id"]).json()
+        assert problem["limit"] == 1
+        bob.delete(first.json()["id"])
+        assert bob.answer(second.json()["id"]).status_code == 204
 
 
 class TestSessionsPerIdentity:
