@@ -272,6 +272,9 @@ class Participant(models.Model):
     sdp_origin = models.CharField(
         max_length=48, blank=True, help_text="Session ID and version of the last o= line from its device."
     )
+    directions = models.CharField(
+        max_length=48, blank=True, help_text="The distinct directions of its media when it was last off hold."
+    )
     ice_ufrag = models.CharField(
         "ICE user fragment", max_length=256, blank=True, help_text="Of the last description from its device."
     )

@@ -23,7 +23,6 @@ class DirectionRule(Enum):
 
     ANY = "any"
     HOLD = "hold"
-    RESUME = "resume"
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,36 @@ def require_direction(judged: JudgedSdp, rule: DirectionRule) -> None:
 
     :raises SdpDirectionError: when they do not fit.
     """
-    directions = [line.direction for line in judged.content.media if line.live and _has_direction(line)]
+    directions = _directions(judged.content)
     if rule is DirectionRule.HOLD and not _HOLD_DIRECTIONS.issuperset(directions):
         raise SdpDirectionError("On hold every media line must be recvonly, sendonly or inactive.")
-    if rule is DirectionRule.RESUME and "sendrecv" not in directions:
+
+
+def directions_of(description: sdp.Description) -> str:
+    """Return the distinct directions of the live audio and video lines; "inactive" where there is none."""
+    return " ".join(sorted(_directions(description))) or "inactive"
+
+
+def require_resume(judged: JudgedSdp, before: str, *, listens: bool) -> None:
+    """Require an offer to send again as `before` the hold (`directions_of`); unknown counts as both ways.
+
+    Where it `listens` on its own lines it must receive again too. A focus decides itself what it sends to whom.
+
+    :raises SdpDirectionError: when it does not.
+    """
+    now, was = _directions(judged.content), set((before or "sendrecv").split()) - {"inactive"}
+    if not listens:
+        was -= {"recvonly"}
+    if "sendrecv" in now or was <= now:
+        return
+    if "sendrecv" in was:
         raise SdpDirectionError("To resume, at least one media line must be sendrecv.")
+    raise SdpDirectionError(f"To resume, media lines must be {' and '.join(sorted(was))}, as before the hold.")
+
+
+def _directions(description: sdp.Description) -> set[str]:
+    """Return the directions of the live audio and video lines."""
+    return {line.direction for line in description.media if line.live and _has_direction(line)}
 
 
 def require_fit(answer: JudgedSdp, offer_text: str) -> None:

@@ -275,7 +275,7 @@ def _answer_move(room: Room, seat: Participant, session: Session, description: J
     room.advance(Action.ANSWER)
     room.advance_seat(seat, Action.ANSWER)
     seat.session = session
-    seat.sdp_origin = seat.ice_ufrag = ""
+    seat.sdp_origin = seat.ice_ufrag = seat.directions = ""
     # The device that was left learns where the conference went.
     room.tell(left_device, EventType.PARTICIPANT_MOVED, participant=wire.participant(seat))
     room.tell_all(EventType.PARTICIPANT_MOVED, but=[seat], participant=wire.participant(seat))

@@ -31,10 +31,12 @@ from conferences.operations.room import Room, lock_for
 from conferences.sdp import (
     DirectionRule,
     JudgedSdp,
+    directions_of,
     is_another_connection,
     require_direction,
     require_fit,
     require_progress,
+    require_resume,
 )
 from events.log import EventType
 from media import sdp
@@ -65,7 +67,8 @@ KINDS = {
 RULES = {
     Initiation.MOD: DirectionRule.ANY,
     Initiation.HOLD: DirectionRule.HOLD,
-    Initiation.RESUME: DirectionRule.RESUME,
+    # What was before the hold decides: `require_resume`.
+    Initiation.RESUME: DirectionRule.ANY,
     Initiation.CALL_HOLD: DirectionRule.HOLD,
 }
 
@@ -96,6 +99,9 @@ def offer_modification(
     The caller has judged the offer's directions (`RULES`).
     """
     room = lock_for(session, conference_id, now=now, if_match=if_match)
+    if initiation is Initiation.RESUME:
+        # A part of the body, which is judged before the state.
+        require_resume(offer, room.directions_of(session), listens=not room.has_focus)
     room.advance(Action.NEGOTIATE)
     seat = room.seat_of(session)
     kind, state = KINDS[initiation], ParticipantState(seat.state)
@@ -235,12 +241,24 @@ def record_answer(room: Room, modification: Modification, answer: JudgedSdp, *, 
     room.settle(modification, Action.ACCEPT, by)
     record_origin(room, modification)
     _record_origin(by, answer.content)
+    # The focus decides the directions that it offers, and a hold narrows those of the other side.
+    if not room.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
+        by.directions = directions_of(answer.content)
 
 
 def record_origin(room: Room, modification: Modification) -> None:
-    """Note where an accepted offer leaves the leg of the participant who made it."""
-    if initiator := room.party(modification.offered_by_id):
-        _record_origin(initiator, sdp.read(modification.offer))
+    """Note where an accepted offer leaves the leg of the participant who made it.
+
+    An offer to hold, or made on hold, keeps the directions from before the hold: a resume restores them.
+    """
+    initiator = room.party(modification.offered_by_id)
+    if initiator is None:
+        return
+    offer, kind = sdp.read(modification.offer), modification.kind
+    _record_origin(initiator, offer)
+    is_off_hold = initiator.state != ParticipantState.ON_HOLD and kind != ModificationKind.HOLD
+    if is_off_hold or kind == ModificationKind.RESUME:
+        initiator.directions = directions_of(offer)
 
 
 def _record_origin(seat: Participant, description: sdp.Description) -> None:

@@ -73,6 +73,10 @@ class Room:
             raise ForbiddenError("You do not take part in this conference with this device.")
         return min(own, key=lambda seat: (seat.has_left, -seat.position))
 
+    def directions_of(self, session: Session) -> str:
+        """Return the directions of the session's media when it was last off hold; empty where it has no seat."""
+        return next((seat.directions for seat in self.seats if seat.is_sitting and seat.session_id == session.pk), "")
+
     def others(self, seat: Participant) -> list[Participant]:
         """Return everybody else who has not left."""
         return [other for other in self.seats if other is not seat and not other.has_left]
@@ -295,7 +299,7 @@ def _update(rows: list[Row], columns: set[str]) -> None:
 # What operations change of a seat.
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired",
-    "left_reason", "left_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag",
+    "left_reason", "left_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
 )  # fmt: skip
 
 

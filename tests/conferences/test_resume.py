@@ -1,0 +1,78 @@
+"""A resume restores what was before the hold, also for those who only listen, only publish, or only send data."""
+
+import pytest
+
+from tests.conferences.refusals import refused
+from tests.descriptions import answer, describe, offer
+from tests.devices import Device
+from tests.focus import ScriptedNode
+
+pytestmark = pytest.mark.django_db(transaction=True)
+HOLD, RESUME = "initiate-conference-hold", "initiate-conference-resume"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "before", "held", "theirs"),
+    [
+        (("audio",), "recvonly", "recvonly", "sendonly"),
+        (("audio", "video"), "recvonly", "inactive", "inactive"),
+        (("video",), "sendonly", "inactive", "inactive"),
+        (("application",), "sendrecv", "inactive", "inactive"),
+    ],
+)
+def test_it_restores_the_directions(
+    alice: Device, bob: Device, kinds: tuple[str, ...], before: str, held: str, theirs: str
+) -> None:
+    mirrored = {"recvonly": "sendonly", "sendonly": "recvonly", "sendrecv": "sendrecv"}[before]
+    conference = alice.call("bob", **offer(before, kinds=kinds)).json()["id"]
+    assert bob.answer(conference, answer(mirrored, kinds=kinds)).status_code == 204
+    mod = alice.put(conference, HOLD, offer(held, kinds=kinds, version=3))["x-mod-id"]
+    assert bob.accept(conference, mod, answer(theirs, kinds=kinds, version=3)).status_code == 204
+    response = alice.put(conference, RESUME, offer(before, kinds=kinds, version=4))
+    assert response.status_code == 204, response.content
+    accepted = bob.accept(conference, response["x-mod-id"], answer(mirrored, kinds=kinds, version=4))
+    assert accepted.status_code == 204
+    assert alice.get(conference)["participants"][0]["state"] == "accepted"
+
+
+@pytest.mark.parametrize("before", ["recvonly", "sendonly"])
+def test_a_listener_and_a_publisher_resume_with_a_focus(alice: Device, node: ScriptedNode, before: str) -> None:
+    conference = alice.gather(access="open").json()["id"]
+    guest = Device.register("guest")
+    assert guest.answer(conference, guest.offer(before, kinds=("audio",))).status_code == 204
+    guest.follow(conference)
+    assert guest.put(conference, HOLD, guest.offer("inactive", kinds=("audio",))).status_code == 204
+    guest.follow(conference)
+    response = guest.put(conference, RESUME, guest.offer(before, kinds=("audio",)))
+    assert response.status_code == 204, response.content
+    assert guest.seat(conference)["state"] == "accepted"
+
+
+def test_a_publisher_with_a_focus_resumes_also_when_there_is_nothing_left_to_receive(
+    alice: Device, node: ScriptedNode
+) -> None:
+    conference = alice.gather(access="open").json()["id"]
+    guest = Device.register("guest")
+    guest.answer(conference, describe_offer(guest, "sendonly", "recvonly"))
+    guest.follow(conference)
+    assert guest.put(conference, HOLD, describe_offer(guest, "inactive", "recvonly")).status_code == 204
+    guest.follow(conference)
+    refused(422, "sdp-direction", guest.put, conference, RESUME, describe_offer(guest, "inactive", "recvonly"))
+    response = guest.put(conference, RESUME, describe_offer(guest, "sendonly", "inactive"))
+    assert response.status_code == 204, response.content
+
+
+def describe_offer(device: Device, *directions: str) -> dict[str, str]:
+    """Return the device's next offer with an audio line per direction."""
+    device.version += 1
+    kinds = ("audio",) * len(directions)
+    text = describe(kinds=kinds, directions=directions, session=device.peer_connection, version=device.version)
+    return {"type": "offer", "sdp": text}
+
+
+def test_a_publisher_does_not_resume_as_a_listener(alice: Device, bob: Device) -> None:
+    conference = alice.call("bob", **offer("sendonly")).json()["id"]
+    bob.answer(conference, answer("recvonly"))
+    mod = alice.put(conference, HOLD, offer("inactive", version=3))["x-mod-id"]
+    bob.accept(conference, mod, answer("inactive", version=3))
+    refused(422, "sdp-direction", alice.put, conference, RESUME, offer("recvonly", version=4))
