@@ -21,6 +21,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F, Min
 from django.db.models.functions import Now
 
 from media.models import MediaNode, MediaTask
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 # How long a wake-up waits for the channel layer, and how long the layer is left alone once it has failed.
 _PATIENCE_SECONDS = 1.0
 _REST_SECONDS = 3.0
+# A node that was silent for longer has missed a heartbeat.
+_SUSPICION = timedelta(seconds=2)
 
 
 class TaskKind(StrEnum):
@@ -102,6 +105,35 @@ def live_counters(*, now: datetime) -> dict[str, dict[str, int]]:
 def live_nodes(*, now: datetime) -> list[str]:
     """Return the IDs of the live nodes."""
     return list(live_counters(now=now))
+
+
+def present_nodes(*, now: datetime, watched: timedelta) -> list[str]:
+    """Return the IDs of the nodes that keep their conferences.
+
+    :param watched: for how long the caller has watched the nodes; one that was silent unwatched may be alive.
+    """
+    patience = settings.MEDIA_NODE_PATIENCE
+    nodes = MediaNode.objects.live(now - patience) if watched >= patience else MediaNode.objects.all()
+    return list(nodes.values_list("pk", flat=True))
+
+
+def try_write(*, now: datetime) -> None:
+    """Write to the row of a node that has missed heartbeats, if there is one.
+
+    It fails, or waits, where nodes cannot write either: so their silence means nothing.
+    """
+    silent = MediaNode.objects.filter(heartbeat_at__lt=now - _SUSPICION).order_by("-heartbeat_at")
+    suspect = silent.values_list("pk", flat=True).first()
+    if suspect is not None:
+        MediaNode.objects.filter(pk=suspect).update(legs=F("legs"))
+
+
+def next_to_fall_silent(*, now: datetime) -> datetime | None:
+    """Return the oldest last heartbeat of the live nodes."""
+    at: datetime | None = MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE).aggregate(at=Min("heartbeat_at"))[
+        "at"
+    ]
+    return at
 
 
 def place(*, now: datetime) -> str:

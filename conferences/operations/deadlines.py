@@ -14,7 +14,6 @@ from conferences.machine import Action, SessionState
 from conferences.models import Conference, KeptAnswer, LeftReason, Modification, Participant, Session
 from conferences.operations.calls import vacate
 from conferences.operations.modifications import come_to_nothing
-from conferences.operations.nodes import adopt_conference, orphans
 from conferences.operations.room import lock
 from conferences.operations.sessions import abandon_seat, end_session
 from events.log import EventType
@@ -41,7 +40,6 @@ def settle_due(*, now: datetime) -> int:
         + _each(Participant.objects.filter(move_until__lte=now), _close_move_window, now)
         + _each(Session.objects.due(now), _expire_session, now)
         + _each(sitting.exclude(session__state=SessionState.ACTIVE), _abandon_seat, now)
-        + _each(orphans(now=now), _adopt_conference, now)
     )
 
 
@@ -100,10 +98,6 @@ def _close_move_window(due: Participant, now: datetime) -> None:
         seat.move_until, seat.move_expired = None, True
         room.tell(seat.session_id, EventType.MOVE_EXPIRED, participant=wire.participant(seat))
         room.save()
-
-
-def _adopt_conference(due: Conference, now: datetime) -> None:
-    adopt_conference(conference_id=due.pk, now=now)
 
 
 def _expire_session(due: Session, now: datetime) -> None:

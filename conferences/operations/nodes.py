@@ -1,12 +1,12 @@
 """Let another media node serve the conferences of one that is gone: every leg is built anew."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from conferences.machine import Action, ConferenceState, ModificationState
+from conferences.machine import Action, ModificationState
 from conferences.models import Conference, Modification, Participant, Topology, new_id
 from conferences.operations.room import Room, lock
 from conferences.wire import party
@@ -18,25 +18,52 @@ logger = logging.getLogger(__name__)
 _GONE = {"reason": "media-unavailable", "detail": "The media node that was asked is gone. Offer it again."}
 
 
-def orphans(*, now: datetime) -> QuerySet[Conference]:
-    """Return the live conferences whose media node is gone; none while there is no other node."""
-    live = tasks.live_nodes(now=now)
-    if not live:
-        return Conference.objects.none()
-    return Conference.objects.live().filter(topology=Topology.FOCUS).exclude(media_node__in=live)
+# How many conferences one look moves. Each move makes all participants negotiate anew.
+ADOPTIONS_PER_LOOK = 10
 
 
-# Called by the timekeeper; tells everybody in the conference.
+def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
+    """Place a few of the conferences whose node is gone on live ones; return how many were tried.
+
+    A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE` and the caller has watched for
+    as long. Any number of callers may do this at the same time: each takes other conferences.
+
+    :param watched: for how long the caller has watched the nodes with the database reachable.
+    """
+    if not tasks.live_nodes(now=now):
+        return 0
+    tried: list[str] = []
+    while len(tried) < ADOPTIONS_PER_LOOK:
+        orphan = _orphans(now, watched).exclude(pk__in=tried).values_list("pk", flat=True).first()
+        if orphan is None:
+            break
+        tried.append(orphan)
+        try:
+            adopt_conference(conference_id=orphan, now=now, watched=watched)
+        except Exception:
+            logger.exception("conference %s could not be adopted", orphan)
+    return len(tried)
+
+
+def _orphans(now: datetime, watched: timedelta) -> QuerySet[Conference]:
+    """Return the live conferences whose media node is gone."""
+    present = tasks.present_nodes(now=now, watched=watched)
+    return Conference.objects.live().filter(topology=Topology.FOCUS).exclude(media_node__in=present).order_by()
+
+
+# Called by the nodekeeper; tells everybody in the conference.
 @transaction.atomic(savepoint=False)
-def adopt_conference(*, conference_id: str, now: datetime) -> None:
+def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -> None:
     """Place a conference on another node and let that offer fresh connections, made from what legs said last.
 
     A call, a rejoin or a move that waits for its answer is asked of the new node again. Another offer of a participant
-    is rejected, and it may make it again; an offer of the node that is gone is cancelled.
+    is rejected, and it may make it again; an offer of the node that is gone is cancelled. Nothing happens where
+    another process holds or has adopted the conference, or its node has been heard of again.
     """
-    room = lock(conference_id, now=now)
-    if room.conference.state == ConferenceState.SESSION_TERMINATED or _is_served(room, now):
+    free = _orphans(now, watched).select_for_update(skip_locked=True, no_key=True)
+    if not free.filter(pk=conference_id).values_list("pk", flat=True).first():
         return
+    room = lock(conference_id, now=now)
     tasks.forget(conference_id)
     room.conference.media_node = tasks.place(now=now)
     room.conference.save(update_fields=["media_node"])
@@ -55,11 +82,6 @@ def adopt_conference(*, conference_id: str, now: datetime) -> None:
         room.ask_focus(TaskKind.OFFER, modification, seat, sdp=modification.offer, fresh=True)
         room.send_errand()
     logger.info("conference %s: adopted by media node %s", conference_id, room.conference.media_node)
-
-
-def _is_served(room: Room, now: datetime) -> bool:
-    """Tell whether the conference's node is alive after all."""
-    return room.conference.media_node in tasks.live_nodes(now=now)
 
 
 def _withdraw(room: Room, modification: Modification) -> None:

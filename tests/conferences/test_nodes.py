@@ -5,11 +5,12 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from conferences.models import Conference
 from conferences.operations.deadlines import settle_due
 from conferences.operations.focus import lose_media
-from conferences.operations.nodes import adopt_conference
+from conferences.operations.nodes import ADOPTIONS_PER_LOOK, adopt_conference, adopt_orphans
 from media import tasks
 from media.models import MediaNode
 from tests.conferences.refusals import all_rows
@@ -17,6 +18,8 @@ from tests.devices import Call, Device
 from tests.focus import ScriptedNode, scripted_node
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG = timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -38,23 +41,28 @@ def gone(node: ScriptedNode) -> None:
     MediaNode.objects.filter(pk=node.id).update(heartbeat_at=long_ago)
 
 
+def adopt(watched: timedelta = LONG) -> int:
+    """Let live nodes adopt a few of the conferences whose node is gone."""
+    return adopt_orphans(now=timezone.now(), watched=watched)
+
+
 def test_everybody_is_offered_a_fresh_connection(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
     gone(node)
-    settle_due(now=timezone.now())
+    adopt()
     assert Conference.objects.get(pk=call.id).media_node == "other"
     for device in (call.alice, call.bob):
         (event,) = device.news()
         assert (event["type"], event["restart"], event["from"]["participant"]) == ("mod-received", True, "focus")
         assert event["description"]["type"] == "offer"
         assert device.accept(call.id, event["modId"], device.mirror(event)).status_code == 204
-    settle_due(now=timezone.now())
+    adopt()
     assert call.alice.get(call.id)["state"] == "session-open"
     assert set(other.legs[call.id]) == {seat["id"] for seat in call.alice.get(call.id)["participants"]}
 
 
 def test_who_does_not_answer_in_time_can_be_lost(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
     gone(node)
-    settle_due(now=timezone.now())
+    adopt()
     later = timezone.now() + timedelta(minutes=1)
     (event,) = call.bob.news()
     other.works = False
@@ -68,7 +76,7 @@ def test_who_does_not_answer_in_time_can_be_lost(node: ScriptedNode, other: Scri
 def test_it_is_offered_once(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
     gone(node)
     for _ in range(3):
-        settle_due(now=timezone.now())
+        adopt()
     assert call.alice.news_types() == ["mod-received"]
 
 
@@ -76,7 +84,7 @@ def test_what_a_slow_node_was_asked_is_taken_from_it(node: ScriptedNode, other: 
     node.works = False
     call.alice.put(call.id, "initiate-conference-mod", call.alice.offer())
     gone(node)
-    settle_due(now=timezone.now())
+    adopt()
     before = all_rows()
     node.works = True
     node.work()
@@ -85,10 +93,10 @@ def test_what_a_slow_node_was_asked_is_taken_from_it(node: ScriptedNode, other: 
 
 def test_without_another_node_the_conference_waits(node: ScriptedNode, call: Call) -> None:
     gone(node)
-    settle_due(now=timezone.now())
+    adopt()
     assert call.alice.news() == []
     with scripted_node("late"):
-        settle_due(now=timezone.now())
+        adopt()
         assert call.alice.news_types() == ["mod-received"]
 
 
@@ -98,7 +106,7 @@ def test_offer_that_the_node_took_along_is_rejected_and_may_be_made_again(
     node.works = False
     response = call.alice.put(call.id, "initiate-conference-mod", call.alice.offer())
     gone(node)
-    settle_due(now=timezone.now())
+    adopt()
     rejected, restart = call.alice.news()
     assert (rejected["type"], rejected["modId"], rejected["reason"]) == (
         "mod-rejected",
@@ -116,7 +124,7 @@ def test_answer_to_a_call_that_the_node_took_along_is_asked_of_the_other(
     response = bob.join(conference)
     bob.news()
     gone(node)
-    settle_due(now=timezone.now())
+    adopt()
     (accepted,) = (event for event in bob.news() if event["type"] == "mod-accepted")
     assert accepted["modId"] == response["x-mod-id"]
     assert bob.seat(conference)["state"] == "accepted"
@@ -130,7 +138,7 @@ def test_offer_of_the_node_that_is_gone_is_cancelled(
     (pending,) = alice.offers(conference)
     alice.news()
     gone(node)
-    settle_due(now=timezone.now())
+    adopt()
     cancelled, restart = alice.news()
     assert (cancelled["type"], cancelled["modId"]) == ("mod-cancelled", pending["modId"])
     assert restart["restart"] is True
@@ -139,7 +147,7 @@ def test_offer_of_the_node_that_is_gone_is_cancelled(
 def test_conference_that_has_ended_is_let_be(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
     call.alice.delete(call.id)
     gone(node)
-    settle_due(now=timezone.now())
+    adopt()
     assert Conference.objects.get(pk=call.id).media_node == node.id
     assert not tasks.waiting("other", 1)
 
@@ -148,7 +156,7 @@ def test_conference_that_was_adopted_in_the_same_moment_is_let_be(
     node: ScriptedNode, other: ScriptedNode, call: Call
 ) -> None:
     before = all_rows()
-    adopt_conference(conference_id=call.id, now=timezone.now())
+    adopt_conference(conference_id=call.id, now=timezone.now(), watched=LONG)
     assert all_rows() == before
 
 
@@ -159,6 +167,50 @@ def test_who_never_had_a_leg_is_not_offered_another(
     conference = alice.gather("bob").json()["id"]
     alice.news()
     gone(node)
-    settle_due(now=timezone.now())
+    adopt()
     assert Conference.objects.get(pk=conference).media_node == "other"
     assert alice.news() == []
+
+
+def test_silence_that_nobody_watched_moves_nothing(
+    node: ScriptedNode, other: ScriptedNode, call: Call, settings: Settings
+) -> None:
+    gone(node)
+    before = all_rows()
+    assert adopt(watched=settings.MEDIA_NODE_PATIENCE - timedelta(milliseconds=1)) == 0
+    assert all_rows() == before
+    assert adopt(watched=settings.MEDIA_NODE_PATIENCE) == 1
+
+
+def test_a_node_that_has_retired_is_replaced_at_once(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+    tasks.retire(node.id)
+    assert adopt(watched=timedelta()) == 1
+    assert Conference.objects.get(pk=call.id).media_node == "other"
+
+
+def test_one_look_moves_a_few(node: ScriptedNode, other: ScriptedNode, alice: Device) -> None:
+    for _ in range(ADOPTIONS_PER_LOOK + 2):
+        alice.gather("bob")
+    gone(node)
+    assert adopt() == ADOPTIONS_PER_LOOK
+    assert Conference.objects.filter(media_node="other").count() == ADOPTIONS_PER_LOOK
+    assert adopt() == 2
+    assert adopt() == 0
+
+
+def test_one_that_cannot_be_adopted_holds_up_no_other(
+    node: ScriptedNode, other: ScriptedNode, alice: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, sound = (alice.gather("bob").json()["id"] for _ in range(2))
+    gone(node)
+    forget = tasks.forget
+
+    def forget_unless_broken(conference_id: str) -> None:
+        if conference_id == broken:
+            raise RuntimeError("broken")
+        forget(conference_id)
+
+    monkeypatch.setattr(tasks, "forget", forget_unless_broken)
+    assert adopt() == 2
+    assert Conference.objects.get(pk=sound).media_node == "other"
+    assert Conference.objects.get(pk=broken).media_node == node.id

@@ -112,6 +112,7 @@ def _background() -> list[Callable[[], Coroutine[Any, Any, None]]]:
     """Return what runs on the server's loop beside the requests."""
     if not settings.TIMEKEEPER:
         return []
+    from sbe_enabler.nodekeeper import keep_nodes
     from sbe_enabler.timekeeper import keep_time
 
-    return [keep_time]
+    return [keep_time, keep_nodes]

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from sbe_enabler.nodekeeper import keep_nodes
 from sbe_enabler.readiness import require_database
 from sbe_enabler.timekeeper import keep_time
 
@@ -14,7 +15,10 @@ from sbe_enabler.timekeeper import keep_time
 class Command(BaseCommand):
     """Runs until SIGINT or SIGTERM."""
 
-    help = "Settle what is due: rings, modifications, moves, sessions. Safe to run many times over."
+    help = (
+        "Settle what is due (rings, modifications, moves, sessions) and replace media nodes that are gone. "
+        "Safe to run many times over."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the timekeeper."""
@@ -23,9 +27,9 @@ class Command(BaseCommand):
 
 
 async def _run() -> None:
-    keeper = asyncio.create_task(keep_time())
+    keepers = asyncio.gather(keep_time(), keep_nodes())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, keeper.cancel)
+        loop.add_signal_handler(number, keepers.cancel)
     with contextlib.suppress(asyncio.CancelledError):
-        await keeper
+        await keepers

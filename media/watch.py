@@ -1,0 +1,33 @@
+"""How long this process has watched the media nodes, with the database reachable all the time."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+# Two looks that are further apart than this leave a time in which nobody knows whether nodes could have written.
+LONGEST_GAP_SECONDS = 2.0
+
+
+class Watch:
+    """Measures an unbroken series of successful looks at the database, by the monotonic clock.
+
+    A node that is silent while the database is away is not dead. So only silence that was watched counts.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin without having watched anything."""
+        self._clock = clock
+        self._since: float | None = None
+        self._looked_at = 0.0
+
+    def note_look(self) -> timedelta:
+        """Note a look that has just succeeded, and return for how long this process has watched."""
+        now = self._clock()
+        if self._since is None or now - self._looked_at > LONGEST_GAP_SECONDS:
+            self._since = now
+        self._looked_at = now
+        return timedelta(seconds=now - self._since)
+
+    def note_failure(self) -> None:
+        """Note a look that has failed: watching begins again."""
+        self._since = None
