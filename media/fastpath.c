@@ -197,6 +197,11 @@ static void place(struct track *track, struct arrival *arrival, uint32_t timesta
         keep(track->history, arrival->sequence, arrival->timestamp, arrival->packet, arrival->size);
 }
 
+/* Leg.may_try, for a packet of a known stream. */
+static bool is_near(const struct stream *stream, uint16_t sequence) {
+    return stream->expected < 0 || (uint16_t)(sequence - stream->expected + NEAR) < 2 * NEAR;
+}
+
 /* Take one datagram. Fills `arrival` where it has a route, and leaves its track NULL where it is to go nowhere. */
 static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *packet, double now, struct arrival *arrival) {
     int size = (int)header->msg_len;
@@ -207,16 +212,18 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
     struct flow *flow = leg != NULL ? flow_of(leg, read32(packet + 8)) : NULL;
     if (flow == NULL)
         return UNTOUCHED;
-    leg->packets_left--;
-    leg->bytes_left -= size;
-    if (leg->packets_left < 0 || leg->bytes_left < 0 || leg->session == 0) {
+    if (leg->packets_left < 1 || leg->bytes_left < size || leg->session == 0) {
         leg->excess++;
         return SETTLED;
     }
-    if (((crypt)path->unprotect)((void *)leg->session, packet, &size) != 0) {
+    if ((leg->failures_left < 1 && !is_near(flow->stream, read16(packet + 2))) ||
+        ((crypt)path->unprotect)((void *)leg->session, packet, &size) != 0) {
+        leg->failures_left--;
         leg->unauthentic++;
         return SETTLED;
     }
+    leg->packets_left--;
+    leg->bytes_left -= (int)header->msg_len;
     header->msg_len = (unsigned int)size;
 
     struct stream *stream = flow->stream;

@@ -16,7 +16,8 @@ enum limits {
     ARENA_SIZE = 614400,      /* bytes of them: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
     QUIET = 60,               /* dBov below full scale, under which there is only noise */
-    BUCKETS = 1024            /* of the table of addresses. A power of two */
+    BUCKETS = 1024,           /* of the table of addresses. A power of two */
+    NEAR = 3000               /* packets from the expected one: more than a second of video, RFC 3550 appendix A.1 */
 };
 
 /* What became of a datagram. */
@@ -100,8 +101,9 @@ struct leg {
     uintptr_t session;        /* SRTP, inward; 0 while there is none */
     int32_t packets_left;     /* of what it may send within a tick */
     int32_t bytes_left;
-    int64_t excess;           /* datagrams beyond that */
-    int64_t unauthentic;
+    int32_t failures_left;    /* packets that libsrtp may refuse within a tick, whatever they claim to be */
+    int64_t excess;           /* datagrams beyond what it may send */
+    int64_t unauthentic;      /* refused by libsrtp, or not tried because too many were */
     int32_t flows;
     struct flow *flow;
 };

@@ -27,7 +27,7 @@ from media.negotiation import Negotiation, Section
 from media.quality import REPORT_COUNTS_SECONDS
 from media.repair import Retransmissions, RoundTrip
 from media.router import Sink, Track
-from media.shared import Shared, ffi
+from media.shared import NEAR, Shared, ffi
 from media.streams import Stream
 from media.stun import Agent
 from media.transport import State, Transport
@@ -42,6 +42,9 @@ BYTES_A_TICK = 250_000
 # of thirty cameras comes near that.
 RTCP_A_TICK = 100
 RTCP_BYTES_A_TICK = 10_000
+# Packets from a leg's addresses that libsrtp may refuse within a tick, 1,000 a second. Beyond that, only packets that
+# look like the next ones of a known stream are tried: anybody can forge an address, few know SSRC and sequence number.
+FAILURES_A_TICK = 100
 # How often what was forwarded to a leg is measured.
 MEASURE_SECONDS = 1.0
 # A packet is not sent again this long after its successor, which has shown that it is missing.
@@ -111,6 +114,7 @@ class Leg:
 
     packets_left = Shared[int]()
     bytes_left = Shared[int]()
+    failures_left = Shared[int]()
     excess = Shared[int]()
     unauthentic = Shared[int]()
 
@@ -136,6 +140,7 @@ class Leg:
         self.srtp_tx: Any = None
         self.packets_left = PACKETS_A_TICK
         self.bytes_left = BYTES_A_TICK
+        self.failures_left = FAILURES_A_TICK
         self.rtcp_left = RTCP_A_TICK
         self.rtcp_bytes_left = RTCP_BYTES_A_TICK
         self.destination: Destination | None = None
@@ -293,6 +298,31 @@ class Leg:
     def may_meet(self, ssrc: int) -> bool:
         """Tell whether a packet with this SSRC, which is perhaps unknown, may be decrypted."""
         return len(self.met) < MOST_SSRCS or ssrc in self.met or ssrc in self.streams
+
+    def may_try(self, ssrc: int, sequence: int | None = None) -> bool:
+        """Tell whether a packet may be decrypted although many were refused in this tick.
+
+        `sequence` is the sequence number that an RTP packet claims to have; RTCP has none.
+        """
+        if self.failures_left > 0:
+            return True
+        entry = self.streams.get(ssrc)
+        if entry is None or sequence is None:
+            return entry is not None or ssrc in self.met
+        expected = entry[0].expected
+        return expected < 0 or (sequence - expected + NEAR) & 0xFFFF < 2 * NEAR
+
+    def fail(self) -> None:
+        """Count a packet that is not authentic, or that was not tried."""
+        self.failures_left -= 1
+        self.unauthentic += 1
+
+    def charge_rtcp(self, size: int) -> None:
+        """Charge an authentic RTCP packet of this many bytes to the leg."""
+        self.packets_left -= 1
+        self.bytes_left -= size
+        self.rtcp_left -= 1
+        self.rtcp_bytes_left -= size
 
     def meet(self, ssrc: int, packet: bytes) -> tuple[Stream, Track] | None:
         """Find out what an unknown SSRC is: by the MID that its packets carry, or by a payload type of one line alone.
@@ -452,7 +482,7 @@ class Leg:
 
     def tick(self, now: float) -> None:
         """Renew the allowances, and ask again for what is still missing, and for key frames."""
-        self.packets_left, self.bytes_left = PACKETS_A_TICK, BYTES_A_TICK
+        self.packets_left, self.bytes_left, self.failures_left = PACKETS_A_TICK, BYTES_A_TICK, FAILURES_A_TICK
         self.rtcp_left, self.rtcp_bytes_left = RTCP_A_TICK, RTCP_BYTES_A_TICK
         self._moves_left = min(MOST_MOVES, self._moves_left + TICK_SECONDS)
         self._listen(now)

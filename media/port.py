@@ -183,10 +183,11 @@ class Port:
         return now - holder.seen_at < _IN_USE_SECONDS
 
     def _take_media(self, leg: Leg, slot: int, size: int, now: float) -> None:
-        """Take RTP or RTCP from a leg, within what it may send, and decrypt it in place."""
-        leg.packets_left -= 1
-        leg.bytes_left -= size
-        if leg.packets_left < 0 or leg.bytes_left < 0 or leg.srtp_rx is None or size < _RTCP_LEAST:
+        """Take RTP or RTCP from a leg, within what it may send, and decrypt it in place.
+
+        Only authentic packets are charged to the leg: anybody can forge its address.
+        """
+        if leg.packets_left < 1 or leg.bytes_left < size or leg.srtp_rx is None or size < _RTCP_LEAST:
             leg.excess += 1
             return
         view, start = self._inbox.view, slot * SLOT
@@ -194,11 +195,15 @@ class Port:
             self._take_rtcp(leg, slot, size, now)
         elif size < _RTP_LEAST:
             leg.unknown += 1
-        elif not leg.may_meet(int.from_bytes(view[start + 8 : start + 12], "big")):
+        elif not leg.may_meet(ssrc := int.from_bytes(view[start + 8 : start + 12], "big")):
             leg.excess += 1
-        elif adapter.srtp_unprotect(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
-            leg.unauthentic += 1
+        elif not leg.may_try(ssrc, int.from_bytes(view[start + 2 : start + 4], "big")) or adapter.srtp_unprotect(
+            leg.srtp_rx, self._pointers[slot], self._lengths[slot]
+        ):
+            leg.fail()
         else:
+            leg.packets_left -= 1
+            leg.bytes_left -= size
             self._take_packet(leg, slot, now)
 
     def _take_packet(self, leg: Leg, slot: int, now: float) -> None:
@@ -247,14 +252,15 @@ class Port:
     def _take_rtcp(self, leg: Leg, slot: int, size: int, now: float) -> None:
         """Take RTCP from a leg, within what that may cost."""
         inbox, start = self._inbox, slot * SLOT
-        leg.rtcp_left -= 1
-        leg.rtcp_bytes_left -= size
         ssrc = int.from_bytes(inbox.view[start + 4 : start + 8], "big")
-        if leg.rtcp_left < 0 or leg.rtcp_bytes_left < 0 or not leg.may_meet(ssrc):
+        if leg.rtcp_left < 1 or leg.rtcp_bytes_left < size or not leg.may_meet(ssrc):
             leg.excess += 1
-        elif adapter.srtp_unprotect_rtcp(leg.srtp_rx, self._pointers[slot], self._lengths[slot]):
-            leg.unauthentic += 1
+        elif not leg.may_try(ssrc) or adapter.srtp_unprotect_rtcp(
+            leg.srtp_rx, self._pointers[slot], self._lengths[slot]
+        ):
+            leg.fail()
         else:
+            leg.charge_rtcp(size)
             if ssrc not in leg.streams:
                 leg.met.add(ssrc)
             leg.take_rtcp(inbox.view[start : start + inbox.length(slot)].tobytes(), now)

@@ -118,16 +118,17 @@ async def _play(world: World, script: Script) -> None:
     port, tracks = world.node._port, [world.track("alice", label) for label in ("audio", "video")]
     clock, chance = Clock(port), random.Random(0)
     # What it does by itself, it would do at other moments in the other world.
-    assert world.node._ticker is not None
-    world.node._ticker.cancel()
+    world.stop_ticking()
     leg = world.leg("alice")
-    leg.packets_left, leg.bytes_left = 10_000, 10_000_000
+    leg.packets_left, leg.bytes_left, leg.failures_left = 10_000, 10_000_000, 2
     for track in tracks:
         track.loudness = 0.0
         track.sinks[world.leg("dave").id].distance = 1024
         track.lay_routes()
     for number, (burst, order) in enumerate(script.bursts):
         clock.now += chance.choice([0.001, 0.02, 0.07])
+        if number % 10 == 9:
+            leg.failures_left = 2
         if number % 150 == 120:
             tracks[1].close()
         if number % 150 == 130:
@@ -150,7 +151,7 @@ class Outcome:
 
     # In their order, by receiver and kind: what comes first of audio and video is nobody's business.
     got: dict[tuple[str, str], list[bytes]]
-    leg: tuple[int, int, int, int, int]
+    leg: tuple[int, int, int, int, int, int]
     streams: list[tuple[bytes, dict[int, Missing]]]
     tracks: list[list[float]]
     kept: list[tuple[int, int, bytes] | None]
@@ -180,7 +181,7 @@ def _outcome(world: World) -> Outcome:
             for peer in world.peers
             for kind, kinds in {"audio": (AUDIO, 109), "video": (VIDEO, 120)}.items()
         },
-        leg=(leg.packets_left, leg.bytes_left, leg.excess, leg.unauthentic, leg.unknown),
+        leg=(leg.packets_left, leg.bytes_left, leg.failures_left, leg.excess, leg.unauthentic, leg.unknown),
         streams=[(bytes(ffi.buffer(stream.memory)), stream.missing) for stream, _ in leg.streams.values()],
         tracks=[[getattr(track, name) for name in _OF_TRACKS] for track in tracks],
         kept=[each and (each.sequence, each.timestamp, _without_ssrc(each.packet)) for each in kept],

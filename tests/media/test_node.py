@@ -346,12 +346,14 @@ async def test_key_frame_is_asked_for_when_somebody_joins_and_in_moderation_afte
     ((_, _, ssrc),) = await bob.gets(1)
     await alice.until(lambda: pictures_lost(alice))
     alice.reports.clear()
+    started = asyncio.get_running_loop().time()
     for _ in range(20):
         bob.send_rtcp(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc))
     await alice.until(lambda: pictures_lost(alice))
     bob.film(1)
     await alice.gets(1)
-    assert len(pictures_lost(alice)) <= 2
+    seconds = asyncio.get_running_loop().time() - started
+    assert len(pictures_lost(alice)) <= 1 + seconds / router.KEY_FRAME_SECONDS
 
 
 def pictures_lost(peer: Listener) -> list[RtcpPsfbPacket]:
@@ -520,8 +522,8 @@ async def test_poor_connection_is_told_again_and_again_until_it_is_fine(
     # What it says of a stream that it does not get is nobody's business.
     bob.send_rtcp(_loses(0.9, alice.video.ssrc))
     bob.send_rtcp(_loses(0.25, ssrc))
-    await until(lambda: len(world.heard) == 3)
-    assert world.heard == [("bob", Connection.POOR)] * 3
+    await until(lambda: len(world.heard) >= 3)
+    assert set(world.heard) == {("bob", Connection.POOR)}
     bob.send_rtcp(_loses(0.0, ssrc))
     await until(lambda: world.heard[-1] == ("bob", Connection.CONNECTED))
 
@@ -657,12 +659,45 @@ async def test_ten_who_join_while_an_answer_is_owed_cost_one_offer_more(world: W
 
 async def test_flood_is_cut_off_and_hurts_nobody_else(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
+    world.stop_ticking()
+    allowance = world.leg("alice").packets_left
     for _ in range(30):
         alice.film(32)
     carol.film(3)
     await bob.until(lambda: len({rtp.HEADER.unpack_from(packet)[4] for packet in bob.packets}) == 2)
-    assert world.leg("alice").excess > 0
-    assert len(bob.packets) <= 2 * leg.PACKETS_A_TICK + 3
+    assert world.leg("alice").excess == 960 - allowance
+    assert len(bob.packets) == allowance + 3
+
+
+@pytest.mark.parametrize("kind", ["noise", "known SSRC", "captured and broken", "RTCP"])
+async def test_garbage_from_a_participants_address_costs_it_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(leg, "FAILURES_A_TICK", 20)
+    alice, bob = await world.join("alice", "bob")
+    chance, got = random.Random(1), 0
+    for _ in range(15):
+        genuine = [alice.outward.protect(alice.video.packet()) for _ in range(10)]
+        for datagram in genuine:
+            for _ in range(40):
+                alice._send_datagram(_garbage(kind, datagram, chance))
+            alice._send_datagram(datagram)
+            await asyncio.sleep(0)
+        got += len(await bob.gets(10))
+    assert got == 150
+    assert world.leg("alice").excess == 0
+    assert world.leg("alice").unauthentic == 6000
+
+
+def _garbage(kind: str, genuine: bytes, chance: random.Random) -> bytes:
+    """Return a datagram that is not authentic. Its sender has seen more or less of the genuine traffic."""
+    noise = chance.randbytes(1200)
+    return {
+        "noise": b"\x80" + bytes([VIDEO]) + noise,
+        "known SSRC": genuine[:2] + noise[:2] + genuine[4:12] + noise,
+        "captured and broken": genuine[:-1] + bytes([genuine[-1] ^ 1]),
+        "RTCP": b"\x80" + bytes([201]) + noise[:60],
+    }[kind]
 
 
 @pytest.fixture
@@ -768,14 +803,14 @@ async def test_flood_of_negative_acknowledgements_is_not_looked_through(
     alice, bob = await world.join("alice", "bob")
     alice.film()
     ((sequence, _, ssrc),) = await bob.gets(1)
+    world.stop_ticking()
     asked: list[int] = []
     monkeypatch.setattr(router.Track, "kept", lambda self, number: asked.append(number))
     everything = [sequence + number & 0xFFFF for number in range(3, 4000)]
     bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=everything))
     bob.film()
     await alice.gets(1)
-    # The allowance may have been renewed in between, once.
-    assert len(asked) <= 2 * repair.REQUESTS_A_TICK
+    assert len(asked) == repair.REQUESTS_A_TICK
 
 
 async def test_flood_of_requests_for_key_frames_is_one_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -793,14 +828,14 @@ async def test_flood_of_requests_for_key_frames_is_one_request(world: World, mon
 async def test_flood_of_feedback_is_cut_off_and_hurts_nobody_else(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     report = bytes(RtcpRrPacket(ssrc=1))
-    started = asyncio.get_running_loop().time()
+    world.stop_ticking()
+    allowance = world.leg("alice").rtcp_left
     for _ in range(5):
         for _ in range(200):
             alice.send_rtcp(report)
         carol.film(3)
         assert in_order(await bob.gets(3))
-    ticks = 2 + (asyncio.get_running_loop().time() - started) / leg.TICK_SECONDS
-    assert world.leg("alice").excess >= 1000 - ticks * leg.RTCP_A_TICK
+    assert world.leg("alice").excess == 1000 - allowance
 
 
 async def test_flood_of_checks_moves_the_media_a_few_times_and_hurts_nobody_else(
@@ -828,7 +863,7 @@ async def test_flood_of_checks_moves_the_media_a_few_times_and_hurts_nobody_else
     await alice.gets(1)
 
 
-async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(world: World) -> None:
+async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(unlimited: None, world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     alice.film()
     await bob.gets(1)
@@ -838,7 +873,6 @@ async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(world: World) -
         if number % 20 == 0:
             carol.film()
             await bob.gets(1)
-            await asyncio.sleep(leg.TICK_SECONDS / 5)
     alice.send_rtcp(RtcpRrPacket(ssrc=999))
     # Those that were known before are known still: a report of its camera, and what it films.
     info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
@@ -1038,7 +1072,6 @@ async def test_noise_at_the_port_costs_nobody_anything(world: World, seed: int) 
             sender.sendto(_noise(chance, genuine), alice._host)
             if number % 50 == 0:
                 await asyncio.sleep(0)
-    await asyncio.sleep(2 * leg.TICK_SECONDS)
     bob.packets.clear()
     alice.film(3)
     assert in_order(await bob.gets(3))

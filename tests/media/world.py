@@ -146,6 +146,11 @@ class World:
         self.peers: list[Listener] = []
         self.room = Room("room", node.execute)
 
+    def stop_ticking(self) -> None:
+        """Stop the ticks of the node, so that no allowance is renewed while a test counts."""
+        assert self.node._ticker is not None
+        self.node._ticker.cancel()
+
     def leg(self, name: str) -> Leg:
         """Return a participant's leg."""
         leg = self.node._conferences["room"].members[name].leg
