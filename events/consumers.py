@@ -1,14 +1,15 @@
 """The event channel over WebSocket: a thin adapter over the reader (protocol section 5).
 
-The client answers each heartbeat with a heartbeat. That is also the flow control: what has been sent since the last
-answered one is bounded, so a slow reader never makes the server buffer without bound; one that leaves two unanswered is
-closed and resumes by its cursor.
+The client answers each heartbeat with the same heartbeat. Each carries a nonce, so only a client that reads can answer.
+That is also the flow control: the bytes sent since the last answered heartbeat are bounded. A client that leaves two
+unanswered is closed and resumes by its cursor.
 """
 
 import asyncio
 import contextlib
 import json
 import logging
+import secrets
 import time
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,7 +34,6 @@ MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW, FAILED = 4400, 4401,
 UNANSWERED_BYTES = 1024 * 1024
 # The client sends heartbeats and nothing else; more than this is not read.
 _CLIENT_MESSAGE_LIMIT = 1024
-_HEARTBEAT = json.dumps({"type": "heartbeat"})
 
 
 class EventsConsumer(AsyncWebsocketConsumer):
@@ -62,7 +62,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         if speaker.session is None or speaker.session.pk != session_id:
             return await self.close(NOT_FOUND)
         self._answered = asyncio.Event()
-        self._asked_at: float | None = None
+        self._nonce: str | None = None
         self._bytes_unanswered = self._bytes_since_asked = 0
         self._follower = asyncio.create_task(self._follow(session_id, after))
         return None
@@ -78,9 +78,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
         """Take the answer to a heartbeat. The channel is not for anything else."""
         if text_data is None or len(text_data) > _CLIENT_MESSAGE_LIMIT or self._follower is None:
             return await self.close(MALFORMED)
-        if self._asked_at is not None:
-            # It has taken in what came before the heartbeat that it answers.
-            self._asked_at, self._bytes_unanswered = None, self._bytes_since_asked
+        if self._nonce is not None and _nonce_in(text_data) == self._nonce:
+            # The client has read everything that came before the heartbeat that it answers.
+            self._nonce, self._bytes_unanswered = None, self._bytes_since_asked
             self._answered.set()
         return None
 
@@ -129,7 +129,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         """
         while self._bytes_unanswered and self._bytes_unanswered + size > UNANSWERED_BYTES:
             self._answered.clear()
-            if self._asked_at is None:
+            if self._nonce is None:
                 await self._beat()
             async with asyncio.timeout(2 * settings.HEARTBEAT_SECONDS):
                 await self._answered.wait()
@@ -142,11 +142,21 @@ class EventsConsumer(AsyncWebsocketConsumer):
         :raises TimeoutError: when two are unanswered.
         """
         now = time.monotonic()
-        if self._asked_at is None:
+        if self._nonce is None:
+            self._nonce = secrets.token_urlsafe(9)
             self._asked_at, self._bytes_since_asked = now, 0
         elif now - self._asked_at > 1.5 * settings.HEARTBEAT_SECONDS:
             raise TimeoutError
-        await self.send(text_data=_HEARTBEAT)
+        await self.send(text_data=json.dumps({"type": "heartbeat", "nonce": self._nonce}))
+
+
+def _nonce_in(text: str) -> object:
+    """Return the nonce in the answer to a heartbeat, or None when the text is no such answer."""
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return answer.get("nonce") if isinstance(answer, dict) and answer.get("type") == "heartbeat" else None
 
 
 class NowhereConsumer(AsyncWebsocketConsumer):

@@ -9,6 +9,8 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+from django.db.models import RowRange, Sum, Window
+from django.db.models.functions import Coalesce, Length
 from django.utils import timezone
 
 from conferences.models import Session
@@ -16,8 +18,9 @@ from events.models import Event
 from events.threads import in_database_thread
 from events.wakeups import PASSING, Alarm
 
-# How many events are read, and held, at a time.
+# The most that is read, and held, at a time: events, and characters of events (but always at least one event).
 BATCH = 50
+BATCH_CHARACTERS = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -91,19 +94,34 @@ async def _is_live(session_id: str) -> bool:
 
 
 def _read(session_id: str, after: int) -> list[Entry]:
-    log = Event.objects.of(session_id).after(after)[:BATCH].values_list("seq", "wire")
-    rows = list(log)
-    if not rows:
-        newest = Session.objects.only("last_seq").get(pk=session_id).last_seq
-        if newest == after:
-            return []
-        # Either an event came between the two queries, or those after the cursor are no longer kept.
-        rows = list(log.all())
-        if not rows:
-            return [_gap(newest + 1)]
-    if rows[0][0] != after + 1:
+    if rows := _batch(session_id, after):
+        return _entries(rows, after)
+    newest = Session.objects.filter(pk=session_id).values_list("last_seq", flat=True).first()
+    if newest is None or newest == after:
+        return []
+    oldest = Event.objects.of(session_id).after(after).values_list("seq", flat=True).first()
+    if oldest == after + 1:
+        # The event was committed after the first query.
+        return _entries(_batch(session_id, after), after)
+    return [_gap(oldest or newest + 1)]
+
+
+def _batch(session_id: str, after: int) -> list[tuple[int, str]]:
+    """Return the numbers and wires of the next events, as far as they fit in a batch.
+
+    The window sums up the sizes of the preceding events, so the first event always fits.
+    """
+    before = Window(Sum(Length("wire")), order_by="seq", frame=RowRange(None, -1))
+    rows = Event.objects.of(session_id).after(after).filter(seq__lte=after + BATCH)
+    rows = rows.annotate(before=Coalesce(before, 0)).filter(before__lt=BATCH_CHARACTERS)
+    return list(rows.values_list("seq", "wire"))
+
+
+def _entries(rows: list[tuple[int, str]], after: int) -> list[Entry]:
+    """Return the rows that follow the cursor without a hole, or the gap where there is a hole at once."""
+    if rows and rows[0][0] != after + 1:
         return [_gap(rows[0][0])]
-    return [Entry(wire, seq) for seq, wire in rows]
+    return [Entry(wire, seq) for number, (seq, wire) in enumerate(rows, after + 1) if number == seq]
 
 
 def _gap(oldest: int) -> Entry:

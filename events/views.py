@@ -115,10 +115,12 @@ async def _server_sent(session_id: str, after: int) -> AsyncIterator[str]:
                     identity = "" if entry.is_gap else f"id: {entry.cursor}\n"
                     yield f"{identity}data: {entry.wire}\n\n"
                     sent += len(entry.wire)
+                    if sent > STREAM_BYTES:
+                        return
                 if not entries:
                     yield ": heartbeat\n\n"
                     beats += 1
-                if sent > STREAM_BYTES or beats >= STREAM_HEARTBEATS:
+                if beats >= STREAM_HEARTBEATS:
                     return
     except SessionOverError:
         return

@@ -76,11 +76,64 @@ def _quoted(text: str) -> str:
     return str(quoteStringArgument(text))  # type: ignore[no-untyped-call]
 
 
+class Faucet:
+    """Lets whoever sends wait while the transport's buffer is full: Twisted's streaming producer for one connection."""
+
+    __slots__ = ("_is_free",)
+
+    def __init__(self) -> None:
+        self._is_free: asyncio.Event | None = None
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """Note that the transport has more than it can pass on."""
+        self._is_free = self._is_free or asyncio.Event()
+
+    def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
+        """Let whoever waits go on: the transport's buffer is empty."""
+        if self._is_free:
+            self._is_free.set()
+        self._is_free = None
+
+    # The connection is over: nothing must wait for it.
+    stopProducing = resumeProducing  # noqa: N815 - Twisted's name
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait until the transport takes more; return False when it did not within `seconds`."""
+        if self._is_free is None:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._is_free.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
 class BoundedRequest(WebRequest):  # type: ignore[misc]
     """A request that is refused as soon as its body is known to be too large, before it is kept anywhere."""
 
     _received = 0
     _refused = False
+    # Only a streamed answer has one.
+    faucet: Faucet | None = None
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        """Write a part of the answer, which can be slowed down where more parts follow."""
+        if self.faucet is None and message.get("more_body") and self.channel is not None and not self.finished:
+            self.faucet = Faucet()
+            self.registerProducer(self.faucet, True)
+        super().handle_reply(message)
+
+    def finish(self) -> None:
+        """End the answer."""
+        if self.faucet is not None and self.channel is not None:
+            self.unregisterProducer()
+        super().finish()
+
+    def cut(self) -> None:
+        """Drop the connection and what waits to be sent over it."""
+        if self.channel is not None:
+            self.channel.transport.abortConnection()
 
     def process(self) -> Any:
         """Hand the request on, with the date that every answer carries (RFC 9110 section 6.6.1)."""
@@ -162,12 +215,24 @@ class BoundedHTTPFactory(HTTPFactory):  # type: ignore[misc]
 
 
 class PoliteWebSocket(WebSocketProtocol):  # type: ignore[misc]
-    """A WebSocket whose handshake may fail."""
+    """A WebSocket whose handshake may fail, and whose sender can be slowed down."""
+
+    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+        """Take the place of the HTTP connection, whose own producer would otherwise stay with the transport."""
+        super().connectionMade()
+        self.faucet = Faucet()
+        self.unregisterProducer()
+        self.registerProducer(self.faucet, True)
+
+    def cut(self) -> None:
+        """Drop the connection and what waits to be sent over it."""
+        self.dropConnection(abort=True)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # noqa: N802, N803 - autobahn's
         """Tell the server that the WebSocket is gone, if it ever came to be: Daphne takes that for granted."""
         if hasattr(self, "server"):
             super().onClose(wasClean, code, reason)
+            self.faucet.stopProducing()
 
 
 class WebServer(Server):  # type: ignore[misc]
@@ -206,6 +271,15 @@ class WebServer(Server):  # type: ignore[misc]
         """The event loop that serves."""
         loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop
         return loop
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Pass on what the application sends; the application waits while the transport's buffer is full.
+
+        A client that takes nothing for two heartbeats is cut off.
+        """
+        await super().handle_reply(protocol, message)
+        if protocol.faucet is not None and not await protocol.faucet.wait(self.ping_timeout):
+            protocol.cut()
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM.

@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
 import websockets
 
@@ -370,6 +372,84 @@ async def test_reader_that_dawdles_and_never_speaks_is_cut_off(hasty_server: Ser
                 await asyncio.sleep(0.1)
     assert UNANSWERED_BYTES // 2 < size < UNANSWERED_BYTES + 1000
     writer.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ['{"type":"heartbeat"}', '{"type":"heartbeat","nonce":"x"}', '{"type":"heartbeat","nonce":null}', "[]", ""],
+)
+async def test_answer_without_the_nonce_counts_for_nothing(
+    hasty_server: Server, endpoints: Endpoints, answer: str
+) -> None:
+    alice = await endpoints.register(hasty_server, new_name("alice"))
+    async with alice.socket() as socket, asyncio.timeout(PATIENCE):
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                assert json.loads(await socket.recv())["type"] == "heartbeat"
+                await socket.send(answer)
+    assert socket.close_code == 4408
+
+
+class DeafClient:
+    """A WebSocket client that never reads, and sends the heartbeat's answer of old all the time."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._socket = socket.socket()
+        # A small window leaves the server's own buffers to hold the data.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.settimeout(PATIENCE)
+
+    def connect(self, head: bytes) -> None:
+        """Open the connection and ask for the whole log."""
+        self._socket.connect(("127.0.0.1", self._endpoint.server.port))
+        self._socket.sendall(b"GET " + self._endpoint.events_path.encode() + b"?after=0 HTTP/1.1\r\n" + head)
+
+    @property
+    def port(self) -> int:
+        """The client's own port."""
+        return int(self._socket.getsockname()[1])
+
+    def answer(self) -> None:
+        """Answer a heartbeat that was not read."""
+        payload = b'{"type":"heartbeat"}'
+        with contextlib.suppress(OSError):
+            self._socket.send(bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+
+async def test_clients_that_never_read_cost_little_memory(hasty_server: Server, endpoints: Endpoints) -> None:
+    alice, bob, conference = await endpoints.call(hasty_server)
+    await produce(alice, conference, 50, characters=120_000)
+    head = (
+        "host: 127.0.0.1\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
+        f"sec-websocket-key: {'A' * 22}==\r\nauthorization: Bearer {bob.token}\r\n\r\n"
+    ).encode()
+    process = psutil.Process(hasty_server.pid)
+    before = process.memory_info().rss
+    clients = [DeafClient(bob) for _ in range(20)]
+    most = 0
+
+    def is_served(client: DeafClient) -> bool:
+        connections = process.net_connections("tcp")
+        return any(each.raddr and each.raddr.port == client.port for each in connections)
+
+    try:
+        for client in clients:
+            await asyncio.to_thread(client.connect, head)
+        async with asyncio.timeout(PATIENCE):
+            while any(map(is_served, clients)):
+                for client in clients:
+                    client.answer()
+                most = max(most, process.memory_info().rss - before)
+                await asyncio.sleep(0.05)
+    finally:
+        for client in clients:
+            client.close()
+    assert most < 40 * 2**20, f"{most / 2**20:.0f} MiB"
 
 
 # --- Gaps -------------------------------------------------------------------------------------------------

@@ -202,8 +202,8 @@ export class EventChannel {
         heard();
         const event = parse(data);
         if (event === null) return finish("closed");
-        // Answering is also the flow control: a client that hangs does not answer and is disconnected.
-        if (event.type === "heartbeat") return socket.send('{"type":"heartbeat"}');
+        // The answer repeats the heartbeat with its nonce. A client that hangs does not answer and is disconnected.
+        if (event.type === "heartbeat") return socket.send(data);
         if (!this.#accept(event)) finish("closed");
       };
       socket.onclose = ({ code }) => {
