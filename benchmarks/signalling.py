@@ -8,15 +8,20 @@ Real `manage.py serve` processes in processes of their own; from here HTTP keep-
   from sending a PUT to its event at the other side, of both PUTs of a round.
 - Throughput: each of several calls begins its next round when the last is done; the rounds finished per second.
   One refusal or error ends the measurement.
+- Yardstick: PUTs of the same size and rate to one plain view of the framework (`benchmarks.yardstick`), before and
+  after. A ratio to it holds on any machine.
 - Memory: the server's resident set when it has served a thousand rounds, and when it has served them all.
 """
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import os
+import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,12 +36,13 @@ import psutil
 import websockets
 
 from tests.descriptions import describe
-from tests.services import Backend, Backends, Server
+from tests.services import Backend, Backends, Server, free_port, wait_until
 
 _CALLS = 16
 _RATE = 20.0  # rounds per second
 _PATIENCE = 10.0  # seconds
 _WARM_UP_ROUNDS = 200
+_OFFER_BYTES = 1400  # about what `tests.descriptions.describe` makes
 _VARIABLES = {"SBE_REQUESTS_PER_MINUTE": "1000000", "SBE_SESSION_SECONDS": "86400", "SBE_LOG_LEVEL": "WARNING"}
 
 
@@ -64,6 +70,89 @@ class Connection:
         answer = await self._reader.readuntil(b"\r\n\r\n")
         if not answer.startswith(b"HTTP/1.1 204"):
             raise RuntimeError(f"{action}: {answer[:200]!r} {await self._reader.read(500)!r}")
+
+
+class Yardstick:
+    """One view of the framework alone, in a process of its own; `rounds` of two PUTs each are timed like a call's."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._port = free_port()
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it listens."""
+        environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "benchmarks.yardstick.settings",
+            "SBE_YARDSTICK_DIRECTORY": str(self._directory),
+        }
+        daphne = [
+            sys.executable,
+            "-m",
+            "daphne",
+            "-v",
+            "0",
+            "-p",
+            str(self._port),
+            "benchmarks.yardstick.asgi:application",
+        ]
+        self._process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *daphne], env=environment, stdout=subprocess.DEVNULL
+        )
+        wait_until(self._listens, "the yardstick listens")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop it."""
+        self._process.terminate()
+        self._process.wait(_PATIENCE)
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
+            return True
+        return False
+
+    async def measure(self, seconds: float) -> dict[str, float]:
+        """Make PUTs at the rate of the calls, then as fast as as many connections can."""
+        async with contextlib.AsyncExitStack() as stack:
+            connections = [
+                await stack.enter_async_context(Connection("127.0.0.1", self._port, "")) for _ in range(_CALLS)
+            ]
+            times = sorted(1000 * taken for taken in await self._at_rate(connections, seconds))
+            end = time.perf_counter() + seconds / 2
+            done = await asyncio.gather(*(self._until(end, each, number) for number, each in enumerate(connections)))
+        return {
+            "yardstick_ms_p50": statistics.median(times),
+            "yardstick_ms_p99": times[int(len(times) * 0.99)],
+            "yardstick_max_per_s": sum(done) / (seconds / 2),
+        }
+
+    async def _at_rate(self, connections: list[Connection], seconds: float) -> list[float]:
+        """Make two PUTs for each round that the calls would make; return how long each took, in seconds."""
+        begin = time.perf_counter()
+        running = set()
+        locks = [asyncio.Lock() for _ in connections]
+
+        async def put(number: int) -> float:
+            async with locks[number % _CALLS]:
+                sent_at = time.perf_counter()
+                await self._put(connections[number % _CALLS], number)
+                return time.perf_counter() - sent_at
+
+        for number in range(int(seconds * _RATE * 2)):
+            await asyncio.sleep(max(0.0, begin + number / (2 * _RATE) - time.perf_counter()))
+            running.add(asyncio.create_task(put(number)))
+        return await asyncio.gather(*running)
+
+    async def _until(self, end: float, connection: Connection, number: int) -> int:
+        done = 0
+        while time.perf_counter() < end:
+            await self._put(connection, 60 * number)
+            done += 1
+        return done
+
+    async def _put(self, connection: Connection, number: int) -> None:
+        await connection.put(f"/rows/{number}", "", {"value": "v" * _OFFER_BYTES})
 
 
 @dataclass
@@ -255,16 +344,37 @@ def _with_servers(
             return await measure(servers)
 
         figures = asyncio.run(run())
-        for name, value in figures.items():
-            print(f"{name:28} {value:10.1f}", flush=True)
+        _print(figures)
         return figures
     finally:
         for server in servers:
             server.stop()
 
 
+def _measure_yardstick(seconds: float) -> dict[str, float]:
+    """Measure the yardstick in a process of its own."""
+    with Yardstick(Path(tempfile.mkdtemp(prefix="sbe-bench-"))) as yardstick:
+        return asyncio.run(yardstick.measure(seconds))
+
+
+def _ratios(figures: Mapping[str, float]) -> dict[str, float]:
+    """Return what holds on any machine: the enabler against the yardstick, and the slow ones against the median."""
+    return {
+        "event_to_yardstick_p50": figures["event_ms_p50"] / figures["yardstick_ms_p50"],
+        "event_p99_to_p50": figures["event_ms_p99"] / figures["event_ms_p50"],
+        "yardstick_p99_to_p50": figures["yardstick_ms_p99"] / figures["yardstick_ms_p50"],
+        # A round is two PUTs.
+        "puts_to_yardstick_puts": 2 * figures["sqlite_max_rounds_per_s"] / figures["yardstick_max_per_s"],
+    }
+
+
+def _print(figures: Mapping[str, float]) -> None:
+    for name, value in figures.items():
+        print(f"{name:28} {value:10.2f}", flush=True)
+
+
 def main() -> int:
-    """Run both measurements, print a table, and write the figures where asked to."""
+    """Run all measurements, print a table, and write the figures where asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, help="write the figures to this file as JSON")
     parser.add_argument("--seconds", type=float, default=20, help="how long each timed part lasts")
@@ -274,11 +384,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         backends = Backends(Path(directory))
         try:
+            before = _measure_yardstick(options.seconds)
             figures = _with_servers(
                 backends.sqlite(),
                 1,
                 lambda servers: measure_sqlite(servers[0], seconds=options.seconds, rounds=options.rounds),
             )
+            after = _measure_yardstick(options.seconds)
+            figures |= {name: (before[name] + after[name]) / 2 for name in before}
+            figures |= _ratios(figures)
+            _print({name: figures[name] for name in figures if "yardstick" in name or "_to_" in name})
             figures |= _with_servers(
                 backends.grown(), 2, lambda servers: measure_postgres(servers, seconds=options.seconds)
             )

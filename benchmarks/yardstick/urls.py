@@ -1,0 +1,39 @@
+"""The one view. Its table is the one of Django's own sessions: any table does."""
+
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.urls import path
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+ROWS = 1000
+
+
+class Row(APIView):
+    """A resource that reads four times and writes four times."""
+
+    @transaction.atomic(savepoint=False)
+    def put(self, request: Request, number: int) -> Response:
+        """Read three rows and count, then change four rows."""
+        data = str(request.data)
+        keys = [f"row-{(number + step) % ROWS}" for step in range(4)]
+        rows: list[Any] = [Session.objects.get(session_key=key) for key in keys[:3]]
+        Session.objects.filter(session_key__in=keys).count()
+        for row in rows:
+            Session.objects.filter(session_key=row.session_key).update(session_data=data)
+        Session.objects.filter(session_key=keys[3]).update(expire_date=timezone.now())
+        return Response(status=204)
+
+
+def fill() -> None:
+    """Make the rows."""
+    Session.objects.bulk_create(
+        Session(session_key=f"row-{number}", session_data="", expire_date=timezone.now()) for number in range(ROWS)
+    )
+
+
+urlpatterns = [path("rows/<int:number>", Row.as_view())]
