@@ -1,10 +1,12 @@
 """Judge what a session description may say. What passes is forwarded byte for byte."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from conferences.exceptions import SdpDirectionError, SdpInvalidError, TooLargeError
-from media import sdp
+from media.description import Description, Media, parse
+from media.sdp import SdpError
 
 SDP_LIMIT = 128 * 1024  # bytes
 
@@ -34,7 +36,7 @@ class JudgedSdp:
 
     type: str
     text: str
-    content: sdp.Description
+    content: Description
 
     def as_json(self) -> dict[str, str]:
         """Return what `RTCPeerConnection.setRemoteDescription` takes."""
@@ -51,27 +53,40 @@ def judge(type_: str, text: str) -> JudgedSdp:
     if len(text) > SDP_LIMIT or len(text.encode(errors="surrogatepass")) > SDP_LIMIT:
         raise TooLargeError("The SDP is too large.", limit=SDP_LIMIT)
     try:
-        content = sdp.read(text)
-    except sdp.SdpError as error:
+        content = parse(text)
+        _require_keys(content)
+        _require_names(content)
+    except SdpError as error:
         raise SdpInvalidError(f"The SDP is invalid. {error}") from error
     if not content.media:
         raise SdpInvalidError("The SDP has no media line.")
-    _require_keys(content)
     return JudgedSdp(type=type_, text=text, content=content)
 
 
-def _require_keys(content: sdp.Description) -> None:
-    """Require ICE credentials and a DTLS fingerprint of each live line, its own or those of its bundle."""
-    live = [line for line in content.media if line.live]
-    # In a bundle, one line may carry the transport's attributes for all (RFC 9143 section 7.1.3).
-    shared = any(line.mid in content.bundled and line.has_ice and line.has_fingerprint for line in live)
-    for line in live:
-        if shared and line.mid in content.bundled:
-            continue
-        if not line.has_ice:
+def _require_keys(content: Description) -> None:
+    """Require ICE credentials and a DTLS fingerprint of each live section, its own or those of its bundle."""
+    for line in _transport_owners(content):
+        if not content.has_ice(line):
             raise SdpInvalidError(f"The {line.kind} line has no ICE credentials.")
-        if not line.has_fingerprint:
-            raise SdpInvalidError(f"The {line.kind} line has no DTLS fingerprint and role (a=fingerprint, a=setup).")
+        if not content.has_fingerprint(line):
+            raise SdpInvalidError(f"The {line.kind} line has no DTLS fingerprint (a=fingerprint).")
+
+
+def _require_names(content: Description) -> None:
+    """Require a name of each codec that has parameters: no browser applies the description otherwise."""
+    for media in content.media:
+        if media.is_rtp and (nameless := media.nameless_codecs()):
+            raise SdpInvalidError(f"Payload type {nameless.pop()} has parameters, but no a=rtpmap.")
+
+
+def _transport_owners(content: Description) -> Iterator[Media]:
+    """Yield the live sections that must have keys. One may carry those of its bundle (RFC 9143 section 7.1.3)."""
+    group_of = {mid: group for group in content.bundles for mid in group}
+    live = content.live()
+    shared = {group_of.get(line.mid) for line in live if content.has_ice(line) and content.has_fingerprint(line)}
+    for line in live:
+        if line.mid not in group_of or group_of[line.mid] not in shared:
+            yield line
 
 
 def require_direction(judged: JudgedSdp, rule: DirectionRule) -> None:
@@ -84,7 +99,7 @@ def require_direction(judged: JudgedSdp, rule: DirectionRule) -> None:
         raise SdpDirectionError("On hold every media line must be recvonly, sendonly or inactive.")
 
 
-def directions_of(description: sdp.Description) -> str:
+def directions_of(description: Description) -> str:
     """Return the distinct directions of the live audio and video lines; "inactive" where there is none."""
     return " ".join(sorted(_directions(description))) or "inactive"
 
@@ -106,9 +121,9 @@ def require_resume(judged: JudgedSdp, before: str, *, listens: bool) -> None:
     raise SdpDirectionError(f"To resume, media lines must be {' and '.join(sorted(was))}, as before the hold.")
 
 
-def _directions(description: sdp.Description) -> set[str]:
+def _directions(description: Description) -> set[str]:
     """Return the directions of the live audio and video lines."""
-    return {line.direction for line in description.media if line.live and _has_direction(line)}
+    return {line.direction for line in description.live() if line.is_rtp}
 
 
 def require_fit(answer: JudgedSdp, offer_text: str) -> None:
@@ -117,7 +132,7 @@ def require_fit(answer: JudgedSdp, offer_text: str) -> None:
     :raises SdpInvalidError: when lines are missing, added or of another kind.
     :raises SdpDirectionError: when a direction cannot answer the offered one.
     """
-    offered, answered = sdp.read(offer_text).media, answer.content.media
+    offered, answered = parse(offer_text).media, answer.content.media
     if [line.kind for line in offered] != [line.kind for line in answered]:
         raise SdpInvalidError("The answer must have the offer's media lines, in their order.")
     for offer_line, answer_line in zip(offered, answered, strict=True):
@@ -128,7 +143,7 @@ def require_fit(answer: JudgedSdp, offer_text: str) -> None:
             continue
         if not offer_line.live:
             raise SdpInvalidError("The answer accepts a media line that the offer does not have.")
-        if _has_direction(answer_line) and answer_line.direction not in _ANSWERS[offer_line.direction]:
+        if answer_line.is_rtp and answer_line.direction not in _ANSWERS[offer_line.direction]:
             raise SdpDirectionError(f"{answer_line.direction} cannot answer {offer_line.direction}.")
 
 
@@ -150,8 +165,3 @@ def is_another_connection(judged: JudgedSdp, last_origin: str, last_ufrag: str) 
     """
     session_id = last_origin.partition(" ")[0]
     return session_id != judged.content.session_id and last_ufrag != judged.content.ice_ufrag
-
-
-def _has_direction(line: sdp.MediaLine) -> bool:
-    """Tell whether the line carries audio or video: data channels have no direction."""
-    return line.kind in {"audio", "video"}

@@ -6,7 +6,7 @@ profile and packetization mode.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -160,7 +160,7 @@ def read_codecs(media: Media) -> Codecs:
 def _read_codecs(
     kind: str, listing: tuple[str, ...], rtpmap: tuple[str, ...], fmtps: tuple[str, ...], rtcp_fb: tuple[str, ...]
 ) -> Codecs:
-    maps, formats = _unambiguous("rtpmap", rtpmap), _unambiguous("fmtp", fmtps)
+    maps, formats = _names(rtpmap), _formats(fmtps)
     numbers = (number(text, 127) for text in listing)
     listed = [each for each in dict.fromkeys(numbers) if each is not None and each in maps]
     retransmissions = _retransmissions(listed, maps, formats)
@@ -192,15 +192,34 @@ def _read_codecs(
     return tuple(codecs.values())
 
 
-def _unambiguous(name: str, values: Iterable[str]) -> dict[int, str]:
-    """Return what the attribute says of each payload type."""
+def _names(values: Iterable[str]) -> dict[int, str]:
+    """Return the codec of each payload type (a=rtpmap)."""
     said: dict[int, str] = {}
+    for payload_type, rest in _by_payload_type(values):
+        if said.setdefault(payload_type, rest).lower() != rest.lower():
+            raise NegotiationError(f"Payload type {payload_type} has two different a=rtpmap on one line.")
+    return said
+
+
+def _formats(values: Iterable[str]) -> dict[int, str]:
+    """Return the parameters of each payload type: those of all its a=fmtp, of the same name the last one."""
+    parts: dict[int, list[str]] = {}
+    for payload_type, rest in _by_payload_type(values):
+        parts.setdefault(payload_type, []).append(rest)
+    return {payload_type: each[0] if len(each) == 1 else _merged(each) for payload_type, each in parts.items()}
+
+
+def _merged(values: Iterable[str]) -> str:
+    parameters = (each.strip() for value in values for each in value.split(";"))
+    return ";".join({each.partition("=")[0].strip().lower(): each for each in parameters if each}.values())
+
+
+def _by_payload_type(values: Iterable[str]) -> Iterator[tuple[int, str]]:
     for value in values:
         head, _, rest = value.partition(" ")
         payload_type, rest = number(head, 127), rest.strip()
-        if payload_type is not None and rest and said.setdefault(payload_type, rest) != rest:
-            raise NegotiationError(f"Payload type {payload_type} has two different a={name} on one line.")
-    return said
+        if payload_type is not None and rest:
+            yield payload_type, rest
 
 
 def _retransmissions(listed: Sequence[int], maps: dict[int, str], formats: dict[int, str]) -> dict[int, int]:

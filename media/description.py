@@ -1,4 +1,7 @@
-"""What a participant's description says, as far as a leg needs it. Nothing is decided here."""
+"""What a description says: the one model that judging (`conferences.sdp`) and negotiation share.
+
+It is tolerant in what it reads: unknown attributes, media types and protocols are kept or passed over.
+"""
 
 import re
 from collections.abc import Mapping
@@ -8,13 +11,11 @@ from functools import lru_cache
 from media import sdp
 from media.sdp import SdpError
 
-# kind, port (with a number of ports that nobody uses), protocol, formats (RFC 8866 section 5.14).
-_MEDIA = re.compile(
-    r"m=([A-Za-z0-9-]{1,32}) ([0-9]{1,5})(?:/[0-9]{1,5})? ([A-Za-z0-9/]{1,64}) (\S{1,64}(?: \S{1,64})*)"
-)
+# kind, port, protocol, formats (RFC 8866 section 5.14).
+_MEDIA = re.compile(r"m=(\S{1,32}) ([0-9]{1,5}) (\S{1,64})((?: +\S{1,64})+) *")
+_LAST_STATIC = 34
 # A token (RFC 8866 section 9), no longer than any browser's.
 _MID = re.compile(r"[!#-'*+.0-9A-Z^-~-]{1,64}")
-_FINGERPRINT = re.compile(r"(\S+) (\S+)")
 
 Attributes = Mapping[str, tuple[str, ...]]
 
@@ -53,6 +54,11 @@ class Media:
     attributes: Attributes
 
     @property
+    def is_rtp(self) -> bool:
+        """Whether the section carries audio or video; data channels have no direction."""
+        return self.kind in ("audio", "video")
+
+    @property
     def sends(self) -> bool:
         """Whether the writer of the description sends on the line, or wants to."""
         return self.direction in ("sendrecv", "sendonly")
@@ -62,6 +68,13 @@ class Media:
         """Whether the writer of the description receives on the line, or wants to."""
         return self.direction in ("sendrecv", "recvonly")
 
+    def nameless_codecs(self) -> set[int | None]:
+        """Return the payload types with parameters but without a name, neither a=rtpmap nor a static one (RFC 3551)."""
+        values = (*self.attributes.get("fmtp", ()), *self.attributes.get("rtcp-fb", ()))
+        parametrised = {_payload_type(value) for value in values if not value.startswith("*")}
+        named = {_payload_type(value) for value in self.attributes.get("rtpmap", ())}
+        return parametrised - named - {number(each, _LAST_STATIC) for each in self.formats}
+
     def flag(self, name: str) -> bool:
         """Tell whether the attribute stands here, whatever its value."""
         return name in self.attributes
@@ -69,7 +82,7 @@ class Media:
 
 @dataclass(frozen=True)
 class Remote:
-    """What one transport for all lines needs to know of the other side. `setup` as in SDP (RFC 8842)."""
+    """What one transport for all lines needs to know of the other side. `setup` as in SDP (RFC 8842), or empty."""
 
     credentials: Credentials
     fingerprints: tuple[Fingerprint, ...]
@@ -78,11 +91,40 @@ class Remote:
 
 @dataclass(frozen=True)
 class Description:
-    """A description: what stands above the media lines, the lines, and the mids of its BUNDLE group in their order."""
+    """A description: its origin, the session's attributes, the media lines, and the mids of each BUNDLE group."""
 
+    session_id: str
+    version: int
     attributes: Attributes
     media: tuple[Media, ...]
-    bundle: tuple[str, ...]
+    bundles: tuple[tuple[str, ...], ...]
+
+    @property
+    def bundle(self) -> tuple[str, ...]:
+        """The first BUNDLE group; empty when there is none."""
+        return self.bundles[0] if self.bundles else ()
+
+    @property
+    def ice_ufrag(self) -> str:
+        """The first well-formed ICE user fragment, or empty: rejected sections may have any."""
+        stated = (self.stated(media, "ice-ufrag") for media in self.media)
+        return next((each for each in stated if sdp.UFRAG.fullmatch(each)), "")
+
+    def stated(self, media: Media, name: str) -> str:
+        """Return the attribute's first value: the section's, else the session's, else nothing."""
+        return (media.attributes.get(name) or self.attributes.get(name) or ("",))[0]
+
+    def has_ice(self, media: Media) -> bool:
+        """Tell whether the section has ICE credentials, its own or the session's."""
+        ufrag, password = self.stated(media, "ice-ufrag"), self.stated(media, "ice-pwd")
+        return bool(sdp.UFRAG.fullmatch(ufrag) and sdp.PASSWORD.fullmatch(password))
+
+    def has_fingerprint(self, media: Media) -> bool:
+        """Tell whether the section has a fingerprint with a trusted digest, its own or the session's.
+
+        :raises SdpError: when one is not of its algorithm's length.
+        """
+        return bool(read_fingerprints({**self.attributes, **media.attributes}))
 
     def live(self) -> list[Media]:
         """Return the lines that are not rejected."""
@@ -104,38 +146,31 @@ def parse(text: str) -> Description:
     :raises SdpError: when it is not well-formed.
     """
     session, *sections = sdp.split(text)
+    session_id, version = sdp.read_origin(session)
     default = sdp.stated_direction(session) or "sendrecv"
-    attributes = _attributes(session)
+    attributes = sdp.attributes_of(session)
     media = tuple(_media(lines, default) for lines in sections)
     mids = [each.mid for each in media if each.mid]
     if len(set(mids)) < len(mids):
         raise SdpError("Two media lines have the same a=mid.")
-    return Description(attributes, media, _bundle(attributes, set(mids)))
-
-
-def _attributes(lines: list[str]) -> Attributes:
-    """Return the values of each a= name, in their order; a flag's value is empty."""
-    values: dict[str, list[str]] = {}
-    for line in lines:
-        if line.startswith("a="):
-            name, _, value = line[2:].partition(":")
-            values.setdefault(name, []).append(value)
-    return {name: tuple(each) for name, each in values.items()}
+    # A browser gives a section without a=mid one, and a BUNDLE group may guess it.
+    known = set(mids) if all(each.mid or not each.live for each in media) else None
+    return Description(session_id, version, attributes, media, _bundles(attributes, known))
 
 
 def _media(lines: list[str], default: str) -> Media:
     match = _MEDIA.fullmatch(lines[0])
     if match is None or int(match[2]) > 65535:
         raise SdpError(f"This is no media line: {lines[0][:80]!r}.")
-    attributes = _attributes(lines)
+    attributes = sdp.attributes_of(lines, match[1])
     mids = attributes.get("mid", ("",))
-    if len(mids) > 1 or not (mids[0] == "" or _MID.fullmatch(mids[0])):
+    if len(set(mids)) > 1 or not (mids[0] == "" or _MID.fullmatch(mids[0])):
         raise SdpError("A media line's a=mid is not one short word.")
     return Media(
         kind=match[1],
         port=int(match[2]),
         protocol=match[3],
-        formats=tuple(match[4].split(" ")),
+        formats=tuple(match[4].split()),
         mid=mids[0],
         live=match[2].strip("0") != "" or "bundle-only" in attributes,
         direction=sdp.stated_direction(lines) or default,
@@ -143,15 +178,21 @@ def _media(lines: list[str], default: str) -> Media:
     )
 
 
-def _bundle(attributes: Attributes, mids: set[str]) -> tuple[str, ...]:
-    """Return the mids of the BUNDLE group (RFC 9143 section 5)."""
-    groups = [value.split()[1:] for value in attributes.get("group", ()) if value.startswith("BUNDLE")]
-    if len(groups) > 1:
-        raise SdpError("It has more than one BUNDLE group.")
-    bundled = groups[0] if groups else []
-    if len(set(bundled)) < len(bundled) or not mids.issuperset(bundled):
-        raise SdpError("Its BUNDLE group does not name its media lines, each once.")
-    return tuple(bundled)
+def _payload_type(value: str) -> int | None:
+    return number(value.partition(" ")[0], 127)
+
+
+def _bundles(attributes: Attributes, known: set[str] | None) -> tuple[tuple[str, ...], ...]:
+    """Return the mids of the BUNDLE groups (RFC 9143 section 5), each once."""
+    groups = [
+        tuple(dict.fromkeys(words[1:]))
+        for words in map(str.split, attributes.get("group", ()))
+        if words and words[0] == "BUNDLE"
+    ]
+    named = [mid for group in groups for mid in group]
+    if len(set(named)) < len(named) or (known is not None and not known.issuperset(named)):
+        raise SdpError("Its BUNDLE groups do not name its media lines, each once.")
+    return tuple(group for group in groups if group)
 
 
 def read_transport(description: Description) -> Remote:
@@ -184,21 +225,25 @@ def _remote(attributes: Attributes) -> Remote:
     if "ice-lite" in attributes:
         raise NegotiationError("Two ICE-lite sides cannot connect: the focus is one already.")
     setup = attributes.get("setup", ("",))[0]
-    if setup not in ("actpass", "active", "passive"):
+    if setup not in ("actpass", "active", "passive", ""):
         raise NegotiationError("The DTLS role (a=setup) must be actpass, active or passive.")
-    return Remote(Credentials(ufrag, password), _fingerprints(attributes), setup)
-
-
-def _fingerprints(attributes: Attributes) -> tuple[Fingerprint, ...]:
-    """Return the fingerprints whose digests are still trusted (RFC 8122 section 5)."""
-    fingerprints = []
-    for value in attributes.get("fingerprint", ()):
-        match = _FINGERPRINT.fullmatch(value)
-        size = sdp.DIGEST_SIZES.get(match[1].lower()) if match else None
-        if match and size:
-            if not sdp.FINGERPRINT.fullmatch(match[2]) or len(match[2]) != 3 * size - 1:
-                raise NegotiationError("A fingerprint is not of its algorithm's length.")
-            fingerprints.append(Fingerprint(match[1].lower(), match[2].upper()))
+    fingerprints = read_fingerprints(attributes)
     if not fingerprints:
         raise NegotiationError("There is no fingerprint with SHA-256 or better (a=fingerprint).")
+    return Remote(Credentials(ufrag, password), fingerprints, setup)
+
+
+def read_fingerprints(attributes: Attributes) -> tuple[Fingerprint, ...]:
+    """Return the fingerprints whose digests are still trusted (RFC 8122 section 5).
+
+    :raises SdpError: when one is not of its algorithm's length.
+    """
+    fingerprints = []
+    for value in attributes.get("fingerprint", ()):
+        algorithm, _, digest = value.strip().partition(" ")
+        algorithm, digest = algorithm.lower(), digest.strip()
+        if size := sdp.DIGEST_SIZES.get(algorithm):
+            if not sdp.FINGERPRINT.fullmatch(digest) or len(digest) != 3 * size - 1:
+                raise SdpError("A fingerprint is not of its algorithm's length.")
+            fingerprints.append(Fingerprint(algorithm, digest.upper()))
     return tuple(fingerprints)

@@ -53,25 +53,39 @@ _USUAL = {
 }
 
 
-def read_extensions(media: Media) -> dict[str, int]:
-    """Return the IDs of all extensions that the line names, by URI, whether they are served or not.
+_DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
+_ENCRYPTED = "urn:ietf:params:rtp-hdrext:encrypt"
 
-    One that goes one way only ("6/recvonly", as Firefox has playout-delay) is not served, but has its ID.
+
+def read_extensions(media: Media) -> dict[str, int]:
+    """Return the IDs of all extensions that the line names, whether they are served or not.
+
+    The key is the URI. With a direction before it ("recvonly urn:x", as Firefox has playout-delay), or as encrypted
+    (RFC 6904: "urn:…:encrypt urn:x"), it is another key: such an extension is not served, but has its ID.
 
     :raises NegotiationError: when the line gives an ID two meanings.
     """
     ids: dict[str, int] = {}
+    meanings: dict[int, str] = {}
     for value in media.attributes.get("extmap", ()):
         head, _, rest = value.partition(" ")
-        id_, slash, direction = head.partition("/")
-        uri = rest.split(" ")[0] + slash + direction
-        # 15 ends a one-byte header; an ID of 4096 and above is an offer to choose one, which no browser makes.
+        id_, _, direction = head.partition("/")
+        words = rest.split()
+        # Extension attributes follow the URI (RFC 8285 section 8).
+        key = " ".join([*[direction] * bool(direction), *words[: 2 if words[0] == _ENCRYPTED else 1]])
+        # 15 ends a one-byte header.
         numbered = number(id_, 255)
-        if numbered and numbered != 15 and uri and uri not in ids:
-            if numbered in ids.values():
+        if numbered and numbered != 15 and key not in ids:
+            if meanings.setdefault(numbered, meaning(key)) != meaning(key):
                 raise NegotiationError(f"Header extension {numbered} has two meanings on one line.")
-            ids[uri] = numbered
+            ids[key] = numbered
     return ids
+
+
+def meaning(key: str) -> str:
+    """Return what a key of `read_extensions` says of the ID: the same in each direction."""
+    first, _, rest = key.partition(" ")
+    return rest if first in _DIRECTIONS else key
 
 
 def agreed_extensions(media: Media, mixed: bool) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from media.codecs import Agreed, Codec, Codecs, Key, coherent, is_usable, narrowed, newly_numbered, read_codecs
 from media.description import Description, Media, NegotiationError, number
-from media.extensions import agreed_extensions, offered_extensions, read_extensions
+from media.extensions import agreed_extensions, meaning, offered_extensions, read_extensions
 from media.terms import Outgoing, Section
 from media.writing import MAX_MESSAGE_SIZE, Stated
 
@@ -88,7 +88,7 @@ def read_numbers(description: Description, before: Numbers) -> Numbers:
             if codec.rtx_payload_type is not None:
                 _mean(meanings, codec.rtx_payload_type, ("rtx", *codec.key))
         for uri, id_ in read_extensions(media).items():
-            if uris.setdefault(id_, uri) != uri:
+            if uris.setdefault(id_, meaning(uri)) != meaning(uri):
                 raise NegotiationError(f"Header extension {id_} has two meanings in one bundle.")
             extensions.setdefault(uri, id_)
     taken = {number(text, 127) or 0 for media in lines for text in media.formats}
@@ -156,7 +156,8 @@ def _require_order(media: Sequence[Media], before: Sequence[Line]) -> None:
     if len(media) < len(before):
         raise NegotiationError("A media line of before is missing: they never disappear.")
     for line, now in zip(before, media, strict=False):
-        if not line.section.rejected and (now.mid, now.kind) != (line.section.mid, line.section.kind):
+        mids = [line.section.mid] if now.live else ["", line.section.mid]
+        if not line.section.rejected and (now.kind != line.section.kind or now.mid not in mids):
             raise NegotiationError(f"The media line {line.section.mid} has changed its place, its a=mid or its kind.")
     if not all(each.mid for each in media if each.live):
         raise NegotiationError("A media line has no a=mid.")
@@ -368,10 +369,11 @@ def answered_line(line: Line, media: Media, description: Description) -> Line:
     :raises NegotiationError: when it answers something else.
     """
     section = line.section
-    if (media.mid, media.kind) != (section.mid, section.kind):
+    if media.kind != section.kind or media.mid not in ([section.mid] if media.port else ["", section.mid]):
         raise NegotiationError("The answer must have the offer's media lines, in their order, with their a=mid.")
     if media.port == 0:
-        return _rejected(media)
+        # A removed line may have lost its attributes, even its a=mid (RFC 3264 section 8.2).
+        return _rejected(replace(media, mid=section.mid))
     if section.rejected:
         raise NegotiationError("The answer accepts a media line that the offer does not have.")
     if not is_rtp(media):

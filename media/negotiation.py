@@ -250,6 +250,8 @@ class Negotiation:
         description = parse(text)
         lines = _kept(self._terms.lines, _answered(offered.lines, description))
         remote = read_transport(description)
+        # Without a=setup an answerer is active (RFC 4145 section 4); an offerer leaves us the choice, as in browsers.
+        remote = replace(remote, setup=remote.setup or "active")
         if remote.setup == "actpass":
             raise NegotiationError("An answer must choose its DTLS role (a=setup).")
         if self.settled and remote.credentials != self.remote_credentials:

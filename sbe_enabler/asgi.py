@@ -17,11 +17,7 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from servestatic import ServeStaticASGI
 
 from events.routing import websocket_urlpatterns
-from media.sdp import load_parser
 from sbe_enabler.handler import Handler
-
-# Otherwise the first call of the day would wait for it.
-load_parser()
 
 
 def _protect(headers: Headers, path: str, url: str) -> None:

@@ -1,6 +1,6 @@
 """Session descriptions like those that Chromium writes, with what tests want to vary."""
 
-from media import sdp
+from media.description import parse
 
 _FINGERPRINT = ":".join(["AB"] * 32)
 
@@ -123,7 +123,7 @@ _MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendon
 
 def mirror(offer_text: str, *, holds: bool = False, **variation: object) -> str:
     """Return an answer that takes every line of an offer, or on hold receives at most."""
-    lines = sdp.read(offer_text).media
+    lines = parse(offer_text).media
     directions = [_MIRRORED[line.direction] for line in lines]
     if holds:
         directions = ["recvonly" if line.direction in {"sendrecv", "sendonly"} else "inactive" for line in lines]

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from conferences.models import new_id
 from conferences.operations.focus import settle_task
-from media import sdp, tasks
+from media import tasks
+from media.description import parse
 from media.models import MediaNode, MediaTask
 from media.tasks import FocusOffer, Refusal, Result, TaskKind
 from tests.descriptions import describe, mirror
@@ -106,7 +107,7 @@ class ScriptedNode:
         """Answer a participant's offer, or refuse it as the test says."""
         if self.refusal:
             return {"refusal": self.refusal}
-        participant, offered = payload["participant"], sdp.read(payload["sdp"])
+        participant, offered = payload["participant"], parse(payload["sdp"])
         leg = Leg() if payload["fresh"] or participant not in legs else legs[participant]
         legs[participant] = leg
         leg.mod_id, leg.before = payload["modId"], replace(leg)
@@ -150,7 +151,7 @@ class ScriptedNode:
 
 def _kinds(text: str) -> tuple[str, ...]:
     """Return what media lines a description has."""
-    return tuple(line.kind for line in sdp.read(text).media)
+    return tuple(line.kind for line in parse(text).media)
 
 
 def _fits(tracks: Tracks, lines: list[str]) -> bool:

@@ -39,7 +39,7 @@ from conferences.sdp import (
     require_resume,
 )
 from events.log import EventType
-from media import sdp
+from media.description import Description, parse
 from media.tasks import TaskKind
 
 logger = logging.getLogger(__name__)
@@ -254,14 +254,14 @@ def record_origin(room: Room, modification: Modification) -> None:
     initiator = room.party(modification.offered_by_id)
     if initiator is None:
         return
-    offer, kind = sdp.read(modification.offer), modification.kind
+    offer, kind = parse(modification.offer), modification.kind
     _record_origin(initiator, offer)
     is_off_hold = initiator.state != ParticipantState.ON_HOLD and kind != ModificationKind.HOLD
     if is_off_hold or kind == ModificationKind.RESUME:
         initiator.directions = directions_of(offer)
 
 
-def _record_origin(seat: Participant, description: sdp.Description) -> None:
+def _record_origin(seat: Participant, description: Description) -> None:
     seat.sdp_origin = f"{description.session_id} {description.version}"
     seat.ice_ufrag = description.ice_ufrag
 

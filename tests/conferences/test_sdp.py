@@ -2,6 +2,7 @@
 
 import socket
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.devices import Call, Device, hold, open_call
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+CASES = Path(__file__).parents[1] / "media" / "cases"
 MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "resume"))
 ACCEPT, WITHDRAW = "accept-conference-mod", "rejectCancel-conference-mod"
 BARE = {"content_type": "application/sdp"}
@@ -99,6 +101,16 @@ class TestForwarding:
         assert call.bob.put(call.id, WITHDRAW, x_mod_id=mod)["x-state"] == "mod-rejected"
 
 
+class TestOtherStacks:
+    """Offers as other stacks write them (tests/media/cases): between peers they only pass through."""
+
+    @pytest.mark.parametrize("path", sorted(CASES.glob("*.sdp")), ids=lambda path: path.stem)
+    def test_they_are_forwarded(self, alice: Device, bob: Device, path: Path) -> None:
+        text = path.read_bytes().decode()
+        assert alice.call("bob", sdp=text).status_code == 201
+        assert bob.news()[0]["description"] == {"type": "offer", "sdp": text}
+
+
 class TestBroken:
     """Text that is no SDP is refused and changes nothing."""
 
@@ -116,7 +128,7 @@ class TestBroken:
 
     def test_truncated_at_a_line_end_before_it_can_connect(self, call: Call) -> None:
         lines = self.TEXT.splitlines(keepends=True)
-        complete = next(index for index, line in enumerate(lines) if line.startswith("a=setup"))
+        complete = next(index for index, line in enumerate(lines) if line.startswith("a=fingerprint"))
         for count in range(complete + 1):
             self.refuse(call, "".join(lines[:count]))
 
@@ -160,12 +172,12 @@ class TestBroken:
     def test_lines_that_cannot_connect(self, call: Call, variation: dict[str, Any]) -> None:
         self.refuse(call, describe(version=3, **variation))
 
-    @pytest.mark.parametrize("name", ["ice-ufrag", "ice-pwd", "fingerprint", "setup"])
+    @pytest.mark.parametrize("name", ["ice-ufrag", "ice-pwd", "fingerprint"])
     def test_keys_that_are_missing_in_every_line(self, call: Call, name: str) -> None:
         lines = self.TEXT.splitlines(keepends=True)
         self.refuse(call, "".join(line for line in lines if not line.startswith(f"a={name}")))
 
-    @pytest.mark.parametrize("name", ["ice-ufrag", "ice-pwd", "fingerprint", "setup"])
+    @pytest.mark.parametrize("name", ["ice-ufrag", "ice-pwd", "fingerprint"])
     def test_keys_that_are_missing_in_one_line(self, call: Call, name: str) -> None:
         head, video = self.TEXT.split("m=video")
         lines = [line for line in video.splitlines(keepends=True) if not line.startswith(f"a={name}")]
@@ -181,6 +193,10 @@ class TestBroken:
         text = "".join(line for line in lines if not line.startswith((*names, "a=group")))
         self.refuse(call, text)
         assert call.alice.put(call.id, MOD, text.replace("t=0 0\r\n", f"t=0 0\r\n{keys}"), **BARE).status_code == 204
+
+    @pytest.mark.parametrize("line", ["a=fmtp:99 x=1", "a=rtcp-fb:99 nack"])
+    def test_parameters_of_a_codec_without_a_name(self, call: Call, line: str) -> None:
+        self.refuse(call, self.TEXT + line + "\r\n")
 
     @pytest.mark.parametrize("port", ["-1", "65536", "x"])
     def test_a_candidate_with_a_bad_port(self, call: Call, port: str) -> None:
@@ -229,9 +245,11 @@ class TestHoldDirections:
         text = describe(version=3).replace("a=sendrecv\r\n", "").replace("s=-", "s=inactive")
         refused(422, "sdp-direction", call.alice.put, call.id, HOLD, text, **BARE)
 
-    def test_a_line_does_not_state_two(self, call: Call) -> None:
+    def test_the_last_of_two_counts_as_in_browsers(self, call: Call) -> None:
+        text = describe(version=3).replace("a=sendrecv\r\n", "a=recvonly\r\na=sendrecv\r\n")
+        refused(422, "sdp-direction", call.alice.put, call.id, HOLD, text, **BARE)
         text = describe(version=3).replace("a=sendrecv\r\n", "a=sendrecv\r\na=recvonly\r\n")
-        refused(422, "sdp-invalid", call.alice.put, call.id, HOLD, text, **BARE)
+        assert call.alice.put(call.id, HOLD, text, **BARE).status_code == 204
 
 
 class TestFit:
