@@ -241,6 +241,15 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         )
         return self.filter(conference__in=own.values("conference"))
 
+    def calling(self, session: Session) -> Self:
+        """Seats of the session's user as the host of a call that nobody has answered."""
+        return self.present().filter(
+            _identity(session.username, session.vtn, session.icmn),
+            role=Role.HOST,
+            conference__state=ConferenceState.INVITATION_SENT,
+            conference__access=Access.INVITED,
+        )
+
     def armed(self, session: Session) -> Self:
         """Those at the session that move if it ends its part now."""
         return self.filter(session=session, move_until__isnull=False)

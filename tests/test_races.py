@@ -147,6 +147,20 @@ async def test_one_of_many_devices_answers_a_move(servers: list[Server], endpoin
         here = winner
 
 
+async def test_of_two_crossing_calls_that_both_accept_one_survives(servers: list[Server], endpoints: Endpoints) -> None:
+    for _ in range(2 * ROUNDS):
+        alice, bob = await users(endpoints, servers, "alice", "bob")
+        calls = [await started(alice, bob.username), await started(bob, alice.username)]
+        answers = await race(bob.answer(calls[0]), alice.answer(calls[1]))
+        assert sorted(answer.status_code for answer in answers) == [204, 409]
+        assert codes(answers) == ["not-ringing"]
+        rows = [(await alice.request("GET", f"/mediaConferences/{call}")).json() for call in calls]
+        assert sorted(row["state"] for row in rows) == ["session-open", "session-terminated"]
+        (survivor,) = (row for row in rows if row["state"] == "session-open")
+        host = alice if survivor["id"] == calls[0] else bob
+        single(of_type(await host.log(), "session-open", survivor["id"]))
+
+
 # --- Modifications ----------------------------------------------------------------------------------------
 
 

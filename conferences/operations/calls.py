@@ -32,7 +32,7 @@ from conferences.models import (
 )
 from conferences.operations import quotas
 from conferences.operations.modifications import Outcome, record_answer, send_offer
-from conferences.operations.room import Room, lock, lock_for
+from conferences.operations.room import Room, lock, lock_for, lock_together, require_visible, save_together
 from conferences.operations.users import lock_call, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
 from events.log import EventType
@@ -195,16 +195,22 @@ def answer_conference(
 
     Between browsers the answer to an invitation carries the answer to the host's offer. In every other case it carries
     the device's own offer, which the focus, or in `peer` the other party, has yet to accept.
+    A call of the user's own that still rings the caller, and nobody else, ends: of two crossing calls one survives.
 
     :raises AlreadyAnsweredError: when another device was first.
     :raises NotRingingError: when nothing rings for this session.
     :raises ConferenceFullError: when an open conference takes no one more.
     :raises TooManyConferencesError: when the session already takes part in as many conferences as the bound.
     """
-    room = lock_for(session, conference_id, now=now, if_match=if_match, to_enter=True)
+    own_calls = Participant.objects.calling(session).values_list("conference", flat=True)
+    rooms = lock_together({conference_id, *own_calls}, now=now)
+    room = rooms.pop(conference_id)
+    require_visible(room, session, if_match=if_match, to_enter=True)
     seat = _ringing_seat(room, session)
     quotas.require_conference(session)
     losers = [device for device in room.devices(seat) if device != session] if seat else []
+    is_called = seat is not None and seat.state == ParticipantState.INVITED
+    crossing = [other for other in rooms.values() if is_called and _calls_only(other, room.host)]
     if seat is None:
         seat = _enter(room)
     if seat.state == ParticipantState.MOVING:
@@ -212,9 +218,26 @@ def answer_conference(
     else:
         outcome = _answer_call(room, seat, session, description)
     room.tell_sessions(losers, EventType.INVITATION_CANCELLED, reason="answered-elsewhere")
-    room.save()
+    for other in crossing:
+        _give_way(other)
+    # First what stops ringing, so that nobody answers it in the new call.
+    save_together([*crossing, room])
     logger.info("conference %s: %s answered at session %s", conference_id, seat.pk, session.pk)
     return outcome
+
+
+def _calls_only(room: Room, callee: Participant) -> bool:
+    """Tell whether a conference still rings this one user, and has nobody else."""
+    guests = room.others(room.host)
+    is_unanswered = room.conference.state == ConferenceState.INVITATION_SENT
+    return is_unanswered and callee.session is not None and all(map(callee.session.owns, guests))
+
+
+def _give_way(room: Room) -> None:
+    """End a call because its host has answered one from the callee; the device that called learns of it by an event."""
+    host = room.host
+    terminate(room, LeftReason.HUNG_UP, by=host)
+    room.tell(host.session_id, EventType.SESSION_TERMINATED, reason=LeftReason.HUNG_UP, conference=room.snapshot())
 
 
 def _ringing_seat(room: Room, session: Session) -> Participant | None:

@@ -1,6 +1,6 @@
 """A conference under its lock, with all that an operation needs of it: loaded in a bounded number of queries."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -236,12 +236,15 @@ class Room:
 
     def save(self) -> None:
         """Write what has changed, and append what is to be told to the logs. The last call of an operation."""
+        save_together([self])
+
+    def write(self) -> None:
+        """Write what has changed, but not to the logs."""
         self.conference.version += 1
         self.conference.save(update_fields=["state", "ended_at", "ended_reason", "version"])
         self._save_seats()
         self._save_modifications()
         self._save_task()
-        log.append(self.messages, now=self.now)
 
     def _save_seats(self) -> None:
         """Write the seats that are new and the columns that have changed, in two queries however many seats."""
@@ -278,6 +281,16 @@ class Room:
         payload = {**fields, "view": {"seats": self._view(), "cause": self.cause}, "ready": self.ready()}
         node_id, conference_id = self.conference.media_node, self.conference.pk
         tasks.enqueue(node_id=node_id, conference_id=conference_id, kind=kind, payload=payload, now=self.now)
+
+
+def save_together(rooms: Sequence[Room]) -> None:
+    """Save several rooms and append their events at once. The last call of an operation.
+
+    Two appends in one transaction could lock sessions in another order than a transaction beside it.
+    """
+    for room in rooms:
+        room.write()
+    log.append([message for room in rooms for message in room.messages], now=rooms[0].now)
 
 
 def _is_with_focus(modification: Modification) -> bool:
@@ -325,22 +338,37 @@ def lock(conference_id: str, *, now: datetime) -> Room:
     return Room(conference=conference, seats=seats, pending=list(pending), now=now)
 
 
-def lock_for(
-    session: Session, conference_id: str, *, now: datetime, if_match: str | None, to_enter: bool = False
-) -> Room:
-    """Lock a conference that the session, or its user, takes part in, or may enter because it is open.
+def lock_together(conference_ids: Collection[str], *, now: datetime) -> dict[str, Room]:
+    """Lock several conferences, always in the order of their IDs, and load them.
+
+    :raises NotFoundError: when one does not exist.
+    """
+    return {conference_id: lock(conference_id, now=now) for conference_id in sorted(conference_ids)}
+
+
+def lock_for(session: Session, conference_id: str, *, now: datetime, if_match: str | None) -> Room:
+    """Lock a conference that the session, or its user, takes part in.
 
     :raises NotFoundError: when there is none for this session.
     :raises PreconditionFailedError: when it has none of the ETags in the `If-Match` header.
     """
     room = lock(conference_id, now=now)
+    require_visible(room, session, if_match=if_match)
+    return room
+
+
+def require_visible(room: Room, session: Session, *, if_match: str | None, to_enter: bool = False) -> None:
+    """Require that the session, or its user, takes part in a conference, or may enter because it is open.
+
+    :raises NotFoundError: when not.
+    :raises PreconditionFailedError: when the conference has none of the ETags in the `If-Match` header.
+    """
     is_open = to_enter and room.conference.access == Access.OPEN
     if not is_open and not any(seat.session_id == session.pk or session.owns(seat) for seat in room.seats):
         raise NotFoundError("There is no such conference.")
     wanted = {"*"} if if_match is None else {tag.strip() for tag in if_match.split(",")}
     if wanted.isdisjoint({"*", etag(room.conference)}):
         raise PreconditionFailedError(etag=etag(room.conference))
-    return room
 
 
 def etag(conference: Conference) -> str:

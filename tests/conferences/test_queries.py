@@ -42,8 +42,8 @@ def headers(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 def _seats(action: str) -> int:
-    """Return 1 for an action that seats a session: its conferences are counted in a query of their own."""
-    return int(action == "conference-answer")
+    """Return the queries that only an answer needs: one counts the session's conferences, one finds a crossing call."""
+    return 2 if action == "conference-answer" else 0
 
 
 def put(device: Device, conference: str, action: str, body: Any, headers: dict[str, str], events: int) -> None:

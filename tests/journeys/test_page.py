@@ -338,6 +338,35 @@ async def test_another_call_comes_in_during_a_call(visit: Visit) -> None:
     await carol.sees_video()
 
 
+@pytest.mark.parametrize("topology", ["peer", "focus"])
+async def test_of_two_crossing_calls_that_both_accept_one_survives(visit: Visit, topology: str) -> None:
+    alice, bob = await visit(f"alice-cross-{topology}"), await visit(f"bob-cross-{topology}")
+    await asyncio.gather(*(_place(*pair, topology) for pair in ((alice, bob), (bob, alice))))
+    await alice.shows("ring-dialog", bob.username)
+    await bob.shows("ring-dialog", alice.username)
+    await asyncio.gather(alice.press("ring-accept"), bob.press("ring-accept"))
+    for person in (alice, bob):
+        await person.is_in("open")
+        await person.until("() => window.sbe.pc?.connectionState === 'connected'")
+        await expect(person.part("ring-dialog")).to_be_hidden()
+        await expect(person.page.locator(".toast.bad")).to_have_count(0)
+    assert await alice.conference_id() == await bob.conference_id()
+
+
+async def _place(caller: Person, callee: Person, topology: str) -> None:
+    """Press the button that calls, also where an invitation has just covered it; focus calls come from the client."""
+    await expect(caller.part(f"call-video-{callee.username}")).to_be_visible()
+    await caller.page.evaluate(
+        """async ([to, topology]) => {
+          const { client } = window.sbe;
+          await client.media.openMicrophone();
+          await client.media.openCamera();
+          await client.startConference({ to: [to], topology });
+        }""",
+        [callee.username, topology],
+    )
+
+
 # --- Ended by others ----------------------------------------------------------------------------------------
 
 

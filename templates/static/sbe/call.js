@@ -54,6 +54,7 @@ import { sleep } from "./waiting.js";
  * @property {LocalMedia} media
  * @property {SerialQueue} queue events and negotiations run through it, one at a time
  * @property {{askBeforeAccepting: boolean, holdDirection: "recvonly" | "inactive"}} preferences
+ * @property {() => void} closeMedia closes what `media` has open, unless another call uses it
  */
 
 // A second offer waits for the first one to settle, which the enabler bounds at 30 s; and each try may lose the race again.
@@ -90,6 +91,8 @@ export class Call extends Emitter {
   topology = "peer";
   /** Whom this side called, as it was dialled: usernames, or numbers as `tel:`. @type {string[]} */
   addresses = [];
+  /** Whether this side has placed the call. */
+  placed = false;
   /** Who speaks now, by participant ID, as far as the focus tells. @type {string | null} */
   speaker = null;
   /** Whose connection to the focus is in trouble, with the timers after which that counts no more. @type {Map<string, {connection: "poor" | "disconnected", timer: number}>} */
@@ -182,6 +185,7 @@ export class Call extends Emitter {
   async invite(to, { video, topology, access, name }) {
     this.topology = topology;
     this.addresses = to;
+    this.placed = true;
     this.#video = video;
     await this.around.queue.run(async () => {
       const leg = this.#newLeg();
@@ -918,7 +922,7 @@ export class Call extends Emitter {
     this.pending = null;
     if (pending?.leg && pending.leg !== this.leg) pending.leg.close();
     this.leg?.close();
-    this.around.media.closeAll();
+    this.around.closeMedia();
     pending?.settle("ended");
   }
 

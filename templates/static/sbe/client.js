@@ -63,6 +63,8 @@ export class SbeClient extends Emitter {
   session = null;
   /** @type {Call | null} */
   currentCall = null;
+  /** The call of one's own that the current one is about to replace. @type {Call | null} */
+  #replaced = null;
   /** A conference whose seat is still ours after the page was reloaded: `rejoin()` or `leave()` it. @type {Conference | null} */
   rejoinable = null;
   media = new LocalMedia();
@@ -225,9 +227,22 @@ export class SbeClient extends Emitter {
   async answer(confId, { video = true } = {}) {
     const invitation = this.#invitations.get(confId);
     if (!invitation) throw new SbeError("It no longer rings.");
-    const call = this.#newCall();
+    // A call of one's own that nobody has answered ends only when this one is answered: if the callee has answered it in
+    // the same instant, the enabler refuses this answer, and that call goes on.
+    const own = this.unansweredCall;
+    const call = this.#newCall(own);
+    this.#replaced = own;
     this.#silence(confId);
-    await call.answer(invitation.event, { video });
+    try {
+      await call.answer(invitation.event, { video });
+    } catch (error) {
+      if (own && !isOver(own)) this.currentCall = own;
+      throw error;
+    } finally {
+      this.#replaced = null;
+      this.emit("call", this.currentCall);
+    }
+    if (own && !isOver(own)) void this.#quietly(() => own.hangUp());
   }
 
   /** @param {string} confId */
@@ -347,15 +362,21 @@ export class SbeClient extends Emitter {
     return this.currentCall;
   }
 
+  /** The current call, where this side has placed it and nobody has answered yet. */
+  get unansweredCall() {
+    return this.callState === "calling" && this.currentCall?.placed ? this.currentCall : null;
+  }
+
   get #conferencesUrl() {
     return `${this.enabler}/mediaConferences`;
   }
 
-  #newCall() {
+  /** @param {Call | null} [replaced] the current call that the new one may replace */
+  #newCall(replaced = null) {
     const { session } = this;
     if (!session) throw new SessionOver("Register first.");
-    if (this.currentCall && !["ended", "moved"].includes(this.currentCall.state)) throw new SbeError("There is a call already.");
-    const call = new Call({ rest: this.#rest, conferencesUrl: this.#conferencesUrl, session, media: this.media, queue: this.#queue, preferences: this });
+    if (this.currentCall && this.currentCall !== replaced && !isOver(this.currentCall)) throw new SbeError("There is a call already.");
+    const call = new Call({ rest: this.#rest, conferencesUrl: this.#conferencesUrl, session, media: this.media, queue: this.#queue, preferences: this, closeMedia: () => this.#closeMedia() });
     this.currentCall = call;
     const whileCurrent = (/** @type {() => void} */ tell) => () => call === this.currentCall && tell();
     let told = "";
@@ -378,6 +399,11 @@ export class SbeClient extends Emitter {
     call.on("notice", (notice) => whileCurrent(() => this.emit("notice", notice))());
     this.emit("call", call);
     return call;
+  }
+
+  /** Two calls share the media while one replaces the other: the last one closes it. */
+  #closeMedia() {
+    if ([this.currentCall, this.#replaced].every((call) => call === null || isOver(call))) this.media.closeAll();
   }
 
   // ── events ──────────────────────────────────────────────────────────────
@@ -434,7 +460,7 @@ export class SbeClient extends Emitter {
       this.rejoinable = null;
       this.emit("call", this.currentCall);
     }
-    if (this.currentCall?.confId === confId) await this.currentCall.handle(event);
+    for (const call of [this.currentCall, this.#replaced]) if (call?.confId === confId) await call.handle(event);
   }
 
   /** @param {WireEvent} event */
@@ -551,6 +577,11 @@ export class SbeClient extends Emitter {
       else throw error;
     }
   }
+}
+
+/** @param {Call} call */
+function isOver(call) {
+  return ["ended", "moved"].includes(call.state);
 }
 
 /**

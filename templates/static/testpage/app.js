@@ -158,10 +158,18 @@ async function manage(deed, participant) {
 }
 
 /** @param {import("../sbe/client.js").Invitation} invitation @param {boolean} camera */
-async function acceptCall({ confId, video }, camera) {
-  if (inCall()) await client.hangUp();
-  // Without a camera of one's own the other side's picture is still wanted.
-  if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
+async function acceptCall({ confId, username, video }, camera) {
+  const own = client.unansweredCall;
+  if (inCall() && !own) await client.hangUp();
+  if (!camera) client.media.close("camera");
+  try {
+    // Without a camera of one's own the other side's picture is still wanted.
+    if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
+  } catch (error) {
+    // Both called, both pressed accept, and the other side was first: this page's own call is the one that goes on.
+    const crossed = own !== null && nameOf(own) === username && error instanceof Refusal && error.code === "not-ringing";
+    if (!crossed || own.state === "ended") throw error;
+  }
 }
 
 /** @param {string[]} devices that will ring */
