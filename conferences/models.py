@@ -144,6 +144,7 @@ class Session(models.Model):
             models.Index(fields=["vtn"], condition=Q(state="active") & ~Q(vtn=""), name="session_live_vtn"),
             models.Index(fields=["icmn"], condition=Q(state="active") & ~Q(icmn=""), name="session_live_icmn"),
             models.Index(fields=["expires_at"], condition=Q(state="active"), name="session_live_expiry"),
+            models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="session_ended"),
         ]
 
     def __str__(self) -> str:
@@ -209,6 +210,7 @@ class Conference(models.Model):
                 condition=~Q(state=ConferenceState.SESSION_TERMINATED),
                 name="conference_live",
             ),
+            models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="conference_ended"),
         ]
 
     def __str__(self) -> str:

@@ -44,7 +44,7 @@ class MediaTask(models.Model):
     conference = models.CharField(max_length=32)
     kind = models.CharField(max_length=8)
     payload = models.JSONField()
-    created_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_index=True)
 
     class Meta:
         ordering = ["id"]

@@ -181,10 +181,11 @@ def finish(task_id: int) -> bool:
     return deleted > 0
 
 
-def prune(*, now: datetime, age: timedelta) -> int:
-    """Delete nodes and tasks that nobody has touched for so long; return how many tasks."""
+def prune(*, now: datetime, age: timedelta, limit: int) -> int:
+    """Delete nodes and some of the tasks that nobody has touched for this long; return how many tasks."""
     MediaNode.objects.filter(heartbeat_at__lte=now - age).delete()
-    deleted, _ = MediaTask.objects.filter(created_at__lte=now - age).delete()
+    due = MediaTask.objects.filter(created_at__lte=now - age).order_by("created_at")
+    deleted, _ = MediaTask.objects.filter(pk__in=list(due.values_list("pk", flat=True)[:limit])).delete()
     return deleted
 
 

@@ -7,11 +7,13 @@ deadline that stands in the database, and looks again before one that it has not
 import asyncio
 import logging
 import time
+from collections import Counter
 
 from django.conf import settings
 from django.utils import timezone
 
-from conferences.operations.deadlines import next_deadline, prune, settle_due
+from conferences.operations.deadlines import next_deadline, settle_due
+from conferences.operations.retention import prune_in_batches
 from events.threads import in_database_thread
 
 logger = logging.getLogger(__name__)
@@ -23,18 +25,45 @@ PRUNE_SECONDS = 600.0
 
 
 async def keep_time() -> None:
-    """Settle what is due until cancelled. A database that is away for a while costs latency, nothing else."""
-    prune_at = time.monotonic() + PRUNE_SECONDS
+    """Settle what is due, and prune, until cancelled. A database that is away costs latency, nothing else."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_keep_settling())
+        group.create_task(_keep_pruning())
+
+
+async def _keep_settling() -> None:
+    """Settle what is due until cancelled."""
     while True:
         pause = LONGEST_SLEEP_SECONDS
         try:
             pause = await in_database_thread(_settle)()
-            if time.monotonic() >= prune_at:
-                prune_at = time.monotonic() + PRUNE_SECONDS
-                await in_database_thread(_prune)()
         except Exception:
             logger.exception("The timekeeper could not look; it looks again")
         await asyncio.sleep(pause)
+
+
+async def _keep_pruning() -> None:
+    """Delete what is older than its retention until cancelled."""
+    while True:
+        await asyncio.sleep(PRUNE_SECONDS)
+        try:
+            await _prune()
+        except Exception:
+            logger.exception("Pruning failed; it is tried again in %.0f s", PRUNE_SECONDS)
+
+
+async def _prune() -> None:
+    """Delete batch after batch, and leave the database to others for half of the time."""
+    gone: Counter[str] = Counter()
+    batches = prune_in_batches(now=timezone.now())
+    while True:
+        began_at = time.monotonic()
+        batch = await in_database_thread(next)(batches, None)
+        if batch is None:
+            break
+        gone[batch[0]] += batch[1]
+        await asyncio.sleep(time.monotonic() - began_at)
+    logger.info("pruned: %s", dict(gone))
 
 
 def _settle() -> float:
@@ -49,8 +78,3 @@ def _settle() -> float:
     if deadline is not None:
         pause = min(pause, (deadline - timezone.now()).total_seconds())
     return max(pause, SHORTEST_SLEEP_SECONDS)
-
-
-def _prune() -> None:
-    """Delete what is older than its retention."""
-    logger.info("pruned: %s", prune(now=timezone.now()))

@@ -6,6 +6,7 @@
 - `modifications`: offer, accept, reject or cancel.
 - `focus`: apply what the focus reports.
 - `deadlines`: settle what is due.
+- `retention`: delete what is older than its retention.
 
 `room` is the ground that they stand on. Locks are always taken in one order: `users`, then conferences by ID, then
 sessions by ID.

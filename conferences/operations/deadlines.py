@@ -2,23 +2,20 @@
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Min, Model, QuerySet
 
 from conferences import wire
 from conferences.machine import Action, SessionState
-from conferences.models import Conference, KeptAnswer, LeftReason, Modification, Participant, Session
+from conferences.models import LeftReason, Modification, Participant, Session
 from conferences.operations.calls import vacate
 from conferences.operations.modifications import come_to_nothing
 from conferences.operations.room import lock
 from conferences.operations.sessions import abandon_seat, end_session
 from events.log import EventType
-from events.models import Event
-from media import tasks
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +23,6 @@ Row = TypeVar("Row", bound=Model)
 
 # How much one look settles of each kind, so that a long list does not starve the others.
 BATCH = 100
-KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
-# After so long nobody will do a task any more, and a silent media node does not come back.
-MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 
 
 def settle_due(*, now: datetime) -> int:
@@ -106,23 +100,3 @@ def _expire_session(due: Session, now: datetime) -> None:
 
 def _abandon_seat(due: Participant, now: datetime) -> None:
     abandon_seat(participant=due, now=now)
-
-
-def prune(*, now: datetime) -> dict[str, int]:
-    """Delete what is older than its retention; return how many rows of each kind went.
-
-    Events go by age alone, and a reader whose cursor is too old is told of the gap. Conferences go long after they
-    ended, sessions after the last conference that they took part in.
-    """
-    events, _ = Event.objects.filter(at__lte=now - settings.EVENT_RETENTION).delete()
-    answers, _ = KeptAnswer.objects.filter(created_at__lte=now - KEPT_ANSWERS_LIFETIME).delete()
-    ended_before = now - settings.RECORD_RETENTION
-    _, by_model = Conference.objects.filter(ended_at__lte=ended_before).delete()
-    _, sessions_by_model = Session.objects.filter(ended_at__lte=ended_before, participants=None).delete()
-    return {
-        "events": events,
-        "answers": answers,
-        "conferences": by_model.get("conferences.Conference", 0),
-        "sessions": sessions_by_model.get("conferences.Session", 0),
-        "media tasks": tasks.prune(now=now, age=MEDIA_TASKS_LIFETIME),
-    }

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from conferences.models import Conference, KeptAnswer, Session
-from conferences.operations.deadlines import KEPT_ANSWERS_LIFETIME, prune
+from conferences.operations.retention import KEPT_ANSWERS_LIFETIME, prune
 from events.models import Event
 from tests.conferences.refusals import all_rows, refused
 from tests.descriptions import answer, describe, offer

@@ -63,9 +63,9 @@ class TestNodes:
         beat("old", now - timedelta(days=2))
         beat("new", now)
         ask()
-        assert tasks.prune(now=now, age=timedelta(days=1)) == 0
+        assert tasks.prune(now=now, age=timedelta(days=1), limit=9) == 0
         assert [node.pk for node in MediaNode.objects.all()] == ["new"]
-        assert tasks.prune(now=now + timedelta(days=3), age=timedelta(days=1)) == 1
+        assert tasks.prune(now=now + timedelta(days=3), age=timedelta(days=1), limit=9) == 1
         assert not MediaNode.objects.exists()
 
 

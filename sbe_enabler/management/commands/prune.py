@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from conferences.operations.deadlines import prune
+from conferences.operations.retention import prune
 
 
 class Command(BaseCommand):

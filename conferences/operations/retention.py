@@ -1,0 +1,178 @@
+"""Delete what is older than its retention, in batches of bounded size, so that deadlines and requests do not wait.
+
+Every batch is a transaction of its own and finds its rows by an index. Readers see a whole log, or a log without its
+beginning. They never see one with a hole.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import groupby, takewhile
+from operator import attrgetter
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+
+from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
+from events.models import Event
+from media import tasks
+
+KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
+# After this time no media node will do a task any more, and a silent media node does not come back.
+MEDIA_TASKS_LIFETIME = timedelta(hours=24)
+# The most rows of one kind that a transaction deletes. SQLite nests conditions no deeper than 1,000.
+BATCH = 500
+
+KINDS = ("events", "answers", "conferences", "sessions", "media tasks")
+
+
+def prune(*, now: datetime) -> dict[str, int]:
+    """Delete everything that is older than its retention; return how many rows of each kind were deleted."""
+    gone = Counter(dict.fromkeys(KINDS, 0))
+    for kind, number in prune_in_batches(now=now):
+        gone[kind] += number
+    return {kind: gone[kind] for kind in KINDS}
+
+
+def prune_in_batches(*, now: datetime) -> Iterator[tuple[str, int]]:
+    """Delete one batch at each step; yield its kind and how many rows were deleted.
+
+    Events are deleted by age alone, and a reader whose cursor is too old gets a `gap`. Conferences are deleted long
+    after they ended and after their events, sessions after the last conference that they took part in.
+    """
+    ended_before = now - settings.RECORD_RETENTION
+    yield from _delete_events(now - settings.EVENT_RETENTION)
+    yield from _repeat("answers", partial(_delete_answers, now - KEPT_ANSWERS_LIFETIME))
+    yield from _delete_conferences(ended_before)
+    yield from _repeat("sessions", partial(_delete_sessions, ended_before))
+    yield from _repeat("media tasks", partial(tasks.prune, now=now, age=MEDIA_TASKS_LIFETIME, limit=BATCH))
+
+
+def _repeat(kind: str, delete_batch: Callable[[], int]) -> Iterator[tuple[str, int]]:
+    """Delete batches of one kind until nothing is due."""
+    while number := delete_batch():
+        yield kind, number
+
+
+# --- Events -----------------------------------------------------------------------------------------------
+
+
+def _delete_events(until: datetime) -> Iterator[tuple[str, int]]:
+    """Delete the beginnings of logs: events up to an age, but none that follows a younger one.
+
+    Clocks that differ write instants out of order. An event that follows a younger one waits until that is due too.
+    """
+    due = Event.objects.filter(at__lte=until).order_by("at", "pk")
+    seen: tuple[datetime, int] | None = None
+    while oldest := list(_after(due, seen)[:BATCH]):
+        if number := _delete_beginnings(oldest, until):
+            yield "events", number
+        else:
+            # Every one of these waits.
+            seen = oldest[-1].at, oldest[-1].pk
+
+
+def _after(due: QuerySet[Event], seen: tuple[datetime, int] | None) -> QuerySet[Event]:
+    """Return what follows the last event that had to wait."""
+    due = due.only("at", "session_id", "seq")
+    return due.filter(at__gte=seen[0]).exclude(at=seen[0], pk__lte=seen[1]) if seen else due
+
+
+def _delete_beginnings(oldest: Iterable[Event], until: datetime) -> int:
+    """Delete the logs up to these events, at most `BATCH` rows, and stop each log at its first young event."""
+    last: dict[str, int] = {}
+    for event in oldest:
+        last[event.session_id] = max(event.seq, last.get(event.session_id, 0))
+    chosen = Q(pk__in=[])
+    for session, first, end in _spans(last):
+        chosen |= Q(session=session, seq__gte=first, seq__lte=end)
+    rows = Event.objects.filter(chosen).order_by("session", "seq")
+    ids = [pk for _, log in groupby(rows.only("session_id", "at"), attrgetter("session_id")) for pk in _old(log, until)]
+    return _delete(Event.objects.filter(pk__in=ids))
+
+
+def _spans(last: dict[str, int]) -> Iterator[tuple[str, int, int]]:
+    """Yield the first and the last event that each log may lose, so that all lose `BATCH` rows together."""
+    log = Event.objects.filter(session=OuterRef("pk")).order_by("seq").values("seq")
+    logs = Session.objects.filter(pk__in=last).order_by("pk").annotate(first=Subquery(log[:1]))
+    left = BATCH
+    for session, first in logs.values_list("pk", "first"):
+        if first is not None and left > 0:
+            end = min(last[session], first + left - 1)
+            left -= end - first + 1
+            yield session, first, end
+
+
+def _old(log: Iterable[Event], until: datetime) -> Iterator[int]:
+    """Yield the events of one log that stand before its first young one."""
+    return (event.pk for event in takewhile(lambda event: event.at <= until, log))
+
+
+# --- Records ----------------------------------------------------------------------------------------------
+
+
+def _delete_answers(until: datetime) -> int:
+    """Delete kept answers up to an age."""
+    due = KeptAnswer.objects.filter(created_at__lte=until).order_by("created_at")
+    return _delete(KeptAnswer.objects.filter(pk__in=_ids(due)))
+
+
+def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
+    """Delete conferences that ended and have no events left, with everything that belongs to them."""
+    due = Conference.objects.filter(ended_at__lte=until).order_by("ended_at")
+    without_events = due.exclude(Exists(Event.objects.filter(conference=OuterRef("pk"))))
+    while chosen := _ids(without_events):
+        modifications = Modification.objects.filter(conference__in=chosen).order_by()
+        while ids := _ids(modifications):
+            yield "modifications", _delete_modifications(ids)
+        while chosen:
+            number = _with_few_seats(chosen)
+            yield "conferences", _delete_with_seats(chosen[:number])
+            del chosen[:number]
+
+
+@transaction.atomic
+def _delete_modifications(ids: list[str]) -> int:
+    """Delete modifications, and forget that they caused others."""
+    Modification.objects.filter(caused_by__in=ids).update(caused_by=None)
+    return _delete(Modification.objects.filter(pk__in=ids))
+
+
+def _with_few_seats(conferences: list[str]) -> int:
+    """Return how many of these conferences have `BATCH` seats together; the first counts in any case."""
+    everybody = Participant.objects.filter(conference__in=conferences).order_by()
+    seats = dict(everybody.values_list("conference").annotate(number=Count("pk")))
+    total = number = 0
+    for number, conference in enumerate(conferences, 1):
+        total += seats.get(conference, 0)
+        if total > BATCH:
+            return max(1, number - 1)
+    return number
+
+
+@transaction.atomic
+def _delete_with_seats(conferences: list[str]) -> int:
+    """Delete conferences and their seats; return how many conferences."""
+    _delete(Participant.objects.filter(conference__in=conferences))
+    return _delete(Conference.objects.filter(pk__in=conferences))
+
+
+def _delete_sessions(until: datetime) -> int:
+    """Delete sessions that ended and have neither a seat nor events left."""
+    due = Session.objects.filter(ended_at__lte=until).order_by("ended_at")
+    for rows in (Participant.objects, Event.objects):
+        due = due.exclude(Exists(rows.filter(session=OuterRef("pk"))))
+    return _delete(Session.objects.filter(pk__in=_ids(due)))
+
+
+def _ids(rows: QuerySet[Any]) -> list[Any]:
+    """Return the primary keys of the first rows, one batch."""
+    return list(rows.values_list("pk", flat=True)[:BATCH])
+
+
+def _delete(rows: QuerySet[Any]) -> int:
+    """Delete rows in one statement, without loading what depends on them: that is deleted by name."""
+    return rows._raw_delete(rows.db)
