@@ -30,6 +30,7 @@ RefusalError
 ├── IdempotencyExpiredError     409 idempotency-expired
 ├── TooManyInvitationsError     429 too-many-invitations
 ├── RateLimitedError            429 rate-limited
+├── DatabaseUnavailableError    503 database-unavailable
 └── MediaUnavailableError       503 media-unavailable
 """
 
@@ -255,6 +256,13 @@ class RateLimitedError(RefusalError):
 
     status, code = 429, "rate-limited"
     detail = "Too many requests: wait a little."
+
+
+class DatabaseUnavailableError(RefusalError):
+    """The database is away, or took too long."""
+
+    status, code = 503, "database-unavailable"
+    detail = "The database does not answer at the moment. Try again soon."
 
 
 class MediaUnavailableError(RefusalError):

@@ -1,13 +1,20 @@
 """Turn refusals into problem documents (RFC 9457). The one exception handler of all REST views."""
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions as drf
 
 from conferences import exceptions as refusals
+
+logger = logging.getLogger(__name__)
+
+# When a client may try again after an outage of the database.
+_OUTAGE_SECONDS = 2
 
 
 def problem_response(
@@ -44,9 +51,24 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse 
 
 def refuse(request: HttpRequest, refusal: refusals.RefusalError) -> HttpResponse:
     """Return the problem document of a refusal."""
-    return problem_response(
+    response = problem_response(
         request, refusal.status, refusal.code, refusal.detail, headers=refusal.headers, **refusal.fields
     )
+    if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        # Django would log it as an error of ours.
+        response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+def refuse_outage(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Return the problem document for a request that could not use the database."""
+    return refuse(request, _outage(error))
+
+
+def _outage(error: Exception) -> refusals.DatabaseUnavailableError:
+    """Return the refusal, having logged the reason."""
+    logger.warning("The database cannot be used: %s", error)
+    return refusals.DatabaseUnavailableError(headers={"Retry-After": str(_OUTAGE_SECONDS)})
 
 
 class MethodNotAllowedError(refusals.RefusalError):
@@ -87,6 +109,8 @@ def _refusal(error: Exception) -> refusals.RefusalError | None:
             return refusals.MalformedError("A field is missing or wrong.", errors=error.detail)
         case drf.ParseError():
             return refusals.MalformedError(str(error.detail))
+        case OperationalError() | InterfaceError():
+            return _outage(error)
         case RequestDataTooBig():
             return refusals.TooLargeError()
     return None

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from autobahn.exception import Disconnected
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from conferences.authentication import identify
@@ -29,7 +30,15 @@ logger = logging.getLogger(__name__)
 PROTOCOL = "sbe.v1"
 _BEARER = "bearer."
 # Close codes: those of HTTP plus 4000. The server's WebSocket library sends no others but 1000.
-MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW, FAILED = 4400, 4401, 4403, 4404, 4408, 4500
+MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW, FAILED, UNAVAILABLE = (
+    4400,
+    4401,
+    4403,
+    4404,
+    4408,
+    4500,
+    4503,
+)
 # How many bytes may be under way to a client that has not answered a heartbeat since.
 UNANSWERED_BYTES = 1024 * 1024
 # The client sends heartbeats and nothing else; more than this is not read.
@@ -59,6 +68,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
             return await self.close(UNAUTHENTICATED)
         except CursorError:
             return await self.close(MALFORMED)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("The database cannot be used: %s", error)
+            return await self.close(UNAVAILABLE)
         if speaker.session is None or speaker.session.pk != session_id:
             return await self.close(NOT_FOUND)
         self._answered = asyncio.Event()
@@ -114,6 +126,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
             await self.close(UNAUTHENTICATED)
         except TimeoutError:
             await self.close(TOO_SLOW)
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("The database cannot be used: %s", error)
+            await self.close(UNAVAILABLE)
         except Disconnected:
             # The client went while something was on its way to it; it comes again with its cursor.
             return

@@ -1,10 +1,12 @@
 """The event channel over HTTP: long poll, and server-sent events. Thin adapters over the reader."""
 
+import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -15,6 +17,8 @@ from conferences.problems import MethodNotAllowedError, refuse
 from events.cursor import CursorError, parse_cursor
 from events.reader import Entry, SessionOverError, follow, read
 from events.threads import in_database_thread
+
+logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"
@@ -124,3 +128,5 @@ async def _server_sent(session_id: str, after: int) -> AsyncIterator[str]:
                     return
     except SessionOverError:
         return
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("The database cannot be used, an event stream ends: %s", error)

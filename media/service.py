@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from django.db import close_old_connections, connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connections
 from django.utils import timezone
 
 from media import tasks
@@ -208,6 +208,9 @@ class Service:
             report = self._reports[0]
             try:
                 report()
+            except (OperationalError, InterfaceError):
+                # The database is away: reports wait for as long as that takes.
+                raise
             except Exception:
                 self._refused_reports += 1
                 if self._refused_reports < TRIES:
@@ -229,10 +232,11 @@ class Service:
             if trial.result is None:
                 trial.result = self._execute(task)
             self._wiring.settle(task_id=task.pk, result=trial.result, now=timezone.now())
-        except Exception:
+        except Exception as error:
             logger.exception("Media task %s (%s) is not settled", task.pk, task.kind)
             close_old_connections()
-            trial.failures += 1
+            # A database that is away says nothing about the result.
+            trial.failures += not isinstance(error, OperationalError | InterfaceError)
             if trial.failures < TRIES:
                 self._rests[task.conference] = time.monotonic() + RETRY_SECONDS
                 return

@@ -4,10 +4,12 @@ An odd value is refused at start, by the name of its variable, rather than met l
 reads one variable of the given mapping; an unset or empty variable means the default.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -84,26 +86,40 @@ class Environment:
             raise ImproperlyConfigured(f"{name} must be a {' or '.join(schemes)} URL, not {value!r}.")
         return value.rstrip("/")
 
-    def database(self, name: str) -> dict[str, str]:
-        """Read a PostgreSQL URL into Django's NAME, USER, PASSWORD, HOST and PORT; empty when unset."""
+    def database(self, name: str) -> dict[str, Any]:
+        """Read a PostgreSQL URL into Django's NAME, USER, PASSWORD, HOST, PORT and OPTIONS; empty when unset."""
         value = self.string(name)
         if not value:
             return {}
-        parts = urlsplit(value)
-        database = parts.path.lstrip("/")
-        if parts.scheme not in {"postgres", "postgresql"} or not database:
+        if not value.startswith(("postgres://", "postgresql://")):
             raise ImproperlyConfigured(f"{name} must look like postgresql://user:password@host:5432/name.")
+        from psycopg import ProgrammingError, conninfo  # only here: SQLite needs none of it
+
         try:
-            port = str(parts.port or "")
-        except ValueError:
-            raise ImproperlyConfigured(f"{name} has a port that is not a number.") from None
-        return {
-            "NAME": unquote(database),
-            "USER": unquote(parts.username or ""),
-            "PASSWORD": unquote(parts.password or ""),
-            "HOST": unquote(parts.hostname or ""),
-            "PORT": port,
-        }
+            given: dict[str, Any] = conninfo.conninfo_to_dict(value)
+        except ProgrammingError as error:
+            # libpq knows every valid parameter, and its message names an unknown one.
+            raise ImproperlyConfigured(f"{name} cannot be read: {str(error).strip()}") from None
+        _check_numbers(name, given)
+        parts = {key: str(given.pop(word, "")) for key, word in _URL_PARTS.items()}
+        if not parts["NAME"]:
+            raise ImproperlyConfigured(f"{name} must look like postgresql://user:password@host:5432/name.")
+        return {**parts, "OPTIONS": given}
+
+
+_URL_PARTS = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+
+
+def _check_numbers(name: str, given: Mapping[str, Any]) -> None:
+    """Require numbers where libpq would only complain once it connects.
+
+    :raises ImproperlyConfigured: for anything that is no number.
+    """
+    timeout = str(given.get("connect_timeout", "2"))
+    if not re.fullmatch("[1-9][0-9]?", timeout):
+        raise ImproperlyConfigured(f"{name} has a connect_timeout that is not a number from 1 to 99.")
+    if not re.fullmatch("([0-9]{1,5}(,[0-9]{1,5})*)?", str(given.get("port", ""))):
+        raise ImproperlyConfigured(f"{name} has a port that is not a number.")
 
 
 def _address(name: str, value: str) -> str:

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
+from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
 from typing import TypeVar
 
-from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
@@ -26,6 +26,29 @@ class Silence(Enum):
     """No answer."""
 
     SILENT = 0
+
+
+# One thread asks the database. While it waits, further requests wait for the same answer.
+_asker = ThreadPoolExecutor(1, thread_name_prefix="healthz")
+
+
+class _Question:
+    """The question to the database that is under way."""
+
+    _future: "Future[dict[str, dict[str, int]]] | None" = None
+
+    def ask(self) -> "asyncio.Future[dict[str, dict[str, int]]]":
+        """Ask, unless the last question still waits; return its answer."""
+        if self._future is None or self._future.done():
+            self._future = _asker.submit(_ask_database)
+        # A caller that stops waiting must not cancel the question: others may wait for it.
+        answer = asyncio.wrap_future(self._future)
+        # After the last caller has stopped waiting, nobody else retrieves the error.
+        answer.add_done_callback(lambda future: future.cancelled() or future.exception())
+        return asyncio.shield(answer)
+
+
+_question = _Question()
 
 
 def _ask_database() -> dict[str, dict[str, int]]:
@@ -58,10 +81,8 @@ async def healthz(request: HttpRequest) -> JsonResponse:
 
     Media nodes are told of with what they count; without one, only conferences of topology `focus` are refused.
     """
-    # Not thread-sensitive: a database that hangs must not hold the request's own thread, which the end of the
-    # request waits for.
     database, channel_layer = await asyncio.gather(
-        _answer("The database", sync_to_async(_ask_database, thread_sensitive=False)()),
+        _answer("The database", _question.ask()),
         _answer("The channel layer", _ask_channel_layer()),
     )
     healthy = Silence.SILENT not in (database, channel_layer)

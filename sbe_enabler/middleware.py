@@ -1,12 +1,19 @@
 """Middleware that serves sync and async views alike."""
 
+import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
 
-from django.http import HttpRequest, HttpResponseBase
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
+
+from conferences.problems import refuse_outage
+
+logger = logging.getLogger(__name__)
 
 _CORRELATOR = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -41,3 +48,13 @@ def correlate(
         return response
 
     return correlate_sync
+
+
+class DatabaseOutage(MiddlewareMixin):
+    """Answers 503 where a view outside of REST, such as the admin's, cannot use the database."""
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Refuse for now, if the database is the reason."""
+        if not isinstance(error, OperationalError | InterfaceError):
+            return None
+        return refuse_outage(request, error)

@@ -59,6 +59,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "sbe_enabler.middleware.correlate",
+    "sbe_enabler.middleware.DatabaseOutage",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -91,15 +92,32 @@ TEMPLATES = [
 # --- Database: SQLite beside the process, or PostgreSQL ---------------------------------------------------
 
 DATABASES: dict[str, dict[str, Any]]
+# How long a statement may take; `migrate` lifts this limit.
+DATABASE_SECONDS = env.number("SBE_DATABASE_SECONDS", 5, least=1, most=300)
 if _postgres := env.database("DATABASE_URL"):
+    _given = _postgres.pop("OPTIONS")
+    _limits = {
+        "statement_timeout": DATABASE_SECONDS,
+        "lock_timeout": min(DATABASE_SECONDS, 3),
+        "idle_in_transaction_session_timeout": 2 * DATABASE_SECONDS,
+    }
+    _options = [f"-c {name}={seconds * 1000:.0f}" for name, seconds in _limits.items()]
     DATABASES = {
         "default": {
-            "ENGINE": "django.db.backends.postgresql",
+            "ENGINE": "sbe_enabler.postgresql",
             **_postgres,
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
             # Statements are planned once for each connection: that spares PostgreSQL a third of its work.
-            "OPTIONS": {"server_side_binding": True, "prepare_threshold": 5},
+            "OPTIONS": {
+                "server_side_binding": True,
+                "prepare_threshold": 5,
+                "connect_timeout": 2,
+                **_given,
+                "limit": DATABASE_SECONDS,
+                # PostgreSQL takes the last of two values, so DATABASE_URL wins.
+                "options": " ".join([*_options, _given.get("options", "")]).strip(),
+            },
         }
     }
 else:

@@ -50,7 +50,21 @@ def test_database_url_is_taken_apart() -> None:
         "PASSWORD": "p@ss",
         "HOST": "db.example",
         "PORT": "5433",
+        "OPTIONS": {},
     }
+
+
+def test_parameters_of_a_database_url_are_kept() -> None:
+    url = "postgresql://db.example/calls?sslmode=verify-full&connect_timeout=7&options=-c%20search_path%3Dsbe"
+    assert env(url).database("X")["OPTIONS"] == {
+        "sslmode": "verify-full",
+        "connect_timeout": "7",
+        "options": "-c search_path=sbe",
+    }
+
+
+def test_database_url_may_name_a_socket_directory() -> None:
+    assert env("postgresql:///calls?host=/run/postgresql").database("X")["HOST"] == "/run/postgresql"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +84,9 @@ def test_database_url_is_taken_apart() -> None:
         ("database", "mysql://a/b"),
         ("database", "postgresql://a/"),
         ("database", "postgresql://a:port/b"),
+        ("database", "postgresql://a/b?sslmod=require"),
+        ("database", "postgresql://a/b?connect_timeout=soon"),
+        ("database", "postgresql://a/b?connect_timeout=0"),
     ],
 )
 def test_odd_value_is_refused_by_the_name_of_its_variable(reader: str, text: str) -> None:

@@ -34,6 +34,7 @@ class Books:
         self.rated: list[tuple[str, str, Connection]] = []
         self.refuse: Callable[[MediaTask], bool] = lambda task: False
         self.refuse_reports = 0
+        self.error: Exception = RuntimeError("The books are closed")
         self._news = threading.Condition()
 
     def settle(self, *, task_id: int, result: Result, now: datetime) -> None:
@@ -45,14 +46,14 @@ class Books:
             self.settled.append((task.conference, result))
             self._news.notify_all()
         if refused:
-            raise RuntimeError("The books are closed")
+            raise self.error
 
     def lose(self, *, conference_id: str, participant_id: str, leg: str, now: datetime) -> None:
         with self._news:
             self.lost.append(participant_id)
             self._news.notify_all()
         if len(self.lost) <= self.refuse_reports:
-            raise RuntimeError("The books are closed")
+            raise self.error
 
     def announce(self, *, conference_id: str, participant_id: str) -> None:
         """Nobody wants to know."""
@@ -174,6 +175,25 @@ def test_a_report_that_can_never_be_handed_in_is_given_up(
     for who in ("alice", "bob"):
         node._loop.call_soon_threadsafe(node.lost, "conference", who, "leg")
     books.wait(lambda: books.lost == ["alice"] * service.TRIES + ["bob"])
+
+
+def test_an_outage_of_the_database_gives_up_no_report(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
+    books.error, books.refuse_reports = OperationalError("away"), 2 * service.TRIES
+    node._loop.call_soon_threadsafe(node.lost, "conference", "alice", "leg")
+    books.wait(lambda: books.lost == ["alice"] * (2 * service.TRIES + 1))
+
+
+def test_an_outage_of_the_database_gives_up_no_result(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
+    books.error = OperationalError("away")
+    books.refuse = lambda task: len(books.settled) < 2 * service.TRIES
+    ask(node, "conference")
+    books.wait(lambda: len(books.settled) > 2 * service.TRIES)
 
 
 def test_a_node_with_a_batch_of_slow_tasks_still_beats(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
