@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from conferences.exceptions import SdpDirectionError, SdpInvalidError, TooLargeError
-from media.description import Description, Media, parse
+from media.description import Description, Media, parse, transports
 from media.sdp import SdpError
 
 SDP_LIMIT = 128 * 1024  # bytes
@@ -132,7 +132,8 @@ def require_fit(answer: JudgedSdp, offer_text: str) -> None:
     :raises SdpInvalidError: when lines are missing, added or of another kind.
     :raises SdpDirectionError: when a direction cannot answer the offered one.
     """
-    offered, answered = parse(offer_text).media, answer.content.media
+    offer = parse(offer_text)
+    offered, answered = offer.media, answer.content.media
     if [line.kind for line in offered] != [line.kind for line in answered]:
         raise SdpInvalidError("The answer must have the offer's media lines, in their order.")
     for offer_line, answer_line in zip(offered, answered, strict=True):
@@ -145,6 +146,22 @@ def require_fit(answer: JudgedSdp, offer_text: str) -> None:
             raise SdpInvalidError("The answer accepts a media line that the offer does not have.")
         if answer_line.is_rtp and answer_line.direction not in _ANSWERS[offer_line.direction]:
             raise SdpDirectionError(f"{answer_line.direction} cannot answer {offer_line.direction}.")
+    _require_applicable(answer.content, offer)
+
+
+def _require_applicable(answer: Description, offer: Description) -> None:
+    """Require what a browser needs to apply an answer: chosen DTLS roles, and BUNDLE groups of accepted sections."""
+    roles = {media.mid: offer.stated(media, "setup") for media in offer.media}
+    for tag, *_ in transports(answer):
+        role = answer.stated(tag, "setup")
+        if role in ("actpass", "holdconn"):
+            raise SdpInvalidError("An answer must choose its DTLS role: active or passive (a=setup).")
+        if role and role == roles.get(tag.mid, ""):
+            raise SdpInvalidError(f"The answer has the offer's own DTLS role, {role} (a=setup).")
+    pairs = zip(offer.media, answer.media, strict=True)
+    accepted = {theirs.mid or ours.mid for ours, theirs in pairs if theirs.port != 0}
+    if missing := answer.bundled - accepted:
+        raise SdpInvalidError(f"The answer's BUNDLE group names {min(missing)!r}, which is absent or rejected.")
 
 
 def require_progress(judged: JudgedSdp, last_origin: str) -> None:

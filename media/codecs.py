@@ -96,6 +96,14 @@ class Agreed:
                 agreed[kind] = codecs
         return Agreed(MappingProxyType(agreed))
 
+    def compatible(self, shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
+        """Return the kinds of which the conference and these capabilities have a codec in common, or could have."""
+        return {kind: codecs for kind, codecs in shown.items() if self._allows(kind, codecs)}
+
+    def _allows(self, kind: str, shown: Codecs) -> bool:
+        keys = {codec.key for codec in shown}
+        return kind not in self.codecs or is_usable(codec for codec in self.codecs[kind] if codec.key in keys)
+
 
 def _common(kind: str, agreed: Codecs, shown: Codecs) -> Codecs:
     by_key = {codec.key: codec for codec in shown}
@@ -133,7 +141,15 @@ def read_capabilities(text: str) -> Mapping[str, Codecs]:
     :raises SdpError: when the text is no session description.
     :raises NegotiationError: when it contradicts itself.
     """
-    live = [media for media in parse(text).live() if media.kind in FEEDBACK]
+    return capabilities_of(parse(text).live())
+
+
+def capabilities_of(sections: Iterable[Media]) -> Mapping[str, Codecs]:
+    """Return what `read_capabilities` says of these live sections.
+
+    :raises NegotiationError: when they contradict themselves.
+    """
+    live = [media for media in sections if media.kind in FEEDBACK]
     shown: dict[str, Codecs] = {}
     for kind in dict.fromkeys(media.kind for media in live):
         lines = [media for media in live if media.kind == kind]

@@ -18,6 +18,7 @@ from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
 from media.codecs import Agreed
 from media.data import DataChannels
+from media.description import NewAssociationError
 from media.layout import Layout, changed
 from media.leg import MID, NO_LIMIT, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
@@ -241,9 +242,11 @@ class Conference:
             return {"answer": known.answers[mod_id]}
         leg = known if known is not None and not fresh else self._new_leg(mod_id, id_)
         try:
-            labels = {label for owner, label in self.tracks if owner == id_}
-            work = partial(_answer, leg, text, self._agreed(but=id_), self._outgoing(id_), labels)
-            answer, layout = await self._services.aside(work)
+            try:
+                answer, layout = await self._answer(id_, leg, text)
+            except NewAssociationError:
+                leg = self._new_leg(mod_id, id_)
+                answer, layout = await self._answer(id_, leg, text)
         except (NegotiationError, sdp.SdpError) as error:
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
         leg.answers[mod_id] = answer
@@ -258,6 +261,15 @@ class Conference:
         if member.leg is leg:
             self._settle(leg, layout)
         return {"answer": answer}
+
+    async def _answer(self, id_: str, leg: Leg, text: str) -> tuple[str, Layout]:
+        """Answer a participant's offer to this leg.
+
+        :raises NewAssociationError: when the offer takes a fresh leg.
+        """
+        labels = {label for owner, label in self.tracks if owner == id_}
+        work = partial(_answer, leg, text, self._agreed(but=id_), self._outgoing(id_), labels)
+        return await self._services.aside(work)
 
     async def _take_answer(self, id_: str, mod_id: str, text: str) -> dict[str, Any]:
         """Settle the focus's own offer with the participant's answer."""

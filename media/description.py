@@ -4,7 +4,7 @@ It is tolerant in what it reads: unknown attributes, media types and protocols a
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +22,10 @@ Attributes = Mapping[str, tuple[str, ...]]
 
 class NegotiationError(ValueError):
     """A description that a leg cannot agree to; the message says why, for people. Nothing has changed."""
+
+
+class NewAssociationError(NegotiationError):
+    """An offer with another certificate and other ICE credentials: it takes a fresh leg (RFC 8842 section 3.1)."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,11 @@ class Description:
     def bundle(self) -> tuple[str, ...]:
         """The first BUNDLE group; empty when there is none."""
         return self.bundles[0] if self.bundles else ()
+
+    @property
+    def bundled(self) -> frozenset[str]:
+        """The mids of all BUNDLE groups."""
+        return frozenset(mid for group in self.bundles for mid in group)
 
     @property
     def ice_ufrag(self) -> str:
@@ -195,27 +204,46 @@ def _bundles(attributes: Attributes, known: set[str] | None) -> tuple[tuple[str,
     return tuple(group for group in groups if group)
 
 
-def read_transport(description: Description) -> Remote:
-    """Return the one transport that all live lines share (max-bundle, rtcp-mux).
+def transports(description: Description) -> list[tuple[Media, ...]]:
+    """Return the live sections of each transport: of a BUNDLE group, in the group's order, or of one outside any.
+
+    The transports are in the order of their first sections.
+    """
+    groups = {mid: group for group in description.bundles for mid in group}
+    live = {media.mid: media for media in description.live() if media.mid}
+    found: dict[tuple[str, ...] | int, tuple[Media, ...]] = {}
+    for index, media in enumerate(description.media):
+        if group := groups.get(media.mid):
+            found.setdefault(group, tuple(live[mid] for mid in group if mid in live))
+        elif media.live:
+            found[index] = (media,)
+    return [sections for sections in found.values() if sections]
+
+
+def read_answered_transport(description: Description) -> Remote:
+    """Return the one transport of an answer.
 
     :raises NegotiationError: when there would be a second one, or something that connecting needs is missing.
     """
-    live = description.live()
-    _require_one_transport(live, description.bundle)
-    tagged = sorted(live, key=lambda media: description.bundle.index(media.mid) if description.bundle else 0)
+    found = transports(description)
+    if len(found) > 1:
+        raise NegotiationError("Every media line must be in one BUNDLE group: the focus has one transport for all.")
+    return read_transport(description, found[0] if found else ())
+
+
+def read_transport(description: Description, sections: Sequence[Media]) -> Remote:
+    """Return the transport that these sections share (rtcp-mux), the one that speaks for them first.
+
+    :raises NegotiationError: when something that connecting needs is missing.
+    """
+    for media in sections:
+        if media.is_rtp and not media.flag("rtcp-mux"):
+            raise NegotiationError(f"The {media.kind} line lacks a=rtcp-mux: the focus has one transport for all.")
     # One line speaks for the bundle (RFC 9143 section 7.1.3); what stands above all lines holds where it is silent.
-    for attributes in [*(media.attributes for media in tagged), description.attributes]:
+    for attributes in [*(media.attributes for media in sections), description.attributes]:
         if "ice-ufrag" in attributes:
             return _remote({**description.attributes, **attributes})
     raise NegotiationError("There are no ICE credentials (a=ice-ufrag, a=ice-pwd).")
-
-
-def _require_one_transport(live: list[Media], bundle: tuple[str, ...]) -> None:
-    if (bundle or len(live) > 1) and not {media.mid for media in live}.issubset(bundle):
-        raise NegotiationError("Every media line must be in one BUNDLE group: the focus has one transport for all.")
-    for media in live:
-        if media.kind in ("audio", "video") and not media.flag("rtcp-mux"):
-            raise NegotiationError(f"The {media.kind} line lacks a=rtcp-mux: the focus has one transport for all.")
 
 
 def _remote(attributes: Attributes) -> Remote:

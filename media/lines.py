@@ -12,7 +12,11 @@ from media.terms import Outgoing, Section
 from media.writing import MAX_MESSAGE_SIZE, Stated
 
 RTP = "UDP/TLS/RTP/SAVPF"
-_RTP = frozenset({RTP, "UDP/TLS/RTP/SAVP", "TCP/TLS/RTP/SAVPF", "RTP/SAVPF", "RTP/SAVP"})  # RFC 8829 section 5.1.2
+# RFC 8829 section 5.1.2. The fingerprint decides that DTLS protects the media, whatever the profile, as in browsers.
+_RTP = frozenset(
+    {RTP, "UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVP", "TCP/TLS/RTP/SAVPF"}
+    | {"RTP/SAVPF", "RTP/SAVP", "RTP/AVPF", "RTP/AVP"}
+)
 _SCTP = frozenset({"UDP/DTLS/SCTP", "TCP/DTLS/SCTP"})
 _MAX_SOURCES = 32
 _FIRST_LABELS = {"audio": ("audio",), "video": ("video", "screen")}
@@ -71,8 +75,10 @@ class Numbers:
 NO_NUMBERS = Numbers({}, frozenset(), {}, mixed=True)
 
 
-def read_numbers(description: Description, before: Numbers) -> Numbers:
-    """Return what the numbers mean after the participant's description; what it says now counts.
+def read_numbers(description: Description, sections: Iterable[Media], before: Numbers) -> Numbers:
+    """Return what the numbers mean after the participant's description, in the sections of the leg's transport.
+
+    What it says now counts.
 
     :raises NegotiationError: when a number means two things in the bundle (RFC 9143 section 9.1).
     """
@@ -80,7 +86,7 @@ def read_numbers(description: Description, before: Numbers) -> Numbers:
     meanings: dict[int, tuple[str, ...]] = {}
     extensions: dict[str, int] = {}
     uris: dict[int, str] = {}
-    lines = [media for media in description.live() if is_rtp(media)]
+    lines = [media for media in sections if is_rtp(media)]
     for media in lines:
         for codec in read_codecs(media):
             known.setdefault(codec.key, codec)
@@ -129,16 +135,20 @@ def is_rtp(media: Media) -> bool:
     return media.kind in _FIRST_LABELS and media.protocol in _RTP
 
 
-def offered_lines(description: Description, before: Sequence[Line], agreed: Agreed) -> list[Line]:
+def offered_lines(
+    description: Description, sections: Sequence[Media], before: Sequence[Line], agreed: Agreed
+) -> list[Line]:
     """Return the lines of the participant's offer as we can take them; tracks stay where they are.
 
+    :param sections: those of the transport that is served; all others are rejected.
     :raises NegotiationError: when lines are missing or have changed places, or the offer contradicts itself.
     """
     _require_order(description.media, before)
+    served = {id(media) for media in sections}
     lines: list[Line] = []
     for index, media in enumerate(description.media):
         previous = before[index] if index < len(before) and not before[index].section.rejected else None
-        if not media.live:
+        if id(media) not in served:
             lines.append(_rejected(media))
         elif is_rtp(media):
             lines.append(_rtp_line(media, previous, agreed, mixed=mixes(description, media)))
@@ -159,8 +169,6 @@ def _require_order(media: Sequence[Media], before: Sequence[Line]) -> None:
         mids = [line.section.mid] if now.live else ["", line.section.mid]
         if not line.section.rejected and (now.kind != line.section.kind or now.mid not in mids):
             raise NegotiationError(f"The media line {line.section.mid} has changed its place, its a=mid or its kind.")
-    if not all(each.mid for each in media if each.live):
-        raise NegotiationError("A media line has no a=mid.")
 
 
 def _rejected(media: Media) -> Line:

@@ -2,27 +2,32 @@
 
 Pure: text in, text and frozen tables out. Who may offer when, is the operations' business; here stands what is said.
 
-The rules. Media lines keep their order and never disappear; a rejected one may be used again, for the same kind. All
-lines share one transport (max-bundle, rtcp-mux), whose keys and DTLS role stay for the life of the leg; only its ICE
-credentials change, when the participant restarts ICE. A track that a leg gets stays in its line; a line whose track has
-ended is sent nothing on, and takes the next new track of its kind. A number, payload type or extension ID, means the
-same in all lines, as the participant has shown it first. What an offer or answer settles is computed in full before
-anything is replaced, so that a refusal leaves everything as it was.
+The rules. One transport of an offer is served (rtcp-mux), the first that can be. What is outside it, or cannot be
+served, is answered with port 0 and costs the others nothing (RFC 3264 section 6). Media lines keep their order and
+never disappear; a rejected one may be used again, for the same kind. The transport's keys and DTLS role stay for the
+life of the leg; only its ICE credentials change, when the participant restarts ICE. A track that a leg gets stays in
+its line; a line whose track has ended is sent nothing on, and takes the next new track of its kind. A number, payload
+type or extension ID, means the same in all lines, as the participant has shown it first. What an offer or answer
+settles is computed in full before anything is replaced, so that a refusal leaves everything as it was.
 """
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from media.codecs import Agreed, Codec, Codecs, read_capabilities, usable
+from media.codecs import Agreed, Codec, Codecs, capabilities_of, read_capabilities, usable
 from media.description import (
     Credentials,
     Description,
     Fingerprint,
+    Media,
     NegotiationError,
+    NewAssociationError,
     Remote,
     parse,
+    read_answered_transport,
     read_transport,
+    transports,
 )
 from media.lines import (
     NO_NUMBERS,
@@ -56,6 +61,8 @@ __all__ = [
 
 # The role that the other side's a=setup leaves us, and how we say ours (RFC 8842 section 5).
 _ROLES: Mapping[str, Role] = {"active": "server", "passive": "client"}
+# Of the transports that an offer would have, this many are tried.
+_MOST_TRANSPORTS = 16
 _SETUPS: Mapping[Role, str] = {"server": "passive", "client": "active"}
 
 
@@ -75,6 +82,7 @@ class _Terms:
     remote: Remote | None
     role: Role | None
     capabilities: Mapping[str, Codecs]
+    grows: bool = True  # false where the participant does not bundle: a new line would need a second transport
     declined: frozenset[str] = frozenset()  # tracks whose line the participant rejected; not offered again by itself
 
 
@@ -159,22 +167,48 @@ class Negotiation:
         :raises SdpError: when the text is no session description.
         :raises NegotiationError: when the leg cannot agree to it.
         """
-        description, terms = parse(text), self._terms
-        capabilities = read_capabilities(text)
-        agreed = others.joined_by(capabilities)
-        lines = offered_lines(description, terms.lines, agreed)
+        description = parse(text)
+        failures: list[NegotiationError] = []
+        for sections in self._transports(description):
+            try:
+                self._received = self._serving(description, sections, others)
+                return
+            except NewAssociationError:
+                raise
+            except NegotiationError as error:
+                failures.append(error)
+        raise next(iter(failures), NegotiationError("No media line of this offer can be served."))
+
+    def _transports(self, description: Description) -> list[tuple[Media, ...]]:
+        """Return the transports of an offer that may be served: the leg's own first, which has lines of before."""
+        known = set(_accepted(self._terms.lines))
+        found = transports(description)[:_MOST_TRANSPORTS]
+        return sorted(found, key=lambda sections: known.isdisjoint(media.mid for media in sections))
+
+    def _serving(self, description: Description, sections: Sequence[Media], others: Agreed) -> _Terms:
+        """Return the terms if the sections of this transport are served and all others rejected (RFC 3264 section 6).
+
+        :raises NegotiationError: when the leg cannot agree to that.
+        """
+        terms = self._terms
+        shown = capabilities_of(sections)
+        capabilities = others.compatible(shown)
+        lines = offered_lines(description, sections, terms.lines, others.joined_by(capabilities))
         accepted = _accepted(lines)
-        _require_tag(description, accepted)
-        remote = read_transport(description)
-        role = self._role(remote)
-        self._received = _Terms(
+        if not accepted:
+            # Says in words which codecs the conference lacks.
+            others.joined_by(shown)
+        _require_tag(sections, accepted)
+        remote = read_transport(description, sections)
+        return _Terms(
             lines=tuple(lines),
-            bundle=tuple(mid for mid in description.bundle if mid in accepted),
-            numbers=read_numbers(description, terms.numbers),
+            bundle=tuple(each.mid for each in sections if each.mid in accepted and each.mid in description.bundled),
+            numbers=read_numbers(description, sections, terms.numbers),
             credentials=self._credentials_for(remote),
             remote=remote,
-            role=role,
+            role=self._role(remote, is_offer=True),
             capabilities=usable(capabilities),
+            grows=bool(description.bundles) or [bool(media.mid) for media in description.live()] == [True],
         )
 
     def create_answer(self, outgoing: Sequence[Outgoing]) -> str:
@@ -207,12 +241,12 @@ class Negotiation:
         terms = self._terms
         wanted = [track for track in outgoing if track.track not in terms.declined]
         lines, waiting = place((restated(line, agreed) for line in terms.lines), wanted)
-        numbers = self._add(lines, waiting, agreed)
+        numbers = self._add(lines, waiting, agreed) if terms.grows else terms.numbers
         if not lines or (self.settled and not _news(terms.lines, lines)):
             return None
         accepted = _accepted(lines)
         bundle = [mid for mid in terms.bundle if mid in accepted]
-        bundle += [mid for mid in accepted if mid not in bundle]
+        bundle += [mid for mid in accepted if mid not in bundle and terms.grows]
         offered = replace(terms, lines=tuple(lines), bundle=tuple(bundle), numbers=numbers)
         text = self._write(offered, "actpass")
         self._offered = offered
@@ -227,15 +261,14 @@ class Negotiation:
         :raises SdpError: when the text is no session description.
         :raises NegotiationError: when the leg cannot agree to it.
         """
-        description, capabilities = parse(text), usable(read_capabilities(text))
-        agreed = others.joined_by(capabilities)
-        lines = [line for line in offered_lines(description, (), agreed) if not line.section.rejected]
+        self.receive_offer(text, others)
+        received, self._received = self._received, None
+        if received is None:
+            return
+        lines = tuple(line for line in received.lines if not line.section.rejected)
+        bundle = tuple(_accepted(lines)) if received.grows else ()
         self._terms = replace(
-            self._terms,
-            lines=tuple(lines),
-            bundle=tuple(_accepted(lines)),
-            numbers=read_numbers(description, NO_NUMBERS),
-            capabilities=capabilities,
+            received, lines=lines, bundle=bundle, credentials=self._terms.credentials, remote=None, role=None
         )
 
     def receive_answer(self, text: str) -> None:
@@ -249,7 +282,7 @@ class Negotiation:
             raise NegotiationError("There is no offer that this could answer.")
         description = parse(text)
         lines = _kept(self._terms.lines, _answered(offered.lines, description))
-        remote = read_transport(description)
+        remote = read_answered_transport(description)
         # Without a=setup an answerer is active (RFC 4145 section 4); an offerer leaves us the choice, as in browsers.
         remote = replace(remote, setup=remote.setup or "active")
         if remote.setup == "actpass":
@@ -283,10 +316,15 @@ class Negotiation:
         self._terms, self._offered = self._before
         self._received = None
 
-    def _role(self, remote: Remote) -> Role:
-        """Return our DTLS role for what the other side says; once taken, it and the other's certificate stay."""
+    def _role(self, remote: Remote, *, is_offer: bool = False) -> Role:
+        """Return our DTLS role for what the other side says; once taken, it and the other's certificate stay.
+
+        :raises NewAssociationError: when an offer begins another DTLS association.
+        """
         before = self._terms
         if before.remote and not set(before.remote.fingerprints) & set(remote.fingerprints):
+            if is_offer and remote.credentials != before.remote.credentials:
+                raise NewAssociationError("Another certificate takes a fresh leg.")
             raise NegotiationError("The certificate has changed, which takes a new peer connection.")
         role = _ROLES.get(remote.setup, before.role or self._local.role)
         if before.role not in (None, role):
@@ -331,16 +369,15 @@ class Negotiation:
         return f"v=0\r\no=- {self._session_id} {self._version} IN IP4 127.0.0.1\r\n{body}"
 
 
-def _require_tag(description: Description, accepted: Sequence[str]) -> None:
+def _require_tag(sections: Sequence[Media], accepted: Sequence[str]) -> None:
     """Require a line that can speak for the bundle in our answer (RFC 9143 section 7.3.1).
 
     Lines that are bundle-only have no transport but that of the offer's first, so we cannot reject that alone.
     """
     if not accepted:
         raise NegotiationError("No media line of this offer can be served.")
-    live = {media.mid: media for media in description.live()}
-    tag = next((live[mid] for mid in description.bundle if mid in live), None)
-    if tag is not None and tag.mid not in accepted and not any(live[mid].port for mid in accepted):
+    tag = sections[0]
+    if tag.mid not in accepted and not any(media.port for media in sections if media.mid in accepted):
         raise NegotiationError(f"The {tag.kind} line speaks for the bundle, and it cannot be served.")
 
 

@@ -75,7 +75,7 @@ def _line(line: Stated, local: LocalEnd, transport: list[str], *, mixed: bool) -
     lines = [
         f"m={section.kind} {port} {line.protocol} {formats}",
         f"c=IN IP{ipaddress.ip_address(address).version} {address}",
-        f"a=mid:{section.mid}",
+        *[f"a=mid:{section.mid}"] * bool(section.mid),
         *transport,
     ]
     if section.kind == "application":

@@ -85,9 +85,9 @@ def describe(
     directions = directions or (direction,) * len(kinds)
     ports = ports or (9,) * len(kinds)
     mids = mids or tuple(map(str, range(len(kinds))))
+    bundled = " ".join(mid for mid, port in zip(mids, ports, strict=False) if port)
     head = (
-        f"v=0\no=- {session} {version} IN IP4 127.0.0.1\ns=-\nt=0 0\n"
-        f"a=group:BUNDLE {' '.join(mids)}\na=msid-semantic: WMS\n"
+        f"v=0\no=- {session} {version} IN IP4 127.0.0.1\ns=-\nt=0 0\na=group:BUNDLE {bundled}\na=msid-semantic: WMS\n"
     )
     sections = [
         _SECTIONS[kind].format(

@@ -35,6 +35,11 @@ def mod_by_alice(call: Call, **variation: Any) -> str:
     return str(response["x-mod-id"])
 
 
+def replying(text: str) -> str:
+    """Return alice's offer as an answer of bob's."""
+    return text.replace(str(ALICE), str(BOB)).replace("a=setup:actpass", "a=setup:active")
+
+
 class TestForwarding:
     """What is forwarded is byte for byte what was sent."""
 
@@ -52,7 +57,7 @@ class TestForwarding:
         assert response.status_code == 204, response.content
         (received,) = call.bob.news()
         assert received["description"] == {"type": "offer", "sdp": text}
-        mod, reply = response["x-mod-id"], text.replace(str(ALICE), str(BOB))
+        mod, reply = response["x-mod-id"], replying(text)
         if bare:
             accepted = call.bob.put(call.id, ACCEPT, reply, x_mod_id=mod, **BARE)
         else:
@@ -64,7 +69,7 @@ class TestForwarding:
     def test_of_a_call(self, alice: Device, bob: Device) -> None:
         conference = alice.call("bob", sdp=self.ODD).json()["id"]
         assert bob.news()[0]["description"] == {"type": "offer", "sdp": self.ODD}
-        reply = self.ODD.replace(str(ALICE), str(BOB))
+        reply = replying(self.ODD)
         response = bob.put(conference, "conference-answer", reply, **BARE)
         assert (response.status_code, response["x-state"]) == (204, "accepted")
         assert alice.news()[0]["description"] == {"type": "answer", "sdp": reply}
@@ -82,7 +87,7 @@ class TestForwarding:
         assert call.bob.news()[1]["description"] == {"type": "offer", "sdp": text}
 
     def test_of_a_body_that_names_no_type(self, ringing: Call) -> None:
-        text = describe(session=BOB)
+        text = describe(session=BOB, setup="active")
         assert ringing.bob.put(ringing.id, "conference-answer", {"sdp": text}).status_code == 204
         assert ringing.alice.news()[0]["description"] == {"type": "answer", "sdp": text}
 
@@ -314,6 +319,48 @@ class TestFit:
             else:
                 assert call.alice.accept(call.id, response["x-mod-id"], reply).status_code == 204
         assert call.alice.get(call.id)["participants"][0]["state"] == "on-hold"
+
+
+class TestApplicable:
+    """An answer that no browser can apply is refused, instead of opening a call without media."""
+
+    def refuse(self, call: Call, reply: str, **offered: Any) -> None:
+        mod = mod_by_alice(call, **offered)
+        refused(422, "sdp-invalid", call.bob.accept, call.id, mod, {"type": "answer", "sdp": reply})
+        assert call.bob.accept(call.id, mod, answer(**{"version": 3, **offered})).status_code == 204
+
+    @pytest.mark.parametrize("role", ["actpass", "holdconn"])
+    def test_it_chooses_its_role(self, call: Call, role: str) -> None:
+        self.refuse(call, describe(session=BOB, version=3, setup=role))
+
+    def test_its_role_is_not_the_offers_own(self, call: Call) -> None:
+        mod = mod_by_alice(call, setup="active")
+        refused(422, "sdp-invalid", call.bob.accept, call.id, mod, answer(version=3, setup="active"))
+        assert call.bob.accept(call.id, mod, answer(version=3, setup="passive")).status_code == 204
+
+    def test_it_may_leave_its_role_out(self, call: Call) -> None:
+        text = describe(session=BOB, version=3).replace("a=setup:actpass\r\n", "")
+        mod = mod_by_alice(call)
+        assert call.bob.accept(call.id, mod, {"type": "answer", "sdp": text}).status_code == 204
+
+    def test_only_the_tag_speaks_for_its_bundle(self, call: Call) -> None:
+        audio, video = describe(session=BOB, version=3, setup="active").split("m=video")
+        mod = mod_by_alice(call)
+        text = f"{audio}m=video{video.replace('setup:active', 'setup:actpass')}"
+        assert call.bob.accept(call.id, mod, {"type": "answer", "sdp": text}).status_code == 204
+
+    @pytest.mark.parametrize("mids", ["0 1 7", "0 7", "7"])
+    def test_its_bundle_has_no_absent_mid(self, call: Call, mids: str) -> None:
+        text = describe(session=BOB, version=3, setup="active").replace("BUNDLE 0 1", f"BUNDLE {mids}")
+        self.refuse(call, text)
+        self.refuse(call, text.replace("a=mid:1\r\n", ""), version=4)
+
+    def test_its_bundle_has_no_rejected_mid(self, call: Call) -> None:
+        text = describe(session=BOB, version=3, setup="active", ports=(9, 0)).replace("BUNDLE 0", "BUNDLE 0 1")
+        self.refuse(call, text)
+
+    def test_its_mids_are_distinct(self, call: Call) -> None:
+        self.refuse(call, describe(session=BOB, version=3, setup="active").replace("a=mid:1", "a=mid:0"))
 
 
 class TestOrigin:

@@ -122,12 +122,39 @@ async def test_who_receives_no_codec_that_the_focus_knows_holds_nobody_up(room: 
     assert [offer["participant"] for offer in (await room.update())["offers"]] == ["bob"]
 
 
-async def test_what_comes_late_must_still_fit_what_the_conference_speaks(room: Room, chromium: list[str]) -> None:
+async def test_a_camera_that_the_conference_cannot_decode_costs_only_itself(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     await room.offer("alice", described(head, audio, video))
     answer = await room.offer("bob", described(head, audio, speaking(nameless(video), "H265/90000")))
+    assert re.findall(r"(?m)^m=(\w+) (0?)", answer["answer"]) == [("audio", ""), ("video", "0")]
+    assert sent_to(room, "bob") == ["audio"]
+    # Video stays what it was for the others.
+    assert "answer" in await room.offer("carol", described(head, audio, video))
+    assert sent_to(room, "carol").count("video") == 1
+
+
+async def test_an_offer_of_only_what_the_conference_lacks_is_refused_in_words(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    await room.offer("alice", described(head, audio, video))
+    answer = await room.offer("bob", described(head, speaking(nameless(video), "H265/90000")))
     assert answer["refusal"]["code"] == "sdp-invalid"
     assert "VP8" in answer["refusal"]["detail"]
+
+
+async def test_another_certificate_with_other_credentials_is_a_new_association(room: Room, chromium: list[str]) -> None:
+    text = described(*chromium)
+    await room.offer("alice", text, modification="first")
+    before = room.node._conferences["room"].members["alice"].leg
+    changed = re.sub("(a=fingerprint:sha-256) ..", r"\1 FF", text)
+    changed = changed if changed != text else re.sub("(a=fingerprint:sha-256) ..", r"\1 EE", text)
+    kept = await room.offer("alice", changed, fresh=False, modification="same-credentials")
+    assert "certificate" in kept["refusal"]["detail"]
+    assert room.node._conferences["room"].members["alice"].leg is before
+    changed = re.sub("a=ice-ufrag:.*\r", "a=ice-ufrag:another\r", changed)
+    assert "answer" in await room.offer("alice", changed, fresh=False, modification="second")
+    after = room.node._conferences["room"].members["alice"].leg
+    assert after is not None
+    assert (after is before, after.id) == (False, "second")
 
 
 async def test_tones_alone_are_no_audio_and_keep_nobody_out(room: Room, chromium: list[str]) -> None:
