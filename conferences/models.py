@@ -275,6 +275,9 @@ class Participant(models.Model):
     position = models.PositiveSmallIntegerField(help_text="The order in which people were invited.")
     rings_until = models.DateTimeField(null=True, blank=True)
     move_until = models.DateTimeField(null=True, blank=True, help_text="An armed move ends then.")
+    connect_until = models.DateTimeField(
+        null=True, blank=True, help_text="It has no connection to the focus yet, and is given up then."
+    )
     move_expired = models.BooleanField(default=False, help_text="An armed move was not begun in time.")
     muted_audio = models.BooleanField(default=False)
     muted_video = models.BooleanField(default=False)
@@ -329,6 +332,9 @@ class Participant(models.Model):
             models.Index(fields=["session"], condition=_one_of("state", SITTING), name="participant_at_session"),
             models.Index(fields=["rings_until"], condition=_one_of("state", RINGING), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),
+            models.Index(
+                fields=["connect_until"], condition=Q(connect_until__isnull=False), name="participant_unconnected"
+            ),
         ]
 
     def __str__(self) -> str:

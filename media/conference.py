@@ -26,7 +26,7 @@ from media.port import Port
 from media.quality import Quality
 from media.router import Sink, Track
 from media.stun import Credentials
-from media.terms import Connection
+from media.terms import LOST_SECONDS, Connection
 from media.transport import Handshakes, Transport
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ Outcome = TypeVar("Outcome")
 # Consent (RFC 7675): a browser checks every few seconds. Without a check for so long a leg counts as silent, and then
 # it is given up.
 SILENT_SECONDS = 15.0
-LOST_SECONDS = 30.0
 REPORT_SECONDS = 1.0
 # A poor connection is told of again so often: who missed it, or joins, is to know.
 REMINDER_SECONDS = 10.0

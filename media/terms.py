@@ -10,6 +10,9 @@ from media.description import Fingerprint
 
 Role = Literal["client", "server"]
 
+# A participant without media for this long is given up.
+LOST_SECONDS = 30.0
+
 
 class Connection(StrEnum):
     """How a participant's connection is.

@@ -32,6 +32,7 @@ def settle_due(*, now: datetime) -> int:
         _each(Modification.objects.due(now), _expire_modification, now)
         + _each(Participant.objects.ringing().filter(rings_until__lte=now), _stop_ringing, now)
         + _each(Participant.objects.filter(move_until__lte=now), _close_move_window, now)
+        + _each(Participant.objects.filter(connect_until__lte=now), _give_up_unconnected, now)
         + _each(Session.objects.due(now), _expire_session, now)
         + _each(sitting.exclude(session__state=SessionState.ACTIVE), _abandon_seat, now)
     )
@@ -43,6 +44,7 @@ def next_deadline() -> datetime | None:
         Modification.objects.expiring().aggregate(at=Min("expires_at"))["at"],
         Participant.objects.ringing().aggregate(at=Min("rings_until"))["at"],
         Participant.objects.aggregate(at=Min("move_until"))["at"],
+        Participant.objects.aggregate(at=Min("connect_until"))["at"],
         Session.objects.filter(state=SessionState.ACTIVE).aggregate(at=Min("expires_at"))["at"],
     ]
     return min((at for at in earliest if at is not None), default=None)
@@ -91,6 +93,15 @@ def _close_move_window(due: Participant, now: datetime) -> None:
     if seat.move_until is not None and seat.move_until <= now:
         seat.move_until, seat.move_expired = None, True
         room.tell(seat.session_id, EventType.MOVE_EXPIRED, participant=wire.participant(seat))
+        room.save()
+
+
+@transaction.atomic
+def _give_up_unconnected(due: Participant, now: datetime) -> None:
+    room = lock(due.conference_id, now=now)
+    seat = room.seat(due.pk)
+    if seat.connect_until is not None and seat.connect_until <= now:
+        vacate(room, seat, LeftReason.MEDIA_LOST)
         room.save()
 
 

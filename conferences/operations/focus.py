@@ -13,7 +13,14 @@ from conferences.exceptions import NotFoundError
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import vacate
-from conferences.operations.modifications import disarm_move, record_origin, take_effect, tell_cause, tell_offer
+from conferences.operations.modifications import (
+    disarm_move,
+    has_leg,
+    record_origin,
+    take_effect,
+    tell_cause,
+    tell_offer,
+)
 from conferences.operations.room import Room, lock
 from conferences.wire import party
 from events import log
@@ -66,6 +73,7 @@ def _settle_offer(room: Room, modification_id: str, answer: str | None, refusal:
         modification.answer = answer
         room.settle(modification, Action.ACCEPT)
         record_origin(room, modification)
+        has_leg(room.seat(modification.offered_by_id))
         take_effect(room, modification, by=None)
     else:
         room.settle(modification, Action.REJECT)

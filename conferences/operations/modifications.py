@@ -3,7 +3,7 @@
 import logging
 import random
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.conf import settings
@@ -41,9 +41,12 @@ from conferences.sdp import (
 from events.log import EventType
 from media.description import Description, parse
 from media.tasks import TaskKind
+from media.terms import LOST_SECONDS
 
 logger = logging.getLogger(__name__)
 
+# What a participant offers first at a device.
+_FIRST_OFFERS = {ModificationKind.CALL, ModificationKind.MOVE}
 # When to try again with the focus, which gives way by itself: as soon as what is pending is settled.
 _FOCUS_RETRY_MS = 100
 
@@ -163,6 +166,8 @@ def send_offer(room: Room, seat: Participant, kind: ModificationKind, offer: Jud
     )
     room.offer(modification)
     if receiver is None:
+        if kind in _FIRST_OFFERS or seat.connect_until is not None:
+            seat.connect_until = room.now + timedelta(seconds=LOST_SECONDS)
         room.ask_focus(TaskKind.OFFER, modification, seat, sdp=offer.text, fresh=restart)
         room.has_cause(modification, lesson_of(kind))
     else:
@@ -211,6 +216,8 @@ def accept_modification(
     decide(ModificationState(modification.state), Action.ACCEPT)
     record_answer(room, modification, answer, by=seat)
     if room.has_focus:
+        if modification.restart:
+            has_leg(seat)
         room.ask_focus(TaskKind.ANSWER, modification, seat, sdp=answer.text)
     else:
         take_effect(room, modification, by=seat)
@@ -264,6 +271,11 @@ def record_origin(room: Room, modification: Modification) -> None:
 def _record_origin(seat: Participant, description: Description) -> None:
     seat.sdp_origin = f"{description.session_id} {description.version}"
     seat.ice_ufrag = description.ice_ufrag
+
+
+def has_leg(seat: Participant) -> None:
+    """Note that the focus has a leg for the participant: from now on its media node sees whether that is lost."""
+    seat.connect_until = None
 
 
 def take_effect(room: Room, modification: Modification, *, by: Participant | None) -> None:

@@ -154,6 +154,8 @@ class Room:
             seat.move_expired = False
         if not seat.is_ringing:
             seat.rings_until = None
+        if not seat.is_sitting:
+            seat.connect_until = None
 
     def give_up_seat(self, seat: Participant, reason: LeftReason) -> None:
         """Let a participant leave, whatever it was doing."""
@@ -311,7 +313,7 @@ def _update(rows: list[Row], columns: set[str]) -> None:
 
 # What operations change of a seat.
 _MUTABLE = (
-    "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired",
+    "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
     "left_reason", "left_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
 )  # fmt: skip
 

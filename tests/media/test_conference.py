@@ -17,7 +17,7 @@ from media.description import parse
 from media.negotiation import Negotiation
 from media.node import Node, Settings
 from media.sdp import MAX_MEDIA_LINES
-from media.terms import Connection
+from media.terms import LOST_SECONDS, Connection
 from tests.depth import examples
 from tests.media.synthetic import Peer
 from tests.media.test_negotiation import answering
@@ -352,8 +352,8 @@ async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(room: R
     assert not it.is_deserted(now + 1000)
     it._drop_leg(it.members["alice"])
     assert not it.is_deserted(now + 1000)
-    assert not it.is_deserted(now + 1000 + conference.LOST_SECONDS)
-    assert it.is_deserted(now + 1001 + conference.LOST_SECONDS)
+    assert not it.is_deserted(now + 1000 + LOST_SECONDS)
+    assert it.is_deserted(now + 1001 + LOST_SECONDS)
 
 
 async def test_caller_that_gives_up_does_not_stop_a_task_half_way(room: Room, chromium: list[str]) -> None:
