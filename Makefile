@@ -15,7 +15,7 @@ DEEP_TESTS := $(addprefix tests/,conferences/test_sequences.py media)
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test test-deep coverage check check-python check-web fmt bench bench-join bench-large bench-media bench-prune bench-thin soak diagram lock clean
+.PHONY: help run run-lan test test-deep coverage check check-python check-web fmt bench bench-deadlines bench-join bench-large bench-media bench-prune bench-thin soak diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,6 +84,10 @@ bench-join: $(VENV)/.dev $(VENV)/.fastpath ## measure how fast one joins a confe
 
 bench-large: $(VENV)/.dev $(VENV)/.fastpath ## measure one join and one leave of a large conference; OUT=file.json writes the figures
 	$(BIN)/python -m benchmarks.large $(if $(OUT),--out $(OUT)) $(ARGS)
+
+bench-deadlines: $(VENV)/.dev ## measure the timekeeper beside 100,000 seats; OUT=file.json, ARGS="--engine postgresql"
+	@.ci/need postgresql
+	$(BIN)/python -m benchmarks.deadlines $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-prune: $(VENV)/.dev ## prune 1,000,000 conferences on PostgreSQL while rings end; OUT=file.json, ARGS="--conferences 20000"
 	@.ci/need postgresql

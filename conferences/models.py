@@ -93,7 +93,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
     def live(self, now: datetime) -> Self:
         """Those that may speak at `now`."""
-        return self.filter(state=SessionState.ACTIVE, expires_at__gt=now)
+        return self.not_over().filter(expires_at__gt=now)
 
     def devices_of(self, participants: Iterable["Participant"]) -> Self:
         """Those that share an identity with one of the participants."""
@@ -114,7 +114,15 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
     def due(self, now: datetime) -> Self:
         """Those whose time is over but that nobody has told."""
-        return self.filter(state=SessionState.ACTIVE, expires_at__lte=now)
+        return self.not_over().filter(expires_at__lte=now)
+
+    def not_over(self) -> Self:
+        """Those that have not ended. SQLite uses a partial index only for a condition without parameters."""
+        return self.filter(state=SessionState.ACTIVE, ended_at__isnull=True)
+
+    def leaving(self) -> Self:
+        """Those that have ended, but whose seats have not all been given up."""
+        return self.filter(leaving_since__isnull=False)
 
 
 class Session(models.Model):
@@ -130,6 +138,9 @@ class Session(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
+    leaving_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When it ended, while it still has seats to give up."
+    )
     last_seq = models.BigIntegerField(default=0, help_text="The number of its newest event.")
 
     objects = SessionQuerySet.as_manager()
@@ -140,10 +151,11 @@ class Session(models.Model):
             models.CheckConstraint(condition=_one_of("state", SessionState), name="session_state_is_known"),
         ]
         indexes = [
-            models.Index(fields=["username"], condition=Q(state="active"), name="session_live_username"),
-            models.Index(fields=["vtn"], condition=Q(state="active") & ~Q(vtn=""), name="session_live_vtn"),
-            models.Index(fields=["icmn"], condition=Q(state="active") & ~Q(icmn=""), name="session_live_icmn"),
-            models.Index(fields=["expires_at"], condition=Q(state="active"), name="session_live_expiry"),
+            models.Index(fields=["username"], condition=Q(ended_at__isnull=True), name="session_live_username"),
+            models.Index(fields=["vtn"], condition=Q(ended_at__isnull=True), name="session_live_vtn"),
+            models.Index(fields=["icmn"], condition=Q(ended_at__isnull=True), name="session_live_icmn"),
+            models.Index(fields=["expires_at"], condition=Q(ended_at__isnull=True), name="session_live_expiry"),
+            models.Index(fields=["leaving_since"], condition=Q(leaving_since__isnull=False), name="session_leaving"),
             models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="session_ended"),
         ]
 
@@ -168,7 +180,7 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
 
     def live(self) -> Self:
         """Those that have not ended."""
-        return self.exclude(state=ConferenceState.SESSION_TERMINATED)
+        return self.filter(ended_at__isnull=True)
 
     def concerning(self, session: Session) -> Self:
         """Those in which the session, or its user, takes or took part."""
@@ -207,9 +219,10 @@ class Conference(models.Model):
             models.Index(fields=["-created_at"], name="conference_newest"),
             models.Index(
                 fields=["-created_at"],
-                condition=~Q(state=ConferenceState.SESSION_TERMINATED),
+                condition=Q(ended_at__isnull=True),
                 name="conference_live",
             ),
+            models.Index(fields=["media_node"], condition=Q(ended_at__isnull=True), name="conference_live_on_node"),
             models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="conference_ended"),
         ]
 
@@ -330,7 +343,7 @@ class Participant(models.Model):
                 fields=["icmn"], condition=_one_of("state", _PRESENT) & ~Q(icmn=""), name="participant_present_icmn"
             ),
             models.Index(fields=["session"], condition=_one_of("state", SITTING), name="participant_at_session"),
-            models.Index(fields=["rings_until"], condition=_one_of("state", RINGING), name="participant_ringing"),
+            models.Index(fields=["rings_until"], condition=Q(rings_until__isnull=False), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),
             models.Index(
                 fields=["connect_until"], condition=Q(connect_until__isnull=False), name="participant_unconnected"
@@ -361,7 +374,7 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
 
     def pending(self) -> Self:
         """Those that nobody has settled."""
-        return self.filter(state=ModificationState.SENT)
+        return self.filter(state=ModificationState.SENT, settled_at__isnull=True)
 
     def due(self, now: datetime) -> Self:
         """Those that have waited too long."""
@@ -433,12 +446,17 @@ class Modification(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["expires_at"], condition=Q(state=ModificationState.SENT), name="modification_pending"),
+            models.Index(fields=["expires_at"], condition=Q(settled_at__isnull=True), name="modification_pending"),
             models.Index(fields=["conference", "created_at"], name="modification_history"),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id} ({self.state})"
+
+    @property
+    def ends_with_ringing(self) -> bool:
+        """Whether it has no time of its own: an offer to somebody whose devices ring."""
+        return self.kind == ModificationKind.CALL and self.offered_to_id is not None
 
 
 def pair_of(one: Participant, other: Participant | None) -> str:

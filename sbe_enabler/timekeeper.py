@@ -7,12 +7,13 @@ deadline that stands in the database, and looks again before one that it has not
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
-from conferences.operations.deadlines import next_deadline, settle_due
+from conferences.operations.deadlines import due, next_deadline, settle
 from conferences.operations.retention import prune_in_batches
 from events.threads import in_database_thread
 
@@ -22,6 +23,8 @@ LONGEST_SLEEP_SECONDS = 1.0
 # A deadline that cannot be settled must not keep the timekeeper from sleeping at all.
 SHORTEST_SLEEP_SECONDS = 0.02
 PRUNE_SECONDS = 600.0
+# How many threads settle deadlines at the same time; the others are left to requests. SQLite has one writer.
+_SETTLERS = max(1, settings.DATABASE_THREADS // 2) if connection.features.has_select_for_update_skip_locked else 1
 
 
 async def keep_time() -> None:
@@ -36,7 +39,7 @@ async def _keep_settling() -> None:
     while True:
         pause = LONGEST_SLEEP_SECONDS
         try:
-            pause = await in_database_thread(_settle)()
+            pause = await look()
         except Exception:
             logger.exception("The timekeeper could not look; it looks again")
         await asyncio.sleep(pause)
@@ -66,9 +69,16 @@ async def _prune() -> None:
     logger.info("pruned: %s", dict(gone))
 
 
-def _settle() -> float:
+async def look() -> float:
     """Settle what is due now; return how many seconds to sleep."""
-    settle_due(now=timezone.now())
+    jobs = deque(await in_database_thread(due)(now=timezone.now()))
+    number = min(len(jobs), _SETTLERS)
+    await asyncio.gather(*(in_database_thread(settle)(jobs) for _ in range(number)))
+    return await in_database_thread(_pause)()
+
+
+def _pause() -> float:
+    """Return how many seconds nothing can become due."""
     deadline = next_deadline()
     # What is created from now on is due after the shortest of these at the earliest.
     unseen = min(

@@ -32,7 +32,15 @@ from conferences.models import (
 )
 from conferences.operations import quotas
 from conferences.operations.modifications import Outcome, record_answer, send_offer
-from conferences.operations.room import Room, lock, lock_for, lock_together, require_visible, save_together
+from conferences.operations.room import (
+    Room,
+    lock,
+    lock_for,
+    lock_together,
+    require_still_live,
+    require_visible,
+    save_together,
+)
 from conferences.operations.users import lock_call, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
 from events.log import EventType
@@ -115,6 +123,7 @@ def start_conference(
     call = send_offer(room, host, ModificationKind.CALL, offer)
     ring(room, guests)
     room.save()
+    require_still_live(session, now=now)
     logger.info("conference %s: %s sent by %s", conference.pk, conference.state, host.pk)
     return room, Outcome(conference.state, call.pk)
 
@@ -222,6 +231,7 @@ def answer_conference(
         _give_way(other)
     # First what stops ringing, so that nobody answers it in the new call.
     save_together([*crossing, room])
+    require_still_live(session, now=now)
     logger.info("conference %s: %s answered at session %s", conference_id, seat.pk, session.pk)
     return outcome
 

@@ -1,41 +1,81 @@
-"""Settle what is due. Every deadline is a column, so a restart forgets none, and any number of keepers may look."""
+"""Settle what is due. Every deadline is a column, so a restart forgets none, and any number of keepers may look.
+
+A look finds what is due by indexes, and makes a job of each conference and each session. A job is a transaction, or a
+few for a session. Where the database can, a job passes over a conference that somebody else holds: the next look finds
+it again.
+"""
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TypeVar
+from functools import partial
 
 from django.db import transaction
-from django.db.models import Min, Model, QuerySet
+from django.db.models import Min, QuerySet
 
 from conferences import wire
-from conferences.machine import Action, SessionState
+from conferences.exceptions import NotFoundError
+from conferences.machine import Action
 from conferences.models import LeftReason, Modification, Participant, Session
 from conferences.operations.calls import vacate
 from conferences.operations.modifications import come_to_nothing
-from conferences.operations.room import lock
-from conferences.operations.sessions import abandon_seat, end_session
+from conferences.operations.room import Room, lock
+from conferences.operations.sessions import end_session, give_up_seats
 from events.log import EventType
 
 logger = logging.getLogger(__name__)
 
-Row = TypeVar("Row", bound=Model)
+Job = Callable[[], None]
 
 # How much one look settles of each kind, so that a long list does not starve the others.
-BATCH = 100
+BATCH = 200
 
 
 def settle_due(*, now: datetime) -> int:
-    """Settle all deadlines that have passed by `now`; return how many were tried."""
-    sitting = Participant.objects.sitting()
-    return (
-        _each(Modification.objects.due(now), _expire_modification, now)
-        + _each(Participant.objects.ringing().filter(rings_until__lte=now), _stop_ringing, now)
-        + _each(Participant.objects.filter(move_until__lte=now), _close_move_window, now)
-        + _each(Participant.objects.filter(connect_until__lte=now), _give_up_unconnected, now)
-        + _each(Session.objects.due(now), _expire_session, now)
-        + _each(sitting.exclude(session__state=SessionState.ACTIVE), _abandon_seat, now)
+    """Settle all deadlines that have passed by `now`; return how many jobs were tried."""
+    jobs = deque(due(now=now))
+    number = len(jobs)
+    settle(jobs)
+    return number
+
+
+def due(*, now: datetime) -> list[Job]:
+    """Return what must be done about the deadlines that have passed by `now`, the oldest of each kind first."""
+    conferences = (
+        *_oldest(Modification.objects.due(now), "expires_at", "conference"),
+        *_oldest(Participant.objects.ringing().filter(rings_until__lte=now), "rings_until", "conference"),
+        *_oldest(Participant.objects.filter(move_until__lte=now), "move_until", "conference"),
+        *_oldest(Participant.objects.filter(connect_until__lte=now), "connect_until", "conference"),
     )
+    expired = _oldest(Session.objects.due(now), "expires_at", "pk")
+    leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
+    return [
+        *(partial(settle_conference, conference_id=each, now=now) for each in dict.fromkeys(conferences)),
+        *(partial(end_session, session_id=each, now=now, expired=True) for each in expired),
+        *(partial(give_up_seats, session_id=each, now=now) for each in leaving),
+    ]
+
+
+def _oldest(
+    rows: QuerySet[Modification] | QuerySet[Participant] | QuerySet[Session], at: str, key: str
+) -> Iterable[str]:
+    """Return a key of the rows that have been due longest."""
+    keys: Iterable[str] = rows.order_by(at).values_list(key, flat=True)[:BATCH]
+    return keys
+
+
+def settle(jobs: deque[Job]) -> None:
+    """Do jobs until none is left. Several threads may share them; one that fails holds up no other."""
+    while jobs:
+        try:
+            job = jobs.popleft()
+        except IndexError:
+            return
+        try:
+            job()
+        except Exception:
+            logger.exception("A deadline could not be settled: %r", job)
 
 
 def next_deadline() -> datetime | None:
@@ -45,69 +85,49 @@ def next_deadline() -> datetime | None:
         Participant.objects.ringing().aggregate(at=Min("rings_until"))["at"],
         Participant.objects.aggregate(at=Min("move_until"))["at"],
         Participant.objects.aggregate(at=Min("connect_until"))["at"],
-        Session.objects.filter(state=SessionState.ACTIVE).aggregate(at=Min("expires_at"))["at"],
+        Session.objects.not_over().aggregate(at=Min("expires_at"))["at"],
     ]
     return min((at for at in earliest if at is not None), default=None)
 
 
-def _each(rows: QuerySet[Row], settle: Callable[[Row, datetime], None], now: datetime) -> int:
-    """Settle each row in a transaction of its own, so that one that fails holds up no other."""
-    tried = 0
-    for row in rows[:BATCH]:
-        tried += 1
-        try:
-            settle(row, now)
-        except Exception:
-            logger.exception("A deadline could not be settled: %r", row)
-    return tried
-
-
 @transaction.atomic
-def _expire_modification(due: Modification, now: datetime) -> None:
-    room = lock(due.conference_id, now=now)
-    for modification in room.pending:
-        if modification.pk == due.pk and modification.expires_at <= now:
-            break
-    else:
+def settle_conference(*, conference_id: str, now: datetime) -> None:
+    """Settle what is due in a conference, unless somebody else holds it right now."""
+    try:
+        room = lock(conference_id, now=now, skip_locked=True)
+    except NotFoundError:
         return
+    while step := _next_step(room):
+        step()
+        room.save()
+        if _next_step(room) is None:
+            return
+        # A room is saved once.
+        room = lock(conference_id, now=now)
+
+
+def _next_step(room: Room) -> Callable[[], None] | None:
+    """Return what settles one thing that is due in a conference; None when nothing is."""
+    for modification in room.pending:
+        if modification.expires_at <= room.now and not modification.ends_with_ringing:
+            return partial(_expire_modification, room, modification)
+    for seat in room.seats:
+        if seat.is_ringing and seat.rings_until is not None and seat.rings_until <= room.now:
+            return partial(vacate, room, seat, LeftReason.NO_ANSWER)
+        if seat.move_until is not None and seat.move_until <= room.now:
+            return partial(_close_move_window, room, seat)
+        if seat.connect_until is not None and seat.connect_until <= room.now:
+            return partial(vacate, room, seat, LeftReason.MEDIA_LOST)
+    return None
+
+
+def _expire_modification(room: Room, modification: Modification) -> None:
     room.settle(modification, Action.EXPIRE)
     for party in (modification.offered_by_id, modification.offered_to_id):
         room.tell_settlement(modification, room.party(party))
     come_to_nothing(room, modification)
-    room.save()
 
 
-@transaction.atomic
-def _stop_ringing(due: Participant, now: datetime) -> None:
-    room = lock(due.conference_id, now=now)
-    seat = room.seat(due.pk)
-    if seat.is_ringing and seat.rings_until is not None and seat.rings_until <= now:
-        vacate(room, seat, LeftReason.NO_ANSWER)
-        room.save()
-
-
-@transaction.atomic
-def _close_move_window(due: Participant, now: datetime) -> None:
-    room = lock(due.conference_id, now=now)
-    seat = room.seat(due.pk)
-    if seat.move_until is not None and seat.move_until <= now:
-        seat.move_until, seat.move_expired = None, True
-        room.tell(seat.session_id, EventType.MOVE_EXPIRED, participant=wire.participant(seat))
-        room.save()
-
-
-@transaction.atomic
-def _give_up_unconnected(due: Participant, now: datetime) -> None:
-    room = lock(due.conference_id, now=now)
-    seat = room.seat(due.pk)
-    if seat.connect_until is not None and seat.connect_until <= now:
-        vacate(room, seat, LeftReason.MEDIA_LOST)
-        room.save()
-
-
-def _expire_session(due: Session, now: datetime) -> None:
-    end_session(session_id=due.pk, now=now, expired=True)
-
-
-def _abandon_seat(due: Participant, now: datetime) -> None:
-    abandon_seat(participant=due, now=now)
+def _close_move_window(room: Room, seat: Participant) -> None:
+    seat.move_until, seat.move_expired = None, True
+    room.tell(seat.session_id, EventType.MOVE_EXPIRED, participant=wire.participant(seat))

@@ -4,10 +4,10 @@ import logging
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Min, Q, QuerySet
 
 from conferences.machine import Action, ModificationState
-from conferences.models import Conference, Modification, Participant, Topology, new_id
+from conferences.models import Conference, Modification, Participant, new_id
 from conferences.operations.room import Room, lock
 from conferences.wire import party
 from media import tasks
@@ -47,8 +47,18 @@ def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
 
 def _orphans(now: datetime, watched: timedelta) -> QuerySet[Conference]:
     """Return the live conferences whose media node is gone."""
-    present = tasks.present_nodes(now=now, watched=watched)
-    return Conference.objects.live().filter(topology=Topology.FOCUS).exclude(media_node__in=present).order_by()
+    gone = _nodes_in_use().difference(tasks.present_nodes(now=now, watched=watched))
+    return Conference.objects.live().filter(media_node__in=sorted(gone)).order_by()
+
+
+def _nodes_in_use() -> set[str]:
+    """Return the IDs of the nodes that live conferences name, with one jump in the index for each node."""
+    nodes: set[str] = set()
+    node = ""
+    while node is not None:
+        nodes.add(node)
+        node = Conference.objects.live().filter(media_node__gt=node).aggregate(at=Min("media_node"))["at"]
+    return nodes - {""}
 
 
 # Called by the nodekeeper; tells everybody in the conference.

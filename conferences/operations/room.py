@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import TypeVar
 
 from django.conf import settings
+from django.db import connection
 
 from conferences import wire
-from conferences.exceptions import ForbiddenError, NotFoundError, PreconditionFailedError
+from conferences.exceptions import ForbiddenError, NotFoundError, PreconditionFailedError, UnauthenticatedError
 from conferences.machine import (
     Action,
     ConferenceState,
@@ -295,6 +296,21 @@ def save_together(rooms: Sequence[Room]) -> None:
     log.append([message for room in rooms for message in room.messages], now=rooms[0].now)
 
 
+def require_still_live(session: Session, *, now: datetime) -> None:
+    """Require that a session has not ended since its request was authenticated.
+
+    Whoever gives a session a seat calls it last: the session can then not end before the transaction does, so whoever
+    ends it finds the seat. The lock does not conflict with the locks of `log.append`.
+
+    :raises UnauthenticatedError: when it has ended.
+    """
+    share = "FOR KEY SHARE" if connection.features.has_select_for_update else ""
+    table = Session._meta.db_table
+    (row,) = Session.objects.raw(f"SELECT * FROM {table} WHERE id = %s {share}", [session.pk])  # noqa: S608
+    if not row.is_live(now):
+        raise UnauthenticatedError("Your session has ended: register again.")
+
+
 def _is_with_focus(modification: Modification) -> bool:
     """Tell whether the focus is a party of a modification."""
     return modification.offered_by_id is None or modification.offered_to_id is None
@@ -323,13 +339,15 @@ def _mutable(seat: Participant) -> dict[str, object]:
     return {column: getattr(seat, column) for column in _MUTABLE}
 
 
-def lock(conference_id: str, *, now: datetime) -> Room:
+def lock(conference_id: str, *, now: datetime, skip_locked: bool = False) -> Room:
     """Lock a conference until the end of the transaction and load it.
 
+    :param skip_locked: whether to do without a conference that somebody else holds, where the database can tell.
     :raises NotFoundError: when there is none.
     """
+    skip = skip_locked and connection.features.has_select_for_update_skip_locked
     try:
-        conference = Conference.objects.select_for_update(no_key=True).get(pk=conference_id)
+        conference = Conference.objects.select_for_update(no_key=True, skip_locked=skip).get(pk=conference_id)
     except Conference.DoesNotExist:
         raise NotFoundError("There is no such conference.") from None
     seats = list(conference.participants.select_related("session"))

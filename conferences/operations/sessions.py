@@ -73,16 +73,25 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
     after that, `deadlines.settle_due` finds.
     """
     with transaction.atomic():
-        session = Session.objects.select_for_update(no_key=True).get(pk=session_id)
+        # This lock waits for operations that give the session a seat: see `room.require_still_live`.
+        session = Session.objects.select_for_update().get(pk=session_id)
         if session.state != SessionState.ACTIVE or (expired and session.expires_at > now):
             return
         session.state = SessionState.EXPIRED if expired else SessionState.ENDED
         session.ended_at = now
-        session.save(update_fields=["state", "ended_at"])
+        session.leaving_since = now if Participant.objects.sitting().filter(session=session).exists() else None
+        session.save(update_fields=["state", "ended_at", "leaving_since"])
         log.close(session_id)
     logger.info("session %s: %s", session_id, session.state)
-    for seat in Participant.objects.sitting().filter(session=session):
+    if session.leaving_since:
+        give_up_seats(session_id=session_id, now=now)
+
+
+def give_up_seats(*, session_id: str, now: datetime) -> None:
+    """Give up the seats of a session that has ended."""
+    for seat in Participant.objects.sitting().filter(session=session_id):
         abandon_seat(participant=seat, now=now)
+    Session.objects.filter(pk=session_id).update(leaving_since=None)
 
 
 @transaction.atomic(savepoint=False)

@@ -1,9 +1,12 @@
 """What happens when time passes: rings, modifications, the move window, sessions, retention."""
 
+import threading
+from collections import deque
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
@@ -12,13 +15,15 @@ from conferences.machine import ConferenceState, SessionState
 from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
 from conferences.operations import deadlines, retention
 from conferences.operations.calls import terminate_conference
-from conferences.operations.deadlines import next_deadline, settle_due
+from conferences.operations.deadlines import due, next_deadline, settle, settle_due
 from conferences.operations.retention import prune
 from conferences.operations.room import lock
+from conferences.operations.sessions import end_session
 from events.models import Event
 from tests.conferences.refusals import all_rows, refused
 from tests.descriptions import answer, offer
 from tests.devices import Call, Device, hold
+from tests.focus import scripted_node
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -252,7 +257,7 @@ class TestSessions:
     def test_one_refreshed_since_it_was_found_due_does_not(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
         now = timezone.now()
         stale = Session.objects.get(pk=call.bob.id)
-        deadlines._expire_session(stale, now)
+        end_session(session_id=stale.pk, now=now, expired=True)
         assert call.bob.row.state == "active"
         assert call.alice.news() == []
 
@@ -261,7 +266,7 @@ class TestSessions:
     )
     def test_a_seat_that_a_crash_left_behind_is_given_up(self, call: Call, state: SessionState, reason: str) -> None:
         now = timezone.now()
-        Session.objects.filter(pk=call.bob.id).update(state=state, ended_at=now)
+        Session.objects.filter(pk=call.bob.id).update(state=state, ended_at=now, leaving_since=now)
         assert settle_due(now=now) == 1
         (terminated,) = call.alice.news()
         assert (terminated["type"], terminated["reason"]) == ("session-terminated", reason)
@@ -291,41 +296,80 @@ class TestTogether:
         assert not Session.objects.filter(state="active").exists()
 
     def test_two_keepers_who_found_the_same_settle_it_once(self, ringing: Call) -> None:
-        due = Participant.objects.ringing().get()
         late = timezone.now() + timedelta(seconds=31)
-        deadlines._stop_ringing(due, late)
+        first, second = due(now=late), due(now=late)
+        settle(deque(first))
         before = all_rows()
-        deadlines._stop_ringing(due, late)
+        settle(deque(second))
+        assert len(second) == 1
         assert all_rows() == before
 
     def test_two_keepers_expire_a_modification_once(self, call: Call) -> None:
         call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
-        due, seat = Modification.objects.pending().get(), Participant.objects.get(move_until__isnull=False)
         late = timezone.now() + timedelta(seconds=31)
-        deadlines._expire_modification(due, late)
-        deadlines._close_move_window(seat, late)
+        first, second = due(now=late), due(now=late)
+        settle(deque(first))
+        assert [event["type"] for event in call.bob.news()] == ["mod-received", "mod-expired"]
+        assert [event["type"] for event in call.alice.news()] == ["mod-expired", "move-expired"]
         before = all_rows()
-        deadlines._expire_modification(due, late)
-        deadlines._close_move_window(seat, late)
+        settle(deque(second))
         assert all_rows() == before
 
-    def test_a_keeper_who_comes_late_leaves_the_next_modification_alone(self, call: Call) -> None:
+    def test_a_keeper_who_comes_late_leaves_the_next_modification_alone(self, call: Call, settings: Settings) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
-        due = Modification.objects.get(pk=mod)
+        jobs = due(now=timezone.now() + settings.MODIFICATION_LIFETIME)
         call.bob.withdraw(call.id, mod)
+        # The next one lives longer.
+        settings.MODIFICATION_LIFETIME *= 2
         call.alice.put(call.id, MOD, offer(version=3))
         before = all_rows()
-        deadlines._expire_modification(due, timezone.now() + timedelta(seconds=31))
+        settle(deque(jobs))
+        assert len(jobs) == 1
         assert all_rows() == before
 
     def test_two_keepers_give_up_a_seat_once(self, call: Call) -> None:
         now = timezone.now()
-        Session.objects.filter(pk=call.bob.id).update(state=SessionState.ENDED, ended_at=now)
-        due = Participant.objects.get(session=call.bob.id)
-        deadlines._abandon_seat(due, now)
+        Session.objects.filter(pk=call.bob.id).update(state=SessionState.ENDED, ended_at=now, leaving_since=now)
+        first, second = due(now=now), due(now=now)
+        settle(deque(first))
         before = all_rows()
-        deadlines._abandon_seat(due, now)
+        settle(deque(second))
+        assert len(second) == 1
         assert all_rows() == before
+
+    def test_a_conference_that_somebody_holds_is_passed_over(self, ringing: Call) -> None:
+        if not connection.features.has_select_for_update_skip_locked:
+            pytest.skip("the database has one writer")
+        late = timezone.now() + timedelta(seconds=31)
+        held, release = threading.Event(), threading.Event()
+
+        def hold_it() -> None:
+            try:
+                with transaction.atomic():
+                    lock(ringing.id, now=late)
+                    held.set()
+                    release.wait(10)
+            finally:
+                connection.close()
+
+        holding = threading.Thread(target=hold_it)
+        holding.start()
+        assert held.wait(10)
+        assert settle_due(now=late) == 1
+        assert ringing.alice.get(ringing.id)["state"] == "invitation-sent"
+        release.set()
+        holding.join()
+        assert settle_due(now=late) == 1
+        assert ringing.alice.get(ringing.id)["state"] == "session-terminated"
+
+    def test_several_deadlines_of_a_conference_are_settled_together(self, alice: Device) -> None:
+        Device.register("bob"), Device.register("carol")
+        settle_at = timezone.now() + timedelta(seconds=31)
+        with scripted_node():
+            conference = alice.gather("bob", "carol").json()["id"]
+            assert settle_due(now=settle_at) == 1
+            assert alice.get(conference)["state"] == "session-terminated"
+            assert_all_is_settled(settle_at)
 
     def test_one_that_fails_holds_up_no_other(
         self, call: Call, carol: Device, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -333,10 +377,10 @@ class TestTogether:
         first, second = carol.call("dave").json()["id"], call.alice.call("erin").json()["id"]
         mod = call.bob.put(call.id, MOD, offer(session=777, version=3))["x-mod-id"]
 
-        def fail_for_one(conference_id: str, *, now: datetime) -> Any:
+        def fail_for_one(conference_id: str, **options: Any) -> Any:
             if conference_id in {first, call.id}:
                 raise RuntimeError("the database has a bad day")
-            return lock(conference_id, now=now)
+            return lock(conference_id, **options)
 
         late = timezone.now() + timedelta(seconds=31)
         with monkeypatch.context() as patch:

@@ -42,8 +42,11 @@ def headers(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 def _seats(action: str) -> int:
-    """Return the queries that only an answer needs: one counts the session's conferences, one finds a crossing call."""
-    return 2 if action == "conference-answer" else 0
+    """Return the queries that only an answer needs.
+
+    One counts the session's conferences, one finds a crossing call, one makes sure that the session has not ended.
+    """
+    return 3 if action == "conference-answer" else 0
 
 
 def put(device: Device, conference: str, action: str, body: Any, headers: dict[str, str], events: int) -> None:

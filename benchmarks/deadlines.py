@@ -1,0 +1,98 @@
+"""Measure the timekeeper: an idle look beside many seats, and many deadlines that are due at once.
+
+    python -m benchmarks.deadlines [--engine sqlite|postgresql] [--seats 100000] [--due 1000] [--out file.json]
+
+Makes open conferences of two with live sessions, and measures what one look costs that finds nothing to do. Then lets
+1,000 invitations end in the same second, and measures how long the timekeeper takes to settle them all.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.database import analyze, insert, migrated
+
+_LOOKS = 30
+_PATIENCE_SECONDS = 120.0
+
+
+def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) -> None:
+    """Write open conferences of two, or conferences whose guest rings until then."""
+    from django.utils import timezone
+
+    from conferences.models import Conference, Participant, Session
+
+    now, late = (f"'{(timezone.now() + timedelta(days=days)).isoformat(' ')}'" for days in (0, 1))
+    lives = {"created_at": now, "expires_at": late}
+    state = "'invitation-sent'" if ring_at else "'session-open'"
+    rings = {"state": "'invited'", "session_id": "NULL", "rings_until": f"'{ring_at and ring_at.isoformat(' ')}'"}
+    sits = {"state": "'accepted'", "session_id": "'host' || i"}
+    for role in ("host", "guest"):
+        insert(
+            Session, first, last, id=f"'{role}' || i", token_hash=f"'{role}' || i", username=f"'{role}' || i", **lives
+        )
+    insert(Conference, first, last, id="'c' || i", topology="'peer'", state=state, created_at=now)
+    seat = {"conference_id": "'c' || i", "username": "'host' || i"}
+    insert(Participant, first, last, id="'host' || i", role="'host'", position="1", **seat, **sits)
+    seat = {"conference_id": "'c' || i", "username": "'guest' || i"}
+    sits = rings if ring_at else {**sits, "session_id": "'guest' || i"}
+    insert(Participant, first, last, id="'guest' || i", role="'guest'", position="2", **seat, **sits)
+    analyze()
+
+
+async def look_when_idle() -> float:
+    """Return the median of what a look costs, in milliseconds."""
+    from sbe_enabler import timekeeper
+
+    seconds = []
+    for _ in range(_LOOKS):
+        began = time.perf_counter()
+        await timekeeper.look()
+        seconds.append(time.perf_counter() - began)
+    return 1000 * statistics.median(seconds)
+
+
+async def settle_many(due: int) -> float:
+    """Let invitations end at once; return the seconds from then until the timekeeper has settled all."""
+    from django.utils import timezone
+
+    from conferences.models import Participant
+    from sbe_enabler import timekeeper
+
+    ring_at = timezone.now() + timedelta(seconds=5)
+    await asyncio.to_thread(make_conferences, 5_000_001, 5_000_000 + due, ring_at=ring_at)
+    keeping = asyncio.create_task(timekeeper.keep_time())
+    await asyncio.sleep((ring_at - timezone.now()).total_seconds())
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while await asyncio.to_thread(Participant.objects.filter(rings_until__isnull=False).exists):
+            await asyncio.sleep(0.05)
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    return (timezone.now() - ring_at).total_seconds()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--seats", type=int, default=100_000)
+    parser.add_argument("--due", type=int, default=1000)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    with migrated(arguments.engine):
+        make_conferences(1, arguments.seats // 2)
+        figures: dict[str, Any] = {"engine": arguments.engine, "seats": arguments.seats, "due": arguments.due}
+        figures["idle_look_ms"] = round(asyncio.run(look_when_idle()), 2)
+        figures["settled_after_s"] = round(asyncio.run(settle_many(arguments.due)), 2)
+    print(json.dumps(figures, indent=2))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""A session that ends between its authentication and the conference's lock takes no seat."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from conferences.exceptions import UnauthenticatedError
+from conferences.models import Access, Participant, Session, Topology
+from conferences.operations.calls import answer_conference, start_conference
+from conferences.operations.sessions import end_session
+from conferences.sdp import judge
+from tests.conferences.refusals import all_rows
+from tests.descriptions import describe
+from tests.devices import Call, Device, hold
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Ends = Callable[[str], None]
+
+
+@pytest.fixture(params=["ends", "expires"])
+def ends(request: pytest.FixtureRequest) -> Ends:
+    """Return what ends a session."""
+
+    def end(session_id: str) -> None:
+        now = timezone.now()
+        if request.param == "expires":
+            Session.objects.filter(pk=session_id).update(expires_at=now)
+        else:
+            end_session(session_id=session_id, now=now)
+
+    return end
+
+
+def answer(session: Session, conference: str, type_: str = "answer") -> None:
+    """Answer with a session that was authenticated before."""
+    description = judge(type_, describe(session=777, setup="active" if type_ == "answer" else "actpass"))
+    answer_conference(session=session, conference_id=conference, description=description, now=timezone.now())
+
+
+def test_it_answers_no_call(ringing: Call, ends: Ends) -> None:
+    authenticated = ringing.bob.row
+    ends(ringing.bob.id)
+    before = all_rows()
+    with pytest.raises(UnauthenticatedError):
+        answer(authenticated, ringing.id)
+    assert all_rows() == before
+
+
+def test_it_answers_no_move(call: Call, ends: Ends) -> None:
+    phone = Device.register("alice", "phone")
+    hold(call, "initiate-call-hold")
+    call.alice.delete(call.id)
+    authenticated = phone.row
+    ends(phone.id)
+    before = all_rows()
+    with pytest.raises(UnauthenticatedError):
+        answer(authenticated, call.id, "offer")
+    assert all_rows() == before
+
+
+def test_it_starts_no_conference(alice: Device, ends: Ends) -> None:
+    authenticated = alice.row
+    ends(alice.id)
+    before = all_rows()
+    with pytest.raises(UnauthenticatedError):
+        start_conference(
+            session=authenticated,
+            to=["bob"],
+            topology=Topology.PEER,
+            access=Access.INVITED,
+            name="",
+            offer=judge("offer", describe()),
+            now=timezone.now(),
+        )
+    assert all_rows() == before
+
+
+def test_one_that_ends_while_it_answers_loses_the_seat(ringing: Call) -> None:
+    """The end waits for the answer's transaction, then finds the seat."""
+    authenticated = ringing.bob.row
+    answered, release = threading.Event(), threading.Event()
+
+    def answer_slowly() -> None:
+        try:
+            with transaction.atomic():
+                answer(authenticated, ringing.id)
+                answered.set()
+                release.wait(10)
+        finally:
+            connection.close()
+
+    answering = threading.Thread(target=answer_slowly)
+    ending = threading.Thread(target=end_in_thread, args=[ringing.bob.id])
+    answering.start()
+    assert answered.wait(10)
+    ending.start()
+    # It cannot end yet. Were it able to, it would be quick.
+    ending.join(0.5)
+    assert Session.objects.get(pk=ringing.bob.id).state == "active"
+    release.set()
+    answering.join()
+    ending.join()
+    assert Session.objects.get(pk=ringing.bob.id).state == "ended"
+    assert not Participant.objects.sitting().filter(session=ringing.bob.id).exists()
+
+
+def end_in_thread(session_id: str) -> None:
+    """End a session on a connection of its own."""
+    try:
+        end_session(session_id=session_id, now=timezone.now())
+    finally:
+        connection.close()

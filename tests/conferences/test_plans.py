@@ -1,0 +1,87 @@
+"""The database finds what is due, and whom it concerns, by indexes: it reads no table from end to end."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from benchmarks.database import analyze, insert
+from conferences.models import Conference, Modification, Participant, Session
+from conferences.operations.deadlines import next_deadline, settle_due
+from conferences.operations.nodes import adopt_orphans
+from media import tasks
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NUMBER = 2000
+
+
+@pytest.fixture
+def _many_seats() -> None:
+    """Write open conferences with a history, and one conference whose guest rings too long."""
+    now = timezone.now()
+    past, late = (f"'{(now + timedelta(days=days)).isoformat(' ')}'" for days in (-1, 1))
+    over = f"'{(now - timedelta(seconds=1)).isoformat(' ')}'"
+    seat = {"conference_id": "'c' || i", "session_id": "'s' || i", "state": "'accepted'"}
+    insert(Session, 1, NUMBER, id="'s' || i", token_hash="i", username="'u' || i", created_at=past, expires_at=late)
+    live = {"topology": "'focus'", "state": "'session-open'", "media_node": "'n'", "created_at": past}
+    insert(Conference, 1, NUMBER, id="'c' || i", **live)
+    for position, role in enumerate(("host", "guest"), 1):
+        insert(Participant, 1, NUMBER, id=f"'{role}' || i", role=f"'{role}'", position=f"{position}", **seat)
+        seat["session_id"] = f"'s' || (i % {NUMBER} + 1)"
+    parties = {"offered_by_id": "'host' || i", "pair": "'p' || i", "conference_id": "'c' || i", "kind": "'mod'"}
+    settled = {"state": "'mod-accepted'", "created_at": past, "expires_at": past, "settled_at": past}
+    insert(Modification, 1, NUMBER, id="'m' || i", **parties, **settled)
+    Participant.objects.filter(pk="guest7").update(state="invited", session=None, username="u9", rings_until=over[1:-1])
+    analyze()
+
+
+@pytest.mark.usefixtures("_many_seats")
+def test_a_look_of_the_timekeeper_reads_no_whole_table() -> None:
+    now = timezone.now()
+
+    def look() -> None:
+        assert settle_due(now=now) == 1
+        assert next_deadline()
+
+    assert_indexed(look)
+    assert Participant.objects.get(pk="guest7").state == "left"
+    # Nothing is due any more, and each kind of deadline takes two queries at most.
+    assert len(plans(lambda: (settle_due(now=now), next_deadline()))) <= 11
+
+
+@pytest.mark.usefixtures("_many_seats")
+def test_a_look_for_conferences_without_a_node_reads_no_whole_table() -> None:
+    tasks.heartbeat("n")
+    assert_indexed(lambda: adopt_orphans(now=timezone.now(), watched=timedelta(minutes=1)))
+
+
+def assert_indexed(look: Callable[[], object]) -> None:
+    """Require that each statement finds its rows by an index."""
+    whole = re.compile(r"Seq Scan on conferences_|SCAN conferences_\w+$", re.MULTILINE)
+    bad = [plan for plan in plans(look) if whole.search(plan)]
+    assert not bad, "\n\n".join(bad)
+
+
+def plans(look: Callable[[], object]) -> list[str]:
+    """Return how the database executes each statement, with the parameters as the service sends them."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        statements.append((sql, params))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        look()
+    explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
+    found = []
+    with connection.cursor() as cursor:
+        for sql, params in statements:
+            if sql.startswith(("SELECT", "UPDATE")):
+                cursor.execute(f"{explain} {sql}", params)
+                found.append("\n".join([sql, *(str(row[-1]) for row in cursor.fetchall())]))
+    return found
