@@ -187,8 +187,7 @@ class Soak:
     async def _vanish(self, id_: str, peer: Peer) -> None:
         """Stop checking, and hear nothing any more: the node has to notice."""
         self.vanished.append(self.peers.pop(id_))
-        peer.pause_reading()
-        peer.stop_checking()
+        peer.fall_silent()
 
     async def _let_lost_go(self) -> None:
         """Take those off their seats whose legs the node has given up."""

@@ -447,12 +447,12 @@ class Conference:
             self._outgoing_is_stale = True
             self._open_tracks()
         remote = negotiation.remote_credentials
-        ufrag = remote.ufrag if remote else None
+        theirs = Credentials(remote.ufrag, remote.password) if remote else None
         local = Credentials(negotiation.local_credentials.ufrag, negotiation.local_credentials.password)
         if leg.agent is None:
-            leg.agent = services.port.agents.open(leg, local, ufrag)
+            leg.agent = services.port.agents.open(leg, local, theirs)
         else:
-            services.port.agents.restart(leg.agent, local, ufrag)
+            services.port.agents.restart(leg.agent, local, theirs)
         if leg.transport is None and negotiation.role is not None:
             leg.transport = Transport(
                 services.certificate,

@@ -19,6 +19,7 @@ from aiortc.rtp import (
 from media import rtcp, rtp
 from media.aiortc_adapter import address_of_session, parse_rtcp
 from media.codecs import Codec
+from media.consent import Consent
 from media.data import DataChannels
 from media.datagrams import Destination, address_of
 from media.history import Kept
@@ -53,8 +54,6 @@ OLDEST_SECONDS = 1.5
 LEAST_RATE = 150_000
 AUDIO_RATE = 48_000
 NO_LIMIT = 1 << 27
-# How often a leg's media may go to another address: so often at once, and then once a second.
-MOST_MOVES = 5
 # SSRCs that a leg may send with: libsrtp keeps each for as long as the leg lives, and looks through them one by one.
 MOST_SSRCS = 256
 # A source that no description names replaces the present one of its line once that was silent this long, in seconds:
@@ -171,10 +170,9 @@ class Leg:
         # What had been forwarded of each track, in packets and octets, when that was measured last.
         self._forwarded: dict[int, tuple[int, int]] = {}
         self._measured_at = made_at
-        self._moves_left: float = MOST_MOVES
+        self._consent = Consent(made_at)
         # Bursts that the port has not sent yet point to the memory of former ones. It reads 64 datagrams at a time.
         self._destinations: deque[Destination] = deque(maxlen=64)
-        self._seen_at = made_at
         self._is_over = False
         self._wire = wire
         self._floor = floor
@@ -191,10 +189,8 @@ class Leg:
 
     @property
     def seen_at(self) -> float:
-        """When the other side was last heard of. Checks for a connection that is over do not count."""
-        checked_at = self.agent.last_check_at if self.agent is not None and not self._is_over else None
-        self._seen_at = max(self._seen_at, checked_at or self._seen_at)
-        return self._seen_at
+        """When the address in use last answered a check, while the connection was not over (RFC 7675)."""
+        return self._consent.proved_at
 
     @property
     def is_connected(self) -> bool:
@@ -203,22 +199,33 @@ class Leg:
 
     # --- Addresses and keys -----------------------------------------------------------------------------------
 
-    def reached(self, name: bytes, *, nominated: bool) -> list[bytes]:
-        """Note a valid connectivity check from a sockaddr; return those sockaddrs that count no more."""
+    def reached(self, name: bytes, now: float, *, nominated: bool) -> list[bytes]:
+        """Note a valid connectivity check from a sockaddr; return those sockaddrs that count no more.
+
+        Media goes there once the sockaddr has answered a check of ours: see `proved`.
+        """
         if name not in self.addresses:
             self.addresses.append(name)
-        if self.destination is None or (nominated and self.destination.name != name):
-            self._move(name)
+        if self._consent.reach(name, now, nominated=nominated):
+            self._check(name)
         in_use = self.destination.name if self.destination is not None else None
         gone = [each for each in self.addresses[:-MOST_ADDRESSES] if each != in_use]
         self.addresses = [each for each in self.addresses if each not in gone]
         return gone
 
+    def proved(self, name: bytes, now: float) -> None:
+        """Note that a sockaddr has answered a check of ours."""
+        if not self._is_over and self._consent.prove(name, now):
+            self._move(name)
+
+    def _check(self, name: bytes) -> None:
+        """Send a connectivity check to a sockaddr, if the other side's credentials are known yet."""
+        check = self.agent.check(address_of(name)) if self.agent is not None else None
+        if check is not None:
+            self._wire.send(name, check)
+
     def _move(self, name: bytes) -> None:
-        """Let the media go to a sockaddr. Who changes its mind too often stays where it is until it nominates again."""
-        if self._moves_left < 1:
-            return
-        self._moves_left -= 1
+        """Let the media go to a sockaddr."""
         logger.info("leg %s: media goes to %s port %s", self.id, *address_of(name))
         self.destination, self.takes_trains = Destination.of(name), True
         self._destinations.append(self.destination)
@@ -484,7 +491,8 @@ class Leg:
         """Renew the allowances, and ask again for what is still missing, and for key frames."""
         self.packets_left, self.bytes_left, self.failures_left = PACKETS_A_TICK, BYTES_A_TICK, FAILURES_A_TICK
         self.rtcp_left, self.rtcp_bytes_left = RTCP_A_TICK, RTCP_BYTES_A_TICK
-        self._moves_left = min(MOST_MOVES, self._moves_left + TICK_SECONDS)
+        for name in self._consent.due(now):
+            self._check(name)
         self._listen(now)
         if now - self._measured_at >= MEASURE_SECONDS:
             self._measure(now)

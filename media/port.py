@@ -157,20 +157,28 @@ class Port:
     def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:
         """Take STUN or DTLS; anything else is nothing that this port speaks."""
         if first < 4:
-            verdict = self.agents.receive(datagram, address_of(name), now)
-            if verdict.agent is not None:
-                leg = verdict.agent.owner
-                if self._is_in_use(name, leg, now):
-                    return
-                self._assign(name, leg)
-                for gone in leg.reached(name, nominated=verdict.nominated):
-                    self._release(gone, leg)
-            if verdict.reply is not None:
-                self.send(name, verdict.reply)
+            self._take_stun(name, datagram, now)
         elif 19 < first < 64 and (known := self._legs.get(name)) is not None and known.transport is not None:
             known.transport.feed(datagram)
         else:
             self.strangers += 1
+
+    def _take_stun(self, name: bytes, datagram: bytes, now: float) -> None:
+        """Take a leg's connectivity check, or its answer to one of ours."""
+        known = self._legs.get(name)
+        if known is not None and known.agent is not None and known.agent.is_answer(datagram, address_of(name)):
+            known.proved(name, now)
+            return
+        verdict = self.agents.receive(datagram, address_of(name), now)
+        leg = verdict.agent.owner if verdict.agent is not None else None
+        if leg is not None and self._is_in_use(name, leg, now):
+            return
+        if verdict.reply is not None:
+            self.send(name, verdict.reply)
+        if leg is not None:
+            self._assign(name, leg)
+            for gone in leg.reached(name, now, nominated=verdict.nominated):
+                self._release(gone, leg)
 
     def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
         """Tell whether another leg's media goes to this sockaddr, and it was heard of a moment ago.

@@ -1,9 +1,11 @@
-"""ICE-lite (RFC 8445 section 2.5): judge the STUN binding requests that reach the port. Pure: no clock, no socket.
+"""ICE-lite (RFC 8445 section 2.5): judge the STUN messages that reach the port. Pure: no clock, no socket.
 
 Only who knows a leg's ICE password gets an answer. RFC 8489 section 9.1.3 would have a server say 400 or 401 to
 others; they are met with silence, because such an answer goes to whatever address the sender has forged, cannot be
 authenticated by its receiver, and tells a scanner which ufrags live. Errors that the holder of the password earns
 (420, 487) are answered, signed.
+
+Lite agents need send no checks. Ours sends some all the same, to prove that an address receives them (`media.consent`).
 """
 
 import ipaddress
@@ -34,6 +36,8 @@ MAX_TRANSACTIONS = 2048
 # them are kept for the address that the last valid one came from: no others can stop its consent.
 MAX_CHECKS = 50
 KEPT_CHECKS = 25
+# Checks of ours that an agent remembers, to know their answers.
+MAX_SENT = 64
 
 # RFC 8445 section 5.3: at least 24 bits for the ufrag, 128 for the password, of these characters.
 _ICE_CHARS = string.ascii_letters + string.digits + "+/"
@@ -43,10 +47,15 @@ _RESPONSE: Final = stun.Method.BINDING | stun.Class.RESPONSE
 _ERROR: Final = stun.Method.BINDING | stun.Class.ERROR
 
 _ERROR_CODE = 0x0009
+_USERNAME = 0x0006
 _INTEGRITY = 0x0008
 _UNKNOWN_ATTRIBUTES = 0x000A
 _XOR_MAPPED_ADDRESS = 0x0020
+_PRIORITY = 0x0024
 _FINGERPRINT = 0x8028
+_ICE_CONTROLLED = 0x8029
+# Of a peer-reflexive candidate (RFC 8445 section 5.1.2): our checks find none, but must name a priority.
+_CHECK_PRIORITY = 110 << 24 | 65535 << 8 | 255
 # What must be understood lies below (RFC 8489 section 14), and this is understood: the attributes of RFC 8489 that we
 # serve or may ignore in a request, PRIORITY and USE-CANDIDATE (RFC 8445 section 16.1).
 _OPTIONAL = 0x8000
@@ -67,19 +76,40 @@ def generate_credentials() -> Credentials:
 
 
 class Agent(Generic[Owner]):
-    """The ICE end of one leg: `owner`, and the credentials by which the other side may reach it.
-
-    `last_check_at` is when the last valid check came (consent, RFC 7675), in the unit of the caller's `now`.
-    """
+    """The ICE end of one leg: `owner`, and the credentials by which both sides reach each other."""
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        self.last_check_at: float | None = None
         # From the credentials in use to the newest.
         self._generations: list[_Generation[Owner]] = []
         self._transactions: OrderedDict[bytes, Address] = OrderedDict()
+        # Our own checks by transaction ID: where each went, and the key that signs its answer.
+        self._sent: OrderedDict[bytes, tuple[Address, bytes]] = OrderedDict()
         self._source: Address | None = None
         self._checks_left, self._counted_from = MAX_CHECKS, float("-inf")
+
+    def check(self, destination: Address) -> bytes | None:
+        """Return a connectivity check to send there; None while the other side's credentials are unknown."""
+        generation = self._generations[0] if self._generations else None
+        if generation is None or generation.remote is None:
+            return None
+        transaction, key = secrets.token_bytes(12), generation.remote.password.encode()
+        self._sent[transaction] = destination[:2], key
+        if len(self._sent) > MAX_SENT:
+            self._sent.popitem(last=False)
+        username = f"{generation.remote.ufrag}:{generation.ufrag}".encode()
+        attributes = _attribute(_USERNAME, username) + _attribute(_PRIORITY, pack("!I", _CHECK_PRIORITY))
+        # The smallest tiebreaker: the other side is always the controlling one.
+        return _signed(_REQUEST, transaction, attributes + _attribute(_ICE_CONTROLLED, bytes(8)), key)
+
+    def is_answer(self, datagram: bytes, source: Address) -> bool:
+        """Tell whether a datagram is the success response to a check that went to `source`. It counts once."""
+        transaction = datagram[8:20]
+        destination, key = self._sent.get(transaction, (None, b""))
+        if destination != source[:2] or not _is_authentic_response(datagram, key):
+            return False
+        del self._sent[transaction]
+        return True
 
     def _affords(self, source: Address, now: float) -> bool:
         """Judge whether a check from there may still be looked at in this second, and count it."""
@@ -98,7 +128,7 @@ class _Generation(Generic[Owner]):
     agent: Agent[Owner]
     ufrag: str
     key: bytes
-    remote_ufrag: str | None
+    remote: Credentials | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,27 +153,27 @@ class Agents(Generic[Owner]):
     def __init__(self) -> None:
         self._generations: dict[str, _Generation[Owner]] = {}
 
-    def open(self, owner: Owner, local: Credentials, remote_ufrag: str | None = None) -> Agent[Owner]:
-        """Make an agent. Without `remote_ufrag` any username of the other side is right, until `restart` states it.
+    def open(self, owner: Owner, local: Credentials, remote: Credentials | None = None) -> Agent[Owner]:
+        """Make an agent. Without `remote` any username of the other side is right, until `restart` states it.
 
         :raises ValueError: when another agent has this ufrag.
         """
         agent = Agent(owner)
-        self._admit(agent, local, remote_ufrag)
+        self._admit(agent, local, remote)
         return agent
 
-    def restart(self, agent: Agent[Owner], local: Credentials, remote_ufrag: str | None = None) -> None:
+    def restart(self, agent: Agent[Owner], local: Credentials, remote: Credentials | None = None) -> None:
         """Give an agent new credentials; the old ones stay good until the new ones are used.
 
-        The same `local` again only states the other side's ufrag.
+        The same `local` again only states the other side's credentials.
 
         :raises ValueError: when another agent has this ufrag.
         """
         known = self._generations.get(local.ufrag)
         if known is not None and known.agent is agent and known.key == local.password.encode():
-            known.remote_ufrag = remote_ufrag or known.remote_ufrag
+            known.remote = remote or known.remote
             return
-        self._admit(agent, local, remote_ufrag)
+        self._admit(agent, local, remote)
         if len(agent._generations) > MAX_RESTARTS + 1:
             self._forget(agent._generations.pop(1))
 
@@ -170,7 +200,7 @@ class Agents(Generic[Owner]):
         request = stun.parse_message(datagram)
         ufrag, _, remote_ufrag = request.attributes.get("USERNAME", "").partition(":")
         generation = self._generations.get(ufrag)
-        if generation is None or remote_ufrag != (generation.remote_ufrag or remote_ufrag):
+        if generation is None or (generation.remote is not None and remote_ufrag != generation.remote.ufrag):
             return _IGNORED
         if not generation.agent._affords(source, now) or not request.check_message_integrity(generation.key):
             return _IGNORED
@@ -191,7 +221,7 @@ class Agents(Generic[Owner]):
         if first_source not in (None, source[:2]):
             # Somebody has recorded a check and would like the media to go to an address of theirs.
             return _IGNORED
-        reply = _reply(_RESPONSE, transaction, _mapped_address(transaction, source), generation.key)
+        reply = _signed(_RESPONSE, transaction, _mapped_address(transaction, source), generation.key)
         if first_source is not None:
             # Our answer was lost, or somebody who forges the address would keep consent alive.
             return Verdict(reply)
@@ -200,15 +230,14 @@ class Agents(Generic[Owner]):
         agent._transactions[transaction] = agent._source
         if len(agent._transactions) > MAX_TRANSACTIONS:
             agent._transactions.popitem(last=False)
-        agent.last_check_at = now
         while agent._generations[0] is not generation:
             self._forget(agent._generations.pop(0))
         return Verdict(reply, agent, "USE-CANDIDATE" in request.attributes)
 
-    def _admit(self, agent: Agent[Owner], local: Credentials, remote_ufrag: str | None) -> None:
+    def _admit(self, agent: Agent[Owner], local: Credentials, remote: Credentials | None) -> None:
         if local.ufrag in self._generations:
             raise ValueError("This ufrag is taken")
-        generation = _Generation(agent, local.ufrag, local.password.encode(), remote_ufrag)
+        generation = _Generation(agent, local.ufrag, local.password.encode(), remote)
         self._generations[local.ufrag] = generation
         agent._generations.append(generation)
 
@@ -240,7 +269,19 @@ def _screen(datagram: bytes) -> list[int] | None:
     return unknown if position == size and attribute == _FINGERPRINT else None
 
 
-def _reply(kind: int, transaction: bytes, attributes: bytes, key: bytes) -> bytes:
+def _is_authentic_response(datagram: bytes, key: bytes) -> bool:
+    """Tell whether a datagram is a success response that is signed with this key."""
+    if len(datagram) > MAX_DATAGRAM or datagram[:8] != pack("!HHI", _RESPONSE, len(datagram) - 20, stun.COOKIE):
+        return False
+    try:
+        message = stun.parse_message(datagram)
+        return "FINGERPRINT" in message.attributes and message.check_message_integrity(key)
+    except Exception:
+        # As in `Agents.receive`: the parser fails in many ways.
+        return False
+
+
+def _signed(kind: int, transaction: bytes, attributes: bytes, key: bytes) -> bytes:
     """Return a signed message with a fingerprint."""
     message = pack("!HHI12s", kind, 0, stun.COOKIE, transaction) + attributes
     message += _attribute(_INTEGRITY, stun.message_integrity(message, key))
@@ -250,7 +291,7 @@ def _reply(kind: int, transaction: bytes, attributes: bytes, key: bytes) -> byte
 
 def _error(transaction: bytes, code: int, reason: str, key: bytes, attributes: bytes = b"") -> bytes:
     """Return a signed error (RFC 8489 section 14.8)."""
-    return _reply(_ERROR, transaction, _attribute(_ERROR_CODE, stun.pack_error_code((code, reason))) + attributes, key)
+    return _signed(_ERROR, transaction, _attribute(_ERROR_CODE, stun.pack_error_code((code, reason))) + attributes, key)
 
 
 def _list(unknown: list[int]) -> bytes:

@@ -256,7 +256,7 @@ class Peer:
             self._send_datagram(self._check())
             await asyncio.sleep(_CONSENT_SECONDS if self.connected.is_set() else _CHECK_SECONDS)
 
-    def _check(self) -> bytes:
+    def _check(self, *, nominate: bool = True) -> bytes:
         request = stun.Message(
             stun.Method.BINDING,
             stun.Class.REQUEST,
@@ -265,7 +265,7 @@ class Peer:
                 "PRIORITY": 2122260223,
                 # The largest: who thinks otherwise gives way.
                 "ICE-CONTROLLING": 2**64 - 1,
-                "USE-CANDIDATE": None,
+                **({"USE-CANDIDATE": None} if nominate else {}),
             },
         )
         request.add_message_integrity(self._remote[1].encode())
@@ -356,9 +356,14 @@ class Peer:
         return count - (box.undelivered - undelivered)
 
     def stop_checking(self) -> None:
-        """Give the other side no more consent."""
+        """Send no more checks; answer those of the other side."""
         if self._checking is not None:
             self._checking.cancel()
+
+    def fall_silent(self) -> None:
+        """Send no more checks and answer none."""
+        self.stop_checking()
+        self.pause_reading()
 
     async def close(self) -> None:
         """End the connection politely, and leave nothing behind."""

@@ -6,13 +6,14 @@ import itertools
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pylibsrtp
 
 from media import rtp
 from media.aiortc_adapter import parse_rtcp
+from media.consent import CONSENT_SECONDS
 from media.leg import Leg
 from media.node import Node, Settings
 from media.router import Track
@@ -137,11 +138,29 @@ class Notes:
         self.heard.append((participant, connection))
 
 
+class Clock:
+    """The time of a node: that of the loop, and what a test adds to it. Make it before there are conferences."""
+
+    def __init__(self, node: Node) -> None:
+        self.added = 0.0
+        self._loop = node._port._loop
+        node._port._loop = cast(Any, self)
+        object.__setattr__(node._services, "now", self.time)
+
+    def time(self) -> float:
+        """Return the time."""
+        return self._loop.time() + self.added
+
+    def remove_reader(self, fd: int) -> None:
+        """Let the port close."""
+        self._loop.remove_reader(fd)
+
+
 class World:
     """A node, and conferences around it."""
 
     def __init__(self, node: Node, notes: "Notes") -> None:
-        self.node = node
+        self.node, self.clock = node, Clock(node)
         self.lost, self.spoken, self.heard = notes.lost_legs, notes.spoken, notes.heard
         self.peers: list[Listener] = []
         self.room = Room("room", node.execute)
@@ -150,6 +169,22 @@ class World:
         """Stop the ticks of the node, so that no allowance is renewed while a test counts."""
         assert self.node._ticker is not None
         self.node._ticker.cancel()
+
+    async def pass_time(self, seconds: float, *alive: Listener) -> None:
+        """Let this much time pass for a node whose ticks are stopped. Meanwhile these peers answer its checks."""
+        until = self.clock.added + seconds
+        while self.clock.added < until:
+            self.clock.added = min(until, self.clock.added + CONSENT_SECONDS)
+            now = self.clock.time()
+            for conference in list(self.node._conferences.values()):
+                conference.tick(now)
+            for peer in alive:
+                await self._answered(peer, now)
+
+    async def _answered(self, peer: Listener, now: float) -> None:
+        """Wait until a peer has answered what was due by now."""
+        leg = self.leg(peer.id)
+        await true(lambda: now - leg.seen_at < CONSENT_SECONDS)
 
     def leg(self, name: str) -> Leg:
         """Return a participant's leg."""
@@ -168,6 +203,13 @@ class World:
             self.peers.append(each)
             await self.room.join(each)
         return joined
+
+
+async def true(condition: Callable[[], object]) -> None:
+    """Wait until something is true."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager

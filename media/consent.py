@@ -1,0 +1,89 @@
+"""Consent to receive media (RFC 7675): the addresses of a leg's peer, proved by checks of our own. No clock, no socket.
+
+A participant's check arrives with a source address that may be forged. So the node sends a check of its own to that
+address. Its answer repeats a random transaction ID, which only a receiver at the address can know. Media goes nowhere
+else, and consent belongs to the address that answered.
+"""
+
+from dataclasses import dataclass
+
+# Seconds from each check of a candidate to the next one. Then the candidate is given up.
+RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
+# Seconds between checks of the address in use, and while the last one has no answer.
+CONSENT_SECONDS = 2.5
+MISSED_SECONDS = 1.0
+# Addresses of a leg that are checked at the same time: the newest ones. A browser tries several before it nominates.
+MOST_CANDIDATES = 4
+# New candidates of a leg: a burst of this many, then one per second.
+MOST_MOVES = 8
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """An address that was sent this many checks, and when the next one is due."""
+
+    checks: int
+    due_at: float
+
+
+class Consent:
+    """What the peer of one leg has proved. `proved_at` is when the address in use answered last."""
+
+    def __init__(self, made_at: float) -> None:
+        self.proved_at = made_at
+        self._in_use: bytes | None = None
+        self._nominated: bytes | None = None
+        self._due_at = made_at
+        self._candidates: dict[bytes, _Candidate] = {}
+        self._moves_left, self._counted_at = float(MOST_MOVES), made_at
+
+    def reach(self, name: bytes, now: float, *, nominated: bool) -> bool:
+        """Note a valid check from a sockaddr. Return whether to send a check there now."""
+        if nominated:
+            self._nominated = name
+        is_of_use = nominated or self._in_use is None
+        if name == self._in_use or name in self._candidates or not is_of_use or not self._affords_move(now):
+            return False
+        self._candidates[name] = _Candidate(1, now + RETRY_SECONDS[0])
+        if len(self._candidates) > MOST_CANDIDATES:
+            del self._candidates[next(iter(self._candidates))]
+        return True
+
+    def prove(self, name: bytes, now: float) -> bool:
+        """Note that a sockaddr has answered a check. Return whether the media goes there from now on."""
+        is_candidate = self._candidates.pop(name, None) is not None
+        moves = is_candidate and (self._in_use is None or name == self._nominated)
+        if moves:
+            self._in_use = name
+        if name == self._in_use:
+            self.proved_at, self._due_at = now, now + CONSENT_SECONDS
+        return moves
+
+    def due(self, now: float) -> list[bytes]:
+        """Return the sockaddrs to send another check to now. Candidates that do not answer are given up."""
+        names = [name for name in list(self._candidates) if self._is_due(name, now)]
+        if self._in_use is not None and now >= self._due_at:
+            self._due_at = now + MISSED_SECONDS
+            names.append(self._in_use)
+        return names
+
+    def _is_due(self, name: bytes, now: float) -> bool:
+        """Tell whether a candidate gets another check now, and count it."""
+        candidate = self._candidates[name]
+        if now < candidate.due_at:
+            return False
+        if candidate.checks == len(RETRY_SECONDS):
+            del self._candidates[name]
+            return False
+        candidate.due_at = now + RETRY_SECONDS[candidate.checks]
+        candidate.checks += 1
+        return True
+
+    def _affords_move(self, now: float) -> bool:
+        """Tell whether the leg may have one more candidate now, and count it."""
+        self._moves_left = min(float(MOST_MOVES), self._moves_left + now - self._counted_at)
+        self._counted_at = now
+        if self._moves_left < 1:
+            return False
+        self._moves_left -= 1
+        return True
