@@ -82,7 +82,9 @@ def _require_names(content: Description) -> None:
 def _transport_owners(content: Description) -> Iterator[Media]:
     """Yield the live sections that must have keys. One may carry those of its bundle (RFC 9143 section 7.1.3)."""
     group_of = {mid: group for group in content.bundles for mid in group}
-    live = content.live()
+    # Other media than these needs no ICE: browsers reject it.
+    connected = [line for line in content.live() if line.is_rtp or line.kind == "application"]
+    live = connected or content.live()
     shared = {group_of.get(line.mid) for line in live if content.has_ice(line) and content.has_fingerprint(line)}
     for line in live:
         if line.mid not in group_of or group_of[line.mid] not in shared:

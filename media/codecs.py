@@ -212,7 +212,8 @@ def _names(values: Iterable[str]) -> dict[int, str]:
     """Return the codec of each payload type (a=rtpmap)."""
     said: dict[int, str] = {}
     for payload_type, rest in _by_payload_type(values):
-        if said.setdefault(payload_type, rest).lower() != rest.lower():
+        name = rest.split()[0]
+        if said.setdefault(payload_type, name).lower() != name.lower():
             raise NegotiationError(f"Payload type {payload_type} has two different a=rtpmap on one line.")
     return said
 

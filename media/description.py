@@ -163,7 +163,7 @@ def parse(text: str) -> Description:
     if len(set(mids)) < len(mids):
         raise SdpError("Two media lines have the same a=mid.")
     # A browser gives a section without a=mid one, and a BUNDLE group may guess it.
-    known = set(mids) if all(each.mid or not each.live for each in media) else None
+    known = set(mids) if len(mids) == len(media) else None
     return Description(session_id, version, attributes, media, _bundles(attributes, known))
 
 
@@ -172,15 +172,16 @@ def _media(lines: list[str], default: str) -> Media:
     if match is None or int(match[2]) > 65535:
         raise SdpError(f"This is no media line: {lines[0][:80]!r}.")
     attributes = sdp.attributes_of(lines, match[1])
-    mids = attributes.get("mid", ("",))
-    if len(set(mids)) > 1 or not (mids[0] == "" or _MID.fullmatch(mids[0])):
+    # The last one counts, as in browsers.
+    mid = attributes.get("mid", ("",))[-1]
+    if mid and not _MID.fullmatch(mid):
         raise SdpError("A media line's a=mid is not one short word.")
     return Media(
         kind=match[1],
         port=int(match[2]),
         protocol=match[3],
         formats=tuple(match[4].split()),
-        mid=mids[0],
+        mid=mid,
         live=match[2].strip("0") != "" or "bundle-only" in attributes,
         direction=sdp.stated_direction(lines) or default,
         attributes=attributes,

@@ -16,10 +16,10 @@ MAX_MEDIA_LINES = 256
 # One letter, "=", a value; NUL, other controls and Unicode's line separators are no part of a value.
 # Only the session name may begin with a space, or be one (RFC 8866 section 5.3).
 _LINE = re.compile(r"(?:s=|[a-z]=(?! ))[^\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
-# v=, o=, s=, the optional lines before the times, and at least one t= (RFC 8866 section 5).
-_SESSION = re.compile(r"vosi?u?e?p?c?b*t[a-z]*")
+# The session's lines in their order, with at least one t= (RFC 8866 section 5).
+_SESSION = re.compile(r"vosi?u?e*p*c?b*t[tr]*z?k?a*")
 # username, session ID, version, network type, address type, address (RFC 8866 section 5.2). Browsers take any words.
-_ORIGIN = re.compile(r"o=(\S+) (\S{1,20}) (\S{1,20}) \S+ \S+ \S+")
+_ORIGIN = re.compile(r"o=(\S+) (\S{0,20}) (\S{0,20}) \S* \S* \S*")
 UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
 PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
 FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:)+[0-9A-Fa-f]{2}")
@@ -46,14 +46,20 @@ _SECTION_SYNTAX: Mapping[str, str] = {
 }
 _RTP_SYNTAX: Mapping[str, str] = {
     **_SECTION_SYNTAX,
-    "rtpmap": rf"{_PAYLOAD_TYPE} +[^ /]+/[0-9]{{1,9}}(?:/.*)?",
+    "rtpmap": rf"{_PAYLOAD_TYPE} +[^ /]+/[0-9]{{1,9}}(?:[/ ].*)?",
     "fmtp": rf"{_PAYLOAD_TYPE} .*",
     "rtcp-fb": rf"(?:\*|{_PAYLOAD_TYPE}) .+",
 }
-_PATTERNS = {
-    kind: {name: re.compile(pattern) for name, pattern in syntax.items()}
-    for kind, syntax in {"": _SYNTAX, "audio": _RTP_SYNTAX, "video": _RTP_SYNTAX, "other": _SECTION_SYNTAX}.items()
+_DATA_SYNTAX: Mapping[str, str] = {**_SECTION_SYNTAX, "max-message-size": r"[0-9]{1,20}"}
+_TABLES = {
+    "": _SYNTAX,
+    "audio": _RTP_SYNTAX,
+    "video": _RTP_SYNTAX,
+    "application": _DATA_SYNTAX,
+    "other": _SECTION_SYNTAX,
 }
+_PATTERNS = {kind: {name: re.compile(pattern) for name, pattern in syntax.items()} for kind, syntax in _TABLES.items()}
+_VALUED = frozenset({"group", "mid", "msid-semantic", "ice-ufrag", "ice-pwd"})
 # The lines beside m= and a= that Chromium parses in a section.
 _CONNECTION = re.compile(r"c=\S+ \S+ \S+.*")
 _BANDWIDTH = re.compile(r"b=(?:(?:AS|TIAS):[0-9]{1,9}|(?!AS:|TIAS:).*)")
@@ -80,7 +86,8 @@ def split(text: str) -> list[list[str]]:
         sections[-1].append(line)
     if len(sections) > MAX_MEDIA_LINES + 1 or max(map(len, sections)) > MAX_SECTION_LINES:
         raise SdpError("It has more lines than any browser writes.")
-    if not _SESSION.fullmatch("".join(line[0] for line in sections[0])) or sections[0][0] != "v=0":
+    # Browsers read no version.
+    if not _SESSION.fullmatch("".join(line[0] for line in sections[0])):
         raise SdpError("It must begin with 'v=0', 'o=', 's=' and 't=' lines.")
     return sections
 
@@ -96,7 +103,8 @@ def read_origin(session: list[str]) -> tuple[str, int]:
 
 def stated_direction(lines: list[str]) -> str | None:
     """Return the direction that a section states, if it does. Of several the last one counts, as in browsers."""
-    return next((line[2:] for line in reversed(lines) if line.startswith("a=") and line[2:] in _DIRECTIONS), None)
+    flags = (line[2:].partition(" ")[0] for line in reversed(lines) if line.startswith("a="))
+    return next((flag for flag in flags if flag in _DIRECTIONS), None)
 
 
 def attributes_of(lines: list[str], kind: str = "") -> dict[str, tuple[str, ...]]:
@@ -109,7 +117,11 @@ def attributes_of(lines: list[str], kind: str = "") -> dict[str, tuple[str, ...]
     values: dict[str, list[str]] = {}
     for line in lines:
         if line.startswith("a="):
-            name, _, value = line[2:].partition(":")
+            name, colon, value = line[2:].partition(":")
+            # A flag may be followed by a space and anything.
+            name = name.partition(" ")[0]
+            if name in _VALUED and not colon:
+                raise _unreadable(line)
             if name in patterns and not _is_readable(patterns[name], value):
                 raise _unreadable(line)
             values.setdefault(name, []).append(value)

@@ -11,7 +11,7 @@ import tempfile
 _OURS = ("SBE_", "STUN_", "TURN_", "DATABASE_URL", "REDIS_URL")
 _SERVICES = {"SBE_TEST_DATABASE_URL": "DATABASE_URL", "SBE_TEST_REDIS_URL": "REDIS_URL"}
 
-for name in [name for name in os.environ if name.startswith(_OURS) and name not in _SERVICES]:
+for name in [name for name in os.environ if name.startswith(_OURS) and not name.startswith("SBE_TEST_")]:
     del os.environ[name]
 for ours, name in _SERVICES.items():
     if ours in os.environ:

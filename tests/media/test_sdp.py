@@ -169,7 +169,7 @@ class TestSession:
     def test_the_order_is_fixed_up_to_the_times(self) -> None:
         order = "s=-\r\ni=x\r\nu=x\r\ne=x\r\np=x\r\nc=IN IP4 0.0.0.0\r\nb=AS:9\r\nt=0 0\r\nr=1\r\nz=0\r\nk=x"
         assert read(changed("s=-\r\nt=0 0", order)) == read(describe())
-        for early in ("a=x\r\nt=0 0", "t=0 0\r\ns=-"):
+        for early in ("t=0 0\r\na=x\r\ni=x", "a=x\r\nt=0 0", "t=0 0\r\ns=-"):
             with pytest.raises(SdpError):
                 read(changed("s=-\r\nt=0 0", early))
 
@@ -338,6 +338,7 @@ a=rtpmap:111|a=rtpmap:x opus/48000|a=rtpmap:111 opus|a=rtpmap:200 x/1|a=rtpmap:-
 a=fmtp:111|a=fmtp:x y=1|a=fmtp:200 x|a=rtcp-fb:111|a=rtcp-fb:x nack
 a=extmap:1|a=extmap:x uri:y|a=extmap:300 uri:y|a=extmap:0 uri:y
 a=ssrc:x cname:y|a=ssrc:1|a=ssrc:1 |a=ssrc:99999999999 cname:y|a=ssrc-group:FID x|a=ssrc-group:FID
+a=mid|a=group|a=ice-pwd|a=msid-semantic
 a=setup:both|a=setup|a=fingerprint:sha-256|a=ice-options|a=msid:|a=simulcast:foo|a=mid:a b
 c=IN IP4|b=AS:x|b=TIAS:-1
 a=candidate:1|a=candidate:1 1 udp 1 ::1 5 typ foo|a=candidate:1 1 foo 1 ::1 9 typ host
@@ -351,8 +352,14 @@ def test_a_line_that_chromium_chokes_on_is_refused(line: str) -> None:
         read(text)
 
 
+def test_a_data_channels_size_is_a_number() -> None:
+    with pytest.raises(SdpError):
+        read(changed("max-message-size:262144", "max-message-size:x", describe(kinds=("application",))))
+
+
 TAKES = """
 a=fmtp:111 minptime=x|a=fmtp:111 useinbandfec=0|a=fmtp:8 x|a=rtpmap:111 opus/48000/2|a=rtcp-fb:* nack
+a=rtpmap:8 PCMA/8000 x
 a=extmap:5/foo uri:y|a=extmap:3 urn:a attribute=1 other|a=extmap:5 urn:ietf:params:rtp-hdrext:encrypt urn:a
 a=rtcp:x|a=rtcp:9 IN IP5 x|a=ssrc-group:SIM 1 2 3|a=max-message-size:x|a=sctp-port:x|a=crypto:1 x y
 a=candidate:1 1 udp 1 x 5 typ host|a=candidate:1 1 tcp 1 ::1 9 typ host tcptype active

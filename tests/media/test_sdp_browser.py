@@ -1,0 +1,150 @@
+"""Chromium and we agree on offers: what it can use is accepted, and what it refuses is refused, or listed here."""
+
+import asyncio
+import re
+
+import pytest
+from playwright.async_api import async_playwright
+
+from conferences.exceptions import SdpInvalidError
+from conferences.sdp import judge
+from media.codecs import Agreed
+from media.description import Fingerprint, parse
+from media.negotiation import Negotiation, NegotiationError
+from media.terms import LocalEnd
+from tests.depth import DEEP, examples
+from tests.media.mutations import OFFERS, mutations
+
+pytestmark = pytest.mark.once
+
+LOCAL = LocalEnd((Fingerprint("sha-256", ":".join(["AB"] * 32)),), (("127.0.0.1", 5000),))
+# A page has room for some hundred connections in its life.
+_PER_PAGE = 100
+_TIMEOUT = 900 if DEEP else 60  # seconds
+_SCRIPT = """
+async (offers) => {
+  const verdicts = [];
+  for (const sdp of offers) {
+    const pc = new RTCPeerConnection({bundlePolicy: "balanced"});
+    try {
+      await pc.setRemoteDescription({type: "offer", sdp});
+      await pc.setLocalDescription();
+      verdicts.push(["", pc.localDescription.sdp]);
+    } catch (error) {
+      verdicts.push([error.message, ""]);
+    }
+    pc.close();
+  }
+  return verdicts;
+}
+"""
+
+# What Chromium refuses and we accept, by its words, with the reason.
+LENIENT = {
+    # Other media types and protocols are passed over, or forwarded to a peer that may know them.
+    r"Unsupported protocol|m=.*Invalid value": "other protocols and formats",
+    # Chromium makes mids up for sections without one, and trips over them itself.
+    r"Duplicate a=mid|matching no m= section": "mids that it made up, or left empty",
+    # The codec is passed over. Another peer may know it.
+    r"statically assigned|send parameters|Failed to parse codecs|a=rtpmap:": "codecs that it does not know",
+    # Between peers the text is forwarded: another stack may need no rtcp-mux. The focus serves a transport that has it.
+    r"(?i)rtcp-mux": "peers without rtcp-mux",
+    # One section may carry the transport's attributes for its bundle (RFC 9143 section 7.1.3).
+    r"Invalid ICE parameters|without ice-ufrag|without DTLS fingerprint": "bundled sections without keys",
+    # Numbers must mean one thing in a bundle. The focus refuses it; a peer judges for itself.
+    r"codec collision|Failed to add remote stream ssrc|Duplicate SSRC": "collisions of numbers in a bundle",
+    # RFC 8122 section 5: several fingerprints are allowed, unknown digests are passed over.
+    r"a=fingerprint:": "fingerprints that it cannot use",
+    # Nobody connects to c= where ICE is used, and nobody has to understand each candidate.
+    r"^\S*c=|connection data|a=candidate:": "addresses that it cannot use",
+    r"Two different track IDs": "two tracks of one section",
+    # RFC 8285 section 5 forbids the mixture. We read those of the section only.
+    r"a=extmap MUST be either": "extensions of the session and of sections",
+    r"Failed to set local answer|transport is missing": "offers that it takes and cannot answer",
+}
+_FORWARDED = {"opus", "vp8", "vp9", "h264", "av1"}
+
+
+async def verdicts(offers: list[str]) -> list[tuple[str, str]]:
+    """Return of each offer why Chromium refuses it, or its answer."""
+    found: list[tuple[str, str]] = []
+    async with asyncio.timeout(_TIMEOUT), async_playwright() as driver:
+        browser = await driver.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
+        )
+        for index in range(0, len(offers), _PER_PAGE):
+            page = await browser.new_page()
+            found += [
+                (error, answer) for error, answer in await page.evaluate(_SCRIPT, offers[index : index + _PER_PAGE])
+            ]
+            await page.close()
+        await browser.close()
+    return found
+
+
+def refusal_in_peer(offer: str) -> str:
+    try:
+        judge("offer", offer)
+    except SdpInvalidError as error:
+        return str(error.detail)
+    return ""
+
+
+def refusal_in_focus(offer: str) -> str:
+    leg = Negotiation(LOCAL)
+    try:
+        leg.receive_offer(offer, Agreed())
+    except NegotiationError as error:
+        return str(error)
+    answer = parse(leg.create_answer([]))
+    return "" if answer.live() else "Every section is rejected."
+
+
+def usable(answer: str) -> bool:
+    """Tell whether Chromium's answer accepts a section."""
+    return bool(re.search(r"(?m)^m=\S+ 0*[1-9]", answer))
+
+
+def is_beyond_the_focus(offer: str, answer: str) -> bool:
+    """Tell why the focus may refuse what Chromium can use: it forwards no such codec, or could not connect."""
+    sections = [each for each in re.split(r"(?m)^m=", answer)[1:] if not re.match(r"\S+ 0 ", each)]
+    names = {name.lower() for each in sections for name in re.findall(r"a=rtpmap:\d+ ([^/\r]+)", each)}
+    is_data = any(each.startswith("application") and "a=sctp-port" in each for each in sections)
+    # Two ICE-lite sides never check each other, so they never connect (RFC 8445 section 6.1.1).
+    return "\r\na=ice-lite" in offer or not (is_data or names & _FORWARDED)
+
+
+def disagreement(offer: str, error: str, answer: str) -> str:
+    """Return what Chromium and we disagree about without a listed reason; empty where there is nothing."""
+    peer = refusal_in_peer(offer)
+    if usable(answer) and peer:
+        return f"refused in peer: {peer}"
+    if usable(answer) and (focus := refusal_in_focus(offer)) and not is_beyond_the_focus(offer, answer):
+        return f"refused in focus: {focus}"
+    reason = re.sub(r"^Failed to execute .*?: |Failed to parse SessionDescription\. ", "", error)
+    if error and not peer and not any(re.search(pattern, reason) for pattern in LENIENT):
+        return f"accepted, and Chromium says: {reason}"
+    return ""
+
+
+async def test_chromium_and_we_agree_on_changed_offers() -> None:
+    offers = [*OFFERS.items(), *mutations(examples(60, deep=2000), seed=1)]
+    judged = await verdicts([offer for _, offer in offers])
+    found = {
+        name: words
+        for (name, offer), (error, answer) in zip(offers, judged, strict=True)
+        if (words := disagreement(offer, error, answer))
+    }
+    assert found == {}
+    # Otherwise nothing was compared.
+    accepted = sum(usable(answer) for _, answer in judged)
+    assert len(offers) / 3 < accepted < len(offers)
+
+
+@pytest.mark.parametrize("name", sorted(OFFERS))
+def test_every_original_is_accepted_between_peers(name: str) -> None:
+    assert refusal_in_peer(OFFERS[name]) == ""
+
+
+def test_the_same_seed_makes_the_same_changes() -> None:
+    assert list(mutations(50, seed=3)) == list(mutations(50, seed=3)) != list(mutations(50, seed=4))
