@@ -211,7 +211,7 @@ class Neighbours:
 async def _measure(server: Server, count: int, rounds: int) -> dict[str, Any]:
     """Let one more join and leave a conference of N - 1."""
     room = Room(secrets.token_hex(4), server.execute)
-    peers: list[Peer] = [Browser(f"p{number}") for number in range(count - 1)]
+    peers: list[Peer] = [Browser(secrets.token_hex(16)) for _ in range(count - 1)]
     for peer in peers:
         await room.join(peer, settle=False)
     await room.update()
@@ -227,8 +227,8 @@ async def _measure(server: Server, count: int, rounds: int) -> dict[str, Any]:
     idle, (usual, idle_delay) = await server.meter(), neighbours.delays(0.5, 0.999)
     server.offer_bytes = 0
     figures: dict[str, list[Mapping[str, float]]] = {"join": [], "leave": []}
-    for number in range(rounds):
-        last = Browser(f"last{number}")
+    for _ in range(rounds):
+        last = Browser(secrets.token_hex(16))
         for name, work in (("join", room.join), ("leave", room.leave)):
             begin = time.perf_counter()
             await work(last)

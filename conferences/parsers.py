@@ -9,7 +9,7 @@ from rest_framework.parsers import BaseParser
 
 from conferences.exceptions import TooLargeError
 
-BODY_LIMIT = 256 * 1024  # bytes
+BODY_LIMIT = 1024 * 1024  # bytes
 
 
 def _text(stream: IO[bytes]) -> str:

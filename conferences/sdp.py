@@ -8,7 +8,7 @@ from conferences.exceptions import SdpDirectionError, SdpInvalidError, TooLargeE
 from media.description import Description, Media, parse, transports
 from media.sdp import SdpError
 
-SDP_LIMIT = 128 * 1024  # bytes
+SDP_LIMIT = 512 * 1024  # bytes
 
 _HOLD_DIRECTIONS = frozenset({"recvonly", "sendonly", "inactive"})
 # What may answer an offered direction (RFC 3264 section 6.1).
@@ -46,7 +46,7 @@ class JudgedSdp:
 def judge(type_: str, text: str) -> JudgedSdp:
     """Read a session description of the type and judge what can be judged of it alone.
 
-    :raises TooLargeError: when it exceeds 128 KiB in UTF-8.
+    :raises TooLargeError: when it exceeds 512 KiB in UTF-8.
     :raises SdpInvalidError: when it is broken, has no media, or a live media line lacks keys to connect with.
     """
     # Counting characters first spares encoding what is too long anyway.

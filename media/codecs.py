@@ -6,7 +6,7 @@ profile and packetization mode.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -14,6 +14,8 @@ from types import MappingProxyType
 from media.description import Media, NegotiationError, number, parse
 
 Key = tuple[str, ...]
+# Of media lines: the kind, and the codecs that the line can carry.
+Shown = frozenset[tuple[str, frozenset[Key]]]
 
 # Whether the focus writes transport-wide sequence numbers and answers with transport-wide feedback.
 SERVES_TRANSPORT_CC = False
@@ -75,17 +77,20 @@ Codecs = tuple[Codec, ...]
 class Agreed:
     """What a conference agrees on: by kind, the codecs that every member can receive, the preferred first.
 
-    A kind for which no member has shown anything usable is absent: nothing restricts it yet.
+    A kind for which no member has shown anything usable is absent: nothing restricts it yet. `lines` has the codecs of
+    each media line of the members, equal ones once: a line may have fewer than its member.
     """
 
     codecs: Mapping[str, Codecs] = field(default_factory=dict)
+    lines: Shown = frozenset()
 
-    def joined_by(self, shown: Mapping[str, Codecs]) -> "Agreed":
+    def joined_by(self, shown: Mapping[str, Codecs], lines: Shown = frozenset()) -> "Agreed":
         """This function will return what is left when a member with these codecs joins (or shows others than before).
 
         The order stays that of who came first. With nothing to take away the result equals `self`.
 
         :param shown: what `read_capabilities` says of its offer.
+        :param lines: what `lines_of` says of it.
         :raises NegotiationError: when a kind in use would have no codec left.
         """
         agreed = dict(self.codecs)
@@ -94,7 +99,18 @@ class Agreed:
                 agreed[kind] = _common(kind, agreed[kind], codecs)
             elif is_usable(codecs):
                 agreed[kind] = codecs
-        return Agreed(MappingProxyType(agreed))
+        return Agreed(MappingProxyType(agreed), self.lines | lines)
+
+    def in_use(self) -> "Agreed":
+        """Return what media lines list: of each kind the preferred codec, and others only for lines that lack it.
+
+        So a description has no more codecs than are sent. The result of this is in use whole.
+        """
+        codecs = {
+            kind: _in_use(codecs, [keys for each, keys in self.lines if each == kind])
+            for kind, codecs in self.codecs.items()
+        }
+        return Agreed(MappingProxyType(codecs), self.lines)
 
     def compatible(self, shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
         """Return the kinds of which the conference and these capabilities have a codec in common, or could have."""
@@ -103,6 +119,17 @@ class Agreed:
     def _allows(self, kind: str, shown: Codecs) -> bool:
         keys = {codec.key for codec in shown}
         return kind not in self.codecs or is_usable(codec for codec in self.codecs[kind] if codec.key in keys)
+
+
+def _in_use(codecs: Codecs, lines: Iterable[Collection[Key]]) -> Codecs:
+    """Return the codecs that lines list, with tones at their clock rates, and RED where it is preferred."""
+    media = [codec for codec in codecs if codec.name not in _AUXILIARY]
+    chosen = {codec.key for keys in lines for codec in [each for each in media if each.key in keys][:1]}
+    chosen |= {codec.key for codec in media[:1]}
+    rates = {codec.clock_rate for codec in media if codec.key in chosen}
+    chosen |= {codec.key for codec in codecs if codec.name == "telephone-event" and codec.clock_rate in rates}
+    chosen |= {codec.key for codec in codecs[:1]}
+    return tuple(codec for codec in codecs if codec.key in chosen)
 
 
 def _common(kind: str, agreed: Codecs, shown: Codecs) -> Codecs:
@@ -160,6 +187,15 @@ def capabilities_of(sections: Iterable[Media]) -> Mapping[str, Codecs]:
                 by_key.setdefault(codec.key, codec)
         shown[kind] = tuple(by_key.values())
     return shown
+
+
+def lines_of(sections: Iterable[Media]) -> Shown:
+    """Return what each of these live sections can carry.
+
+    :raises NegotiationError: when they contradict themselves.
+    """
+    live = [media for media in sections if media.kind in FEEDBACK]
+    return frozenset((media.kind, frozenset(codec.key for codec in read_codecs(media))) for media in live)
 
 
 def read_codecs(media: Media) -> Codecs:

@@ -26,7 +26,7 @@ from media.port import Port
 from media.quality import Quality
 from media.router import Sink, Track
 from media.stun import Credentials
-from media.terms import LOST_SECONDS, Connection
+from media.terms import LOST_SECONDS, Connection, cname_of
 from media.transport import Handshakes, Transport
 
 logger = logging.getLogger(__name__)
@@ -389,15 +389,16 @@ class Conference:
         agreed = Agreed()
         for id_, member in self.members.items():
             if member.leg is not None and id_ != but:
-                agreed = agreed.joined_by(member.leg.negotiation.capabilities)
+                negotiation = member.leg.negotiation
+                agreed = agreed.joined_by(negotiation.capabilities, negotiation.shown)
         return agreed
 
     def _agreed_by_all(self) -> Agreed:
-        """Return the codecs that all members can receive, worked out when legs or their offers have changed."""
+        """Return the codecs in use, of those that all members can receive; worked out when legs or offers change."""
         if self._agreed_is_stale:
-            before, self._all_agreed = self._all_agreed, self._agreed()
+            before, self._all_agreed = self._all_agreed, self._agreed().in_use()
             self._agreed_is_stale = False
-            self._version += before != self._all_agreed
+            self._version += before.codecs != self._all_agreed.codecs
         return self._all_agreed
 
     def _outgoing(self, id_: str) -> tuple[Outgoing, ...]:
@@ -610,7 +611,7 @@ class Conference:
                     timestamp=timestamp + track.timestamp_shift,
                     packets=track.packets - sink.packets_before,
                     octets=track.octets - sink.octets_before,
-                    cname=track.participant,
+                    cname=cname_of(track.participant),
                 )
                 self._services.port.send_rtcp(leg, report)
 

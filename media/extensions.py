@@ -9,7 +9,7 @@ abs-capture-time, since they are about a clock that the receiver believes to be 
 video-content-type, since every change of source would need them repeated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from media.codecs import SERVES_TRANSPORT_CC
 from media.description import Media, NegotiationError, number
@@ -43,6 +43,8 @@ SERVED: Mapping[str, frozenset[str]] = {
 }
 
 
+# Codecs with layers, which the dependency descriptor describes.
+_LAYERED = frozenset({"AV1", "VP9"})
 _USUAL = {
     AUDIO_LEVEL: 1,
     TRANSPORT_CC: 3,
@@ -100,15 +102,18 @@ def agreed_extensions(media: Media, mixed: bool) -> dict[str, int]:
     }
 
 
-def offered_extensions(kind: str, known: Mapping[str, int]) -> dict[str, int]:
+def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[str]) -> dict[str, int]:
     """Return the IDs for a line of our own: the leg's where it has shown the extension, else free ones.
+
+    Only what is of use to its codecs is offered, and no delay of playout: browsers state none for cameras.
 
     The free ones are Chromium's, where they can be: it does not forget an ID with the offer that it rolls back, and
     would then refuse to give it another meaning in an offer of its own.
     """
     free = {id_: None for id_ in range(14, 0, -1) if id_ not in set(known.values())}
     chosen: dict[str, int] = {}
-    for uri in (uri for uri, kinds in SERVED.items() if kind in kinds):
+    left_out = {PLAYOUT_DELAY} if not _LAYERED.isdisjoint(codecs) else {PLAYOUT_DELAY, DEPENDENCY_DESCRIPTOR}
+    for uri in (uri for uri, kinds in SERVED.items() if kind in kinds and uri not in left_out):
         wish = _USUAL[uri]
         id_ = known.get(uri) or (wish if wish in free else next(iter(free), 0))
         if id_:

@@ -26,9 +26,9 @@ _FIRST_LABELS = {"audio": ("audio",), "video": ("video", "screen")}
 class Line:
     """A media line with what the next description needs to know of it.
 
-    `shown` is what the participant can do on it, `takes` its last word on whether it receives there (only its own
-    offer, or its answer to a line that we wanted to send on, says so). On a line that we have added (`ours`) we do not
-    ask for media, until the participant offers some.
+    `shown` is what the participant can do on it, without the codecs that its answers left out, which are `refused`.
+    `takes` is its last word on whether it receives there (only its own offer, or its answer to a line that we wanted to
+    send on, says so). On a line that we have added (`ours`) we do not ask for media, until the participant offers some.
     """
 
     section: Section
@@ -37,6 +37,7 @@ class Line:
     shown: Mapping[Key, Codec]
     takes: bool
     ours: bool = False
+    refused: frozenset[Key] = frozenset()
     served: bool = True  # false while the conference agrees on nothing that is possible here
 
     @property
@@ -321,15 +322,24 @@ def place(lines: Iterable[Line], outgoing: Iterable[Outgoing]) -> tuple[list[Lin
     return placed, waiting
 
 
-def restated(line: Line, agreed: Agreed) -> Line:
+def numbered(lines: Iterable[Line], agreed: Agreed, numbers: Numbers) -> Numbers:
+    """Return the numbers with those of codecs that the leg has never shown, for the lines that we have added."""
+    for kind in {line.section.kind for line in lines if line.ours and not line.section.rejected}:
+        _, numbers = _own_codecs(agreed.codecs.get(kind, ()), numbers)
+    return numbers
+
+
+def restated(line: Line, agreed: Agreed, known: Mapping[Key, Codec]) -> Line:
     """Return the line as we should offer it again: with the codecs now agreed, asking for what the participant sends.
 
     Whether it sends on a line is the participant's to say: we ask for media wherever it ever sent, also while it holds.
+    A line of ours may get any codec that the leg knows, save those that the participant has refused on it.
     """
     section = line.section
     if section.kind not in _FIRST_LABELS or section.rejected:
         return line
-    codecs = _wanted(line.shown, agreed.codecs.get(section.kind, ()))
+    agreed_on = [codec for codec in agreed.codecs.get(section.kind, ()) if codec.key not in line.refused]
+    codecs = _wanted({**known, **line.shown} if line.ours else line.shown, agreed_on)
     served = is_usable(codecs)
     section = replace(section, receiving=served and bool(section.label), codecs=codecs if served else section.codecs)
     return replace(line, section=section, served=served)
@@ -340,7 +350,7 @@ def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tup
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
         return None, numbers
-    extensions = offered_extensions(track.kind, numbers.extensions)
+    extensions = offered_extensions(track.kind, numbers.extensions, {codec.name for codec in codecs})
     numbers = replace(numbers, extensions={**numbers.extensions, **extensions})
     section = Section(
         mid=mid,
@@ -405,8 +415,9 @@ def answered_line(line: Line, media: Media, description: Description) -> Line:
         rtx_ssrcs=rtx_ssrcs,
     )
     takes = media.receives if section.sending else line.takes
-    shown = {codec.key: line.shown[codec.key] for codec in codecs}
-    return replace(line, section=settled, takes=takes, shown=shown)
+    refused = {codec.key for codec in section.codecs} - {codec.key for codec in codecs}
+    shown = {key: codec for key, codec in line.shown.items() if key not in refused}
+    return replace(line, section=settled, takes=takes, shown=shown, refused=line.refused | refused)
 
 
 def _answered_data(line: Line, media: Media) -> Line:

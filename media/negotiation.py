@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from media.codecs import Agreed, Codec, Codecs, capabilities_of, read_capabilities, usable
+from media.codecs import Agreed, Codec, Codecs, Shown, capabilities_of, lines_of, read_capabilities, usable
 from media.description import (
     Credentials,
     Description,
@@ -35,6 +35,7 @@ from media.lines import (
     Numbers,
     answered_line,
     new_line,
+    numbered,
     offered_lines,
     our_mid,
     place,
@@ -83,6 +84,7 @@ class _Terms:
     role: Role | None
     capabilities: Mapping[str, Codecs]
     grows: bool = True  # false where the participant does not bundle: a new line would need a second transport
+    shown: Shown = frozenset()  # what each line of the participant's last offer can carry
     declined: frozenset[str] = frozenset()  # tracks whose line the participant rejected; not offered again by itself
 
 
@@ -160,6 +162,11 @@ class Negotiation:
         """
         return self._terms.capabilities
 
+    @property
+    def shown(self) -> Shown:
+        """What each media line of the participant's last offer can carry."""
+        return self._terms.shown
+
     def receive_offer(self, text: str, others: Agreed) -> None:
         """This function will take the participant's offer; `create_answer` then settles it, or `rollback` forgets it.
 
@@ -193,7 +200,9 @@ class Negotiation:
         terms = self._terms
         shown = capabilities_of(sections)
         capabilities = others.compatible(shown)
-        lines = offered_lines(description, sections, terms.lines, others.joined_by(capabilities))
+        carried = lines_of(sections)
+        agreed = others.joined_by(capabilities, carried).in_use()
+        lines = offered_lines(description, sections, terms.lines, agreed)
         accepted = _accepted(lines)
         if not accepted:
             # Says in words which codecs the conference lacks.
@@ -209,6 +218,7 @@ class Negotiation:
             role=self._role(remote, is_offer=True),
             capabilities=usable(capabilities),
             grows=bool(description.bundles) or [bool(media.mid) for media in description.live()] == [True],
+            shown=carried,
         )
 
     def create_answer(self, outgoing: Sequence[Outgoing]) -> str:
@@ -238,10 +248,11 @@ class Negotiation:
         """
         if self._offered or self._received:
             raise NegotiationError("There is an offer pending.")
-        terms = self._terms
+        terms, agreed = self._terms, agreed.in_use()
         wanted = [track for track in outgoing if track.track not in terms.declined]
-        lines, waiting = place((restated(line, agreed) for line in terms.lines), wanted)
-        numbers = self._add(lines, waiting, agreed) if terms.grows else terms.numbers
+        numbers = numbered(terms.lines, agreed, terms.numbers)
+        lines, waiting = place((restated(line, agreed, numbers.known) for line in terms.lines), wanted)
+        numbers = self._add(lines, waiting, agreed, numbers) if terms.grows else numbers
         if not lines or (self.settled and not _news(terms.lines, lines)):
             return None
         accepted = _accepted(lines)
@@ -337,9 +348,8 @@ class Negotiation:
             return self._terms.credentials
         return self._new_credentials()
 
-    def _add(self, lines: list[Line], tracks: Sequence[Outgoing], agreed: Agreed) -> Numbers:
+    def _add(self, lines: list[Line], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
         """Add lines for the tracks, rejected ones of their kind first; return what numbers mean then."""
-        numbers = self._terms.numbers
         for track in tracks:
             line, numbers = new_line(track, self._free_mid(lines), agreed, numbers)
             if line is None:

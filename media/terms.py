@@ -25,6 +25,15 @@ class Connection(StrEnum):
     DISCONNECTED = "disconnected"
 
 
+# Characters of a participant's ID that make its CNAME: 64 bits, which an offer to a large conference repeats often.
+_CNAME_LENGTH = 16
+
+
+def cname_of(participant: str) -> str:
+    """Return the CNAME of a participant's tracks, the same in descriptions and in RTCP (RFC 3550 section 6.5.1)."""
+    return participant[:_CNAME_LENGTH]
+
+
 @dataclass(frozen=True)
 class LocalEnd:
     """What the node is to every leg: its certificate's fingerprints, where it listens, the DTLS role it prefers."""
@@ -40,7 +49,7 @@ class Outgoing:
 
     track: str
     kind: str
-    stream: str  # msid stream and CNAME: the ID of the participant who sends it
+    stream: str  # of the msid: the ID of the participant who sends it
     label: str  # "audio", "video", "screen" …
     ssrc: int
     rtx_ssrc: int | None

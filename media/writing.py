@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from media.codecs import Codec
 from media.description import Credentials
-from media.terms import LocalEnd, Section
+from media.terms import LocalEnd, Section, cname_of
 
 # Of our data channels: what aiortc listens on and takes.
 SCTP_PORT = 5000
@@ -34,28 +34,31 @@ def write_body(
 ) -> str:
     """Return everything after the o= line.
 
-    The transport's attributes and candidates stand in each line, although all but the first are passed over in a bundle
-    (RFC 9143 section 7.1.3): aiortc looks for them in the last.
+    The session states the transport once for all lines. The line that speaks for the bundle repeats it, for clients
+    that read lines only (RFC 9143 section 7.1.3), and has the candidates. aiortc looks for candidates in the last line.
     """
     bundle = list(bundle)
-    body = ["s=-", "t=0 0"]
-    if bundle:
-        body.append(f"a=group:BUNDLE {' '.join(bundle)}")
-    # We are ICE-lite by RFC 8445, which "ice2" says.
-    body += ["a=ice-lite", "a=ice-options:ice2"]
     transport = [
         f"a=ice-ufrag:{credentials.ufrag}",
         f"a=ice-pwd:{credentials.password}",
         *(f"a=fingerprint:{each.algorithm} {each.value}" for each in local.fingerprints),
         f"a=setup:{setup}",
-        *_candidates(local),
     ]
+    body = ["s=-", "t=0 0"]
+    if bundle:
+        body.append(f"a=group:BUNDLE {' '.join(bundle)}")
+    # We are ICE-lite by RFC 8445, which "ice2" says.
+    body += ["a=ice-lite", "a=ice-options:ice2", *transport]
+    live = [line for line in lines if not line.section.rejected]
+    tagged = next((line for line in live if line.section.mid in bundle[:1]), live[0] if live else None)
     rtp = [line.section for line in lines if line.section.codecs]
     mixed = bool(rtp) and all(section.mixed for section in rtp)
     if mixed:
         body.append("a=extmap-allow-mixed")
     for line in lines:
-        body += _line(line, local, transport, mixed=not mixed and line.section.mixed)
+        own = transport if line is tagged else []
+        candidates = _candidates(local) if line is tagged or line is live[-1] else []
+        body += _line(line, local, [*own, *candidates], mixed=not mixed and line.section.mixed)
     return "\r\n".join(body) + "\r\n"
 
 
@@ -111,21 +114,18 @@ def _codec(codec: Codec) -> Iterable[str]:
 
 
 def _source(section: Section) -> list[str]:
-    """Say whose track has this line and with which SSRCs (RFC 8830, RFC 5576), also while we do not send it.
+    """Say whose track this line carries and with which SSRCs (RFC 8830, RFC 5576), also while we do not send it.
 
     Chromium gives up the receiver of an SSRC that is not stated any more, and one that comes back feeds no track.
     """
     track = section.outgoing
     if track is None:
         return []
-    msid = f"{track.stream} {track.label}"
-    lines, ssrcs = [f"a=msid:{msid}"], [track.ssrc]
+    lines, ssrcs = [f"a=msid:{track.stream} {track.label}"], [track.ssrc]
     if track.rtx_ssrc is not None and any(codec.rtx_payload_type is not None for codec in section.codecs):
         ssrcs.append(track.rtx_ssrc)
         lines.append(f"a=ssrc-group:FID {track.ssrc} {track.rtx_ssrc}")
-    for ssrc in ssrcs:
-        lines += [f"a=ssrc:{ssrc} cname:{track.stream}", f"a=ssrc:{ssrc} msid:{msid}"]
-    return lines
+    return [*lines, *(f"a=ssrc:{ssrc} cname:{cname_of(track.stream)}" for ssrc in ssrcs)]
 
 
 def _candidates(local: LocalEnd) -> list[str]:

@@ -217,7 +217,7 @@ MODIFICATION_LIFETIME = timedelta(seconds=env.number("SBE_MODIFICATION_SECONDS",
 MOVE_WINDOW = timedelta(seconds=env.number("SBE_MOVE_WINDOW_SECONDS", 5, least=0.1, most=60))
 EVENT_RETENTION = timedelta(seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400))
 RECORD_RETENTION = timedelta(days=env.number("SBE_RECORD_RETENTION_DAYS", 365, least=1, most=36500))
-# With more, descriptions would be longer than 128 KiB, and one core would not forward all that is sent.
+# With more, one core would not forward all that is sent.
 CONFERENCE_CAPACITY = env.integer("SBE_CONFERENCE_CAPACITY", 32, least=2, most=40)
 # A media node that was not heard of for so long gets no new conference.
 MEDIA_NODE_PATIENCE = timedelta(seconds=env.number("SBE_MEDIA_NODE_SECONDS", 5, least=0.1, most=300))

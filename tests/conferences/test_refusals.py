@@ -21,6 +21,8 @@ from tests.conferences.refusals import all_rows, problem, refused
 from tests.descriptions import answer, describe, offer
 from tests.devices import Call, Device, hold, open_call
 
+SDP_LIMIT = 512 * 1024  # bytes
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "resume"))
@@ -538,9 +540,9 @@ class TestSdpDirection:
 
 
 class TestTooLarge:
-    LIMIT = 256 * 1024
+    LIMIT = 1024 * 1024
 
-    @pytest.mark.parametrize("size", [LIMIT + 1, 1024 * 1024, 5 * 1024 * 1024])
+    @pytest.mark.parametrize("size", [LIMIT + 1, 5 * 1024 * 1024])
     @pytest.mark.parametrize("kind", ["application/json", "application/sdp"])
     @pytest.mark.parametrize("headers", [{}, {"idempotency_key": "k"}])
     def test_a_body(self, call: Call, size: int, kind: str, headers: dict[str, str]) -> None:
@@ -565,15 +567,15 @@ class TestTooLarge:
 
     @pytest.mark.parametrize("bare", [False, True])
     def test_an_sdp(self, call: Call, bare: bool) -> None:
-        long = describe(version=3) + "a=x:" + "y" * (128 * 1024) + "\r\n"
+        long = describe(version=3) + "a=x:" + "y" * SDP_LIMIT + "\r\n"
         kind = {"content_type": "application/sdp"} if bare else {}
         body = long if bare else {"type": "offer", "sdp": long}
         response = refused(413, "too-large", call.alice.put, call.id, MOD, body, **kind)
-        assert problem(response)["limit"] == 128 * 1024
+        assert problem(response)["limit"] == SDP_LIMIT
 
     def test_an_sdp_counts_in_bytes_and_may_just_fit(self, call: Call) -> None:
         bare = {"content_type": "application/sdp"}
-        room = 128 * 1024 - len(describe(version=3)) - len("a=x:\r\n")
+        room = SDP_LIMIT - len(describe(version=3)) - len("a=x:\r\n")
         wide = describe(version=3) + "a=x:" + "é" * (room // 2 + 1) + "\r\n"
         refused(413, "too-large", call.alice.put, call.id, MOD, wide, **bare)
         fitting = describe(version=3) + "a=x:" + "é" * (room // 2) + "\r\n"

@@ -1,12 +1,14 @@
 """What a leg agrees to: codecs, numbers, directions, lines, the transport; with the descriptions of real browsers."""
 
 import re
+import secrets
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from media import codecs
+from media.codecs import lines_of
 from media.description import parse
 from media.extensions import AUDIO_LEVEL, MID, PLAYOUT_DELAY, VIDEO_ORIENTATION
 from media.negotiation import (
@@ -146,7 +148,7 @@ class TestAgreement:
             changed(AIORTC, ("profile-level-id=42e01f", f"profile-level-id=42E0{level}")) for level in ("1f", "34")
         )
         agreed = agreed_by(high, low)
-        _, answer = settled(high, agreed=agreed)
+        _, answer = settled(without(high, "a=rtpmap:(97|99) .*"), agreed=agreed)
         assert "a=fmtp:101 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42E01f" in answer
         assert agreed_by(low, high) == agreed_by(low)
 
@@ -187,6 +189,61 @@ class TestAgreement:
         assert "red" in names(agreed_by(CHROMIUM, CHROMIUM), "audio")
         assert "red" in names(agreed_by(other), "audio")
         assert "red" not in names(agreed_by(CHROMIUM, other), "audio")
+
+
+class TestCodecsInUse:
+    def test_lines_list_the_preferred_codec_and_tones_for_it(self) -> None:
+        in_use = agreed_by(CHROMIUM).in_use()
+        assert [codec.key for codec in in_use.codecs["video"]] == [("VP8",)]
+        assert [codec.key for codec in in_use.codecs["audio"]] == [("opus",), ("telephone-event", "48000")]
+        assert in_use.in_use() == in_use
+
+    def test_a_line_that_lacks_the_preferred_codec_brings_its_own_into_use(self) -> None:
+        screen = changed(unheard_of(line(CHROMIUM, 1), "VP8", "H264", "AV1"), ("a=mid:1", "a=mid:2"))
+        text = changed(CHROMIUM + without(screen, "a=ssrc.*"), ("BUNDLE 0 1", "BUNDLE 0 1 2"))
+        leg, _ = settled(text)
+        assert not any(section.rejected for section in leg.sections)
+        agreed = agreed_by(CHROMIUM).joined_by(leg.capabilities, leg.shown)
+        other, _ = settled(CHROMIUM, BOB, agreed=agreed)
+        assert [codec.key for codec in other.sections[1].codecs] == [("VP8",), ("VP9", "0")]
+        offer = parse(offered(other, BOB, CAROL, agreed=agreed))
+        assert offer.media[2].formats == offer.media[1].formats
+
+    def test_red_is_in_use_where_it_is_preferred(self) -> None:
+        text = changed(CHROMIUM, ("SAVPF 111 63 ", "SAVPF 63 111 "))
+        assert names(agreed_by(text).in_use(), "audio") == ["red", "opus", "telephone-event"]
+
+
+class TestSize:
+    def test_an_offer_of_thirty_nine_others_has_at_most_forty_kilobytes(self) -> None:
+        tracks = [
+            Outgoing(
+                f"{id_} {label}", kind, id_, label, 2**31 + at, 2**31 + 100 + at if kind == "video" else None, True
+            )
+            for at, id_ in enumerate(secrets.token_hex(16) for _ in range(39))
+            for kind, label in (("audio", "audio"), ("video", "video"))
+        ]
+        leg, answer = settled(CHROMIUM)
+        assert len(answer) < 3_000
+        offer = offered(leg, *tracks, agreed=agreed_by(CHROMIUM))
+        assert len(parse(offer).media) == 78
+        assert len(offer.encode()) <= 40_000
+
+    def test_the_transport_is_stated_once_and_by_the_line_that_speaks_for_the_bundle(self) -> None:
+        leg, _ = settled(CHROMIUM)
+        offer = offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed_by(CHROMIUM))
+        session, *lines = re.split(r"(?m)^(?=m=)", offer)
+        for attribute in ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:"):
+            assert [attribute in each for each in (session, *lines)] == [True, True, False, False]
+        # aiortc takes candidates from the last line.
+        assert [each.count("a=candidate:") for each in lines] == [3, 0, 3]
+
+    def test_the_first_line_that_lives_speaks_for_the_bundle(self) -> None:
+        text = changed(CHROMIUM, ("m=audio 37498", "m=audio 0"), ("BUNDLE 0 1", "BUNDLE 1"))
+        _, answer = settled(text)
+        assert "a=ice-ufrag:" not in line(answer, 0)
+        assert "a=ice-ufrag:" in line(answer, 1)
+        assert "a=candidate:" in line(answer, 1)
 
 
 class TestAnswer:
@@ -252,7 +309,7 @@ class TestAnswer:
         assert sorted(found, key=lambda each: -int(each[1])) == found
         assert len({foundation for foundation, *_ in found}) == 3
         assert line(answer, 0).count("a=end-of-candidates") == 1
-        assert line(answer, 0).startswith("m=audio 5000 UDP/TLS/RTP/SAVPF 111 63 110 126\r\nc=IN IP4 192.0.2.1")
+        assert line(answer, 0).startswith("m=audio 5000 UDP/TLS/RTP/SAVPF 111 110\r\nc=IN IP4 192.0.2.1")
 
     def test_an_ipv6_address_may_come_first(self) -> None:
         leg = Negotiation(replace(LOCAL, candidates=(("2001:db8::1", 5001),)))
@@ -262,9 +319,11 @@ class TestAnswer:
     def test_it_says_whose_tracks_it_sends(self) -> None:
         leg, answer = settled(CHROMIUM, BOB_AUDIO, BOB)
         assert line(answer, 0).endswith(
-            "a=msid:bob audio\r\na=ssrc:1000 cname:bob\r\na=ssrc:1000 msid:bob audio\r\n",
+            "a=msid:bob audio\r\na=ssrc:1000 cname:bob\r\n",
         )
-        assert "a=msid:bob video\r\na=ssrc-group:FID 1001 1002\r\na=ssrc:1001 cname:bob\r\n" in line(answer, 1)
+        assert line(answer, 1).endswith(
+            "a=msid:bob video\r\na=ssrc-group:FID 1001 1002\r\na=ssrc:1001 cname:bob\r\na=ssrc:1002 cname:bob\r\n"
+        )
         assert [section.outgoing for section in leg.sections] == [BOB_AUDIO, BOB]
 
     def test_without_retransmission_it_states_no_source_for_it(self) -> None:
@@ -618,7 +677,7 @@ class TestOffer:
         assert [media.direction for media in content.media] == ["sendrecv", "sendrecv", "sendonly"]
         assert content.bundle == ("0", "1", "f1")
         assert "a=setup:actpass" in offer
-        assert content.media[2].formats == parse(settled(CHROMIUM)[1]).media[1].formats
+        assert content.media[2].formats == content.media[1].formats == ("96", "97")
         leg.receive_answer(answering(offer))
         assert [section.sending for section in leg.sections] == [True, True, True]
         assert leg.sections[2].outgoing == CAROL
@@ -675,7 +734,7 @@ class TestOffer:
         assert len(set(added)) == len(added)
         assert all(35 <= each < 64 or 96 <= each < 128 for each in added)
         assert parse(offer).media[2].formats == parse(offer).media[1].formats
-        assert "a=extmap:5 http" in line(offer, 1)
+        assert "a=extmap:13 urn" in line(offer, 1)
         assert len(set(re.findall(r"a=extmap:(\d+) ", line(offer, 1)))) == line(offer, 1).count("a=extmap:")
 
     def test_nothing_of_one_leg_is_written_to_another(self) -> None:
@@ -700,14 +759,40 @@ class TestOffer:
         leg, _ = settled(audio)
         assert leg.create_offer([BOB], agreed_by(audio)) is None
 
-    def test_what_the_conference_no_longer_speaks_is_told(self) -> None:
-        agreed = agreed_by(CHROMIUM, FIREFOX)
-        leg, _ = settled(CHROMIUM)
-        offer = offered(leg, agreed=agreed)
-        assert "H264" not in offer
+    def test_another_codec_is_offered_when_the_conference_changes_it(self) -> None:
+        agreed = agreed_by(CHROMIUM)
+        leg, _ = settled(CHROMIUM, BOB_AUDIO, BOB)
+        leg.receive_answer(answering(offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed)))
+        assert [[codec.name for codec in section.codecs] for section in leg.sections[1:]] == [["VP8"], ["VP8"]]
+        changed_to = agreed_by(CHROMIUM, unheard_of(FIREFOX, "VP8", "AV1"))
+        offer = offered(leg, BOB_AUDIO, BOB, CAROL, agreed=changed_to)
         leg.receive_answer(answering(offer))
-        assert {codec.name for codec in leg.sections[1].codecs} == {"VP8", "VP9", "AV1"}
-        assert leg.create_offer([], agreed) is None
+        assert [[codec.name for codec in section.codecs] for section in leg.sections[1:]] == [["VP9"], ["VP9"]]
+        assert all(section.sending for section in leg.sections)
+        assert leg.create_offer([BOB_AUDIO, BOB, CAROL], changed_to) is None
+        # And back, when the one that made it change has left.
+        leg.receive_answer(answering(offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed)))
+        assert [[codec.name for codec in section.codecs] for section in leg.sections[1:]] == [["VP8"], ["VP8"]]
+
+    def test_a_codec_that_the_participant_never_showed_can_follow_another(self) -> None:
+        audio = SAMPLES["chromium-audio"]
+        leg, _ = settled(audio)
+        leg.receive_answer(answering(offered(leg, BOB, agreed=agreed_by(audio, CHROMIUM)), by=audio))
+        changed_to = agreed_by(audio, unheard_of(CHROMIUM, "VP8", "H264", "AV1"))
+        leg.receive_answer(answering(offered(leg, BOB, agreed=changed_to), by=audio))
+        assert [codec.name for codec in leg.sections[1].codecs] == ["VP9"]
+        assert leg.sections[1].sending
+
+    def test_a_codec_that_was_refused_on_a_line_is_not_offered_there_again(self) -> None:
+        both = without(CHROMIUM, "a=rtpmap:(102|104|108|114|116|39|45) .*")
+        only_vp9 = unheard_of(CHROMIUM, "VP8", "H264", "AV1")
+        agreed = agreed_by(both).joined_by({}, lines_of(parse(only_vp9).live()))
+        leg, _ = settled(both, BOB_AUDIO, BOB, agreed=agreed)
+        answer = answering(offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed))
+        added = line(answer, 2)
+        leg.receive_answer(answer.replace(added, without(added, "a=rtpmap:98 .*")))
+        assert [codec.name for codec in leg.sections[2].codecs] == ["VP8"]
+        assert leg.create_offer([BOB_AUDIO, BOB, CAROL], agreed) is None
 
     def test_a_line_for_which_nothing_is_left_rests(self) -> None:
         agreed = agreed_by(CHROMIUM)

@@ -159,10 +159,10 @@ def test_the_largest_description_costs_little() -> None:
     line = SAMPLES["chromium-audio-video"].split("m=video", 1)[1]
     head = SAMPLES["chromium-audio-video"].split("m=audio", 1)[0]
     sections = [
-        re.sub(r"a=ssrc.*\r\n", "", f"m=video{line}").replace("a=mid:1", f"a=mid:{index}") for index in range(28)
+        re.sub(r"a=ssrc.*\r\n", "", f"m=video{line}").replace("a=mid:1", f"a=mid:{index}") for index in range(114)
     ]
-    text = (head + "".join(sections)).replace("BUNDLE 0 1", f"BUNDLE {' '.join(map(str, range(28)))}")
-    assert 120_000 < len(text) < 131_072
+    text = (head + "".join(sections)).replace("BUNDLE 0 1", f"BUNDLE {' '.join(map(str, range(114)))}")
+    assert 500_000 < len(text) < 524_288
     leg = negotiation()
     begun = time.perf_counter()
     leg.receive_offer(text, Agreed())

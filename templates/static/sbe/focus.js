@@ -11,7 +11,7 @@ export const CHAT = "chat";
 
 /**
  * What is worth offering a focus: each codec in the profile that every browser has. Chromium lists video in 18 ways, on every
- * line, and a description must not be longer than 128 KiB.
+ * line, which makes an offer to a large conference 200 kB long. The server takes at most 512 KiB.
  */
 const WORTH_OFFERING = /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;
 
