@@ -169,7 +169,7 @@ class Port:
         if known is not None and known.agent is not None and known.agent.is_answer(datagram, address_of(name)):
             known.proved(name, now)
             return
-        verdict = self.agents.receive(datagram, address_of(name), now)
+        verdict = self.agents.receive(datagram, address_of(name), now, is_known=known is not None)
         leg = verdict.agent.owner if verdict.agent is not None else None
         if leg is not None and self._is_in_use(name, leg, now):
             return

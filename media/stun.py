@@ -19,6 +19,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from aioice import stun
 
+from media.strangers import Strangers
+
 logger = logging.getLogger(__name__)
 
 Owner = TypeVar("Owner")
@@ -26,7 +28,9 @@ Owner = TypeVar("Owner")
 # As a socket gives it: host, port, and for IPv6 two numbers more.
 Address = tuple[Any, ...]
 
-MAX_DATAGRAM = 1500
+# Of a whole message. A browser's check has about 130 bytes and eight attributes.
+MAX_DATAGRAM = 1024
+MAX_ATTRIBUTES = 32
 # Restarts of ICE that may be under way at the same time, besides the credentials in use.
 MAX_RESTARTS = 3
 # Transactions that are remembered, to know a replayed check: more than an hour of consent checks every 2.5 s, as
@@ -151,7 +155,8 @@ class Agents(Generic[Owner]):
     """The agents of a node, found by their ufrag."""
 
     def __init__(self) -> None:
-        self._generations: dict[str, _Generation[Owner]] = {}
+        self._generations: dict[bytes, _Generation[Owner]] = {}
+        self._strangers = Strangers()
 
     def open(self, owner: Owner, local: Credentials, remote: Credentials | None = None) -> Agent[Owner]:
         """Make an agent. Without `remote` any username of the other side is right, until `restart` states it.
@@ -169,7 +174,7 @@ class Agents(Generic[Owner]):
 
         :raises ValueError: when another agent has this ufrag.
         """
-        known = self._generations.get(local.ufrag)
+        known = self._generations.get(local.ufrag.encode())
         if known is not None and known.agent is agent and known.key == local.password.encode():
             known.remote = remote or known.remote
             return
@@ -183,25 +188,38 @@ class Agents(Generic[Owner]):
             self._forget(generation)
         agent._generations.clear()
 
-    def receive(self, datagram: bytes, source: Address, now: float) -> Verdict[Owner]:
-        """Judge a STUN datagram from `source`. Never raises, whatever came."""
+    def receive(self, datagram: bytes, source: Address, now: float, *, is_known: bool = False) -> Verdict[Owner]:
+        """Judge a STUN datagram from `source`. Never raises, whatever came.
+
+        `is_known` says that a leg uses this address: its checks are read also while its network floods the node.
+        """
         try:
-            return self._judge(datagram, source, now)
+            generation = self._wanted(datagram, source, now, is_known=is_known)
+            return self._judge(generation, datagram, source, now) if generation is not None else _IGNORED
         except Exception:
             # The parser answers broken input with whatever breaks first. Anybody can send it: no louder than this.
             logger.debug("A STUN datagram of %d bytes could not be judged", len(datagram), exc_info=True)
             return _IGNORED
 
-    def _judge(self, datagram: bytes, source: Address, now: float) -> Verdict[Owner]:
+    def _wanted(self, datagram: bytes, source: Address, now: float, *, is_known: bool) -> _Generation[Owner] | None:
+        """Return the credentials that a request names, at little cost: most of a flood ends here."""
+        if not is_known and self._strangers.is_dropped(source[0], now):
+            return None
+        username = _username(datagram)
+        ufrag, _, remote_ufrag = username.partition(b":")
+        generation = self._generations.get(ufrag)
+        if generation is None:
+            self._strangers.count(source[0])
+        elif generation.remote is not None and remote_ufrag != generation.remote.ufrag.encode():
+            return None
+        return generation
+
+    def _judge(self, generation: _Generation[Owner], datagram: bytes, source: Address, now: float) -> Verdict[Owner]:
         unknown = _screen(datagram)
         if unknown is None:
             return _IGNORED
         # This checks the fingerprint, and raises ValueError when it is wrong.
         request = stun.parse_message(datagram)
-        ufrag, _, remote_ufrag = request.attributes.get("USERNAME", "").partition(":")
-        generation = self._generations.get(ufrag)
-        if generation is None or (generation.remote is not None and remote_ufrag != generation.remote.ufrag):
-            return _IGNORED
         if not generation.agent._affords(source, now) or not request.check_message_integrity(generation.key):
             return _IGNORED
         transaction = request.transaction_id
@@ -235,31 +253,54 @@ class Agents(Generic[Owner]):
         return Verdict(reply, agent, "USE-CANDIDATE" in request.attributes)
 
     def _admit(self, agent: Agent[Owner], local: Credentials, remote: Credentials | None) -> None:
-        if local.ufrag in self._generations:
+        if local.ufrag.encode() in self._generations:
             raise ValueError("This ufrag is taken")
         generation = _Generation(agent, local.ufrag, local.password.encode(), remote)
-        self._generations[local.ufrag] = generation
+        self._generations[local.ufrag.encode()] = generation
         agent._generations.append(generation)
 
     def _forget(self, generation: _Generation[Owner]) -> None:
-        del self._generations[generation.ufrag]
+        del self._generations[generation.ufrag.encode()]
+
+
+def _username(datagram: bytes) -> bytes:
+    """Return the value of USERNAME in a binding request, or nothing. It looks at the first attributes only.
+
+    No signature is checked here, and `_screen` has yet to judge the message.
+    """
+    size = len(datagram)
+    if not stun.HEADER_LENGTH <= size <= MAX_DATAGRAM or datagram[:8] != pack(
+        "!HHI", _REQUEST, size - stun.HEADER_LENGTH, stun.COOKIE
+    ):
+        return b""
+    position = stun.HEADER_LENGTH
+    for _ in range(MAX_ATTRIBUTES):
+        if position + 4 > size:
+            break
+        attribute, length = unpack_from("!HH", datagram, position)
+        position += 4
+        if attribute == _USERNAME:
+            return datagram[position : position + length]
+        if attribute == _INTEGRITY:
+            break
+        position += length + stun.padding_length(length)
+    return b""
 
 
 def _screen(datagram: bytes) -> list[int] | None:
     """Return which attributes of a binding request must be understood and are not, or None if it is no sound request.
 
+    `_username` has judged the header.
+
     The parser is lenient: it passes over what it does not know, a wrong cookie, lengths that lead out of the message,
     and a fingerprint that is missing or not the last (RFC 8489 section 14.7).
     """
     size = len(datagram)
-    if not stun.HEADER_LENGTH <= size <= MAX_DATAGRAM:
-        return None
-    kind, length, cookie = unpack_from("!HHI", datagram)
-    if kind != _REQUEST or cookie != stun.COOKIE or length != size - stun.HEADER_LENGTH or size % 4:
-        return None
     unknown: list[int] = []
     position, attribute, signed = stun.HEADER_LENGTH, 0, False
-    while position < size:
+    for _ in range(MAX_ATTRIBUTES):
+        if position >= size:
+            break
         attribute, length = unpack_from("!HH", datagram, position)
         # What follows the signature is nobody's word.
         signed = signed or attribute == _INTEGRITY

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from aioice import stun
 
+from media import stun as media_stun
+from media.strangers import LOOKED_AT, MOST_NETWORKS, MOST_UNKNOWN, Strangers, network_of
 from media.stun import (
     KEPT_CHECKS,
+    MAX_ATTRIBUTES,
     MAX_CHECKS,
     MAX_SENT,
     MAX_TRANSACTIONS,
@@ -129,6 +132,75 @@ def test_a_check_without_integrity_is_met_with_silence(agents: Agents[str], agen
     assert agents.receive(bytes(message), SOURCE, 1.0) == IGNORED
 
 
+def many(count: int, username: bytes = USERNAME) -> bytes:
+    """Return a signed check with this many more attributes, of the kind that is cheap to send."""
+    return signed(username + pack("!HHI", 0xC057, 4, 0) * count)
+
+
+def test_more_attributes_than_browsers_send_are_met_with_silence(agents: Agents[str], agent: Agent[str]) -> None:
+    # USERNAME, the signature and the fingerprint are three more.
+    assert agents.receive(many(MAX_ATTRIBUTES - 3), SOURCE, 1.0).agent is agent
+    assert agents.receive(many(MAX_ATTRIBUTES - 2), SOURCE, 1.0) == IGNORED
+
+
+@pytest.mark.parametrize("count", [0, 100, 178])
+def test_nothing_is_parsed_before_the_ufrag_is_known(
+    agents: Agents[str], agent: Agent[str], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    parsed: list[bytes] = []
+    monkeypatch.setattr(stun, "parse_message", lambda datagram: parsed.append(datagram))
+    unknown = pack("!HH13s3x", 6, 13, b"nobodysU:them")
+    for datagram in (many(count, unknown), many(count, b""), many(178)):
+        assert agents.receive(datagram, SOURCE, 1.0) == IGNORED
+    assert parsed == []
+
+
+def test_of_two_usernames_the_first_counts(agents: Agents[str], agent: Agent[str]) -> None:
+    another = pack("!HH13s3x", 6, 13, b"nobodysU:them")
+    assert agents.receive(signed(USERNAME + another), SOURCE, 1.0).agent is agent
+    assert agents.receive(signed(another + USERNAME), SOURCE, 1.0) == IGNORED
+
+
+def test_flood_of_unknown_ufrags_is_dropped_unread_and_locks_nobody_out(
+    agents: Agents[str], agent: Agent[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[bytes] = []
+    username = media_stun._username
+
+    def counted(datagram: bytes) -> bytes:
+        looked_at.append(datagram)
+        return username(datagram)
+
+    monkeypatch.setattr(media_stun, "_username", counted)
+    for number in range(8000):
+        agents.receive(request(LOCAL._replace(ufrag="nobody")), (f"192.0.2.{number % 256}", number), 1.0)
+    assert len(looked_at) <= MOST_UNKNOWN + 8000 / LOOKED_AT
+    # A leg's own address, another network, the next second: all are served. A newcomer gets through by repeating.
+    assert agents.receive(request(), SOURCE, 1.1, is_known=True).agent is agent
+    assert agents.receive(request(), ("192.0.3.7", 1), 1.1).agent is agent
+    assert any(agents.receive(request(), SOURCE, 1.1).agent for _ in range(LOOKED_AT))
+    assert agents.receive(request(), SOURCE, 2.1).agent is agent
+
+
+def test_networks_that_are_counted_are_bounded() -> None:
+    strangers = Strangers()
+    for number in range(100_000):
+        host = (
+            f"10.{number >> 16 & 255}.{number >> 8 & 255}.1"
+            if number % 2
+            else f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::1"
+        )
+        if not strangers.is_dropped(host, 1.0):
+            strangers.count(host)
+    assert len(strangers._unknown) <= MOST_NETWORKS + 1
+    assert strangers.is_dropped("203.0.113.1", 1.0)
+
+
+def test_networks_are_told_apart() -> None:
+    assert network_of("192.0.2.7") == network_of("::ffff:192.0.2.9") != network_of("192.0.3.7")
+    assert network_of("fe80::1%eth0") == network_of("fe80::2") != network_of("fe80:0:0:1::1")
+
+
 def test_the_holder_of_another_agents_password_cannot_pass_for_this_one(agents: Agents[str], agent: Agent[str]) -> None:
     other = Credentials("another8", "anotherPasswordOf24Lette")
     agents.open("other", other, REMOTE)
@@ -165,7 +237,7 @@ def test_what_follows_the_signature_is_not_believed(agents: Agents[str], agent: 
 
 
 def test_no_answer_is_much_longer_than_its_request(agents: Agents[str], agent: Agent[str]) -> None:
-    unknown = b"".join(pack("!HH", 0x7000 + i, 0) for i in range(300))
+    unknown = b"".join(pack("!HH", 0x7000 + i, 0) for i in range(MAX_ATTRIBUTES - 3))
     for datagram in (request(), signed(USERNAME), signed(USERNAME + unknown)):
         reply = agents.receive(datagram, ("2001:db8::1", 1), 1.0).reply
         assert reply

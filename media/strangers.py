@@ -1,0 +1,58 @@
+"""Checks for ufrags that no leg has, counted by the network that they come from. No clock, no socket.
+
+A flood of them costs little, because most of it is dropped unread. The rest is still looked at: the source of the flood
+may be forged, and a participant from the same network must be able to connect.
+"""
+
+import socket
+
+# Unknown ufrags of one network within a second, before most of its checks are dropped.
+MOST_UNKNOWN = 100
+# Of the checks beyond that, one in this many is looked at.
+LOOKED_AT = 8
+# Networks that are counted within a second. Further ones are counted together.
+MOST_NETWORKS = 4096
+_OTHERS = b""
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class Strangers:
+    """The networks from which checks with unknown ufrags have come within this second."""
+
+    def __init__(self) -> None:
+        self._unknown: dict[bytes, int] = {}
+        self._dropped: dict[bytes, int] = {}
+        self._counted_from = float("-inf")
+
+    def count(self, host: str) -> None:
+        """Count a check with an unknown ufrag."""
+        network = network_of(host)
+        if network not in self._unknown and len(self._unknown) >= MOST_NETWORKS:
+            network = _OTHERS
+        self._unknown[network] = self._unknown.get(network, 0) + 1
+        if self._unknown[network] == MOST_UNKNOWN:
+            self._dropped[network] = 0
+
+    def is_dropped(self, host: str, now: float) -> bool:
+        """Tell whether a check from there is dropped unread."""
+        if now - self._counted_from >= 1:
+            self._counted_from = now
+            self._unknown.clear()
+            self._dropped.clear()
+        if not self._dropped:
+            return False
+        network = network_of(host)
+        if network not in self._unknown:
+            network = _OTHERS
+        if network not in self._dropped:
+            return False
+        self._dropped[network] += 1
+        return self._dropped[network] % LOOKED_AT != 0
+
+
+def network_of(host: str) -> bytes:
+    """Return the network of an address: /24 of IPv4, also where it is mapped to IPv6, and /64 of IPv6."""
+    if ":" not in host:
+        return socket.inet_aton(host)[:3]
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    return packed[12:15] if packed[:12] == _MAPPED else packed[:8]
