@@ -1,8 +1,11 @@
 """The support desk's view: live conferences first, everything read-only, and one thing to do: end a conference."""
 
+from datetime import MAXYEAR
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -13,6 +16,7 @@ from django.utils.timesince import timesince
 
 from conferences.machine import ConferenceState, SessionState
 from conferences.models import Conference, Modification, Participant, Session
+from conferences.numbers import read_number
 from conferences.operations.calls import terminate_conference
 from events.models import Event
 
@@ -61,6 +65,34 @@ class LiveFilter(admin.SimpleListFilter):
                 return queryset if request.GET.get("q") else queryset.filter(live)
 
 
+class SoundChangeList(ChangeList):
+    """A list whose query Django can put to the database: its own check lets through years that do not exist."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
+        """Return the rows that the query asks for.
+
+        :raises IncorrectLookupParameters: when part of the query cannot be looked up; Django then shows an error page.
+        """
+        try:
+            for name, values in (*request.GET.lists(), *request.POST.lists()):
+                for value in values:
+                    _require_sound(name, str(value))
+        except ValueError as error:
+            raise IncorrectLookupParameters(error) from None
+        return super().get_queryset(request, exclude_parameters)
+
+
+def _require_sound(name: str, value: str) -> None:
+    """Require that a query parameter is a possible part of a date, where it is one, and has no NUL.
+
+    :raises ValueError: when it is not.
+    """
+    if "\0" in name + value:
+        raise ValueError("A query parameter has a NUL character.")
+    if name.rpartition("__")[2] in {"year", "month", "day"}:
+        read_number(value, least=1, most=MAXYEAR - 1)
+
+
 class ReadOnly:
     """Lets staff look, and nobody change: what changes a conference is an operation."""
 
@@ -75,6 +107,14 @@ class ReadOnly:
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Refuse to delete rows."""
         return False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """Return the kind of list, which refuses hostile queries."""
+        return SoundChangeList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Return the row with this ID; no ID has a NUL, which PostgreSQL would not even compare."""
+        return None if "\0" in object_id else super().get_object(request, object_id, from_field)  # type: ignore[misc]
 
 
 class ParticipantInline(ReadOnly, TabularInline):

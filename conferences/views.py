@@ -30,6 +30,7 @@ from conferences.exceptions import (
 from conferences.ice import ice_servers
 from conferences.idempotency import idempotent, idempotent_while
 from conferences.models import Access, Conference, Modification, Session, Topology
+from conferences.numbers import NumberError, read_number
 from conferences.operations import calls, hosting, modifications, sessions
 from conferences.operations.modifications import Initiation, Outcome
 from conferences.operations.room import etag
@@ -122,13 +123,14 @@ def _description(data: dict[str, Any], *types: str) -> JudgedSdp:
 
 def _page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], str | None]:
     """Return one page of rows by ID after the query's `after`, and the `after` of the next one."""
-    limit = request.query_params.get("limit", str(_PAGE))
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _PAGE:
-        raise MalformedError(f"'limit' is a number from 1 to {_PAGE}.")
+    try:
+        limit = read_number(request.query_params.get("limit", str(_PAGE)), least=1, most=_PAGE)
+    except NumberError:
+        raise MalformedError(f"'limit' is a number from 1 to {_PAGE}.") from None
     after = request.query_params.get("after", "")
-    page = list(rows.order_by("pk").filter(pk__gt=_plain(after))[: int(limit) + 1])
-    more = len(page) > int(limit)
-    page = page[: int(limit)]
+    page = list(rows.order_by("pk").filter(pk__gt=_plain(after))[: limit + 1])
+    more = len(page) > limit
+    page = page[:limit]
     return page, str(page[-1].pk) if more else None
 
 

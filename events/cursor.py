@@ -1,5 +1,9 @@
 """The cursor: the number of the last event that a reader has taken in."""
 
+from conferences.numbers import NumberError, read_number
+
+_LARGEST = 10**18 - 1
+
 
 class CursorError(ValueError):
     """The text is no cursor."""
@@ -10,6 +14,7 @@ def parse_cursor(text: str) -> int:
 
     :raises CursorError: when it is no number of an event, nor 0.
     """
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise CursorError(f"Not a cursor: {text[:32]!r}.")
-    return int(text)
+    try:
+        return read_number(text, most=_LARGEST)
+    except NumberError as error:
+        raise CursorError(str(error)) from None

@@ -13,6 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from conferences.authentication import identify
 from conferences.exceptions import MalformedError, NotFoundError, RefusalError, UnauthenticatedError
+from conferences.numbers import NumberError, RangeError, read_number
 from conferences.problems import MethodNotAllowedError, refuse
 from events.cursor import CursorError, parse_cursor
 from events.reader import Entry, SessionOverError, follow, read
@@ -71,9 +72,12 @@ def _cursor(text: str) -> int:
 
 def _wait(text: str) -> float:
     """Return how long a poll may wait, in seconds."""
-    if not text.isascii() or not text.isdigit():
-        raise MalformedError("'wait' is a whole number of seconds.")
-    return min(float(text[:9]), LONGEST_WAIT)
+    try:
+        return float(read_number(text, most=int(LONGEST_WAIT)))
+    except RangeError:
+        return LONGEST_WAIT
+    except NumberError:
+        raise MalformedError("'wait' is a whole number of seconds.") from None
 
 
 async def _poll(session_id: str, after: int, seconds: float) -> HttpResponse:
