@@ -11,12 +11,15 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
 
 from autobahn.exception import Disconnected
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest
 from django.utils import timezone
 
 from conferences.authentication import identify
@@ -57,7 +60,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         """Let the session's own client in and start to follow its log."""
         # Accept first: only an accepted WebSocket can tell a browser why it is closed.
         await self.accept(subprotocol=PROTOCOL if PROTOCOL in self.scope["subprotocols"] else None)
-        if not self._is_origin_allowed():
+        if not self._is_host_and_origin_allowed():
             return await self.close(FORBIDDEN)
         session_id = self.scope["url_route"]["kwargs"]["session_id"]
         try:
@@ -104,12 +107,18 @@ class EventsConsumer(AsyncWebsocketConsumer):
         headers = dict(self.scope["headers"])
         return headers.get(b"authorization", b"").decode("latin-1"), session_id
 
-    def _is_origin_allowed(self) -> bool:
-        """Tell whether the page that connects may: it is the enabler's own, an allowed one, or no page at all."""
-        headers = dict(self.scope["headers"])
-        origin = headers.get(b"origin", b"").decode("latin-1")
-        own_host = headers.get(b"host", b"").decode("latin-1")
-        return not origin or origin in settings.ALLOWED_ORIGINS or urlsplit(origin).netloc == own_host
+    def _is_host_and_origin_allowed(self) -> bool:
+        """Tell whether the handshake names a host of ours, and the page is our own, an allowed one, or no page.
+
+        Without the check of the host, a foreign name that resolves to this server would make its pages our own.
+        """
+        headers = {name: value.decode("latin-1") for name, value in self.scope["headers"]}
+        try:
+            own_host = _named_host(headers)
+            origin = headers.get(b"origin", "")
+            return not origin or origin in settings.ALLOWED_ORIGINS or urlsplit(origin).netloc == own_host
+        except (DisallowedHost, ValueError):
+            return False
 
     async def _follow(self, session_id: str, after: int) -> None:
         """Send the log as it grows, and heartbeats between."""
@@ -163,6 +172,18 @@ class EventsConsumer(AsyncWebsocketConsumer):
         elif now - self._asked_at > 1.5 * settings.HEARTBEAT_SECONDS:
             raise TimeoutError
         await self.send(text_data=json.dumps({"type": "heartbeat", "nonce": self._nonce}))
+
+
+def _named_host(headers: Mapping[bytes, str]) -> str:
+    """Return the host that a handshake names, by the rules for every other request.
+
+    :raises DisallowedHost: when it is not in ALLOWED_HOSTS.
+    """
+    request = HttpRequest()
+    named = {"HTTP_HOST": headers.get(b"host"), "HTTP_X_FORWARDED_HOST": headers.get(b"x-forwarded-host")}
+    request.META = {name: value for name, value in named.items() if value is not None}
+    request.META |= {"SERVER_NAME": "", "SERVER_PORT": ""}
+    return request.get_host()
 
 
 def _nonce_in(text: str) -> object:

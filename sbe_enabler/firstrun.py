@@ -50,6 +50,8 @@ def prepare(arguments: Sequence[str], variables: MutableMapping[str, str]) -> No
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not env.string("SBE_SECRET_KEY"):
         write_private(state / "secret_key", secrets.token_urlsafe(50))
+    if not env.string("SBE_DEV_SERVER"):
+        variables["SBE_DEV_SERVER"] = "1"
     if "--lan" in arguments:
         _prepare_lan(state, variables)
 

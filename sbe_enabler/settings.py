@@ -250,7 +250,8 @@ if TURN_URLS and not TURN_SECRET:
 
 # --- The Dev Server behind the test page: a client of the enabler like any other ---------------------------
 
-DEV_SERVER = env.boolean("SBE_DEV_SERVER", default=True)
+# It registers anyone as anyone, so only `quickstart` switches it on by itself.
+DEV_SERVER = env.boolean("SBE_DEV_SERVER", default=False)
 SBE_ENABLER_URL = env.url("SBE_ENABLER_URL", schemes=("http", "https"))
 SBE_API_KEY = env.string("SBE_API_KEY")
 # Where the first start writes the key that the Dev Server uses when SBE_API_KEY is unset.

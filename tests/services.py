@@ -287,7 +287,7 @@ class Server:
     def start(self) -> "Server":
         """Start the process and wait until it is healthy."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        variables = {"SBE_STATE_DIR": str(self.directory), "SBE_API_KEY": self.api_key}
+        variables = {"SBE_STATE_DIR": str(self.directory), "SBE_API_KEY": self.api_key, "SBE_DEV_SERVER": "1"}
         variables |= {**self.backend.variables, **self.variables}
         with self._log_path.open("ab") as output:
             self._process = subprocess.Popen(

@@ -17,6 +17,7 @@ for ours, name in _SERVICES.items():
     if ours in os.environ:
         os.environ[name] = os.environ[ours]
 os.environ["SBE_SECRET_KEY"] = "only-for-tests" * 4
+os.environ["SBE_DEV_SERVER"] = "1"
 os.environ["SBE_STATE_DIR"] = tempfile.mkdtemp(prefix="sbe-tests-")
 atexit.register(shutil.rmtree, os.environ["SBE_STATE_DIR"], ignore_errors=True)
 

@@ -100,6 +100,13 @@ def test_only_quickstart_writes_secrets(tmp_path: Path) -> None:
     assert not state.exists()
 
 
+@pytest.mark.parametrize(("given", "kept"), [("", "1"), ("0", "0"), ("1", "1")])
+def test_quickstart_switches_the_dev_server_on_unless_told_otherwise(tmp_path: Path, given: str, kept: str) -> None:
+    variables = {"SBE_STATE_DIR": str(tmp_path), "SBE_DEV_SERVER": given}
+    prepare(["quickstart"], variables)
+    assert variables["SBE_DEV_SERVER"] == kept
+
+
 def test_configured_secret_key_is_not_written_down(tmp_path: Path) -> None:
     prepare(["quickstart"], {"SBE_STATE_DIR": str(tmp_path), "SBE_SECRET_KEY": "mine"})
     assert not (tmp_path / "secret_key").exists()

@@ -270,3 +270,9 @@ def connections(port: int, state: str = "01") -> int:
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     fields = [line.split() for line in lines]
     return sum(field[1].endswith(f":{port:04X}") and field[3] == state for field in fields)
+
+
+def test_plain_serve_has_no_dev_server_unless_asked(serve: Serve) -> None:
+    server = serve(SBE_DEV_SERVER="")
+    assert httpx.get(f"{server.base_url}/").status_code == 404
+    assert httpx.post(f"{server.base_url}/dev/sessions", json={"username": "eve"}).status_code == 404

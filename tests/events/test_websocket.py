@@ -202,6 +202,26 @@ async def test_foreign_page_is_refused(server: Server, endpoints: Endpoints, ori
         assert await close_code(socket) == 4403
 
 
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "a b", "127.0.0.1:x"])
+@pytest.mark.parametrize("is_page", [True, False])
+async def test_host_that_is_not_ours_is_refused(server: Server, endpoints: Endpoints, host: str, is_page: bool) -> None:
+    alice = await endpoints.register(server, new_name("alice"))
+    origin = f"origin: http://{host}\r\n" if is_page else ""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(
+        f"GET {alice.events_path} HTTP/1.1\r\nhost: {host}\r\nupgrade: websocket\r\nconnection: upgrade\r\n{origin}"
+        f"sec-websocket-version: 13\r\nsec-websocket-key: {'A' * 22}==\r\n"
+        f"authorization: Bearer {alice.token}\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(PATIENCE):
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"HTTP/1.1 101"):
+            assert await reader.readexactly(4) == b"\x88\x02" + (4403).to_bytes(2)
+        else:
+            assert head.startswith(b"HTTP/1.1 400")
+    writer.close()
+
+
 @pytest.mark.parametrize(
     "header", ["origin: http://[", "origin: \x80", "sec-websocket-key: x", "sec-websocket-version: x"]
 )
