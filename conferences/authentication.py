@@ -1,14 +1,18 @@
 """Who speaks: a session by its token, or a gateway by its API key, for itself or for a session (protocol section 3)."""
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address, ip_network
 
+from django.conf import settings
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework_api_key.models import APIKey
 
-from conferences.exceptions import UnauthenticatedError
+from conferences.counters import take
+from conferences.exceptions import RateLimitedError, UnauthenticatedError
 from conferences.models import Session, hash_token
 
 
@@ -38,6 +42,30 @@ def identify(authorization: str, session_id: str | None, *, now: datetime) -> Sp
     if scheme.lower() == "api-key":
         return _gateway(credential.strip(), session_id, now=now)
     raise UnauthenticatedError
+
+
+def identify_from(address: str, authorization: str, session_id: str | None, *, now: datetime) -> Speaker:
+    """Do the same for a client at this address, whose unknown credentials are counted.
+
+    :raises UnauthenticatedError: when it is nobody known.
+    :raises RateLimitedError: when there have been too many of these.
+    """
+    try:
+        return identify(authorization, session_id, now=now)
+    except UnauthenticatedError:
+        wait = take(f"unknown.{_network(address)}", settings.UNKNOWN_TOKENS_PER_MINUTE)
+        if wait > 0:
+            raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))}) from None
+        raise
+
+
+def _network(address: str) -> str:
+    """Return what one client can be expected to hold: an IPv4 address, or an IPv6 network of 64 bits."""
+    try:
+        length = 64 if ip_address(address).version == 6 else 32
+        return str(ip_network(f"{address}/{length}", strict=False))
+    except ValueError:
+        return "elsewhere"
 
 
 def session_by_token(token: str, *, now: datetime) -> Session:
@@ -75,7 +103,8 @@ class SpeakerAuthentication(BaseAuthentication):
         authorization = request.headers.get("authorization")
         if authorization is None:
             return None
-        return identify(authorization, request.headers.get("x-session-id"), now=timezone.now()), None
+        address = request.META.get("REMOTE_ADDR", "")
+        return identify_from(address, authorization, request.headers.get("x-session-id"), now=timezone.now()), None
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge that goes with a 401."""

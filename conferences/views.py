@@ -23,6 +23,7 @@ from conferences.exceptions import (
     IdempotencyExpiredError,
     MalformedError,
     NotFoundError,
+    RateLimitedError,
     RefusalError,
     SdpInvalidError,
     UnauthenticatedError,
@@ -48,6 +49,7 @@ from conferences.serializers import (
 
 _PAGE = 100
 _ANSWER = "conference-answer"
+_JUDGED_FIRST = (UnauthenticatedError, RateLimitedError, NotFoundError)
 Row = TypeVar("Row", bound=Model)
 
 
@@ -74,7 +76,7 @@ class EnablerView(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         """Refuse; whether the conference exists for the speaker is judged before headers and body."""
         judged_later = isinstance(exc, RefusalError | ParseError | UnsupportedMediaType | ValidationError)
-        if judged_later and not isinstance(exc, UnauthenticatedError | NotFoundError) and not self._conference_exists():
+        if judged_later and not isinstance(exc, _JUDGED_FIRST) and not self._conference_exists():
             exc = NotFoundError("There is no such conference.")
         return super().handle_exception(exc)
 

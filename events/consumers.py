@@ -17,13 +17,13 @@ from urllib.parse import parse_qs, urlsplit
 from autobahn.exception import Disconnected
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.core.exceptions import DisallowedHost
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 from django.utils import timezone
 
-from conferences.authentication import identify
-from conferences.exceptions import UnauthenticatedError
+from conferences.exceptions import RateLimitedError, UnauthenticatedError
+from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
 from events.reader import SessionOverError, follow
 from events.threads import in_database_thread
@@ -33,15 +33,8 @@ logger = logging.getLogger(__name__)
 PROTOCOL = "sbe.v1"
 _BEARER = "bearer."
 # Close codes: those of HTTP plus 4000. The server's WebSocket library sends no others but 1000.
-MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW, FAILED, UNAVAILABLE = (
-    4400,
-    4401,
-    4403,
-    4404,
-    4408,
-    4500,
-    4503,
-)
+MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW, TOO_OFTEN = 4400, 4401, 4403, 4404, 4408, 4429
+FAILED, UNAVAILABLE = 4500, 4503
 # How many bytes may be under way to a client that has not answered a heartbeat since.
 UNANSWERED_BYTES = 1024 * 1024
 # The client sends heartbeats and nothing else; more than this is not read.
@@ -64,11 +57,14 @@ class EventsConsumer(AsyncWebsocketConsumer):
             return await self.close(FORBIDDEN)
         session_id = self.scope["url_route"]["kwargs"]["session_id"]
         try:
-            speaker = await in_database_thread(identify)(*self._credentials(session_id), now=timezone.now())
+            address, _ = self.scope.get("client") or ("", 0)
+            speaker = await in_database_thread(admit)(address, *self._credentials(session_id), now=timezone.now())
             query = parse_qs(self.scope["query_string"].decode("latin-1"))
             after = parse_cursor(query.get("after", ["0"])[0])
         except UnauthenticatedError:
             return await self.close(UNAUTHENTICATED)
+        except RateLimitedError:
+            return await self.close(TOO_OFTEN)
         except CursorError:
             return await self.close(MALFORMED)
         except (OperationalError, InterfaceError) as error:

@@ -11,10 +11,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
-from conferences.authentication import identify
 from conferences.exceptions import MalformedError, NotFoundError, RefusalError, UnauthenticatedError
 from conferences.numbers import NumberError, RangeError, read_number
 from conferences.problems import MethodNotAllowedError, refuse
+from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
 from events.reader import Entry, SessionOverError, follow, read
 from events.threads import in_database_thread
@@ -53,8 +53,10 @@ async def _require_session(request: HttpRequest, session_id: str) -> None:
 
     :raises UnauthenticatedError: when nobody known asks.
     :raises NotFoundError: when it is another session's channel.
+    :raises RateLimitedError: when the session asks too often; each poll and each stream counts as a request.
     """
-    speaker = await in_database_thread(identify)(
+    speaker = await in_database_thread(admit)(
+        request.META.get("REMOTE_ADDR", ""),
         request.headers.get("authorization", ""),
         request.headers.get("x-session-id", session_id),
         now=timezone.now(),

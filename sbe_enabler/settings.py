@@ -152,7 +152,7 @@ if REDIS_URL:
     }
 else:
     CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-# Each process counts the requests that it serves: asking another server for each costs a third of a request.
+# What each process remembers by itself. Requests are counted in Redis where there is one (conferences/counters.py).
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -223,6 +223,8 @@ CONFERENCE_CAPACITY = env.integer("SBE_CONFERENCE_CAPACITY", 32, least=2, most=4
 MEDIA_NODE_PATIENCE = timedelta(seconds=env.number("SBE_MEDIA_NODE_SECONDS", 5, least=0.1, most=300))
 HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
 REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
+UNKNOWN_TOKENS_PER_MINUTE = env.integer("SBE_UNKNOWN_TOKENS_PER_MINUTE", 120, least=1)
+COUNTER_PREFIX = "sbe.count."
 GATEWAY_REQUESTS_PER_MINUTE = env.integer("SBE_GATEWAY_REQUESTS_PER_MINUTE", 60000, least=1)
 # Quotas: what one user may ask of the service and of others.
 SESSIONS_PER_IDENTITY = env.integer("SBE_SESSIONS_PER_IDENTITY", 32, least=1)

@@ -17,7 +17,7 @@ from tests.services import Server
 
 PATIENCE = 15.0
 # Servers under test serve at any rate.
-UNLIMITED = {"SBE_REQUESTS_PER_MINUTE": "1000000"}
+UNLIMITED = {"SBE_REQUESTS_PER_MINUTE": "1000000", "SBE_UNKNOWN_TOKENS_PER_MINUTE": "1000000"}
 
 Event = dict[str, Any]
 

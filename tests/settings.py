@@ -23,6 +23,8 @@ atexit.register(shutil.rmtree, os.environ["SBE_STATE_DIR"], ignore_errors=True)
 
 from sbe_enabler.settings import *  # noqa: E402, F403 - the environment comes first
 
+# Runs side by side share one Redis.
+COUNTER_PREFIX = f"sbe-test-{os.getpid()}."
 # Pages render without `collectstatic`; real servers in tests have their own settings.
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

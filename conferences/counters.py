@@ -1,0 +1,111 @@
+"""Count requests by name in a sliding window of a minute, at a constant cost.
+
+A window is estimated from two buckets: the requests of this minute, and those of the last minute as far as it still
+counts. With Redis the processes share the buckets. While Redis does not answer, each process counts for itself.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from functools import cache as once
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.core.cache import cache
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+WINDOW = 60  # seconds
+# The longest that a request waits for Redis, and how long Redis is left alone after a failure.
+_PATIENCE_SECONDS = 0.25
+_REST_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The requests of this bucket and of the one before, `elapsed` seconds after this one began."""
+
+    current: int
+    previous: int
+    elapsed: float
+
+    def wait(self, limit: int) -> float:
+        """Return the seconds until the window has room for the last of these requests; 0 when it has now."""
+        others = self.current - 1
+        room = limit - others
+        if room <= 0:
+            # This bucket must first become the previous one, and then age.
+            return WINDOW - self.elapsed + WINDOW * (1 - limit / others)
+        if self.previous <= room:
+            return 0.0
+        return max(0.0, WINDOW * (1 - room / self.previous) - self.elapsed)
+
+
+def take(name: str, limit: int) -> float:
+    """Count one request; return 0 when the limit allows it, otherwise the seconds after which to ask again.
+
+    A request that is not allowed is not counted.
+    """
+    now = time.time()
+    closed_until = float(cache.get(f"closed.{name}", 0.0))
+    if closed_until > now:
+        return closed_until - now
+    bucket = int(now // WINDOW)
+    usage = Usage(*_add(name, bucket, 1), now % WINDOW)
+    wait = usage.wait(limit)
+    if wait > 0:
+        _add(name, bucket, -1)
+        cache.set(f"closed.{name}", now + wait, timeout=wait)
+    return wait
+
+
+def _add(name: str, bucket: int, number: int) -> tuple[int, int]:
+    """Add to a bucket; return its count and that of the bucket before."""
+    current, previous = f"{settings.COUNTER_PREFIX}{name}.{bucket}", f"{settings.COUNTER_PREFIX}{name}.{bucket - 1}"
+    shared = _shared().add(current, previous, number) if settings.REDIS_URL else None
+    return shared or _add_here(current, previous, number)
+
+
+def _add_here(current: str, previous: str, number: int) -> tuple[int, int]:
+    """Count in this process alone."""
+    cache.add(current, 0, timeout=2 * WINDOW)
+    try:
+        return cache.incr(current, number), int(cache.get(previous, 0))
+    except ValueError:
+        # A full cache has dropped the key in between.
+        return max(0, number), 0
+
+
+class _Redis:
+    """The buckets that all processes share."""
+
+    def __init__(self, url: str) -> None:
+        self._client: Any = redis.Redis.from_url(
+            url,
+            socket_timeout=_PATIENCE_SECONDS,
+            socket_connect_timeout=_PATIENCE_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._rests_until = 0.0
+
+    def add(self, current: str, previous: str, number: int) -> tuple[int, int] | None:
+        """Add in one round trip; return None while Redis does not answer."""
+        if time.monotonic() < self._rests_until:
+            return None
+        try:
+            with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.incrby(current, number).expire(current, 2 * WINDOW).get(previous)
+                count, _, before = pipeline.execute()
+        except (redis.RedisError, OSError) as error:
+            self._rests_until = time.monotonic() + _REST_SECONDS
+            logger.warning("Redis does not count requests, so each process counts for itself: %r", error)
+            return None
+        return int(count), int(before or 0)
+
+
+@once
+def _shared() -> _Redis:
+    return _Redis(settings.REDIS_URL)

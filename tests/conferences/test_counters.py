@@ -1,0 +1,115 @@
+"""Rate limits: constant cost, shared through Redis, and no wait for a Redis that is away."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from pytest_django import Settings
+
+from conferences import counters
+from conferences.counters import WINDOW, Usage, take
+from tests.devices import Device
+
+
+@pytest.mark.parametrize(
+    ("usage", "wait"),
+    [
+        (Usage(1, 0, 0), 0),
+        (Usage(10, 0, 59), 0),
+        (Usage(11, 0, 20), 40),
+        (Usage(1, 10, 0), 0),
+        (Usage(2, 10, 0), 6),
+        (Usage(2, 10, 6), 0),
+        (Usage(10, 10, 30), 24),
+        (Usage(21, 0, 20), 70),
+    ],
+)
+def test_wait_is_until_the_window_has_room(usage: Usage, wait: float) -> None:
+    assert usage.wait(10) == pytest.approx(wait)
+
+
+def test_limit_holds_and_is_given_back_as_the_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0 * WINDOW
+    monkeypatch.setattr("conferences.counters.time.time", lambda: now)
+    assert [take("alice", 3) for _ in range(3)] == [0, 0, 0]
+    assert [take("alice", 3) for _ in range(5)] == [WINDOW] * 5
+    assert take("bob", 3) == 0
+    now += WINDOW
+    assert take("alice", 3) == 0
+    assert take("alice", 3) == pytest.approx(WINDOW / 3)
+
+
+def test_cost_does_not_grow_with_the_number_of_requests() -> None:
+    def seconds(requests: int) -> float:
+        began = time.perf_counter()
+        for _ in range(requests):
+            take("busy", 10**9)
+        return (time.perf_counter() - began) / requests
+
+    early = min(seconds(200) for _ in range(5))
+    seconds(20_000)
+    assert min(seconds(200) for _ in range(5)) < 3 * early
+
+
+# --- Redis ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent_redis(settings: Settings) -> Iterator[socket.socket]:
+    """A Redis that takes connections and answers nothing."""
+    counters._shared.cache_clear()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        yield server
+    counters._shared.cache_clear()
+
+
+def test_redis_that_hangs_delays_one_request_and_loses_no_limit(silent_redis: socket.socket) -> None:
+    began = time.monotonic()
+    assert [bool(take("alice", 3)) for _ in range(10)] == [False] * 3 + [True] * 7
+    assert time.monotonic() - began < 2
+
+
+def test_processes_share_their_counts_through_redis(settings: Settings) -> None:
+    if not settings.REDIS_URL:
+        pytest.skip("needs Redis")
+    for _ in range(3):
+        assert take("alice", 3) == 0
+        # What another process would know.
+        cache.clear()
+    assert take("alice", 3) > 0
+
+
+# --- Requests ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_polls_count_as_requests(settings: Settings) -> None:
+    settings.REQUESTS_PER_MINUTE = 5
+    alice = Device.register("alice")
+    answers = [alice.request("GET", f"/sessions/{alice.id}/events?wait=0") for _ in range(8)]
+    assert [response.status_code for response in answers] == [200] * 5 + [429] * 3
+    assert answers[-1].json()["code"] == "rate-limited"
+    assert 1 <= int(answers[-1]["retry-after"]) <= WINDOW + 1
+    assert alice.request("GET", "/mediaConferences").status_code == 429
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["/mediaConferences", "/mediaConferences/x", "/sessions/x/events"])
+def test_unknown_tokens_are_counted_per_address(settings: Settings, path: str) -> None:
+    settings.UNKNOWN_TOKENS_PER_MINUTE = 3
+    alice = Device.register("alice")
+
+    def guess(number: int, address: str) -> int:
+        headers = {"authorization": f"Bearer guess{number}"}
+        return Client(REMOTE_ADDR=address).get(path, headers=headers).status_code
+
+    assert [guess(number, "192.0.2.1") for number in range(6)] == [401] * 3 + [429] * 3
+    assert guess(9, "192.0.2.2") == 401
+    assert [guess(number, f"2001:db8::{number}") for number in range(6)] == [401] * 3 + [429] * 3
+    assert guess(9, "2001:db8:0:1::1") == 401
+    alice.client = Client(REMOTE_ADDR="192.0.2.1")
+    assert alice.request("GET", "/mediaConferences").status_code == 200
