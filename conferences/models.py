@@ -199,6 +199,10 @@ class Conference(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_reason = models.CharField(max_length=20, blank=True)
     media_node = models.CharField(max_length=32, blank=True, help_text="The media node that is its focus.")
+    placed_at = models.DateTimeField(null=True, blank=True, help_text="When that node was chosen.")
+    generation = models.PositiveIntegerField(
+        default=1, help_text="Grows with each change of the media node: what an earlier one reports is refused."
+    )
     version = models.PositiveIntegerField(default=1)
 
     objects = ConferenceQuerySet.as_manager()
@@ -222,8 +226,13 @@ class Conference(models.Model):
                 condition=Q(ended_at__isnull=True),
                 name="conference_live",
             ),
-            models.Index(fields=["media_node"], condition=Q(ended_at__isnull=True), name="conference_live_on_node"),
             models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="conference_ended"),
+            # What a node serves, what it has got lately, and what has lost its node.
+            models.Index(
+                fields=["media_node", "placed_at"],
+                condition=Q(ended_at__isnull=True),
+                name="conference_of_node",
+            ),
         ]
 
     def __str__(self) -> str:

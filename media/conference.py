@@ -133,8 +133,9 @@ class Conference:
     task touches their negotiations.
     """
 
-    def __init__(self, id_: str, services: Services) -> None:
+    def __init__(self, id_: str, services: Services, generation: int = 1) -> None:
         self.id = id_
+        self.generation = generation
         self.members: dict[str, Member] = {}
         self.tracks: dict[tuple[str, str], Track] = {}
         self._services = services
@@ -690,6 +691,11 @@ class Conference:
             logger.info("conference %s: leg %s of %s is lost", self.id, leg.id, id_)
             self._drop_leg(member)
             self._services.reports.lost(self.id, id_, leg.id)
+
+    async def end(self) -> None:
+        """End all legs, once the task that runs is done."""
+        async with self._turn:
+            self.close()
 
     def close(self) -> None:
         """End all legs."""

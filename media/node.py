@@ -113,23 +113,47 @@ class Node:
         return await asyncio.shield(work)
 
     async def _execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        conference = self._conferences.get(conference_id) or self._open(conference_id)
+        conference = await self._current(conference_id, payload.get("generation", 1))
         try:
             return await conference.execute(kind, payload)
         finally:
             if not (conference.members or conference.tasks):
                 self._close(conference)
 
-    def _open(self, conference_id: str) -> Conference:
+    async def _current(self, conference_id: str, generation: int) -> Conference:
+        """Return a conference as it was assigned to this node last; what is left of an earlier time is closed."""
+        conference = self._conferences.get(conference_id)
+        if conference is not None and conference.generation < generation:
+            await conference.end()
+            conference = None
+        return conference or self._open(conference_id, generation)
+
+    def _open(self, conference_id: str, generation: int) -> Conference:
         """Make room for a conference, with a certificate that lasts."""
         if self._services.now() >= self._renew_at:
             self._renew()
-        conference = self._conferences[conference_id] = Conference(conference_id, self._services)
+        conference = self._conferences[conference_id] = Conference(conference_id, self._services, generation)
         return conference
 
     def _close(self, conference: Conference) -> None:
         conference.close()
-        self._conferences.pop(conference.id, None)
+        if self._conferences.get(conference.id) is conference:
+            del self._conferences[conference.id]
+
+    def held(self) -> dict[str, int]:
+        """Return the conferences that the node serves, with the generation of each. Call it on the node's loop."""
+        return {id_: conference.generation for id_, conference in self._conferences.items()}
+
+    def abandon(self, lost: Mapping[str, int]) -> None:
+        """Stop serving conferences of these generations. Call it on the node's loop, and again while any is held.
+
+        One that is at work on a task stays until the next call.
+        """
+        for id_, generation in lost.items():
+            conference = self._conferences.get(id_)
+            if conference is not None and conference.generation == generation and not conference.tasks:
+                logger.info("conference %s: ended, or served by another media node; it is closed here", id_)
+                self._close(conference)
 
     async def stop(self) -> None:
         """End every leg, and leave nothing behind."""

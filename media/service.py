@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from media import tasks
 from media.heartbeat import Heartbeat
 from media.models import MediaTask
 from media.node import Node, Settings, prepare_interpreter
-from media.terms import Connection
+from media.terms import Assignment, Connection
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +45,25 @@ class Settle(Protocol):
 class Lose(Protocol):
     """Lets a participant go whose leg is lost."""
 
-    def __call__(self, *, conference_id: str, participant_id: str, leg: str, now: datetime) -> None: ...
+    def __call__(self, *, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None: ...
 
 
 class Announce(Protocol):
     """Tells a conference who speaks."""
 
-    def __call__(self, *, conference_id: str, participant_id: str) -> None: ...
+    def __call__(self, *, conference_id: str, participant_id: str, by: Assignment) -> None: ...
 
 
 class Rate(Protocol):
     """Tells a conference how somebody's connection is."""
 
-    def __call__(self, *, conference_id: str, participant_id: str, connection: Connection) -> None: ...
+    def __call__(self, *, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None: ...
+
+
+class Assigned(Protocol):
+    """Returns the conferences that a node is to serve, by ID, with the generation of each."""
+
+    def __call__(self, *, node_id: str) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Wiring:
     lose: Lose
     announce: Announce
     rate: Rate
+    assigned: Assigned
     enter: Callable[[asyncio.AbstractEventLoop], None]
 
 
@@ -153,19 +160,30 @@ class Service:
 
     def lost(self, conference: str, participant: str, leg: str) -> None:
         """Note that a leg is lost; called on the node's loop."""
+        by = self._assignment(conference)
         self._report(
-            lambda: self._wiring.lose(conference_id=conference, participant_id=participant, leg=leg, now=timezone.now())
+            lambda: self._wiring.lose(
+                conference_id=conference, participant_id=participant, leg=leg, by=by, now=timezone.now()
+            )
         )
 
     def speaks(self, conference: str, participant: str) -> None:
         """Note who speaks; called on the node's loop."""
-        self._report(lambda: self._wiring.announce(conference_id=conference, participant_id=participant))
+        by = self._assignment(conference)
+        self._report(lambda: self._wiring.announce(conference_id=conference, participant_id=participant, by=by))
 
     def hears(self, conference: str, participant: str, connection: Connection) -> None:
         """Note how somebody's connection is; called on the node's loop."""
+        by = self._assignment(conference)
         self._report(
-            lambda: self._wiring.rate(conference_id=conference, participant_id=participant, connection=connection)
+            lambda: self._wiring.rate(
+                conference_id=conference, participant_id=participant, connection=connection, by=by
+            )
         )
+
+    def _assignment(self, conference: str) -> Assignment:
+        """Return by what right a conference is served now; called on the node's loop."""
+        return Assignment(self.id, self._node.held().get(conference, 0))
 
     def _report(self, report: Callable[[], None]) -> None:
         if len(self._reports) < _REPORTS_KEPT:
@@ -257,14 +275,22 @@ class Service:
     # --- Heartbeat --------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        """Report that the node is alive, and what it has done."""
-        counters = self._call(self._count())
+        """Report that the node is alive, and what it has done. Stop to serve what it has lost meanwhile."""
+        counters, held = self._call(self._state())
         announce = ", ".join(f"{host} {port}" for host, port in self._node.candidates)
         tasks.heartbeat(self.id, legs=counters["legs"], counters=counters, announce=announce)
+        if held:
+            assigned = self._wiring.assigned(node_id=self.id)
+            lost = {id_: generation for id_, generation in held.items() if assigned.get(id_) != generation}
+            self._call(self._abandon(lost))
 
-    async def _count(self) -> dict[str, int]:
-        """Ask the node on its own loop."""
-        return self._node.counters()
+    async def _state(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return the node's counters and the conferences that it holds, from its own loop."""
+        return self._node.counters(), self._node.held()
+
+    async def _abandon(self, lost: Mapping[str, int]) -> None:
+        """Let go of conferences, on the node's own loop."""
+        self._node.abandon(lost)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -74,10 +74,6 @@ class Result(TypedDict):
     offers: NotRequired[list[FocusOffer]]
 
 
-class NoNodeError(Exception):
-    """No media node is alive."""
-
-
 # --- Nodes ------------------------------------------------------------------------------------------------
 
 
@@ -134,18 +130,6 @@ def next_to_fall_silent(*, now: datetime) -> datetime | None:
         "at"
     ]
     return at
-
-
-def place(*, now: datetime) -> str:
-    """Return the ID of the live node with the fewest legs, for a new conference.
-
-    :raises NoNodeError: when there is none.
-    """
-    live = MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE)
-    node_id = live.order_by("legs", "pk").values_list("pk", flat=True).first()
-    if node_id is None:
-        raise NoNodeError
-    return node_id
 
 
 # --- Tasks ------------------------------------------------------------------------------------------------

@@ -35,6 +35,14 @@ def cname_of(participant: str) -> str:
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """That a node serves a conference. Each later assignment of a conference has a higher generation."""
+
+    node: str
+    generation: int
+
+
+@dataclass(frozen=True)
 class LocalEnd:
     """What the node is to every leg: its certificate's fingerprints, where it listens, the DTLS role it prefers."""
 

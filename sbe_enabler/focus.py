@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from conferences.operations.focus import announce_speaker, lose_media, rate_connection, settle_task
+from conferences.operations.nodes import assigned
 from events.threads import work_for
 from media.node import Settings
 from media.service import Service, Wiring
@@ -26,6 +27,7 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
         lose=lose_media,
         announce=announce_speaker,
         rate=rate_connection,
+        assigned=assigned,
         enter=lambda own_loop: work_for(server_loop or own_loop),
     )
     try:

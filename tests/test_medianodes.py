@@ -1,10 +1,11 @@
 """Media nodes as processes of their own: what happens when one of them ends."""
 
 import contextlib
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -45,35 +46,41 @@ async def endpoints() -> AsyncIterator[Endpoints]:
         yield registered
 
 
-def live_nodes(server: Server) -> int:
-    """Return how many nodes the service knows."""
-    return len(httpx.get(f"{server.base_url}/healthz", trust_env=False).json()["mediaNodes"])
+def conferences(server: Server) -> list[int]:
+    """Return how many conferences each live node has."""
+    nodes = httpx.get(f"{server.base_url}/healthz", trust_env=False).json()["mediaNodes"]
+    return sorted(node["conferences"] for node in nodes.values())
 
 
-async def test_a_node_that_is_killed_is_replaced(
-    serve: Callable[..., Server], backends: Backends, endpoints: Endpoints, tmp_path: Path
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_a_node_that_falls_silent_is_replaced_and_stops_serving(
+    serve: Callable[..., Server], backends: Backends, endpoints: Endpoints, tmp_path: Path, comes_back: bool
 ) -> None:
     backend = backends.grown()
     server = serve(backend, **UNLIMITED, SBE_MEDIA_NODE="0")
     alice = await endpoints.register(server, "alice")
 
-    async def one_lives() -> bool:
-        return live_nodes(server) == 1
+    def serving(*numbers: int) -> Callable[[], Awaitable[bool]]:
+        async def is_so() -> bool:
+            return conferences(server) == list(numbers)
 
-    async def both_live() -> bool:
-        return live_nodes(server) == 2
+        return is_so
 
     with media_node(backend, tmp_path / "first.log") as first:
-        await until(one_lives, "the first node lives", seconds=30)
+        await until(serving(0), "the first node lives", seconds=30)
         body = {"to": [], "access": "open", **offer()}
         response = await alice.request("POST", "/mediaConferences", body)
         assert response.status_code == 201, response.text
         await alice.told("mod-accepted")
         with media_node(backend, tmp_path / "second.log"):
-            await until(both_live, "the second node lives", seconds=30)
-            first.kill()
+            await until(serving(0, 1), "the second node lives", seconds=30)
+            first.send_signal(signal.SIGSTOP if comes_back else signal.SIGKILL)
             killed_at = time.monotonic()
             event = await alice.told("mod-received")
             took = time.monotonic() - killed_at
+            if comes_back:
+                first.send_signal(signal.SIGCONT)
+                # The new node has it, and the old one lets go.
+                await until(serving(0, 1), "the first node is back without it", seconds=10)
     assert event["restart"] is True
     assert took <= REPLACED_WITHIN_SECONDS, took

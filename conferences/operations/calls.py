@@ -32,6 +32,7 @@ from conferences.models import (
 )
 from conferences.operations import quotas
 from conferences.operations.modifications import Outcome, record_answer, send_offer
+from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.room import (
     Room,
     lock,
@@ -44,7 +45,6 @@ from conferences.operations.room import (
 from conferences.operations.users import lock_call, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
 from events.log import EventType
-from media import tasks
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def start_conference(
         guest.rings_until = now + settings.RING_DURATION
         room.add_seat(guest)
     if room.has_focus:
-        conference.media_node = _media_node(now)
+        _place(conference, now)
     conference.save(force_insert=True)
     call = send_offer(room, host, ModificationKind.CALL, offer)
     ring(room, guests)
@@ -148,11 +148,11 @@ def require_space(room: Room, number: int) -> None:
         raise ConferenceFullError
 
 
-def _media_node(now: datetime) -> str:
-    """Return the media node that a new conference lives on."""
+def _place(conference: Conference, now: datetime) -> None:
+    """Choose the media node that a new conference lives on."""
     try:
-        return tasks.place(now=now)
-    except tasks.NoNodeError:
+        place(conference, now=now)
+    except NoNodeError:
         raise MediaUnavailableError(headers={"Retry-After": "5"}) from None
 
 

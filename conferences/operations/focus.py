@@ -27,7 +27,7 @@ from events import log
 from events.log import EventType, PassingType
 from media import tasks
 from media.tasks import FocusOffer, Refusal, TaskKind
-from media.terms import Connection
+from media.terms import Assignment, Connection
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
     except NotFoundError:
         tasks.finish(task_id)
         return
-    # Somebody else may have applied it until the conference was locked.
-    if not tasks.finish(task_id):
+    # Somebody else may have applied it until the conference was locked, or another node may serve the conference now.
+    if not tasks.finish(task_id) or task.node != room.conference.media_node:
         return
     refusal = result.get("refusal")
     if task.kind == TaskKind.OFFER:
@@ -131,17 +131,19 @@ def _send_offers(room: Room, offers: Sequence[FocusOffer]) -> None:
 
 # Called by the media node, through the wiring; tells everybody.
 @transaction.atomic(savepoint=False)
-def lose_media(*, conference_id: str, participant_id: str, leg: str, now: datetime) -> None:
+def lose_media(*, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None:
     """Let a participant leave whose media did not come back. `leg` is the modification whose offer made the leg.
 
-    A report about a leg that the participant does not use any more changes nothing.
+    A report about a leg that the participant does not use any more changes nothing. Neither does one by a node that
+    has lost the conference to another.
     """
     try:
         room = lock(conference_id, now=now)
         seat = room.seat(participant_id)
     except NotFoundError:
         return
-    if seat.is_sitting and leg == _newest_leg(room, participant_id):
+    served = by == Assignment(room.conference.media_node, room.conference.generation)
+    if served and seat.is_sitting and leg == _newest_leg(room, participant_id):
         vacate(room, seat, LeftReason.MEDIA_LOST)
         room.save()
 
@@ -159,19 +161,21 @@ def _newest_leg(room: Room, participant_id: str) -> str | None:
 
 
 # Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
-def announce_speaker(*, conference_id: str, participant_id: str) -> None:
+def announce_speaker(*, conference_id: str, participant_id: str, by: Assignment) -> None:
     """Tell a conference who speaks."""
-    _tell_passing(conference_id, PassingType.ACTIVE_SPEAKER, participant=participant_id)
+    _tell_passing(conference_id, by, PassingType.ACTIVE_SPEAKER, participant=participant_id)
 
 
 # Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
-def rate_connection(*, conference_id: str, participant_id: str, connection: Connection) -> None:
+def rate_connection(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
     """Tell a conference how somebody's connection to the focus is."""
-    _tell_passing(conference_id, PassingType.QUALITY, participant=participant_id, connection=connection)
+    _tell_passing(conference_id, by, PassingType.QUALITY, participant=participant_id, connection=connection)
 
 
-def _tell_passing(conference_id: str, type_: PassingType, **fields: object) -> None:
-    """Tell everybody who sits in a conference."""
-    sitting = Participant.objects.sitting().filter(conference=conference_id)
+def _tell_passing(conference_id: str, by: Assignment, type_: PassingType, **fields: object) -> None:
+    """Tell everybody who sits in a conference, if this node still serves it."""
+    served = Q(conference__media_node=by.node, conference__generation=by.generation)
+    sitting = Participant.objects.sitting().filter(served, conference=conference_id)
     sessions = [str(pk) for pk in sitting.values_list("session", flat=True)]
-    log.tell_passing(sessions, type_, confId=conference_id, **fields)
+    if sessions:
+        log.tell_passing(sessions, type_, confId=conference_id, **fields)

@@ -1,21 +1,58 @@
-"""Let another media node serve the conferences of one that is gone: every leg is built anew."""
+"""Choose media nodes for conferences, and replace those that are gone: there every leg is built anew."""
 
 import logging
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import Min, Q, QuerySet
+from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from conferences.machine import Action, ModificationState
 from conferences.models import Conference, Modification, Participant, new_id
 from conferences.operations.room import Room, lock
 from conferences.wire import party
 from media import tasks
+from media.models import MediaNode
 from media.tasks import TaskKind
 
 logger = logging.getLogger(__name__)
 
+# A leg takes a moment until it is built: so long before its heartbeat, a node need not have counted it.
+_UNCOUNTED = timedelta(seconds=2)
+# What a conference that was placed a moment ago will add to its node: at least its two first legs.
+_LEGS_OF_CONFERENCE = 2
+
 _GONE = {"reason": "media-unavailable", "detail": "The media node that was asked is gone. Offer it again."}
+
+
+class NoNodeError(Exception):
+    """No media node is alive."""
+
+
+def place(conference: Conference, *, now: datetime) -> None:
+    """Put a conference on the live node with the fewest legs, in the transaction that saves it.
+
+    The legs that a node reports are as old as its heartbeat. Conferences placed since then are counted by the
+    database, so a burst spreads over all nodes.
+
+    :raises NoNodeError: when there is none.
+    """
+    placed = Conference.objects.live().filter(
+        media_node=OuterRef("pk"), placed_at__gt=OuterRef("heartbeat_at") - Value(_UNCOUNTED)
+    )
+    number = placed.order_by().values("media_node").annotate(number=Count("pk")).values("number")
+    live = MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE)
+    load = F("legs") + Coalesce(Subquery(number), 0) * _LEGS_OF_CONFERENCE
+    node_id = live.order_by(load, "pk").values_list("pk", flat=True).first()
+    if node_id is None:
+        raise NoNodeError
+    conference.media_node, conference.placed_at = node_id, now
+
+
+def assigned(*, node_id: str) -> dict[str, int]:
+    """Return the live conferences that a node is to serve, by ID, with the generation of each."""
+    return dict(Conference.objects.live().filter(media_node=node_id).values_list("pk", "generation"))
 
 
 # How many conferences one look moves. Each move makes all participants negotiate anew.
@@ -75,8 +112,9 @@ def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -
         return
     room = lock(conference_id, now=now)
     tasks.forget(conference_id)
-    room.conference.media_node = tasks.place(now=now)
-    room.conference.save(update_fields=["media_node"])
+    place(room.conference, now=now)
+    room.conference.generation += 1
+    room.conference.save(update_fields=["media_node", "placed_at", "generation"])
     waiting = [each for each in room.pending if each.restart and each.offered_to_id is None]
     for modification in [each for each in room.pending if each not in waiting]:
         _withdraw(room, modification)

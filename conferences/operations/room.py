@@ -281,7 +281,8 @@ class Room:
     def send_errand(self) -> None:
         """Bring the focus its errand, or what there is to know."""
         kind, fields = self.errand or (TaskKind.UPDATE, {})
-        payload = {**fields, "view": {"seats": self._view(), "cause": self.cause}, "ready": self.ready()}
+        view = {"seats": self._view(), "cause": self.cause}
+        payload = {**fields, "view": view, "ready": self.ready(), "generation": self.conference.generation}
         node_id, conference_id = self.conference.media_node, self.conference.pk
         tasks.enqueue(node_id=node_id, conference_id=conference_id, kind=kind, payload=payload, now=self.now)
 

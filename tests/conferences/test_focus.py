@@ -15,7 +15,7 @@ from conferences.operations.focus import announce_speaker, lose_media, rate_conn
 from events import wakeups
 from media import tasks
 from media.models import MediaNode, MediaTask
-from media.terms import Connection
+from media.terms import Assignment, Connection
 from tests.conferences.refusals import all_rows, problem, refused
 from tests.descriptions import offer
 from tests.devices import Device
@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "resume"))
 CALL_HOLD = "initiate-call-hold"
 
+# By what right the scripted node serves a conference that was never moved.
+SCRIPTED = Assignment("scripted", 1)
 REFUSAL: tasks.Refusal = {"code": "sdp-invalid", "detail": "No codec in common."}
 
 
@@ -505,7 +507,7 @@ class TestLosingMedia:
     def lose(self, meeting: Meeting, device: Device, leg: str) -> None:
         """Report that a device's media did not come back."""
         seat = meeting.seat(device).pk
-        lose_media(conference_id=meeting.id, participant_id=seat, leg=leg, now=timezone.now())
+        lose_media(conference_id=meeting.id, participant_id=seat, leg=leg, by=SCRIPTED, now=timezone.now())
 
     def test_a_guest_leaves(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
         self.lose(trio, bob, self.leg(trio, bob))
@@ -532,8 +534,8 @@ class TestLosingMedia:
         node.work()
         self.lose(trio, bob, old)
         self.lose(trio, bob, "nonsense")
-        lose_media(conference_id="nonsense", participant_id="x", leg=old, now=timezone.now())
-        lose_media(conference_id=trio.id, participant_id="x", leg=old, now=timezone.now())
+        lose_media(conference_id="nonsense", participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
+        lose_media(conference_id=trio.id, participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
         assert all_rows()["Participant"][0]["state"] == before["Participant"][0]["state"]
         assert bob.seat(trio.id)["state"] == "accepted"
 
@@ -549,8 +551,9 @@ def test_everybody_who_sits_there_is_told_who_speaks_and_whose_connection_breaks
     carol.delete(trio.id)
     before = all_rows()
     speaker = trio.seat(bob).pk
-    announce_speaker(conference_id=trio.id, participant_id=speaker)
-    rate_connection(conference_id=trio.id, participant_id=speaker, connection=Connection.DISCONNECTED)
+    for by in (SCRIPTED, Assignment("scripted", 2), Assignment("other", 1)):
+        announce_speaker(conference_id=trio.id, participant_id=speaker, by=by)
+        rate_connection(conference_id=trio.id, participant_id=speaker, connection=Connection.DISCONNECTED, by=by)
     of_bob = {"confId": trio.id, "participant": speaker}
     assert [event for _, event in told] == [
         {"type": "active-speaker", **of_bob},

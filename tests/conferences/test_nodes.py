@@ -1,5 +1,6 @@
 """When a media node is gone, another one takes its conferences and offers everybody a fresh connection."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -7,15 +8,23 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from conferences.models import Conference
+from conferences.models import Conference, Topology
 from conferences.operations.deadlines import settle_due
-from conferences.operations.focus import lose_media
-from conferences.operations.nodes import ADOPTIONS_PER_LOOK, adopt_conference, adopt_orphans
+from conferences.operations.focus import lose_media, settle_task
+from conferences.operations.nodes import (
+    ADOPTIONS_PER_LOOK,
+    NoNodeError,
+    adopt_conference,
+    adopt_orphans,
+    assigned,
+    place,
+)
 from media import tasks
-from media.models import MediaNode
+from media.models import MediaNode, MediaTask
+from media.terms import Assignment
 from tests.conferences.refusals import all_rows
 from tests.devices import Call, Device
-from tests.focus import ScriptedNode, scripted_node
+from tests.focus import ScriptedNode, beat, scripted_node
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,7 +78,11 @@ def test_who_does_not_answer_in_time_can_be_lost(node: ScriptedNode, other: Scri
     settle_due(now=later)
     assert call.bob.news_types() == ["mod-expired"]
     seat = call.bob.seat(call.id)["id"]
-    lose_media(conference_id=call.id, participant_id=seat, leg=event["modId"], now=later)
+    for by in (Assignment(node.id, 1), Assignment("other", 1)):
+        lose_media(conference_id=call.id, participant_id=seat, leg=event["modId"], by=by, now=later)
+    assert call.bob.seat(call.id)["state"] == "accepted"
+    by = Assignment("other", 2)
+    lose_media(conference_id=call.id, participant_id=seat, leg=event["modId"], by=by, now=later)
     assert call.alice.get(call.id)["participants"][1]["leftReason"] == "media-lost"
 
 
@@ -89,6 +102,23 @@ def test_what_a_slow_node_was_asked_is_taken_from_it(node: ScriptedNode, other: 
     node.works = True
     node.work()
     assert all_rows() == before
+
+
+def test_a_late_result_of_a_node_that_lost_the_conference_is_refused(
+    node: ScriptedNode, other: ScriptedNode, call: Call
+) -> None:
+    other.works = False
+    call.alice.put(call.id, "initiate-conference-mod", call.alice.offer())
+    gone(node)
+    adopt()
+    version = Conference.objects.get(pk=call.id).version
+    late = MediaTask.objects.create(
+        node=node.id, conference=call.id, kind="update", payload={}, created_at=timezone.now()
+    )
+    result: tasks.Result = {"refusal": {"code": "media-unavailable", "detail": ""}}
+    settle_task(task_id=late.pk, result=result, now=timezone.now())
+    assert Conference.objects.get(pk=call.id).version == version
+    assert not MediaTask.objects.filter(pk=late.pk).exists()
 
 
 def test_without_another_node_the_conference_waits(node: ScriptedNode, call: Call) -> None:
@@ -214,3 +244,74 @@ def test_one_that_cannot_be_adopted_holds_up_no_other(
     assert adopt() == 2
     assert Conference.objects.get(pk=sound).media_node == "other"
     assert Conference.objects.get(pk=broken).media_node == node.id
+
+
+class TestPlacing:
+    """Which node gets a conference."""
+
+    @pytest.fixture(autouse=True)
+    def _no_node(self, node: ScriptedNode) -> None:
+        tasks.retire(node.id)
+
+    def placed(self, number: int) -> dict[str, int]:
+        """Start conferences and return how many each node got."""
+        now = timezone.now()
+        got: Counter[str] = Counter()
+        for _ in range(number):
+            conference = Conference(topology=Topology.FOCUS, created_at=now)
+            place(conference, now=now)
+            conference.save(force_insert=True)
+            got[conference.media_node] += 1
+        return dict(got)
+
+    def test_it_goes_where_the_fewest_legs_are(self) -> None:
+        for node_id, legs in (("a", 3), ("b", 1), ("c", 2)):
+            tasks.heartbeat(node_id, legs=legs)
+        assert self.placed(1) == {"b": 1}
+
+    def test_a_node_that_is_silent_gets_none(self, settings: Settings) -> None:
+        now = timezone.now()
+        beat("node", now)
+        conference = Conference(topology=Topology.FOCUS, created_at=now)
+        place(conference, now=now + settings.MEDIA_NODE_PATIENCE)
+        assert conference.media_node == "node"
+        with pytest.raises(NoNodeError):
+            place(conference, now=now + settings.MEDIA_NODE_PATIENCE + timedelta(milliseconds=100))
+
+    def test_a_burst_spreads_evenly(self) -> None:
+        for node_id in ("a", "b"):
+            tasks.heartbeat(node_id)
+        tasks.heartbeat("busy", legs=1000)
+        assert self.placed(50) == {"a": 25, "b": 25}
+
+    def test_a_burst_evens_out_what_is_there(self) -> None:
+        tasks.heartbeat("a", legs=20)
+        tasks.heartbeat("b")
+        assert self.placed(30) == {"a": 10, "b": 20}
+
+    def test_what_the_heartbeat_counts_is_not_counted_again(self) -> None:
+        for node_id in ("a", "b"):
+            tasks.heartbeat(node_id)
+        self.placed(10)
+        Conference.objects.update(placed_at=timezone.now() - timedelta(seconds=10))
+        tasks.heartbeat("a", legs=10)
+        tasks.heartbeat("b", legs=16)
+        assert self.placed(3) == {"a": 3}
+
+    def test_what_has_ended_is_not_counted(self) -> None:
+        for node_id in ("a", "b"):
+            tasks.heartbeat(node_id)
+        self.placed(1)
+        Conference.objects.update(state="session-terminated", ended_at=timezone.now())
+        assert self.placed(1) == {"a": 1}
+
+    def test_conferences_of_a_node_that_is_gone_spread_evenly(self) -> None:
+        tasks.heartbeat("gone")
+        self.placed(8)
+        tasks.retire("gone")
+        for node_id in ("a", "b"):
+            tasks.heartbeat(node_id)
+        assert adopt() == 8
+        assert sorted(Conference.objects.values_list("media_node", "generation")) == [("a", 2)] * 4 + [("b", 2)] * 4
+        assert set(assigned(node_id="a").values()) == {2}
+        assert assigned(node_id="gone") == {}

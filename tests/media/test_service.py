@@ -17,7 +17,8 @@ from media.models import MediaNode, MediaTask
 from media.node import Settings
 from media.service import Service, Wiring
 from media.tasks import Result, TaskKind
-from media.terms import Connection
+from media.terms import Assignment, Connection
+from tests.services import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,6 +36,7 @@ class Books:
         self.refuse: Callable[[MediaTask], bool] = lambda task: False
         self.refuse_reports = 0
         self.error: Exception = RuntimeError("The books are closed")
+        self.serves: dict[str, int] = {}
         self._news = threading.Condition()
 
     def settle(self, *, task_id: int, result: Result, now: datetime) -> None:
@@ -48,20 +50,23 @@ class Books:
         if refused:
             raise self.error
 
-    def lose(self, *, conference_id: str, participant_id: str, leg: str, now: datetime) -> None:
+    def lose(self, *, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None:
         with self._news:
             self.lost.append(participant_id)
             self._news.notify_all()
         if len(self.lost) <= self.refuse_reports:
             raise self.error
 
-    def announce(self, *, conference_id: str, participant_id: str) -> None:
+    def announce(self, *, conference_id: str, participant_id: str, by: Assignment) -> None:
         """Nobody wants to know."""
 
-    def rate(self, *, conference_id: str, participant_id: str, connection: Connection) -> None:
+    def rate(self, *, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
         with self._news:
             self.rated.append((conference_id, participant_id, connection))
             self._news.notify_all()
+
+    def assigned(self, *, node_id: str) -> dict[str, int]:
+        return self.serves
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Wait until something was handed in."""
@@ -76,7 +81,7 @@ class Books:
 @contextmanager
 def running(books: Books) -> Iterator[Service]:
     """Run a node that hands in to these books."""
-    wiring = Wiring(books.settle, books.lose, books.announce, books.rate, enter=lambda loop: None)
+    wiring = Wiring(books.settle, books.lose, books.announce, books.rate, books.assigned, enter=lambda loop: None)
     node = Service(Settings(), wiring)
     node.start()
     try:
@@ -236,6 +241,35 @@ def test_a_heartbeat_that_fails_is_repeated(books: Books, monkeypatch: pytest.Mo
     monkeypatch.setattr(tasks, "heartbeat", fail_sometimes)
     with running(books):
         assert repeated.wait(SECONDS)
+
+
+def test_a_node_stops_serving_what_it_has_lost(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.02)
+    seat = {"participant": "alice", "state": "accepted", "muted": []}
+    view = {"seats": [seat], "cause": None}
+    with running(books) as node:
+        books.serves = {"kept": 1, "moved": 1, "back": 1}
+        for conference in ("kept", "moved", "back"):
+            ask(node, conference, view=view)
+        books.wait(lambda: len(books.settled) == 3)
+        assert node._node.held() == {"kept": 1, "moved": 1, "back": 1}
+        # Another node had it for a while, and this one has not heard of that.
+        books.serves = {"kept": 1, "back": 3}
+        wait_until(lambda: set(node._node.held()) <= {"kept"}, "the node lets go")
+        ask(node, "back", view=view, generation=3)
+        books.wait(lambda: len(books.settled) == 4)
+        assert node._node.held() == {"kept": 1, "back": 3}
+
+
+def test_a_newer_assignment_replaces_what_is_left_of_an_older_one(node: Service, books: Books) -> None:
+    books.serves = {"conference": 3}
+    view = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
+    ask(node, "conference", view=view)
+    books.wait(lambda: len(books.settled) == 1)
+    ask(node, "conference", view=view, generation=3)
+    books.wait(lambda: len(books.settled) == 2)
+    assert node._node.held() == {"conference": 3}
+    assert node._assignment("conference") == Assignment(node.id, 3)
 
 
 def test_a_node_that_is_stopped_leaves_nothing(books: Books) -> None:

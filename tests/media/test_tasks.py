@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from media import tasks
 from media.models import MediaNode, MediaTask
-from media.tasks import NoNodeError, TaskKind
+from media.tasks import TaskKind
 from tests.focus import beat
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,26 +36,13 @@ class TestNodes:
         assert row.started_at == first.started_at
         assert (row.legs, row.announce) == (3, "192.0.2.1")
 
-    def test_a_conference_goes_where_the_fewest_legs_are(self) -> None:
-        now = timezone.now()
-        for node_id, legs in (("a", 3), ("b", 1), ("c", 2)):
-            beat(node_id, now, legs=legs)
-        assert tasks.place(now=now) == "b"
-
-    def test_a_node_that_was_not_heard_of_gets_none(self) -> None:
-        now = timezone.now()
-        beat("node", now)
-        assert tasks.place(now=now + timedelta(seconds=5)) == "node"
-        with pytest.raises(NoNodeError):
-            tasks.place(now=now + timedelta(seconds=5.1))
-
-    def test_a_node_that_retires_gets_none_and_leaves_nothing(self) -> None:
+    def test_a_node_that_retires_leaves_nothing(self) -> None:
         tasks.heartbeat("node")
         tasks.heartbeat("other", legs=9)
         ask("node")
         ask("other")
         tasks.retire("node")
-        assert tasks.place(now=timezone.now()) == "other"
+        assert tasks.live_nodes(now=timezone.now()) == ["other"]
         assert [task.node for task in MediaTask.objects.all()] == ["other"]
 
     def test_what_nobody_has_touched_for_long_is_pruned(self) -> None:
