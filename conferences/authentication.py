@@ -53,13 +53,13 @@ def identify_from(address: str, authorization: str, session_id: str | None, *, n
     try:
         return identify(authorization, session_id, now=now)
     except UnauthenticatedError:
-        wait = take(f"unknown.{_network(address)}", settings.UNKNOWN_TOKENS_PER_MINUTE)
+        wait = take(f"unknown.{network_of(address)}", settings.UNKNOWN_TOKENS_PER_MINUTE)
         if wait > 0:
             raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))}) from None
         raise
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what one client can be expected to hold: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
         length = 64 if ip_address(address).version == 6 else 32

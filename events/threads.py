@@ -27,7 +27,12 @@ _server_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("server_
 
 def in_database_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Return an async function that runs the sync one in one of these threads."""
-    call = database_sync_to_async(function, thread_sensitive=False, executor=POOL)
+    return in_thread_of(POOL, function)
+
+
+def in_thread_of(pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Return the same with the threads of another pool."""
+    call = database_sync_to_async(function, thread_sensitive=False, executor=pool)
 
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
         _server_loop.set(asyncio.get_running_loop())

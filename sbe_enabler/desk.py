@@ -3,9 +3,10 @@
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.apps import AdminConfig
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 # What others call their parts of the admin, in the desk's own words.
@@ -33,6 +34,20 @@ class SupportDesk(admin.AdminSite):
         sees = request.user.has_perm("conferences.view_conference")
         live = Conference.objects.live().count() if sees else None
         return super().index(request, {**(extra_context or {}), "live_conferences": live})
+
+
+def client_network(request: HttpRequest) -> str:
+    """Return the address, or for IPv6 the network, whose failed logins are counted."""
+    from conferences.authentication import network_of  # only here: this module is loaded before any model may be
+
+    return network_of(request.META.get("REMOTE_ADDR", ""))
+
+
+def refuse_login(request: HttpRequest, *details: object) -> HttpResponse:
+    """Answer a login from an address, or for an account, that is locked."""
+    seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
+    text = f"Too many failed logins. Try again in {seconds} seconds."
+    return HttpResponse(text, status=429, headers={"Retry-After": str(seconds)}, content_type="text/plain")
 
 
 class SupportDeskConfig(AdminConfig):

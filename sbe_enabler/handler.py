@@ -7,6 +7,7 @@ stay open, and comes back as an answer. Async views, which wait for long, are se
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import IO, Any
 
@@ -14,21 +15,28 @@ from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_started
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve, set_script_prefix
 
-from events.threads import in_database_thread, trust_busy_connection
+from events.threads import POOL, in_thread_of, trust_busy_connection
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+# Hashing a password is slow on purpose: these views have one thread of their own.
+_HASHING_VIEWS = {"admin:login", "admin:password_change", "admin:auth_user_add", "admin:auth_user_password_change"}
+# How many requests may be there or wait.
+_WAITING_LOGINS = 16
+_hashing_pool = ThreadPoolExecutor(1, thread_name_prefix="login")
 
 
 class SyncHandler(ASGIHandler):
     """Serves sync views, and whatever has no view."""
 
-    def __init__(self) -> None:
-        """Load the middleware in its sync form."""
+    def __init__(self, pool: ThreadPoolExecutor = POOL) -> None:
+        """Load the middleware in its sync form; serve in the threads of `pool`."""
         super().__init__()
+        self._pool = pool
         self.load_middleware(is_async=False)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -38,7 +46,7 @@ class SyncHandler(ASGIHandler):
         except RequestAborted:
             return
         with closing(body):
-            response = await in_database_thread(self._respond)(scope, body)
+            response = await in_thread_of(self._pool, self._respond)(scope, body)
             await self.send_response(response, send)
 
     def _respond(self, scope: dict[str, Any], body: IO[bytes]) -> HttpResponseBase:
@@ -54,24 +62,50 @@ class SyncHandler(ASGIHandler):
         return response
 
 
+class HashingHandler(SyncHandler):
+    """Serves views that hash passwords. A crowd of them waits for one thread, and only among themselves."""
+
+    def __init__(self) -> None:
+        """Prepare for an empty queue."""
+        super().__init__(_hashing_pool)
+        self._waiting = 0
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request, unless too many wait."""
+        if self._waiting >= _WAITING_LOGINS:
+            return await self.send_response(_busy(), send)
+        self._waiting += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._waiting -= 1
+
+
+def _busy() -> HttpResponse:
+    """Return the answer to one login too many."""
+    text = "Too many logins at the same time. Try again in a few seconds."
+    return HttpResponse(text, status=429, headers={"Retry-After": "5"}, content_type="text/plain")
+
+
 class Handler:
-    """Chooses between the two by the view that a path leads to."""
+    """Chooses between these by the view that a path leads to."""
 
     def __init__(self, async_handler: ASGIHandler) -> None:
         """Serve async views with `async_handler`."""
         self._async = async_handler
         self._sync = SyncHandler()
+        self._hashing = HashingHandler()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
-        handler = self._async if _leads_to_async_view(scope["path"]) else self._sync
-        await handler(scope, receive, send)
+        await self._handler_of(scope["path"])(scope, receive, send)
 
-
-def _leads_to_async_view(path: str) -> bool:
-    """Tell whether the view of a path is async."""
-    try:
-        view = resolve(path).func
-    except Resolver404:
-        return False
-    return iscoroutinefunction(view)
+    def _handler_of(self, path: str) -> ASGIHandler:
+        """Return the handler for the view of a path."""
+        try:
+            match = resolve(path)
+        except Resolver404:
+            return self._sync
+        if match.view_name in _HASHING_VIEWS:
+            return self._hashing
+        return self._async if iscoroutinefunction(match.func) else self._sync

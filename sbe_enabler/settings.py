@@ -51,6 +51,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "rest_framework_api_key",
     "drf_spectacular",
+    "axes",
     "sbe_enabler",
     "conferences",
     "events",
@@ -68,6 +69,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "sbe_enabler.urls"
@@ -157,7 +159,13 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "OPTIONS": {"MAX_ENTRIES": 100_000},
-    }
+    },
+    # Failed logins: no flood of them drives out what else is counted.
+    "attempts": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "attempts",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    },
 }
 
 # --- REST -------------------------------------------------------------------------------------------------
@@ -232,6 +240,25 @@ CONFERENCES_PER_SESSION = env.integer("SBE_CONFERENCES_PER_SESSION", 20, least=1
 INVITATIONS_PER_CALLER = env.integer("SBE_INVITATIONS_PER_CALLER", 64, least=1)
 INVITATIONS_PER_CALLEE = env.integer("SBE_INVITATIONS_PER_CALLEE", 16, least=1)
 TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
+
+# --- Logins at the support desk ---------------------------------------------------------------------------
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# After this many failed logins from one address or for one account, both in one process, it is locked for a while.
+AXES_FAILURE_LIMIT = env.integer("SBE_LOGIN_FAILURES", 10, least=1)
+AXES_COOLOFF_TIME = timedelta(seconds=env.number("SBE_LOGIN_LOCK_SECONDS", 300, least=1, most=86400))
+AXES_LOCKOUT_PARAMETERS = ["ip_address", "username"]
+AXES_LOCKOUT_CALLABLE = "sbe_enabler.desk.refuse_login"
+AXES_CLIENT_IP_CALLABLE = "sbe_enabler.desk.client_network"
+AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
+AXES_CACHE = "attempts"
+AXES_RESET_ON_SUCCESS = True
+# Attempts while locked do not prolong the lock.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+# Axes wants a cache that all processes share. Here each process counts for itself, as it counts requests.
+SILENCED_SYSTEM_CHECKS = ["axes.W001"]
 
 # --- Media: the focus ---------------------------------------------------------------------------------------
 

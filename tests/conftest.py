@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -52,6 +52,7 @@ def _empty_tables_quickly() -> Iterator[None]:
 def _forget_the_cache() -> None:
     """Start every test with unused rate limits."""
     cache.clear()
+    caches["attempts"].clear()
     if settings.REDIS_URL:
         with redis.Redis.from_url(settings.REDIS_URL) as client:
             for name in client.scan_iter(f"{settings.COUNTER_PREFIX}*"):

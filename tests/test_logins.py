@@ -1,0 +1,95 @@
+"""Failed logins are counted by address and by account, and hashing a password holds up nobody else."""
+
+import threading
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.contrib.auth.models import User
+from django.core.asgi import get_asgi_application
+from django.test import Client
+from pytest_django import Settings
+
+from sbe_enabler import handler
+from sbe_enabler.handler import Handler
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def log_in(address: str, username: str, password: str = "wrong") -> Any:
+    """Log in at the support desk."""
+    form = {"username": username, "password": password}
+    return Client().post("/admin/login/", form, REMOTE_ADDR=address)
+
+
+@pytest.fixture
+def hashed_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the threads that hashed a password."""
+    threads: list[str] = []
+    encode = MD5PasswordHasher.encode
+
+    def note(self: MD5PasswordHasher, password: str, salt: str) -> str:
+        threads.append(threading.current_thread().name)
+        return encode(self, password, salt)
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", note)
+    return threads
+
+
+def test_failed_logins_lock_their_address(settings: Settings, hashed_in: list[str]) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    statuses = [log_in("192.0.2.1", f"user{number}").status_code for number in range(4)]
+    assert statuses == [200, 200, 429, 429]
+    hashed = len(hashed_in)
+    response = log_in("192.0.2.1", "another")
+    assert (response.status_code, response["retry-after"]) == (429, "300")
+    assert len(hashed_in) == hashed, "a locked address makes nobody hash"
+    assert log_in("192.0.2.2", "another").status_code == 200
+
+
+def test_failed_logins_lock_their_account(settings: Settings) -> None:
+    settings.AXES_FAILURE_LIMIT = 3
+    User.objects.create_superuser("chief", password="right")
+    for number in range(3):
+        log_in(f"192.0.2.{number}", "chief")
+    assert log_in("192.0.2.9", "chief", "right").status_code == 429
+    User.objects.create_superuser("deputy", password="right")
+    assert log_in("192.0.2.9", "deputy", "right").status_code == 302
+
+
+async def login_at(application: Any, username: str = "chief") -> int:
+    """Log in through the server's own handler and return the status."""
+    token = "x" * 32
+    body = urlencode({"username": username, "password": "wrong", "csrfmiddlewaretoken": token}).encode()
+    headers = [
+        (b"host", b"localhost"),
+        (b"cookie", b"csrftoken=" + token.encode()),
+        (b"content-type", b"application/x-www-form-urlencoded"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/admin/login/",
+        "query_string": b"",
+        "headers": headers,
+    }
+    scope |= {"client": ("192.0.2.1", 1), "http_version": "1.1"}
+    communicator: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
+    await communicator.send_input({"type": "http.request", "body": body})
+    status: int = (await communicator.receive_output(10))["status"]
+    await communicator.wait(10)
+    return status
+
+
+async def test_no_database_thread_hashes_passwords(hashed_in: list[str]) -> None:
+    assert await login_at(Handler(get_asgi_application())) == 200
+    assert hashed_in
+    assert all(name.startswith("login") for name in hashed_in)
+
+
+async def test_only_so_many_logins_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler, "_WAITING_LOGINS", 0)
+    assert await login_at(Handler(get_asgi_application())) == 429
