@@ -15,7 +15,7 @@ DEEP_TESTS := $(addprefix tests/,conferences/test_sequences.py media)
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test test-deep coverage check check-python check-web fmt bench bench-deadlines bench-join bench-large bench-media bench-prune bench-thin soak diagram lock clean
+.PHONY: help run run-lan test test-deep coverage check check-python check-web fmt bench bench-deadlines bench-join bench-large bench-media bench-prune bench-thin outage soak diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -96,6 +96,10 @@ bench-prune: $(VENV)/.dev ## prune 1,000,000 conferences on PostgreSQL while rin
 bench-thin: $(VENV)/.dev $(VENV)/.fastpath ## measure what a thin connection makes of a call (in a network of its own)
 	@.ci/need chromium iproute2
 	unshare --net $(if $(filter-out 0,$(shell id -u)),--map-root-user) $(BIN)/python -m benchmarks.thin $(ARGS)
+
+outage: $(VENV)/.dev $(VENV)/.fastpath ## let PostgreSQL, Redis and a media node fail while calls run; OUT=file.json, ARGS="--scale 0.2"
+	@.ci/need redis-server postgresql
+	$(BIN)/python -m benchmarks.outage $(if $(OUT),--out $(OUT)) $(ARGS)
 
 soak: $(VENV)/.dev $(VENV)/.fastpath ## let synthetic participants do everything to a node for $SECONDS (1800), and look for what is left
 	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),1800) $(ARGS)

@@ -213,7 +213,7 @@ def manage(*arguments: str, variables: Mapping[str, str]) -> str:
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
-        env=_environment(variables),
+        env=process_environment(variables),
         capture_output=True,
         text=True,
         timeout=120,
@@ -224,7 +224,7 @@ def manage(*arguments: str, variables: Mapping[str, str]) -> str:
     return done.stdout
 
 
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a process of ours: what `variables` say and nothing of a developer's shell."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return {**kept, "PYTHONUNBUFFERED": "1", "SBE_SECRET_KEY": SECRET_KEY, **variables}
@@ -293,7 +293,7 @@ class Server:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "serve", "--port", str(self.port)],
                 cwd=ROOT,
-                env=_environment(variables),
+                env=process_environment(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
