@@ -9,11 +9,11 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.timesince import timesince
 
+from conferences import clock
 from conferences.machine import ConferenceState, SessionState
 from conferences.models import Conference, Modification, Participant, Session
 from conferences.numbers import read_number
@@ -229,7 +229,7 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     @admin.display(description="lasts", ordering="created_at")
     def lasts(self, row: Conference) -> str:
         """How long it has lasted, or did."""
-        return timesince(row.created_at, row.ended_at or timezone.now())
+        return timesince(row.created_at, row.ended_at or clock.now())
 
     @admin.display(description="pending offers", ordering="pending")
     def waiting(self, row: Any) -> int:
@@ -250,7 +250,7 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
             context = {"title": "End conferences", "opts": self.opts, "conferences": queryset}
             context = {**self.admin_site.each_context(request), **context}
             return TemplateResponse(request, "admin/conferences/conference/end.html", context)
-        ended = sum(terminate_conference(conference_id=row.pk, now=timezone.now()) for row in queryset)
+        ended = sum(terminate_conference(conference_id=row.pk, now=clock.now()) for row in queryset)
         self.message_user(request, f"{ended} ended.", messages.SUCCESS if ended else messages.WARNING)
         return None
 

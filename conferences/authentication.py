@@ -6,11 +6,11 @@ from datetime import datetime
 from ipaddress import ip_address, ip_network
 
 from django.conf import settings
-from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework_api_key.models import APIKey
 
+from conferences import clock
 from conferences.counters import take
 from conferences.exceptions import RateLimitedError, UnauthenticatedError
 from conferences.models import Session, hash_token
@@ -104,7 +104,7 @@ class SpeakerAuthentication(BaseAuthentication):
         if authorization is None:
             return None
         address = request.META.get("REMOTE_ADDR", "")
-        return identify_from(address, authorization, request.headers.get("x-session-id"), now=timezone.now()), None
+        return identify_from(address, authorization, request.headers.get("x-session-id"), now=clock.now()), None
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge that goes with a 401."""

@@ -16,10 +16,10 @@ from typing import Any
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from conferences import clock
 from conferences.authentication import speaker_of
 from conferences.exceptions import IdempotencyMismatchError, MalformedError
 from conferences.models import KeptAnswer
@@ -56,7 +56,7 @@ def _answer_once(handler: Handler, recheck: Recheck) -> Handler:
         kept = KeptAnswer(
             key_hash=_digest(speaker_of(request).name, key),
             request_hash=_fingerprint(request),
-            created_at=timezone.now(),
+            created_at=clock.now(),
         )
         try:
             with transaction.atomic():

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from django.db.models import Model, Prefetch, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
 from rest_framework.permissions import IsAuthenticated
@@ -15,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from conferences import schema, wire
+from conferences import clock, schema, wire
 from conferences.authentication import speaker_of
 from conferences.exceptions import (
     ActionMissingError,
@@ -151,7 +150,7 @@ def _plain(text: str) -> str:
 
 def _require_live_session(body: dict[str, Any]) -> None:
     """Refuse to repeat an answer with a token, or TURN credentials, of a session that has ended."""
-    if not Session.objects.live(timezone.now()).filter(pk=body["id"]).exists():
+    if not Session.objects.live(clock.now()).filter(pk=body["id"]).exists():
         raise IdempotencyExpiredError
 
 
@@ -174,7 +173,7 @@ class SessionsView(EnablerView):
             vtn=data["vtn"] or "",
             icmn=data["icmn"] or "",
             device=data["device"] or "",
-            now=timezone.now(),
+            now=clock.now(),
         )
         body = {"id": session.pk, "token": token, **_session(request, session)}
         return Response(body, status=201, headers={"Location": f"/sessions/{session.pk}"})
@@ -186,7 +185,7 @@ class SessionsView(EnablerView):
     )
     def get(self, request: Request) -> Response:
         """List the live sessions, of one user where `username` says so."""
-        rows = Session.objects.live(timezone.now())
+        rows = Session.objects.live(clock.now())
         if username := normalize_name(_plain(request.query_params.get("username", ""))):
             rows = rows.filter(username=username)
         page, after = _page(request, rows)
@@ -221,14 +220,14 @@ class SessionView(EnablerView):
     def put(self, request: Request, session_id: str) -> Response:
         """Refresh the session: its expiry moves."""
         session = self._session(request, session_id)
-        session = sessions.refresh_session(session_id=session.pk, now=timezone.now())
+        session = sessions.refresh_session(session_id=session.pk, now=clock.now())
         return Response(_session(request, session))
 
     @extend_schema(responses={204: None, **schema.REFUSALS})
     def delete(self, request: Request, session_id: str) -> Response:
         """End the session: it leaves its conferences."""
         session = self._session(request, session_id)
-        sessions.end_session(session_id=session.pk, now=timezone.now())
+        sessions.end_session(session_id=session.pk, now=clock.now())
         return Response(status=204)
 
 
@@ -266,7 +265,7 @@ class ConferencesView(EnablerView):
             access=Access(data["access"]),
             name=data["name"],
             offer=_description(data, "offer"),
-            now=timezone.now(),
+            now=clock.now(),
         )
         headers = {
             "Location": f"/mediaConferences/{room.conference.pk}",
@@ -316,7 +315,7 @@ class ConferenceView(EnablerView):
         outcome = act(
             session=self.session,
             conference_id=conference_id,
-            now=timezone.now(),
+            now=clock.now(),
             if_match=request.headers.get("if-match"),
         )
         return Response(status=204, headers=_outcome_headers(outcome))
@@ -327,7 +326,7 @@ class ConferenceView(EnablerView):
         ending = calls.end_part(
             session=self.session,
             conference_id=conference_id,
-            now=timezone.now(),
+            now=clock.now(),
             if_match=request.headers.get("if-match"),
         )
         body = {**ending.room.snapshot(), "outcome": ending.outcome}
@@ -410,7 +409,7 @@ class ParticipantsView(EnablerView):
         """Invite one more participant (the host)."""
         data = _parse(InvitationSerializer, request)
         room, seat = hosting.invite_participant(
-            session=self.session, conference_id=conference_id, to=data["to"], now=timezone.now()
+            session=self.session, conference_id=conference_id, to=data["to"], now=clock.now()
         )
         headers = {"Location": f"{request.path}/{seat.pk}", "ETag": etag(room.conference), "x-state": seat.state}
         return Response(wire.participant(seat), status=201, headers=headers)
@@ -426,7 +425,7 @@ class ParticipantView(EnablerView):
             session=self.session,
             conference_id=conference_id,
             participant_id=participant_id,
-            now=timezone.now(),
+            now=clock.now(),
             if_match=request.headers.get("if-match"),
         )
         return Response(status=204)
@@ -450,7 +449,7 @@ class MuteView(EnablerView):
             participant_id=participant_id,
             audio=data["audio"],
             video=data["video"],
-            now=timezone.now(),
+            now=clock.now(),
             if_match=request.headers.get("if-match"),
         )
         return Response(status=204)

@@ -20,8 +20,8 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
-from django.utils import timezone
 
+from conferences import clock
 from conferences.exceptions import RateLimitedError, UnauthenticatedError
 from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
@@ -58,7 +58,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
         session_id = self.scope["url_route"]["kwargs"]["session_id"]
         try:
             address, _ = self.scope.get("client") or ("", 0)
-            speaker = await in_database_thread(admit)(address, *self._credentials(session_id), now=timezone.now())
+            speaker = await in_database_thread(admit)(
+                address, *self._credentials(session_id), now=await in_database_thread(clock.now)()
+            )
             query = parse_qs(self.scope["query_string"].decode("latin-1"))
             after = parse_cursor(query.get("after", ["0"])[0])
         except UnauthenticatedError:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from django.db.models import RowRange, Sum, Window
 from django.db.models.functions import Coalesce, Length
-from django.utils import timezone
 
+from conferences import clock
 from conferences.models import Session
 from events.models import Event
 from events.threads import in_database_thread
@@ -90,7 +90,11 @@ async def follow(
 
 async def _is_live(session_id: str) -> bool:
     """Tell whether the session is still live."""
-    return await in_database_thread(Session.objects.live(timezone.now()).filter(pk=session_id).exists)()
+    return await in_database_thread(_exists_live)(session_id)
+
+
+def _exists_live(session_id: str) -> bool:
+    return Session.objects.live(clock.now()).filter(pk=session_id).exists()
 
 
 def _read(session_id: str, after: int) -> list[Entry]:

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from conferences import clock
 from conferences.exceptions import MalformedError, NotFoundError, RefusalError, UnauthenticatedError
 from conferences.numbers import NumberError, RangeError, read_number
 from conferences.problems import MethodNotAllowedError, refuse
@@ -59,7 +59,7 @@ async def _require_session(request: HttpRequest, session_id: str) -> None:
         request.META.get("REMOTE_ADDR", ""),
         request.headers.get("authorization", ""),
         request.headers.get("x-session-id", session_id),
-        now=timezone.now(),
+        now=await in_database_thread(clock.now)(),
     )
     if speaker.session is None or speaker.session.pk != session_id:
         raise NotFoundError("There is no such session.")

@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
-from django.utils import timezone
 
 from media import tasks
 from media.heartbeat import Heartbeat
@@ -70,7 +69,7 @@ class Assigned(Protocol):
 class Wiring:
     """What the rest of the service lets a node do to conferences.
 
-    `enter` is called first in the thread that does all this, with the node's loop.
+    `now` reads the clock that decides. `enter` is called first in the thread that does all this, with the node's loop.
     """
 
     settle: Settle
@@ -78,6 +77,7 @@ class Wiring:
     announce: Announce
     rate: Rate
     assigned: Assigned
+    now: Callable[[], datetime]
     enter: Callable[[asyncio.AbstractEventLoop], None]
 
 
@@ -163,7 +163,7 @@ class Service:
         by = self._assignment(conference)
         self._report(
             lambda: self._wiring.lose(
-                conference_id=conference, participant_id=participant, leg=leg, by=by, now=timezone.now()
+                conference_id=conference, participant_id=participant, leg=leg, by=by, now=self._wiring.now()
             )
         )
 
@@ -249,7 +249,7 @@ class Service:
         try:
             if trial.result is None:
                 trial.result = self._execute(task)
-            self._wiring.settle(task_id=task.pk, result=trial.result, now=timezone.now())
+            self._wiring.settle(task_id=task.pk, result=trial.result, now=self._wiring.now())
         except Exception as error:
             logger.exception("Media task %s (%s) is not settled", task.pk, task.kind)
             close_old_connections()

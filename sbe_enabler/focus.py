@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.core.management.base import CommandError
 
+from conferences import clock
 from conferences.operations.focus import announce_speaker, lose_media, rate_connection, settle_task
 from conferences.operations.nodes import assigned
 from events.threads import work_for
@@ -28,6 +29,7 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
         announce=announce_speaker,
         rate=rate_connection,
         assigned=assigned,
+        now=clock.now,
         enter=lambda own_loop: work_for(server_loop or own_loop),
     )
     try:

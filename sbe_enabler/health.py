@@ -10,8 +10,8 @@ from typing import TypeVar
 from channels.layers import get_channel_layer
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
-from django.utils import timezone
 
+from conferences import clock
 from media import tasks
 from sbe_enabler import __version__
 
@@ -54,7 +54,7 @@ _question = _Question()
 def _ask_database() -> dict[str, dict[str, int]]:
     """Ask the database which media nodes live and what they count, on a connection of this thread's own."""
     try:
-        return tasks.live_counters(now=timezone.now())
+        return tasks.live_counters(now=clock.now())
     finally:
         connection.close()
 

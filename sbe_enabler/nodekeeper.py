@@ -8,8 +8,8 @@ import asyncio
 import logging
 
 from django.conf import settings
-from django.utils import timezone
 
+from conferences import clock
 from conferences.operations.nodes import ADOPTIONS_PER_LOOK, adopt_orphans
 from events.threads import in_database_thread
 from media import tasks
@@ -37,7 +37,7 @@ async def keep_nodes() -> None:
 
 def _look(watch: Watch) -> float:
     """Let conferences be adopted where that is due; return how many seconds to sleep."""
-    now = timezone.now()
+    now = clock.now()
     tasks.try_write(now=now)
     watched = watch.note_look()
     if adopt_orphans(now=now, watched=watched) == ADOPTIONS_PER_LOOK:

@@ -11,9 +11,9 @@ from collections import Counter, deque
 
 from django.conf import settings
 from django.db import connection
-from django.utils import timezone
 
-from conferences.operations.deadlines import due, next_deadline, settle
+from conferences import clock
+from conferences.operations.deadlines import Job, due, next_deadline, settle
 from conferences.operations.retention import prune_in_batches
 from events.threads import in_database_thread
 
@@ -58,7 +58,7 @@ async def _keep_pruning() -> None:
 async def _prune() -> None:
     """Delete batch after batch, and leave the database to others for half of the time."""
     gone: Counter[str] = Counter()
-    batches = prune_in_batches(now=timezone.now())
+    batches = prune_in_batches(now=await in_database_thread(clock.now)())
     while True:
         began_at = time.monotonic()
         batch = await in_database_thread(next)(batches, None)
@@ -71,10 +71,15 @@ async def _prune() -> None:
 
 async def look() -> float:
     """Settle what is due now; return how many seconds to sleep."""
-    jobs = deque(await in_database_thread(due)(now=timezone.now()))
+    jobs = deque(await in_database_thread(_due)())
     number = min(len(jobs), _SETTLERS)
     await asyncio.gather(*(in_database_thread(settle)(jobs) for _ in range(number)))
     return await in_database_thread(_pause)()
+
+
+def _due() -> list[Job]:
+    """Return what must be done now."""
+    return due(now=clock.now())
 
 
 def _pause() -> float:
@@ -86,5 +91,5 @@ def _pause() -> float:
     )
     pause = min(LONGEST_SLEEP_SECONDS, unseen.total_seconds())
     if deadline is not None:
-        pause = min(pause, (deadline - timezone.now()).total_seconds())
+        pause = min(pause, (deadline - clock.now()).total_seconds())
     return max(pause, SHORTEST_SLEEP_SECONDS)

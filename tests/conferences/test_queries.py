@@ -20,7 +20,8 @@ MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "
 CALL_HOLD, ACCEPT, WITHDRAW = "initiate-call-hold", "accept-conference-mod", "rejectCancel-conference-mod"
 # What an issue of the project allows a PUT, whatever the number of events it writes up to 4.
 MOST = 12
-_CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
+# And the clock, which a process reads once in five seconds.
+_CONTROL = ("SELECT CLOCK_TIMESTAMP", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
 
 class Queries(CaptureQueriesContext):

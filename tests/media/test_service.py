@@ -81,7 +81,9 @@ class Books:
 @contextmanager
 def running(books: Books) -> Iterator[Service]:
     """Run a node that hands in to these books."""
-    wiring = Wiring(books.settle, books.lose, books.announce, books.rate, books.assigned, enter=lambda loop: None)
+    wiring = Wiring(
+        books.settle, books.lose, books.announce, books.rate, books.assigned, timezone.now, enter=lambda loop: None
+    )
     node = Service(Settings(), wiring)
     node.start()
     try:

@@ -36,6 +36,12 @@ class TestNodes:
         assert row.started_at == first.started_at
         assert (row.legs, row.announce) == (3, "192.0.2.1")
 
+    def test_a_node_whose_clock_is_behind_is_alive(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        right = timezone.now()
+        monkeypatch.setattr(timezone, "now", lambda: right - timedelta(seconds=10))
+        tasks.heartbeat("node")
+        assert tasks.live_nodes(now=right) == ["node"]
+
     def test_a_node_that_retires_leaves_nothing(self) -> None:
         tasks.heartbeat("node")
         tasks.heartbeat("other", legs=9)
@@ -111,6 +117,7 @@ class TestWaking:
                 sent.append((group, message))
 
         monkeypatch.setattr(tasks, "_layer", Layer)
+        monkeypatch.setattr(tasks, "_afar", tasks._Afar())
         ask()
         assert sent == [("media.node", {"type": "wake"})]
 

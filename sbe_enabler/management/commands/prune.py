@@ -3,8 +3,8 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.utils import timezone
 
+from conferences import clock
 from conferences.operations.retention import prune
 
 
@@ -15,5 +15,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prune, and say what went."""
-        gone = prune(now=timezone.now())
+        gone = prune(now=clock.now())
         self.stdout.write(", ".join(f"{number} {kind}" for kind, number in gone.items()))
