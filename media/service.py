@@ -32,6 +32,8 @@ TRIES = 5
 RETRY_SECONDS = 1.0
 _BATCH = 20
 _PATIENCE_SECONDS = 10.0
+# How long a node that stops waits for its cancelled tasks.
+_CANCEL_SECONDS = 2.0
 _REPORTS_KEPT = 10_000
 
 
@@ -156,7 +158,7 @@ class Service:
         try:
             self._loop.run_forever()
         finally:
-            self._loop.close()
+            _close(self._loop)
 
     def lost(self, conference: str, participant: str, leg: str) -> None:
         """Note that a leg is lost; called on the node's loop."""
@@ -291,6 +293,17 @@ class Service:
     async def _abandon(self, lost: Mapping[str, int]) -> None:
         """Let go of conferences, on the node's own loop."""
         self._node.abandon(lost)
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what still runs on a loop, wait a moment for it to end, and close the loop."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=_CANCEL_SECONDS))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -1,5 +1,6 @@
 """Media nodes as processes of their own: what happens when one of them ends."""
 
+import asyncio
 import contextlib
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from tests.descriptions import offer
 from tests.endpoints import UNLIMITED, Endpoints, until
+from tests.media.synthetic import Peer
 from tests.services import ROOT, SECRET_KEY, Backend, Backends, Server
 
 pytestmark = pytest.mark.once
@@ -38,6 +40,32 @@ def media_node(backend: Backend, log: Path) -> Iterator[subprocess.Popen[bytes]]
     finally:
         process.kill()
         process.wait(10)
+
+
+async def test_a_node_that_is_stopped_during_a_call_leaves_nothing_pending(
+    serve: Callable[..., Server], backends: Backends, endpoints: Endpoints, tmp_path: Path
+) -> None:
+    backend, log = backends.grown(), tmp_path / "node.log"
+    server = serve(backend, **UNLIMITED, SBE_MEDIA_NODE="0")
+    alice, peer = await endpoints.register(server, "alice"), Peer("alice", data=True)
+
+    async def one_lives() -> bool:
+        return live_nodes(server) == 1
+
+    with media_node(backend, log) as node:
+        await until(one_lives, "the node lives", seconds=30)
+        body = {"to": [], "access": "open", "type": "offer", "sdp": peer.offer()}
+        response = await alice.request("POST", "/mediaConferences", body)
+        assert response.status_code == 201, response.text
+        answer = await alice.told("mod-accepted")
+        await peer.connect(answer["description"]["sdp"])
+        node.terminate()
+        assert node.wait(20) == 0
+        await asyncio.wait_for(peer.ended.wait(), 10)
+    await peer.close()
+    said = log.read_text()
+    assert "listening on" in said
+    assert [line for line in said.splitlines() if "destroyed" in line or "Traceback" in line or "ERROR" in line] == []
 
 
 @pytest.fixture
