@@ -1098,6 +1098,22 @@ async def test_source_that_is_not_named_is_known_by_its_payload_type_once_the_ot
     assert in_order(await bob.gets(2))
 
 
+async def test_another_source_replaces_the_present_one_after_a_second_of_its_silence(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    world.stop_ticking()
+    other = Source(secrets.randbits(31), VIDEO, 90000, 500)
+    alice.film(2)
+    await bob.gets(2)
+    leg_of_alice, silent_at = world.leg("alice"), world.clock.time()
+    for silent_for, replaces in ((0.0, False), (leg.SILENT_SOURCE_SECONDS - 0.01, False), (1.0, True)):
+        leg_of_alice.tick(silent_at + silent_for)
+        alice.send([other.packet(), alice.audio.packet()])
+        await bob.gets(1, AUDIO)
+        assert (other.ssrc in leg_of_alice.streams) is replaces
+        assert (alice.video.ssrc in leg_of_alice.streams) is not replaces
+    assert in_order(await bob.gets(1))
+
+
 @pytest.mark.parametrize("is_named", [True, False])
 async def test_second_source_of_a_line_is_never_mixed_into_its_track(
     world: World, monkeypatch: pytest.MonkeyPatch, is_named: bool
