@@ -4,7 +4,8 @@ The rules, in prose (protocol sections 4, 6 and 7):
 
 A *conference* begins with an invitation that was sent. The first answer opens it. While it is open, offers are
 made and settled, and further answers (of more invited people, or of a device that a participant moves to) leave it
-open. Until it ends, its host manages it: invites people, and mutes them. Ending it, before or after the first answer,
+open. Until it ends, its host manages it: invites people, and mutes them. Before the
+first answer a host whose offer the focus has refused may call again. Ending it, before or after the first answer,
 terminates it for good.
 
 A *participant* is one user's seat. It is invited, and answering accepts it. An accepted participant may modify its
@@ -71,6 +72,7 @@ class Action(StrEnum):
     """What can happen to a conference, a participant or a modification."""
 
     ANSWER = "answer"
+    CALL_AGAIN = "call-again"
     NEGOTIATE = "negotiate"
     MANAGE = "manage"
     END = "end"
@@ -102,6 +104,7 @@ S = TypeVar("S", ConferenceState, ParticipantState, ModificationState)
 TABLE: Mapping[State, Mapping[Action, State]] = {
     ConferenceState.INVITATION_SENT: {
         Action.ANSWER: ConferenceState.SESSION_OPEN,
+        Action.CALL_AGAIN: ConferenceState.INVITATION_SENT,
         Action.MANAGE: ConferenceState.INVITATION_SENT,
         Action.END: ConferenceState.SESSION_TERMINATED,
     },

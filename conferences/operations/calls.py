@@ -96,6 +96,8 @@ def start_conference(
 ) -> tuple[Room, Outcome]:
     """Start a conference and ring the devices of whom it invites, also those that register while it rings.
 
+    In `focus` they ring as soon as the focus has accepted the caller's offer.
+
     :raises MalformedError: when `to` does not fit the topology, or names the caller.
     :raises ConferenceFullError: when `to` names too many.
     :raises TooManyConferencesError, TooManyInvitationsError, CalleeBusyError: when a quota is used up.
@@ -115,8 +117,9 @@ def start_conference(
     _sit(host, session)
     require_space(room, len(guests))
     for guest in guests:
-        guest.rings_until = now + settings.RING_DURATION
         room.add_seat(guest)
+    # A caller without media would ring for nothing: the focus accepts the caller's offer first.
+    room.renew_invitations()
     if room.has_focus:
         _place(conference, now)
     conference.save(force_insert=True)
@@ -156,8 +159,18 @@ def _place(conference: Conference, now: datetime) -> None:
         raise MediaUnavailableError(headers={"Retry-After": "5"}) from None
 
 
+def begin_ringing(room: Room) -> None:
+    """Ring everybody who is invited, for the full time from now."""
+    ring(room, room.renew_invitations())
+
+
 def ring(room: Room, seats: list[Participant]) -> None:
-    """Note the invitations of ringing seats for their devices. One that rings for several is told once."""
+    """Note the invitations of ringing seats for their devices. One that rings for several is told once.
+
+    Before the conference rings (`Room.rings`), nobody is told.
+    """
+    if not room.rings:
+        return
     told: set[str] = set()
     for seat_id, devices in room.devices_of(seats).items():
         ring_devices(room, room.seat(seat_id), [device for device in devices if device.pk not in told])
@@ -281,7 +294,7 @@ def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
 
 def _answer_call(room: Room, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
     """Seat who was called, or came in by itself; the first one opens the conference."""
-    opens = room.conference.state == ConferenceState.INVITATION_SENT
+    opens, rang = room.conference.state == ConferenceState.INVITATION_SENT, room.rings
     call = _call_to(room, seat)
     description = _as_type(description, "answer" if call else "offer")
     room.advance(Action.ANSWER)
@@ -296,6 +309,8 @@ def _answer_call(room: Room, seat: Participant, session: Session, description: J
     if opens:
         fields = {"from": wire.party(seat), **brought, "conference": room.snapshot()}
         room.tell(room.host.session_id, EventType.SESSION_OPEN, **fields)
+    if not rang:
+        begin_ringing(room)
     but = [seat, room.host] if opens else [seat]
     room.tell_all(EventType.PARTICIPANT_JOINED, but=but, participant=wire.participant(seat))
     return outcome
@@ -353,8 +368,9 @@ def _seat_to_end(room: Room, session: Session) -> Participant:
 
 
 def _ringing_for(room: Room, session: Session) -> Iterator[Participant]:
-    """Yield the seats that ring for the session."""
-    for seat in room.seats:
+    """Yield the seats that ring for the session. In an open conference the invited may come before it rings."""
+    may_answer = room.rings or room.conference.access == Access.OPEN
+    for seat in room.seats if may_answer else ():
         if seat.is_ringing and seat.session_id != session.pk and session.owns(seat):
             yield seat
 
@@ -400,7 +416,8 @@ def vacate(room: Room, seat: Participant, reason: LeftReason, *, by: Session | N
     """Give up one seat, tell the others, and end a conference that does not go on without it."""
     goes_on = room.goes_on_without(seat)
     _cancel_pending(room, seat)
-    _silence(room, [seat], reason, by=by)
+    if room.rings:
+        _silence(room, [seat], reason, by=by)
     room.give_up_seat(seat, reason)
     room.has_cause(None)
     if reason is not LeftReason.HUNG_UP:
@@ -435,12 +452,14 @@ def _cancel_pending(room: Room, seat: Participant) -> None:
 
 def terminate(room: Room, reason: LeftReason, *, by: Participant | None = None) -> None:
     """End the conference for everybody; whoever ended it knows already."""
+    rings = room.rings
     room.advance(Action.END)
     room.conference.ended_at, room.conference.ended_reason = room.now, reason
     for modification in list(room.pending):
         room.settle(modification, Action.CANCEL, by)
     present = [seat for seat in room.seats if not seat.has_left]
-    _silence(room, present, reason)
+    if rings:
+        _silence(room, present, reason)
     for seat in present:
         room.give_up_seat(seat, reason if seat is by else LeftReason.CONFERENCE_ENDED)
     snapshot = room.snapshot()

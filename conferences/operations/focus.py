@@ -12,7 +12,7 @@ from django.db.models import Q
 from conferences.exceptions import NotFoundError
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
-from conferences.operations.calls import vacate
+from conferences.operations.calls import begin_ringing, vacate
 from conferences.operations.modifications import (
     disarm_move,
     has_leg,
@@ -70,11 +70,13 @@ def _settle_offer(room: Room, modification_id: str, answer: str | None, refusal:
     if modification is None:
         return
     if answer is not None:
-        modification.answer = answer
+        modification.answer, rang = answer, room.rings
         room.settle(modification, Action.ACCEPT)
         record_origin(room, modification)
         has_leg(room.seat(modification.offered_by_id))
         take_effect(room, modification, by=None)
+        if not rang:
+            begin_ringing(room)
     else:
         room.settle(modification, Action.REJECT)
         seat = room.seat(modification.offered_by_id)

@@ -3,7 +3,6 @@
 import logging
 from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
 
 from conferences import wire
@@ -40,7 +39,7 @@ def invite_participant(*, session: Session, conference_id: str, to: str, now: da
         return room, known
     require_space(room, 1)
     quotas.require_invitations(session, [guest], now=now)
-    guest.rings_until = now + settings.RING_DURATION
+    guest.rings_until = room.rings_until()
     room.add_seat(guest)
     ring(room, [guest])
     room.tell_all(EventType.PARTICIPANT_INVITED, but=[host], participant=wire.participant(guest))

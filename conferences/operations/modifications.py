@@ -98,16 +98,19 @@ def offer_modification(
     """Send an offer to the other party and let it wait there for its settlement.
 
     `initiate-call-hold` arms a move as well: a DELETE within the move window begins it (protocol section 6), whatever
-    the other party makes of the offer.
+    the other party makes of the offer. A host whose first offer the focus has refused calls again with
+    `initiate-conference-mod`.
     The caller has judged the offer's directions (`RULES`).
     """
     room = lock_for(session, conference_id, now=now, if_match=if_match)
     if initiation is Initiation.RESUME:
         # A part of the body, which is judged before the state.
         require_resume(offer, room.directions_of(session), listens=not room.has_focus)
-    room.advance(Action.NEGOTIATE)
+    calls_again = initiation is Initiation.MOD and any(map(room.may_call_again, room.seats_of(session)))
+    room.advance(Action.CALL_AGAIN if calls_again else Action.NEGOTIATE)
     seat = room.seat_of(session)
-    kind, state = KINDS[initiation], ParticipantState(seat.state)
+    kind = ModificationKind.CALL if calls_again else KINDS[initiation]
+    state = ParticipantState(seat.state)
     becomes = decide(state, effect_of(kind, state) if initiation is Initiation.CALL_HOLD else EFFECTS[kind])
     if becomes == ParticipantState.ON_HOLD:
         # Also what a participant on hold offers for another reason leaves its media on hold.
@@ -116,6 +119,8 @@ def offer_modification(
     require_free_pair(room, seat, receiver)
     require_progress(offer, seat.sdp_origin)
     modification = send_offer(room, seat, kind, offer)
+    if calls_again:
+        room.renew_invitations()
     if initiation is Initiation.CALL_HOLD:
         seat.move_until, seat.move_expired = now + settings.MOVE_WINDOW, False
     room.save()

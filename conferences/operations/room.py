@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from events import log
 from events.log import EventType
 from media import tasks
 from media.tasks import TaskKind
+from media.terms import LOST_SECONDS
 
 # How many seats a conference has in all its time: those who left keep theirs, and all are shown.
 _MOST_SEATS = 1000
@@ -69,10 +70,14 @@ class Room:
 
         :raises ForbiddenError: when another of the user's devices sits there, or none yet.
         """
-        own = [seat for seat in self.seats if seat.session_id == session.pk]
+        own = self.seats_of(session)
         if not own:
             raise ForbiddenError("You do not take part in this conference with this device.")
         return min(own, key=lambda seat: (seat.has_left, -seat.position))
+
+    def seats_of(self, session: Session) -> list[Participant]:
+        """Return the seats that the session sits at or has left."""
+        return [seat for seat in self.seats if seat.session_id == session.pk]
 
     def directions_of(self, session: Session) -> str:
         """Return the directions of the session's media when it was last off hold; empty where it has no seat."""
@@ -107,6 +112,16 @@ class Room:
         (host,) = (seat for seat in self.seats if seat.role == Role.HOST)
         return host
 
+    @property
+    def rings(self) -> bool:
+        """Whether invitations ring: with a focus not before it has accepted the host's offer, or somebody has come."""
+        is_unanswered = self.conference.state == ConferenceState.INVITATION_SENT
+        return not (self.has_focus and is_unanswered and self.host.sdp_origin == "")
+
+    def may_call_again(self, seat: Participant) -> bool:
+        """Tell whether a seat is the host's whose first offer the focus has not accepted, before anybody answered."""
+        return not self.rings and seat.role == Role.HOST
+
     def has_space_for(self, number: int) -> bool:
         """Tell whether so many more may be invited or come in."""
         capacity = settings.CONFERENCE_CAPACITY if self.has_focus else 2
@@ -133,6 +148,11 @@ class Room:
         live = [each for each in Session.objects.live(self.now).devices_of(seats) if each.pk not in taken]
         return {seat.pk: [each for each in live if each.owns(seat) and each.pk != seat.session_id] for seat in seats}
 
+    def rings_until(self) -> datetime:
+        """Return when an invitation ends. One that does not ring yet waits for the host's first offer besides."""
+        wait = timedelta() if self.rings else timedelta(seconds=LOST_SECONDS)
+        return self.now + wait + settings.RING_DURATION
+
     # --- Changing -----------------------------------------------------------------------------------------
 
     def add_seat(self, seat: Participant) -> Participant:
@@ -141,6 +161,13 @@ class Room:
         seat.position = self.seats[-1].position + 1 if self.seats else 1
         self.seats.append(seat)
         return seat
+
+    def renew_invitations(self) -> list[Participant]:
+        """Give the invited their full time from now, and return their seats."""
+        invited = [seat for seat in self.seats if seat.state == ParticipantState.INVITED]
+        for seat in invited:
+            seat.rings_until = self.rings_until()
+        return invited
 
     def advance(self, action: Action) -> None:
         """Take the conference through a transition."""

@@ -45,6 +45,9 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     rooms = [lock(conference_id, now=now) for conference_id in conferences]
     session.save(force_insert=True)
     for room in rooms:
+        if not room.rings:
+            # It will ring for this device too, as soon as it rings.
+            continue
         if seat := next((seat for seat in room.seats if seat.is_ringing and session.owns(seat)), None):
             ring_devices(room, seat, [session])
             room.save()

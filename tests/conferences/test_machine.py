@@ -35,6 +35,7 @@ DEAD_ENDS = {
 # Protocol section 7, written down a second time: every transition that exists.
 LEGAL = {
     ("invitation-sent", "answer"): "session-open",
+    ("invitation-sent", "call-again"): "invitation-sent",
     ("invitation-sent", "manage"): "invitation-sent",
     ("invitation-sent", "end"): "session-terminated",
     ("session-open", "answer"): "session-open",

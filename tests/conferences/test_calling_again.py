@@ -1,0 +1,130 @@
+"""With a focus a call rings only once the focus has the caller's media; a caller who was refused may call again."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from conferences.models import Participant
+from conferences.operations.deadlines import settle_due
+from media.terms import LOST_SECONDS
+from tests.conferences.refusals import refused
+from tests.devices import Device
+from tests.focus import ScriptedNode
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+REFUSAL = {"code": "sdp-invalid", "detail": "Nothing that the focus knows."}
+MOD, HOLD = "initiate-conference-mod", "initiate-conference-hold"
+
+
+def refused_call(caller: Device, node: ScriptedNode, *to: str, **fields: str) -> str:
+    """Let the focus refuse the offer of a new call; return the conference's ID."""
+    node.refusal = REFUSAL  # type: ignore[assignment]
+    response = caller.gather(*to, **fields)
+    assert response.status_code == 201, response.content
+    node.refusal = None
+    return str(response.json()["id"])
+
+
+def test_a_refused_caller_rings_nobody_and_is_told(alice: Device, bob: Device, node: ScriptedNode) -> None:
+    conference = refused_call(alice, node, "bob")
+    (told,) = alice.news()
+    assert (told["type"], told["kind"], told["reason"]) == ("mod-rejected", "call", "sdp-invalid")
+    assert bob.news() == []
+    late = Device.register("bob", "phone")
+    assert late.news() == []
+    refused(409, "not-ringing", bob.answer, conference, bob.offer())
+    assert alice.delete(conference).json()["state"] == "session-terminated"
+    assert bob.news() == late.news() == []
+
+
+def test_a_caller_who_calls_again_rings_for_the_full_time(
+    alice: Device, bob: Device, node: ScriptedNode, settings: Settings
+) -> None:
+    conference = refused_call(alice, node, "bob")
+    late = Device.register("bob", "phone")
+    before = timezone.now()
+    response = alice.put(conference, MOD, alice.offer())
+    assert (response.status_code, response["x-state"]) == (204, "mod-sent")
+    assert alice.news_types() == ["mod-rejected", "mod-accepted"]
+    for device in (bob, late):
+        (invitation,) = device.news()
+        assert invitation["type"] == "invitation-received"
+    (until,) = Participant.objects.ringing().values_list("rings_until", flat=True)
+    assert until is not None
+    assert before + settings.RING_DURATION <= until <= timezone.now() + settings.RING_DURATION
+    assert bob.join(conference).status_code == 204
+    assert alice.get(conference)["state"] == "session-open"
+    assert [event["reason"] for event in late.news()] == ["answered-elsewhere"]
+
+
+def test_it_may_be_refused_several_times(alice: Device, bob: Device, node: ScriptedNode) -> None:
+    conference = refused_call(alice, node, "bob")
+    (before,) = Participant.objects.ringing().values_list("rings_until", flat=True)
+    node.refusal = REFUSAL  # type: ignore[assignment]
+    for _ in range(2):
+        assert alice.put(conference, MOD, alice.offer()).status_code == 204
+    (after,) = Participant.objects.ringing().values_list("rings_until", flat=True)
+    assert before is not None
+    assert after is not None
+    assert after > before
+    node.refusal = None
+    assert alice.put(conference, MOD, alice.offer()).status_code == 204
+    assert bob.news_types() == ["invitation-received"]
+
+
+def test_only_a_refused_host_calls_again_and_one_offer_at_a_time(
+    alice: Device, bob: Device, node: ScriptedNode
+) -> None:
+    conference = refused_call(alice, node, "bob")
+    refused(409, "conference-not-open", alice.put, conference, HOLD, alice.offer("recvonly"))
+    refused(409, "conference-not-open", bob.put, conference, MOD, bob.offer())
+    node.works = False
+    assert alice.put(conference, MOD, alice.offer()).status_code == 204
+    assert bob.news() == []
+    refused(409, "modification-pending", alice.put, conference, MOD, alice.offer())
+    node.works = True
+    node.wake()
+    assert bob.news_types() == ["invitation-received"]
+    refused(409, "conference-not-open", alice.put, conference, MOD, alice.offer())
+
+
+def test_it_ends_where_the_caller_does_not_call_again(alice: Device, bob: Device, node: ScriptedNode) -> None:
+    conference = refused_call(alice, node, "bob")
+    settle_due(now=timezone.now() + timedelta(seconds=LOST_SECONDS))
+    body = alice.get(conference)
+    assert body["state"] == "session-terminated"
+    assert [seat["leftReason"] for seat in body["participants"]] == ["media-lost", "conference-ended"]
+    assert bob.news() == []
+
+
+def test_who_is_invited_meanwhile_rings_with_the_others(
+    alice: Device, bob: Device, carol: Device, node: ScriptedNode
+) -> None:
+    conference = refused_call(alice, node, "bob")
+    invited = alice.request("POST", f"/mediaConferences/{conference}/participants", {"to": "carol"})
+    assert invited.status_code == 201
+    assert carol.news() == []
+    alice.put(conference, MOD, alice.offer())
+    assert bob.news_types() == carol.news_types() == ["invitation-received"]
+
+
+def test_the_invited_may_enter_an_open_conference_before_it_rings(
+    alice: Device, bob: Device, carol: Device, node: ScriptedNode
+) -> None:
+    conference = refused_call(alice, node, "bob", "carol", access="open")
+    assert bob.join(conference).status_code == 204
+    assert [seat["state"] for seat in alice.get(conference)["participants"]] == ["accepted", "accepted", "invited"]
+    # Somebody is there to talk to.
+    assert carol.news_types() == ["invitation-received"]
+    bob.follow(conference)
+    assert alice.put(conference, MOD, alice.offer()).status_code == 204
+    assert carol.news() == []
+
+
+def test_between_browsers_it_rings_at_once(alice: Device, bob: Device) -> None:
+    conference = alice.call("bob").json()["id"]
+    assert bob.news_types() == ["invitation-received"]
+    refused(409, "conference-not-open", alice.put, conference, MOD, alice.offer())
