@@ -20,7 +20,7 @@ from aiortc import (
     RTCSctpCapabilities,
     RTCSctpTransport,
 )
-from aiortc.rtcsctptransport import USERDATA_MAX_LENGTH, tsn_plus_one
+from aiortc.rtcsctptransport import USERDATA_MAX_LENGTH, Chunk, DataChunk, tsn_plus_one
 from aiortc.rtp import AnyRtcpPacket, RtcpPacket
 from OpenSSL import SSL
 
@@ -248,6 +248,10 @@ class _Carrier:
         self._send_now(data)
 
 
+# A piece of the largest size with its header: what a packet has room for.
+_MOST_BUNDLED = 16 + USERDATA_MAX_LENGTH
+
+
 class Sctp(RTCSctpTransport):
     """aiortc's SCTP over whatever carries it, with bounds that it has not itself.
 
@@ -264,6 +268,10 @@ class Sctp(RTCSctpTransport):
 
     def __init__(self, role: str, send: Callable[[bytes], object]) -> None:
         super().__init__(cast(Any, _Carrier(role, send)))
+        self._held = 0
+        # Pieces that go out in one packet at the end of the step that makes them.
+        self._bundle: list[bytes] = []
+        self._steps = 0
         self._advertised_rwnd = self.WINDOW
         self._inbound_streams_max = self.MAX_STREAMS
         self._outbound_streams_count = self.MAX_STREAMS
@@ -286,6 +294,28 @@ class Sctp(RTCSctpTransport):
         return len(self._sack_misordered) < self.MAX_MISORDERED or tsn == tsn_plus_one(self._last_received_tsn or 0)
 
     @property
+    def is_full(self) -> bool:
+        """Whether what is held fills the window. What still comes then is to be lost: the sender repeats it later."""
+        return self._held > 0 and self._advertised_rwnd <= 0
+
+    def hold(self, size: int) -> None:
+        """Take bytes of the window for what has arrived and is not worked off (RFC 9260 section 6.2)."""
+        self._held += size
+        self._advertised_rwnd -= size
+
+    def release(self, size: int) -> bool:
+        """Give bytes of the window back; return whether the other side should be told that it is open again."""
+        was = self._advertised_rwnd
+        self._held -= size
+        self._advertised_rwnd += size
+        return was < self.WINDOW // 4 <= self._advertised_rwnd or (not self._held and was < self.WINDOW // 2)
+
+    async def announce_window(self) -> None:
+        """Tell the other side how much it may send."""
+        if self._association_state == self.State.ESTABLISHED:
+            await self._guarded(self._send_sack())
+
+    @property
     def outstanding(self) -> int:
         """What we keep because the other side has not acknowledged it, in bytes, not less than the memory it takes."""
         waiting = sum(channel.bufferedAmount for channel in self._data_channels.values())
@@ -306,13 +336,37 @@ class Sctp(RTCSctpTransport):
     # aiortc makes tasks of these, and nobody would take their exceptions.
 
     async def _transmit(self) -> None:
-        await self._guarded(super()._transmit())
+        await self._bundling(super()._transmit())
 
     async def _transmit_reconfig(self) -> None:
         await self._guarded(super()._transmit_reconfig())
 
     async def _data_channel_flush(self) -> None:
-        await self._guarded(super()._data_channel_flush())
+        await self._bundling(super()._data_channel_flush())
+
+    # aiortc sends each piece in a packet of its own. Short messages share one here (RFC 9260 section 6.10).
+
+    async def _bundling(self, step: Awaitable[None]) -> None:
+        """Await a step, and send its pieces when the outermost step ends."""
+        self._steps += 1
+        await self._guarded(step)
+        self._steps -= 1
+        if not self._steps:
+            await self._guarded(self._send_bundle())
+
+    async def _send_chunk(self, chunk: Chunk) -> None:
+        if not (self._steps and isinstance(chunk, DataChunk)):
+            await super()._send_chunk(chunk)
+            return
+        piece = bytes(chunk)
+        if sum(map(len, self._bundle)) + len(piece) > _MOST_BUNDLED:
+            await self._send_bundle()
+        self._bundle.append(piece)
+
+    async def _send_bundle(self) -> None:
+        pieces, self._bundle = b"".join(self._bundle), []
+        if pieces:
+            await super()._send_chunk(cast(Chunk, pieces))
 
 
 def _datagrams(written: bytes) -> Iterator[bytes]:

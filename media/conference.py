@@ -24,6 +24,7 @@ from media.leg import MID, NO_LIMIT, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
 from media.port import Port
 from media.quality import Quality
+from media.relay import Relay
 from media.router import Sink, Track
 from media.stun import Credentials
 from media.terms import LOST_SECONDS, Connection, cname_of
@@ -143,6 +144,7 @@ class Conference:
         self._speaker = ""
         self._deserted_at: float | None = None
         self._turn = asyncio.Lock()
+        self._relay = Relay(self._channels)
         # Tasks that run or wait for their turn.
         self.tasks = 0
         # What all legs together should get, and what they agree on; the version rises when either changes.
@@ -495,14 +497,12 @@ class Conference:
                 leg.transport,
                 section.sctp_port or 0,
                 section.max_message_size or 0,
-                lambda label, message: self._relay(leg, label, message),
+                self._relay.take,
             )
 
-    def _relay(self, sender: Leg, label: str, message: str | bytes) -> None:
-        """Send a message from a data channel to the channels of the same label of all others."""
-        for leg in self.legs():
-            if leg is not sender and leg.channels is not None:
-                leg.channels.send(label, message)
+    def _channels(self) -> list[DataChannels]:
+        """Return the data channels of all legs that have some."""
+        return [leg.channels for leg in self.legs() if leg.channels is not None]
 
     def legs(self) -> list[Leg]:
         """Return the legs that there are."""

@@ -1,7 +1,8 @@
 """The data channels of one leg (RFC 8831), over its transport.
 
-The relay is the caller's: `on_message` says what came, and the caller hands it to the same label of every other leg of
-the conference with `send`. Every bound is for one leg: what it opens, what it sends, and what is kept for it.
+The relay is the caller's (`media.relay`): `on_message` says what came, and the caller hands it to the same label of
+every other leg of the conference with `send`. What must wait for that is kept in the receive window with `hold`. Every
+bound is for one leg: what it opens, what it sends, and what is kept for it.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ MAX_CHANNELS = 16
 MAX_LABEL = 128
 # What is kept for a leg that does not read: then the channel is closed, because a reliable one must not have a hole.
 MAX_OUTSTANDING = 1024 * 1024
+# What a message that waits to be relayed takes of the window at least, in bytes: small ones cost memory too.
+LEAST_HELD = 1024
 # Chunks a second that we look at, and at once. The others are lost, and the sender slows down as for a narrow link.
 CHUNK_RATE = 200
 CHUNK_BURST = 400
@@ -38,7 +41,7 @@ class DataChannels:
     """The SCTP association of a leg and the channels that the other side opens on it.
 
     Made once the transport is connected. `port` is the other side's SCTP port, `max_message_size` its limit (0: none),
-    both from its SDP. `on_message(label, message)` is called with every message that arrives.
+    both from its SDP. `on_message(channels, label, message)` is called with every message that arrives.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class DataChannels:
         transport: Transport,
         port: int,
         max_message_size: int,
-        on_message: Callable[[str, str | bytes], None],
+        on_message: Callable[["DataChannels", str, str | bytes], None],
     ) -> None:
         if transport.state is not State.CONNECTED:
             raise ValueError("Data channels need a connected transport")
@@ -59,6 +62,7 @@ class DataChannels:
         self._sctp = Sctp(transport.role, transport.send_data)
         self._sctp.on("datachannel", self._opened)
         transport.on_data = self._receive
+        self._updates: set[asyncio.Task[None]] = set()
         self._start = asyncio.get_running_loop().create_task(self._connect(port, max_message_size))
 
     @property
@@ -74,7 +78,7 @@ class DataChannels:
         channel = next((each for each in reversed(self._channels) if each.label == label), None)
         if channel is None or channel.readyState != "open":
             return False
-        if self._sctp.outstanding + _size(message) > MAX_OUTSTANDING:
+        if self._sctp.outstanding + size_of(message) > MAX_OUTSTANDING:
             logger.info("A data channel's other side does not read")
             self.dropped += 1
             self._refuse(channel)
@@ -86,6 +90,17 @@ class DataChannels:
             self.dropped += 1
             return False
         return True
+
+    def hold(self, size: int) -> None:
+        """Keep a message of this size in the receive window: it waits to be relayed."""
+        self._sctp.hold(max(size, LEAST_HELD))
+
+    def release(self, size: int) -> None:
+        """Give a message's room in the window back, and tell the other side when the window opens again."""
+        if self._sctp.release(max(size, LEAST_HELD)):
+            task = asyncio.get_running_loop().create_task(self._sctp.announce_window())
+            self._updates.add(task)
+            task.add_done_callback(self._updates.discard)
 
     async def close(self) -> None:
         """End the association. Leaves no timer or task behind."""
@@ -121,7 +136,7 @@ class DataChannels:
                     acknowledged += _acknowledged(body)
                     continue
                 cost += 1
-                if kind == _DATA and not self._is_wanted(body):
+                if kind == _DATA and (self._sctp.is_full or not self._is_wanted(body)):
                     return False
                 _check(kind, body)
         except (StructError, ValueError):
@@ -145,7 +160,7 @@ class DataChannels:
 
     def _opened(self, channel: RTCDataChannel) -> None:
         """Take a channel that the other side has opened."""
-        if len(self._channels) >= MAX_CHANNELS or _size(channel.label) > MAX_LABEL:
+        if len(self._channels) >= MAX_CHANNELS or size_of(channel.label) > MAX_LABEL:
             self._refuse(channel)
             return
         self._channels.append(channel)
@@ -163,16 +178,16 @@ class DataChannels:
 
     def _message(self, label: str, message: str | bytes) -> None:
         """Hand a message to the caller."""
-        if _size(message) > MAX_MESSAGE_SIZE:
+        if size_of(message) > MAX_MESSAGE_SIZE:
             self.dropped += 1
             return
         try:
-            self._on_message(label, message)
+            self._on_message(self, label, message)
         except Exception:
             logger.exception("A message of a data channel could not be relayed")
 
 
-def _size(text: str | bytes) -> int:
+def size_of(text: str | bytes) -> int:
     """Return how many bytes this is on the wire."""
     return len(text.encode() if isinstance(text, str) else text)
 

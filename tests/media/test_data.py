@@ -39,7 +39,7 @@ class Leg:
         self.packets: list[bytes] = []
         client.transport.on_data = self.browser.receive
 
-    def on_message(self, label: str, message: str | bytes) -> None:
+    def on_message(self, channels: DataChannels, label: str, message: str | bytes) -> None:
         self.got.put_nowait((label, message))
 
     async def channel(self, label: str = "chat", **parameters: Any) -> RTCDataChannel:
@@ -245,7 +245,7 @@ async def test_a_transport_that_ends_first_does_no_harm(leg: Leg) -> None:
 
 async def test_an_association_that_never_comes_about_leaves_no_timer() -> None:
     server, client = await connected()
-    data = DataChannels(server.transport, 5000, 0, lambda label, message: None)
+    data = DataChannels(server.transport, 5000, 0, lambda channels, label, message: None)
     await asyncio.sleep(0)
     assert data._sctp._t1_handle is not None
     await data.close()
@@ -267,7 +267,7 @@ async def test_what_the_browser_sends_first_is_not_lost() -> None:
     client.transport.on_data, server.transport.on_data = receive, None
     await browser.connect(5000, 0)
     await until(lambda: bool(server.transport.early))
-    data = DataChannels(server.transport, 5000, 65536, lambda label, message: None)
+    data = DataChannels(server.transport, 5000, 65536, lambda channels, label, message: None)
     data._sctp._rto = 10 * SECONDS
     await until(lambda: browser.state == data._sctp.state == "connected")
     await data.close()
@@ -277,13 +277,13 @@ async def test_what_the_browser_sends_first_is_not_lost() -> None:
 
 async def test_data_channels_need_a_connected_transport() -> None:
     with pytest.raises(ValueError, match="connected"):
-        DataChannels(End("server").transport, 5000, 0, lambda label, message: None)
+        DataChannels(End("server").transport, 5000, 0, lambda channels, label, message: None)
 
 
 async def test_a_relay_that_fails_is_logged_and_the_channel_lives(leg: Leg, caplog: pytest.LogCaptureFixture) -> None:
     channel = await leg.channel()
 
-    def fail(label: str, message: str | bytes) -> None:
+    def fail(channels: DataChannels, label: str, message: str | bytes) -> None:
         leg.data._on_message = leg.on_message
         raise RuntimeError("broken relay")
 

@@ -1,0 +1,199 @@
+"""Messages of data channels: what a flood costs others, what its sender sees, and that nothing is lost."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiortc import RTCDataChannelParameters
+
+from media import relay
+from media.aiortc_adapter import RTCDataChannel, Sctp
+from media.data import DataChannels
+from media.relay import Relay
+from tests.media.ends import SECONDS, End, close, connected, watched_loop
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(autouse=True)
+async def nothing_reaches_the_loop() -> AsyncIterator[None]:
+    async with watched_loop():
+        yield
+
+
+class Browser(Sctp):
+    """The browser's end: it sends no more than the window that it was told, as aiortc does not by itself."""
+
+    def __init__(self, transport: Any) -> None:
+        super().__init__("client", transport.send_data)
+        self.window = self.WINDOW
+        self.packets = 0
+
+    async def _receive_sack_chunk(self, chunk: Any) -> None:
+        self.window = chunk.advertised_rwnd
+        self._cwnd = max(1200, min(self._cwnd, self.window))
+        await super()._receive_sack_chunk(chunk)
+
+    async def _transmit(self) -> None:
+        if self.window > 0:
+            await super()._transmit()
+
+    async def receive(self, packet: bytes) -> None:
+        self.packets += 1
+        await super().receive(packet)
+
+
+class Member:
+    """A member of a conference with a channel named "chat"."""
+
+    def __init__(self, relay: Relay, server: End, client: End) -> None:
+        self.ends = server, client
+        self.data = DataChannels(server.transport, 5000, 65536, relay.take)
+        self.browser = Browser(client.transport)
+        client.transport.on_data = self.browser.receive
+        self.channel = RTCDataChannel(self.browser, RTCDataChannelParameters(label="chat"))
+        self.got: list[str] = []
+        self.channel.on("message", self.got.append)
+
+    async def has(self, count: int) -> None:
+        """Wait until so many messages have arrived."""
+        await until(lambda: len(self.got) >= count)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+Conference = Callable[[int], Awaitable[list[Member]]]
+
+
+@pytest.fixture
+async def conference() -> AsyncIterator[Conference]:
+    members: list[Member] = []
+
+    async def make(size: int) -> list[Member]:
+        made: list[Member] = []
+        conference = Relay(lambda: [member.data for member in made])
+        for _ in range(size):
+            made.append(Member(conference, *await connected()))
+            members.append(made[-1])
+            await made[-1].browser.connect(5000, 65536)
+        await until(lambda: all(member.data.labels for member in made))
+        return made
+
+    yield make
+    for member in members:
+        await member.data.close()
+        await member.browser.finish()
+        await close(*member.ends)
+
+
+async def test_message_reaches_the_others_at_once(conference: Conference) -> None:
+    alice, bob, carol = await conference(3)
+    alice.channel.send("hello")
+    await bob.has(1)
+    await carol.has(1)
+    assert (bob.got, carol.got, alice.got) == (["hello"], ["hello"], [])
+
+
+async def test_flood_fills_its_senders_window_and_loses_nothing(
+    conference: Conference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "DELIVERY_BURST", 20)
+    monkeypatch.setattr(relay, "DELIVERY_RATE", 0)
+    alice, bob = await conference(2)
+    alice.data._allowance = 10_000.0
+    sent = [f"{number}" + "x" * 1000 for number in range(500)]
+    for message in sent:
+        alice.channel.send(message)
+    await until(lambda: alice.browser.window == 0)
+    # Only what the budget allows has arrived; the rest waits, with us up to the window and with its sender.
+    assert len(bob.got) <= 20
+    assert alice.channel.bufferedAmount > 100_000
+    monkeypatch.setattr(relay, "DELIVERY_RATE", 100_000)
+    monkeypatch.setattr(relay, "DELIVERY_BURST", 10_000)
+    await bob.has(len(sent))
+    assert bob.got == sent
+    assert alice.channel.bufferedAmount == 0
+
+
+async def test_flood_leaves_the_other_conference_its_budget(
+    conference: Conference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "DELIVERY_BURST", 20)
+    monkeypatch.setattr(relay, "DELIVERY_RATE", 0)
+    alice, _ = await conference(2)
+    other, friend = await conference(2)
+    for _ in range(300):
+        alice.channel.send("x" * 1000)
+    await until(lambda: alice.browser.window == 0)
+    other.channel.send("hello")
+    await friend.has(1)
+    assert friend.got == ["hello"]
+
+
+async def test_senders_take_turns(conference: Conference, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "DELIVERY_BURST", 20)
+    monkeypatch.setattr(relay, "DELIVERY_RATE", 0)
+    alice, bob, carol = await conference(3)
+    alice.data._allowance = 10_000.0
+    for _ in range(300):
+        alice.channel.send("x" * 1000)
+    await until(lambda: alice.browser.window == 0)
+    bob.channel.send("me too")
+    monkeypatch.setattr(relay, "DELIVERY_RATE", 1000)
+    await until(lambda: "me too" in carol.got)
+    # Bob's message does not wait for what Alice has in the window.
+    assert len(carol.got) < 100
+
+
+async def test_turn_of_the_loop_makes_few_deliveries(conference: Conference, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, *others = await conference(6)
+    deliveries: Counter[int] = Counter()
+    turn = 0
+    pass_on, send = Relay._pass_on, DataChannels.send
+
+    def counted(self: Relay) -> None:
+        nonlocal turn
+        turn += 1
+        pass_on(self)
+
+    def noted(self: DataChannels, label: str, message: str | bytes) -> bool:
+        deliveries[turn] += 1
+        return send(self, label, message)
+
+    monkeypatch.setattr(Relay, "_pass_on", counted)
+    monkeypatch.setattr(DataChannels, "send", noted)
+    for number in range(100):
+        alice.channel.send(str(number))
+    for other in others:
+        await other.has(100)
+    assert max(deliveries.values()) <= relay.MOST_AT_ONCE + relay.BATCH_MESSAGES
+
+
+async def test_short_messages_to_one_receiver_share_packets(conference: Conference) -> None:
+    alice, bob = await conference(2)
+    before = bob.browser.packets
+    for number in range(80):
+        alice.channel.send(str(number))
+    await bob.has(80)
+    assert bob.got == [str(number) for number in range(80)]
+    assert bob.browser.packets - before < 40
+
+
+async def test_small_messages_count_for_the_memory_they_take(
+    conference: Conference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "DELIVERY_BURST", 0)
+    monkeypatch.setattr(relay, "DELIVERY_RATE", 0)
+    alice, bob = await conference(2)
+    alice.data._allowance = 10_000.0
+    for _ in range(1000):
+        alice.channel.send("x")
+    await until(lambda: alice.browser.window == 0)
+    assert alice.data._sctp._held <= Sctp.WINDOW + 64 * 1024
+    assert bob.got == []
