@@ -305,6 +305,9 @@ class Participant(models.Model):
     muted_video = models.BooleanField(default=False)
     left_reason = models.CharField(max_length=20, blank=True, choices=LeftReason)
     left_at = models.DateTimeField(null=True, blank=True)
+    scrubbed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When the credentials of its descriptions were deleted."
+    )
     sdp_origin = models.CharField(
         max_length=48, blank=True, help_text="Session ID and version of the last o= line from its device."
     )
@@ -352,6 +355,11 @@ class Participant(models.Model):
                 fields=["icmn"], condition=_one_of("state", _PRESENT) & ~Q(icmn=""), name="participant_present_icmn"
             ),
             models.Index(fields=["session"], condition=_one_of("state", SITTING), name="participant_at_session"),
+            models.Index(
+                fields=["left_at"],
+                condition=Q(left_at__isnull=False, scrubbed_at__isnull=True),
+                name="participant_to_scrub",
+            ),
             models.Index(fields=["rings_until"], condition=Q(rings_until__isnull=False), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),
             models.Index(

@@ -1,7 +1,7 @@
-"""Delete what is older than its retention, in batches of bounded size, so that deadlines and requests do not wait.
+"""Delete what is older than its retention, and the credentials of participants that have left.
 
-Every batch is a transaction of its own and finds its rows by an index. Readers see a whole log, or a log without its
-beginning. They never see one with a hole.
+It works in batches of bounded size, so that deadlines and requests do not wait. Every batch is a transaction of its
+own and finds its rows by an index. Readers see a whole log, or a log without its beginning, never one with a hole.
 """
 
 from collections import Counter
@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 
 from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
+from conferences.scrubbing import scrub, scrub_event
 from events.models import Event
 from media import tasks
 
@@ -25,6 +26,8 @@ KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
 MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 # The most rows of one kind that a transaction deletes. SQLite nests conditions no deeper than 1,000.
 BATCH = 500
+# The most descriptions that a transaction scrubs; each may have hundreds of kilobytes.
+SCRUB_BATCH = 50
 
 KINDS = ("events", "answers", "conferences", "sessions", "media tasks")
 
@@ -49,6 +52,7 @@ def prune_in_batches(*, now: datetime) -> Iterator[tuple[str, int]]:
     yield from _delete_conferences(ended_before)
     yield from _repeat("sessions", partial(_delete_sessions, ended_before))
     yield from _repeat("media tasks", partial(tasks.prune, now=now, age=MEDIA_TASKS_LIFETIME, limit=BATCH))
+    yield from _scrub_descriptions(now)
 
 
 def _repeat(kind: str, delete_batch: Callable[[], int]) -> Iterator[tuple[str, int]]:
@@ -166,6 +170,46 @@ def _delete_sessions(until: datetime) -> int:
     for rows in (Participant.objects, Event.objects):
         due = due.exclude(Exists(rows.filter(session=OuterRef("pk"))))
     return _delete(Session.objects.filter(pk__in=_ids(due)))
+
+
+# --- Credentials ------------------------------------------------------------------------------------------
+
+
+def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
+    """Delete the credentials and addresses in the descriptions of participants that have left.
+
+    The events of a conference that goes on stay as they are: a client may still have to read them.
+    """
+    due = Participant.objects.filter(left_at__isnull=False, scrubbed_at__isnull=True).order_by("left_at")
+    while seats := list(due.values_list("pk", "conference", "conference__ended_at")[:SCRUB_BATCH]):
+        ids = [pk for pk, _, _ in seats]
+        over = {conference for _, conference, ended_at in seats if ended_at}
+        settled = Modification.objects.filter(settled_at__isnull=False)
+        yield from _in_steps(settled.filter(Q(offered_by__in=ids) | Q(offered_to__in=ids)), _scrub_modification)
+        yield from _in_steps(Event.objects.filter(conference__in=over), _scrub_event)
+        yield "scrubbed seats", Participant.objects.filter(pk__in=ids).update(scrubbed_at=now, ice_ufrag="")
+
+
+def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], bool]) -> Iterator[tuple[str, int]]:
+    """Scrub a few rows at each step."""
+    ids = list(rows.order_by().values_list("pk", flat=True))
+    for start in range(0, len(ids), SCRUB_BATCH):
+        with transaction.atomic():
+            number = sum(map(scrub_row, rows.model._default_manager.filter(pk__in=ids[start : start + SCRUB_BATCH])))
+        yield "descriptions", number
+
+
+def _scrub_modification(row: Modification) -> bool:
+    """Scrub the offer and the answer of a modification; return whether that changed anything."""
+    offer, answer = scrub(row.offer), scrub(row.answer)
+    changes = (offer, answer) != (row.offer, row.answer)
+    return changes and Modification.objects.filter(pk=row.pk).update(offer=offer, answer=answer) > 0
+
+
+def _scrub_event(row: Event) -> bool:
+    """Scrub the descriptions in an event; return whether that changed anything."""
+    wire = scrub_event(row.wire)
+    return wire != row.wire and Event.objects.filter(pk=row.pk).update(wire=wire) > 0
 
 
 def _ids(rows: QuerySet[Any]) -> list[Any]:

@@ -188,7 +188,7 @@ class Room:
     def give_up_seat(self, seat: Participant, reason: LeftReason) -> None:
         """Let a participant leave, whatever it was doing."""
         self.advance_seat(seat, Action.LEAVE)
-        seat.left_reason, seat.left_at = reason, self.now
+        seat.left_reason, seat.left_at, seat.scrubbed_at = reason, self.now, None
 
     def offer(self, modification: Modification) -> None:
         """Let an offer wait for its settlement. Told to nobody yet."""
@@ -358,7 +358,7 @@ def _update(rows: list[Row], columns: set[str]) -> None:
 # What operations change of a seat.
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
-    "left_reason", "left_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
+    "left_reason", "left_at", "scrubbed_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
 )  # fmt: skip
 
 
