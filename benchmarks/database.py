@@ -18,6 +18,8 @@ def migrated(engine: str) -> Iterator[None]:
     """Set Django up with an empty database, `sqlite` or `postgresql`; it ends with the block."""
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         os.environ |= {"SBE_SECRET_KEY": SECRET_KEY, "SBE_STATE_DIR": directory, "SBE_LOG_LEVEL": "WARNING"}
+        # Filling the tables takes long statements.
+        os.environ["SBE_DATABASE_SECONDS"] = "300"
         os.environ["DJANGO_SETTINGS_MODULE"] = "sbe_enabler.settings"
         if engine == "postgresql":
             cluster = os.environ.get("SBE_TEST_DATABASE_URL") or stack.enter_context(postgresql())
