@@ -50,7 +50,7 @@ async def test_a_node_that_is_stopped_during_a_call_leaves_nothing_pending(
     alice, peer = await endpoints.register(server, "alice"), Peer("alice", data=True)
 
     async def one_lives() -> bool:
-        return live_nodes(server) == 1
+        return len(conferences(server)) == 1
 
     with media_node(backend, log) as node:
         await until(one_lives, "the node lives", seconds=30)

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('conferences', '0008_deadline_indexes'),
+        ('conferences', '0009_placement'),
     ]
 
     operations = [
