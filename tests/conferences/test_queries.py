@@ -143,7 +143,8 @@ def test_starting_a_call(alice: Device, bob: Device, devices: int) -> None:
         Device.register("bob", f"tablet {number}")
     with Queries() as queries:
         assert alice.call("bob").status_code == 201
-    assert queries.count <= MOST
+    # One more makes sure that the session has not ended.
+    assert queries.count <= MOST + 1
 
 
 @pytest.mark.parametrize("outcome", ["declined", "terminated", "moving"])
