@@ -90,7 +90,7 @@ def test_correlator_is_made_where_it_is_absent_and_passed_on_where_it_is_not(beh
 
 
 def test_too_large_body_is_refused_before_the_enabler(behind: Gateway) -> None:
-    response = behind.client.post("/mediaConferences", content=b"x" * 300_000, headers={"x-correlator": "mine-2"})
+    response = behind.client.post("/mediaConferences", content=b"x" * 1_100_000, headers={"x-correlator": "mine-2"})
     assert (response.status_code, response.json()["code"]) == (413, "too-large")
     assert response.headers["x-correlator"] == "mine-2"
 
