@@ -73,11 +73,15 @@ class Media:
         return self.direction in ("sendrecv", "recvonly")
 
     def nameless_codecs(self) -> set[int | None]:
-        """Return the payload types with parameters but without a name, neither a=rtpmap nor a static one (RFC 3551)."""
+        """Return the listed payload types with parameters but no name, neither a=rtpmap nor a static one (RFC 3551).
+
+        Firefox keeps the parameters of codecs that `setCodecPreferences` has taken off the list.
+        """
         values = (*self.attributes.get("fmtp", ()), *self.attributes.get("rtcp-fb", ()))
         parametrised = {_payload_type(value) for value in values if not value.startswith("*")}
         named = {_payload_type(value) for value in self.attributes.get("rtpmap", ())}
-        return parametrised - named - {number(each, _LAST_STATIC) for each in self.formats}
+        listed = {_payload_type(each) for each in self.formats}
+        return (parametrised & listed) - named - {number(each, _LAST_STATIC) for each in self.formats}
 
     def flag(self, name: str) -> bool:
         """Tell whether the attribute stands here, whatever its value."""

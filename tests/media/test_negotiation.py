@@ -23,6 +23,7 @@ from media.negotiation import (
     read_capabilities,
 )
 from media.sdp import SdpError
+from tests.descriptions import describe
 
 pytestmark = pytest.mark.once
 
@@ -1062,3 +1063,11 @@ SAMPLES_SCREEN = re.sub(
 def labels(leg: Negotiation) -> list[str]:
     sections: tuple[Section, ...] = leg.sections
     return [section.label for section in sections]
+
+
+def test_parameters_of_a_codec_that_is_not_listed_are_passed_over() -> None:
+    """Firefox keeps `a=fmtp` of what `setCodecPreferences` has removed from the list and from `a=rtpmap`."""
+    video = parse(describe(kinds=("audio", "video")).rstrip() + "\r\na=fmtp:121 max-fs=12288;max-fr=60\r\n").media[-1]
+    assert video.nameless_codecs() == set()
+    listed = replace(video, formats=(*video.formats, "121"))
+    assert listed.nameless_codecs() == {121}
