@@ -20,6 +20,7 @@ import contextlib
 import itertools
 import json
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ from tests.descriptions import answer, describe, offer
 from tests.endpoints import connect
 from tests.media.synthetic import Peer
 from tests.relay import Relay
-from tests.services import ROOT, Backend, Backends, Server, free_port, process_environment, wait_until
+from tests.services import Backend, Backends, Server, free_port, spawned, wait_until
 
 _CONFERENCES = 6
 _PAIRS = 3
@@ -113,24 +114,13 @@ def cluster(directory: Path) -> Iterator[Cluster]:
         yield Cluster(servers, nodes, database, redis, url)
 
 
-@contextlib.contextmanager
-def media_node(directory: Path, variables: dict[str, str], port: int) -> Iterator["subprocess.Popen[bytes]"]:
+def media_node(
+    directory: Path, variables: dict[str, str], port: int
+) -> contextlib.AbstractContextManager["subprocess.Popen[bytes]"]:
     """Run `manage.py medianode` on a port."""
     own = {**variables, "MEDIA_PORT": str(port), "SBE_STATE_DIR": str(directory)}
-    with (directory / f"node-{port}.log").open("wb") as log:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "medianode"],
-            cwd=ROOT,
-            env=process_environment(own),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
+    log = directory / f"node-{port}.log"
+    return spawned(log, "manage.py", "medianode", variables=own, ends_with=signal.SIGTERM)
 
 
 class Member:

@@ -2,7 +2,7 @@
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from tests.depth import DEEP
+from tests.endpoints import Endpoints
 from tests.services import Backend, Backends, Server
 
 
@@ -83,6 +84,13 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
     makers = Backends(tmp_path_factory.mktemp("backends"))
     yield makers
     makers.close()
+
+
+@pytest.fixture
+async def endpoints() -> AsyncIterator[Endpoints]:
+    """Registers endpoints; their connections close with the test."""
+    async with Endpoints() as registered:
+        yield registered
 
 
 @pytest.fixture

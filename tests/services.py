@@ -224,6 +224,33 @@ def manage(*arguments: str, variables: Mapping[str, str]) -> str:
     return done.stdout
 
 
+def spawn(log: Path, *arguments: str, variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start Python with these arguments. The process dies with us, and its output goes to `log`."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", sys.executable, *arguments],
+            cwd=ROOT,
+            env=process_environment(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+@contextlib.contextmanager
+def spawned(
+    log: Path, *arguments: str, variables: Mapping[str, str], ends_with: signal.Signals = signal.SIGKILL
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Do the same until the block ends."""
+    process = spawn(log, *arguments, variables=variables)
+    try:
+        yield process
+    finally:
+        process.send_signal(ends_with)
+        process.wait(20)
+
+
 def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a process of ours: what `variables` say and nothing of a developer's shell."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
@@ -289,16 +316,7 @@ class Server:
         self.directory.mkdir(parents=True, exist_ok=True)
         variables = {"SBE_STATE_DIR": str(self.directory), "SBE_API_KEY": self.api_key, "SBE_DEV_SERVER": "1"}
         variables |= {**self.backend.variables, **self.variables}
-        with self._log_path.open("ab") as output:
-            self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "serve", "--port", str(self.port)],
-                cwd=ROOT,
-                env=process_environment(variables),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        self._process = spawn(self._log_path, "manage.py", "serve", "--port", str(self.port), variables=variables)
         try:
             wait_until(self._is_healthy_or_gone, "the server is healthy")
         except TimeoutError:

@@ -1,11 +1,10 @@
 """The clock that decides is the database's, whatever the clocks of the processes show."""
 
 import ast
-import contextlib
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from django.utils import timezone
 
 from conferences import clock
 from tests.endpoints import UNLIMITED, Endpoints
-from tests.services import ROOT, SECRET_KEY, Backend, Backends, Server
+from tests.services import ROOT, Backend, Backends, Server, spawned
 
 # --- One place ------------------------------------------------------------------------------------------------
 
@@ -148,29 +147,11 @@ execute_from_command_line(["manage.py", *sys.argv[2:]])
 """
 
 
-@contextlib.contextmanager
-def skewed(backend: Backend, log: Path, ahead: float, command: str) -> Iterator[None]:
+def skewed(
+    backend: Backend, log: Path, ahead: float, command: str
+) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     """Run a command whose clock is ahead."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", sys.executable, "-c", SKEWED, str(ahead), command],
-            cwd=ROOT,
-            env={"PATH": "/usr/bin:/bin", "SBE_SECRET_KEY": SECRET_KEY, **backend.variables},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-@pytest.fixture
-async def endpoints() -> AsyncIterator[Endpoints]:
-    async with Endpoints() as registered:
-        yield registered
+    return spawned(log, "-c", SKEWED, str(ahead), command, variables=backend.variables)
 
 
 @pytest.mark.once

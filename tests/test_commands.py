@@ -5,8 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -24,7 +24,7 @@ from sbe_enabler.management.commands import diagram
 from sbe_enabler.management.commands import serve as serving
 from tests.devices import Device, open_call
 from tests.endpoints import UNLIMITED, Endpoint, Endpoints, until
-from tests.services import ROOT, SECRET_KEY, Backend, Backends, Server, free_port, manage
+from tests.services import ROOT, SECRET_KEY, Backend, Backends, Server, free_port, manage, spawned
 
 Serve = Callable[..., Server]
 in_database = pytest.mark.django_db(transaction=True)
@@ -33,30 +33,9 @@ in_database = pytest.mark.django_db(transaction=True)
 # --- The timekeeper ---------------------------------------------------------------------------------------
 
 
-@contextmanager
-def timekeeper(backend: Backend, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def timekeeper(backend: Backend, log: Path) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     """Run `manage.py timekeeper`."""
-    variables = {"PATH": os.environ["PATH"], "SBE_SECRET_KEY": SECRET_KEY, "SBE_STATE_DIR": str(log.parent)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "timekeeper"],
-            cwd=ROOT,
-            env={**variables, **backend.variables},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-@pytest.fixture
-async def endpoints() -> AsyncIterator[Endpoints]:
-    async with Endpoints() as registered:
-        yield registered
+    return spawned(log, "manage.py", "timekeeper", variables={"SBE_STATE_DIR": str(log.parent), **backend.variables})
 
 
 @pytest.mark.once

@@ -1,12 +1,11 @@
 """Media nodes as processes of their own: what happens when one of them ends."""
 
 import asyncio
-import contextlib
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -15,7 +14,7 @@ import pytest
 from tests.descriptions import offer
 from tests.endpoints import UNLIMITED, Endpoints, until
 from tests.media.synthetic import Peer
-from tests.services import ROOT, SECRET_KEY, Backend, Backends, Server
+from tests.services import Backend, Backends, Server, spawned
 
 pytestmark = pytest.mark.once
 
@@ -23,23 +22,9 @@ pytestmark = pytest.mark.once
 REPLACED_WITHIN_SECONDS = 6.0
 
 
-@contextlib.contextmanager
-def media_node(backend: Backend, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def media_node(backend: Backend, log: Path) -> AbstractContextManager["subprocess.Popen[bytes]"]:
     """Run `manage.py medianode` on a database."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", sys.executable, "manage.py", "medianode"],
-            cwd=ROOT,
-            env={"PATH": "/usr/bin:/bin", "SBE_SECRET_KEY": SECRET_KEY, **backend.variables},
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(10)
+    return spawned(log, "manage.py", "medianode", variables=backend.variables)
 
 
 async def test_a_node_that_is_stopped_during_a_call_leaves_nothing_pending(
@@ -66,12 +51,6 @@ async def test_a_node_that_is_stopped_during_a_call_leaves_nothing_pending(
     said = log.read_text()
     assert "listening on" in said
     assert [line for line in said.splitlines() if "destroyed" in line or "Traceback" in line or "ERROR" in line] == []
-
-
-@pytest.fixture
-async def endpoints() -> AsyncIterator[Endpoints]:
-    async with Endpoints() as registered:
-        yield registered
 
 
 def conferences(server: Server) -> list[int]:

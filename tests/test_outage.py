@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
@@ -19,13 +19,6 @@ pytestmark = pytest.mark.once
 LIMITS = {**UNLIMITED, "SBE_DATABASE_SECONDS": "1", "SBE_RING_SECONDS": "1", "SBE_HEARTBEAT_SECONDS": "1"}
 # A statement may take 1 s, the client waits 1 s more, and a new connection may take 2 s.
 IN_TIME = 6.0
-
-
-@pytest.fixture
-async def endpoints() -> AsyncIterator[Endpoints]:
-    """Registers endpoints; their connections close with the test."""
-    async with Endpoints() as registered:
-        yield registered
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ everybody is told; the servers' logs must show neither a fault, nor a deadlock, 
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -47,12 +47,6 @@ def servers(running: list[Server]) -> Iterator[list[Server]]:
     for server, begin in zip(running, before, strict=True):
         log = server.log()[begin:]
         assert not re.search(FAULTS, log), log[-3000:]
-
-
-@pytest.fixture
-async def endpoints() -> AsyncIterator[Endpoints]:
-    async with Endpoints() as registered:
-        yield registered
 
 
 async def users(endpoints: Endpoints, servers: list[Server], *names: str) -> list[Endpoint]:

@@ -1,4 +1,4 @@
-"""The database finds what is due, and whom it concerns, by indexes: it reads no table from end to end."""
+"""The database finds due rows and their participants by indexes. It scans no whole table."""
 
 import re
 from collections.abc import Callable

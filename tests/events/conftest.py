@@ -1,11 +1,11 @@
 """Servers and endpoints that the tests of the event channel share."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.endpoints import UNLIMITED, Endpoints
+from tests.endpoints import UNLIMITED
 from tests.services import Backend, Backends, Server
 
 
@@ -37,10 +37,3 @@ def hasty_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.Te
     variables = {**UNLIMITED, "SBE_HEARTBEAT_SECONDS": "0.5"}
     with Server(new_backend(), tmp_path_factory.mktemp("hasty"), variables) as running:
         yield running
-
-
-@pytest.fixture
-async def endpoints() -> AsyncIterator[Endpoints]:
-    """Registers endpoints; their connections close with the test."""
-    async with Endpoints() as registered:
-        yield registered

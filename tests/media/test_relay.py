@@ -92,6 +92,19 @@ async def conference() -> AsyncIterator[Conference]:
         await close(*member.ends)
 
 
+def allow(monkeypatch: pytest.MonkeyPatch, *, burst: int, rate: int) -> None:
+    """Set the budget of every conference."""
+    monkeypatch.setattr(relay, "DELIVERY_BURST", burst)
+    monkeypatch.setattr(relay, "DELIVERY_RATE", rate)
+
+
+async def fill_window(sender: Member, messages: list[str]) -> None:
+    """Send messages, more than the budget allows, and wait until they fill the sender's window."""
+    for message in messages:
+        sender.channel.send(message)
+    await until(lambda: sender.browser.window == 0)
+
+
 async def test_message_reaches_the_others_at_once(conference: Conference) -> None:
     alice, bob, carol = await conference(3)
     alice.channel.send("hello")
@@ -103,19 +116,15 @@ async def test_message_reaches_the_others_at_once(conference: Conference) -> Non
 async def test_flood_fills_its_senders_window_and_loses_nothing(
     conference: Conference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "DELIVERY_BURST", 20)
-    monkeypatch.setattr(relay, "DELIVERY_RATE", 0)
+    allow(monkeypatch, burst=20, rate=0)
     alice, bob = await conference(2)
     alice.data._allowance = 10_000.0
     sent = [f"{number}" + "x" * 1000 for number in range(500)]
-    for message in sent:
-        alice.channel.send(message)
-    await until(lambda: alice.browser.window == 0)
+    await fill_window(alice, sent)
     # Only what the budget allows has arrived; the rest waits, with us up to the window and with its sender.
     assert len(bob.got) <= 20
     assert alice.channel.bufferedAmount > 100_000
-    monkeypatch.setattr(relay, "DELIVERY_RATE", 100_000)
-    monkeypatch.setattr(relay, "DELIVERY_BURST", 10_000)
+    allow(monkeypatch, burst=10_000, rate=100_000)
     await bob.has(len(sent))
     assert bob.got == sent
     assert alice.channel.bufferedAmount == 0
@@ -124,26 +133,20 @@ async def test_flood_fills_its_senders_window_and_loses_nothing(
 async def test_flood_leaves_the_other_conference_its_budget(
     conference: Conference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "DELIVERY_BURST", 20)
-    monkeypatch.setattr(relay, "DELIVERY_RATE", 0)
+    allow(monkeypatch, burst=20, rate=0)
     alice, _ = await conference(2)
     other, friend = await conference(2)
-    for _ in range(300):
-        alice.channel.send("x" * 1000)
-    await until(lambda: alice.browser.window == 0)
+    await fill_window(alice, ["x" * 1000] * 300)
     other.channel.send("hello")
     await friend.has(1)
     assert friend.got == ["hello"]
 
 
 async def test_senders_take_turns(conference: Conference, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "DELIVERY_BURST", 20)
-    monkeypatch.setattr(relay, "DELIVERY_RATE", 0)
+    allow(monkeypatch, burst=20, rate=0)
     alice, bob, carol = await conference(3)
     alice.data._allowance = 10_000.0
-    for _ in range(300):
-        alice.channel.send("x" * 1000)
-    await until(lambda: alice.browser.window == 0)
+    await fill_window(alice, ["x" * 1000] * 300)
     bob.channel.send("me too")
     monkeypatch.setattr(relay, "DELIVERY_RATE", 1000)
     await until(lambda: "me too" in carol.got)
@@ -188,12 +191,9 @@ async def test_short_messages_to_one_receiver_share_packets(conference: Conferen
 async def test_small_messages_count_for_the_memory_they_take(
     conference: Conference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "DELIVERY_BURST", 0)
-    monkeypatch.setattr(relay, "DELIVERY_RATE", 0)
+    allow(monkeypatch, burst=0, rate=0)
     alice, bob = await conference(2)
     alice.data._allowance = 10_000.0
-    for _ in range(1000):
-        alice.channel.send("x")
-    await until(lambda: alice.browser.window == 0)
+    await fill_window(alice, ["x"] * 1000)
     assert alice.data._sctp._held <= Sctp.WINDOW + 64 * 1024
     assert bob.got == []
