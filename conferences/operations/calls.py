@@ -265,7 +265,7 @@ def _give_way(room: Room) -> None:
 
 def _ringing_seat(room: Room, session: Session) -> Participant | None:
     """Return the seat that rings for the session; None where it needs none to come in."""
-    if any(seat.is_sitting and seat.session_id == session.pk for seat in room.seats):
+    if room.seat_in_use(session):
         raise AlreadyAnsweredError("You take part in this conference with this device already.")
     if seat := next(_ringing_for(room, session), None):
         return seat
@@ -361,10 +361,7 @@ def end_part(*, session: Session, conference_id: str, now: datetime, if_match: s
 
 def _seat_to_end(room: Room, session: Session) -> Participant:
     """Return the seat that a DELETE of the session is about: the one it sits at, or that rings for it."""
-    for seat in room.seats:
-        if seat.is_sitting and seat.session_id == session.pk:
-            return seat
-    return next(_ringing_for(room, session), None) or room.seat_of(session)
+    return room.seat_in_use(session) or next(_ringing_for(room, session), None) or room.seat_of(session)
 
 
 def _ringing_for(room: Room, session: Session) -> Iterator[Participant]:

@@ -79,9 +79,14 @@ class Room:
         """Return the seats that the session sits at or has left."""
         return [seat for seat in self.seats if seat.session_id == session.pk]
 
+    def seat_in_use(self, session: Session) -> Participant | None:
+        """Return the seat that the session sits at; None where it has none."""
+        return next((seat for seat in self.seats_of(session) if seat.is_sitting), None)
+
     def directions_of(self, session: Session) -> str:
         """Return the directions of the session's media when it was last off hold; empty where it has no seat."""
-        return next((seat.directions for seat in self.seats if seat.is_sitting and seat.session_id == session.pk), "")
+        seat = self.seat_in_use(session)
+        return seat.directions if seat else ""
 
     def others(self, seat: Participant) -> list[Participant]:
         """Return everybody else who has not left."""
