@@ -1,6 +1,5 @@
 """Who speaks: a session by its token, or a gateway by its API key, for itself or for a session (protocol section 3)."""
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address, ip_network
@@ -11,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework_api_key.models import APIKey
 
 from conferences import clock
-from conferences.counters import take
-from conferences.exceptions import RateLimitedError, UnauthenticatedError
+from conferences.counters import require_room
+from conferences.exceptions import UnauthenticatedError
 from conferences.models import Session, hash_token
 
 
@@ -53,9 +52,7 @@ def identify_from(address: str, authorization: str, session_id: str | None, *, n
     try:
         return identify(authorization, session_id, now=now)
     except UnauthenticatedError:
-        wait = take(f"unknown.{network_of(address)}", settings.UNKNOWN_TOKENS_PER_MINUTE)
-        if wait > 0:
-            raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))}) from None
+        require_room(f"unknown.{network_of(address)}", settings.UNKNOWN_TOKENS_PER_MINUTE)
         raise
 
 

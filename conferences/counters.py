@@ -5,6 +5,7 @@ counts. With Redis the processes share the buckets. While Redis does not answer,
 """
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from functools import cache as once
@@ -15,6 +16,8 @@ from django.conf import settings
 from django.core.cache import cache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from conferences.exceptions import RateLimitedError
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,15 @@ def take(name: str, limit: int) -> float:
         _add(name, bucket, -1)
         cache.set(f"closed.{name}", now + wait, timeout=wait)
     return wait
+
+
+def require_room(name: str, limit: int) -> None:
+    """Count one request that the limit must allow.
+
+    :raises RateLimitedError: when it does not, with the seconds after which to ask again.
+    """
+    if wait := take(name, limit):
+        raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))})
 
 
 def _add(name: str, bucket: int, number: int) -> tuple[int, int]:

@@ -13,7 +13,8 @@ from conferences import exceptions as refusals
 
 logger = logging.getLogger(__name__)
 
-# When a client may try again after an outage of the database.
+# What a database that is away or hangs raises, and when a client may try again.
+OUTAGE = (OperationalError, InterfaceError)
 _OUTAGE_SECONDS = 2
 
 
@@ -65,9 +66,14 @@ def refuse_outage(request: HttpRequest, error: Exception) -> HttpResponse:
     return refuse(request, _outage(error))
 
 
+def note_outage(error: Exception) -> None:
+    """Log why the database cannot be used."""
+    logger.warning("The database cannot be used: %s", error)
+
+
 def _outage(error: Exception) -> refusals.DatabaseUnavailableError:
     """Return the refusal, having logged the reason."""
-    logger.warning("The database cannot be used: %s", error)
+    note_outage(error)
     return refusals.DatabaseUnavailableError(headers={"Retry-After": str(_OUTAGE_SECONDS)})
 
 
@@ -109,7 +115,7 @@ def _refusal(error: Exception) -> refusals.RefusalError | None:
             return refusals.MalformedError("A field is missing or wrong.", errors=error.detail)
         case drf.ParseError():
             return refusals.MalformedError(str(error.detail))
-        case OperationalError() | InterfaceError():
+        case _ if isinstance(error, OUTAGE):
             return _outage(error)
         case RequestDataTooBig():
             return refusals.TooLargeError()

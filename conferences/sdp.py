@@ -109,7 +109,7 @@ def directions_of(description: Description) -> str:
 def require_resume(judged: JudgedSdp, before: str, *, listens: bool) -> None:
     """Require an offer to send again as `before` the hold (`directions_of`); unknown counts as both ways.
 
-    Where it `listens` on its own lines it must receive again too. A focus decides itself what it sends to whom.
+    If it `listens` on its own lines, it must also receive again. A focus decides what each participant receives.
 
     :raises SdpDirectionError: when it does not.
     """

@@ -1,16 +1,14 @@
 """How many requests one speaker may make in a minute, over REST and over the event channel."""
 
-import math
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from conferences import clock
 from conferences.authentication import Speaker, identify_from
-from conferences.counters import take
-from conferences.exceptions import RateLimitedError
+from conferences.counters import require_room, take
 
 if TYPE_CHECKING:
     # DRF's views load this module through the settings before they are complete.
@@ -25,12 +23,17 @@ class SpeakerThrottle(BaseThrottle):
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Tell whether the speaker may go on."""
         if isinstance(request.user, Speaker):
-            self._wait = take(f"requests.{request.user.name}", _limit(request.user))
+            self._wait = take(_name(request.user), _limit(request.user))
         return not self._wait
 
     def wait(self) -> float:
         """Return the seconds after which the speaker may ask again."""
         return self._wait
+
+
+def _name(speaker: Speaker) -> str:
+    """Return the name by which a speaker's requests are counted."""
+    return f"requests.{speaker.name}"
 
 
 def _limit(speaker: Speaker) -> int:
@@ -39,13 +42,12 @@ def _limit(speaker: Speaker) -> int:
     return limit
 
 
-def admit(address: str, authorization: str, session_id: str | None, *, now: datetime) -> Speaker:
+def admit(address: str, authorization: str, session_id: str | None) -> Speaker:
     """Return who opens an event channel, or polls it; that counts as a request.
 
     :raises UnauthenticatedError: when it is nobody known.
     :raises RateLimitedError: when this speaker, or unknown ones at this address, ask too often.
     """
-    speaker = identify_from(address, authorization, session_id, now=now)
-    if wait := take(f"requests.{speaker.name}", _limit(speaker)):
-        raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))})
+    speaker = identify_from(address, authorization, session_id, now=clock.now())
+    require_room(_name(speaker), _limit(speaker))
     return speaker

@@ -18,11 +18,10 @@ from autobahn.exception import Disconnected
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 
-from conferences import clock
 from conferences.exceptions import RateLimitedError, UnauthenticatedError
+from conferences.problems import OUTAGE, note_outage
 from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
 from events.reader import SessionOverError, follow
@@ -58,9 +57,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
         session_id = self.scope["url_route"]["kwargs"]["session_id"]
         try:
             address, _ = self.scope.get("client") or ("", 0)
-            speaker = await in_database_thread(admit)(
-                address, *self._credentials(session_id), now=await in_database_thread(clock.now)()
-            )
+            speaker = await in_database_thread(admit)(address, *self._credentials(session_id))
             query = parse_qs(self.scope["query_string"].decode("latin-1"))
             after = parse_cursor(query.get("after", ["0"])[0])
         except UnauthenticatedError:
@@ -69,8 +66,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
             return await self.close(TOO_OFTEN)
         except CursorError:
             return await self.close(MALFORMED)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("The database cannot be used: %s", error)
+        except OUTAGE as error:
+            note_outage(error)
             return await self.close(UNAVAILABLE)
         if speaker.session is None or speaker.session.pk != session_id:
             return await self.close(NOT_FOUND)
@@ -133,8 +130,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
             await self.close(UNAUTHENTICATED)
         except TimeoutError:
             await self.close(TOO_SLOW)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("The database cannot be used: %s", error)
+        except OUTAGE as error:
+            note_outage(error)
             await self.close(UNAVAILABLE)
         except Disconnected:
             # The client went while something was on its way to it; it comes again with its cursor.

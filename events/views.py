@@ -1,25 +1,20 @@
 """The event channel over HTTP: long poll, and server-sent events. Thin adapters over the reader."""
 
-import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from conferences import clock
 from conferences.exceptions import MalformedError, NotFoundError, RefusalError, UnauthenticatedError
 from conferences.numbers import NumberError, RangeError, read_number
-from conferences.problems import MethodNotAllowedError, refuse
+from conferences.problems import OUTAGE, MethodNotAllowedError, note_outage, refuse
 from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
 from events.reader import Entry, SessionOverError, follow, read
 from events.threads import in_database_thread
-
-logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"
@@ -59,7 +54,6 @@ async def _require_session(request: HttpRequest, session_id: str) -> None:
         request.META.get("REMOTE_ADDR", ""),
         request.headers.get("authorization", ""),
         request.headers.get("x-session-id", session_id),
-        now=await in_database_thread(clock.now)(),
     )
     if speaker.session is None or speaker.session.pk != session_id:
         raise NotFoundError("There is no such session.")
@@ -134,5 +128,5 @@ async def _server_sent(session_id: str, after: int) -> AsyncIterator[str]:
                     return
     except SessionOverError:
         return
-    except (OperationalError, InterfaceError) as error:
-        logger.warning("The database cannot be used, an event stream ends: %s", error)
+    except OUTAGE as error:
+        note_outage(error)

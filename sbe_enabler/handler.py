@@ -25,7 +25,7 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 # Hashing a password is slow on purpose: these views have one thread of their own.
 _HASHING_VIEWS = {"admin:login", "admin:password_change", "admin:auth_user_add", "admin:auth_user_password_change"}
-# How many requests may be there or wait.
+# How many of these requests are served or wait; the next one is refused.
 _WAITING_LOGINS = 16
 _hashing_pool = ThreadPoolExecutor(1, thread_name_prefix="login")
 

@@ -1,19 +1,15 @@
 """Middleware that serves sync and async views alike."""
 
-import logging
 import re
 import secrets
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
 
-from conferences.problems import refuse_outage
-
-logger = logging.getLogger(__name__)
+from conferences.problems import OUTAGE, refuse_outage
 
 _CORRELATOR = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -55,6 +51,4 @@ class DatabaseOutage(MiddlewareMixin):
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Refuse for now, if the database is the reason."""
-        if not isinstance(error, OperationalError | InterfaceError):
-            return None
-        return refuse_outage(request, error)
+        return refuse_outage(request, error) if isinstance(error, OUTAGE) else None

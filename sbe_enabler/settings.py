@@ -257,7 +257,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# Axes wants a cache that all processes share. Here each process counts for itself, as it counts requests.
+# Axes wants a cache that all processes share. Here each process counts the failed logins that it serves.
 SILENCED_SYSTEM_CHECKS = ["axes.W001"]
 
 # --- Media: the focus ---------------------------------------------------------------------------------------

@@ -4,14 +4,13 @@ import sys
 
 from django.conf import settings
 from django.contrib import admin
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 from django.views import defaults
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
 
-from conferences.problems import problem_response, refuse_outage
+from conferences.problems import OUTAGE, problem_response, refuse_outage
 from sbe_enabler.health import healthz
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -54,7 +53,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer a request that met a fault of ours; the log has it under the correlator."""
     error = sys.exc_info()[1]
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, OUTAGE):
         return refuse_outage(request, error)
     if _for_people(request):
         return defaults.server_error(request)
