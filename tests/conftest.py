@@ -60,9 +60,9 @@ def _forget_the_cache() -> None:
                 client.delete(name)
 
 
-@pytest.fixture(autouse=True)
-def _close_the_connections_of_other_threads() -> Iterator[None]:
-    """Close what a server's threads would keep open: PostgreSQL drops no database that somebody is connected to."""
+@pytest.fixture(scope="session")
+def _opened_by_other_threads() -> Iterator[list[BaseDatabaseWrapper]]:
+    """Note the connections that other threads open, also between two tests: a thread may outlive what started it."""
     opened: list[BaseDatabaseWrapper] = []
 
     def note(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
@@ -71,9 +71,16 @@ def _close_the_connections_of_other_threads() -> Iterator[None]:
             opened.append(connection)
 
     connection_created.connect(note)
-    yield
+    yield opened
     connection_created.disconnect(note)
-    for connection in opened:
+
+
+@pytest.fixture(autouse=True)
+def _close_the_connections_of_other_threads(_opened_by_other_threads: list[BaseDatabaseWrapper]) -> Iterator[None]:
+    """Close what threads would keep open: PostgreSQL drops no database that somebody is connected to."""
+    yield
+    while _opened_by_other_threads:
+        connection = _opened_by_other_threads.pop()
         connection.close()
         connection.dec_thread_sharing()
 
