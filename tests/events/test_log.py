@@ -254,14 +254,17 @@ def test_large_events_travel_by_the_log(
 
 
 class Reader:
-    """Follows a log, and says how often it asked the database for it."""
+    """Follows a log, and says how often it asked the database for it, and whether it has read all there was."""
 
     def __init__(self, session: Session, after: int, heartbeat: float, monkeypatch: pytest.MonkeyPatch) -> None:
         self.readings = 0
+        self.is_up_to_date = False
 
         async def counted(session_id: str, cursor: int) -> list[Entry]:
             self.readings += 1
-            return await read(session_id, cursor)
+            entries = await read(session_id, cursor)
+            self.is_up_to_date = not entries
+            return entries
 
         monkeypatch.setattr("events.reader.read", counted)
         self.log = follow(session.pk, after, heartbeat=heartbeat)
@@ -296,7 +299,7 @@ async def test_reader_that_is_up_to_date_lives_on_wake_ups(
     alice = await in_database_thread(new_session)()
     following = reader(alice)
     waiting = asyncio.create_task(following.next())
-    while not following.readings:
+    while not following.is_up_to_date:
         await asyncio.sleep(0.01)
     await in_database_thread(append)(*messages(conference, alice))
     assert await waiting == [1]
@@ -304,8 +307,8 @@ async def test_reader_that_is_up_to_date_lives_on_wake_ups(
     for seq in (2, 3, 4):
         await in_database_thread(append)(*messages(conference, alice))
         assert await following.next() == [seq]
-    # Whether the first came by the log or a wake-up is a race; from then on it is wake-ups alone.
-    assert following.readings <= before + 1
+    # It was up to date before the first event, so all of them came by wake-ups alone.
+    assert following.readings == before == 1
 
 
 @in_database
