@@ -14,7 +14,6 @@ from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import begin_ringing, vacate
 from conferences.operations.modifications import (
-    disarm_move,
     has_leg,
     record_origin,
     take_effect,
@@ -65,7 +64,10 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
 
 
 def _settle_offer(room: Room, modification_id: str, answer: str | None, refusal: Refusal) -> None:
-    """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime."""
+    """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime.
+
+    A refused hold leaves an armed move armed: a move needs nobody's consent.
+    """
     modification = next((each for each in room.pending if each.pk == modification_id), None)
     if modification is None:
         return
@@ -82,7 +84,6 @@ def _settle_offer(room: Room, modification_id: str, answer: str | None, refusal:
         seat = room.seat(modification.offered_by_id)
         reason = {"reason": refusal["code"], "detail": refusal["detail"]}
         room.tell_settlement(modification, seat, **{"from": party(None)}, **reason)
-        disarm_move(seat, modification)
     logger.info("conference %s: %s %s by the focus", room.conference.pk, modification.pk, modification.state)
 
 

@@ -360,7 +360,7 @@ def tell_cause(room: Room, modification: Modification, seat: Participant, **fiel
 
 
 def disarm_move(seat: Participant, modification: Modification) -> None:
-    """Forget the move of a participant whose hold was taken back, or cannot be used by the focus."""
+    """Forget the move of a participant that takes its hold back."""
     if modification.kind == ModificationKind.HOLD:
         seat.move_until, seat.move_expired = None, False
 

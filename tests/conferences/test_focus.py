@@ -364,7 +364,7 @@ class TestChanges:
         assert (rejected["type"], rejected["modId"], rejected["reason"]) == ("mod-rejected", mod, "sdp-invalid")
         assert bob.news() == []
         assert alice.get(trio.id) == before
-        assert trio.seat(alice).move_until is None
+        assert (trio.seat(alice).move_until is not None) == (action == CALL_HOLD)
         refused(409, "modification-settled", alice.withdraw, trio.id, mod)
 
     def test_an_answer_that_the_focus_cannot_use_is_told(
@@ -494,6 +494,21 @@ def test_a_move_gets_a_new_leg_and_the_others_learn_who_is_where(
     node.work()
     assert [event["type"] for event in alice.news()][:2] == ["participant-moving", "participant-moved"]
     assert [event["modId"] for event in phone.news() if event["type"] == "mod-accepted"] == [mod]
+
+
+def test_a_move_whose_hold_the_focus_refuses_begins_all_the_same(
+    trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
+) -> None:
+    phone = Device.register("bob", "phone")
+    node.refusal = REFUSAL
+    put(bob, trio.id, CALL_HOLD, "recvonly")
+    assert bob.news_types() == ["mod-rejected"]
+    node.refusal = None
+    body = bob.delete(trio.id).json()
+    assert (body["outcome"], "moveRefused" in body) == ("moving", False)
+    assert phone.join(trio.id)["x-state"] == "accepted"
+    assert alice.news_types()[:2] == ["participant-moving", "participant-moved"]
+    assert "mod-accepted" in phone.news_types()
 
 
 # --- Losing media -----------------------------------------------------------------------------------------
