@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from tests.journeys.conftest import BRIGHT, Person, Visit
+from tests.journeys.conftest import BRIGHT, PATIENCE_SECONDS, Person, Visit
 from tests.replay import facts, replay
 
 # Of a tile: whether its picture can be seen, is not black, and how many frames its video has shown.
@@ -38,7 +38,6 @@ _NOTE_SNAPSHOTS = """() => {
     if (title.startsWith("GET") && answer?.participants) window.snapshots[answer.id] ??= answer;
   });
 }"""
-_PATIENCE_SECONDS = 20.0
 
 
 async def decoded(person: Person, of: str, label: str = "camera") -> int | None:
@@ -51,7 +50,7 @@ async def sees(person: Person, other: Person, *, screen: bool = False) -> None:
     """Wait until somebody's picture moves in its tile and is not black."""
     name = f"{other.username}-screen" if screen else other.username
     label = "screen" if screen else "camera"
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     first: int | None = None
     while True:
         frames = await decoded(person, other.username, label)
@@ -73,7 +72,7 @@ async def all_see_each_other(*people: Person) -> None:
 
 async def sees_still(person: Person, other: Person) -> None:
     """Wait until no more frames of somebody's picture are decoded for half a second."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         before = await decoded(person, other.username)
         await asyncio.sleep(0.5)
@@ -126,14 +125,13 @@ async def three(visit: Visit, name: str) -> tuple[Person, Person, Person]:
     return alice, bob, carol
 
 
-async def frozen_for(person: Person, other: Person, since: float) -> float:
-    """Wait until somebody's picture goes on; return how many seconds that was after an instant of `time.monotonic`."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+async def goes_on(person: Person, other: Person) -> None:
+    """Wait until somebody's picture goes on."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     first = await decoded(person, other.username) or 0
     while (await decoded(person, other.username) or 0) <= first:
         assert time.monotonic() < deadline, f"{other.username}'s picture stays frozen at {person.username}'s"
         await asyncio.sleep(0.02)
-    return time.monotonic() - since
 
 
 async def agree(*people: Person) -> None:
@@ -154,7 +152,7 @@ async def agree(*people: Person) -> None:
 async def is_settled(person: Person) -> None:
     """Wait until nothing is pending between somebody and the focus."""
     await person.until("() => window.sbe.client.currentCall.pending === null")
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (await person.conference())["pendingModifications"]:
         assert time.monotonic() < deadline, "something stays pending"
         await asyncio.sleep(0.1)

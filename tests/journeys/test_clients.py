@@ -10,17 +10,15 @@ import pytest
 import pytest_asyncio
 
 from tests.endpoints import Endpoints
-from tests.journeys.conftest import Person, Visit
+from tests.journeys.conftest import LONG_DEADLINES, PATIENCE_SECONDS, Person, Visit
 from tests.journeys.firefox import Firefox, firefox
 from tests.journeys.focus_people import come, look_around
 from tests.journeys.robot import HEIGHT, WIDTH, Robot, robot
 from tests.namespace import ADDRESS, in_a_network_of_its_own
 from tests.services import Backends, Server
 
-pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.once, pytest.mark.crowd, pytest.mark.asyncio(loop_scope="session")]
 
-# aiortc asks for what it misses only once, and where that fails too it waits for 128 packets: more than ten seconds.
-_PATIENCE_SECONDS = 40.0
 # How much more makes a difference: energy of a sound, which silence has none of, or frames of a picture.
 _SOME = {"audio": 1e-4, "video": 5, "screen": 5}
 # A small camera, and a screen that nobody has to pick. Firefox runs this in its first, empty page as well.
@@ -81,7 +79,9 @@ class Meeting:
 @pytest.fixture(scope="module")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run a server whose media is reached by an address that is no loopback."""
-    with Server(backends.sqlite(), tmp_path_factory.mktemp("server"), {"MEDIA_BIND": ADDRESS}) as running:
+    with Server(
+        backends.sqlite(), tmp_path_factory.mktemp("server"), {**LONG_DEADLINES, "MEDIA_BIND": ADDRESS}
+    ) as running:
         yield running
 
 
@@ -132,7 +132,7 @@ async def all_receive(meeting: Meeting, tracks: set[Track]) -> None:
 
 async def receives(meeting: Meeting, who: str, tracks: set[Track]) -> None:
     """Wait until somebody receives these tracks, each of them more and more, and no other."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     before: dict[Track, float] = {}
     while True:
         meeting.rob.check()
@@ -148,7 +148,7 @@ async def receives(meeting: Meeting, who: str, tracks: set[Track]) -> None:
 async def all_read_what_one_writes(meeting: Meeting) -> None:
     """Let everybody write something once all can, and wait until the others have read it."""
     chris, fiona, rob = meeting.chris.page, meeting.fiona, meeting.rob
-    async with asyncio.timeout(_PATIENCE_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not (rob.chat_is_open and await chris.evaluate(_CAN_SAY) and await fiona.evaluate(_CAN_SAY)):
             await asyncio.sleep(0.1)
         rob.say("rob")

@@ -1,7 +1,5 @@
 """The sheet's seven flows, each in real browsers, as far as their users can tell."""
 
-import time
-
 import pytest
 from playwright.async_api import expect
 
@@ -103,10 +101,7 @@ async def test_flow_7_the_call_moves_to_the_device_that_answers_first(visit: Vis
     await expect(phone.part("ring-dialog")).to_be_visible()
     await expect(tablet.part("ring-dialog")).to_be_visible()
     await phone.press("ring-accept")
-    answered_at = time.perf_counter()
     await bob.sees_video(frames=1)
-    # Below 1 s where nothing else runs.
-    assert time.perf_counter() - answered_at < 4, "the new device's video takes more than 4 s"
     await phone.sees_video()
     await expect(tablet.part("ring-dialog")).to_be_hidden()
     await laptop.is_in("moved")

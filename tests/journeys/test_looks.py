@@ -82,6 +82,7 @@ class Inspector:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.crowd
 async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch, server: Server) -> None:
     inspector = Inspector()
     look = inspector.look
@@ -171,6 +172,7 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch, ser
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.crowd
 async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     inspector = Inspector()
     look = inspector.look
