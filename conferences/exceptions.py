@@ -19,6 +19,7 @@ RefusalError
 ├── CalleeBusyError             409 callee-busy
 ├── TooManyConferencesError     409 too-many-conferences
 ├── TooManySessionsError        409 too-many-sessions
+├── ReaderReplacedError         409 reader-replaced
 ├── FocusOnlyError              409 focus-only
 ├── ModificationPendingError    409 modification-pending
 ├── ModificationSettledError    409 modification-settled
@@ -179,6 +180,13 @@ class TooManySessionsError(RefusalError):
 
     status, code = 409, "too-many-sessions"
     detail = "This user has too many live sessions: end one first."
+
+
+class ReaderReplacedError(RefusalError):
+    """A poll gave way: enough newer readers follow the session's event channel."""
+
+    status, code = 409, "reader-replaced"
+    detail = "Newer connections to this session's event channel have replaced this one."
 
 
 class FocusOnlyError(RefusalError):

@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 PROTOCOL = "sbe.v1"
 _BEARER = "bearer."
 # Close codes: those of HTTP plus 4000. The server's WebSocket library sends no others but 1000.
-MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW, TOO_OFTEN = 4400, 4401, 4403, 4404, 4408, 4429
+MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW = 4400, 4401, 4403, 4404, 4408
+REPLACED, TOO_OFTEN = 4409, 4429
 FAILED, UNAVAILABLE = 4500, 4503
 # How many bytes may be under way to a client that has not answered a heartbeat since.
 UNANSWERED_BYTES = 1024 * 1024
@@ -47,6 +48,7 @@ class EventsConsumer(AsyncWebsocketConsumer):
     channel_layer_alias = "none"
 
     _follower: asyncio.Task[None] | None = None
+    _is_replaced = False
 
     async def connect(self) -> None:
         """Let the session's own client in and start to follow its log."""
@@ -118,7 +120,9 @@ class EventsConsumer(AsyncWebsocketConsumer):
     async def _follow(self, session_id: str, after: int) -> None:
         """Send the log as it grows, and heartbeats between."""
         try:
-            news = follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS, passing=True)
+            news = follow(
+                session_id, after, heartbeat=settings.HEARTBEAT_SECONDS, passing=True, on_replaced=self._give_way
+            )
             async with contextlib.aclosing(news) as log:
                 async for entries in log:
                     for entry in entries:
@@ -128,6 +132,10 @@ class EventsConsumer(AsyncWebsocketConsumer):
                         await self._beat()
         except SessionOverError:
             await self.close(UNAUTHENTICATED)
+        except asyncio.CancelledError:
+            if not self._is_replaced:
+                raise
+            await self.close(REPLACED)
         except TimeoutError:
             await self.close(TOO_SLOW)
         except OUTAGE as error:
@@ -140,6 +148,12 @@ class EventsConsumer(AsyncWebsocketConsumer):
             # Closing makes the client come again, with its cursor; staying would leave it deaf.
             logger.exception("The event channel of session %s failed", session_id)
             await self.close(FAILED)
+
+    def _give_way(self) -> None:
+        """Stop following at once, even while the client takes in nothing."""
+        self._is_replaced = True
+        if self._follower is not None:
+            self._follower.cancel()
 
     async def _require_room(self, size: int) -> None:
         """Wait until the client has taken in what was sent, where that is much.

@@ -6,7 +6,7 @@ of the channel layer, is made good at the next heartbeat.
 
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 from django.db.models import RowRange, Sum, Window
@@ -47,15 +47,22 @@ async def read(session_id: str, after: int) -> list[Entry]:
 
 
 async def follow(
-    session_id: str, after: int, *, heartbeat: float, passing: bool = False
+    session_id: str,
+    after: int,
+    *,
+    heartbeat: float,
+    passing: bool = False,
+    on_replaced: Callable[[], None] | None = None,
 ) -> AsyncGenerator[list[Entry], None]:
     """Yield the events after the cursor as they come, and an empty list whenever `heartbeat` seconds pass without.
 
-    With `passing`, also what is only told to whoever listens right now.
+    With `passing`, also what is only told to whoever listens right now. `on_replaced` is called as soon as the session
+    has enough newer readers, also while a yielded event is being sent.
 
     :raises SessionOverError: once the session is over and everything has been yielded.
+    :raises ReplacedError: once the session has enough newer readers.
     """
-    async with Alarm(session_id) as alarm:
+    async with Alarm(session_id, on_replaced) as alarm:
         beat_at = time.monotonic() + heartbeat
         while True:
             await alarm.arm()

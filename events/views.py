@@ -8,19 +8,28 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from conferences.exceptions import MalformedError, NotFoundError, RefusalError, UnauthenticatedError
+from conferences.exceptions import (
+    MalformedError,
+    NotFoundError,
+    ReaderReplacedError,
+    RefusalError,
+    UnauthenticatedError,
+)
 from conferences.numbers import NumberError, RangeError, read_number
 from conferences.problems import OUTAGE, MethodNotAllowedError, note_outage, refuse
 from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
 from events.reader import Entry, SessionOverError, follow, read
 from events.threads import in_database_thread
+from events.wakeups import ReplacedError
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"
 # A stream ends after this many bytes: nobody tells how much of it a client has read, and it resumes by its cursor.
 STREAM_BYTES = 1024 * 1024
 STREAM_HEARTBEATS = 20
+# The last event of a stream that newer readers replace. A client that comes again by itself waits a while.
+_REPLACED = 'retry: 60000\nevent: reader-replaced\ndata: {"type":"reader-replaced"}\n\n'
 
 
 # No cookie speaks for a session, so no foreign page can; whoever tries to write is told why that cannot be.
@@ -82,6 +91,8 @@ async def _poll(session_id: str, after: int, seconds: float) -> HttpResponse:
         entries = await _next_entries(session_id, after, seconds)
     except SessionOverError:
         raise UnauthenticatedError("The session is over.") from None
+    except ReplacedError:
+        raise ReaderReplacedError from None
     cursor = entries[-1].cursor if entries else after
     # The events are JSON already, byte for byte as over the other transports.
     body = f'{{"events":[{",".join(entry.wire for entry in entries)}],"after":{cursor}}}'
@@ -128,5 +139,7 @@ async def _server_sent(session_id: str, after: int) -> AsyncIterator[str]:
                     return
     except SessionOverError:
         return
+    except ReplacedError:
+        yield _REPLACED
     except OUTAGE as error:
         note_outage(error)

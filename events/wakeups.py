@@ -7,6 +7,7 @@ is missing.
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -14,7 +15,9 @@ from typing import Any, Self
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.conf import settings
 
+from events.readers import READERS
 from events.threads import run_in_server_loop
 
 logger = logging.getLogger(__name__)
@@ -124,25 +127,51 @@ class _Layer:
 _layer = _Layer()
 
 
-class Alarm:
-    """Waits for the wake-ups of one session. Use it as an async context manager, and arm it before each reading."""
+class ReplacedError(Exception):
+    """The session has as many newer readers as it may have."""
 
-    def __init__(self, session_id: str) -> None:
+
+Rank = tuple[float, str]
+
+
+class Alarm:
+    """Waits for the wake-ups of one session. Use it as an async context manager, and arm it before each reading.
+
+    It is one of the session's readers. `READERS` bounds those of this process, and a roll call those of all processes:
+    a new reader announces itself, the others answer with their ranks, and it tells the oldest to give way when they are
+    too many. So only readers that are still there count, and all agree on which is the oldest.
+    """
+
+    def __init__(self, session_id: str, on_replaced: Callable[[], None] | None = None) -> None:
+        self.session_id = session_id
+        self._on_replaced = on_replaced
+        self._is_replaced = False
+        self._rank: Rank = (time.time(), secrets.token_urlsafe(9))
+        self._ranks: set[Rank] = set()
         self._group = _group(session_id)
         self._channel = ""
         self._receiver: asyncio.Task[None] | None = None
         self._news: asyncio.Queue[News] = asyncio.Queue(_WAITING_WAKE_UPS)
 
     async def __aenter__(self) -> Self:
+        READERS.add(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        READERS.remove(self)
         if self._receiver is not None:
             await _layer.use(lambda layer: layer.group_discard(self._group, self._channel), insist=True)
             self._receiver.cancel()
             await asyncio.wait([self._receiver], timeout=_PATIENCE_SECONDS)
+
+    def give_way(self) -> None:
+        """Let `wait` raise ReplacedError, and call `on_replaced`."""
+        self._is_replaced = True
+        self._take([])
+        if self._on_replaced is not None:
+            self._on_replaced()
 
     async def arm(self) -> None:
         """Subscribe, where that has not been done; without the layer the alarm stays silent until the next time."""
@@ -155,21 +184,52 @@ class Alarm:
         await layer.group_add(self._group, self._channel)
         # Channels layers take a cancelled `receive` for the end of the channel, so it must not be what times out.
         self._receiver = asyncio.create_task(self._receive(layer))
+        if settings.REDIS_URL:
+            self._ranks = {self._rank}
+            await layer.group_send(self._group, {"type": "wake", "joined": self._channel})
 
     async def wait(self, seconds: float) -> News:
         """Wait for a wake-up and return the events that it carries; none means that the log is to be read.
 
         :raises TimeoutError: when `seconds` pass without one.
+        :raises ReplacedError: when the session has enough newer readers.
         """
         async with asyncio.timeout(seconds):
-            return await self._news.get()
+            news = await self._news.get()
+        if self._is_replaced:
+            raise ReplacedError
+        return news
 
     async def _receive(self, layer: Any) -> None:
-        """Take in wake-ups. When a slow reader leaves too many waiting, one that sends it to the log replaces them."""
+        """Take in what other readers say, and wake-ups."""
         while True:
-            message = await layer.receive(self._channel)
-            if self._news.full():
-                while not self._news.empty():
-                    self._news.get_nowait()
-                message = {"news": []}
-            self._news.put_nowait([(int(seq), str(wire)) for seq, wire in message["news"]])
+            match await layer.receive(self._channel):
+                case {"joined": channel}:
+                    await self._answer(channel)
+                case {"rank": [joined_at, name]}:
+                    await self._count((joined_at, name))
+                case {"replaced": [_, name]}:
+                    if name == self._rank[1]:
+                        self.give_way()
+                case {"news": news}:
+                    self._take([(int(seq), str(wire)) for seq, wire in news])
+
+    async def _answer(self, channel: str) -> None:
+        """Tell a new reader that this one is there."""
+        await _layer.use(lambda layer: layer.send(channel, {"type": "wake", "rank": self._rank}))
+
+    async def _count(self, rank: Rank) -> None:
+        """Count a reader, and tell the oldest one to give way when there are too many."""
+        self._ranks.add(rank)
+        if len(self._ranks) > settings.READERS_PER_SESSION:
+            oldest = min(self._ranks)
+            self._ranks.remove(oldest)
+            await _layer.use(lambda layer: layer.group_send(self._group, {"type": "wake", "replaced": oldest}))
+
+    def _take(self, news: News) -> None:
+        """Keep a wake-up. When a slow reader leaves too many waiting, one that sends it to the log replaces them."""
+        if self._news.full():
+            while not self._news.empty():
+                self._news.get_nowait()
+            news = []
+        self._news.put_nowait(news)

@@ -236,6 +236,7 @@ COUNTER_PREFIX = "sbe.count."
 GATEWAY_REQUESTS_PER_MINUTE = env.integer("SBE_GATEWAY_REQUESTS_PER_MINUTE", 60000, least=1)
 # Quotas: what one user may ask of the service and of others.
 SESSIONS_PER_IDENTITY = env.integer("SBE_SESSIONS_PER_IDENTITY", 32, least=1)
+READERS_PER_SESSION = env.integer("SBE_READERS_PER_SESSION", 4, least=1)
 CONFERENCES_PER_SESSION = env.integer("SBE_CONFERENCES_PER_SESSION", 20, least=1)
 INVITATIONS_PER_CALLER = env.integer("SBE_INVITATIONS_PER_CALLER", 64, least=1)
 INVITATIONS_PER_CALLEE = env.integer("SBE_INVITATIONS_PER_CALLEE", 16, least=1)

@@ -71,6 +71,29 @@ async def test_events_fall_back_to_sse_and_long_poll_and_come_back(visit: Visit,
     await nothing_lost_or_doubled(alice, bob)
 
 
+_OPEN_SOCKETS = """() => {
+  const {session} = window.sbe.client;
+  const open = () => new WebSocket(session.events.webSocket, ["sbe.v1", `bearer.${session.token}`]);
+  window.others = Array.from({length: 4}, open);
+}"""
+
+
+async def test_page_that_newer_connections_replace_says_so_and_waits_for_its_user(visit: Visit) -> None:
+    alice = await visit("alice-replaced")
+    await alice.is_live()
+    await alice.page.evaluate(_OPEN_SOCKETS)
+    await alice.is_live("replaced")
+    await alice.shows("banner", "too many other places")
+    # It does not even try again when the browser says that the network is back.
+    await alice.page.evaluate("dispatchEvent(new Event('online'))")
+    await alice.page.evaluate("window.sbe.client.people()")
+    assert await alice.page.evaluate("others.every(({readyState}) => readyState === WebSocket.OPEN)")
+    await alice.press("banner-resume")
+    await alice.is_live()
+    await expect(alice.part("banner")).to_be_hidden()
+    await alice.until("() => others.filter(({readyState}) => readyState === WebSocket.CLOSED).length === 1")
+
+
 def _misbehave() -> Callable[[str], list[str]]:
     """Return what drops the second event, repeats the fourth and swaps the sixth and the seventh, each once.
 

@@ -3,11 +3,12 @@ import { backOff, sleep } from "./waiting.js";
 /**
  * @typedef {import("./types.js").WireEvent} WireEvent
  * @typedef {import("./types.js").Trace} Trace
- * @typedef {"connecting" | "websocket" | "sse" | "poll" | "offline"} ChannelState
+ * @typedef {"connecting" | "websocket" | "sse" | "poll" | "offline" | "replaced"} ChannelState
  *
  * How one connection ended: "refused" is final, "failed" never worked, "closed" worked for a while, "ended" is an event
- * stream that the server ended in good order, "upgrade" was given up in order to try the WebSocket again.
- * @typedef {"refused" | "failed" | "closed" | "ended" | "upgrade"} Ending
+ * stream that the server ended in good order, "upgrade" was given up in order to try the WebSocket again, "replaced" gave
+ * way to newer connections of the same session.
+ * @typedef {"refused" | "failed" | "closed" | "ended" | "upgrade" | "replaced"} Ending
  */
 
 // The server's heartbeat comes every 15 s; two missed and a bit of grace is silence.
@@ -21,6 +22,8 @@ const UPGRADE_MAX_MS = 300_000;
 const WORKED_MS = 5_000;
 const FINAL_CLOSE_CODES = new Set([4401, 4403, 4404]);
 const FINAL_STATUSES = new Set([401, 403, 404]);
+const REPLACED_CLOSE_CODE = 4409;
+const REPLACED_STATUS = 409;
 // What is tried as attempts fail in a row. The WebSocket comes up between the others, because the server may simply have been away.
 const LADDER = /** @type {const} */ (["websocket", "websocket", "websocket", "sse", "websocket", "poll"]);
 const BACKLOG_LIMIT = 256;
@@ -42,6 +45,8 @@ export class EventChannel {
   #state = "connecting";
   /** @type {AbortController | null} */
   #nap = null;
+  /** Ends the wait of a channel that was replaced. @type {(() => void) | null} */
+  #goOn = null;
 
   /**
    * @param {object} options
@@ -80,7 +85,8 @@ export class EventChannel {
         while (ending === "upgrade" && !this.#stop.signal.aborted) ending = await this.#upgrade();
         if (this.#stop.signal.aborted) return;
         if (ending === "refused") return this.onRefused();
-        await this.#pause(ending, performance.now() - startedAt);
+        if (ending === "replaced") await this.#standBy();
+        else await this.#pause(ending, performance.now() - startedAt);
       }
     } finally {
       globalThis.removeEventListener("online", wake);
@@ -90,6 +96,20 @@ export class EventChannel {
   stop() {
     this.#stop.abort();
     this.#nap?.abort();
+    this.#goOn?.();
+  }
+
+  /** This function will connect again a channel that was replaced. Call it only when a person asks for that. */
+  resume() {
+    this.#goOn?.();
+  }
+
+  /** Reconnecting by itself would replace another connection of the session, which would then replace this one. */
+  async #standBy() {
+    this.#enter("replaced");
+    await new Promise((resolve) => (this.#goOn = () => resolve(undefined)));
+    this.#goOn = null;
+    this.#failures = 0;
   }
 
   /**
@@ -208,6 +228,7 @@ export class EventChannel {
       };
       socket.onclose = ({ code }) => {
         if (FINAL_CLOSE_CODES.has(code)) return finish("refused");
+        if (code === REPLACED_CLOSE_CODE) return finish("replaced");
         abandon();
       };
     });
@@ -226,6 +247,7 @@ export class EventChannel {
         connection.heard(SILENCE_MS);
         const data = block.filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart());
         const event = data.length > 0 ? parse(data.join("\n")) : undefined;
+        if (event?.type === "reader-replaced") return "replaced";
         if (event === null || (event && !this.#accept(event))) return "closed";
         if (this.#upgradeIsDue()) return "upgrade";
       }
@@ -246,6 +268,7 @@ export class EventChannel {
         // The first poll asks without waiting, so that the page knows at once that this transport works.
         const wait = this.#state === "poll" ? Math.min(POLL_WAIT_S, this.#secondsToUpgrade()) : 0;
         const response = await this.#get(`after=${this.cursor}&wait=${wait}`, "application/json", connection.signal);
+        if (response.status === REPLACED_STATUS) return "replaced";
         if (FINAL_STATUSES.has(response.status)) return "refused";
         if (!response.ok) return "failed";
         this.#fallBackTo("poll");

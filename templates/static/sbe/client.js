@@ -97,6 +97,11 @@ export class SbeClient extends Emitter {
     return this.#channel?.state ?? "offline";
   }
 
+  /** This function will receive events again after newer connections of the session have replaced this one. */
+  resumeEvents() {
+    this.#channel?.resume();
+  }
+
   get invitations() {
     return [...this.#invitations.values()];
   }
@@ -433,7 +438,7 @@ export class SbeClient extends Emitter {
   /** @param {ChannelState} state */
   #onChannel(state) {
     this.emit("channel", state);
-    if (state === "offline" || state === "connecting") return;
+    if (state === "offline" || state === "connecting" || state === "replaced") return;
     // Behind the events that the new connection brings, settle what a lost answer left open.
     void this.#quietly(async () => void (await this.currentCall?.reconcile()));
   }

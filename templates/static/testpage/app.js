@@ -378,10 +378,12 @@ function drawChannel() {
   byId("channel-state").dataset.state = state;
   setText(byId("channel-word"), channelWords(state));
   clearTimeout(bannerTimer);
-  if (state !== "offline" || client.session === null) {
-    byId("banner").hidden = true;
-    return;
-  }
+  const isReplaced = state === "replaced";
+  byId("banner-spinner").hidden = isReplaced;
+  byId("banner-resume").hidden = !isReplaced;
+  if (isReplaced) setText(byId("banner-text"), "This registration is in use in too many other places, so this page receives no more calls and changes.");
+  byId("banner").hidden = !isReplaced;
+  if (state !== "offline" || client.session === null) return;
   // A reconnection of a moment is shown by the dot alone.
   bannerTimer = setTimeout(() => {
     setText(byId("banner-text"), inCall() ? "The server cannot be reached. Your call goes on; reconnecting…" : "The server cannot be reached. Reconnecting…");
@@ -406,6 +408,7 @@ client.on("session", () => {
   drawChannel();
 });
 client.on("channel", drawChannel);
+byId("banner-resume").onclick = () => client.resumeEvents();
 client.on("call", draw);
 client.on("media", draw);
 client.on("invitations", draw);

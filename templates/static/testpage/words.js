@@ -63,7 +63,7 @@ export function mediaWords({ device, reason }) {
 
 /** @param {import("../sbe/channel.js").ChannelState} state */
 export function channelWords(state) {
-  return { connecting: "Connecting", websocket: "Live", sse: "Live by SSE", poll: "Live by polling", offline: "Reconnecting" }[state];
+  return { connecting: "Connecting", websocket: "Live", sse: "Live by SSE", poll: "Live by polling", offline: "Reconnecting", replaced: "Paused" }[state];
 }
 
 /**

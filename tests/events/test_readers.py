@@ -1,0 +1,169 @@
+"""How many readers a session may have: the newest win, in one process and across processes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import httpx
+import pytest
+from websockets.asyncio.client import ClientConnection
+
+from events.consumers import UNANSWERED_BYTES
+from tests.endpoints import PATIENCE, Endpoint, Endpoints, close_code, events_until, new_name, next_event, until
+from tests.services import Backend, Backends, Server
+
+Serve = Callable[..., Server]
+REQUESTS = 300
+
+
+@pytest.fixture(scope="module")
+def server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the usual bound on readers."""
+    variables = {"SBE_REQUESTS_PER_MINUTE": str(REQUESTS)}
+    with Server(new_backend(), tmp_path_factory.mktemp("readers"), variables) as running:
+        yield running
+        assert "Traceback" not in running.log()
+
+
+@pytest.fixture(scope="module")
+def two_servers(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
+    """Two processes on one PostgreSQL and one Redis."""
+    backend, directory = backends.grown(), tmp_path_factory.mktemp("two")
+    with Server(backend, directory, {}) as here, Server(backend, directory, {}) as there:
+        yield here, there
+
+
+@contextlib.asynccontextmanager
+async def sockets(endpoint: Endpoint, number: int) -> AsyncIterator[list[ClientConnection]]:
+    """Open this many WebSockets, one after the other, each of which follows the log."""
+    async with contextlib.AsyncExitStack() as stack:
+        opened = []
+        for _ in range(number):
+            opened.append(await stack.enter_async_context(endpoint.socket(after=0)))
+            await next_event(opened[-1])
+        yield opened
+
+
+async def still_open(opened: list[ClientConnection]) -> int:
+    """Return how many of these answer a ping."""
+
+    async def answers(socket: ClientConnection) -> bool:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(await socket.ping(), PATIENCE)
+            return True
+        return False
+
+    return sum(await asyncio.gather(*map(answers, opened)))
+
+
+# --- One process ------------------------------------------------------------------------------------------
+
+
+async def test_newest_sockets_of_a_session_win(server: Server, endpoints: Endpoints) -> None:
+    alice, bob, conference = await endpoints.call(server)
+    async with sockets(bob, 1) as [oldest], sockets(bob, 4) as newest:
+        assert await close_code(oldest) == 4409
+        await alice.modify(conference)
+        for each in newest:
+            assert [event["seq"] for event in await events_until(each, 2)] == [2]
+    # Those that have gone count no more.
+    async with sockets(bob, 4) as newest:
+        assert await still_open(newest) == 4
+
+
+async def replaced(bob: Endpoint, accept: str) -> httpx.Response:
+    """Follow the log in this way, open sockets until they have replaced that, and return what it was answered."""
+    waiting = asyncio.create_task(bob.request("GET", f"{bob.events_path}?after=1&wait=25", accept=accept))
+    async with asyncio.timeout(PATIENCE):
+        while not waiting.done():
+            async with sockets(bob, 4):
+                await asyncio.wait([waiting], timeout=0.1)
+        return await waiting
+
+
+async def test_poll_that_is_replaced_says_so(server: Server, endpoints: Endpoints) -> None:
+    _, bob, _ = await endpoints.call(server)
+    answered = await replaced(bob, "application/json")
+    assert (answered.status_code, answered.json()["code"]) == (409, "reader-replaced")
+
+
+async def test_stream_that_is_replaced_says_so(server: Server, endpoints: Endpoints) -> None:
+    _, bob, _ = await endpoints.call(server)
+    answered = await replaced(bob, "text/event-stream")
+    assert answered.text.endswith('event: reader-replaced\ndata: {"type":"reader-replaced"}\n\n')
+
+
+async def test_socket_that_takes_nothing_in_is_replaced_at_once(server: Server, endpoints: Endpoints) -> None:
+    alice, bob, conference = await endpoints.call(server)
+    for _ in range(2 * UNANSWERED_BYTES // 240_000):
+        offered = await alice.modify(conference, characters=240_000)
+        await alice.withdraw(conference, offered.headers["x-mod-id"])
+    async with bob.socket(after=0) as stuck:
+        # It answers no heartbeat, so without newer readers it would stay open for two of them: 30 s.
+        await stuck.recv()
+        async with sockets(bob, 4):
+            assert await close_code(stuck) == 4409
+
+
+async def test_many_sockets_at_once_leave_as_many_as_may_be(server: Server, endpoints: Endpoints) -> None:
+    _, bob, _ = await endpoints.call(server)
+    async with contextlib.AsyncExitStack() as stack:
+        opening = (stack.enter_async_context(bob.socket(after=1)) for _ in range(60))
+        opened = await asyncio.gather(*opening)
+        await until(lambda: are_open(opened, 4), "four sockets are left")
+
+
+async def are_open(opened: list[ClientConnection], number: int) -> bool:
+    """Tell whether this many still answer."""
+    return await still_open(opened) == number
+
+
+async def test_polls_and_sockets_count_as_requests(server: Server, endpoints: Endpoints) -> None:
+    alice = await endpoints.register(server, new_name("alice"))
+    answers = [each for _ in range(4) for each in await asyncio.gather(*(alice.poll() for _ in range(100)))]
+    refused = [answered for answered in answers if answered.status_code == 429]
+    # A minute may begin in between, and a few polls more are then allowed.
+    assert 50 < len(refused) <= 100
+    assert all(int(answered.headers["retry-after"]) > 0 for answered in refused)
+    assert (await alice.poll(accept="text/event-stream")).status_code == 429
+    async with alice.socket() as refused_socket:
+        assert await close_code(refused_socket) == 4429
+
+
+# --- Several processes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.once
+async def test_newest_sockets_win_across_processes(two_servers: tuple[Server, Server], endpoints: Endpoints) -> None:
+    here, there = two_servers
+    _, bob, _ = await endpoints.call(here)
+    async with sockets(bob, 1) as [oldest], sockets(bob.elsewhere(there), 3) as newer, sockets(bob, 1) as newest:
+        assert await close_code(oldest) == 4409
+        assert await still_open(newer + newest) == 4
+
+
+@pytest.mark.once
+async def test_many_sockets_at_once_in_two_processes_leave_as_many_as_may_be(
+    two_servers: tuple[Server, Server], endpoints: Endpoints
+) -> None:
+    here, there = two_servers
+    _, bob, _ = await endpoints.call(here)
+    async with contextlib.AsyncExitStack() as stack:
+        opening = (each.socket(after=1) for each in (bob, bob.elsewhere(there)) * 4)
+        opened = await asyncio.gather(*(stack.enter_async_context(each) for each in opening))
+        await until(lambda: are_open(opened, 4), "four sockets are left")
+
+
+@pytest.mark.once
+async def test_readers_of_a_process_that_was_killed_count_no_more(
+    two_servers: tuple[Server, Server], endpoints: Endpoints
+) -> None:
+    here, there = two_servers
+    alice, bob, conference = await endpoints.call(here)
+    async with sockets(bob, 1) as [oldest]:
+        async with sockets(bob.elsewhere(there), 2):
+            there.kill()
+        there.start()
+        async with sockets(bob.elsewhere(there), 3):
+            await alice.modify(conference)
+            assert (await next_event(oldest))["seq"] == 2
