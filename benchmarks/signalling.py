@@ -43,7 +43,12 @@ _RATE = 20.0  # rounds per second
 _PATIENCE = 10.0  # seconds
 _WARM_UP_ROUNDS = 200
 _OFFER_BYTES = 1400  # about what `tests.descriptions.describe` makes
-_VARIABLES = {"SBE_REQUESTS_PER_MINUTE": "1000000", "SBE_SESSION_SECONDS": "86400", "SBE_LOG_LEVEL": "WARNING"}
+_VARIABLES = {
+    "SBE_REQUESTS_PER_MINUTE": "1000000",
+    "SBE_OFFERS_PER_MINUTE": "1000000",
+    "SBE_SESSION_SECONDS": "86400",
+    "SBE_LOG_LEVEL": "WARNING",
+}
 
 
 class Connection:

@@ -30,6 +30,7 @@ RefusalError
 ├── IdempotencyMismatchError    422 idempotency-mismatch
 ├── IdempotencyExpiredError     409 idempotency-expired
 ├── TooManyInvitationsError     429 too-many-invitations
+├── TooManyOffersError          429 too-many-offers
 ├── RateLimitedError            429 rate-limited
 ├── DatabaseUnavailableError    503 database-unavailable
 └── MediaUnavailableError       503 media-unavailable
@@ -257,6 +258,13 @@ class TooManyInvitationsError(RefusalError):
 
     status, code = 429, "too-many-invitations"
     detail = "You have too many unanswered invitations: wait until some are answered, or cancel them."
+
+
+class TooManyOffersError(RefusalError):
+    """The user has made as many offers in the last minute as one user may make, given as `limit`."""
+
+    status, code = 429, "too-many-offers"
+    detail = "You have made too many offers in the last minute, and others renegotiate for each: wait a little."
 
 
 class RateLimitedError(RefusalError):

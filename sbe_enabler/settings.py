@@ -240,6 +240,7 @@ READERS_PER_SESSION = env.integer("SBE_READERS_PER_SESSION", 4, least=1)
 CONFERENCES_PER_SESSION = env.integer("SBE_CONFERENCES_PER_SESSION", 20, least=1)
 INVITATIONS_PER_CALLER = env.integer("SBE_INVITATIONS_PER_CALLER", 64, least=1)
 INVITATIONS_PER_CALLEE = env.integer("SBE_INVITATIONS_PER_CALLEE", 16, least=1)
+OFFERS_PER_MINUTE = env.integer("SBE_OFFERS_PER_MINUTE", 30, least=1)
 TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
 
 # --- Logins at the support desk ---------------------------------------------------------------------------

@@ -17,7 +17,11 @@ from tests.services import Server
 
 PATIENCE = 15.0
 # Servers under test serve at any rate.
-UNLIMITED = {"SBE_REQUESTS_PER_MINUTE": "1000000", "SBE_UNKNOWN_TOKENS_PER_MINUTE": "1000000"}
+UNLIMITED = {
+    "SBE_REQUESTS_PER_MINUTE": "1000000",
+    "SBE_OFFERS_PER_MINUTE": "1000000",
+    "SBE_UNKNOWN_TOKENS_PER_MINUTE": "1000000",
+}
 # Some tests open many connections of one session.
 UNLIMITED["SBE_READERS_PER_SESSION"] = "1000"
 

@@ -27,6 +27,7 @@ from conferences.machine import (
     effect_of,
 )
 from conferences.models import Modification, Participant, Role, Session, pair_of
+from conferences.operations import quotas
 from conferences.operations.room import Room, lock_for
 from conferences.sdp import (
     DirectionRule,
@@ -154,7 +155,10 @@ def send_offer(room: Room, seat: Participant, kind: ModificationKind, offer: Jud
     """Let a participant's offer wait for the other party, which is told or, if it is the focus, asked.
 
     Where that party's devices still ring, the offer waits as long as they do, and the invitation brings it.
+
+    :raises TooManyOffersError: when the participant's user has made too many in the last minute.
     """
+    quotas.require_offer(seat)
     receiver = room.other_party(seat)
     restart = kind is ModificationKind.MOVE or is_another_connection(offer, seat.sdp_origin, seat.ice_ufrag)
     rings_until = receiver.rings_until if receiver else None

@@ -1,9 +1,11 @@
 """Bounds on what one user may ask of the service and of other users (protocol section 8, `docs/configuration.md`).
 
-Each bound is a count in the database. Starting, inviting and registering count under the locks that
-`conferences.operations.users` takes on the users, so requests in the same instant do not exceed a bound together.
+Each bound on what is open at one time is a count in the database. Starting, inviting and registering count under the
+locks that `conferences.operations.users` takes on the users, so requests in the same instant do not exceed a bound
+together. The bound on offers is a rate, which `conferences.counters` counts.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,10 +13,12 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import Q, Value
 
+from conferences.counters import take
 from conferences.exceptions import (
     CalleeBusyError,
     TooManyConferencesError,
     TooManyInvitationsError,
+    TooManyOffersError,
     TooManySessionsError,
 )
 from conferences.models import Participant, Session
@@ -37,6 +41,17 @@ def require_conference(session: Session) -> None:
     """
     if Participant.objects.sitting().filter(session=session).count() >= settings.CONFERENCES_PER_SESSION:
         raise TooManyConferencesError(limit=settings.CONFERENCES_PER_SESSION)
+
+
+def require_offer(seat: Participant) -> None:
+    """Count an offer of the user who sits there, in whichever conference and at whichever device.
+
+    :raises TooManyOffersError: when the user's offers of the last minute reach the bound.
+    """
+    # A username may have characters that a cache does not take in its keys.
+    user = hashlib.sha256(seat.username.encode()).hexdigest()
+    if wait := take(f"offers.{user}", settings.OFFERS_PER_MINUTE):
+        raise TooManyOffersError(headers={"Retry-After": str(math.ceil(wait))}, limit=settings.OFFERS_PER_MINUTE)
 
 
 def require_invitations(caller: Session, guests: Sequence[Participant], *, now: datetime) -> None:

@@ -4,6 +4,7 @@ import { MediaError, NetworkError, Refusal, SbeError, offersVideo } from "../sbe
 
 /** @type {Record<string, string>} */
 const REFUSALS = {
+  "too-many-offers": "That was too often in a short time. Wait a moment and try again.",
   "rate-limited": "That was too often in a short time. Wait a moment and try again.",
   "modification-pending": "Another change is still being settled. Try again in a moment.",
   "modification-settled": "That change was settled already.",
