@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, Model, Q, QuerySet
+from django.db.models import Count, Model, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
@@ -15,7 +15,7 @@ from django.utils.timesince import timesince
 
 from conferences import clock
 from conferences.machine import ConferenceState, SessionState
-from conferences.models import Conference, Modification, Participant, Session
+from conferences.models import Conference, Modification, Participant, Session, Stay
 from conferences.numbers import read_number
 from conferences.operations.calls import terminate_conference
 from events.models import Event
@@ -29,7 +29,7 @@ else:
     ConferenceModelAdmin = SessionModelAdmin = admin.ModelAdmin
     TabularInline = admin.TabularInline
 
-# How many of the newest modifications and events a conference's page shows.
+# How many of the newest rows of each kind a conference's page shows.
 NEWEST = 100
 
 
@@ -117,30 +117,6 @@ class ReadOnly:
         return None if "\0" in object_id else super().get_object(request, object_id, from_field)  # type: ignore[misc]
 
 
-class ParticipantInline(ReadOnly, TabularInline):
-    """Who takes or took part."""
-
-    model = Participant
-    fields = [
-        "role",
-        "username",
-        "vtn",
-        "icmn",
-        "state",
-        "session",
-        "rings_until",
-        "move_until",
-        "left_reason",
-        "left_at",
-    ]
-    extra = 0
-    show_change_link = False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return seats with the sessions that sit at them."""
-        return super().get_queryset(request).select_related("session")
-
-
 class NewestInline(ReadOnly, TabularInline):
     """The newest rows of a conference: a long one has more than a page can hold."""
 
@@ -155,6 +131,38 @@ class NewestInline(ReadOnly, TabularInline):
         conference = match.kwargs.get("object_id") if match else None
         newest = rows.filter(conference=conference).order_by(*self.ordering)[:NEWEST]
         return rows.filter(pk__in=list(newest.values_list("pk", flat=True))).select_related(*self.related)
+
+
+class ParticipantInline(NewestInline):
+    """Who takes or took part: first everybody that snapshots show."""
+
+    model = Participant
+    fields = [
+        "role",
+        "username",
+        "vtn",
+        "icmn",
+        "state",
+        "session",
+        "joined_at",
+        "rings_until",
+        "move_until",
+        "left_reason",
+        "left_at",
+    ]
+    ordering = ["-listed", "-position"]
+    related = ("session",)
+    verbose_name_plural = f"participants (the newest {NEWEST})"
+
+
+class StayInline(NewestInline):
+    """The earlier stays of those who left and came back."""
+
+    model = Stay
+    fields = ["participant", "session", "joined_at", "left_at", "left_reason"]
+    ordering = ["-left_at"]
+    related = ("participant", "session")
+    verbose_name_plural = f"earlier stays (the newest {NEWEST})"
 
 
 class ModificationInline(NewestInline):
@@ -200,7 +208,7 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     search_help_text = "A username, a number (VTN or ICMN), a confId, a modId or a name."
     ordering = ["-created_at"]
     date_hierarchy = "created_at"
-    inlines = [ParticipantInline, ModificationInline, EventInline]
+    inlines = [ParticipantInline, StayInline, ModificationInline, EventInline]
     fields = ["id", "name", "state", "topology", "access", "created_at", "ended_at", "ended_reason", "version"]
     actions = ["end_conference"]
     list_per_page = 50
@@ -208,7 +216,8 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conference]:
         """Return conferences with what the list shows of them."""
         pending = Count("modifications", filter=Q(modifications__state="mod-sent"), distinct=True)
-        return super().get_queryset(request).prefetch_related("participants").annotate(pending=pending)
+        listed = Prefetch("participants", Participant.objects.listed())
+        return super().get_queryset(request).prefetch_related(listed).annotate(pending=pending)
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Tell whether someone may end conferences: those who may change them."""

@@ -11,7 +11,7 @@ terminates it for good.
 A *participant* is one user's seat. It is invited, and answering accepts it. An accepted participant may modify its
 media, put the conference on hold and resume it; a participant on hold may change what it sends but stays on hold
 until it resumes. A participant that moves leaves its device but keeps the seat; the first answer from another of its
-devices accepts it again there, off hold. Whoever has left never comes back in that seat.
+devices accepts it again there, off hold. A participant that has left an open conference may return to its seat.
 
 A move is prepared by an offer to hold. From a participant that is on hold already, that offer is an ordinary
 modification: it leaves the participant on hold.
@@ -81,6 +81,7 @@ class Action(StrEnum):
     RESUME = "resume"
     MOVE = "move"
     LEAVE = "leave"
+    RETURN = "return"
     ACCEPT = "accept"
     REJECT = "reject"
     CANCEL = "cancel"
@@ -136,7 +137,9 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
         Action.ANSWER: ParticipantState.ACCEPTED,
         Action.LEAVE: ParticipantState.LEFT,
     },
-    ParticipantState.LEFT: {},
+    ParticipantState.LEFT: {
+        Action.RETURN: ParticipantState.ACCEPTED,
+    },
     ModificationState.SENT: {
         Action.ACCEPT: ModificationState.ACCEPTED,
         Action.REJECT: ModificationState.REJECTED,

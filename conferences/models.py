@@ -33,6 +33,9 @@ class Topology(models.TextChoices):
 
 # Participants that have not left.
 _PRESENT = RINGING | SITTING
+# How many of the seats that were left a conference shows: as many as its largest capacity, so it shows
+# everybody who was there when it ended.
+LEFT_SHOWN = 40
 # What stands for the focus where the ID of a participant would stand.
 FOCUS = "focus"
 
@@ -204,6 +207,7 @@ class Conference(models.Model):
         default=1, help_text="Grows with each change of the media node: what an earlier one reports is refused."
     )
     version = models.PositiveIntegerField(default=1)
+    unlisted = models.PositiveIntegerField(default=0, help_text="How many of its seats its snapshots do not show.")
 
     objects = ConferenceQuerySet.as_manager()
 
@@ -274,6 +278,24 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
             conference__access=Access.INVITED,
         )
 
+    def listed(self) -> Self:
+        """Those that the snapshots of their conference show."""
+        return self.filter(listed=True)
+
+    def unlisted(self) -> Self:
+        """Those that left longer ago."""
+        return self.filter(listed=False)
+
+    def returnable_by(self, session: Session, now: datetime) -> Self:
+        """Vacated seats that the session may take again: see `Participant.may_return`."""
+        over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
+        same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
+        return self.filter(Q(session=session) | (same_user & over), state=ParticipantState.LEFT)
+
+    def unscrubbed(self, now: datetime) -> Self:
+        """Those that have left by `now`, and whose descriptions still have credentials."""
+        return self.filter(_UNSCRUBBED, left_at__lte=now)
+
     def armed(self, session: Session) -> Self:
         """Those at the session that move if it ends its part now."""
         return self.filter(session=session, move_until__isnull=False)
@@ -283,8 +305,15 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(state__in=sorted(SITTING))
 
 
+# Left since its descriptions were last scrubbed.
+_UNSCRUBBED = Q(left_at__isnull=False) & (Q(scrubbed_at__isnull=True) | Q(scrubbed_at__lt=F("left_at")))
+
+
 class Participant(models.Model):
-    """One user's seat in a conference. While it is `moving`, `session` is still the device that it leaves."""
+    """One user's seat in a conference. While it is `moving`, `session` is still the device that it leaves.
+
+    Each time a user comes back to the seat, a `Stay` keeps what the row said of the time before.
+    """
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="participants")
@@ -294,7 +323,11 @@ class Participant(models.Model):
     vtn = models.CharField("VTN", max_length=16, blank=True)
     icmn = models.CharField("ICMN", max_length=16, blank=True)
     session = models.ForeignKey(Session, on_delete=models.PROTECT, null=True, blank=True, related_name="participants")
-    position = models.PositiveSmallIntegerField(help_text="The order in which people were invited.")
+    position = models.PositiveIntegerField(help_text="The order in which people were invited.")
+    listed = models.BooleanField(
+        default=True, help_text="Snapshots show it: it is present, or one of the last that left."
+    )
+    joined_at = models.DateTimeField(null=True, blank=True, help_text="When its present or last stay began.")
     rings_until = models.DateTimeField(null=True, blank=True)
     move_until = models.DateTimeField(null=True, blank=True, help_text="An armed move ends then.")
     connect_until = models.DateTimeField(
@@ -339,8 +372,13 @@ class Participant(models.Model):
             ),
             models.UniqueConstraint(fields=["conference"], condition=Q(role=Role.HOST), name="participant_one_host"),
             models.UniqueConstraint(fields=["conference", "position"], name="participant_one_per_position"),
+            models.CheckConstraint(
+                condition=Q(listed=True) | Q(state=ParticipantState.LEFT.value), name="participant_present_is_listed"
+            ),
         ]
         indexes = [
+            models.Index(fields=["conference", "position"], condition=Q(listed=True), name="participant_listed"),
+            models.Index(fields=["conference", "username"], condition=Q(listed=False), name="participant_unlisted"),
             models.Index(fields=["username"], name="participant_username"),
             models.Index(fields=["vtn"], condition=~Q(vtn=""), name="participant_vtn"),
             models.Index(fields=["icmn"], condition=~Q(icmn=""), name="participant_icmn"),
@@ -355,11 +393,7 @@ class Participant(models.Model):
                 fields=["icmn"], condition=_one_of("state", _PRESENT) & ~Q(icmn=""), name="participant_present_icmn"
             ),
             models.Index(fields=["session"], condition=_one_of("state", SITTING), name="participant_at_session"),
-            models.Index(
-                fields=["left_at"],
-                condition=Q(left_at__isnull=False, scrubbed_at__isnull=True),
-                name="participant_to_scrub",
-            ),
+            models.Index(fields=["left_at"], condition=_UNSCRUBBED, name="participant_to_scrub"),
             models.Index(fields=["rings_until"], condition=Q(rings_until__isnull=False), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),
             models.Index(
@@ -385,6 +419,35 @@ class Participant(models.Model):
         """Whether its seat is given up."""
         return self.state == ParticipantState.LEFT
 
+    def may_return(self, session: Session, now: datetime) -> bool:
+        """Tell whether the session may take this vacated seat again.
+
+        The session that left it may. When that session is over, another one of the very same user may, with the same
+        username, VTN and ICMN. While it lives, the seat waits for it.
+        """
+        if self.session is None or self.session.pk == session.pk:
+            return self.session is not None
+        mine, its = ((each.username, each.vtn, each.icmn) for each in (session, self))
+        return mine == its and not self.session.is_live(now)
+
+
+class Stay(models.Model):
+    """An earlier stay of a participant that came back to its seat. The seat itself tells of the last one."""
+
+    conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="stays")
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="stays")
+    session = models.ForeignKey(Session, on_delete=models.PROTECT, related_name="stays")
+    joined_at = models.DateTimeField(null=True)
+    left_at = models.DateTimeField()
+    left_reason = models.CharField(max_length=20, choices=LeftReason)
+
+    class Meta:
+        ordering = ["left_at"]
+        indexes = [models.Index(fields=["conference", "left_at"], name="stay_history")]
+
+    def __str__(self) -> str:
+        return f"{self.participant_id} until {self.left_at:%Y-%m-%d %H:%M}"
+
 
 class ModificationQuerySet(models.QuerySet["Modification"]):
     """Modifications, in words."""
@@ -396,6 +459,11 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
     def due(self, now: datetime) -> Self:
         """Those that have waited too long."""
         return self.expiring().filter(expires_at__lte=now)
+
+    def of_stay(self, seat: Participant) -> Self:
+        """Those that a participant has made or received since it last joined."""
+        own = self.filter(Q(offered_by=seat) | Q(offered_to=seat))
+        return own if seat.joined_at is None else own.filter(created_at__gte=seat.joined_at)
 
     def expiring(self) -> Self:
         """Those that wait for a time of their own: an offer to somebody whose devices ring ends with the ringing."""
@@ -469,6 +537,10 @@ class Modification(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id} ({self.state})"
+
+    def is_of_stay(self, seat: Participant) -> bool:
+        """Tell whether it was made since the participant last joined. What is older concerns an earlier leg."""
+        return seat.joined_at is None or self.created_at >= seat.joined_at
 
     @property
     def ends_with_ringing(self) -> bool:

@@ -102,6 +102,7 @@ class ConferenceShape(Shape):
     createdAt = serializers.DateTimeField()  # noqa: N815
     endedAt = serializers.DateTimeField(allow_null=True)  # noqa: N815
     participants = ParticipantShape(many=True)
+    leftEarlier = serializers.IntegerField()  # noqa: N815
     pendingModifications = ModificationShape(many=True)  # noqa: N815
 
 

@@ -29,7 +29,7 @@ from conferences.exceptions import (
 )
 from conferences.ice import ice_servers
 from conferences.idempotency import idempotent, idempotent_while
-from conferences.models import Access, Conference, Modification, Session, Topology
+from conferences.models import Access, Conference, Modification, Participant, Session, Topology
 from conferences.numbers import NumberError, read_number
 from conferences.operations import calls, hosting, modifications, sessions
 from conferences.operations.modifications import Initiation, Outcome
@@ -384,7 +384,8 @@ def _outcome_headers(outcome: Outcome) -> dict[str, str]:
 def _with_members(rows: QuerySet[Conference]) -> QuerySet[Conference]:
     """Load participants and pending modifications with the conferences, in one query each."""
     return rows.prefetch_related(
-        "participants__session", Prefetch("modifications", Modification.objects.pending().defer("offer"))
+        Prefetch("participants", Participant.objects.listed().select_related("session")),
+        Prefetch("modifications", Modification.objects.pending().defer("offer")),
     )
 
 

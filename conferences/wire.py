@@ -60,7 +60,7 @@ def modification(row: Modification) -> dict[str, object]:
 def conference(
     row: Conference, participants: Iterable[Participant], pending: Iterable[Modification]
 ) -> dict[str, object]:
-    """Return a conference with its participants and pending modifications."""
+    """Return a conference with its listed participants and pending modifications."""
     return {
         "id": row.pk,
         "topology": row.topology,
@@ -70,5 +70,6 @@ def conference(
         "createdAt": instant(row.created_at),
         "endedAt": instant(row.ended_at) if row.ended_at else None,
         "participants": [participant(each) for each in participants],
+        "leftEarlier": row.unlisted,
         "pendingModifications": [modification(each) for each in pending],
     }

@@ -114,7 +114,7 @@ def start_conference(
     conference = Conference(topology=topology, access=access, name=name, created_at=now)
     room = Room(conference=conference, seats=[], pending=[], now=now)
     host = room.add_seat(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))
-    _sit(host, session)
+    _sit(host, session, now)
     require_space(room, len(guests))
     for guest in guests:
         room.add_seat(guest)
@@ -139,9 +139,9 @@ def addressee(address: str) -> Participant:
     return Participant(role=Role.GUEST, state=ParticipantState.INVITED, **identity)
 
 
-def _sit(seat: Participant, session: Session) -> None:
+def _sit(seat: Participant, session: Session, now: datetime) -> None:
     """Put a session, and whose it is, on a seat."""
-    seat.session = session
+    seat.session, seat.joined_at = session, now
     seat.username, seat.vtn, seat.icmn = session.username, session.vtn, session.icmn
 
 
@@ -213,7 +213,9 @@ def answer_conference(
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
-    """Let the first device that answers have the seat; in an open conference whoever comes gets a new one.
+    """Let the first device that answers have the seat. In an open conference whoever comes gets a seat.
+
+    Who has left an open conference before returns to the same seat: see `Participant.may_return`.
 
     Between browsers the answer to an invitation carries the answer to the host's offer. In every other case it carries
     the device's own offer, which the focus, or in `peer` the other party, has yet to accept.
@@ -234,7 +236,7 @@ def answer_conference(
     is_called = seat is not None and seat.state == ParticipantState.INVITED
     crossing = [other for other in rooms.values() if is_called and _calls_only(other, room.host)]
     if seat is None:
-        seat = _enter(room)
+        seat = _enter(room, session)
     if seat.state == ParticipantState.MOVING:
         outcome = _answer_move(room, seat, session, description)
     else:
@@ -275,11 +277,11 @@ def _ringing_seat(room: Room, session: Session) -> Participant | None:
     raise AlreadyAnsweredError() if any(seat.is_sitting for seat in own) else NotRingingError()
 
 
-def _enter(room: Room) -> Participant:
-    """Return a new seat in an open conference."""
+def _enter(room: Room, session: Session) -> Participant:
+    """Return the seat that the session has left in an open conference, or a new one."""
     decide(ConferenceState(room.conference.state), Action.ANSWER)
     require_space(room, 1)
-    return room.add_seat(Participant(role=Role.GUEST, state=ParticipantState.INVITED))
+    return room.vacated_seat(session) or room.add_seat(Participant(role=Role.GUEST, state=ParticipantState.INVITED))
 
 
 def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
@@ -298,8 +300,11 @@ def _answer_call(room: Room, seat: Participant, session: Session, description: J
     call = _call_to(room, seat)
     description = _as_type(description, "answer" if call else "offer")
     room.advance(Action.ANSWER)
-    room.advance_seat(seat, Action.ANSWER)
-    _sit(seat, session)
+    if seat.has_left:
+        room.take_again(seat)
+    else:
+        room.advance_seat(seat, Action.ANSWER)
+    _sit(seat, session, room.now)
     if call:
         record_answer(room, call, description, by=seat)
         outcome, brought = Outcome(seat.state), {"modId": call.pk, "description": description.as_json()}

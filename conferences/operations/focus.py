@@ -95,7 +95,7 @@ def _tell_refused_answer(room: Room, payload: Mapping[str, Any], refusal: Refusa
     seat = room.seat(payload["participant"])
     modification = room.conference.modifications.defer("offer", "answer").get(pk=payload["modId"])
     reason = {"reason": refusal["code"], "detail": refusal["detail"]}
-    if seat.is_sitting:
+    if seat.is_sitting and modification.is_of_stay(seat):
         fields = {"modId": modification.pk, "kind": modification.kind, "from": party(None), **reason}
         room.tell(seat.session_id, EventType.MOD_REJECTED, **fields)
         tell_cause(room, modification, seat, **reason)
@@ -146,20 +146,20 @@ def lose_media(*, conference_id: str, participant_id: str, leg: str, by: Assignm
     except NotFoundError:
         return
     served = by == Assignment(room.conference.media_node, room.conference.generation)
-    if served and seat.is_sitting and leg == _newest_leg(room, participant_id):
+    if served and seat.is_sitting and leg == _newest_leg(room, seat):
         vacate(room, seat, LeftReason.MEDIA_LOST)
         room.save()
 
 
-def _newest_leg(room: Room, participant_id: str) -> str | None:
+def _newest_leg(room: Room, seat: Participant) -> str | None:
     """Return the offer, its own or the focus's, that made a participant's leg, or is about to make a new one.
 
     Where the focus has offered a fresh connection, there is no other, whether anybody answers or not.
     """
     alive = [ModificationState.SENT, ModificationState.ACCEPTED]
-    own = Q(offered_by=participant_id, state__in=alive)
-    focus = Q(offered_to=participant_id, state__in=[*alive, ModificationState.EXPIRED])
-    offers = room.conference.modifications.filter(own | focus, restart=True)
+    own = Q(offered_by=seat, state__in=alive)
+    focus = Q(offered_to=seat, state__in=[*alive, ModificationState.EXPIRED])
+    offers = room.conference.modifications.of_stay(seat).filter(own | focus, restart=True)
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 

@@ -351,7 +351,7 @@ def tell_cause(room: Room, modification: Modification, seat: Participant, **fiel
     """Tell whoever caused an offer of the focus that the participant does not follow."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
     initiator = room.party(cause.offered_by_id) if cause else None
-    if cause and initiator and initiator is not seat and not initiator.has_left:
+    if cause and initiator and initiator is not seat and not initiator.has_left and cause.is_of_stay(initiator):
         room.tell(
             initiator.session_id,
             EventType.MOD_REJECTED,

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Count, F, Min, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from conferences.machine import Action, ModificationState
@@ -142,8 +142,8 @@ def _withdraw(room: Room, modification: Modification) -> None:
 
 def _last_word(room: Room, seat: Participant) -> str:
     """Return the last description that a participant's leg was settled with; empty where it never had a leg."""
-    settled = room.conference.modifications.filter(state=ModificationState.ACCEPTED)
-    last = settled.filter(Q(offered_by=seat) | Q(offered_to=seat)).order_by("-settled_at").first()
+    settled = room.conference.modifications.of_stay(seat).filter(state=ModificationState.ACCEPTED)
+    last = settled.order_by("-settled_at").first()
     if last is None:
         return ""
     return last.offer if last.offered_by_id == seat.pk else last.answer

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 
-from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
+from conferences.models import Conference, KeptAnswer, Modification, Participant, Session, Stay
 from conferences.scrubbing import scrub, scrub_event
 from events.models import Event
 from media import tasks
@@ -28,6 +28,8 @@ MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 BATCH = 500
 # The most descriptions that a transaction scrubs; each may have hundreds of kilobytes.
 SCRUB_BATCH = 50
+# How far back a seat is scrubbed again after another stay: longer than an operation waits for its lock.
+_SCRUB_OVERLAP = timedelta(minutes=5)
 
 KINDS = ("events", "answers", "conferences", "sessions", "media tasks")
 
@@ -132,6 +134,12 @@ def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
         modifications = Modification.objects.filter(conference__in=chosen).order_by()
         while ids := _ids(modifications):
             yield "modifications", _delete_modifications(ids)
+        stays = Stay.objects.filter(conference__in=chosen).order_by()
+        while ids := _ids(stays):
+            yield "stays", _delete(Stay.objects.filter(pk__in=ids))
+        unlisted = Participant.objects.unlisted().filter(conference__in=chosen).order_by()
+        while ids := _ids(unlisted):
+            yield "seats", _delete(Participant.objects.filter(pk__in=ids))
         while chosen:
             number = _with_few_seats(chosen)
             yield "conferences", _delete_with_seats(chosen[:number])
@@ -165,9 +173,9 @@ def _delete_with_seats(conferences: list[str]) -> int:
 
 
 def _delete_sessions(until: datetime) -> int:
-    """Delete sessions that ended and have neither a seat nor events left."""
+    """Delete sessions that ended and have neither a seat, nor a stay, nor events left."""
     due = Session.objects.filter(ended_at__lte=until).order_by("ended_at")
-    for rows in (Participant.objects, Event.objects):
+    for rows in (Participant.objects, Stay.objects, Event.objects):
         due = due.exclude(Exists(rows.filter(session=OuterRef("pk"))))
     return _delete(Session.objects.filter(pk__in=_ids(due)))
 
@@ -180,14 +188,26 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
 
     The events of a conference that goes on stay as they are: a client may still have to read them.
     """
-    due = Participant.objects.filter(left_at__isnull=False, scrubbed_at__isnull=True).order_by("left_at")
-    while seats := list(due.values_list("pk", "conference", "conference__ended_at")[:SCRUB_BATCH]):
-        ids = [pk for pk, _, _ in seats]
-        over = {conference for _, conference, ended_at in seats if ended_at}
-        settled = Modification.objects.filter(settled_at__isnull=False)
-        yield from _in_steps(settled.filter(Q(offered_by__in=ids) | Q(offered_to__in=ids)), _scrub_modification)
+    due = Participant.objects.unscrubbed(now).order_by("left_at")
+    while seats := list(due.select_related("conference")[:SCRUB_BATCH]):
+        over = {seat.conference_id for seat in seats if seat.conference.ended_at}
+        yield from _in_steps(_settled_with(seats), _scrub_modification)
         yield from _in_steps(Event.objects.filter(conference__in=over), _scrub_event)
-        yield "scrubbed seats", Participant.objects.filter(pk__in=ids).update(scrubbed_at=now, ice_ufrag="")
+        # A participant that has come back meanwhile keeps what its new leg needs.
+        left = Participant.objects.filter(pk__in=[seat.pk for seat in seats], left_at__isnull=False)
+        yield "scrubbed seats", left.update(scrubbed_at=now, ice_ufrag="")
+
+
+def _settled_with(seats: Iterable[Participant]) -> QuerySet[Modification]:
+    """Return the settled modifications of participants that have left, without those of stays scrubbed before."""
+    chosen = Q(pk__in=[])
+    for party in ("offered_by", "offered_to"):
+        for seat in seats:
+            of_seat = Q(**{party: seat, f"{party}__left_at__isnull": False})
+            if seat.scrubbed_at is not None:
+                of_seat &= Q(settled_at__gte=seat.scrubbed_at - _SCRUB_OVERLAP)
+            chosen |= of_seat
+    return Modification.objects.filter(chosen, settled_at__isnull=False)
 
 
 def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], bool]) -> Iterator[tuple[str, int]]:

@@ -18,20 +18,31 @@ from conferences.machine import (
     ParticipantState,
     decide,
 )
-from conferences.models import Access, Conference, LeftReason, Modification, Participant, Role, Session, Topology
+from conferences.models import (
+    LEFT_SHOWN,
+    Access,
+    Conference,
+    LeftReason,
+    Modification,
+    Participant,
+    ParticipantQuerySet,
+    Role,
+    Session,
+    Stay,
+    Topology,
+)
 from events import log
 from events.log import EventType
 from media import tasks
 from media.tasks import TaskKind
 from media.terms import LOST_SECONDS
 
-# How many seats a conference has in all its time: those who left keep theirs, and all are shown.
-_MOST_SEATS = 1000
-
 
 @dataclass
 class Room:
-    """A locked conference, its seats in order, its pending modifications, and what is to be told.
+    """A locked conference, its listed seats in order, its pending modifications, and what is to be told.
+
+    Listed are those who are present and the last `LEFT_SHOWN` that left. An older seat is loaded only when it is named.
 
     Operations change the rows through the methods here and finish with `save`, which writes what has changed, tells
     whom it concerns and lets the focus know.
@@ -44,6 +55,8 @@ class Room:
     messages: list[log.Message] = field(default_factory=list)
     offered: list[Modification] = field(default_factory=list)
     settled: list[Modification] = field(default_factory=list)
+    unlisted: list[Participant] = field(default_factory=list)
+    stays: list[Stay] = field(default_factory=list)
     # What the focus is asked besides taking note, and why its other participants must learn something.
     errand: tuple[TaskKind, dict[str, object]] | None = None
     cause: dict[str, object] | None = None
@@ -60,10 +73,29 @@ class Room:
 
         :raises NotFoundError: when it is not in this conference.
         """
-        for seat in self.seats:
+        for seat in (*self.seats, *self.unlisted):
             if seat.pk == participant_id:
                 return seat
+        if older := self._load(Participant.objects.filter(pk=participant_id)):
+            return older
         raise NotFoundError("There is no such participant in this conference.")
+
+    def _load(self, rows: ParticipantQuerySet) -> Participant | None:
+        """Return the one of these seats that left last, if it is an unlisted one of this conference."""
+        if not self.conference.unlisted:
+            return None
+        rows = rows.unlisted().filter(conference=self.conference)
+        seat = rows.select_related("session").order_by("-left_at").first()
+        if seat is not None and seat.pk not in self._seats_before:
+            self._seats_before[seat.pk] = _mutable(seat)
+            self.unlisted.append(seat)
+        return seat
+
+    def knows(self, session: Session) -> bool:
+        """Tell whether the session, or its user, takes or took part."""
+        if any(seat.session_id == session.pk or session.owns(seat) for seat in self.seats):
+            return True
+        return self._load(Participant.objects.concerning(session)) is not None
 
     def seat_of(self, session: Session) -> Participant:
         """Return the seat that the session sits at, or has left last.
@@ -71,17 +103,26 @@ class Room:
         :raises ForbiddenError: when another of the user's devices sits there, or none yet.
         """
         own = self.seats_of(session)
+        if not own and (older := self._load(Participant.objects.filter(session=session))):
+            own = [older]
         if not own:
             raise ForbiddenError("You do not take part in this conference with this device.")
         return min(own, key=lambda seat: (seat.has_left, -seat.position))
 
     def seats_of(self, session: Session) -> list[Participant]:
         """Return the seats that the session sits at or has left."""
-        return [seat for seat in self.seats if seat.session_id == session.pk]
+        return [seat for seat in (*self.seats, *self.unlisted) if seat.session_id == session.pk]
 
     def seat_in_use(self, session: Session) -> Participant | None:
         """Return the seat that the session sits at; None where it has none."""
         return next((seat for seat in self.seats_of(session) if seat.is_sitting), None)
+
+    def vacated_seat(self, session: Session) -> Participant | None:
+        """Return the seat that the session may return to, best the one that it has left itself."""
+        vacated = [seat for seat in self.seats if seat.has_left and seat.may_return(session, self.now)]
+        if vacated:
+            return max(vacated, key=lambda seat: (seat.session_id == session.pk, seat.left_at or self.now))
+        return self._load(Participant.objects.returnable_by(session, self.now))
 
     def directions_of(self, session: Session) -> str:
         """Return the directions of the session's media when it was last off hold; empty where it has no seat."""
@@ -131,7 +172,7 @@ class Room:
         """Tell whether so many more may be invited or come in."""
         capacity = settings.CONFERENCE_CAPACITY if self.has_focus else 2
         present = sum(not seat.has_left for seat in self.seats)
-        return present + number <= capacity and len(self.seats) + number <= _MOST_SEATS
+        return present + number <= capacity
 
     def goes_on_without(self, seat: Participant) -> bool:
         """Tell whether the conference goes on when this seat is given up.
@@ -163,7 +204,7 @@ class Room:
     def add_seat(self, seat: Participant) -> Participant:
         """Give a new participant the next position."""
         seat.conference = self.conference
-        seat.position = self.seats[-1].position + 1 if self.seats else 1
+        seat.position = len(self.seats) + self.conference.unlisted + 1
         self.seats.append(seat)
         return seat
 
@@ -193,7 +234,40 @@ class Room:
     def give_up_seat(self, seat: Participant, reason: LeftReason) -> None:
         """Let a participant leave, whatever it was doing."""
         self.advance_seat(seat, Action.LEAVE)
-        seat.left_reason, seat.left_at, seat.scrubbed_at = reason, self.now, None
+        seat.left_reason, seat.left_at = reason, self.now
+        self._unlist_oldest()
+
+    def _unlist_oldest(self) -> None:
+        """Show no more than the last `LEFT_SHOWN` that left. A longer list shrinks by a bounded number of seats."""
+        left = [seat for seat in self.seats if seat.has_left]
+        left.sort(key=lambda seat: (seat.left_at or self.now, seat.position))
+        for seat in left[:-LEFT_SHOWN][:LEFT_SHOWN]:
+            seat.listed = False
+            self.conference.unlisted += 1
+            self.unlisted.append(seat)
+        self.seats = [seat for seat in self.seats if seat.listed]
+
+    def take_again(self, seat: Participant) -> None:
+        """Let a participant return to its seat, which is then as good as new. A `Stay` keeps the time before."""
+        self.stays.append(
+            Stay(
+                conference=self.conference,
+                participant=seat,
+                session=seat.session,
+                joined_at=seat.joined_at,
+                left_at=seat.left_at or self.now,
+                left_reason=seat.left_reason,
+            )
+        )
+        self.advance_seat(seat, Action.RETURN)
+        seat.left_reason, seat.left_at = "", None
+        seat.muted_audio = seat.muted_video = False
+        seat.sdp_origin = seat.ice_ufrag = seat.directions = ""
+        if not seat.listed:
+            seat.listed = True
+            self.conference.unlisted -= 1
+            self.unlisted.remove(seat)
+            self.seats = sorted([*self.seats, seat], key=lambda seat: seat.position)
 
     def offer(self, modification: Modification) -> None:
         """Let an offer wait for its settlement. Told to nobody yet."""
@@ -276,8 +350,10 @@ class Room:
     def write(self) -> None:
         """Write what has changed, but not to the logs."""
         self.conference.version += 1
-        self.conference.save(update_fields=["state", "ended_at", "ended_reason", "version"])
+        self.conference.save(update_fields=["state", "ended_at", "ended_reason", "version", "unlisted"])
         self._save_seats()
+        if self.stays:
+            Stay.objects.bulk_create(self.stays)
         self._save_modifications()
         self._save_task()
 
@@ -288,7 +364,7 @@ class Room:
             Participant.objects.bulk_create(new)
         changed: list[Participant] = []
         columns: set[str] = set()
-        for seat in self.seats:
+        for seat in (*self.seats, *self.unlisted):
             before = self._seats_before.get(seat.pk)
             differing = {name for name, value in _mutable(seat).items() if value != before[name]} if before else ()
             if differing:
@@ -363,7 +439,8 @@ def _update(rows: list[Row], columns: set[str]) -> None:
 # What operations change of a seat.
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
-    "left_reason", "left_at", "scrubbed_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
+    "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
+    "listed",
 )  # fmt: skip
 
 
@@ -383,7 +460,7 @@ def lock(conference_id: str, *, now: datetime, skip_locked: bool = False) -> Roo
         conference = Conference.objects.select_for_update(no_key=True, skip_locked=skip).get(pk=conference_id)
     except Conference.DoesNotExist:
         raise NotFoundError("There is no such conference.") from None
-    seats = list(conference.participants.select_related("session"))
+    seats = list(conference.participants.listed().select_related("session"))
     pending = conference.modifications.pending()
     if conference.topology == Topology.FOCUS:
         # There may be many, and their offers are long.
@@ -417,7 +494,7 @@ def require_visible(room: Room, session: Session, *, if_match: str | None, to_en
     :raises PreconditionFailedError: when the conference has none of the ETags in the `If-Match` header.
     """
     is_open = to_enter and room.conference.access == Access.OPEN
-    if not is_open and not any(seat.session_id == session.pk or session.owns(seat) for seat in room.seats):
+    if not is_open and not room.knows(session):
         raise NotFoundError("There is no such conference.")
     wanted = {"*"} if if_match is None else {tag.strip() for tag in if_match.split(",")}
     if wanted.isdisjoint({"*", etag(room.conference)}):

@@ -25,12 +25,13 @@ MACHINES = (ConferenceState, ParticipantState, ModificationState)
 STATES: list[State] = [state for machine in MACHINES for state in machine]
 DEAD_ENDS = {
     ConferenceState.SESSION_TERMINATED,
-    ParticipantState.LEFT,
     ModificationState.ACCEPTED,
     ModificationState.REJECTED,
     ModificationState.CANCELLED,
     ModificationState.EXPIRED,
 }
+# A participant that has left may come back.
+ENDS = DEAD_ENDS | {ParticipantState.LEFT}
 
 # Protocol section 7, written down a second time: every transition that exists.
 LEGAL = {
@@ -54,6 +55,7 @@ LEGAL = {
     ("on-hold", "leave"): "left",
     ("moving", "answer"): "accepted",
     ("moving", "leave"): "left",
+    ("left", "return"): "accepted",
     ("mod-sent", "accept"): "mod-accepted",
     ("mod-sent", "reject"): "mod-rejected",
     ("mod-sent", "cancel"): "mod-cancelled",
@@ -120,7 +122,7 @@ def test_every_state_can_be_reached_and_every_action_does_something() -> None:
     assert {action for transitions in TABLE.values() for action in transitions} == set(Action)
 
 
-def test_a_dead_end_can_be_reached_from_every_state() -> None:
+def test_an_end_can_be_reached_from_every_state() -> None:
     for state in STATES:
         seen: set[State] = set()
         ahead: list[State] = [state]
@@ -129,7 +131,7 @@ def test_a_dead_end_can_be_reached_from_every_state() -> None:
             if current not in seen:
                 seen.add(current)
                 ahead.extend(TABLE[current].values())
-        assert seen & DEAD_ENDS
+        assert seen & ENDS
 
 
 def test_every_kind_that_a_participant_offers_has_an_effect_on_who_sits() -> None:

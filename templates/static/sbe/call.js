@@ -804,7 +804,7 @@ export class Call extends Emitter {
   #learn(conference) {
     this.conference = conference;
     const mine = conference.participants.filter(({ sessionId }) => sessionId === this.around.session.id);
-    // Who has left an open conference and come back has two seats, the older one vacated.
+    // An invitation after one has left makes a second seat. The older one stays vacated.
     const seat = mine.find(({ state }) => state !== "left") ?? mine.at(-1);
     if (seat) this.#myId = seat.id;
     // Muted on another device, or before the page was reloaded.
@@ -836,11 +836,20 @@ export class Call extends Emitter {
     const left = typeof event.participant === "object" ? event.participant : null;
     const reason = event.reason ?? "removed";
     if (left?.id !== this.#myId) {
+      // Whoever comes back to this seat has a connection of its own.
+      this.#forgetTrouble(left?.id);
       if (left && this.hasFocus) this.emit("notice", { code: "left", reason, who: left.username });
       return;
     }
     // While moving it is one's own other device that did not answer, or declined.
     this.#end(this.#phase === "moving" ? `move-${reason}` : reason);
+  }
+
+  /** @param {string | undefined} participant */
+  #forgetTrouble(participant) {
+    if (participant === undefined) return;
+    clearTimeout(this.#troubles.get(participant)?.timer);
+    this.#troubles.delete(participant);
   }
 
   /**
@@ -851,8 +860,7 @@ export class Call extends Emitter {
    */
   #onQuality({ participant, connection }) {
     if (typeof participant !== "string") return;
-    clearTimeout(this.#troubles.get(participant)?.timer);
-    this.#troubles.delete(participant);
+    this.#forgetTrouble(participant);
     if (connection !== "disconnected" && connection !== "poor") return;
     const forget = () => {
       this.#troubles.delete(participant);

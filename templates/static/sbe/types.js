@@ -44,7 +44,8 @@
  * @property {"invitation-sent" | "session-open" | "session-terminated"} state
  * @property {string} createdAt
  * @property {string | null} endedAt
- * @property {Participant[]} participants
+ * @property {Participant[]} participants those who are present or invited, and the last that left
+ * @property {number} [leftEarlier] how many others have left
  * @property {WireModification[]} pendingModifications
  *
  * @typedef {{participant: string, username: string | null}} Origin
