@@ -29,7 +29,14 @@ FEEDBACK: Mapping[str, tuple[str, ...]] = {
 # They accompany a codec and are nothing alone.
 _AUXILIARY = frozenset({"red", "telephone-event"})
 _NAMES = {"opus": "opus", "red": "red", "telephone-event": "telephone-event"}
+_NAMES |= {"pcmu": "PCMU", "pcma": "PCMA"}
 _NAMES |= {"vp8": "VP8", "vp9": "VP9", "h264": "H264", "av1": "AV1"}
+
+# Payload types that mean a codec also without a=rtpmap (RFC 3551 section 6).
+_STATIC = {0: "PCMU/8000", 8: "PCMA/8000"}
+_STATIC_TYPES = {"PCMU": 0, "PCMA": 8}
+# A line lists what carries wideband first, then narrowband, then what only accompanies them.
+_LATER = {"PCMU": 1, "PCMA": 1, "telephone-event": 2}
 
 # 64 to 95 look like RTCP where it shares the port (RFC 5761 section 4); below 35 stand the static ones.
 _DYNAMIC = (*range(96, 128), *range(35, 64))
@@ -104,7 +111,8 @@ class Agreed:
     def in_use(self) -> "Agreed":
         """Return what media lines list: of each kind the preferred codec, and others only for lines that lack it.
 
-        So a description has no more codecs than are sent. The result of this is in use whole.
+        PCMU and PCMA come after all others, whoever came first. So a description has no more codecs than are sent.
+        The result of this is in use whole.
         """
         codecs = {
             kind: _in_use(codecs, [keys for each, keys in self.lines if each == kind])
@@ -123,6 +131,7 @@ class Agreed:
 
 def _in_use(codecs: Codecs, lines: Iterable[Collection[Key]]) -> Codecs:
     """Return the codecs that lines list, with tones at their clock rates, and RED where it is preferred."""
+    codecs = tuple(sorted(codecs, key=lambda codec: _LATER.get(codec.name, 0)))
     media = [codec for codec in codecs if codec.name not in _AUXILIARY]
     chosen = {codec.key for keys in lines for codec in [each for each in media if each.key in keys][:1]}
     chosen |= {codec.key for codec in media[:1]}
@@ -213,6 +222,8 @@ def _read_codecs(
     kind: str, listing: tuple[str, ...], rtpmap: tuple[str, ...], fmtps: tuple[str, ...], rtcp_fb: tuple[str, ...]
 ) -> Codecs:
     maps, formats = _names(rtpmap), _formats(fmtps)
+    if kind == "audio":
+        maps = _STATIC | maps
     numbers = (number(text, 127) for text in listing)
     listed = [each for each in dict.fromkeys(numbers) if each is not None and each in maps]
     retransmissions = _retransmissions(listed, maps, formats)
@@ -307,11 +318,13 @@ def _key(kind: str, name: str, clock_rate: int, channels: int, fmtp: str) -> Key
     """Return what makes the codec the same on two legs, or None where the focus does not forward it.
 
     Left out on purpose: FEC and RED for video, which protect packets that the focus drops or repeats one by one;
-    comfort noise and the codecs of telephones, which every WebRTC endpoint has Opus for.
+    comfort noise; and those codecs of telephones that no WebRTC endpoint must have (RFC 7874 section 3).
     """
     match kind, name, clock_rate, channels:
         case "audio", "opus", 48000, 2:
             return ("opus",)
+        case "audio", "pcmu" | "pcma", 8000, 1:
+            return (_NAMES[name],)
         case "audio", "red", 48000, 2:
             # Blocks inside the packet name Opus by its payload type, and stay as they are: it must be the same.
             types = set(fmtp.split("/"))
@@ -365,17 +378,19 @@ def narrowed(codec: Codec, other: Codec) -> Codec:
 def newly_numbered(agreed: Iterable[Codec], taken: Iterable[int]) -> Codecs:
     """Return codecs that a leg has not shown, with payload types that are free on it (RFC 3551 section 3).
 
-    Nothing in them is as another leg wrote it.
+    Nothing in them is as another leg wrote it. PCMU and PCMA get their static payload types.
 
     :param taken: payload types that mean something in the bundle already, or have.
     """
-    free = dict.fromkeys(each for each in _DYNAMIC if each not in set(taken))
+    taken = frozenset(taken)
+    free = dict.fromkeys(each for each in _DYNAMIC if each not in taken)
     numbered: list[Codec] = []
     for codec in agreed:
         # For each codec one number, and one for its retransmission.
         if len(free) < 2:
             break
-        payload_type = _take(free, codec.payload_type)
+        static = _STATIC_TYPES.get(codec.name)
+        payload_type = _take(free, codec.payload_type) if static is None or static in taken else static
         rtx = None if codec.rtx_payload_type is None else _take(free, codec.rtx_payload_type)
         numbered.append(
             replace(

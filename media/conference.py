@@ -473,17 +473,13 @@ class Conference:
         self._reroute(leg, before)
 
     def _publish(self, participant: str, section: Section) -> None:
-        """Make sure that there is a track for what a participant sends on a media line."""
-        key = (participant, section.label)
+        """Make sure that there is a track for what a participant sends on a media line, at its codec's clock rate."""
+        key, clock_rate = (participant, section.label), section.codecs[0].clock_rate
         if key not in self.tracks:
             self.tracks[key] = Track(
-                participant,
-                section.label,
-                section.kind,
-                secrets.randbits(32),
-                secrets.randbits(32),
-                section.codecs[0].clock_rate,
+                participant, section.label, section.kind, secrets.randbits(32), secrets.randbits(32), clock_rate
             )
+        self.tracks[key].clock_rate = clock_rate
 
     def _open_channels(self, leg: Leg) -> None:
         """Open the data channels' association once there are a media line and a connection for it; end one without."""

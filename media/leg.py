@@ -286,6 +286,8 @@ class Leg:
             track.level_id = section.extensions.get(AUDIO_LEVEL, 0) if section.kind == "audio" else 0
             known = {ssrc: stream for ssrc, (stream, of) in self.streams.items() if of is track}
             originals = {ssrc: stream for ssrc, stream in known.items() if stream.original is None}
+            for stream in known.values():
+                stream.keep_time(section.codecs[0].clock_rate)
             self._ignored |= set(section.ssrcs[1:])
             for ssrc in section.ssrcs[:1] or originals:
                 streams[ssrc] = (originals.get(ssrc) or _stream(ssrc, section, self.round_trip), track)

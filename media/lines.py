@@ -98,7 +98,8 @@ def read_numbers(description: Description, sections: Iterable[Media], before: Nu
             if uris.setdefault(id_, meaning(uri)) != meaning(uri):
                 raise NegotiationError(f"Header extension {id_} has two meanings in one bundle.")
             extensions.setdefault(uri, id_)
-    taken = {number(text, 127) or 0 for media in lines for text in media.formats}
+    listed = (number(text, 127) for media in lines for text in media.formats)
+    taken = {each for each in listed if each is not None}
     kept = {
         key: codec for key, codec in before.known.items() if not taken & {codec.payload_type, codec.rtx_payload_type}
     }
@@ -374,7 +375,8 @@ def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tup
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
     """Return the agreed codecs as the leg numbers them, those that it has never shown with numbers that are free."""
     unknown = newly_numbered([codec for codec in agreed if codec.key not in numbers.known], numbers.taken)
-    fresh = {codec.payload_type for codec in unknown} | {codec.rtx_payload_type or 0 for codec in unknown}
+    types = (each for codec in unknown for each in (codec.payload_type, codec.rtx_payload_type))
+    fresh = {each for each in types if each is not None}
     numbers = replace(
         numbers, known={**numbers.known, **{codec.key: codec for codec in unknown}}, taken=numbers.taken | fresh
     )

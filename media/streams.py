@@ -71,6 +71,12 @@ class Stream:
         """Expect whatever comes first."""
         self.memory = ffi.new("struct stream *", {"expected": -1, "clock_rate": self.clock_rate, "asks_at": inf})
 
+    def keep_time(self, clock_rate: int) -> None:
+        """Count time at this rate from now on: the source's codec may have changed."""
+        if clock_rate != self.clock_rate:
+            self.clock_rate = self.memory.clock_rate = clock_rate
+            self.jitter = 0.0
+
     def take(self, sequence: int, timestamp: int, now: float) -> int | None:
         """Note a packet; return its sequence number, counted on beyond 16 bits, or None for one that is of no use.
 

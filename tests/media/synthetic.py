@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -21,7 +21,7 @@ from media.datagrams import SLOT, Destination, Inbox, Outbox, sockaddr
 from media.rtp import HEADER
 from media.transport import State, Transport
 
-AUDIO, VIDEO, RTX = 111, 96, 97
+AUDIO, VIDEO, RTX, PCMU = 111, 96, 97, 0
 # Sizes of whole RTP packets, in bytes.
 AUDIO_SIZE, VIDEO_SIZE = 100, 1160
 
@@ -36,9 +36,12 @@ _LEVEL_ID, _DELAY_ID, _MID_ID = 1, 5, 4
 _AUDIO_LINES = [
     f"a=extmap:{_LEVEL_ID} urn:ietf:params:rtp-hdrext:ssrc-audio-level",
     f"a=extmap:{_MID_ID} urn:ietf:params:rtp-hdrext:sdes:mid",
-    f"a=rtpmap:{AUDIO} opus/48000/2",
-    f"a=fmtp:{AUDIO} minptime=10;useinbandfec=1",
 ]
+# By payload type: the clock rate, and what is said of it. PCMU's is static (RFC 3551).
+_AUDIO_CODECS: Mapping[int, tuple[int, list[str]]] = {
+    AUDIO: (48000, [f"a=rtpmap:{AUDIO} opus/48000/2", f"a=fmtp:{AUDIO} minptime=10;useinbandfec=1"]),
+    PCMU: (8000, []),
+}
 _VIDEO_LINES = [
     f"a=extmap:{_DELAY_ID} http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
     f"a=extmap:{_MID_ID} urn:ietf:params:rtp-hdrext:sdes:mid",
@@ -87,7 +90,7 @@ class Source:
 
     def __post_init__(self) -> None:
         level, delay = bytes([_LEVEL_ID << 4, 40, 0, 0]), bytes([_DELAY_ID << 4 | 2, 0, 0, 0])
-        extensions = level if self.payload_type == AUDIO else delay
+        extensions = level if self.payload_type in _AUDIO_CODECS else delay
         # The body of a delta frame of VP8, as far as anybody looks into it.
         self._rest = b"\xbe\xde" + (len(extensions) // 4).to_bytes(2, "big") + extensions + b"\x10\x01"
         self._rest += secrets.token_bytes(self.size - 12 - len(self._rest))
@@ -125,9 +128,18 @@ class Peer:
     """One participant's peer connection. Lives on the loop on which `connect` was called."""
 
     def __init__(
-        self, id_: str, *, address: str = "127.0.0.1", sends: bool = True, receives: bool = True, data: bool = False
+        self,
+        id_: str,
+        *,
+        address: str = "127.0.0.1",
+        sends: bool = True,
+        receives: bool = True,
+        data: bool = False,
+        audio: Sequence[int] = (AUDIO,),
     ) -> None:
+        """Have a microphone and a camera, unless `sends` is false. `audio` lists the microphone's payload types."""
         self.id = id_
+        self._audio = audio
         self.connected = asyncio.Event()
         self.ended = asyncio.Event()
         # What has arrived: RTP packets, and everything.
@@ -152,7 +164,9 @@ class Peer:
     def _own_line(self, kind: str, receives: bool) -> Line:
         mid = f"o{len(self.lines)}"
         if kind == "audio":
-            return Line(kind, mid, f"{AUDIO}", _AUDIO_LINES, Source(_ssrc(), AUDIO, 48000, AUDIO_SIZE), receives)
+            stated = [each for type_ in self._audio for each in _AUDIO_CODECS[type_][1]]
+            source = Source(_ssrc(), self._audio[0], _AUDIO_CODECS[self._audio[0]][0], AUDIO_SIZE)
+            return Line(kind, mid, " ".join(map(str, self._audio)), _AUDIO_LINES + stated, source, receives)
         source = Source(_ssrc(), VIDEO, 90000, VIDEO_SIZE, rtx_ssrc=_ssrc())
         return Line(kind, mid, f"{VIDEO} {RTX}", _VIDEO_LINES, source, receives)
 
@@ -160,6 +174,11 @@ class Peer:
     def sources(self) -> list[Source]:
         """What the peer sends: audio first, then video."""
         return [line.source for line in self.lines if line.source is not None and not line.rejected]
+
+    def speak(self, payload_type: int) -> None:
+        """Send audio with this codec from now on, on the same SSRC, as browsers do."""
+        source = self.sources[0]
+        source.payload_type, source.clock_rate = payload_type, _AUDIO_CODECS[payload_type][0]
 
     def share_screen(self) -> None:
         """Add a further video line, which `offer` then tells of."""
@@ -178,8 +197,11 @@ class Peer:
             head, *attributes = text.strip().split("\n")
             kind, port, _, formats = head.split(" ", 3)
             if index == len(self.lines):
+                self.lines.append(Line(kind, _value(attributes, "mid"), formats, []))
+            if self.lines[index].source is None and kind != "application":
+                # On a line of the other side's it takes what is offered now.
                 kept = [each for each in attributes if each.startswith(("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap"))]
-                self.lines.append(Line(kind, _value(attributes, "mid"), formats, kept))
+                self.lines[index].formats, self.lines[index].attributes = formats, kept
             self.lines[index].rejected = port == "0" and "a=bundle-only" not in attributes
             stated = [each for each in _REVERSED if f"a={each}" in attributes]
             directions.append(stated[0] if stated else "sendrecv")

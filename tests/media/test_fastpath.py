@@ -21,7 +21,7 @@ from media.rtp import HEADER
 from media.shared import HISTORY, ffi
 from media.streams import Missing
 from tests.depth import DEEP
-from tests.media.synthetic import AUDIO, VIDEO
+from tests.media.synthetic import AUDIO, PCMU, VIDEO
 from tests.media.world import SECONDS, Listener, World, around, in_order
 from tests.namespace import in_a_network_of_its_own
 from tests.services import ROOT
@@ -47,9 +47,9 @@ _EXTENSIONS = {
 }
 
 
-def _numbered_otherwise(name: str) -> Listener:
+def _numbered_otherwise(name: str, **options: Any) -> Listener:
     """Return a peer with payload types and IDs of extensions of its own."""
-    peer = Listener(name)
+    peer = Listener(name, **options)
     renumbered = [(":111", ":109"), (":96", ":120"), ("apt=96", "apt=120"), (":97", ":121")]
     renumbered += [("extmap:1 ", "extmap:6 "), ("extmap:5 ", "extmap:1 ")]
     for line in peer.lines:
@@ -67,11 +67,12 @@ class Script:
     """What alice sends, the same in each world: bursts of packets, and in which order they arrive, or do not.
 
     She has a microphone and two cameras on one media line: the second replaces the first at burst SWITCH. Now and then
-    a packet of the other camera comes as well, which goes nowhere.
+    a packet of the other camera comes as well, which goes nowhere. The microphone's codec is `audio`.
     """
 
-    def __init__(self, seed: int, *, shuffled: bool) -> None:
+    def __init__(self, seed: int, *, shuffled: bool, audio: int = AUDIO) -> None:
         chance = random.Random(seed)
+        self.audio = audio
         self.bursts: list[tuple[list[tuple[int, bytes]], list[int]]] = []
         self._numbers = [chance.randrange(0x8000) for _ in range(3)]
         self._timestamps = [chance.randrange(2**32) for _ in range(3)]
@@ -89,7 +90,7 @@ class Script:
         self._timestamps[which] += 960 if chance.random() < 0.99 else chance.randrange(2**32)
         usual = "delay and mid" if which else "level"
         first, extension = _EXTENSIONS[chance.choice([usual] * 40 + list(_EXTENSIONS))]
-        second = (VIDEO if which else AUDIO) | chance.randrange(2) << 7
+        second = (VIDEO if which else self.audio) | chance.randrange(2) << 7
         header = HEADER.pack(first, second, self._numbers[which] & 0xFFFF, self._timestamps[which] & 0xFFFFFFFF, 0)
         return which, header + extension + chance.randbytes(chance.choice([1, 80, 600, 1100, 1100, 1100])) + b"\1"
 
@@ -113,12 +114,13 @@ class Clock:
 
 async def _play(world: World, script: Script) -> None:
     """Let alice send all of it to bob, carol and dave, of whom none is numbered like the other."""
-    alice, carol = Listener("alice"), _numbered_otherwise("carol")
+    options = {"audio": (script.audio,)}
+    alice, carol = Listener("alice", **options), _numbered_otherwise("carol", **options)
     other_camera = alice.video.ssrc + 1
     for peer in (alice, carol):
         world.peers.append(peer)
         await world.room.join(peer)
-    await world.join("bob", "dave")
+    await world.join("bob", "dave", **options)
     ssrcs = [alice.audio.ssrc, alice.video.ssrc, other_camera]
     port, tracks = world.node._port, [world.track("alice", label) for label in ("audio", "video")]
     clock, chance = Clock(port), random.Random(0)
@@ -192,7 +194,7 @@ def _outcome(world: World) -> Outcome:
         got={
             (peer.id, kind): [_without_ssrc(packet) for packet in peer.packets if packet[1] & 0x7F in kinds]
             for peer in world.peers
-            for kind, kinds in {"audio": (AUDIO, 109), "video": (VIDEO, 120)}.items()
+            for kind, kinds in {"audio": (AUDIO, PCMU, 109), "video": (VIDEO, 120)}.items()
         },
         leg=(leg.packets_left, leg.bytes_left, leg.failures_left, leg.excess, leg.unauthentic, leg.unknown),
         streams=[(bytes(ffi.buffer(stream.memory)), stream.missing) for stream, _ in leg.streams.values()],
@@ -220,6 +222,14 @@ async def test_it_does_to_packets_what_python_does(seed: int) -> None:
     # It would prove nothing, if nearly all were left to Python.
     assert compiled.sent_by_python < 0.8 * compiled.sent
     assert len(compiled.got["bob", "video"]) > 500
+    assert replace(compiled, sent_by_python=0) == replace(interpreted, sent_by_python=0)
+
+
+async def test_it_forwards_pcmu_as_python_does() -> None:
+    compiled, interpreted = await _both(Script(0, shuffled=False, audio=PCMU))
+    assert len(compiled.got["bob", "audio"]) > 300
+    assert compiled.got["bob", "audio"] == interpreted.got["bob", "audio"]
+    assert compiled.sent_by_python < 0.8 * compiled.sent
     assert replace(compiled, sent_by_python=0) == replace(interpreted, sent_by_python=0)
 
 

@@ -36,7 +36,7 @@ from media.node import Settings
 from media.terms import LOST_SECONDS, Connection
 from tests.media import synthetic
 from tests.media.ends import mutate
-from tests.media.synthetic import AUDIO, RTX, VIDEO, VIDEO_SIZE, Line, RefusedError, Source
+from tests.media.synthetic import AUDIO, PCMU, RTX, VIDEO, VIDEO_SIZE, Line, RefusedError, Source
 from tests.media.tunnels import Tunnel
 from tests.media.world import SECONDS, Listener, World, around, in_order, numbers_used_twice, true
 
@@ -221,10 +221,10 @@ async def test_lost_on_the_way_down_is_sent_again_as_rtx(world: World) -> None:
     got = await bob.gets(4)
     sequence, _, ssrc = got[1]
     bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=[sequence, sequence + 1 & 0xFFFF]))
-    await bob.until(lambda: len(bob._of(RTX)) == 2)
-    restored = [rtp.unwrap(packet, payload_type=VIDEO, ssrc=ssrc) or b"" for packet in bob._of(RTX)]
+    await bob.until(lambda: len(bob.of(RTX)) == 2)
+    restored = [rtp.unwrap(packet, payload_type=VIDEO, ssrc=ssrc) or b"" for packet in bob.of(RTX)]
     assert [rtp.HEADER.unpack_from(packet)[2] for packet in restored] == [sequence, sequence + 1 & 0xFFFF]
-    assert len({rtp.HEADER.unpack_from(packet)[4] for packet in bob._of(RTX)} | {ssrc}) == 2
+    assert len({rtp.HEADER.unpack_from(packet)[4] for packet in bob.of(RTX)} | {ssrc}) == 2
 
 
 async def test_lost_after_a_pause_is_sent_again_and_what_was_before_it_is_not(world: World) -> None:
@@ -1245,6 +1245,45 @@ async def test_audio_keeps_its_own_numbers(world: World) -> None:
 
 
 # --- Another node's conferences -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_pcmu_is_forwarded_while_a_member_lacks_opus(fast: bool) -> None:
+    async with around(Settings(fast=fast)) as world:
+        alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
+        alice.send([alice.audio.packet()])
+        ((_, _, opus_ssrc),) = await bob.gets(1, AUDIO)
+        (carol,) = await world.join("carol", audio=(PCMU,))
+        assert [world.leg(name).layout.published["audio"].codecs[0].name for name in ("alice", "carol")] == ["PCMU"] * 2
+        assert world.track("alice", "audio").clock_rate == 8000
+        # What was still on the way is of no use to everybody any more.
+        alice.send([alice.audio.packet()])
+        for peer in (alice, bob):
+            peer.speak(PCMU)
+        # The fast path takes what follows the first packet.
+        alice.send([alice.audio.packet() for _ in range(5)])
+        got = await bob.gets(5, PCMU)
+        assert in_order(got)
+        assert {ssrc for _, _, ssrc in got} == {opus_ssrc}
+        assert in_order(await carol.gets(5, PCMU))
+        carol.send([carol.audio.packet() for _ in range(5)])
+        for peer in (alice, bob):
+            assert in_order(await peer.gets(5, PCMU))
+            assert not peer.of(AUDIO)
+        await world.room.leave(carol)
+        await world.room.settle()
+        assert world.leg("alice").layout.published["audio"].codecs[0].name == "opus"
+        alice.speak(AUDIO)
+        alice.send([alice.audio.packet()])
+        assert len(await bob.gets(1, AUDIO)) == 1
+
+
+async def test_jitter_of_pcmu_is_counted_in_its_own_clock(world: World) -> None:
+    alice, _ = await world.join("alice", "bob", audio=(AUDIO, PCMU))
+    alice.send([alice.audio.packet()])
+    await world.join("carol", audio=(PCMU,))
+    (stream,) = [stream for stream, track in world.leg("alice").streams.values() if track.kind == "audio"]
+    assert stream.memory.clock_rate == stream.clock_rate == 8000
 
 
 async def test_legs_of_a_node_that_is_gone_are_built_anew_from_their_last_offers(world: World) -> None:

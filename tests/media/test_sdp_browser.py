@@ -62,7 +62,7 @@ LENIENT = {
     r"a=extmap MUST be either": "extensions of the session and of sections",
     r"Failed to set local answer|transport is missing": "offers that it takes and cannot answer",
 }
-_FORWARDED = {"opus", "vp8", "vp9", "h264", "av1"}
+_FORWARDED = {"opus", "pcmu", "pcma", "vp8", "vp9", "h264", "av1"}
 
 
 async def verdicts(offers: list[str]) -> list[tuple[str, str]]:

@@ -90,12 +90,13 @@ class Listener(Peer):
 
     async def gets(self, count: int, kind: int = VIDEO) -> list[tuple[int, int, int]]:
         """Wait for so many packets of a payload type and take them: sequence number, timestamp and SSRC of each."""
-        await self.until(lambda: len(self._of(kind)) >= count)
-        got = self._of(kind)
+        await self.until(lambda: len(self.of(kind)) >= count)
+        got = self.of(kind)
         self.packets = [packet for packet in self.packets if packet[1] & 0x7F != kind]
         return [rtp.HEADER.unpack_from(packet)[2:] for packet in got]
 
-    def _of(self, kind: int) -> list[bytes]:
+    def of(self, kind: int) -> list[bytes]:
+        """Return what has arrived with a payload type."""
         return [packet for packet in self.packets if packet[1] & 0x7F == kind]
 
     def send_rtcp(self, packet: Any) -> None:
