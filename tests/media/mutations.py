@@ -158,8 +158,20 @@ def rename_codec(chance: random.Random, sections: Sections) -> None:
     lines[:] = [re.sub(r"^(a=rtpmap:\d+ )", r"\1un", line) for line in lines]
 
 
+def prefer_codecs(chance: random.Random, sections: Sections) -> None:
+    """List some codecs of a section, as Firefox does after `setCodecPreferences`.
+
+    The names of the others go; their parameters and feedback stay.
+    """
+    lines = chance.choice(sections[1:])
+    kind, port, protocol, *formats = lines[0].split(" ")
+    kept = chance.sample(formats, chance.randint(1, len(formats)))
+    lines[0] = " ".join([kind, port, protocol, *kept])
+    lines[:] = [line for line in lines if not line.startswith("a=rtpmap:") or line[9:].split(" ")[0] in kept]
+
+
 _MUTATIONS: list[Callable[[random.Random, Sections], None]] = [
     delete_line, repeat_line, swap_lines, move_line, add_line, change_word, change_word, delete_value, extend_value,
     delete_attribute, delete_section, repeat_section, swap_sections, add_section, reject_section, change_protocol,
-    change_kind, change_group, rename_codec,
+    change_kind, change_group, rename_codec, prefer_codecs,
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from media.negotiation import Negotiation, NegotiationError
 from media.terms import LocalEnd
 from tests.depth import DEEP, examples
 from tests.media.mutations import OFFERS, mutations
+from tests.services import ROOT
 
 pytestmark = pytest.mark.once
 
@@ -21,6 +22,12 @@ LOCAL = LocalEnd((Fingerprint("sha-256", ":".join(["AB"] * 32)),), (("127.0.0.1"
 # A page has room for some hundred connections in its life.
 _PER_PAGE = 100
 _TIMEOUT = 900 if DEEP else 60  # seconds
+_TAKEN = """
+async ([module, offers]) => {
+  const {withoutUnlisted} = await import(`data:text/javascript,${encodeURIComponent(module)}`);
+  return offers.map(withoutUnlisted);
+}
+"""
 _SCRIPT = """
 async (offers) => {
   const verdicts = [];
@@ -45,7 +52,8 @@ LENIENT = {
     r"Unsupported protocol|m=.*Invalid value": "other protocols and formats",
     # Chromium makes mids up for sections without one, and trips over them itself.
     r"Duplicate a=mid|matching no m= section": "mids that it made up, or left empty",
-    # The codec is passed over. Another peer may know it.
+    # The codec is passed over. Another peer may know it. What Firefox leaves of codecs that its m= line does not list
+    # is taken out by `SbeClient`, and Firefox itself takes it.
     r"statically assigned|send parameters|Failed to parse codecs|a=rtpmap:": "codecs that it does not know",
     # Between peers the text is forwarded: another stack may need no rtcp-mux. The focus serves a transport that has it.
     r"(?i)rtcp-mux": "peers without rtcp-mux",
@@ -57,11 +65,14 @@ LENIENT = {
     r"a=fingerprint:": "fingerprints that it cannot use",
     # Nobody connects to c= where ICE is used, and nobody has to understand each candidate.
     r"^\S*c=|connection data|a=candidate:": "addresses that it cannot use",
+    # The focus answers without simulcast. Chromium would need the extension to take it.
+    r"negotiates simulcast but does not negotiate the RID": "simulcast without RID",
     r"Two different track IDs": "two tracks of one section",
     # RFC 8285 section 5 forbids the mixture. We read those of the section only.
     r"a=extmap MUST be either": "extensions of the session and of sections",
     r"Failed to set local answer|transport is missing": "offers that it takes and cannot answer",
 }
+_CLIENT = ROOT / "templates" / "static" / "sbe" / "sdp.js"
 _FORWARDED = {"opus", "pcmu", "pcma", "vp8", "vp9", "h264", "av1"}
 
 
@@ -80,6 +91,16 @@ async def verdicts(offers: list[str]) -> list[tuple[str, str]]:
             await page.close()
         await browser.close()
     return found
+
+
+async def taken(offers: list[str]) -> list[str]:
+    """Return what `SbeClient` gives the browser of these offers."""
+    async with asyncio.timeout(_TIMEOUT), async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = await browser.new_page()
+        texts: list[str] = await page.evaluate(_TAKEN, [_CLIENT.read_text(), offers])
+        await browser.close()
+    return texts
 
 
 def refusal_in_peer(offer: str) -> str:
@@ -139,6 +160,22 @@ async def test_chromium_and_we_agree_on_changed_offers() -> None:
     # Otherwise nothing was compared.
     accepted = sum(usable(answer) for _, answer in judged)
     assert len(offers) / 3 < accepted < len(offers)
+
+
+async def test_a_chromium_page_takes_the_offer_of_a_firefox_page_that_prefers_codecs() -> None:
+    offer = OFFERS["firefox-preferences"]
+    listed = {"audio": ["109"], "video": ["120", "124"]}
+    (text, *same) = await taken([offer, *OFFERS.values()])
+    for media in parse(text).media:
+        assert list(media.formats) == listed[media.kind]
+        named = [*media.attributes["fmtp"], *media.attributes["rtcp-fb"]]
+        assert {value.split(" ")[0] for value in named} == set(media.formats)
+    # Nothing else is changed, and nothing of offers that list all their codecs.
+    assert set(text.splitlines()) < set(offer.splitlines())
+    assert [name for name, each in zip(OFFERS, same, strict=True) if each != OFFERS[name]] == ["firefox-preferences"]
+    (before, _), (after, answer) = await verdicts([offer, text])
+    assert "Failed to parse codecs" in before
+    assert (after, usable(answer)) == ("", True)
 
 
 @pytest.mark.parametrize("name", sorted(OFFERS))

@@ -1,6 +1,6 @@
 import { Emitter } from "./emitter.js";
 import { CallOver } from "./errors.js";
-import { iceUfragOf, markSlides, originOf, receives, sections, sends } from "./sdp.js";
+import { iceUfragOf, markSlides, originOf, receives, sections, sends, withoutUnlisted } from "./sdp.js";
 
 /**
  * @typedef {import("./types.js").Description} Description
@@ -108,10 +108,15 @@ export class PeerLeg extends Emitter {
   acceptAnswer(answer) {
     return this.#whileOpen(async () => {
       if (this.#open?.unapplied) await this.pc.setLocalDescription(this.#open.unapplied);
-      await this.pc.setRemoteDescription(answer);
+      await this.#apply(answer);
       this.#open = null;
       this.announce();
     });
+  }
+
+  /** @param {Description} description of the other side */
+  #apply({ type, sdp }) {
+    return this.pc.setRemoteDescription({ type, sdp: withoutUnlisted(sdp) });
   }
 
   /** This function will undo an offer that was not accepted (RFC 3264 section 4: everything stays as it was). */
@@ -158,7 +163,7 @@ export class PeerLeg extends Emitter {
     const gathersAnew = this.remoteSdp === null || iceUfragOf(offer.sdp) !== iceUfragOf(this.remoteSdp);
     const directions = new Map([...this.#roles.keys()].map((line) => [line, line.direction]));
     const spare = new Set(this.#spare);
-    await this.pc.setRemoteDescription(offer);
+    await this.#apply(offer);
     this.#assignRoles(offer.sdp);
     await this.#arrange(wishes);
     const answer = /** @type {Description} */ (await this.pc.createAnswer());

@@ -54,6 +54,23 @@ export function markSlides(sdp, mids) {
 }
 
 /**
+ * This function will leave out the parameters of codecs that their m-line does not list. Firefox leaves them in place
+ * after `setCodecPreferences`, and Chromium applies no description that has them.
+ *
+ * @param {string} sdp
+ */
+export function withoutUnlisted(sdp) {
+  return sdp
+    .split(/^(?=m=)/m)
+    .map((text) => {
+      const listed = /^m=\S+ \S+ \S+ (.*)/.exec(text)?.[1]?.trim().split(" ");
+      if (!listed) return text;
+      return text.replace(/^a=(?:fmtp|rtcp-fb):(\d+) .*\r?\n/gm, (line, type) => (listed.includes(type) ? line : ""));
+    })
+    .join("");
+}
+
+/**
  * This function will return the session ID of the o= line. One peer connection keeps it for its life
  * (RFC 8829 section 5.2.2), so another one means that the other side started afresh.
  *
