@@ -29,9 +29,9 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from media import conference, consent, datagrams, leg, repair, router, rtcp, rtp
+from media import conference, consent, datagrams, leg, repair, router, rtcp, rtp, streams
 from media.datagrams import SLOT, address_of
-from media.leg import Leg
+from media.leg import OLDEST_SECONDS, Leg
 from media.node import Settings
 from media.terms import LOST_SECONDS, Connection
 from tests.media import synthetic
@@ -310,6 +310,22 @@ async def test_what_was_never_sent_cannot_be_asked_for(world: World) -> None:
     assert bob.packets == []
 
 
+@pytest.mark.parametrize(("age", "answered"), [(OLDEST_SECONDS - 0.4, True), (OLDEST_SECONDS + 0.1, False)])
+async def test_what_is_too_old_for_a_picture_is_not_sent_again(world: World, age: float, answered: bool) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film(3)
+    (sequence, _, ssrc), *_ = await bob.gets(3)
+    world.stop_ticking()
+    world.clock.added += age
+    bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=[sequence]))
+    # What comes after the request is forwarded after the answer.
+    bob.film()
+    await alice.gets(1)
+    alice.film()
+    await bob.gets(1)
+    assert len(bob.of(RTX)) == answered
+
+
 async def test_lost_on_the_way_up_is_asked_for_and_passed_on_late(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     packets = [alice.video.packet() for _ in range(3)]
@@ -356,6 +372,54 @@ async def test_key_frame_is_asked_for_when_somebody_joins_and_in_moderation_afte
     await alice.gets(1)
     seconds = asyncio.get_running_loop().time() - started
     assert len(pictures_lost(alice)) <= 1 + seconds / router.KEY_FRAME_SECONDS
+
+
+async def without_requests(world: World) -> tuple[Listener, Listener]:
+    """Let two join. The first key frame was asked for, and the node's ticks are stopped."""
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    await bob.gets(1)
+    await alice.until(lambda: pictures_lost(alice))
+    world.stop_ticking()
+    await world.pass_time(router.KEY_FRAME_SECONDS, alice, bob)
+    bob.film()
+    await alice.gets(1)
+    alice.reports.clear()
+    return alice, bob
+
+
+def asked_for(peer: Listener) -> list[int]:
+    """Return the sequence numbers that a peer was asked for."""
+    return [number for each in peer.reports if isinstance(each, RtcpRtpfbPacket) for number in each.lost]
+
+
+async def test_key_frame_is_asked_for_when_repair_is_given_up(world: World) -> None:
+    alice, bob = await without_requests(world)
+    lost, *others = [alice.video.packet() for _ in range(3)]
+    alice.send(others)
+    await bob.gets(2)
+    await world.pass_time(streams.USEFUL_SECONDS - 0.2, alice, bob)
+    await alice.until(lambda: asked_for(alice))
+    bob.film()
+    await alice.gets(1)
+    assert set(asked_for(alice)) == {rtp.HEADER.unpack_from(lost)[2]}
+    assert not pictures_lost(alice)
+    await world.pass_time(streams.USEFUL_SECONDS, alice, bob)
+    await alice.until(lambda: pictures_lost(alice))
+
+
+@pytest.mark.parametrize(("gap", "is_repaired"), [(streams.LARGEST_GAP, True), (streams.LARGEST_GAP + 1, False)])
+async def test_key_frame_is_asked_for_when_the_gap_is_too_large(world: World, gap: int, is_repaired: bool) -> None:
+    alice, bob = await without_requests(world)
+    alice.video.sequence += gap
+    alice.film()
+    await bob.gets(1)
+    await world.pass_time(router.KEY_FRAME_SECONDS, alice, bob)
+    await alice.until(lambda: asked_for(alice) if is_repaired else pictures_lost(alice))
+    bob.film()
+    await alice.gets(1)
+    assert len(set(asked_for(alice))) == (gap if is_repaired else 0)
+    assert bool(pictures_lost(alice)) is not is_repaired
 
 
 def pictures_lost(peer: Listener) -> list[RtcpPsfbPacket]:
