@@ -70,11 +70,13 @@ async def _prune() -> None:
 
 
 async def look() -> float:
-    """Settle what is due now; return how many seconds to sleep."""
+    """Settle what is due now; return how many seconds to sleep. A look that finds nothing due makes one query."""
+    if pause := await in_database_thread(_pause)():
+        return pause
     jobs = deque(await in_database_thread(_due)())
     number = min(len(jobs), _SETTLERS)
     await asyncio.gather(*(in_database_thread(settle)(jobs) for _ in range(number)))
-    return await in_database_thread(_pause)()
+    return max(await in_database_thread(_pause)(), SHORTEST_SLEEP_SECONDS)
 
 
 def _due() -> list[Job]:
@@ -83,7 +85,7 @@ def _due() -> list[Job]:
 
 
 def _pause() -> float:
-    """Return how many seconds nothing can become due."""
+    """Return for how many seconds nothing is due, or can become due."""
     deadline = next_deadline()
     # What is created from now on is due after the shortest of these at the earliest.
     unseen = min(
@@ -92,4 +94,4 @@ def _pause() -> float:
     pause = min(LONGEST_SLEEP_SECONDS, unseen.total_seconds())
     if deadline is not None:
         pause = min(pause, (deadline - clock.now()).total_seconds())
-    return max(pause, SHORTEST_SLEEP_SECONDS)
+    return max(pause, 0.0)

@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db import transaction
-from django.db.models import Min, QuerySet
+from django.db.models import QuerySet, Subquery
 
 from conferences import wire
 from conferences.exceptions import NotFoundError
@@ -79,15 +80,22 @@ def settle(jobs: deque[Job]) -> None:
 
 
 def next_deadline() -> datetime | None:
-    """Return the earliest deadline that is not settled."""
-    earliest = [
-        Modification.objects.expiring().aggregate(at=Min("expires_at"))["at"],
-        Participant.objects.ringing().aggregate(at=Min("rings_until"))["at"],
-        Participant.objects.aggregate(at=Min("move_until"))["at"],
-        Participant.objects.aggregate(at=Min("connect_until"))["at"],
-        Session.objects.not_over().aggregate(at=Min("expires_at"))["at"],
-    ]
-    return min((at for at in earliest if at is not None), default=None)
+    """Return the earliest deadline that is not settled, in one query. Where no session is known there is none."""
+    earliest = {
+        "offer": _earliest(Modification.objects.expiring(), "expires_at"),
+        "ring": _earliest(Participant.objects.ringing(), "rings_until"),
+        "move": _earliest(Participant.objects.all(), "move_until"),
+        "connection": _earliest(Participant.objects.all(), "connect_until"),
+        "session": _earliest(Session.objects.not_over(), "expires_at"),
+        "seats": _earliest(Session.objects.leaving(), "leaving_since"),
+    }
+    found = Session.objects.order_by("pk").annotate(**earliest).values_list(*earliest)[:1]
+    return min((at for row in found for at in row if at is not None), default=None)
+
+
+def _earliest(rows: QuerySet[Any], at: str) -> Subquery:
+    """Return a column's earliest value. SQLite uses a partial index only where its condition is repeated."""
+    return Subquery(rows.filter(**{f"{at}__isnull": False}).order_by(at).values(at)[:1])
 
 
 @transaction.atomic

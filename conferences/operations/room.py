@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Field, Model
 
 from conferences import wire
 from conferences.exceptions import ForbiddenError, NotFoundError, PreconditionFailedError, UnauthenticatedError
@@ -350,7 +351,7 @@ class Room:
     def write(self) -> None:
         """Write what has changed, but not to the logs."""
         self.conference.version += 1
-        self.conference.save(update_fields=["state", "ended_at", "ended_reason", "version", "unlisted"])
+        _update([self.conference], {"state", "ended_at", "ended_reason", "version", "unlisted"})
         self._save_seats()
         if self.stays:
             Stay.objects.bulk_create(self.stays)
@@ -376,7 +377,7 @@ class Room:
         """Write the offers that were made and those that were settled, in two queries however many."""
         if self.offered:
             Modification.objects.bulk_create(self.offered)
-        _update(self.settled, {"state", "answer", "settled_at", "settled_by"})
+        _update(self.settled, {"state", "answer", "settled_at", "settled_by_id"})
 
     def _save_task(self) -> None:
         """Ask the focus, in one task, for what it has to do and to know; any task tells it everything."""
@@ -425,15 +426,30 @@ def _is_with_focus(modification: Modification) -> bool:
     return modification.offered_by_id is None or modification.offered_to_id is None
 
 
-Row = TypeVar("Row", Participant, Modification)
+def _update(rows: Sequence[Model], names: Collection[str]) -> None:
+    """Write some fields (`attname`) of rows of one model, in one statement.
+
+    Compiling it takes a tenth of what `bulk_update` takes, which would be a third of an operation.
+    """
+    if not rows:
+        return
+    meta = rows[0]._meta
+    known = {each.attname: each for each in meta.concrete_fields}
+    fields = [meta.pk, *(known[name] for name in sorted(names))]
+    new = [f"{each.column} = new.column{at}" for at, each in enumerate(fields, 1)]
+    row = ",".join(_placeholder(each) for each in fields)
+    statement = (
+        f"UPDATE {meta.db_table} SET {','.join(new[1:])}"  # noqa: S608 - no value is spliced in
+        f" FROM (VALUES {','.join([f'({row})'] * len(rows))}) AS new WHERE {meta.db_table}.{new[0]}"
+    )
+    values = [each.get_db_prep_save(getattr(row, each.attname), connection) for row in rows for each in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
 
 
-def _update(rows: list[Row], columns: set[str]) -> None:
-    """Write columns of rows, in one query."""
-    if len(rows) > 1:
-        type(rows[0])._default_manager.bulk_update(rows, sorted(columns))
-    for row in rows if len(rows) == 1 else ():
-        row.save(update_fields=sorted(columns))
+def _placeholder(column: "Field[Any, Any]") -> str:
+    """Return the placeholder of a value. PostgreSQL takes a NULL among values for text, unless it is told otherwise."""
+    return f"CAST(%s AS {column.db_type(connection)})" if connection.vendor == "postgresql" else "%s"
 
 
 # What operations change of a seat.
