@@ -78,6 +78,10 @@ VIOLATIONS: dict[str, list[Callable[[], object]]] = {
         lambda: seat(conference(), rings_until=None),
         lambda: seat(conference(), state="moving", session=session(), rings_until=None),
     ],
+    "participant_present_is_listed": [
+        lambda: seat(conference(), listed=False),
+        lambda: seat(conference(), state="accepted", session=session(), listed=False),
+    ],
     "participant_one_seat_per_session": [
         lambda: [seat(room, state="accepted", session=one) for room, one in [(conference(), session())] for _ in "12"],
         lambda: [
