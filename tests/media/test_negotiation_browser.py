@@ -49,6 +49,9 @@ window.act = async (name, what, value) => {
     only: (names) => pc.getTransceivers().filter((each) => each.receiver.track.kind === "video").forEach((each) =>
       each.setCodecPreferences(RTCRtpReceiver.getCapabilities("video").codecs.filter((codec) =>
         names.some((name) => codec.mimeType.toLowerCase() === "video/" + name)))),
+    speaks: (name) => pc.getTransceivers().forEach((each) =>
+      each.setCodecPreferences(RTCRtpReceiver.getCapabilities("audio").codecs.filter((codec) =>
+        codec.mimeType === "audio/" + name))),
     data: () => pc.createDataChannel("chat"),
     direction: ([mid, direction]) => { by(mid).direction = direction; },
     stop: (mid) => by(mid).stop(),
@@ -335,6 +338,28 @@ async def test_it_sends_another_codec_when_the_conference_changes_it(page: Page)
     leg.agreed = before
     await leg.is_offered(bob, carol)
     assert {name for line in await leg.lines() for name in line["received"]} == {"video/VP8", "video/rtx"}
+
+
+@pytest.mark.parametrize("name", ["PCMU", "PCMA"])
+async def test_it_speaks_pcm_while_a_member_lacks_opus(page: Page, name: str) -> None:
+    other = Leg(page)
+    await other.act("audio")
+    await other.act("speaks", name)
+    await other.offers()
+    assert {codec for line in await other.lines() for codec in line["codecs"]} == {f"audio/{name}"}
+    leg = Leg(page)
+    await leg.act("audio")
+    bob, carol = track("bob", "audio"), track("carol", "audio")
+    await leg.offers(bob)
+    before, leg.agreed = leg.agreed, leg.agreed.joined_by(other.negotiation.capabilities)
+    await leg.is_offered(bob, carol)
+    for line in await leg.lines():
+        assert {codec for codec in line["codecs"] + line["received"] if "tel" not in codec} == {f"audio/{name}"}
+    # And back.
+    leg.agreed = before
+    await leg.is_offered(bob, carol)
+    for line in await leg.lines():
+        assert {codec for codec in line["codecs"] + line["received"] if "tel" not in codec} == {"audio/opus"}
 
 
 async def test_it_restarts_ice(page: Page) -> None:
