@@ -1,7 +1,8 @@
 """Count requests by name in a sliding window of a minute, at a constant cost.
 
 A window is estimated from two buckets: the requests of this minute, and those of the last minute as far as it still
-counts. With Redis the processes share the buckets. While Redis does not answer, each process counts for itself.
+counts. With Redis the processes share the buckets, and the database's clock tells which one is current. While
+Redis does not answer, each process counts for itself.
 """
 
 import logging
@@ -17,6 +18,7 @@ from django.core.cache import cache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from conferences import clock
 from conferences.exceptions import RateLimitedError
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ def take(name: str, limit: int) -> float:
 
     A request that is not allowed is not counted.
     """
-    now = time.time()
+    now = clock.now().timestamp()
     closed_until = float(cache.get(f"closed.{name}", 0.0))
     if closed_until > now:
         return closed_until - now

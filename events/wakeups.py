@@ -17,8 +17,9 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
 
+from conferences import clock
 from events.readers import READERS
-from events.threads import run_in_server_loop
+from events.threads import in_database_thread, run_in_server_loop
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class Alarm:
         self.session_id = session_id
         self._on_replaced = on_replaced
         self._is_replaced = False
-        self._rank: Rank = (time.time(), secrets.token_urlsafe(9))
+        self._rank: Rank = (0.0, secrets.token_urlsafe(9))
         self._ranks: set[Rank] = set()
         self._group = _group(session_id)
         self._channel = ""
@@ -154,6 +155,9 @@ class Alarm:
         self._news: asyncio.Queue[News] = asyncio.Queue(_WAITING_WAKE_UPS)
 
     async def __aenter__(self) -> Self:
+        if settings.REDIS_URL:
+            # By the database's clock, because the processes compare their ranks.
+            self._rank = ((await in_database_thread(clock.now)()).timestamp(), self._rank[1])
         READERS.add(self)
         return self
 

@@ -19,8 +19,8 @@ from tests.services import ROOT, Backend, Backends, Server, spawned
 # --- One place ------------------------------------------------------------------------------------------------
 
 CLOCKS = {("timezone", "now"), ("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
-# The one place; certificates of this machine; windows of rate limits, in which some seconds do not matter.
-MAY_READ = {"conferences/clock.py", "sbe_enabler/lan.py", "conferences/counters.py"}
+# The one place, and certificates of this machine.
+MAY_READ = {"conferences/clock.py", "sbe_enabler/lan.py"}
 
 
 def test_nothing_else_reads_the_clock_of_its_machine() -> None:

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from django.core.cache import cache
@@ -12,6 +13,8 @@ from pytest_django import Settings
 from conferences import counters
 from conferences.counters import WINDOW, Usage, take
 from tests.devices import Device
+
+pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize(
@@ -33,7 +36,7 @@ def test_wait_is_until_the_window_has_room(usage: Usage, wait: float) -> None:
 
 def test_limit_holds_and_is_given_back_as_the_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0 * WINDOW
-    monkeypatch.setattr("conferences.counters.time.time", lambda: now)
+    monkeypatch.setattr("conferences.counters.clock.now", lambda: datetime.fromtimestamp(now, UTC))
     assert [take("alice", 3) for _ in range(3)] == [0, 0, 0]
     assert [take("alice", 3) for _ in range(5)] == [WINDOW] * 5
     assert take("bob", 3) == 0
