@@ -4,10 +4,12 @@ import socket
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from conferences import counters
@@ -15,6 +17,13 @@ from conferences.counters import WINDOW, Usage, take
 from tests.devices import Device
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _the_middle_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the counters' clock stand still, so that no test crosses the end of a minute."""
+    middle = timezone.now().replace(second=30)
+    monkeypatch.setattr("conferences.counters.clock", SimpleNamespace(now=lambda: middle))
 
 
 @pytest.mark.parametrize(
