@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from conferences.models import Modification
+from conferences.models import Conference, Modification, Participant
 from conferences.operations.focus import settle_task
 from media.models import MediaTask
 from tests.descriptions import answer, offer
@@ -220,6 +220,18 @@ class TestFocus:
     def test_coming_in(self, devices: list[Device], conference: str, headers: dict[str, str]) -> None:
         late = devices[-1]
         self.put(late, conference, "conference-answer", late.offer(), headers)
+
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_coming_back(self, devices: list[Device], conference: str, headers: dict[str, str], listed: bool) -> None:
+        late = devices[-2]
+        late.delete(conference)
+        if not listed:
+            Participant.objects.filter(session=late.id).update(listed=False)
+            Conference.objects.update(unlisted=1)
+        with Queries() as queries:
+            assert late.put(conference, "conference-answer", late.offer(), **headers).status_code == 204
+        # One more keeps the stay that has ended, and one loads a seat that is not listed.
+        assert queries.count <= self.MOST + _seats("conference-answer") + 1 + (not listed)
 
     def test_answering_a_call(self, devices: list[Device], node: ScriptedNode, headers: dict[str, str]) -> None:
         host, *guests = devices

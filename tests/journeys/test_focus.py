@@ -166,6 +166,24 @@ async def test_the_host_mutes_removes_and_ends(visit: Visit) -> None:
     await carol.sees_the_end("alice-host")
 
 
+async def own_seat(person: Person) -> str:
+    """Return the ID of somebody's own seat."""
+    return str(await person.page.evaluate("window.sbe.client.currentCall.me.id"))
+
+
+async def removed_in_an_earlier_stay(person: Person) -> None:
+    """Let a page read late that it was removed from the seat in which it sits again."""
+    await person.page.evaluate(
+        """() => {
+          const {currentCall} = window.sbe.client;
+          const participant = {...currentCall.me, state: "left", leftReason: "removed"};
+          const {confId} = currentCall;
+          return currentCall.handle({type: "participant-left", confId, reason: "removed", participant});
+        }"""
+    )
+    await person.is_in("open")
+
+
 async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
     alice = await come(visit, "alice-open")
     await alice.press("open-start")
@@ -184,6 +202,17 @@ async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
     await carol.press("btn-hangup")
     await expect(tile(alice, carol)).to_have_count(0)
     await sees(alice, bob)
+    seat, address = await own_seat(bob), bob.page.url
+    await bob.press("btn-hangup")
+    await alice.shows("lonely", "Nobody else is here")
+    await bob.page.goto(address + query)
+    await bob.press("join-video")
+    await bob.is_in("open")
+    await all_see_each_other(alice, bob)
+    assert await own_seat(bob) == seat
+    # It may have missed that it was removed, and come back meanwhile.
+    await removed_in_an_earlier_stay(bob)
+    await goes_on(bob, alice)
     await bob.press("btn-hangup")
     await alice.shows("lonely", "Nobody else is here")
     await alice.press("btn-hangup")

@@ -492,7 +492,7 @@ export class Call extends Emitter {
         await this.#onUndone(event, "expired");
         break;
       case "participant-left":
-        this.#onLeft(event);
+        await this.#onLeft(event);
         break;
       case "participant-muted":
         this.#onMuted(event);
@@ -832,7 +832,7 @@ export class Call extends Emitter {
   }
 
   /** @param {WireEvent} event */
-  #onLeft(event) {
+  async #onLeft(event) {
     const left = typeof event.participant === "object" ? event.participant : null;
     const reason = event.reason ?? "removed";
     if (left?.id !== this.#myId) {
@@ -841,8 +841,20 @@ export class Call extends Emitter {
       if (left && this.hasFocus) this.emit("notice", { code: "left", reason, who: left.username });
       return;
     }
+    if (this.hasFocus && this.#phase !== "moving" && (await this.#stillSits())) return;
     // While moving it is one's own other device that did not answer, or declined.
     this.#end(this.#phase === "moving" ? `move-${reason}` : reason);
+  }
+
+  /** Whether the enabler has this device in its seat: an event read late may tell of an earlier stay there. */
+  async #stillSits() {
+    try {
+      const { body } = await this.around.rest.send({ method: "GET", url: this.#url });
+      this.#learn(body);
+    } catch {
+      return false;
+    }
+    return this.me?.sessionId === this.around.session.id && this.me.state !== "left";
   }
 
   /** @param {string | undefined} participant */
