@@ -6,7 +6,7 @@ It is tolerant in what it reads: unknown attributes, media types and protocols a
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from media import sdp
 from media.sdp import SdpError
@@ -137,7 +137,12 @@ class Description:
 
         :raises SdpError: when one is not of its algorithm's length.
         """
-        return bool(read_fingerprints({**self.attributes, **media.attributes}))
+        return bool(read_fingerprints(media.attributes)) if media.flag("fingerprint") else self._has_fingerprint
+
+    @cached_property
+    def _has_fingerprint(self) -> bool:
+        """Whether the session has such a fingerprint. It is read once, however many sections rely on it."""
+        return bool(read_fingerprints(self.attributes))
 
     def live(self) -> list[Media]:
         """Return the lines that are not rejected."""

@@ -2,7 +2,9 @@
 
 import pytest
 
+from conferences import serializers
 from tests.conferences.refusals import refused
+from tests.descriptions import offer
 from tests.devices import Device
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,3 +45,34 @@ def test_hidden_and_empty_names_are_refused(alice: Device, name: str) -> None:
 @pytest.mark.parametrize("name", ["Zo\u00eb", "\u674e\u660e", "\u0645\u062d\u0645\u062f", "\U0001f600", "O'Neil 2"])
 def test_names_of_all_scripts_are_taken(alice: Device, name: str) -> None:
     assert alice.call(name).status_code == 201
+
+
+class TestLongBodies:
+    """What a body may have too much of is refused before it costs time."""
+
+    @pytest.fixture
+    def normalised(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Return what is normalised, which takes quadratic time in a run of combining marks."""
+        texts: list[str] = []
+
+        def normalize(text: str) -> str:
+            texts.append(text)
+            return text
+
+        monkeypatch.setattr(serializers, "normalize_name", normalize)
+        return texts
+
+    def test_a_long_name_is_not_normalised(self, alice: Device, normalised: list[str]) -> None:
+        marks = "a" + 50_000 * "\u0315" + 50_000 * "\u0316"
+        refused(400, "malformed", alice.call, marks)
+        refused(400, "malformed", alice.call, "bob", name=marks)
+        assert max(map(len, normalised)) <= 512
+
+    def test_a_name_that_is_short_once_it_is_normalised_is_taken(self, alice: Device) -> None:
+        # Each letter is typed with two combining marks, and is one character in NFC.
+        assert alice.call("bob", name=128 * "e\u0302\u0301").json()["name"] == 128 * "\u1ebf"
+
+    def test_a_long_list_of_addresses_is_not_read(self, alice: Device, normalised: list[str]) -> None:
+        body = {"to": 1000 * ["bob"], **offer()}
+        refused(400, "malformed", alice.request, "POST", "/mediaConferences", body)
+        assert normalised == []

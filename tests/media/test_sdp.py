@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.description import Description, parse
+from media import description
+from media.description import Description, parse, read_fingerprints
 from media.description import parse as read
 from media.sdp import MAX_MEDIA_LINES, MAX_SECTION_LINES, SdpError
 from tests.depth import examples
@@ -391,6 +392,19 @@ class TestCost:
         assert self.read_in_time(describe() + "m=audio 9 RTP/AVP 0\r\n" * 50_000) is None
         assert self.read_in_time(describe() + "a=x:" + "y" * 1_000_000 + "\r\n")
         assert self.read_in_time("\x00" * 1_000_000) is None
+
+    def test_the_sessions_fingerprints_are_read_once_for_all_lines(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        calls: list[object] = []
+
+        def count(attributes: description.Attributes) -> tuple[description.Fingerprint, ...]:
+            calls.append(attributes)
+            return read_fingerprints(attributes)
+
+        monkeypatch.setattr(description, "read_fingerprints", count)
+        fingerprints = 400 * f"{FINGERPRINT}\r\n"
+        found = read(describe(kinds=()) + fingerprints + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" * MAX_MEDIA_LINES)
+        assert [fingerprint for _, fingerprint in keys(found)] == [True] * MAX_MEDIA_LINES
+        assert len(calls) == 1
 
     LIMIT = 512 * 1024
 
