@@ -381,7 +381,7 @@ function drawChannel() {
   const isReplaced = state === "replaced";
   byId("banner-spinner").hidden = isReplaced;
   byId("banner-resume").hidden = !isReplaced;
-  if (isReplaced) setText(byId("banner-text"), "This registration is in use in too many other places, so this page receives no more calls and changes.");
+  if (isReplaced) setText(byId("banner-text"), "You are registered in too many other places. Calls do not reach this page.");
   byId("banner").hidden = !isReplaced;
   if (state !== "offline" || client.session === null) return;
   // A reconnection of a moment is shown by the dot alone.
