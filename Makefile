@@ -74,9 +74,9 @@ fmt: $(VENV)/.dev ## format the Python sources and sort their imports
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: $(VENV)/.dev $(VENV)/.fastpath ## measure the signalling; OUT=file.json writes the figures
+bench: $(VENV)/.dev $(VENV)/.fastpath ## measure the signalling; OUT=file.json writes the figures, ARGS=--only-idle
 	@.ci/need redis-server postgresql
-	$(BIN)/python -m benchmarks.signalling $(if $(OUT),--out $(OUT))
+	$(BIN)/python -m benchmarks.signalling $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-media: $(VENV)/.dev $(VENV)/.fastpath ## measure the forwarding, beside Janus where it is installed; OUT=file.json, ARGS=--memory
 	$(BIN)/python -m benchmarks.forwarding $(if $(OUT),--out $(OUT)) $(ARGS)

@@ -1,6 +1,6 @@
 """Measure the signalling: rounds of initiate-mod → mod-received → accept → mod-accepted.
 
-    python -m benchmarks.signalling [--out file.json] [--seconds 20] [--rounds 10000]
+    python -m benchmarks.signalling [--out file.json] [--seconds 20] [--rounds 10000] [--only-idle]
 
 Real `manage.py serve` processes in processes of their own; from here HTTP keep-alive connections and WebSockets.
 
@@ -11,6 +11,7 @@ Real `manage.py serve` processes in processes of their own; from here HTTP keep-
 - Yardstick: PUTs of the same size and rate to one plain view of the framework (`benchmarks.yardstick`), before and
   after. A ratio to it holds on any machine.
 - Memory: the server's resident set when it has served a thousand rounds, and when it has served them all.
+- Idle channels: what 1,000 and 5,000 WebSockets that only answer heartbeats cost (`benchmarks.idle`).
 """
 
 import argparse
@@ -35,12 +36,14 @@ import httpx
 import psutil
 import websockets
 
+from benchmarks.idle import measure_idle
 from tests.descriptions import describe
 from tests.services import Backend, Backends, Server, free_port, wait_until
 
 _CALLS = 16
 _RATE = 20.0  # rounds per second
 _PATIENCE = 10.0  # seconds
+_IDLE_CHANNELS = (1000, 5000)
 _WARM_UP_ROUNDS = 200
 _OFFER_BYTES = 1400  # about what `tests.descriptions.describe` makes
 _VARIABLES = {
@@ -362,6 +365,19 @@ def _measure_yardstick(seconds: float) -> dict[str, float]:
         return asyncio.run(yardstick.measure(seconds))
 
 
+def _measure_rounds(backends: Backends, seconds: float, rounds: int) -> dict[str, float]:
+    """Measure the rounds on both kinds of backend, between two measurements of the yardstick."""
+    before = _measure_yardstick(seconds)
+    figures = _with_servers(
+        backends.sqlite(), 1, lambda servers: measure_sqlite(servers[0], seconds=seconds, rounds=rounds)
+    )
+    after = _measure_yardstick(seconds)
+    figures |= {name: (before[name] + after[name]) / 2 for name in before}
+    figures |= _ratios(figures)
+    _print({name: figures[name] for name in figures if "yardstick" in name or "_to_" in name})
+    return figures | _with_servers(backends.grown(), 2, lambda servers: measure_postgres(servers, seconds=seconds))
+
+
 def _ratios(figures: Mapping[str, float]) -> dict[str, float]:
     """Return what holds on any machine: the enabler against the yardstick, and the slow ones against the median."""
     return {
@@ -384,24 +400,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write the figures to this file as JSON")
     parser.add_argument("--seconds", type=float, default=20, help="how long each timed part lasts")
     parser.add_argument("--rounds", type=int, default=10_000, help="rounds until the memory is read")
+    parser.add_argument("--only-idle", action="store_true", help="measure the idle channels and nothing else")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {options.rounds} rounds")
     with tempfile.TemporaryDirectory() as directory:
         backends = Backends(Path(directory))
         try:
-            before = _measure_yardstick(options.seconds)
-            figures = _with_servers(
-                backends.sqlite(),
-                1,
-                lambda servers: measure_sqlite(servers[0], seconds=options.seconds, rounds=options.rounds),
-            )
-            after = _measure_yardstick(options.seconds)
-            figures |= {name: (before[name] + after[name]) / 2 for name in before}
-            figures |= _ratios(figures)
-            _print({name: figures[name] for name in figures if "yardstick" in name or "_to_" in name})
-            figures |= _with_servers(
-                backends.grown(), 2, lambda servers: measure_postgres(servers, seconds=options.seconds)
-            )
+            figures = {} if options.only_idle else _measure_rounds(backends, options.seconds, options.rounds)
+            figures |= _with_servers(backends.sqlite(), 1, lambda servers: measure_idle(servers[0], _IDLE_CHANNELS))
         finally:
             backends.close()
     if options.out:

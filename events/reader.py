@@ -1,7 +1,7 @@
 """Follow a session's log: the one reader behind WebSocket, SSE and long poll.
 
-Starting and recovering are the same: subscribe, read on from the cursor, wait. A wake-up that is lost, or an outage
-of the channel layer, is made good at the next heartbeat.
+Starting and recovering are the same: subscribe, read on from the cursor, wait. A reader that waits makes no query: the
+process's watcher finds lost wake-ups and ended sessions, for all its readers together.
 """
 
 import json
@@ -62,7 +62,7 @@ async def follow(
     :raises SessionOverError: once the session is over and everything has been yielded.
     :raises ReplacedError: once the session has enough newer readers.
     """
-    async with Alarm(session_id, on_replaced) as alarm:
+    async with Alarm(session_id, after, on_replaced) as alarm:
         beat_at = time.monotonic() + heartbeat
         while True:
             await alarm.arm()
@@ -77,12 +77,15 @@ async def follow(
                 raise SessionOverError
             # Up to date: from here on the wake-ups carry what follows, until one of them does not.
             while True:
+                alarm.cursor = after
                 try:
                     news = await alarm.wait(max(0.0, beat_at - time.monotonic()))
                 except TimeoutError:
                     beat_at = time.monotonic() + heartbeat
                     yield []
-                    break
+                    if await alarm.arm():
+                        break
+                    continue
                 if passing and (
                     fleeting := [Entry(wire, after, is_passing=True) for seq, wire in news if seq == PASSING]
                 ):

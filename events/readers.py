@@ -9,6 +9,11 @@ class Reader(Protocol):
     """One connection or waiting poll that follows the log of a session."""
 
     session_id: str
+    # The number of the last event that it has read.
+    cursor: int
+
+    def look(self) -> None:
+        """Read the log, because a wake-up may have been lost."""
 
     def give_way(self) -> None:
         """Stop, because the session has enough newer readers."""
@@ -26,6 +31,19 @@ class Readers:
         readers.append(reader)
         if len(readers) > settings.READERS_PER_SESSION:
             readers.pop(0).give_way()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no readers at all."""
+        return not self._of_session
+
+    def sessions(self) -> list[str]:
+        """Return the sessions that have readers."""
+        return list(self._of_session)
+
+    def of(self, session_id: str) -> list[Reader]:
+        """Return the readers of a session."""
+        return list(self._of_session.get(session_id, ()))
 
     def remove(self, reader: Reader) -> None:
         """Forget a reader that has stopped."""

@@ -1,6 +1,5 @@
 """The event channel over HTTP: long poll, and server-sent events. Thin adapters over the reader."""
 
-import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -102,15 +101,10 @@ async def _poll(session_id: str, after: int, seconds: float) -> HttpResponse:
 async def _next_entries(session_id: str, after: int, seconds: float) -> list[Entry]:
     """Return the first events after the cursor; an empty list when none came within `seconds`.
 
-    The wait is cut into equal parts, each no longer than a heartbeat. The log is read again after each part, because
-    a wake-up may have been lost.
+    The log is read once more at the end, because a wake-up may have been lost since the watcher's last look.
     """
-    parts = max(1, math.ceil(seconds / settings.HEARTBEAT_SECONDS))
-    async with aclosing(follow(session_id, after, heartbeat=seconds / parts)) as log:
-        for _ in range(parts):
-            if entries := await anext(log):
-                return entries
-    return await read(session_id, after)
+    async with aclosing(follow(session_id, after, heartbeat=seconds)) as log:
+        return await anext(log) or await read(session_id, after)
 
 
 def _stream(session_id: str, after: int) -> StreamingHttpResponse:

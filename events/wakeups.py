@@ -20,6 +20,7 @@ from django.conf import settings
 from conferences import clock
 from events.readers import READERS
 from events.threads import in_database_thread, run_in_server_loop
+from events.watcher import WATCHER
 
 logger = logging.getLogger(__name__)
 
@@ -138,13 +139,15 @@ Rank = tuple[float, str]
 class Alarm:
     """Waits for the wake-ups of one session. Use it as an async context manager, and arm it before each reading.
 
+    Keep `cursor` at the number of the last event read: the process's watcher compares it with the session's.
+
     It is one of the session's readers. `READERS` bounds those of this process, and a roll call those of all processes:
     a new reader announces itself, the others answer with their ranks, and it tells the oldest to give way when they are
     too many. So only readers that are still there count, and all agree on which is the oldest.
     """
 
-    def __init__(self, session_id: str, on_replaced: Callable[[], None] | None = None) -> None:
-        self.session_id = session_id
+    def __init__(self, session_id: str, cursor: int, on_replaced: Callable[[], None] | None = None) -> None:
+        self.session_id, self.cursor = session_id, cursor
         self._on_replaced = on_replaced
         self._is_replaced = False
         self._rank: Rank = (0.0, secrets.token_urlsafe(9))
@@ -159,16 +162,23 @@ class Alarm:
             # By the database's clock, because the processes compare their ranks.
             self._rank = ((await in_database_thread(clock.now)()).timestamp(), self._rank[1])
         READERS.add(self)
+        WATCHER.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         READERS.remove(self)
+        WATCHER.stop_when_idle()
         if self._receiver is not None:
             await _layer.use(lambda layer: layer.group_discard(self._group, self._channel), insist=True)
             self._receiver.cancel()
             await asyncio.wait([self._receiver], timeout=_PATIENCE_SECONDS)
+
+    def look(self) -> None:
+        """Send the reader to the log, unless a wake-up waits for it anyway."""
+        if self._news.empty():
+            self._take([])
 
     def give_way(self) -> None:
         """Let `wait` raise ReplacedError, and call `on_replaced`."""
@@ -177,11 +187,15 @@ class Alarm:
         if self._on_replaced is not None:
             self._on_replaced()
 
-    async def arm(self) -> None:
-        """Subscribe, where that has not been done; without the layer the alarm stays silent until the next time."""
-        if self._receiver is None or self._receiver.done():
-            self._receiver = None
-            await _layer.use(self._subscribe)
+    async def arm(self) -> bool:
+        """Subscribe, unless that is done already; return whether it was done now.
+
+        Without the layer the alarm stays silent until the next time.
+        """
+        if self._receiver is not None and not self._receiver.done():
+            return False
+        self._receiver = None
+        return await _layer.use(self._subscribe)
 
     async def _subscribe(self, layer: Any) -> None:
         self._channel = await layer.new_channel()
