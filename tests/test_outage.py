@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
+import itertools
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 import websockets
 
+from sbe_enabler.postgresql.base import connect
 from tests.endpoints import UNLIMITED, Endpoint, Endpoints, close_code, new_name, until
 from tests.relay import Relay
-from tests.services import Backend, Backends, Server
+from tests.services import Backend, Backends, Server, wait_until
 
 pytestmark = pytest.mark.once
 
@@ -76,6 +81,36 @@ async def test_every_entrance_refuses_in_time_and_recovers(
     assert {(each.status_code, each.json()["database"]) for each in healths} == {(503, "unavailable")}
     assert "Internal Server Error" not in server.log()
     await until(lambda: works(alice), "the database is used again")
+
+
+def test_one_thread_at_a_time_tries_a_database_that_hangs(backends: Backends) -> None:
+    url = backends.grown().variables["DATABASE_URL"]
+    port = urlsplit(url).port
+    assert port is not None
+
+    def connects() -> bool:
+        with contextlib.suppress(psycopg.OperationalError), connect(conninfo=through_relay, connect_timeout=2):
+            return True
+        return False
+
+    def slow_tries(_: int) -> list[tuple[float, float]]:
+        """Try for some seconds; return when those tries began and ended that waited for the database."""
+        slow, until_ = [], time.monotonic() + 4
+        while (began := time.monotonic()) < until_:
+            assert not connects()
+            if (ended := time.monotonic()) > began + 1:
+                slow.append((began, ended))
+            time.sleep(0.01)
+        return slow
+
+    with Relay(port) as relay, ThreadPoolExecutor(4) as threads:
+        through_relay = url.replace(f":{port}/", f":{relay.port}/")
+        with hanging(relay):
+            assert not connects()
+            tries = sorted(itertools.chain(*threads.map(slow_tries, range(4))))
+        wait_until(connects, "the database is used again")
+    assert tries
+    assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(tries))
 
 
 @pytest.mark.parametrize("outage", [hanging, away])

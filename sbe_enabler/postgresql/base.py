@@ -1,11 +1,14 @@
 """Django's PostgreSQL backend, with a bound on every wait.
 
 PostgreSQL itself ends statements that take too long (`statement_timeout`). A server that hangs ends nothing, so the
-client also stops waiting, and closes the connection. After such a failure no thread connects for a moment: requests
-that have queued up meanwhile are refused at once, not one after the other.
+client also stops waiting, and closes the connection. After such a failure no thread connects for a moment, and then
+one thread at a time until it succeeds. So requests that have queued up are refused at once, not one after the other.
 """
 
+import contextlib
+import threading
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -39,30 +42,42 @@ class BoundedConnection(psycopg.Connection[Any]):
         except psycopg.OperationalError:
             # A statement that is still active was not answered; after an answer the state is another one.
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                _quiet.begin()
+                _outage.begin()
                 self.pgconn.finish()
             raise
 
 
-class _Quiet:
-    """The moment after a failure, in which no thread of this process connects."""
+class _Outage:
+    """The time from a failure until a connection succeeds. One thread of this process tries at a time."""
 
-    _until = 0.0
+    def __init__(self) -> None:
+        self._lasts = False
+        self._quiet_until = 0.0
+        self._trying = threading.Lock()
 
     def begin(self) -> None:
         """Note that the server failed just now."""
-        self._until = time.monotonic() + _REST_SECONDS
+        self._lasts, self._quiet_until = True, time.monotonic() + _REST_SECONDS
 
-    def require_end(self) -> None:
-        """Require that no failure is recent.
+    @contextlib.contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Try to connect.
 
-        :raises psycopg.OperationalError: when one is.
+        :raises psycopg.OperationalError: when the server failed a moment ago, or another thread is trying.
         """
-        if time.monotonic() < self._until:
+        if not self._lasts:
+            yield
+            return
+        if time.monotonic() < self._quiet_until or not self._trying.acquire(blocking=False):
             raise psycopg.OperationalError("the database failed a moment ago")
+        try:
+            yield
+            self._lasts = False
+        finally:
+            self._trying.release()
 
 
-_quiet = _Quiet()
+_outage = _Outage()
 
 
 def connect(**parameters: Any) -> BoundedConnection:
@@ -70,13 +85,13 @@ def connect(**parameters: Any) -> BoundedConnection:
 
     :raises psycopg.OperationalError: when the server does not let us in, or failed a moment ago.
     """
-    _quiet.require_end()
     limit = parameters.pop("limit", None)
-    try:
-        connection = BoundedConnection.connect(**parameters)
-    except psycopg.OperationalError:
-        _quiet.begin()
-        raise
+    with _outage.attempt():
+        try:
+            connection = BoundedConnection.connect(**parameters)
+        except psycopg.OperationalError:
+            _outage.begin()
+            raise
     connection.limit = limit
     return connection
 
