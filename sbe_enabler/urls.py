@@ -8,9 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 from django.views import defaults
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView
 
 from conferences.problems import OUTAGE, problem_response, refuse_outage
+from sbe_enabler.description import DescriptionView
 from sbe_enabler.health import healthz
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -21,11 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz, name="healthz"),
     path("api", RedirectView.as_view(pattern_name="schema")),
     path("api/", RedirectView.as_view(pattern_name="schema")),
-    path(
-        "api/schema",
-        SpectacularAPIView.as_view(authentication_classes=[], permission_classes=[]),
-        name="schema",
-    ),
+    path("api/schema", DescriptionView.as_view(), name="schema"),
 ]
 if settings.DEV_SERVER:
     urlpatterns.append(path("", include("sbe_enabler.devserver.urls")))

@@ -50,6 +50,15 @@ def test_the_description_is_served(client: Client, address: str) -> None:
     assert b"x-conference-action" in response.content
 
 
+@pytest.mark.parametrize("format_", ["application/vnd.oai.openapi", "application/json"])
+def test_the_description_is_made_once(client: Client, format_: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = client.get("/api/schema", headers={"accept": format_})
+    assert (first.status_code, first["content-type"]) == (200, f"{format_}; charset=utf-8")
+    monkeypatch.delattr(SchemaGenerator, "get_schema")
+    # No query makes it anew.
+    assert client.get("/api/schema?version=2", headers={"accept": format_}).content == first.content
+
+
 def test_answers_have_the_shapes_that_are_described(description: dict[str, Any]) -> None:
     gateway = {"authorization": f"Api-Key {gateway_key()}"}
     registered = Client().post("/sessions", {"username": "carol"}, content_type="application/json", headers=gateway)

@@ -1,0 +1,35 @@
+"""The OpenAPI description, for anybody. It is made once: that takes as long as many other requests."""
+
+from functools import cache as once
+from typing import Any
+
+from django.http import HttpResponse
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.request import Request
+
+
+class DescriptionView(SpectacularAPIView):
+    """`/api/schema`."""
+
+    authentication_classes = []
+    permission_classes = []
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return the description in the format that the client accepts."""
+        renderer = request.accepted_renderer
+        return HttpResponse(
+            _rendered(renderer.media_type or ""),
+            content_type=f"{renderer.media_type}; charset=utf-8",
+            headers={"Content-Disposition": f'inline; filename="SBE Enabler.{renderer.format}"'},
+        )
+
+
+@once
+def _rendered(media_type: str) -> str | bytes:
+    """Return the description in one format."""
+    (renderer,) = (each for each in DescriptionView.renderer_classes if each.media_type == media_type)
+    schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+    return renderer().render(schema, renderer_context={})
