@@ -214,8 +214,27 @@ class BoundedHTTPFactory(HTTPFactory):  # type: ignore[misc]
         """Keep no access log: the gateway in front has one, and writing two costs time."""
 
 
+# What a client may send over a WebSocket at once; as much is added in the time. It has nothing to send but answers to
+# heartbeats. Every frame costs the process time, and every ping an answer that waits until the client reads it.
+_CLIENT_BYTES = 64 * 1024
+_CLIENT_SECONDS = 15.0
+
+
 class PoliteWebSocket(WebSocketProtocol):  # type: ignore[misc]
-    """A WebSocket whose handshake may fail, and whose sender can be slowed down."""
+    """A WebSocket whose handshake may fail, whose sender can be slowed down, and whose client cannot flood us."""
+
+    _allowance, _allowed_at = float(_CLIENT_BYTES), 0.0
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Take what has come, or drop a client that sends far more than its heartbeats need."""
+        now = time.monotonic()
+        earned = (now - self._allowed_at) * _CLIENT_BYTES / _CLIENT_SECONDS
+        self._allowance = min(_CLIENT_BYTES, self._allowance + earned) - len(data)
+        self._allowed_at = now
+        if self._allowance < 0:
+            self.cut()
+        else:
+            super().dataReceived(data)
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Take the place of the HTTP connection, whose own producer would otherwise stay with the transport."""

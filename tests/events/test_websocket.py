@@ -283,6 +283,15 @@ async def test_flood_from_a_client_is_no_fault_of_ours(server: Server, endpoints
         assert numbers(await events_until(socket, 3)) == [2, 3]
 
 
+async def test_client_that_sends_far_more_than_heartbeats_is_cut_off(server: Server, endpoints: Endpoints) -> None:
+    alice = await endpoints.register(server, new_name("alice"))
+    async with alice.socket() as socket:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            for number in range(1000):
+                await socket.ping(number.to_bytes(125))
+        assert await close_code(socket) == 1006
+
+
 async def test_client_that_hangs_up_without_a_word_is_no_fault_of_ours(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     for _ in range(5):
