@@ -37,9 +37,9 @@ class Usage:
     previous: int
     elapsed: float
 
-    def wait(self, limit: int) -> float:
-        """Return the seconds until the window has room for the last of these requests; 0 when it has now."""
-        others = self.current - 1
+    def wait(self, limit: int, number: int = 1) -> float:
+        """Return the seconds until the window has room for the last `number` of these; 0 when it has now."""
+        others = self.current - number
         room = limit - others
         if room <= 0:
             # This bucket must first become the previous one, and then age.
@@ -49,8 +49,8 @@ class Usage:
         return max(0.0, WINDOW * (1 - room / self.previous) - self.elapsed)
 
 
-def take(name: str, limit: int) -> float:
-    """Count one request; return 0 when the limit allows it, otherwise the seconds after which to ask again.
+def take(name: str, limit: int, number: int = 1) -> float:
+    """Count a request as `number`; return 0 when the limit has room, otherwise the seconds after which to ask again.
 
     A request that is not allowed is not counted.
     """
@@ -59,20 +59,20 @@ def take(name: str, limit: int) -> float:
     if closed_until > now:
         return closed_until - now
     bucket = int(now // WINDOW)
-    usage = Usage(*_add(name, bucket, 1), now % WINDOW)
-    wait = usage.wait(limit)
+    usage = Usage(*_add(name, bucket, number), now % WINDOW)
+    wait = usage.wait(limit, number)
     if wait > 0:
-        _add(name, bucket, -1)
+        _add(name, bucket, -number)
         cache.set(f"closed.{name}", now + wait, timeout=wait)
     return wait
 
 
-def require_room(name: str, limit: int) -> None:
-    """Count one request that the limit must allow.
+def require_room(name: str, limit: int, number: int = 1) -> None:
+    """Count a request, as `number`, that the limit must allow.
 
     :raises RateLimitedError: when it does not, with the seconds after which to ask again.
     """
-    if wait := take(name, limit):
+    if wait := take(name, limit, number):
         raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))})
 
 

@@ -9,6 +9,7 @@ from rest_framework.throttling import BaseThrottle
 from conferences import clock
 from conferences.authentication import Speaker, identify_from
 from conferences.counters import require_room, take
+from conferences.sdp import SDP_LIMIT
 
 if TYPE_CHECKING:
     # DRF's views load this module through the settings before they are complete.
@@ -51,3 +52,11 @@ def admit(address: str, authorization: str, session_id: str | None) -> Speaker:
     speaker = identify_from(address, authorization, session_id, now=clock.now())
     require_room(_name(speaker), _limit(speaker))
     return speaker
+
+
+def require_readable(speaker: Speaker, sdp: str) -> None:
+    """Count the characters of an SDP before it is read, which takes time in proportion to them.
+
+    :raises RateLimitedError: when this speaker has sent too many.
+    """
+    require_room(f"sdp.{speaker.name}", settings.SDP_CHARACTERS_PER_MINUTE, min(len(sdp), SDP_LIMIT))

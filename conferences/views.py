@@ -45,6 +45,7 @@ from conferences.serializers import (
     SessionSerializer,
     normalize_name,
 )
+from conferences.throttles import require_readable
 
 _PAGE = 100
 _ANSWER = "conference-answer"
@@ -109,16 +110,18 @@ def _parse(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any
     return data
 
 
-def _description(data: dict[str, Any], *types: str) -> JudgedSdp:
+def _description(request: Request, data: dict[str, Any], *types: str) -> JudgedSdp:
     """Return the judged SDP of a body. One that names no type is of the only one that fits, or of none yet.
 
     :raises SdpInvalidError: when it is missing, or of another type.
+    :raises RateLimitedError: when the speaker has sent too much of SDP.
     """
     type_, text = data.get("type", types[0] if len(types) == 1 else ""), data.get("sdp")
     if text is None:
         raise SdpInvalidError("The SDP is missing.")
     if type_ and type_ not in types:
         raise SdpInvalidError(f"Send an SDP of type '{types[0]}' here.")
+    require_readable(speaker_of(request), text)
     return judge(type_, text)
 
 
@@ -264,7 +267,7 @@ class ConferencesView(EnablerView):
             topology=Topology(data["topology"]),
             access=Access(data["access"]),
             name=data["name"],
-            offer=_description(data, "offer"),
+            offer=_description(request, data, "offer"),
             now=clock.now(),
         )
         headers = {
@@ -343,13 +346,13 @@ class ConferenceView(EnablerView):
             raise ActionMissingError
         if action == _ANSWER:
             data = _parse(ActionSerializer, request)
-            return partial(calls.answer_conference, description=_description(data, "answer", "offer"))
+            return partial(calls.answer_conference, description=_description(request, data, "answer", "offer"))
         if action == "accept-conference-mod":
             data = _parse(ActionSerializer, request)
             return partial(
                 modifications.accept_modification,
                 modification_id=_modification_id(request, data),
-                answer=_description(data, "answer"),
+                answer=_description(request, data, "answer"),
             )
         if action == "rejectCancel-conference-mod":
             data = _parse(ActionSerializer, request)
@@ -357,7 +360,7 @@ class ConferenceView(EnablerView):
         if action not in set(Initiation):
             raise ActionUnknownError(f"There is no action '{action[:64]}'.")
         initiation = Initiation(action)
-        offer = _description(_parse(ActionSerializer, request), "offer")
+        offer = _description(request, _parse(ActionSerializer, request), "offer")
         require_direction(offer, modifications.RULES[initiation])
         return partial(modifications.offer_modification, initiation=initiation, offer=offer)
 

@@ -1,14 +1,19 @@
 """The support desk: Django's admin, with the conferences first."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.apps import AdminConfig
+from django.core import signing
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+# The cookie of a browser that an account has logged in with, and for how long it counts.
+_KNOWN_BROWSER = "known_browser"
+_KNOWN_SECONDS = 365 * 86400
 # What others call their parts of the admin, in the desk's own words.
 _NAMES = {"rest_framework_api_key": "API keys", "auth": "Staff"}
 
@@ -22,6 +27,13 @@ class SupportDesk(admin.AdminSite):
     index_template = "admin/desk.html"
     # There are few lists, and all of them are wide.
     enable_nav_sidebar = False
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Log in, and remember the browser: see `lockout_parameters`."""
+        response = super().login(request, extra_context)
+        if request.method == "POST" and request.user.is_authenticated:
+            _remember_browser(response, request.user.get_username())
+        return response
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return the lists of the index, the conferences before everything else."""
@@ -41,6 +53,38 @@ def client_network(request: HttpRequest) -> str:
     from conferences.authentication import network_of  # only here: this module is loaded before any model may be
 
     return network_of(request.META.get("REMOTE_ADDR", ""))
+
+
+def _remember_browser(response: HttpResponse, username: str) -> None:
+    """Give a browser the proof that this account has logged in with it."""
+    response.set_cookie(
+        _KNOWN_BROWSER,
+        signing.dumps(username, salt=_KNOWN_BROWSER),
+        max_age=_KNOWN_SECONDS,
+        path="/admin/",
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Strict",
+    )
+
+
+def _knows_browser(request: HttpRequest, username: object) -> bool:
+    """Tell whether this account has logged in with the browser before."""
+    try:
+        proof = request.COOKIES.get(_KNOWN_BROWSER, "")
+        return bool(signing.loads(proof, salt=_KNOWN_BROWSER, max_age=_KNOWN_SECONDS) == username)
+    except signing.BadSignature:
+        return False
+
+
+def lockout_parameters(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> list[str | list[str]]:
+    """Return by what failed logins are counted: by address and by account.
+
+    Anybody can fail to log in to an account. So that this does not lock out its owner, a browser that the account has
+    logged in with is counted by itself.
+    """
+    username = (credentials or request.POST).get("username")
+    return [["username", "ip_address"]] if _knows_browser(request, username) else ["ip_address", "username"]
 
 
 def refuse_login(request: HttpRequest, *details: object) -> HttpResponse:

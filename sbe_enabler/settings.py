@@ -240,7 +240,9 @@ READERS_PER_SESSION = env.integer("SBE_READERS_PER_SESSION", 4, least=1)
 CONFERENCES_PER_SESSION = env.integer("SBE_CONFERENCES_PER_SESSION", 20, least=1)
 INVITATIONS_PER_CALLER = env.integer("SBE_INVITATIONS_PER_CALLER", 64, least=1)
 INVITATIONS_PER_CALLEE = env.integer("SBE_INVITATIONS_PER_CALLEE", 16, least=1)
+INVITATIONS_PER_PAIR = env.integer("SBE_INVITATIONS_PER_PAIR", 4, least=1)
 OFFERS_PER_MINUTE = env.integer("SBE_OFFERS_PER_MINUTE", 30, least=1)
+SDP_CHARACTERS_PER_MINUTE = env.integer("SBE_SDP_CHARACTERS_PER_MINUTE", 8 * 1024 * 1024, least=1)
 TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
 
 # --- Logins at the support desk ---------------------------------------------------------------------------
@@ -249,7 +251,7 @@ AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contri
 # After this many failed logins from one address or for one account, both in one process, it is locked for a while.
 AXES_FAILURE_LIMIT = env.integer("SBE_LOGIN_FAILURES", 10, least=1)
 AXES_COOLOFF_TIME = timedelta(seconds=env.number("SBE_LOGIN_LOCK_SECONDS", 300, least=1, most=86400))
-AXES_LOCKOUT_PARAMETERS = ["ip_address", "username"]
+AXES_LOCKOUT_PARAMETERS = "sbe_enabler.desk.lockout_parameters"
 AXES_LOCKOUT_CALLABLE = "sbe_enabler.desk.refuse_login"
 AXES_CLIENT_IP_CALLABLE = "sbe_enabler.desk.client_network"
 AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"

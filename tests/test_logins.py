@@ -59,6 +59,45 @@ def test_failed_logins_lock_their_account(settings: Settings) -> None:
     assert log_in("192.0.2.9", "deputy", "right").status_code == 302
 
 
+@pytest.fixture
+def known(settings: Settings) -> Client:
+    """Return a browser that has logged in before."""
+    settings.AXES_FAILURE_LIMIT = 3
+    User.objects.create_superuser("chief", password="right")
+    User.objects.create_superuser("deputy", password="right")
+    browser = Client(REMOTE_ADDR="192.0.2.1")
+    assert enter(browser, "chief", "right") == 302
+    browser.post("/admin/logout/")
+    return browser
+
+
+def enter(browser: Client, username: str, password: str) -> int:
+    """Log in with a browser and return the status."""
+    return browser.post("/admin/login/", {"username": username, "password": password}).status_code
+
+
+@pytest.mark.parametrize("network", ["192.0.2.1", "192.0.2.2"])
+def test_strangers_do_not_lock_out_a_browser_that_has_logged_in_before(known: Client, network: str) -> None:
+    assert [log_in(network, "chief").status_code for _ in range(4)] == [200, 200, 429, 429]
+    assert log_in("192.0.2.9", "chief", "right").status_code == 429
+    assert enter(known, "chief", "right") == 302
+
+
+def test_a_known_browser_is_locked_after_its_own_failures(known: Client) -> None:
+    assert [enter(known, "chief", "wrong") for _ in range(3)] == [200, 200, 429]
+    assert enter(known, "chief", "right") == 429
+
+
+@pytest.mark.parametrize("cookie", ["", "chief", "x:y:z", None])
+def test_a_browser_is_known_only_for_its_own_account(known: Client, cookie: str | None) -> None:
+    username = "deputy" if cookie is None else "chief"
+    if cookie is not None:
+        known.cookies["known_browser"] = cookie
+    for number in range(3):
+        log_in(f"192.0.2.{5 + number}", username)
+    assert enter(known, username, "right") == 429
+
+
 async def login_at(application: Any, username: str = "chief") -> int:
     """Log in through the server's own handler and return the status."""
     token = "x" * 32

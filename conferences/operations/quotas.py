@@ -57,7 +57,8 @@ def require_offer(seat: Participant) -> None:
 def require_invitations(caller: Session, guests: Sequence[Participant], *, now: datetime) -> None:
     """Require that the caller may invite these guests, who are not saved yet.
 
-    :raises TooManyInvitationsError: when the caller's unanswered invitations would exceed the bound.
+    :raises TooManyInvitationsError: when the caller's unanswered invitations, or those to one guest, would exceed
+        their bound. One caller cannot use up what others may call the guest with.
     :raises CalleeBusyError: when one of the guests has too many unanswered invitations, from whomever.
     """
     if not guests:
@@ -65,12 +66,25 @@ def require_invitations(caller: Session, guests: Sequence[Participant], *, now: 
     names = _names(guests, now=now)
     unanswered = _unanswered(caller, frozenset().union(*names), now=now)
     if sum(is_own for is_own, *_ in unanswered) + len(guests) > settings.INVITATIONS_PER_CALLER:
-        wait = math.ceil(settings.RING_DURATION.total_seconds())
-        raise TooManyInvitationsError(headers={"Retry-After": str(wait)}, limit=settings.INVITATIONS_PER_CALLER)
+        raise _too_many_invitations(settings.INVITATIONS_PER_CALLER)
+    by_caller = [{username, vtn} for is_own, username, vtn in unanswered if is_own]
     called = [{username, vtn} for is_own, username, vtn in unanswered if not is_own]
     for guest, own in zip(guests, names, strict=True):
-        if sum(not own.isdisjoint(invitation) for invitation in called) >= settings.INVITATIONS_PER_CALLEE:
+        if _number_to(own, by_caller) >= settings.INVITATIONS_PER_PAIR:
+            raise _too_many_invitations(settings.INVITATIONS_PER_PAIR)
+        if _number_to(own, called) >= settings.INVITATIONS_PER_CALLEE:
             raise CalleeBusyError(to=guest.username or f"tel:{guest.vtn}", limit=settings.INVITATIONS_PER_CALLEE)
+
+
+def _number_to(names: frozenset[str], invitations: Sequence[set[str]]) -> int:
+    """Return how many of the invitations are to one of these names and numbers."""
+    return sum(not names.isdisjoint(invitation) for invitation in invitations)
+
+
+def _too_many_invitations(limit: int) -> TooManyInvitationsError:
+    """Return the refusal of an invitation that a caller may make once others are over."""
+    wait = math.ceil(settings.RING_DURATION.total_seconds())
+    return TooManyInvitationsError(headers={"Retry-After": str(wait)}, limit=limit)
 
 
 def _names(guests: Sequence[Participant], *, now: datetime) -> list[frozenset[str]]:

@@ -20,7 +20,7 @@ from sbe_enabler import settings as service
 from tests.conferences.refusals import refused
 from tests.conferences.test_idempotency import register
 from tests.descriptions import answer, offer
-from tests.devices import Call, Device
+from tests.devices import Call, Device, open_call
 from tests.focus import ScriptedNode
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -104,6 +104,34 @@ class TestInvitationsPerCaller:
     def test_calls_in_the_same_instant_do_not_exceed_it(self, alice: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLER = 3
         statuses = at_once([partial(alice.call, f"callee-{number}") for number in range(8)])
+        assert sorted(statuses) == [201] * 3 + [429] * 5
+
+
+class TestInvitationsPerPair:
+    def test_one_caller_does_not_use_up_what_others_may_call_with(
+        self, alice: Device, bob: Device, settings: Settings
+    ) -> None:
+        settings.INVITATIONS_PER_PAIR = service.INVITATIONS_PER_PAIR
+        # All devices of the caller count together, and all addresses of the callee.
+        tablet = Device.register("alice", "tablet")
+        devices, addresses = 10 * [alice, tablet], 10 * ["bob", "tel:+15550101"]
+        statuses = [device.call(address).status_code for device, address in zip(devices, addresses, strict=True)]
+        assert statuses == [201] * 4 + [429] * 16
+        response = refused(429, "too-many-invitations", alice.call, "bob")
+        assert (response["retry-after"], response.json()["limit"]) == ("30", 4)
+        assert Device.register("carol").call("bob").status_code == 201
+
+    def test_the_next_call_is_refused_until_one_is_over(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_PAIR = 1
+        first = alice.call("bob").json()["id"]
+        refused(429, "too-many-invitations", alice.call, "bob")
+        assert alice.call("carol").status_code == 201
+        bob.answer(first)
+        assert alice.call("bob").status_code == 201
+
+    def test_calls_in_the_same_instant_do_not_exceed_it(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_PAIR = 3
+        statuses = at_once(8 * [partial(alice.call, "bob")])
         assert sorted(statuses) == [201] * 3 + [429] * 5
 
 
@@ -339,3 +367,22 @@ def at_once(requests: list[Any]) -> list[int]:
 
     with ThreadPoolExecutor(len(requests)) as threads:
         return list(threads.map(make, requests))
+
+
+class TestSdpPerMinute:
+    def test_one_that_is_refused_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.SDP_CHARACTERS_PER_MINUTE = 2500
+        statuses = [alice.call("bob", sdp=1000 * "v").status_code for _ in range(5)]
+        assert statuses == [422, 422, 422, 429, 429]
+        response = refused(429, "rate-limited", alice.call, "bob")
+        assert int(response["retry-after"]) > 0
+        assert bob.call("alice").status_code == 201
+
+    def test_a_bare_one_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
+        call = open_call(alice, bob)
+        # Bob's answer to the call has counted already.
+        settings.SDP_CHARACTERS_PER_MINUTE = 10_000
+        bare = {"content_type": "application/sdp"}
+        action = partial(bob.put, call.id, "initiate-conference-mod", 10_000 * "v", **bare)
+        refused(422, "sdp-invalid", action)
+        refused(429, "rate-limited", action)
