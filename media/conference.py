@@ -50,6 +50,8 @@ LEAST_SHARE = 0.7
 PLENTY = 2_500_000
 # Answers kept for tasks that are repeated after a crash.
 _ANSWERS_KEPT = 8
+# Who gives so many unusable answers in a row is offered nothing more until there is something else to offer.
+MOST_UNUSABLE_ANSWERS = 3
 # What a participant may send: every other one has a line for each, and a leg has a limited number of these.
 MAX_TRACKS = 8
 
@@ -119,8 +121,9 @@ class Member:
     informed: int | None = None
     # The focus's last offer to it, which counts while its negotiation waits for the answer.
     offer: dict[str, Any] = field(default_factory=dict)
-    # The ID of the last one that was answered.
+    # The ID of the last one that was answered, and how many answers in a row could not be used.
     answered: str | None = None
+    unusable: int = 0
 
     def awaits(self, mod_id: str) -> bool:
         """Tell whether this offer of the focus is the one that waits for its answer."""
@@ -289,7 +292,11 @@ class Conference:
             layout = await self._services.aside(partial(_settled, leg, text))
         except (NegotiationError, sdp.SdpError) as error:
             leg.negotiation.rollback()
+            member.unusable += 1
+            if member.unusable >= MOST_UNUSABLE_ANSWERS:
+                member.declined, member.informed = self._outgoing(id_), None
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
+        member.unusable = 0
         if member.leg is leg:
             self._settle(leg, layout)
         return {}
@@ -524,6 +531,7 @@ class Conference:
             if track.ssrc in leg.sinks:
                 self._services.port.send_rtcp(leg, rtcp.goodbye(track.ssrc))
                 del leg.sinks[track.ssrc]
+        track.end()
 
     def _route(self, leg: Leg) -> None:
         """Give a leg the tracks that its media lines have a place for, and no others."""
@@ -726,10 +734,15 @@ def _settled(leg: Leg, text: str) -> Layout:
 
 
 def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:
-    """Return how a leg gets a track on a media line; None while nothing comes from the track's source."""
+    """Return how a leg gets a track on a media line; None while nothing comes from the track's source.
+
+    A line without the codec that the source prefers gets nothing: what one receiver cannot take would go to nobody.
+    """
     if source is None or leg.destination is None:
         return None
     ours = {codec.key: codec for codec in section.codecs}
+    if source.codecs[0].key not in ours:
+        ours = {}
     types = {codec.payload_type: ours[codec.key] for codec in source.codecs if codec.key in ours}
     return Sink(
         track=track,

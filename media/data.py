@@ -30,11 +30,16 @@ CHUNK_RATE = 200
 CHUNK_BURST = 400
 
 # RFC 9260 section 3: chunk types, and where the parameters of those begin that have any.
-_DATA, _SACK, _FORWARD_TSN = 0, 3, 192
+_DATA, _SACK, _RECONFIG, _FORWARD_TSN = 0, 3, 130, 192
 _PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 _COMMON_HEADER = 12
+# What nobody exceeds in one packet: SACKs, and the parameters of a RE-CONFIG (RFC 6525 section 3.1). Each costs time,
+# and each such parameter an answer.
+_MOST_SACKS, _MOST_RECONFIGURATIONS = 1, 2
 # More pieces than ever are under way to one leg.
 _MAX_ACKNOWLEDGED = MAX_OUTSTANDING // 1024
+# So many pieces that a SACK lists after a gap cost as much as a chunk.
+_ACKNOWLEDGED_FOR_A_CHUNK = 512
 
 
 class DataChannels:
@@ -129,10 +134,13 @@ class DataChannels:
 
     def _is_sound(self, packet: bytes) -> bool:
         """Judge whether aiortc can read this packet without harm, and whether its sender may send it now."""
-        cost = acknowledged = 0
+        cost = sacks = acknowledged = 0
         try:
             for kind, body in _chunks(packet):
                 if kind == _SACK:
+                    sacks += 1
+                    if sacks > _MOST_SACKS:
+                        return False
                     acknowledged += _acknowledged(body)
                     continue
                 cost += 1
@@ -141,14 +149,14 @@ class DataChannels:
                 _check(kind, body)
         except (StructError, ValueError):
             return False
-        return acknowledged <= _MAX_ACKNOWLEDGED and self._affordable(cost)
+        return acknowledged <= _MAX_ACKNOWLEDGED and self._affordable(cost + acknowledged / _ACKNOWLEDGED_FOR_A_CHUNK)
 
     def _is_wanted(self, body: bytes) -> bool:
         """Judge whether there is room for a piece of a message."""
         tsn, stream = unpack_from("!LH", body)
         return stream < self._sctp.MAX_STREAMS and len(body) > 12 and self._sctp.expects(tsn)
 
-    def _affordable(self, cost: int) -> bool:
+    def _affordable(self, cost: float) -> bool:
         """Judge whether so many chunks are within the rate, and count them."""
         now = asyncio.get_running_loop().time()
         self._allowance = min(self._allowance + (now - self._allowed_at) * CHUNK_RATE, CHUNK_BURST)
@@ -234,11 +242,15 @@ def _check(kind: int, body: bytes) -> None:
         return
     if len(body) < at:
         raise ValueError("A chunk is too short")
+    parameters = 0
     while at <= len(body) - 4:
         (length,) = unpack_from("!H", body, at + 2)
         if length < 4:
             raise ValueError("A parameter is shorter than its header")
         at += length + -length % 4
+        parameters += 1
+    if kind == _RECONFIG and parameters > _MOST_RECONFIGURATIONS:
+        raise ValueError("A RE-CONFIG has more parameters than it may")
 
 
 def _streams(body: bytes) -> list[int]:

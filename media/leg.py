@@ -267,6 +267,9 @@ class Leg:
         if self.transport is not None:
             await self.transport.close()
         self._wire.forget(self)
+        # What is left waits for the garbage collector, but not what it had in hand.
+        self._take_from({})
+        self.sinks = {}
 
     # --- Streams ----------------------------------------------------------------------------------------------
 

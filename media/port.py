@@ -241,7 +241,7 @@ class Port:
         number = (stream.take_repeat if is_repeat else stream.take)(sequence, timestamp, now)
         if number is None:
             return
-        if stream.missing:
+        if now >= stream.asks_at:
             leg.ask(stream, now)
         if track.level_id and elements >> track.level_id & 1:
             track.hear(packet)

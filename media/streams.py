@@ -15,6 +15,9 @@ from media.shared import Shared, ffi
 LARGEST_GAP = 256
 # A packet that comes so long after its successors is of no use to anybody.
 LATEST = 2 * LARGEST_GAP
+# What may be asked for of one stream: a burst of two such gaps, then so many packets a second. Who loses more has no
+# picture that could be repaired, and each request costs the focus time.
+REQUEST_BURST, REQUEST_RATE = 2 * LARGEST_GAP, 500
 # A missing packet is given up after this many requests, or after this many seconds: then it is too late for a picture.
 TRIES = 8
 USEFUL_SECONDS = 1.0
@@ -61,8 +64,12 @@ class Stream:
     expected = Shared[int]()
     received = Shared[int]()
     jitter = Shared[float]()
+    # When to ask for missing packets next; infinity where none is missing.
+    asks_at = Shared[float]()
 
     _first: int = 0
+    _requests_left: float = REQUEST_BURST
+    _requests_counted_at: float = -inf
     _reported: tuple[int, int] = (0, 0)
     # The middle of each report's NTP time (RFC 3550 section 6.4.1), and when it came.
     _sender_reports: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_REPORTS_KEPT))
@@ -112,7 +119,7 @@ class Stream:
 
     def _skip(self, ahead: int, now: float) -> None:
         """Note that packets are missing before the next one."""
-        if ahead <= LARGEST_GAP and self.asks:
+        if ahead <= LARGEST_GAP and self.asks and self._affords(ahead, now):
             for sequence in range(self.expected, self.expected + ahead):
                 self.missing[sequence & 0xFFFF] = Missing(now, 0, now, now)
             while len(self.missing) > LARGEST_GAP:
@@ -123,6 +130,15 @@ class Stream:
         self.expected += ahead
         self._note_when_to_ask()
 
+    def _affords(self, packets: int, now: float) -> bool:
+        """Tell whether so many more packets may be asked for, and count them."""
+        left = self._requests_left + (now - self._requests_counted_at) * REQUEST_RATE
+        self._requests_left, self._requests_counted_at = min(left, REQUEST_BURST), now
+        if packets > self._requests_left:
+            return False
+        self._requests_left -= packets
+        return True
+
     def _give_up(self, sequence: int) -> None:
         """Do without a packet."""
         del self.missing[sequence]
@@ -130,7 +146,7 @@ class Stream:
 
     def _note_when_to_ask(self) -> None:
         """Let the fast path know when it is to leave a packet to us, so that we ask for what is missing."""
-        self.memory.asks_at = min((each.due_at for each in self.missing.values()), default=inf)
+        self.asks_at = min((each.due_at for each in self.missing.values()), default=inf)
 
     def _take_late(self, sequence: int, now: float) -> int | None:
         """Note a packet that comes after its successors.

@@ -291,6 +291,25 @@ async def test_an_answer_to_what_was_overtaken_is_refused(room: Room, chromium: 
     assert again in refused["offers"]
 
 
+async def test_who_gives_unusable_answers_is_not_offered_the_same_for_ever(room: Room, chromium: list[str]) -> None:
+    head, audio, video = chromium
+    both = described(head, audio, video)
+    await room.offer("alice", both)
+    offers = (await room.offer("bob", both))["offers"]
+    told = 0
+    while offers and told < 20:
+        assert offers[0]["participant"] == "alice"
+        told += 1
+        result = await room.answer(offers[0], described(head, audio))
+        assert result["refusal"]["code"] == "sdp-invalid"
+        offers = result.get("offers", [])
+    assert told == conference.MOST_UNUSABLE_ANSWERS
+    # Something else is offered to it again.
+    (offer,) = [each for each in (await room.offer("carol", both))["offers"] if each["participant"] == "alice"]
+    assert "refusal" not in await room.answer(offer, answering(offer["sdp"], both))
+    assert sent_to(room, "alice") == ["audio", "video"] * 2
+
+
 async def test_an_offer_for_a_fresh_connection_waits_as_well(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     last = described(head, audio, video)

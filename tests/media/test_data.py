@@ -343,6 +343,35 @@ async def test_a_sack_of_everything_is_not_counted_out(leg: Leg) -> None:
     assert leg.data.dropped == 1
 
 
+async def test_many_sacks_in_one_packet_are_not_read(leg: Leg) -> None:
+    await leg.channel()
+    sack = chunk(3, pack("!LLHH", leg.data._sctp._last_sacked_tsn, 100_000, 0, 0))
+    await leg.send(sack * 70)
+    assert leg.data.dropped == 1
+    await leg.send(sack)
+    assert leg.data.dropped == 1
+
+
+async def test_sacks_that_list_much_are_slowed_down(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_RATE", 0)
+    await leg.channel()
+    sack = chunk(3, pack("!LLHHHH", leg.data._sctp._last_sacked_tsn, 100_000, 1, 0, 2, 1000))
+    for _ in range(1000):
+        await leg.send(sack)
+    # Each lists 999 pieces.
+    assert leg.data.dropped >= 1000 - module._ACKNOWLEDGED_FOR_A_CHUNK * module.CHUNK_BURST // 999 - 1
+
+
+async def test_a_packet_full_of_reconfigurations_is_not_answered(leg: Leg) -> None:
+    await leg.channel()
+    before = len(leg.server.sent)
+    requests = b"".join(pack("!HHLHH", 17, 12, number, 0, 0) for number in range(90))
+    await leg.send(chunk(130, requests))
+    assert len(leg.server.sent) == before
+    await leg.send(chunk(130, requests[:12]))
+    assert len(leg.server.sent) == before + 1
+
+
 async def test_streams_are_limited(leg: Leg) -> None:
     await leg.channel()
     beyond = b"".join(pack("!HH", number, 0) for number in range(64, 300))

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import random
 import secrets
 import socket
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -175,6 +177,19 @@ async def test_who_leaves_is_heard_no_more_and_its_lines_are_used_again(world: W
     world.peers[-1].film()
     await bob.gets(1)
     await alice.gets(1)
+
+
+async def test_memory_of_who_has_left_is_free_without_garbage_collection(world: World) -> None:
+    _, bob = await world.join("alice", "bob")
+    kept = weakref.ref(world.track("alice", "video").history)
+    gc.disable()
+    try:
+        await world.room.leave(world.peers[0])
+        await world.room.settle()
+        await true(lambda: kept() is None)
+    finally:
+        gc.enable()
+    assert world.leg(bob.id).sinks == {}
 
 
 async def test_screen_beside_the_camera(world: World) -> None:
@@ -1340,6 +1355,22 @@ async def test_pcmu_is_forwarded_while_a_member_lacks_opus(fast: bool) -> None:
         alice.speak(AUDIO)
         alice.send([alice.audio.packet()])
         assert len(await bob.gets(1, AUDIO)) == 1
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_line_that_lacks_the_codec_that_is_sent_silences_nobody_for_others(fast: bool) -> None:
+    async with around(Settings(fast=fast)) as world:
+        alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
+        picky = Listener("picky", audio=(AUDIO, PCMU))
+        # Here it takes another one's sound, in PCMU alone.
+        picky.lines.append(Line("audio", "second", str(PCMU), []))
+        world.peers.append(picky)
+        await world.room.join(picky)
+        for speaker in (alice, bob):
+            speaker.send([speaker.audio.packet() for _ in range(5)])
+        for hearer in (alice, bob):
+            assert in_order(await hearer.gets(5, AUDIO))
+        assert len(await picky.gets(5, AUDIO)) == 5
 
 
 async def test_jitter_of_pcmu_is_counted_in_its_own_clock(world: World) -> None:

@@ -4,7 +4,7 @@ import pytest
 from aiortc.rtp import RtcpReceiverInfo
 
 from media.repair import INITIAL_PATIENCE
-from media.streams import LARGEST_GAP, TRIES, Stream
+from media.streams import LARGEST_GAP, REQUEST_BURST, REQUEST_RATE, TRIES, Stream
 
 
 def stream(*, asks: bool = True) -> Stream:
@@ -54,6 +54,20 @@ def test_what_never_comes_is_given_up_and_breaks_the_picture() -> None:
     assert 1 <= len(asked) <= TRIES
     assert not arriving.missing
     assert arriving.is_broken
+
+
+def test_a_sender_that_leaves_gaps_all_the_time_is_asked_at_a_bounded_rate() -> None:
+    arriving, sequence, asked = stream(), 65534, 0
+    for packet in range(1000):
+        sequence += LARGEST_GAP
+        assert arriving.take(sequence & 0xFFFF, 0, packet / 1000) is not None
+        asked += len(list(arriving.due(packet / 1000)))
+    assert asked <= (REQUEST_BURST + REQUEST_RATE) * TRIES
+    assert arriving.is_broken
+    # Once it is honest again its losses are repaired again.
+    list(arriving.due(3.0))
+    arriving.take(sequence + 2 & 0xFFFF, 0, 3.0)
+    assert list(arriving.due(3.0)) == [sequence + 1 & 0xFFFF]
 
 
 def test_nothing_is_asked_for_twice_within_a_round_trip() -> None:
