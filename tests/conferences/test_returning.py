@@ -88,6 +88,7 @@ def size(device: Device, conference: str) -> int:
 
 
 class TestReturning:
+    @pytest.mark.timeout(900)
     def test_one_guest_does_not_use_up_the_seats(
         self, meeting: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
@@ -96,7 +97,7 @@ class TestReturning:
         for _ in range(rounds):
             go(meeting.id, session)
             come(meeting.id, session)
-            alice.follow(meeting.id)
+        meeting.catch_up()
         (mine,) = seats_of(alice, meeting.id, "bob")
         assert (mine["id"], mine["state"], mine["leftReason"]) == (seat, "accepted", None)
         assert size(alice, meeting.id) == before
