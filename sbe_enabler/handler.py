@@ -6,6 +6,7 @@ Here a request for a sync view goes, middleware and all, to one of a fixed numbe
 stay open, and comes back as an answer. Async views, which wait for long, are served by Django's own handler.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -18,6 +19,7 @@ from django.core.signals import request_started
 from django.http import HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve, set_script_prefix
 
+from conferences.authentication import network_of
 from events.threads import POOL, in_thread_of, trust_busy_connection
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -25,8 +27,9 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 # Hashing a password is slow on purpose: these views have one thread of their own.
 _HASHING_VIEWS = {"admin:login", "admin:password_change", "admin:auth_user_add", "admin:auth_user_password_change"}
-# How many of these requests are served or wait; the next one is refused.
+# How many of these requests are served or wait, and how many of one client's network; the next one is refused.
 _WAITING_LOGINS = 16
+_WAITING_OF_ONE = 4
 _hashing_pool = ThreadPoolExecutor(1, thread_name_prefix="login")
 
 
@@ -68,17 +71,21 @@ class HashingHandler(SyncHandler):
     def __init__(self) -> None:
         """Prepare for an empty queue."""
         super().__init__(_hashing_pool)
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request, unless too many wait."""
-        if self._waiting >= _WAITING_LOGINS:
+        address, _ = scope.get("client") or ("", 0)
+        network = network_of(address)
+        if self._waiting.total() >= _WAITING_LOGINS or self._waiting[network] >= _WAITING_OF_ONE:
             return await self.send_response(_busy(), send)
-        self._waiting += 1
+        self._waiting[network] += 1
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._waiting -= 1
+            self._waiting[network] -= 1
+            # Forget networks from which nobody waits.
+            self._waiting = +self._waiting
 
 
 def _busy() -> HttpResponse:

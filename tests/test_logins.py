@@ -1,5 +1,6 @@
 """Failed logins are counted by address and by account, and hashing a password holds up nobody else."""
 
+import asyncio
 import threading
 from typing import Any
 from urllib.parse import urlencode
@@ -98,7 +99,7 @@ def test_a_browser_is_known_only_for_its_own_account(known: Client, cookie: str 
     assert enter(known, username, "right") == 429
 
 
-async def login_at(application: Any, username: str = "chief") -> int:
+async def login_at(application: Any, username: str = "chief", address: str = "192.0.2.1") -> int:
     """Log in through the server's own handler and return the status."""
     token = "x" * 32
     body = urlencode({"username": username, "password": "wrong", "csrfmiddlewaretoken": token}).encode()
@@ -115,7 +116,7 @@ async def login_at(application: Any, username: str = "chief") -> int:
         "query_string": b"",
         "headers": headers,
     }
-    scope |= {"client": ("192.0.2.1", 1), "http_version": "1.1"}
+    scope |= {"client": (address, 1), "http_version": "1.1"}
     communicator: Any = ApplicationCommunicator(application, scope)  # type: ignore[no-untyped-call]
     await communicator.send_input({"type": "http.request", "body": body})
     status: int = (await communicator.receive_output(10))["status"]
@@ -132,3 +133,21 @@ async def test_no_database_thread_hashes_passwords(hashed_in: list[str]) -> None
 async def test_only_so_many_logins_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "_WAITING_LOGINS", 0)
     assert await login_at(Handler(get_asgi_application())) == 429
+
+
+async def test_one_address_does_not_fill_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, encode = threading.Event(), MD5PasswordHasher.encode
+
+    def wait(self: MD5PasswordHasher, password: str, salt: str) -> str:
+        go_on.wait(5)
+        return encode(self, password, salt)
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", wait)
+    application = Handler(get_asgi_application())
+    crowd = [asyncio.create_task(login_at(application)) for _ in range(16)]
+    finished = asyncio.as_completed(crowd)
+    assert [await next(finished) for _ in range(12)] == 12 * [429]
+    another = asyncio.create_task(login_at(application, address="192.0.2.2"))
+    go_on.set()
+    assert [await next(finished) for _ in range(4)] == 4 * [200]
+    assert await another == 200
