@@ -11,8 +11,8 @@ from functools import cached_property, lru_cache
 from media import sdp
 from media.sdp import SdpError
 
-# kind, port, protocol, formats (RFC 8866 section 5.14).
-_MEDIA = re.compile(r"m=(\S{1,32}) ([0-9]{1,5}) (\S{1,64})((?: +\S{1,64})+) *")
+# kind, port, protocol, formats (RFC 8866 section 5.14). Chromium takes an empty list of formats.
+_MEDIA = re.compile(r"m=(\S{1,32}) ([0-9]{1,5}) (\S{1,64})(?= )((?: +\S{1,64})*) *")
 _LAST_STATIC = 34
 # A token (RFC 8866 section 9), no longer than any browser's.
 _MID = re.compile(r"[!#-'*+.0-9A-Z^-~-]{1,64}")
@@ -251,8 +251,9 @@ def read_transport(description: Description, sections: Sequence[Media]) -> Remot
             raise NegotiationError(f"The {media.kind} line lacks a=rtcp-mux: the focus has one transport for all.")
     # One line speaks for the bundle (RFC 9143 section 7.1.3); what stands above all lines holds where it is silent.
     for attributes in [*(media.attributes for media in sections), description.attributes]:
-        if "ice-ufrag" in attributes:
-            return _remote({**description.attributes, **attributes})
+        stated = {**description.attributes, **attributes}
+        if "ice-ufrag" in attributes or ("ice-pwd" in attributes and "ice-ufrag" in stated):
+            return _remote(stated)
     raise NegotiationError("There are no ICE credentials (a=ice-ufrag, a=ice-pwd).")
 
 

@@ -189,7 +189,7 @@ def _rejected(media: Media) -> Line:
         label="",
         outgoing=None,
     )
-    return Line(section, media.protocol, media.formats[0], shown={}, takes=False)
+    return Line(section, media.protocol, next(iter(media.formats), "0"), shown={}, takes=False)
 
 
 def _data_line(media: Media) -> Line:

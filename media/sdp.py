@@ -37,7 +37,7 @@ _SYNTAX: Mapping[str, str] = {
 }
 _SECTION_SYNTAX: Mapping[str, str] = {
     **_SYNTAX,
-    "candidate": r"\S+ [0-9]{1,9} (?i:udp|tcp|ssltcp|tls) [0-9]{1,10} \S+ (?P<port>[0-9]{1,5})"
+    "candidate": r"\S* [0-9]{1,9} (?i:udp|tcp|ssltcp|tls) [0-9]{1,10} \S+ (?P<port>[0-9]{1,5})"
     r" typ (?:host|srflx|prflx|relay)(?: .*)?",
     "msid": r".*\S.*",
     "simulcast": r" *(?:send|recv) \S.*",
@@ -48,7 +48,7 @@ _RTP_SYNTAX: Mapping[str, str] = {
     **_SECTION_SYNTAX,
     "rtpmap": rf"{_PAYLOAD_TYPE} +[^ /]+/[0-9]{{1,9}}(?:[/ ].*)?",
     "fmtp": rf"{_PAYLOAD_TYPE} .*",
-    "rtcp-fb": rf"(?:\*|{_PAYLOAD_TYPE}) .+",
+    "rtcp-fb": rf"(?:\*|{_PAYLOAD_TYPE}) .*",
 }
 _DATA_SYNTAX: Mapping[str, str] = {**_SECTION_SYNTAX, "max-message-size": r"[0-9]{1,20}"}
 _TABLES = {

@@ -642,6 +642,25 @@ class TestTransports:
         assert set(parse(answer).bundle) == {"0", "1"}
         assert leg.settled
 
+    @pytest.mark.parametrize("formats", ["", "  "])
+    def test_a_section_without_formats_is_answered_with_port_0(self, formats: str) -> None:
+        for section in ("m=image 0 udptl", "m=text 9 UDP/TLS/RTP/SAVPF", "m=audio 9 UDP/TLS/RTP/SAVPF"):
+            leg, answer = settled(f"{CHROMIUM}{section} {formats}\r\na=mid:t\r\na=rtcp-mux\r\n", BOB)
+            assert live(answer) == [True, True, False]
+            assert re.fullmatch(r"m=\w+ 0 \S+ 0", line(answer, 2).split("\r\n")[0])
+            assert leg.settled
+
+    @pytest.mark.parametrize("above", ["ice-ufrag", "ice-pwd", "fingerprint", "setup"])
+    def test_each_of_the_keys_may_stand_above_all_sections(self, above: str) -> None:
+        text = SAMPLES["chromium-audio"]
+        (stated,) = re.findall(rf"(?m)^a={above}:.*\r\n", text)
+        leg, _ = settled(changed(text, (stated, ""), ("t=0 0\r\n", f"t=0 0\r\n{stated}")))
+        whole, _ = settled(text)
+        assert (leg.remote_credentials, leg.remote_fingerprints) == (
+            whole.remote_credentials,
+            whole.remote_fingerprints,
+        )
+
     def test_the_cases(self) -> None:
         """Offers of other stacks (see the peer topology's test), with the sections that are served."""
         right = {"20": [True, False], "21": [True, False], "66": [True, False]}

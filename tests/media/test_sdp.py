@@ -360,10 +360,12 @@ def test_a_data_channels_size_is_a_number() -> None:
 
 TAKES = """
 a=fmtp:111 minptime=x|a=fmtp:111 useinbandfec=0|a=fmtp:8 x|a=rtpmap:111 opus/48000/2|a=rtcp-fb:* nack
+a=rtcp-fb:111 |a=rtcp-fb:* |a=fmtp:111 x
 a=rtpmap:8 PCMA/8000 x
 a=extmap:5/foo uri:y|a=extmap:3 urn:a attribute=1 other|a=extmap:5 urn:ietf:params:rtp-hdrext:encrypt urn:a
 a=rtcp:x|a=rtcp:9 IN IP5 x|a=ssrc-group:SIM 1 2 3|a=max-message-size:x|a=sctp-port:x|a=crypto:1 x y
-a=candidate:1 1 udp 1 x 5 typ host|a=candidate:1 1 tcp 1 ::1 9 typ host tcptype active
+a=candidate:1 1 udp 1 x 5 typ host|a=candidate: 1 udp 1 ::1 5 typ host
+a=candidate:1 1 tcp 1 ::1 9 typ host tcptype active
 a=mid:0|a=ptime:x|a=rid:|a=rid:a foo|a=simulcast:send a|a=imageattr:x|a=x-y|a=:x|a=framerate:x|a=msid:x|a=group:BUNDLE 9
 b=AS:100|b=X-YZ:1|c=IN IP5 x|k=x|x=1
 """

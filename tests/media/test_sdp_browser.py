@@ -65,9 +65,12 @@ LENIENT = {
     r"a=fingerprint:": "fingerprints that it cannot use",
     # Nobody connects to c= where ICE is used, and nobody has to understand each candidate.
     r"^\S*c=|connection data|a=candidate:": "addresses that it cannot use",
-    # The focus answers without simulcast. Chromium would need the extension to take it.
-    r"negotiates simulcast but does not negotiate the RID": "simulcast without RID",
-    r"Two different track IDs": "two tracks of one section",
+    # The focus answers without simulcast. Chromium would need the extension to take it, and one attribute.
+    r"negotiates simulcast but does not negotiate the RID|Multiple Simulcast": "simulcast that it cannot take",
+    r"Two different track IDs|a=msid:": "two tracks of one section",
+    r"a=ssrc-group:": "groups of sources that it cannot read: they are passed over",
+    # The focus rejects the section alone.
+    r"a=sctp-port": "data channels without a port",
     # RFC 8285 section 5 forbids the mixture. We read those of the section only.
     r"a=extmap MUST be either": "extensions of the session and of sections",
     r"Failed to set local answer|transport is missing": "offers that it takes and cannot answer",
