@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from media.data import DataChannels, size_of
+from media.data import LEAST_HELD, DataChannels, size_of
 
 # Deliveries a second of one conference, and at once. A delivery is one piece of a message to one receiver. It costs
 # the loop up to 0.4 ms.
@@ -41,6 +41,9 @@ class Relay:
     def __init__(self, legs: Callable[[], Iterable[DataChannels]]) -> None:
         self._legs = legs
         self._inboxes: dict[DataChannels, deque[_Message]] = {}
+        # How much had been passed on of a sender when its turn comes, in bytes, and how much that is now of everybody.
+        self._turns: dict[DataChannels, int] = {}
+        self._turn = 0
         self._work: Iterator[float] = iter(())
         self._allowance, self._allowed_at = float(DELIVERY_BURST), 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -49,6 +52,8 @@ class Relay:
         """Pass a message on, now or when the budget has room. Until then it fills its sender's window."""
         message = _Message(sender, label, content, size_of(content))
         sender.hold(message.size)
+        if sender not in self._inboxes:
+            self._turns[sender] = max(self._turn, self._turns.get(sender, 0))
         self._inboxes.setdefault(sender, deque()).append(message)
         if self._timer is None:
             self._pass_on()
@@ -65,6 +70,8 @@ class Relay:
             cost = next(self._work, None)
             if cost is None:
                 if not self._inboxes:
+                    self._turns.clear()
+                    self._turn = 0
                     self._timer.cancel()
                     self._timer = None
                     return
@@ -74,16 +81,18 @@ class Relay:
             self._allowance -= cost
 
     def _batch(self) -> list[_Message]:
-        """Take the next messages, one from each sender in turn."""
+        """Take the next messages: of the senders that wait, the one of which least was passed on comes first."""
         batch: list[_Message] = []
         size = 0
         while self._inboxes and len(batch) < BATCH_MESSAGES and size < BATCH_BYTES:
-            sender = next(iter(self._inboxes))
-            inbox = self._inboxes.pop(sender)
+            sender = min(self._inboxes, key=self._turns.__getitem__)
+            inbox = self._inboxes[sender]
             batch.append(inbox.popleft())
             size += batch[-1].size
-            if inbox:
-                self._inboxes[sender] = inbox
+            self._turn = self._turns[sender]
+            self._turns[sender] += max(batch[-1].size, LEAST_HELD)
+            if not inbox:
+                del self._inboxes[sender]
         return batch
 
     def _deliveries(self, batch: list[_Message]) -> Iterator[float]:

@@ -25,6 +25,8 @@ LONGEST_JUMP = 0x4000
 # So many packets may a receiver miss at its beginning. If the numbers started over meanwhile it would never know, and
 # both ends of SRTP count those rounds (RFC 3711 section 3.3.1).
 LATEST_START = 1024
+# How far a packet is ahead after a gap that nobody fills: as if one packet were missing, so that receivers notice.
+LEAST_GAP = 2
 # Sender reports are passed on no more often than this; browsers send one a second.
 REPORT_SECONDS = 0.2
 # The IDs that a one-byte header extension may use, as bits; with 0, which must not be but can.
@@ -253,8 +255,10 @@ class Track:
             if sequence < self.begins:
                 route = self._route_of_before(second & 0x7F, sequence)
         else:
-            if ahead > LARGEST_GAP:
-                ahead = self._shorten(ahead)
+            if ahead > LEAST_GAP and sequence == stream.jumped_to:
+                ahead = self._shorten(ahead, LEAST_GAP)
+            elif ahead > LARGEST_GAP:
+                ahead = self._shorten(ahead, LARGEST_GAP)
             sequence = memory.last_sequence = memory.last_sequence + ahead
             memory.last_timestamp, memory.last_at = timestamp, now
         if self.history is not None:
@@ -291,14 +295,15 @@ class Track:
         self.resumes = False
         self.key_frame_wanted = self.kind == "video"
 
-    def _shorten(self, ahead: int) -> int:
-        """Return how far a packet is ahead that jumps further than anything lost: receivers see a loss, no more.
+    def _shorten(self, ahead: int, gap: int) -> int:
+        """Return how far a packet is ahead that jumps further than what can be repaired: receivers see a loss, no more.
 
-        A few such jumps, of packets that one of them does not get, and its encryption would be out of step.
+        A few such jumps, of packets that one of them does not get, and its encryption would be out of step. And
+        receivers ask for what they miss, within a budget that other tracks need too.
         """
-        self.sequence_shift -= ahead - LARGEST_GAP
-        self.first_sequence = self.last_sequence + LARGEST_GAP
-        return LARGEST_GAP
+        self.sequence_shift -= ahead - gap
+        self.first_sequence = self.last_sequence + gap
+        return gap
 
     def close(self) -> None:
         """Let nothing through until the track is opened."""

@@ -54,6 +54,8 @@ class Stream:
     missing: dict[int, Missing] = field(default_factory=dict)
     # Packets are missing that will not be repaired: only a key frame helps.
     is_broken: bool = False
+    # The packet after the last gap of which nothing is asked for, counted on beyond 16 bits: that gap is never filled.
+    jumped_to: int = -1
     # Retransmissions come as a stream of their own, so what comes late by itself answers no request.
     is_repeated_apart: bool = False
     # The share of packets that has not come, of late: what was lost some reports ago counts less and less.
@@ -127,6 +129,7 @@ class Stream:
         else:
             self.missing.clear()
             self.is_broken = self.asks
+            self.jumped_to = self.expected + ahead if self.asks else -1
         self.expected += ahead
         self._note_when_to_ask()
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import itertools
 import random
 import secrets
 import socket
@@ -1314,6 +1315,21 @@ async def test_source_that_jumps_puts_nobody_out_of_step(world: World) -> None:
             alice.send([bytes(packet)])
     alice.film()
     await bob.gets(4)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_gaps_that_nobody_fills_are_one_missing_packet_to_receivers(fast: bool) -> None:
+    async with around(Settings(fast=fast)) as world:
+        alice, bob = await world.join("alice", "bob")
+        for _ in range(20):
+            alice.send([alice.video.packet()])
+            alice.video.sequence = alice.video.sequence + streams.LARGEST_GAP - 1 & 0xFFFF
+        numbers = [sequence for sequence, _, _ in await bob.gets(20)]
+        gaps = [later - earlier & 0xFFFF for earlier, later in itertools.pairwise(numbers)]
+        assert sum(gaps) <= streams.REQUEST_BURST + streams.LARGEST_GAP + router.LEAST_GAP * len(gaps)
+        # The picture goes on.
+        alice.film(5)
+        assert in_order((await bob.gets(5))[1:])
 
 
 async def test_audio_keeps_its_own_numbers(world: World) -> None:

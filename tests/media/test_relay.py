@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiortc import RTCDataChannelParameters
@@ -111,6 +111,35 @@ async def test_message_reaches_the_others_at_once(conference: Conference) -> Non
     await bob.has(1)
     await carol.has(1)
     assert (bob.got, carol.got, alice.got) == (["hello"], ["hello"], [])
+
+
+class Stub:
+    """Stands for the data channels of a leg: what they were given to send."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+
+    def send(self, label: str, content: str) -> bool:
+        self.got.append(content)
+        return True
+
+    def hold(self, size: int) -> None: ...
+
+    def release(self, size: int) -> None: ...
+
+
+async def test_short_messages_do_not_wait_for_all_long_ones_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    allow(monkeypatch, burst=0, rate=0)
+    mallory, alice, bob = Stub(), Stub(), Stub()
+    made = Relay(lambda: cast(Any, [bob]))
+    for number in range(5):
+        made.take(cast(Any, mallory), "file", f"long {number}" + "x" * 60_000)
+    for number in range(5):
+        made.take(cast(Any, alice), "chat", f"short {number}")
+    allow(monkeypatch, burst=10_000, rate=1_000_000)
+    await until(lambda: len(bob.got) == 10)
+    assert [each[:7] for each in bob.got[1:6]] == [f"short {number}" for number in range(5)]
+    assert [each[:6] for each in bob.got if each[0] == "l"] == [f"long {number}" for number in range(5)]
 
 
 async def test_flood_fills_its_senders_window_and_loses_nothing(
