@@ -15,7 +15,9 @@ import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from tempfile import SpooledTemporaryFile
 from typing import Any, cast
 
 from daphne.http_protocol import HTTPFactory, WebRequest
@@ -38,6 +40,8 @@ reactor: Any = _reactor
 SERVER_NAME = "sbe-enabler"
 # A client still sending sees the refusal only if its bytes are read for a while (RFC 9112 section 9.6).
 _LINGER_SECONDS = 2
+# How much of a body is kept in memory while the rest is under way; a longer one goes to a file.
+_BODY_IN_MEMORY = 64 * 1024
 # A running request may finish after SIGTERM; a long poll is cut, and its client resumes by its cursor.
 _GRACE_SECONDS = 3
 _GOING_AWAY = 1001
@@ -143,8 +147,8 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
         return super().process()
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
-        """Make room for a body of this length, or refuse it."""
-        super().gotLength(min(length or 0, BODY_LIMIT))
+        """Make room for a body of this length, or refuse it. A client may take its time to send a body."""
+        self.content = SpooledTemporaryFile(_BODY_IN_MEMORY)  # noqa: SIM115 - Twisted closes it
         if length is not None and length > BODY_LIMIT:
             self._refuse()
 
@@ -207,7 +211,8 @@ class BoundedHTTPFactory(HTTPFactory):  # type: ignore[misc]
     def buildProtocol(self, addr: object) -> Any:  # noqa: N802 - Twisted's name
         """Return the protocol of one new connection."""
         protocol = super().buildProtocol(addr)
-        protocol.requestFactory = BoundedRequest
+        # The application reads forms where it wants any. Twisted would read everybody's, on the loop.
+        protocol.requestFactory = partial(BoundedRequest, parsePOSTFormSubmission=False)
         return protocol
 
     def log(self, request: WebRequest) -> None:

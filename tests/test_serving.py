@@ -1,6 +1,7 @@
 """The web process itself: limits, static files, TLS, the timekeeper beside it, and an orderly end."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import websockets
 
@@ -74,6 +76,36 @@ def test_chunked_body_over_the_limit_is_refused_while_it_arrives(server: Server)
 def test_largest_body_is_read(server: Server) -> None:
     response = httpx.post(f"{server.base_url}/sessions", content=b" " * BODY_LIMIT)
     assert response.json()["code"] == "unauthenticated"
+
+
+def test_unfinished_bodies_take_little_memory(server: Server) -> None:
+    head = b"POST /mediaConferences HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n"
+    piece = b"%x\r\n" % 60_000 + b"a" * 60_000 + b"\r\n"
+    process = psutil.Process(server.pid)
+    before = process.memory_info().rss
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+            connection.sendall(head + 16 * piece)
+        # What was sent before has been read by then.
+        assert httpx.get(f"{server.base_url}/healthz").status_code == 200
+        grown = process.memory_info().rss - before
+    assert grown < 30 * 2**20, f"{grown / 2**20:.0f} MiB"
+
+
+@pytest.mark.parametrize("type_", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
+def test_form_is_not_read_before_somebody_wants_it(server: Server, type_: str) -> None:
+    head = f"POST /sessions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {type_}\r\ncontent-length: 5\r\n"
+    answer = exchange(server, head.encode() + b"connection: close\r\n\r\nabcde")
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+def test_long_form_holds_up_nobody(server: Server) -> None:
+    # Twisted took 4 s to read it, with the whole server.
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    began = time.monotonic()
+    assert httpx.post(f"{server.base_url}/sessions", content=b"&" * 1_000_000, headers=form).status_code == 401
+    assert time.monotonic() - began < 2
 
 
 def test_correlator_cannot_smuggle_a_header_into_the_refusal(server: Server) -> None:
