@@ -28,7 +28,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.logger import ILogObserver, STDLibLogObserver, globalLogBeginner
 from twisted.python.failure import Failure
-from twisted.web.http import datetimeToString
+from twisted.web.http import _MalformedChunkedDataError, datetimeToString
 
 from conferences.parsers import BODY_LIMIT
 
@@ -40,6 +40,10 @@ reactor: Any = _reactor
 SERVER_NAME = "sbe-enabler"
 # A client still sending sees the refusal only if its bytes are read for a while (RFC 9112 section 9.6).
 _LINGER_SECONDS = 2
+# A body may arrive in so many pieces, and one more for each so many bytes. Each piece costs the loop time, and a chunk
+# of one byte is one.
+_MOST_PIECES = 1024
+_PIECE_BYTES = 256
 # How much of a body is kept in memory while the rest is under way; a longer one goes to a file.
 _BODY_IN_MEMORY = 64 * 1024
 # A running request may finish after SIGTERM; a long poll is cut, and its client resumes by its cursor.
@@ -116,7 +120,7 @@ class Faucet:
 class BoundedRequest(WebRequest):  # type: ignore[misc]
     """A request that is refused as soon as its body is known to be too large, before it is kept anywhere."""
 
-    _received = 0
+    _received = _pieces = 0
     _refused = False
     # Only a streamed answer has one.
     faucet: Faucet | None = None
@@ -155,6 +159,10 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Keep a piece of the body, or refuse the request when that is one too many."""
         self._received += len(data)
+        self._pieces += 1
+        if self._pieces > _MOST_PIECES + self._received // _PIECE_BYTES:
+            # Twisted answers 400, closes, and reads no further.
+            raise _MalformedChunkedDataError
         if not self._refused and self._received > BODY_LIMIT:
             self._refuse()
         if not self._refused:

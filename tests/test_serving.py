@@ -78,6 +78,15 @@ def test_largest_body_is_read(server: Server) -> None:
     assert response.json()["code"] == "unauthenticated"
 
 
+@pytest.mark.parametrize(("chunks", "status"), [(1000, 401), (5000, 400), (500_000, 400)])
+def test_body_in_many_pieces_is_refused(server: Server, chunks: int, status: int) -> None:
+    head = b"POST /sessions HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    with contextlib.suppress(ConnectionError):
+        # The server may close while the rest is still being sent.
+        assert exchange(server, head, chunks * b"1\r\na\r\n", b"0\r\n\r\n").startswith(b"HTTP/1.1 %d " % status)
+    assert httpx.get(f"{server.base_url}/healthz").status_code == 200
+
+
 def test_unfinished_bodies_take_little_memory(server: Server) -> None:
     head = b"POST /mediaConferences HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n"
     piece = b"%x\r\n" % 60_000 + b"a" * 60_000 + b"\r\n"
