@@ -52,6 +52,9 @@ PLENTY = 2_500_000
 _ANSWERS_KEPT = 8
 # Who gives so many unusable answers in a row is offered nothing more until there is something else to offer.
 MOST_UNUSABLE_ANSWERS = 3
+# Who changes by answers what it sends makes the focus offer that to everybody. So many changes are free, then one in so
+# many seconds: as often as it may make offers.
+CHANGES_BURST, CHANGE_SECONDS = 8, 2.0
 # What a participant may send: every other one has a line for each, and a leg has a limited number of these.
 MAX_TRACKS = 8
 
@@ -124,6 +127,15 @@ class Member:
     # The ID of the last one that was answered, and how many answers in a row could not be used.
     answered: str | None = None
     unusable: int = 0
+    # The changes of what it sends that its answers may make now, and when they were counted.
+    changes_left: float = CHANGES_BURST
+    changes_counted_at: float = 0.0
+
+    def may_change(self, now: float) -> bool:
+        """Tell whether an answer may change what it sends; its first answer on a connection always may."""
+        gained = (now - self.changes_counted_at) / CHANGE_SECONDS
+        self.changes_left, self.changes_counted_at = min(CHANGES_BURST, self.changes_left + gained), now
+        return self.changes_left >= 1 or self.leg is None or not self.leg.negotiation.settled
 
     def awaits(self, mod_id: str) -> bool:
         """Tell whether this offer of the focus is the one that waits for its answer."""
@@ -287,9 +299,9 @@ class Conference:
             # The participant has applied what was overtaken here: only a fresh connection brings the two together.
             return {"refusal": {"code": "sdp-invalid", "detail": "The focus has made another offer since."}}
         member.answered = mod_id
-        leg = member.leg
+        leg, may_change = member.leg, member.may_change(self._services.now())
         try:
-            layout = await self._services.aside(partial(_settled, leg, text))
+            layout = await self._services.aside(partial(_settled, leg, text, may_change=may_change))
         except (NegotiationError, sdp.SdpError) as error:
             leg.negotiation.rollback()
             member.unusable += 1
@@ -297,6 +309,7 @@ class Conference:
                 member.declined, member.informed = self._outgoing(id_), None
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
         member.unusable = 0
+        member.changes_left -= layout.published.keys() != leg.layout.published.keys()
         if member.leg is leg:
             self._settle(leg, layout)
         return {}
@@ -346,6 +359,7 @@ class Conference:
             return member.offer
         outgoing = self._outgoing(id_)
         if outgoing == member.declined:
+            member.causes = []
             return None
         if not leg.negotiation.settled:
             # Its fresh connection has been offered before, and nobody has answered.
@@ -723,13 +737,13 @@ def _answer(leg: Leg, text: str, others: Agreed, outgoing: Sequence[Outgoing], l
     return negotiation.create_answer(outgoing), leg.layout.followed_by(negotiation.sections)
 
 
-def _settled(leg: Leg, text: str) -> Layout:
-    """Settle our offer with the participant's answer.
+def _settled(leg: Leg, text: str, *, may_change: bool) -> Layout:
+    """Settle our offer with the participant's answer, which may perhaps change what it sends.
 
     :raises SdpError: when the text is no session description.
     :raises NegotiationError: when it does not answer our offer.
     """
-    leg.negotiation.receive_answer(text)
+    leg.negotiation.receive_answer(text, may_change=may_change)
     return leg.layout.followed_by(leg.negotiation.sections)
 
 

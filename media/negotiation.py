@@ -131,8 +131,7 @@ class Negotiation:
     @property
     def received_labels(self) -> frozenset[str]:
         """What the participant sends by its offer that waits for our answer; nothing when there is none."""
-        lines = self._received.lines if self._received else ()
-        return frozenset(line.section.label for line in lines if line.section.receiving)
+        return _sent(self._received.lines if self._received else ())
 
     @property
     def local_credentials(self) -> Credentials:
@@ -282,9 +281,10 @@ class Negotiation:
             received, lines=lines, bundle=bundle, credentials=self._terms.credentials, remote=None, role=None
         )
 
-    def receive_answer(self, text: str) -> None:
+    def receive_answer(self, text: str, *, may_change: bool = True) -> None:
         """This function will settle our pending offer with the participant's answer.
 
+        :param may_change: whether the participant may send other tracks than before.
         :raises SdpError: when the text is no session description.
         :raises NegotiationError: when it does not answer our offer, or there is none.
         """
@@ -293,6 +293,8 @@ class Negotiation:
             raise NegotiationError("There is no offer that this could answer.")
         description = parse(text)
         lines = _kept(self._terms.lines, _answered(offered.lines, description))
+        if not may_change and _sent(lines) != _sent(self._terms.lines):
+            raise NegotiationError("Answers have changed too often what is sent: an offer can.")
         remote = read_answered_transport(description)
         # Without a=setup an answerer is active (RFC 4145 section 4); an offerer leaves us the choice, as in browsers.
         remote = replace(remote, setup=remote.setup or "active")
@@ -394,6 +396,11 @@ def _require_tag(sections: Sequence[Media], accepted: Sequence[str]) -> None:
 def _accepted(lines: Sequence[Line]) -> list[str]:
     """Return the mids of the lines that live."""
     return [line.section.mid for line in lines if not line.section.rejected]
+
+
+def _sent(lines: Sequence[Line]) -> frozenset[str]:
+    """Return the labels of what the participant sends."""
+    return frozenset(line.section.label for line in lines if line.section.receiving)
 
 
 def _news(before: Sequence[Line], now: Sequence[Line]) -> bool:

@@ -310,6 +310,25 @@ async def test_who_gives_unusable_answers_is_not_offered_the_same_for_ever(room:
     assert sent_to(room, "alice") == ["audio", "video"] * 2
 
 
+async def test_answers_change_what_is_sent_no_more_often_than_offers_may(
+    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conference, "CHANGE_SECONDS", 1e9)
+    head, audio, video = chromium
+    both = described(head, audio, video)
+    await room.offer("alice", both)
+    refused = 0
+    for number in range(conference.CHANGES_BURST + 6):
+        offers = (await room.offer(f"guest {number}", both))["offers"]
+        (offer,) = [each for each in offers if each["participant"] == "alice"]
+        own = parse(offer["sdp"]).media[1]
+        off = {own.mid: "recvonly" if own.direction == "sendrecv" else "inactive"}
+        result = await room.answer(offer, answering(offer["sdp"], both, off if number % 2 == 0 else None))
+        refused += "refusal" in result
+    # Each second answer leaves it as it is then.
+    assert refused == 3
+
+
 async def test_an_offer_for_a_fresh_connection_waits_as_well(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     last = described(head, audio, video)
@@ -406,10 +425,10 @@ async def test_leg_that_is_lost_while_its_answer_is_read_stays_lost(
     it = room.node._conferences["room"]
     loop, read = asyncio.get_running_loop(), Negotiation.receive_answer
 
-    def receive(negotiation: Negotiation, answer: str) -> None:
+    def receive(negotiation: Negotiation, answer: str, *, may_change: bool) -> None:
         gone = asyncio.run_coroutine_threadsafe(drop(), loop)
         gone.result(5)
-        read(negotiation, answer)
+        read(negotiation, answer, may_change=may_change)
 
     async def drop() -> None:
         it._drop_leg(it.members["alice"])
