@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 
+# A list of conferences counts as one more request for each so many.
+_ROWS_PER_REQUEST = 5
+
+
 class SpeakerThrottle(BaseThrottle):
     """Counts requests per session, or per API key where a gateway speaks for itself."""
 
@@ -41,6 +45,15 @@ def _limit(speaker: Speaker) -> int:
     """Return how many requests a speaker may make in a minute."""
     limit: int = settings.REQUESTS_PER_MINUTE if speaker.gateway is None else settings.GATEWAY_REQUESTS_PER_MINUTE
     return limit
+
+
+def count_rows(speaker: Speaker, rows: int) -> None:
+    """Count a list of so many conferences as further requests: a long one takes as long as many others.
+
+    :raises RateLimitedError: when this speaker asks for too much.
+    """
+    if further := rows // _ROWS_PER_REQUEST:
+        require_room(_name(speaker), _limit(speaker), further)
 
 
 def admit(address: str, authorization: str, session_id: str | None) -> Speaker:

@@ -45,7 +45,7 @@ from conferences.serializers import (
     SessionSerializer,
     normalize_name,
 )
-from conferences.throttles import require_readable
+from conferences.throttles import count_rows, require_readable
 
 _PAGE = 100
 _ANSWER = "conference-answer"
@@ -288,6 +288,7 @@ class ConferencesView(EnablerView):
         state = _plain(request.query_params.get("state", ""))
         rows = rows.filter(state=state) if state else rows.live()
         page, after = _page(request, _with_members(rows))
+        count_rows(speaker_of(request), len(page))
         return Response({"conferences": [_conference(row) for row in page], "next": after})
 
 

@@ -386,3 +386,12 @@ class TestSdpPerMinute:
         action = partial(bob.put, call.id, "initiate-conference-mod", 10_000 * "v", **bare)
         refused(422, "sdp-invalid", action)
         refused(429, "rate-limited", action)
+
+
+def test_a_long_list_counts_as_several_requests(alice: Device, settings: Settings) -> None:
+    for _ in range(5):
+        alice.delete(alice.call("bob").json()["id"])
+    # Ten requests have been made. Each list counts as two.
+    settings.REQUESTS_PER_MINUTE = 13
+    path = "/mediaConferences?state=session-terminated"
+    assert [alice.request("GET", path).status_code for _ in range(2)] == [200, 429]
