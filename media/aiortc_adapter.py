@@ -85,11 +85,20 @@ class Srtp:
     sessions: tuple[pylibsrtp.Session, pylibsrtp.Session] = field(repr=False)
 
 
+class _RtcCertificate(RTCCertificate):
+    """aiortc's certificate, for connections that never repeat their handshake: each costs the loop a millisecond."""
+
+    def _create_ssl_context(self, srtp_profiles: Any) -> SSL.Context:
+        context = super()._create_ssl_context(srtp_profiles)
+        context.set_options(SSL.OP_NO_RENEGOTIATION)
+        return context
+
+
 class Certificate:
     """A node's certificate, by which its transports are known in every SDP."""
 
     def __init__(self) -> None:
-        self.rtc: RTCCertificate = RTCCertificate.generateCertificate()
+        self.rtc: RTCCertificate = _RtcCertificate.generateCertificate()
         self.fingerprint: str = next(f.value for f in self.rtc.getFingerprints() if f.algorithm == "sha-256")
 
     @property

@@ -54,6 +54,7 @@ def test_libsrtp_takes_session_packet_and_length(name: str) -> None:
     ("owner", "name", "parameters"),
     [
         (RTCDtlsTransport, "__init__", ["self", "transport", "certificates"]),
+        (RTCCertificate, "_create_ssl_context", ["self", "srtp_profiles"]),
         (RTCDtlsTransport, "start", ["self", "remoteParameters"]),
         (RTCDtlsTransport, "stop", ["self"]),
         (RTCDtlsTransport, "_set_role", ["self", "role"]),

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import datetime
 import random
 import socket
@@ -11,6 +12,7 @@ from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtl
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL
 
 from media import transport as module
 from media.aiortc_adapter import Certificate, _datagrams
@@ -280,6 +282,30 @@ async def test_forged_and_replayed_records_do_not_disturb_a_connection() -> None
     client.transport.send_data(b"second")
     assert await asyncio.wait_for(server.data.get(), SECONDS) == b"second"
     assert server.transport.state is State.CONNECTED
+    await close(server, client)
+
+
+async def test_a_handshake_is_not_repeated_for_the_other_side() -> None:
+    hostile = Certificate()
+    hostile.rtc = RTCCertificate(key=hostile.rtc._key, cert=hostile.rtc._cert)
+    server, client = End("server", hostile), End("client")
+    join(server, client)
+    start(server, client)
+    await server.reach(State.CONNECTED)
+    await client.reach(State.CONNECTED)
+    theirs, ours = server.transport._dtls, client.transport._dtls
+    assert theirs._ssl is not None
+    assert ours._ssl is not None
+    theirs._ssl.renegotiate()
+    with contextlib.suppress(SSL.Error):
+        theirs._ssl.do_handshake()
+    sent = len(client.sent)
+    theirs.flush()
+    async with asyncio.timeout(SECONDS):
+        while len(client.sent) == sent:
+            await asyncio.sleep(0)
+    assert ours._ssl.total_renegotiations() == 0
+    assert client.transport.state is State.CONNECTED
     await close(server, client)
 
 
