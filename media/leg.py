@@ -26,7 +26,7 @@ from media.history import Kept
 from media.layout import Layout
 from media.negotiation import Negotiation, Section
 from media.quality import REPORT_COUNTS_SECONDS
-from media.repair import Retransmissions, RoundTrip
+from media.repair import REQUESTS_A_TICK, Retransmissions, RoundTrip
 from media.router import Sink, Track
 from media.shared import NEAR, Shared, ffi
 from media.streams import Stream
@@ -142,6 +142,7 @@ class Leg:
         self.failures_left = FAILURES_A_TICK
         self.rtcp_left = RTCP_A_TICK
         self.rtcp_bytes_left = RTCP_BYTES_A_TICK
+        self._requests_left = REQUESTS_A_TICK
         self.destination: Destination | None = None
         self.takes_trains = True
         self.addresses: list[bytes] = []
@@ -397,6 +398,10 @@ class Leg:
 
     def take_rtcp(self, data: bytes, now: float) -> None:
         """Act on a compound packet from the participant. What it says about others' streams is nobody's business."""
+        self._requests_left -= rtcp.requests(data)
+        if self._requests_left < 0:
+            self.excess += 1
+            return
         try:
             packets = parse_rtcp(data)
         except ValueError:
@@ -496,6 +501,7 @@ class Leg:
         """Renew the allowances, and ask again for what is still missing, and for key frames."""
         self.packets_left, self.bytes_left, self.failures_left = PACKETS_A_TICK, BYTES_A_TICK, FAILURES_A_TICK
         self.rtcp_left, self.rtcp_bytes_left = RTCP_A_TICK, RTCP_BYTES_A_TICK
+        self._requests_left = REQUESTS_A_TICK
         for name in self._consent.due(now):
             self._check(name)
         self._listen(now)

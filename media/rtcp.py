@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RTCP_PSFB_PLI,
+    RTCP_RTPFB,
     RTCP_RTPFB_NACK,
     RtcpByePacket,
     RtcpPsfbPacket,
@@ -68,6 +69,17 @@ def read_bandwidth(fci: bytes) -> int | None:
     except (ValueError, struct.error):
         # The second: it promises more sources than it names.
         return None
+
+
+def requests(data: bytes) -> int:
+    """Return how many entries the requests for missing packets in a compound have: each stands for up to 17 packets."""
+    at = entries = 0
+    while at + 4 <= len(data):
+        words = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == RTCP_RTPFB and data[at] & 0x1F == RTCP_RTPFB_NACK:
+            entries += max(0, words - 2)
+        at += 4 + 4 * words
+    return entries
 
 
 def key_frame_sources(packet: RtcpPsfbPacket) -> list[int]:

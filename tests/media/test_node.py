@@ -1332,6 +1332,19 @@ async def test_gaps_that_nobody_fills_are_one_missing_packet_to_receivers(fast: 
         assert in_order((await bob.gets(5))[1:])
 
 
+async def test_requests_for_more_than_a_tick_serves_are_not_read(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    await bob.gets(1)
+    world.stop_ticking()
+    ssrc = world.track("alice", "video").ssrc
+    many = rtcp.nack(1, ssrc, range(0, 290 * 17, 17))
+    assert rtcp.requests(many) == 290
+    for _ in range(5):
+        bob.send_rtcp(many)
+    await true(lambda: world.leg("bob").excess == 4)
+
+
 async def test_audio_keeps_its_own_numbers(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.send([packet for _ in range(3) for packet in (alice.audio.packet(), alice.video.packet())])
