@@ -12,7 +12,8 @@ from media import sdp
 from media.sdp import SdpError
 
 # kind, port, protocol, formats (RFC 8866 section 5.14). Chromium takes an empty list of formats.
-_MEDIA = re.compile(r"m=(\S{1,32}) ([0-9]{1,5}) (\S{1,64})(?= )((?: +\S{1,64})*) *")
+# The list of formats may be long: nothing in it is tried twice.
+_MEDIA = re.compile(r"m=(\S{1,32}) ([0-9]{1,5}) (\S{1,64})(?= )((?: ++\S{1,64}+)*+) *+")
 _LAST_STATIC = 34
 # A token (RFC 8866 section 9), no longer than any browser's.
 _MID = re.compile(r"[!#-'*+.0-9A-Z^-~-]{1,64}")
