@@ -795,7 +795,7 @@ def _garbage(kind: str, genuine: bytes, chance: random.Random) -> bytes:
 @pytest.fixture
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let legs send and ask as much as they like."""
-    for allowance in ("RTCP_A_TICK", "RTCP_BYTES_A_TICK", "PACKETS_A_TICK", "BYTES_A_TICK"):
+    for allowance in ("RTCP_A_TICK", "RTCP_BYTES_A_TICK", "REQUESTS_A_TICK", "PACKETS_A_TICK", "BYTES_A_TICK"):
         monkeypatch.setattr(leg, allowance, 10_000_000)
 
 
