@@ -18,7 +18,7 @@ CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-al
 .PHONY: help run run-lan test test-deep coverage check check-python check-web fmt bench bench-deadlines bench-join bench-large bench-media bench-prune bench-thin outage soak diagram lock clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 run: $(VENV)/.fastpath ## serve on http://127.0.0.1:$PORT (8000), preparing whatever is missing
 	@$(BIN)/python manage.py quickstart --port $(or $(PORT),8000)

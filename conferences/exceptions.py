@@ -254,10 +254,10 @@ class IdempotencyExpiredError(RefusalError):
 
 
 class TooManyInvitationsError(RefusalError):
-    """The caller has as many unanswered invitations as one user may have, given as `limit`."""
+    """The caller has as many unanswered invitations, or as many to one user, as it may have, given as `limit`."""
 
     status, code = 429, "too-many-invitations"
-    detail = "You have too many unanswered invitations: wait until some are answered, or cancel them."
+    detail = "You have too many unanswered invitations, in all or to this user: wait until some are answered."
 
 
 class TooManyOffersError(RefusalError):

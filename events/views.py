@@ -101,8 +101,12 @@ async def _poll(session_id: str, after: int, seconds: float) -> HttpResponse:
 async def _next_entries(session_id: str, after: int, seconds: float) -> list[Entry]:
     """Return the first events after the cursor; an empty list when none came within `seconds`.
 
-    The log is read once more at the end, because a wake-up may have been lost since the watcher's last look.
+    A poll that need not wait is no reader, and replaces none. The log is read once more at the end, because a wake-up
+    may have been lost since the watcher's last look.
     """
+    entries = await read(session_id, after)
+    if entries or not seconds:
+        return entries
     async with aclosing(follow(session_id, after, heartbeat=seconds)) as log:
         return await anext(log) or await read(session_id, after)
 

@@ -87,6 +87,14 @@ async def test_poll_that_is_replaced_says_so(server: Server, endpoints: Endpoint
     assert (answered.status_code, answered.json()["code"]) == (409, "reader-replaced")
 
 
+async def test_poll_that_need_not_wait_replaces_nobody(server: Server, endpoints: Endpoints) -> None:
+    _, bob, _ = await endpoints.call(server)
+    async with sockets(bob, 4) as opened:
+        for after, wait, events in ((0, 0, 1), (1, 0, 0), (0, 25, 1)):
+            assert len((await bob.poll(after, wait)).json()["events"]) == events
+        assert await still_open(opened) == 4
+
+
 async def test_stream_that_is_replaced_says_so(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     answered = await replaced(bob, "text/event-stream")

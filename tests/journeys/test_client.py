@@ -83,7 +83,7 @@ async def test_page_that_newer_connections_replace_says_so_and_waits_for_its_use
     await alice.is_live()
     await alice.page.evaluate(_OPEN_SOCKETS)
     await alice.is_live("replaced")
-    await alice.shows("banner", "too many other places")
+    await alice.shows("banner", "Too many other connections")
     # It does not even try again when the browser says that the network is back.
     await alice.page.evaluate("dispatchEvent(new Event('online'))")
     await alice.page.evaluate("window.sbe.client.people()")

@@ -381,7 +381,7 @@ function drawChannel() {
   const isReplaced = state === "replaced";
   byId("banner-spinner").hidden = isReplaced;
   byId("banner-resume").hidden = !isReplaced;
-  if (isReplaced) setText(byId("banner-text"), "You are registered in too many other places. Calls do not reach this page.");
+  if (isReplaced) setText(byId("banner-text"), "Too many other connections use this registration. Calls do not reach this page.");
   byId("banner").hidden = !isReplaced;
   if (state !== "offline" || client.session === null) return;
   // A reconnection of a moment is shown by the dot alone.
