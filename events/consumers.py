@@ -26,6 +26,7 @@ from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
 from events.reader import SessionOverError, follow
 from events.threads import in_database_thread
+from events.wakeups import ReplacedError
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,8 @@ class EventsConsumer(AsyncWebsocketConsumer):
                         await self._beat()
         except SessionOverError:
             await self.close(UNAUTHENTICATED)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, ReplacedError):
+            # A library may swallow the cancellation; the alarm then says the same.
             if not self._is_replaced:
                 raise
             await self.close(REPLACED)

@@ -8,7 +8,9 @@ import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from events.consumers import UNANSWERED_BYTES
+from events.consumers import UNANSWERED_BYTES, EventsConsumer
+from events.reader import Entry
+from events.wakeups import ReplacedError
 from tests.endpoints import PATIENCE, Endpoint, Endpoints, close_code, events_until, new_name, next_event, until
 from tests.services import Backend, Backends, Server
 
@@ -79,6 +81,23 @@ async def replaced(bob: Endpoint, accept: str) -> httpx.Response:
             async with sockets(bob, 4):
                 await asyncio.wait([waiting], timeout=0.1)
         return await waiting
+
+
+async def test_socket_whose_cancellation_was_swallowed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer, codes = EventsConsumer(), []
+
+    async def follow(*_: object, on_replaced: Callable[[], None], **__: object) -> AsyncIterator[list[Entry]]:
+        on_replaced()
+        raise ReplacedError
+        yield []
+
+    async def close(code: int) -> None:
+        codes.append(code)
+
+    monkeypatch.setattr("events.consumers.follow", follow)
+    monkeypatch.setattr(consumer, "close", close)
+    await consumer._follow("session", 0)
+    assert codes == [4409]
 
 
 async def test_poll_that_is_replaced_says_so(server: Server, endpoints: Endpoints) -> None:
