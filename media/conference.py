@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
+from media.allowance import Allowance
 from media.codecs import Agreed
 from media.data import DataChannels
 from media.description import NewAssociationError
@@ -127,15 +128,12 @@ class Member:
     # The ID of the last one that was answered, and how many answers in a row could not be used.
     answered: str | None = None
     unusable: int = 0
-    # The changes of what it sends that its answers may make now, and when they were counted.
-    changes_left: float = CHANGES_BURST
-    changes_counted_at: float = 0.0
+    # How often its answers may change what it sends.
+    changes: Allowance = field(default_factory=lambda: Allowance(1 / CHANGE_SECONDS, CHANGES_BURST))
 
     def may_change(self, now: float) -> bool:
         """Tell whether an answer may change what it sends; its first answer on a connection always may."""
-        gained = (now - self.changes_counted_at) / CHANGE_SECONDS
-        self.changes_left, self.changes_counted_at = min(CHANGES_BURST, self.changes_left + gained), now
-        return self.changes_left >= 1 or self.leg is None or not self.leg.negotiation.settled
+        return self.changes.grow(now) >= 1 or self.leg is None or not self.leg.negotiation.settled
 
     def awaits(self, mod_id: str) -> bool:
         """Tell whether this offer of the focus is the one that waits for its answer."""
@@ -309,7 +307,7 @@ class Conference:
                 member.declined, member.informed = self._outgoing(id_), None
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
         member.unusable = 0
-        member.changes_left -= layout.published.keys() != leg.layout.published.keys()
+        member.changes.left -= layout.published.keys() != leg.layout.published.keys()
         if member.leg is leg:
             self._settle(leg, layout)
         return {}

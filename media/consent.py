@@ -7,6 +7,8 @@ else, and consent belongs to the address that answered.
 
 from dataclasses import dataclass
 
+from media.allowance import Allowance
+
 # Seconds from each check of a candidate to the next one. Then the candidate is given up.
 RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
 # Seconds between checks of the address in use, and while the last one has no answer.
@@ -35,14 +37,14 @@ class Consent:
         self._nominated: bytes | None = None
         self._due_at = made_at
         self._candidates: dict[bytes, _Candidate] = {}
-        self._moves_left, self._counted_at = float(MOST_MOVES), made_at
+        self._moves = Allowance(1.0, MOST_MOVES)
 
     def reach(self, name: bytes, now: float, *, nominated: bool) -> bool:
         """Note a valid check from a sockaddr. Return whether to send a check there now."""
         if nominated:
             self._nominated = name
         is_of_use = nominated or self._in_use is None
-        if name == self._in_use or name in self._candidates or not is_of_use or not self._affords_move(now):
+        if name == self._in_use or name in self._candidates or not is_of_use or not self._moves.take(1, now):
             return False
         self._candidates[name] = _Candidate(1, now + RETRY_SECONDS[0])
         if len(self._candidates) > MOST_CANDIDATES:
@@ -77,13 +79,4 @@ class Consent:
             return False
         candidate.due_at = now + RETRY_SECONDS[candidate.checks]
         candidate.checks += 1
-        return True
-
-    def _affords_move(self, now: float) -> bool:
-        """Tell whether the leg may have one more candidate now, and count it."""
-        self._moves_left = min(float(MOST_MOVES), self._moves_left + now - self._counted_at)
-        self._counted_at = now
-        if self._moves_left < 1:
-            return False
-        self._moves_left -= 1
         return True

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from aiortc.rtp import RtcpReceiverInfo
 
+from media.allowance import Allowance
 from media.repair import RoundTrip
 from media.shared import Shared, ffi
 
@@ -70,8 +71,7 @@ class Stream:
     asks_at = Shared[float]()
 
     _first: int = 0
-    _requests_left: float = REQUEST_BURST
-    _requests_counted_at: float = -inf
+    _requests: Allowance = field(default_factory=lambda: Allowance(REQUEST_RATE, REQUEST_BURST))
     _reported: tuple[int, int] = (0, 0)
     # The middle of each report's NTP time (RFC 3550 section 6.4.1), and when it came.
     _sender_reports: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_REPORTS_KEPT))
@@ -121,7 +121,7 @@ class Stream:
 
     def _skip(self, ahead: int, now: float) -> None:
         """Note that packets are missing before the next one."""
-        if ahead <= LARGEST_GAP and self.asks and self._affords(ahead, now):
+        if ahead <= LARGEST_GAP and self.asks and self._requests.take(ahead, now):
             for sequence in range(self.expected, self.expected + ahead):
                 self.missing[sequence & 0xFFFF] = Missing(now, 0, now, now)
             while len(self.missing) > LARGEST_GAP:
@@ -132,15 +132,6 @@ class Stream:
             self.jumped_to = self.expected + ahead if self.asks else -1
         self.expected += ahead
         self._note_when_to_ask()
-
-    def _affords(self, packets: int, now: float) -> bool:
-        """Tell whether so many more packets may be asked for, and count them."""
-        left = self._requests_left + (now - self._requests_counted_at) * REQUEST_RATE
-        self._requests_left, self._requests_counted_at = min(left, REQUEST_BURST), now
-        if packets > self._requests_left:
-            return False
-        self._requests_left -= packets
-        return True
 
     def _give_up(self, sequence: int) -> None:
         """Do without a packet."""

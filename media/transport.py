@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Literal
 
 from media.aiortc_adapter import Certificate, Dtls, Srtp
+from media.allowance import Allowance
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Transport:
         self._over = False
         self._batch = 0
         self._handshake_budget = [MAX_HANDSHAKE_DATAGRAMS, MAX_HANDSHAKE_BYTES]
-        self._allowance, self._allowed_at = float(MAX_RATE), 0.0
+        self._allowance = Allowance(MAX_RATE, MAX_RATE)
 
     @property
     def state(self) -> State:
@@ -209,13 +210,7 @@ class Transport:
             budget[0] -= 1
             budget[1] -= size
             return min(budget) >= 0
-        now = asyncio.get_running_loop().time()
-        self._allowance = min(self._allowance + (now - self._allowed_at) * MAX_RATE, MAX_RATE)
-        self._allowed_at = now
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
+        return self._allowance.take(1, asyncio.get_running_loop().time())
 
     def _ended(self) -> None:
         self._end(State.CLOSED)
