@@ -13,6 +13,7 @@ from struct import error as StructError  # noqa: N812
 from struct import unpack_from
 
 from media.aiortc_adapter import RTCDataChannel, Sctp
+from media.allowance import Allowance
 from media.transport import State, Transport
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ class DataChannels:
         self._channels: list[RTCDataChannel] = []
         # Packets and messages that were not taken: broken, too large, too many.
         self.dropped = 0
-        self._allowance, self._allowed_at = float(CHUNK_BURST), 0.0
+        self._allowance = Allowance(CHUNK_RATE, CHUNK_BURST)
         self._sctp = Sctp(transport.role, transport.send_data)
         self._sctp.on("datachannel", self._opened)
         transport.on_data = self._receive
@@ -158,13 +159,7 @@ class DataChannels:
 
     def _affordable(self, cost: float) -> bool:
         """Judge whether so many chunks are within the rate, and count them."""
-        now = asyncio.get_running_loop().time()
-        self._allowance = min(self._allowance + (now - self._allowed_at) * CHUNK_RATE, CHUNK_BURST)
-        self._allowed_at = now
-        if cost > self._allowance:
-            return False
-        self._allowance -= cost
-        return True
+        return self._allowance.take(cost, asyncio.get_running_loop().time())
 
     def _opened(self, channel: RTCDataChannel) -> None:
         """Take a channel that the other side has opened."""

@@ -12,6 +12,7 @@ from google_crc32c import value as crc32c
 
 from media import data as module
 from media.aiortc_adapter import RTCDataChannel, Sctp
+from media.allowance import Allowance
 from media.data import MAX_CHANNELS, MAX_LABEL, MAX_MESSAGE_SIZE, MAX_OUTSTANDING, DataChannels
 from tests.media.ends import SECONDS, End, close, connected, mutate, watched_loop
 
@@ -352,8 +353,8 @@ async def test_many_sacks_in_one_packet_are_not_read(leg: Leg) -> None:
     assert leg.data.dropped == 1
 
 
-async def test_sacks_that_list_much_are_slowed_down(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_RATE", 0)
+async def test_sacks_that_list_much_are_slowed_down(leg: Leg) -> None:
+    leg.data._allowance = Allowance(0, module.CHUNK_BURST)
     await leg.channel()
     sack = chunk(3, pack("!LLHHHH", leg.data._sctp._last_sacked_tsn, 100_000, 1, 0, 2, 1000))
     for _ in range(1000):
@@ -396,8 +397,8 @@ async def test_hostile_openings_do_no_harm(leg: Leg) -> None:
     assert await leg.message() == ("chat", "still here")
 
 
-async def test_pieces_that_never_make_a_message_end_the_association(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_RATE", 1_000_000)
+async def test_pieces_that_never_make_a_message_end_the_association(leg: Leg) -> None:
+    leg.data._allowance = Allowance(1_000_000, module.CHUNK_BURST)
     await leg.channel()
     for number in range(2 * Sctp.MAX_PIECES):
         await leg.send(leg.piece(b"x", FIRST if number == 0 else 0))
@@ -407,8 +408,8 @@ async def test_pieces_that_never_make_a_message_end_the_association(leg: Leg, mo
     assert leg.data._sctp.state == "closed"
 
 
-async def test_more_than_the_window_ends_the_association(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_RATE", 1_000_000)
+async def test_more_than_the_window_ends_the_association(leg: Leg) -> None:
+    leg.data._allowance = Allowance(1_000_000, module.CHUNK_BURST)
     await leg.channel()
     sent = 0
     while leg.data._sctp.state != "closed":
@@ -417,8 +418,8 @@ async def test_more_than_the_window_ends_the_association(leg: Leg, monkeypatch: 
         assert sent < 3 * Sctp.WINDOW
 
 
-async def test_pieces_behind_a_gap_are_bounded(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_RATE", 1_000_000)
+async def test_pieces_behind_a_gap_are_bounded(leg: Leg) -> None:
+    leg.data._allowance = Allowance(1_000_000, module.CHUNK_BURST)
     channel = await leg.channel()
     for number in range(1, 2000):
         await leg.send(leg.piece(b"x", ahead=2 * number, flags=WHOLE | UNORDERED))
@@ -430,8 +431,8 @@ async def test_pieces_behind_a_gap_are_bounded(leg: Leg, monkeypatch: pytest.Mon
             pass
 
 
-async def test_a_flood_is_slowed_down(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_RATE", 0)
+async def test_a_flood_is_slowed_down(leg: Leg) -> None:
+    leg.data._allowance = Allowance(0, module.CHUNK_BURST)
     await leg.channel()
     for _ in range(3000):
         await leg.send(leg.piece(b"x", flags=WHOLE | UNORDERED))
@@ -441,9 +442,8 @@ async def test_a_flood_is_slowed_down(leg: Leg, monkeypatch: pytest.MonkeyPatch)
     assert len(leg.server.sent) - before < 280
 
 
-async def test_a_message_that_was_slowed_down_arrives_whole(leg: Leg, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK_BURST", 20)
-    leg.data._allowance = 20
+async def test_a_message_that_was_slowed_down_arrives_whole(leg: Leg) -> None:
+    leg.data._allowance = Allowance(module.CHUNK_RATE, 20)
     channel = await leg.channel()
     channel.send("x" * MAX_MESSAGE_SIZE)
     assert await leg.message() == ("chat", "x" * MAX_MESSAGE_SIZE)

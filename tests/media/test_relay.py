@@ -147,7 +147,7 @@ async def test_flood_fills_its_senders_window_and_loses_nothing(
 ) -> None:
     allow(monkeypatch, burst=20, rate=0)
     alice, bob = await conference(2)
-    alice.data._allowance = 10_000.0
+    alice.data._allowance.left = 10_000.0
     sent = [f"{number}" + "x" * 1000 for number in range(500)]
     await fill_window(alice, sent)
     # Only what the budget allows has arrived; the rest waits, with us up to the window and with its sender.
@@ -174,7 +174,7 @@ async def test_flood_leaves_the_other_conference_its_budget(
 async def test_senders_take_turns(conference: Conference, monkeypatch: pytest.MonkeyPatch) -> None:
     allow(monkeypatch, burst=20, rate=0)
     alice, bob, carol = await conference(3)
-    alice.data._allowance = 10_000.0
+    alice.data._allowance.left = 10_000.0
     await fill_window(alice, ["x" * 1000] * 300)
     bob.channel.send("me too")
     monkeypatch.setattr(relay, "DELIVERY_RATE", 1000)
@@ -222,7 +222,7 @@ async def test_small_messages_count_for_the_memory_they_take(
 ) -> None:
     allow(monkeypatch, burst=0, rate=0)
     alice, bob = await conference(2)
-    alice.data._allowance = 10_000.0
+    alice.data._allowance.left = 10_000.0
     await fill_window(alice, ["x"] * 1000)
     assert alice.data._sctp._held <= Sctp.WINDOW + 64 * 1024
     assert bob.got == []
