@@ -1,11 +1,32 @@
 """Devices and calls that the tests of the conference resource share."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import pytest
+from django.utils import timezone
 
 from tests.devices import Call, Device, gateway_key, open_call
 from tests.focus import ScriptedNode, scripted_node
+
+
+@dataclass
+class Clock:
+    """The clock by which requests are counted. It stands still, in the middle of a minute."""
+
+    at: datetime = field(default_factory=lambda: timezone.now().replace(second=30))
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Let the counters' clock stand still, so that no test crosses the end of a minute."""
+    clock = Clock()
+    monkeypatch.setattr("conferences.counters.clock", clock)
+    return clock
 
 
 @pytest.fixture

@@ -3,27 +3,19 @@
 import socket
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from types import SimpleNamespace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.cache import cache
 from django.test import Client
-from django.utils import timezone
 from pytest_django import Settings
 
 from conferences import counters
 from conferences.counters import WINDOW, Usage, take
+from tests.conferences.conftest import Clock
 from tests.devices import Device
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _the_middle_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the counters' clock stand still, so that no test crosses the end of a minute."""
-    middle = timezone.now().replace(second=30)
-    monkeypatch.setattr("conferences.counters.clock", SimpleNamespace(now=lambda: middle))
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("still_clock")]
 
 
 @pytest.mark.parametrize(
@@ -43,13 +35,12 @@ def test_wait_is_until_the_window_has_room(usage: Usage, wait: float) -> None:
     assert usage.wait(10) == pytest.approx(wait)
 
 
-def test_limit_holds_and_is_given_back_as_the_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0 * WINDOW
-    monkeypatch.setattr("conferences.counters.clock.now", lambda: datetime.fromtimestamp(now, UTC))
+def test_limit_holds_and_is_given_back_as_the_window_moves(still_clock: Clock) -> None:
+    still_clock.at = datetime.fromtimestamp(1000.0 * WINDOW, UTC)
     assert [take("alice", 3) for _ in range(3)] == [0, 0, 0]
     assert [take("alice", 3) for _ in range(5)] == [WINDOW] * 5
     assert take("bob", 3) == 0
-    now += WINDOW
+    still_clock.at += timedelta(seconds=WINDOW)
     assert take("alice", 3) == 0
     assert take("alice", 3) == pytest.approx(WINDOW / 3)
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from pytest_django import Settings
 from conferences.machine import ConferenceState, ParticipantState
 from conferences.models import Conference, Participant, Role, Session
 from sbe_enabler import settings as service
+from tests.conferences.conftest import Clock
 from tests.conferences.refusals import refused
 from tests.conferences.test_idempotency import register
 from tests.descriptions import answer, offer
@@ -177,13 +177,8 @@ class TestSessionsPerIdentity:
         assert sorted(statuses) == [201] * 3 + [409] * 5
 
 
+@pytest.mark.usefixtures("still_clock")
 class TestOffersPerMinute:
-    @pytest.fixture(autouse=True)
-    def _the_middle_of_a_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let the counters' clock stand still, so that no test crosses the end of a minute."""
-        self.now = timezone.now().replace(second=30)
-        monkeypatch.setattr("conferences.counters.clock", SimpleNamespace(now=lambda: self.now))
-
     def limit(self, settings: Settings, number: int) -> None:
         """Allow this many offers from now on."""
         settings.OFFERS_PER_MINUTE = number
@@ -266,11 +261,11 @@ class TestOffersPerMinute:
         assert [post().status_code for _ in range(5)] == [201] * 5
         assert alice.call("carol").status_code == 201
 
-    def test_it_is_over_after_a_minute(self, alice: Device, settings: Settings) -> None:
+    def test_it_is_over_after_a_minute(self, alice: Device, settings: Settings, still_clock: Clock) -> None:
         self.limit(settings, 1)
         alice.call("bob")
         refused(429, "too-many-offers", alice.call, "carol")
-        self.now += timedelta(minutes=2)
+        still_clock.at += timedelta(minutes=2)
         assert alice.call("carol").status_code == 201
 
     def test_calls_in_the_same_instant_do_not_exceed_it(self, alice: Device, settings: Settings) -> None:

@@ -277,6 +277,14 @@ class Reader:
         async with asyncio.timeout(20):
             return [entry.cursor for entry in await anext(self.log)]
 
+    async def start(self) -> asyncio.Task[list[int]]:
+        """Wait until there is nothing left to read; return the task of what comes next."""
+        coming = asyncio.create_task(self.next())
+        async with asyncio.timeout(20):
+            while not self.is_up_to_date:
+                await asyncio.sleep(0.01)
+        return coming
+
 
 @pytest.fixture
 async def reader(
@@ -301,9 +309,7 @@ async def test_reader_that_is_up_to_date_lives_on_wake_ups(
 ) -> None:
     alice = await in_database_thread(new_session)()
     following = reader(alice)
-    waiting = asyncio.create_task(following.next())
-    while not following.is_up_to_date:
-        await asyncio.sleep(0.01)
+    waiting = await following.start()
     await in_database_thread(append)(*messages(conference, alice))
     assert await waiting == [1]
     before = following.readings
@@ -476,9 +482,7 @@ async def test_end_of_a_session_whose_wake_up_was_lost_is_noticed(
     settings.HEARTBEAT_SECONDS = 0.2
     alice = await in_database_thread(new_session)()
     following = reader(alice)
-    waiting = asyncio.create_task(following.next())
-    while not following.is_up_to_date:
-        await asyncio.sleep(0.01)
+    waiting = await following.start()
     await in_database_thread(Session.objects.filter(pk=alice.pk).update)(state="ended")
     with pytest.raises(SessionOverError):
         await waiting
@@ -509,9 +513,7 @@ async def test_watcher_goes_on_after_a_failure_and_rests_before(
     monkeypatch.setattr(wakeups, "wake", lambda entries: None)
     alice = await in_database_thread(new_session)()
     following = reader(alice)
-    waiting = asyncio.create_task(following.next())
-    while not following.is_up_to_date:
-        await asyncio.sleep(0.01)
+    waiting = await following.start()
     await in_database_thread(append)(*messages(conference, alice))
     assert await waiting == [1]
     assert looks[3] - looks[0] >= 0.3
