@@ -14,6 +14,7 @@ from django.db import OperationalError, connections, transaction
 from django.test import AsyncClient
 from django.utils import timezone
 
+import events.views  # noqa: F401 - before a test replaces what it imports
 from conferences.models import Conference, Session, Topology, hash_token
 from events import log, wakeups, watcher
 from events.log import EventType, Message
