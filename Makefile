@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
-# What `make test` tries a sample of, and `make test-deep` at full length.
+# What `make test` tries a sample of, and `make test-deep` at full length, beside the tests that are marked `deep`.
 DEEP_TESTS := $(addprefix tests/,conferences/test_sequences.py media)
 
 # Checks load the settings but use no secret of theirs.
@@ -46,6 +46,8 @@ test-deep: $(VENV)/.dev node_modules/.installed ## run what is long and random a
 	@$(BIN)/python -m media.fastpath
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(DEEP_TESTS))
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m deep $(DEEP_TESTS:%=--ignore %) --ignore tests/journeys
+	$(BIN)/python -m pytest --timeout 300 -m deep tests/journeys
 
 coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations
 	@.ci/need redis-server postgresql

@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import gc
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from django.db.backends.signals import connection_created
 
 from tests.depth import DEEP
 from tests.endpoints import Endpoints
+from tests.scratch import in_memory
 from tests.services import Backend, Backends, Server
 
 
@@ -86,11 +88,12 @@ def _close_the_connections_of_other_threads(_opened_by_other_threads: list[BaseD
 
 
 @pytest.fixture(scope="session")
-def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
+def backends() -> Iterator[Backends]:
     """Make databases for real servers: `backends.sqlite()`, or `backends.grown()` for PostgreSQL and Redis."""
-    makers = Backends(tmp_path_factory.mktemp("backends"))
-    yield makers
-    makers.close()
+    with tempfile.TemporaryDirectory(prefix="sbe-backends-", dir=in_memory(), ignore_cleanup_errors=True) as directory:
+        makers = Backends(Path(directory))
+        yield makers
+        makers.close()
 
 
 @pytest.fixture

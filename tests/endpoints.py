@@ -115,7 +115,8 @@ class Endpoint:
     async def told(self, type_: str, number: int = 1) -> Event:
         """Wait until the log has so many events of a type, and return the last of them."""
         after, seen = 0, 0
-        async with asyncio.timeout(PATIENCE):
+        # What tells may have to start first.
+        async with asyncio.timeout(2 * PATIENCE):
             while True:
                 answer_ = (await self.poll(after=after, wait=10)).json()
                 after = answer_["after"]

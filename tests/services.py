@@ -12,6 +12,7 @@ import pwd
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from pathlib import Path
 
 import httpx
 import psycopg
+
+from tests.scratch import in_memory
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE_SECONDS = 30.0
@@ -73,7 +76,7 @@ def _as_ordinary_user() -> list[str]:
 @contextlib.contextmanager
 def _private_directory() -> Iterator[Path]:
     """Make a directory of the ordinary user's, and remove it afterwards."""
-    directory = Path(tempfile.mkdtemp(prefix="sbe-service-"))
+    directory = Path(tempfile.mkdtemp(prefix="sbe-service-", dir=in_memory()))
     if user := _ordinary_user():
         os.chown(directory, user.pw_uid, user.pw_gid)
     try:
@@ -263,6 +266,16 @@ class Backend:
 
     variables: Mapping[str, str]
     api_key: str
+
+    def execute(self, statement: str) -> None:
+        """Run a statement on the database, beside the servers."""
+        if url := self.variables.get("DATABASE_URL"):
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(statement.encode())
+        else:
+            path = Path(self.variables["SBE_STATE_DIR"]) / "db.sqlite3"
+            with contextlib.closing(sqlite3.connect(path, timeout=_PATIENCE_SECONDS)) as file, file:
+                file.execute(statement)
 
 
 @dataclass

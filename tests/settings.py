@@ -8,6 +8,8 @@ import os
 import shutil
 import tempfile
 
+from tests.scratch import in_memory
+
 _OURS = ("SBE_", "STUN_", "TURN_", "DATABASE_URL", "REDIS_URL")
 _SERVICES = {"SBE_TEST_DATABASE_URL": "DATABASE_URL", "SBE_TEST_REDIS_URL": "REDIS_URL"}
 
@@ -18,7 +20,7 @@ for ours, name in _SERVICES.items():
         os.environ[name] = os.environ[ours]
 os.environ["SBE_SECRET_KEY"] = "only-for-tests" * 4
 os.environ["SBE_DEV_SERVER"] = "1"
-os.environ["SBE_STATE_DIR"] = tempfile.mkdtemp(prefix="sbe-tests-")
+os.environ["SBE_STATE_DIR"] = tempfile.mkdtemp(prefix="sbe-tests-", dir=in_memory())
 atexit.register(shutil.rmtree, os.environ["SBE_STATE_DIR"], ignore_errors=True)
 
 from sbe_enabler.settings import *  # noqa: E402, F403 - the environment comes first

@@ -10,7 +10,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from tests.devices import Device, gateway_key, open_call
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,22 @@ ROUNDS = 3
 FAULTS = "Traceback|deadlock|database is locked"
 
 
-@pytest.fixture(scope="module", params=["sqlite", "grown"])
+# SQLite has one writer and is for trials: of these races it runs a sample in `make test`.
+SAMPLE_ON_SQLITE = {
+    "test_people_who_all_do_everything_at_once_never_deadlock",
+    "test_twins_have_one_effect_and_identical_answers",
+    "test_modification_is_settled_once",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test with both kinds of database."""
+    marks = () if metafunc.function.__name__ in SAMPLE_ON_SQLITE else pytest.mark.deep
+    kinds = [pytest.param("sqlite", marks=marks), "grown"]
+    metafunc.parametrize("running", kinds, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def running(
     request: pytest.FixtureRequest, backends: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[Server]]:

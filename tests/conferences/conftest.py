@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from django.utils import timezone
 
-from tests.devices import Call, Device, gateway_key, open_call
+from tests.devices import Call, Device, KeptCall, gateway_key, open_call
 from tests.focus import ScriptedNode, scripted_node
 
 
@@ -61,6 +61,21 @@ def topology() -> str:
 @pytest.fixture
 def call(alice: Device, bob: Device, topology: str) -> Call:
     return open_call(alice, bob, topology)
+
+
+@pytest.fixture(scope="session")
+def kept_calls() -> list[KeptCall]:
+    """The call of `kept_call`, once a test has made it."""
+    return []
+
+
+@pytest.fixture
+def kept_call(kept_calls: list[KeptCall]) -> Call:
+    """A call as rows: a `call` for modules in which it is no more than where to begin."""
+    if kept_calls:
+        return kept_calls[0].write()
+    kept_calls.append(KeptCall())
+    return kept_calls[0].call()
 
 
 @pytest.fixture

@@ -47,14 +47,15 @@ def test_limit_holds_and_is_given_back_as_the_window_moves(still_clock: Clock) -
 
 def test_cost_does_not_grow_with_the_number_of_requests() -> None:
     def seconds(requests: int) -> float:
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(requests):
             take("busy", 10**9)
-        return (time.perf_counter() - began) / requests
+        return (time.thread_time() - began) / requests
 
     early = min(seconds(200) for _ in range(5))
     seconds(20_000)
-    assert min(seconds(200) for _ in range(5)) < 3 * early
+    # A cost in proportion would be more than twenty times as high.
+    assert min(seconds(200) for _ in range(5)) < 5 * early
 
 
 # --- Redis ------------------------------------------------------------------------------------------------

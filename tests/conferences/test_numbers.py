@@ -23,17 +23,20 @@ HOSTILE = [*NO_NUMBERS, *TOO_LARGE, "0", "0" * 5000]
 # --- The reader -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("text", "number"), [("1", 1), ("100", 100), ("0007", 7), ("0" * 5000 + "42", 42)])
 def test_number_in_range_is_read(text: str, number: int) -> None:
     assert read_number(text, least=1, most=100) == number
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("text", [*TOO_LARGE, "0", "0" * 5000])
 def test_number_out_of_range_is_refused(text: str) -> None:
     with pytest.raises(RangeError):
         read_number(text, least=1, most=100)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("text", NO_NUMBERS)
 def test_text_that_is_no_number_is_refused(text: str) -> None:
     with pytest.raises(NumberError) as caught:
@@ -90,6 +93,7 @@ def test_hostile_numbers_in_a_body_are_refused(alice: Device) -> None:
             assert (response.status_code, response.json()["code"]) == (400, "malformed"), body
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("line", range(len(describe().splitlines())))
 def test_hostile_numbers_in_an_sdp_are_refused_or_passed_on(alice: Device, settings: Any, line: int) -> None:
     settings.CONFERENCES_PER_SESSION = settings.INVITATIONS_PER_CALLER = settings.INVITATIONS_PER_CALLEE = 10_000

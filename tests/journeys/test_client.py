@@ -10,6 +10,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, Route, expect
 
+from tests.depth import examples
 from tests.journeys.conftest import (
     Person,
     Visit,
@@ -184,7 +185,7 @@ async def test_glare_is_settled_so_that_both_get_what_they_want(visit: Visit) ->
     alice, bob = await in_a_call(visit, "glare")
     collision = Collision()
     await collision.attach(alice, bob)
-    for _ in range(3):
+    for _ in range(examples(1, deep=3)):
         await collision.let((alice, "modify"), (bob, "modify"))
         await collision.let((alice, "hold"), (bob, "hold"))
         await alice.is_in("on-hold")
@@ -288,7 +289,7 @@ class Gate:
         await route.continue_()
 
 
-@pytest.mark.parametrize("topology", ["peer", "focus"])
+@pytest.mark.parametrize("topology", ["peer", pytest.param("focus", marks=pytest.mark.deep)])
 async def test_hanging_up_while_a_change_is_accepted_leaves_a_page_that_works(visit: Visit, topology: str) -> None:
     alice, bob = [
         await visit(f"{who}-midst-{topology}", "laptop", direct=topology == "peer") for who in ("alice", "bob")
@@ -456,6 +457,8 @@ async def test_the_example_of_the_documentation_runs_as_written(visit: Visit) ->
     await bob.sees_video()
 
 
+# tests/events/test_http.py and tests/test_serving.py ask for the same headers without a browser.
+@pytest.mark.deep
 async def test_an_enabler_on_another_origin(
     visit: Visit, backends: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -30,7 +30,7 @@ async def test_flow_1_answering_connects_the_two(visit: Visit) -> None:
     await bob.is_in("ended")
 
 
-async def test_flows_2_and_5_an_audio_call_gets_video(visit: Visit) -> None:
+async def test_flows_2_and_5_an_audio_call_gets_video_and_a_screen(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "2", kind="audio")
     await alice.press("btn-camera")
     await bob.sees_video()
@@ -38,11 +38,7 @@ async def test_flows_2_and_5_an_audio_call_gets_video(visit: Visit) -> None:
     await bob.press("btn-camera")
     await alice.sees_video()
     await _agree(alice, bob)
-
-
-async def test_a_screen_is_shared_beside_the_camera(visit: Visit) -> None:
-    alice, bob = await in_a_call(visit, "9")
-    await bob.sees_video()
+    # A screen is shared beside the camera.
     await alice.press("btn-screen")
     await expect(bob.part("remote-inset")).to_be_visible()
     await bob.sees_video()
@@ -68,7 +64,7 @@ async def test_flows_3_and_4_hold_stops_the_media_and_resume_brings_it_back(visi
     await _agree(alice, bob)
 
 
-async def test_flow_6_a_rejected_modification_leaves_the_media_as_it_was(visit: Visit) -> None:
+async def test_flow_6_what_is_rejected_or_cancelled_leaves_the_media_as_it_was(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "6")
     await bob.asks_first()
     await alice.press("btn-hold")
@@ -78,10 +74,6 @@ async def test_flow_6_a_rejected_modification_leaves_the_media_as_it_was(visit: 
     await alice.sees_video()
     await _agree(alice, bob)
 
-
-async def test_flow_6_the_initiator_cancels(visit: Visit) -> None:
-    alice, bob = await in_a_call(visit, "6c")
-    await bob.asks_first()
     await alice.press("btn-hold")
     await expect(bob.part("mod-dialog")).to_be_visible()
     await alice.press("mod-cancel")
@@ -110,6 +102,7 @@ async def test_flow_7_the_call_moves_to_the_device_that_answers_first(visit: Vis
     await _agree(phone, bob)
 
 
+@pytest.mark.deep
 async def test_flow_7_a_call_on_hold_moves_too(visit: Visit) -> None:
     laptop, bob = await visit("alice7hold", "laptop"), await visit("bob7hold")
     phone = await visit("alice7hold", "phone")
@@ -123,6 +116,8 @@ async def test_flow_7_a_call_on_hold_moves_too(visit: Visit) -> None:
     await laptop.is_in("moved")
 
 
+# What meets at the enabler, every time, is glare in test_client.py; here the buttons are pressed at once.
+@pytest.mark.deep
 async def test_two_who_modify_at_once_both_get_what_they_want(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "8", kind="audio")
     await alice.part("btn-camera").dispatch_event("click")

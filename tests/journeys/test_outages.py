@@ -20,7 +20,7 @@ async def _crash(server: Server) -> None:
     server.start()
 
 
-@pytest.mark.parametrize("cut", [_restart, _crash])
+@pytest.mark.parametrize("cut", [pytest.param(_restart, marks=pytest.mark.deep), _crash])
 async def test_a_modification_survives_the_server(
     visit: Visit, server: Server, cut: Callable[[Server], Awaitable[None]]
 ) -> None:

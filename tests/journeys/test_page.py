@@ -338,7 +338,7 @@ async def test_another_call_comes_in_during_a_call(visit: Visit) -> None:
     await carol.sees_video()
 
 
-@pytest.mark.parametrize("topology", ["peer", "focus"])
+@pytest.mark.parametrize("topology", ["peer", pytest.param("focus", marks=pytest.mark.deep)])
 async def test_of_two_crossing_calls_that_both_accept_one_survives(visit: Visit, topology: str) -> None:
     alice, bob = await visit(f"alice-cross-{topology}"), await visit(f"bob-cross-{topology}")
     await asyncio.gather(*(_place(*pair, topology) for pair in ((alice, bob), (bob, alice))))
@@ -399,7 +399,7 @@ async def _ended_by_support(server: Server, alice: Person, bob: Person) -> str:
     return "The support desk ended it."
 
 
-@pytest.mark.parametrize("end", [_removed_by_the_host, _ended_by_support])
+@pytest.mark.parametrize("end", [_removed_by_the_host, pytest.param(_ended_by_support, marks=pytest.mark.deep)])
 async def test_a_conference_ended_elsewhere(
     visit: Visit, server: Server, end: Callable[[Server, Person, Person], Awaitable[str]]
 ) -> None:

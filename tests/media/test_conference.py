@@ -471,7 +471,7 @@ def test_a_broken_offer_is_nobody_elses_loss(caplog: pytest.LogCaptureFixture) -
         runner.run(node.start())
 
         @settings(
-            max_examples=examples(300, deep=6_000),
+            max_examples=examples(100, deep=6_000),
             deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,

@@ -12,6 +12,9 @@ from media import datagrams
 from media.datagrams import SLOT, Destination, Inbox, Outbox, address_of, endpoint_of, segmentation_works, sockaddr
 from tests.media.tunnels import Tunnel
 
+# It touches no database.
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(params=[("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)], ids=["IPv4", "IPv6"])
 def sockets(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, socket.socket]]:

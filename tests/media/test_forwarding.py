@@ -13,6 +13,9 @@ from media.router import Placed, Receivers, Route, Track
 from media.rtp import HEADER
 from media.shared import SLOTS_OUT
 
+# It touches no database.
+pytestmark = pytest.mark.once
+
 KEY = bytes(range(44))
 
 

@@ -12,6 +12,9 @@ from media.router import Track
 from tests.media.synthetic import Peer, Room
 from tests.media.world import Notes
 
+# It touches no database.
+pytestmark = pytest.mark.once
+
 SMALL, LARGE = 4, 8
 
 

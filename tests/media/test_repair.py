@@ -7,6 +7,9 @@ import pytest
 
 from media.repair import BURST, LEAST_RATE, REQUESTS_A_TICK, SHARE, Retransmissions
 
+# It touches no database.
+pytestmark = pytest.mark.once
+
 _SIZE = 1200
 
 

@@ -11,6 +11,9 @@ from media.rtp import HEADER
 from media.shared import HISTORY
 from media.streams import Stream
 
+# It touches no database.
+pytestmark = pytest.mark.once
+
 
 def track(kind: str = "video") -> Track:
     """Return a track that nobody gets yet."""

@@ -7,6 +7,9 @@ import pytest
 
 from media import rtp
 
+# It touches no database.
+pytestmark = pytest.mark.once
+
 
 def packet(
     *, first: int = 0x80, payload_type: int = 96, sequence: int = 7, extension: bytes = b"", body: bytes = b"media"

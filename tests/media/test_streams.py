@@ -6,6 +6,9 @@ from aiortc.rtp import RtcpReceiverInfo
 from media.repair import INITIAL_PATIENCE
 from media.streams import LARGEST_GAP, REQUEST_BURST, REQUEST_RATE, TRIES, Stream
 
+# It touches no database.
+pytestmark = pytest.mark.once
+
 
 def stream(*, asks: bool = True) -> Stream:
     """Return a video stream of which packet 65,534 has arrived at second 0."""
