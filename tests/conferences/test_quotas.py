@@ -364,6 +364,7 @@ def at_once(requests: list[Any]) -> list[int]:
         return list(threads.map(make, requests))
 
 
+@pytest.mark.usefixtures("still_clock")
 class TestSdpPerMinute:
     def test_one_that_is_refused_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.SDP_CHARACTERS_PER_MINUTE = 2500
@@ -383,6 +384,7 @@ class TestSdpPerMinute:
         refused(429, "rate-limited", action)
 
 
+@pytest.mark.usefixtures("still_clock")
 def test_a_long_list_counts_as_several_requests(alice: Device, settings: Settings) -> None:
     for _ in range(5):
         alice.delete(alice.call("bob").json()["id"])

@@ -14,6 +14,7 @@ from media.description import parse
 from tests.descriptions import answer, describe, offer
 from tests.devices import Call
 from tests.focus import ScriptedNode
+from tests.yardstick import slowness
 
 SECRETS = ("ice-ufrag", "ice-pwd", "fingerprint", "candidate:", "tls-id", "192.0.2.", "2001:db8")
 HOSTILE = {
@@ -73,9 +74,9 @@ class TestADescription:
     @pytest.mark.parametrize("unit", ["a", "1.", ":", "1:", " ", "\r", "a=", "IN IP4 ", "1.2.3.4"])
     def test_half_a_megabyte_costs_little(self, unit: str) -> None:
         text = unit * (512 * 1024 // len(unit))
-        began = time.process_time()
+        began = time.thread_time()
         scrub(text)
-        assert time.process_time() - began < 5
+        assert time.thread_time() - began < 5 * slowness()
 
 
 class TestAnEvent:

@@ -16,6 +16,7 @@ from media.description import parse as read
 from media.sdp import MAX_MEDIA_LINES, MAX_SECTION_LINES, SdpError
 from tests.depth import examples
 from tests.descriptions import describe
+from tests.yardstick import slowness
 
 pytestmark = pytest.mark.once
 
@@ -379,13 +380,13 @@ def test_a_line_that_chromium_takes_is_taken(line: str) -> None:
 
 class TestCost:
     def read_in_time(self, text: str) -> Description | None:
-        begun = time.perf_counter()
+        begun = time.thread_time()
         try:
             return read(text)
         except SdpError:
             return None
         finally:
-            assert time.perf_counter() - begun < 2
+            assert time.thread_time() - begun < 2 * slowness()
 
     def test_a_megabyte(self) -> None:
         assert self.read_in_time("v" * 1_000_000) is None
@@ -522,7 +523,7 @@ def mutants(draw: st.DrawFn) -> str:
 )
 @given(mutants())
 def test_whatever_comes_is_read_or_refused(text: str) -> None:
-    begun = time.perf_counter()
+    begun = time.thread_time()
     try:
         description = read(text)
     except SdpError:
@@ -532,4 +533,5 @@ def test_whatever_comes_is_read_or_refused(text: str) -> None:
         assert len(description.media) == len([line for line in text.split("\n") if line.startswith("m=")])
         assert {line.direction for line in description.media} <= {"sendrecv", "sendonly", "recvonly", "inactive"}
         assert description.version >= 0
-    assert time.perf_counter() - begun < 1
+    # To ask for the slowness takes longer than most texts.
+    assert (took := time.thread_time() - begun) < 1 or took < slowness()

@@ -22,6 +22,7 @@ from media.stun import (
     generate_credentials,
 )
 from tests.media.ends import check, mutate
+from tests.yardstick import slowness
 
 pytestmark = pytest.mark.once
 
@@ -341,12 +342,12 @@ def test_credentials_are_of_ices_characters_and_long_enough() -> None:
 def test_mutated_checks_never_raise_and_never_pass(agents: Agents[str], agent: Agent[str]) -> None:
     chance = random.Random(8445)
     seeds = [request(nominate=True), signed(USERNAME + pack("!HHQ", 0x8029, 8, 1)), signed(USERNAME)]
-    started = time.process_time()
+    started = time.thread_time()
     for second in range(20_000):
         datagram = mutate(chance.choice(seeds), chance)
         if datagram not in seeds:
             assert agents.receive(datagram, SOURCE, float(second)) == IGNORED
-    assert time.process_time() - started < 20
+    assert time.thread_time() - started < 20 * slowness()
 
 
 def test_signed_nonsense_never_raises(agents: Agents[str], agent: Agent[str]) -> None:
@@ -367,14 +368,14 @@ def _attribute(chance: random.Random) -> bytes:
 def test_a_check_costs_little(agents: Agents[str], agent: Agent[str]) -> None:
     datagrams = [request() for _ in range(500)]
     best = min(_seconds(agents, datagrams[i : i + 50], float(i)) for i in range(0, 500, 50))
-    assert best / 50 < 150e-6
+    assert best / 50 < 150e-6 * slowness()
 
 
 def _seconds(agents: Agents[str], datagrams: list[bytes], now: float) -> float:
-    started = time.perf_counter()
+    started = time.thread_time()
     for datagram in datagrams:
         assert agents.receive(datagram, SOURCE, now).reply
-    return time.perf_counter() - started
+    return time.thread_time() - started
 
 
 # --- Our own checks -----------------------------------------------------------------------------------------------
