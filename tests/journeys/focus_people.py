@@ -131,7 +131,7 @@ async def goes_on(person: Person, other: Person) -> None:
     first = await decoded(person, other.username) or 0
     while (await decoded(person, other.username) or 0) <= first:
         assert time.monotonic() < deadline, f"{other.username}'s picture stays frozen at {person.username}'s"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
 
 
 async def agree(*people: Person) -> None:

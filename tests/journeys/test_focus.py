@@ -23,7 +23,7 @@ from tests.journeys.focus_people import (
     tile,
 )
 
-pytestmark = [pytest.mark.once, pytest.mark.crowd, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
 def _offers_to(person: Person) -> int:
@@ -54,6 +54,7 @@ async def test_a_call_with_one_goes_through_the_focus(visit: Visit) -> None:
     await bob.sees_the_end("alice-one")
 
 
+@pytest.mark.crowd
 async def test_four_see_each_other_hold_and_resume_and_share_a_screen(visit: Visit) -> None:
     people = alice, bob, carol, dave = await four(visit, "many")
     await all_see_each_other(*people)
@@ -95,6 +96,7 @@ async def test_four_see_each_other_hold_and_resume_and_share_a_screen(visit: Vis
 
 # Whoever joins by a link comes later too.
 @pytest.mark.deep
+@pytest.mark.crowd
 async def test_who_comes_later_sees_everybody_at_once(visit: Visit) -> None:
     people = alice, *_ = await four(visit, "late")
     await all_see_each_other(*people)
@@ -109,6 +111,7 @@ async def test_who_comes_later_sees_everybody_at_once(visit: Visit) -> None:
     await agree(*people, erin)
 
 
+@pytest.mark.crowd
 async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit) -> None:
     people = alice, bob, carol = await three(visit, "move")
     phone = await come(visit, "bob-move", "phone")
@@ -134,6 +137,7 @@ async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit)
     await agree(alice, phone, carol)
 
 
+@pytest.mark.crowd
 async def test_the_host_mutes_removes_and_ends(visit: Visit) -> None:
     people = alice, bob, carol, dave = await four(visit, "host")
     await all_see_each_other(*people)
@@ -186,6 +190,7 @@ async def removed_in_an_earlier_stay(person: Person) -> None:
     await person.is_in("open")
 
 
+@pytest.mark.crowd
 async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
     alice = await come(visit, "alice-open")
     await alice.press("open-start")
@@ -247,6 +252,7 @@ async def test_an_answer_that_comes_too_late_is_mended_by_a_fresh_connection(vis
     await agree(alice, bob)
 
 
+@pytest.mark.crowd
 async def test_three_write_pin_a_tile_and_reload(visit: Visit) -> None:
     people = alice, bob, carol = await three(visit, "three")
     for person in people:

@@ -82,7 +82,6 @@ class Inspector:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.crowd
 async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch, server: Server) -> None:
     inspector = Inspector()
     look = inspector.look
@@ -107,9 +106,9 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch, ser
     bob = await visit("bob", query="&vtn=%2B15550100")
     phone = await visit("alice", "phone")
     await visit(long)
-    await expect(alice.part(f"person-{long}")).to_be_visible(timeout=10_000)
+    await expect(alice.part(f"person-{long}")).to_be_visible()
     await expect(alice.part("person-bob")).to_be_visible()
-    await expect(alice.page.locator("#own-devices")).to_be_visible(timeout=10_000)
+    await expect(alice.page.locator("#own-devices")).to_be_visible()
     await look("lobby", alice)
 
     await alice.press(f"call-video-{long}")
@@ -172,7 +171,7 @@ async def test_every_state_fits_and_reads_well(visit: Visit, launch: Launch, ser
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.crowd
+@pytest.mark.deep
 async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     inspector = Inspector()
     look = inspector.look
