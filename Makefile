@@ -26,12 +26,14 @@ run: $(VENV)/.fastpath ## serve on http://127.0.0.1:$PORT (8000), preparing what
 run-lan: $(VENV)/.fastpath ## serve over HTTPS on this machine's own addresses, port $PORT (8443), for a phone nearby
 	@$(BIN)/python manage.py quickstart --lan --port $(or $(PORT),8443)
 
+# Each process of a run would compile every module again.
+test test-deep: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev nginx redis-server postgresql
 	@$(BIN)/python -m media.fastpath
 	@# One minute of these is a soak that mostly waits: a third process has the processors meanwhile.
 	@echo "== SQLite, everything in memory"
-	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
+	$(BIN)/python -m tests.services --beside -- $(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium and Firefox"

@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
 import gc
+import os
+import re
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +21,16 @@ from tests.depth import DEEP
 from tests.endpoints import Endpoints
 from tests.scratch import in_memory
 from tests.services import Backend, Backends, Server
+
+# How a module says that all of it is marked `once`.
+_ALL_ONCE = re.compile(r"^pytestmark = \[?pytest\.mark\.once\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the modules of which `-m "not once"` runs nothing."""
+    if config.option.markexpr != "not once" or collection_path.suffix != ".py":
+        return None
+    return bool(_ALL_ONCE.search(collection_path.read_text())) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,7 +55,9 @@ def _empty_tables_quickly() -> Iterator[None]:
 
     def deletions(style: Any, connection: BaseDatabaseWrapper, **options: Any) -> list[str]:
         tables = set(connection.introspection.django_table_names()) - kept
-        return [f"DELETE FROM {connection.ops.quote_name(table)}" for table in sorted(tables)]
+        statements = [f"DELETE FROM {connection.ops.quote_name(table)}" for table in sorted(tables)]
+        # PostgreSQL takes them all in one round trip.
+        return ["; ".join(statements)] if connection.vendor == "postgresql" else statements
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("django.core.management.commands.flush.sql_flush", deletions)
@@ -88,10 +102,13 @@ def _close_the_connections_of_other_threads(_opened_by_other_threads: list[BaseD
 
 
 @pytest.fixture(scope="session")
-def backends() -> Iterator[Backends]:
+def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
     """Make databases for real servers: `backends.sqlite()`, or `backends.grown()` for PostgreSQL and Redis."""
     with tempfile.TemporaryDirectory(prefix="sbe-backends-", dir=in_memory(), ignore_cleanup_errors=True) as directory:
-        makers = Backends(Path(directory))
+        base = tmp_path_factory.getbasetemp()
+        # That of all workers.
+        shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        makers = Backends(Path(directory), shared / "backends")
         yield makers
         makers.close()
 

@@ -3,10 +3,12 @@
 All of them listen on free ports of 127.0.0.1, keep their files in a temporary directory, run as an ordinary
 user, and are stopped by process ID.
 
-    python -m tests.services -- COMMAND…    runs a command with PostgreSQL and Redis at its side
+    python -m tests.services -- COMMAND…             runs tests on PostgreSQL and Redis
+    python -m tests.services --beside -- COMMAND…    runs tests on SQLite, which share these for what needs them
 """
 
 import contextlib
+import fcntl
 import os
 import pwd
 import shutil
@@ -21,9 +23,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 
-import httpx
 import psycopg
 
 from tests.scratch import in_memory
@@ -32,6 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 SECRET_KEY = "only-for-tests" * 4
+# What `python -m tests.services` names to the tests.
+_CLUSTER, _REDIS = "SBE_TEST_CLUSTER_URL", "SBE_TEST_CLUSTER_REDIS_URL"
 
 
 def free_port() -> int:
@@ -213,8 +218,23 @@ def gateway(configuration: str, files: Mapping[str, str]) -> Iterator[Path]:
 
 def manage(*arguments: str, variables: Mapping[str, str]) -> str:
     """Run a management command to its end and return what it printed."""
+    return _run(["manage.py", *arguments], variables)
+
+
+# Runs management commands one after the other: to start a process for each takes longer than the commands do.
+_SEVERAL = """
+import os, sys
+from django.core.management import execute_from_command_line
+os.environ["DJANGO_SETTINGS_MODULE"] = "sbe_enabler.settings"
+for command in sys.argv[1:]:
+    execute_from_command_line(["manage.py", *command.split()])
+"""
+
+
+def _run(arguments: list[str], variables: Mapping[str, str]) -> str:
+    """Run Python with these arguments to its end and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env=process_environment(variables),
         capture_output=True,
@@ -223,7 +243,7 @@ def manage(*arguments: str, variables: Mapping[str, str]) -> str:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"manage.py {' '.join(arguments)}: {done.stderr}")
+        raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}")
     return done.stdout
 
 
@@ -343,10 +363,13 @@ class Server:
         assert self._process is not None
         if self._process.poll() is not None:
             return True
-        # Reading the usual certificates again and again would take the processor from the server that starts.
-        asking = httpx.Client(verify=self.trust if self._certificate else False, trust_env=False, timeout=5)
-        with asking as client, contextlib.suppress(httpx.TransportError):
-            return client.get(f"{self.base_url}/healthz").status_code == httpx.codes.OK
+        # Whoever asks again and again must leave the processor to the server that starts.
+        asking = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        if self._certificate:
+            asking = HTTPSConnection("127.0.0.1", self.port, timeout=5, context=self.trust)
+        with contextlib.closing(asking), contextlib.suppress(OSError, HTTPException):
+            asking.request("GET", "/healthz")
+            return asking.getresponse().status == HTTPStatus.OK
         return False
 
     def stop(self) -> int:
@@ -378,13 +401,13 @@ class Backends:
     Close it when done; databases and services end with it.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Keep everything under `directory`."""
-        self._directory = directory
+    def __init__(self, directory: Path, shared: Path | None = None) -> None:
+        """Keep everything under `directory`, but what processes of a test run have in common under `shared`."""
+        self._directory, self._shared = directory, shared or directory
+        self._shared.mkdir(parents=True, exist_ok=True)
         self._stack = contextlib.ExitStack()
-        self._static = directory / "static"
-        self._sqlite: tuple[Path, str] | None = None
-        self._grown: tuple[str, str, str] | None = None
+        self._static = self._shared / "static"
+        self._cluster: tuple[str, str] | None = None
 
     def close(self) -> None:
         """Stop the services that were started."""
@@ -392,47 +415,64 @@ class Backends:
 
     def sqlite(self) -> Backend:
         """Return a fresh SQLite database, with everything else in memory."""
-        if self._sqlite is None:
-            template = self._directory / "template"
-            key = self._prepare({"SBE_STATE_DIR": str(template)})
-            self._sqlite = template / "db.sqlite3", key
-        template_file, key = self._sqlite
+        template = self._shared / "template"
+        key = self._key(self._shared / "sqlite", lambda: {"SBE_STATE_DIR": str(template)})[-1]
         state = self._directory / uuid.uuid4().hex
         state.mkdir()
-        shutil.copy(template_file, state)
+        shutil.copy(template / "db.sqlite3", state)
         return Backend({"SBE_STATE_DIR": str(state), "SBE_STATIC_DIR": str(self._static)}, key)
 
     def grown(self) -> Backend:
         """Return a fresh PostgreSQL database, and Redis."""
-        if self._grown is None:
-            cluster = os.environ.get("SBE_TEST_DATABASE_URL") or self._stack.enter_context(postgresql())
-            redis_url = os.environ.get("SBE_TEST_REDIS_URL") or self._stack.enter_context(redis())
-            template = new_database(cluster)
-            key = self._prepare({"SBE_STATE_DIR": str(self._directory), "DATABASE_URL": template})
-            self._grown = template, redis_url, key
-        template, redis_url, key = self._grown
+        cluster, redis_url = self._services()
+        note = (self._shared if _CLUSTER in os.environ else self._directory) / "postgresql"
+        state = {"SBE_STATE_DIR": str(self._directory)}
+        template, key = self._key(note, lambda: {**state, "DATABASE_URL": new_database(cluster)})
         database = new_database(template, template=template.rpartition("/")[2])
         variables = {"DATABASE_URL": database, "REDIS_URL": redis_url, "SBE_STATIC_DIR": str(self._static)}
         return Backend(variables, key)
 
+    def _services(self) -> tuple[str, str]:
+        """Return the URLs of PostgreSQL and of Redis, which are of the test run's or our own."""
+        if self._cluster is None:
+            given = os.environ.get(_CLUSTER), os.environ.get(_REDIS)
+            self._cluster = (
+                given[0] or self._stack.enter_context(postgresql()),
+                given[1] or self._stack.enter_context(redis()),
+            )
+        return self._cluster
+
+    def _key(self, note: Path, variables: Callable[[], dict[str, str]]) -> tuple[str, str]:
+        """Prepare a database, once for all who have this note; return its URL, if it has one, and its API key."""
+        with (self._shared / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not note.exists():
+                named = variables()
+                note.write_text(f"{named.get('DATABASE_URL', '')} {self._prepare(named)}")
+            url, _, key = note.read_text().partition(" ")
+        return url, key
+
     def _prepare(self, variables: dict[str, str]) -> str:
         """Migrate a database, see to the static files, and return a new API key."""
         Path(variables["SBE_STATE_DIR"]).mkdir(parents=True, exist_ok=True)
-        manage("migrate", "--verbosity", "0", variables=variables)
-        if not self._static.exists():
-            static = {**variables, "SBE_STATIC_DIR": str(self._static)}
-            manage("collectstatic", "--noinput", "--verbosity", "0", variables=static)
-        return manage("create_api_key", "tests", variables=variables).strip()
+        named = {**variables, "SBE_STATIC_DIR": str(self._static)}
+        commands = ["migrate --verbosity 0", "collectstatic --noinput --verbosity 0", "create_api_key tests"]
+        if self._static.exists():
+            del commands[1]
+        return _run(["-c", _SEVERAL, *commands], named).strip()
 
 
 def main(arguments: list[str]) -> int:
     """Run the command after `--` with PostgreSQL and Redis named in its environment; return its exit status."""
-    if arguments[:1] != ["--"] or not arguments[1:]:
-        print("usage: python -m tests.services -- COMMAND…", file=sys.stderr)  # noqa: T201
+    beside = arguments[:1] == ["--beside"]
+    if arguments[beside : beside + 1] != ["--"] or not arguments[beside + 1 :]:
+        print("usage: python -m tests.services [--beside] -- COMMAND…", file=sys.stderr)  # noqa: T201
         return 2
     with postgresql() as database_url, redis() as redis_url:
-        variables = {**os.environ, "SBE_TEST_DATABASE_URL": database_url, "SBE_TEST_REDIS_URL": redis_url}
-        command = subprocess.Popen(arguments[1:], env=variables)
+        variables = {**os.environ, _CLUSTER: database_url, _REDIS: redis_url}
+        if not beside:
+            variables |= {"SBE_TEST_DATABASE_URL": database_url, "SBE_TEST_REDIS_URL": redis_url}
+        command = subprocess.Popen(arguments[beside + 1 :], env=variables)
         while True:
             # An interrupt at the terminal reaches the command as well: let it finish its own way.
             with contextlib.suppress(KeyboardInterrupt):

@@ -20,6 +20,9 @@ for ours, name in _SERVICES.items():
         os.environ[name] = os.environ[ours]
 os.environ["SBE_SECRET_KEY"] = "only-for-tests" * 4
 os.environ["SBE_DEV_SERVER"] = "1"
+# Every client of httpx would read all certificate authorities, which takes longer than most requests of tests.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = os.devnull
 os.environ["SBE_STATE_DIR"] = tempfile.mkdtemp(prefix="sbe-tests-", dir=in_memory())
 atexit.register(shutil.rmtree, os.environ["SBE_STATE_DIR"], ignore_errors=True)
 

@@ -5,18 +5,25 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from docs.examples.flows import README, flows, main, preparation
-from tests.services import ROOT, Server, free_port
+from tests.services import ROOT, Backends, Server, free_port
 
 pytestmark = pytest.mark.once
 
 _END = "=== end of the command, with exit status"
+
+
+@pytest.fixture(scope="module")
+def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on which nobody is registered before the flows."""
+    with Server(backends.sqlite(), tmp_path_factory.mktemp("server")) as running:
+        yield running
 
 
 def _status_lines(output: str) -> list[str]:
@@ -65,8 +72,7 @@ def test_the_seven_flows_run_as_pasted_and_answer_as_written(serve: Callable[...
     assert types >= {"invitation-received", "mod-received", "participant-moving", "participant-moved"}
 
 
-def test_the_flows_run_all_at_once(serve: Callable[..., Server], tmp_path: Path) -> None:
-    server = serve()
+def test_the_flows_run_all_at_once(server: Server, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "docs/examples/flows.py", server.base_url],
         cwd=_folder(tmp_path, server),
@@ -98,8 +104,7 @@ def test_every_link_leads_somewhere() -> None:
     assert missing == []
 
 
-def test_every_address_that_it_names_is_served(serve: Callable[..., Server]) -> None:
-    server = serve()
+def test_every_address_that_it_names_is_served(server: Server) -> None:
     named = re.findall(r"<http://127\.0\.0\.1:8000([^>]*)>", README) + re.findall(r"`(/api/\S+)`", README)
     assert named
     for path in named:
