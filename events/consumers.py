@@ -12,9 +12,11 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from autobahn.exception import Disconnected
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -24,9 +26,10 @@ from conferences.exceptions import RateLimitedError, UnauthenticatedError
 from conferences.problems import OUTAGE, note_outage
 from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
-from events.reader import SessionOverError, follow
+from events.heartbeats import HEARTBEATS
+from events.reader import Reader, SessionOverError
+from events.readers import ReplacedError
 from events.threads import in_database_thread
-from events.wakeups import ReplacedError
 
 logger = logging.getLogger(__name__)
 
@@ -36,20 +39,46 @@ _BEARER = "bearer."
 MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW = 4400, 4401, 4403, 4404, 4408
 REPLACED, TOO_OFTEN = 4409, 4429
 FAILED, UNAVAILABLE = 4500, 4503
+# A client that is gone without a word (RFC 6455 section 7.1.5).
+_GONE = 1006
 # How many bytes may be under way to a client that has not answered a heartbeat since.
 UNANSWERED_BYTES = 1024 * 1024
 # The client sends heartbeats and nothing else; more than this is not read.
 _CLIENT_MESSAGE_LIMIT = 1024
 
 
-class EventsConsumer(AsyncWebsocketConsumer):
-    """One WebSocket of one session."""
+class LeanConsumer(AsyncWebsocketConsumer):
+    """A Channels consumer of WebSockets that waits in the task in which it was called, and has no channel of its own.
 
-    # No layer: what wakes the reader is the reader's own, and Channels would need it up to connect at all.
-    channel_layer_alias = "none"
+    Channels would start another task for each message, and close database connections of threads that it does not use.
+    """
 
-    _follower: asyncio.Task[None] | None = None
-    _is_replaced = False
+    groups: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one WebSocket until it is gone."""
+        self.scope, self.base_send = scope, send
+        try:
+            while (message := await receive())["type"] != "websocket.disconnect":
+                await self.dispatch(message)
+        finally:
+            await self.disconnect(_GONE)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand a message to its method."""
+        await getattr(self, get_handler_name(message))(message)
+
+
+class EventsConsumer(LeanConsumer):
+    """One WebSocket of one session. It has a task that sends only while there is something to send."""
+
+    _reader: Reader | None = None
+    _sender: asyncio.Task[None] | None = None
+    _is_beat_due = _is_replaced = False
+    _answered: asyncio.Event | None = None
+    _nonce: str | None = None
+    _asked_at = 0.0
+    _bytes_unanswered = _bytes_since_asked = 0
 
     async def connect(self) -> None:
         """Let the session's own client in and start to follow its log."""
@@ -74,27 +103,30 @@ class EventsConsumer(AsyncWebsocketConsumer):
             return await self.close(UNAVAILABLE)
         if speaker.session is None or speaker.session.pk != session_id:
             return await self.close(NOT_FOUND)
-        self._answered = asyncio.Event()
-        self._nonce: str | None = None
-        self._bytes_unanswered = self._bytes_since_asked = 0
-        self._follower = asyncio.create_task(self._follow(session_id, after))
+        self._reader = Reader(session_id, after, self._wake, passing=True, on_replaced=self._give_way)
+        self._sender = asyncio.create_task(self._send_on(self._reader, is_new=True))
+        HEARTBEATS.add(self)
         return None
 
     async def disconnect(self, code: int) -> None:
         """Stop following."""
-        if self._follower is not None:
-            self._follower.cancel()
+        HEARTBEATS.remove(self)
+        if self._sender is not None:
+            self._sender.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._follower
+                await self._sender
+        if self._reader is not None:
+            await self._reader.stop()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Take the answer to a heartbeat. The channel is not for anything else."""
-        if text_data is None or len(text_data) > _CLIENT_MESSAGE_LIMIT or self._follower is None:
+        if text_data is None or len(text_data) > _CLIENT_MESSAGE_LIMIT or self._reader is None:
             return await self.close(MALFORMED)
         if self._nonce is not None and _nonce_in(text_data) == self._nonce:
             # The client has read everything that came before the heartbeat that it answers.
             self._nonce, self._bytes_unanswered = None, self._bytes_since_asked
-            self._answered.set()
+            if self._answered is not None:
+                self._answered.set()
         return None
 
     def _credentials(self, session_id: str) -> tuple[str, str | None]:
@@ -118,44 +150,71 @@ class EventsConsumer(AsyncWebsocketConsumer):
         except (DisallowedHost, ValueError):
             return False
 
-    async def _follow(self, session_id: str, after: int) -> None:
-        """Send the log as it grows, and heartbeats between."""
-        try:
-            news = follow(
-                session_id, after, heartbeat=settings.HEARTBEAT_SECONDS, passing=True, on_replaced=self._give_way
-            )
-            async with contextlib.aclosing(news) as log:
-                async for entries in log:
-                    for entry in entries:
-                        await self._require_room(len(entry.wire.encode()))
-                        await self.send(text_data=entry.wire)
-                    if not entries:
-                        await self._beat()
-        except SessionOverError:
-            await self.close(UNAUTHENTICATED)
-        except (asyncio.CancelledError, ReplacedError):
-            # A library may swallow the cancellation; the alarm then says the same.
-            if not self._is_replaced:
-                raise
-            await self.close(REPLACED)
-        except TimeoutError:
-            await self.close(TOO_SLOW)
-        except OUTAGE as error:
-            note_outage(error)
-            await self.close(UNAVAILABLE)
-        except Disconnected:
-            # The client went while something was on its way to it; it comes again with its cursor.
-            return
-        except Exception:
-            # Closing makes the client come again, with its cursor; staying would leave it deaf.
-            logger.exception("The event channel of session %s failed", session_id)
-            await self.close(FAILED)
+    def beat(self) -> None:
+        """Send a heartbeat as soon as nothing else is being sent."""
+        self._is_beat_due = True
+        self._wake()
+
+    def _wake(self) -> None:
+        """Send what there is, unless that is being done already, or is over."""
+        if self._sender is None and self._reader is not None:
+            self._sender = asyncio.create_task(self._send_on(self._reader))
 
     def _give_way(self) -> None:
         """Stop following at once, even while the client takes in nothing."""
         self._is_replaced = True
-        if self._follower is not None:
-            self._follower.cancel()
+        if self._sender is None:
+            self._wake()
+        else:
+            self._sender.cancel()
+
+    async def _send_on(self, reader: Reader, *, is_new: bool = False) -> None:
+        """Send what there is. If the log is over or sending fails, close and stop following."""
+        code = await self._try_to_send(reader, is_new=is_new)
+        if code is None:
+            self._sender = None
+            return
+        HEARTBEATS.remove(self)
+        if code != _GONE:
+            await self.close(code)
+        await reader.stop()
+
+    async def _try_to_send(self, reader: Reader, *, is_new: bool) -> int | None:
+        """Send what there is; return the code with which the WebSocket is to be closed, if it is."""
+        try:
+            if is_new:
+                await reader.start()
+            await self._send(reader)
+        except SessionOverError:
+            return UNAUTHENTICATED
+        except (asyncio.CancelledError, ReplacedError):
+            # A library may swallow the cancellation; the reader then says the same.
+            if not self._is_replaced:
+                raise
+            return REPLACED
+        except TimeoutError:
+            return TOO_SLOW
+        except OUTAGE as error:
+            note_outage(error)
+            return UNAVAILABLE
+        except Disconnected:
+            # The client went while something was on its way to it; it comes again with its cursor.
+            return _GONE
+        except Exception:
+            # Closing makes the client come again, with its cursor; staying would leave it deaf.
+            logger.exception("The event channel of session %s failed", reader.session_id)
+            return FAILED
+        return None
+
+    async def _send(self, reader: Reader) -> None:
+        """Send the log as far as it goes, and the heartbeat that is due."""
+        while reader.has_news or self._is_beat_due:
+            for entry in await reader.next() if reader.has_news else ():
+                await self._require_room(len(entry.wire.encode()))
+                await self.send(text_data=entry.wire)
+            if self._is_beat_due:
+                self._is_beat_due = False
+                await self._beat()
 
     async def _require_room(self, size: int) -> None:
         """Wait until the client has taken in what was sent, where that is much.
@@ -163,11 +222,12 @@ class EventsConsumer(AsyncWebsocketConsumer):
         :raises TimeoutError: when it does not within two heartbeats.
         """
         while self._bytes_unanswered and self._bytes_unanswered + size > UNANSWERED_BYTES:
-            self._answered.clear()
+            self._answered = asyncio.Event()
             if self._nonce is None:
                 await self._beat()
             async with asyncio.timeout(2 * settings.HEARTBEAT_SECONDS):
                 await self._answered.wait()
+            self._answered = None
         self._bytes_unanswered += size
         self._bytes_since_asked += size
 
@@ -206,10 +266,8 @@ def _nonce_in(text: str) -> object:
     return answer.get("nonce") if isinstance(answer, dict) and answer.get("type") == "heartbeat" else None
 
 
-class NowhereConsumer(AsyncWebsocketConsumer):
+class NowhereConsumer(LeanConsumer):
     """A WebSocket at an address where there is none."""
-
-    channel_layer_alias = "none"
 
     async def connect(self) -> None:
         """Say so."""

@@ -4,23 +4,32 @@ Starting and recovering are the same: subscribe, read on from the cursor, wait. 
 process's watcher finds lost wake-ups and ended sessions, for all its readers together.
 """
 
+import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.db.models import RowRange, Sum, Window
 from django.db.models.functions import Coalesce, Length
 
 from conferences import clock
 from conferences.models import Session
+from events.inbox import inbox
 from events.models import Event
+from events.readers import PASSING, READERS, News, Rank, ReplacedError
 from events.threads import in_database_thread
-from events.wakeups import PASSING, Alarm
+from events.watcher import WATCHER
 
 # The most that is read, and held, at a time: events, and characters of events (but always at least one event).
 BATCH = 50
 BATCH_CHARACTERS = 256 * 1024
+# The wake-ups that a slow reader keeps.
+_WAITING_WAKE_UPS = 16
+# A service of one process compares no ranks.
+_NO_RANK: Rank = (0.0, "")
 
 
 @dataclass(frozen=True)
@@ -46,56 +55,139 @@ async def read(session_id: str, after: int) -> list[Entry]:
     return await in_database_thread(_read)(session_id, after)
 
 
-async def follow(
-    session_id: str,
-    after: int,
-    *,
-    heartbeat: float,
-    passing: bool = False,
-    on_replaced: Callable[[], None] | None = None,
-) -> AsyncGenerator[list[Entry], None]:
-    """Yield the events after the cursor as they come, and an empty list whenever `heartbeat` seconds pass without.
+class Reader:
+    """Follows the log of one session from a cursor. It costs a task only while there is something to read.
 
-    With `passing`, also what is only told to whoever listens right now. `on_replaced` is called as soon as the session
-    has enough newer readers, also while a yielded event is being sent.
+    `on_news` is called when there may be something to read: the log, wake-ups, or the end. Then call `next`. With
+    `passing`, it also returns what is only told to whoever listens right now. `on_replaced` is called as soon as the
+    session has enough newer readers, also while events are being sent.
+
+    It is one of the session's readers. `READERS` bounds those of this process, and a roll call those of all processes.
+    """
+
+    __slots__ = (
+        "_is_behind",
+        "_is_over",
+        "_is_replaced",
+        "_news",
+        "_on_news",
+        "_on_replaced",
+        "_passing",
+        "cursor",
+        "rank",
+        "session_id",
+    )
+
+    def __init__(
+        self,
+        session_id: str,
+        after: int,
+        on_news: Callable[[], None],
+        *,
+        passing: bool = False,
+        on_replaced: Callable[[], None] | None = None,
+    ) -> None:
+        self.session_id, self.cursor = session_id, after
+        self.rank: Rank = _NO_RANK
+        self._on_news, self._on_replaced = on_news, on_replaced
+        self._passing = passing
+        self._is_behind, self._is_over, self._is_replaced = True, False, False
+        self._news: tuple[News, ...] = ()
+
+    async def start(self) -> None:
+        """Become one of the session's readers."""
+        if settings.REDIS_URL:
+            # By the database's clock, because the processes compare their ranks.
+            self.rank = (await in_database_thread(clock.now)()).timestamp(), secrets.token_urlsafe(9)
+        READERS.add(self)
+        WATCHER.start()
+        await inbox().settle(self.session_id)
+        if settings.REDIS_URL:
+            await inbox().call_roll(self.session_id, self.rank)
+
+    async def stop(self) -> None:
+        """Be none any more."""
+        READERS.remove(self)
+        WATCHER.stop_when_idle()
+        await inbox().settle(self.session_id)
+
+    def take(self, news: News) -> None:
+        """Keep new events. A slow reader keeps a bounded number of them, and is then sent to the log."""
+        if news and len(self._news) < _WAITING_WAKE_UPS:
+            self._news += (news,)
+        else:
+            self._news, self._is_behind = () if news else self._news, True
+        self._on_news()
+
+    def give_way(self) -> None:
+        """Let `next` raise ReplacedError, and call `on_replaced`."""
+        self._is_replaced = True
+        (self._on_replaced or self._on_news)()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there may be something to read."""
+        return self._is_behind or self._is_replaced or bool(self._news)
+
+    async def next(self) -> list[Entry]:
+        """Return the next events after the cursor, and move the cursor. Go on until `has_news` is false.
+
+        :raises SessionOverError: once the session is over and everything has been returned.
+        :raises ReplacedError: once the session has enough newer readers.
+        """
+        if self._is_replaced:
+            raise ReplacedError
+        return await self._read_on() if self._is_behind else self._use_wake_up()
+
+    async def _read_on(self) -> list[Entry]:
+        """Return the next events of the log."""
+        self._is_behind = False
+        if entries := await read(self.session_id, self.cursor):
+            self._is_behind, self.cursor = True, entries[-1].cursor
+            return entries
+        if self._is_over:
+            raise SessionOverError
+        if not await _is_live(self.session_id):
+            # Nothing is added to the log any more, but something may have been before that was seen.
+            self._is_over = self._is_behind = True
+        return []
+
+    def _use_wake_up(self) -> list[Entry]:
+        """Return what a wake-up carries. If something is missing before it, go back to the log."""
+        news, self._news = self._news[0], self._news[1:]
+        passing = [Entry(wire, self.cursor, is_passing=True) for seq, wire in news if seq == PASSING and self._passing]
+        entries = [Entry(wire, seq) for seq, wire in news if seq > self.cursor]
+        if entries and entries[0].cursor != self.cursor + 1:
+            self._is_behind = True
+            return passing
+        self.cursor = entries[-1].cursor if entries else self.cursor
+        return passing + entries
+
+
+async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGenerator[list[Entry], None]:
+    """Yield the events after the cursor as they come, and an empty list once in `heartbeat` seconds.
 
     :raises SessionOverError: once the session is over and everything has been yielded.
     :raises ReplacedError: once the session has enough newer readers.
     """
-    async with Alarm(session_id, after, on_replaced) as alarm:
+    is_woken = asyncio.Event()
+    reader = Reader(session_id, after, is_woken.set)
+    try:
+        await reader.start()
         beat_at = time.monotonic() + heartbeat
         while True:
-            await alarm.arm()
-            while entries := await read(session_id, after):
-                yield entries
-                after = entries[-1].cursor
-            if not await _is_live(session_id):
-                # Nothing is added to its log any more, but something may have been before that was seen.
-                while entries := await read(session_id, after):
+            is_woken.clear()
+            while reader.has_news:
+                if entries := await reader.next():
                     yield entries
-                    after = entries[-1].cursor
-                raise SessionOverError
-            # Up to date: from here on the wake-ups carry what follows, until one of them does not.
-            while True:
-                alarm.cursor = after
-                try:
-                    news = await alarm.wait(max(0.0, beat_at - time.monotonic()))
-                except TimeoutError:
-                    beat_at = time.monotonic() + heartbeat
-                    yield []
-                    if await alarm.arm():
-                        break
-                    continue
-                if passing and (
-                    fleeting := [Entry(wire, after, is_passing=True) for seq, wire in news if seq == PASSING]
-                ):
-                    yield fleeting
-                entries = [Entry(wire, seq) for seq, wire in news if seq > after]
-                if entries and entries[0].cursor == after + 1:
-                    yield entries
-                    after = entries[-1].cursor
-                elif entries or not news:
-                    break
+            try:
+                async with asyncio.timeout(max(0.0, beat_at - time.monotonic())):
+                    await is_woken.wait()
+            except TimeoutError:
+                beat_at = time.monotonic() + heartbeat
+                yield []
+    finally:
+        await reader.stop()
 
 
 async def _is_live(session_id: str) -> bool:

@@ -1,8 +1,20 @@
 """The readers of each session in this process. Each session has a bounded number; the newest win."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from django.conf import settings
+
+# New events: their numbers and wires.
+News = Sequence[tuple[int, str]]
+# The number of what has none, because it is in no log.
+PASSING = 0
+# When a reader came, and its name.
+Rank = tuple[float, str]
+
+
+class ReplacedError(Exception):
+    """The session has as many newer readers as it may have."""
 
 
 class Reader(Protocol):
@@ -11,9 +23,10 @@ class Reader(Protocol):
     session_id: str
     # The number of the last event that it has read.
     cursor: int
+    rank: Rank
 
-    def look(self) -> None:
-        """Read the log, because a wake-up may have been lost."""
+    def take(self, news: News) -> None:
+        """Take in new events. None at all means that the log is to be read."""
 
     def give_way(self) -> None:
         """Stop, because the session has enough newer readers."""
@@ -23,14 +36,14 @@ class Readers:
     """The readers of each session, the oldest first. A reader that was told to give way counts no more."""
 
     def __init__(self) -> None:
-        self._of_session: dict[str, list[Reader]] = {}
+        self._of_session: dict[str, tuple[Reader, ...]] = {}
 
     def add(self, reader: Reader) -> None:
         """Take in the newest reader of its session. The oldest gives way when they are too many."""
-        readers = self._of_session.setdefault(reader.session_id, [])
-        readers.append(reader)
+        readers = (*self.of(reader.session_id), reader)
+        self._of_session[reader.session_id] = readers
         if len(readers) > settings.READERS_PER_SESSION:
-            readers.pop(0).give_way()
+            self.replace(readers[0])
 
     @property
     def is_empty(self) -> bool:
@@ -41,16 +54,21 @@ class Readers:
         """Return the sessions that have readers."""
         return list(self._of_session)
 
-    def of(self, session_id: str) -> list[Reader]:
+    def of(self, session_id: str) -> tuple[Reader, ...]:
         """Return the readers of a session."""
-        return list(self._of_session.get(session_id, ()))
+        return self._of_session.get(session_id, ())
+
+    def replace(self, reader: Reader) -> None:
+        """Let a reader give way to newer ones."""
+        self.remove(reader)
+        reader.give_way()
 
     def remove(self, reader: Reader) -> None:
         """Forget a reader that has stopped."""
-        readers = self._of_session.get(reader.session_id, [])
-        if reader in readers:
-            readers.remove(reader)
-        if not readers:
+        left = tuple(each for each in self.of(reader.session_id) if each is not reader)
+        if left:
+            self._of_session[reader.session_id] = left
+        else:
             self._of_session.pop(reader.session_id, None)
 
 

@@ -19,8 +19,8 @@ from conferences.problems import OUTAGE, MethodNotAllowedError, note_outage, ref
 from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
 from events.reader import Entry, SessionOverError, follow, read
+from events.readers import ReplacedError
 from events.threads import in_database_thread
-from events.wakeups import ReplacedError
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"

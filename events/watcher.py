@@ -69,7 +69,7 @@ async def _look_at(sessions: Sequence[str]) -> None:
     for session_id in sessions:
         for reader in READERS.of(session_id):
             if reader.cursor != newest.get(session_id):
-                reader.look()
+                reader.take([])
 
 
 def newest_numbers(sessions: Sequence[str]) -> Mapping[str, int]:

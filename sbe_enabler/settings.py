@@ -153,7 +153,8 @@ if REDIS_URL:
         }
     }
 else:
-    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    # A process has one channel for all its readers. What finds it full is found in the log instead.
+    CHANNEL_LAYERS = {"default": {"BACKEND": "events.layer.ProcessChannelLayer", "CONFIG": {"capacity": 10_000}}}
 # What each process remembers by itself. Requests are counted in Redis where there is one (conferences/counters.py).
 CACHES = {
     "default": {

@@ -1,10 +1,13 @@
 """Servers and endpoints that the tests of the event channel share."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.db import connections
 
+from events.threads import POOL
 from tests.endpoints import UNLIMITED
 from tests.services import Backend, Backends, Server
 
@@ -37,3 +40,17 @@ def hasty_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.Te
     variables = {**UNLIMITED, "SBE_HEARTBEAT_SECONDS": "0.5"}
     with Server(new_backend(), tmp_path_factory.mktemp("hasty"), variables) as running:
         yield running
+
+
+@pytest.fixture
+def _no_idle_connections() -> Iterator[None]:
+    """Close the connections that the reader's threads keep open: a test database can go only without them."""
+    yield
+    together = threading.Barrier(POOL._max_workers)
+
+    def close() -> None:
+        together.wait(10)
+        connections.close_all()
+
+    for done in [POOL.submit(close) for _ in range(POOL._max_workers)]:
+        done.result(20)

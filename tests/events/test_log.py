@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,9 +20,8 @@ from events import log, wakeups, watcher
 from events.log import EventType, Message
 from events.models import Event
 from events.reader import BATCH, Entry, SessionOverError, follow, read
-from events.readers import READERS
+from events.readers import READERS, ReplacedError
 from events.threads import POOL, in_database_thread
-from events.wakeups import ReplacedError
 from tests.endpoints import UNLIMITED, Endpoints, events_until, next_event
 from tests.services import Backend, Backends, Server, redis
 
@@ -55,20 +54,6 @@ def news(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, list[tuple[int, str]
     woken: list[dict[str, list[tuple[int, str]]]] = []
     monkeypatch.setattr(wakeups, "wake", woken.append)
     return woken
-
-
-@pytest.fixture
-def _no_idle_connections() -> Iterator[None]:
-    """Close the connections that the reader's threads keep open: a test database can go only without them."""
-    yield
-    together = threading.Barrier(POOL._max_workers)
-
-    def close() -> None:
-        together.wait(10)
-        connections.close_all()
-
-    for done in [POOL.submit(close) for _ in range(POOL._max_workers)]:
-        done.result(20)
 
 
 def messages(conference: Conference, *sessions: Session, **fields: object) -> list[Message]:

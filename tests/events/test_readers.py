@@ -9,8 +9,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 
 from events.consumers import UNANSWERED_BYTES, EventsConsumer
-from events.reader import Entry
-from events.wakeups import ReplacedError
+from events.reader import Entry, Reader
+from events.readers import ReplacedError
 from tests.endpoints import PATIENCE, Endpoint, Endpoints, close_code, events_until, new_name, next_event, until
 from tests.services import Backend, Backends, Server
 
@@ -85,18 +85,18 @@ async def replaced(bob: Endpoint, accept: str) -> httpx.Response:
 
 async def test_socket_whose_cancellation_was_swallowed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer, codes = EventsConsumer(), []
+    reader = Reader("session", 0, lambda: None, on_replaced=consumer._give_way)
 
-    async def follow(*_: object, on_replaced: Callable[[], None], **__: object) -> AsyncIterator[list[Entry]]:
-        on_replaced()
+    async def next_entries(_: Reader) -> list[Entry]:
+        reader.give_way()
         raise ReplacedError
-        yield []
 
     async def close(code: int) -> None:
         codes.append(code)
 
-    monkeypatch.setattr("events.consumers.follow", follow)
+    monkeypatch.setattr(Reader, "next", next_entries)
     monkeypatch.setattr(consumer, "close", close)
-    await consumer._follow("session", 0)
+    await consumer._send_on(reader)
     assert codes == [4409]
 
 

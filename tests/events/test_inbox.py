@@ -1,0 +1,170 @@
+"""The process's one channel of the channel layer: what it costs, whom it wakes, and how it gets over failures."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+
+from events import inbox, layer, wakeups
+from events.reader import Reader
+from events.readers import READERS
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("_no_idle_connections", "_impatient")]
+
+Follow = Callable[..., Awaitable[Reader]]
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again soon after a failure of the layer."""
+    for module in (inbox, layer):
+        monkeypatch.setattr(module, "REST_SECONDS", 0.05)
+    monkeypatch.setattr(layer.LAYER, "_rests_until", 0.0)
+
+
+@pytest.fixture
+async def follow() -> AsyncIterator[Follow]:
+    """Make readers, up to date with an empty log, that stop with the test."""
+    readers: list[Reader] = []
+
+    async def make(session_id: str, on_news: Callable[[], None] = lambda: None) -> Reader:
+        reader = Reader(session_id, 0, on_news)
+        readers.append(reader)
+        await reader.start()
+        while reader.has_news:
+            reader._is_behind = False
+        return reader
+
+    yield make
+    for each in readers:
+        await each.stop()
+
+
+async def wake(session_id: str, *seqs: int) -> None:
+    """Send a wake-up with these events, as a process does that has committed them."""
+    assert await wakeups._send({session_id: layer.message_to(session_id, news=[(seq, f"{seq}") for seq in seqs])})
+
+
+async def has_news(reader: Reader) -> None:
+    """Wait until a reader has something to read."""
+    async with asyncio.timeout(10):
+        while not reader.has_news:
+            await asyncio.sleep(0)
+
+
+async def test_readers_of_a_process_share_one_channel(follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer_: Any = get_channel_layer()
+    make, made = layer_.new_channel, []
+
+    async def new_channel(*args: Any) -> str:
+        made.append(await make(*args))
+        return str(made[-1])
+
+    monkeypatch.setattr(layer_, "new_channel", new_channel, raising=False)
+    readers = [await follow(f"session-{number // 2}") for number in range(20)]
+    assert len(made) == 1
+    await wake("session-3", 1)
+    await has_news(readers[7])
+    assert [reader.session_id for reader in readers if reader.has_news] == ["session-3"] * 2
+    for reader in readers:
+        await reader.stop()
+    assert not any(task.get_name() == "inbox" for task in asyncio.all_tasks())
+    # The next reader opens another one.
+    again = await follow("session-3")
+    assert len(made) == 2
+    await wake("session-3", 1)
+    await has_news(again)
+
+
+async def count_calls(work: Awaitable[None]) -> int:
+    """Return how many functions, of Python and of C, this thread calls meanwhile."""
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        await work
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+async def test_event_costs_the_same_whatever_the_number_of_idle_readers(follow: Follow) -> None:
+    reader = await follow("busy")
+
+    async def tell(seq: int) -> None:
+        await wake("busy", seq)
+        await has_news(reader)
+        assert [entry.cursor for entry in await reader.next()] == [seq]
+
+    # The first ones open connections.
+    costs = [await count_calls(tell(seq)) for seq in range(1, 6)]
+    for number in range(400):
+        await follow(f"idle-{number}")
+    among_many = min([await count_calls(tell(seq)) for seq in range(6, 11)])
+    assert among_many < min(costs) + 200
+
+
+async def test_reader_that_came_while_the_layer_was_away_is_woken_once_it_is_back(
+    follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await follow("earlier")
+    layer_: Any = get_channel_layer()
+
+    async def away(*args: Any) -> None:
+        raise ConnectionError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layer_, "group_add", away, raising=False)
+        reader = await follow("later")
+        await wake_unheard("later")
+        assert not reader.has_news
+    # It may have missed something: it reads the log.
+    await has_news(reader)
+    reader._is_behind = False
+    await wake("later", 1)
+    await has_news(reader)
+    assert [entry.cursor for entry in await reader.next()] == [1]
+
+
+async def wake_unheard(session_id: str) -> None:
+    """Send a wake-up past the rest that the layer has after a failure."""
+    layer_: Any = get_channel_layer()
+    await layer_.group_send(layer.group_of(session_id), layer.message_to(session_id, news=[(1, "1")]))
+
+
+async def test_group_that_could_not_be_left_is_left_later(follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:
+    await follow("stays")
+    leaver = await follow("goes")
+    layer_: Any = get_channel_layer()
+    leave, left = layer_.group_discard, []
+
+    async def discard(group: str, channel: str) -> None:
+        left.append(group)
+        if len(left) == 1:
+            raise ConnectionError("away")
+        await leave(group, channel)
+
+    monkeypatch.setattr(layer_, "group_discard", discard, raising=False)
+    await leaver.stop()
+    assert READERS.sessions() == ["stays"]
+    async with asyncio.timeout(10):
+        while len(left) < 2:
+            await asyncio.sleep(0.01)
+    assert left == [layer.group_of("goes")] * 2
+
+
+async def test_message_that_cannot_be_read_ends_nothing(follow: Follow) -> None:
+    reader = await follow("session")
+    layer_: Any = get_channel_layer()
+    for message in ({"type": "wake"}, {"type": "wake", "session": "session", "news": [("x", 1)]}):
+        await layer_.group_send(layer.group_of("session"), message)
+    await wake("session", 1)
+    await has_news(reader)
