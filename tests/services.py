@@ -30,6 +30,7 @@ from pathlib import Path
 import psycopg
 
 from tests.scratch import in_memory
+from tests.zygote import Copy, copy
 
 ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE_SECONDS = 30.0
@@ -113,7 +114,7 @@ def _running(command: list[str], directory: Path, answers: Callable[[], bool]) -
         _stop(process, signal.SIGINT)
 
 
-def _stop(process: subprocess.Popen[bytes], with_signal: signal.Signals) -> int:
+def _stop(process: subprocess.Popen[bytes] | Copy, with_signal: signal.Signals) -> int:
     """End a process, kindly first, and return its exit status."""
     if process.poll() is None:
         process.send_signal(with_signal)
@@ -309,7 +310,7 @@ class Server:
     directory: Path
     variables: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    _process: subprocess.Popen[bytes] | None = None
+    _process: Copy | None = None
 
     @property
     def base_url(self) -> str:
@@ -349,7 +350,8 @@ class Server:
         self.directory.mkdir(parents=True, exist_ok=True)
         variables = {"SBE_STATE_DIR": str(self.directory), "SBE_API_KEY": self.api_key, "SBE_DEV_SERVER": "1"}
         variables |= {**self.backend.variables, **self.variables}
-        self._process = spawn(self._log_path, "manage.py", "serve", "--port", str(self.port), variables=variables)
+        arguments = ["manage.py", "serve", "--port", str(self.port)]
+        self._process = copy(arguments, process_environment(variables), self._log_path)
         try:
             wait_until(self._is_healthy_or_gone, "the server is healthy")
         except TimeoutError:
