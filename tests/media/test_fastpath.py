@@ -20,7 +20,7 @@ from media.port import Port
 from media.rtp import HEADER
 from media.shared import HISTORY, ffi
 from media.streams import Missing
-from tests.depth import DEEP
+from tests.depth import DEEP, examples
 from tests.media.synthetic import AUDIO, PCMU, VIDEO
 from tests.media.world import SECONDS, Listener, World, around, in_order
 from tests.namespace import in_a_network_of_its_own
@@ -216,7 +216,7 @@ async def _both(script: Script) -> tuple[Outcome, Outcome]:
     return outcomes[0], outcomes[1]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(examples(2, deep=6)))
 async def test_it_does_to_packets_what_python_does(seed: int) -> None:
     compiled, interpreted = await _both(Script(seed, shuffled=False))
     # It would prove nothing, if nearly all were left to Python.
