@@ -49,6 +49,7 @@ _OFFER_BYTES = 1400  # about what `tests.descriptions.describe` makes
 _VARIABLES = {
     "SBE_REQUESTS_PER_MINUTE": "1000000",
     "SBE_OFFERS_PER_MINUTE": "1000000",
+    "SBE_CONNECTIONS_PER_ADDRESS": "1000000",
     "SBE_SESSION_SECONDS": "86400",
     "SBE_LOG_LEVEL": "WARNING",
 }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from django.conf import settings
 from rest_framework.authentication import BaseAuthentication
@@ -59,10 +59,13 @@ def identify_from(address: str, authorization: str, session_id: str | None, *, n
 def network_of(address: str) -> str:
     """Return what one client can be expected to hold: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
-        length = 64 if ip_address(address).version == 6 else 32
-        return str(ip_network(f"{address}/{length}", strict=False))
+        parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return "elsewhere"
+    if isinstance(parsed, IPv6Address):
+        # A socket for both families shows an IPv4 client this way. All of these lie in one IPv6 network.
+        return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
+    return str(parsed)
 
 
 def session_by_token(token: str, *, now: datetime) -> Session:

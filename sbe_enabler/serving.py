@@ -1,22 +1,17 @@
 """One web process: Daphne on one event loop, with the timekeeper as a task beside it.
 
-Daphne is used as a library. What is added here: a request whose body is too large is refused while it
-arrives, instead of being spooled to disk first; stopping lets running requests finish; a port that is taken
-is told in one sentence.
+Daphne is used as a library. This adds limits to what a client may send (a body that is too large is refused while it
+arrives) and hold open, an orderly end that lets running requests finish, and a plain sentence when a port is taken.
 """
 
 import asyncio
 import errno
-import json
 import logging
-import re
-import secrets
 import signal
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from tempfile import SpooledTemporaryFile
 from typing import Any, cast
 
@@ -31,15 +26,22 @@ from twisted.python.failure import Failure
 from twisted.web.http import _MalformedChunkedDataError, datetimeToString
 
 from conferences.parsers import BODY_LIMIT
+from media.allowance import Allowance
+from sbe_enabler.connections import (
+    LINGER_SECONDS,
+    SERVER_NAME,
+    OpenRequests,
+    PatientChannel,
+    Places,
+    raise_descriptor_limit,
+    whole_answer,
+)
 
 logger = logging.getLogger(__name__)
 
 # Twisted installs its reactor when it is imported: the type is known only then.
 reactor: Any = _reactor
 
-SERVER_NAME = "sbe-enabler"
-# A client still sending sees the refusal only if its bytes are read for a while (RFC 9112 section 9.6).
-_LINGER_SECONDS = 2
 # A body may arrive in so many pieces, and one more for each so many bytes. Each piece costs the loop time, and a chunk
 # of one byte is one.
 _MOST_PIECES = 1024
@@ -178,11 +180,10 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
     def _refuse(self) -> None:
         """Answer 413 at once and close, having read on for a moment so that the client sees the answer."""
         self._refused = True
-        given = self.requestHeaders.getRawHeaders(b"x-correlator", [b""])[0].decode("latin-1")
-        correlator = given if re.fullmatch(r"[\x21-\x7e]{1,128}", given) else secrets.token_hex(8)
-        self.channel.transport.write(_too_large(correlator))
-        loop = asyncio.get_running_loop()
-        loop.call_later(_LINGER_SECONDS, self._abandon)
+        given = self.requestHeaders.getRawHeaders(b"x-correlator", [b""])[0]
+        self.channel.transport.write(whole_answer(413, "too-large", "The body is too large.", given, limit=BODY_LIMIT))
+        # A client still sending sees the refusal only if its bytes are read for a while (RFC 9112 section 9.6).
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._abandon)
 
     def _abandon(self) -> None:
         """Close the connection of a client that sends on and on."""
@@ -190,31 +191,14 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
             self.channel.loseConnection()
 
 
-def _too_large(correlator: str) -> bytes:
-    """Return the bytes of a complete 413 answer."""
-    problem = {
-        "type": "about:blank",
-        "title": HTTPStatus.REQUEST_ENTITY_TOO_LARGE.phrase,
-        "status": 413,
-        "code": "too-large",
-        "detail": "The body is too large.",
-        "limit": BODY_LIMIT,
-        "xCorrelator": correlator,
-    }
-    body = json.dumps(problem).encode()
-    head = (
-        "HTTP/1.1 413 Content Too Large\r\n"
-        "content-type: application/problem+json\r\n"
-        f"content-length: {len(body)}\r\n"
-        f"x-correlator: {correlator}\r\n"
-        f"server: {SERVER_NAME}\r\n"
-        "connection: close\r\n\r\n"
-    )
-    return head.encode() + body
-
-
 class BoundedHTTPFactory(HTTPFactory):  # type: ignore[misc]
     """Daphne's factory of HTTP connections, with bounded requests."""
+
+    protocol = PatientChannel
+
+    def acceptableProtocols(self) -> list[bytes]:  # noqa: N802 - Twisted's name
+        """Return what is spoken over TLS."""
+        return [b"http/1.1"]
 
     def buildProtocol(self, addr: object) -> Any:  # noqa: N802 - Twisted's name
         """Return the protocol of one new connection."""
@@ -236,18 +220,16 @@ _CLIENT_SECONDS = 15.0
 class PoliteWebSocket(WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket whose handshake may fail, whose sender can be slowed down, and whose client cannot flood us."""
 
-    _allowance, _allowed_at = float(_CLIENT_BYTES), 0.0
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._allowance = Allowance(_CLIENT_BYTES / _CLIENT_SECONDS, _CLIENT_BYTES)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         """Take what has come, or drop a client that sends far more than its heartbeats need."""
-        now = time.monotonic()
-        earned = (now - self._allowed_at) * _CLIENT_BYTES / _CLIENT_SECONDS
-        self._allowance = min(_CLIENT_BYTES, self._allowance + earned) - len(data)
-        self._allowed_at = now
-        if self._allowance < 0:
-            self.cut()
-        else:
+        if self._allowance.take(len(data), time.monotonic()):
             super().dataReceived(data)
+        else:
+            self.cut()
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Take the place of the HTTP connection, whose own producer would otherwise stay with the transport."""
@@ -255,6 +237,11 @@ class PoliteWebSocket(WebSocketProtocol):  # type: ignore[misc]
         self.faucet = Faucet()
         self.unregisterProducer()
         self.registerProducer(self.faucet, True)
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802 - Twisted's name
+        """Give back the place of the connection, which the HTTP channel had taken."""
+        self.factory.server_class.places.release(self.transport.getPeer().host)
+        super().connectionLost(reason)
 
     def cut(self) -> None:
         """Drop the connection and what waits to be sent over it."""
@@ -276,13 +263,16 @@ class WebServer(Server):  # type: ignore[misc]
         address: Address,
         *,
         heartbeat_seconds: float,
+        request_seconds: float,
+        connections_per_address: int,
         behind_gateway: bool,
         background: list[Callable[[], Coroutine[Any, Any, None]]],
         on_listening: Callable[[int], None],
     ) -> None:
         """Prepare to serve `application`; `on_listening` is called once with the port."""
+        most = raise_descriptor_limit()
         super().__init__(
-            application,
+            OpenRequests(application, connections_per_address) if behind_gateway else application,
             endpoints=[address.endpoint()],
             ping_interval=heartbeat_seconds,
             ping_timeout=2 * heartbeat_seconds,
@@ -291,6 +281,9 @@ class WebServer(Server):  # type: ignore[misc]
             server_name=SERVER_NAME,
         )
         self.failure: ListenError | None = None
+        # All connections from a gateway's address are the gateway's own.
+        self.places = Places(most if behind_gateway else connections_per_address, most)
+        self.request_seconds = request_seconds
         self._address = address
         self._background = background
         self._tasks: list[asyncio.Task[None]] = []

@@ -44,6 +44,8 @@ class Command(BaseCommand):
             application,
             address,
             heartbeat_seconds=settings.HEARTBEAT_SECONDS,
+            request_seconds=settings.REQUEST_SECONDS,
+            connections_per_address=settings.CONNECTIONS_PER_ADDRESS,
             behind_gateway=settings.USE_X_FORWARDED_HOST,
             background=_background(),
             on_listening=lambda port: announce(address.scheme, address.bind, port),
