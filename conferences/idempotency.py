@@ -3,6 +3,9 @@
 The kept answer is written in the transaction of the change itself: either both are there or neither. Two twins in the
 same instant are told apart by the primary key, on which the second waits for the first. Refusals are not kept: they
 have changed nothing, so asking again is safe.
+
+A handler reads its request and returns the change that the request asks for. Reading takes time in proportion to the
+body, so it is done before the transaction, which on SQLite stops everybody else's writes.
 """
 
 import base64
@@ -29,28 +32,30 @@ _KEPT_HEADERS = ("ETag", "Location", "x-mod-id", "x-state")
 # What makes two requests the same, besides method, path and body.
 _TELLING_HEADERS = ("content-type", "if-match", "x-conference-action", "x-mod-id", "x-session-id")
 
-Handler = Callable[..., Response]
+Change = Callable[[], Response]
+Handler = Callable[..., Change]
+View = Callable[..., Response]
 Recheck = Callable[[Any], None]
 
 
-def idempotent(handler: Handler) -> Handler:
+def idempotent(handler: Handler) -> View:
     """Let a view's handler honour `Idempotency-Key`."""
     return _answer_once(handler, lambda body: None)
 
 
-def idempotent_while(recheck: Recheck) -> Callable[[Handler], Handler]:
+def idempotent_while(recheck: Recheck) -> Callable[[Handler], View]:
     """Do the same, but pass the body of a kept answer to `recheck` first, which raises where it is no longer true."""
     return partial(_answer_once, recheck=recheck)
 
 
-def _answer_once(handler: Handler, recheck: Recheck) -> Handler:
+def _answer_once(handler: Handler, recheck: Recheck) -> View:
     """Return the handler with a memory. Keys belong to the speaker: a session, or a gateway that speaks for itself."""
 
     @wraps(handler)
     def answer_once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
         key = request.headers.get("idempotency-key")
         if key is None:
-            return handler(view, request, *args, **kwargs)
+            return handler(view, request, *args, **kwargs)()
         if not _KEY.fullmatch(key):
             raise MalformedError("An Idempotency-Key has 1 to 255 visible ASCII characters.")
         kept = KeptAnswer(
@@ -58,19 +63,32 @@ def _answer_once(handler: Handler, recheck: Recheck) -> Handler:
             request_hash=_fingerprint(request),
             created_at=clock.now(),
         )
-        try:
-            with transaction.atomic():
-                kept.save(force_insert=True)
-                response = handler(view, request, *args, **kwargs)
-                _keep(kept, response)
-                return response
-        except IntegrityError:
-            first = KeptAnswer.objects.filter(pk=kept.pk).first()
-            if first is None:
-                raise
+        if first := _first(kept):
             return _repeat(first, kept.request_hash, recheck)
+        change = handler(view, request, *args, **kwargs)
+        try:
+            return _make(change, kept)
+        except IntegrityError:
+            # A twin was quicker.
+            if first := _first(kept):
+                return _repeat(first, kept.request_hash, recheck)
+            raise
 
     return answer_once
+
+
+def _first(kept: KeptAnswer) -> KeptAnswer | None:
+    """Return the answer that an earlier request with the same key was given."""
+    return KeptAnswer.objects.filter(pk=kept.pk).first()
+
+
+@transaction.atomic
+def _make(change: Change, kept: KeptAnswer) -> Response:
+    """Make the change and keep its answer."""
+    kept.save(force_insert=True)
+    response = change()
+    _keep(kept, response)
+    return response
 
 
 def _keep(kept: KeptAnswer, response: Response) -> None:

@@ -28,7 +28,7 @@ from conferences.exceptions import (
     UnauthenticatedError,
 )
 from conferences.ice import ice_servers
-from conferences.idempotency import idempotent, idempotent_while
+from conferences.idempotency import Change, idempotent, idempotent_while
 from conferences.models import Access, Conference, Modification, Participant, Session, Topology
 from conferences.numbers import NumberError, read_number
 from conferences.operations import calls, hosting, modifications, sessions
@@ -168,18 +168,22 @@ class SessionsView(EnablerView):
         responses={201: schema.NewSessionShape, **schema.REFUSALS},
     )
     @idempotent_while(_require_live_session)
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> Change:
         """Register a session. The token in the answer is shown this once."""
         data = _parse(SessionSerializer, request)
-        session, token = sessions.register_session(
-            username=data["username"],
-            vtn=data["vtn"] or "",
-            icmn=data["icmn"] or "",
-            device=data["device"] or "",
-            now=clock.now(),
-        )
-        body = {"id": session.pk, "token": token, **_session(request, session)}
-        return Response(body, status=201, headers={"Location": f"/sessions/{session.pk}"})
+
+        def register() -> Response:
+            session, token = sessions.register_session(
+                username=data["username"],
+                vtn=data["vtn"] or "",
+                icmn=data["icmn"] or "",
+                device=data["device"] or "",
+                now=clock.now(),
+            )
+            body = {"id": session.pk, "token": token, **_session(request, session)}
+            return Response(body, status=201, headers={"Location": f"/sessions/{session.pk}"})
+
+        return register
 
     @extend_schema(
         operation_id="sessions_list",
@@ -220,11 +224,14 @@ class SessionView(EnablerView):
         request=None, parameters=[schema.IDEMPOTENCY_HEADER], responses={200: schema.OwnSessionShape, **schema.REFUSALS}
     )
     @idempotent_while(_require_live_session)
-    def put(self, request: Request, session_id: str) -> Response:
+    def put(self, request: Request, session_id: str) -> Change:
         """Refresh the session: its expiry moves."""
         session = self._session(request, session_id)
-        session = sessions.refresh_session(session_id=session.pk, now=clock.now())
-        return Response(_session(request, session))
+
+        def refresh() -> Response:
+            return Response(_session(request, sessions.refresh_session(session_id=session.pk, now=clock.now())))
+
+        return refresh
 
     @extend_schema(responses={204: None, **schema.REFUSALS})
     def delete(self, request: Request, session_id: str) -> Response:
@@ -258,24 +265,25 @@ class ConferencesView(EnablerView):
         responses={201: schema.ConferenceShape, **schema.REFUSALS},
     )
     @idempotent
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> Change:
         """Start a conference and ring everybody in `to`."""
         data = _parse(ConferenceSerializer, request)
-        room, outcome = calls.start_conference(
-            session=self.session,
-            to=data["to"],
-            topology=Topology(data["topology"]),
-            access=Access(data["access"]),
-            name=data["name"],
-            offer=_description(request, data, "offer"),
-            now=clock.now(),
-        )
-        headers = {
-            "Location": f"/mediaConferences/{room.conference.pk}",
-            "ETag": etag(room.conference),
-            **_outcome_headers(outcome),
-        }
-        return Response(room.snapshot(), status=201, headers=headers)
+        offer = _description(request, data, "offer")
+
+        def start() -> Response:
+            room, outcome = calls.start_conference(
+                session=self.session,
+                to=data["to"],
+                topology=Topology(data["topology"]),
+                access=Access(data["access"]),
+                name=data["name"],
+                offer=offer,
+                now=clock.now(),
+            )
+            location = {"Location": f"/mediaConferences/{room.conference.pk}", "ETag": etag(room.conference)}
+            return Response(room.snapshot(), status=201, headers={**location, **_outcome_headers(outcome)})
+
+        return start
 
     @extend_schema(
         operation_id="mediaConferences_list",
@@ -313,16 +321,20 @@ class ConferenceView(EnablerView):
         responses={204: None, **schema.REFUSALS},
     )
     @idempotent
-    def put(self, request: Request, conference_id: str) -> Response:
+    def put(self, request: Request, conference_id: str) -> Change:
         """Act on a conference: the header `x-conference-action` says how."""
-        act = self._command(request, request.headers.get("x-conference-action"))
-        outcome = act(
-            session=self.session,
-            conference_id=conference_id,
-            now=clock.now(),
-            if_match=request.headers.get("if-match"),
-        )
-        return Response(status=204, headers=_outcome_headers(outcome))
+        command = self._command(request, request.headers.get("x-conference-action"))
+
+        def act() -> Response:
+            outcome = command(
+                session=self.session,
+                conference_id=conference_id,
+                now=clock.now(),
+                if_match=request.headers.get("if-match"),
+            )
+            return Response(status=204, headers=_outcome_headers(outcome))
+
+        return act
 
     @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={200: schema.EndedConferenceShape, **schema.REFUSALS})
     def delete(self, request: Request, conference_id: str) -> Response:
@@ -410,14 +422,18 @@ class ParticipantsView(EnablerView):
         responses={201: schema.ParticipantShape, **schema.REFUSALS},
     )
     @idempotent
-    def post(self, request: Request, conference_id: str) -> Response:
+    def post(self, request: Request, conference_id: str) -> Change:
         """Invite one more participant (the host)."""
         data = _parse(InvitationSerializer, request)
-        room, seat = hosting.invite_participant(
-            session=self.session, conference_id=conference_id, to=data["to"], now=clock.now()
-        )
-        headers = {"Location": f"{request.path}/{seat.pk}", "ETag": etag(room.conference), "x-state": seat.state}
-        return Response(wire.participant(seat), status=201, headers=headers)
+
+        def invite() -> Response:
+            room, seat = hosting.invite_participant(
+                session=self.session, conference_id=conference_id, to=data["to"], now=clock.now()
+            )
+            headers = {"Location": f"{request.path}/{seat.pk}", "ETag": etag(room.conference), "x-state": seat.state}
+            return Response(wire.participant(seat), status=201, headers=headers)
+
+        return invite
 
 
 class ParticipantView(EnablerView):
@@ -445,16 +461,20 @@ class MuteView(EnablerView):
         responses={204: None, **schema.REFUSALS},
     )
     @idempotent
-    def put(self, request: Request, conference_id: str, participant_id: str) -> Response:
+    def put(self, request: Request, conference_id: str, participant_id: str) -> Change:
         """Mute a participant (the host), or mute and unmute oneself."""
         data = _parse(MuteSerializer, request)
-        hosting.mute_participant(
-            session=self.session,
-            conference_id=conference_id,
-            participant_id=participant_id,
-            audio=data["audio"],
-            video=data["video"],
-            now=clock.now(),
-            if_match=request.headers.get("if-match"),
-        )
-        return Response(status=204)
+
+        def mute() -> Response:
+            hosting.mute_participant(
+                session=self.session,
+                conference_id=conference_id,
+                participant_id=participant_id,
+                audio=data["audio"],
+                video=data["video"],
+                now=clock.now(),
+                if_match=request.headers.get("if-match"),
+            )
+            return Response(status=204)
+
+        return mute

@@ -4,12 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.test import Client
 from django.utils import timezone
 
 from conferences.models import Conference, KeptAnswer, Session
 from conferences.operations.retention import KEPT_ANSWERS_LIFETIME, prune
+from conferences.sdp import JudgedSdp, judge
 from events.models import Event
 from tests.conferences.refusals import all_rows, refused
 from tests.descriptions import answer, describe, offer
@@ -213,3 +214,30 @@ def test_an_error_of_ours_is_not_taken_for_a_repetition(call: Call, monkeypatch:
     assert (response.status_code, response.json()["code"]) == (500, "internal-error")
     assert all_rows() == before
     assert not Event.objects.filter(type="mod-received").exists()
+
+
+class TestReading:
+    """Reading a body takes time in proportion to it, and a transaction of SQLite stops everybody else's writes."""
+
+    @pytest.fixture
+    def read(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        """Note whether each SDP is read inside a transaction."""
+        noted: list[bool] = []
+
+        def note(type_: str, text: str) -> JudgedSdp:
+            noted.append(connection.in_atomic_block)
+            return judge(type_, text)
+
+        monkeypatch.setattr("conferences.views.judge", note)
+        return noted
+
+    def test_an_sdp_is_read_before_the_transaction(self, alice: Device, bob: Device, read: list[bool]) -> None:
+        body = {"to": ["bob"], "topology": "peer", **offer()}
+        call = alice.request("POST", "/mediaConferences", body, idempotency_key="k1").json()["id"]
+        assert bob.put(call, "conference-answer", answer(), idempotency_key="k1").status_code == 204
+        assert read == [False, False]
+
+    def test_a_repetition_is_answered_without_reading_it(self, call: Call, read: list[bool]) -> None:
+        for _ in range(2):
+            assert call.alice.put(call.id, MOD, offer(version=2), idempotency_key="k1").status_code == 204
+        assert read == [False]
