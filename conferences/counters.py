@@ -7,7 +7,6 @@ Redis does not answer, each process counts for itself.
 
 import logging
 import math
-import time
 from dataclasses import dataclass
 from functools import cache as once
 from typing import Any
@@ -20,13 +19,14 @@ from redis.retry import Retry
 
 from conferences import clock
 from conferences.exceptions import RateLimitedError
+from media.pause import Pause
 
 logger = logging.getLogger(__name__)
 
 WINDOW = 60  # seconds
 # The longest that a request waits for Redis, and how long Redis is left alone after a failure.
 _PATIENCE_SECONDS = 0.25
-_REST_SECONDS = 3.0
+_PAUSE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -103,18 +103,18 @@ class _Redis:
             socket_connect_timeout=_PATIENCE_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
-        self._rests_until = 0.0
+        self._pause = Pause(_PAUSE_SECONDS)
 
     def add(self, current: str, previous: str, number: int) -> tuple[int, int] | None:
         """Add in one round trip; return None while Redis does not answer."""
-        if time.monotonic() < self._rests_until:
+        if self._pause.lasts:
             return None
         try:
             with self._client.pipeline(transaction=False) as pipeline:
                 pipeline.incrby(current, number).expire(current, 2 * WINDOW).get(previous)
                 count, _, before = pipeline.execute()
         except (redis.RedisError, OSError) as error:
-            self._rests_until = time.monotonic() + _REST_SECONDS
+            self._pause.begin()
             logger.warning("Redis does not count requests, so each process counts for itself: %r", error)
             return None
         return int(count), int(before or 0)

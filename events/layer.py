@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from media.pause import Pause
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +31,17 @@ class Layer:
     """Uses the channel layer of the settings, and leaves it alone for a while after a failure."""
 
     def __init__(self) -> None:
-        self._rests_until = 0.0
+        self._pause = Pause(REST_SECONDS)
 
     async def use(self, use: Callable[[Any], Awaitable[None]]) -> bool:
         """Do something with the layer, unless it failed a moment ago; return whether that was done."""
-        if time.monotonic() < self._rests_until:
+        if self._pause.lasts:
             return False
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await use(get_channel_layer())
         except Exception as error:
-            self._rests_until = time.monotonic() + REST_SECONDS
+            self._pause.begin()
             logger.warning("The channel layer fails, events wait for heartbeats: %r", error)
             return False
         return True

@@ -10,7 +10,6 @@ is lost costs latency only, because nodes look once a second as well.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,12 +24,13 @@ from django.db.models import F, Min
 from django.db.models.functions import Now
 
 from media.models import MediaNode, MediaTask
+from media.pause import Pause
 
 logger = logging.getLogger(__name__)
 
-# How long a wake-up waits for the channel layer, and how long the layer is left alone once it has failed.
+# How long a wake-up waits for the channel layer, and how long the layer is left alone after it has failed.
 _PATIENCE_SECONDS = 1.0
-_REST_SECONDS = 3.0
+_PAUSE_SECONDS = 3.0
 # A node that was silent for longer has missed a heartbeat.
 _SUSPICION = timedelta(seconds=2)
 
@@ -198,7 +198,7 @@ async def listen_from_afar(node_id: str, wake: Callable[[], None]) -> None:
             await _receive(_layer(), _group(node_id), wake)
         except Exception as error:
             logger.warning("The channel layer fails, media node %s looks by itself: %r", node_id, error)
-        await asyncio.sleep(_REST_SECONDS)
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def _receive(layer: Any, group: str, wake: Callable[[], None]) -> None:
@@ -232,16 +232,16 @@ class _Afar:
     """Wakes nodes through the channel layer. While that fails, nodes find their tasks when they look."""
 
     def __init__(self) -> None:
-        self._rests_until = 0.0
+        self._pause = Pause(_PAUSE_SECONDS)
 
     def wake(self, node_id: str) -> None:
         """Send a wake-up, from a thread that runs sync code."""
-        if time.monotonic() < self._rests_until:
+        if self._pause.lasts:
             return
         try:
             async_to_sync(self._send)(node_id)
         except Exception as error:
-            self._rests_until = time.monotonic() + _REST_SECONDS
+            self._pause.begin()
             logger.warning("The channel layer fails, media nodes find their tasks when they look: %r", error)
 
     async def _send(self, node_id: str) -> None:

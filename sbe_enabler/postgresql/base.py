@@ -7,7 +7,6 @@ one thread at a time until it succeeds. So requests that have queued up are refu
 
 import contextlib
 import threading
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -17,11 +16,13 @@ from django.db.backends.postgresql import base
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 
+from media.pause import Pause
+
 R = TypeVar("R")
 
 # How much longer the client waits than the server's own limit.
 _GRACE_SECONDS = 1.0
-_REST_SECONDS = 1.0
+_PAUSE_SECONDS = 1.0
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -52,12 +53,13 @@ class _Outage:
 
     def __init__(self) -> None:
         self._lasts = False
-        self._quiet_until = 0.0
+        self._pause = Pause(_PAUSE_SECONDS)
         self._trying = threading.Lock()
 
     def begin(self) -> None:
         """Note that the server failed just now."""
-        self._lasts, self._quiet_until = True, time.monotonic() + _REST_SECONDS
+        self._lasts = True
+        self._pause.begin()
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
@@ -68,7 +70,7 @@ class _Outage:
         if not self._lasts:
             yield
             return
-        if time.monotonic() < self._quiet_until or not self._trying.acquire(blocking=False):
+        if self._pause.lasts or not self._trying.acquire(blocking=False):
             raise psycopg.OperationalError("the database failed a moment ago")
         try:
             yield

@@ -144,7 +144,7 @@ class TestWaking:
     async def test_a_node_in_its_own_process_hears_wake_ups(self, monkeypatch: pytest.MonkeyPatch) -> None:
         layer, woken = _Layer(), asyncio.Event()
         monkeypatch.setattr(tasks, "_layer", lambda: layer)
-        monkeypatch.setattr(tasks, "_REST_SECONDS", 0.01)
+        monkeypatch.setattr(tasks, "_PAUSE_SECONDS", 0.01)
         listening = asyncio.create_task(tasks.listen_from_afar("node", woken.set))
         await _until(lambda: bool(layer.groups))
         assert layer.failures == 0
