@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from media.allowance import Allowance
 from media.data import LEAST_HELD, DataChannels, size_of
 
 # Deliveries a second of one conference, and at once. A delivery is one piece of a message to one receiver. It costs
@@ -45,7 +46,7 @@ class Relay:
         self._turns: dict[DataChannels, int] = {}
         self._turn = 0
         self._work: Iterator[float] = iter(())
-        self._allowance, self._allowed_at = float(DELIVERY_BURST), 0.0
+        self.allowance = Allowance(DELIVERY_RATE, DELIVERY_BURST)
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, sender: DataChannels, label: str, content: str | bytes) -> None:
@@ -62,11 +63,9 @@ class Relay:
         """Deliver as much as one turn of the loop and the budget allow, and come back for the rest."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(PAUSE_SECONDS, self._pass_on)
-        now = loop.time()
-        self._allowance = min(self._allowance + (now - self._allowed_at) * DELIVERY_RATE, DELIVERY_BURST)
-        self._allowed_at = now
+        self.allowance.grow(loop.time())
         spent = 0.0
-        while spent < MOST_AT_ONCE and self._allowance > 0:
+        while spent < MOST_AT_ONCE and self.allowance.left > 0:
             cost = next(self._work, None)
             if cost is None:
                 if not self._inboxes:
@@ -78,7 +77,8 @@ class Relay:
                 self._work = self._deliveries(self._batch())
                 continue
             spent += cost
-            self._allowance -= cost
+            # A delivery is made whole: it may take a little more than is left.
+            self.allowance.left -= cost
 
     def _batch(self) -> list[_Message]:
         """Take the next messages: of the senders that wait, the one of which least was passed on comes first."""

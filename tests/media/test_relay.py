@@ -10,6 +10,7 @@ from aiortc import RTCDataChannelParameters
 
 from media import relay
 from media.aiortc_adapter import RTCDataChannel, Sctp
+from media.allowance import Allowance
 from media.data import DataChannels
 from media.relay import Relay
 from tests.media.ends import SECONDS, End, close, connected, watched_loop
@@ -49,7 +50,7 @@ class Member:
     """A member of a conference with a channel named "chat"."""
 
     def __init__(self, relay: Relay, server: End, client: End) -> None:
-        self.ends = server, client
+        self.relay, self.ends = relay, (server, client)
         self.data = DataChannels(server.transport, 5000, 65536, relay.take)
         self.browser = Browser(client.transport)
         client.transport.on_data = self.browser.receive
@@ -92,10 +93,9 @@ async def conference() -> AsyncIterator[Conference]:
         await close(*member.ends)
 
 
-def allow(monkeypatch: pytest.MonkeyPatch, *, burst: int, rate: int) -> None:
-    """Set the budget of every conference."""
-    monkeypatch.setattr(relay, "DELIVERY_BURST", burst)
-    monkeypatch.setattr(relay, "DELIVERY_RATE", rate)
+def allow(relay: Relay, *, burst: int, rate: int) -> None:
+    """Set the budget of a conference."""
+    relay.allowance = Allowance(rate, burst)
 
 
 async def fill_window(sender: Member, messages: list[str]) -> None:
@@ -128,56 +128,53 @@ class Stub:
     def release(self, size: int) -> None: ...
 
 
-async def test_short_messages_do_not_wait_for_all_long_ones_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    allow(monkeypatch, burst=0, rate=0)
+async def test_short_messages_do_not_wait_for_all_long_ones_of_another() -> None:
     mallory, alice, bob = Stub(), Stub(), Stub()
     made = Relay(lambda: cast(Any, [bob]))
+    allow(made, burst=0, rate=0)
     for number in range(5):
         made.take(cast(Any, mallory), "file", f"long {number}" + "x" * 60_000)
     for number in range(5):
         made.take(cast(Any, alice), "chat", f"short {number}")
-    allow(monkeypatch, burst=10_000, rate=1_000_000)
+    allow(made, burst=10_000, rate=1_000_000)
     await until(lambda: len(bob.got) == 10)
     assert [each[:7] for each in bob.got[1:6]] == [f"short {number}" for number in range(5)]
     assert [each[:6] for each in bob.got if each[0] == "l"] == [f"long {number}" for number in range(5)]
 
 
-async def test_flood_fills_its_senders_window_and_loses_nothing(
-    conference: Conference, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    allow(monkeypatch, burst=20, rate=0)
+async def test_flood_fills_its_senders_window_and_loses_nothing(conference: Conference) -> None:
     alice, bob = await conference(2)
+    allow(alice.relay, burst=20, rate=0)
     alice.data._allowance.left = 10_000.0
     sent = [f"{number}" + "x" * 1000 for number in range(500)]
     await fill_window(alice, sent)
     # Only what the budget allows has arrived; the rest waits, with us up to the window and with its sender.
     assert len(bob.got) <= 20
     assert alice.channel.bufferedAmount > 100_000
-    allow(monkeypatch, burst=10_000, rate=100_000)
+    allow(alice.relay, burst=10_000, rate=100_000)
     await bob.has(len(sent))
     assert bob.got == sent
     assert alice.channel.bufferedAmount == 0
 
 
-async def test_flood_leaves_the_other_conference_its_budget(
-    conference: Conference, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    allow(monkeypatch, burst=20, rate=0)
+async def test_flood_leaves_the_other_conference_its_budget(conference: Conference) -> None:
     alice, _ = await conference(2)
     other, friend = await conference(2)
+    for each in (alice, other):
+        allow(each.relay, burst=20, rate=0)
     await fill_window(alice, ["x" * 1000] * 300)
     other.channel.send("hello")
     await friend.has(1)
     assert friend.got == ["hello"]
 
 
-async def test_senders_take_turns(conference: Conference, monkeypatch: pytest.MonkeyPatch) -> None:
-    allow(monkeypatch, burst=20, rate=0)
+async def test_senders_take_turns(conference: Conference) -> None:
     alice, bob, carol = await conference(3)
+    allow(alice.relay, burst=20, rate=0)
     alice.data._allowance.left = 10_000.0
     await fill_window(alice, ["x" * 1000] * 300)
     bob.channel.send("me too")
-    monkeypatch.setattr(relay, "DELIVERY_RATE", 1000)
+    allow(alice.relay, burst=20, rate=1000)
     await until(lambda: "me too" in carol.got)
     # Bob's message does not wait for what Alice has in the window.
     assert len(carol.got) < 100
@@ -217,11 +214,9 @@ async def test_short_messages_to_one_receiver_share_packets(conference: Conferen
     assert bob.browser.packets - before < 40
 
 
-async def test_small_messages_count_for_the_memory_they_take(
-    conference: Conference, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    allow(monkeypatch, burst=0, rate=0)
+async def test_small_messages_count_for_the_memory_they_take(conference: Conference) -> None:
     alice, bob = await conference(2)
+    allow(alice.relay, burst=0, rate=0)
     alice.data._allowance.left = 10_000.0
     await fill_window(alice, ["x"] * 1000)
     assert alice.data._sctp._held <= Sctp.WINDOW + 64 * 1024
