@@ -287,7 +287,11 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(listed=False)
 
     def returnable_by(self, session: Session, now: datetime) -> Self:
-        """Vacated seats that the session may take again: see `Participant.may_return`."""
+        """Vacated seats that the session may take again.
+
+        The session that left a seat may. When that session is over, another one of the very same user may, with the
+        same username, VTN and ICMN. While it lives, the seat waits for it.
+        """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
         return self.filter(Q(session=session) | (same_user & over), state=ParticipantState.LEFT)
@@ -418,17 +422,6 @@ class Participant(models.Model):
     def has_left(self) -> bool:
         """Whether its seat is given up."""
         return self.state == ParticipantState.LEFT
-
-    def may_return(self, session: Session, now: datetime) -> bool:
-        """Tell whether the session may take this vacated seat again.
-
-        The session that left it may. When that session is over, another one of the very same user may, with the same
-        username, VTN and ICMN. While it lives, the seat waits for it.
-        """
-        if self.session is None or self.session.pk == session.pk:
-            return self.session is not None
-        mine, its = ((each.username, each.vtn, each.icmn) for each in (session, self))
-        return mine == its and not self.session.is_live(now)
 
 
 class Stay(models.Model):

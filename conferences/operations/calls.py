@@ -110,7 +110,8 @@ def start_conference(
         raise MalformedError("You cannot call yourself: use 'initiate-call-hold' to move to another device.")
     lock_call(session, guests)
     quotas.require_conference(session)
-    quotas.require_invitations(session, guests, now=now)
+    devices = list(Session.objects.live(now).devices_of(guests)) if guests else []
+    quotas.require_invitations(session, guests, devices, now=now)
     conference = Conference(topology=topology, access=access, name=name, created_at=now)
     room = Room(conference=conference, seats=[], pending=[], now=now)
     host = room.add_seat(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))
@@ -124,7 +125,7 @@ def start_conference(
         _place(conference, now)
     conference.save(force_insert=True)
     call = send_offer(room, host, ModificationKind.CALL, offer)
-    ring(room, guests)
+    ring(room, guests, devices)
     room.save()
     require_still_live(session, now=now)
     logger.info("conference %s: %s sent by %s", conference.pk, conference.state, host.pk)
@@ -164,15 +165,15 @@ def begin_ringing(room: Room) -> None:
     ring(room, room.renew_invitations())
 
 
-def ring(room: Room, seats: list[Participant]) -> None:
+def ring(room: Room, seats: list[Participant], live: list[Session] | None = None) -> None:
     """Note the invitations of ringing seats for their devices. One that rings for several is told once.
 
-    Before the conference rings (`Room.rings`), nobody is told.
+    Before the conference rings (`Room.rings`), nobody is told. `live` are the seats' live sessions, if they are known.
     """
     if not room.rings:
         return
     told: set[str] = set()
-    for seat_id, devices in room.devices_of(seats).items():
+    for seat_id, devices in room.devices_of(seats, live).items():
         ring_devices(room, room.seat(seat_id), [device for device in devices if device.pk not in told])
         told.update(device.pk for device in devices)
 
@@ -215,7 +216,7 @@ def answer_conference(
 ) -> Outcome:
     """Let the first device that answers have the seat. In an open conference whoever comes gets a seat.
 
-    Who has left an open conference before returns to the same seat: see `Participant.may_return`.
+    Who has left an open conference before returns to the same seat: see `ParticipantQuerySet.returnable_by`.
 
     Between browsers the answer to an invitation carries the answer to the host's offer. In every other case it carries
     the device's own offer, which the focus, or in `peer` the other party, has yet to accept.

@@ -38,10 +38,11 @@ def invite_participant(*, session: Session, conference_id: str, to: str, now: da
     if known := next((seat for seat in room.others(host) if _is_called(seat, guest)), None):
         return room, known
     require_space(room, 1)
-    quotas.require_invitations(session, [guest], now=now)
+    devices = list(Session.objects.live(now).devices_of([guest]))
+    quotas.require_invitations(session, [guest], devices, now=now)
     guest.rings_until = room.rings_until()
     room.add_seat(guest)
-    ring(room, [guest])
+    ring(room, [guest], devices)
     room.tell_all(EventType.PARTICIPANT_INVITED, but=[host], participant=wire.participant(guest))
     room.save()
     logger.info("conference %s: %s invited", conference_id, guest.pk)

@@ -54,8 +54,10 @@ def require_offer(seat: Participant) -> None:
         raise TooManyOffersError(headers={"Retry-After": str(math.ceil(wait))}, limit=settings.OFFERS_PER_MINUTE)
 
 
-def require_invitations(caller: Session, guests: Sequence[Participant], *, now: datetime) -> None:
-    """Require that the caller may invite these guests, who are not saved yet.
+def require_invitations(
+    caller: Session, guests: Sequence[Participant], devices: Sequence[Session], *, now: datetime
+) -> None:
+    """Require that the caller may invite these guests, who are not saved yet. `devices` are their live sessions.
 
     :raises TooManyInvitationsError: when the caller's unanswered invitations, or those to one guest, would exceed
         their bound. One caller cannot use up what others may call the guest with.
@@ -63,7 +65,7 @@ def require_invitations(caller: Session, guests: Sequence[Participant], *, now: 
     """
     if not guests:
         return
-    names = _names(guests, now=now)
+    names = _names(guests, devices)
     unanswered = _unanswered(caller, frozenset().union(*names), now=now)
     if sum(is_own for is_own, *_ in unanswered) + len(guests) > settings.INVITATIONS_PER_CALLER:
         raise _too_many_invitations(settings.INVITATIONS_PER_CALLER)
@@ -87,12 +89,12 @@ def _too_many_invitations(limit: int) -> TooManyInvitationsError:
     return TooManyInvitationsError(headers={"Retry-After": str(wait)}, limit=limit)
 
 
-def _names(guests: Sequence[Participant], *, now: datetime) -> list[frozenset[str]]:
+def _names(guests: Sequence[Participant], devices: Sequence[Session]) -> list[frozenset[str]]:
     """Return by which usernames and numbers each guest can be called, as far as registered devices tell.
 
     A user with two numbers has three addresses, and one bound for all of them.
     """
-    sessions = list(Session.objects.live(now).devices_of(guests).values_list("username", "vtn", "icmn"))
+    sessions = [(device.username, device.vtn, device.icmn) for device in devices]
     addresses = [{guest.username, guest.vtn} - {""} for guest in guests]
     return [
         frozenset(own).union(*(session for session in sessions if not own.isdisjoint(session))) - {""}

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Field, Model
+from django.db.models import Case, Field, Model, When
 
 from conferences import wire
 from conferences.exceptions import ForbiddenError, NotFoundError, PreconditionFailedError, UnauthenticatedError
@@ -120,10 +120,9 @@ class Room:
 
     def vacated_seat(self, session: Session) -> Participant | None:
         """Return the seat that the session may return to, best the one that it has left itself."""
-        vacated = [seat for seat in self.seats if seat.has_left and seat.may_return(session, self.now)]
-        if vacated:
-            return max(vacated, key=lambda seat: (seat.session_id == session.pk, seat.left_at or self.now))
-        return self._load(Participant.objects.returnable_by(session, self.now))
+        vacated = Participant.objects.returnable_by(session, self.now).filter(conference=self.conference)
+        best = vacated.order_by(Case(When(session=session, then=0), default=1), "-left_at").first()
+        return self.seat(best.pk) if best else None
 
     def directions_of(self, session: Session) -> str:
         """Return the directions of the session's media when it was last off hold; empty where it has no seat."""
@@ -187,13 +186,14 @@ class Room:
         """Return the live sessions that ring, or would ring, for the seat: never those of someone else in the room."""
         return self.devices_of([seat])[seat.pk]
 
-    def devices_of(self, seats: list[Participant]) -> dict[str, list[Session]]:
-        """Return the same for each of several seats, in one query."""
+    def devices_of(self, seats: list[Participant], live: list[Session] | None = None) -> dict[str, list[Session]]:
+        """Return the same for each of several seats, in one query; in none if their `live` sessions are known."""
         if not seats:
             return {}
         taken = {seat.session_id for seat in self.seats if seat.is_sitting}
-        live = [each for each in Session.objects.live(self.now).devices_of(seats) if each.pk not in taken]
-        return {seat.pk: [each for each in live if each.owns(seat) and each.pk != seat.session_id] for seat in seats}
+        known = Session.objects.live(self.now).devices_of(seats) if live is None else live
+        free = [each for each in known if each.pk not in taken]
+        return {seat.pk: [each for each in free if each.owns(seat) and each.pk != seat.session_id] for seat in seats}
 
     def rings_until(self) -> datetime:
         """Return when an invitation ends. One that does not ring yet waits for the host's first offer besides."""
