@@ -1,12 +1,15 @@
 """The support desk's view: live conferences first, everything read-only, and one thing to do: end a conference."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import MAXYEAR
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import display_for_field, label_for_field
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, Model, Prefetch, Q, QuerySet
+from django.db.models import Count, Field, Model, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
@@ -23,11 +26,9 @@ from events.models import Event
 if TYPE_CHECKING:
     ConferenceModelAdmin = admin.ModelAdmin[Conference]
     SessionModelAdmin = admin.ModelAdmin[Session]
-    TabularInline = admin.TabularInline[Any, Conference]
 else:
     # Only the type checker knows Django's admin classes as generic ones.
     ConferenceModelAdmin = SessionModelAdmin = admin.ModelAdmin
-    TabularInline = admin.TabularInline
 
 # How many of the newest rows of each kind a conference's page shows.
 NEWEST = 100
@@ -117,78 +118,77 @@ class ReadOnly:
         return None if "\0" in object_id else super().get_object(request, object_id, from_field)  # type: ignore[misc]
 
 
-class NewestInline(ReadOnly, TabularInline):
-    """The newest rows of a conference: a long one has more than a page can hold."""
+@dataclass(frozen=True)
+class Section:
+    """The newest rows of one kind on a conference's page: a long one has more than a page can hold.
 
-    extra = 0
-    ordering = ["-pk"]
-    related: tuple[str, ...] = ()
+    Django's inlines would build a form for each row, which takes a second for a few hundred. `fields` maps the names of
+    the fields to headings, where these are not the fields' own.
+    """
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the newest rows of the conference whose page this is."""
-        rows = super().get_queryset(request)
-        match = request.resolver_match
-        conference = match.kwargs.get("object_id") if match else None
-        newest = rows.filter(conference=conference).order_by(*self.ordering)[:NEWEST]
-        return rows.filter(pk__in=list(newest.values_list("pk", flat=True))).select_related(*self.related)
+    title: str
+    model: type[Model]
+    fields: Mapping[str, str | None]
+    ordering: Sequence[str]
+    related: Sequence[str] = ()
 
+    def table(self, conference_id: str) -> dict[str, object]:
+        """Return the title, the columns (name and heading) and the rows of a conference."""
+        columns = [(name, heading or label_for_field(name, self.model)) for name, heading in self.fields.items()]
+        newest = self.model._default_manager.filter(conference=conference_id).order_by(*self.ordering)
+        rows = newest.select_related(*self.related)[:NEWEST]
+        return {
+            "title": f"{self.title} (the newest {NEWEST})",
+            "columns": columns,
+            "rows": [[(name, self._shown(row, name)) for name in self.fields] for row in rows],
+        }
 
-class ParticipantInline(NewestInline):
-    """Who takes or took part: first everybody that snapshots show."""
+    def _shown(self, row: Model, name: str) -> object:
+        """Return a value as the admin shows it."""
+        value = getattr(row, name)
+        if isinstance(value, Model):
+            return str(value)
+        return display_for_field(value, cast("Field[Any, Any]", self.model._meta.get_field(name)), "-")
 
-    model = Participant
-    fields = [
-        "role",
-        "username",
-        "vtn",
-        "icmn",
-        "state",
-        "session",
-        "joined_at",
-        "rings_until",
-        "move_until",
-        "left_reason",
-        "left_at",
-    ]
-    ordering = ["-listed", "-position"]
-    related = ("session",)
-    verbose_name_plural = f"participants (the newest {NEWEST})"
-
-
-class StayInline(NewestInline):
-    """The earlier stays of those who left and came back."""
-
-    model = Stay
-    fields = ["participant", "session", "joined_at", "left_at", "left_reason"]
-    ordering = ["-left_at"]
-    related = ("participant", "session")
-    verbose_name_plural = f"earlier stays (the newest {NEWEST})"
+    def may_be_seen_by(self, request: HttpRequest) -> bool:
+        """Tell whether someone may look at rows of this kind."""
+        return request.user.has_perm(f"{self.model._meta.app_label}.view_{self.model._meta.model_name}")
 
 
-class ModificationInline(NewestInline):
-    """Offers and their settlement, without the SDP: it has keys in it."""
-
-    model = Modification
-    fields = ["created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", "mod_id"]
-    readonly_fields = ["mod_id"]
-    ordering = ["-created_at"]
-    related = ("offered_by", "offered_to", "settled_by")
-    verbose_name_plural = f"modifications (the newest {NEWEST})"
-
-    @admin.display(description="modId")
-    def mod_id(self, row: Modification) -> str:
-        """The ID, which Django would hide as the key of a form."""
-        return row.pk
+def _named(*names: str, **headings: str) -> dict[str, str | None]:
+    """Return fields with their own headings, then those with others."""
+    return {**dict.fromkeys(names), **headings}
 
 
-class EventInline(NewestInline):
-    """What the sessions were told, without the SDP."""
-
-    model = Event
-    fields = ["at", "session", "seq", "type"]
-    ordering = ["-id"]
-    related = ("session",)
-    verbose_name_plural = f"events (the newest {NEWEST})"
+# The SDP of modifications and events has keys in it: it is not shown.
+SECTIONS = (
+    Section(
+        "participants",
+        Participant,
+        _named(
+            *("role", "username", "vtn", "icmn", "state", "session"),
+            *("joined_at", "rings_until", "move_until", "left_reason", "left_at"),
+        ),
+        # First everybody that snapshots show.
+        ordering=("-listed", "-position"),
+        related=("session",),
+    ),
+    Section(
+        "earlier stays",
+        Stay,
+        _named("participant", "session", "joined_at", "left_at", "left_reason"),
+        ordering=("-left_at",),
+        related=("participant", "session"),
+    ),
+    Section(
+        "modifications",
+        Modification,
+        _named("created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", id="modId"),
+        ordering=("-created_at",),
+        related=("offered_by", "offered_to", "settled_by"),
+    ),
+    Section("events", Event, _named("at", "session", "seq", "type"), ordering=("-id",), related=("session",)),
+)
 
 
 @admin.register(Conference)
@@ -208,7 +208,6 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     search_help_text = "A username, a number (VTN or ICMN), a confId, a modId or a name."
     ordering = ["-created_at"]
     date_hierarchy = "created_at"
-    inlines = [ParticipantInline, StayInline, ModificationInline, EventInline]
     fields = ["id", "name", "state", "topology", "access", "created_at", "ended_at", "ended_reason", "version"]
     actions = ["end_conference"]
     list_per_page = 50
@@ -248,8 +247,10 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the conference, and to whom may end it the button that does."""
-        context = {**(extra_context or {}), "may_end": self.has_end_permission(request)}
+        """Show the conference with its newest rows, and a button that ends it to staff who may."""
+        seen = [section for section in SECTIONS if section.may_be_seen_by(request) and "\0" not in object_id]
+        tables = [section.table(object_id) for section in seen]
+        context = {**(extra_context or {}), "may_end": self.has_end_permission(request), "tables": tables}
         return super().change_view(request, object_id, form_url, context)
 
     @admin.action(description="End the selected conferences", permissions=["end"])

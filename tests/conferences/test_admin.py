@@ -1,6 +1,7 @@
 """The support desk: what staff see, what they do not, and the one thing that they may do."""
 
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from html import unescape
@@ -302,6 +303,32 @@ def test_long_conference_opens_with_a_bounded_number_of_queries(staff: Client, c
     assert f"events (the newest {NEWEST})" in words.lower()
     newest = Event.objects.filter(conference=call.id).order_by("-pk")[:NEWEST]
     assert staff.get(page(call.id)).content.decode().count('class="field-seq"') == NEWEST == len(newest)
+
+
+def test_page_of_a_conference_with_many_rows_takes_little_longer_than_one_with_few(staff: Client, call: Call) -> None:
+    def seconds() -> float:
+        began = time.perf_counter()
+        assert staff.get(page(call.id)).status_code == 200
+        return time.perf_counter() - began
+
+    few = min(seconds() for _ in range(3))
+    now, alice = timezone.now(), Session.objects.get(pk=call.alice.id)
+    left = {"role": "guest", "state": "left", "listed": False, "left_at": now, "session": alice}
+    Participant.objects.bulk_create(
+        Participant(conference_id=call.id, username=f"guest {number}", position=number, **left)
+        for number in range(3, 2003)
+    )
+    Event.objects.bulk_create(
+        Event(session=alice, seq=seq, type="mod-received", conference_id=call.id, wire="{}", at=now)
+        for seq in range(100, 300)
+    )
+    assert min(seconds() for _ in range(3)) < 4 * few
+
+
+def test_staff_see_only_the_rows_that_they_may_see(desk: Callable[..., Client], call: Call) -> None:
+    words = text(desk("view_conference", "view_participant").get(page(call.id))).lower()
+    assert "participants (the newest" in words
+    assert "modifications (the newest" not in words
 
 
 def test_api_keys_are_created_shown_once_and_revoked(staff: Client) -> None:
