@@ -8,6 +8,7 @@ import asyncio
 import errno
 import logging
 import signal
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -403,6 +404,20 @@ def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
 async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
     """Wait for tasks, whatever becomes of them."""
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def require_free(address: Address) -> None:
+    """Require that the address can be listened on, before anything starts that must then be stopped.
+
+    :raises ListenError: when it cannot.
+    """
+    try:
+        with socket.create_server(
+            (address.bind, address.port), family=socket.AF_INET6 if ":" in address.bind else socket.AF_INET
+        ):
+            pass
+    except OSError as error:
+        raise ListenError(_why(error, address)) from None
 
 
 def _why(error: BaseException | None, address: Address) -> str:

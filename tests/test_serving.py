@@ -199,6 +199,8 @@ def test_taken_port_is_told_in_one_sentence(server: Server) -> None:
     text = str(refused.value)
     assert f"Port {server.port} on 127.0.0.1 is taken" in text
     assert "Traceback" not in text
+    # No media node has come and gone in vain.
+    assert "listening" not in text
 
 
 def test_address_that_is_not_ours_is_told_in_one_sentence(server: Server) -> None:
