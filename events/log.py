@@ -19,6 +19,7 @@ from conferences.models import Session
 from conferences.wire import instant
 from events import wakeups
 from events.models import Event
+from events.offers import is_complete, shorten
 
 
 class EventType(StrEnum):
@@ -108,7 +109,10 @@ def _wake(rows: Sequence[Event]) -> None:
     entries: dict[str, list[tuple[int, str]]] = {}
     for row in rows:
         entries.setdefault(row.session_id, []).append((row.seq, row.wire))
-    wakeups.wake(entries)
+    # A reader fetches a long offer itself.
+    wakeups.wake(
+        {session: news if all(is_complete(wire) for _, wire in news) else [] for session, news in entries.items()}
+    )
 
 
 def tell_passing(session_ids: Sequence[str], type_: PassingType, **fields: object) -> None:
@@ -128,7 +132,7 @@ def _row(message: Message, seq: int, now: datetime) -> Event:
         "seq": seq,
         "type": message.type,
         "confId": message.conference_id,
-        **message.fields,
+        **shorten(message.fields),
         "at": instant(now),
     }
     return Event(

@@ -8,7 +8,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from conferences import clock
 from conferences.models import Session
 from events.inbox import inbox
 from events.models import Event
+from events.offers import complete
 from events.readers import PASSING, READERS, News, Rank, ReplacedError
 from events.threads import in_database_thread
 from events.watcher import WATCHER
@@ -220,7 +221,18 @@ def _batch(session_id: str, after: int) -> list[tuple[int, str]]:
     before = Window(Sum(Length("wire")), order_by="seq", frame=RowRange(None, -1))
     rows = Event.objects.of(session_id).after(after).filter(seq__lte=after + BATCH)
     rows = rows.annotate(before=Coalesce(before, 0)).filter(before__lt=BATCH_CHARACTERS)
-    return list(rows.values_list("seq", "wire"))
+    return list(_complete(rows.values_list("seq", "wire")))
+
+
+def _complete(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield the events with the texts of long offers, as far as they fit in a batch."""
+    before = 0
+    for seq, wire in rows:
+        if before >= BATCH_CHARACTERS:
+            return
+        whole = complete(wire)
+        before += len(whole)
+        yield seq, whole
 
 
 def _entries(rows: list[tuple[int, str]], after: int) -> list[Entry]:

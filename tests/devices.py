@@ -13,6 +13,7 @@ from rest_framework_api_key.models import APIKey
 
 from conferences.models import Modification, Participant, Session
 from events.models import Event
+from events.offers import complete
 from tests.descriptions import answer, describe, mirror, offer
 
 _peer_connections = itertools.count(1)
@@ -151,7 +152,7 @@ class Device:
 
     def log(self) -> list[dict[str, Any]]:
         """Return the whole log."""
-        return [json.loads(wire) for wire in Event.objects.of(self.id).values_list("wire", flat=True)]
+        return [json.loads(complete(wire)) for wire in Event.objects.of(self.id).values_list("wire", flat=True)]
 
     def news(self) -> list[dict[str, Any]]:
         """Return the events since the last look."""

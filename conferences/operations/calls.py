@@ -45,6 +45,7 @@ from conferences.operations.room import (
 from conferences.operations.users import lock_call, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
 from events.log import EventType
+from events.offers import StoredOffer
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,9 @@ def ring_devices(room: Room, seat: Participant, devices: list[Session]) -> None:
     """Note the invitation of a ringing seat for these devices. Between browsers a call brings its offer along."""
     called = seat.state == ParticipantState.INVITED
     call = _call_to(room, seat)
-    offer = {"modId": call.pk, "description": {"type": "offer", "sdp": call.offer}} if call else {}
+    offer = (
+        {"modId": call.pk, "description": {"type": "offer", "sdp": StoredOffer(call.offer, call.pk)}} if call else {}
+    )
     room.tell_sessions(
         devices,
         EventType.INVITATION_RECEIVED,
