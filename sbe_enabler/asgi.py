@@ -18,6 +18,7 @@ from servestatic import ServeStaticASGI
 
 from events.routing import websocket_urlpatterns
 from sbe_enabler.handler import Handler
+from sbe_enabler.turns import InTurns
 
 
 def _protect(headers: Headers, path: str, url: str) -> None:
@@ -42,4 +43,7 @@ def _with_static_files(application: Any) -> Any:
 
 # Django's and Channels' types do not agree on what a URL pattern is.
 _web_sockets: Any = websocket_urlpatterns
-application = ProtocolTypeRouter({"http": _with_static_files(Handler(_django)), "websocket": URLRouter(_web_sockets)})
+_by_protocol: Any = ProtocolTypeRouter(
+    {"http": _with_static_files(Handler(_django)), "websocket": URLRouter(_web_sockets)}
+)
+application = InTurns(_by_protocol)

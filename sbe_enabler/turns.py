@@ -1,0 +1,76 @@
+"""Let the requests of one client network take turns, so that a crowd of them delays only themselves.
+
+All requests share a loop and a few database threads, in the order of their arrival. A client with hundreds of
+connections would otherwise stand in the queue hundreds of times. Here a few of its requests are served at a time, and
+its others wait outside the queue. It loses nothing by that: a few are as many as there are threads.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from conferences.authentication import network_of
+from sbe_enabler.connections import Application, Receive, Scope, Send
+
+# Requests of the event channel wait for events, and must not keep others waiting meanwhile.
+_WAITING = re.compile(r"/sessions/[^/]+/events")
+
+# A client network, and whether its requests need a database thread.
+Queue = tuple[str, bool]
+
+
+@dataclass
+class _Turns:
+    """The turns of one queue, and how many requests have or want one."""
+
+    semaphore: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2 * settings.DATABASE_THREADS))
+    wanted: int = 0
+
+
+class InTurns:
+    """An ASGI application that serves a few HTTP requests of each client network at a time."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._turns: dict[Queue, _Turns] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request when its turn has come. The turn ends when the answer begins."""
+        if scope["type"] != "http" or _WAITING.fullmatch(scope["path"]):
+            await self._application(scope, receive, send)
+            return
+        address, _ = scope.get("client") or ("", 0)
+        async with AsyncExitStack() as turn:
+
+            async def send_and_end_turn(message: Mapping[str, Any]) -> None:
+                await turn.aclose()
+                await send(message)
+
+            await turn.enter_async_context(self._turn((network_of(address), _needs_threads(scope["path"]))))
+            await self._application(scope, receive, send_and_end_turn)
+
+    @asynccontextmanager
+    async def _turn(self, queue: Queue) -> AsyncIterator[None]:
+        """Wait for a turn in this queue, and hold it."""
+        turns = self._turns.setdefault(queue, _Turns())
+        turns.wanted += 1
+        try:
+            async with turns.semaphore:
+                yield
+        finally:
+            turns.wanted -= 1
+            if not turns.wanted:
+                del self._turns[queue]
+
+
+def _needs_threads(path: str) -> bool:
+    """Tell whether a request needs a database thread. The others have a queue of their own.
+
+    While the database hangs, `/healthz` must not wait for those that wait for it.
+    """
+    return path != "/healthz" and not path.startswith(settings.STATIC_URL)

@@ -1,0 +1,117 @@
+"""A crowd of requests of one client delays itself and nobody else."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from sbe_enabler.turns import InTurns
+
+pytestmark = pytest.mark.once
+
+MOST = 2 * settings.DATABASE_THREADS
+
+
+class Application:
+    """An application whose requests wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.served: list[str] = []
+        self.go_on = asyncio.Event()
+        self.read = asyncio.Event()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.served.append(scope["client"][0])
+        await self.go_on.wait()
+        await send({"type": "http.response.start"})
+        await self.read.wait()
+
+
+async def receive() -> Mapping[str, Any]:
+    return {}
+
+
+async def send(message: Mapping[str, Any]) -> None: ...
+
+
+def ask(turns: InTurns, address: str, number: int = 1, path: str = "/healthz") -> list["asyncio.Task[None]"]:
+    """Make requests from an address."""
+    scope = {"type": "http", "path": path, "client": (address, 1)}
+    return [asyncio.create_task(turns(scope, receive, send)) for _ in range(number)]
+
+
+async def settle() -> None:
+    """Let every task go as far as it can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_crowd_of_one_client_waits_outside_and_others_do_not() -> None:
+    application = Application()
+    turns = InTurns(application)
+    crowd = ask(turns, "192.0.2.1", 100)
+    await settle()
+    assert len(application.served) == MOST
+    others = ask(turns, "192.0.2.2") + ask(turns, "2001:db8::1")
+    await settle()
+    assert application.served[MOST:] == ["192.0.2.2", "2001:db8::1"]
+    application.go_on.set()
+    application.read.set()
+    await asyncio.wait_for(asyncio.gather(*crowd, *others), 5)
+    assert len(application.served) == 102
+    assert turns._turns == {}
+
+
+async def test_health_is_told_while_requests_wait_for_the_database() -> None:
+    application = Application()
+    turns = InTurns(application)
+    requests = ask(turns, "192.0.2.1", 3 * MOST, "/mediaConferences")
+    await settle()
+    assert len(application.served) == MOST
+    requests += ask(turns, "192.0.2.1", 1, "/healthz")
+    await settle()
+    assert len(application.served) == MOST + 1
+    application.go_on.set()
+    application.read.set()
+    await asyncio.wait_for(asyncio.gather(*requests), 5)
+
+
+async def test_turn_ends_when_the_answer_begins() -> None:
+    application = Application()
+    application.go_on.set()
+    requests = ask(InTurns(application), "192.0.2.1", 3 * MOST)
+    await settle()
+    # None of the answers has been read.
+    assert len(application.served) == 3 * MOST
+    application.read.set()
+    await asyncio.wait_for(asyncio.gather(*requests), 5)
+
+
+async def test_request_that_waits_for_events_takes_no_turn() -> None:
+    application = Application()
+    turns = InTurns(application)
+    polls = ask(turns, "192.0.2.1", 100, "/sessions/abc/events")
+    await settle()
+    assert len(application.served) == 100
+    for each in polls:
+        each.cancel()
+    await asyncio.wait(polls)
+
+
+async def test_client_that_goes_away_gives_its_turn_back() -> None:
+    application = Application()
+    turns = InTurns(application)
+    gone = ask(turns, "192.0.2.1", MOST + 5)
+    await settle()
+    for each in gone:
+        each.cancel()
+    await asyncio.wait(gone)
+    assert turns._turns == {}
+    (request,) = ask(turns, "192.0.2.1")
+    await settle()
+    assert len(application.served) == MOST + 1
+    application.go_on.set()
+    application.read.set()
+    await asyncio.wait_for(request, 5)
