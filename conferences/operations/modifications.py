@@ -249,6 +249,7 @@ def record_answer(room: Room, modification: Modification, answer: JudgedSdp, *, 
 
     From then on both parties' legs are where these descriptions leave them.
     """
+    quotas.require_reading(by, modification.offer)
     require_fit(answer, modification.offer)
     if by.state == ParticipantState.ON_HOLD:
         require_direction(answer, DirectionRule.HOLD)

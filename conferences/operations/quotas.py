@@ -13,7 +13,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import Q, Value
 
-from conferences.counters import take
+from conferences.counters import require_room, take
 from conferences.exceptions import (
     CalleeBusyError,
     TooManyConferencesError,
@@ -52,6 +52,16 @@ def require_offer(seat: Participant) -> None:
     user = hashlib.sha256(seat.username.encode()).hexdigest()
     if wait := take(f"offers.{user}", settings.OFFERS_PER_MINUTE):
         raise TooManyOffersError(headers={"Retry-After": str(math.ceil(wait))}, limit=settings.OFFERS_PER_MINUTE)
+
+
+def require_reading(seat: Participant, text: str) -> None:
+    """Count the characters of a stored offer that an answer is judged against, as if its session had sent them.
+
+    Reading them takes time in proportion, and the answer may be wrong any number of times.
+
+    :raises RateLimitedError: when the session has had too many read.
+    """
+    require_room(f"sdp.session.{seat.session_id}", settings.SDP_CHARACTERS_PER_MINUTE, len(text))
 
 
 def require_invitations(

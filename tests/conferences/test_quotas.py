@@ -383,6 +383,18 @@ class TestSdpPerMinute:
         refused(422, "sdp-invalid", action)
         refused(429, "rate-limited", action)
 
+    def test_an_offer_counts_again_for_whoever_answers_it_wrongly(
+        self, alice: Device, bob: Device, settings: Settings
+    ) -> None:
+        body = offer()
+        body["sdp"] += 20 * ("a=x:" + 1000 * "y" + "\r\n")
+        call = alice.call("bob", **body).json()["id"]
+        # Short answers that do not fit: each has the long offer read once more.
+        settings.SDP_CHARACTERS_PER_MINUTE = 2 * len(body["sdp"])
+        wrong = answer(kinds=("audio",))
+        statuses = [bob.answer(call, wrong).status_code for _ in range(4)]
+        assert statuses == [422, 422, 429, 429]
+
 
 @pytest.mark.usefixtures("still_clock")
 def test_a_long_list_counts_as_several_requests(alice: Device, settings: Settings) -> None:
