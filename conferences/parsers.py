@@ -7,20 +7,25 @@ from typing import IO, Any, ClassVar
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
+from conferences.authentication import speaker_of
 from conferences.exceptions import TooLargeError
+from conferences.throttles import require_body
 
 BODY_LIMIT = 1024 * 1024  # bytes
 
 
-def _text(stream: IO[bytes]) -> str:
+def _text(stream: IO[bytes], context: Mapping[str, Any] | None) -> str:
     """Read the body as UTF-8.
 
     :raises TooLargeError: when it exceeds the limit.
+    :raises RateLimitedError: when the speaker has sent too many large ones.
     :raises ParseError: when it is not UTF-8.
     """
     body = stream.read(BODY_LIMIT + 1)
     if len(body) > BODY_LIMIT:
         raise TooLargeError("The body is too large.", limit=BODY_LIMIT)
+    if context:
+        require_body(speaker_of(context["request"]), len(body))
     try:
         return body.decode()
     except UnicodeDecodeError:
@@ -40,7 +45,7 @@ class BoundedJSONParser(BaseParser):
         :raises ParseError: when the body is anything else.
         """
         try:
-            parsed = json.loads(_text(stream), parse_constant=_refuse_constant)
+            parsed = json.loads(_text(stream, parser_context), parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             raise ParseError("The body is not JSON.") from None
         if not isinstance(parsed, dict):
@@ -57,7 +62,7 @@ class SdpParser(BaseParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return the SDP."""
-        return {"sdp": _text(stream)}
+        return {"sdp": _text(stream, parser_context)}
 
 
 def _refuse_constant(name: str) -> None:

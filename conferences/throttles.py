@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # A list of conferences counts as one more request for each so many.
 _ROWS_PER_REQUEST = 5
+# Bodies up to this many bytes are bounded by the number of requests alone.
+_SMALL_BODY = 64 * 1024
 
 
 class SpeakerThrottle(BaseThrottle):
@@ -65,6 +67,15 @@ def admit(address: str, authorization: str, session_id: str | None) -> Speaker:
     speaker = identify_from(address, authorization, session_id, now=clock.now())
     require_room(_name(speaker), _limit(speaker))
     return speaker
+
+
+def require_body(speaker: Speaker, size: int) -> None:
+    """Count the bytes of a large body before it is parsed, which takes time in proportion to them.
+
+    :raises RateLimitedError: when this speaker has sent too many.
+    """
+    if size > _SMALL_BODY:
+        require_room(f"body.{speaker.name}", 2 * settings.SDP_CHARACTERS_PER_MINUTE, size)
 
 
 def require_readable(speaker: Speaker, sdp: str) -> None:

@@ -7,6 +7,7 @@ arrives) and hold open, an orderly end that lets running requests finish, and a 
 import asyncio
 import errno
 import logging
+import re
 import signal
 import socket
 import time
@@ -52,6 +53,7 @@ _BODY_IN_MEMORY = 64 * 1024
 # A running request may finish after SIGTERM; a long poll is cut, and its client resumes by its cursor.
 _GRACE_SECONDS = 3
 _GOING_AWAY = 1001
+_ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _LONGEST_BACK_OFF = 30.0
 
 
@@ -148,6 +150,9 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
 
     def process(self) -> Any:
         """Hand the request on, with the date that every answer carries (RFC 9110 section 6.6.1)."""
+        if not all(map(bytes.isascii, self.requestHeaders.getRawHeaders(b"sec-websocket-protocol", []))):
+            # Daphne would fail with a traceback.
+            return self.basic_error(400, b"Bad Request", "Invalid header value")
         # Daphne would let any client choose the path under which it thinks it is mounted.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         self.setHeader(b"date", datetimeToString())  # type: ignore[no-untyped-call]
@@ -175,8 +180,12 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
         """Hand the complete request to the application, unless it was refused."""
         if self._refused:
             self.channel.loseConnection()
-        else:
-            super().requestReceived(command, path, version)
+            return
+        if absolute := _ABSOLUTE_FORM.fullmatch(path):
+            # The target counts, whatever the header says (RFC 9112 section 3.2.2).
+            self.requestHeaders.setRawHeaders(b"host", [absolute[1]])
+            path = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+        super().requestReceived(command, path, version)
 
     def _refuse(self) -> None:
         """Answer 413 at once and close, having read on for a moment so that the client sees the answer."""

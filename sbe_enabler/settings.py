@@ -341,8 +341,8 @@ LOGGING = {
         "django": {"handlers": [], "propagate": True},
         # A refusal is an answer, not a fault: Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
-        # Anybody can name a wrong host, and each would be told with a traceback.
-        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # Anybody can name a wrong host or send too many parameters, and fill the log with tracebacks.
+        "django.security": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
         "twisted": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

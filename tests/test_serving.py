@@ -140,6 +140,27 @@ def test_garbage_is_refused(server: Server, garbage: bytes) -> None:
     assert httpx.get(f"{server.base_url}/healthz").status_code == 200
 
 
+def test_target_may_be_a_whole_url_whose_host_counts(server: Server) -> None:
+    def ask(host: str) -> bytes:
+        target = f"GET http://{host}/healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
+        return exchange(server, target.encode())
+
+    assert ask("127.0.0.1").startswith(b"HTTP/1.1 200 ")
+    assert ask("evil.example").startswith(b"HTTP/1.1 400 ")
+
+
+def test_stranger_cannot_write_tracebacks_into_the_log(server: Server) -> None:
+    upgrade = b"upgrade: websocket\r\nconnection: upgrade, close\r\nsec-websocket-version: 13\r\n"
+    key = b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    protocol = b"sec-websocket-protocol: sbe.v1, bearer.\xe9\r\n"
+    for head in (
+        b"GET /sessions/x/events HTTP/1.1\r\nhost: 127.0.0.1\r\n" + upgrade + key + protocol,
+        b"GET /mediaConferences?" + 2000 * b"a=1&" + b" HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n",
+    ):
+        assert exchange(server, head + b"\r\n").startswith(b"HTTP/1.1 400 ")
+    assert "Traceback" not in server.log()
+
+
 def test_client_cannot_choose_where_the_service_is_mounted(server: Server) -> None:
     headers = {"daphne-root-path": "/evil", "authorization": f"Api-Key {server.api_key}"}
     response = httpx.post(f"{server.base_url}/sessions", json={"username": "alice"}, headers=headers)

@@ -395,6 +395,16 @@ class TestSdpPerMinute:
         statuses = [bob.answer(call, wrong).status_code for _ in range(4)]
         assert statuses == [422, 422, 429, 429]
 
+    def test_large_bodies_are_bounded_before_they_are_parsed(
+        self, alice: Device, bob: Device, settings: Settings
+    ) -> None:
+        settings.SDP_CHARACTERS_PER_MINUTE = 100_000
+        body = {"to": ["bob"], "topology": "peer", "x": 100_000 * "y"}
+        path = "/mediaConferences"
+        statuses = [alice.request("POST", path, body).status_code for _ in range(4)]
+        assert statuses == [422, 422, 429, 429]
+        assert alice.call("bob").status_code == bob.call("alice").status_code == 201
+
 
 @pytest.mark.usefixtures("still_clock")
 def test_a_long_list_counts_as_several_requests(alice: Device, settings: Settings) -> None:
