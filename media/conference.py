@@ -254,7 +254,7 @@ class Conference:
         member = self.members[id_]
         known = member.leg
         if known is not None and mod_id in known.answers:
-            return {"answer": known.answers[mod_id]}
+            return _answered(known, mod_id)
         leg = known if known is not None and not fresh else self._new_leg(mod_id, id_)
         try:
             try:
@@ -275,7 +275,7 @@ class Conference:
         self._agreed_is_stale = True
         if member.leg is leg:
             self._settle(leg, layout)
-        return {"answer": answer}
+        return _answered(leg, mod_id)
 
     async def _answer(self, id_: str, leg: Leg, text: str) -> tuple[str, Layout]:
         """Answer a participant's offer to this leg.
@@ -733,6 +733,12 @@ def _answer(leg: Leg, text: str, others: Agreed, outgoing: Sequence[Outgoing], l
         negotiation.rollback()
         raise NegotiationError(f"A participant sends no more than {MAX_TRACKS} tracks.")
     return negotiation.create_answer(outgoing), leg.layout.followed_by(negotiation.sections)
+
+
+def _answered(leg: Leg, mod_id: str) -> dict[str, Any]:
+    """Return the result of a participant's offer, which says whether the offer made this leg."""
+    restart = {"restart": True} if leg.id == mod_id else {}
+    return {"answer": leg.answers[mod_id], **restart}
 
 
 def _settled(leg: Leg, text: str, *, may_change: bool) -> Layout:

@@ -67,9 +67,13 @@ class FocusOffer(TypedDict):
 
 
 class Result(TypedDict):
-    """What came of a task: the answer to an offer, or a refusal; and offers for those who may get one."""
+    """What came of a task: the answer to an offer, or a refusal; and offers for those who may get one.
+
+    `restart` says that the node built a fresh leg for the participant's offer.
+    """
 
     answer: NotRequired[str]
+    restart: NotRequired[bool]
     refusal: NotRequired[Refusal]
     offers: NotRequired[list[FocusOffer]]
 

@@ -55,7 +55,7 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
         return
     refusal = result.get("refusal")
     if task.kind == TaskKind.OFFER:
-        _settle_offer(room, task.payload["modId"], result.get("answer"), refusal or _NOTHING)
+        _settle_offer(room, task.payload["modId"], result)
     elif task.kind == TaskKind.ANSWER and refusal:
         _tell_refused_answer(room, task.payload, refusal)
     _send_offers(room, result.get("offers", []))
@@ -63,16 +63,18 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
         room.save()
 
 
-def _settle_offer(room: Room, modification_id: str, answer: str | None, refusal: Refusal) -> None:
+def _settle_offer(room: Room, modification_id: str, result: tasks.Result) -> None:
     """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime.
 
+    The node may have built a fresh leg for it (RFC 8842 section 3.1), whose loss must then count.
     A refused hold leaves an armed move armed: a move needs nobody's consent.
     """
     modification = next((each for each in room.pending if each.pk == modification_id), None)
     if modification is None:
         return
-    if answer is not None:
+    if (answer := result.get("answer")) is not None:
         modification.answer, rang = answer, room.rings
+        modification.restart = modification.restart or result.get("restart", False)
         room.settle(modification, Action.ACCEPT)
         record_origin(room, modification)
         has_leg(room.seat(modification.offered_by_id))
@@ -81,7 +83,7 @@ def _settle_offer(room: Room, modification_id: str, answer: str | None, refusal:
             begin_ringing(room)
     else:
         room.settle(modification, Action.REJECT)
-        seat = room.seat(modification.offered_by_id)
+        seat, refusal = room.seat(modification.offered_by_id), result.get("refusal") or _NOTHING
         reason = {"reason": refusal["code"], "detail": refusal["detail"]}
         room.tell_settlement(modification, seat, **{"from": party(None)}, **reason)
     logger.info("conference %s: %s %s by the focus", room.conference.pk, modification.pk, modification.state)

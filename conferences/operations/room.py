@@ -377,7 +377,7 @@ class Room:
         """Write the offers that were made and those that were settled, in two queries however many."""
         if self.offered:
             Modification.objects.bulk_create(self.offered)
-        _update(self.settled, {"state", "answer", "settled_at", "settled_by_id"})
+        _update(self.settled, {"state", "answer", "restart", "settled_at", "settled_by_id"})
 
     def _save_task(self) -> None:
         """Ask the focus, in one task, for what it has to do and to know; any task tells it everything."""

@@ -529,6 +529,20 @@ class TestLosingMedia:
         assert alice.news_types() == ["participant-left"]
         assert bob.news_types() == ["participant-left", "session-terminated"]
 
+    def test_a_leg_that_the_node_built_anew_by_itself_may_be_lost(
+        self, trio: Meeting, bob: Device, node: ScriptedNode
+    ) -> None:
+        """An offer with another certificate, but the same session ID, looks like any other here."""
+        old, node.works = self.leg(trio, bob), False
+        mod = put(bob, trio.id, MOD)
+        (task,) = tasks.waiting(node.id, 10)
+        result: tasks.Result = {**node.execute(task), "restart": True}
+        settle_task(task_id=task.pk, result=result, now=timezone.now())
+        self.lose(trio, bob, old)
+        assert bob.seat(trio.id)["state"] == "accepted"
+        self.lose(trio, bob, mod)
+        assert bob.get(trio.id)["participants"][1]["leftReason"] == "media-lost"
+
     def test_a_leg_that_is_not_used_any_more_is_no_loss(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
         old = self.leg(trio, bob)
         node.works = False

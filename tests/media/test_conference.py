@@ -151,7 +151,11 @@ async def test_another_certificate_with_other_credentials_is_a_new_association(r
     assert "certificate" in kept["refusal"]["detail"]
     assert room.node._conferences["room"].members["alice"].leg is before
     changed = re.sub("a=ice-ufrag:.*\r", "a=ice-ufrag:another\r", changed)
-    assert "answer" in await room.offer("alice", changed, fresh=False, modification="second")
+    second = await room.offer("alice", changed, fresh=False, modification="second")
+    # The operations learn of the new leg by this: they must believe a report of its loss.
+    assert second.get("restart") is True
+    assert await room.offer("alice", changed, fresh=False, modification="second") == second
+    assert "restart" not in await room.offer("alice", changed, fresh=False, modification="third")
     after = room.node._conferences["room"].members["alice"].leg
     assert after is not None
     assert (after is before, after.id) == (False, "second")
