@@ -1,5 +1,6 @@
 """Odd values in the environment are refused at start, by name."""
 
+import json
 import os
 import re
 import subprocess
@@ -103,17 +104,31 @@ def test_odd_value_is_refused_by_the_name_of_its_variable(reader: str, text: str
         read()
 
 
-def settings_error(directory: Path, **variables: str) -> str:
-    """Return the last line that loading the settings prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import sbe_enabler.settings"],
+def settings_in(directory: Path, expression: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Load the settings in a process of its own, and print an expression of them as JSON."""
+    return subprocess.run(
+        [sys.executable, "-c", f"import json; from sbe_enabler import settings; print(json.dumps({expression}))"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "SBE_STATE_DIR": str(directory), **variables},
         capture_output=True,
         text=True,
         check=False,
     )
-    return done.stderr.strip().rpartition("\n")[2]
+
+
+def settings_error(directory: Path, **variables: str) -> str:
+    """Return the last line that loading the settings prints."""
+    return settings_in(directory, "None", **variables).stderr.strip().rpartition("\n")[2]
+
+
+def test_parameters_of_a_database_url_reach_the_database(tmp_path: Path) -> None:
+    url = "postgresql://db.example/calls?sslmode=verify-full&connect_timeout=7&options=-c%20statement_timeout%3D9000"
+    variables = {"SBE_SECRET_KEY": SECRET_KEY, "DATABASE_URL": url}
+    options = json.loads(settings_in(tmp_path, "settings.DATABASES['default']['OPTIONS']", **variables).stdout)
+    assert (options["sslmode"], options["connect_timeout"]) == ("verify-full", "7")
+    # PostgreSQL takes the last of two values.
+    assert options["options"].endswith("-c statement_timeout=9000")
+    assert "-c lock_timeout=" in options["options"]
 
 
 def test_settings_refuse_to_start_without_a_secret_key(tmp_path: Path) -> None:
@@ -128,6 +143,7 @@ def test_settings_refuse_to_start_without_a_secret_key(tmp_path: Path) -> None:
         ("SBE_RING_SECONDS", "-3"),
         ("SBE_SESSION_SECONDS", "an hour"),
         ("DATABASE_URL", "sqlite:///x"),
+        ("DATABASE_URL", "postgresql://db.example/calls?sslmod=require"),
         ("REDIS_URL", "http://localhost"),
         ("SBE_ENABLER_URL", "enabler.example"),
         ("TURN_URLS", "turn:turn.example"),

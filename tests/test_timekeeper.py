@@ -7,8 +7,10 @@ from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 from django.utils import timezone
 
+from conferences import clock
 from conferences.models import Participant
 from sbe_enabler import timekeeper
 from tests.devices import Device
@@ -39,6 +41,24 @@ async def test_a_ring_ends_while_pruning_takes_long(monkeypatch: pytest.MonkeyPa
         keeping.cancel()
         release.set()
         await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_what_is_due_is_settled_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("SQLite has one writer")
+    meeting, in_transaction = threading.Barrier(2), list[bool]()
+
+    def job() -> None:
+        """Wait until another job is under way."""
+        in_transaction.append(connection.in_atomic_block)
+        meeting.wait(10)
+
+    monkeypatch.setattr(timekeeper, "next_deadline", clock.now)
+    monkeypatch.setattr(timekeeper, "due", lambda *, now: [job, job])
+    await timekeeper.look()
+    assert not meeting.broken
+    # Each job begins a transaction of its own.
+    assert in_transaction == [False, False]
 
 
 def ring() -> str:

@@ -20,6 +20,7 @@ from conferences.operations.retention import prune
 from conferences.operations.room import lock
 from conferences.operations.sessions import end_session
 from events.models import Event
+from media.models import MediaTask
 from tests.conferences.refusals import all_rows, refused
 from tests.descriptions import answer, offer
 from tests.devices import Call, Device, hold
@@ -519,6 +520,27 @@ class TestPruning:
         late = now + settings.RECORD_RETENTION
         batches = list(retention.prune_in_batches(now=late))
         assert batches == [("conferences", retention.BATCH), ("conferences", retention.BATCH), ("conferences", 1)]
+
+    def test_rows_of_every_kind_are_deleted_in_batches(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = timezone.now()
+        ended = {"created_at": now, "ended_at": now, "state": ConferenceState.SESSION_TERMINATED}
+        conference = Conference.objects.create(topology="peer", created_at=now, state=ConferenceState.SESSION_OPEN)
+        live = Session.objects.create(token_hash="live", username="eve", created_at=now, expires_at=now)
+        for number in range(5):
+            Event.objects.create(session=live, seq=number + 1, conference=conference, type="x", wire="{}", at=now)
+            KeptAnswer.objects.create(key_hash=f"{number}", request_hash="", created_at=now)
+            Conference.objects.create(topology="peer", **ended)
+            over = {"created_at": now, "expires_at": now, "ended_at": now, "state": SessionState.ENDED}
+            Session.objects.create(token_hash=f"{number}", username="eve", **over)
+            MediaTask.objects.create(node="n", conference="c", kind="update", payload={}, created_at=now)
+        monkeypatch.setattr(retention, "BATCH", 2)
+        late = now + max(settings.RECORD_RETENTION, settings.EVENT_RETENTION)
+        batches: dict[str, list[int]] = {}
+        for kind, number in retention.prune_in_batches(now=late):
+            batches.setdefault(kind, []).append(number)
+        assert batches == {kind: [2, 2, 1] for kind in retention.KINDS}
 
     def test_a_log_that_waits_holds_up_no_other(
         self, call: Call, settings: Settings, monkeypatch: pytest.MonkeyPatch

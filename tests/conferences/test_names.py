@@ -1,11 +1,15 @@
 """Names: one form however they were typed, and nothing in them that hides (RFC 8265)."""
 
+from typing import Any
+
 import pytest
+from django.test import Client
 
 from conferences import serializers
 from tests.conferences.refusals import refused
 from tests.descriptions import offer
-from tests.devices import Device
+from tests.devices import Device, gateway_key
+from tests.focus import ScriptedNode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,6 +44,31 @@ def test_a_session_is_registered_under_the_normalised_name() -> None:
 def test_hidden_and_empty_names_are_refused(alice: Device, name: str) -> None:
     refused(400, "malformed", alice.call, name)
     refused(400, "malformed", alice.call, "bob", name=name)
+
+
+@pytest.mark.parametrize("name", ["a\u200bb", "a\u202eb", "\u3164"])
+def test_every_entrance_refuses_them(alice: Device, node: ScriptedNode, name: str) -> None:
+    key = gateway_key()
+    for body in ({"username": name}, {"username": "bob", "device": name}):
+        refused(400, "malformed", post_as_gateway, key, "/sessions", body)
+    conference = alice.gather(access="open").json()["id"]
+    path = f"/mediaConferences/{conference}/participants"
+    refused(400, "malformed", alice.request, "POST", path, {"to": name})
+
+
+def test_an_invitation_and_a_search_compare_the_normalised_name(alice: Device, node: ScriptedNode) -> None:
+    zoe = Device.register("zo\u00eb")
+    conference = alice.gather(access="open").json()["id"]
+    path = f"/mediaConferences/{conference}/participants"
+    assert alice.request("POST", path, {"to": "zoe\u0308"}).status_code == 201
+    assert zoe.news_types() == ["invitation-received"]
+    listed = Client().get("/sessions", {"username": "zoe\u0308"}, headers={"authorization": f"Api-Key {gateway_key()}"})
+    assert [session["id"] for session in listed.json()["sessions"]] == [zoe.id]
+
+
+def post_as_gateway(key: str, path: str, body: dict[str, str]) -> Any:
+    """Make a request with an API key."""
+    return Client().post(path, body, content_type="application/json", headers={"authorization": f"Api-Key {key}"})
 
 
 @pytest.mark.parametrize("name", ["Zo\u00eb", "\u674e\u660e", "\u0645\u062d\u0645\u062f", "\U0001f600", "O'Neil 2"])

@@ -1,6 +1,7 @@
 """The database finds due rows and their participants by indexes. It scans no whole table."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -8,12 +9,16 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from benchmarks.database import analyze, insert
-from conferences.models import Conference, Modification, Participant, Session
+from conferences.models import Conference, KeptAnswer, Modification, Participant, Session, Stay
 from conferences.operations.deadlines import next_deadline, settle_due
 from conferences.operations.nodes import adopt_orphans
+from conferences.operations.retention import prune_in_batches
+from events.models import Event
 from media import tasks
+from media.models import MediaTask
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,9 +64,41 @@ def test_a_look_for_conferences_without_a_node_reads_no_whole_table() -> None:
     assert_indexed(lambda: adopt_orphans(now=timezone.now(), watched=timedelta(minutes=1)))
 
 
+@pytest.mark.usefixtures("_many_seats")
+def test_pruning_reads_no_whole_table(settings: Settings) -> None:
+    """One row of each kind is due, among many that are not."""
+    now = timezone.now()
+    old, at = now - 2 * max(settings.RECORD_RETENTION, settings.EVENT_RETENTION), f"'{now.isoformat(' ')}'"
+    event = {"session_id": "'s' || i", "conference_id": "'c' || i", "type": "'x'", "wire": "'{}'", "at": at}
+    insert(Event, 1, NUMBER, id="i", seq="1", **event)
+    insert(KeptAnswer, 1, NUMBER, key_hash="'k' || i", request_hash="'r'", headers="'{}'", created_at=at)
+    insert(
+        MediaTask, 1, NUMBER, id="i", node="'n'", conference="'c' || i", kind="'update'", payload="'{}'", created_at=at
+    )
+    stay = {"conference_id": "'c' || i", "participant_id": "'guest' || i", "session_id": "'s' || i"}
+    insert(Stay, 1, NUMBER, id="i", left_at=at, left_reason="'hung-up'", **stay)
+    Event.objects.filter(session="s7").update(at=old)
+    KeptAnswer.objects.filter(pk="k7").update(created_at=old)
+    MediaTask.objects.filter(pk=7).update(created_at=old)
+    Conference.objects.filter(pk="c7").update(state="session-terminated", ended_at=old)
+    Participant.objects.filter(conference="c7").update(state="left", left_at=old)
+    Session.objects.filter(pk="s9").update(state="ended", ended_at=old)
+    analyze()
+    gone: Counter[str] = Counter()
+
+    def prune() -> None:
+        for kind, number in prune_in_batches(now=now):
+            gone[kind] += number
+
+    assert_indexed(prune)
+    kinds = ("events", "answers", "modifications", "stays", "conferences", "media tasks")
+    assert gone == dict.fromkeys(kinds, 1)
+
+
 def assert_indexed(look: Callable[[], object]) -> None:
     """Require that each statement finds its rows by an index."""
-    whole = re.compile(r"Seq Scan on conferences_|SCAN conferences_\w+$", re.MULTILINE)
+    table = r"(?:conferences|events|media_mediatask)\w*"
+    whole = re.compile(rf"Seq Scan on {table}|SCAN {table}$", re.MULTILINE)
     bad = [plan for plan in plans(look) if whole.search(plan)]
     assert not bad, "\n\n".join(bad)
 
@@ -80,7 +117,7 @@ def plans(look: Callable[[], object]) -> list[str]:
     found = []
     with connection.cursor() as cursor:
         for sql, params in statements:
-            if sql.startswith(("SELECT", "UPDATE")):
+            if sql.startswith(("SELECT", "UPDATE", "DELETE")):
                 cursor.execute(f"{explain} {sql}", params)
                 found.append("\n".join([sql, *(str(row[-1]) for row in cursor.fetchall())]))
     return found

@@ -35,6 +35,18 @@ def test_it_restores_the_directions(
     assert alice.get(conference)["participants"][0]["state"] == "accepted"
 
 
+@pytest.mark.parametrize(("before", "theirs"), [("recvonly", "sendonly"), ("sendonly", "recvonly")])
+def test_who_was_called_restores_its_own(alice: Device, bob: Device, before: str, theirs: str) -> None:
+    conference = alice.call("bob", **offer(theirs)).json()["id"]
+    assert bob.answer(conference, answer(before)).status_code == 204
+    bobs, alices = 777, 4611731400430051336
+    mod = bob.put(conference, HOLD, offer("inactive", session=bobs, version=3))["x-mod-id"]
+    assert alice.accept(conference, mod, answer("inactive", session=alices, version=3)).status_code == 204
+    refused(422, "sdp-direction", bob.put, conference, RESUME, offer("inactive", session=bobs, version=4))
+    response = bob.put(conference, RESUME, offer(before, session=bobs, version=4))
+    assert response.status_code == 204, response.content
+
+
 @pytest.mark.parametrize("before", ["recvonly", "sendonly"])
 def test_a_listener_and_a_publisher_resume_with_a_focus(alice: Device, node: ScriptedNode, before: str) -> None:
     conference = alice.gather(access="open").json()["id"]

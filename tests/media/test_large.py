@@ -1,5 +1,6 @@
 """What a join or a leave costs: work is counted, not timed, and grows with the number of participants only."""
 
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -95,4 +96,34 @@ async def test_participant_that_knows_everything_costs_no_offer(node: Node, work
     await room.update()
     assert not work
     for peer in peers:
+        await room.leave(peer)
+
+
+async def test_descriptions_are_read_and_written_off_the_loops_thread(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One description of a large conference takes milliseconds, in which the loop would forward nothing."""
+    threads: dict[str, set[int]] = {}
+
+    def noted(name: str) -> None:
+        method: Callable[..., Any] = getattr(Negotiation, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            threads.setdefault(name, set()).add(threading.get_ident())
+            return method(*arguments, **options)
+
+        monkeypatch.setattr(Negotiation, name, call)
+
+    names = {"receive_offer", "create_answer", "create_offer", "receive_answer", "adopt"}
+    for name in names:
+        noted(name)
+    room = Room("room", node.execute)
+    peers = {f"p{number}": Peer(f"p{number}") for number in range(3)}
+    for peer in peers.values():
+        await room.join(peer)
+    restarted = Room("restarted", node.execute)
+    await restarted.take_over(peers, {id_: peer.offer() for id_, peer in peers.items()})
+    assert threads.keys() == names
+    assert threading.get_ident() not in set.union(*threads.values())
+    for peer in peers.values():
         await room.leave(peer)
