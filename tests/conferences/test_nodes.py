@@ -23,6 +23,7 @@ from media import tasks
 from media.models import MediaNode, MediaTask
 from media.terms import Assignment
 from tests.conferences.refusals import all_rows
+from tests.descriptions import describe
 from tests.devices import Call, Device
 from tests.focus import ScriptedNode, beat, scripted_node
 
@@ -115,9 +116,11 @@ def test_a_late_result_of_a_node_that_lost_the_conference_is_refused(
     late = MediaTask.objects.create(
         node=node.id, conference=call.id, kind="update", payload={}, created_at=timezone.now()
     )
-    result: tasks.Result = {"refusal": {"code": "media-unavailable", "detail": ""}}
-    settle_task(task_id=late.pk, result=result, now=timezone.now())
+    seat, text = call.alice.seat(call.id)["id"], describe(session=1000)
+    offer: tasks.FocusOffer = {"participant": seat, "modId": "m", "sdp": text, "kind": "sync", "causedBy": None}
+    settle_task(task_id=late.pk, result={"offers": [offer]}, now=timezone.now())
     assert Conference.objects.get(pk=call.id).version == version
+    assert call.alice.offers(call.id) == []
     assert not MediaTask.objects.filter(pk=late.pk).exists()
 
 
