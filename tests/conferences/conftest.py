@@ -21,7 +21,7 @@ class Clock:
         return self.at
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let the counters' clock stand still, so that no test crosses the end of a minute."""
     clock = Clock()

@@ -15,7 +15,7 @@ from conferences.counters import WINDOW, Usage, take
 from tests.conferences.conftest import Clock
 from tests.devices import Device
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("still_clock")]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,6 @@ class TestSessionsPerIdentity:
         assert sorted(statuses) == [201] * 3 + [409] * 5
 
 
-@pytest.mark.usefixtures("still_clock")
 class TestOffersPerMinute:
     def limit(self, settings: Settings, number: int) -> None:
         """Allow this many offers from now on."""
@@ -364,7 +363,6 @@ def at_once(requests: list[Any]) -> list[int]:
         return list(threads.map(make, requests))
 
 
-@pytest.mark.usefixtures("still_clock")
 class TestSdpPerMinute:
     def test_one_that_is_refused_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.SDP_CHARACTERS_PER_MINUTE = 2500
@@ -406,7 +404,6 @@ class TestSdpPerMinute:
         assert alice.call("bob").status_code == bob.call("alice").status_code == 201
 
 
-@pytest.mark.usefixtures("still_clock")
 def test_a_long_list_counts_as_several_requests(alice: Device, settings: Settings) -> None:
     for _ in range(5):
         alice.delete(alice.call("bob").json()["id"])

@@ -852,7 +852,6 @@ class TestTopology:
             refused(409, "focus-only", call.alice.request, "PUT", path, body)
 
 
-@pytest.mark.usefixtures("still_clock")
 class TestRateLimited:
     def test_a_session(self, call: Call, settings: Settings) -> None:
         settings.REQUESTS_PER_MINUTE = 3
