@@ -37,6 +37,7 @@ import psutil
 import websockets
 
 from benchmarks.idle import measure_idle
+from benchmarks.slowest import VARIABLES, Lateness, Timed, print_slowest
 from tests.descriptions import describe
 from tests.services import Backend, Backends, Server, free_port, wait_until
 
@@ -52,6 +53,7 @@ _VARIABLES = {
     "SBE_CONNECTIONS_PER_ADDRESS": "1000000",
     "SBE_SESSION_SECONDS": "86400",
     "SBE_LOG_LEVEL": "WARNING",
+    **VARIABLES,
 }
 
 
@@ -68,12 +70,13 @@ class Connection:
     async def __aexit__(self, *error: object) -> None:
         self._writer.close()
 
-    async def put(self, path: str, action: str, body: Mapping[str, object]) -> None:
+    async def put(self, path: str, action: str, body: Mapping[str, object], correlator: str = "-") -> None:
         """Send one action and require its 204."""
         data = json.dumps(body).encode()
         head = (
             f"PUT {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nAuthorization: Bearer {self._token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\nx-conference-action: {action}\r\n\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\nx-conference-action: {action}\r\n"
+            f"x-correlator: {correlator}\r\n\r\n"
         )
         self._writer.write(head.encode() + data)
         answer = await self._reader.readuntil(b"\r\n\r\n")
@@ -219,12 +222,12 @@ async def register(client: httpx.AsyncClient, server: Server, username: str) -> 
 
 @dataclass
 class Call:
-    """An open conference of two, and the times that its events took, in seconds."""
+    """An open conference of two, and the events of its rounds."""
 
     conference: str
     alice: Side
     bob: Side
-    times: list[float] = field(default_factory=list)
+    events: list[Timed] = field(default_factory=list)
     versions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(3))
 
     async def round(self) -> None:
@@ -238,9 +241,12 @@ class Call:
 
     async def _timed(self, action: str, sender: Side, receiver: Side, type_: str, path: str, body: Any) -> str:
         """Send one action; wait for its answer and its event; note the time to the event."""
+        correlator = f"{self.conference}.{len(self.events)}"
         sent_at = time.perf_counter()
-        _, (arrived_at, event) = await asyncio.gather(sender.http.put(path, action, body), receiver.next_event(type_))
-        self.times.append(arrived_at - sent_at)
+        _, (arrived_at, event) = await asyncio.gather(
+            sender.http.put(path, action, body, correlator), receiver.next_event(type_)
+        )
+        self.events.append(Timed(correlator, sent_at, arrived_at))
         return str(event["modId"])
 
 
@@ -277,10 +283,9 @@ class Load:
         await alice.next_event("session-open")
         return Call(conference, alice, bob)
 
-    async def at_rate(self, seconds: float) -> list[float]:
-        """Make rounds at the fixed rate and return the times of their events, in seconds."""
-        for call in self.calls:
-            call.times.clear()
+    async def at_rate(self, seconds: float) -> list[Timed]:
+        """Make rounds at the fixed rate and return their events."""
+        earlier = [len(call.events) for call in self.calls]
         free = list(self.calls)
         running: set[asyncio.Task[None]] = set()
 
@@ -295,7 +300,7 @@ class Load:
                 raise RuntimeError(f"{_CALLS} calls are not enough for {_RATE:.0f} rounds/s: the server is too slow")
             running.add(asyncio.create_task(run(free.pop(0))))
         await asyncio.gather(*running)
-        return [taken for call in self.calls for taken in call.times]
+        return [event for call, number in zip(self.calls, earlier, strict=True) for event in call.events[number:]]
 
     async def at_full_speed(self, more: Callable[[int], bool]) -> float:
         """Let every call make rounds as long as `more(rounds begun)`; return the rounds per second."""
@@ -314,17 +319,28 @@ async def measure_sqlite(server: Server, *, seconds: float, rounds: int) -> dict
     """Measure one process on SQLite: latency, throughput and memory."""
     async with Load([server]) as load:
         await load.at_full_speed(lambda begun: begun < _WARM_UP_ROUNDS)
-        times = sorted(1000 * taken for taken in await load.at_rate(seconds))
+        figures = await _measure_events(server, load, seconds)
+        if not rounds:
+            return figures
         early = await load.at_full_speed(lambda begun: begun < 1000)
         rss_early = _rss_mib(server)
         rate = await load.at_full_speed(lambda begun: begun < rounds - 1000)
     return {
-        "event_ms_p50": statistics.median(times),
-        "event_ms_p99": times[int(len(times) * 0.99)],
+        **figures,
         "sqlite_max_rounds_per_s": max(early, rate),
         "rss_mib_early": rss_early,
         "rss_mib": _rss_mib(server),
     }
+
+
+async def _measure_events(server: Server, load: Load, seconds: float) -> dict[str, float]:
+    """Measure how long events take at the fixed rate, and print where the slowest waited."""
+    lateness = Lateness()
+    async with lateness.watch():
+        events = await load.at_rate(seconds)
+    print_slowest(events, server.log(), lateness)
+    times = sorted(event.milliseconds for event in events)
+    return {"event_ms_p50": statistics.median(times), "event_ms_p99": times[int(len(times) * 0.99)]}
 
 
 async def measure_postgres(servers: list[Server], *, seconds: float) -> dict[str, float]:

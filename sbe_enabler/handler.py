@@ -13,6 +13,7 @@ from contextlib import closing
 from typing import IO, Any
 
 from asgiref.sync import iscoroutinefunction
+from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_started
@@ -94,13 +95,22 @@ def _busy() -> HttpResponse:
     return HttpResponse(text, status=429, headers={"Retry-After": "5"}, content_type="text/plain")
 
 
+def _sync_handler() -> SyncHandler:
+    """Return what serves sync views: one that logs slow requests where that is asked for."""
+    if not settings.SLOW_REQUEST_SECONDS:
+        return SyncHandler()
+    from sbe_enabler.slowness import TimedHandler
+
+    return TimedHandler(settings.SLOW_REQUEST_SECONDS)
+
+
 class Handler:
     """Chooses between these by the view that a path leads to."""
 
     def __init__(self, async_handler: ASGIHandler) -> None:
         """Serve async views with `async_handler`."""
         self._async = async_handler
-        self._sync = SyncHandler()
+        self._sync = _sync_handler()
         self._hashing = HashingHandler()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

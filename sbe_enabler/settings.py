@@ -125,7 +125,7 @@ if _postgres := env.database("DATABASE_URL"):
 else:
     DATABASES = {
         "default": {
-            "ENGINE": "django.db.backends.sqlite3",
+            "ENGINE": "sbe_enabler.sqlite",
             "NAME": STATE_DIR / "db.sqlite3",
             "CONN_MAX_AGE": None,
             "OPTIONS": {
@@ -247,6 +247,8 @@ INVITATIONS_PER_CALLEE = env.integer("SBE_INVITATIONS_PER_CALLEE", 16, least=1)
 INVITATIONS_PER_PAIR = env.integer("SBE_INVITATIONS_PER_PAIR", 4, least=1)
 OFFERS_PER_MINUTE = env.integer("SBE_OFFERS_PER_MINUTE", 30, least=1)
 SDP_CHARACTERS_PER_MINUTE = env.integer("SBE_SDP_CHARACTERS_PER_MINUTE", 8 * 1024 * 1024, least=1)
+# Requests that take longer are logged, with where they waited; 0 logs none.
+SLOW_REQUEST_SECONDS = env.number("SBE_SLOW_REQUEST_SECONDS", 0, most=300)
 TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
 
 # --- Logins at the support desk ---------------------------------------------------------------------------
