@@ -15,7 +15,7 @@ DEEP_TESTS := $(addprefix tests/,conferences/test_sequences.py conferences/test_
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test test-deep coverage check check-python check-web fmt bench bench-deadlines bench-join bench-large bench-media bench-prune bench-thin outage soak diagram lock clean
+.PHONY: help run run-lan test test-deep coverage check check-python check-web fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-prune bench-thin outage soak diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -84,6 +84,9 @@ bench: $(VENV)/.dev $(VENV)/.fastpath ## measure the signalling; OUT=file.json w
 
 bench-media: $(VENV)/.dev $(VENV)/.fastpath ## measure the forwarding, beside Janus where it is installed; OUT=file.json, ARGS=--memory
 	$(BIN)/python -m benchmarks.forwarding $(if $(OUT),--out $(OUT)) $(ARGS)
+
+bench-data: $(VENV)/.dev ## measure what messages of data channels cost a media node; OUT=file.json writes the figures
+	$(BIN)/python -m benchmarks.data $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-join: $(VENV)/.dev $(VENV)/.fastpath ## measure how fast one joins a conference in Chromium
 	@.ci/need chromium

@@ -5,14 +5,17 @@
 A real `manage.py serve` with its media node and two pages in Chromium, with fake cameras of 20 frames a second, in a
 network namespace of their own (add `--map-root-user` where you are not root). After ten seconds all that the node
 sends goes through one narrow pipe with a short queue (`tc`, htb). For each ten seconds it prints how many frames a
-second were decoded, how many packets were lost on the way, and how long pictures stood still.
+second were decoded, how many packets were lost on the way, how long pictures stood still, which share of the video
+packets that arrived were repeats, and how much the node sent into the pipe, with what did not fit.
 """
 
 import argparse
 import asyncio
 import contextlib
+import json
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +37,9 @@ tc filter add dev lo protocol ip parent 1: prio 1 u32 match ip sport {port} 0xff
 _SEEN = """async () => {
   for (const report of (await window.sbe.pc.getStats()).values())
     if (report.type === "inbound-rtp" && report.kind === "video")
-      return [report.framesDecoded ?? 0, report.packetsLost ?? 0, report.totalFreezesDuration ?? 0];
-  return [0, 0, 0];
+      return ["framesDecoded", "packetsLost", "totalFreezesDuration", "packetsReceived", "retransmittedPacketsReceived"]
+        .map((name) => report[name] ?? 0);
+  return [0, 0, 0, 0, 0];
 }"""
 
 
@@ -63,23 +67,40 @@ def _narrow(kbit: int) -> None:
         subprocess.run(line.split(), check=True)
 
 
+def _offered_bits() -> float:
+    """Return how many bits have come to the pipe; a packet that it dropped counts like the mean of the others."""
+    shown = subprocess.run(["tc", "-s", "-j", "qdisc", "show", "dev", "lo"], check=True, capture_output=True).stdout
+    pipe: dict[str, float] = next((each for each in json.loads(shown) if each["kind"] == "pfifo"), {})
+    if not pipe.get("packets"):
+        return 0.0
+    return 8 * pipe["bytes"] * (1 + pipe["drops"] / pipe["packets"])
+
+
 async def measure(alice: Page, bob: Page, kbit: int, seconds: int) -> None:
     """Print what both see, every ten seconds."""
-    print("second  frames/s       lost           still (s)      of alice and bob")
+    print("second  frames/s       lost           still (s)     repeats (%)   of alice and bob; sent (kbit/s)")
     before: list[Any] = [await page.evaluate(_SEEN) for page in (alice, bob)]
+    offered = 0.0
     for second in range(0, seconds, _STEP_SECONDS):
         if second == _STEP_SECONDS:
             _narrow(kbit)
         await asyncio.sleep(_STEP_SECONDS)
         now: list[Any] = [await page.evaluate(_SEEN) for page in (alice, bob)]
-        (frames, lost, still) = zip(
-            *([a - b for a, b in zip(*each, strict=True)] for each in zip(now, before, strict=True)), strict=True
-        )
-        rate = [count / _STEP_SECONDS for count in frames]
-        print(
-            f"{second:6}  {rate[0]:5.1f} {rate[1]:5.1f}    {lost[0]:5} {lost[1]:5}    {still[0]:5.1f} {still[1]:5.1f}"
-        )
-        before = now
+        total = _offered_bits()
+        steps = [[a - b for a, b in zip(*each, strict=True)] for each in zip(now, before, strict=True)]
+        print(f"{second:6}  {_row(steps)}  {(total - offered) / _STEP_SECONDS / 1000:6.0f}", flush=True)
+        before, offered = now, total
+
+
+def _row(steps: Sequence[Sequence[float]]) -> str:
+    """Return the figures of both pages as text."""
+    figures = [
+        (frames / _STEP_SECONDS, lost, still, 100 * repeats / (packets or 1))
+        for frames, lost, still, packets, repeats in steps
+    ]
+    widths = ("5.1f", "5.0f", "5.1f", "5.1f")
+    pairs = zip(widths, zip(*figures, strict=True), strict=True)
+    return "    ".join(f"{one:{width}} {other:{width}}" for width, (one, other) in pairs)
 
 
 async def main() -> None:

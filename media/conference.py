@@ -25,7 +25,7 @@ from media.leg import MID, NO_LIMIT, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
 from media.port import Port
 from media.quality import Quality
-from media.relay import Relay
+from media.relay import Budget, Relay
 from media.router import Sink, Track
 from media.stun import Credentials
 from media.terms import LOST_SECONDS, Connection, cname_of
@@ -108,6 +108,7 @@ class Services:
     now: Callable[[], float]
     spawn: Callable[[Any], None]
     aside: Aside
+    deliveries: Budget
 
 
 @dataclass
@@ -157,7 +158,7 @@ class Conference:
         self._speaker = ""
         self._deserted_at: float | None = None
         self._turn = asyncio.Lock()
-        self._relay = Relay(self._channels)
+        self._relay = Relay(self._channels, services.deliveries)
         # Tasks that run or wait for their turn.
         self.tasks = 0
         # What all legs together should get, and what they agree on; the version rises when either changes.

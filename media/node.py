@@ -15,6 +15,7 @@ from media.conference import SILENT_SECONDS, Conference, Reports, Services
 from media.leg import TICK_SECONDS
 from media.negotiation import Fingerprint, LocalEnd
 from media.port import Port
+from media.relay import Budget
 from media.transport import Handshakes
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Node:
         self._conferences: dict[str, Conference] = {}
         self._handshakes = Handshakes()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._deliveries = Budget()
         self._executions: set[asyncio.Task[dict[str, Any]]] = set()
         self._ticker: asyncio.Task[None] | None = None
         # Descriptions are read and written in this thread, one at a time.
@@ -103,6 +105,7 @@ class Node:
             now=loop.time,
             spawn=self._spawn,
             aside=self._aside,
+            deliveries=self._deliveries,
         )
 
     async def execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:

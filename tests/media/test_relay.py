@@ -12,7 +12,7 @@ from media import relay
 from media.aiortc_adapter import RTCDataChannel, Sctp
 from media.allowance import Allowance
 from media.data import DataChannels
-from media.relay import Relay
+from media.relay import Budget, Relay
 from tests.media.ends import SECONDS, End, close, connected, watched_loop
 
 pytestmark = pytest.mark.once
@@ -75,10 +75,11 @@ Conference = Callable[[int], Awaitable[list[Member]]]
 @pytest.fixture
 async def conference() -> AsyncIterator[Conference]:
     members: list[Member] = []
+    budget = Budget()
 
     async def make(size: int) -> list[Member]:
         made: list[Member] = []
-        conference = Relay(lambda: [member.data for member in made])
+        conference = Relay(lambda: [member.data for member in made], budget)
         for _ in range(size):
             made.append(Member(conference, *await connected()))
             members.append(made[-1])
@@ -130,7 +131,7 @@ class Stub:
 
 async def test_short_messages_do_not_wait_for_all_long_ones_of_another() -> None:
     mallory, alice, bob = Stub(), Stub(), Stub()
-    made = Relay(lambda: cast(Any, [bob]))
+    made = Relay(lambda: cast(Any, [bob]), Budget())
     allow(made, burst=0, rate=0)
     for number in range(5):
         made.take(cast(Any, mallory), "file", f"long {number}" + "x" * 60_000)
@@ -168,6 +169,59 @@ async def test_flood_leaves_the_other_conference_its_budget(conference: Conferen
     assert friend.got == ["hello"]
 
 
+def flooded(budget: Budget) -> Stub:
+    """Let somebody flood a conference of two; return what the other one gets."""
+    sender, receiver = Stub(), Stub()
+    made = Relay(lambda: cast(Any, [receiver]), budget)
+    for number in range(400):
+        made.take(cast(Any, sender), "chat", str(number))
+    return receiver
+
+
+async def test_conferences_of_a_node_share_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "NODE_BURST", 200)
+    monkeypatch.setattr(relay, "NODE_RATE", 0)
+    budget = Budget()
+    receivers = [flooded(budget) for _ in range(4)]
+    await until(lambda: sum(len(each.got) for each in receivers) >= 80)
+    for _ in range(10):
+        await asyncio.sleep(relay.PAUSE_SECONDS)
+    counts = [len(each.got) for each in receivers]
+    # A message counts when it is received, and for each receiver.
+    assert sum(counts) <= 200 / 2 + relay.BATCH_MESSAGES
+    assert max(counts) - min(counts) <= 2 * relay.BATCH_MESSAGES + relay.MOST_AT_ONCE
+
+
+async def test_a_quiet_conference_does_not_wait_for_thirty_that_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "NODE_BURST", 16)
+    monkeypatch.setattr(relay, "NODE_RATE", 1000)
+    budget = Budget()
+    receivers = [flooded(budget) for _ in range(30)]
+    quiet, friend = Stub(), Stub()
+    await until(lambda: all(each.got for each in receivers))
+    before = sum(len(each.got) for each in receivers)
+    Relay(lambda: cast(Any, [friend]), budget).take(cast(Any, quiet), "chat", "hello")
+    await until(lambda: friend.got == ["hello"])
+    passed = sum(len(each.got) for each in receivers) - before
+    assert passed <= 2 * len(receivers) * relay.BATCH_MESSAGES
+
+
+async def test_all_conferences_together_make_few_deliveries_in_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = Budget()
+    receivers = [flooded(budget) for _ in range(30)]
+    counts = []
+    take_turn = Budget._take_turn
+
+    def counted(self: Budget) -> None:
+        before = sum(len(each.got) for each in receivers)
+        take_turn(self)
+        counts.append(sum(len(each.got) for each in receivers) - before)
+
+    monkeypatch.setattr(Budget, "_take_turn", counted)
+    await until(lambda: len(counts) > 40)
+    assert 0 < max(counts) <= relay.MOST_AT_ONCE + relay.BATCH_MESSAGES
+
+
 async def test_senders_take_turns(conference: Conference) -> None:
     alice, bob, carol = await conference(3)
     allow(alice.relay, burst=20, rate=0)
@@ -184,18 +238,18 @@ async def test_turn_of_the_loop_makes_few_deliveries(conference: Conference, mon
     alice, *others = await conference(6)
     deliveries: Counter[int] = Counter()
     turn = 0
-    pass_on, send = Relay._pass_on, DataChannels.send
+    take_turn, send = Budget._take_turn, DataChannels.send
 
-    def counted(self: Relay) -> None:
+    def counted(self: Budget) -> None:
         nonlocal turn
         turn += 1
-        pass_on(self)
+        take_turn(self)
 
     def noted(self: DataChannels, label: str, message: str | bytes) -> bool:
         deliveries[turn] += 1
         return send(self, label, message)
 
-    monkeypatch.setattr(Relay, "_pass_on", counted)
+    monkeypatch.setattr(Budget, "_take_turn", counted)
     monkeypatch.setattr(DataChannels, "send", noted)
     for number in range(100):
         alice.channel.send(str(number))
