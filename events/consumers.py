@@ -59,14 +59,25 @@ class LeanConsumer(AsyncWebsocketConsumer):
         """Serve one WebSocket until it is gone."""
         self.scope, self.base_send = scope, send
         try:
-            while (message := await receive())["type"] != "websocket.disconnect":
-                await self.dispatch(message)
+            # No variable here holds the last message while the next one is awaited.
+            while await self._serve(await receive()):
+                pass
         finally:
             await self.disconnect(_GONE)
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Hand a message to its method."""
+    async def _serve(self, message: dict[str, Any]) -> bool:
+        """Hand a message to its method; return whether more may come."""
+        if message["type"] == "websocket.disconnect":
+            return False
         await getattr(self, get_handler_name(message))(message)
+        return True
+
+    def forget_handshake(self) -> None:
+        """Let go of what only the handshake needed: Channels' routers hold the scope as long as the WebSocket lives."""
+        scope: Any = self.scope
+        scope["headers"].clear()
+        scope["subprotocols"].clear()
+        scope.clear()
 
 
 class EventsConsumer(LeanConsumer):
@@ -89,7 +100,9 @@ class EventsConsumer(LeanConsumer):
         session_id = self.scope["url_route"]["kwargs"]["session_id"]
         try:
             address, _ = self.scope.get("client") or ("", 0)
-            speaker = await in_database_thread(admit)(address, *self._credentials(session_id))
+            # In a task of its own: what its context remembers goes with it.
+            admission = in_database_thread(admit)(address, *self._credentials(session_id))
+            speaker = await asyncio.create_task(admission)
             query = parse_qs(self.scope["query_string"].decode("latin-1"))
             after = parse_cursor(query.get("after", ["0"])[0])
         except UnauthenticatedError:
@@ -106,6 +119,7 @@ class EventsConsumer(LeanConsumer):
         self._reader = Reader(session_id, after, self._wake, passing=True, on_replaced=self._give_way)
         self._sender = asyncio.create_task(self._send_on(self._reader, is_new=True))
         HEARTBEATS.add(self)
+        self.forget_handshake()
         return None
 
     async def disconnect(self, code: int) -> None:

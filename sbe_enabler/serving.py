@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from tempfile import SpooledTemporaryFile
@@ -19,7 +20,7 @@ from typing import Any, cast
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
-from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from daphne.ws_protocol import WebSocketFactory
 from twisted.internet import defer
 from twisted.internet import reactor as _reactor
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
@@ -38,6 +39,7 @@ from sbe_enabler.connections import (
     raise_descriptor_limit,
     whole_answer,
 )
+from sbe_enabler.resting import Input, RestingWebSocket
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +229,7 @@ _CLIENT_BYTES = 64 * 1024
 _CLIENT_SECONDS = 15.0
 
 
-class PoliteWebSocket(WebSocketProtocol):  # type: ignore[misc]
+class PoliteWebSocket(RestingWebSocket):
     """A WebSocket whose handshake may fail, whose sender can be slowed down, and whose client cannot flood us."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -307,6 +309,18 @@ class WebServer(Server):  # type: ignore[misc]
         loop: asyncio.AbstractEventLoop = reactor._asyncioEventloop
         return loop
 
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Start the application of a new connection; return the queue of what its client sends."""
+        if scope["type"] != "websocket":
+            return super().create_application(protocol, scope)
+        queue = Input()
+        scope.setdefault("asgi", {"version": "3.0"})
+        running = self.application(scope=scope, receive=queue.get, send=partial(self.handle_reply, protocol))
+        # Twisted's context is of no use to it, and would stay with it.
+        task = self.loop.create_task(running, context=Context())
+        self.connections[protocol]["application_instance"] = task
+        return queue
+
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Pass on what the application sends; the application waits while the transport's buffer is full.
 
@@ -335,6 +349,7 @@ class WebServer(Server):  # type: ignore[misc]
             maxMessagePayloadSize=self.websocket_max_message_size,
             maxFramePayloadSize=self.websocket_max_frame_size,
         )
+        PoliteWebSocket.share(self.ws_factory)
         globalLogBeginner.beginLoggingTo([cast(ILogObserver, STDLibLogObserver())], redirectStandardIO=False)
         loop = self.loop
         asyncio.set_event_loop(loop)

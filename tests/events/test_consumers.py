@@ -1,0 +1,64 @@
+"""The consumer of a WebSocket, without a server around it."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from conferences.models import Session, hash_token
+from events import layer, wakeups
+from events.consumers import EventsConsumer
+from events.readers import READERS
+from events.threads import in_database_thread
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("_no_idle_connections")]
+
+
+def new_session() -> Session:
+    """Make a live session whose token is "secret"."""
+    now = timezone.now()
+    return Session.objects.create(
+        username="alice", created_at=now, expires_at=now + timedelta(hours=1), token_hash=hash_token("secret")
+    )
+
+
+async def until_tasks_are(expected: set[str]) -> None:
+    """Wait until these tasks, and no others, run beside the test."""
+    this = asyncio.current_task()
+    async with asyncio.timeout(10):
+        while {task.get_name() for task in asyncio.all_tasks() if task is not this} != expected:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.once  # The layer on Redis has tasks of its own.
+async def test_idle_websocket_has_one_task_and_no_handshake() -> None:
+    session = await in_database_thread(new_session)()
+    received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    sent: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+    scope = {
+        "type": "websocket",
+        "headers": [(b"host", b"localhost")],
+        "query_string": b"",
+        "subprotocols": ["sbe.v1", "bearer.secret"],
+        "url_route": {"args": (), "kwargs": {"session_id": session.pk}},
+    }
+    shared = {
+        "watcher",
+        "inbox",
+        *(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()),
+    }
+    serving = asyncio.create_task(EventsConsumer()(scope, received.get, sent.put), name="consumer")
+    received.put_nowait({"type": "websocket.connect"})
+    await until_tasks_are({*shared, "consumer"})
+    assert not scope
+    assert (await sent.get())["type"] == "websocket.accept"
+    await wakeups._send({session.pk: layer.message_to(session.pk, news=[(1, "event")])})
+    assert (await sent.get())["text"] == "event"
+    await until_tasks_are({*shared, "consumer"})
+    received.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    async with asyncio.timeout(10):
+        await serving
+    assert READERS.is_empty

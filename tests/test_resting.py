@@ -1,0 +1,134 @@
+"""WebSockets at rest: they keep little, and still work as autobahn and Daphne mean them to."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from daphne.ws_protocol import WebSocketFactory
+from twisted.internet.testing import StringTransport
+
+from sbe_enabler.resting import Input, RestingWebSocket
+
+HANDSHAKE = (
+    b"GET /sessions/x/events HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: a, b\r\n\r\n"
+)
+
+
+class Server:
+    """What Daphne's protocol asks of its server."""
+
+    root_path = ""
+    proxy_forwarded_address_header = None
+
+    def __init__(self) -> None:
+        self.inputs: list[Input] = []
+        self.gone: list[object] = []
+
+    def create_application(self, protocol: object, scope: dict[str, Any]) -> Input:
+        """Start an application, which takes from its input."""
+        self.inputs.append(Input())
+        return self.inputs[-1]
+
+    def protocol_connected(self, protocol: object) -> None:
+        """Ignore a connection."""
+
+    def protocol_disconnected(self, protocol: object) -> None:
+        """Note that a connection is gone."""
+        self.gone.append(protocol)
+
+    def log_action(self, *action: object) -> None:
+        """Keep no log."""
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def connect(server: Server) -> Callable[[], RestingWebSocket]:
+    """Make open WebSockets of one server."""
+    factory = WebSocketFactory(server, server="tests")
+    factory.protocol = RestingWebSocket
+    RestingWebSocket.share(factory)
+
+    def make() -> RestingWebSocket:
+        protocol: RestingWebSocket = factory.buildProtocol(None)
+        protocol._raw_query_string = b""
+        protocol.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
+        # Daphne's HTTP connection has one, and the transport in tests insists on it.
+        protocol.registerProducer(object(), True)
+        protocol.dataReceived(HANDSHAKE)
+        protocol.handle_reply({"type": "websocket.accept", "subprotocol": "a"})
+        assert b"sec-websocket-protocol: a" in protocol.transport.value().lower()
+        protocol.transport.clear()
+        return protocol
+
+    return make
+
+
+def frame(opcode: int, payload: bytes, *, is_last: bool = True) -> bytes:
+    """Return a client's frame."""
+    return bytes([opcode | 0x80 * is_last, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+async def taken(queue: Input) -> list[dict[str, Any]]:
+    """Return what has arrived."""
+    await queue.get()  # Daphne's own "websocket.connect"
+    queue.put_nowait({"type": "end"})
+    messages = []
+    while (message := await queue.get())["type"] != "end":
+        messages.append(message)
+    return messages
+
+
+def test_open_websocket_keeps_few_attributes(connect: Callable[[], RestingWebSocket]) -> None:
+    protocol = connect()
+    protocol.dataReceived(frame(1, b"hello"))
+    assert len(vars(protocol)) <= 40
+    kept = repr({name: value for name, value in vars(protocol).items() if name not in {"factory", "transport"}})
+    assert "Sec-WebSocket" not in kept
+    assert "AAAAAAAA" not in kept
+
+
+async def test_websocket_at_rest_works_as_before(connect: Callable[[], RestingWebSocket], server: Server) -> None:
+    one, other = connect(), connect()
+    one.dataReceived(frame(1, b"hel", is_last=False))
+    other.dataReceived(frame(1, "grüß".encode()))
+    one.dataReceived(frame(0, b"lo") + frame(9, b"ping"))
+    assert [message["text"] for message in await taken(server.inputs[0])] == ["hello"]
+    assert [message["text"] for message in await taken(server.inputs[1])] == ["grüß"]
+    assert one.transport.value() == b"\x8a\x04ping"
+    one.transport.clear()
+    one.handle_reply({"type": "websocket.send", "text": "event"})
+    assert one.transport.value() == b"\x81\x05event"
+    assert other.transport.value() == b""
+
+
+async def test_websocket_at_rest_closes_as_before(connect: Callable[[], RestingWebSocket], server: Server) -> None:
+    by_us, by_client = connect(), connect()
+    by_us.handle_reply({"type": "websocket.close", "code": 4408})
+    assert by_us.transport.value() == b"\x88\x02" + (4408).to_bytes(2)
+    by_client.dataReceived(frame(8, (1000).to_bytes(2)))
+    assert by_client.transport.value() == b"\x88\x02" + (1000).to_bytes(2)
+    for protocol in (by_us, by_client):
+        protocol.connectionLost()
+    assert server.gone == [by_us, by_client]
+    assert [message["code"] for message in await taken(server.inputs[1])] == [1000]
+
+
+async def test_input_hands_over_in_order_and_loses_nothing_to_a_cancelled_reader() -> None:
+    queue = Input()
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    queue.put_nowait({"number": 1})
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert await queue.get() == {"number": 1}
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    for number in (2, 3):
+        queue.put_nowait({"number": number})
+    assert [(await waiting)["number"], (await queue.get())["number"]] == [2, 3]
