@@ -14,6 +14,7 @@ from functools import partial
 
 from django.db import connection, transaction
 
+from conferences import statements
 from conferences.machine import SessionState
 from conferences.models import Session
 from conferences.wire import instant
@@ -79,7 +80,7 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
             rows.append(_row(message, next_seq[message.session_id], now))
             next_seq[message.session_id] += 1
     if rows:
-        Event.objects.bulk_create(rows)
+        statements.insert(rows)
         transaction.on_commit(partial(_wake, rows))
 
 

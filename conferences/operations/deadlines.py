@@ -23,6 +23,7 @@ from conferences.operations.calls import vacate
 from conferences.operations.modifications import come_to_nothing
 from conferences.operations.room import Room, lock
 from conferences.operations.sessions import end_session, give_up_seats
+from conferences.statements import Prepared
 from events.log import EventType
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,11 @@ def settle(jobs: deque[Job]) -> None:
 
 def next_deadline() -> datetime | None:
     """Return the earliest deadline that is not settled, in one query. Where no session is known there is none."""
+    return min((at for row in _NEXT_DEADLINES.rows() for at in row if at is not None), default=None)
+
+
+def _next_deadlines() -> QuerySet[Session, Any]:
+    """Return the earliest deadline of each kind, in one row."""
     earliest = {
         "offer": _earliest(Modification.objects.expiring(), "expires_at"),
         "ring": _earliest(Participant.objects.ringing(), "rings_until"),
@@ -89,13 +95,15 @@ def next_deadline() -> datetime | None:
         "session": _earliest(Session.objects.not_over(), "expires_at"),
         "seats": _earliest(Session.objects.leaving(), "leaving_since"),
     }
-    found = Session.objects.order_by("pk").annotate(**earliest).values_list(*earliest)[:1]
-    return min((at for row in found for at in row if at is not None), default=None)
+    return Session.objects.order_by("pk").annotate(**earliest).values_list(*earliest)[:1]
 
 
 def _earliest(rows: QuerySet[Any], at: str) -> Subquery:
     """Return a column's earliest value. SQLite uses a partial index only where its condition is repeated."""
     return Subquery(rows.filter(**{f"{at}__isnull": False}).order_by(at).values(at)[:1])
+
+
+_NEXT_DEADLINES = Prepared(_next_deadlines)
 
 
 @transaction.atomic

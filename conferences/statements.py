@@ -1,0 +1,181 @@
+"""Statements that are compiled once and executed many times.
+
+Django compiles a queryset whenever it is evaluated. For a small query that takes several times as long as the database
+takes to answer. Here the ORM still writes every statement that reads, but only once for each connection.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.models import AutoField, Field, Model, QuerySet
+
+M = TypeVar("M", bound=Model)
+
+# How many rows one INSERT writes, so that its values stay far below what a database takes.
+_INSERTED_AT_ONCE = 500
+_EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
+
+
+class Prepared(Generic[M]):
+    """A query whose text never changes, and that is executed with other values each time.
+
+    `build` gets each parameter by its name, and returns the queryset. It must not depend on a value otherwise.
+    """
+
+    def __init__(self, build: Callable[..., QuerySet[M, Any]], **parameters: type[str] | type[datetime]) -> None:
+        """Name the parameters of `build` and their types. Nothing is compiled yet."""
+        self._build = build
+        self._samples = {name: _sample(at, name, kind) for at, (name, kind) in enumerate(parameters.items())}
+        self._of_thread = threading.local()
+
+    def rows(self, **values: object) -> list[list[Any]]:
+        """Return the rows as lists of Python values."""
+        return list(self._compiled.execute(values))
+
+    def objects(self, **values: object) -> list[M]:
+        """Return the rows as instances, with those that `select_related` names."""
+        compiled = self._compiled
+        return [compiled.instance(row) for row in compiled.execute(values)]
+
+    @property
+    def _compiled(self) -> "_Compiled":
+        """The statement for this thread's connection."""
+        known: _Compiled | None = getattr(self._of_thread, "compiled", None)
+        if known is None or known.compiler.connection is not connections[DEFAULT_DB_ALIAS]:
+            known = self._of_thread.compiled = _compile(self._build(**self._samples), self._samples)
+        return known
+
+
+def _sample(at: int, name: str, kind: type[str] | type[datetime]) -> object:
+    """Return a value that is found again among the values of a statement."""
+    return _EPOCH + timedelta(days=at) if kind is datetime else f"<{name}>"
+
+
+@dataclass
+class _Compiled:
+    """A statement with the places of its parameters, and how its rows become Python values and instances."""
+
+    compiler: Any
+    text: str
+    values: list[Any]
+    places: Mapping[int, str]
+
+    def __post_init__(self) -> None:
+        """Note what the ORM would find out for each execution."""
+        select, info = self.compiler.select, self.compiler.klass_info
+        self._converters = self.compiler.get_converters([column for column, _, _ in select])
+        self._parts = [self._part(each) for each in (info, *info.get("related_klass_infos", ()))] if info else []
+
+    def _part(self, info: Mapping[str, Any]) -> "_Part":
+        """Return which columns make an instance, by what the ORM says of it."""
+        at = info["select_fields"]
+        own = slice(at[0], at[-1] + 1)
+        names = [column.target.attname for column, _, _ in self.compiler.select[own]]
+        return _Part(info["model"], own, names, info.get("local_setter"))
+
+    def execute(self, values: Mapping[str, object]) -> Iterator[list[Any]]:
+        """Return the rows, with values as the fields have them."""
+        given = self.values.copy()
+        for place, name in self.places.items():
+            given[place] = _adapted(values[name])
+        with connection.cursor() as cursor:
+            cursor.execute(self.text, given)
+            found = cursor.fetchall()
+        rows: Iterator[list[Any]] = self.compiler.apply_converters(found, self._converters)
+        return rows
+
+    def instance(self, row: Sequence[Any]) -> Any:
+        """Return the instance that a row describes."""
+        instance, *related = (each.instance(row) for each in self._parts)
+        for part, other in zip(self._parts[1:], related, strict=True):
+            part.attach(instance, other)
+        return instance
+
+
+@dataclass
+class _Part:
+    """The columns of a row that make an instance, and how that is attached to the one which refers to it."""
+
+    model: type[Model]
+    columns: slice
+    names: list[str]
+    attach: Any
+
+    def instance(self, row: Sequence[Any]) -> Any:
+        """Return the instance; None where an outer join found none. The first column is the key."""
+        values = row[self.columns]
+        return None if values[0] is None else self.model.from_db(DEFAULT_DB_ALIAS, self.names, values)
+
+
+def _compile(rows: QuerySet[Any, Any], samples: Mapping[str, object]) -> _Compiled:
+    """Compile a queryset, and find the samples among its values."""
+    compiler = rows.query.get_compiler(using=DEFAULT_DB_ALIAS)
+    text, values = compiler.as_sql()
+    names = {_adapted(sample): name for name, sample in samples.items()}
+    places = {place: names[value] for place, value in enumerate(values) if value in names}
+    return _Compiled(compiler, text, list(values), places)
+
+
+def _adapted(value: object) -> Any:
+    """Return a value as the database takes it."""
+    return connection.ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
+
+
+def insert(rows: Sequence[Model]) -> None:
+    """Insert rows of one model. A key that the database chooses is not read back."""
+    for at in range(0, len(rows), _INSERTED_AT_ONCE):
+        batch = rows[at : at + _INSERTED_AT_ONCE]
+        text, fields = _insertion(type(batch[0]), len(batch))
+        _write(text, batch, fields)
+    for row in rows:
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+def update(rows: Sequence[Model], names: Collection[str]) -> None:
+    """Write some fields (`attname`) of rows of one model, in one statement."""
+    if rows:
+        text, fields = _change(type(rows[0]), tuple(sorted(names)), len(rows))
+        _write(text, rows, fields)
+
+
+def _write(text: str, rows: Sequence[Model], fields: Sequence["Field[Any, Any]"]) -> None:
+    """Execute a statement with the values of some fields of each row."""
+    values = [each.get_db_prep_save(getattr(row, each.attname), connection) for row in rows for each in fields]
+    with connection.cursor() as cursor:
+        cursor.execute(text, values)
+
+
+@lru_cache(maxsize=256)
+def _insertion(model: type[Model], number: int) -> tuple[str, list["Field[Any, Any]"]]:
+    """Return the statement that inserts this many rows, and the fields whose values it takes."""
+    fields = [each for each in model._meta.concrete_fields if not isinstance(each, AutoField)]
+    row = ",".join(["%s"] * len(fields))
+    table, *columns = map(connection.ops.quote_name, [model._meta.db_table, *(str(each.column) for each in fields)])
+    rows = ",".join([f"({row})"] * number)
+    # No value is spliced in.
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {rows}", fields  # noqa: S608
+
+
+@lru_cache(maxsize=256)
+def _change(model: type[Model], names: tuple[str, ...], number: int) -> tuple[str, list["Field[Any, Any]"]]:
+    """Return the statement that writes these fields of this many rows, and the fields whose values it takes."""
+    meta = model._meta
+    known = {each.attname: each for each in meta.concrete_fields}
+    fields: list[Field[Any, Any]] = [meta.pk, *(known[name] for name in names)]
+    new = [f"{each.column} = new.column{at}" for at, each in enumerate(fields, 1)]
+    row = ",".join(_placeholder(each) for each in fields)
+    text = (
+        f"UPDATE {meta.db_table} SET {','.join(new[1:])}"  # noqa: S608 - no value is spliced in
+        f" FROM (VALUES {','.join([f'({row})'] * number)}) AS new WHERE {meta.db_table}.{new[0]}"
+    )
+    return text, fields
+
+
+def _placeholder(column: "Field[Any, Any]") -> str:
+    """Return the placeholder of a value. PostgreSQL takes a NULL among values for text, unless it is told otherwise."""
+    return f"CAST(%s AS {column.db_type(connection)})" if connection.vendor == "postgresql" else "%s"

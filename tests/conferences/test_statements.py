@@ -1,0 +1,117 @@
+"""Statements that are compiled once say what the ORM would say, also with other values."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db.models import Model
+from django.db.models.sql.compiler import SQLCompiler
+from django.utils import timezone
+
+from conferences.models import Conference, Participant, Session
+from conferences.operations.calls import terminate_conference
+from conferences.operations.deadlines import next_deadline, settle_conference
+from conferences.statements import Prepared, insert, update
+from tests.devices import Device, open_call
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SEATS = Prepared(
+    lambda conference: Participant.objects.listed().filter(conference=conference).select_related("session"),
+    conference=str,
+)
+LIVE = Prepared(lambda now, username: Session.objects.live(now).filter(username=username), now=datetime, username=str)
+
+
+@pytest.fixture
+def compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Run something, and require that the ORM compiles no SELECT meanwhile."""
+
+    def run(action: Callable[[], object]) -> None:
+        compiled: list[str] = []
+        as_sql = SQLCompiler.as_sql
+
+        def note(self: Any, *args: Any, **how: Any) -> Any:
+            text = as_sql(self, *args, **how)
+            compiled.append(str(text[0]))
+            return text
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SQLCompiler, "as_sql", note)
+            action()
+        assert not compiled, "\n\n".join(compiled)
+
+    return run
+
+
+def columns(row: Model | None) -> dict[str, object] | None:
+    """Return all that an instance has loaded."""
+    return {name: value for name, value in vars(row).items() if name != "_state"} if row else None
+
+
+def test_instances_are_those_of_the_orm(alice: Device, bob: Device, carol: Device) -> None:
+    ringing = alice.call("bob").json()["id"]
+    for conference in (open_call(carol, alice).id, ringing):
+        expected = list(Participant.objects.filter(conference=conference).select_related("session"))
+        found = SEATS.objects(conference=conference)
+        assert found == expected
+        assert [columns(each) for each in found] == [columns(each) for each in expected]
+        assert [columns(each.session) for each in found] == [columns(each.session) for each in expected]
+        assert not any(each._state.adding for each in found)
+    assert found[1].session is None
+
+
+def test_instants_are_compared(alice: Device) -> None:
+    (session,) = LIVE.objects(now=timezone.now(), username="alice")
+    assert session.pk == alice.id
+    assert not LIVE.objects(now=session.expires_at, username="alice")
+    assert not LIVE.objects(now=timezone.now(), username="bob")
+
+
+def test_rows_are_inserted_in_batches_and_updated_at_once() -> None:
+    now = timezone.now()
+    names = [f"{number:04}" for number in range(1001)]
+    insert([Session(id=name, token_hash=name, created_at=now, expires_at=now) for name in names])
+    rows = list(Session.objects.order_by("pk"))
+    assert [row.pk for row in rows] == names
+    for row in rows[:3]:
+        row.username, row.ended_at, row.last_seq = f"u{row.pk}", now + timedelta(seconds=1), 7
+    update(rows[:2], {"username", "ended_at", "last_seq"})
+    again = list(Session.objects.order_by("pk")[:3])
+    assert [columns(row) for row in again[:2]] == [columns(row) for row in rows[:2]]
+    assert again[2].username == ""
+    insert([])
+    update([], {"username"})
+
+
+def test_settling_a_ringcompiles_nothing(
+    alice: Device, bob: Device, compiles_nothing: Callable[[Callable[[], object]], None]
+) -> None:
+    late = timezone.now() + timedelta(hours=1)
+    for again in (False, True):
+        conference = alice.call("bob").json()["id"]
+
+        def settle(conference: str = conference) -> None:
+            settle_conference(conference_id=conference, now=late)
+            next_deadline()
+
+        compiles_nothing(settle) if again else settle()
+        assert Conference.objects.get(pk=conference).ended_reason == "no-answer"
+
+
+def test_ending_a_callcompiles_nothing(
+    alice: Device, bob: Device, compiles_nothing: Callable[[Callable[[], object]], None]
+) -> None:
+    for again in (False, True):
+        conference = open_call(alice, bob).id
+
+        def end(conference: str = conference) -> None:
+            assert terminate_conference(conference_id=conference, now=timezone.now())
+
+        compiles_nothing(end) if again else end()
+
+
+def test_rows_may_have_a_single_column(alice: Device, bob: Device) -> None:
+    names = Prepared(lambda: Session.objects.order_by("username").values_list("username"))
+    assert names.rows() == [["alice"], ["bob"]]
