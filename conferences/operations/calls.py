@@ -18,6 +18,7 @@ from conferences.exceptions import (
     NotRingingError,
     ParticipantMovingError,
     SdpInvalidError,
+    UnauthenticatedError,
 )
 from conferences.machine import Action, ConferenceState, ModificationKind, ParticipantState, decide
 from conferences.models import (
@@ -389,7 +390,12 @@ def _decline(room: Room, session: Session) -> Ending:
 
 
 def _move(room: Room, seat: Participant) -> Ending:
-    """Begin the move that `initiate-call-hold` armed, where it can be; otherwise end the part."""
+    """Begin the move that `initiate-call-hold` armed, where it can be; otherwise end the part.
+
+    :raises UnauthenticatedError: when the session has ended since its request was authenticated: it leaves its seats.
+    """
+    if seat.session is not None and not seat.session.is_live(room.now):
+        raise UnauthenticatedError("Your session has ended: register again.")
     devices = room.devices(seat)
     refusal = None
     if seat.move_until is None or seat.move_until < room.now:

@@ -1,4 +1,4 @@
-"""A session that ends between its authentication and the conference's lock takes no seat."""
+"""A session that ends between its authentication and the conference's lock takes no seat and begins no move."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from conferences.exceptions import UnauthenticatedError
 from conferences.models import Access, Participant, Session, Topology
-from conferences.operations.calls import answer_conference, start_conference
+from conferences.operations.calls import answer_conference, end_part, start_conference
 from conferences.operations.sessions import end_session
 from conferences.sdp import judge
 from tests.conferences.refusals import all_rows
@@ -76,6 +76,20 @@ def test_it_starts_no_conference(alice: Device, ends: Ends) -> None:
             offer=judge("offer", describe()),
             now=timezone.now(),
         )
+    assert all_rows() == before
+
+
+@pytest.mark.parametrize("how", ["ends", "expires"])
+def test_it_begins_no_move(call: Call, how: str) -> None:
+    """It has ended, and has not given up its seats yet."""
+    Device.register("alice", "phone")
+    hold(call, "initiate-call-hold")
+    authenticated, now = call.alice.row, timezone.now()
+    over = {"expires_at": now} if how == "expires" else {"state": "ended", "ended_at": now, "leaving_since": now}
+    Session.objects.filter(pk=call.alice.id).update(**over)
+    before = all_rows()
+    with pytest.raises(UnauthenticatedError):
+        end_part(session=authenticated, conference_id=call.id, now=now)
     assert all_rows() == before
 
 
