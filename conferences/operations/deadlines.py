@@ -21,7 +21,7 @@ from conferences.machine import Action
 from conferences.models import LeftReason, Modification, Participant, Session
 from conferences.operations.calls import vacate
 from conferences.operations.modifications import come_to_nothing
-from conferences.operations.room import Room, lock
+from conferences.operations.room import ReadAhead, Reading, Room, lock
 from conferences.operations.sessions import end_session, give_up_seats
 from conferences.statements import Prepared
 from events.log import EventType
@@ -32,6 +32,8 @@ Job = Callable[[], None]
 
 # How much one look settles of each kind, so that a long list does not starve the others.
 BATCH = 200
+# How many conferences are read at once, so that the first need not wait long for the others.
+_READ_TOGETHER = 50
 
 
 def settle_due(*, now: datetime) -> int:
@@ -44,7 +46,7 @@ def settle_due(*, now: datetime) -> int:
 
 def due(*, now: datetime) -> list[Job]:
     """Return what must be done about the deadlines that have passed by `now`, the oldest of each kind first."""
-    conferences = (
+    found = (
         *_oldest(Modification.objects.due(now), "expires_at", "conference"),
         *_oldest(Participant.objects.ringing().filter(rings_until__lte=now), "rings_until", "conference"),
         *_oldest(Participant.objects.filter(move_until__lte=now), "move_until", "conference"),
@@ -52,8 +54,11 @@ def due(*, now: datetime) -> list[Job]:
     )
     expired = _oldest(Session.objects.due(now), "expires_at", "pk")
     leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
+    conferences = list(dict.fromkeys(found))
+    together = [conferences[at : at + _READ_TOGETHER] for at in range(0, len(conferences), _READ_TOGETHER)]
+    ahead = {each: shared for ids, shared in zip(together, map(ReadAhead, together), strict=True) for each in ids}
     return [
-        *(partial(settle_conference, conference_id=each, now=now) for each in dict.fromkeys(conferences)),
+        *(partial(_settle_conference, each, shared, now=now) for each, shared in ahead.items()),
         *(partial(end_session, session_id=each, now=now, expired=True) for each in expired),
         *(partial(give_up_seats, session_id=each, now=now) for each in leaving),
     ]
@@ -106,11 +111,16 @@ def _earliest(rows: QuerySet[Any], at: str) -> Subquery:
 _NEXT_DEADLINES = Prepared(_next_deadlines)
 
 
+def _settle_conference(conference_id: str, ahead: ReadAhead, *, now: datetime) -> None:
+    """Settle what is due in one of the conferences that are read ahead."""
+    settle_conference(conference_id=conference_id, now=now, reading=ahead.take(conference_id))
+
+
 @transaction.atomic
-def settle_conference(*, conference_id: str, now: datetime) -> None:
+def settle_conference(*, conference_id: str, now: datetime, reading: Reading | None = None) -> None:
     """Settle what is due in a conference, unless somebody else holds it right now."""
     try:
-        room = lock(conference_id, now=now, skip_locked=True)
+        room = lock(conference_id, now=now, skip_locked=True, reading=reading)
     except NotFoundError:
         return
     while step := _next_step(room):

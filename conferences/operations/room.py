@@ -1,5 +1,6 @@
 """A conference under its lock, with all that an operation needs of it: loaded in a bounded number of queries."""
 
+import threading
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -448,10 +449,51 @@ def _mutable(seat: Participant) -> dict[str, object]:
     return {column: getattr(seat, column) for column in _MUTABLE}
 
 
-def lock(conference_id: str, *, now: datetime, skip_locked: bool = False) -> Room:
+@dataclass(frozen=True)
+class Reading:
+    """A conference's rows, read without its lock. They hold under the lock while the version is still the same."""
+
+    version: int
+    seats: list[Participant]
+    pending: list[Modification]
+
+
+class ReadAhead:
+    """Reads several conferences together, without their locks, as soon as one of them is needed.
+
+    Threads may share it.
+    """
+
+    def __init__(self, conference_ids: Collection[str]) -> None:
+        """Note which conferences to read."""
+        self._conference_ids = conference_ids
+        self._readings: dict[str, Reading] | None = None
+        self._turn = threading.Lock()
+
+    def take(self, conference_id: str) -> Reading | None:
+        """Return what was read of a conference. Each reading is handed out once, because an operation changes it."""
+        with self._turn:
+            if self._readings is None:
+                self._readings = _read(self._conference_ids)
+            return self._readings.pop(conference_id, None)
+
+
+def _read(conference_ids: Collection[str]) -> dict[str, Reading]:
+    """Read the versions first: rows that change after that make the version differ from the one under the lock."""
+    versions = Conference.objects.filter(pk__in=conference_ids).order_by().values_list("pk", "version")
+    readings = {pk: Reading(version, [], []) for pk, version in versions}
+    for seat in Participant.objects.listed().filter(conference__in=[*readings]).select_related("session"):
+        readings[seat.conference_id].seats.append(seat)
+    for modification in Modification.objects.pending().filter(conference__in=[*readings]).defer("offer"):
+        readings[modification.conference_id].pending.append(modification)
+    return readings
+
+
+def lock(conference_id: str, *, now: datetime, skip_locked: bool = False, reading: Reading | None = None) -> Room:
     """Lock a conference until the end of the transaction and load it.
 
     :param skip_locked: whether to do without a conference that somebody else holds, where the database can tell.
+    :param reading: rows to use if the conference has not changed since they were read.
     :raises NotFoundError: when there is none.
     """
     skip = skip_locked and connection.features.has_select_for_update_skip_locked
@@ -459,13 +501,15 @@ def lock(conference_id: str, *, now: datetime, skip_locked: bool = False) -> Roo
     if not found:
         raise NotFoundError("There is no such conference.")
     (conference,) = found
-    seats = _SEATS.objects(conference=conference_id)
-    pending = _PENDING[Topology(conference.topology)].objects(conference=conference_id)
-    for seat in seats:
+    if reading is None or reading.version != conference.version:
+        seats = _SEATS.objects(conference=conference_id)
+        pending = _PENDING[Topology(conference.topology)].objects(conference=conference_id)
+        reading = Reading(conference.version, seats, pending)
+    for seat in reading.seats:
         seat.conference = conference
-    for modification in pending:
+    for modification in reading.pending:
         modification.conference = conference
-    return Room(conference=conference, seats=seats, pending=pending, now=now)
+    return Room(conference=conference, seats=reading.seats, pending=reading.pending, now=now)
 
 
 def _locked(pk: str, *, skip: bool) -> ConferenceQuerySet:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -17,7 +18,7 @@ from conferences.operations import deadlines, retention
 from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import due, next_deadline, settle, settle_due
 from conferences.operations.retention import prune
-from conferences.operations.room import lock
+from conferences.operations.room import ReadAhead, lock
 from conferences.operations.sessions import end_session
 from events.models import Event
 from media.models import MediaTask
@@ -392,6 +393,42 @@ class TestTogether:
         assert (states[first], states[second]) == ("invitation-sent", "session-terminated")
         assert Modification.objects.get(pk=mod).state == "mod-sent"
         assert settle_due(now=late) == 2
+        assert_all_is_settled(late)
+
+    def test_what_was_read_ahead_is_what_the_lock_would_load(self, call: Call, carol: Device) -> None:
+        ringing = carol.call("dave").json()["id"]
+        call.alice.put(call.id, HOLD, offer("recvonly", version=3))
+        ahead = ReadAhead([call.id, ringing])
+        for conference in (call.id, ringing):
+            reading = ahead.take(conference)
+            assert reading
+            with transaction.atomic():
+                loaded = lock(conference, now=timezone.now())
+                room = lock(conference, now=timezone.now(), reading=reading)
+            assert room.seats is reading.seats
+            assert room.snapshot() == loaded.snapshot()
+            assert [each.offer for each in room.pending] == [each.offer for each in loaded.pending]
+        assert ahead.take(ringing) is None
+
+    def test_what_was_read_ahead_does_not_count_once_it_has_changed(self, ringing: Call) -> None:
+        reading = ReadAhead([ringing.id]).take(ringing.id)
+        assert ringing.bob.answer(ringing.id).status_code == 204
+        before = all_rows()
+        late = timezone.now() + timedelta(seconds=31)
+        deadlines.settle_conference(conference_id=ringing.id, now=late, reading=reading)
+        assert all_rows() == before
+        assert ringing.alice.get(ringing.id)["state"] == "session-open"
+
+    def test_one_more_costs_no_queries_for_reading_it(self, alice: Device) -> None:
+        late, counts = timezone.now() + timedelta(seconds=31), []
+        for number in (2, 4):
+            for callee in range(number):
+                alice.call(f"callee {callee}")
+            with CaptureQueriesContext(connection) as queries:
+                assert settle_due(now=late) == number
+            counts.append(sum(not query["sql"].startswith(("BEGIN", "COMMIT")) for query in queries))
+        # The lock, the devices that ring, what has changed of three kinds, the caller's number, and its events.
+        assert counts[1] - counts[0] <= 2 * 7
         assert_all_is_settled(late)
 
     def test_what_is_due_for_one_is_settled_without_the_others(self, call: Call, carol: Device) -> None:
