@@ -8,7 +8,7 @@ node: however many conferences send data, the loop keeps most of its time for me
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from media.allowance import Allowance
 from media.data import LEAST_HELD, DataChannels, size_of
@@ -28,6 +28,8 @@ BATCH_MESSAGES = 8
 BATCH_BYTES = 8 * 1024
 # What fits into one packet.
 _PIECE = 1160
+# Larger messages go one by one, beside the short ones, which get half of the budget meanwhile.
+LONG = 2 * _PIECE
 # What it costs to look at a receiver, in deliveries.
 _LOOK = 0.1
 
@@ -38,6 +40,22 @@ class _Message:
     label: str
     content: str | bytes
     size: int
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it goes alone."""
+        return self.size > LONG
+
+
+@dataclass
+class _Lane:
+    """Messages that are being delivered: one long one, or several short ones together."""
+
+    is_long: bool
+    # What is left to do, and what that and all before it has cost.
+    work: Iterator[float] | None = None
+    spent: float = 0.0
+    senders: set[DataChannels] = field(default_factory=set)
 
 
 class Budget:
@@ -84,7 +102,11 @@ class Budget:
 
 
 class Relay:
-    """Passes on the messages of one conference. `legs` returns the data channels of all its legs."""
+    """Passes on the messages of one conference. `legs` returns the data channels of all its legs.
+
+    Long and short messages are delivered side by side, so nobody's chat waits for somebody's file. What one sender has
+    sent is delivered in order: a sender is in one lane at a time.
+    """
 
     def __init__(self, legs: Callable[[], Iterable[DataChannels]], budget: Budget) -> None:
         self._legs = legs
@@ -93,7 +115,7 @@ class Relay:
         # How much had been passed on of a sender when its turn comes, in bytes, and how much that is now of everybody.
         self._turns: dict[DataChannels, int] = {}
         self._turn = 0
-        self._work: Iterator[float] = iter(())
+        self._lanes = _Lane(is_long=True), _Lane(is_long=False)
         self.allowance = Allowance(DELIVERY_RATE, DELIVERY_BURST)
 
     def take(self, sender: DataChannels, label: str, content: str | bytes) -> None:
@@ -109,22 +131,43 @@ class Relay:
         """Make the next delivery. Return its cost: 0 when the budget is used up, None when nothing waits."""
         if self.allowance.grow(now) <= 0:
             return 0.0
-        while (cost := next(self._work, None)) is None:
-            if not self._inboxes:
-                self._turns.clear()
-                self._turn = 0
-                return None
-            self._work = self._deliveries(self._batch())
-        # A delivery is made whole: it may take a little more than is left.
-        self.allowance.left -= cost
+        while (lane := self._next_lane()) is not None:
+            if (cost := self._advance(lane)) is not None:
+                # A delivery is made whole: it may take a little more than is left.
+                self.allowance.left -= cost
+                return cost
+        self._turns.clear()
+        self._turn = 0
+        return None
+
+    def _next_lane(self) -> _Lane | None:
+        """Return the lane that has cost least, of those with something to do; None where nothing waits."""
+        least = min((lane.spent for lane in self._lanes if lane.work), default=None)
+        for lane in self._lanes:
+            if lane.work is None and (batch := self._batch(lane)):
+                lane.senders = {message.sender for message in batch}
+                lane.work = self._deliveries(batch)
+                # What was left unused before does not count now.
+                lane.spent = lane.spent if least is None else max(lane.spent, least)
+        return min((lane for lane in self._lanes if lane.work), key=lambda lane: lane.spent, default=None)
+
+    def _advance(self, lane: _Lane) -> float | None:
+        """Deliver a lane's messages to one more receiver; return what that has cost, None once all have them."""
+        cost = next(lane.work, None) if lane.work else None
+        if cost is None:
+            lane.work, lane.senders = None, set()
+        else:
+            lane.spent += cost
         return cost
 
-    def _batch(self) -> list[_Message]:
+    def _batch(self, lane: _Lane) -> list[_Message]:
         """Take the next messages: of the senders that wait, the one of which least was passed on comes first."""
         batch: list[_Message] = []
         size = 0
-        while self._inboxes and len(batch) < BATCH_MESSAGES and size < BATCH_BYTES:
-            sender = min(self._inboxes, key=self._turns.__getitem__)
+        while len(batch) < (1 if lane.is_long else BATCH_MESSAGES) and size < BATCH_BYTES:
+            sender = min(self._waiting(lane), key=self._turns.__getitem__, default=None)
+            if sender is None:
+                break
             inbox = self._inboxes[sender]
             batch.append(inbox.popleft())
             size += batch[-1].size
@@ -133,6 +176,11 @@ class Relay:
             if not inbox:
                 del self._inboxes[sender]
         return batch
+
+    def _waiting(self, lane: _Lane) -> list[DataChannels]:
+        """Return the senders whose next message is one for this lane, and none of whose is in the other."""
+        busy = set().union(*(each.senders for each in self._lanes if each is not lane))
+        return [each for each, inbox in self._inboxes.items() if inbox[0].is_long == lane.is_long and each not in busy]
 
     def _deliveries(self, batch: list[_Message]) -> Iterator[float]:
         """Send the messages to one receiver after the other; yield what each has cost, and first what receiving did."""
