@@ -26,6 +26,8 @@ FEEDBACK: Mapping[str, tuple[str, ...]] = {
     "video": ("nack", "nack pli", "ccm fir", "goog-remb", *_TRANSPORT_CC),
 }
 
+_OPUS: Key = ("opus",)
+
 # They accompany a codec and are nothing alone.
 _AUXILIARY = frozenset({"red", "telephone-event"})
 _NAMES = {"opus": "opus", "red": "red", "telephone-event": "telephone-event"}
@@ -86,10 +88,13 @@ class Agreed:
 
     A kind for which no member has shown anything usable is absent: nothing restricts it yet. `lines` has the codecs of
     each media line of the members, equal ones once: a line may have fewer than its member.
+
+    With `keeps_opus` nobody who joins takes Opus away: a member that lacks it goes without audio.
     """
 
     codecs: Mapping[str, Codecs] = field(default_factory=dict)
     lines: Shown = frozenset()
+    keeps_opus: bool = False
 
     def joined_by(self, shown: Mapping[str, Codecs], lines: Shown = frozenset()) -> "Agreed":
         """This function will return what is left when a member with these codecs joins (or shows others than before).
@@ -103,7 +108,7 @@ class Agreed:
         agreed = dict(self.codecs)
         for kind, codecs in shown.items():
             if kind in agreed:
-                agreed[kind] = _common(kind, agreed[kind], codecs)
+                agreed[kind] = _common(kind, self._required(kind), codecs) and _common(kind, agreed[kind], codecs)
             elif is_usable(codecs):
                 agreed[kind] = codecs
         return Agreed(MappingProxyType(agreed), self.lines | lines)
@@ -126,7 +131,12 @@ class Agreed:
 
     def _allows(self, kind: str, shown: Codecs) -> bool:
         keys = {codec.key for codec in shown}
-        return kind not in self.codecs or is_usable(codec for codec in self.codecs[kind] if codec.key in keys)
+        return kind not in self.codecs or is_usable(codec for codec in self._required(kind) if codec.key in keys)
+
+    def _required(self, kind: str) -> Codecs:
+        """Return the codecs of which a new member must have one."""
+        opus = tuple(codec for codec in self.codecs[kind] if codec.key == _OPUS)
+        return opus if opus and self.keeps_opus else self.codecs[kind]
 
 
 def _in_use(codecs: Codecs, lines: Iterable[Collection[Key]]) -> Codecs:
@@ -156,6 +166,11 @@ def _listed(codecs: Codecs, beside: Codecs) -> str:
     names = [" ".join(each.key) if each.name in others else each.name for each in codecs if each.name not in _AUXILIARY]
     *most, last = dict.fromkeys(names)
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def takes_opus(shown: Mapping[str, Codecs]) -> bool:
+    """Tell whether a member with these codecs can receive Opus."""
+    return any(codec.key == _OPUS for codec in shown.get("audio", ()))
 
 
 def is_usable(codecs: Iterable[Codec]) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import starmap
 from typing import Any, Protocol, TypeVar
@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
 from media.allowance import Allowance
-from media.codecs import Agreed
+from media.codecs import Agreed, takes_opus
 from media.data import DataChannels
 from media.description import NewAssociationError
 from media.layout import Layout, changed
@@ -45,6 +45,8 @@ REMINDER_SECONDS = 10.0
 # 1, and 50 come in a second: about two tenths of a second of speech.
 AUDIBLE = 3.0
 LOUDNESS_KEPT = 0.8
+# The speaker changes at most once in this many seconds. Each change is told to everybody.
+SPEAKER_SECONDS = 1.0
 # What a congested connection leaves of somebody's video, at least, from one report to the next; and what it must be
 # able to carry for each, in bits a second, for it to be congested no more: browsers send no more of a camera.
 LEAST_SHARE = 0.7
@@ -56,6 +58,10 @@ MOST_UNUSABLE_ANSWERS = 3
 # Who changes by answers what it sends makes the focus offer that to everybody. So many changes are free, then one in so
 # many seconds: as often as it may make offers.
 CHANGES_BURST, CHANGE_SECONDS = 8, 2.0
+# Key frames that one participant may cause of one track: a burst, then one in this many seconds.
+KEY_FRAME_BURST, KEY_FRAME_RENEWAL_SECONDS = 4, 5.0
+# This many members with Opus keep it when somebody without it joins, who then has no audio. Fewer use PCMU instead.
+OPUS_MEMBERS = 2
 # What a participant may send: every other one has a line for each, and a leg has a limited number of these.
 MAX_TRACKS = 8
 
@@ -131,10 +137,17 @@ class Member:
     unusable: int = 0
     # How often its answers may change what it sends.
     changes: Allowance = field(default_factory=lambda: Allowance(1 / CHANGE_SECONDS, CHANGES_BURST))
+    # How many key frames it may cause, by the SSRC of the track.
+    key_frames: dict[int, Allowance] = field(default_factory=dict)
 
     def may_change(self, now: float) -> bool:
         """Tell whether an answer may change what it sends; its first answer on a connection always may."""
         return self.changes.grow(now) >= 1 or self.leg is None or not self.leg.negotiation.settled
+
+    def may_cause_key_frame(self, track: Track, now: float) -> bool:
+        """Tell whether it may cause a key frame of a track now, and count it."""
+        new = Allowance(1 / KEY_FRAME_RENEWAL_SECONDS, KEY_FRAME_BURST)
+        return self.key_frames.setdefault(track.ssrc, new).take(1, now)
 
     def awaits(self, mod_id: str) -> bool:
         """Tell whether this offer of the focus is the one that waits for its answer."""
@@ -156,6 +169,7 @@ class Conference:
         self._services = services
         self._reported_at = 0.0
         self._speaker = ""
+        self._speaks_since = float("-inf")
         self._deserted_at: float | None = None
         self._turn = asyncio.Lock()
         self._relay = Relay(self._channels, services.deliveries)
@@ -284,7 +298,7 @@ class Conference:
         :raises NewAssociationError: when the offer takes a fresh leg.
         """
         labels = {label for owner, label in self.tracks if owner == id_}
-        work = partial(_answer, leg, text, self._agreed(but=id_), self._outgoing(id_), labels)
+        work = partial(_answer, leg, text, self._agreed_by_others(id_), self._outgoing(id_), labels)
         return await self._services.aside(work)
 
     async def _take_answer(self, id_: str, mod_id: str, text: str) -> dict[str, Any]:
@@ -387,7 +401,7 @@ class Conference:
         """Return the offer of a fresh leg to a participant whose node is gone, made from its last offer."""
         member = self.members[participant]
         leg = self._new_leg(modId, participant)
-        await self._services.aside(partial(leg.negotiation.adopt, sdp, self._agreed(but=participant)))
+        await self._services.aside(partial(leg.negotiation.adopt, sdp, self._agreed_by_others(participant)))
         self._drop_leg(member)
         member.leg = leg
         self._agreed_is_stale = True
@@ -415,6 +429,12 @@ class Conference:
                 negotiation = member.leg.negotiation
                 agreed = agreed.joined_by(negotiation.capabilities, negotiation.shown)
         return agreed
+
+    def _agreed_by_others(self, id_: str) -> Agreed:
+        """Return what a member must agree to; two others with Opus do not lose it for the sake of a third."""
+        others = [leg for leg in self.legs() if leg.participant != id_]
+        with_opus = sum(takes_opus(leg.negotiation.capabilities) for leg in others)
+        return replace(self._agreed(but=id_), keeps_opus=with_opus >= OPUS_MEMBERS)
 
     def _agreed_by_all(self) -> Agreed:
         """Return the codecs in use, of those that all members can receive; worked out when legs or offers change."""
@@ -544,6 +564,8 @@ class Conference:
             if track.ssrc in leg.sinks:
                 self._services.port.send_rtcp(leg, rtcp.goodbye(track.ssrc))
                 del leg.sinks[track.ssrc]
+        for member in self.members.values():
+            member.key_frames.pop(track.ssrc, None)
         track.end()
 
     def _route(self, leg: Leg) -> None:
@@ -573,11 +595,23 @@ class Conference:
         if section is not None:
             # While the source is between two devices, everything stays as it is.
             sink = _sink(track, self._source(track), leg, section) or track.sinks.get(leg.id)
-        if sink is not None:
-            leg.sinks[track.ssrc] = track.attach(leg.id, sink)
+        if sink is not None and member is not None:
+            self._attach(member, leg, track, sink)
         else:
             track.detach(leg.id)
             leg.sinks.pop(track.ssrc, None)
+
+    def _attach(self, member: Member, leg: Leg, track: Track, sink: Sink) -> None:
+        """Give a leg a track. Who gets it anew needs a key frame."""
+        is_new = leg.id not in track.sinks
+        leg.sinks[track.ssrc] = track.attach(leg.id, sink)
+        if is_new and leg.id in track.sinks:
+            self._want_key_frame(member, track)
+
+    def _want_key_frame(self, member: Member, track: Track) -> None:
+        """Note that a member needs a key frame of a track, if it may cause one."""
+        if track.kind == "video" and not track.key_frame_wanted:
+            track.key_frame_wanted = member.may_cause_key_frame(track, self._services.now())
 
     def _source(self, track: Track) -> Section | None:
         """Return the media line that a track comes from."""
@@ -605,9 +639,11 @@ class Conference:
         """Return the track that a participant publishes with a media line."""
         return self.tracks.get((leg.participant, section.label))
 
-    def key_frame_wanted(self, track: Track) -> None:
-        """Ask for a key frame of a track, unless that was done a moment ago: then a little later."""
-        track.key_frame_wanted = track.kind == "video"
+    def key_frame_wanted(self, leg: Leg, track: Track) -> None:
+        """Ask for a key frame of a track for a leg, unless that was done a moment ago: then a little later."""
+        asker = self.members.get(leg.participant)
+        if asker is not None:
+            self._want_key_frame(asker, track)
         member = self.members.get(track.participant)
         if member is not None and member.leg is not None:
             member.leg.ask_for_key_frames(self._services.now())
@@ -641,7 +677,7 @@ class Conference:
             if member.leg is not None:
                 member.leg.tick(now)
                 self._watch(id_, member, member.leg, now)
-        self._listen()
+        self._listen(now)
         if now - self._reported_at >= REPORT_SECONDS:
             self._pace(now - self._reported_at)
             self._reported_at = now
@@ -680,7 +716,7 @@ class Conference:
             self._deserted_at = now
         return self._deserted_at is not None and now - self._deserted_at > LOST_SECONDS
 
-    def _listen(self) -> None:
+    def _listen(self, now: float) -> None:
         """Find out who speaks: whoever is clearly the loudest on any line, and stays it until somebody else is."""
         loudness: dict[str, float] = {}
         for track in self.tracks.values():
@@ -689,8 +725,10 @@ class Conference:
         loudest = max(loudness, key=loudness.__getitem__, default=None)
         if loudest is None or loudest == self._speaker or loudness[loudest] < AUDIBLE:
             return
+        if now - self._speaks_since < SPEAKER_SECONDS:
+            return
         if loudness[loudest] > 2 * loudness.get(self._speaker, 0.0):
-            self._speaker = loudest
+            self._speaker, self._speaks_since = loudest, now
             self._services.reports.speaks(self.id, loudest)
 
     def _watch(self, id_: str, member: Member, leg: Leg, now: float) -> None:

@@ -59,6 +59,8 @@ MOST_SSRCS = 256
 # A source that no description names replaces the present one of its line once that was silent this long, in seconds:
 # never do two sources feed one track at the same time.
 SILENT_SOURCE_SECONDS = 1.0
+# A participant's estimate of its connection counts for this many seconds. Browsers repeat it at least once a second.
+ESTIMATE_COUNTS_SECONDS = 8.0
 # The addresses that a leg may use at the same time: a browser checks several before it settles on one.
 MOST_ADDRESSES = 8
 
@@ -97,8 +99,8 @@ class Floor(Protocol):
     def track_of(self, leg: "Leg", section: Section) -> Track | None:
         """Return the track that the participant publishes with this media line."""
 
-    def key_frame_wanted(self, track: Track) -> None:
-        """Somebody needs a key frame of a track."""
+    def key_frame_wanted(self, leg: "Leg", track: Track) -> None:
+        """A leg's participant says that it needs a key frame of a track."""
 
     def sender_reported(self, track: Track, ntp_time: int, timestamp: int) -> None:
         """The source of a track has sent a report."""
@@ -154,6 +156,7 @@ class Leg:
         # become less, which means that packets queue on the way: its estimate counts from then on.
         self.estimate = 0
         self.is_congested = False
+        self._estimated_at = made_at
         self._was_limited = False
         self._octets_repeated = 0
         # The share of packets that was lost lately: of the participant's streams, the worst one's; and of what it gets,
@@ -417,12 +420,12 @@ class Leg:
                 case RtcpRtpfbPacket(fmt=fmt) if fmt == RTCP_RTPFB_NACK and packet.media_ssrc in self.sinks:
                     self._retransmit(self.sinks[packet.media_ssrc], packet.lost, now)
                 case RtcpPsfbPacket(fmt=fmt) if fmt == RTCP_PSFB_APP:
-                    self._take_estimate(rtcp.read_bandwidth(packet.fci) or self.estimate)
+                    self._take_estimate(rtcp.read_bandwidth(packet.fci), now)
                 case RtcpPsfbPacket():
                     sources = rtcp.key_frame_sources(packet)
                     frozen |= {self.sinks[ssrc].track for ssrc in sources if ssrc in self.sinks}
         for track in frozen:
-            self._floor.key_frame_wanted(track)
+            self._floor.key_frame_wanted(self, track)
 
     def _take_receiver_reports(self, reports: Iterable[RtcpReceiverInfo], now: float) -> None:
         """Note what the participant says of what it gets."""
@@ -457,10 +460,16 @@ class Leg:
                 worst = max(worst, share - (source.lost if source is not None else 0))
         return worst
 
-    def _take_estimate(self, estimate: int) -> None:
-        """Note what the connection to the participant can carry."""
-        self.is_congested = self.is_congested or estimate < self.estimate
-        self.estimate = estimate
+    def _take_estimate(self, estimate: int | None, now: float) -> None:
+        """Note what the connection to the participant can carry, if it says so."""
+        if estimate:
+            self.is_congested = self.is_congested or estimate < self.estimate
+            self.estimate, self._estimated_at = estimate, now
+
+    def _forget_estimate(self, now: float) -> None:
+        """Forget an estimate that was not repeated, so that a silent receiver slows nobody down."""
+        if now - self._estimated_at >= ESTIMATE_COUNTS_SECONDS:
+            self.estimate, self.is_congested = 0, False
 
     def _take_sender_report(self, packet: RtcpSrPacket, now: float) -> None:
         """Note how a stream's clock relates to the time of day, and let the receivers of its track know."""
@@ -507,6 +516,7 @@ class Leg:
         self._listen(now)
         if now - self._measured_at >= MEASURE_SECONDS:
             self._measure(now)
+        self._forget_estimate(now)
         lost = self._lost_on_the_way_down(now)
         self._retransmissions.tick(now, TICK_SECONDS, estimate=self.estimate, lost=lost)
         if not self.is_connected:

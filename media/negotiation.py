@@ -199,7 +199,7 @@ class Negotiation:
         terms = self._terms
         shown = capabilities_of(sections)
         capabilities = others.compatible(shown)
-        carried = lines_of(sections)
+        carried = lines_of(media for media in sections if media.kind in capabilities)
         agreed = others.joined_by(capabilities, carried).in_use()
         lines = offered_lines(description, sections, terms.lines, agreed)
         accepted = _accepted(lines)

@@ -359,7 +359,6 @@ class Track:
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
         else:
             self._resume(sink, self.paused.get(leg))
-            self.key_frame_wanted = self.kind == "video"
         self.sinks[leg] = sink
         if not (self._is_flexible() and (before is None or self._leaves(before)) and self._enters(sink)):
             self.lay_routes()

@@ -35,6 +35,8 @@ _PATIENCE_SECONDS = 10.0
 # How long a node that stops waits for its cancelled tasks.
 _CANCEL_SECONDS = 2.0
 _REPORTS_KEPT = 10_000
+# Reports handed in before tasks get their turn again.
+_REPORTS_AT_ONCE = 20
 
 
 class Settle(Protocol):
@@ -102,6 +104,8 @@ class Service:
         self.id = secrets.token_hex(16)
         self._wiring = wiring
         self._reports: deque[Callable[[], None]] = deque()
+        # Of each conference whose speaker is still to be announced: the newest one.
+        self._speaking: dict[str, tuple[str, Assignment]] = {}
         self._refused_reports = 0
         # What became of the tasks that are not settled yet; conferences whose tasks wait, and until when.
         self._trials: dict[int, _Trial] = {}
@@ -171,8 +175,8 @@ class Service:
 
     def speaks(self, conference: str, participant: str) -> None:
         """Note who speaks; called on the node's loop."""
-        by = self._assignment(conference)
-        self._report(lambda: self._wiring.announce(conference_id=conference, participant_id=participant, by=by))
+        self._speaking[conference] = participant, self._assignment(conference)
+        self._wake.set()
 
     def hears(self, conference: str, participant: str, connection: Connection) -> None:
         """Note how somebody's connection is; called on the node's loop."""
@@ -215,16 +219,20 @@ class Service:
 
     def _work_off(self) -> bool:
         """Do what is due, and some of what waits; return False when no task can be carried out now."""
-        self._hand_in_reports()
+        more = self._hand_in_reports()
+        self._announce_speakers()
         waiting = tasks.waiting(self.id, _BATCH, but=self._resting())
         for task in waiting:
             if task.conference not in self._rests:
                 self._carry_out(task)
-        return bool(waiting)
+        return more or bool(waiting)
 
-    def _hand_in_reports(self) -> None:
-        """Hand in what the node has reported; what fails again and again is given up."""
-        while self._reports:
+    def _hand_in_reports(self) -> bool:
+        """Hand in some of what the node has reported, and tell whether there is more.
+
+        What fails again and again is given up.
+        """
+        for _ in range(min(len(self._reports), _REPORTS_AT_ONCE)):
             report = self._reports[0]
             try:
                 report()
@@ -238,6 +246,19 @@ class Service:
                 logger.exception("A report of the media node cannot be handed in; it is given up")
             self._refused_reports = 0
             self._reports.popleft()
+        return bool(self._reports)
+
+    def _announce_speakers(self) -> None:
+        """Tell conferences who speaks by now: of each one only the newest, whatever happened since the last time."""
+        for conference in list(self._speaking):
+            participant, by = self._speaking.pop(conference)
+            try:
+                self._wiring.announce(conference_id=conference, participant_id=participant, by=by)
+            except (OperationalError, InterfaceError):
+                self._speaking.setdefault(conference, (participant, by))
+                raise
+            except Exception:
+                logger.exception("conference %s: who speaks cannot be announced", conference)
 
     def _resting(self) -> list[str]:
         """Return the conferences whose next task is not tried yet."""

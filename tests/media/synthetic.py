@@ -198,6 +198,9 @@ class Peer:
             kind, port, _, formats = head.split(" ", 3)
             if index == len(self.lines):
                 self.lines.append(Line(kind, _value(attributes, "mid"), formats, []))
+            elif self.lines[index].mid != _value(attributes, "mid"):
+                # The line was rejected before, and carries something else now (RFC 8829 section 5.2.2).
+                self.lines[index] = Line(kind, _value(attributes, "mid"), formats, [])
             if self.lines[index].source is None and kind != "application":
                 # On a line of the other side's it takes what is offered now.
                 kept = [each for each in attributes if each.startswith(("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap"))]

@@ -215,6 +215,17 @@ async def test_who_speaks_is_told_once_and_changes_with_the_loudest(world: World
     assert world.spoken == ["alice", "bob", "alice"]
 
 
+async def test_the_speaker_changes_no_more_than_once_a_second(world: World) -> None:
+    await world.join("alice", "bob")
+    world.stop_ticking()
+    seconds = 4
+    for number in range(10 * seconds):
+        for index, name in enumerate(("alice", "bob")):
+            world.track(name, "audio").loudness = 10.0 * (number % 2 == index)
+        await world.pass_time(0.1)
+    assert 2 <= len(world.spoken) <= 1 + seconds / conference.SPEAKER_SECONDS
+
+
 async def test_who_speaks_is_heard_beside_the_silent_sound_of_a_screen(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
     alice.lines.append(alice._own_line("audio", receives=False))
@@ -910,11 +921,44 @@ async def test_flood_of_requests_for_key_frames_is_one_request(world: World, mon
     alice.film()
     ((_, _, ssrc),) = await bob.gets(1)
     wanted: list[str] = []
-    monkeypatch.setattr(conference.Conference, "key_frame_wanted", lambda self, track: wanted.append(track.participant))
+    monkeypatch.setattr(
+        conference.Conference, "key_frame_wanted", lambda self, leg, track: wanted.append(track.participant)
+    )
     bob.send_rtcp(flood_of(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc)))
     bob.film()
     await alice.gets(1)
     assert wanted == ["alice"]
+
+
+async def test_who_asks_for_key_frames_all_the_time_costs_the_sender_few_and_a_joiner_waits_for_none(
+    world: World,
+) -> None:
+    alice, bob = await without_requests(world)
+    ssrc, seconds = world.track("alice", "video").ssrc, 20
+    for _ in range(2 * seconds):
+        bob.send_rtcp(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc))
+        bob.film()
+        await alice.gets(1)
+        await world.pass_time(router.KEY_FRAME_SECONDS, alice, bob)
+    bob.film()
+    await alice.gets(1)
+    assert len(pictures_lost(alice)) <= conference.KEY_FRAME_BURST + seconds / conference.KEY_FRAME_RENEWAL_SECONDS
+    alice.reports.clear()
+    await world.join("carol")
+    await alice.until(lambda: pictures_lost(alice))
+
+
+async def test_who_turns_a_line_off_and_on_costs_the_sender_few_key_frames(world: World) -> None:
+    alice, bob = await without_requests(world)
+    line, count = bob.lines[1], 6 * conference.KEY_FRAME_BURST
+    for number in range(count):
+        line.receives = bool(number % 2)
+        await world.room.renegotiate(bob)
+        await world.pass_time(router.KEY_FRAME_SECONDS, alice, bob)
+    bob.film()
+    await alice.gets(1)
+    seconds = count * router.KEY_FRAME_SECONDS
+    assert len(pictures_lost(alice)) <= conference.KEY_FRAME_BURST + seconds / conference.KEY_FRAME_RENEWAL_SECONDS
 
 
 async def test_flood_of_feedback_is_cut_off_and_hurts_nobody_else(world: World) -> None:
@@ -1358,13 +1402,13 @@ async def test_audio_keeps_its_own_numbers(world: World) -> None:
 @pytest.mark.parametrize("fast", [True, False])
 async def test_pcmu_is_forwarded_while_a_member_lacks_opus(fast: bool) -> None:
     async with around(Settings(fast=fast)) as world:
-        alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
-        alice.send([alice.audio.packet()])
-        ((_, _, opus_ssrc),) = await bob.gets(1, AUDIO)
+        (alice,) = await world.join("alice", audio=(AUDIO, PCMU))
         (carol,) = await world.join("carol", audio=(PCMU,))
         assert [world.leg(name).layout.published["audio"].codecs[0].name for name in ("alice", "carol")] == ["PCMU"] * 2
         assert world.track("alice", "audio").clock_rate == 8000
-        # What was still on the way is of no use to everybody any more.
+        # Who joins later speaks PCMU as well.
+        (bob,) = await world.join("bob", audio=(AUDIO, PCMU))
+        # What was still on the way is of no use to anybody any more.
         alice.send([alice.audio.packet()])
         for peer in (alice, bob):
             peer.speak(PCMU)
@@ -1372,7 +1416,6 @@ async def test_pcmu_is_forwarded_while_a_member_lacks_opus(fast: bool) -> None:
         alice.send([alice.audio.packet() for _ in range(5)])
         got = await bob.gets(5, PCMU)
         assert in_order(got)
-        assert {ssrc for _, _, ssrc in got} == {opus_ssrc}
         assert in_order(await carol.gets(5, PCMU))
         carol.send([carol.audio.packet() for _ in range(5)])
         for peer in (alice, bob):
@@ -1383,7 +1426,19 @@ async def test_pcmu_is_forwarded_while_a_member_lacks_opus(fast: bool) -> None:
         assert world.leg("alice").layout.published["audio"].codecs[0].name == "opus"
         alice.speak(AUDIO)
         alice.send([alice.audio.packet()])
-        assert len(await bob.gets(1, AUDIO)) == 1
+        ((_, _, ssrc),) = await bob.gets(1, AUDIO)
+        assert ssrc == got[0][2]
+
+
+async def test_who_lacks_opus_takes_it_from_no_two_others_and_goes_without_audio(world: World) -> None:
+    alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
+    (carol,) = await world.join("carol", audio=(PCMU,))
+    assert world.leg("carol").layout.published.keys() == {"video"}
+    assert world.leg("alice").layout.published["audio"].codecs[0].name == "opus"
+    alice.send([alice.audio.packet() for _ in range(5)])
+    assert in_order(await bob.gets(5, AUDIO))
+    alice.film(5)
+    assert in_order(await carol.gets(5))
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -1403,7 +1458,7 @@ async def test_a_line_that_lacks_the_codec_that_is_sent_silences_nobody_for_othe
 
 
 async def test_jitter_of_pcmu_is_counted_in_its_own_clock(world: World) -> None:
-    alice, _ = await world.join("alice", "bob", audio=(AUDIO, PCMU))
+    (alice,) = await world.join("alice", audio=(AUDIO, PCMU))
     alice.send([alice.audio.packet()])
     await world.join("carol", audio=(PCMU,))
     (stream,) = [stream for stream, track in world.leg("alice").streams.values() if track.kind == "audio"]
@@ -1513,6 +1568,20 @@ async def test_nobody_is_slowed_down_below_what_makes_a_picture(world: World, pa
     await bob.gets(10)
     paced()
     assert (await _limit(alice))[0] == leg.LEAST_RATE + leg.AUDIO_RATE
+
+
+async def test_an_estimate_that_is_not_repeated_slows_nobody_down_for_ever(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    world.stop_ticking()
+    await _estimates(world, bob, 10_000_000)
+    await _estimates(world, bob, 1)
+    alice.film(10)
+    await bob.gets(10)
+    await world.pass_time(1, alice, bob)
+    assert (await _limit(alice))[0] == leg.LEAST_RATE + leg.AUDIO_RATE
+    await world.pass_time(leg.ESTIMATE_COUNTS_SECONDS, alice, bob)
+    await alice.until(lambda: _limits(alice)[-1:] == [(leg.NO_LIMIT, [alice.video.ssrc])])
+    assert world.leg("bob").estimate == 0
 
 
 @pytest.mark.parametrize("estimates", [(90_000_000, 80_000_000), (1, 2)])

@@ -276,6 +276,7 @@ def test_audio_is_not_kept() -> None:
 def test_key_frames_are_asked_for_in_moderation() -> None:
     made = track()
     made.attach("bob", sink(made))
+    send(made, source(), 1, 0)
     assert made.wants_key_frame(10.0)
     assert not made.wants_key_frame(10.0)
     made.key_frame_wanted = True
@@ -287,6 +288,7 @@ def test_key_frames_are_asked_for_in_moderation() -> None:
 def test_only_video_has_key_frames(kind: str) -> None:
     made = track(kind)
     made.attach("bob", sink(made))
+    send(made, source(), 1, 0)
     assert made.wants_key_frame(1.0) is (kind == "video")
 
 

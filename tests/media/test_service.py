@@ -32,6 +32,8 @@ class Books:
     def __init__(self) -> None:
         self.settled: list[tuple[str, Result]] = []
         self.lost: list[str] = []
+        self.announced: list[tuple[str, str]] = []
+        self.refuse_announcements = 0
         self.rated: list[tuple[str, str, Connection]] = []
         self.refuse: Callable[[MediaTask], bool] = lambda task: False
         self.refuse_reports = 0
@@ -58,7 +60,11 @@ class Books:
             raise self.error
 
     def announce(self, *, conference_id: str, participant_id: str, by: Assignment) -> None:
-        """Nobody wants to know."""
+        with self._news:
+            self.announced.append((conference_id, participant_id))
+            self._news.notify_all()
+        if len(self.announced) <= self.refuse_announcements:
+            raise self.error
 
     def rate(self, *, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
         with self._news:
@@ -282,3 +288,50 @@ def test_a_node_that_is_stopped_leaves_nothing(books: Books) -> None:
     assert not any(thread.is_alive() for thread in threads)
     assert node._loop.is_closed()
     assert node._trials == {}
+
+
+def test_only_the_newest_speaker_of_a_conference_is_announced(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+    monkeypatch.setattr(books, "lose", lambda **_: held.wait(SECONDS))
+    with running(books) as node:
+        node.lost("call", "somebody", "leg")
+        for number in range(100):
+            node.speaks("call", f"speaker {number}")
+        node.speaks("other", "another")
+        held.set()
+        books.wait(lambda: len(books.announced) >= 2)
+    assert books.announced[-2:] == [("call", "speaker 99"), ("other", "another")]
+    assert len(books.announced) <= 3
+
+
+@pytest.mark.parametrize(("error", "announced"), [(OperationalError("away"), 2), (RuntimeError("broken"), 1)])
+def test_an_announcement_waits_for_the_database_and_for_nothing_else(
+    books: Books, monkeypatch: pytest.MonkeyPatch, node: Service, error: Exception, announced: int
+) -> None:
+    monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
+    books.error, books.refuse_announcements = error, 1
+    node.speaks("call", "alice")
+    books.wait(lambda: len(books.announced) == announced)
+    node.speaks("other", "bob")
+    books.wait(lambda: books.announced[-1] == ("other", "bob"))
+    assert books.announced == [("call", "alice")] * announced + [("other", "bob")]
+
+
+def test_tasks_do_not_wait_for_all_reports(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+    rated: list[int] = []
+
+    def settle(*, task_id: int, result: Result, now: datetime) -> None:
+        rated.append(len(books.rated))
+        tasks.finish(task_id)
+
+    monkeypatch.setattr(books, "lose", lambda **_: held.wait(SECONDS))
+    monkeypatch.setattr(books, "settle", settle)
+    with running(books) as node:
+        node.lost("call", "somebody", "leg")
+        ask(node, "sound")
+        for number in range(10 * service._REPORTS_AT_ONCE):
+            node.hears("call", str(number), Connection.POOR)
+        held.set()
+        books.wait(lambda: len(books.rated) == 10 * service._REPORTS_AT_ONCE)
+    assert rated[0] <= service._REPORTS_AT_ONCE
