@@ -243,6 +243,8 @@ async def test_a_broken_path_is_mended_but_not_the_one_that_a_mover_left(visit: 
 # --- Changes that come to nothing ----------------------------------------------------------------------------
 
 
+# Flow 6, and being asked first in test_page.py, reject as well.
+@pytest.mark.deep
 async def test_what_was_rejected_leaves_no_trace_and_can_be_offered_again(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "again", kind="audio")
     await bob.asks_first()

@@ -42,6 +42,8 @@ async def test_a_modification_survives_the_server(
     await nothing_lost_or_doubled(alice, bob)
 
 
+# The falling back of test_client.py cuts the WebSocket between two modifications.
+@pytest.mark.deep
 async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
     wire = Wire()
     alice, bob = await in_a_call(visit, "cut", bob={"before": wire.attach})

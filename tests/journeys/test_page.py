@@ -192,15 +192,7 @@ async def test_audio_call_mute_and_camera(visit: Visit) -> None:
     await bob.sees_video()
 
 
-async def test_a_picture_that_stands_still_is_not_shown_as_live(visit: Visit) -> None:
-    alice, bob = await in_a_call(visit, "frozen")
-    await bob.sees_video()
-    # A client that says nothing of a camera that was closed.
-    await alice.page.evaluate("window.sbe.client.media.close('camera')")
-    await expect(bob.page.locator("#placeholder")).to_contain_text("The camera is off")
-
-
-async def test_another_camera_and_microphone_keep_the_call(visit: Visit) -> None:
+async def test_another_camera_and_microphone_keep_the_call_and_none_is_shown(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "devices")
     await bob.sees_video()
     events = len(await bob.events())
@@ -223,6 +215,10 @@ async def test_another_camera_and_microphone_keep_the_call(visit: Visit) -> None
     await bob.until(_IS_LOUD)
     assert await bob.page.evaluate("window.before === window.sbe.pc")
     assert len(await bob.events()) == events
+
+    # Of a camera that was closed a client says nothing. A picture that stands still is not shown as live.
+    await alice.page.evaluate("window.sbe.client.media.close('camera')")
+    await expect(bob.page.locator("#placeholder")).to_contain_text("The camera is off")
 
 
 async def test_being_asked_first_and_a_reload_in_the_call(visit: Visit) -> None:
@@ -439,6 +435,8 @@ async def test_a_camera_that_is_refused(visit: Visit, launch: Launch) -> None:
     await bob.sees_video()
 
 
+# The journey above goes through the same dialog.
+@pytest.mark.deep
 async def test_no_devices_at_all(visit: Visit, launch: Launch) -> None:
     bare = await launch(NO_QUESTIONS)
     alice, bob = await visit("alice-bare", browser=bare), await visit("bob-bare")
