@@ -50,6 +50,7 @@ test-deep: $(VENV)/.dev node_modules/.installed ## run what is long and random a
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m deep $(DEEP_TESTS:%=--ignore %) --ignore tests/journeys
 	$(BIN)/python -m pytest --timeout 300 -m deep tests/journeys
+	$(BIN)/python -m pytest --timeout 300 -m "not deep" -k "looks or glare" tests/journeys
 
 coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations
 	@.ci/need redis-server postgresql
