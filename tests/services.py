@@ -159,7 +159,7 @@ def postgresql() -> Iterator[str]:
             [_program("initdb"), "-D", str(data), "-U", "sbe", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
             directory,
         )
-        speed = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"]
+        speed = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=400"]
         options = [f"unix_socket_directories={directory}", "listen_addresses=127.0.0.1", *speed]
         settings = [word for option in options for word in ("-c", option)]
         command = [_program("postgres"), "-D", str(data), "-p", str(port), *settings]
