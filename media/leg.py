@@ -29,6 +29,7 @@ from media.quality import REPORT_COUNTS_SECONDS
 from media.repair import REQUESTS_A_TICK, Retransmissions, RoundTrip
 from media.router import Sink, Track
 from media.shared import NEAR, Shared, ffi
+from media.strangers import network_of
 from media.streams import Stream
 from media.stun import Agent
 from media.transport import State, Transport
@@ -243,8 +244,10 @@ class Leg:
 
     def begin(self) -> None:
         """Begin the handshake, for which there is only so much time: not before the other side has been heard of."""
-        if self.transport is not None:
-            self.transport.start((each.algorithm, each.value) for each in self.negotiation.remote_fingerprints)
+        if self.transport is not None and self.destination is not None:
+            fingerprints = [(each.algorithm, each.value) for each in self.negotiation.remote_fingerprints]
+            network = network_of(address_of(self.destination.name)[0])
+            self.transport.start(fingerprints, id(self._floor), network)
 
     def send_datagram(self, datagram: bytes) -> None:
         """Send DTLS to where the leg is."""

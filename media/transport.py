@@ -7,8 +7,9 @@ its address, can cost the others.
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Literal
 
@@ -52,20 +53,59 @@ class State(StrEnum):
 
 
 class Handshakes:
-    """The handshakes of a node: at most `limit` go on at the same time, further ones wait their turn, in order."""
+    """The handshakes of a node: at most `limit` go on at the same time, further ones wait their turn.
 
-    def __init__(self, limit: int = 128) -> None:
-        self.limit = limit
+    Once half of the turns are taken, each origin has `share` of them at most: its stalled handshakes, and those that
+    wait behind them, hold up nobody else. An origin is whatever the callers of `turn` have in common.
+    """
+
+    def __init__(self, limit: int = 128, share: int = 16) -> None:
+        self.limit, self.share = limit, share
         self.open = 0
-        self._turns = asyncio.Semaphore(limit)
+        self._open_from: Counter[Hashable] = Counter()
+        self._waiting: dict[asyncio.Future[None], tuple[Hashable, ...]] = {}
 
-    async def __aenter__(self) -> None:
-        await asyncio.wait_for(self._turns.acquire(), TURN_SECONDS)
-        self.open += 1
+    @asynccontextmanager
+    async def turn(self, *origins: Hashable) -> AsyncIterator[None]:
+        """Wait for a turn, and take it.
 
-    async def __aexit__(self, *_: object) -> None:
+        :raises TimeoutError: when that takes too long.
+        """
+        granted = asyncio.get_running_loop().create_future()
+        self._waiting[granted] = origins
+        self._grant()
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await granted
+            yield
+        finally:
+            self._waiting.pop(granted, None)
+            if granted.done() and not granted.cancelled():
+                self._release(origins)
+
+    def _grant(self) -> None:
+        """Give turns to those who wait, in order, as far as there are some for their origins."""
+        for granted, origins in list(self._waiting.items()):
+            if self.open >= self.limit:
+                return
+            if not granted.done() and self._has_room(origins):
+                del self._waiting[granted]
+                self.open += 1
+                self._open_from.update(origins)
+                granted.set_result(None)
+
+    def _has_room(self, origins: Iterable[Hashable]) -> bool:
+        """Tell whether one more handshake may begin that has these origins."""
+        return self.open < self.limit // 2 or all(self._open_from[origin] < self.share for origin in origins)
+
+    def _release(self, origins: Iterable[Hashable]) -> None:
+        """Take a turn back."""
         self.open -= 1
-        self._turns.release()
+        for origin in origins:
+            self._open_from[origin] -= 1
+            if not self._open_from[origin]:
+                del self._open_from[origin]
+        self._grant()
 
 
 class Transport:
@@ -115,16 +155,17 @@ class Transport:
         """The SRTP sessions, from `connected` on."""
         return self._srtp
 
-    def start(self, fingerprints: Iterable[tuple[str, str]]) -> None:
+    def start(self, fingerprints: Iterable[tuple[str, str]], *origins: Hashable) -> None:
         """Begin: as server wait for the other side's first datagram, as client send ours. Needs a running loop.
 
         The time for the handshake begins with that datagram: as client, start when there is an address to send it to.
 
-        `fingerprints` are the (algorithm, value) pairs of the other side's SDP. A second start changes nothing.
+        `fingerprints` are the (algorithm, value) pairs of the other side's SDP, `origins` what it has in common with
+        others that might stall their handshakes (`Handshakes`). A second start changes nothing.
         """
         if self._state is State.NEW:
             self._set_state(State.CONNECTING)
-            self._task = asyncio.get_running_loop().create_task(self._connect(tuple(fingerprints)))
+            self._task = asyncio.get_running_loop().create_task(self._connect(tuple(fingerprints), origins))
 
     def feed(self, datagram: bytes) -> None:
         """Take a DTLS datagram that has come in, before or after the start."""
@@ -152,13 +193,13 @@ class Transport:
         await self._dtls.finish()
         self._ended()
 
-    async def _connect(self, fingerprints: tuple[tuple[str, str], ...]) -> None:
+    async def _connect(self, fingerprints: tuple[tuple[str, str], ...], origins: tuple[Hashable, ...]) -> None:
         """Carry the handshake through, once it has begun and it is its turn."""
         if self.role == "server":
             await self._arrival.wait()
         connected = False
         try:
-            async with self._handshakes:
+            async with self._handshakes.turn(*origins):
                 deadline = asyncio.get_running_loop().call_later(self._handshake_seconds, self._expire)
                 try:
                     connected = await self._dtls.handshake(fingerprints)

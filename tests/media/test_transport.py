@@ -215,6 +215,26 @@ async def test_half_open_handshakes_are_limited_and_cost_nobody_else_a_leg() -> 
     await close(server, client, hello, *flood)
 
 
+async def test_stalled_handshakes_of_one_origin_hold_up_no_other() -> None:
+    handshakes = Handshakes(limit=8, share=2)
+    hello, nobody = End("client"), Certificate()
+    hello.transport.start(nobody.fingerprints)
+    while not hello.sent:
+        await asyncio.sleep(0)
+    flood = [End("server", handshakes=handshakes) for _ in range(20)]
+    for number, each in enumerate(flood):
+        each.transport.start(nobody.fingerprints, "mallory", number // 10)
+        each.transport.feed(hello.sent[0])
+    server, client = pair(handshakes=handshakes)
+    server.transport.start(client.certificate.fingerprints, "alice", "home")
+    client.transport.start(server.certificate.fingerprints)
+    await server.reach(State.CONNECTED)
+    # Half of the turns are for whoever comes first.
+    assert handshakes.open == 4
+    await close(server, client, hello, *flood)
+    assert handshakes.open == 0
+
+
 async def test_who_does_not_get_a_turn_in_time_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TURN_SECONDS", 0.02)
     handshakes = Handshakes(1)
@@ -227,6 +247,8 @@ async def test_who_does_not_get_a_turn_in_time_fails(monkeypatch: pytest.MonkeyP
 
     client.deliver = both
     start(first, client)
+    while not handshakes.open:
+        await asyncio.sleep(0)
     second.transport.start(client.certificate.fingerprints)
     await second.reach(State.FAILED)
     assert first.transport.state is State.CONNECTING
