@@ -197,6 +197,12 @@ class Dtls(RTCDtlsTransport):
             await asyncio.wait([task])
         self.remove_all_listeners()
 
+    def forget(self) -> None:
+        """Let go of whom this has called until now, and of itself. Call it after `finish`."""
+        self._out = self._on_data = self._on_closed = cast(Any, _nothing)
+        self._transport = cast(Any, None)
+        self._data_receiver = None
+
     def flush(self) -> None:
         """Send all that OpenSSL has written, in datagrams of whole records."""
         if self._ssl is None:
@@ -390,6 +396,10 @@ def _datagrams(written: bytes) -> Iterator[bytes]:
         end += size
     if start < len(written):
         yield written[start:]
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing."""
 
 
 def _retrieve(task: "asyncio.Future[None]") -> None:

@@ -274,9 +274,10 @@ class Leg:
         if self.transport is not None:
             await self.transport.close()
         self._wire.forget(self)
-        # What is left waits for the garbage collector, but not what it had in hand.
         self._take_from({})
         self.sinks = {}
+        # Without cycles, memory is free at once and not when garbage is collected.
+        self.transport = self.channels = self.agent = None
 
     # --- Streams ----------------------------------------------------------------------------------------------
 

@@ -192,6 +192,9 @@ class Transport:
         # Before we let it know: it says close-notify only while it believes to be connected.
         await self._dtls.finish()
         self._ended()
+        # Without cycles, memory is free at once and not when garbage is collected.
+        self._dtls.forget()
+        self.on_state, self.on_data = _ignored, None
 
     async def _connect(self, fingerprints: tuple[tuple[str, str], ...], origins: tuple[Hashable, ...]) -> None:
         """Carry the handshake through, once it has begun and it is its turn."""
@@ -269,6 +272,10 @@ class Transport:
         logger.debug("DTLS %s -> %s", self._state, state)
         self._state = state
         self.on_state(state)
+
+
+def _ignored(state: State) -> None:
+    """Hear of nothing more."""
 
 
 def _plausible(datagram: bytes) -> bool:

@@ -180,14 +180,23 @@ async def test_who_leaves_is_heard_no_more_and_its_lines_are_used_again(world: W
     await alice.gets(1)
 
 
+def _memory_of(gone: Leg) -> list[Any]:
+    """Return what a leg is made of."""
+    assert gone.transport is not None
+    assert gone.channels is not None
+    dtls, sctp = gone.transport._dtls, gone.channels._sctp
+    return [gone, gone.transport, dtls, dtls._ssl, dtls._rx_srtp, gone.channels, sctp]
+
+
 async def test_memory_of_who_has_left_is_free_without_garbage_collection(world: World) -> None:
-    _, bob = await world.join("alice", "bob")
-    kept = weakref.ref(world.track("alice", "video").history)
+    alice, bob = await world.join("alice", "bob", data=True)
+    kept = [weakref.ref(each) for each in _memory_of(world.leg("alice"))]
+    kept.append(weakref.ref(world.track("alice", "video").history))
     gc.disable()
     try:
-        await world.room.leave(world.peers[0])
+        await world.room.leave(alice)
         await world.room.settle()
-        await true(lambda: kept() is None)
+        await true(lambda: not [each() for each in kept if each() is not None])
     finally:
         gc.enable()
     assert world.leg(bob.id).sinks == {}
