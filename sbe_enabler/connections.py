@@ -85,22 +85,22 @@ class OpenRequests:
             return await self._application(scope, receive, send)
         address, _ = scope.get("client") or ("", 0)
         if not self._places.take(address):
-            return await _refuse(scope, send)
+            return await refuse(scope, send, _TOO_MANY)
         try:
             await self._application(scope, receive, send)
         finally:
             self._places.release(address)
 
 
-async def _refuse(scope: Scope, send: Send) -> None:
-    """Tell a client that it holds too much open."""
+async def refuse(scope: Scope, send: Send, detail: str) -> None:
+    """Answer 429 `rate-limited`; a WebSocket is closed with the code for that."""
     if scope["type"] == "websocket":
         # Only an accepted WebSocket can tell a browser why it is closed.
         wanted = scope["subprotocols"]
         await send({"type": "websocket.accept", "subprotocol": wanted[0] if wanted else None})
         await send({"type": "websocket.close", "code": _TOO_OFTEN})
         return
-    headers, body = problem(429, "rate-limited", _TOO_MANY, correlator_in(dict(scope["headers"]).get(b"x-correlator")))
+    headers, body = problem(429, "rate-limited", detail, correlator_in(dict(scope["headers"]).get(b"x-correlator")))
     headers["retry-after"] = str(_RETRY_SECONDS)
     lines = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": 429, "headers": lines})

@@ -15,10 +15,13 @@ from typing import Any
 from django.conf import settings
 
 from conferences.authentication import network_of
-from sbe_enabler.connections import Application, Receive, Scope, Send
+from sbe_enabler.connections import Application, Receive, Scope, Send, refuse
 
 # Requests of the event channel wait for events, and must not keep others waiting meanwhile.
 _WAITING = re.compile(r"/sessions/[^/]+/events")
+# A request keeps its place in the queue for some seconds after its client has gone, so connections do not bound these.
+_MOST_WANTED = 512
+_TOO_MANY = "Too many requests from this address at the same time."
 
 # A client network, and whether its requests need a database thread.
 Queue = tuple[str, bool]
@@ -51,7 +54,11 @@ class InTurns:
                 await turn.aclose()
                 await send(message)
 
-            await turn.enter_async_context(self._turn((network_of(address), _needs_threads(scope["path"]))))
+            queue = (network_of(address), _needs_threads(scope["path"]))
+            if queue in self._turns and self._turns[queue].wanted >= _MOST_WANTED:
+                await refuse(scope, send, _TOO_MANY)
+                return
+            await turn.enter_async_context(self._turn(queue))
             await self._application(scope, receive, send_and_end_turn)
 
     @asynccontextmanager

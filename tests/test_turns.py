@@ -78,6 +78,25 @@ async def test_health_is_told_while_requests_wait_for_the_database() -> None:
     await asyncio.wait_for(asyncio.gather(*requests), 5)
 
 
+async def test_queue_of_one_client_is_bounded() -> None:
+    application, statuses = Application(), []
+
+    async def note(message: Mapping[str, Any]) -> None:
+        statuses.append(message.get("status"))
+
+    turns = InTurns(application)
+    crowd = ask(turns, "192.0.2.1", 512)
+    await settle()
+    scope = {"type": "http", "path": "/healthz", "client": ("192.0.2.1", 1), "headers": []}
+    await asyncio.wait_for(turns(scope, receive, note), 5)
+    assert statuses[0] == 429
+    application.go_on.set()
+    application.read.set()
+    await asyncio.wait_for(asyncio.gather(*crowd), 5)
+    await asyncio.wait_for(turns(scope, receive, note), 5)
+    assert len(application.served) == 513
+
+
 async def test_turn_ends_when_the_answer_begins() -> None:
     application = Application()
     application.go_on.set()
