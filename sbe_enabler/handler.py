@@ -115,14 +115,14 @@ class Handler:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self._handler_of(scope["path"])(scope, receive, send)
+        await self._handler_of(scope["path"], scope["method"])(scope, receive, send)
 
-    def _handler_of(self, path: str) -> ASGIHandler:
-        """Return the handler for the view of a path."""
+    def _handler_of(self, path: str, method: str) -> ASGIHandler:
+        """Return the handler for the view of a path. Only what is posted there has a password to hash."""
         try:
             match = resolve(path)
         except Resolver404:
             return self._sync
-        if match.view_name in _HASHING_VIEWS:
+        if match.view_name in _HASHING_VIEWS and method == "POST":
             return self._hashing
         return self._async if iscoroutinefunction(match.func) else self._sync

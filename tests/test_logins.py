@@ -99,8 +99,8 @@ def test_a_browser_is_known_only_for_its_own_account(known: Client, cookie: str 
     assert enter(known, username, "right") == 429
 
 
-async def login_at(application: Any, username: str = "chief", address: str = "192.0.2.1") -> int:
-    """Log in through the server's own handler and return the status."""
+async def login_at(application: Any, username: str = "chief", address: str = "192.0.2.1", method: str = "POST") -> int:
+    """Log in, or only open the page for it, through the server's own handler; return the status."""
     token = "x" * 32
     body = urlencode({"username": username, "password": "wrong", "csrfmiddlewaretoken": token}).encode()
     headers = [
@@ -111,7 +111,7 @@ async def login_at(application: Any, username: str = "chief", address: str = "19
     ]
     scope: dict[str, Any] = {
         "type": "http",
-        "method": "POST",
+        "method": method,
         "path": "/admin/login/",
         "query_string": b"",
         "headers": headers,
@@ -133,6 +133,11 @@ async def test_no_database_thread_hashes_passwords(hashed_in: list[str]) -> None
 async def test_only_so_many_logins_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "_WAITING_LOGINS", 0)
     assert await login_at(Handler(get_asgi_application())) == 429
+
+
+async def test_page_to_log_in_opens_while_logins_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handler, "_WAITING_LOGINS", 0)
+    assert await login_at(Handler(get_asgi_application()), method="GET") == 200
 
 
 async def test_one_address_does_not_fill_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
