@@ -13,6 +13,7 @@ from conferences import clock
 from conferences.counters import require_room
 from conferences.exceptions import UnauthenticatedError
 from conferences.models import Session, hash_token
+from conferences.statements import Prepared
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,18 @@ def session_by_token(token: str, *, now: datetime) -> Session:
 
     :raises UnauthenticatedError: when there is none.
     """
-    session = Session.objects.live(now).filter(token_hash=hash_token(token)).first()
-    if session is None:
+    found = _BY_TOKEN.objects(now=now, token_hash=hash_token(token))
+    if not found:
         raise UnauthenticatedError("This token belongs to no live session: register again.")
-    return session
+    return found[0]
+
+
+# Nearly every request executes it.
+_BY_TOKEN = Prepared(
+    lambda now, token_hash: Session.objects.live(now).filter(token_hash=token_hash).order_by(),
+    now=datetime,
+    token_hash=str,
+)
 
 
 def _gateway(key: str, session_id: str | None, *, now: datetime) -> Speaker:

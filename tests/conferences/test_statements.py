@@ -9,6 +9,8 @@ from django.db.models import Model
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
+from conferences.authentication import session_by_token
+from conferences.exceptions import UnauthenticatedError
 from conferences.models import Conference, Participant, Session
 from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import next_deadline, settle_conference
@@ -110,6 +112,22 @@ def test_ending_a_callcompiles_nothing(
             assert terminate_conference(conference_id=conference, now=timezone.now())
 
         compiles_nothing(end) if again else end()
+
+
+def test_authenticating_compiles_nothing(
+    alice: Device, bob: Device, compiles_nothing: Callable[[Callable[[], object]], None]
+) -> None:
+    now = timezone.now()
+    assert session_by_token(alice.token, now=now).pk == alice.id
+
+    def authenticate() -> None:
+        assert columns(session_by_token(bob.token, now=now)) == columns(bob_row)
+
+    bob_row = bob.row
+    compiles_nothing(authenticate)
+    for token, at in (("unknown", now), (bob.token, bob_row.expires_at)):
+        with pytest.raises(UnauthenticatedError):
+            session_by_token(token, now=at)
 
 
 def test_rows_may_have_a_single_column(alice: Device, bob: Device) -> None:
