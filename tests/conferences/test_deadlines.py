@@ -339,7 +339,9 @@ class TestTogether:
         assert len(second) == 1
         assert all_rows() == before
 
-    def test_a_conference_that_somebody_holds_is_passed_over(self, ringing: Call) -> None:
+    def test_a_conference_that_somebody_holds_is_passed_over(
+        self, ringing: Call, caplog: pytest.LogCaptureFixture
+    ) -> None:
         if not connection.features.has_select_for_update_skip_locked:
             pytest.skip("the database has one writer")
         late = timezone.now() + timedelta(seconds=31)
@@ -358,6 +360,8 @@ class TestTogether:
         holding.start()
         assert held.wait(10)
         assert settle_due(now=late) == 1
+        # Waiting would end with an error, after the database's limit.
+        assert [each for each in caplog.records if each.levelname == "ERROR"] == []
         assert ringing.alice.get(ringing.id)["state"] == "invitation-sent"
         release.set()
         holding.join()

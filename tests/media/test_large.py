@@ -123,7 +123,7 @@ async def test_descriptions_are_read_and_written_off_the_loops_thread(
         await room.join(peer)
     restarted = Room("restarted", node.execute)
     await restarted.take_over(peers, {id_: peer.offer() for id_, peer in peers.items()})
-    assert threads.keys() == names
-    assert threading.get_ident() not in set.union(*threads.values())
     for peer in peers.values():
         await room.leave(peer)
+    assert threads.keys() == names
+    assert threading.get_ident() not in set.union(*threads.values())
