@@ -31,7 +31,7 @@ test test-deep: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev nginx redis-server postgresql
 	@$(BIN)/python -m media.fastpath
-	@# One minute of these is a soak that mostly waits: a third process has the processors meanwhile.
+	@# Some of these mostly wait for processes and clocks: a third worker has the processors meanwhile.
 	@echo "== SQLite, everything in memory"
 	$(BIN)/python -m tests.services --beside -- $(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
