@@ -14,6 +14,7 @@ from media import data as module
 from media.aiortc_adapter import RTCDataChannel, Sctp
 from media.allowance import Allowance
 from media.data import MAX_CHANNELS, MAX_LABEL, MAX_MESSAGE_SIZE, MAX_OUTSTANDING, DataChannels
+from tests.depth import DEEP
 from tests.media.ends import SECONDS, End, close, connected, mutate, watched_loop
 from tests.yardstick import slowness
 
@@ -219,6 +220,22 @@ async def test_a_channel_that_the_browser_closes_is_gone(leg: Leg) -> None:
     await until(lambda: leg.data.labels == ())
     await until(lambda: channel.readyState == "closed")
     assert not leg.data.send("chat", "x")
+
+
+async def test_channels_that_are_opened_and_closed_without_end_leave_nothing(leg: Leg) -> None:
+    leg.data._allowance = Allowance(1e6, 1e9)
+    kept = await leg.channel("kept", id=0)
+    for number in range(300 if DEEP else 60):
+        # Streams are used again (RFC 8831 section 6.7).
+        channel = await leg.channel(f"channel {number}", id=2 + 2 * (number % 20))
+        await until(lambda: len(leg.data.labels) == 2)
+        channel.close()
+        await until(lambda: leg.data.labels == ("kept",))
+        await until(lambda: len(leg.browser._data_channels) == 1)
+    assert leg.data._sctp._data_channels.keys() == {kept.id}
+    assert len(leg.data._sctp._inbound_streams) <= Sctp.MAX_STREAMS
+    kept.send("still here")
+    assert await leg.message() == ("kept", "still here")
 
 
 async def test_an_association_that_the_browser_aborts_is_over(leg: Leg) -> None:
