@@ -1210,6 +1210,25 @@ def _stranger() -> socket.socket:
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
+async def test_who_sends_with_the_ssrc_of_another_feeds_no_track_of_theirs(world: World) -> None:
+    alice, bob, mallory = await world.join("alice", "bob", "mallory")
+    alice.film()
+    ((_, _, ssrc),) = await bob.gets(1)
+    mallory.film()
+    await bob.gets(1)
+    # The SSRC that Alice sends with, and the one that her receivers know.
+    for forged in (alice.video.ssrc, ssrc):
+        source = Source(forged, VIDEO, 90000, VIDEO_SIZE)
+        mallory.send([source.packet() for _ in range(5)])
+    mallory.film()
+    await bob.gets(1)
+    alice.film(5)
+    got = await bob.gets(5)
+    assert in_order(got)
+    assert {each for _, _, each in got} == {ssrc}
+    assert bob.packets == []
+
+
 async def test_unknown_ssrc_and_payload_type_are_passed_over(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     stray = Source(secrets.randbits(31), 35, 90000, 500)
