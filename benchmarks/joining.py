@@ -142,7 +142,7 @@ async def main() -> None:
     with (
         tempfile.TemporaryDirectory() as name,
         contextlib.closing(Backends(Path(name))) as backends,
-        Server(backends.sqlite(), Path(name) / "server", {"SBE_LOG_LEVEL": "WARNING"}) as server,
+        Server(backends.sqlite(), Path(name) / "server", {"SBE_LOG_LEVEL": "WARNING"}, anew=True) as server,
     ):
         times = await _in_chromium(server, arguments.runs)
         shares = await measure_own_share(server, arguments.runs)

@@ -106,7 +106,9 @@ def cluster(directory: Path) -> Iterator[Cluster]:
         for _ in range(3):
             port = free_port()
             nodes[port] = stack.enter_context(media_node(directory, variables, port))
-        servers = [stack.enter_context(Server(Backend(variables, backend.api_key), directory)) for _ in range(2)]
+        servers = [
+            stack.enter_context(Server(Backend(variables, backend.api_key), directory, anew=True)) for _ in range(2)
+        ]
         wait_until(
             lambda: (
                 len(httpx.get(f"{servers[0].base_url}/healthz", trust_env=False).json()["mediaNodes"]) == len(nodes)

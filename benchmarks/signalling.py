@@ -360,7 +360,7 @@ def _with_servers(
 ) -> dict[str, float]:
     """Start servers on one backend, measure, and stop them."""
     directory = Path(tempfile.mkdtemp(prefix="sbe-bench-"))
-    servers = [Server(backend, directory, _VARIABLES) for _ in range(number)]
+    servers = [Server(backend, directory, _VARIABLES, anew=True) for _ in range(number)]
     try:
         for server in servers:
             server.start()

@@ -114,7 +114,7 @@ async def main() -> None:
     async with contextlib.AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         backends = stack.enter_context(contextlib.closing(Backends(directory)))
-        server = stack.enter_context(Server(backends.sqlite(), directory / "server", variables))
+        server = stack.enter_context(Server(backends.sqlite(), directory / "server", variables, anew=True))
         driver = await stack.enter_async_context(async_playwright())
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         stack.push_async_callback(browser.close)

@@ -303,14 +303,16 @@ class Backend:
 class Server:
     """One `manage.py serve` on a port of its own, with the Dev Server and the test page.
 
-    Use it as a context manager, or call `start` and `stop`.
+    Use it as a context manager, or call `start` and `stop`. One that is `anew` starts as an operator's does, and not
+    as a copy of a process that has imported a part already: measure only such servers.
     """
 
     backend: Backend
     directory: Path
     variables: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
-    _process: Copy | None = None
+    anew: bool = False
+    _process: "subprocess.Popen[bytes] | Copy | None" = None
 
     @property
     def base_url(self) -> str:
@@ -351,7 +353,10 @@ class Server:
         variables = {"SBE_STATE_DIR": str(self.directory), "SBE_API_KEY": self.api_key, "SBE_DEV_SERVER": "1"}
         variables |= {**self.backend.variables, **self.variables}
         arguments = ["manage.py", "serve", "--port", str(self.port)]
-        self._process = copy(arguments, process_environment(variables), self._log_path)
+        if self.anew:
+            self._process = spawn(self._log_path, *arguments, variables=variables)
+        else:
+            self._process = copy(arguments, process_environment(variables), self._log_path)
         try:
             wait_until(self._is_healthy_or_gone, "the server is healthy")
         except TimeoutError:
