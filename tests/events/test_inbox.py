@@ -12,6 +12,7 @@ from channels.layers import get_channel_layer
 from events import inbox, layer, wakeups
 from events.reader import Reader
 from events.readers import READERS
+from media.pause import Pause
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("_no_idle_connections", "_impatient")]
 
@@ -21,9 +22,8 @@ Follow = Callable[..., Awaitable[Reader]]
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again soon after a failure of the layer."""
-    for module in (inbox, layer):
-        monkeypatch.setattr(module, "REST_SECONDS", 0.05)
-    monkeypatch.setattr(layer.LAYER, "_rests_until", 0.0)
+    monkeypatch.setattr(inbox, "REST_SECONDS", 0.05)
+    monkeypatch.setattr(layer.LAYER, "_pause", Pause(0.05))
 
 
 @pytest.fixture
