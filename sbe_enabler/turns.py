@@ -8,7 +8,7 @@ its others wait outside the queue. It loses nothing by that: a few are as many a
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from sbe_enabler.connections import Application, Receive, Scope, Send, refuse
 _WAITING = re.compile(r"/sessions/[^/]+/events")
 # A request keeps its place in the queue for some seconds after its client has gone, so connections do not bound these.
 _MOST_WANTED = 512
+# An answer in parts takes as long as its client reads it, and may keep others waiting for this many seconds only.
+_LONGEST_ANSWER = 1.0
 _TOO_MANY = "Too many requests from this address at the same time."
 
 # A client network, and whether its requests need a database thread.
@@ -43,36 +45,59 @@ class InTurns:
         self._turns: dict[Queue, _Turns] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request when its turn has come. The turn ends when the answer begins."""
+        """Serve one request when its turn has come. The turn ends with the answer, or when it is read slowly."""
         if scope["type"] != "http" or _WAITING.fullmatch(scope["path"]):
             await self._application(scope, receive, send)
             return
         address, _ = scope.get("client") or ("", 0)
-        async with AsyncExitStack() as turn:
-
-            async def send_and_end_turn(message: Mapping[str, Any]) -> None:
-                await turn.aclose()
-                await send(message)
-
-            queue = (network_of(address), _needs_threads(scope["path"]))
-            if queue in self._turns and self._turns[queue].wanted >= _MOST_WANTED:
-                await refuse(scope, send, _TOO_MANY)
-                return
-            await turn.enter_async_context(self._turn(queue))
-            await self._application(scope, receive, send_and_end_turn)
+        queue = (network_of(address), _needs_threads(scope["path"]))
+        if queue in self._turns and self._turns[queue].wanted >= _MOST_WANTED:
+            await refuse(scope, send, _TOO_MANY)
+            return
+        async with self._turn(queue) as turn:
+            await self._application(scope, receive, turn.sender(send))
 
     @asynccontextmanager
-    async def _turn(self, queue: Queue) -> AsyncIterator[None]:
+    async def _turn(self, queue: Queue) -> AsyncIterator["_Turn"]:
         """Wait for a turn in this queue, and hold it."""
         turns = self._turns.setdefault(queue, _Turns())
         turns.wanted += 1
         try:
-            async with turns.semaphore:
-                yield
+            await turns.semaphore.acquire()
+            turn = _Turn(turns.semaphore)
+            try:
+                yield turn
+            finally:
+                turn.end()
         finally:
             turns.wanted -= 1
             if not turns.wanted:
                 del self._turns[queue]
+
+
+class _Turn:
+    """The turn of one request."""
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore: asyncio.Semaphore | None = semaphore
+        self._is_limited = False
+
+    def end(self) -> None:
+        """Let the next request have its turn, if none has it already."""
+        if self._semaphore is not None:
+            self._semaphore.release()
+            self._semaphore = None
+
+    def sender(self, send: Send) -> Send:
+        """Return a function that sends the answer, and limits the turn once the answer comes in parts."""
+
+        async def send_in_turn(message: Mapping[str, Any]) -> None:
+            if message.get("more_body") and not self._is_limited:
+                self._is_limited = True
+                asyncio.get_running_loop().call_later(_LONGEST_ANSWER, self.end)
+            await send(message)
+
+        return send_in_turn
 
 
 def _needs_threads(path: str) -> bool:

@@ -26,6 +26,7 @@ class Application:
         self.served.append(scope["client"][0])
         await self.go_on.wait()
         await send({"type": "http.response.start"})
+        await send({"type": "http.response.body", "more_body": True})
         await self.read.wait()
 
 
@@ -97,13 +98,25 @@ async def test_queue_of_one_client_is_bounded() -> None:
     assert len(application.served) == 513
 
 
-async def test_turn_ends_when_the_answer_begins() -> None:
+async def test_turn_lasts_until_the_answer_is_complete() -> None:
     application = Application()
     application.go_on.set()
     requests = ask(InTurns(application), "192.0.2.1", 3 * MOST)
     await settle()
-    # None of the answers has been read.
-    assert len(application.served) == 3 * MOST
+    assert len(application.served) == MOST
+    application.read.set()
+    await asyncio.wait_for(asyncio.gather(*requests), 5)
+
+
+async def test_client_that_reads_slowly_keeps_others_waiting_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sbe_enabler.turns._LONGEST_ANSWER", 0.01)
+    application = Application()
+    application.go_on.set()
+    requests = ask(InTurns(application), "192.0.2.1", 3 * MOST)
+    async with asyncio.timeout(5):
+        # None of the answers is read.
+        while len(application.served) < 3 * MOST:
+            await asyncio.sleep(0.001)
     application.read.set()
     await asyncio.wait_for(asyncio.gather(*requests), 5)
 
