@@ -38,6 +38,7 @@ def invite_participant(*, session: Session, conference_id: str, to: str, now: da
     if known := next((seat for seat in room.others(host) if _is_called(seat, guest)), None):
         return room, known
     require_space(room, 1)
+    quotas.require_change(host)
     devices = list(Session.objects.live(now).devices_of([guest]))
     quotas.require_invitations(session, [guest], devices, now=now)
     guest.rings_until = room.rings_until()
@@ -71,6 +72,7 @@ def remove_participant(
     if target is own:
         leave(room, own, LeftReason.HUNG_UP)
     else:
+        quotas.require_change(own)
         vacate(room, target, LeftReason.REMOVED)
     room.save()
 
@@ -109,6 +111,7 @@ def mute_participant(
         raise ForbiddenError("Nobody unmutes somebody else.")
     if wanted == before:
         return
+    quotas.require_change(own)
     target.muted_audio, target.muted_video = wanted
     room.tell_all(EventType.PARTICIPANT_MUTED, but=[own], participant=wire.participant(target))
     room.save()

@@ -48,10 +48,21 @@ def require_offer(seat: Participant) -> None:
 
     :raises TooManyOffersError: when the user's offers of the last minute reach the bound.
     """
-    # A username may have characters that a cache does not take in its keys.
-    user = hashlib.sha256(seat.username.encode()).hexdigest()
-    if wait := take(f"offers.{user}", settings.OFFERS_PER_MINUTE):
+    if wait := take(f"offers.{_hashed(seat)}", settings.OFFERS_PER_MINUTE):
         raise TooManyOffersError(headers={"Retry-After": str(math.ceil(wait))}, limit=settings.OFFERS_PER_MINUTE)
+
+
+def require_change(seat: Participant) -> None:
+    """Count a change by the user who sits there that everybody in a conference is told: a mute, invitation or removal.
+
+    :raises RateLimitedError: when the user's changes of the last minute reach the bound.
+    """
+    require_room(f"changes.{_hashed(seat)}", settings.CHANGES_PER_MINUTE)
+
+
+def _hashed(seat: Participant) -> str:
+    """Return a name for the user: a username may have characters that a cache does not take in its keys."""
+    return hashlib.sha256(seat.username.encode()).hexdigest()
 
 
 def require_reading(seat: Participant, text: str) -> None:
