@@ -131,6 +131,17 @@ def test_parameters_of_a_database_url_reach_the_database(tmp_path: Path) -> None
     assert "-c lock_timeout=" in options["options"]
 
 
+def test_every_wait_for_postgresql_is_bounded_unless_told_otherwise(tmp_path: Path) -> None:
+    variables = {"SBE_SECRET_KEY": SECRET_KEY, "DATABASE_URL": "postgresql://db.example/calls"}
+    options = json.loads(settings_in(tmp_path, "settings.DATABASES['default']['OPTIONS']", **variables).stdout)
+    assert (options["connect_timeout"], options["limit"]) == (2, 5.0)
+    assert options["options"].split(" -c ") == [
+        "-c statement_timeout=5000",
+        "lock_timeout=3000",
+        "idle_in_transaction_session_timeout=10000",
+    ]
+
+
 def test_settings_refuse_to_start_without_a_secret_key(tmp_path: Path) -> None:
     assert "SBE_SECRET_KEY is not set" in settings_error(tmp_path)
 

@@ -1,6 +1,7 @@
 """The consumer of a WebSocket, without a server around it."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from django.utils import timezone
 from conferences.models import Session, hash_token
 from events import layer, wakeups
 from events.consumers import EventsConsumer
+from events.reader import Entry
 from events.readers import READERS
 from events.threads import in_database_thread
 
@@ -23,6 +25,26 @@ def new_session() -> Session:
     return Session.objects.create(
         username="alice", created_at=now, expires_at=now + timedelta(hours=1), token_hash=hash_token("secret")
     )
+
+
+def scope_of(session: Session) -> dict[str, Any]:
+    """Return the scope of a WebSocket of a session."""
+    return {
+        "type": "websocket",
+        "headers": [(b"host", b"localhost")],
+        "query_string": b"",
+        "subprotocols": ["sbe.v1", "bearer.secret"],
+        "url_route": {"args": (), "kwargs": {"session_id": session.pk}},
+    }
+
+
+async def until_heartbeat(sent: "asyncio.Queue[Mapping[str, Any]]", received: "asyncio.Queue[dict[str, Any]]") -> str:
+    """Wait for a heartbeat and answer it; return its nonce."""
+    async with asyncio.timeout(10):
+        while "heartbeat" not in (message := await sent.get()).get("text", ""):
+            pass
+    received.put_nowait({"type": "websocket.receive", "text": message["text"]})
+    return str(json.loads(message["text"])["nonce"])
 
 
 async def until_tasks_are(expected: set[str]) -> None:
@@ -38,13 +60,7 @@ async def test_idle_websocket_has_one_task_and_no_handshake() -> None:
     session = await in_database_thread(new_session)()
     received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     sent: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
-    scope = {
-        "type": "websocket",
-        "headers": [(b"host", b"localhost")],
-        "query_string": b"",
-        "subprotocols": ["sbe.v1", "bearer.secret"],
-        "url_route": {"args": (), "kwargs": {"session_id": session.pk}},
-    }
+    scope = scope_of(session)
     shared = {
         "watcher",
         "inbox",
@@ -62,3 +78,27 @@ async def test_idle_websocket_has_one_task_and_no_handshake() -> None:
     async with asyncio.timeout(10):
         await serving
     assert READERS.is_empty
+
+
+@pytest.mark.once
+async def test_heartbeats_of_an_idle_websocket_read_nothing(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.HEARTBEAT_SECONDS = 0.1
+    session = await in_database_thread(new_session)()
+    received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    sent: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+    serving = asyncio.create_task(EventsConsumer()(scope_of(session), received.get, sent.put))
+    received.put_nowait({"type": "websocket.connect"})
+    nonces = [await until_heartbeat(sent, received)]
+    reads: list[int] = []
+
+    def note(session_id: str, after: int) -> list[Entry]:
+        reads.append(after)
+        return []
+
+    monkeypatch.setattr("events.reader._read", note)
+    nonces += [await until_heartbeat(sent, received) for _ in range(5)]
+    received.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    async with asyncio.timeout(10):
+        await serving
+    assert len(set(nonces)) == 6
+    assert reads == []

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import pytest
 
+from events import views
+from events.reader import Entry
 from events.views import LONGEST_WAIT, STREAM_BYTES, STREAM_HEARTBEATS
 from tests.endpoints import PATIENCE, UNLIMITED, Endpoint, Endpoints, close_code, new_name, next_event
 from tests.services import Backend, Server
@@ -221,6 +223,17 @@ async def test_stream_ends_after_a_mebibyte_and_resumes(server: Server, endpoint
         async with stream(bob, last_event_id=ids[-1]) as received:
             ids += [block["id"] for block in await seen(received, 25 - len(ids))]
     assert ids == [str(number) for number in range(1, 26)]
+
+
+async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 60_000
+
+    async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGenerator[list[Entry], None]:
+        yield [Entry("x" * size, number) for number in range(1, 41)]
+
+    monkeypatch.setattr(views, "follow", follow)
+    sent = sum([len(block) async for block in views._server_sent("session", 0)])
+    assert STREAM_BYTES < sent < STREAM_BYTES + size + 1000
 
 
 async def test_end_of_the_session_ends_a_stream(server: Server, endpoints: Endpoints) -> None:

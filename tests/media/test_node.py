@@ -36,6 +36,7 @@ from media import conference, consent, datagrams, leg, repair, router, rtcp, rtp
 from media.datagrams import SLOT, address_of
 from media.leg import OLDEST_SECONDS, Leg
 from media.node import Settings
+from media.shared import NEAR
 from media.terms import LOST_SECONDS, Connection
 from tests.media import synthetic
 from tests.media.ends import mutate
@@ -261,6 +262,23 @@ async def test_lost_on_the_way_down_is_sent_again_as_rtx(world: World) -> None:
     restored = [rtp.unwrap(packet, payload_type=VIDEO, ssrc=ssrc) or b"" for packet in bob.of(RTX)]
     assert [rtp.HEADER.unpack_from(packet)[2] for packet in restored] == [sequence, sequence + 1 & 0xFFFF]
     assert len({rtp.HEADER.unpack_from(packet)[4] for packet in bob.of(RTX)} | {ssrc}) == 2
+
+
+async def test_a_receiver_gets_no_more_sent_again_than_its_budget(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    world.stop_ticking()
+    alice.film(40)
+    got = await bob.gets(40)
+    lost = RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=got[0][2], lost=[each for each, _, _ in got])
+    affordable = repair.BURST // (alice.video.size + repair.OVERHEAD)
+    assert 0 < affordable < 40
+    for _ in range(2):
+        bob.send_rtcp(lost)
+        bob.film()
+        await alice.gets(1)
+    alice.film()
+    await bob.gets(1)
+    assert len(bob.of(RTX)) == affordable
 
 
 async def test_lost_after_a_pause_is_sent_again_and_what_was_before_it_is_not(world: World) -> None:
@@ -799,6 +817,31 @@ async def test_garbage_from_a_participants_address_costs_it_nothing(
     assert got == 150
     assert world.leg("alice").excess == 0
     assert world.leg("alice").unauthentic == 6000
+
+
+async def test_once_many_were_refused_only_the_next_packets_of_a_stream_are_decrypted(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film()
+    await bob.gets(1)
+    world.stop_ticking()
+    target, allowed = world.leg("alice"), 20
+    target.failures_left = allowed
+    for _ in range(allowed):
+        alice._send_datagram(
+            _garbage("captured and broken", alice.outward.protect(alice.video.packet()), random.Random(1))
+        )
+    alice.film()
+    await bob.gets(1)
+    before = target.packets_left, target.unauthentic
+    # Authentic, but such a sequence number could be anybody's guess. The other one is of no known stream.
+    alice.video.sequence = alice.video.sequence + 2 * NEAR & 0xFFFF
+    alice.film()
+    alice.send_rtcp(RtcpRrPacket(ssrc=1))
+    await true(lambda: target.unauthentic == before[1] + 2)
+    assert (target.packets_left, target.rtcp_left) == (before[0], leg.RTCP_A_TICK)
+    target.failures_left = allowed
+    alice.film()
+    await true(lambda: target.packets_left == before[0] - 1)
 
 
 def _garbage(kind: str, genuine: bytes, chance: random.Random) -> bytes:

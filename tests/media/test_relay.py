@@ -268,6 +268,27 @@ async def test_short_messages_to_one_receiver_share_packets(conference: Conferen
     assert bob.browser.packets - before < 40
 
 
+async def test_a_receiver_gets_short_messages_together_and_then_the_next_receiver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alice, *others = (Stub() for _ in range(3))
+    made = Relay(lambda: cast(Any, [alice, *others]), Budget())
+    allow(made, burst=0, rate=0)
+    deliveries: list[Stub] = []
+
+    def send(self: Stub, label: str, content: str) -> bool:
+        deliveries.append(self)
+        return True
+
+    monkeypatch.setattr(Stub, "send", send)
+    for number in range(relay.BATCH_MESSAGES):
+        made.take(cast(Any, alice), "chat", str(number))
+    allow(made, burst=10_000, rate=1_000_000)
+    await until(lambda: len(deliveries) == 2 * relay.BATCH_MESSAGES)
+    assert relay.BATCH_MESSAGES > 1
+    assert deliveries == [receiver for receiver in others for _ in range(relay.BATCH_MESSAGES)]
+
+
 async def test_small_messages_count_for_the_memory_they_take(conference: Conference) -> None:
     alice, bob = await conference(2)
     allow(alice.relay, burst=0, rate=0)
