@@ -23,6 +23,8 @@ class IsGateway(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Tell whether a gateway speaks."""
-        if isinstance(request.user, Speaker) and request.user.gateway is None:
+        if not isinstance(request.user, Speaker):
+            raise UnauthenticatedError("Send an API key as 'Authorization: Api-Key …'.")
+        if request.user.gateway is None:
             raise ForbiddenError("This call needs an API key.")
-        return isinstance(request.user, Speaker)
+        return True

@@ -10,11 +10,13 @@ import logging
 import re
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, cast
 
@@ -369,9 +371,12 @@ class WebServer(Server):  # type: ignore[misc]
         """Open the endpoints and start the background tasks."""
         self._tasks = [asyncio.ensure_future(_supervise(make)) for make in self._background]
         for description in self.endpoints:
-            endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
-            listener = endpoint.listen(self.http_factory)
+            listener = defer.maybeDeferred(self._listen, description)
             listener.addCallbacks(self.listen_success, self.listen_error)
+
+    def _listen(self, description: str) -> Any:
+        """Open an endpoint. A certificate that cannot be used raises an error."""
+        return serverFromString(reactor, description).listen(self.http_factory)  # type: ignore[no-untyped-call]
 
     def listen_success(self, port: Any) -> None:
         """Note that the server is reachable."""
@@ -430,11 +435,13 @@ async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def require_free(address: Address) -> None:
+def require_usable(address: Address) -> None:
     """Require that the address can be listened on, before anything starts that must then be stopped.
 
     :raises ListenError: when it cannot.
     """
+    if address.certificate:
+        _require_certificate(address.certificate, address.key)
     try:
         with socket.create_server(
             (address.bind, address.port), family=socket.AF_INET6 if ":" in address.bind else socket.AF_INET
@@ -442,6 +449,20 @@ def require_free(address: Address) -> None:
             pass
     except OSError as error:
         raise ListenError(_why(error, address)) from None
+
+
+def _require_certificate(certificate: str, key: str) -> None:
+    for name in (certificate, key):
+        try:
+            Path(name).read_bytes()
+        except OSError as error:
+            raise ListenError(f"Cannot read {name}: {error.strerror} (SBE_TLS_CERTIFICATE, SBE_TLS_KEY).") from None
+    try:
+        # An encrypted key would otherwise ask for its passphrase.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        text = f"{certificate} and {key} are no PEM certificate and its unencrypted key: {error.reason or error}."
+        raise ListenError(text) from None
 
 
 def _why(error: BaseException | None, address: Address) -> str:

@@ -73,6 +73,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "sbe_enabler.urls"
+CSRF_FAILURE_VIEW = "sbe_enabler.urls.unsafe_method"
 ASGI_APPLICATION = "sbe_enabler.asgi.application"
 APPEND_SLASH = False
 

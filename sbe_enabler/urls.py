@@ -4,9 +4,11 @@ import sys
 
 from django.conf import settings
 from django.contrib import admin
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path
 from django.views import defaults
+from django.views.csrf import csrf_failure
 from django.views.generic import RedirectView
 
 from conferences.problems import OUTAGE, problem_response, refuse_outage
@@ -36,7 +38,18 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a request that Django itself refuses, such as one for an unknown host."""
     if _for_people(request):
         return defaults.bad_request(request, exception)
+    if isinstance(exception, DisallowedHost):
+        return problem_response(request, 400, "malformed", "This server has another host name (SBE_ALLOWED_HOSTS).")
     return problem_response(request, 400, "malformed", "The request cannot be understood.")
+
+
+def unsafe_method(request: HttpRequest, reason: str) -> HttpResponse:
+    """Answer a request that Django takes for a forged form. Only the admin has forms."""
+    if _for_people(request):
+        return csrf_failure(request, reason)
+    response = problem_response(request, 405, "method-not-allowed", "This address can only be read.")
+    response["Allow"] = "GET, HEAD"
+    return response
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -229,6 +229,19 @@ def test_address_that_is_not_ours_is_told_in_one_sentence(server: Server) -> Non
         manage("serve", "--port", "8000", "--bind", "192.0.2.254", variables=server.backend.variables)
 
 
+@pytest.mark.parametrize(
+    ("certificate", "why"), [("missing.pem", "Cannot read missing.pem"), ("README.md", "no PEM certificate")]
+)
+def test_certificate_that_cannot_be_used_is_told_in_one_sentence(server: Server, certificate: str, why: str) -> None:
+    variables = {**server.backend.variables, "SBE_TLS_CERTIFICATE": certificate, "SBE_TLS_KEY": certificate}
+    with pytest.raises(RuntimeError) as refused:
+        manage("serve", "--port", "0", variables=variables)
+    text = str(refused.value)
+    assert why in text
+    assert "Traceback" not in text
+    assert "listening" not in text
+
+
 def test_endpoint_quotes_what_twisted_would_take_for_syntax() -> None:
     address = Address("::1", 8443, "/a:b/c=d.pem", "/k.pem")
     assert address.endpoint() == r"ssl:8443:interface=\:\:1:certKey=/a\:b/c=d.pem:privateKey=/k.pem"

@@ -33,14 +33,14 @@ class Command(BaseCommand):
         _share_one_heap()
         from sbe_enabler.asgi import application
         from sbe_enabler.readiness import require_database
-        from sbe_enabler.serving import Address, ListenError, WebServer, require_free
+        from sbe_enabler.serving import Address, ListenError, WebServer, require_usable
 
         if not 0 <= options["port"] <= _LARGEST_PORT:
-            raise CommandError(f"A port lies between 0 and {_LARGEST_PORT}.")
+            raise CommandError(f"Port {options['port']} does not exist: ports lie between 0 and {_LARGEST_PORT}.")
         require_database()
         address = Address(options["bind"], options["port"], settings.TLS_CERTIFICATE, settings.TLS_KEY)
         try:
-            require_free(address)
+            require_usable(address)
         except ListenError as error:
             raise CommandError(str(error)) from None
         announce = options.get("announce") or self._announce

@@ -1,0 +1,33 @@
+"""What the wiring answers by itself, outside the conference resource."""
+
+import pytest
+from django.test import Client
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_address_that_can_only_be_read_says_so(path: str, method: str) -> None:
+    response = Client(enforce_csrf_checks=True).generic(method, path, b"{}", content_type="application/json")
+    assert (response.status_code, response["allow"]) == (405, "GET, HEAD")
+    assert response.json()["code"] == "method-not-allowed"
+
+
+@pytest.mark.django_db
+def test_forged_form_in_the_admin_is_told_to_a_person() -> None:
+    response = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "x"})
+    assert response.status_code == 403
+    assert response["content-type"].startswith("text/html")
+
+
+def test_foreign_host_name_is_told_with_its_setting() -> None:
+    response = Client().get("/healthz", headers={"host": "evil.example"})
+    assert response.status_code == 400
+    assert "SBE_ALLOWED_HOSTS" in response.json()["detail"]
+
+
+@pytest.mark.django_db
+def test_registering_without_a_key_asks_for_one() -> None:
+    response = Client().post("/sessions", {"username": "alice"}, content_type="application/json")
+    assert response.status_code == 401
+    assert "Api-Key" in response.json()["detail"]
+    assert response["www-authenticate"]
