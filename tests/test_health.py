@@ -1,6 +1,7 @@
 """What a gateway or a supervisor is told about this process."""
 
 import asyncio
+import threading
 import time
 from datetime import timedelta
 
@@ -46,6 +47,21 @@ async def test_database_that_refuses_makes_it_unavailable(
     assert response.status_code == 503
     assert response.json()["database"] == "unavailable"
     assert "hunter2" not in response.content.decode()
+
+
+async def test_database_that_hangs_is_not_waited_for(
+    async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    monkeypatch.setattr(health, "_ask_database", lambda: goes_on.wait(8) and {})
+    started = time.monotonic()
+    try:
+        answers = await asyncio.gather(*(async_client.get("/healthz") for _ in range(3)))
+        seconds = time.monotonic() - started
+    finally:
+        goes_on.set()
+    assert [(each.status_code, each.json()["database"]) for each in answers] == [(503, "unavailable")] * 3
+    assert seconds < 3
 
 
 async def test_channel_layer_that_hangs_is_not_waited_for(
