@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 
 from conferences.machine import (
     RINGING,
@@ -458,9 +458,30 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
         own = self.filter(Q(offered_by=seat) | Q(offered_to=seat))
         return own if seat.joined_at is None else own.filter(created_at__gte=seat.joined_at)
 
+    def unscrubbed(self) -> Self:
+        """Settled ones whose descriptions still have credentials."""
+        return self.filter(_SETTLED_UNSCRUBBED)
+
+    def without_leg(self) -> Self:
+        """Unscrubbed ones whose credentials serve no leg any more.
+
+        Those that were not accepted never served one. An accepted one serves until the same two parties have accepted
+        a newer one, or the conference ends. The order is that of `settled_at`, as an adopting media node reads it.
+        """
+        newer = Modification.objects.unscrubbed().filter(
+            pair=OuterRef("pair"), settled_at__gt=OuterRef("settled_at"), state=ModificationState.ACCEPTED
+        )
+        # A subquery with a value: PostgreSQL would read the whole table for EXISTS or a join.
+        ended = Subquery(Conference.objects.filter(pk=OuterRef("conference")).order_by().values("ended_at"))
+        over = ~Q(state=ModificationState.ACCEPTED) | Q(conference_ended_at__isnull=False) | Exists(newer)
+        return self.unscrubbed().alias(conference_ended_at=ended).filter(over)
+
     def expiring(self) -> Self:
         """Those that wait for a time of their own: an offer to somebody whose devices ring ends with the ringing."""
         return self.pending().exclude(kind=ModificationKind.CALL, offered_to__isnull=False)
+
+
+_SETTLED_UNSCRUBBED = Q(settled_at__isnull=False, scrubbed=False)
 
 
 class Modification(models.Model):
@@ -497,6 +518,9 @@ class Modification(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True, blank=True)
+    scrubbed = models.BooleanField(
+        default=False, editable=False, help_text="The credentials of its descriptions were deleted."
+    )
 
     objects = ModificationQuerySet.as_manager()
 
@@ -526,6 +550,7 @@ class Modification(models.Model):
         indexes = [
             models.Index(fields=["expires_at"], condition=Q(settled_at__isnull=True), name="modification_pending"),
             models.Index(fields=["conference", "created_at"], name="modification_history"),
+            models.Index(fields=["pair", "settled_at"], condition=_SETTLED_UNSCRUBBED, name="modification_to_scrub"),
         ]
 
     def __str__(self) -> str:

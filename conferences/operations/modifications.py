@@ -29,6 +29,7 @@ from conferences.machine import (
 from conferences.models import Modification, Participant, Role, Session, pair_of
 from conferences.operations import quotas
 from conferences.operations.room import Room, lock_for
+from conferences.scrubbing import scrub
 from conferences.sdp import (
     DirectionRule,
     JudgedSdp,
@@ -220,7 +221,7 @@ def accept_modification(
     room, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
     if seat.pk != modification.offered_to_id:
         raise NotYoursToSettleError("Only the one who received this modification accepts it.")
-    if _was_settled_so(modification, ModificationState.ACCEPTED, seat) and modification.answer == answer.text:
+    if _was_settled_so(modification, ModificationState.ACCEPTED, seat) and _has_answer(modification, answer):
         return Outcome(modification.state)
     decide(ModificationState(modification.state), Action.ACCEPT)
     record_answer(room, modification, answer, by=seat)
@@ -382,6 +383,11 @@ def _modification(room: Room, modification_id: str) -> Modification:
     if settled is None:
         raise NotFoundError("There is no such modification in this conference.")
     return settled
+
+
+def _has_answer(modification: Modification, answer: JudgedSdp) -> bool:
+    """Tell whether a modification was accepted with this answer, also where its credentials have been deleted."""
+    return modification.answer == (scrub(answer.text) if modification.scrubbed else answer.text)
 
 
 def _was_settled_so(modification: Modification, state: ModificationState, seat: Participant) -> bool:

@@ -1,4 +1,4 @@
-"""Delete what is older than its retention, and the credentials of participants that have left.
+"""Delete what is older than its retention, and the credentials of legs that are gone.
 
 It works in batches of bounded size, so that deadlines and requests do not wait. Every batch is a transaction of its
 own and finds its rows by an index. Readers see a whole log, or a log without its beginning, never one with a hole.
@@ -55,6 +55,7 @@ def prune_in_batches(*, now: datetime) -> Iterator[tuple[str, int]]:
     yield from _repeat("sessions", partial(_delete_sessions, ended_before))
     yield from _repeat("media tasks", partial(tasks.prune, now=now, age=MEDIA_TASKS_LIFETIME, limit=BATCH))
     yield from _scrub_descriptions(now)
+    yield from _scrub_old_legs()
 
 
 def _repeat(kind: str, delete_batch: Callable[[], int]) -> Iterator[tuple[str, int]]:
@@ -191,23 +192,37 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
     due = Participant.objects.unscrubbed(now).order_by("left_at")
     while seats := list(due.select_related("conference")[:SCRUB_BATCH]):
         over = {seat.conference_id for seat in seats if seat.conference.ended_at}
-        yield from _in_steps(_settled_with(seats), _scrub_modification)
+        for party in ("offered_by", "offered_to"):
+            yield from _in_steps(_settled_with(seats, party), _scrub_modification)
         yield from _in_steps(Event.objects.filter(conference__in=over), _scrub_event)
         # A participant that has come back meanwhile keeps what its new leg needs.
         left = Participant.objects.filter(pk__in=[seat.pk for seat in seats], left_at__isnull=False)
         yield "scrubbed seats", left.update(scrubbed_at=now, ice_ufrag="")
 
 
-def _settled_with(seats: Iterable[Participant]) -> QuerySet[Modification]:
-    """Return the settled modifications of participants that have left, without those of stays scrubbed before."""
+def _scrub_old_legs() -> Iterator[tuple[str, int]]:
+    """Delete the credentials of offers that came to nothing, and of legs that a newer description has replaced.
+
+    It walks along an index once, and continues at the pair of parties that it has reached.
+    """
+    due, pair = Modification.objects.without_leg().order_by("pair", "settled_at"), ""
+    while found := list(due.filter(pair__gte=pair).values_list("pk", "pair")[:SCRUB_BATCH]):
+        yield from _in_steps(Modification.objects.filter(pk__in=[pk for pk, _ in found]), _scrub_modification)
+        pair = found[-1][1]
+
+
+def _settled_with(seats: Iterable[Participant], party: str) -> QuerySet[Modification]:
+    """Return the settled modifications of participants that have left, without those of stays scrubbed before.
+
+    One query for each `party`, `offered_by` and `offered_to`: a query for both would read the whole table.
+    """
     chosen = Q(pk__in=[])
-    for party in ("offered_by", "offered_to"):
-        for seat in seats:
-            of_seat = Q(**{party: seat, f"{party}__left_at__isnull": False})
-            if seat.scrubbed_at is not None:
-                of_seat &= Q(settled_at__gte=seat.scrubbed_at - _SCRUB_OVERLAP)
-            chosen |= of_seat
-    return Modification.objects.filter(chosen, settled_at__isnull=False)
+    for seat in seats:
+        of_seat = Q(**{party: seat})
+        if seat.scrubbed_at is not None:
+            of_seat &= Q(settled_at__gte=seat.scrubbed_at - _SCRUB_OVERLAP)
+        chosen |= of_seat
+    return Modification.objects.filter(chosen, settled_at__isnull=False, **{f"{party}__left_at__isnull": False})
 
 
 def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], bool]) -> Iterator[tuple[str, int]]:
@@ -223,7 +238,7 @@ def _scrub_modification(row: Modification) -> bool:
     """Scrub the offer and the answer of a modification; return whether that changed anything."""
     offer, answer = scrub(row.offer), scrub(row.answer)
     changes = (offer, answer) != (row.offer, row.answer)
-    return changes and Modification.objects.filter(pk=row.pk).update(offer=offer, answer=answer) > 0
+    return Modification.objects.filter(pk=row.pk).update(offer=offer, answer=answer, scrubbed=True) > 0 and changes
 
 
 def _scrub_event(row: Event) -> bool:

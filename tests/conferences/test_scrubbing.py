@@ -2,18 +2,23 @@
 
 import json
 import time
+from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from conferences.models import Modification, Participant
-from conferences.operations.retention import prune
+from conferences.operations.deadlines import settle_due
+from conferences.operations.nodes import adopt_orphans
+from conferences.operations.retention import prune, prune_in_batches
 from conferences.scrubbing import scrub, scrub_event
 from events.models import Event
 from media.description import parse
+from media.models import MediaNode
 from tests.descriptions import answer, describe, offer
-from tests.devices import Call
-from tests.focus import ScriptedNode
+from tests.devices import Call, Device, hold
+from tests.focus import ScriptedNode, scripted_node
 from tests.yardstick import slowness
 
 SECRETS = ("ice-ufrag", "ice-pwd", "fingerprint", "candidate:", "tls-id", "192.0.2.", "2001:db8")
@@ -141,6 +146,109 @@ class TestAParticipantThatLeaves:
         assert not any("ice-pwd" in text for text in own)
         assert any("ice-pwd" in text for text in others)
         assert list(Event.objects.values_list("wire", flat=True)) == events
+
+
+@pytest.mark.django_db(transaction=True)
+class TestALegThatIsGone:
+    """The conference goes on and nobody has left, but some descriptions serve no leg any more."""
+
+    @pytest.fixture(params=["peer", "focus"])
+    def topology(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture
+    def other(self) -> Iterator[ScriptedNode]:
+        with scripted_node("other") as other:
+            MediaNode.objects.filter(pk="other").update(legs=100)
+            yield other
+
+    def test_a_move_leaves_nothing_of_the_old_device(self, node: ScriptedNode, call: Call) -> None:
+        phone = Device.register("alice", "phone")
+        hold(call, "initiate-call-hold")
+        call.alice.delete(call.id)
+        assert phone.join(call.id).status_code == 204
+        call.bob.follow(call.id), phone.follow(call.id)
+        prune(now=timezone.now())
+        assert with_credentials() == newest_accepted()
+        assert Modification.objects.filter(pk__in=newest_accepted(), kind="move").exists()
+
+    @pytest.mark.parametrize("topology", ["focus"])
+    def test_a_fresh_leg_on_another_node_replaces_the_old_one(
+        self, node: ScriptedNode, other: ScriptedNode, call: Call
+    ) -> None:
+        MediaNode.objects.filter(pk=node.id).update(heartbeat_at=timezone.now() - timedelta(days=1))
+        adopt_orphans(now=timezone.now(), watched=timedelta(minutes=1))
+        prune(now=timezone.now())
+        # Nobody has accepted a fresh connection yet.
+        assert len(with_credentials()) == 4
+        call.follow()
+        prune(now=timezone.now())
+        assert with_credentials() == newest_accepted()
+
+    @pytest.mark.parametrize("topology", ["focus"])
+    def test_a_node_can_still_be_replaced(self, node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+        prune(now=timezone.now())
+        MediaNode.objects.filter(pk=node.id).update(heartbeat_at=timezone.now() - timedelta(days=1))
+        adopt_orphans(now=timezone.now(), watched=timedelta(minutes=1))
+        (task, _) = other.done[0]
+        assert len(task.payload["restarts"]) == 2
+        assert all("ice-pwd" in each["sdp"] for each in task.payload["restarts"])
+
+    @pytest.mark.parametrize("topology", ["peer"])
+    @pytest.mark.parametrize("end", ["cancelled", "rejected", "expired"])
+    def test_an_offer_that_came_to_nothing(self, call: Call, end: str) -> None:
+        (accepted,) = newest_accepted()
+        mod = call.alice.put(call.id, "initiate-conference-mod", offer(version=3))["x-mod-id"]
+        prune(now=timezone.now())
+        assert with_credentials() == {accepted, mod}
+        if end == "expired":
+            Modification.objects.filter(pk=mod).update(expires_at=timezone.now())
+            settle_due(now=timezone.now())
+        else:
+            (call.alice if end == "cancelled" else call.bob).withdraw(call.id, mod)
+        prune(now=timezone.now())
+        assert with_credentials() == {accepted}
+        assert "m=audio" in Modification.objects.get(pk=mod).offer
+
+    @pytest.mark.parametrize("topology", ["peer"])
+    def test_the_repetition_of_an_acceptance_is_known_without_its_credentials(self, call: Call) -> None:
+        first, second = (self.modify(call, version) for version in (3, 4))
+        prune(now=timezone.now())
+        assert with_credentials() == {second}
+        assert call.bob.accept(call.id, first, answer(version=3)).status_code == 204
+        assert call.bob.accept(call.id, first, answer("recvonly", version=3)).json()["code"] == "modification-settled"
+        assert call.bob.accept(call.id, second, answer(version=4)).status_code == 204
+
+    @pytest.mark.parametrize("topology", ["peer"])
+    @pytest.mark.parametrize("batch", [1, 2, 50])
+    def test_many_are_scrubbed_in_batches(self, monkeypatch: pytest.MonkeyPatch, call: Call, batch: int) -> None:
+        monkeypatch.setattr("conferences.operations.retention.SCRUB_BATCH", batch)
+        for version in (3, 4, 5):
+            last = self.modify(call, version)
+        assert [number for kind, number in prune_in_batches(now=timezone.now()) if kind == "descriptions"] == {
+            1: [1, 1, 1],
+            2: [2, 1],
+            50: [3],
+        }[batch]
+        assert with_credentials() == {last}
+        assert not list(prune_in_batches(now=timezone.now()))
+
+    def modify(self, call: Call, version: int) -> str:
+        """Let alice offer and bob accept; return the modification's ID."""
+        mod: str = call.alice.put(call.id, "initiate-conference-mod", offer(version=version))["x-mod-id"]
+        assert call.bob.accept(call.id, mod, answer(version=version)).status_code == 204
+        return mod
+
+
+def with_credentials() -> set[str]:
+    """Return the modifications that have a description with a password."""
+    return {row.pk for row in Modification.objects.all() if "ice-pwd" in row.offer + row.answer}
+
+
+def newest_accepted() -> set[str]:
+    """Return the modification that each two parties have accepted last."""
+    accepted = Modification.objects.filter(state="mod-accepted").order_by("settled_at")
+    return set({pair: row for row, pair in accepted.values_list("pk", "pair")}.values())
 
 
 def stored() -> list[str]:
