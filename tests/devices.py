@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Model
 from django.test import Client
@@ -202,15 +204,22 @@ def open_call(alice: Device, bob: Device, topology: str = "peer") -> Call:
 class KeptCall:
     """An open call between alice and bob, which comes back as rows after the tables have been emptied.
 
-    Its sessions and its conference are as old as this object, so it is for tests in which no deadline matters.
+    Its sessions and its conference are as old as this object, so it is for tests in which no deadline matters. Make
+    another one when it `is_old`: its sessions expire soon.
     """
 
     def __init__(self) -> None:
         """Let alice call bob."""
+        self._old_at = time.monotonic() + settings.SESSION_LIFETIME.total_seconds() / 3
         self._call = open_call(Device.register("alice"), Device.register("bob", vtn="+15550101"))
         ours = [apps.get_app_config(label) for label in ("conferences", "events", "media")]
         models: list[type[Model]] = [model for app in ours for model in app.get_models(include_auto_created=True)]
         self._rows = {model: list(model._base_manager.all()) for model in models}
+
+    @property
+    def is_old(self) -> bool:
+        """Whether a test should not begin with it any more."""
+        return time.monotonic() > self._old_at
 
     def write(self) -> Call:
         """Write the rows into empty tables and return the call."""
