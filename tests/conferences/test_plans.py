@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -96,7 +97,8 @@ def test_pruning_reads_no_whole_table(settings: Settings) -> None:
     gone: Counter[str] = Counter()
 
     def prune() -> None:
-        for kind, number in prune_in_batches(now=now):
+        # A seat that stays due is found without end.
+        for kind, number in islice(prune_in_batches(now=now), 100):
             gone[kind] += number
 
     seen = "\n".join(assert_indexed(prune))
