@@ -143,8 +143,11 @@ def redis() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """Run a PostgreSQL cluster that may lose everything in a crash; yields the URL of an empty database."""
+def postgresql(*, autovacuum: bool = True) -> Iterator[str]:
+    """Run a PostgreSQL cluster that may lose everything in a crash; yields the URL of an empty database.
+
+    Autovacuum sees none of the rows of a test's open transaction, and would replace the statistics that the test made.
+    """
     port = free_port()
     url = f"postgresql://sbe@127.0.0.1:{port}/postgres"
 
@@ -160,6 +163,7 @@ def postgresql() -> Iterator[str]:
             directory,
         )
         speed = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=400"]
+        speed += [] if autovacuum else ["autovacuum=off"]
         options = [f"unix_socket_directories={directory}", "listen_addresses=127.0.0.1", *speed]
         settings = [word for option in options for word in ("-c", option)]
         command = [_program("postgres"), "-D", str(data), "-p", str(port), *settings]
@@ -475,7 +479,7 @@ def main(arguments: list[str]) -> int:
     if arguments[beside : beside + 1] != ["--"] or not arguments[beside + 1 :]:
         print("usage: python -m tests.services [--beside] -- COMMAND…", file=sys.stderr)  # noqa: T201
         return 2
-    with postgresql() as database_url, redis() as redis_url:
+    with postgresql(autovacuum=False) as database_url, redis() as redis_url:
         variables = {**os.environ, _CLUSTER: database_url, _REDIS: redis_url}
         if not beside:
             variables |= {"SBE_TEST_DATABASE_URL": database_url, "SBE_TEST_REDIS_URL": redis_url}

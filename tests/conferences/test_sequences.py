@@ -547,7 +547,7 @@ def run(machine: type[Clients], sequences: int) -> None:
     users = [("alice", "laptop"), ("alice", "phone"), ("bob", "desk"), ("bob", "tablet"), ("carol", "laptop")]
     machine.devices = [Device.register(username, device) for username, device in users]
     machine.sequences = 0
-    sequences = sequences if connection.vendor == "sqlite" else sequences // 10
+    sequences = sequences if connection.vendor == "sqlite" else -(-sequences // 10)
     run_state_machine_as_test(
         machine,
         settings=hypothesis_settings(
