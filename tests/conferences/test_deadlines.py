@@ -19,7 +19,7 @@ from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import due, next_deadline, settle, settle_due
 from conferences.operations.retention import prune
 from conferences.operations.room import ReadAhead, lock
-from conferences.operations.sessions import end_session
+from conferences.operations.sessions import abandon_seat, end_session
 from events.models import Event
 from media.models import MediaTask
 from tests.conferences.refusals import all_rows, refused
@@ -338,6 +338,22 @@ class TestTogether:
         settle(deque(second))
         assert len(second) == 1
         assert all_rows() == before
+
+    def test_a_seat_that_was_left_meanwhile_is_let_be(self, call: Call) -> None:
+        seat = Participant.objects.get(session=call.bob.id)
+        call.bob.delete(call.id)
+        before = all_rows()
+        abandon_seat(participant=seat, now=timezone.now())
+        assert all_rows() == before
+
+    def test_another_thread_may_take_the_last_job(self) -> None:
+        class Emptied(deque[Any]):
+            """It had a job when it was looked at, and has none when that is taken."""
+
+            def __bool__(self) -> bool:
+                return True
+
+        settle(Emptied())
 
     def test_a_conference_that_somebody_holds_is_passed_over(
         self, ringing: Call, caplog: pytest.LogCaptureFixture
