@@ -198,7 +198,7 @@ class Dtls(RTCDtlsTransport):
         self.remove_all_listeners()
 
     def forget(self) -> None:
-        """Let go of whom this has called until now, and of itself. Call it after `finish`."""
+        """Drop the callbacks and the reference to itself, so that memory is freed at once. Call it after `finish`."""
         self._out = self._on_data = self._on_closed = cast(Any, _nothing)
         self._transport = cast(Any, None)
         self._data_receiver = None

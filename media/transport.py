@@ -192,7 +192,7 @@ class Transport:
         # Before we let it know: it says close-notify only while it believes to be connected.
         await self._dtls.finish()
         self._ended()
-        # Without cycles, memory is free at once and not when garbage is collected.
+        # Break the reference cycles, so that memory is freed now and not by the garbage collector.
         self._dtls.forget()
         self.on_state, self.on_data = _ignored, None
 
@@ -275,7 +275,7 @@ class Transport:
 
 
 def _ignored(state: State) -> None:
-    """Hear of nothing more."""
+    """Ignore a change of state after the end."""
 
 
 def _plausible(datagram: bytes) -> bool:

@@ -5,9 +5,7 @@ gateway's own, so the open requests and WebSockets of each client network are co
 """
 
 import json
-import re
 import resource
-import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -16,6 +14,8 @@ from typing import Any
 from twisted.web.http import HTTPChannel
 
 from conferences.authentication import network_of
+from events.consumers import TOO_OFTEN
+from sbe_enabler.middleware import correlator_or_new
 
 SERVER_NAME = "sbe-enabler"
 # Descriptors for the database, Redis and files, which connections must not use up.
@@ -25,7 +25,6 @@ _MOST_DESCRIPTORS = 65536
 LINGER_SECONDS = 2.0
 _RETRY_SECONDS = 5
 _TOO_MANY = "Too many connections from this address at the same time."
-_TOO_OFTEN = 4429
 
 # Twisted types a part of this class only.
 _Channel: Any = HTTPChannel
@@ -98,7 +97,7 @@ async def refuse(scope: Scope, send: Send, detail: str) -> None:
         # Only an accepted WebSocket can tell a browser why it is closed.
         wanted = scope["subprotocols"]
         await send({"type": "websocket.accept", "subprotocol": wanted[0] if wanted else None})
-        await send({"type": "websocket.close", "code": _TOO_OFTEN})
+        await send({"type": "websocket.close", "code": TOO_OFTEN})
         return
     headers, body = problem(429, "rate-limited", detail, correlator_in(dict(scope["headers"]).get(b"x-correlator")))
     headers["retry-after"] = str(_RETRY_SECONDS)
@@ -206,8 +205,7 @@ class PatientChannel(_Channel):  # type: ignore[misc]
 
 def correlator_in(given: bytes | None) -> str:
     """Return the correlator that a client has sent, or a new one."""
-    text = (given or b"").decode("latin-1")
-    return text if re.fullmatch(r"[\x21-\x7e]{1,128}", text) else secrets.token_hex(8)
+    return correlator_or_new((given or b"").decode("latin-1"))
 
 
 def problem(status: int, code: str, detail: str, correlator: str, **fields: object) -> tuple[dict[str, str], bytes]:

@@ -14,11 +14,15 @@ from conferences.problems import OUTAGE, refuse_outage
 _CORRELATOR = re.compile(r"[\x21-\x7e]{1,128}")
 
 
-def _correlator(request: HttpRequest) -> str:
-    """Return the caller's correlator where it is one, or a new one."""
-    # Not from `request.headers`, which remembers what it saw at its first use.
-    given = request.META.get("HTTP_X_CORRELATOR", "")
+def correlator_or_new(given: str) -> str:
+    """Return the correlator that a caller has sent, or a new one if it is not valid."""
     return given if _CORRELATOR.fullmatch(given) else secrets.token_hex(8)
+
+
+def _correlator(request: HttpRequest) -> str:
+    """Return the correlator of a request."""
+    # Not from `request.headers`, which remembers what it saw at its first use.
+    return correlator_or_new(request.META.get("HTTP_X_CORRELATOR", ""))
 
 
 @sync_and_async_middleware

@@ -1,4 +1,4 @@
-"""The process's one channel of the channel layer: what it costs, whom it wakes, and how it gets over failures."""
+"""The process's channel of the channel layer: its cost, the readers that it wakes, and its recovery from failures."""
 
 import asyncio
 import sys
