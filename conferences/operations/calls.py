@@ -18,7 +18,6 @@ from conferences.exceptions import (
     NotRingingError,
     ParticipantMovingError,
     SdpInvalidError,
-    UnauthenticatedError,
 )
 from conferences.machine import Action, ConferenceState, ModificationKind, ParticipantState, decide
 from conferences.models import (
@@ -39,6 +38,7 @@ from conferences.operations.room import (
     lock,
     lock_for,
     lock_together,
+    require_live,
     require_still_live,
     require_visible,
     save_together,
@@ -394,8 +394,8 @@ def _move(room: Room, seat: Participant) -> Ending:
 
     :raises UnauthenticatedError: when the session has ended since its request was authenticated: it leaves its seats.
     """
-    if seat.session is not None and not seat.session.is_live(room.now):
-        raise UnauthenticatedError("Your session has ended: register again.")
+    if seat.session is not None:
+        require_live(seat.session, now=room.now)
     devices = room.devices(seat)
     refusal = None
     if seat.move_until is None or seat.move_until < room.now:

@@ -427,7 +427,15 @@ def require_still_live(session: Session, *, now: datetime) -> None:
     share = "FOR KEY SHARE" if connection.features.has_select_for_update else ""
     table = Session._meta.db_table
     (row,) = Session.objects.raw(f"SELECT * FROM {table} WHERE id = %s {share}", [session.pk])  # noqa: S608
-    if not row.is_live(now):
+    require_live(row, now=now)
+
+
+def require_live(session: Session, *, now: datetime) -> None:
+    """Require that a session, as it was loaded, has not ended since its request was authenticated.
+
+    :raises UnauthenticatedError: when it has ended.
+    """
+    if not session.is_live(now):
         raise UnauthenticatedError("Your session has ended: register again.")
 
 
