@@ -68,6 +68,11 @@ def _empty_tables_quickly() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _forget_the_cache() -> None:
     """Start every test with unused rate limits."""
+    forget_the_cache()
+
+
+def forget_the_cache() -> None:
+    """Forget what requests have used up of rate limits."""
     cache.clear()
     caches["attempts"].clear()
     if settings.REDIS_URL:

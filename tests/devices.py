@@ -2,14 +2,9 @@
 
 import itertools
 import json
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from django.apps import apps
-from django.conf import settings
-from django.db import transaction
-from django.db.models import Model
 from django.test import Client
 from rest_framework_api_key.models import APIKey
 
@@ -54,6 +49,10 @@ class Device:
         assert response.status_code == 201, response.content
         body = response.json()
         return cls(id=body["id"], token=body["token"], username=username)
+
+    def __deepcopy__(self, memo: object) -> "Device":
+        """Return the same device with a connection of its own."""
+        return replace(self, client=Client())
 
     @property
     def row(self) -> Session:
@@ -199,39 +198,6 @@ def open_call(alice: Device, bob: Device, topology: str = "peer") -> Call:
         call.follow()
     alice.news(), bob.news()
     return call
-
-
-class KeptCall:
-    """An open call between alice and bob, which comes back as rows after the tables have been emptied.
-
-    Its sessions and its conference are as old as this object, so it is for tests in which no deadline matters. Make
-    another one when it `is_old`: its sessions expire soon.
-    """
-
-    def __init__(self) -> None:
-        """Let alice call bob."""
-        self._old_at = time.monotonic() + settings.SESSION_LIFETIME.total_seconds() / 3
-        self._call = open_call(Device.register("alice"), Device.register("bob", vtn="+15550101"))
-        ours = [apps.get_app_config(label) for label in ("conferences", "events", "media")]
-        models: list[type[Model]] = [model for app in ours for model in app.get_models(include_auto_created=True)]
-        self._rows = {model: list(model._base_manager.all()) for model in models}
-
-    @property
-    def is_old(self) -> bool:
-        """Whether a test should not begin with it any more."""
-        return time.monotonic() > self._old_at
-
-    def write(self) -> Call:
-        """Write the rows into empty tables and return the call."""
-        with transaction.atomic():
-            for model, rows in self._rows.items():
-                model._base_manager.bulk_create(rows)
-        return self.call()
-
-    def call(self) -> Call:
-        """Return the call as it was when it was kept."""
-        alice, bob = (replace(device, client=Client()) for device in (self._call.alice, self._call.bob))
-        return replace(self._call, alice=alice, bob=bob)
 
 
 def hold(call: Call, action: str = "initiate-conference-hold") -> str:

@@ -1,14 +1,25 @@
 """Devices and calls that the tests of the conference resource share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import pytest
 from django.utils import timezone
 
-from tests.devices import Call, Device, KeptCall, gateway_key, open_call
+from tests.conftest import forget_the_cache
+from tests.devices import Call, Device, gateway_key, open_call
 from tests.focus import ScriptedNode, scripted_node
+from tests.scenes import Build, SavedScene, Scene, restored
+
+BeginWith = Callable[..., Scene]
+
+
+def register(*usernames: str) -> tuple[Device, ...]:
+    """Register a device for each, with the phone number of the user."""
+    numbers = {"bob": {"vtn": "+15550101"}}
+    return tuple(Device.register(username, **numbers.get(username, {})) for username in usernames)
 
 
 @dataclass
@@ -29,25 +40,76 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-@pytest.fixture
-def alice() -> Device:
-    return Device.register("alice")
+@pytest.fixture(scope="session")
+def saved_scenes() -> dict[str, SavedScene]:
+    """The scenes that `begin_with` has built, by name."""
+    return {}
 
 
 @pytest.fixture
-def bob() -> Device:
-    return Device.register("bob", vtn="+15550101")
+def begin_with(saved_scenes: dict[str, SavedScene]) -> Iterator[BeginWith]:
+    """Begin with a scene: `begin_with("three", build, focus=True)`. Two different scenes need two names."""
+    with ExitStack() as stack:
+
+        def begin(name: str, build: Build, *, focus: bool) -> Scene:
+            is_known = name in saved_scenes
+            scene = stack.enter_context(restored(saved_scenes, name, build, focus=focus))
+            if not is_known:
+                # Its requests have used up some of the rate limits.
+                forget_the_cache()
+            return scene
+
+        yield begin
 
 
 @pytest.fixture
-def carol() -> Device:
+def scene(request: pytest.FixtureRequest, begin_with: BeginWith, topology: str) -> Scene | None:
+    """What the test begins with: the call, if it has one. Modules with other scenes have a fixture of their own."""
+    if "call" not in request.fixturenames:
+        return None
+
+    def build() -> tuple[str, tuple[Device, ...]]:
+        alice, bob = register("alice", "bob")
+        return open_call(alice, bob, topology).id, (alice, bob)
+
+    focus = "node" in request.fixturenames or topology == "focus"
+    return begin_with(f"call, {topology}{', beside a focus' * focus}", build, focus=focus)
+
+
+@pytest.fixture
+def device(scene: Scene | None) -> Callable[[str], Device]:
+    """Return a device of the scene, or register it."""
+
+    def find(username: str) -> Device:
+        known = scene.devices.get(username) if scene else None
+        return known or register(username)[0]
+
+    return find
+
+
+@pytest.fixture
+def alice(device: Callable[[str], Device]) -> Device:
+    return device("alice")
+
+
+@pytest.fixture
+def bob(device: Callable[[str], Device]) -> Device:
+    return device("bob")
+
+
+@pytest.fixture
+def carol(device: Callable[[str], Device]) -> Device:
     """A stranger to the calls of alice and bob."""
-    return Device.register("carol")
+    return device("carol")
 
 
 @pytest.fixture
-def node() -> Iterator[ScriptedNode]:
+def node(scene: Scene | None) -> Iterator[ScriptedNode]:
     """A focus that does what it is asked as soon as that is committed."""
+    if scene:
+        assert scene.node is not None, "nobody plays the focus of this scene"
+        yield scene.node
+        return
     with scripted_node() as node:
         yield node
 
@@ -59,23 +121,8 @@ def topology() -> str:
 
 
 @pytest.fixture
-def call(alice: Device, bob: Device, topology: str) -> Call:
-    return open_call(alice, bob, topology)
-
-
-@pytest.fixture(scope="session")
-def kept_calls() -> list[KeptCall]:
-    """The calls of `kept_call`. The last one is in use."""
-    return []
-
-
-@pytest.fixture
-def kept_call(kept_calls: list[KeptCall]) -> Call:
-    """A call as rows: a `call` for modules in which it is no more than where to begin."""
-    if kept_calls and not kept_calls[-1].is_old:
-        return kept_calls[-1].write()
-    kept_calls.append(KeptCall())
-    return kept_calls[-1].call()
+def call(scene: Scene, alice: Device, bob: Device, topology: str) -> Call:
+    return Call(scene.conference, alice, bob, topology)
 
 
 @pytest.fixture

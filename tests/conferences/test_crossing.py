@@ -6,11 +6,11 @@ from tests.conferences.refusals import refused
 from tests.devices import Device
 from tests.focus import ScriptedNode
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
 
 @pytest.fixture(params=["peer", "focus"])
-def topology(request: pytest.FixtureRequest, node: ScriptedNode) -> str:
+def topology(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 

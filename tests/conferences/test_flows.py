@@ -8,11 +8,11 @@ from tests.descriptions import answer, offer
 from tests.devices import Call, Device, hold, open_call
 from tests.focus import ScriptedNode
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
 
 @pytest.fixture(params=["peer", "focus"])
-def topology(request: pytest.FixtureRequest, node: ScriptedNode) -> str:
+def topology(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 

@@ -16,11 +16,13 @@ from events import wakeups
 from media import tasks
 from media.models import MediaNode, MediaTask
 from media.terms import Assignment, Connection
+from tests.conferences.conftest import BeginWith, register
 from tests.conferences.refusals import all_rows, problem, refused
 from tests.descriptions import offer
 from tests.devices import Device
 from tests.focus import ScriptedNode, beat
 from tests.replay import facts, replay
+from tests.scenes import Scene
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
@@ -67,9 +69,21 @@ def started(host: Device, *to: str, **fields: str) -> str:
     return str(response.json()["id"])
 
 
+def gather_three() -> tuple[str, tuple[Device, ...]]:
+    """Let alice, bob and carol meet."""
+    devices = register("alice", "bob", "carol")
+    return Meeting.open(*devices).id, devices
+
+
 @pytest.fixture
-def trio(alice: Device, bob: Device, carol: Device) -> Meeting:
-    return Meeting.open(alice, bob, carol)
+def scene(request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene | None:
+    """Most tests begin with three in a conference."""
+    return begin_with("three meet", gather_three, focus=True) if "trio" in request.fixturenames else None
+
+
+@pytest.fixture
+def trio(scene: Scene) -> Meeting:
+    return Meeting(scene.conference, *scene.devices.values())
 
 
 def put(device: Device, conference: str, action: str, direction: str = "sendrecv", **variation: Any) -> str:

@@ -1,31 +1,46 @@
 """What inviting, joining, leaving and removing mean among more than two."""
 
+from collections.abc import Callable
+
 import pytest
 
 from conferences.models import Participant
+from tests.conferences.conftest import BeginWith, register
 from tests.conferences.refusals import all_rows, refused
 from tests.devices import Call, Device
 from tests.focus import ScriptedNode
+from tests.scenes import Scene
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
 
-@pytest.fixture
-def dave() -> Device:
-    return Device.register("dave")
-
-
-@pytest.fixture
-def four(alice: Device, bob: Device, carol: Device, dave: Device) -> Call:
-    """A conference of alice, bob and carol that rings for dave; all have followed the focus and read their news."""
-    response = alice.gather("bob", "carol", "dave")
+def call_three() -> tuple[str, tuple[Device, ...]]:
+    """Let alice call bob and carol, who answer, and dave, who does not."""
+    devices = alice, *called = register("alice", "bob", "carol", "dave")
+    response = alice.gather(*(device.username for device in called))
     assert response.status_code == 201, response.content
     conference = response.json()["id"]
-    for device in (bob, carol):
+    for device in called[:2]:
         assert device.join(conference).status_code == 204
-    catch_up(conference, alice, bob, carol)
-    dave.news()
-    return Call(conference, alice, bob, "focus")
+    catch_up(conference, *devices[:3])
+    devices[3].news()
+    return conference, devices
+
+
+@pytest.fixture
+def scene(request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene | None:
+    return begin_with("three meet while it rings", call_three, focus=True) if "four" in request.fixturenames else None
+
+
+@pytest.fixture
+def dave(device: Callable[[str], Device]) -> Device:
+    return device("dave")
+
+
+@pytest.fixture
+def four(scene: Scene, alice: Device, bob: Device) -> Call:
+    """A conference of alice, bob and carol that rings for dave; all have followed the focus and read their news."""
+    return Call(scene.conference, alice, bob, "focus")
 
 
 def catch_up(conference: str, *devices: Device) -> None:

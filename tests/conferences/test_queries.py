@@ -10,9 +10,11 @@ from django.utils import timezone
 from conferences.models import Conference, Modification, Participant
 from conferences.operations.focus import settle_task
 from media.models import MediaTask
+from tests.conferences.conftest import BeginWith
 from tests.descriptions import answer, offer
 from tests.devices import Call, Device, gateway_key, hold, open_call
 from tests.focus import ScriptedNode
+from tests.scenes import Scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -196,17 +198,30 @@ class TestFocus:
     MOST = MOST + 1
 
     @pytest.fixture(params=[3, 12])
-    def devices(self, request: pytest.FixtureRequest, node: ScriptedNode) -> list[Device]:
-        return [Device.register(f"user-{number}") for number in range(request.param)]
+    def scene(self, request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene:
+        """Of so many devices all but the last have come into an open conference, if the test has one."""
+        comes = "conference" in request.fixturenames
+
+        def build() -> tuple[str, tuple[Device, ...]]:
+            devices = tuple(Device.register(f"user-{number}") for number in range(request.param))
+            if not comes:
+                return "", devices
+            conference = str(devices[0].gather(access="open").json()["id"])
+            for device in devices[1:-1]:
+                assert device.join(conference).status_code == 204
+            return conference, devices
+
+        return begin_with(f"{request.param} devices{', most in a conference' * comes}", build, focus=True)
 
     @pytest.fixture
-    def conference(self, devices: list[Device], node: ScriptedNode) -> str:
-        """All but the last are in an open conference; nobody has followed the focus, which waits from now on."""
-        conference = str(devices[0].gather(access="open").json()["id"])
-        for device in devices[1:-1]:
-            assert device.join(conference).status_code == 204
+    def devices(self, scene: Scene) -> list[Device]:
+        return list(scene.devices.values())
+
+    @pytest.fixture
+    def conference(self, scene: Scene, node: ScriptedNode) -> str:
+        """An open conference, in which nobody has followed the focus, which waits from now on."""
         node.works = False
-        return conference
+        return scene.conference
 
     def put(self, device: Device, conference: str, action: str, body: Any, headers: dict[str, str]) -> None:
         """Make a PUT that must succeed and not ask too much of the database."""

@@ -178,6 +178,14 @@ class TestSessionsPerIdentity:
 
 
 class TestOffersPerMinute:
+    @pytest.fixture
+    def scene(self) -> None:
+        """No scene: the requests that make the call count."""
+
+    @pytest.fixture
+    def call(self, alice: Device, bob: Device) -> Call:
+        return open_call(alice, bob)
+
     def limit(self, settings: Settings, number: int) -> None:
         """Allow this many offers from now on."""
         settings.OFFERS_PER_MINUTE = number

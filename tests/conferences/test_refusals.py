@@ -32,11 +32,6 @@ ACTIONS = ("conference-answer", MOD, HOLD, RESUME, CALL_HOLD, ACCEPT, WITHDRAW)
 before_the_database = pytest.mark.once
 
 
-@pytest.fixture
-def call(kept_call: Call) -> Call:
-    return kept_call
-
-
 def anyone(method: str, path: str, body: Any = None, **headers: str) -> Any:
     """Make a request with nothing but these headers."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -23,6 +23,7 @@ from conferences.sdp import judge
 from events.models import Event
 from media.models import MediaNode
 from media.tasks import FocusOffer
+from tests.conferences.conftest import BeginWith, register
 from tests.conferences.refusals import refused
 from tests.conferences.test_focus import CALL_HOLD, HOLD, MOD, REFUSAL, SCRIPTED, Meeting, last_task, put, started
 from tests.conferences.test_plans import plans
@@ -31,14 +32,26 @@ from tests.descriptions import describe
 from tests.devices import Device
 from tests.focus import ScriptedNode, beat
 from tests.replay import facts, replay
+from tests.scenes import Scene
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
 
+def gather_two() -> tuple[str, tuple[Device, ...]]:
+    """Let alice and bob meet."""
+    devices = register("alice", "bob")
+    return Meeting.open(*devices).id, devices
+
+
 @pytest.fixture
-def meeting(alice: Device, bob: Device) -> Meeting:
+def scene(request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene | None:
+    return begin_with("two meet", gather_two, focus=True) if "meeting" in request.fixturenames else None
+
+
+@pytest.fixture
+def meeting(scene: Scene) -> Meeting:
     """An open conference of alice, its host, and bob."""
-    return Meeting.open(alice, bob)
+    return Meeting(scene.conference, *scene.devices.values())
 
 
 def come(conference: str, session: Session) -> None:

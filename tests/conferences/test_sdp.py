@@ -30,11 +30,6 @@ ALICE, BOB = 4611731400430051336, 777
 same_everywhere = pytest.mark.once
 
 
-@pytest.fixture
-def call(kept_call: Call) -> Call:
-    return kept_call
-
-
 def mod_by_alice(call: Call, **variation: Any) -> str:
     """Let alice offer something; return the modification's ID."""
     response = call.alice.put(call.id, MOD, offer(**{"version": 3, **variation}))
