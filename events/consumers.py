@@ -11,7 +11,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,6 +30,7 @@ from events.heartbeats import HEARTBEATS
 from events.reader import Reader, SessionOverError
 from events.readers import ReplacedError
 from events.threads import in_database_thread
+from events.turns import turn_end_of
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class EventsConsumer(LeanConsumer):
         if speaker.session is None or speaker.session.pk != session_id:
             return await self.close(NOT_FOUND)
         self._reader = Reader(session_id, after, self._wake, passing=True, on_replaced=self._give_way)
-        self._sender = asyncio.create_task(self._send_on(self._reader, is_new=True))
+        self._sender = asyncio.create_task(self._start(self._reader, turn_end_of(self.scope)))
         HEARTBEATS.add(self)
         self.forget_handshake()
         return None
@@ -181,6 +182,11 @@ class EventsConsumer(LeanConsumer):
             self._wake()
         else:
             self._sender.cancel()
+
+    async def _start(self, reader: Reader, end_turn: Callable[[], None]) -> None:
+        """Become a reader, send the log, and let the next handshake have its turn."""
+        await self._send_on(reader, is_new=True)
+        end_turn()
 
     async def _send_on(self, reader: Reader, *, is_new: bool = False) -> None:
         """Send what there is. If the log is over or sending fails, close and stop following."""

@@ -165,8 +165,12 @@ class Reader:
         return passing + entries
 
 
-async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGenerator[list[Entry], None]:
+async def follow(
+    session_id: str, after: int, *, heartbeat: float, on_waiting: Callable[[], None]
+) -> AsyncGenerator[list[Entry], None]:
     """Yield the events after the cursor as they come, and an empty list once in `heartbeat` seconds.
+
+    `on_waiting` is called each time when everything has been read.
 
     :raises SessionOverError: once the session is over and everything has been yielded.
     :raises ReplacedError: once the session has enough newer readers.
@@ -181,6 +185,7 @@ async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGener
             while reader.has_news:
                 if entries := await reader.next():
                     yield entries
+            on_waiting()
             try:
                 async with asyncio.timeout(max(0.0, beat_at - time.monotonic())):
                     await is_woken.wait()

@@ -1,9 +1,10 @@
 """The event channel over HTTP: long poll, and server-sent events. Thin adapters over the reader."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 
 from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -21,6 +22,7 @@ from events.cursor import CursorError, parse_cursor
 from events.reader import Entry, SessionOverError, follow, read
 from events.readers import ReplacedError
 from events.threads import in_database_thread
+from events.turns import turn_end_of
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"
@@ -33,17 +35,18 @@ _REPLACED = 'retry: 60000\nevent: reader-replaced\ndata: {"type":"reader-replace
 
 # No cookie speaks for a session, so no foreign page can; whoever tries to write is told why that cannot be.
 @csrf_exempt
-async def events(request: HttpRequest, session_id: str) -> HttpResponseBase:
+async def events(request: ASGIRequest, session_id: str) -> HttpResponseBase:
     """Answer with the events after the cursor: as a stream where the client accepts one, otherwise as a long poll."""
     try:
         if request.method != "GET":
             raise MethodNotAllowedError(headers={"Allow": "GET"})
         await _require_session(request, session_id)
+        end_turn = turn_end_of(request.scope)
         if "text/event-stream" in request.headers.get("accept", ""):
             after = _cursor(request.headers.get("last-event-id") or request.GET.get("after", "0"))
-            return _stream(session_id, after)
+            return _stream(session_id, after, end_turn)
         after = _cursor(request.GET.get("after", "0"))
-        return await _poll(session_id, after, _wait(request.GET.get("wait", _DEFAULT_WAIT)))
+        return await _poll(session_id, after, _wait(request.GET.get("wait", _DEFAULT_WAIT)), end_turn)
     except RefusalError as refusal:
         response = refuse(request, refusal)
         if isinstance(refusal, UnauthenticatedError):
@@ -84,10 +87,10 @@ def _wait(text: str) -> float:
         raise MalformedError("'wait' is a whole number of seconds.") from None
 
 
-async def _poll(session_id: str, after: int, seconds: float) -> HttpResponse:
+async def _poll(session_id: str, after: int, seconds: float, end_turn: Callable[[], None]) -> HttpResponse:
     """Answer as soon as there is an event, or when the time is over."""
     try:
-        entries = await _next_entries(session_id, after, seconds)
+        entries = await _next_entries(session_id, after, seconds, end_turn)
     except SessionOverError:
         raise UnauthenticatedError("The session is over.") from None
     except ReplacedError:
@@ -98,7 +101,7 @@ async def _poll(session_id: str, after: int, seconds: float) -> HttpResponse:
     return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-async def _next_entries(session_id: str, after: int, seconds: float) -> list[Entry]:
+async def _next_entries(session_id: str, after: int, seconds: float, end_turn: Callable[[], None]) -> list[Entry]:
     """Return the first events after the cursor; an empty list when none came within `seconds`.
 
     A poll that need not wait is no reader, and replaces none. The log is read once more at the end, because a wake-up
@@ -107,22 +110,25 @@ async def _next_entries(session_id: str, after: int, seconds: float) -> list[Ent
     entries = await read(session_id, after)
     if entries or not seconds:
         return entries
-    async with aclosing(follow(session_id, after, heartbeat=seconds)) as log:
+    async with aclosing(follow(session_id, after, heartbeat=seconds, on_waiting=end_turn)) as log:
         return await anext(log) or await read(session_id, after)
 
 
-def _stream(session_id: str, after: int) -> StreamingHttpResponse:
+def _stream(session_id: str, after: int, end_turn: Callable[[], None]) -> StreamingHttpResponse:
     """Answer with a stream of server-sent events."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(_server_sent(session_id, after), content_type="text/event-stream", headers=headers)
+    return StreamingHttpResponse(
+        _server_sent(session_id, after, end_turn), content_type="text/event-stream", headers=headers
+    )
 
 
-async def _server_sent(session_id: str, after: int) -> AsyncIterator[str]:
+async def _server_sent(session_id: str, after: int, end_turn: Callable[[], None]) -> AsyncIterator[str]:
     """Yield the log in the format of server-sent events, with comments as heartbeats."""
     yield ": follow\n\n"
     sent, beats = 0, 0
+    events = follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS, on_waiting=end_turn)
     try:
-        async with aclosing(follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS)) as log:
+        async with aclosing(events) as log:
             async for entries in log:
                 for entry in entries:
                     identity = "" if entry.is_gap else f"id: {entry.cursor}\n"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from events.turns import turn_end_of
 from sbe_enabler.turns import InTurns
 
 pytestmark = pytest.mark.once
@@ -17,16 +18,24 @@ MOST = 2 * settings.DATABASE_THREADS
 class Application:
     """An application whose requests wait until they are let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_turn: bool = False, closes: bool = False) -> None:
+        self._ends_turn, self._closes = ends_turn, closes
         self.served: list[str] = []
         self.go_on = asyncio.Event()
         self.read = asyncio.Event()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         self.served.append(scope["client"][0])
+        if self._ends_turn:
+            turn_end_of(scope)()
         await self.go_on.wait()
-        await send({"type": "http.response.start"})
-        await send({"type": "http.response.body", "more_body": True})
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "http.response.start"})
+            await send({"type": "http.response.body", "more_body": True})
+        if self._closes:
+            await send({"type": "websocket.close"})
         await self.read.wait()
 
 
@@ -37,10 +46,12 @@ async def receive() -> Mapping[str, Any]:
 async def send(message: Mapping[str, Any]) -> None: ...
 
 
-def ask(turns: InTurns, address: str, number: int = 1, path: str = "/healthz") -> list["asyncio.Task[None]"]:
+def ask(
+    turns: InTurns, address: str, number: int = 1, path: str = "/healthz", type_: str = "http"
+) -> list["asyncio.Task[None]"]:
     """Make requests from an address."""
-    scope = {"type": "http", "path": path, "client": (address, 1)}
-    return [asyncio.create_task(turns(scope, receive, send)) for _ in range(number)]
+    scope = {"type": type_, "path": path, "client": (address, 1)}
+    return [asyncio.create_task(turns(dict(scope), receive, send)) for _ in range(number)]
 
 
 async def settle() -> None:
@@ -121,15 +132,72 @@ async def test_client_that_reads_slowly_keeps_others_waiting_for_a_moment_only(m
     await asyncio.wait_for(asyncio.gather(*requests), 5)
 
 
-async def test_request_that_waits_for_events_takes_no_turn() -> None:
-    application = Application()
-    turns = InTurns(application)
-    polls = ask(turns, "192.0.2.1", 100, "/sessions/abc/events")
+async def test_request_that_only_waits_for_events_has_no_turn() -> None:
+    application = Application(ends_turn=True)
+    polls = ask(InTurns(application), "192.0.2.1", 100, "/sessions/abc/events")
     await settle()
     assert len(application.served) == 100
     for each in polls:
         each.cancel()
     await asyncio.wait(polls)
+
+
+@pytest.mark.parametrize("type_", ["http", "websocket"])
+async def test_reader_has_a_turn_until_it_only_waits(type_: str) -> None:
+    application = Application()
+    turns = InTurns(application)
+    crowd = ask(turns, "192.0.2.1", 100, "/sessions/abc/events", type_)
+    await settle()
+    assert len(application.served) == MOST
+    requests = ask(turns, "192.0.2.1", 1, "/mediaConferences") + ask(turns, "192.0.2.2", 1, "/mediaConferences")
+    await settle()
+    # The client's own request stands in the same queue. The other client's does not.
+    assert application.served[MOST:] == ["192.0.2.2"]
+    application.go_on.set()
+    application.read.set()
+    await asyncio.wait_for(asyncio.gather(*crowd, *requests), 5)
+    assert turns._turns == {}
+
+
+async def test_websocket_that_is_read_slowly_keeps_others_waiting_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sbe_enabler.turns._LONGEST_ANSWER", 0.01)
+    application = Application()
+    application.go_on.set()
+    sockets = ask(InTurns(application), "192.0.2.1", 3 * MOST, "/sessions/abc/events", "websocket")
+    async with asyncio.timeout(5):
+        while len(application.served) < 3 * MOST:
+            await asyncio.sleep(0.001)
+    application.read.set()
+    await asyncio.wait_for(asyncio.gather(*sockets), 5)
+
+
+async def test_websocket_that_is_closed_needs_no_turn_to_wait_for_its_client() -> None:
+    application = Application(closes=True)
+    application.go_on.set()
+    sockets = ask(InTurns(application), "192.0.2.1", 3 * MOST, "/nowhere", "websocket")
+    await settle()
+    assert len(application.served) == 3 * MOST
+    application.read.set()
+    await asyncio.wait_for(asyncio.gather(*sockets), 5)
+
+
+async def test_queue_of_handshakes_is_bounded() -> None:
+    application, sent = Application(), []
+
+    async def note(message: Mapping[str, Any]) -> None:
+        sent.append((message["type"], message.get("code")))
+
+    turns = InTurns(application)
+    crowd = ask(turns, "192.0.2.1", 512, "/sessions/abc/events", "websocket")
+    await settle()
+    scope = {"type": "websocket", "path": "/", "client": ("192.0.2.1", 1), "headers": [], "subprotocols": []}
+    await asyncio.wait_for(turns(scope, receive, note), 5)
+    assert sent == [("websocket.accept", None), ("websocket.close", 4429)]
+    application.go_on.set()
+    application.read.set()
+    await asyncio.wait_for(asyncio.gather(*crowd), 5)
 
 
 async def test_client_that_goes_away_gives_its_turn_back() -> None:

@@ -229,21 +229,25 @@ async def test_stream_ends_after_a_mebibyte_and_resumes(server: Server, endpoint
 async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 60_000
 
-    async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGenerator[list[Entry], None]:
+    async def follow(
+        session_id: str, after: int, *, heartbeat: float, on_waiting: object
+    ) -> AsyncGenerator[list[Entry], None]:
         yield [Entry("x" * size, number) for number in range(1, 41)]
 
     monkeypatch.setattr(views, "follow", follow)
-    sent = sum([len(block) async for block in views._server_sent("session", 0)])
+    sent = sum([len(block) async for block in views._server_sent("session", 0, lambda: None)])
     assert STREAM_BYTES < sent < STREAM_BYTES + size + 1000
 
 
 async def test_stream_ends_without_an_error_when_the_database_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def follow(session_id: str, after: int, *, heartbeat: float) -> AsyncGenerator[list[Entry], None]:
+    async def follow(
+        session_id: str, after: int, *, heartbeat: float, on_waiting: object
+    ) -> AsyncGenerator[list[Entry], None]:
         yield [Entry("first", 1)]
         raise OperationalError("away")
 
     monkeypatch.setattr(views, "follow", follow)
-    assert [block async for block in views._server_sent("session", 0)][1:] == ["id: 1\ndata: first\n\n"]
+    assert [block async for block in views._server_sent("session", 0, lambda: None)][1:] == ["id: 1\ndata: first\n\n"]
 
 
 async def test_end_of_the_session_ends_a_stream(server: Server, endpoints: Endpoints) -> None:

@@ -256,7 +256,7 @@ class Reader:
             return entries
 
         monkeypatch.setattr("events.reader.read", counted)
-        self.log = follow(session.pk, after, heartbeat=heartbeat)
+        self.log = follow(session.pk, after, heartbeat=heartbeat, on_waiting=lambda: None)
 
     async def next(self) -> list[int]:
         """Return the numbers of what comes next, none for a heartbeat."""
@@ -379,7 +379,7 @@ async def test_reader_reads_to_the_end_of_a_session_and_goes(
         return entries
 
     monkeypatch.setattr("events.reader.read", read_and_let_it_end)
-    following = follow(alice.pk, 0, heartbeat=20)
+    following = follow(alice.pk, 0, heartbeat=20, on_waiting=lambda: None)
     assert [entry.cursor for entry in await anext(following)] == [1]
     with pytest.raises(SessionOverError):
         await anext(following)
