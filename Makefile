@@ -10,12 +10,12 @@ BIN := $(VENV)/bin
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
 # What `make test` tries a sample of, and `make test-deep` at full length, beside the tests that are marked `deep`.
-DEEP_TESTS := $(addprefix tests/,conferences/test_sequences.py conferences/test_numbers.py media)
+DEEP_TESTS := $(addprefix tests/,conferences/test_sequences.py conferences/test_numbers.py media test_races.py)
 
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test test-deep coverage check check-python check-web fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-prune bench-thin outage soak diagram lock clean
+.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-prune bench-thin outage soak diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,9 +31,13 @@ test test-deep: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev nginx redis-server postgresql
 	@$(BIN)/python -m media.fastpath
+	@# The stages share one PostgreSQL, one Redis and the migrated databases.
+	@$(BIN)/python -m tests.services --beside -- $(MAKE) test-stages
+
+test-stages:
 	@# Some of these mostly wait for processes and clocks: a third worker has the processors meanwhile.
 	@echo "== SQLite, everything in memory"
-	$(BIN)/python -m tests.services --beside -- $(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium and Firefox"
@@ -48,6 +52,7 @@ test-deep: $(VENV)/.dev node_modules/.installed ## run what is long and random a
 	@$(BIN)/python -m media.fastpath
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(DEEP_TESTS))
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py
+	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m any_engine
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m deep $(DEEP_TESTS:%=--ignore %) --ignore tests/journeys
 	$(BIN)/python -m pytest --timeout 300 -m deep tests/journeys
 	$(BIN)/python -m pytest --timeout 300 -m "not deep" -k "looks or glare" tests/journeys

@@ -20,7 +20,7 @@ from django.db.backends.signals import connection_created
 from tests.depth import DEEP
 from tests.endpoints import Endpoints
 from tests.scratch import in_memory
-from tests.services import Backend, Backends, Server
+from tests.services import SHARED, Backend, Backends, Server
 
 # How a module says that all of it is marked `once`.
 _ALL_ONCE = re.compile(r"^pytestmark = \[?pytest\.mark\.once\b", re.MULTILINE)
@@ -34,11 +34,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what is marked `deep` to `make test-deep`."""
+    """Leave to `make test-deep` what is marked `deep`, and on PostgreSQL what is marked `any_engine`."""
     if DEEP:
         return
-    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("deep")])
-    items[:] = [item for item in items if not item.get_closest_marker("deep")]
+    left = {"deep", "any_engine"} if "SBE_TEST_DATABASE_URL" in os.environ else {"deep"}
+    later = [item for item in items if any(marker.name in left for marker in item.iter_markers())]
+    config.hook.pytest_deselected(items=later)
+    items[:] = [item for item in items if item not in set(later)]
 
 
 def pytest_collection_finish() -> None:
@@ -111,9 +113,9 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
     """Make databases for real servers: `backends.sqlite()`, or `backends.grown()` for PostgreSQL and Redis."""
     with tempfile.TemporaryDirectory(prefix="sbe-backends-", dir=in_memory(), ignore_cleanup_errors=True) as directory:
         base = tmp_path_factory.getbasetemp()
-        # That of all workers.
-        shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-        makers = Backends(Path(directory), shared / "backends")
+        # That of all workers, if not of all stages.
+        shared = os.environ.get(SHARED) or (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+        makers = Backends(Path(directory), Path(shared, "backends"))
         yield makers
         makers.close()
 

@@ -5,6 +5,8 @@ user, and are stopped by process ID.
 
     python -m tests.services -- COMMAND…             runs tests on PostgreSQL and Redis
     python -m tests.services --beside -- COMMAND…    runs tests on SQLite, which share these for what needs them
+
+Inside such a command another one shares its services and what it has prepared.
 """
 
 import contextlib
@@ -38,6 +40,8 @@ _STOP_SECONDS = 10.0
 SECRET_KEY = "only-for-tests" * 4
 # What `python -m tests.services` names to the tests.
 _CLUSTER, _REDIS = "SBE_TEST_CLUSTER_URL", "SBE_TEST_CLUSTER_REDIS_URL"
+# Names the directory of what is prepared once for all commands inside, such as migrated databases.
+SHARED = "SBE_TEST_SHARED"
 
 
 def free_port() -> int:
@@ -222,8 +226,16 @@ def gateway(configuration: str, files: Mapping[str, str]) -> Iterator[Path]:
 
 
 def manage(*arguments: str, variables: Mapping[str, str]) -> str:
-    """Run a management command to its end and return what it printed."""
-    return _run(["manage.py", *arguments], variables)
+    """Run a management command to its end and return what it printed.
+
+    :raises RuntimeError: when it fails; the text has what it printed to standard error.
+    """
+    with tempfile.TemporaryDirectory(prefix="sbe-manage-") as directory:
+        output, errors = Path(directory, "output"), Path(directory, "errors")
+        words = ["manage.py", *arguments]
+        if copy(words, process_environment(variables), errors, output=output).wait(120):
+            raise RuntimeError(f"{' '.join(words)}: {errors.read_text()}")
+        return output.read_text()
 
 
 # Runs management commands one after the other: to start a process for each takes longer than the commands do.
@@ -264,6 +276,17 @@ def spawn(log: Path, *arguments: str, variables: Mapping[str, str]) -> "subproce
             stderr=output,
             start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def copied(log: Path, *arguments: str, variables: Mapping[str, str]) -> Iterator[Copy]:
+    """Run one of our processes until the block ends. It starts as a copy, which is faster; output goes to `log`."""
+    process = copy(arguments, process_environment(variables), log)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(20)
 
 
 @contextlib.contextmanager
@@ -473,16 +496,33 @@ class Backends:
         return _run(["-c", _SEVERAL, *commands], named).strip()
 
 
+@contextlib.contextmanager
+def _common() -> Iterator[dict[str, str]]:
+    """Start what the commands inside share, unless a command outside has. Yields what names it to them."""
+    if _CLUSTER in os.environ:
+        yield {name: os.environ[name] for name in (_CLUSTER, _REDIS, SHARED)}
+        return
+    with (
+        postgresql(autovacuum=False) as database_url,
+        redis() as redis_url,
+        tempfile.TemporaryDirectory(prefix="sbe-shared-", dir=in_memory()) as directory,
+    ):
+        yield {_CLUSTER: database_url, _REDIS: redis_url, SHARED: directory}
+
+
 def main(arguments: list[str]) -> int:
     """Run the command after `--` with PostgreSQL and Redis named in its environment; return its exit status."""
     beside = arguments[:1] == ["--beside"]
     if arguments[beside : beside + 1] != ["--"] or not arguments[beside + 1 :]:
         print("usage: python -m tests.services [--beside] -- COMMAND…", file=sys.stderr)  # noqa: T201
         return 2
-    with postgresql(autovacuum=False) as database_url, redis() as redis_url:
-        variables = {**os.environ, _CLUSTER: database_url, _REDIS: redis_url}
+    with _common() as common:
+        variables = {**os.environ, **common}
         if not beside:
-            variables |= {"SBE_TEST_DATABASE_URL": database_url, "SBE_TEST_REDIS_URL": redis_url}
+            variables |= {
+                "SBE_TEST_DATABASE_URL": new_database(common[_CLUSTER]),
+                "SBE_TEST_REDIS_URL": common[_REDIS],
+            }
         command = subprocess.Popen(arguments[beside + 1 :], env=variables)
         while True:
             # An interrupt at the terminal reaches the command as well: let it finish its own way.

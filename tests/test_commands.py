@@ -24,7 +24,8 @@ from sbe_enabler.management.commands import diagram
 from sbe_enabler.management.commands import serve as serving
 from tests.devices import Device, open_call
 from tests.endpoints import UNLIMITED, Endpoint, Endpoints, until
-from tests.services import ROOT, SECRET_KEY, Backend, Backends, Server, free_port, manage, spawned
+from tests.services import ROOT, SECRET_KEY, Backend, Backends, Server, copied, free_port, manage
+from tests.zygote import Copy
 
 Serve = Callable[..., Server]
 in_database = pytest.mark.django_db(transaction=True)
@@ -33,9 +34,9 @@ in_database = pytest.mark.django_db(transaction=True)
 # --- The timekeeper ---------------------------------------------------------------------------------------
 
 
-def timekeeper(backend: Backend, log: Path) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+def timekeeper(backend: Backend, log: Path) -> AbstractContextManager[Copy]:
     """Run `manage.py timekeeper`."""
-    return spawned(log, "manage.py", "timekeeper", variables={"SBE_STATE_DIR": str(log.parent), **backend.variables})
+    return copied(log, "manage.py", "timekeeper", variables={"SBE_STATE_DIR": str(log.parent), **backend.variables})
 
 
 @pytest.mark.once

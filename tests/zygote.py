@@ -74,14 +74,22 @@ class Copy:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End it as a crash would."""
         self.send_signal(signal.SIGKILL)
 
 
-def copy(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Copy:
-    """Start Python with these arguments, of which the first is a file. It dies with us; its output goes to `log`."""
+def copy(arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, output: Path | None = None) -> Copy:
+    """Start Python with these arguments, of which the first is a file. It dies with us.
+
+    What it prints goes to `log`, and that to standard output to `output` if given.
+    """
     order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+    order["output"] = str(output or log)
     zygote, turn = _zygote()
     with turn:
         assert zygote.stdin is not None
@@ -138,13 +146,13 @@ def _fork() -> int:
         return int(numbers.read())
 
 
-def _become(arguments: list[str], environment: dict[str, str], log: str) -> None:
+def _become(arguments: list[str], environment: dict[str, str], log: str, output: str) -> None:
     """Run a file as the main program of this process."""
     os.setsid()
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    for descriptor, opened in enumerate((os.open(os.devnull, os.O_RDONLY), output, output)):
-        os.dup2(opened, descriptor)
+    opened = [os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666) for path in (output, log)]
+    for descriptor, file in enumerate((os.open(os.devnull, os.O_RDONLY), *opened)):
+        os.dup2(file, descriptor)
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = arguments

@@ -295,7 +295,9 @@ async def profiles(chromium: Browser) -> AsyncIterator[list[BrowserContext]]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext]) -> AsyncIterator[Visit]:
+async def visit(
+    chromium: Browser, server: Server, profiles: list[BrowserContext], launch: Launch
+) -> AsyncIterator[Visit]:
     """Open the test page as somebody: `await visit("alice", "laptop")`. All sign off with the end of the test.
 
     Each has a browser profile of its own, which the first, second, ... of the next test takes over (`profiles`), save
@@ -305,7 +307,8 @@ async def visit(chromium: Browser, server: Server, profiles: list[BrowserContext
     else through the focus. `media` is what the page is told to emulate (`color_scheme`, `reduced_motion`): unless told
     otherwise nothing moves that need not, which spares a loaded machine a tenth.
 
-    A page that logs an error, or that leaves the server, fails the test.
+    A page that logs an error, or that leaves the server, fails the test. Browsers of `launch` close later: their pages
+    must sign off first.
     """
     async with AsyncExitStack() as stack:
         people: list[Person] = []
