@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.depth import examples
 from tests.descriptions import describe, mirror
 from tests.endpoints import UNLIMITED, Endpoint, Endpoints, new_name, until
 from tests.services import Backends, Server
@@ -21,7 +22,7 @@ from tests.services import Backends, Server
 pytestmark = pytest.mark.once
 
 DEVICES = 8
-ROUNDS = 3
+ROUNDS = examples(2, deep=3)
 FAULTS = "Traceback|deadlock|database is locked"
 
 

@@ -80,6 +80,7 @@ def end(client: Client, *conferences: str) -> Any:
     return ask_to_end(client, *conferences, confirmed="yes")
 
 
+@pytest.mark.any_engine
 def test_nobody_gets_in_without_a_staff_login(call: Call) -> None:
     client = Client()
     client.force_login(User.objects.create_user("visitor"))
@@ -136,6 +137,7 @@ def test_hostile_search_finds_nothing(staff: Client, call: Call, term: str) -> N
         assert shown(staff, f"?q={term}") == set()
 
 
+@pytest.mark.any_engine
 def test_page_shows_everything_about_a_conference_but_its_secrets(staff: Client, call: Call) -> None:
     mod = call.alice.put(call.id, "initiate-conference-hold", offer("recvonly", version=3))["x-mod-id"]
     call.bob.accept(call.id, mod, answer("sendonly", version=3))
@@ -166,6 +168,7 @@ def test_sessions_are_listed_live_first_and_found(staff: Client, call: Call) -> 
     assert "alice" not in found
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("kind", ["conference", "session"])
 def test_nothing_is_added_changed_or_deleted_here(staff: Client, call: Call, kind: str) -> None:
     row = call.id if kind == "conference" else call.alice.id
@@ -189,11 +192,13 @@ def test_nothing_is_added_changed_or_deleted_here(staff: Client, call: Call, kin
     assert all_rows() == before
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("model", [Participant, Modification, Event])
 def test_parts_of_a_conference_have_no_pages_of_their_own(staff: Client, model: type[Any]) -> None:
     assert staff.get(f"/admin/{model._meta.app_label}/{model._meta.model_name}/").status_code == 404
 
 
+@pytest.mark.any_engine
 def test_action_ends_a_conference_and_tells_everybody(staff: Client, call: Call, carol: Device) -> None:
     dave = Device.register("dave")
     ringing = carol.call("dave").json()["id"]
@@ -210,6 +215,7 @@ def test_action_ends_a_conference_and_tells_everybody(staff: Client, call: Call,
     assert call.alice.news() == []
 
 
+@pytest.mark.any_engine
 def test_ending_is_asked_about_first(staff: Client, call: Call, carol: Device) -> None:
     carol.call("dave")
     before = all_rows()
@@ -222,6 +228,7 @@ def test_ending_is_asked_about_first(staff: Client, call: Call, carol: Device) -
     assert all_rows() == before
 
 
+@pytest.mark.any_engine
 def test_page_of_a_live_conference_has_a_button_that_ends_it(
     staff: Client, desk: Callable[..., Client], call: Call
 ) -> None:
@@ -236,6 +243,7 @@ def test_page_of_a_live_conference_has_a_button_that_ends_it(
     assert button(staff) == []
 
 
+@pytest.mark.any_engine
 def test_home_leads_to_the_live_conferences(staff: Client, desk: Callable[..., Client], call: Call) -> None:
     home = staff.get("/admin/").content.decode()
     assert re.search(rf'href="{LIST}"><strong>1</strong> live conference<', home)
@@ -244,6 +252,7 @@ def test_home_leads_to_the_live_conferences(staff: Client, desk: Callable[..., C
     assert re.search(r"\d\d:\d\d:\d\d UTC", text(staff.get(LIST)))
 
 
+@pytest.mark.any_engine
 def test_ending_takes_the_permission_to_change(desk: Callable[..., Client], call: Call) -> None:
     looking = desk("view_conference")
     before = all_rows()
@@ -259,6 +268,7 @@ def test_ending_takes_the_permission_to_change(desk: Callable[..., Client], call
     assert Conference.objects.get(pk=call.id).state == "session-terminated"
 
 
+@pytest.mark.any_engine
 def test_action_refuses_a_page_of_another_origin(staff: Client, call: Call) -> None:
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = staff.cookies
@@ -331,6 +341,7 @@ def test_page_of_a_conference_takes_as_long_however_many_rows_it_leaves_out(staf
     assert min(seconds() for _ in range(3)) < 4 * few
 
 
+@pytest.mark.any_engine
 def test_staff_see_only_the_rows_that_they_may_see(desk: Callable[..., Client], call: Call) -> None:
     words = text(desk("view_conference", "view_participant").get(page(call.id))).lower()
     assert "participants (the newest" in words

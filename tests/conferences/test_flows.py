@@ -8,7 +8,7 @@ from tests.descriptions import answer, offer
 from tests.devices import Call, Device, hold, open_call
 from tests.focus import ScriptedNode
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
+pytestmark = [pytest.mark.any_engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
 
 @pytest.fixture(params=["peer", "focus"])

@@ -106,6 +106,7 @@ def states(task: MediaTask) -> list[str]:
 # --- Starting ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestStarting:
     def test_focus_is_what_a_request_without_topology_gets(self, alice: Device, bob: Device) -> None:
         body = alice.request("POST", "/mediaConferences", {"to": ["bob"], **alice.offer()}).json()
@@ -158,6 +159,7 @@ class TestStarting:
 # --- Open conferences -------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestOpen:
     def test_whoever_knows_its_id_comes_in(self, alice: Device, bob: Device, carol: Device) -> None:
         conference = started(alice)
@@ -252,6 +254,7 @@ class TestCapacity:
 # --- Changes ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestChanges:
     def test_the_others_learn_of_a_change_by_an_offer(self, trio: Meeting, bob: Device, carol: Device) -> None:
         mod = put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -478,6 +481,7 @@ class TestExpiry:
 # --- Moving -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 def test_a_move_gets_a_new_leg_and_the_others_learn_who_is_where(
     trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
@@ -500,6 +504,7 @@ def test_a_move_gets_a_new_leg_and_the_others_learn_who_is_where(
     assert [event["modId"] for event in phone.news() if event["type"] == "mod-accepted"] == [mod]
 
 
+@pytest.mark.any_engine
 def test_a_move_whose_hold_the_focus_refuses_begins_all_the_same(
     trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
@@ -518,6 +523,7 @@ def test_a_move_whose_hold_the_focus_refuses_begins_all_the_same(
 # --- Losing media -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestLosingMedia:
     def leg(self, meeting: Meeting, device: Device) -> str:
         """Return the offer that made a device's leg."""
@@ -576,6 +582,7 @@ class TestLosingMedia:
 # --- Speaking ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 def test_everybody_who_sits_there_is_told_who_speaks_and_whose_connection_breaks(
     trio: Meeting, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -600,6 +607,7 @@ def test_everybody_who_sits_there_is_told_who_speaks_and_whose_connection_breaks
 # --- Muting -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestMuting:
     def mute(self, meeting: Meeting, who: Device, whom: Device, **what: bool) -> Any:
         """Mute, or unmute."""

@@ -11,7 +11,7 @@ from tests.devices import Call, Device
 from tests.focus import ScriptedNode
 from tests.scenes import Scene
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
+pytestmark = [pytest.mark.any_engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
 
 def call_three() -> tuple[str, tuple[Device, ...]]:

@@ -74,6 +74,7 @@ def address(path: str, call: Call) -> str:
     return path.format(session=call.bob.id, conference=call.id, participant=guest.pk)
 
 
+@pytest.mark.any_engine
 class TestUnauthenticated:
     @pytest.mark.parametrize(("method", "path"), EVERY_ADDRESS)
     def test_every_address_asks_who_speaks(self, call: Call, method: str, path: str) -> None:
@@ -132,6 +133,7 @@ class TestUnauthenticated:
         assert response.json()["username"] == "alice"
 
 
+@pytest.mark.any_engine
 class TestForbidden:
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_sessions_are_registered_and_listed_by_gateways(self, alice: Device, method: str) -> None:
@@ -229,6 +231,7 @@ class TestNotFound:
         refused(404, "not-found", alice.request, "GET", path)
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -255,6 +258,7 @@ def test_method_not_allowed(call: Call, key: str, method: str, path: str) -> Non
 # --- Headers ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestHeaders:
     def test_action_missing(self, call: Call) -> None:
         path = f"/mediaConferences/{call.id}"
@@ -307,6 +311,7 @@ class TestHeaders:
         refused(406, "not-acceptable", alice.request, "GET", "/mediaConferences", accept="image/png")
 
 
+@pytest.mark.any_engine
 @before_the_database
 class TestCorrelator:
     def test_it_is_echoed(self, alice: Device) -> None:
@@ -490,6 +495,7 @@ class TestQueries:
         assert "7Q" not in repr(all_rows())
 
 
+@pytest.mark.any_engine
 @before_the_database
 class TestSdpInvalid:
     @pytest.mark.parametrize("body", [{}, {"type": "offer"}, {"type": "offer", "sdp": None}])
@@ -520,6 +526,7 @@ class TestSdpInvalid:
         refused(422, "sdp-invalid", ringing.bob.accept, ringing.id, mod, offer(version=3))
 
 
+@pytest.mark.any_engine
 class TestSdpDirection:
     @pytest.mark.parametrize("action", [HOLD, CALL_HOLD])
     @pytest.mark.parametrize("directions", [("sendrecv",) * 2, ("recvonly", "sendrecv"), ("sendrecv", "inactive")])
@@ -546,6 +553,7 @@ class TestSdpDirection:
         assert call.alice.accept(call.id, mod, answer("recvonly", **mine)).status_code == 204
 
 
+@pytest.mark.any_engine
 @before_the_database
 class TestTooLarge:
     LIMIT = 1024 * 1024
@@ -643,6 +651,7 @@ async def send_in_chunks(call: Call, body: bytes) -> _Answer:
 # --- State ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestConferenceNotOpen:
     @pytest.mark.parametrize("action", [MOD, HOLD, RESUME, CALL_HOLD, ACCEPT, WITHDRAW])
     @pytest.mark.parametrize("state", ["invitation-sent", "session-terminated"])
@@ -663,6 +672,7 @@ class TestConferenceNotOpen:
         assert problem(response)["state"] == "session-terminated"
 
 
+@pytest.mark.any_engine
 class TestAnswering:
     def test_not_ringing_for_who_calls(self, ringing: Call) -> None:
         tablet = Device.register("alice", "tablet")
@@ -686,6 +696,7 @@ class TestAnswering:
         refused(409, "already-answered", tablet.answer, ringing.id)
 
 
+@pytest.mark.any_engine
 class TestHolding:
     @pytest.mark.parametrize("action", [HOLD, CALL_HOLD])
     def test_already_on_hold(self, call: Call, action: str) -> None:
@@ -706,6 +717,7 @@ class TestHolding:
         refused(409, "not-on-hold", call.alice.put, call.id, RESUME, offer(version=4))
 
 
+@pytest.mark.any_engine
 class TestParticipantMoving:
     @pytest.fixture
     def moving(self, call: Call) -> Call:
@@ -766,6 +778,7 @@ class TestModificationPending:
 SETTLEMENTS = {"mod-accepted": "bob", "mod-rejected": "bob", "mod-cancelled": "alice"}
 
 
+@pytest.mark.any_engine
 class TestModificationSettled:
     @pytest.fixture(params=SETTLEMENTS)
     def state(self, request: pytest.FixtureRequest) -> str:
@@ -809,6 +822,7 @@ class TestModificationSettled:
         refused(409, "modification-settled", alice.withdraw, conference, mod)
 
 
+@pytest.mark.any_engine
 class TestNotYoursToSettle:
     def test_the_initiator_does_not_accept(self, call: Call) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
@@ -827,6 +841,7 @@ class TestNotYoursToSettle:
         refused(409, "not-yours-to-settle", carol.withdraw, call.id, mod)
 
 
+@pytest.mark.any_engine
 class TestTopology:
     @pytest.mark.parametrize("access", ["invited", "open"])
     def test_without_a_media_node_there_is_no_focus(self, alice: Device, bob: Device, access: str) -> None:
@@ -869,6 +884,7 @@ class TestRateLimited:
 # --- The order of judgement -------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestOrderOfJudgement:
     """Requests that are wrong in several ways: who speaks, exists, headers, body, state."""
 

@@ -101,6 +101,7 @@ def size(device: Device, conference: str) -> int:
 # --- One guest --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestReturning:
     @pytest.mark.timeout(900)
     def test_one_guest_does_not_use_up_the_seats(
@@ -208,6 +209,7 @@ class TestReturning:
         refused(409, "conference-not-open", bob.join, meeting.id)
 
 
+@pytest.mark.any_engine
 class TestWhoseSeatItIs:
     def test_a_living_session_keeps_its_seat(self, meeting: Meeting, bob: Device) -> None:
         seat = bob.seat(meeting.id)["id"]
@@ -262,6 +264,7 @@ class TestWhoseSeatItIs:
 # --- The leg of the time before ---------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 class TestTheEarlierLeg:
     def come_back(self, meeting: Meeting, bob: Device) -> None:
         assert bob.delete(meeting.id).status_code == 200

@@ -46,6 +46,7 @@ def private(version: int = 2, **variation: object) -> str:
     return text + "a=candidate:1 1 udp 2130706431 192.0.2.7 5000 typ host\r\na=tls-id:secretsecretsecretsecret\r\n"
 
 
+@pytest.mark.once
 class TestADescription:
     def test_it_loses_its_secrets_and_nothing_else(self) -> None:
         before = private()
@@ -84,6 +85,7 @@ class TestADescription:
         assert time.thread_time() - began < 5 * slowness()
 
 
+@pytest.mark.once
 class TestAnEvent:
     def test_descriptions_are_scrubbed_wherever_they_stand(self) -> None:
         wire = {"seq": 1, "description": {"sdp": private()}, "a": [{"b": {"sdp": private()}}], "sdp": 7, "name": "é"}

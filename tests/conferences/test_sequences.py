@@ -566,10 +566,10 @@ def run(machine: type[Clients], sequences: int) -> None:
 
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_breaks_an_invariant() -> None:
-    run(Clients, examples(30, deep=2_000))
+    run(Clients, examples(15, deep=2_000))
 
 
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_breaks_one_of_a_focus(node: ScriptedNode) -> None:
     Gatherings.node = node
-    run(Gatherings, examples(8, deep=1_000))
+    run(Gatherings, examples(5, deep=1_000))

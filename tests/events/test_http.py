@@ -67,6 +67,7 @@ async def test_poll_tells_of_a_gap(server: Server, endpoints: Endpoints) -> None
     assert (await bob.poll(after=99, wait=25)).json() == {"events": [{"type": "gap", "oldest": 2}], "after": 1}
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize(
     "query", ["after=-1", "after=x", "after=", "after=9999999999999999999", "after=%00", "after=%D9%A3"]
 )
@@ -77,12 +78,14 @@ async def test_hostile_cursor_is_malformed(server: Server, endpoints: Endpoints,
     assert is_refused(answered, 400, "malformed")
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("wait", ["-1", "x", "", "1.5", "%00", "nan", "inf", "%C2%B2"])
 async def test_hostile_wait_is_malformed(server: Server, endpoints: Endpoints, wait: str) -> None:
     alice = await endpoints.register(server, new_name("alice"))
     assert is_refused(await alice.request("GET", f"{alice.events_path}?wait={wait}"), 400, "malformed")
 
 
+@pytest.mark.any_engine
 def test_wait_is_capped() -> None:
     from events.views import _wait
 
@@ -182,6 +185,7 @@ async def test_last_event_id_wins_over_the_query(server: Server, endpoints: Endp
         assert (await seen(received, 1))[0]["id"] == "2"
 
 
+@pytest.mark.any_engine
 async def test_hostile_last_event_id_is_malformed(server: Server, endpoints: Endpoints) -> None:
     alice = await endpoints.register(server, new_name("alice"))
     answered = await alice.request("GET", alice.events_path, accept="text/event-stream", last_event_id="x")
@@ -196,6 +200,7 @@ async def test_gap_has_no_number_in_a_stream(server: Server, endpoints: Endpoint
         assert (await seen(received, 1))[0]["id"] == "2"
 
 
+@pytest.mark.any_engine
 async def test_stream_has_heartbeats_and_ends_after_some(serve: Serve, endpoints: Endpoints) -> None:
     server = serve(**UNLIMITED, SBE_HEARTBEAT_SECONDS="0.1")
     alice, bob, conference = await endpoints.call(server)
@@ -207,6 +212,7 @@ async def test_stream_has_heartbeats_and_ends_after_some(serve: Serve, endpoints
         assert (await seen(received, 1))[0]["id"] == "2"
 
 
+@pytest.mark.any_engine
 async def test_stream_ends_after_a_mebibyte_and_resumes(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     for _ in range(12):
@@ -226,6 +232,7 @@ async def test_stream_ends_after_a_mebibyte_and_resumes(server: Server, endpoint
     assert ids == [str(number) for number in range(1, 26)]
 
 
+@pytest.mark.any_engine
 async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     size = 60_000
 
@@ -258,6 +265,7 @@ async def test_end_of_the_session_ends_a_stream(server: Server, endpoints: Endpo
         assert [block async for block in received] == []
 
 
+@pytest.mark.any_engine
 async def test_client_that_leaves_a_stream_is_no_fault_of_ours(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     for _ in range(5):
@@ -270,6 +278,7 @@ async def test_client_that_leaves_a_stream_is_no_fault_of_ours(server: Server, e
 # --- Who may listen ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic YTpi", "Api-Key wrong.key", "Api-Key"])
 async def test_unknown_credentials_are_refused(
@@ -281,6 +290,7 @@ async def test_unknown_credentials_are_refused(
     assert answered.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.any_engine
 async def test_correlator_is_echoed(server: Server, endpoints: Endpoints) -> None:
     alice = await endpoints.register(server, new_name("alice"))
     assert (await alice.poll(x_correlator="mine")).headers["x-correlator"] == "mine"
@@ -288,12 +298,14 @@ async def test_correlator_is_echoed(server: Server, endpoints: Endpoints) -> Non
     assert answered.json()["xCorrelator"] == "mine"
 
 
+@pytest.mark.any_engine
 async def test_session_of_somebody_else_does_not_exist(server: Server, endpoints: Endpoints) -> None:
     alice, bob, _ = await endpoints.call(server)
     assert is_refused(await alice.request("GET", bob.events_path), 404, "not-found")
     assert is_refused(await alice.request("GET", "/sessions/nobody/events"), 404, "not-found")
 
 
+@pytest.mark.any_engine
 async def test_gateway_speaks_for_the_session_that_it_names(server: Server, endpoints: Endpoints) -> None:
     alice, bob, _ = await endpoints.call(server)
     key = f"Api-Key {server.api_key}"
@@ -303,6 +315,7 @@ async def test_gateway_speaks_for_the_session_that_it_names(server: Server, endp
     assert is_refused(await bob.poll(authorization=key, x_session_id="nobody"), 401, "unauthenticated")
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("session", ["nobody", "%00", "%ff", "x" * 500])
 async def test_gateway_cannot_listen_to_nobody(server: Server, endpoints: Endpoints, session: str) -> None:
     alice = await endpoints.register(server, new_name("alice"))
@@ -311,6 +324,7 @@ async def test_gateway_cannot_listen_to_nobody(server: Server, endpoints: Endpoi
     assert is_refused(answered, 401, "unauthenticated")
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 async def test_channel_is_only_read(server: Server, endpoints: Endpoints, method: str) -> None:
     alice = await endpoints.register(server, new_name("alice"))
@@ -330,6 +344,7 @@ def open_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.Tem
         yield running
 
 
+@pytest.mark.any_engine
 async def test_allowed_page_reads_events(open_server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(open_server)
     preflight = await bob.request(
@@ -355,6 +370,7 @@ async def test_allowed_page_reads_events(open_server: Server, endpoints: Endpoin
         assert (await next_event(socket))["seq"] == 1
 
 
+@pytest.mark.any_engine
 async def test_other_pages_read_nothing(open_server: Server, endpoints: Endpoints) -> None:
     alice = await endpoints.register(open_server, new_name("alice"))
     for origin in ("https://evil.example", "https://app.example.evil.example", "http://app.example", "null"):

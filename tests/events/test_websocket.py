@@ -137,12 +137,14 @@ async def test_restart_of_the_server_loses_and_doubles_nothing(serve: Serve, end
 # --- Who may listen ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 async def test_protocol_is_selected_and_never_the_token(server: Server, endpoints: Endpoints) -> None:
     alice = await endpoints.register(server, new_name("alice"))
     async with alice.socket() as socket:
         assert socket.subprotocol == "sbe.v1"
 
 
+@pytest.mark.any_engine
 async def test_token_may_come_in_the_authorization_header(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     headers = {"authorization": f"Bearer {bob.token}"}
@@ -151,6 +153,7 @@ async def test_token_may_come_in_the_authorization_header(server: Server, endpoi
         assert (await next_event(socket))["seq"] == 1
 
 
+@pytest.mark.any_engine
 async def test_gateway_listens_with_its_key(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     headers = {"authorization": f"Api-Key {server.api_key}"}
@@ -158,6 +161,7 @@ async def test_gateway_listens_with_its_key(server: Server, endpoints: Endpoints
         assert (await next_event(socket))["seq"] == 1
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", "Basic YTpi", "Api-Key wrong.key", "\xff"])
 async def test_unknown_credentials_are_refused(server: Server, endpoints: Endpoints, authorization: str) -> None:
     alice = await endpoints.register(server, new_name("alice"))
@@ -195,6 +199,7 @@ async def test_hostile_path_is_refused(server: Server, endpoints: Endpoints, pat
         assert await close_code(socket) in {4401, 4404}
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "file://", "http://127.0.0.1:1"])
 async def test_foreign_page_is_refused(server: Server, endpoints: Endpoints, origin: str) -> None:
     alice = await endpoints.register(server, new_name("alice"))
@@ -202,6 +207,7 @@ async def test_foreign_page_is_refused(server: Server, endpoints: Endpoints, ori
         assert await close_code(socket) == 4403
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "a b", "127.0.0.1:x"])
 @pytest.mark.parametrize("is_page", [True, False])
 async def test_host_that_is_not_ours_is_refused(server: Server, endpoints: Endpoints, host: str, is_page: bool) -> None:
@@ -222,6 +228,7 @@ async def test_host_that_is_not_ours_is_refused(server: Server, endpoints: Endpo
     writer.close()
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize(
     "header", ["origin: http://[", "origin: \x80", "sec-websocket-key: x", "sec-websocket-version: x"]
 )
@@ -237,12 +244,14 @@ async def test_handshake_that_is_none_is_refused(server: Server, header: str) ->
     writer.close()
 
 
+@pytest.mark.any_engine
 async def test_page_of_our_own_may_listen(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     async with bob.socket(origin=websockets.Origin(server.base_url)) as socket:
         assert (await next_event(socket))["seq"] == 1
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("after", ["-1", "x", "1.5", "1e3", "9" * 19, "%00", "٣", "1;drop", "1%20"])
 async def test_hostile_cursor_is_refused(server: Server, endpoints: Endpoints, after: str) -> None:
     alice = await endpoints.register(server, new_name("alice"))
@@ -250,6 +259,7 @@ async def test_hostile_cursor_is_refused(server: Server, endpoints: Endpoints, a
         assert await close_code(socket) == 4400
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize("query", ["?", "?after=", "?%ff=%fe", "?a&b&c=%00", "?before=3", "?after=0&after=9"])
 async def test_odd_query_is_read_from_the_beginning(server: Server, endpoints: Endpoints, query: str) -> None:
     _, bob, _ = await endpoints.call(server)
@@ -257,6 +267,7 @@ async def test_odd_query_is_read_from_the_beginning(server: Server, endpoints: E
         assert (await next_event(socket))["seq"] == 1
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize(
     ("message", "code"),
     [(b"\x00\xff", 4400), ("x" * 1025, 4400), ("é" * 1024, 0), ("{", 0), ("", 0), ("x" * (2**20 + 1), 1006)],
@@ -274,6 +285,7 @@ async def test_garbage_from_a_client_costs_at_most_its_own_socket(
             assert numbers(await events_until(each, 3)) == [2, 3]
 
 
+@pytest.mark.any_engine
 async def test_flood_from_a_client_is_no_fault_of_ours(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     async with bob.socket(after=1) as socket:
@@ -283,6 +295,7 @@ async def test_flood_from_a_client_is_no_fault_of_ours(server: Server, endpoints
         assert numbers(await events_until(socket, 3)) == [2, 3]
 
 
+@pytest.mark.any_engine
 async def test_client_that_sends_far_more_than_heartbeats_is_cut_off(server: Server, endpoints: Endpoints) -> None:
     alice = await endpoints.register(server, new_name("alice"))
     async with alice.socket() as socket:
@@ -292,6 +305,7 @@ async def test_client_that_sends_far_more_than_heartbeats_is_cut_off(server: Ser
         assert await close_code(socket) == 1006
 
 
+@pytest.mark.any_engine
 async def test_client_that_hangs_up_without_a_word_is_no_fault_of_ours(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     for _ in range(5):
@@ -327,6 +341,7 @@ async def test_expiry_of_the_session_closes_the_socket(serve: Serve, endpoints: 
 # --- Heartbeats and slow readers --------------------------------------------------------------------------
 
 
+@pytest.mark.any_engine
 async def test_answered_heartbeats_keep_the_socket_open(hasty_server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(hasty_server)
     beats = 0
@@ -340,6 +355,7 @@ async def test_answered_heartbeats_keep_the_socket_open(hasty_server: Server, en
         assert numbers(await events_until(socket, 3)) == [2, 3]
 
 
+@pytest.mark.any_engine
 async def test_two_unanswered_heartbeats_close_the_socket(hasty_server: Server, endpoints: Endpoints) -> None:
     alice = await endpoints.register(hasty_server, new_name("alice"))
     beats = 0
@@ -367,6 +383,7 @@ async def read_without_answering(endpoint: Endpoint, after: int, **options: Any)
     return events, size
 
 
+@pytest.mark.any_engine
 async def test_reader_that_answers_nothing_gets_a_mebibyte_and_goes_on_at_its_cursor(
     hasty_server: Server, endpoints: Endpoints
 ) -> None:
@@ -382,6 +399,7 @@ async def test_reader_that_answers_nothing_gets_a_mebibyte_and_goes_on_at_its_cu
     assert seen == list(range(1, 42))
 
 
+@pytest.mark.any_engine
 async def test_reader_that_dawdles_and_never_speaks_is_cut_off(hasty_server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(hasty_server)
     await produce(alice, conference, 20, characters=120_000)
@@ -403,6 +421,7 @@ async def test_reader_that_dawdles_and_never_speaks_is_cut_off(hasty_server: Ser
     writer.close()
 
 
+@pytest.mark.any_engine
 @pytest.mark.parametrize(
     "answer",
     ['{"type":"heartbeat"}', '{"type":"heartbeat","nonce":"x"}', '{"type":"heartbeat","nonce":null}', "[]", ""],
@@ -450,6 +469,7 @@ class DeafClient:
         self._socket.close()
 
 
+@pytest.mark.any_engine
 async def test_clients_that_never_read_cost_little_memory(hasty_server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(hasty_server)
     await produce(alice, conference, 50, characters=120_000)

@@ -113,7 +113,7 @@ def state(leg: Negotiation) -> tuple[object, ...]:
 
 
 FUZZ = settings(
-    max_examples=examples(200, deep=10_000), deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=examples(80, deep=10_000), deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 
 
@@ -258,7 +258,7 @@ steps = st.tuples(
 )
 
 
-@settings(max_examples=examples(40, deep=3_000), deadline=None, database=None)
+@settings(max_examples=examples(20, deep=3_000), deadline=None, database=None)
 @given(st.lists(steps, max_size=14))
 def test_lines_keep_their_order_their_mids_and_their_tracks(
     sequence: list[tuple[str, int, str, set[int], bool]],

@@ -38,6 +38,7 @@ from media.leg import OLDEST_SECONDS, Leg
 from media.node import Settings
 from media.shared import NEAR
 from media.terms import LOST_SECONDS, Connection
+from tests.depth import examples
 from tests.media import synthetic
 from tests.media.ends import mutate
 from tests.media.synthetic import AUDIO, PCMU, RTX, VIDEO, VIDEO_SIZE, Line, RefusedError, Source
@@ -1358,7 +1359,7 @@ async def test_source_that_is_not_named_stays_the_same_through_negotiations(
     assert alice.video.ssrc in world.leg("alice").streams
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(examples(1, deep=4)))
 async def test_noise_at_the_port_costs_nobody_anything(world: World, seed: int) -> None:
     """25,000 datagrams each: noise with the first bytes of STUN, DTLS, RTP and RTCP, and real datagrams mutated."""
     alice, bob = await world.join("alice", "bob")
