@@ -41,7 +41,8 @@ async def events(request: ASGIRequest, session_id: str) -> HttpResponseBase:
         if request.method != "GET":
             raise MethodNotAllowedError(headers={"Allow": "GET"})
         await _require_session(request, session_id)
-        end_turn = turn_end_of(request.scope)
+        # Outside of an ASGI server, as in some tests, a request has no scope.
+        end_turn = turn_end_of(getattr(request, "scope", {}))
         if "text/event-stream" in request.headers.get("accept", ""):
             after = _cursor(request.headers.get("last-event-id") or request.GET.get("after", "0"))
             return _stream(session_id, after, end_turn)
