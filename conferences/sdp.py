@@ -128,13 +128,12 @@ def _directions(description: Description) -> set[str]:
     return {line.direction for line in description.live() if line.is_rtp}
 
 
-def require_fit(answer: JudgedSdp, offer_text: str) -> None:
-    """Require that the answer answers the stored offer line by line (RFC 3264 section 6).
+def require_fit(answer: JudgedSdp, offer: Description) -> None:
+    """Require that the answer answers the offer line by line (RFC 3264 section 6).
 
     :raises SdpInvalidError: when lines are missing, added or of another kind.
     :raises SdpDirectionError: when a direction cannot answer the offered one.
     """
-    offer = parse(offer_text)
     offered, answered = offer.media, answer.content.media
     if [line.kind for line in offered] != [line.kind for line in answered]:
         raise SdpInvalidError("The answer must have the offer's media lines, in their order.")

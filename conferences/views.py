@@ -33,6 +33,7 @@ from conferences.models import Access, Conference, Modification, Participant, Se
 from conferences.numbers import NumberError, read_number
 from conferences.operations import calls, hosting, modifications, sessions
 from conferences.operations.modifications import Initiation, Outcome
+from conferences.operations.reading import read_call, read_offer
 from conferences.operations.room import etag
 from conferences.parsers import BODY_LIMIT, BoundedJSONParser, SdpParser
 from conferences.permissions import IsGateway, SpeaksForSession
@@ -323,7 +324,7 @@ class ConferenceView(EnablerView):
     @idempotent
     def put(self, request: Request, conference_id: str) -> Change:
         """Act on a conference: the header `x-conference-action` says how."""
-        command = self._command(request, request.headers.get("x-conference-action"))
+        command = self._command(request, conference_id, request.headers.get("x-conference-action"))
 
         def act() -> Response:
             outcome = command(
@@ -353,20 +354,17 @@ class ConferenceView(EnablerView):
         conference = ending.room.conference
         return Response(body, headers={"ETag": etag(conference), "x-state": conference.state})
 
-    def _command(self, request: Request, action: str | None) -> Callable[..., Outcome]:
+    def _command(self, request: Request, conference_id: str, action: str | None) -> Callable[..., Outcome]:
         """Return the operation that the request asks for, with what its headers and body say."""
         if action is None:
             raise ActionMissingError
         if action == _ANSWER:
             data = _parse(ActionSerializer, request)
-            return partial(calls.answer_conference, description=_description(request, data, "answer", "offer"))
+            description = _description(request, data, "answer", "offer")
+            reading = read_call(session=self.session, conference_id=conference_id)
+            return partial(calls.answer_conference, description=description, reading=reading)
         if action == "accept-conference-mod":
-            data = _parse(ActionSerializer, request)
-            return partial(
-                modifications.accept_modification,
-                modification_id=_modification_id(request, data),
-                answer=_description(request, data, "answer"),
-            )
+            return self._acceptance(request, conference_id)
         if action == "rejectCancel-conference-mod":
             data = _parse(ActionSerializer, request)
             return partial(modifications.withdraw_modification, modification_id=_modification_id(request, data))
@@ -376,6 +374,17 @@ class ConferenceView(EnablerView):
         offer = _description(request, _parse(ActionSerializer, request), "offer")
         require_direction(offer, modifications.RULES[initiation])
         return partial(modifications.offer_modification, initiation=initiation, offer=offer)
+
+    def _acceptance(self, request: Request, conference_id: str) -> Callable[..., Outcome]:
+        """Return the operation that accepts a modification with the answer in the body."""
+        data = _parse(ActionSerializer, request)
+        modification_id, answer = _modification_id(request, data), _description(request, data, "answer")
+        reading = read_offer(
+            session=self.session, conference_id=conference_id, modification_id=modification_id, answer=answer
+        )
+        return partial(
+            modifications.accept_modification, modification_id=modification_id, answer=answer, reading=reading
+        )
 
 
 def _modification_id(request: Request, data: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ from conferences.models import (
 from conferences.operations import quotas
 from conferences.operations.modifications import Outcome, record_answer, send_offer
 from conferences.operations.nodes import NoNodeError, place
+from conferences.operations.reading import OfferReading
 from conferences.operations.room import (
     Room,
     lock,
@@ -215,6 +216,7 @@ def answer_conference(
     session: Session,
     conference_id: str,
     description: JudgedSdp,
+    reading: OfferReading,
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
@@ -224,6 +226,7 @@ def answer_conference(
 
     Between browsers the answer to an invitation carries the answer to the host's offer. In every other case it carries
     the device's own offer, which the focus, or in `peer` the other party, has yet to accept.
+    `reading` is of the host's offer and was made before (`read_call`).
     A call of the user's own that still rings the caller, and nobody else, ends: of two crossing calls one survives.
 
     :raises AlreadyAnsweredError: when another device was first.
@@ -245,7 +248,7 @@ def answer_conference(
     if seat.state == ParticipantState.MOVING:
         outcome = _answer_move(room, seat, session, description)
     else:
-        outcome = _answer_call(room, seat, session, description)
+        outcome = _answer_call(room, seat, session, description, reading)
     room.tell_sessions(losers, EventType.INVITATION_CANCELLED, reason="answered-elsewhere")
     for other in crossing:
         _give_way(other)
@@ -299,7 +302,9 @@ def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
     return replace(description, type=type_)
 
 
-def _answer_call(room: Room, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
+def _answer_call(
+    room: Room, seat: Participant, session: Session, description: JudgedSdp, reading: OfferReading
+) -> Outcome:
     """Seat who was called, or came in by itself; the first one opens the conference."""
     opens, rang = room.conference.state == ConferenceState.INVITATION_SENT, room.rings
     call = _call_to(room, seat)
@@ -311,7 +316,7 @@ def _answer_call(room: Room, seat: Participant, session: Session, description: J
         room.advance_seat(seat, Action.ANSWER)
     _sit(seat, session, room.now)
     if call:
-        record_answer(room, call, description, by=seat)
+        record_answer(room, call, description, reading.offer_of(call), by=seat)
         outcome, brought = Outcome(seat.state), {"modId": call.pk, "description": description.as_json()}
     else:
         offer = send_offer(room, seat, ModificationKind.CALL, description)

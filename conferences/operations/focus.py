@@ -25,6 +25,8 @@ from conferences.wire import party
 from events import log
 from events.log import EventType, PassingType
 from media import tasks
+from media.description import Description, parse
+from media.models import MediaTask
 from media.tasks import FocusOffer, Refusal, TaskKind
 from media.terms import Assignment, Connection
 
@@ -35,7 +37,6 @@ _NOTHING: Refusal = {"code": "media-unavailable", "detail": "The focus could not
 
 
 # Called by the media node, through the wiring, with what came of a task; tells everybody concerned.
-@transaction.atomic(savepoint=False)
 def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
     """Apply the result of a task and delete it; applying it again changes nothing.
 
@@ -43,8 +44,17 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
     participant from now on, unless something is pending between them again.
     """
     task = tasks.find(task_id)
-    if task is None:
-        return
+    if task is not None:
+        is_answered = task.kind == TaskKind.OFFER and result.get("answer") is not None
+        # Before the lock, because reading takes time in proportion to the SDP.
+        offer = parse(task.payload["sdp"]) if is_answered else None
+        _settle(task, offer, result, now=now)
+
+
+@transaction.atomic(savepoint=False)
+def _settle(task: MediaTask, offer: Description | None, result: tasks.Result, *, now: datetime) -> None:
+    """Apply the result of a task. `offer` is what the focus has answered, if it has."""
+    task_id = task.pk
     try:
         room = lock(task.conference, now=now)
     except NotFoundError:
@@ -55,7 +65,7 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
         return
     refusal = result.get("refusal")
     if task.kind == TaskKind.OFFER:
-        _settle_offer(room, task.payload["modId"], result)
+        _settle_offer(room, task.payload["modId"], offer, result)
     elif task.kind == TaskKind.ANSWER and refusal:
         _tell_refused_answer(room, task.payload, refusal)
     _send_offers(room, result.get("offers", []))
@@ -63,7 +73,7 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
         room.save()
 
 
-def _settle_offer(room: Room, modification_id: str, result: tasks.Result) -> None:
+def _settle_offer(room: Room, modification_id: str, offer: Description | None, result: tasks.Result) -> None:
     """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime.
 
     The node may have built a fresh leg for it (RFC 8842 section 3.1), whose loss must then count.
@@ -72,11 +82,11 @@ def _settle_offer(room: Room, modification_id: str, result: tasks.Result) -> Non
     modification = next((each for each in room.pending if each.pk == modification_id), None)
     if modification is None:
         return
-    if (answer := result.get("answer")) is not None:
-        modification.answer, rang = answer, room.rings
+    if offer is not None:
+        modification.answer, rang = result["answer"], room.rings
         modification.restart = modification.restart or result.get("restart", False)
         room.settle(modification, Action.ACCEPT)
-        record_origin(room, modification)
+        record_origin(room, modification, offer)
         has_leg(room.seat(modification.offered_by_id))
         take_effect(room, modification, by=None)
         if not rang:

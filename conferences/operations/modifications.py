@@ -28,8 +28,8 @@ from conferences.machine import (
 )
 from conferences.models import Modification, Participant, Role, Session, pair_of
 from conferences.operations import quotas
+from conferences.operations.reading import OfferReading
 from conferences.operations.room import Room, lock_for
-from conferences.scrubbing import scrub
 from conferences.sdp import (
     DirectionRule,
     JudgedSdp,
@@ -41,7 +41,7 @@ from conferences.sdp import (
     require_resume,
 )
 from events.log import EventType
-from media.description import Description, parse
+from media.description import Description
 from media.tasks import TaskKind
 from media.terms import LOST_SECONDS
 
@@ -214,17 +214,18 @@ def accept_modification(
     conference_id: str,
     modification_id: str,
     answer: JudgedSdp,
+    reading: OfferReading,
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
-    """Accept an offer with an answer: what was offered takes effect."""
+    """Accept an offer with an answer: what was offered takes effect. `reading` was made before (`read_offer`)."""
     room, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
     if seat.pk != modification.offered_to_id:
         raise NotYoursToSettleError("Only the one who received this modification accepts it.")
-    if _was_settled_so(modification, ModificationState.ACCEPTED, seat) and _has_answer(modification, answer):
+    if _was_settled_so(modification, ModificationState.ACCEPTED, seat) and reading.is_answer_of(modification, answer):
         return Outcome(modification.state)
     decide(ModificationState(modification.state), Action.ACCEPT)
-    record_answer(room, modification, answer, by=seat)
+    record_answer(room, modification, answer, reading.offer_of(modification), by=seat)
     if room.has_focus:
         if modification.restart:
             has_leg(seat)
@@ -245,26 +246,27 @@ def _lock_to_settle(
     return room, room.seat_of(session), modification
 
 
-def record_answer(room: Room, modification: Modification, answer: JudgedSdp, *, by: Participant) -> None:
+def record_answer(
+    room: Room, modification: Modification, answer: JudgedSdp, offer: Description, *, by: Participant
+) -> None:
     """Judge an answer against its offer and settle the modification with it.
 
     From then on both parties' legs are where these descriptions leave them.
     """
-    quotas.require_reading(by, modification.offer)
-    require_fit(answer, modification.offer)
+    require_fit(answer, offer)
     if by.state == ParticipantState.ON_HOLD:
         require_direction(answer, DirectionRule.HOLD)
     require_progress(answer, by.sdp_origin)
     modification.answer = answer.text
     room.settle(modification, Action.ACCEPT, by)
-    record_origin(room, modification)
+    record_origin(room, modification, offer)
     _record_origin(by, answer.content)
     # The focus decides the directions that it offers, and a hold narrows those of the other side.
     if not room.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
         by.directions = directions_of(answer.content)
 
 
-def record_origin(room: Room, modification: Modification) -> None:
+def record_origin(room: Room, modification: Modification, offer: Description) -> None:
     """Note where an accepted offer leaves the leg of the participant who made it.
 
     An offer to hold, or made on hold, keeps the directions from before the hold: a resume restores them.
@@ -272,7 +274,7 @@ def record_origin(room: Room, modification: Modification) -> None:
     initiator = room.party(modification.offered_by_id)
     if initiator is None:
         return
-    offer, kind = parse(modification.offer), modification.kind
+    kind = modification.kind
     _record_origin(initiator, offer)
     is_off_hold = initiator.state != ParticipantState.ON_HOLD and kind != ModificationKind.HOLD
     if is_off_hold or kind == ModificationKind.RESUME:
@@ -383,11 +385,6 @@ def _modification(room: Room, modification_id: str) -> Modification:
     if settled is None:
         raise NotFoundError("There is no such modification in this conference.")
     return settled
-
-
-def _has_answer(modification: Modification, answer: JudgedSdp) -> bool:
-    """Tell whether a modification was accepted with this answer, also where its credentials have been deleted."""
-    return modification.answer == (scrub(answer.text) if modification.scrubbed else answer.text)
 
 
 def _was_settled_so(modification: Modification, state: ModificationState, seat: Participant) -> bool:

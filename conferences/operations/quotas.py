@@ -65,14 +65,14 @@ def _hashed(seat: Participant) -> str:
     return hashlib.sha256(seat.username.encode()).hexdigest()
 
 
-def require_reading(seat: Participant, text: str) -> None:
-    """Count the characters of a stored offer that an answer is judged against, as if its session had sent them.
+def require_reading(session: Session, text: str) -> None:
+    """Count the characters of a stored offer that an answer is judged against, as if the session had sent them.
 
     Reading them takes time in proportion, and the answer may be wrong any number of times.
 
     :raises RateLimitedError: when the session has had too many read.
     """
-    require_room(f"sdp.session.{seat.session_id}", settings.SDP_CHARACTERS_PER_MINUTE, len(text))
+    require_room(f"sdp.session.{session.pk}", settings.SDP_CHARACTERS_PER_MINUTE, len(text))
 
 
 def require_invitations(

@@ -31,6 +31,9 @@ SCRUB_BATCH = 50
 # How far back a seat is scrubbed again after another stay: longer than an operation waits for its lock.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
+# Writes a row that has been scrubbed; returns whether that changed anything.
+Write = Callable[[], bool]
+
 KINDS = ("events", "answers", "conferences", "sessions", "media tasks")
 
 
@@ -225,26 +228,29 @@ def _settled_with(seats: Iterable[Participant], party: str) -> QuerySet[Modifica
     return Modification.objects.filter(chosen, settled_at__isnull=False, **{f"{party}__left_at__isnull": False})
 
 
-def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], bool]) -> Iterator[tuple[str, int]]:
-    """Scrub a few rows at each step."""
+def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterator[tuple[str, int]]:
+    """Scrub a few rows at each step. The transaction only writes: scrubbing takes time in proportion to the texts."""
     ids = list(rows.order_by().values_list("pk", flat=True))
     for start in range(0, len(ids), SCRUB_BATCH):
+        writes = [scrub_row(row) for row in rows.model._default_manager.filter(pk__in=ids[start : start + SCRUB_BATCH])]
         with transaction.atomic():
-            number = sum(map(scrub_row, rows.model._default_manager.filter(pk__in=ids[start : start + SCRUB_BATCH])))
+            number = sum(write() for write in writes)
         yield "descriptions", number
 
 
-def _scrub_modification(row: Modification) -> bool:
-    """Scrub the offer and the answer of a modification; return whether that changed anything."""
+def _scrub_modification(row: Modification) -> Write:
+    """Scrub the offer and the answer of a modification; return what writes them, and says whether anything changed."""
     offer, answer = scrub(row.offer), scrub(row.answer)
     changes = (offer, answer) != (row.offer, row.answer)
-    return Modification.objects.filter(pk=row.pk).update(offer=offer, answer=answer, scrubbed=True) > 0 and changes
+    rows = Modification.objects.filter(pk=row.pk)
+    return lambda: rows.update(offer=offer, answer=answer, scrubbed=True) > 0 and changes
 
 
-def _scrub_event(row: Event) -> bool:
-    """Scrub the descriptions in an event; return whether that changed anything."""
+def _scrub_event(row: Event) -> Write:
+    """Scrub the descriptions in an event; return what writes it, and says whether anything changed."""
     wire = scrub_event(row.wire)
-    return wire != row.wire and Event.objects.filter(pk=row.pk).update(wire=wire) > 0
+    changes, rows = wire != row.wire, Event.objects.filter(pk=row.pk)
+    return lambda: changes and rows.update(wire=wire) > 0
 
 
 def _ids(rows: QuerySet[Any]) -> list[Any]:

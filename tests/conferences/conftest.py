@@ -1,13 +1,19 @@
 """Devices and calls that the tests of the conference resource share."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import wraps
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
+from conferences import scrubbing, sdp
+from media import description
 from tests.conftest import forget_the_cache
 from tests.devices import Call, Device, gateway_key, open_call
 from tests.focus import ScriptedNode, scripted_node
@@ -38,6 +44,33 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("conferences.counters.clock", clock)
     return clock
+
+
+# What takes time in proportion to an SDP, and must not be done while others wait for a lock.
+_READERS = (description.parse, scrubbing.scrub, scrubbing.scrub_event, sdp.judge)
+_OURS = ("conferences.", "events.", "media.", "sbe_enabler.")
+
+
+def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, which fails inside a transaction other than the test's own."""
+
+    @wraps(function)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        opened = [block for block in connection.atomic_blocks if not getattr(block, "_from_testcase", False)]
+        assert not opened, f"{function.__name__} was called in a transaction"
+        return function(*args, **kwargs)
+
+    return guarded
+
+
+@pytest.fixture(autouse=True)
+def _no_sdp_is_read_in_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no operation read an SDP while it holds a conference, or the write lock of SQLite."""
+    for function in _READERS:
+        guarded = _outside_transactions(function)
+        for name, module in [*sys.modules.items()]:
+            if name.startswith(_OURS) and vars(module).get(function.__name__) is function:
+                monkeypatch.setattr(module, function.__name__, guarded)
 
 
 @pytest.fixture(scope="session")

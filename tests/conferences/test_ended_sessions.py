@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from django.db import connection, transaction
@@ -10,6 +11,7 @@ from django.utils import timezone
 from conferences.exceptions import UnauthenticatedError
 from conferences.models import Access, Participant, Session, Topology
 from conferences.operations.calls import answer_conference, end_part, start_conference
+from conferences.operations.reading import read_call
 from conferences.operations.sessions import end_session
 from conferences.sdp import judge
 from tests.conferences.refusals import all_rows
@@ -35,10 +37,17 @@ def ends(request: pytest.FixtureRequest) -> Ends:
     return end
 
 
-def answer(session: Session, conference: str, type_: str = "answer") -> None:
-    """Answer with a session that was authenticated before."""
+def prepared(session: Session, conference: str, type_: str = "answer") -> Callable[[], object]:
+    """Read everything for an answer with a session that was authenticated before; return what answers."""
     description = judge(type_, describe(session=777, setup="active" if type_ == "answer" else "actpass"))
-    answer_conference(session=session, conference_id=conference, description=description, now=timezone.now())
+    return partial(
+        answer_conference,
+        session=session,
+        conference_id=conference,
+        description=description,
+        reading=read_call(session=session, conference_id=conference),
+        now=timezone.now(),
+    )
 
 
 def test_it_answers_no_call(ringing: Call, ends: Ends) -> None:
@@ -46,7 +55,7 @@ def test_it_answers_no_call(ringing: Call, ends: Ends) -> None:
     ends(ringing.bob.id)
     before = all_rows()
     with pytest.raises(UnauthenticatedError):
-        answer(authenticated, ringing.id)
+        prepared(authenticated, ringing.id)()
     assert all_rows() == before
 
 
@@ -58,7 +67,7 @@ def test_it_answers_no_move(call: Call, ends: Ends) -> None:
     ends(phone.id)
     before = all_rows()
     with pytest.raises(UnauthenticatedError):
-        answer(authenticated, call.id, "offer")
+        prepared(authenticated, call.id, "offer")()
     assert all_rows() == before
 
 
@@ -100,8 +109,9 @@ def test_one_that_ends_while_it_answers_loses_the_seat(ringing: Call) -> None:
 
     def answer_slowly() -> None:
         try:
+            answer = prepared(authenticated, ringing.id)
             with transaction.atomic():
-                answer(authenticated, ringing.id)
+                answer()
                 answered.set()
                 release.wait(10)
         finally:

@@ -47,9 +47,10 @@ def headers(request: pytest.FixtureRequest) -> dict[str, str]:
 def _seats(action: str) -> int:
     """Return the queries that only an answer needs.
 
-    One counts the session's conferences, one finds a crossing call, one makes sure that the session has not ended.
+    One reads the host's offer before the lock, one counts the session's conferences, one finds a crossing call, and one
+    makes sure that the session has not ended.
     """
-    return 3 if action == "conference-answer" else 0
+    return 4 if action == "conference-answer" else 0
 
 
 def _key(headers: dict[str, str]) -> int:

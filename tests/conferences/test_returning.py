@@ -18,7 +18,8 @@ from conferences.models import LEFT_SHOWN, Conference, Modification, Participant
 from conferences.operations.calls import answer_conference, end_part
 from conferences.operations.focus import lose_media, settle_task
 from conferences.operations.nodes import adopt_conference
-from conferences.operations.retention import _scrub_modification, prune
+from conferences.operations.reading import OfferReading
+from conferences.operations.retention import Write, _scrub_modification, prune
 from conferences.sdp import judge
 from events.models import Event
 from media.models import MediaNode
@@ -57,7 +58,13 @@ def meeting(scene: Scene) -> Meeting:
 def come(conference: str, session: Session) -> None:
     """Let a session enter an open conference, without HTTP."""
     offer = judge("offer", describe(session=int(time.monotonic_ns())))
-    answer_conference(session=session, conference_id=conference, description=offer, now=timezone.now())
+    answer_conference(
+        session=session,
+        conference_id=conference,
+        description=offer,
+        reading=OfferReading(),
+        now=timezone.now(),
+    )
 
 
 def go(conference: str, session: Session) -> None:
@@ -556,7 +563,7 @@ class TestRecords:
     ) -> None:
         bob.delete(meeting.id)
 
-        def return_first(row: Modification) -> bool:
+        def return_first(row: Modification) -> Write:
             monkeypatch.undo()
             bob.join(meeting.id)
             return _scrub_modification(row)

@@ -1,0 +1,87 @@
+"""Stored descriptions are read before their conference is locked, or not at all."""
+
+import pytest
+from django.db import transaction
+
+from conferences import sdp
+from conferences.models import Modification
+from conferences.operations.reading import OfferReading, read_call, read_offer
+from conferences.scrubbing import scrub
+from conferences.sdp import judge
+from media import description
+from tests.conferences.refusals import refused
+from tests.descriptions import answer, describe, offer
+from tests.devices import Call, Device
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MOD, ACCEPT = "initiate-conference-mod", "accept-conference-mod"
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "with a key"])
+def headers(request: pytest.FixtureRequest) -> dict[str, str]:
+    return {"idempotency_key": "k1"} if request.param else {}
+
+
+@pytest.mark.parametrize("module", [sdp, description])
+def test_reading_in_a_transaction_is_noticed_in_these_tests(module: object) -> None:
+    with transaction.atomic(), pytest.raises(AssertionError, match="parse was called in a transaction"):
+        module.parse(describe())  # type: ignore[attr-defined]
+
+
+def test_wrong_answer_to_a_modification_is_refused_by_an_offer_that_was_read_before(
+    call: Call, headers: dict[str, str]
+) -> None:
+    mod = call.alice.put(call.id, MOD, offer("recvonly", version=3))["x-mod-id"]
+    wrong = {"modId": mod, **answer("recvonly", version=3)}
+    refused(422, "sdp-direction", call.bob.put, call.id, ACCEPT, wrong, **headers)
+    right = {"modId": mod, **answer("sendonly", version=3)}
+    assert call.bob.put(call.id, ACCEPT, right).status_code == 204
+
+
+def test_wrong_answer_to_a_call_is_refused_by_an_offer_that_was_read_before(
+    ringing: Call, headers: dict[str, str]
+) -> None:
+    wrong = answer(setup="actpass")
+    refused(422, "sdp-invalid", ringing.bob.put, ringing.id, "conference-answer", wrong, **headers)
+    assert ringing.bob.put(ringing.id, "conference-answer", answer()).status_code == 204
+
+
+def test_only_who_received_an_offer_has_it_read(call: Call, carol: Device) -> None:
+    mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
+    judged = judge("answer", describe(setup="active"))
+    for device, conference, is_read in (
+        (call.bob, call.id, True),
+        (call.alice, call.id, False),
+        (carol, call.id, False),
+        (call.bob, "elsewhere", False),
+    ):
+        reading = read_offer(session=device.row, conference_id=conference, modification_id=mod, answer=judged)
+        assert (reading.offer is not None) == is_read
+
+
+def test_only_who_is_called_has_the_call_read(ringing: Call, carol: Device) -> None:
+    for device, is_read in ((ringing.bob, True), (ringing.alice, False), (carol, False)):
+        assert (read_call(session=device.row, conference_id=ringing.id).offer is not None) == is_read
+
+
+def test_offer_that_came_after_the_reading_is_read_for_itself() -> None:
+    modification = Modification(offer=describe(version=3))
+    for reading in (OfferReading(), OfferReading("another", description.parse(describe(version=4)))):
+        assert reading.offer_of(modification).version == 3
+    read = description.parse(describe(version=5))
+    assert OfferReading(modification.pk, read).offer_of(modification) is read
+
+
+def test_answer_is_known_again_after_its_credentials_are_gone(call: Call) -> None:
+    mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
+    body = {"modId": mod, **answer(version=3)}
+    call.bob.put(call.id, ACCEPT, body)
+    row = Modification.objects.get(pk=mod)
+    Modification.objects.filter(pk=mod).update(offer=scrub(row.offer), answer=scrub(row.answer), scrubbed=True)
+    assert call.bob.put(call.id, ACCEPT, body).status_code == 204
+    other = {"modId": mod, **answer(version=4)}
+    refused(409, "modification-settled", call.bob.put, call.id, ACCEPT, other)
+    judged = judge("answer", body["sdp"])
+    # It was scrubbed between the reading and the lock.
+    assert OfferReading().is_answer_of(Modification.objects.get(pk=mod), judged)
