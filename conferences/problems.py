@@ -18,6 +18,15 @@ OUTAGE = (OperationalError, InterfaceError)
 _OUTAGE_SECONDS = 2
 
 
+# RFC 9110 names these anew.
+_NEW_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
+def reason_phrase(status: int) -> str:
+    """Return the reason phrase of a status (RFC 9110 section 15)."""
+    return _NEW_PHRASES.get(status) or HTTPStatus(status).phrase
+
+
 def problem_response(
     request: HttpRequest,
     status: int,
@@ -30,7 +39,7 @@ def problem_response(
     """Return a problem document: a stable `code`, a `detail` for people, and what a client needs to go on."""
     document = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": reason_phrase(status),
         "status": status,
         "code": code,
         "detail": detail,

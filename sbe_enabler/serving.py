@@ -5,6 +5,7 @@ arrives) and hold open, an orderly end that lets running requests finish, and a 
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import re
@@ -31,6 +32,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import _MalformedChunkedDataError, datetimeToString
 
 from conferences.parsers import BODY_LIMIT
+from conferences.problems import reason_phrase
 from media.allowance import Allowance
 from sbe_enabler.connections import (
     LINGER_SECONDS,
@@ -162,6 +164,12 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
         self.setHeader(b"date", datetimeToString())  # type: ignore[no-untyped-call]
         return super().process()
 
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:  # noqa: N802 - Twisted's name
+        """Set the status with its reason phrase: Twisted knows few of those that are newer than RFC 2616."""
+        with contextlib.suppress(ValueError):
+            message = message or reason_phrase(code).encode()
+        super().setResponseCode(code, message)
+
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
         """Make room for a body of this length, or refuse it. A client may take its time to send a body."""
         self.content = SpooledTemporaryFile(_BODY_IN_MEMORY)  # noqa: SIM115 - Twisted closes it
@@ -185,11 +193,22 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]
         if self._refused:
             self.channel.loseConnection()
             return
+        hosts = len(self.requestHeaders.getRawHeaders(b"host", []))
+        if hosts > 1 or (hosts == 0 and version == b"HTTP/1.1"):
+            self._refuse_hosts()
+            return
         if absolute := _ABSOLUTE_FORM.fullmatch(path):
             # The target counts, whatever the header says (RFC 9112 section 3.2.2).
             self.requestHeaders.setRawHeaders(b"host", [absolute[1]])
             path = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
         super().requestReceived(command, path, version)
+
+    def _refuse_hosts(self) -> None:
+        """Answer 400 and close: a request of HTTP/1.1 names one host (RFC 9112 section 3.2)."""
+        given = self.requestHeaders.getRawHeaders(b"x-correlator", [b""])[0]
+        detail = "A request has exactly one Host header."
+        self.channel.transport.write(whole_answer(400, "malformed", detail, given))
+        self.channel.loseConnection()
 
     def _refuse(self) -> None:
         """Answer 413 at once and close, having read on for a moment so that the client sees the answer."""

@@ -21,7 +21,7 @@ import websockets
 
 from conferences.parsers import BODY_LIMIT
 from sbe_enabler.lan import ensure_certificate
-from sbe_enabler.serving import Address
+from sbe_enabler.serving import Address, BoundedRequest
 from tests.services import Backends, Server, manage, wait_until
 from tests.yardstick import slowness
 
@@ -140,6 +140,57 @@ def test_headers_are_bounded(server: Server, header: bytes) -> None:
 def test_garbage_is_refused(server: Server, garbage: bytes) -> None:
     assert exchange(server, garbage).startswith(b"HTTP/1.1 400 ")
     assert httpx.get(f"{server.base_url}/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "phrase"),
+    [
+        (401, b"Unauthorized"),
+        (408, b"Request Timeout"),
+        (413, b"Content Too Large"),
+        (422, b"Unprocessable Content"),
+        (428, b"Precondition Required"),
+        (429, b"Too Many Requests"),
+        (503, b"Service Unavailable"),
+        (599, None),
+    ],
+)
+def test_status_has_its_reason_phrase(status: int, phrase: bytes | None) -> None:
+    request = BoundedRequest.__new__(BoundedRequest)
+    request.setResponseCode(status)
+    assert request.code_message == (phrase or b"Unknown Status")
+
+
+def test_refusal_of_an_action_has_its_reason_phrase(server: Server) -> None:
+    session = httpx.post(
+        f"{server.base_url}/sessions",
+        json={"username": "phrase"},
+        headers={"authorization": f"Api-Key {server.api_key}"},
+    ).json()
+    head = f"POST /mediaConferences HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {session['token']}\r\n"
+    body = b'{"to": ["bob"], "type": "offer", "sdp": "x"}'
+    head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    answer = exchange(server, head.encode() + body)
+    assert answer.startswith(b"HTTP/1.1 422 Unprocessable Content\r\n")
+    assert b'"title":"Unprocessable Content"' in answer.replace(b'": "', b'":"')
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\n", 400),
+        (b"GET http://127.0.0.1/healthz HTTP/1.1\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nhost: localhost\r\n", 400),
+        (b"GET /sessions/x/events HTTP/1.1\r\nupgrade: websocket\r\n", 400),
+        (b"GET /healthz HTTP/1.0\r\n", 200),
+        (b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n", 200),
+    ],
+)
+def test_request_names_one_host(server: Server, head: bytes, status: int) -> None:
+    answer = exchange(server, head + b"connection: close\r\nx-correlator: c1\r\n\r\n")
+    assert answer.split(b" ")[1] == str(status).encode()
+    assert b"x-correlator: c1\r\n" in answer.lower()
+    assert status == 200 or b'"code": "malformed"' in answer
 
 
 def test_target_may_be_a_whole_url_whose_host_counts(server: Server) -> None:

@@ -1,12 +1,12 @@
 """What a refusal is: a problem document, and not one row changed."""
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 from django.db.models import Model
 
 from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
+from conferences.problems import reason_phrase
 from events.models import Event
 from media.models import MediaTask
 
@@ -33,7 +33,7 @@ def problem(response: Any) -> dict[str, Any]:
     body: dict[str, Any] = response.json()
     assert body["type"] == "about:blank"
     assert body["status"] == response.status_code
-    assert body["title"] == HTTPStatus(response.status_code).phrase
+    assert body["title"] == reason_phrase(response.status_code)
     assert body["detail"].strip()
     assert body["xCorrelator"] == response["x-correlator"]
     return body
