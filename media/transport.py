@@ -7,7 +7,7 @@ its address, can cost the others.
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -15,6 +15,7 @@ from typing import Literal
 
 from media.aiortc_adapter import Certificate, Dtls, Srtp
 from media.allowance import Allowance
+from media.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Handshakes:
     def __init__(self, limit: int = 128, share: int = 16) -> None:
         self.limit, self.share = limit, share
         self.open = 0
-        self._open_from: Counter[Hashable] = Counter()
+        self._open_from = Tally()
         self._waiting: dict[asyncio.Future[None], tuple[Hashable, ...]] = {}
 
     @asynccontextmanager
@@ -101,10 +102,7 @@ class Handshakes:
     def _release(self, origins: Iterable[Hashable]) -> None:
         """Take a turn back."""
         self.open -= 1
-        for origin in origins:
-            self._open_from[origin] -= 1
-            if not self._open_from[origin]:
-                del self._open_from[origin]
+        self._open_from.release(origins)
         self._grant()
 
 

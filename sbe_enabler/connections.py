@@ -6,15 +6,15 @@ gateway's own, so the open requests and WebSockets of each client network are co
 
 import json
 import resource
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from http import HTTPStatus
 from typing import Any
 
 from twisted.web.http import HTTPChannel
 
 from conferences.authentication import network_of
+from conferences.problems import reason_phrase
 from events.consumers import TOO_OFTEN
+from media.tally import Tally
 from sbe_enabler.middleware import correlator_or_new
 
 SERVER_NAME = "sbe-enabler"
@@ -40,7 +40,7 @@ class Places:
 
     def __init__(self, most_of_one: int, most: int = _MOST_DESCRIPTORS) -> None:
         self._most_of_one, self._most = most_of_one, most
-        self._held: Counter[str] = Counter()
+        self._held = Tally()
         self._total = 0
 
     def take(self, address: str) -> bool:
@@ -54,11 +54,8 @@ class Places:
 
     def release(self, address: str) -> None:
         """Give a place back that was taken for a client at this address."""
-        network = network_of(address)
         self._total -= 1
-        self._held[network] -= 1
-        if not self._held[network]:
-            del self._held[network]
+        self._held.release([network_of(address)])
 
 
 def raise_descriptor_limit() -> int:
@@ -212,7 +209,7 @@ def problem(status: int, code: str, detail: str, correlator: str, **fields: obje
     """Return the headers and the body of a refusal (RFC 9457) that the server itself makes."""
     document = {
         "type": "about:blank",
-        "title": _title(status),
+        "title": reason_phrase(status),
         "status": status,
         "code": code,
         "detail": detail,
@@ -243,9 +240,4 @@ def whole_answer(
     if retry_after is not None:
         headers["retry-after"] = str(retry_after)
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-    return f"HTTP/1.1 {status} {_title(status)}\r\n{''.join(lines)}\r\n".encode() + body
-
-
-def _title(status: int) -> str:
-    """Return the reason phrase of a status (RFC 9110 names 413 anew)."""
-    return "Content Too Large" if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else HTTPStatus(status).phrase
+    return f"HTTP/1.1 {status} {reason_phrase(status)}\r\n{''.join(lines)}\r\n".encode() + body

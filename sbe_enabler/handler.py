@@ -6,7 +6,6 @@ Here a request for a sync view goes, middleware and all, to one of a fixed numbe
 stay open, and comes back as an answer. Async views, which wait for long, are served by Django's own handler.
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +21,7 @@ from django.urls import Resolver404, resolve, set_script_prefix
 
 from conferences.authentication import network_of
 from events.threads import POOL, in_thread_of, trust_busy_connection
+from media.tally import Tally
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -72,7 +72,7 @@ class HashingHandler(SyncHandler):
     def __init__(self) -> None:
         """Prepare for an empty queue."""
         super().__init__(_hashing_pool)
-        self._waiting: Counter[str] = Counter()
+        self._waiting = Tally()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request, unless too many wait."""
@@ -84,9 +84,7 @@ class HashingHandler(SyncHandler):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._waiting[network] -= 1
-            # Forget networks from which nobody waits.
-            self._waiting = +self._waiting
+            self._waiting.release([network])
 
 
 def _busy() -> HttpResponse:

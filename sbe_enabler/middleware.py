@@ -5,11 +5,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
-from django.utils.deprecation import MiddlewareMixin
-
-from conferences.problems import OUTAGE, refuse_outage
 
 _CORRELATOR = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -48,11 +45,3 @@ def correlate(
         return response
 
     return correlate_sync
-
-
-class DatabaseOutage(MiddlewareMixin):
-    """Answers 503 where a view outside of REST, such as the admin's, cannot use the database."""
-
-    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Refuse for now, if the database is the reason."""
-        return refuse_outage(request, error) if isinstance(error, OUTAGE) else None

@@ -60,7 +60,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer a request that met a fault of ours; the log has it under the correlator."""
+    """Answer a request that could not use the database, or met a fault of ours; the log has it under the correlator."""
     error = sys.exc_info()[1]
     if isinstance(error, OUTAGE):
         return refuse_outage(request, error)

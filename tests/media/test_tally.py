@@ -1,0 +1,18 @@
+"""A counter of what there is right now forgets what there is no more."""
+
+import pytest
+
+from media.tally import Tally
+
+pytestmark = pytest.mark.once
+
+
+def test_kind_of_which_there_is_none_left_takes_no_memory() -> None:
+    tally = Tally()
+    tally.update(["a", "b"])
+    tally["a"] += 1
+    tally.release(["a", "b"])
+    assert dict(tally) == {"a": 1}
+    assert (tally["b"], tally.total()) == (0, 1)
+    tally.release(["a"])
+    assert not tally
