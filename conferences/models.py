@@ -36,6 +36,8 @@ _PRESENT = RINGING | SITTING
 # How many of the seats that were left a conference shows: as many as its largest capacity, so it shows
 # everybody who was there when it ended.
 LEFT_SHOWN = 40
+# What a user is known by (the sheet: username, VTN or ICMN).
+IDENTITY = ("username", "vtn", "icmn")
 # What stands for the focus where the ID of a participant would stand.
 FOCUS = "focus"
 
@@ -82,13 +84,18 @@ def _one_of(field: str, states: Any) -> Q:
     return Q(**{f"{field}__in": sorted(str(state) for state in states)})
 
 
-def _identity(username: str, vtn: str, icmn: str) -> Q:
-    """Return the condition that a row carries one of the identities (the sheet: username, VTN or ICMN)."""
-    shared = Q(pk__in=[])
-    for field, value in (("username", username), ("vtn", vtn), ("icmn", icmn)):
-        if value:
-            shared |= Q(**{field: value})
-    return shared
+def _identity(row: "Session | Participant") -> dict[str, str]:
+    """Return by which of these fields a row's user is known."""
+    return {name: value for name in IDENTITY if (value := getattr(row, name))}
+
+
+def _shares_identity(rows: Iterable["Session | Participant"]) -> Q:
+    """Return the condition that a row carries one of the identities of these rows."""
+    known: dict[str, list[str]] = {}
+    for row in rows:
+        for name, value in row.identity.items():
+            known.setdefault(f"{name}__in", []).append(value)
+    return Q(*known.items(), _connector=Q.OR) if known else Q(pk__in=[])
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -100,14 +107,11 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
     def devices_of(self, participants: Iterable["Participant"]) -> Self:
         """Those that share an identity with one of the participants."""
-        shared = Q(pk__in=[])
-        for each in participants:
-            shared |= _identity(each.username, each.vtn, each.icmn)
-        return self.filter(shared)
+        return self.filter(_shares_identity(participants))
 
     def sharing_identity_with(self, session: "Session") -> Self:
         """Those with the username, the VTN or the ICMN of a session."""
-        return self.filter(_identity(session.username, session.vtn, session.icmn))
+        return self.filter(_shares_identity([session]))
 
     def addressed_by(self, address: str) -> Self:
         """Those that an address in `to` names: a username, or a number as `tel:+…`."""
@@ -164,6 +168,11 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username} ({self.device})" if self.device else self.username
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """By what its user is known."""
+        return _identity(self)
 
     def is_live(self, now: datetime) -> bool:
         """Tell whether the session may speak at `now`."""
@@ -248,7 +257,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
     def concerning(self, session: Session) -> Self:
         """Those that are the session or its user."""
-        return self.filter(Q(session=session) | _identity(session.username, session.vtn, session.icmn))
+        return self.filter(Q(session=session) | _shares_identity([session]))
 
     def ringing(self) -> Self:
         """Those whose devices ring."""
@@ -264,15 +273,13 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
     def invited_by(self, session: Session) -> Self:
         """Those in the live conferences that the session's user hosts."""
-        own = Participant.objects.present().filter(
-            _identity(session.username, session.vtn, session.icmn), role=Role.HOST
-        )
+        own = Participant.objects.present().filter(_shares_identity([session]), role=Role.HOST)
         return self.filter(conference__in=own.values("conference"))
 
     def calling(self, session: Session) -> Self:
         """Seats of the session's user as the host of a call that nobody has answered."""
         return self.present().filter(
-            _identity(session.username, session.vtn, session.icmn),
+            _shares_identity([session]),
             role=Role.HOST,
             conference__state=ConferenceState.INVITATION_SENT,
             conference__access=Access.INVITED,
@@ -407,6 +414,11 @@ class Participant(models.Model):
 
     def __str__(self) -> str:
         return self.username or self.vtn
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """By what its user is known."""
+        return _identity(self)
 
     @property
     def is_ringing(self) -> bool:

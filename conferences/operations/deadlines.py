@@ -55,10 +55,13 @@ def due(*, now: datetime) -> list[Job]:
     expired = _oldest(Session.objects.due(now), "expires_at", "pk")
     leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
     conferences = list(dict.fromkeys(found))
-    together = [conferences[at : at + _READ_TOGETHER] for at in range(0, len(conferences), _READ_TOGETHER)]
-    ahead = {each: shared for ids, shared in zip(together, map(ReadAhead, together), strict=True) for each in ids}
+    jobs: list[Job] = []
+    for at in range(0, len(conferences), _READ_TOGETHER):
+        together = conferences[at : at + _READ_TOGETHER]
+        ahead = ReadAhead(together, now=now)
+        jobs += [partial(_settle_conference, each, ahead, now=now) for each in together]
     return [
-        *(partial(_settle_conference, each, shared, now=now) for each, shared in ahead.items()),
+        *jobs,
         *(partial(end_session, session_id=each, now=now, expired=True) for each in expired),
         *(partial(give_up_seats, session_id=each, now=now) for each in leaving),
     ]

@@ -1,11 +1,13 @@
 """A conference under its lock, with all that an operation needs of it: loaded in a bounded number of queries."""
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import combinations
+from operator import attrgetter
 
 from django.conf import settings
 from django.db import connection
@@ -22,6 +24,7 @@ from conferences.machine import (
     decide,
 )
 from conferences.models import (
+    IDENTITY,
     LEFT_SHOWN,
     Access,
     Conference,
@@ -64,6 +67,8 @@ class Room:
     settled: list[Modification] = field(default_factory=list)
     unlisted: list[Participant] = field(default_factory=list)
     stays: list[Stay] = field(default_factory=list)
+    # The live sessions of those seats' users whose devices ring, by seat, where these were read ahead.
+    devices_ahead: Mapping[str, list[Session]] = field(default_factory=dict)
     # What the focus is asked besides taking note, and why its other participants must learn something.
     errand: tuple[TaskKind, dict[str, object]] | None = None
     cause: dict[str, object] | None = None
@@ -203,9 +208,11 @@ class Room:
 
     def _live_sessions(self, seats: list[Participant]) -> Iterable[Session]:
         """Return the live sessions that share an identity with one of the seats."""
+        if self.devices_ahead.keys() >= {seat.pk for seat in seats}:
+            return {each.pk: each for seat in seats for each in self.devices_ahead[seat.pk]}.values()
         if len(seats) > 1:
             return Session.objects.live(self.now).devices_of(seats)
-        user = {name: getattr(seats[0], name) for name in ("username", "vtn", "icmn") if getattr(seats[0], name)}
+        user = seats[0].identity
         return _DEVICES[tuple(user)].objects(now=self.now, **user) if user else []
 
     def rings_until(self) -> datetime:
@@ -378,10 +385,9 @@ class Room:
         columns: set[str] = set()
         for seat in (*self.seats, *self.unlisted):
             before = self._seats_before.get(seat.pk)
-            differing = {name for name, value in _mutable(seat).items() if value != before[name]} if before else ()
-            if differing:
+            if before and before != (after := _mutable(seat)):
                 changed.append(seat)
-                columns.update(differing)
+                columns.update(name for name, old, new in zip(_MUTABLE, before, after, strict=True) if old != new)
         statements.update(changed, columns)
 
     def _save_modifications(self) -> None:
@@ -452,9 +458,8 @@ _MUTABLE = (
 )  # fmt: skip
 
 
-def _mutable(seat: Participant) -> dict[str, object]:
-    """Return the columns of a seat that operations change."""
-    return {column: getattr(seat, column) for column in _MUTABLE}
+# Returns their values.
+_mutable = attrgetter(*_MUTABLE)
 
 
 @dataclass(frozen=True)
@@ -464,6 +469,8 @@ class Reading:
     version: int
     seats: list[Participant]
     pending: list[Modification]
+    # A device that registers while it rings makes a new version, too.
+    devices: dict[str, list[Session]] = field(default_factory=dict)
 
 
 class ReadAhead:
@@ -472,9 +479,9 @@ class ReadAhead:
     Threads may share it.
     """
 
-    def __init__(self, conference_ids: Collection[str]) -> None:
-        """Note which conferences to read."""
-        self._conference_ids = conference_ids
+    def __init__(self, conference_ids: Collection[str], *, now: datetime) -> None:
+        """Note which conferences to read, and when their devices must be live."""
+        self._conference_ids, self._now = conference_ids, now
         self._readings: dict[str, Reading] | None = None
         self._turn = threading.Lock()
 
@@ -482,11 +489,11 @@ class ReadAhead:
         """Return what was read of a conference. Each reading is handed out once, because an operation changes it."""
         with self._turn:
             if self._readings is None:
-                self._readings = _read(self._conference_ids)
+                self._readings = _read(self._conference_ids, self._now)
             return self._readings.pop(conference_id, None)
 
 
-def _read(conference_ids: Collection[str]) -> dict[str, Reading]:
+def _read(conference_ids: Collection[str], now: datetime) -> dict[str, Reading]:
     """Read the versions first: rows that change after that make the version differ from the one under the lock."""
     versions = Conference.objects.filter(pk__in=conference_ids).order_by().values_list("pk", "version")
     readings = {pk: Reading(version, [], []) for pk, version in versions}
@@ -494,7 +501,20 @@ def _read(conference_ids: Collection[str]) -> dict[str, Reading]:
         readings[seat.conference_id].seats.append(seat)
     for modification in Modification.objects.pending().filter(conference__in=[*readings]).defer("offer"):
         readings[modification.conference_id].pending.append(modification)
+    _read_devices(readings.values(), now)
     return readings
+
+
+def _read_devices(readings: Iterable[Reading], now: datetime) -> None:
+    """Read the live sessions of those whose devices ring."""
+    ringing = [(reading, seat) for reading in readings for seat in reading.seats if seat.is_ringing]
+    of_identity: dict[tuple[str, str], list[Session]] = defaultdict(list)
+    for session in Session.objects.live(now).devices_of([seat for _, seat in ringing]):
+        for identity in session.identity.items():
+            of_identity[identity].append(session)
+    for reading, seat in ringing:
+        own = {each.pk: each for identity in seat.identity.items() for each in of_identity[identity]}
+        reading.devices[seat.pk] = [*own.values()]
 
 
 def lock(conference_id: str, *, now: datetime, skip_locked: bool = False, reading: Reading | None = None) -> Room:
@@ -517,7 +537,13 @@ def lock(conference_id: str, *, now: datetime, skip_locked: bool = False, readin
         seat.conference = conference
     for modification in reading.pending:
         modification.conference = conference
-    return Room(conference=conference, seats=reading.seats, pending=reading.pending, now=now)
+    return Room(
+        conference=conference,
+        seats=reading.seats,
+        pending=reading.pending,
+        now=now,
+        devices_ahead=reading.devices,
+    )
 
 
 def _locked(pk: str, *, skip: bool) -> ConferenceQuerySet:
@@ -547,7 +573,7 @@ _PENDING = {
 _DEVICES = {
     known: Prepared(_devices, now=datetime, **dict.fromkeys(known, str))
     for number in (1, 2, 3)
-    for known in combinations(("username", "vtn", "icmn"), number)
+    for known in combinations(IDENTITY, number)
 }
 
 

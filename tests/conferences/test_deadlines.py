@@ -418,7 +418,7 @@ class TestTogether:
     def test_what_was_read_ahead_is_what_the_lock_would_load(self, call: Call, carol: Device) -> None:
         ringing = carol.call("dave").json()["id"]
         call.alice.put(call.id, HOLD, offer("recvonly", version=3))
-        ahead = ReadAhead([call.id, ringing])
+        ahead = ReadAhead([call.id, ringing], now=timezone.now())
         for conference in (call.id, ringing):
             reading = ahead.take(conference)
             assert reading
@@ -431,13 +431,35 @@ class TestTogether:
         assert ahead.take(ringing) is None
 
     def test_what_was_read_ahead_does_not_count_once_it_has_changed(self, ringing: Call) -> None:
-        reading = ReadAhead([ringing.id]).take(ringing.id)
+        reading = ReadAhead([ringing.id], now=timezone.now()).take(ringing.id)
         assert ringing.bob.answer(ringing.id).status_code == 204
         before = all_rows()
         late = timezone.now() + timedelta(seconds=31)
         deadlines.settle_conference(conference_id=ringing.id, now=late, reading=reading)
         assert all_rows() == before
         assert ringing.alice.get(ringing.id)["state"] == "session-open"
+
+    def test_devices_are_read_ahead_by_every_identity(self, alice: Device, carol: Device) -> None:
+        devices = [Device.register("bob"), Device.register("bob", "phone"), Device.register("robert", vtn="+15550101")]
+        devices += [Device.register("someone", icmn="+15550101"), Device.register("dave")]
+        alice.call("bob"), alice.call("tel:+15550101"), carol.call("dave")
+        for device in devices:
+            assert device.news_types() == ["invitation-received"]
+        with CaptureQueriesContext(connection) as queries:
+            assert settle_due(now=timezone.now() + timedelta(seconds=31)) == 3
+        read = [query["sql"] for query in queries if query["sql"].startswith('SELECT "conferences_session"')]
+        assert sum('"conferences_session"."username" IN' in sql for sql in read) == 1
+        for device in devices:
+            (cancelled,) = device.news()
+            assert (cancelled["type"], cancelled["reason"]) == ("invitation-cancelled", "no-answer")
+
+    def test_a_device_that_registers_after_the_reading_stops_ringing_too(self, ringing: Call) -> None:
+        late = timezone.now() + timedelta(seconds=31)
+        reading = ReadAhead([ringing.id], now=late).take(ringing.id)
+        phone = Device.register("bob", "phone")
+        assert phone.news_types() == ["invitation-received"]
+        deadlines.settle_conference(conference_id=ringing.id, now=late, reading=reading)
+        assert phone.news_types() == ["invitation-cancelled"]
 
     def test_one_more_costs_no_queries_for_reading_it(self, alice: Device) -> None:
         late, counts = timezone.now() + timedelta(seconds=31), []
@@ -447,8 +469,8 @@ class TestTogether:
             with CaptureQueriesContext(connection) as queries:
                 assert settle_due(now=late) == number
             counts.append(sum(not query["sql"].startswith(("BEGIN", "COMMIT")) for query in queries))
-        # The lock, the devices that ring, what has changed of three kinds, the caller's number, and its events.
-        assert counts[1] - counts[0] <= 2 * 7
+        # The lock, what has changed of three kinds, the caller's number, and its events.
+        assert counts[1] - counts[0] <= 2 * 6
         assert_all_is_settled(late)
 
     def test_what_is_due_for_one_is_settled_without_the_others(self, call: Call, carol: Device) -> None:
