@@ -51,7 +51,7 @@ _ARGUMENTS = [
 ]
 # Cameras and microphones, none of them real; and nobody is asked whether the page may use them. Two of the three
 # cameras give a picture: the one between them plays a depth camera.
-FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=3"
+FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=3,fps=10"
 NO_QUESTIONS = "--use-fake-ui-for-media-stream"
 _GRANTED = ("camera", "microphone")
 # How long a journey waits for a state. Only a fault or a very slow machine makes it wait that long.

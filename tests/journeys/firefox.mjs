@@ -12,6 +12,12 @@ const PREFERENCES = {
   "media.peerconnection.mtransport_process": false,
   "network.process.enabled": false,
   "media.peerconnection.ice.obfuscate_host_addresses": false,
+  // There is no graphics card: ten frames a second, as the cameras have, are enough to draw.
+  "layout.frame_rate": 10,
+  // Processes in reserve, and one for each site.
+  "dom.ipc.processPrelaunch.enabled": false,
+  "fission.autostart": false,
+  "dom.ipc.processCount": 1,
 };
 
 const browser = await launch({
