@@ -1,4 +1,4 @@
-"""Count requests by name in a sliding window of a minute, at a constant cost.
+"""Count requests by name in a sliding window, of a minute if nothing else is said, at a constant cost.
 
 A window is estimated from two buckets: the requests of this minute, and those of the last minute as far as it still
 counts. With Redis the processes share the buckets, and the database's clock tells which one is current. While
@@ -36,6 +36,7 @@ class Usage:
     current: int
     previous: int
     elapsed: float
+    window: int = WINDOW  # seconds
 
     def wait(self, limit: int, number: int = 1) -> float:
         """Return the seconds until the window has room for the last `number` of these; 0 when it has now."""
@@ -43,23 +44,23 @@ class Usage:
         room = limit - others
         if room <= 0:
             # This bucket must first become the previous one, and then age.
-            return WINDOW - self.elapsed + WINDOW * (1 - limit / others)
+            return self.window - self.elapsed + self.window * (1 - limit / others)
         if self.previous <= room:
             return 0.0
-        return max(0.0, WINDOW * (1 - room / self.previous) - self.elapsed)
+        return max(0.0, self.window * (1 - room / self.previous) - self.elapsed)
 
 
-def take(name: str, limit: int, number: int = 1) -> float:
+def take(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> float:
     """Count a request as `number`; return 0 when the limit has room, otherwise the seconds after which to ask again.
 
-    A request that is not allowed is not counted.
+    A request that is not allowed is not counted. A name always has the same window, of at most a minute.
     """
     now = clock.now().timestamp()
     closed_until = float(cache.get(f"closed.{name}", 0.0))
     if closed_until > now:
         return closed_until - now
-    bucket = int(now // WINDOW)
-    usage = Usage(*_add(name, bucket, number), now % WINDOW)
+    bucket = int(now // window)
+    usage = Usage(*_add(name, bucket, number), now % window, window)
     wait = usage.wait(limit, number)
     if wait > 0:
         _add(name, bucket, -number)
@@ -67,12 +68,12 @@ def take(name: str, limit: int, number: int = 1) -> float:
     return wait
 
 
-def require_room(name: str, limit: int, number: int = 1) -> None:
+def require_room(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> None:
     """Count a request, as `number`, that the limit must allow.
 
     :raises RateLimitedError: when it does not, with the seconds after which to ask again.
     """
-    if wait := take(name, limit, number):
+    if wait := take(name, limit, number, window=window):
         raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))})
 
 

@@ -23,6 +23,9 @@ from conferences.exceptions import (
 )
 from conferences.models import Participant, Session
 
+# Changes within this time are made at once.
+_BURST_SECONDS = 5
+
 
 def require_session(session: Session, *, now: datetime) -> None:
     """Require that the user may register one more session.
@@ -55,9 +58,13 @@ def require_offer(seat: Participant) -> None:
 def require_change(seat: Participant) -> None:
     """Count a change by the user who sits there that everybody in a conference is told: a mute, invitation or removal.
 
-    :raises RateLimitedError: when the user's changes of the last minute reach the bound.
+    A large conference takes long over each, and others wait meanwhile. So there is a bound for a few seconds too.
+
+    :raises RateLimitedError: when the user's changes of the last seconds, or of the last minute, reach their bound.
     """
-    require_room(f"changes.{_hashed(seat)}", settings.CHANGES_PER_MINUTE)
+    user = _hashed(seat)
+    require_room(f"burst.{user}", settings.CHANGES_AT_ONCE, window=_BURST_SECONDS)
+    require_room(f"changes.{user}", settings.CHANGES_PER_MINUTE)
 
 
 def _hashed(seat: Participant) -> str:

@@ -45,6 +45,16 @@ def test_limit_holds_and_is_given_back_as_the_window_moves(still_clock: Clock) -
     assert take("alice", 3) == pytest.approx(WINDOW / 3)
 
 
+def test_window_may_be_shorter(still_clock: Clock) -> None:
+    still_clock.at = datetime.fromtimestamp(1000.0 * WINDOW, UTC)
+    assert [take("alice", 2, window=5) for _ in range(3)] == [0, 0, 5]
+    still_clock.at += timedelta(seconds=4)
+    assert take("alice", 2, window=5) == 1
+    still_clock.at += timedelta(seconds=1)
+    assert take("alice", 2, window=5) == 0
+    assert take("alice", 2, window=5) == pytest.approx(2.5)
+
+
 def test_cost_does_not_grow_with_the_number_of_requests() -> None:
     def seconds(requests: int) -> float:
         began = time.thread_time()

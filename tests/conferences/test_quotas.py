@@ -431,6 +431,17 @@ class TestChangesPerMinute:
         assert int(response["retry-after"]) > 0
         refused(429, "rate-limited", alice.request, "POST", seats, {"to": "dave"})
 
+    def test_few_are_made_at_once(self, alice: Device, settings: Settings, still_clock: Clock) -> None:
+        settings.CHANGES_AT_ONCE = 2
+        conference = alice.gather(access="open").json()["id"]
+        mute = f"/mediaConferences/{conference}/participants/{alice.seat(conference)['id']}/mute"
+        for audio in (True, False):
+            assert alice.request("PUT", mute, {"audio": audio}).status_code == 204
+        response = refused(429, "rate-limited", alice.request, "PUT", mute, {"audio": True})
+        assert 0 < int(response["retry-after"]) <= 10
+        still_clock.at += timedelta(seconds=10)
+        assert alice.request("PUT", mute, {"audio": True}).status_code == 204
+
     def test_another_device_of_the_user_has_no_more_and_another_user_has_as_many(
         self, alice: Device, bob: Device, settings: Settings
     ) -> None:
