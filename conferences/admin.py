@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import display_for_field, label_for_field
-from django.contrib.admin.views.main import ChangeList
-from django.db.models import Count, Field, Model, Prefetch, Q, QuerySet
+from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR, ChangeList
+from django.db.models import Field, Model, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
@@ -32,6 +32,13 @@ else:
 
 # How many of the newest rows of each kind a conference's page shows.
 NEWEST = 100
+# How many conferences are ended at a time.
+MOST_ENDED = 100
+# What somebody may search for: each word costs the database a look at all rows.
+_MOST_WORDS = 5
+_LONGEST_SEARCH = 200
+# A list is sorted by a few columns; each has a number of one or two digits, a sign and a dot.
+_LONGEST_ORDER = 64
 
 
 class LiveFilter(admin.SimpleListFilter):
@@ -67,7 +74,7 @@ class LiveFilter(admin.SimpleListFilter):
 
 
 class SoundChangeList(ChangeList):
-    """A list whose query Django can put to the database: its own check lets through years that do not exist."""
+    """A list whose query the database can answer: Django lets through years that do not exist, and any length."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         """Return the rows that the query asks for.
@@ -84,18 +91,36 @@ class SoundChangeList(ChangeList):
 
 
 def _require_sound(name: str, value: str) -> None:
-    """Require that a query parameter is a possible part of a date, where it is one, and has no NUL.
+    """Require that a query parameter has no NUL, is short, and is a possible part of a date where it is one.
 
     :raises ValueError: when it is not.
     """
     if "\0" in name + value:
         raise ValueError("A query parameter has a NUL character.")
+    if name == SEARCH_VAR and (len(value) > _LONGEST_SEARCH or len(value.split()) > _MOST_WORDS):
+        raise ValueError(f"Search for at most {_MOST_WORDS} words and {_LONGEST_SEARCH} characters.")
+    if name == ORDER_VAR and len(value) > _LONGEST_ORDER:
+        raise ValueError("The list has fewer columns.")
     if name.rpartition("__")[2] in {"year", "month", "day"}:
         read_number(value, least=1, most=MAXYEAR - 1)
 
 
 class ReadOnly:
-    """Lets staff look, and nobody change: what changes a conference is an operation."""
+    """Lets staff look, and nobody change: what changes a conference is an operation.
+
+    Lists show what the database finds by an index, or in one look at all rows, however many there are.
+    """
+
+    # Both would count all rows, the second once for each choice.
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Allow the filters of the page only. Others could compare secrets, or try a regular expression for minutes."""
+        named = [each for each in self.list_filter if isinstance(each, str)]  # type: ignore[attr-defined]
+        choices = {f"{name}{lookup}" for name in named for lookup in ("", "__exact", "__isnull")}
+        dates = {f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day")}  # type: ignore[attr-defined]
+        return lookup in {LiveFilter.parameter_name, *choices, *dates}
 
     def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Refuse to add rows."""
@@ -197,15 +222,11 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
 
     list_display = ["title", "state", "people", "created_at", "lasts", "waiting"]
     list_filter = [LiveFilter, "state", "topology"]
-    search_fields = [
-        "id__startswith",
-        "name",
-        "participants__username",
-        "participants__vtn",
-        "participants__icmn",
-        "modifications__id__exact",
-    ]
-    search_help_text = "A username, a number (VTN or ICMN), a confId, a modId or a name."
+    # `get_search_results` says what is searched.
+    search_fields = ["id", "name"]
+    search_help_text = (
+        "A whole username or number (VTN or ICMN), the start of a confId, a modId, or a part of the name."
+    )
     ordering = ["-created_at"]
     date_hierarchy = "created_at"
     fields = ["id", "name", "state", "topology", "access", "created_at", "ended_at", "ended_reason", "version"]
@@ -214,9 +235,24 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conference]:
         """Return conferences with what the list shows of them."""
-        pending = Count("modifications", filter=Q(modifications__state="mod-sent"), distinct=True)
         listed = Prefetch("participants", Participant.objects.listed())
-        return super().get_queryset(request).prefetch_related(listed).annotate(pending=pending)
+        pending = Prefetch("modifications", Modification.objects.pending().only("conference"), to_attr="pending")
+        return super().get_queryset(request).prefetch_related(listed, pending)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Conference], search_term: str
+    ) -> tuple[QuerySet[Conference], bool]:
+        """Return the conferences in which each word is found.
+
+        Users are found by an index, so only by their whole names. There may be millions of participants.
+        """
+        for word in search_term.split():
+            user = Q(username=word) | Q(vtn=word) | Q(icmn=word)
+            seats = Participant.objects.filter(user).order_by().values("conference")
+            offers = Modification.objects.filter(pk=word).order_by().values("conference")
+            own = Q(pk__startswith=word) | Q(name__icontains=word)
+            queryset = queryset.filter(own | Q(pk__in=seats) | Q(pk__in=offers))
+        return queryset, False
 
     def has_end_permission(self, request: HttpRequest) -> bool:
         """Tell whether someone may end conferences: those who may change them."""
@@ -239,10 +275,10 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
         """How long it has lasted, or did."""
         return timesince(row.created_at, row.ended_at or clock.now())
 
-    @admin.display(description="pending offers", ordering="pending")
+    @admin.display(description="pending offers")
     def waiting(self, row: Any) -> int:
         """How many modifications are pending."""
-        return int(row.pending)
+        return len(row.pending)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -256,11 +292,15 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     @admin.action(description="End the selected conferences", permissions=["end"])
     def end_conference(self, request: HttpRequest, queryset: QuerySet[Conference]) -> HttpResponse | None:
         """End the selected conferences for everybody in them, once that is confirmed."""
-        if queryset and "confirmed" not in request.POST:
-            context = {"title": "End conferences", "opts": self.opts, "conferences": queryset}
+        chosen = list(queryset[: MOST_ENDED + 1])
+        if len(chosen) > MOST_ENDED:
+            self.message_user(request, f"Select at most {MOST_ENDED} conferences.", messages.WARNING)
+            return None
+        if chosen and "confirmed" not in request.POST:
+            context = {"title": "End conferences", "opts": self.opts, "conferences": chosen}
             context = {**self.admin_site.each_context(request), **context}
             return TemplateResponse(request, "admin/conferences/conference/end.html", context)
-        ended = sum(terminate_conference(conference_id=row.pk, now=clock.now()) for row in queryset)
+        ended = sum(terminate_conference(conference_id=row.pk, now=clock.now()) for row in chosen)
         self.message_user(request, f"{ended} ended.", messages.SUCCESS if ended else messages.WARNING)
         return None
 
