@@ -2,9 +2,9 @@
 
     python -m benchmarks.large [--out file.json] [--sizes 10,20,40,80] [--rounds 3]
 
-A node in a process of its own on one core. N synthetic participants with Chromium's list of codecs are in one
-conference, and nobody in it sends. One more joins and leaves, several times. Two others are in a call of their own on
-the same node, and one of them sends a packet every 5 ms.
+A node in a process of its own on one core; the participants are on the others. N of them are in one conference, with
+Chromium's list of codecs, and nobody in it sends. One more joins and leaves, several times. Two others are in a call of
+their own on the same node, and one of them sends a packet every 5 ms.
 
 - Loop time: processor time of the loop's thread from one wait for the network to the next, less what an idle loop with
   the same neighbours takes. `loop_ms_longest` is the longest such stretch.
@@ -150,8 +150,10 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def _server() -> AsyncIterator[Server]:
-    """Run a node on the last core."""
-    core = max(os.sched_getaffinity(0))
+    """Run a node on the last core, and leave that core to it."""
+    cores = os.sched_getaffinity(0)
+    core = max(cores)
+    os.sched_setaffinity(0, cores - {core} or cores)
     process = await asyncio.create_subprocess_exec(
         *[sys.executable, "-m", "benchmarks.large", "--serve"],
         stdin=subprocess.PIPE,
@@ -162,6 +164,7 @@ async def _server() -> AsyncIterator[Server]:
     try:
         yield Server(process)
     finally:
+        os.sched_setaffinity(0, cores)
         assert process.stdin is not None
         process.stdin.close()
         await asyncio.wait_for(process.wait(), 10)

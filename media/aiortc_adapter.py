@@ -37,6 +37,7 @@ __all__ = [
     "parse_rtcp",
     "srtp_addresses",
     "srtp_protect",
+    "srtp_protect_addresses",
     "srtp_protect_rtcp",
     "srtp_unprotect",
     "srtp_unprotect_rtcp",
@@ -58,8 +59,16 @@ srtp_unprotect_rtcp: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_u
 
 def srtp_addresses() -> tuple[int, int]:
     """Return the addresses in memory of srtp_protect and srtp_unprotect, for who calls them without Python."""
-    protect, unprotect = (ffi.addressof(_libsrtp.lib, name) for name in ("srtp_protect", "srtp_unprotect"))
-    return int(ffi.cast("uintptr_t", protect)), int(ffi.cast("uintptr_t", unprotect))
+    return _address("srtp_protect"), _address("srtp_unprotect")
+
+
+def srtp_protect_addresses() -> tuple[int, int]:
+    """Return the addresses in memory of srtp_protect and srtp_protect_rtcp."""
+    return _address("srtp_protect"), _address("srtp_protect_rtcp")
+
+
+def _address(name: str) -> int:
+    return int(ffi.cast("uintptr_t", ffi.addressof(_libsrtp.lib, name)))
 
 
 def address_of_session(handle: Any) -> int:

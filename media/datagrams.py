@@ -228,11 +228,3 @@ def address_of(name: bytes) -> tuple[str, int]:
     if name[8:20] == bytes(10) + b"\xff\xff":
         return socket.inet_ntoa(name[20:24]), port
     return socket.inet_ntop(socket.AF_INET6, name[8:24]), port
-
-
-def endpoint_of(name: bytes) -> tuple[str, int] | tuple[str, int, int, int]:
-    """Return a sockaddr as Python's sockets of its family take it: of IPv6 with flow and scope, IPv4 in it mapped."""
-    if int.from_bytes(name[:2], "little") == socket.AF_INET:
-        return address_of(name)
-    host, port = socket.inet_ntop(socket.AF_INET6, name[8:24]), int.from_bytes(name[2:4], "big")
-    return host, port, int.from_bytes(name[4:8], "big"), int.from_bytes(name[24:28], "little")

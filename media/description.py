@@ -160,7 +160,15 @@ def number(text: str, limit: int) -> int | None:
 
 @lru_cache(maxsize=4)
 def parse(text: str) -> Description:
-    """Return what the description says. An offer is read for its codecs first and then by its leg, hence the cache.
+    """Return what an offer says. It is read for its codecs first and then by its leg, hence the cache.
+
+    :raises SdpError: when it is not well-formed.
+    """
+    return read(text)
+
+
+def read(text: str) -> Description:
+    """Return what a description says.
 
     :raises SdpError: when it is not well-formed.
     """
@@ -225,7 +233,8 @@ def transports(description: Description) -> list[tuple[Media, ...]]:
     found: dict[tuple[str, ...] | int, tuple[Media, ...]] = {}
     for index, media in enumerate(description.media):
         if group := groups.get(media.mid):
-            found.setdefault(group, tuple(live[mid] for mid in group if mid in live))
+            if group not in found:
+                found[group] = tuple(live[mid] for mid in group if mid in live)
         elif media.live:
             found[index] = (media,)
     return [sections for sections in found.values() if sections]

@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from media import quick
 from media.datagrams import Inbox, Outbox
 from media.shared import HEADER, ffi
 
@@ -58,6 +59,9 @@ class FastPath:
         memory.headers_out, memory.iovecs_out = outbox.header_address, outbox.iovec_address
         memory.slots_out = ffi.cast("uint8_t *", outbox.addresses[0])
         self._verdicts = memoryview(ffi.buffer(memory.verdicts))
+        # Nothing in a turn waits, so the loop keeps the interpreter meanwhile.
+        self._turn = quick.function(_number(ffi.addressof(library, "fastpath_turn")), quick.ADDRESS, quick.TIME)
+        self._address = _number(memory)
 
     def turn(self, now: float) -> tuple[int, bytes]:
         """Take what has arrived, as much as the inbox holds.
@@ -66,7 +70,7 @@ class FastPath:
         Where a train was refused, the outbox says so.
         """
         memory = self.memory
-        count: int = self._library.fastpath_turn(memory, now)
+        count = self._turn(self._address, now)
         if memory.refusals:
             self._outbox.refused.update(memory.refused[0 : memory.refusals])
             memory.refusals = 0
@@ -84,6 +88,10 @@ class FastPath:
     def close(self) -> None:
         """Forget all sockaddrs."""
         self._library.fastpath_clear(self.memory)
+
+
+def _number(pointer: Any) -> int:
+    return int(ffi.cast("uintptr_t", pointer))
 
 
 def load() -> Any:

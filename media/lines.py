@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from media.codecs import Agreed, Codec, Codecs, Key, coherent, is_usable, narrowed, newly_numbered, read_codecs
 from media.description import Description, Media, NegotiationError, number
@@ -20,6 +21,17 @@ _RTP = frozenset(
 _SCTP = frozenset({"UDP/DTLS/SCTP", "TCP/DTLS/SCTP"})
 _MAX_SOURCES = 32
 _FIRST_LABELS = {"audio": ("audio",), "video": ("video", "screen")}
+
+Record = TypeVar("Record", "Line", Section, Codec)
+
+
+def revised(record: Record, **fields: Any) -> Record:
+    """Return the record with these fields, the same object where they are as before.
+
+    A large conference has thousands of lines, and few change at a time: new objects are work for the garbage collector.
+    """
+    same = all(getattr(record, name) == value for name, value in fields.items())
+    return record if same else replace(record, **fields)
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class Line:
     def carrying(self, track: Outgoing | None) -> "Line":
         """Return the line with the track on it, or none."""
         sending = track is not None and track.live and self.takes and self.served
-        return replace(self, section=replace(self.section, outgoing=track, sending=sending))
+        return revised(self, section=revised(self.section, outgoing=track, sending=sending))
 
     def says(self) -> tuple[object, ...]:
         """Return what the participant learns from our description of the line, save what it wants to send itself."""
@@ -342,8 +354,8 @@ def restated(line: Line, agreed: Agreed, known: Mapping[Key, Codec]) -> Line:
     agreed_on = [codec for codec in agreed.codecs.get(section.kind, ()) if codec.key not in line.refused]
     codecs = _wanted({**known, **line.shown} if line.ours else line.shown, agreed_on)
     served = is_usable(codecs)
-    section = replace(section, receiving=served and bool(section.label), codecs=codecs if served else section.codecs)
-    return replace(line, section=section, served=served)
+    section = revised(section, receiving=served and bool(section.label), codecs=codecs if served else section.codecs)
+    return revised(line, section=section, served=served)
 
 
 def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[Line | None, Numbers]:
@@ -405,7 +417,7 @@ def answered_line(line: Line, media: Media, description: Description) -> Line:
     codecs = _answered_codecs(section.codecs, media)
     ssrcs, rtx_ssrcs = read_sources(media)
     answered = agreed_extensions(media, mixed=True)
-    settled = replace(
+    settled = revised(
         section,
         receiving=media.sends,
         sending=media.receives,
@@ -419,7 +431,7 @@ def answered_line(line: Line, media: Media, description: Description) -> Line:
     takes = media.receives if section.sending else line.takes
     refused = {codec.key for codec in section.codecs} - {codec.key for codec in codecs}
     shown = {key: codec for key, codec in line.shown.items() if key not in refused}
-    return replace(line, section=settled, takes=takes, shown=shown, refused=line.refused | refused)
+    return revised(line, section=settled, takes=takes, shown=shown, refused=line.refused | refused)
 
 
 def _answered_data(line: Line, media: Media) -> Line:
@@ -438,7 +450,7 @@ def _answered_codecs(offered: Codecs, media: Media) -> Codecs:
         if now is not None:
             rtx = codec.rtx_payload_type if now.rtx_payload_type == codec.rtx_payload_type else None
             feedback = tuple(each for each in codec.feedback if each in now.feedback)
-            kept.append(replace(codec, rtx_payload_type=rtx, feedback=feedback))
+            kept.append(revised(codec, rtx_payload_type=rtx, feedback=feedback))
     if not is_usable(kept):
         raise NegotiationError(f"The answer has none of the codecs offered for the {media.kind} line {media.mid}.")
     return tuple(kept)

@@ -25,6 +25,7 @@ from media.description import (
     NewAssociationError,
     Remote,
     parse,
+    read,
     read_answered_transport,
     read_transport,
     transports,
@@ -291,7 +292,7 @@ class Negotiation:
         offered = self._offered
         if offered is None:
             raise NegotiationError("There is no offer that this could answer.")
-        description = parse(text)
+        description = read(text)
         lines = _kept(self._terms.lines, _answered(offered.lines, description))
         if not may_change and _sent(lines) != _sent(self._terms.lines):
             raise NegotiationError("Answers have changed too often what is sent: an offer can.")
@@ -410,6 +411,7 @@ def _news(before: Sequence[Line], now: Sequence[Line]) -> bool:
     return any(
         old.says() != new.says() or (old.section.receiving and not new.section.receiving)
         for old, new in zip(before, now, strict=True)
+        if old is not new
     )
 
 

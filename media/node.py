@@ -26,12 +26,13 @@ Outcome = TypeVar("Outcome")
 _GOODBYE_SECONDS = 2.0
 # A certificate of aiortc's is good for 30 days; conferences are to be over before it.
 CERTIFICATE_SECONDS = 7 * 86400.0
-# How long another thread may keep the interpreter while the loop waits for it. Python's own 5 ms delay packets, once
-# for each system call.
-_SWITCH_SECONDS = 0.0005
-# Garbage collections stop the loop too. A full one takes 100 ms beside a conference of 40, so make it rare: new objects
-# until the youngest generation is collected, then collections of one generation until the next one is due.
-_THRESHOLDS = 5_000, 20, 100
+# How long another thread may keep the interpreter while the loop waits for it. The loop waits after each look at the
+# network, and with Python's own 5 ms packets would be as late as that.
+_SWITCH_SECONDS = 0.0001
+# Garbage collections stop the loop too, a microsecond or two for each object that they look at. So look at few objects
+# at a time, and rarely at all of them, which takes 100 ms beside a conference of 40: new objects until the youngest
+# generation is collected, then collections of one generation until the next one is due.
+_THRESHOLDS = 700, 10, 1_500
 
 
 @cache

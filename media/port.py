@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from media import aiortc_adapter as adapter
-from media import fastpath, rtp, shared
-from media.datagrams import LONGEST_TRAIN, SLOT, Inbox, Outbox, address_of, endpoint_of, segmentation_works
+from media import fastpath, quick, rtp, shared
+from media.datagrams import LONGEST_TRAIN, SLOT, Inbox, Outbox, address_of, segmentation_works
 from media.forwarding import Forwarder, is_told
 from media.leg import Leg
 from media.router import Route
@@ -54,6 +54,10 @@ class Port:
         self._lengths = [adapter.ffi.cast("int *", each) for each in self._inbox.received_addresses]
         self._size: Any = adapter.ffi.new("int *")
         self._scratch: Any = adapter.ffi.new("unsigned char[]", _SCRATCH)
+        self._protect, self._protect_rtcp = (
+            quick.function(address, *[quick.ADDRESS] * 3) for address in adapter.srtp_protect_addresses()
+        )
+        self._where = [int(adapter.ffi.cast("uintptr_t", each)) for each in (self._scratch, self._size)]
         self._routes: list[Route] = []
         self._takers = ((shared.DECRYPTED, self._take_decrypted), (shared.UNTOUCHED, self._take))
         trains = segmentation_works(self._fd)
@@ -278,24 +282,24 @@ class Port:
     def send(self, name: bytes, datagram: bytes) -> None:
         """Send a datagram to a sockaddr; one that cannot go now is lost."""
         try:
-            self._socket.sendto(datagram, endpoint_of(name))
+            quick.send(self._fd, datagram, name)
         except OSError as error:
             logger.debug("A datagram was not sent: %s", error)
 
     def send_rtcp(self, leg: Leg, packet: bytes) -> None:
         """Encrypt RTCP for a leg and send it."""
-        self._send_encrypted(adapter.srtp_protect_rtcp, leg, packet)
+        self._send_encrypted(self._protect_rtcp, leg, packet)
 
     def send_rtp(self, leg: Leg, packet: bytes) -> None:
         """Encrypt one RTP packet for a leg and send it."""
-        self._send_encrypted(adapter.srtp_protect, leg, packet)
+        self._send_encrypted(self._protect, leg, packet)
 
-    def _send_encrypted(self, protect: Any, leg: Leg, packet: bytes) -> None:
+    def _send_encrypted(self, protect: Callable[..., int], leg: Leg, packet: bytes) -> None:
         if leg.srtp_tx is None or leg.destination is None or len(packet) + adapter.SRTP_TRAILER > _SCRATCH:
             return
         adapter.ffi.memmove(self._scratch, packet, len(packet))
         self._size[0] = len(packet)
-        if not protect(leg.srtp_tx, self._scratch, self._size):
+        if not protect(adapter.address_of_session(leg.srtp_tx), *self._where):
             self.send(leg.destination.name, bytes(adapter.ffi.buffer(self._scratch, self._size[0])))
 
     # --- Addresses --------------------------------------------------------------------------------------------

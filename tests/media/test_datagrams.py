@@ -9,7 +9,7 @@ import pytest
 
 from media import aiortc_adapter as adapter
 from media import datagrams
-from media.datagrams import SLOT, Destination, Inbox, Outbox, address_of, endpoint_of, segmentation_works, sockaddr
+from media.datagrams import SLOT, Destination, Inbox, Outbox, address_of, segmentation_works, sockaddr
 from tests.media.tunnels import Tunnel
 
 # It touches no database.
@@ -119,18 +119,6 @@ def test_train_that_cannot_be_cut_goes_singly(
 @pytest.mark.parametrize("address", [("192.0.2.7", 9), ("2001:db8::1", 65535)])
 def test_address_survives_its_sockaddr(address: tuple[str, int]) -> None:
     assert address_of(sockaddr(*address)) == address
-
-
-@pytest.mark.parametrize(
-    ("name", "endpoint"),
-    [
-        (sockaddr("192.0.2.7", 9), ("192.0.2.7", 9)),
-        (sockaddr("::ffff:192.0.2.7", 9), ("::ffff:192.0.2.7", 9, 0, 0)),
-        (sockaddr("fe80::1", 9)[:-4] + bytes([2, 0, 0, 0]), ("fe80::1", 9, 0, 2)),
-    ],
-)
-def test_sockaddr_is_told_to_sockets_with_all_that_it_says(name: bytes, endpoint: tuple[object, ...]) -> None:
-    assert endpoint_of(name) == endpoint
 
 
 def test_mapped_address_is_told_as_ipv4() -> None:

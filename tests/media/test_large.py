@@ -1,12 +1,16 @@
 """What a join or a leave costs: work is counted, not timed, and grows with the number of participants only."""
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from media import lines
 from media.negotiation import Negotiation
 from media.node import Node, Settings
 from media.router import Track
@@ -48,6 +52,12 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     ):
         for name in names:
             counted(of, name)
+
+    def replaced(*arguments: Any, **options: Any) -> Any:
+        counts["replace"] += 1
+        return replace(*arguments, **options)
+
+    monkeypatch.setattr(lines, "replace", replaced)
     return counts
 
 
@@ -84,6 +94,27 @@ async def test_join_touches_its_own_tracks_and_no_others(node: Node, work: Count
     assert joined["lay_routes"] <= 4
     assert joined["receive_answer"] == LARGE
     assert joined["create_offer"] <= 3 * LARGE
+
+
+async def test_media_lines_that_stay_as_they_are_stay_the_same_objects(node: Node, work: Counter[str]) -> None:
+    """New objects are work for the garbage collector, which stops the loop: each of N members has 2 N lines."""
+    joined, left = await cost(node, work, LARGE)
+    assert joined["replace"] <= 20 * LARGE
+    assert left["replace"] <= 20 * LARGE
+
+
+def test_other_threads_and_the_garbage_collector_stop_the_loop_shortly() -> None:
+    program = (
+        "import gc, sys; from media.node import prepare_interpreter as prepare; prepare();"
+        "print(sys.getswitchinterval(), *gc.get_threshold(), gc.get_freeze_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    interval, new, young, middle, frozen = map(float, done.stdout.split())
+    assert interval <= 0.0001
+    # What a collection looks at beside what it has been spared: objects made since, but for those of a full one.
+    assert new * young <= 7_000
+    assert new * young * middle >= 10_000_000
+    assert frozen > 10_000
 
 
 async def test_participant_that_knows_everything_costs_no_offer(node: Node, work: Counter[str]) -> None:

@@ -1,0 +1,33 @@
+"""Calls into C that keep the interpreter.
+
+Sockets and cffi let go of the interpreter around each call. Beside a thread that computes, the loop then waits until
+that thread lets go again, each time. For a call of microseconds it keeps the interpreter instead.
+"""
+
+import ctypes
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+ADDRESS, NUMBER, TIME = ctypes.c_void_p, ctypes.c_int, ctypes.c_double
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.sendto.argtypes = [NUMBER, ADDRESS, ctypes.c_size_t, NUMBER, ADDRESS, ctypes.c_uint]
+_libc.sendto.restype = ctypes.c_ssize_t
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+
+
+def function(address: int, *arguments: Any) -> Callable[..., int]:
+    """Return the C function at an address, which takes these and returns an int. It must not call Python."""
+    return ctypes.PYFUNCTYPE(NUMBER, *arguments)(address)
+
+
+def send(fd: int, datagram: bytes, name: bytes) -> None:
+    """Send a datagram to a sockaddr.
+
+    :raises OSError: when the kernel does not take it now.
+    """
+    if _libc.sendto(fd, datagram, len(datagram), _DONTWAIT, name, len(name)) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
