@@ -1,7 +1,6 @@
 """The clock that decides is the database's, whatever the clocks of the processes show."""
 
 import ast
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -14,7 +13,8 @@ from django.utils import timezone
 
 from conferences import clock
 from tests.endpoints import UNLIMITED, Endpoints
-from tests.services import ROOT, Backend, Backends, Server, spawned
+from tests.services import ROOT, Backend, Backends, Server, copied
+from tests.zygote import Copy
 
 # --- One place ------------------------------------------------------------------------------------------------
 
@@ -148,11 +148,11 @@ execute_from_command_line(["manage.py", *sys.argv[2:]])
 """
 
 
-def skewed(
-    backend: Backend, log: Path, ahead: float, command: str
-) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+def skewed(backend: Backend, log: Path, ahead: float, command: str) -> AbstractContextManager[Copy]:
     """Run a command whose clock is ahead."""
-    return spawned(log, "-c", SKEWED, str(ahead), command, variables=backend.variables)
+    program = log.with_suffix(".py")
+    program.write_text(SKEWED)
+    return copied(log, str(program), str(ahead), command, variables=backend.variables)
 
 
 @pytest.mark.once

@@ -424,7 +424,14 @@ async def test_reader_that_dawdles_and_never_speaks_is_cut_off(hasty_server: Ser
 @pytest.mark.any_engine
 @pytest.mark.parametrize(
     "answer",
-    ['{"type":"heartbeat"}', '{"type":"heartbeat","nonce":"x"}', '{"type":"heartbeat","nonce":null}', "[]", ""],
+    [
+        '{"type":"heartbeat","nonce":"x"}',
+        "[]",
+        *(
+            pytest.param(each, marks=pytest.mark.deep)
+            for each in ('{"type":"heartbeat"}', '{"type":"heartbeat","nonce":null}', "")
+        ),
+    ],
 )
 async def test_answer_without_the_nonce_counts_for_nothing(
     hasty_server: Server, endpoints: Endpoints, answer: str
