@@ -6,8 +6,9 @@ it again.
 """
 
 import logging
+import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -29,6 +30,7 @@ from events.log import EventType
 logger = logging.getLogger(__name__)
 
 Job = Callable[[], None]
+Step = Callable[[Room], None]
 
 # How much one look settles of each kind, so that a long list does not starve the others.
 BATCH = 200
@@ -55,9 +57,11 @@ def due(*, now: datetime) -> list[Job]:
     expired = _oldest(Session.objects.due(now), "expires_at", "pk")
     leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
     conferences = list(dict.fromkeys(found))
+    batches = [conferences[at : at + _READ_TOGETHER] for at in range(0, len(conferences), _READ_TOGETHER)]
+    # Several keepers find the same: they must not all begin with the same batch.
+    random.shuffle(batches)
     jobs: list[Job] = []
-    for at in range(0, len(conferences), _READ_TOGETHER):
-        together = conferences[at : at + _READ_TOGETHER]
+    for together in batches:
         ahead = ReadAhead(together, now=now)
         jobs += [partial(_settle_conference, each, ahead, now=now) for each in together]
     return [
@@ -115,8 +119,10 @@ _NEXT_DEADLINES = Prepared(_next_deadlines)
 
 
 def _settle_conference(conference_id: str, ahead: ReadAhead, *, now: datetime) -> None:
-    """Settle what is due in one of the conferences that are read ahead."""
-    settle_conference(conference_id=conference_id, now=now, reading=ahead.take(conference_id))
+    """Settle what is due in one of the conferences that are read ahead, unless another keeper has done so before."""
+    reading = ahead.take(conference_id)
+    if reading is not None and any(_due_steps(reading.seats, reading.pending, now)):
+        settle_conference(conference_id=conference_id, now=now, reading=reading)
 
 
 @transaction.atomic
@@ -127,7 +133,7 @@ def settle_conference(*, conference_id: str, now: datetime, reading: Reading | N
     except NotFoundError:
         return
     while step := _next_step(room):
-        step()
+        step(room)
         room.save()
         if _next_step(room) is None:
             return
@@ -135,19 +141,23 @@ def settle_conference(*, conference_id: str, now: datetime, reading: Reading | N
         room = lock(conference_id, now=now)
 
 
-def _next_step(room: Room) -> Callable[[], None] | None:
+def _next_step(room: Room) -> Step | None:
     """Return what settles one thing that is due in a conference; None when nothing is."""
-    for modification in room.pending:
-        if modification.expires_at <= room.now and not modification.ends_with_ringing:
-            return partial(_expire_modification, room, modification)
-    for seat in room.seats:
-        if seat.is_ringing and seat.rings_until is not None and seat.rings_until <= room.now:
-            return partial(vacate, room, seat, LeftReason.NO_ANSWER)
-        if seat.move_until is not None and seat.move_until <= room.now:
-            return partial(_close_move_window, room, seat)
-        if seat.connect_until is not None and seat.connect_until <= room.now:
-            return partial(vacate, room, seat, LeftReason.MEDIA_LOST)
-    return None
+    return next(_due_steps(room.seats, room.pending, room.now), None)
+
+
+def _due_steps(seats: Iterable[Participant], pending: Iterable[Modification], now: datetime) -> Iterator[Step]:
+    """Yield what settles each thing that is due in a conference."""
+    for modification in pending:
+        if modification.expires_at <= now and not modification.ends_with_ringing:
+            yield partial(_expire_modification, modification=modification)
+    for seat in seats:
+        if seat.is_ringing and seat.rings_until is not None and seat.rings_until <= now:
+            yield partial(vacate, seat=seat, reason=LeftReason.NO_ANSWER)
+        if seat.move_until is not None and seat.move_until <= now:
+            yield partial(_close_move_window, seat=seat)
+        if seat.connect_until is not None and seat.connect_until <= now:
+            yield partial(vacate, seat=seat, reason=LeftReason.MEDIA_LOST)
 
 
 def _expire_modification(room: Room, modification: Modification) -> None:

@@ -461,6 +461,16 @@ class TestTogether:
         deadlines.settle_conference(conference_id=ringing.id, now=late, reading=reading)
         assert phone.news_types() == ["invitation-cancelled"]
 
+    def test_what_another_keeper_has_settled_meanwhile_is_not_locked(self, ringing: Call, alice: Device) -> None:
+        alice.call("carol")
+        late = timezone.now() + timedelta(seconds=31)
+        jobs = deque(due(now=late))
+        assert settle_due(now=late) == len(jobs) == 2
+        with CaptureQueriesContext(connection) as queries:
+            settle(jobs)
+        assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
+        assert not any("FOR NO KEY UPDATE" in query["sql"] for query in queries)
+
     def test_one_more_costs_no_queries_for_reading_it(self, alice: Device) -> None:
         late, counts = timezone.now() + timedelta(seconds=31), []
         for number in (2, 4):
