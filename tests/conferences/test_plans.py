@@ -8,11 +8,14 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.db import connection
+from django.http import HttpRequest
 from django.utils import timezone
 from pytest_django import Settings
 
 from benchmarks.database import analyze, insert
+from conferences.admin import ConferenceAdmin
 from conferences.models import Conference, KeptAnswer, Modification, Participant, Session, Stay
 from conferences.operations.deadlines import next_deadline, settle_due
 from conferences.operations.nodes import adopt_orphans
@@ -107,6 +110,17 @@ def test_pruning_reads_no_whole_table(settings: Settings) -> None:
     # A scan along a large index reads the whole table too.
     assert "participant_to_scrub" in seen
     assert "modification_to_scrub" in seen
+
+
+@pytest.mark.usefixtures("_many_seats")
+def test_search_of_the_support_desk_finds_users_and_modifications_by_an_index() -> None:
+    """Only the names of conferences are looked through."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite does not see that a parameter fits a partial index")
+    desk = ConferenceAdmin(Conference, admin.site)
+    found, _ = desk.get_search_results(HttpRequest(), Conference.objects.order_by("-created_at"), "u9 m5")
+    (plan,) = plans(lambda: list(found))
+    assert not re.search(r"Seq Scan on conferences_(participant|modification)", plan), plan
 
 
 def assert_indexed(look: Callable[[], object]) -> list[str]:
