@@ -45,8 +45,6 @@ _ARGUMENTS = [
     "AvoidCorsURLLoaderRestartOnRedirect,PreconnectToSearch,"
     "SpareRendererForSitePerProcess,IsolateOrigins,site-per-process",
     "--disable-site-isolation-trials",
-    # The next page of a profile runs in the process of its window that stays.
-    "--renderer-process-limit=1",
     # There is no graphics card: to draw as if there were one takes longer than to draw.
     "--disable-gpu",
     "--disable-software-rasterizer",

@@ -863,7 +863,7 @@ def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(leg, allowance, 10_000_000)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(examples(1, deep=3)))
 async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
     unlimited: None, world: World, seed: int
 ) -> None:
@@ -888,7 +888,7 @@ async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
     await bob.gets(1)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(examples(1, deep=3)))
 async def test_media_of_a_participant_that_means_harm_costs_nobody_anything(
     unlimited: None, world: World, seed: int
 ) -> None:
