@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from benchmarks.database import analyze, insert
+from benchmarks.database import insert
 from conferences.models import LEFT_SHOWN, Conference, Modification, Participant, Session, Stay, hash_token
 from conferences.operations.calls import answer_conference, end_part
 from conferences.operations.focus import lose_media, settle_task
@@ -27,7 +27,7 @@ from media.tasks import FocusOffer
 from tests.conferences.conftest import BeginWith, register
 from tests.conferences.refusals import refused
 from tests.conferences.test_focus import CALL_HOLD, HOLD, MOD, REFUSAL, SCRIPTED, Meeting, last_task, put, started
-from tests.conferences.test_plans import plans
+from tests.conferences.test_plans import plans, prepare_to_plan
 from tests.depth import examples
 from tests.descriptions import describe
 from tests.devices import Device
@@ -92,7 +92,7 @@ def crowd(conference: str, number: int) -> None:
     times = {"left_at": past, "scrubbed_at": past, "listed": "false"}
     insert(Participant, 1, number, position=f"i + {position}", **keys, **texts, **times)
     Conference.objects.filter(pk=conference).update(unlisted=number)
-    analyze()
+    prepare_to_plan()
 
 
 def seats_of(device: Device, conference: str, username: str) -> list[dict[str, Any]]:
