@@ -15,7 +15,7 @@ DEEP_TESTS := $(addprefix tests/,conferences/test_refusals.py conferences/test_s
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-prune bench-thin outage soak diagram lock clean
+.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-thin outage soak diagram lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -100,6 +100,9 @@ bench-join: $(VENV)/.dev $(VENV)/.fastpath ## measure how fast one joins a confe
 
 bench-large: $(VENV)/.dev $(VENV)/.fastpath ## measure one join and one leave of a large conference; OUT=file.json writes the figures
 	$(BIN)/python -m benchmarks.large $(if $(OUT),--out $(OUT)) $(ARGS)
+
+bench-neighbour: $(VENV)/.dev $(VENV)/.fastpath ## measure what one conference can do to a call beside it; OUT=file.json, ARGS="crowd holds sources"
+	$(BIN)/python -m benchmarks.neighbour $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-deadlines: $(VENV)/.dev ## measure the timekeeper beside 100,000 seats; OUT=file.json, ARGS="--engine postgresql"
 	@.ci/need postgresql

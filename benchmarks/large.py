@@ -149,7 +149,7 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def _server() -> AsyncIterator[Server]:
+async def serving() -> AsyncIterator[Server]:
     """Run a node on the last core, and leave that core to it."""
     cores = os.sched_getaffinity(0)
     core = max(cores)
@@ -266,7 +266,7 @@ async def _measure(server: Server, count: int, rounds: int) -> dict[str, Any]:
 async def _run(options: argparse.Namespace) -> None:
     rows = []
     for count in options.sizes:
-        async with _server() as server:
+        async with serving() as server:
             rows.append(await _measure(server, count, options.rounds))
         print(" ".join(f"{name}={value}" for name, value in rows[-1].items()), flush=True)
     if options.out:

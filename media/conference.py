@@ -8,7 +8,7 @@ due wherever the two differ.
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import starmap
@@ -671,20 +671,26 @@ class Conference:
 
     # --- Time -------------------------------------------------------------------------------------------------
 
-    def tick(self, now: float) -> None:
-        """Do what is due, some times a second."""
-        for id_, member in self.members.items():
+    def tick(self, now: float) -> Iterator[None]:
+        """Do what is due, some times a second, leg by leg.
+
+        The caller may let others work in between, who may end legs and bring new ones.
+        """
+        for id_, member in list(self.members.items()):
             if member.leg is not None:
                 member.leg.tick(now)
                 self._watch(id_, member, member.leg, now)
+                yield
         self._listen(now)
         if now - self._reported_at >= REPORT_SECONDS:
             self._pace(now - self._reported_at)
             self._reported_at = now
-            for member in self.members.values():
+            yield
+            for member in list(self.members.values()):
                 if member.leg is not None:
                     member.leg.report(now)
                     member.quality.judge(member.leg.lost(now))
+                    yield
 
     def _pace(self, seconds: float) -> None:
         """Let video that congests a receiver's connection be sent more slowly: the slowest receiver sets the pace.

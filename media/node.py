@@ -24,6 +24,8 @@ Outcome = TypeVar("Outcome")
 
 # How long a node that stops waits for its legs to say goodbye.
 _GOODBYE_SECONDS = 2.0
+# So many legs do what is due before the loop looks at the network again.
+LEGS_AT_ONCE = 10
 # A certificate of aiortc's is good for 30 days; conferences are to be over before it.
 CERTIFICATE_SECONDS = 7 * 86400.0
 # How long another thread may keep the interpreter while the loop waits for it. The loop waits after each look at the
@@ -76,6 +78,7 @@ class Node:
         self._deliveries = Budget()
         self._executions: set[asyncio.Task[dict[str, Any]]] = set()
         self._ticker: asyncio.Task[None] | None = None
+        self._legs_ticked = 0
         # Descriptions are read and written in this thread, one at a time.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="media-sdp")
         host, port = self._port.address
@@ -207,8 +210,15 @@ class Node:
             await asyncio.sleep(TICK_SECONDS)
             for conference in list(self._conferences.values()):
                 try:
-                    conference.tick(self._services.now())
-                    if conference.is_deserted(self._services.now()):
-                        self._close(conference)
+                    await self._let_tick(conference)
                 except Exception:
                     logger.exception("conference %s: the tick failed", conference.id)
+
+    async def _let_tick(self, conference: Conference) -> None:
+        """Let a conference do what is due. After some legs, of this one or others, the loop takes what has arrived."""
+        for _ in conference.tick(self._services.now()):
+            self._legs_ticked += 1
+            if self._legs_ticked % LEGS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if conference.is_deserted(self._services.now()):
+            self._close(conference)

@@ -1,5 +1,6 @@
 """What a join or a leave costs: work is counted, not timed, and grows with the number of participants only."""
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+import media.node
 from media import lines
+from media.leg import Leg
 from media.negotiation import Negotiation
 from media.node import Node, Settings
 from media.router import Track
@@ -115,6 +118,41 @@ def test_other_threads_and_the_garbage_collector_stop_the_loop_shortly() -> None
     assert new * young <= 7_000
     assert new * young * middle >= 10_000_000
     assert frozen > 10_000
+
+
+async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All conferences together do not keep it, nor does a large one."""
+    rooms = [Room(f"room-{size}", node.execute) for size in (2, 6)]
+    peers = {
+        room: [Peer(f"{room.id}-{number}") for number in range(size)] for room, size in zip(rooms, (2, 6), strict=True)
+    }
+    for room in rooms:
+        for peer in peers[room]:
+            await room.join(peer, settle=False)
+    legs_between_looks, done = [0], asyncio.Event()
+    tick, selector = Leg.tick, asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+    select = selector.select
+
+    def ticked(leg: Leg, now: float) -> None:
+        legs_between_looks[-1] += 1
+        tick(leg, now)
+        if sum(legs_between_looks) == 3 * 8:
+            done.set()
+
+    def look(timeout: float | None) -> Any:
+        legs_between_looks.append(0)
+        return select(timeout)
+
+    monkeypatch.setattr(media.node, "LEGS_AT_ONCE", 3, raising=False)
+    monkeypatch.setattr(Leg, "tick", ticked)
+    monkeypatch.setattr(selector, "select", look)
+    await asyncio.wait_for(done.wait(), 20)
+    assert max(legs_between_looks) <= 3
+    for room in rooms:
+        for peer in peers[room]:
+            await room.leave(peer)
 
 
 async def test_participant_that_knows_everything_costs_no_offer(node: Node, work: Counter[str]) -> None:

@@ -178,7 +178,8 @@ class World:
             self.clock.added = min(until, self.clock.added + CONSENT_SECONDS)
             now = self.clock.time()
             for conference in list(self.node._conferences.values()):
-                conference.tick(now)
+                for _ in conference.tick(now):
+                    pass
             for peer in alive:
                 await self._answered(peer, now)
 
