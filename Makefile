@@ -35,16 +35,16 @@ test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on P
 	@$(BIN)/python -m tests.services --beside -- $(MAKE) test-stages
 
 test-stages:
-	@# Some of these mostly wait for processes and clocks: a third worker has the processors meanwhile.
+	@# Some of these mostly wait, for processes, clocks or the database: a third worker has the processors meanwhile.
 	@echo "== SQLite, everything in memory"
 	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
-	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
+	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 3 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium and Firefox"
 	@# Each wait of a journey may take a minute, so a journey may take longer than other tests.
 	$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 300 -m "not crowd" tests/journeys $(ARGS)
-	@echo "== Journeys of many pages, one at a time"
-	$(BIN)/python -m pytest --timeout 300 -m crowd tests/journeys $(ARGS)
+	@echo "== Journeys of many pages"
+	$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 300 -m crowd tests/journeys $(ARGS)
 
 test-deep: export SBE_TEST_DEEP := 1
 test-deep: $(VENV)/.dev node_modules/.installed ## run what is long and random at its full length (half an hour)

@@ -16,6 +16,8 @@ async def _agree(*people: Person) -> None:
         assert heard == list(range(1, len(heard) + 1)), f"{person.username} heard {heard}"
 
 
+# Every other journey begins so, and some of them end so.
+@pytest.mark.deep
 async def test_flow_1_answering_connects_the_two(visit: Visit) -> None:
     alice, bob = await visit("alice1"), await visit("bob1")
     await alice.press("call-video-bob1")
