@@ -38,9 +38,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if DEEP:
         return
     left = {"deep", "any_engine"} if "SBE_TEST_DATABASE_URL" in os.environ else {"deep"}
-    later = [item for item in items if any(marker.name in left for marker in item.iter_markers())]
-    config.hook.pytest_deselected(items=later)
-    items[:] = [item for item in items if item not in set(later)]
+    later = {item for item in items if any(marker.name in left for marker in item.iter_markers())}
+    config.hook.pytest_deselected(items=list(later))
+    items[:] = [item for item in items if item not in later]
 
 
 def pytest_collection_finish() -> None:
