@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
 # What `make test` tries a sample of, and `make test-deep` at full length, beside the tests that are marked `deep`.
-DEEP_TESTS := $(addprefix tests/,conferences/test_refusals.py conferences/test_sequences.py conferences/test_numbers.py media test_races.py)
+DEEP_TESTS := $(addprefix tests/,conferences/test_counters.py conferences/test_refusals.py conferences/test_sequences.py conferences/test_numbers.py media test_races.py)
 
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
