@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from conferences.machine import ConferenceState, ModificationState, ParticipantState, SessionState
 from sbe_enabler.env import Environment
 from sbe_enabler.firstrun import BASE_DIR, state_directory
+from sbe_enabler.sqlite.checkpoints import LOG_PAGES
 
 env = Environment(os.environ)
 
@@ -132,7 +133,10 @@ else:
                 # A transaction takes the write lock when it begins: what it reads is what it decides on.
                 "transaction_mode": "IMMEDIATE",
                 # An index that SQLite builds for one statement costs a read of the whole table.
-                "init_command": ("PRAGMA journal_mode=wal; PRAGMA synchronous=normal; PRAGMA automatic_index=off"),
+                "init_command": (
+                    "PRAGMA journal_mode=wal; PRAGMA synchronous=normal; PRAGMA automatic_index=off;"
+                    f"PRAGMA wal_autocheckpoint={LOG_PAGES}"
+                ),
                 "timeout": 10,
             },
             # In memory, the threads of a test would share one connection's table locks.

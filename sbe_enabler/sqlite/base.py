@@ -11,6 +11,8 @@ from collections import deque
 
 from django.db.backends.sqlite3 import base
 
+from sbe_enabler.sqlite.checkpoints import Checkpoints
+
 
 class Turns:
     """A lock that is passed on in the order of asking."""
@@ -50,6 +52,7 @@ class Turns:
 
 # There is one database file.
 _turns = Turns()
+_checkpoints = Checkpoints()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -76,6 +79,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Commit. After a failure the transaction goes on until it is rolled back."""
         super()._commit()  # type: ignore[misc]
         self._end_turn()
+        _checkpoints.count(self.settings_dict["NAME"])
 
     def _rollback(self) -> None:
         """Roll back. After a failure Django closes the connection."""
