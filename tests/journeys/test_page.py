@@ -95,6 +95,16 @@ async def test_who_comes_and_goes_is_seen_in_the_list(visit: Visit) -> None:
     await expect(alice.part("person-bob-list")).to_be_hidden(timeout=10_000)
 
 
+async def test_a_half_made_click_survives_a_change_of_the_list(visit: Visit) -> None:
+    alice, bob = await visit("alice-click"), await visit("bob-click")
+    await alice.part("call-audio-bob-click").hover(timeout=10_000)
+    await alice.page.mouse.down()
+    await visit("bob-click", "phone")
+    await expect(alice.part("person-bob-click")).to_contain_text("phone")
+    await alice.page.mouse.up()
+    await bob.shows("ring-dialog", "alice-click")
+
+
 # --- Calls that come to nothing -----------------------------------------------------------------------------
 
 

@@ -64,6 +64,18 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/**
+ * Shows these children in this order. Those that stay are not moved, so the focus and a half-made click on them survive.
+ *
+ * @param {Element} list @param {Element[]} children
+ */
+export function showChildren(list, children) {
+  for (const child of [...list.children]) if (!children.includes(child)) child.remove();
+  children.forEach((child, at) => {
+    if (list.children[at] !== child) list.insertBefore(child, list.children[at] ?? null);
+  });
+}
+
 /** @param {HTMLVideoElement} video @param {(MediaStreamTrack | null)[]} tracks */
 export function showTracks(video, tracks) {
   const wanted = tracks.filter((track) => track !== null);

@@ -1,4 +1,4 @@
-import { byId, icon, initials, make, setText } from "./dom.js";
+import { byId, icon, initials, make, setText, showChildren } from "./dom.js";
 import { addressOf } from "./people.js";
 
 /**
@@ -12,7 +12,8 @@ export class InviteDialog {
   #input = /** @type {HTMLInputElement} */ (byId("invite-input"));
   /** @type {string[]} */
   #names = [];
-  #shown = "";
+  /** @type {Map<string, HTMLElement>} by name */
+  #rows = new Map();
 
   /**
    * @param {SbeClient} client
@@ -35,7 +36,6 @@ export class InviteDialog {
   }
 
   open() {
-    this.#shown = "";
     this.#draw();
     this.#dialog.showModal();
     void this.look();
@@ -73,10 +73,8 @@ export class InviteDialog {
     const names = isHost ? this.#names.filter((name) => !present.has(name)) : [];
     byId("invite-form").hidden = !isHost;
     byId("invite-none").hidden = !isHost || names.length > 0;
-    const state = JSON.stringify(names);
-    if (state === this.#shown) return;
-    this.#shown = state;
-    byId("invite-list").replaceChildren(...names.map((name) => this.#row(name)));
+    this.#rows = new Map(names.map((name) => [name, this.#rows.get(name) ?? this.#row(name)]));
+    showChildren(byId("invite-list"), [...this.#rows.values()]);
   }
 
   /** @param {string} name */

@@ -1,9 +1,10 @@
-import { byId, icon, initials, make, setText } from "./dom.js";
+import { byId, icon, initials, make, setText, showChildren } from "./dom.js";
 
 /**
  * @typedef {import("../sbe/types.js").Registered} Registered
  * @typedef {Pick<Registered, "id" | "username" | "vtn" | "icmn">} Identified
  * @typedef {{username: string, numbers: string[], devices: string[]}} Person
+ * @typedef {{element: HTMLElement, box: HTMLInputElement, detail: HTMLElement}} Row
  */
 
 // As many as one can take in at a glance; the enabler's own bound is larger.
@@ -15,6 +16,8 @@ export class People {
   #people = [];
   /** @type {Set<string>} */
   #picked = new Set();
+  /** @type {Map<string, Row>} those that were shown, by username */
+  #rows = new Map();
   #input = /** @type {HTMLInputElement} */ (byId("dial-input"));
   #shown = "";
 
@@ -49,10 +52,10 @@ export class People {
     }
     this.#people = [...people.values()].sort((a, b) => a.username.localeCompare(b.username));
     for (const name of this.#picked) if (!people.has(name)) this.#picked.delete(name);
+    for (const name of this.#rows.keys()) if (!people.has(name)) this.#rows.delete(name);
     this.#drawPicked();
     const ownDevices = devicesOf(me, sessions);
     const state = JSON.stringify([this.#people, ownDevices, me.username]);
-    // Drawn again only when something changed: the focus and a half-made click must survive the regular look.
     if (state === this.#shown) return;
     this.#shown = state;
     this.#draw();
@@ -84,11 +87,7 @@ export class People {
   #draw() {
     const wanted = this.#input.value.trim().toLowerCase();
     const matches = this.#people.filter(({ username, numbers }) => username.toLowerCase().includes(wanted) || numbers.some((number) => number.includes(wanted)));
-    const focused = document.activeElement?.getAttribute("data-testid") ?? "";
-    const list = byId("people-list");
-    list.replaceChildren(...matches.map((person) => this.#row(person)));
-    const again = /^(call|pick)-/.test(focused) ? list.querySelector(`[data-testid="${CSS.escape(focused)}"]`) : null;
-    if (again instanceof HTMLElement) again.focus();
+    showChildren(byId("people-list"), matches.map((person) => this.#show(person)));
     byId("dial-submit").hidden = wanted === "";
     byId("people-empty").hidden = this.#people.length > 0 || wanted !== "";
     const noMatch = byId("people-no-match");
@@ -97,22 +96,33 @@ export class People {
   }
 
   /** @param {Person} person */
-  #row({ username, numbers, devices }) {
+  #show({ username, numbers, devices }) {
+    const row = this.#rows.get(username) ?? this.#row(username);
+    this.#rows.set(username, row);
     const detail = [...numbers, counted(devices).join(", ")].filter(Boolean).join(" · ");
-    return make(
+    setText(row.detail, detail);
+    row.detail.title = detail;
+    row.box.checked = this.#picked.has(username);
+    return row.element;
+  }
+
+  /** @param {string} username @returns {Row} */
+  #row(username) {
+    const [box, detail] = [this.#pick(username), make("p", { class: "person-detail" })];
+    const element = make(
       "li",
       { "class": "person", "data-testid": `person-${username}` },
-      this.#pick(username),
+      box,
       make("span", { "class": "avatar", "aria-hidden": "true" }, initials(username)),
-      make("div", { class: "person-text" }, make("p", { class: "person-name", title: username }, username), make("p", { class: "person-detail", title: detail }, detail)),
+      make("div", { class: "person-text" }, make("p", { class: "person-name", title: username }, username), detail),
       make("div", { class: "person-actions" }, this.#button(username, false), this.#button(username, true)),
     );
+    return { element, box, detail };
   }
 
   /** @param {string} username */
   #pick(username) {
     const box = make("input", { "type": "checkbox", "class": "check", "aria-label": `Pick ${username} for a conference`, "data-testid": `pick-${username}` });
-    box.checked = this.#picked.has(username);
     box.addEventListener("change", () => {
       if (!box.checked) this.#picked.delete(username);
       else if (this.#picked.size < MOST_PICKED) this.#picked.add(username);
