@@ -42,9 +42,7 @@ test-stages:
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 3 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium and Firefox"
 	@# Each wait of a journey may take a minute, so a journey may take longer than other tests.
-	$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 300 -m "not crowd" tests/journeys $(ARGS)
-	@echo "== Journeys of many pages"
-	$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 300 -m crowd tests/journeys $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 300 tests/journeys $(ARGS)
 
 test-deep: export SBE_TEST_DEEP := 1
 test-deep: $(VENV)/.dev node_modules/.installed ## run what is long and random at its full length (half an hour)

@@ -40,7 +40,7 @@ def timekeeper(backend: Backend, log: Path) -> AbstractContextManager[Copy]:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("kind", ["sqlite", "grown"])
+@pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.deep), "grown"])
 async def test_two_timekeepers_settle_what_is_due_once_and_end_when_told(
     serve: Serve, backends: Backends, endpoints: Endpoints, tmp_path: Path, kind: str
 ) -> None:

@@ -17,7 +17,7 @@ from tests.journeys.robot import HEIGHT, WIDTH, Robot, robot
 from tests.namespace import ADDRESS, in_a_network_of_its_own
 from tests.services import Backends, Server
 
-pytestmark = [pytest.mark.once, pytest.mark.crowd, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 # How much more makes a difference: energy of a sound, which silence has none of, or frames of a picture.
 _SOME = {"audio": 1e-4, "video": 5, "screen": 5}

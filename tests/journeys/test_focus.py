@@ -56,7 +56,6 @@ async def test_a_call_with_one_goes_through_the_focus(visit: Visit) -> None:
 
 
 # A fourth page makes twice the pictures. What it would see, the third one sees.
-@pytest.mark.crowd
 @pytest.mark.parametrize("gathered", [three, pytest.param(four, marks=pytest.mark.deep)])
 async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
     visit: Visit, gathered: Callable[[Visit, str], Awaitable[tuple[Person, ...]]]
@@ -102,7 +101,6 @@ async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
 
 # Whoever joins by a link comes later too.
 @pytest.mark.deep
-@pytest.mark.crowd
 async def test_who_comes_later_sees_everybody_at_once(visit: Visit) -> None:
     people = alice, *_ = await four(visit, "late")
     await all_see_each_other(*people)
@@ -117,7 +115,6 @@ async def test_who_comes_later_sees_everybody_at_once(visit: Visit) -> None:
     await agree(*people, erin)
 
 
-@pytest.mark.crowd
 async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit) -> None:
     people = alice, bob, carol = await three(visit, "move")
     phone = await come(visit, "bob-move", "phone")
@@ -144,7 +141,6 @@ async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit)
 
 
 # In one conference: to bring three together takes longer than what they do there.
-@pytest.mark.crowd
 async def test_three_write_and_pin_a_tile_and_the_host_mutes_removes_and_ends(visit: Visit) -> None:
     people = alice, bob, carol = await three(visit, "host")
     for person in people:
@@ -210,7 +206,6 @@ async def removed_in_an_earlier_stay(person: Person) -> None:
     await person.is_in("open")
 
 
-@pytest.mark.crowd
 async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
     alice = await come(visit, "alice-open")
     await alice.press("open-start")

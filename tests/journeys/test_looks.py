@@ -76,9 +76,11 @@ class Inspector:
             await page.set_viewport_size({"width": width, "height": 800})
             for what in await page.evaluate(_OVERFLOW):
                 self.found.append(f"{state}, {width} px: {what} sticks out")
-        # And a theme changes nothing but colours. Those of the second are for every third state, in depth for each.
-        themes = 2 if DEEP or len(self.seen) % 3 == 1 else 1
-        for theme, only in list(zip(THEMES, (_EVERYTHING, _COLOURS), strict=True))[:themes]:
+        # Axe takes a second or two: it looks at every third state, in depth at each.
+        if not DEEP and len(self.seen) % 3 != 1:
+            return
+        # And a theme changes nothing but colours.
+        for theme, only in zip(THEMES, (_EVERYTHING, _COLOURS), strict=True):
             await page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
             self.found += [f"{state}, {theme}: {what}" for what in await page.evaluate(_AXE, only)]
 
