@@ -111,6 +111,8 @@ class PatientChannel(_Channel):  # type: ignore[misc]
 
     _deadline: Any = None
     _has_place = _is_answering = _is_full = False
+    # A request that is answered, while its answer is not yet read and others follow.
+    _unread: Any = None
 
     def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
         """Take a place, and expect the first request; or refuse the connection."""
@@ -144,12 +146,13 @@ class PatientChannel(_Channel):  # type: ignore[misc]
         super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:  # noqa: N802 - Twisted's name
-        """Go on to the next request, or close when its client sends requests but does not read the answers."""
+        """Go on to the next request, once the client has read the answers so far."""
         self._is_answering = False
         if self._is_full:
             self._set_deadline()
             if any(self._dataBuffer):
-                self.persistent = False
+                self._unread = request
+                return
         super().requestDone(request)
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
@@ -163,6 +166,9 @@ class PatientChannel(_Channel):  # type: ignore[misc]
             self._is_full = False
             self._clear_deadline()
         super().resumeProducing()
+        if self._unread is not None:
+            answered, self._unread = self._unread, None
+            super().requestDone(answered)
 
     def timeoutConnection(self) -> None:  # noqa: N802 - Twisted's name
         """Close an idle connection."""
