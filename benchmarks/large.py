@@ -211,18 +211,34 @@ class Neighbours:
         return delays
 
 
-async def _measure(server: Server, count: int, rounds: int) -> dict[str, Any]:
-    """Let one more join and leave a conference of N - 1."""
-    room = Room(secrets.token_hex(4), server.execute)
-    peers: list[Peer] = [Browser(secrets.token_hex(16)) for _ in range(count - 1)]
+def newcomers(server: Server, number: int) -> tuple[Room, list[Peer]]:
+    """Return an empty conference, and so many who have yet to join it."""
+    return Room(secrets.token_hex(4), server.execute), [Browser(secrets.token_hex(16)) for _ in range(number)]
+
+
+async def conference_of(server: Server, number: int) -> tuple[Room, list[Peer]]:
+    """Return a conference and its members."""
+    room, peers = newcomers(server, number)
     for peer in peers:
         await room.join(peer, settle=False)
     await room.update()
     await room.settle()
+    return room, peers
+
+
+async def call_on(server: Server) -> tuple[Room, Peer, Peer]:
+    """Return a call, its caller and its callee."""
     call = Room(secrets.token_hex(4), server.execute)
     caller, callee = Peer("caller"), Peer("callee")
     for peer in (caller, callee):
         await call.join(peer)
+    return call, caller, callee
+
+
+async def _measure(server: Server, count: int, rounds: int) -> dict[str, Any]:
+    """Let one more join and leave a conference of N - 1."""
+    room, peers = await conference_of(server, count - 1)
+    call, caller, callee = await call_on(server)
     neighbours = Neighbours(caller, callee)
     sending = asyncio.create_task(neighbours.run())
     await server.meter()

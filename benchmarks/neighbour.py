@@ -17,45 +17,37 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.large import Browser, Neighbours, Server, serving
-from tests.media.synthetic import Peer, Room
+from benchmarks.large import Neighbours, Server, call_on, conference_of, newcomers, serving
+from tests.media.synthetic import Peer
 
 # The call's callee answers no checks of the node meanwhile, which takes it for lost after 30.
 _HOLDS_SECONDS = 15.0
 _AUDIO_SECONDS = 0.02
 
 
-async def _full(server: Server, members: int) -> tuple[Room, list[Peer]]:
-    """Return a conference with its members."""
-    room = Room(secrets.token_hex(4), server.execute)
-    peers: list[Peer] = [Browser(secrets.token_hex(16)) for _ in range(members)]
-    for peer in peers:
-        await room.join(peer, settle=False)
-    await room.update()
-    await room.settle()
-    return room, peers
+# What it needs is there at its first step; after that it attacks.
+Attack = AsyncIterator[None]
 
 
-async def _crowd(server: Server, options: argparse.Namespace, began: Callable[[], Awaitable[None]]) -> None:
+async def _crowd(server: Server, options: argparse.Namespace) -> Attack:
     """Let all join at once."""
-    room = Room(secrets.token_hex(4), server.execute)
-    peers: list[Peer] = [Browser(secrets.token_hex(16)) for _ in range(options.members)]
-    await began()
+    room, peers = newcomers(server, options.members)
+    yield
     await asyncio.gather(*(room.join(peer, settle=False) for peer in peers))
     await room.update()
     await room.settle()
 
 
-async def _holds(server: Server, options: argparse.Namespace, began: Callable[[], Awaitable[None]]) -> None:
+async def _holds(server: Server, options: argparse.Namespace) -> Attack:
     """Let one member hold and resume again and again."""
-    room, peers = await _full(server, options.members)
+    room, peers = await conference_of(server, options.members)
     talking = asyncio.create_task(_talk(peers))
-    await began()
+    yield
     end = time.perf_counter() + _HOLDS_SECONDS
     while time.perf_counter() < end:
         for state, kind in (("on-hold", "hold"), ("accepted", "resume")):
@@ -75,10 +67,10 @@ async def _talk(peers: list[Peer]) -> None:
         await asyncio.sleep(due - time.perf_counter())
 
 
-async def _sources(server: Server, options: argparse.Namespace, began: Callable[[], Awaitable[None]]) -> None:
+async def _sources(server: Server, options: argparse.Namespace) -> Attack:
     """Let one member change its SSRC with each packet."""
-    _, peers = await _full(server, options.members)
-    await began()
+    _, peers = await conference_of(server, options.members)
+    yield
     source = peers[0].sources[1]
     due = end = time.perf_counter()
     end += options.seconds
@@ -93,32 +85,21 @@ _ATTACKS = {"crowd": _crowd, "holds": _holds, "sources": _sources}
 
 async def _measure(server: Server, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Let one attack run beside a call."""
-    call = Room(secrets.token_hex(4), server.execute)
-    caller, callee = Peer("caller"), Peer("callee")
-    for peer in (caller, callee):
-        await call.join(peer)
-    running: list[Neighbours] = []
-    idle: list[float] = []
-    tasks: list[asyncio.Task[None]] = []
-    begun_at = 0.0
-
-    async def began() -> None:
-        nonlocal begun_at
-        running.append(neighbours := Neighbours(caller, callee))
-        tasks.append(asyncio.create_task(neighbours.run()))
-        await asyncio.sleep(options.seconds)
-        idle.extend(neighbours.delays(0.5, 0.999))
-        await server.meter()
-        begun_at = time.perf_counter()
-
-    await _ATTACKS[name](server, options, began)
+    _, caller, callee = await call_on(server)
+    attack = _ATTACKS[name](server, options)
+    await anext(attack)
+    neighbours = Neighbours(caller, callee)
+    running = asyncio.create_task(neighbours.run())
+    await asyncio.sleep(options.seconds)
+    usual, idle_p999 = neighbours.delays(0.5, 0.999)
+    await server.meter()
+    begun_at = time.perf_counter()
+    await anext(attack, None)
     seconds = time.perf_counter() - begun_at
     stretches = await server.meter()
-    p999, most = running[0].delays(0.999, 0.999999)
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-    usual, idle_p999 = idle
+    p999, most = neighbours.delays(0.999, 0.999999)
+    running.cancel()
+    await asyncio.wait([running])
     return {
         "attack": name,
         "members": options.members,
