@@ -70,10 +70,10 @@ class _Batch:
         self.fields = memoryview(ffi.buffer(self._headers)).cast("B").cast("Q")
         # Of message i: length of its name [16 * i + 2], length received [16 * i + 14].
         self.words = memoryview(ffi.buffer(self._headers)).cast("B").cast("I")
-        self.addresses = [_address(self._buffers + i * SLOT) for i in range(slots)]
+        self.addresses = [address_in_memory(self._buffers + i * SLOT) for i in range(slots)]
         # As an `int` the length of a slot is at the same address: little-endian.
-        self.length_addresses = [_address(self._iovecs + i) + 8 for i in range(slots)]
-        self.header_address, self.iovec_address = _address(self._headers), _address(self._iovecs)
+        self.length_addresses = [address_in_memory(self._iovecs + i) + 8 for i in range(slots)]
+        self.header_address, self.iovec_address = address_in_memory(self._headers), address_in_memory(self._iovecs)
         for i in range(slots):
             self._iovecs[i].iov_base = self._buffers + i * SLOT
             self._iovecs[i].iov_len = SLOT
@@ -88,7 +88,7 @@ class Inbox(_Batch):
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
         # Of each slot, where the length of what it received stands: as an `int`, which who decrypts may change.
-        self.received_addresses = [_address(self._headers + i) + 56 for i in range(slots)]
+        self.received_addresses = [address_in_memory(self._headers + i) + 56 for i in range(slots)]
         self._names = ffi.new("unsigned char[]", slots * NAME_SIZE)
         view = memoryview(ffi.buffer(self._names))
         # Of each slot, the sockaddr that its datagram came from: of IPv4, with zeros behind it.
@@ -140,7 +140,7 @@ class Outbox(_Batch):
         known = self._segments.get(size)
         if known is None:
             made = ffi.new("unsigned char[]", _SEGMENT.pack(18, socket.IPPROTO_UDP, _UDP_SEGMENT, size))
-            known = self._segments[size] = (made, _address(made))
+            known = self._segments[size] = (made, address_in_memory(made))
         return known[1]
 
     def send(self, fd: int, count: int) -> None:
@@ -193,10 +193,10 @@ class Destination:
     def of(cls, name: bytes) -> "Destination":
         """Return the destination for a sockaddr of the length that all messages announce."""
         memory = ffi.new("unsigned char[]", name)
-        return cls(name, memory, _address(memory))
+        return cls(name, memory, address_in_memory(memory))
 
 
-def _address(pointer: Any) -> int:
+def address_in_memory(pointer: Any) -> int:
     """Return the address of a cffi pointer as a number."""
     return int(ffi.cast("uintptr_t", pointer))
 

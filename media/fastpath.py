@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from media import quick
-from media.datagrams import Inbox, Outbox
+from media.datagrams import Inbox, Outbox, address_in_memory
 from media.shared import HEADER, ffi
 
 logger = logging.getLogger(__name__)
@@ -60,8 +60,9 @@ class FastPath:
         memory.slots_out = ffi.cast("uint8_t *", outbox.addresses[0])
         self._verdicts = memoryview(ffi.buffer(memory.verdicts))
         # Nothing in a turn waits, so the loop keeps the interpreter meanwhile.
-        self._turn = quick.function(_number(ffi.addressof(library, "fastpath_turn")), quick.ADDRESS, quick.TIME)
-        self._address = _number(memory)
+        turn = address_in_memory(ffi.addressof(library, "fastpath_turn"))
+        self._turn = quick.function(turn, quick.ADDRESS, quick.TIME)
+        self._address = address_in_memory(memory)
 
     def turn(self, now: float) -> tuple[int, bytes]:
         """Take what has arrived, as much as the inbox holds.
@@ -88,10 +89,6 @@ class FastPath:
     def close(self) -> None:
         """Forget all sockaddrs."""
         self._library.fastpath_clear(self.memory)
-
-
-def _number(pointer: Any) -> int:
-    return int(ffi.cast("uintptr_t", pointer))
 
 
 def load() -> Any:

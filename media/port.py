@@ -12,7 +12,7 @@ from typing import Any
 
 from media import aiortc_adapter as adapter
 from media import fastpath, quick, rtp, shared
-from media.datagrams import LONGEST_TRAIN, SLOT, Inbox, Outbox, address_of, segmentation_works
+from media.datagrams import LONGEST_TRAIN, SLOT, Inbox, Outbox, address_in_memory, address_of, segmentation_works
 from media.forwarding import Forwarder, is_told
 from media.leg import Leg
 from media.router import Route
@@ -57,7 +57,7 @@ class Port:
         self._protect, self._protect_rtcp = (
             quick.function(address, *[quick.ADDRESS] * 3) for address in adapter.srtp_protect_addresses()
         )
-        self._where = [int(adapter.ffi.cast("uintptr_t", each)) for each in (self._scratch, self._size)]
+        self._where = [address_in_memory(each) for each in (self._scratch, self._size)]
         self._routes: list[Route] = []
         self._takers = ((shared.DECRYPTED, self._take_decrypted), (shared.UNTOUCHED, self._take))
         trains = segmentation_works(self._fd)
