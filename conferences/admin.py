@@ -118,7 +118,7 @@ class ReadOnly:
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Allow the filters of the page only. Others could compare secrets, or try a regular expression for minutes."""
         named = [each for each in self.list_filter if isinstance(each, str)]  # type: ignore[attr-defined]
-        choices = {f"{name}{lookup}" for name in named for lookup in ("", "__exact", "__isnull")}
+        choices = {f"{name}{kind}" for name in named for kind in ("", "__exact", "__isnull")}
         dates = {f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day")}  # type: ignore[attr-defined]
         return lookup in {LiveFilter.parameter_name, *choices, *dates}
 

@@ -84,8 +84,8 @@ def _one_of(field: str, states: Any) -> Q:
     return Q(**{f"{field}__in": sorted(str(state) for state in states)})
 
 
-def _identity(row: "Session | Participant") -> dict[str, str]:
-    """Return by which of these fields a row's user is known."""
+def identity_of(row: "Session | Participant") -> dict[str, str]:
+    """Return by which of these fields a row's user is known, and with what values."""
     return {name: value for name in IDENTITY if (value := getattr(row, name))}
 
 
@@ -93,7 +93,7 @@ def _shares_identity(rows: Iterable["Session | Participant"]) -> Q:
     """Return the condition that a row carries one of the identities of these rows."""
     known: dict[str, list[str]] = {}
     for row in rows:
-        for name, value in row.identity.items():
+        for name, value in identity_of(row).items():
             known.setdefault(f"{name}__in", []).append(value)
     return Q(*known.items(), _connector=Q.OR) if known else Q(pk__in=[])
 
@@ -168,11 +168,6 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"{self.username} ({self.device})" if self.device else self.username
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """By what its user is known."""
-        return _identity(self)
 
     def is_live(self, now: datetime) -> bool:
         """Tell whether the session may speak at `now`."""
@@ -414,11 +409,6 @@ class Participant(models.Model):
 
     def __str__(self) -> str:
         return self.username or self.vtn
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """By what its user is known."""
-        return _identity(self)
 
     @property
     def is_ringing(self) -> bool:

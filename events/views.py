@@ -127,9 +127,9 @@ async def _server_sent(session_id: str, after: int, end_turn: Callable[[], None]
     """Yield the log in the format of server-sent events, with comments as heartbeats."""
     yield ": follow\n\n"
     sent, beats = 0, 0
-    events = follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS, on_waiting=end_turn)
+    followed = follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS, on_waiting=end_turn)
     try:
-        async with aclosing(events) as log:
+        async with aclosing(followed) as log:
             async for entries in log:
                 for entry in entries:
                     identity = "" if entry.is_gap else f"id: {entry.cursor}\n"

@@ -39,6 +39,7 @@ from conferences.models import (
     SessionQuerySet,
     Stay,
     Topology,
+    identity_of,
 )
 from conferences.statements import Prepared
 from events import log
@@ -212,7 +213,7 @@ class Room:
             return {each.pk: each for seat in seats for each in self.devices_ahead[seat.pk]}.values()
         if len(seats) > 1:
             return Session.objects.live(self.now).devices_of(seats)
-        user = seats[0].identity
+        user = identity_of(seats[0])
         return _DEVICES[tuple(user)].objects(now=self.now, **user) if user else []
 
     def rings_until(self) -> datetime:
@@ -510,10 +511,10 @@ def _read_devices(readings: Iterable[Reading], now: datetime) -> None:
     ringing = [(reading, seat) for reading in readings for seat in reading.seats if seat.is_ringing]
     of_identity: dict[tuple[str, str], list[Session]] = defaultdict(list)
     for session in Session.objects.live(now).devices_of([seat for _, seat in ringing]):
-        for identity in session.identity.items():
+        for identity in identity_of(session).items():
             of_identity[identity].append(session)
     for reading, seat in ringing:
-        own = {each.pk: each for identity in seat.identity.items() for each in of_identity[identity]}
+        own = {each.pk: each for identity in identity_of(seat).items() for each in of_identity[identity]}
         reading.devices[seat.pk] = [*own.values()]
 
 
