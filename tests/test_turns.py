@@ -119,17 +119,20 @@ async def test_turn_lasts_until_the_answer_is_complete() -> None:
     await asyncio.wait_for(asyncio.gather(*requests), 5)
 
 
-async def test_client_that_reads_slowly_keeps_others_waiting_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("path", "type_"), [("/healthz", "http"), ("/sessions/abc/events", "websocket")])
+async def test_client_that_reads_slowly_keeps_others_waiting_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch, path: str, type_: str
+) -> None:
     monkeypatch.setattr("sbe_enabler.turns._LONGEST_ANSWER", 0.01)
     application = Application()
     application.go_on.set()
-    requests = ask(InTurns(application), "192.0.2.1", 3 * MOST)
+    asked = ask(InTurns(application), "192.0.2.1", 3 * MOST, path, type_)
     async with asyncio.timeout(5):
         # None of the answers is read.
         while len(application.served) < 3 * MOST:
             await asyncio.sleep(0.001)
     application.read.set()
-    await asyncio.wait_for(asyncio.gather(*requests), 5)
+    await asyncio.wait_for(asyncio.gather(*asked), 5)
 
 
 async def test_request_that_only_waits_for_events_has_no_turn() -> None:
@@ -157,20 +160,6 @@ async def test_reader_has_a_turn_until_it_only_waits(type_: str) -> None:
     application.read.set()
     await asyncio.wait_for(asyncio.gather(*crowd, *requests), 5)
     assert turns._turns == {}
-
-
-async def test_websocket_that_is_read_slowly_keeps_others_waiting_for_a_moment_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sbe_enabler.turns._LONGEST_ANSWER", 0.01)
-    application = Application()
-    application.go_on.set()
-    sockets = ask(InTurns(application), "192.0.2.1", 3 * MOST, "/sessions/abc/events", "websocket")
-    async with asyncio.timeout(5):
-        while len(application.served) < 3 * MOST:
-            await asyncio.sleep(0.001)
-    application.read.set()
-    await asyncio.wait_for(asyncio.gather(*sockets), 5)
 
 
 async def test_websocket_that_is_closed_needs_no_turn_to_wait_for_its_client() -> None:

@@ -47,7 +47,7 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 # What takes time in proportion to an SDP, and must not be done while others wait for a lock.
-_READERS = (description.parse, scrubbing.scrub, scrubbing.scrub_event, sdp.judge)
+_READERS = (description.parse, description.read, scrubbing.scrub, scrubbing.scrub_event, sdp.judge)
 _OURS = ("conferences.", "events.", "media.", "sbe_enabler.")
 
 
