@@ -6,6 +6,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
@@ -62,6 +63,15 @@ def steps_during(rival: "count[int]", call: Callable[..., Any], *arguments: Any)
     return after - before
 
 
+def lets_go(rival: "count[int]", call: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether the rival gets the interpreter during such calls. On a busy machine it may come late: a minute is enough."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if steps_during(rival, call, *arguments):
+            return True
+    return False
+
+
 def test_call_keeps_the_interpreter_where_sockets_do_not(
     rival: "count[int]", sockets: tuple[socket.socket, socket.socket]
 ) -> None:
@@ -69,7 +79,7 @@ def test_call_keeps_the_interpreter_where_sockets_do_not(
     name = sockaddr(*second.getsockname())
     kept = quick.function(ctypes.cast(quick._libc.sendto, ctypes.c_void_p).value or 0, *quick._libc.sendto.argtypes)
     assert steps_during(rival, kept, first.fileno(), b"x", 1, 0, name, len(name)) == 0
-    assert steps_during(rival, first.sendto, b"x", second.getsockname()) > 0
+    assert lets_go(rival, first.sendto, b"x", second.getsockname())
 
 
 def test_turn_of_the_fast_path_keeps_the_interpreter(
@@ -87,7 +97,7 @@ def test_turn_of_the_fast_path_keeps_the_interpreter(
         longest_train=1,
     )
     assert steps_during(rival, path._turn, path._address, 0.0) == 0
-    assert steps_during(rival, library.fastpath_turn, path.memory, 0.0) > 0
+    assert lets_go(rival, library.fastpath_turn, path.memory, 0.0)
     path.close()
 
 
