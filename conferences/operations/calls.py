@@ -399,8 +399,7 @@ def _move(room: Room, seat: Participant) -> Ending:
 
     :raises UnauthenticatedError: when the session has ended since its request was authenticated: it leaves its seats.
     """
-    if seat.session is not None:
-        require_live(seat.session, now=room.now)
+    require_live(seat.session, now=room.now)
     devices = room.devices(seat)
     refusal = None
     if seat.move_until is None or seat.move_until < room.now:

@@ -437,12 +437,12 @@ def require_still_live(session: Session, *, now: datetime) -> None:
     require_live(row, now=now)
 
 
-def require_live(session: Session, *, now: datetime) -> None:
-    """Require that a session, as it was loaded, has not ended since its request was authenticated.
+def require_live(session: Session | None, *, now: datetime) -> None:
+    """Require that a session, as it was loaded, has not ended since its request was authenticated. None has.
 
     :raises UnauthenticatedError: when it has ended.
     """
-    if not session.is_live(now):
+    if session is None or not session.is_live(now):
         raise UnauthenticatedError("Your session has ended: register again.")
 
 
