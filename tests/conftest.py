@@ -1,11 +1,16 @@
 """Fixtures that every test may use."""
 
+import functools
 import gc
 import os
 import re
+import sys
 import tempfile
 import threading
+import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import thread as pool_threads
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,7 @@ import pytest
 import redis
 from django.conf import settings
 from django.core.cache import cache, caches
+from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -22,6 +28,8 @@ from tests.endpoints import Endpoints
 from tests.scratch import in_memory
 from tests.services import SHARED, Backend, Backends, Server
 
+# Where the thread of a pool is while it has nothing to do.
+_WAITS_FOR_WORK = pool_threads._worker.__code__
 # How a module says that all of it is marked `once`.
 _ALL_ONCE = re.compile(r"^pytestmark = \[?pytest\.mark\.once\b", re.MULTILINE)
 
@@ -50,20 +58,27 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+@functools.cache
+def _deletions(vendor: str) -> list[str]:
+    """Return what deletes the few rows that a test leaves, but no permissions: to write those anew is slow."""
+    tables = set(connection.introspection.django_table_names()) - {"django_content_type", "auth_permission"}
+    statements = [f"DELETE FROM {table}" for table in sorted(tables)]
+    # PostgreSQL takes them all in one round trip.
+    return ["; ".join(statements)] if vendor == "postgresql" else statements
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _empty_tables_quickly() -> Iterator[None]:
-    """Delete the few rows that a test leaves, but no permissions: to truncate, and to write those anew, is slow."""
-    kept = {"django_content_type", "auth_permission"}
+    """Empty the tables without the command `flush`, which takes longer to find out what to do than to do it."""
 
-    def deletions(style: Any, connection: BaseDatabaseWrapper, **options: Any) -> list[str]:
-        tables = set(connection.introspection.django_table_names()) - kept
-        statements = [f"DELETE FROM {connection.ops.quote_name(table)}" for table in sorted(tables)]
-        # PostgreSQL takes them all in one round trip.
-        return ["; ".join(statements)] if connection.vendor == "postgresql" else statements
+    def empty(command: str, **options: Any) -> None:
+        assert command == "flush"
+        with transaction.atomic(), connection.cursor() as cursor:
+            for statement in _deletions(connection.vendor):
+                cursor.execute(statement)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("django.core.management.commands.flush.sql_flush", deletions)
-        patch.setattr("django.core.management.commands.flush.emit_post_migrate_signal", lambda *args, **options: None)
+        patch.setattr("django.test.testcases.call_command", empty)
         yield
 
 
@@ -84,14 +99,14 @@ def forget_the_cache() -> None:
 
 
 @pytest.fixture(scope="session")
-def _opened_by_other_threads() -> Iterator[list[BaseDatabaseWrapper]]:
+def _opened_by_other_threads() -> Iterator[list[tuple[threading.Thread, BaseDatabaseWrapper]]]:
     """Note the connections that other threads open, also between two tests: a thread may outlive what started it."""
-    opened: list[BaseDatabaseWrapper] = []
+    opened: list[tuple[threading.Thread, BaseDatabaseWrapper]] = []
 
     def note(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
         if threading.current_thread() is not threading.main_thread():
             connection.inc_thread_sharing()
-            opened.append(connection)
+            opened.append((threading.current_thread(), connection))
 
     connection_created.connect(note)
     yield opened
@@ -99,13 +114,27 @@ def _opened_by_other_threads() -> Iterator[list[BaseDatabaseWrapper]]:
 
 
 @pytest.fixture(autouse=True)
-def _close_the_connections_of_other_threads(_opened_by_other_threads: list[BaseDatabaseWrapper]) -> Iterator[None]:
+def _close_the_connections_of_other_threads(
+    _opened_by_other_threads: list[tuple[threading.Thread, BaseDatabaseWrapper]],
+) -> Iterator[None]:
     """Close what threads would keep open: PostgreSQL drops no database that somebody is connected to."""
     yield
     while _opened_by_other_threads:
-        connection = _opened_by_other_threads.pop()
+        thread, connection = _opened_by_other_threads.pop()
+        _wait_until_idle(thread)
         connection.close()
         connection.dec_thread_sharing()
+
+
+def _wait_until_idle(thread: threading.Thread) -> None:
+    """Wait until a thread has ended, or waits for work in its pool: SQLite crashes when it loses its connection.
+
+    A task that is cancelled does not wait for the thread that works for it.
+    """
+    deadline = time.monotonic() + 30
+    while (frame := sys._current_frames().get(thread.ident or 0)) and frame.f_code is not _WAITS_FOR_WORK:
+        assert time.monotonic() < deadline, "".join(traceback.format_stack(frame))
+        time.sleep(0.001)
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def steps_during(rival: "count[int]", call: Callable[..., Any], *arguments: Any)
 
 
 def lets_go(rival: "count[int]", call: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether the rival gets the interpreter during such calls. On a busy machine it may come late: a minute is enough."""
+    """Whether the rival gets the interpreter during such calls. On a busy machine that may take up to a minute."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         if steps_during(rival, call, *arguments):
