@@ -15,7 +15,8 @@ import av
 import av.video.plane
 from playwright.async_api import Page, Playwright, async_playwright, expect
 
-from tests.journeys.conftest import CHROMIUM, Person, begin_afresh, call, move
+from tests.chromium import launch_chromium
+from tests.journeys.conftest import Person, begin_afresh, call, move
 from tests.journeys.focus_people import gather
 from tests.services import Backends, Server
 
@@ -24,7 +25,6 @@ _CAMERA = {"width": 960, "height": 540}
 _LAPTOP = {"width": 1280, "height": 800}
 _PHONE = {"width": 360, "height": 740}
 _ARGUMENTS = [
-    "--no-sandbox",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--allow-loopback-in-peer-connection",
@@ -82,7 +82,7 @@ def _drawing(name: str) -> str:
 
 async def _film(playwright: Playwright, drawing: str, video: Path) -> None:
     """Write a drawing as a Y4M video, which Chromium takes for a camera and plays over and over."""
-    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    browser = await launch_chromium(playwright)
     page = await browser.new_page(viewport=_CAMERA)  # type: ignore[arg-type]
     await page.set_content(f"<style>body {{ margin: 0 }} svg {{ width: 100%; height: auto }}</style>{drawing}")
     await page.screenshot(path=video.with_suffix(".png"))
@@ -112,7 +112,7 @@ class Studio:
         if not camera.exists():
             await _film(self._playwright, _drawing(name), camera)
         arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
-        browser = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        browser = await launch_chromium(self._playwright, *arguments)
         context = await browser.new_context(
             base_url=self._server.base_url,
             permissions=["camera", "microphone"],
@@ -134,7 +134,7 @@ class Studio:
 
     async def pair(self, name: str, laptop: str, phone: str) -> None:
         """Put two pictures together, as `name.png` of this folder."""
-        browser = await self._playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await launch_chromium(self._playwright)
         page = await browser.new_page(viewport={"width": 1552, "height": 850})
         frame = self._directory / "pair.html"
         frame.write_text(_PAIR.format(laptop=laptop, phone=phone))

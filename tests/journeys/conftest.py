@@ -26,28 +26,16 @@ from playwright.async_api import (
 )
 from playwright.async_api import Error as PlaywrightError
 
+from tests.chromium import launch_chromium
 from tests.replay import facts, replay
 from tests.services import Backends, Server
 
-CHROMIUM = "/usr/bin/chromium"
 _ARGUMENTS = [
-    "--no-sandbox",
     "--auto-select-desktop-capture-source=Entire screen",
     "--allow-loopback-in-peer-connection",
-    "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
     # The browser's own, around the page.
     "--animation-duration-scale=0",
-    # No processes in reserve, and none of its own for a blank page: each costs half a second to start. The last list
-    # counts, so this one begins with the driver's.
-    "--disable-features=AvoidUnnecessaryBeforeUnloadCheckSync,DestroyProfileOnBrowserClose,HttpsUpgrades,"
-    "HttpsFirstBalancedModeAutoEnable,MediaRouter,PaintHolding,OptimizationHints,NetworkTimeServiceQuerying,"
-    "AvoidCorsURLLoaderRestartOnRedirect,PreconnectToSearch,"
-    "SpareRendererForSitePerProcess,IsolateOrigins,site-per-process",
-    "--disable-site-isolation-trials",
-    # There is no graphics card: to draw as if there were one takes longer than to draw.
-    "--disable-gpu",
-    "--disable-software-rasterizer",
 ]
 # Cameras and microphones, none of them real; and nobody is asked whether the page may use them. Two of the three
 # cameras give a picture: the one between them plays a depth camera.
@@ -254,7 +242,7 @@ async def playwright() -> AsyncIterator[Playwright]:
 
 
 async def _launch(playwright: Playwright, *arguments: str) -> Browser:
-    return await playwright.chromium.launch(executable_path=CHROMIUM, args=[*_ARGUMENTS, *arguments])
+    return await launch_chromium(playwright, *_ARGUMENTS, *arguments)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

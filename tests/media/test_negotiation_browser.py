@@ -11,17 +11,16 @@ from playwright.async_api import Page, async_playwright
 
 from conferences.sdp import SDP_LIMIT
 from media.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing, read_capabilities
+from tests.chromium import launch_chromium
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="module")]
 
 SAMPLES = Path(__file__).parent / "browsers"
 LOCAL = LocalEnd((Fingerprint("sha-256", ":".join(["AB"] * 32)),), (("127.0.0.1", 5000), ("::1", 5000)))
 _ARGUMENTS = [
-    "--no-sandbox",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--allow-loopback-in-peer-connection",
-    "--disable-background-networking",
 ]
 _ORIGIN = "http://127.0.0.1:1/"  # nothing listens there: the test answers itself
 
@@ -79,7 +78,7 @@ window.lines = (name) => window.pcs[name].getTransceivers().map((each) => ({
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def page() -> AsyncIterator[Page]:
     async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path="/usr/bin/chromium", args=_ARGUMENTS)
+        browser = await launch_chromium(driver, *_ARGUMENTS)
         page = await browser.new_page()
         await page.route(_ORIGIN, lambda route: route.fulfill(body="<p>", content_type="text/html"))
         await page.goto(_ORIGIN)

@@ -12,6 +12,7 @@ from media.codecs import Agreed
 from media.description import Fingerprint, parse
 from media.negotiation import Negotiation, NegotiationError
 from media.terms import LocalEnd
+from tests.chromium import launch_chromium
 from tests.depth import DEEP, examples
 from tests.media.mutations import OFFERS, mutations
 from tests.services import ROOT
@@ -83,9 +84,7 @@ async def verdicts(offers: list[str]) -> list[tuple[str, str]]:
     """Return of each offer why Chromium refuses it, or its answer."""
     found: list[tuple[str, str]] = []
     async with asyncio.timeout(_TIMEOUT), async_playwright() as driver:
-        browser = await driver.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-background-networking"]
-        )
+        browser = await launch_chromium(driver)
         for index in range(0, len(offers), _PER_PAGE):
             page = await browser.new_page()
             found += [
@@ -99,7 +98,7 @@ async def verdicts(offers: list[str]) -> list[tuple[str, str]]:
 async def taken(offers: list[str]) -> list[str]:
     """Return what `SbeClient` gives the browser of these offers."""
     async with asyncio.timeout(_TIMEOUT), async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = await launch_chromium(driver)
         page = await browser.new_page()
         texts: list[str] = await page.evaluate(_TAKEN, [_CLIENT.read_text(), offers])
         await browser.close()
