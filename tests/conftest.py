@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     later = {item for item in items if any(marker.name in left for marker in item.iter_markers())}
     config.hook.pytest_deselected(items=list(later))
     items[:] = [item for item in items if item not in later]
+    # What starts whole servers comes first: workers share the rest among them without starting the same servers again.
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 def pytest_collection_finish() -> None:
