@@ -26,6 +26,8 @@ _LOOKS = 30
 _PATIENCE_SECONDS = 120.0
 # How long before the deadlines their rows are written. Other timekeepers start meanwhile.
 _NOTICE_SECONDS = 8.0
+# The polls share the processors with the timekeeper.
+_SECONDS_BETWEEN_POLLS = 0.1
 
 
 def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) -> None:
@@ -90,7 +92,7 @@ async def settle_many(due: int) -> float:
     await asyncio.sleep((ring_at - timezone.now()).total_seconds())
     async with asyncio.timeout(_PATIENCE_SECONDS):
         while await asyncio.to_thread(Participant.objects.filter(rings_until__isnull=False).exists):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_SECONDS_BETWEEN_POLLS)
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     return (timezone.now() - ring_at).total_seconds()

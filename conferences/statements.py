@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
 from types import NoneType
 from typing import Any, Generic, TypeVar
@@ -21,7 +22,7 @@ M = TypeVar("M", bound=Model)
 # How many rows one INSERT writes, so that its values stay far below what a database takes.
 _INSERTED_AT_ONCE = 500
 # Every field but JSON takes these as they are.
-_PLAIN = (str, int, NoneType)
+_PLAIN = (str, int, bool, NoneType)
 _EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
 
 
@@ -161,10 +162,14 @@ def _write(text: str, rows: Sequence[Model], fields: Sequence["Field[Any, Any]"]
 
 
 def _value(row: Model, column: "Field[Any, Any]", connection: BaseDatabaseWrapper) -> Any:
-    """Return a value as the database takes it. Most are plain, and the ORM takes ten calls to find that out."""
+    """Return a value as the database takes it. The ORM takes ten calls for that; most values are of these types."""
     value = getattr(row, column.attname)
     if type(value) in _PLAIN and not isinstance(column, JSONField):
         return value
+    if type(value) is datetime:
+        return connection.ops.adapt_datetimefield_value(value)
+    if isinstance(value, StrEnum):
+        return value.value
     return column.get_db_prep_save(value, connection)
 
 
