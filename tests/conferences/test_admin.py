@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conferences.admin import NEWEST
 from conferences.models import Conference, Modification, Participant, Session
 from events.models import Event
+from tests.conferences.queries import Queries
 from tests.conferences.refusals import all_rows
 from tests.descriptions import answer, offer
 from tests.devices import Call, Device
@@ -278,9 +277,9 @@ def test_action_refuses_a_page_of_another_origin(staff: Client, call: Call) -> N
 
 def test_long_conference_opens_with_a_bounded_number_of_queries(staff: Client, call: Call) -> None:
     def queries(address: str) -> int:
-        with CaptureQueriesContext(connection) as captured:
+        with Queries() as captured:
             assert staff.get(address).status_code == 200
-        return len(captured)
+        return captured.count
 
     staff.get(page(call.id))
     few_on_page, few_in_list = queries(page(call.id)), queries(LIST)
@@ -434,7 +433,7 @@ def test_search_finds_each_word_wherever_it_stands(staff: Client, call: Call, ca
 
 def test_list_counts_and_sorts_without_joining_other_rows(staff: Client, call: Call, carol: Device) -> None:
     carol.call("bob")
-    with CaptureQueriesContext(connection) as queries:
+    with Queries() as queries:
         assert len(shown(staff, "?live=all&q=bob&o=-2.5")) == 2
     conferences = [query["sql"] for query in queries if 'FROM "conferences_conference"' in query["sql"]]
     assert conferences

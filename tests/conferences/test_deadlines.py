@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -22,6 +21,7 @@ from conferences.operations.room import ReadAhead, lock
 from conferences.operations.sessions import abandon_seat, end_session
 from events.models import Event
 from media.models import MediaTask
+from tests.conferences.queries import Queries
 from tests.conferences.refusals import all_rows, refused
 from tests.descriptions import answer, offer
 from tests.devices import Call, Device, hold
@@ -445,7 +445,7 @@ class TestTogether:
         alice.call("bob"), alice.call("tel:+15550101"), carol.call("dave")
         for device in devices:
             assert device.news_types() == ["invitation-received"]
-        with CaptureQueriesContext(connection) as queries:
+        with Queries() as queries:
             assert settle_due(now=timezone.now() + timedelta(seconds=31)) == 3
         read = [query["sql"] for query in queries if query["sql"].startswith('SELECT "conferences_session"')]
         assert sum('"conferences_session"."username" IN' in sql for sql in read) == 1
@@ -466,7 +466,7 @@ class TestTogether:
         late = timezone.now() + timedelta(seconds=31)
         jobs = deque(due(now=late))
         assert settle_due(now=late) == len(jobs) == 2
-        with CaptureQueriesContext(connection) as queries:
+        with Queries() as queries:
             settle(jobs)
         assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
         assert not any("FOR NO KEY UPDATE" in query["sql"] for query in queries)
@@ -476,9 +476,9 @@ class TestTogether:
         for number in (2, 4):
             for callee in range(number):
                 alice.call(f"callee {callee}")
-            with CaptureQueriesContext(connection) as queries:
+            with Queries() as queries:
                 assert settle_due(now=late) == number
-            counts.append(sum(not query["sql"].startswith(("BEGIN", "COMMIT")) for query in queries))
+            counts.append(queries.count)
         # The lock, what has changed of three kinds, the caller's number, and its events.
         assert counts[1] - counts[0] <= 2 * 6
         assert_all_is_settled(late)

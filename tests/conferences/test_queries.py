@@ -3,14 +3,13 @@
 from typing import Any
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from conferences.models import Conference, Modification, Participant
 from conferences.operations.focus import settle_task
 from media.models import MediaTask
 from tests.conferences.conftest import BeginWith
+from tests.conferences.queries import Queries
 from tests.descriptions import answer, offer
 from tests.devices import Call, Device, gateway_key, hold, open_call
 from tests.focus import ScriptedNode
@@ -22,20 +21,6 @@ MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "
 CALL_HOLD, ACCEPT, WITHDRAW = "initiate-call-hold", "accept-conference-mod", "rejectCancel-conference-mod"
 # What an issue of the project allows a PUT, whatever the number of events it writes up to 4.
 MOST = 12
-# And the clock, which a process reads once in five seconds.
-_CONTROL = ("SELECT CLOCK_TIMESTAMP", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
-
-
-class Queries(CaptureQueriesContext):
-    """Counts queries, without those that only begin and end transactions."""
-
-    def __init__(self) -> None:
-        super().__init__(connection)
-
-    @property
-    def count(self) -> int:
-        """How many there were."""
-        return sum(not query["sql"].startswith(_CONTROL) for query in self.captured_queries)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "with a key"])
