@@ -134,7 +134,10 @@ def _wait_until_idle(thread: threading.Thread) -> None:
     A task that is cancelled does not wait for the thread that works for it.
     """
     deadline = time.monotonic() + 30
-    while (frame := sys._current_frames().get(thread.ident or 0)) and frame.f_code is not _WAITS_FOR_WORK:
+    # Another thread may get the ident of one that has ended.
+    while thread.is_alive() and (frame := sys._current_frames().get(thread.ident or 0)):
+        if frame.f_code is _WAITS_FOR_WORK:
+            return
         assert time.monotonic() < deadline, "".join(traceback.format_stack(frame))
         time.sleep(0.001)
 

@@ -438,7 +438,9 @@ def require_still_live(session: Session, *, now: datetime) -> None:
 
 
 def require_live(session: Session | None, *, now: datetime) -> None:
-    """Require that a session, as it was loaded, has not ended since its request was authenticated. None has.
+    """Require that a session, as it was loaded, has not ended since its request was authenticated.
+
+    A seat whose session is gone (None) is like one whose session has ended.
 
     :raises UnauthenticatedError: when it has ended.
     """
