@@ -592,6 +592,26 @@ class TestPruning:
             assert left == list(range(last.seq + 1 - len(left), last.seq + 1))
         assert not log.exists()
 
+    def test_a_log_that_fills_a_batch_leaves_nothing_of_it_to_others(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = timezone.now()
+        conference = Conference.objects.create(topology="peer", created_at=now, state=ConferenceState.SESSION_OPEN)
+        # The oldest two are of two logs, but the first log begins with two that are younger.
+        for name, ages in (("first", [1, 2, 4]), ("second", [3])):
+            session = Session.objects.create(id=name, token_hash=name, username=name, created_at=now, expires_at=now)
+            for seq, age in enumerate(ages, 1):
+                at = now - settings.EVENT_RETENTION - timedelta(seconds=age)
+                Event.objects.create(session=session, seq=seq, conference=conference, type="x", wire="{}", at=at)
+        monkeypatch.setattr(retention, "BATCH", 2)
+        batches = retention.prune_in_batches(now=now)
+        assert next(batches) == ("events", 2)
+        assert list(Event.objects.order_by("session", "seq").values_list("session", "seq")) == [
+            ("first", 3),
+            ("second", 1),
+        ]
+        assert next(batches) == ("events", 2)
+
     def test_a_conference_waits_for_its_events(self, call: Call, settings: Settings) -> None:
         settings.EVENT_RETENTION = 2 * settings.RECORD_RETENTION
         late = timezone.now() + settings.RECORD_RETENTION + timedelta(minutes=1)
