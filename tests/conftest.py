@@ -61,12 +61,12 @@ def pytest_collection_finish() -> None:
 
 
 @functools.cache
-def _deletions(vendor: str) -> list[str]:
-    """Return what deletes the few rows that a test leaves, but no permissions: to write those anew is slow."""
+def _deletions() -> list[str]:
+    """Return the statements that delete a test's rows. Permissions stay, because writing them again is slow."""
     tables = set(connection.introspection.django_table_names()) - {"django_content_type", "auth_permission"}
     statements = [f"DELETE FROM {table}" for table in sorted(tables)]
     # PostgreSQL takes them all in one round trip.
-    return ["; ".join(statements)] if vendor == "postgresql" else statements
+    return ["; ".join(statements)] if connection.vendor == "postgresql" else statements
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,7 +76,7 @@ def _empty_tables_quickly() -> Iterator[None]:
     def empty(command: str, **options: Any) -> None:
         assert command == "flush"
         with transaction.atomic(), connection.cursor() as cursor:
-            for statement in _deletions(connection.vendor):
+            for statement in _deletions():
                 cursor.execute(statement)
 
     with pytest.MonkeyPatch.context() as patch:
