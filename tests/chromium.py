@@ -5,16 +5,16 @@ from playwright.async_api import Browser, Playwright
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-background-networking",
-    # No processes in reserve, and none of its own for a blank page: each costs half a second to start. No suggestions
-    # below the address either: each profile loads a page of 400 modules for them. The last list counts, so this one
-    # begins with the driver's.
+    # No spare renderer and no separate process for a blank page: each takes half a second to start. No WebUI for
+    # address suggestions: every profile would load its 400 modules. Only the last --disable-features counts, so this
+    # one repeats the driver's.
     "--disable-features=AvoidUnnecessaryBeforeUnloadCheckSync,DestroyProfileOnBrowserClose,HttpsUpgrades,"
     "HttpsFirstBalancedModeAutoEnable,MediaRouter,PaintHolding,OptimizationHints,NetworkTimeServiceQuerying,"
     "AvoidCorsURLLoaderRestartOnRedirect,PreconnectToSearch,"
     "SpareRendererForSitePerProcess,IsolateOrigins,site-per-process,"
     "WebUIOmniboxPopup,WebUIOmniboxAimPopup,PreloadTopChromeWebUI",
     "--disable-site-isolation-trials",
-    # There is no graphics card: to draw as if there were one takes longer than to draw.
+    # There is no graphics card, and emulating one is slower than drawing in software.
     "--disable-gpu",
     "--disable-software-rasterizer",
 ]

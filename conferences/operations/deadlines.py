@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 Job = Callable[[], None]
 Step = Callable[[Room], None]
 
-# How much one look settles of each kind: so little that what becomes due meanwhile does not wait long for the next one,
-# and so much that two keepers seldom work on the same conferences.
+# How many deadlines of each kind one look finds. More would delay deadlines that become due meanwhile; with fewer, two
+# timekeepers would often work on the same conferences.
 BATCH = 400
 # How many conferences are read at once, so that the first need not wait long for the others.
 _READ_TOGETHER = 50
