@@ -58,6 +58,8 @@ _PIECE_BYTES = 256
 _BODY_IN_MEMORY = 64 * 1024
 # A running request may finish after SIGTERM; a long poll is cut, and its client resumes by its cursor.
 _GRACE_SECONDS = 3
+# What the kernel may keep of each connection that its client has not read. By default it keeps up to 4 MiB.
+SEND_BUFFER_BYTES = 256 * 1024
 _GOING_AWAY = 1001
 _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 _LONGEST_BACK_OFF = 30.0
@@ -399,6 +401,8 @@ class WebServer(Server):  # type: ignore[misc]
 
     def listen_success(self, port: Any) -> None:
         """Note that the server is reachable."""
+        # Its connections inherit that.
+        port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._ports.append(port)
         self._on_listening(port.getHost().port)
 

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ import websockets
 from conferences.authentication import network_of
 from sbe_enabler.connections import Places
 from sbe_enabler.lan import ensure_certificate
+from sbe_enabler.serving import SEND_BUFFER_BYTES
 from tests.services import Backends, Server, wait_until
 
 pytestmark = pytest.mark.once
@@ -105,13 +107,30 @@ def test_client_that_pipelines_requests_and_reads_no_answer_is_cut(server: Serve
     with connect(server, "127.0.0.2") as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(300 * request)
-        wait_until(lambda: not established(connection), "the connection is cut", seconds=10)
+        queued = []
+
+        def is_cut() -> bool:
+            queued.append(bytes_queued_for(connection))
+            return not established(connection)
+
+        wait_until(is_cut, "the connection is cut", seconds=10)
         answers = b""
         with contextlib.suppress(ConnectionError):
             while chunk := connection.recv(1 << 20):
                 answers += chunk
-    # The rest was never made: what waits in memory is bounded.
+    # The rest was never made: what waits in memory is bounded, and so is what waits in the kernel.
     assert len(answers) < 200 * size
+    assert 0 < max(queued) <= 2 * SEND_BUFFER_BYTES
+
+
+def bytes_queued_for(connection: socket.socket) -> int:
+    """Return how many bytes the server's kernel holds for this end of a connection."""
+    port = f":{connection.getsockname()[1]:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, _, remote, _, queues, *_ = line.split()
+        if remote.endswith(port):
+            return int(queues.split(":")[0], 16)
+    return 0
 
 
 def established(connection: socket.socket) -> bool:
