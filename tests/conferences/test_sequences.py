@@ -115,6 +115,11 @@ class Clients(RuleBasedStateMachine):
         """Return one of the conferences, mostly the newest."""
         return self.conferences[-1 if choice % 3 else choice % len(self.conferences)]
 
+    def seats_of(self, conference: str) -> list[str]:
+        """Return the IDs of all seats in their order: by chance a sequence could not be repeated."""
+        seats = Participant.objects.filter(conference=conference)
+        return list(seats.order_by("position").values_list("pk", flat=True))
+
     def number_of(self, session: str | None) -> int:
         """Return the number of the device with this session."""
         (number,) = (number for number, device in enumerate(self.devices) if device.id == session)
@@ -225,12 +230,16 @@ class Clients(RuleBasedStateMachine):
     @rule(number=NUMBERS, choice=CHOICES)
     def remove(self, number: int, choice: int) -> None:
         device, conference = self.devices[number], self.pick(choice)
-        seats = list(Participant.objects.filter(conference=conference).values_list("pk", flat=True))
+        seats = self.seats_of(conference)
         path = f"/mediaConferences/{conference}/participants/{seats[choice % len(seats)]}"
         response = device.request("DELETE", path)
         if response.status_code == 204:
-            self.views.pop((device.id, conference), None)
+            self.follow_after_removing(device, conference)
         self.check(device, response, {204})
+
+    def follow_after_removing(self, device: Device, conference: str) -> None:
+        """The answer says nothing of the conference, and with one of the two it is over."""
+        self.views.pop((device.id, conference), None)
 
     @rule(seconds=st.sampled_from([1, 6, 31]), choice=CHOICES)
     def time_passes(self, seconds: int, choice: int) -> None:
@@ -435,7 +444,7 @@ class Gatherings(Clients):
     @rule(number=NUMBERS, choice=CHOICES, audio=st.booleans())
     def mute(self, number: int, choice: int, audio: bool) -> None:
         device, conference = self.devices[number], self.pick(choice)
-        seats = list(Participant.objects.filter(conference=conference).values_list("pk", flat=True))
+        seats = self.seats_of(conference)
         path = f"/mediaConferences/{conference}/participants/{seats[choice % len(seats)]}/mute"
         self.check(device, device.request("PUT", path, {"audio": audio}), {204})
 
@@ -449,6 +458,10 @@ class Gatherings(Clients):
     def follow(self, device: Device, conference: str) -> None:
         """Let a device that has come in look at the conference: others may have changed it while it rang."""
         self.invitations.pop((device.id, conference), None)
+        self.views[device.id, conference] = device.get(conference)
+
+    def follow_after_removing(self, device: Device, conference: str) -> None:
+        """Let the host look at the conference, which goes on."""
         self.views[device.id, conference] = device.get(conference)
 
     @rule(number=NUMBERS, choice=CHOICES)

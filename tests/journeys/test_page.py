@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.journeys.conftest import FAKE_DEVICES, NO_QUESTIONS, Launch, Person, Visit, call, in_a_call, move
+from tests.journeys.inspector import Inspector
 from tests.services import Backends, Server, manage
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
@@ -436,6 +437,9 @@ async def test_a_camera_that_is_refused(visit: Visit, launch: Launch) -> None:
     bob = await visit("bob-refused")
     await alice.press("call-video-bob-refused")
     await alice.shows("media-dialog", "This page may not use the camera.")
+    inspector = Inspector()
+    await inspector.look("camera refused", alice)
+    assert inspector.found == [], "\n".join(inspector.found)
     await alice.press("media-without")
     await bob.press("ring-accept")
     await alice.sees_video()
