@@ -151,18 +151,30 @@ def require_fit(answer: JudgedSdp, offer: Description) -> None:
 
 
 def _require_applicable(answer: Description, offer: Description) -> None:
-    """Require what a browser needs to apply an answer: chosen DTLS roles, and BUNDLE groups of accepted sections."""
-    roles = {media.mid: offer.stated(media, "setup") for media in offer.media}
+    """Require what a browser needs to apply an answer: chosen DTLS roles, and BUNDLE groups that were offered."""
+    pairs = list(zip(offer.media, answer.media, strict=True))
+    # By section and not by mid, which it may lack.
+    offered_roles = {id(theirs): offer.stated(ours, "setup") for ours, theirs in pairs}
     for tag, *_ in transports(answer):
         role = answer.stated(tag, "setup")
         if role in ("actpass", "holdconn"):
             raise SdpInvalidError("An answer must choose its DTLS role: active or passive (a=setup).")
-        if role and role == roles.get(tag.mid, ""):
+        if role and role == offered_roles[id(tag)]:
             raise SdpInvalidError(f"The answer has the offer's own DTLS role, {role} (a=setup).")
-    pairs = zip(offer.media, answer.media, strict=True)
     accepted = {theirs.mid or ours.mid for ours, theirs in pairs if theirs.port != 0}
     if missing := answer.bundled - accepted:
         raise SdpInvalidError(f"The answer's BUNDLE group names {min(missing)!r}, which is absent or rejected.")
+    _require_offered_groups(answer, offer)
+
+
+def _require_offered_groups(answer: Description, offer: Description) -> None:
+    """Require each BUNDLE group of an answer to be a part of another offered group (RFC 9143 section 7.3)."""
+    offered = {mid: group for group in offer.bundles for mid in group}
+    answered = [{offered.get(mid) for mid in group} for group in answer.bundles if group]
+    if any(len(groups) > 1 or None in groups for groups in answered):
+        raise SdpInvalidError("The answer's BUNDLE group has sections that were not offered in one group.")
+    if len(answered) > len(set().union(*answered)):
+        raise SdpInvalidError("The answer divides an offered BUNDLE group.")
 
 
 def require_progress(judged: JudgedSdp, last_origin: str) -> None:

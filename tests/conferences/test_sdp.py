@@ -1,5 +1,6 @@
 """What a session description may say in a conference, and that it is forwarded byte for byte."""
 
+import re
 import socket
 from itertools import product
 from pathlib import Path
@@ -35,6 +36,18 @@ def mod_by_alice(call: Call, **variation: Any) -> str:
     response = call.alice.put(call.id, MOD, offer(**{"version": 3, **variation}))
     assert response.status_code == 204, response.content
     return str(response["x-mod-id"])
+
+
+def bundled(text: str, groups: str) -> str:
+    """Return a description of audio and video with these BUNDLE groups, which `|` separates."""
+    lines = "".join(f"a=group:BUNDLE {mids}\r\n" for mids in groups.split("|") if mids)
+    return text.replace("a=group:BUNDLE 0 1\r\n", lines)
+
+
+def in_roles(text: str, *roles: str) -> str:
+    """Return a description whose media lines have these DTLS roles."""
+    given = iter(roles)
+    return re.sub("a=setup:actpass", lambda _: f"a=setup:{next(given)}", text)
 
 
 def replying(text: str) -> str:
@@ -369,6 +382,50 @@ class TestApplicable:
     def test_its_bundle_has_no_rejected_mid(self, call: Call) -> None:
         text = describe(session=BOB, version=3, setup="active", ports=(9, 0)).replace("BUNDLE 0", "BUNDLE 0 1")
         self.refuse(call, text)
+
+    @pytest.mark.parametrize(
+        ("offered", "answered", "fits"),
+        [
+            ("", "0 1", False),
+            ("0|1", "0 1", False),
+            ("0 1", "0|1", False),
+            ("", "", True),
+            ("0|1", "0|1", True),
+            ("0|1", "1", True),
+            ("0 1", "1 0", True),
+            ("0 1", "0", True),
+            ("0 1", "", True),
+        ],
+    )
+    def test_its_bundles_are_parts_of_offered_ones(self, call: Call, offered: str, answered: str, fits: bool) -> None:
+        mod = call.alice.put(call.id, MOD, {"type": "offer", "sdp": bundled(describe(version=3), offered)})["x-mod-id"]
+        reply = {"type": "answer", "sdp": bundled(describe(session=BOB, version=3, setup="active"), answered)}
+        if fits:
+            assert call.bob.accept(call.id, mod, reply).status_code == 204
+        else:
+            refused(422, "sdp-invalid", call.bob.accept, call.id, mod, reply)
+
+    @pytest.mark.parametrize("mids", ["", "a=mid:.*\r\n"])
+    @pytest.mark.parametrize(
+        ("offered", "answered", "fits"),
+        [
+            (("active", "actpass"), ("active", "active"), False),
+            (("actpass", "passive"), ("active", "passive"), False),
+            (("actpass", "passive"), ("passive", "active"), True),
+        ],
+    )
+    def test_its_roles_are_compared_line_by_line(
+        self, call: Call, mids: str, offered: tuple[str, ...], answered: tuple[str, ...], fits: bool
+    ) -> None:
+        """Also where lines have no mids (`mids` are left out), or only the offer's do."""
+        text = in_roles(bundled(describe(version=3), ""), *offered)
+        mod = call.alice.put(call.id, MOD, {"type": "offer", "sdp": re.sub(mids, "", text)})["x-mod-id"]
+        text = in_roles(bundled(describe(session=BOB, version=3), ""), *answered)
+        reply = {"type": "answer", "sdp": re.sub("a=mid:.*\r\n", "", text)}
+        if fits:
+            assert call.bob.accept(call.id, mod, reply).status_code == 204
+        else:
+            refused(422, "sdp-invalid", call.bob.accept, call.id, mod, reply)
 
     def test_its_mids_are_distinct(self, call: Call) -> None:
         self.refuse(call, describe(session=BOB, version=3, setup="active").replace("a=mid:1", "a=mid:0"))

@@ -1,4 +1,4 @@
-"""Chromium and we agree on offers: what it can use is accepted, and what it refuses is refused, or listed here."""
+"""Chromium and we agree: what it can use is accepted, and what it refuses is refused, or listed here."""
 
 import asyncio
 import re
@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import async_playwright
 
 from conferences.exceptions import SdpInvalidError
-from conferences.sdp import judge
+from conferences.sdp import judge, require_fit
 from media.codecs import Agreed
 from media.description import Fingerprint, parse
 from media.negotiation import Negotiation, NegotiationError
@@ -44,6 +44,28 @@ async (offers) => {
     pc.close();
   }
   return verdicts;
+}
+"""
+# Of pairs of BUNDLE groups: the offer and the answer with these, and why Chromium refuses the answer.
+_ANSWERED = """
+async (pairs) => {
+  const judged = [];
+  const bundled = (sdp, groups) => {
+    const lines = groups.split("|").filter(Boolean).map((mids) => `a=group:BUNDLE ${mids}\\r\\n`);
+    return sdp.replace(/a=group:BUNDLE .*\\r\\n/g, "").replace("t=0 0\\r\\n", `t=0 0\\r\\n${lines.join("")}`);
+  };
+  for (const [offered, answered] of pairs) {
+    const [one, two] = [0, 1].map(() => new RTCPeerConnection({bundlePolicy: "balanced"}));
+    for (const kind of ["audio", "video"]) one.addTransceiver(kind);
+    const offer = bundled((await one.createOffer()).sdp, offered);
+    await one.setLocalDescription({type: "offer", sdp: offer});
+    await two.setRemoteDescription({type: "offer", sdp: offer});
+    const answer = bundled((await two.createAnswer()).sdp, answered);
+    const error = await one.setRemoteDescription({type: "answer", sdp: answer}).then(() => "", ({message}) => message);
+    judged.push([offer, answer, error]);
+    for (const each of [one, two]) each.close();
+  }
+  return judged;
 }
 """
 
@@ -113,6 +135,14 @@ def refusal_in_peer(offer: str) -> str:
     return ""
 
 
+def refusal_of_answer(offer: str, answer: str) -> str:
+    try:
+        require_fit(judge("answer", answer), parse(offer))
+    except SdpInvalidError as error:
+        return str(error.detail)
+    return ""
+
+
 def refusal_in_focus(offer: str) -> str:
     leg = Negotiation(LOCAL)
     try:
@@ -162,6 +192,32 @@ async def test_chromium_and_we_agree_on_changed_offers() -> None:
     # Otherwise nothing was compared.
     accepted = sum(usable(answer) for _, answer in judged)
     assert len(offers) / 3 < accepted < len(offers)
+
+
+# BUNDLE groups of the offer and of the answer; `|` separates groups.
+_BUNDLES = [
+    ("0 1", "0 1"),
+    ("0 1", "1 0"),
+    ("0 1", "0"),
+    ("0 1", ""),
+    ("0 1", "0|1"),
+    ("0 1", "0 1|0 1"),
+    ("0|1", "0|1"),
+    ("0|1", "0 1"),
+    ("", ""),
+    ("", "0 1"),
+]
+
+
+async def test_chromium_and_we_agree_on_the_bundle_groups_of_answers() -> None:
+    async with asyncio.timeout(_TIMEOUT), async_playwright() as driver:
+        browser = await launch_chromium(driver)
+        page = await browser.new_page()
+        judged = await page.evaluate(_ANSWERED, _BUNDLES)
+        await browser.close()
+    ours = [refusal_of_answer(offer, answer) for offer, answer, _ in judged]
+    assert [bool(refusal) for refusal in ours] == [bool(error) for _, _, error in judged], (ours, judged)
+    assert {bool(refusal) for refusal in ours} == {True, False}
 
 
 async def test_a_chromium_page_takes_the_offer_of_a_firefox_page_that_prefers_codecs() -> None:
