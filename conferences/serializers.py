@@ -1,6 +1,5 @@
 """Read what clients send. Unknown members are ignored and stored nowhere; a wrong type is refused, never converted."""
 
-import unicodedata
 from typing import Any
 
 from django.core.validators import RegexValidator
@@ -9,15 +8,11 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from conferences.models import Access, Topology
+from conferences.names import LONGEST_TYPED, has_hidden, is_visible, normalize_name
 
 _NUMBER = RegexValidator(r"^\+[1-9][0-9]{1,14}\Z", "Write the number as E.164: '+' and up to 15 digits.")
 _ADDRESS = RegexValidator(r"^(?!tel:)|^tel:\+[1-9][0-9]{1,14}\Z", "Write a number as 'tel:+' and up to 15 digits.")
 _USERNAME = RegexValidator(r"^(?!tel:)", "A username does not begin with 'tel:'.")
-
-
-# A name of 128 characters may be typed with up to four code points for each. Only so much is normalised: the time that
-# takes grows with the square of a run of combining marks, and no other thread runs meanwhile.
-_LONGEST_TYPED = 4 * 128
 
 
 class TextField(serializers.CharField):
@@ -30,34 +25,18 @@ class TextField(serializers.CharField):
         return super().to_internal_value(data)
 
 
-# Control and format characters (zero-width, bidirectional), lone surrogates, line and paragraph separators.
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# Letters and symbols of Unicode that have no picture: Hangul fillers and the empty Braille pattern.
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-
-
-def normalize_name(name: str) -> str:
-    """Return the form in which names are stored and compared (NFC, as in RFC 8265)."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _shows(character: str) -> bool:
-    """Tell whether a character is visible by itself: neither a space nor a combining mark."""
-    return unicodedata.category(character)[0] not in "ZM" and character not in _BLANK
-
-
 class NameField(TextField):
     """A name that people read: normalised, without hidden characters, and not invisible as a whole."""
 
     def to_internal_value(self, data: Any) -> str:
         """Return the normalised name."""
         text = super().to_internal_value(data)
-        if len(text) > _LONGEST_TYPED:
+        if len(text) > LONGEST_TYPED:
             self.fail("max_length", max_length=self.max_length)
         name = normalize_name(text)
-        if any(unicodedata.category(character) in _HIDDEN for character in name):
+        if has_hidden(name):
             raise serializers.ValidationError("Control, zero-width and bidirectional characters are not allowed.")
-        if name and not any(map(_shows, name)):
+        if name and not is_visible(name):
             raise serializers.ValidationError("A name needs at least one visible character.")
         return name
 

@@ -30,6 +30,7 @@ from conferences.exceptions import (
 from conferences.ice import ice_servers
 from conferences.idempotency import Change, idempotent, idempotent_while
 from conferences.models import Access, Conference, Modification, Participant, Session, Topology
+from conferences.names import normalize_name
 from conferences.numbers import NumberError, read_number
 from conferences.operations import calls, hosting, modifications, sessions
 from conferences.operations.modifications import Initiation, Outcome
@@ -44,7 +45,6 @@ from conferences.serializers import (
     InvitationSerializer,
     MuteSerializer,
     SessionSerializer,
-    normalize_name,
 )
 from conferences.throttles import count_rows, require_readable
 

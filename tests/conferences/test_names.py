@@ -24,6 +24,13 @@ def test_a_session_is_registered_under_the_normalised_name() -> None:
     assert Device.register("zoe\u0308").row.username == "zo\u00eb"
 
 
+@pytest.mark.parametrize("name", ["zo\u00eb\u00a0k", "zo\u00eb  k", "\u3000zo\u00eb \u2003k\u202f", "zo\u00eb k"])
+def test_names_that_differ_in_their_spaces_are_one_name(alice: Device, name: str) -> None:
+    zoe = Device.register("zo\u00eb k")
+    assert alice.call(name).status_code == 201
+    assert zoe.news_types() == ["invitation-received"]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -35,6 +42,20 @@ def test_a_session_is_registered_under_the_normalised_name() -> None:
         "a\u2066b",
         "a\ufeffb",
         "a\u2028b",
+        "a\u034fb",
+        "a\u115fb",
+        "a\u17b5b",
+        "a\u180bb",
+        "a\u2065b",
+        "a\u2800b",
+        "a\u3164b",
+        "a\ufe01b",
+        "a\ufe0fb",
+        "a\ufff0b",
+        "a\uffffb",
+        "a\U000e0100b",
+        "\U0001d173",
+        "\U000e0000",
         "\u3164",
         "\u2800",
         "\u0301",
@@ -71,7 +92,9 @@ def post_as_gateway(key: str, path: str, body: dict[str, str]) -> Any:
     return Client().post(path, body, content_type="application/json", headers={"authorization": f"Api-Key {key}"})
 
 
-@pytest.mark.parametrize("name", ["Zo\u00eb", "\u674e\u660e", "\u0645\u062d\u0645\u062f", "\U0001f600", "O'Neil 2"])
+@pytest.mark.parametrize(
+    "name", ["Zo\u00eb", "\u674e\u660e", "\u0645\u062d\u0645\u062f", "\U0001f600", "\u2764\ufe0f", "O'Neil 2"]
+)
 def test_names_of_all_scripts_are_taken(alice: Device, name: str) -> None:
     assert alice.call(name).status_code == 201
 

@@ -1,0 +1,43 @@
+"""Names that people read: one form for what looks the same, and nothing in them that hides (RFC 8265, RFC 8266)."""
+
+import re
+import unicodedata
+from itertools import pairwise
+
+# A name of 128 characters may be typed with up to four code points for each. Only so much is normalised: the time that
+# takes grows with the square of a run of combining marks, and no other thread runs meanwhile.
+LONGEST_TYPED = 4 * 128
+
+_SPACES = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
+# Control and format characters (zero-width, bidirectional), lone surrogates, line and paragraph separators.
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# What else is not displayed: Default_Ignorable_Code_Point (Unicode Standard Annex 44) but the variation selectors of
+# emoji; the empty Braille pattern; and noncharacters.
+_HIDDEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0d\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ufdd0-\ufdef]"
+    "|[" + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)) + "]"
+)
+# They choose how the emoji before them looks.
+_EMOJI_SELECTORS = "\ufe0e\ufe0f"
+_EMOJI_CATEGORIES = frozenset({"So", "Sm"})
+
+
+def normalize_name(name: str) -> str:
+    """Return the form in which names are stored and compared: NFC, with single ASCII spaces (RFC 8266 section 2.1)."""
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", name)).strip(" ")
+
+
+def has_hidden(name: str) -> bool:
+    """Tell whether a name has characters that are not displayed, so that it looks like another one."""
+    if _HIDDEN.search(name) or any(unicodedata.category(character) in _HIDDEN_CATEGORIES for character in name):
+        return True
+    return any(
+        after in _EMOJI_SELECTORS and unicodedata.category(before) not in _EMOJI_CATEGORIES
+        for before, after in pairwise(f" {name}")
+    )
+
+
+def is_visible(name: str) -> bool:
+    """Tell whether something of a name is displayed: spaces and combining marks alone are nothing."""
+    return any(unicodedata.category(character)[0] not in "ZM" for character in name)
