@@ -134,7 +134,7 @@ async def _server_sent(session_id: str, after: int, end_turn: Callable[[], None]
                 for entry in entries:
                     identity = "" if entry.is_gap else f"id: {entry.cursor}\n"
                     yield f"{identity}data: {entry.wire}\n\n"
-                    sent += len(entry.wire)
+                    sent += len(entry.wire.encode())
                     if sent > STREAM_BYTES:
                         return
                 if not entries:

@@ -242,11 +242,14 @@ class Room:
         self.conference.state = decide(ConferenceState(self.conference.state), action)
 
     def advance_seat(self, seat: Participant, action: Action) -> None:
-        """Take a participant through a transition. What only changes its media leaves an armed move as it is."""
+        """Take a participant through a transition. What only changes its media leaves an armed move as it is.
+
+        That the move window is over counts until the participant is off hold.
+        """
         seat.state = decide(ParticipantState(seat.state), action)
         if action not in {Action.HOLD, Action.MODIFY}:
             seat.move_until = None
-        if action is not Action.HOLD:
+        if seat.state != ParticipantState.ON_HOLD:
             seat.move_expired = False
         if not seat.is_ringing:
             seat.rings_until = None

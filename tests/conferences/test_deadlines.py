@@ -205,6 +205,15 @@ class TestMoveWindow:
         assert body.get("moveRefused") == ("window-over" if closed else None)
         assert phone.news_types() == ([] if closed else ["invitation-received"])
 
+    def test_one_that_was_on_hold_already_is_told_that_the_window_is_over(self, call: Call, phone: Device) -> None:
+        hold(call)
+        mod = call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=4))["x-mod-id"]
+        self.close(call)
+        assert call.bob.accept(call.id, mod, answer("sendonly", version=4)).status_code == 204
+        body = call.alice.delete(call.id).json()
+        assert (body["outcome"], body.get("moveRefused")) == ("terminated", "window-over")
+        assert phone.news() == []
+
     @pytest.mark.parametrize("closed", [True, False])
     def test_a_hold_that_its_initiator_cancels_moves_nothing(self, call: Call, phone: Device, closed: bool) -> None:
         mod = call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))["x-mod-id"]
