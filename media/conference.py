@@ -17,9 +17,9 @@ from typing import Any, Protocol, TypeVar
 from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
 from media.allowance import Allowance
-from media.codecs import Agreed, takes_opus
+from media.codecs import Agreed, read_capabilities, takes_opus
 from media.data import DataChannels
-from media.description import NewAssociationError
+from media.description import NewAssociationError, parse
 from media.layout import Layout, changed
 from media.leg import MID, NO_LIMIT, Leg
 from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
@@ -128,6 +128,8 @@ class Member:
     quality: Quality = field(default_factory=Quality)
     causes: list[Cause] = field(default_factory=list)
     declined: tuple[Outgoing, ...] | None = None
+    # Whether it was accepted without Opus: it keeps its audio then, whoever joins later.
+    lacks_opus: bool = False
     # The version of the conference that it needs no offer for; None when that has to be found out.
     informed: int | None = None
     # The focus's last offer to it, which counts while its negotiation waits for the answer.
@@ -205,8 +207,11 @@ class Conference:
                 result = await self._take_answer(who, mod_id, payload["sdp"])
             case "withdraw":
                 self._withdraw(who, mod_id, rejected=payload["rejected"])
-        offers = await self._due_offers(payload.get("restarts", ()), payload["ready"])
-        return {**result, "offers": offers} if offers else result
+        if offers := await self._due_offers(payload.get("restarts", ()), payload["ready"]):
+            result["offers"] = offers
+        if without_leg := [id_ for id_, each in self.members.items() if each.seat.sits and each.leg is None]:
+            result["withoutLeg"] = without_leg
+        return result
 
     async def _due_offers(self, restarts: Sequence[Mapping[str, str]], ready: Sequence[str]) -> list[dict[str, Any]]:
         """Return the offers for legs that must be built anew, and for those that do not know everything yet."""
@@ -397,9 +402,19 @@ class Conference:
         }
         return member.offer
 
-    async def _restart(self, participant: str, modId: str, sdp: str) -> dict[str, Any]:  # noqa: N803 - as tasks write it
-        """Return the offer of a fresh leg to a participant whose node is gone, made from its last offer."""
+    async def _restart(
+        self,
+        participant: str,
+        modId: str,  # noqa: N803 - as tasks write it
+        sdp: str,
+        answer: str = "",
+    ) -> dict[str, Any]:
+        """Return the offer of a fresh leg to a participant whose node is gone.
+
+        It is made from the participant's last offer, which was answered so, or from its last answer.
+        """
         member = self.members[participant]
+        member.lacks_opus = await self._services.aside(partial(_had_audio_without_opus, sdp, answer or sdp))
         leg = self._new_leg(modId, participant)
         await self._services.aside(partial(leg.negotiation.adopt, sdp, self._agreed_by_others(participant)))
         self._drop_leg(member)
@@ -431,10 +446,11 @@ class Conference:
         return agreed
 
     def _agreed_by_others(self, id_: str) -> Agreed:
-        """Return what a member must agree to; two others with Opus do not lose it for the sake of a third."""
+        """Return what a member must agree to; two others with Opus do not lose it for the sake of who joins without."""
         others = [leg for leg in self.legs() if leg.participant != id_]
         with_opus = sum(takes_opus(leg.negotiation.capabilities) for leg in others)
-        return replace(self._agreed(but=id_), keeps_opus=with_opus >= OPUS_MEMBERS)
+        keeps_opus = with_opus >= OPUS_MEMBERS and not self.members[id_].lacks_opus
+        return replace(self._agreed(but=id_), keeps_opus=keeps_opus)
 
     def _agreed_by_all(self) -> Agreed:
         """Return the codecs in use, of those that all members can receive; worked out when legs or offers change."""
@@ -483,7 +499,9 @@ class Conference:
         """Let what has been negotiated take effect, at the cost of what has changed."""
         services, negotiation = self._services, leg.negotiation
         before, leg.layout = leg.layout, layout
-        self.members[leg.participant].informed = None
+        member = self.members[leg.participant]
+        member.informed = None
+        member.lacks_opus = "audio" in negotiation.capabilities and not takes_opus(negotiation.capabilities)
         for section in layout.published.values():
             if section.kind in {"audio", "video"}:
                 self._publish(leg.participant, section)
@@ -794,6 +812,16 @@ def _settled(leg: Leg, text: str, *, may_change: bool) -> Layout:
     """
     leg.negotiation.receive_answer(text, may_change=may_change)
     return leg.layout.followed_by(leg.negotiation.sections)
+
+
+def _had_audio_without_opus(offer: str, answer: str) -> bool:
+    """Tell whether a participant that offered this, and was answered so, had audio although it lacks Opus.
+
+    :raises SdpError: when a text is no session description.
+    """
+    shown = read_capabilities(offer)
+    has_audio = any(media.kind == "audio" for media in parse(answer).live())
+    return has_audio and "audio" in shown and not takes_opus(shown)
 
 
 def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:

@@ -69,13 +69,15 @@ class FocusOffer(TypedDict):
 class Result(TypedDict):
     """What came of a task: the answer to an offer, or a refusal; and offers for those who may get one.
 
-    `restart` says that the node built a fresh leg for the participant's offer.
+    `restart` says that the node built a fresh leg for the participant's offer. `withoutLeg` names the participants who
+    sit but have no leg afterwards.
     """
 
     answer: NotRequired[str]
     restart: NotRequired[bool]
     refusal: NotRequired[Refusal]
     offers: NotRequired[list[FocusOffer]]
+    withoutLeg: NotRequired[list[str]]
 
 
 # --- Nodes ------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class ScriptedNode:
         """Prepare for any number of conferences."""
         self.id, self.works = node_id, True
         self.refusal: Refusal | None = None
+        self.without_leg: list[str] = []
         self.legs: defaultdict[str, dict[str, Leg]] = defaultdict(dict)
         self.answers: dict[str, str] = {}
         self.done: list[tuple[MediaTask, Result]] = []
@@ -92,9 +93,16 @@ class ScriptedNode:
                     leg.cause = cause
         ready = [each for each in payload["ready"] if each in legs]
         offers = [offer for each in ready if (offer := self._offer(each, legs[each], self._tracks(each, legs, states)))]
-        return {**result, "offers": restarts + offers}
+        return {**result, "offers": restarts + offers, "withoutLeg": self.without_leg}
 
-    def _restart(self, legs: dict[str, Leg], participant: str, modId: str, sdp: str) -> FocusOffer:  # noqa: N803
+    def _restart(
+        self,
+        legs: dict[str, Leg],
+        participant: str,
+        modId: str,  # noqa: N803
+        sdp: str,
+        answer: str = "",
+    ) -> FocusOffer:
         """Offer a fresh connection to somebody whom another node has served."""
         kinds = _kinds(sdp)
         legs[participant] = Leg(modId, kinds, kinds)

@@ -1,7 +1,7 @@
 """What the focus reports: how it settled what it was asked, what it offers, and whose media it lost."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import begin_ringing, vacate
 from conferences.operations.modifications import (
+    expect_leg,
     has_leg,
     record_origin,
     take_effect,
@@ -69,7 +70,7 @@ def _settle(task: MediaTask, offer: Description | None, result: tasks.Result, *,
     elif task.kind == TaskKind.ANSWER and refusal:
         _tell_refused_answer(room, task.payload, refusal)
     _send_offers(room, result.get("offers", []))
-    if room.has_changed:
+    if _expect_legs(room, result.get("withoutLeg", [])) or room.has_changed:
         room.save()
 
 
@@ -111,6 +112,20 @@ def _tell_refused_answer(room: Room, payload: Mapping[str, Any], refusal: Refusa
         fields = {"modId": modification.pk, "kind": modification.kind, "from": party(None), **reason}
         room.tell(seat.session_id, EventType.MOD_REJECTED, **fields)
         tell_cause(room, modification, seat, **reason)
+
+
+def _expect_legs(room: Room, participants: Collection[str]) -> bool:
+    """Give participants without a leg as long to come back as those whose media is lost; tell whether that is new.
+
+    The node watches legs only. A participant is left without one by an offer that was answered with a fresh leg and
+    cancelled meanwhile, or when its leg cannot be built anew.
+    """
+    expected = [
+        seat for seat in room.seats if seat.pk in participants and seat.is_sitting and seat.connect_until is None
+    ]
+    for seat in expected:
+        expect_leg(room, seat)
+    return bool(expected)
 
 
 def _send_offers(room: Room, offers: Sequence[FocusOffer]) -> None:

@@ -177,7 +177,7 @@ def send_offer(room: Room, seat: Participant, kind: ModificationKind, offer: Jud
     room.offer(modification)
     if receiver is None:
         if kind in _FIRST_OFFERS or seat.connect_until is not None:
-            seat.connect_until = room.now + timedelta(seconds=LOST_SECONDS)
+            expect_leg(room, seat)
         room.ask_focus(TaskKind.OFFER, modification, seat, sdp=offer.text, fresh=restart)
         room.has_cause(modification, lesson_of(kind))
     else:
@@ -284,6 +284,11 @@ def record_origin(room: Room, modification: Modification, offer: Description) ->
 def _record_origin(seat: Participant, description: Description) -> None:
     seat.sdp_origin = f"{description.session_id} {description.version}"
     seat.ice_ufrag = description.ice_ufrag
+
+
+def expect_leg(room: Room, seat: Participant) -> None:
+    """Give up the seat of a participant for whom the focus has no leg in time: its media node cannot see that."""
+    seat.connect_until = room.now + timedelta(seconds=LOST_SECONDS)
 
 
 def has_leg(seat: Participant) -> None:

@@ -121,7 +121,7 @@ def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -
     asked = {each.offered_by_id for each in waiting}
     seats = [seat for seat in room.seats if seat.is_sitting and seat.pk not in asked]
     restarts = [
-        {"participant": seat.pk, "modId": new_id(), "sdp": text} for seat in seats if (text := _last_word(room, seat))
+        {"participant": seat.pk, "modId": new_id(), **words} for seat in seats if (words := _last_words(room, seat))
     ]
     room.errand = (TaskKind.UPDATE, {"restarts": restarts})
     room.save()
@@ -140,10 +140,13 @@ def _withdraw(room: Room, modification: Modification) -> None:
     room.tell_settlement(modification, participant, **{"from": party(None)}, **(_GONE if own else {}))
 
 
-def _last_word(room: Room, seat: Participant) -> str:
-    """Return the last description that a participant's leg was settled with; empty where it never had a leg."""
+def _last_words(room: Room, seat: Participant) -> dict[str, str]:
+    """Return what a participant's leg was settled with: its last offer and the answer to it, or its last answer.
+
+    It is empty where the participant never had a leg.
+    """
     settled = room.conference.modifications.of_stay(seat).filter(state=ModificationState.ACCEPTED)
     last = settled.order_by("-settled_at").first()
     if last is None:
-        return ""
-    return last.offer if last.offered_by_id == seat.pk else last.answer
+        return {}
+    return {"sdp": last.offer, "answer": last.answer} if last.offered_by_id == seat.pk else {"sdp": last.answer}

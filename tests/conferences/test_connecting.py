@@ -96,6 +96,31 @@ def test_a_device_that_a_participant_moved_to_in_vain_gives_up_its_seat(
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
 
 
+def test_who_loses_the_leg_within_a_negotiation_has_as_long_to_come_back(
+    alice: Device, bob: Device, node: ScriptedNode
+) -> None:
+    call = open_call(alice, bob, "focus")
+    seats = [participant["id"] for participant in alice.get(call.id)["participants"]]
+    node.without_leg = seats[1:]
+    assert alice.put(call.id, MOD, alice.offer()).status_code == 204
+    until = due(bob)
+    assert timedelta() < until - timezone.now() <= LOST
+    assert not Participant.objects.filter(session=alice.id, connect_until__isnull=False).exists()
+    # The node says so again, and gives no more time by that.
+    assert alice.put(call.id, MOD, alice.offer()).status_code == 204
+    assert due(bob) == until
+    node.without_leg = []
+    assert bob.put(call.id, MOD, bob.offer()).status_code == 204
+    assert not Participant.objects.filter(connect_until__isnull=False).exists()
+
+    node.without_leg = seats[1:]
+    assert alice.put(call.id, MOD, alice.offer()).status_code == 204
+    settle_due(now=due(bob))
+    assert bob.get(call.id)["participants"][1]["leftReason"] == "media-lost"
+    # It stands at that seat no more: what the node says late changes nothing.
+    assert not Participant.objects.filter(connect_until__isnull=False).exists()
+
+
 def test_between_browsers_nobody_waits_for_a_focus(alice: Device, bob: Device) -> None:
     open_call(alice, bob)
     assert not Participant.objects.filter(connect_until__isnull=False).exists()

@@ -239,10 +239,11 @@ async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.
     async def follow(
         session_id: str, after: int, *, heartbeat: float, on_waiting: object
     ) -> AsyncGenerator[list[Entry], None]:
-        yield [Entry("x" * size, number) for number in range(1, 41)]
+        # Two bytes for each character.
+        yield [Entry("\u00e9" * (size // 2), number) for number in range(1, 41)]
 
     monkeypatch.setattr(views, "follow", follow)
-    sent = sum([len(block) async for block in views._server_sent("session", 0, lambda: None)])
+    sent = sum([len(block.encode()) async for block in views._server_sent("session", 0, lambda: None)])
     assert STREAM_BYTES < sent < STREAM_BYTES + size + 1000
 
 

@@ -480,11 +480,16 @@ class Room:
         answer: str = result["answer"]
         return answer
 
-    async def take_over(self, peers: Mapping[str, Peer], last_offers: Mapping[str, str]) -> None:
+    async def take_over(
+        self, peers: Mapping[str, Peer], last_offers: Mapping[str, str], answers: Mapping[str, str] | None = None
+    ) -> Mapping[str, Any]:
         """Let a node that has never seen the conference make offers for fresh connections to these peers."""
         self.seats = {id_: _Seat(peer) for id_, peer in peers.items()}
-        restarts = [{"participant": id_, "modId": f"restart-{id_}", "sdp": sdp} for id_, sdp in last_offers.items()]
-        await self._task("update", {"restarts": restarts}, silently=True)
+        restarts = [
+            {"participant": id_, "modId": f"restart-{id_}", "sdp": sdp, "answer": (answers or {}).get(id_, "")}
+            for id_, sdp in last_offers.items()
+        ]
+        return await self._task("update", {"restarts": restarts}, silently=True)
 
     async def leave(self, peer: Peer) -> None:
         """Let a peer go."""
@@ -529,15 +534,15 @@ class Room:
         self.seats[id_].pending = None
         await self._task("withdraw", {"participant": id_, "modId": modification, "rejected": rejected})
 
+    def view(self, cause: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return what tasks say of the conference."""
+        seats = [{"participant": id_, "state": seat.state, "muted": seat.muted} for id_, seat in self.seats.items()]
+        return {"seats": seats, "cause": cause}
+
     async def _task(
         self, kind: str, payload: Mapping[str, Any], *, cause: tuple[str, str] | None = None, silently: bool = False
     ) -> Mapping[str, Any]:
-        view = {
-            "seats": [
-                {"participant": id_, "state": seat.state, "muted": seat.muted} for id_, seat in self.seats.items()
-            ],
-            "cause": {"modId": cause[0], "kind": cause[1]} if cause else None,
-        }
+        view = self.view({"modId": cause[0], "kind": cause[1]} if cause else None)
         # An offer that builds a leg is the first thing that a participant does: before that nothing is offered to it.
         quiet = silently or (kind == "offer" and cause is None)
         ready = (

@@ -1513,6 +1513,50 @@ async def test_who_lacks_opus_takes_it_from_no_two_others_and_goes_without_audio
     assert in_order(await carol.gets(5))
 
 
+async def test_who_has_audio_without_opus_keeps_it_whoever_joins(world: World) -> None:
+    (alice,) = await world.join("alice", audio=(AUDIO, PCMU))
+    (carol,) = await world.join("carol", audio=(PCMU,))
+    await world.join("bob", "dave", audio=(AUDIO, PCMU))
+
+    async def all_hear_carol() -> None:
+        await world.room.settle()
+        assert {world.leg(id_).layout.published["audio"].codecs[0].name for id_ in world.room.seats} == {"PCMU"}
+        carol.send([carol.audio.packet() for _ in range(5)])
+        assert in_order(await alice.gets(5, PCMU))
+
+    await world.room.renegotiate(carol)
+    await all_hear_carol()
+    # A page that is loaded again has another peer connection.
+    await carol.close()
+    carol = Listener("carol", audio=(PCMU,))
+    world.peers.append(carol)
+    await world.room.join(carol)
+    await all_hear_carol()
+    # So has another device, after a time without any.
+    await world.room.set_state(carol, "moving", "move")
+    await world.room.settle()
+    await carol.close()
+    carol = Listener("carol", audio=(PCMU,))
+    world.peers.append(carol)
+    await world.room.join(carol)
+    await all_hear_carol()
+
+
+@pytest.mark.parametrize("answered", ["", "m=audio 9 UDP/TLS/RTP/SAVPF 0", "m=audio 0 UDP/TLS/RTP/SAVPF 0"])
+async def test_a_new_node_knows_who_had_audio_without_opus(world: World, answered: str) -> None:
+    peers = {name: Listener(name, audio=(AUDIO, PCMU)) for name in ("alice", "bob")}
+    peers["carol"] = Listener("carol", audio=(PCMU,))
+    world.peers += [*peers.values()]
+    offers = {name: peer.offer() for name, peer in peers.items()}
+    head = offers["carol"].split("m=")[0]
+    answers = {"carol": f"{head}{answered}\r\n"} if answered else {}
+    await world.room.take_over(peers, offers, answers)
+    had_audio = not answered.startswith("m=audio 0")
+    codecs = {id_: [*world.leg(id_).negotiation.capabilities] for id_ in peers}
+    assert codecs["carol"] == (["audio", "video"] if had_audio else ["video"])
+    assert [id_ for id_, _, _ in world.room.offered] == [*peers]
+
+
 @pytest.mark.parametrize("fast", [True, False])
 async def test_a_line_that_lacks_the_codec_that_is_sent_silences_nobody_for_others(fast: bool) -> None:
     async with around(Settings(fast=fast)) as world:
@@ -1553,6 +1597,25 @@ async def test_legs_of_a_node_that_is_gone_are_built_anew_from_their_last_offers
     assert in_order(await bob.gets(3))
     bob.film(3)
     assert in_order(await alice.gets(3))
+
+
+async def test_a_leg_that_cannot_be_built_anew_is_reported(world: World) -> None:
+    alice, bob = Listener("alice"), Listener("bob")
+    world.peers += [alice, bob]
+    result = await world.room.take_over({"alice": alice, "bob": bob}, {"alice": alice.offer(), "bob": "v=0\r\n"})
+    assert [offer["participant"] for offer in result["offers"]] == ["alice"]
+    assert result["withoutLeg"] == ["bob"]
+
+
+async def test_who_cancels_the_offer_of_a_fresh_leg_is_reported_without_one(world: World) -> None:
+    await world.join("alice", "bob")
+    reloaded = Listener("bob")
+    world.peers.append(reloaded)
+    view = world.room.view()
+    offer = {"participant": "bob", "modId": "reload", "sdp": reloaded.offer(), "fresh": True, "view": view, "ready": []}
+    assert "withoutLeg" not in await world.node.execute("room", "offer", offer)
+    withdrawal = {"participant": "bob", "modId": "reload", "rejected": False, "view": view, "ready": []}
+    assert await world.node.execute("room", "withdraw", withdrawal) == {"withoutLeg": ["bob"]}
 
 
 # --- Bandwidth ----------------------------------------------------------------------------------------------------
