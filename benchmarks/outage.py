@@ -4,7 +4,8 @@
 
 Two web processes, three media nodes, PostgreSQL and Redis, all on loopback. Both databases are reached through relays:
 a relay that is stopped refuses connections, one that hangs swallows everything. PostgreSQL is stopped for 20 s and
-hangs for 20 s, Redis is stopped for 60 s, and one media node is killed; `--scale` shortens these times.
+hangs for 20 s, Redis is stopped for 60 s, and one media node is killed. With the times between, in which nothing
+fails, that takes five minutes; `--scale` shortens all of it.
 
 Meanwhile six conferences of two members stay open, with real connections to their nodes, and pairs of users call each
 other again and again. A refused request is repeated with the same `Idempotency-Key`. The script fails when
@@ -47,7 +48,8 @@ _CONFERENCES = 6
 _PAIRS = 3
 _PATIENCE_SECONDS = 120.0
 _RETRY_SECONDS = 0.5
-_PAUSE_SECONDS = 15.0
+# After each part. A shorter one would not show that calls go on.
+_PAUSE_SECONDS, _SHORTEST_PAUSE_SECONDS = 38.0, 15.0
 # Repeated with the same key: what was refused for the moment.
 _LATER = {429, 502, 503}
 _VARIABLES = {
@@ -362,7 +364,7 @@ async def run(running: Cluster, scale: float) -> dict[str, Any]:
         if watch.moves:
             world.faults.append(f"left living nodes: {watch.moves}")
         took = await kill_a_node(world, watch)
-        await asyncio.sleep(_PAUSE_SECONDS * scale)
+        await asyncio.sleep(_pause(scale))
         calls["in all"] = world.calls
         await check(world, conferences)
         return {"calls": calls, "statuses": dict(world.statuses), "moved_seconds": took, "faults": world.faults}
@@ -383,12 +385,17 @@ async def fail_in_turn(world: World, scale: float) -> dict[str, int]:
             begin()
             await asyncio.sleep(seconds * scale)
             end()
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(_pause(scale))
         calls[name] = world.calls - before
         print(f"{name}: {calls[name]} calls finished, {dict(world.statuses)}", flush=True)
         if not calls[name]:
             world.faults.append(f"no call was finished: {name}")
     return calls
+
+
+def _pause(scale: float) -> float:
+    """Return for how long nothing fails after each part, in seconds."""
+    return max(_PAUSE_SECONDS * scale, _SHORTEST_PAUSE_SECONDS)
 
 
 async def kill_a_node(world: World, watch: Watch) -> float:
@@ -431,7 +438,7 @@ def _is_loss(event: dict[str, Any]) -> bool:
 def main() -> int:
     """Run, print and write the figures; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the times that something fails for")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all times")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, cluster(Path(directory)) as running:

@@ -461,8 +461,11 @@ class Gatherings(Clients):
         self.views[device.id, conference] = device.get(conference)
 
     def follow_after_removing(self, device: Device, conference: str) -> None:
-        """Let the host look at the conference, which goes on."""
-        self.views[device.id, conference] = device.get(conference)
+        """Let whoever has removed another look at the conference, which goes on."""
+        if Participant.objects.sitting().filter(conference=conference, session=device.id).exists():
+            self.views[device.id, conference] = device.get(conference)
+        else:
+            self.views.pop((device.id, conference), None)
 
     @rule(number=NUMBERS, choice=CHOICES)
     def delete(self, number: int, choice: int) -> None:
