@@ -115,11 +115,30 @@ async def test_who_comes_later_sees_everybody_at_once(visit: Visit) -> None:
     await agree(*people, erin)
 
 
-async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit) -> None:
-    people = alice, bob, carol = await three(visit, "move")
-    phone = await come(visit, "bob-move", "phone")
+# In one conference: to bring three together takes longer than what they do there.
+async def test_three_write_and_pin_a_tile_one_moves_and_the_host_mutes_removes_and_ends(visit: Visit) -> None:
+    people = alice, bob, carol = await three(visit, "host")
+    for person in people:
+        await person.until("() => window.sbe.client.currentCall.chat.open")
     await all_see_each_other(*people)
-    await agree(*people)
+    await _what_is_written_reaches_everybody(alice, bob, carol)
+    await _a_tile_is_pinned_with_the_keyboard(alice, bob)
+    bob = await _one_moves_to_another_device_and_nobody_renegotiates(visit, alice, bob, carol)
+    await _the_host_mutes_and_removes(alice, bob, carol)
+    # A reloaded page takes its seat again.
+    await bob.page.reload()
+    await bob.press("rejoin-join")
+    await bob.is_in("open")
+    await all_see_each_other(alice, bob)
+    await alice.press("btn-hangup")
+    await bob.sees_the_end("alice-host")
+
+
+async def _one_moves_to_another_device_and_nobody_renegotiates(
+    visit: Visit, alice: Person, bob: Person, carol: Person
+) -> Person:
+    phone = await come(visit, bob.username, "phone")
+    await agree(alice, bob, carol)
     offers = {other.username: _offers_to(other) for other in (alice, carol)}
     await move(bob)
     for other in (alice, carol):
@@ -138,24 +157,7 @@ async def test_one_moves_to_another_device_and_nobody_renegotiates(visit: Visit)
     for other in (alice, carol):
         assert _offers_to(other) == offers[other.username] + 2, f"{other.username} was offered something"
     await agree(alice, phone, carol)
-
-
-# In one conference: to bring three together takes longer than what they do there.
-async def test_three_write_and_pin_a_tile_and_the_host_mutes_removes_and_ends(visit: Visit) -> None:
-    people = alice, bob, carol = await three(visit, "host")
-    for person in people:
-        await person.until("() => window.sbe.client.currentCall.chat.open")
-    await all_see_each_other(*people)
-    await _what_is_written_reaches_everybody(alice, bob, carol)
-    await _a_tile_is_pinned_with_the_keyboard(alice, bob)
-    await _the_host_mutes_and_removes(alice, bob, carol)
-    # A reloaded page takes its seat again.
-    await bob.page.reload()
-    await bob.press("rejoin-join")
-    await bob.is_in("open")
-    await all_see_each_other(alice, bob)
-    await alice.press("btn-hangup")
-    await bob.sees_the_end("alice-host")
+    return phone
 
 
 async def _the_host_mutes_and_removes(alice: Person, bob: Person, carol: Person) -> None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from playwright.async_api import async_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
 
 from conferences.exceptions import SdpInvalidError
 from conferences.sdp import judge, require_fit
@@ -102,29 +105,30 @@ _CLIENT = ROOT / "templates" / "static" / "sbe" / "sdp.js"
 _FORWARDED = {"opus", "pcmu", "pcma", "vp8", "vp9", "h264", "av1"}
 
 
-async def verdicts(offers: list[str]) -> list[tuple[str, str]]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """Run one Chromium for all these tests."""
+    async with async_playwright() as driver:
+        browser = await launch_chromium(driver)
+        yield browser
+        await browser.close()
+
+
+async def evaluated(chromium: Browser, script: str, argument: object) -> Any:
+    """Return what a function returns in a page of its own."""
+    async with asyncio.timeout(_TIMEOUT):
+        page = await chromium.new_page()
+        value = await page.evaluate(script, argument)
+        await page.close()
+    return value
+
+
+async def verdicts(chromium: Browser, offers: list[str]) -> list[tuple[str, str]]:
     """Return of each offer why Chromium refuses it, or its answer."""
     found: list[tuple[str, str]] = []
-    async with asyncio.timeout(_TIMEOUT), async_playwright() as driver:
-        browser = await launch_chromium(driver)
-        for index in range(0, len(offers), _PER_PAGE):
-            page = await browser.new_page()
-            found += [
-                (error, answer) for error, answer in await page.evaluate(_SCRIPT, offers[index : index + _PER_PAGE])
-            ]
-            await page.close()
-        await browser.close()
+    for start in range(0, len(offers), _PER_PAGE):
+        found += map(tuple, await evaluated(chromium, _SCRIPT, offers[start : start + _PER_PAGE]))
     return found
-
-
-async def taken(offers: list[str]) -> list[str]:
-    """Return what `SbeClient` gives the browser of these offers."""
-    async with asyncio.timeout(_TIMEOUT), async_playwright() as driver:
-        browser = await launch_chromium(driver)
-        page = await browser.new_page()
-        texts: list[str] = await page.evaluate(_TAKEN, [_CLIENT.read_text(), offers])
-        await browser.close()
-    return texts
 
 
 def refusal_in_peer(offer: str) -> str:
@@ -180,9 +184,10 @@ def disagreement(offer: str, error: str, answer: str) -> str:
     return ""
 
 
-async def test_chromium_and_we_agree_on_changed_offers() -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_chromium_and_we_agree_on_changed_offers(chromium: Browser) -> None:
     offers = [*OFFERS.items(), *mutations(examples(60, deep=2000), seed=1)]
-    judged = await verdicts([offer for _, offer in offers])
+    judged = await verdicts(chromium, [offer for _, offer in offers])
     found = {
         name: words
         for (name, offer), (error, answer) in zip(offers, judged, strict=True)
@@ -209,21 +214,19 @@ _BUNDLES = [
 ]
 
 
-async def test_chromium_and_we_agree_on_the_bundle_groups_of_answers() -> None:
-    async with asyncio.timeout(_TIMEOUT), async_playwright() as driver:
-        browser = await launch_chromium(driver)
-        page = await browser.new_page()
-        judged = await page.evaluate(_ANSWERED, _BUNDLES)
-        await browser.close()
+@pytest.mark.asyncio(loop_scope="module")
+async def test_chromium_and_we_agree_on_the_bundle_groups_of_answers(chromium: Browser) -> None:
+    judged = await evaluated(chromium, _ANSWERED, _BUNDLES)
     ours = [refusal_of_answer(offer, answer) for offer, answer, _ in judged]
     assert [bool(refusal) for refusal in ours] == [bool(error) for _, _, error in judged], (ours, judged)
     assert {bool(refusal) for refusal in ours} == {True, False}
 
 
-async def test_a_chromium_page_takes_the_offer_of_a_firefox_page_that_prefers_codecs() -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_chromium_page_takes_the_offer_of_a_firefox_page_that_prefers_codecs(chromium: Browser) -> None:
     offer = OFFERS["firefox-preferences"]
     listed = {"audio": ["109"], "video": ["120", "124"]}
-    (text, *same) = await taken([offer, *OFFERS.values()])
+    (text, *same) = await evaluated(chromium, _TAKEN, [_CLIENT.read_text(), [offer, *OFFERS.values()]])
     for media in parse(text).media:
         assert list(media.formats) == listed[media.kind]
         named = [*media.attributes["fmtp"], *media.attributes["rtcp-fb"]]
@@ -231,7 +234,7 @@ async def test_a_chromium_page_takes_the_offer_of_a_firefox_page_that_prefers_co
     # Nothing else is changed, and nothing of offers that list all their codecs.
     assert set(text.splitlines()) < set(offer.splitlines())
     assert [name for name, each in zip(OFFERS, same, strict=True) if each != OFFERS[name]] == ["firefox-preferences"]
-    (before, _), (after, answer) = await verdicts([offer, text])
+    (before, _), (after, answer) = await verdicts(chromium, [offer, text])
     assert "Failed to parse codecs" in before
     assert (after, usable(answer)) == ("", True)
 
