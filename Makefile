@@ -30,7 +30,7 @@ run-lan: $(VENV)/.fastpath ## serve over HTTPS on this machine's own addresses, 
 test test-deep: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev nginx redis-server postgresql
-	@$(BIN)/python -m media.fastpath
+	@$(BIN)/python -m media.forward.fastpath
 	@# The stages share one PostgreSQL, one Redis and the migrated databases.
 	@$(BIN)/python -m tests.services --beside -- $(MAKE) test-stages
 
@@ -47,7 +47,7 @@ test-stages:
 test-deep: export SBE_TEST_DEEP := 1
 test-deep: $(VENV)/.dev node_modules/.installed ## run what is long and random at its full length (half an hour)
 	@.ci/need chromium gcc iproute2 libc6-dev redis-server postgresql
-	@$(BIN)/python -m media.fastpath
+	@$(BIN)/python -m media.forward.fastpath
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(DEEP_TESTS))
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py
 	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m any_engine
@@ -128,7 +128,7 @@ lock: ## pin the newest versions that pyproject.toml allows
 	.ci/lock $(PYTHON)
 
 clean: ## remove what can be made again (never var/, which holds your data)
-	rm -rf $(VENV) media/_fastpath-* node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) media/forward/_fastpath-* node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 $(VENV)/.runtime: requirements.lock
 	@.ci/install $(PYTHON) $(VENV) requirements.lock
@@ -139,9 +139,9 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@touch $@
 
 # With whatever compiler there is: without one the focus forwards in Python alone.
-$(VENV)/.fastpath: media/fastpath.c media/fastpath.h media/fastpath.py media/shared.py $(VENV)/.runtime
-	@$(BIN)/python -m media.fastpath
-	@if ls media/_fastpath-*.so >/dev/null 2>&1; then touch $@; fi
+$(VENV)/.fastpath: media/forward/fastpath.c media/forward/fastpath.h media/forward/fastpath.py media/forward/memory.py $(VENV)/.runtime
+	@$(BIN)/python -m media.forward.fastpath
+	@if ls media/forward/_fastpath-*.so >/dev/null 2>&1; then touch $@; fi
 
 node_modules/.installed: package.json
 	@.ci/need nodejs npm

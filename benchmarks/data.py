@@ -25,10 +25,10 @@ from aiortc import RTCDataChannelParameters
 
 from benchmarks.large import Meter
 from media.aiortc_adapter import RTCDataChannel, Sctp
-from media.data import DataChannels
-from media.node import prepare_interpreter
-from media.relay import Budget, Relay
-from media.transport import State
+from media.focus.node import prepare_interpreter
+from media.focus.relay import Budget, Relay
+from media.transport.dtls import State
+from media.transport.sctp import DataChannels
 from tests.media.ends import End
 
 _MESSAGES_A_SECOND = 200

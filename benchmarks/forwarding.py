@@ -53,9 +53,9 @@ from typing import Any, Protocol
 import httpx
 import psutil
 
-from media.datagrams import SLOT, Inbox, ffi
-from media.node import Node, Settings
-from media.terms import Connection
+from media.focus.node import Node, Settings
+from media.forward.datagrams import SLOT, Inbox, ffi
+from media.reports import Connection
 from tests.media.synthetic import VIDEO, Peer, Room, Source
 
 SIZES = (8, 16, 24)
@@ -195,7 +195,7 @@ async def ours(address: str, core: int, *, fast: bool) -> AsyncIterator[Ours]:
     try:
         subject = Ours(process, address)
         if fast and not (await subject.counters())["fastPath"]:
-            _say("The fast path is not compiled (python -m media.fastpath): these are the figures of Python alone.")
+            _say("The fast path is not compiled (python -m media.forward.fastpath): Python alone forwards.")
         yield subject
     finally:
         assert process.stdin is not None

@@ -29,8 +29,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.forwarding import Party, Stopwatch
-from media.node import Node, Settings, prepare_interpreter
-from media.terms import Connection
+from media.focus.node import Node, Settings, prepare_interpreter
+from media.reports import Connection
 from tests.media.synthetic import Peer, Room
 
 SIZES = (10, 20, 40, 80)

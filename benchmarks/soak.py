@@ -22,8 +22,8 @@ from typing import Any
 
 import psutil
 
-from media.node import Node, Settings
-from media.terms import Connection
+from media.focus.node import Node, Settings
+from media.reports import Connection
 from tests.media.synthetic import Peer, Room
 
 _PARTICIPANTS = 6

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from conferences.exceptions import SdpDirectionError, SdpInvalidError, TooLargeError
-from media.description import Description, Media, parse, transports
-from media.sdp import SdpError
+from media.sdp.description import Description, Media, parse, transports
+from media.sdp.syntax import SdpError
 
 SDP_LIMIT = 512 * 1024  # bytes
 

@@ -10,8 +10,8 @@ from conferences import clock
 from conferences.operations.focus import announce_speaker, lose_media, rate_connection, settle_task
 from conferences.operations.nodes import assigned
 from events.threads import work_for
-from media.node import Settings
-from media.service import Service, Wiring
+from media.focus.node import Settings
+from media.focus.service import Service, Wiring
 
 
 def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Service:

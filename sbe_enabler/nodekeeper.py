@@ -13,7 +13,7 @@ from conferences import clock
 from conferences.operations.nodes import ADOPTIONS_PER_LOOK, adopt_orphans
 from events.threads import in_database_thread
 from media import tasks
-from media.watch import Watch
+from media.focus.watch import Watch
 
 logger = logging.getLogger(__name__)
 

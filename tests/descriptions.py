@@ -1,6 +1,6 @@
 """Session descriptions like those that Chromium writes, with what tests want to vary."""
 
-from media.description import parse
+from media.sdp.description import parse
 
 _FINGERPRINT = ":".join(["AB"] * 32)
 

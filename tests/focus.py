@@ -12,8 +12,8 @@ from django.utils import timezone
 from conferences.models import new_id
 from conferences.operations.focus import settle_task
 from media import tasks
-from media.description import parse
 from media.models import MediaNode, MediaTask
+from media.sdp.description import parse
 from media.tasks import FocusOffer, Refusal, Result, TaskKind
 from tests.descriptions import describe, mirror
 

@@ -12,8 +12,8 @@ from pytest_django import Settings
 from conferences import clock
 from conferences.models import Access, Conference, Topology
 from media import tasks
+from media.focus.watch import LONGEST_GAP_SECONDS, Watch
 from media.models import MediaNode
-from media.watch import LONGEST_GAP_SECONDS, Watch
 from sbe_enabler import nodekeeper
 from tests.focus import beat
 

@@ -26,10 +26,10 @@ from conferences.wire import party
 from events import log
 from events.log import EventType, PassingType
 from media import tasks
-from media.description import Description, parse
 from media.models import MediaTask
+from media.reports import Assignment, Connection
+from media.sdp.description import Description, parse
 from media.tasks import FocusOffer, Refusal, TaskKind
-from media.terms import Assignment, Connection
 
 logger = logging.getLogger(__name__)
 

@@ -41,9 +41,9 @@ from conferences.sdp import (
     require_resume,
 )
 from events.log import EventType
-from media.description import Description
+from media.reports import LOST_SECONDS
+from media.sdp.description import Description
 from media.tasks import TaskKind
-from media.terms import LOST_SECONDS
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from conferences.models import Modification, Session
 from conferences.operations import quotas
 from conferences.scrubbing import scrub
 from conferences.sdp import JudgedSdp
-from media.description import Description, parse
+from media.sdp.description import Description, parse
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,8 @@ from conferences.statements import Prepared
 from events import log
 from events.log import EventType
 from media import tasks
+from media.reports import LOST_SECONDS
 from media.tasks import TaskKind
-from media.terms import LOST_SECONDS
 
 
 @dataclass

@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from conferences import scrubbing, sdp
-from media import description
+from media.sdp import description
 from tests.conftest import forget_the_cache
 from tests.devices import Call, Device, gateway_key, open_call
 from tests.focus import ScriptedNode, scripted_node

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from conferences.models import Participant
 from conferences.operations.deadlines import settle_due
-from media.terms import LOST_SECONDS
+from media.reports import LOST_SECONDS
 from tests.conferences.refusals import refused
 from tests.devices import Device
 from tests.focus import ScriptedNode

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from conferences.models import Participant
 from conferences.operations.deadlines import next_deadline, settle_due
-from media.terms import LOST_SECONDS
+from media.reports import LOST_SECONDS
 from tests.devices import Device, hold, open_call
 from tests.focus import ScriptedNode
 

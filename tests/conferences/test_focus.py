@@ -15,7 +15,7 @@ from conferences.operations.focus import announce_speaker, lose_media, rate_conn
 from events import wakeups
 from media import tasks
 from media.models import MediaNode, MediaTask
-from media.terms import Assignment, Connection
+from media.reports import Assignment, Connection
 from tests.conferences.conftest import BeginWith, register
 from tests.conferences.refusals import all_rows, problem, refused
 from tests.descriptions import offer

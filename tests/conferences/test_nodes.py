@@ -21,7 +21,7 @@ from conferences.operations.nodes import (
 )
 from media import tasks
 from media.models import MediaNode, MediaTask
-from media.terms import Assignment
+from media.reports import Assignment
 from tests.conferences.refusals import all_rows
 from tests.descriptions import describe
 from tests.devices import Call, Device

@@ -8,7 +8,7 @@ from conferences.models import Modification
 from conferences.operations.reading import OfferReading, read_call, read_offer
 from conferences.scrubbing import scrub
 from conferences.sdp import judge
-from media import description
+from media.sdp import description
 from tests.conferences.refusals import refused
 from tests.descriptions import answer, describe, offer
 from tests.devices import Call, Device

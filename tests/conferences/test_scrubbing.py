@@ -14,8 +14,8 @@ from conferences.operations.nodes import adopt_orphans
 from conferences.operations.retention import prune, prune_in_batches
 from conferences.scrubbing import scrub, scrub_event
 from events.models import Event
-from media.description import parse
 from media.models import MediaNode
+from media.sdp.description import parse
 from tests.descriptions import answer, describe, offer
 from tests.devices import Call, Device, hold
 from tests.focus import ScriptedNode, scripted_node

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from media import fastpath
-from media.node import Settings
+from media.focus.node import Settings
+from media.forward import fastpath
 from tests.media.world import World, around
 
 if library := os.environ.get("SANITIZED_LIBRARY"):

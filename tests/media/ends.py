@@ -11,7 +11,7 @@ from typing import Any
 from aioice import stun
 
 from media.aiortc_adapter import Certificate
-from media.transport import Role, State, Transport
+from media.transport.dtls import Role, State, Transport
 
 SECONDS = 10.0
 

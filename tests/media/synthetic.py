@@ -17,9 +17,9 @@ from typing import Any
 from aioice import stun
 
 from media import aiortc_adapter as adapter
-from media.datagrams import SLOT, Destination, Inbox, Outbox, sockaddr
-from media.rtp import HEADER
-from media.transport import State, Transport
+from media.forward.datagrams import SLOT, Destination, Inbox, Outbox, sockaddr
+from media.forward.rtp import HEADER
+from media.transport.dtls import State, Transport
 
 AUDIO, VIDEO, RTX, PCMU = 111, 96, 97, 0
 # Sizes of whole RTP packets, in bytes.

@@ -12,12 +12,12 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media import conference, node
-from media.description import parse
-from media.negotiation import Negotiation
-from media.node import Node, Settings
-from media.sdp import MAX_MEDIA_LINES
-from media.terms import LOST_SECONDS, Connection
+from media.focus import conference, node
+from media.focus.node import Node, Settings
+from media.reports import LOST_SECONDS, Connection
+from media.sdp.description import parse
+from media.sdp.negotiation import Negotiation
+from media.sdp.syntax import MAX_MEDIA_LINES
 from tests.depth import examples
 from tests.media.synthetic import Peer
 from tests.media.test_negotiation import answering

@@ -2,7 +2,7 @@
 
 import pytest
 
-from media.consent import CONSENT_SECONDS, MISSED_SECONDS, MOST_CANDIDATES, MOST_MOVES, RETRY_SECONDS, Consent
+from media.transport.consent import CONSENT_SECONDS, MISSED_SECONDS, MOST_CANDIDATES, MOST_MOVES, RETRY_SECONDS, Consent
 
 pytestmark = pytest.mark.once
 

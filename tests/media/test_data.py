@@ -10,10 +10,10 @@ from aiortc import RTCDataChannelParameters
 from aiortc.rtcsctptransport import parse_packet
 from google_crc32c import value as crc32c
 
-from media import data as module
 from media.aiortc_adapter import RTCDataChannel, Sctp
 from media.allowance import Allowance
-from media.data import MAX_CHANNELS, MAX_LABEL, MAX_MESSAGE_SIZE, MAX_OUTSTANDING, DataChannels
+from media.transport import sctp as module
+from media.transport.sctp import MAX_CHANNELS, MAX_LABEL, MAX_MESSAGE_SIZE, MAX_OUTSTANDING, DataChannels
 from tests.depth import DEEP
 from tests.media.ends import SECONDS, End, close, connected, mutate, watched_loop
 from tests.yardstick import slowness

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from media import aiortc_adapter as adapter
-from media import datagrams
-from media.datagrams import SLOT, Destination, Inbox, Outbox, address_of, segmentation_works, sockaddr
+from media.forward import datagrams
+from media.forward.datagrams import SLOT, Destination, Inbox, Outbox, address_of, segmentation_works, sockaddr
 from tests.media.tunnels import Tunnel
 
 # It touches no database.

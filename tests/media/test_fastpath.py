@@ -13,13 +13,13 @@ from typing import Any, cast
 
 import pytest
 
-from media import fastpath
-from media.leg import SILENT_SOURCE_SECONDS
-from media.node import Settings
-from media.port import Port
-from media.rtp import HEADER
-from media.shared import HISTORY, ffi
-from media.streams import Missing
+from media.focus.leg import SILENT_SOURCE_SECONDS
+from media.focus.node import Settings
+from media.focus.port import Port
+from media.forward import fastpath
+from media.forward.memory import HISTORY, ffi
+from media.forward.rtp import HEADER
+from media.forward.streams import Missing
 from tests.depth import DEEP, examples
 from tests.media.synthetic import AUDIO, PCMU, VIDEO
 from tests.media.world import SECONDS, Listener, World, around, in_order
@@ -358,7 +358,7 @@ def test_where_it_cannot_be_compiled_that_is_said_and_no_error(tmp_path: Path, w
         "PATH": str(tmp_path) if why == "no compiler" else os.environ["PATH"],
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    command = [sys.executable, "-m", "media.fastpath"]
+    command = [sys.executable, "-m", "media.forward.fastpath"]
     if why != "no compiler":
         # Also for root: the folder of a process that has only this one, and cannot write to it.
         command = [
@@ -373,7 +373,7 @@ def test_where_it_cannot_be_compiled_that_is_said_and_no_error(tmp_path: Path, w
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "forwards in Python" in done.stderr
-    assert list((tmp_path / "media").glob("_fastpath-*")) == []
+    assert list((tmp_path / "media").rglob("_fastpath-*")) == []
 
 
 # --- Memory -----------------------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from pylibsrtp import Policy, Session
 
-from media.datagrams import SLOT, Destination, Outbox, sockaddr
-from media.forwarding import Forwarder
-from media.router import Placed, Receivers, Route, Track
-from media.rtp import HEADER
-from media.shared import SLOTS_OUT
+from media.forward.datagrams import SLOT, Destination, Outbox, sockaddr
+from media.forward.memory import SLOTS_OUT
+from media.forward.path import Forwarder
+from media.forward.rtp import HEADER
+from media.forward.tracks import Placed, Receivers, Route, Track
 
 # It touches no database.
 pytestmark = pytest.mark.once

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-import media.node
-from media import lines
-from media.leg import Leg
-from media.negotiation import Negotiation
-from media.node import Node, Settings
-from media.router import Track
+import media.focus.node
+from media.focus.leg import Leg
+from media.focus.node import Node, Settings
+from media.forward.tracks import Track
+from media.sdp import sections
+from media.sdp.negotiation import Negotiation
 from tests.media.synthetic import Peer, Room
 from tests.media.world import Notes
 
@@ -60,7 +60,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counts["replace"] += 1
         return replace(*arguments, **options)
 
-    monkeypatch.setattr(lines, "replace", replaced)
+    monkeypatch.setattr(sections, "replace", replaced)
     return counts
 
 
@@ -108,7 +108,7 @@ async def test_media_lines_that_stay_as_they_are_stay_the_same_objects(node: Nod
 
 def test_other_threads_and_the_garbage_collector_stop_the_loop_shortly() -> None:
     program = (
-        "import gc, sys; from media.node import prepare_interpreter as prepare; prepare();"
+        "import gc, sys; from media.focus.node import prepare_interpreter as prepare; prepare();"
         "print(sys.getswitchinterval(), *gc.get_threshold(), gc.get_freeze_count())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
@@ -145,7 +145,7 @@ async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
         legs_between_looks.append(0)
         return select(timeout)
 
-    monkeypatch.setattr(media.node, "LEGS_AT_ONCE", 3, raising=False)
+    monkeypatch.setattr(media.focus.node, "LEGS_AT_ONCE", 3, raising=False)
     monkeypatch.setattr(Leg, "tick", ticked)
     monkeypatch.setattr(selector, "select", look)
     await asyncio.wait_for(done.wait(), 20)

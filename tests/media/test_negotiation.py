@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from media import codecs
-from media.codecs import lines_of
-from media.description import parse
-from media.extensions import AUDIO_LEVEL, MID, PLAYOUT_DELAY, VIDEO_ORIENTATION
-from media.negotiation import (
+from media.sdp import codecs
+from media.sdp.codecs import lines_of
+from media.sdp.description import parse
+from media.sdp.extensions import AUDIO_LEVEL, MID, PLAYOUT_DELAY, VIDEO_ORIENTATION
+from media.sdp.negotiation import (
     Agreed,
     Fingerprint,
     LocalEnd,
@@ -22,7 +22,7 @@ from media.negotiation import (
     new_credentials,
     read_capabilities,
 )
-from media.sdp import SdpError
+from media.sdp.syntax import SdpError
 from tests.descriptions import describe
 
 pytestmark = pytest.mark.once

@@ -7,7 +7,7 @@ import pytest_asyncio
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
-from media.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing, read_capabilities
+from media.sdp.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing, read_capabilities
 
 pytestmark = pytest.mark.once
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Page, async_playwright
 
 from conferences.sdp import SDP_LIMIT
-from media.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing, read_capabilities
+from media.sdp.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing, read_capabilities
 from tests.chromium import launch_chromium
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="module")]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media import description
-from media.negotiation import (
+from media.sdp import description
+from media.sdp.negotiation import (
     Agreed,
     Credentials,
     Fingerprint,
@@ -23,7 +23,7 @@ from media.negotiation import (
     Section,
     read_capabilities,
 )
-from media.sdp import SdpError
+from media.sdp.syntax import SdpError
 from tests.depth import examples
 from tests.yardstick import slowness
 

@@ -32,12 +32,14 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from media import conference, consent, datagrams, leg, repair, router, rtcp, rtp, streams
-from media.datagrams import SLOT, address_of
-from media.leg import OLDEST_SECONDS, Leg
-from media.node import Settings
-from media.shared import NEAR
-from media.terms import LOST_SECONDS, Connection
+from media.focus import conference, leg
+from media.focus.leg import OLDEST_SECONDS, Leg
+from media.focus.node import Settings
+from media.forward import datagrams, repair, rtcp, rtp, streams, tracks
+from media.forward.datagrams import SLOT, address_of
+from media.forward.memory import NEAR
+from media.reports import LOST_SECONDS, Connection
+from media.transport import consent
 from tests.depth import examples
 from tests.media import synthetic
 from tests.media.ends import mutate
@@ -426,7 +428,7 @@ async def test_key_frame_is_asked_for_when_somebody_joins_and_in_moderation_afte
     bob.film(1)
     await alice.gets(1)
     seconds = asyncio.get_running_loop().time() - started
-    assert len(pictures_lost(alice)) <= 1 + seconds / router.KEY_FRAME_SECONDS
+    assert len(pictures_lost(alice)) <= 1 + seconds / tracks.KEY_FRAME_SECONDS
 
 
 async def without_requests(world: World) -> tuple[Listener, Listener]:
@@ -436,7 +438,7 @@ async def without_requests(world: World) -> tuple[Listener, Listener]:
     await bob.gets(1)
     await alice.until(lambda: pictures_lost(alice))
     world.stop_ticking()
-    await world.pass_time(router.KEY_FRAME_SECONDS, alice, bob)
+    await world.pass_time(tracks.KEY_FRAME_SECONDS, alice, bob)
     bob.film()
     await alice.gets(1)
     alice.reports.clear()
@@ -469,7 +471,7 @@ async def test_key_frame_is_asked_for_when_the_gap_is_too_large(world: World, ga
     alice.video.sequence += gap
     alice.film()
     await bob.gets(1)
-    await world.pass_time(router.KEY_FRAME_SECONDS, alice, bob)
+    await world.pass_time(tracks.KEY_FRAME_SECONDS, alice, bob)
     await alice.until(lambda: asked_for(alice) if is_repaired else pictures_lost(alice))
     bob.film()
     await alice.gets(1)
@@ -950,7 +952,7 @@ async def test_flood_of_sender_reports_is_not_passed_on(world: World) -> None:
         await bob.gets(1)
     seconds = asyncio.get_running_loop().time() - started
     passed_on = [each for each in bob.reports if isinstance(each, RtcpSrPacket)]
-    assert 1 <= len(passed_on) <= 1 + seconds / router.REPORT_SECONDS
+    assert 1 <= len(passed_on) <= 1 + seconds / tracks.REPORT_SECONDS
 
 
 async def test_flood_of_negative_acknowledgements_is_not_looked_through(
@@ -961,7 +963,7 @@ async def test_flood_of_negative_acknowledgements_is_not_looked_through(
     ((sequence, _, ssrc),) = await bob.gets(1)
     world.stop_ticking()
     asked: list[int] = []
-    monkeypatch.setattr(router.Track, "kept", lambda self, number: asked.append(number))
+    monkeypatch.setattr(tracks.Track, "kept", lambda self, number: asked.append(number))
     everything = [sequence + number & 0xFFFF for number in range(3, 4000)]
     bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=everything))
     bob.film()
@@ -992,7 +994,7 @@ async def test_who_asks_for_key_frames_all_the_time_costs_the_sender_few_and_a_j
         bob.send_rtcp(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc))
         bob.film()
         await alice.gets(1)
-        await world.pass_time(router.KEY_FRAME_SECONDS, alice, bob)
+        await world.pass_time(tracks.KEY_FRAME_SECONDS, alice, bob)
     bob.film()
     await alice.gets(1)
     assert len(pictures_lost(alice)) <= conference.KEY_FRAME_BURST + seconds / conference.KEY_FRAME_RENEWAL_SECONDS
@@ -1007,10 +1009,10 @@ async def test_who_turns_a_line_off_and_on_costs_the_sender_few_key_frames(world
     for number in range(count):
         line.receives = bool(number % 2)
         await world.room.renegotiate(bob)
-        await world.pass_time(router.KEY_FRAME_SECONDS, alice, bob)
+        await world.pass_time(tracks.KEY_FRAME_SECONDS, alice, bob)
     bob.film()
     await alice.gets(1)
-    seconds = count * router.KEY_FRAME_SECONDS
+    seconds = count * tracks.KEY_FRAME_SECONDS
     assert len(pictures_lost(alice)) <= conference.KEY_FRAME_BURST + seconds / conference.KEY_FRAME_RENEWAL_SECONDS
 
 
@@ -1442,7 +1444,7 @@ async def test_gaps_that_nobody_fills_are_one_missing_packet_to_receivers(fast: 
             alice.video.sequence = alice.video.sequence + streams.LARGEST_GAP - 1 & 0xFFFF
         numbers = [sequence for sequence, _, _ in await bob.gets(20)]
         gaps = [later - earlier & 0xFFFF for earlier, later in itertools.pairwise(numbers)]
-        assert sum(gaps) <= streams.REQUEST_BURST + streams.LARGEST_GAP + router.LEAST_GAP * len(gaps)
+        assert sum(gaps) <= streams.REQUEST_BURST + streams.LARGEST_GAP + tracks.LEAST_GAP * len(gaps)
         # The picture goes on.
         alice.film(5)
         assert in_order((await bob.gets(5))[1:])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from media.quality import FINE_JUDGEMENTS, FINE_LOSS, POOR_JUDGEMENTS, POOR_LOSS, Quality
+from media.focus.quality import FINE_JUDGEMENTS, FINE_LOSS, POOR_JUDGEMENTS, POOR_LOSS, Quality
 
 pytestmark = pytest.mark.once
 

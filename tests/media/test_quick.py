@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from media import aiortc_adapter as adapter
-from media import fastpath, quick
-from media.datagrams import Inbox, Outbox, sockaddr
-from media.fastpath import FastPath
-from media.shared import SLOTS_IN, SLOTS_OUT
+from media.forward import fastpath, quick
+from media.forward.datagrams import Inbox, Outbox, sockaddr
+from media.forward.fastpath import FastPath
+from media.forward.memory import SLOTS_IN, SLOTS_OUT
 
 # It touches no database.
 pytestmark = pytest.mark.once

@@ -8,11 +8,11 @@ from typing import Any, cast
 import pytest
 from aiortc import RTCDataChannelParameters
 
-from media import relay
 from media.aiortc_adapter import RTCDataChannel, Sctp
 from media.allowance import Allowance
-from media.data import DataChannels
-from media.relay import Budget, Relay
+from media.focus import relay
+from media.focus.relay import Budget, Relay
+from media.transport.sctp import DataChannels
 from tests.media.ends import SECONDS, End, close, connected, watched_loop
 
 pytestmark = pytest.mark.once

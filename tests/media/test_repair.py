@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 
-from media.repair import BURST, LEAST_RATE, REQUESTS_A_TICK, SHARE, Retransmissions
+from media.forward.repair import BURST, LEAST_RATE, REQUESTS_A_TICK, SHARE, Retransmissions
 
 # It touches no database.
 pytestmark = pytest.mark.once

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from media.aiortc_adapter import ffi
-from media.router import KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
-from media.rtp import HEADER
-from media.shared import HISTORY
-from media.streams import Stream
+from media.forward.memory import HISTORY
+from media.forward.rtp import HEADER
+from media.forward.streams import Stream
+from media.forward.tracks import KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
 
 # It touches no database.
 pytestmark = pytest.mark.once

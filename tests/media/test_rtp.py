@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from media import rtp
+from media.forward import rtp
 
 # It touches no database.
 pytestmark = pytest.mark.once

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media import description
-from media.description import Description, parse, read_fingerprints
-from media.description import parse as read
-from media.sdp import MAX_MEDIA_LINES, MAX_SECTION_LINES, SdpError
+from media.sdp import description
+from media.sdp.description import Description, parse, read_fingerprints
+from media.sdp.description import parse as read
+from media.sdp.syntax import MAX_MEDIA_LINES, MAX_SECTION_LINES, SdpError
 from tests.depth import examples
 from tests.descriptions import describe
 from tests.yardstick import slowness

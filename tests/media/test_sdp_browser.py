@@ -11,10 +11,10 @@ from playwright.async_api import Browser, async_playwright
 
 from conferences.exceptions import SdpInvalidError
 from conferences.sdp import judge, require_fit
-from media.codecs import Agreed
-from media.description import Fingerprint, parse
-from media.negotiation import Negotiation, NegotiationError
-from media.terms import LocalEnd
+from media.sdp.codecs import Agreed
+from media.sdp.description import Fingerprint, parse
+from media.sdp.negotiation import Negotiation, NegotiationError
+from media.sdp.writer import LocalEnd
 from tests.chromium import launch_chromium
 from tests.depth import DEEP, examples
 from tests.media.mutations import OFFERS, mutations

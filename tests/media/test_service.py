@@ -12,12 +12,13 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from media import heartbeat, service, tasks
+from media import tasks
+from media.focus import heartbeat, service
+from media.focus.node import Settings
+from media.focus.service import Service, Wiring
 from media.models import MediaNode, MediaTask
-from media.node import Settings
-from media.service import Service, Wiring
+from media.reports import Assignment, Connection
 from media.tasks import Result, TaskKind
-from media.terms import Assignment, Connection
 from tests.services import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -3,8 +3,8 @@
 import pytest
 from aiortc.rtp import RtcpReceiverInfo
 
-from media.repair import INITIAL_PATIENCE
-from media.streams import LARGEST_GAP, REQUEST_BURST, REQUEST_RATE, TRIES, Stream
+from media.forward.repair import INITIAL_PATIENCE
+from media.forward.streams import LARGEST_GAP, REQUEST_BURST, REQUEST_RATE, TRIES, Stream
 
 # It touches no database.
 pytestmark = pytest.mark.once

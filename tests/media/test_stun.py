@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from aioice import stun
 
-from media import stun as media_stun
-from media.strangers import LOOKED_AT, MOST_NETWORKS, MOST_UNKNOWN, Strangers, network_of
-from media.stun import (
+from media.transport import ice as media_stun
+from media.transport.ice import (
     KEPT_CHECKS,
     MAX_ATTRIBUTES,
     MAX_CHECKS,
@@ -21,6 +20,7 @@ from media.stun import (
     Verdict,
     generate_credentials,
 )
+from media.transport.strangers import LOOKED_AT, MOST_NETWORKS, MOST_UNKNOWN, Strangers, network_of
 from tests.media.ends import check, mutate
 from tests.yardstick import slowness
 

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
-from media import transport as module
 from media.aiortc_adapter import Certificate, _datagrams
-from media.transport import MAX_DATAGRAM, MAX_WAITING, Handshakes, State
+from media.transport import dtls as module
+from media.transport.dtls import MAX_DATAGRAM, MAX_WAITING, Handshakes, State
 from tests.media.ends import SECONDS, End, close, connected, join, mutate, pair, watched_loop
 from tests.yardstick import slowness
 

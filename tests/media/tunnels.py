@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from media import datagrams
+from media.forward import datagrams
 
 
 class Tunnel:

@@ -11,14 +11,14 @@ from typing import Any, cast
 import psutil
 import pylibsrtp
 
-from media import rtp
 from media.aiortc_adapter import parse_rtcp
-from media.consent import CONSENT_SECONDS
-from media.leg import Leg
-from media.node import Node, Settings
-from media.router import Track
-from media.terms import Connection
-from media.transport import Transport
+from media.focus.leg import Leg
+from media.focus.node import Node, Settings
+from media.forward import rtp
+from media.forward.tracks import Track
+from media.reports import Connection
+from media.transport.consent import CONSENT_SECONDS
+from media.transport.dtls import Transport
 from tests.media.synthetic import VIDEO, Peer, Room, Source
 
 SECONDS = 10.0

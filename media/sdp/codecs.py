@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from media.description import Media, NegotiationError, number, parse
+from media.sdp.description import Media, NegotiationError, number, parse
 
 Key = tuple[str, ...]
 # Of media lines: the kind, and the codecs that the line can carry.

@@ -3,9 +3,9 @@
 Nearly all packets are the next ones of their streams, and receivers get them with a few fields changed. For those the
 interpreter costs more than what is done to them, most of all after a sleep, when it finds its caches cold. So
 `fastpath.c` reads a burst, forwards them and leaves the rest to Python. What it needs to know stands in memory that
-both look into (`media/shared.py`): there is no second truth, and without the library Python does all of it.
+both look into (`media/forward/memory.py`): there is no second truth, and without the library Python does all of it.
 
-    python -m media.fastpath
+    python -m media.forward.fastpath
 
 compiles it with the compiler that there is: $CC, cc, gcc, clang, or Zig's from its package `ziglang`. It needs the
 headers of libc, and nothing of Python's.
@@ -23,9 +23,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from media import quick
-from media.datagrams import Inbox, Outbox, address_in_memory
-from media.shared import HEADER, ffi
+from media.forward import quick
+from media.forward.datagrams import Inbox, Outbox, address_in_memory
+from media.forward.memory import HEADER, ffi
 
 logger = logging.getLogger(__name__)
 

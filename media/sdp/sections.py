@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from media.codecs import Agreed, Codec, Codecs, Key, coherent, is_usable, narrowed, newly_numbered, read_codecs
-from media.description import Description, Media, NegotiationError, number
-from media.extensions import agreed_extensions, meaning, offered_extensions, read_extensions
-from media.terms import Outgoing, Section
-from media.writing import MAX_MESSAGE_SIZE, Stated
+from media.sdp.codecs import Agreed, Codec, Codecs, Key, coherent, is_usable, narrowed, newly_numbered, read_codecs
+from media.sdp.description import Description, Media, NegotiationError, number
+from media.sdp.extensions import agreed_extensions, meaning, offered_extensions, read_extensions
+from media.sdp.media_section import Outgoing, Section
+from media.sdp.writer import MAX_MESSAGE_SIZE, Stated
 
 RTP = "UDP/TLS/RTP/SAVPF"
 # RFC 8829 section 5.1.2. The fingerprint decides that DTLS protects the media, whatever the profile, as in browsers.

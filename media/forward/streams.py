@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from aiortc.rtp import RtcpReceiverInfo
 
 from media.allowance import Allowance
-from media.repair import RoundTrip
-from media.shared import Shared, ffi
+from media.forward.memory import Shared, ffi
+from media.forward.repair import RoundTrip
 
 # A jump further than this is no loss but a new beginning: asking for it all again would help nobody.
 LARGEST_GAP = 256

@@ -11,12 +11,12 @@ from functools import cache
 from typing import Any, TypeVar
 
 from media.aiortc_adapter import Certificate
-from media.conference import SILENT_SECONDS, Conference, Reports, Services
-from media.leg import TICK_SECONDS
-from media.negotiation import Fingerprint, LocalEnd
-from media.port import Port
-from media.relay import Budget
-from media.transport import Handshakes
+from media.focus.conference import SILENT_SECONDS, Conference, Reports, Services
+from media.focus.leg import TICK_SECONDS
+from media.focus.port import Port
+from media.focus.relay import Budget
+from media.sdp.negotiation import Fingerprint, LocalEnd
+from media.transport.dtls import Handshakes
 
 logger = logging.getLogger(__name__)
 

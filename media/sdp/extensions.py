@@ -11,8 +11,8 @@ video-content-type, since every change of source would need them repeated.
 
 from collections.abc import Collection, Mapping
 
-from media.codecs import SERVES_TRANSPORT_CC
-from media.description import Media, NegotiationError, number
+from media.sdp.codecs import SERVES_TRANSPORT_CC
+from media.sdp.description import Media, NegotiationError, number
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from media.aiortc_adapter import address_of_session
-from media.history import History, Kept
-from media.rtp import HEADER_SIZE, element
-from media.shared import ELEMENT_IDS, QUIET, Shared, ffi
-from media.streams import LARGEST_GAP, Stream
+from media.forward.history import History, Kept
+from media.forward.memory import ELEMENT_IDS, QUIET, Shared, ffi
+from media.forward.rtp import HEADER_SIZE, element
+from media.forward.streams import LARGEST_GAP, Stream
 
 # Key frames are asked for no more often than this: they are dear to everybody.
 KEY_FRAME_SECONDS = 0.5

@@ -1,7 +1,7 @@
 """The data channels of one leg (RFC 8831), over its transport.
 
-The relay is the caller's (`media.relay`): `on_message` says what came, and the caller hands it to the same label of
-every other leg of the conference with `send`. What must wait for that is kept in the receive window with `hold`. Every
+The relay is the caller's: `on_message` says what came, and the caller hands it to the same label of every other leg
+of the conference with `send`. What must wait for that is kept in the receive window with `hold`. Every
 bound is for one leg: what it opens, what it sends, and what is kept for it.
 """
 
@@ -14,7 +14,7 @@ from struct import unpack_from
 
 from media.aiortc_adapter import RTCDataChannel, Sctp
 from media.allowance import Allowance
-from media.transport import State, Transport
+from media.transport.dtls import State, Transport
 
 logger = logging.getLogger(__name__)
 

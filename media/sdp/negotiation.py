@@ -15,8 +15,8 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from media.codecs import Agreed, Codec, Codecs, Shown, capabilities_of, lines_of, read_capabilities, usable
-from media.description import (
+from media.sdp.codecs import Agreed, Codec, Codecs, Shown, capabilities_of, lines_of, read_capabilities, usable
+from media.sdp.description import (
     Credentials,
     Description,
     Fingerprint,
@@ -30,7 +30,8 @@ from media.description import (
     read_transport,
     transports,
 )
-from media.lines import (
+from media.sdp.media_section import Outgoing, Section
+from media.sdp.sections import (
     NO_NUMBERS,
     Line,
     Numbers,
@@ -43,9 +44,8 @@ from media.lines import (
     read_numbers,
     restated,
 )
-from media.sdp import MAX_MEDIA_LINES
-from media.terms import LocalEnd, Outgoing, Role, Section
-from media.writing import write_body
+from media.sdp.syntax import MAX_MEDIA_LINES
+from media.sdp.writer import LocalEnd, Role, write_body
 
 __all__ = [
     "Agreed",

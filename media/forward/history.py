@@ -3,7 +3,7 @@
 import mmap
 from typing import NamedTuple
 
-from media.shared import ARENA_SIZE, HISTORY, ffi
+from media.forward.memory import ARENA_SIZE, HISTORY, ffi
 
 
 class Kept(NamedTuple):

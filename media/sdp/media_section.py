@@ -1,54 +1,9 @@
-"""The terms of a leg: what both sides have settled for each media line, and what either side is."""
+"""One media section as both sides have settled it, and the track that it carries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
 
-from media.codecs import Codec
-from media.description import Fingerprint
-
-Role = Literal["client", "server"]
-
-# A participant without media for this long is given up.
-LOST_SECONDS = 30.0
-
-
-class Connection(StrEnum):
-    """How a participant's connection is.
-
-    Connected: its checks for consent come (RFC 7675). Poor: they do, but too much gets lost, one way or the other.
-    """
-
-    CONNECTED = "connected"
-    POOR = "poor"
-    DISCONNECTED = "disconnected"
-
-
-# Characters of a participant's ID that make its CNAME: 64 bits, which an offer to a large conference repeats often.
-_CNAME_LENGTH = 16
-
-
-def cname_of(participant: str) -> str:
-    """Return the CNAME of a participant's tracks, the same in descriptions and in RTCP (RFC 3550 section 6.5.1)."""
-    return participant[:_CNAME_LENGTH]
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """That a node serves a conference. Each later assignment of a conference has a higher generation."""
-
-    node: str
-    generation: int
-
-
-@dataclass(frozen=True)
-class LocalEnd:
-    """What the node is to every leg: its certificate's fingerprints, where it listens, the DTLS role it prefers."""
-
-    fingerprints: tuple[Fingerprint, ...]
-    candidates: tuple[tuple[str, int], ...]  # address (IPv4 or IPv6), port; the preferred first
-    role: Role = "server"
+from media.sdp.codecs import Codec
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,31 @@
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from media.codecs import Codec
-from media.description import Credentials
-from media.terms import LocalEnd, Section, cname_of
+from media.sdp.codecs import Codec
+from media.sdp.description import Credentials, Fingerprint
+from media.sdp.media_section import Section
+
+Role = Literal["client", "server"]
+
+# Characters of a participant's ID that make its CNAME: 64 bits, which an offer to a large conference repeats often.
+_CNAME_LENGTH = 16
+
+
+def cname_of(participant: str) -> str:
+    """Return the CNAME of a participant's tracks, the same in descriptions and in RTCP (RFC 3550 section 6.5.1)."""
+    return participant[:_CNAME_LENGTH]
+
+
+@dataclass(frozen=True)
+class LocalEnd:
+    """What the node is to every leg: its certificate's fingerprints, where it listens, the DTLS role it prefers."""
+
+    fingerprints: tuple[Fingerprint, ...]
+    candidates: tuple[tuple[str, int], ...]  # address (IPv4 or IPv6), port; the preferred first
+    role: Role = "server"
+
 
 # Of our data channels: what aiortc listens on and takes.
 SCTP_PORT = 5000

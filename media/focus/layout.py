@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from media.terms import Section
+from media.sdp.media_section import Section
 
 Key = TypeVar("Key")
 

@@ -11,12 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 from media import aiortc_adapter as adapter
-from media import fastpath, quick, rtp, shared
-from media.datagrams import LONGEST_TRAIN, SLOT, Inbox, Outbox, address_in_memory, address_of, segmentation_works
-from media.forwarding import Forwarder, is_told
-from media.leg import Leg
-from media.router import Route
-from media.stun import Agents
+from media.focus.leg import Leg
+from media.forward import fastpath, memory, quick, rtp
+from media.forward.datagrams import (
+    LONGEST_TRAIN,
+    SLOT,
+    Inbox,
+    Outbox,
+    address_in_memory,
+    address_of,
+    segmentation_works,
+)
+from media.forward.path import Forwarder, is_told
+from media.forward.tracks import Route
+from media.transport.ice import Agents
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +36,7 @@ _SOCKET_BUFFER = 8 * 1024 * 1024
 _SCRATCH = 4096
 # Browsers check every 2.5 s: an address that was silent for so long is free for another leg.
 _IN_USE_SECONDS = 6.0
-_ALL_UNTOUCHED = bytes([shared.UNTOUCHED]) * shared.SLOTS_IN
+_ALL_UNTOUCHED = bytes([memory.UNTOUCHED]) * memory.SLOTS_IN
 # Whole packets only: a fixed header at least.
 _RTP_LEAST = 12
 _RTCP_LEAST = 8
@@ -48,7 +56,7 @@ class Port:
         self.agents: Agents[Leg] = Agents()
         self.received = self.strangers = self.stumbles = 0
         self._legs: dict[bytes, Leg] = {}
-        self._inbox = Inbox(shared.SLOTS_IN)
+        self._inbox = Inbox(memory.SLOTS_IN)
         # libsrtp's pointers to the slots, and to the lengths of what they received.
         self._pointers = [adapter.ffi.cast("void *", each) for each in self._inbox.addresses]
         self._lengths = [adapter.ffi.cast("int *", each) for each in self._inbox.received_addresses]
@@ -59,9 +67,9 @@ class Port:
         )
         self._where = [address_in_memory(each) for each in (self._scratch, self._size)]
         self._routes: list[Route] = []
-        self._takers = ((shared.DECRYPTED, self._take_decrypted), (shared.UNTOUCHED, self._take))
+        self._takers = ((memory.DECRYPTED, self._take_decrypted), (memory.UNTOUCHED, self._take))
         trains = segmentation_works(self._fd)
-        outbox = Outbox(shared.SLOTS_OUT)
+        outbox = Outbox(memory.SLOTS_OUT)
         self.forwarder = Forwarder(self._fd, outbox, trains=trains)
         library = fastpath.load() if fast else None
         longest = LONGEST_TRAIN if trains else 1

@@ -1,7 +1,7 @@
-/* What the fast path and Python both read and write. The C compiler includes this, and cffi reads it (media/shared.py).
+/* What the fast path and Python both read and write. The C compiler includes this, and cffi reads it (media/forward/memory.py).
  *
  * Each structure belongs to the Python object that its comment names, lives as long as that, and is the only place where
- * these values stand: Stream and Track of media/streams.py and media/router.py look into them. Instants are in seconds of
+ * these values stand: Stream and Track of media/forward/streams.py and media/forward/tracks.py look into them. Instants are in seconds of
  * the loop's clock. Addresses of what belongs to libsrtp, to the kernel or to another module are uintptr_t.
  */
 
@@ -117,7 +117,7 @@ struct segment {
 };
 
 /* fastpath.FastPath. The headers, struct mmsghdr of recvmmsg(2) and
- * sendmmsg(2), are those of media/datagrams.py, with their iovecs. */
+ * sendmmsg(2), are those of media/forward/datagrams.py, with their iovecs. */
 struct fastpath {
     int32_t fd;
     int32_t longest_train;

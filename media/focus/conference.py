@@ -14,22 +14,24 @@ from functools import partial
 from itertools import starmap
 from typing import Any, Protocol, TypeVar
 
-from media import rtcp, sdp
 from media.aiortc_adapter import Certificate
 from media.allowance import Allowance
-from media.codecs import Agreed, read_capabilities, takes_opus
-from media.data import DataChannels
-from media.description import NewAssociationError, parse
-from media.layout import Layout, changed
-from media.leg import MID, NO_LIMIT, Leg
-from media.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
-from media.port import Port
-from media.quality import Quality
-from media.relay import Budget, Relay
-from media.router import Sink, Track
-from media.stun import Credentials
-from media.terms import LOST_SECONDS, Connection, cname_of
-from media.transport import Handshakes, Transport
+from media.focus.layout import Layout, changed
+from media.focus.leg import MID, NO_LIMIT, Leg
+from media.focus.port import Port
+from media.focus.quality import Quality
+from media.focus.relay import Budget, Relay
+from media.forward import rtcp
+from media.forward.tracks import Sink, Track
+from media.reports import LOST_SECONDS, Connection
+from media.sdp.codecs import Agreed, read_capabilities, takes_opus
+from media.sdp.description import NewAssociationError, parse
+from media.sdp.negotiation import LocalEnd, Negotiation, NegotiationError, Outgoing, Section
+from media.sdp.syntax import SdpError
+from media.sdp.writer import cname_of
+from media.transport.dtls import Handshakes, Transport
+from media.transport.ice import Credentials
+from media.transport.sctp import DataChannels
 
 logger = logging.getLogger(__name__)
 
@@ -282,7 +284,7 @@ class Conference:
             except NewAssociationError:
                 leg = self._new_leg(mod_id, id_)
                 answer, layout = await self._answer(id_, leg, text)
-        except (NegotiationError, sdp.SdpError) as error:
+        except (NegotiationError, SdpError) as error:
             return {"refusal": {"code": "sdp-invalid", "detail": str(error)}}
         leg.answers[mod_id] = answer
         while len(leg.answers) > _ANSWERS_KEPT:
@@ -320,7 +322,7 @@ class Conference:
         leg, may_change = member.leg, member.may_change(self._services.now())
         try:
             layout = await self._services.aside(partial(_settled, leg, text, may_change=may_change))
-        except (NegotiationError, sdp.SdpError) as error:
+        except (NegotiationError, SdpError) as error:
             leg.negotiation.rollback()
             member.unusable += 1
             if member.unusable >= MOST_UNUSABLE_ANSWERS:

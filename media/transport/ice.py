@@ -5,7 +5,8 @@ others; they are met with silence, because such an answer goes to whatever addre
 authenticated by its receiver, and tells a scanner which ufrags live. Errors that the holder of the password earns
 (420, 487) are answered, signed.
 
-Lite agents need send no checks. Ours sends some all the same, to prove that an address receives them (`media.consent`).
+Lite agents need send no checks. Ours sends some all the same, to prove that an address receives them
+(`media.transport.consent`).
 """
 
 import ipaddress
@@ -19,7 +20,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from aioice import stun
 
-from media.strangers import Strangers
+from media.transport.strangers import Strangers
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 /* The fast path: forwards the packets that are plainly the next ones of their streams, and leaves everything else to Python.
  *
- * What a packet does to streams and tracks is told in media/streams.py and media/router.py; here stands again only what
+ * What a packet does to streams and tracks is told in media/forward/streams.py and media/forward/tracks.py; here stands again only what
  * they do with a packet that follows its predecessor, so that where this is not compiled they do all of it. Nothing is
  * believed before libsrtp has found it authentic, and nothing is read beyond the length that it then has.
  *

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
 
 from media import aiortc_adapter as adapter
-from media.datagrams import LONGEST_TRAIN, SLOT, Outbox
-from media.router import Receivers, Route
-from media.rtp import HEADER, HEADER_SIZE, translate_extensions
-from media.shared import FULL, LARGEST_IN_TRAIN, SLOTS_OUT
+from media.forward.datagrams import LONGEST_TRAIN, SLOT, Outbox
+from media.forward.memory import FULL, LARGEST_IN_TRAIN, SLOTS_OUT
+from media.forward.rtp import HEADER, HEADER_SIZE, translate_extensions
+from media.forward.tracks import Receivers, Route
 
 logger = logging.getLogger(__name__)
 

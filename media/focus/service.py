@@ -18,10 +18,10 @@ from typing import Any, Protocol
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
 from media import tasks
-from media.heartbeat import Heartbeat
+from media.focus.heartbeat import Heartbeat
+from media.focus.node import Node, Settings, prepare_interpreter
 from media.models import MediaTask
-from media.node import Node, Settings, prepare_interpreter
-from media.terms import Assignment, Connection
+from media.reports import Assignment, Connection
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Any, Final, Generic, TypeVar, overload
 
 from cffi import FFI
 
-from media.datagrams import NAME_SIZE, SLOT
+from media.forward.datagrams import NAME_SIZE, SLOT
 
 HEADER = Path(__file__).with_name("fastpath.h").read_text()
 

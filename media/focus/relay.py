@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from media.allowance import Allowance
-from media.data import LEAST_HELD, DataChannels, size_of
+from media.transport.sctp import LEAST_HELD, DataChannels, size_of
 
 # Deliveries a second of one conference, and at once. A delivery is one piece of a message to one receiver, or from its
 # sender. It costs the loop up to 0.5 ms (`benchmarks.data`).

@@ -16,23 +16,23 @@ from aiortc.rtp import (
     RtcpSrPacket,
 )
 
-from media import rtcp, rtp
 from media.aiortc_adapter import address_of_session, parse_rtcp
-from media.codecs import Codec
-from media.consent import Consent
-from media.data import DataChannels
-from media.datagrams import Destination, address_of
-from media.history import Kept
-from media.layout import Layout
-from media.negotiation import Negotiation, Section
-from media.quality import REPORT_COUNTS_SECONDS
-from media.repair import REQUESTS_A_TICK, Retransmissions, RoundTrip
-from media.router import Sink, Track
-from media.shared import NEAR, Shared, ffi
-from media.strangers import network_of
-from media.streams import Stream
-from media.stun import Agent
-from media.transport import State, Transport
+from media.focus.layout import Layout
+from media.focus.quality import REPORT_COUNTS_SECONDS
+from media.forward import rtcp, rtp
+from media.forward.datagrams import Destination, address_of
+from media.forward.history import Kept
+from media.forward.memory import NEAR, Shared, ffi
+from media.forward.repair import REQUESTS_A_TICK, Retransmissions, RoundTrip
+from media.forward.streams import Stream
+from media.forward.tracks import Sink, Track
+from media.sdp.codecs import Codec
+from media.sdp.negotiation import Negotiation, Section
+from media.transport.consent import Consent
+from media.transport.dtls import State, Transport
+from media.transport.ice import Agent
+from media.transport.sctp import DataChannels
+from media.transport.strangers import network_of
 
 logger = logging.getLogger(__name__)
 

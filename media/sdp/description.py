@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from media import sdp
-from media.sdp import SdpError
+from media.sdp import syntax
+from media.sdp.syntax import SdpError
 
 # kind, port, protocol, formats (RFC 8866 section 5.14). Chromium takes an empty list of formats.
 # The list of formats may be long: nothing in it is tried twice.
@@ -122,7 +122,7 @@ class Description:
     def ice_ufrag(self) -> str:
         """The first well-formed ICE user fragment, or empty: rejected sections may have any."""
         stated = (self.stated(media, "ice-ufrag") for media in self.media)
-        return next((each for each in stated if sdp.UFRAG.fullmatch(each)), "")
+        return next((each for each in stated if syntax.UFRAG.fullmatch(each)), "")
 
     def stated(self, media: Media, name: str) -> str:
         """Return the attribute's first value: the section's, else the session's, else nothing."""
@@ -131,7 +131,7 @@ class Description:
     def has_ice(self, media: Media) -> bool:
         """Tell whether the section has ICE credentials, its own or the session's."""
         ufrag, password = self.stated(media, "ice-ufrag"), self.stated(media, "ice-pwd")
-        return bool(sdp.UFRAG.fullmatch(ufrag) and sdp.PASSWORD.fullmatch(password))
+        return bool(syntax.UFRAG.fullmatch(ufrag) and syntax.PASSWORD.fullmatch(password))
 
     def has_fingerprint(self, media: Media) -> bool:
         """Tell whether the section has a fingerprint with a trusted digest, its own or the session's.
@@ -172,10 +172,10 @@ def read(text: str) -> Description:
 
     :raises SdpError: when it is not well-formed.
     """
-    session, *sections = sdp.split(text)
-    session_id, version = sdp.read_origin(session)
-    default = sdp.stated_direction(session) or "sendrecv"
-    attributes = sdp.attributes_of(session)
+    session, *sections = syntax.split(text)
+    session_id, version = syntax.read_origin(session)
+    default = syntax.stated_direction(session) or "sendrecv"
+    attributes = syntax.attributes_of(session)
     media = tuple(_media(lines, default) for lines in sections)
     mids = [each.mid for each in media if each.mid]
     if len(set(mids)) < len(mids):
@@ -189,7 +189,7 @@ def _media(lines: list[str], default: str) -> Media:
     match = _MEDIA.fullmatch(lines[0])
     if match is None or int(match[2]) > 65535:
         raise SdpError(f"This is no media line: {lines[0][:80]!r}.")
-    attributes = sdp.attributes_of(lines, match[1])
+    attributes = syntax.attributes_of(lines, match[1])
     # The last one counts, as in browsers.
     mid = attributes.get("mid", ("",))[-1]
     if mid and not _MID.fullmatch(mid):
@@ -201,7 +201,7 @@ def _media(lines: list[str], default: str) -> Media:
         formats=tuple(match[4].split()),
         mid=mid,
         live=match[2].strip("0") != "" or "bundle-only" in attributes,
-        direction=sdp.stated_direction(lines) or default,
+        direction=syntax.stated_direction(lines) or default,
         attributes=attributes,
     )
 
@@ -269,7 +269,7 @@ def read_transport(description: Description, sections: Sequence[Media]) -> Remot
 
 def _remote(attributes: Attributes) -> Remote:
     ufrag, password = attributes["ice-ufrag"][0], attributes.get("ice-pwd", ("",))[0]
-    if not (sdp.UFRAG.fullmatch(ufrag) and sdp.PASSWORD.fullmatch(password)):
+    if not (syntax.UFRAG.fullmatch(ufrag) and syntax.PASSWORD.fullmatch(password)):
         raise NegotiationError("The ICE credentials are not as RFC 8839 has them.")
     if "ice-lite" in attributes:
         raise NegotiationError("Two ICE-lite sides cannot connect: the focus is one already.")
@@ -291,8 +291,8 @@ def read_fingerprints(attributes: Attributes) -> tuple[Fingerprint, ...]:
     for value in attributes.get("fingerprint", ()):
         algorithm, _, digest = value.strip().partition(" ")
         algorithm, digest = algorithm.lower(), digest.strip()
-        if size := sdp.DIGEST_SIZES.get(algorithm):
-            if not sdp.FINGERPRINT.fullmatch(digest) or len(digest) != 3 * size - 1:
+        if size := syntax.DIGEST_SIZES.get(algorithm):
+            if not syntax.FINGERPRINT.fullmatch(digest) or len(digest) != 3 * size - 1:
                 raise SdpError("A fingerprint is not of its algorithm's length.")
             fingerprints.append(Fingerprint(algorithm, digest.upper()))
     return tuple(fingerprints)

@@ -1,0 +1,1 @@
+"""RTP and RTCP from one connection to others, in Python and in C."""

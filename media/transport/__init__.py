@@ -1,0 +1,1 @@
+"""One connection: ICE, DTLS and SCTP, and consent to send."""
