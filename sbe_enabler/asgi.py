@@ -17,7 +17,8 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from servestatic import ServeStaticASGI
 
 from events.routing import websocket_urlpatterns
-from sbe_enabler.handler import Handler
+from sbe_enabler.handler import Handler, SyncHandler
+from sbe_enabler.slowness import TimedHandler
 from sbe_enabler.turns import InTurns
 
 
@@ -41,9 +42,15 @@ def _with_static_files(application: Any) -> Any:
     )
 
 
+def sync_handler() -> SyncHandler:
+    """Return what serves sync views: a handler that logs slow requests if `SBE_SLOW_REQUEST_SECONDS` is set."""
+    slow_seconds = settings.SLOW_REQUEST_SECONDS
+    return TimedHandler(slow_seconds) if slow_seconds else SyncHandler()
+
+
 # Django's and Channels' types do not agree on what a URL pattern is.
 _web_sockets: Any = websocket_urlpatterns
 _by_protocol: Any = ProtocolTypeRouter(
-    {"http": _with_static_files(Handler(_django)), "websocket": URLRouter(_web_sockets)}
+    {"http": _with_static_files(Handler(_django, sync_handler())), "websocket": URLRouter(_web_sockets)}
 )
 application = InTurns(_by_protocol)

@@ -3,13 +3,12 @@
 Everything here runs before Django is configured, so it may read the environment but no setting.
 """
 
-import os
 import secrets
-import tempfile
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
 from sbe_enabler.env import Environment
+from sbe_enabler.private_files import write_private
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -17,25 +16,6 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 def state_directory(env: Environment) -> Path:
     """Return the directory of everything that the service writes beside its database."""
     return Path(env.string("SBE_STATE_DIR", str(BASE_DIR / "var"))).absolute()
-
-
-def write_private(path: Path, text: str) -> bool:
-    """Write a secret that only the service's own user can read, unless the file is there already.
-
-    This function will leave either the whole file or none, also when it is interrupted or run twice at once.
-    Returns whether this call made the file.
-    """
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text + "\n")
-        # A link, unlike a rename, never replaces what another process has just written.
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        os.unlink(draft)
-    return True
 
 
 def prepare(arguments: Sequence[str], variables: MutableMapping[str, str]) -> None:

@@ -12,7 +12,6 @@ from contextlib import closing
 from typing import IO, Any
 
 from asgiref.sync import iscoroutinefunction
-from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.signals import request_started
@@ -93,22 +92,12 @@ def _busy() -> HttpResponse:
     return HttpResponse(text, status=429, headers={"Retry-After": "5"}, content_type="text/plain")
 
 
-def _sync_handler() -> SyncHandler:
-    """Return what serves sync views: one that logs slow requests where that is asked for."""
-    if not settings.SLOW_REQUEST_SECONDS:
-        return SyncHandler()
-    from sbe_enabler.slowness import TimedHandler
-
-    return TimedHandler(settings.SLOW_REQUEST_SECONDS)
-
-
 class Handler:
     """Chooses between these by the view that a path leads to."""
 
-    def __init__(self, async_handler: ASGIHandler) -> None:
-        """Serve async views with `async_handler`."""
-        self._async = async_handler
-        self._sync = _sync_handler()
+    def __init__(self, async_handler: ASGIHandler, sync_handler: SyncHandler) -> None:
+        """Serve async views with the one, and sync views that hash no password with the other."""
+        self._async, self._sync = async_handler, sync_handler
         self._hashing = HashingHandler()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sbe_enabler.firstrun import write_private
+from sbe_enabler.private_files import write_private
 
 # Phones refuse a server certificate that is good for longer than 398 days, whoever signed it.
 _LIFETIME = timedelta(days=397)

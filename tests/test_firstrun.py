@@ -16,8 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from sbe_enabler.firstrun import prepare, write_private
+from sbe_enabler.firstrun import prepare
 from sbe_enabler.management.commands.quickstart import Command
+from sbe_enabler.private_files import write_private
 from tests.services import ROOT, free_port, wait_until
 
 pytestmark = pytest.mark.once

@@ -14,7 +14,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from sbe_enabler import handler
-from sbe_enabler.handler import Handler
+from sbe_enabler.handler import Handler, SyncHandler
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,19 +125,19 @@ async def login_at(application: Any, username: str = "chief", address: str = "19
 
 
 async def test_no_database_thread_hashes_passwords(hashed_in: list[str]) -> None:
-    assert await login_at(Handler(get_asgi_application())) == 200
+    assert await login_at(Handler(get_asgi_application(), SyncHandler())) == 200
     assert hashed_in
     assert all(name.startswith("login") for name in hashed_in)
 
 
 async def test_only_so_many_logins_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "_WAITING_LOGINS", 0)
-    assert await login_at(Handler(get_asgi_application())) == 429
+    assert await login_at(Handler(get_asgi_application(), SyncHandler())) == 429
 
 
 async def test_page_to_log_in_opens_while_logins_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "_WAITING_LOGINS", 0)
-    assert await login_at(Handler(get_asgi_application()), method="GET") == 200
+    assert await login_at(Handler(get_asgi_application(), SyncHandler()), method="GET") == 200
 
 
 async def test_one_address_does_not_fill_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ async def test_one_address_does_not_fill_the_queue(monkeypatch: pytest.MonkeyPat
         return encode(self, password, salt)
 
     monkeypatch.setattr(MD5PasswordHasher, "encode", wait)
-    application = Handler(get_asgi_application())
+    application = Handler(get_asgi_application(), SyncHandler())
     crowd = [asyncio.create_task(login_at(application)) for _ in range(16)]
     finished = asyncio.as_completed(crowd)
     assert [await next(finished) for _ in range(12)] == 12 * [429]

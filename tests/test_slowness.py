@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
-from django.core.handlers.asgi import ASGIHandler
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import override_settings
@@ -20,7 +19,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from conferences.models import Session
-from sbe_enabler.handler import Handler
+from sbe_enabler.asgi import sync_handler
 from sbe_enabler.slowness import Pauses, TimedHandler
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -156,10 +155,10 @@ async def test_quick_requests_are_not_logged(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_nothing_is_measured_unless_asked_for(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
-    await ask(Handler(ASGIHandler()), "quick")
+    await ask(sync_handler(), "quick")
     assert not [each for each in caplog.records if each.name == "sbe_enabler.slowness"]
     settings.SLOW_REQUEST_SECONDS = 1e-9
-    await ask(Handler(ASGIHandler()), "quick")
+    await ask(sync_handler(), "quick")
     assert [each for each in caplog.records if each.name == "sbe_enabler.slowness"]
 
 

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 from rest_framework_api_key.models import APIKey
 
-from sbe_enabler.firstrun import write_private
+from sbe_enabler.private_files import write_private
 from sbe_enabler.readiness import plain_words
 
 _STAFF_NAME = "admin"
