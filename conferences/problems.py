@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 OUTAGE = (OperationalError, InterfaceError)
 _OUTAGE_SECONDS = 2
 
+PROBLEM_TYPE = "application/problem+json"
 
 # RFC 9110 names these anew.
 _NEW_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
@@ -25,6 +26,21 @@ _NEW_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 def reason_phrase(status: int) -> str:
     """Return the reason phrase of a status (RFC 9110 section 15)."""
     return _NEW_PHRASES.get(status) or HTTPStatus(status).phrase
+
+
+def problem_document(
+    status: int, code: str, detail: str, correlator: str | None, **fields: object
+) -> dict[str, object]:
+    """Return a problem document (RFC 9457): a stable `code`, a `detail` for people, and `fields` for the client."""
+    return {
+        "type": "about:blank",
+        "title": reason_phrase(status),
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "xCorrelator": correlator,
+        **fields,
+    }
 
 
 def problem_response(
@@ -36,17 +52,9 @@ def problem_response(
     headers: dict[str, str] | None = None,
     **fields: object,
 ) -> HttpResponse:
-    """Return a problem document: a stable `code`, a `detail` for people, and what a client needs to go on."""
-    document = {
-        "type": "about:blank",
-        "title": reason_phrase(status),
-        "status": status,
-        "code": code,
-        "detail": detail,
-        "xCorrelator": request.headers.get("x-correlator"),
-        **fields,
-    }
-    return JsonResponse(document, status=status, headers=headers, content_type="application/problem+json", safe=True)
+    """Return a problem document as the answer to a request."""
+    document = problem_document(status, code, detail, request.headers.get("x-correlator"), **fields)
+    return JsonResponse(document, status=status, headers=headers, content_type=PROBLEM_TYPE)
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse | None:

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.web.http import HTTPChannel
 
 from conferences.authentication import network_of
-from conferences.problems import reason_phrase
+from conferences.problems import PROBLEM_TYPE, problem_document, reason_phrase
 from events.consumers import TOO_OFTEN
 from media.tally import Tally
 from sbe_enabler.middleware import correlator_or_new
@@ -212,18 +212,10 @@ def correlator_in(given: bytes | None) -> str:
 
 
 def problem(status: int, code: str, detail: str, correlator: str, **fields: object) -> tuple[dict[str, str], bytes]:
-    """Return the headers and the body of a refusal (RFC 9457) that the server itself makes."""
-    document = {
-        "type": "about:blank",
-        "title": reason_phrase(status),
-        "status": status,
-        "code": code,
-        "detail": detail,
-        **fields,
-    }
-    body = json.dumps({**document, "xCorrelator": correlator}).encode()
+    """Return the headers and the body of a refusal that the server itself makes."""
+    body = json.dumps(problem_document(status, code, detail, correlator, **fields)).encode()
     headers = {
-        "content-type": "application/problem+json",
+        "content-type": PROBLEM_TYPE,
         "content-length": str(len(body)),
         "x-correlator": correlator,
         "server": SERVER_NAME,

@@ -12,6 +12,7 @@ from operator import attrgetter
 from django.conf import settings
 from django.db import connection
 from django.db.models import Case, When
+from django.utils.http import parse_etags
 
 from conferences import statements, wire
 from conferences.exceptions import ForbiddenError, NotFoundError, PreconditionFailedError, UnauthenticatedError
@@ -611,7 +612,7 @@ def require_visible(room: Room, session: Session, *, if_match: str | None, to_en
     is_open = to_enter and room.conference.access == Access.OPEN
     if not is_open and not room.knows(session):
         raise NotFoundError("There is no such conference.")
-    wanted = {"*"} if if_match is None else {tag.strip() for tag in if_match.split(",")}
+    wanted = {"*"} if if_match is None else {*parse_etags(if_match)}
     if wanted.isdisjoint({"*", etag(room.conference)}):
         raise PreconditionFailedError(etag=etag(room.conference))
 
