@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework_api_key.models import APIKey
 
 from conferences import clock
-from conferences.counters import require_room
+from conferences.counters import key_of, require_room
 from conferences.exceptions import UnauthenticatedError
 from conferences.models import Session, hash_token
 from conferences.statements import Prepared
@@ -29,6 +29,11 @@ class Speaker:
     def name(self) -> str:
         """The name under which requests are counted and answers kept."""
         return f"session.{self.session.pk}" if self.session else f"gateway.{self.gateway}"
+
+    @property
+    def user(self) -> str:
+        """The name under which is counted what all devices of a user do together."""
+        return f"user.{key_of(self.session.username)}" if self.session else f"gateway.{self.gateway}"
 
 
 def identify(authorization: str, session_id: str | None, *, now: datetime) -> Speaker:

@@ -5,6 +5,7 @@ counts. With Redis the processes share the buckets, and the database's clock tel
 Redis does not answer, each process counts for itself.
 """
 
+import hashlib
 import logging
 import math
 from dataclasses import dataclass
@@ -75,6 +76,11 @@ def require_room(name: str, limit: int, number: int = 1, *, window: int = WINDOW
     """
     if wait := take(name, limit, number, window=window):
         raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))})
+
+
+def key_of(username: str) -> str:
+    """Return a name for a user: a username may have characters that a cache does not take in its keys."""
+    return hashlib.sha256(username.encode()).hexdigest()
 
 
 def _add(name: str, bucket: int, number: int) -> tuple[int, int]:

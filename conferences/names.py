@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from itertools import pairwise
 
 # A name of 128 characters may be typed with up to four code points for each. Only so much is normalised: the time that
 # takes grows with the square of a run of combining marks, and no other thread runs meanwhile.
@@ -12,15 +11,16 @@ _SPACES = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 # Control and format characters (zero-width, bidirectional), lone surrogates, line and paragraph separators.
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # What else is not displayed: Default_Ignorable_Code_Point (Unicode Standard Annex 44) but the variation selectors of
-# emoji; the empty Braille pattern; and noncharacters.
+# emoji; characters without a picture (Braille, Khitan, a notehead); and noncharacters.
 _HIDDEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0d\uffa0\ufff0-\ufff8"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ufdd0-\ufdef]"
+    "\U00016fe4\U0001d159\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ufdd0-\ufdef]"
     "|[" + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)) + "]"
 )
-# They choose how the emoji before them looks.
-_EMOJI_SELECTORS = "\ufe0e\ufe0f"
-_EMOJI_CATEGORIES = frozenset({"So", "Sm"})
+# A variation selector is displayed with the emoji before it, or in a keycap. These emoji are not of the category So.
+_SELECTOR = re.compile("[\ufe0e\ufe0f]")
+_KEYCAP = re.compile("[0-9#*]\ufe0f\u20e3")
+_OTHER_EMOJI = frozenset("\u203c\u2049\u2139\u2194\u25fb\u25fc\u25fd\u25fe\u2934\u2935\u3030")
 
 
 def normalize_name(name: str) -> str:
@@ -32,9 +32,10 @@ def has_hidden(name: str) -> bool:
     """Tell whether a name has characters that are not displayed, so that it looks like another one."""
     if _HIDDEN.search(name) or any(unicodedata.category(character) in _HIDDEN_CATEGORIES for character in name):
         return True
+    rest = f" {_KEYCAP.sub('', name)}"
     return any(
-        after in _EMOJI_SELECTORS and unicodedata.category(before) not in _EMOJI_CATEGORIES
-        for before, after in pairwise(f" {name}")
+        unicodedata.category(before) != "So" and before not in _OTHER_EMOJI
+        for before in (rest[match.start() - 1] for match in _SELECTOR.finditer(rest))
     )
 
 

@@ -75,7 +75,7 @@ def require_body(speaker: Speaker, size: int) -> None:
     :raises RateLimitedError: when this speaker has sent too many.
     """
     if size > _SMALL_BODY:
-        require_room(f"body.{speaker.name}", 2 * settings.SDP_CHARACTERS_PER_MINUTE, size)
+        require_room(f"body.{speaker.user}", 2 * settings.SDP_CHARACTERS_PER_MINUTE, size)
 
 
 def require_readable(speaker: Speaker, sdp: str) -> None:
@@ -83,4 +83,4 @@ def require_readable(speaker: Speaker, sdp: str) -> None:
 
     :raises RateLimitedError: when this speaker has sent too many.
     """
-    require_room(f"sdp.{speaker.name}", settings.SDP_CHARACTERS_PER_MINUTE, min(len(sdp), SDP_LIMIT))
+    require_room(f"sdp.{speaker.user}", settings.SDP_CHARACTERS_PER_MINUTE, min(len(sdp), SDP_LIMIT))

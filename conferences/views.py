@@ -49,6 +49,8 @@ from conferences.serializers import (
 from conferences.throttles import count_rows, require_readable
 
 _PAGE = 100
+# Bytes that take longer to read than the database takes to find a conference.
+_LONG_BODY = 32 * 1024
 _ANSWER = "conference-answer"
 _JUDGED_FIRST = (UnauthenticatedError, RateLimitedError, NotFoundError)
 Row = TypeVar("Row", bound=Model)
@@ -69,10 +71,15 @@ class EnablerView(APIView):
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Find out who speaks; no ID in an address has a NUL, which PostgreSQL would not even compare."""
+        """Find out who speaks; no ID in an address has a NUL, which PostgreSQL would not even compare.
+
+        A long body is not read for a conference that does not exist for the speaker.
+        """
         super().initial(request, *args, **kwargs)
         if any("\0" in value for value in kwargs.values()):
             raise NotFoundError
+        if len(request.body) > _LONG_BODY and not self._conference_exists():
+            raise NotFoundError("There is no such conference.")
 
     def handle_exception(self, exc: Exception) -> Response:
         """Refuse; whether the conference exists for the speaker is judged before headers and body."""

@@ -1,5 +1,6 @@
 """The OpenAPI description, for anybody. It is made once: that takes as long as many other requests."""
 
+import threading
 from functools import cache as once
 from typing import Any
 
@@ -8,6 +9,8 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.request import Request
+
+_generating = threading.Lock()
 
 
 class DescriptionView(SpectacularAPIView):
@@ -27,9 +30,14 @@ class DescriptionView(SpectacularAPIView):
         )
 
 
-@once
 def _rendered(media_type: str) -> str | bytes:
-    """Return the description in one format."""
+    """Return the description in one format. The generator cannot run in several threads at once."""
+    with _generating:
+        return _generated(media_type)
+
+
+@once
+def _generated(media_type: str) -> str | bytes:
     (renderer,) = (each for each in DescriptionView.renderer_classes if each.media_type == media_type)
     schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
     return renderer().render(schema, renderer_context={})

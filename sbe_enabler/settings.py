@@ -254,6 +254,7 @@ OFFERS_PER_MINUTE = env.integer("SBE_OFFERS_PER_MINUTE", 30, least=1)
 CHANGES_PER_MINUTE = env.integer("SBE_CHANGES_PER_MINUTE", 120, least=1)
 # A host can mute everybody in a conference of 40, one by one.
 CHANGES_AT_ONCE = env.integer("SBE_CHANGES_AT_ONCE", 40, least=1)
+SEATS_PER_USER = env.integer("SBE_SEATS_PER_USER", 4, least=1)
 SDP_CHARACTERS_PER_MINUTE = env.integer("SBE_SDP_CHARACTERS_PER_MINUTE", 8 * 1024 * 1024, least=1)
 # Requests that take longer are logged, with where they waited; 0 logs none.
 SLOW_REQUEST_SECONDS = env.number("SBE_SLOW_REQUEST_SECONDS", 0, most=300)

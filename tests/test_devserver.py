@@ -98,6 +98,7 @@ async def test_refusal_is_passed_on_as_it_is(played: Enabler, async_client: Asyn
         ('["alice"]', "application/json", 400, "malformed"),
         ('"alice"', "application/json", 400, "malformed"),
         ("null", "application/json", 400, "malformed"),
+        (f'{{"username": {945 * "["}{945 * "]"}}}', "application/json", 400, "malformed"),
         (json.dumps({"username": "a" * 5000}), "application/json", 413, "too-large"),
     ],
 )

@@ -1,5 +1,7 @@
 """The OpenAPI description is complete, and real answers have the shapes that it promises."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jsonschema
@@ -8,6 +10,7 @@ from django.core.management import call_command
 from django.test import Client
 from drf_spectacular.generators import SchemaGenerator
 
+from sbe_enabler import description as served
 from tests.devices import Device, gateway_key, open_call
 
 pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
@@ -41,6 +44,26 @@ def _with_nulls(schema: Any) -> Any:
 def test_the_description_has_no_gaps(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("spectacular", fail_on_warn=True, validate=True)
     assert "mediaConferences" in capsys.readouterr().out
+
+
+def test_the_description_is_made_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once: list[int] = []
+    running, make = threading.Lock(), SchemaGenerator.get_schema
+
+    def get_schema(generator: SchemaGenerator, **options: Any) -> Any:
+        with running:
+            at_once.append(0)
+        at_once[-1] += 1
+        schema = make(generator, **options)
+        at_once[-1] -= 1
+        return schema
+
+    monkeypatch.setattr(SchemaGenerator, "get_schema", get_schema)
+    served._generated.cache_clear()
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(served._rendered, 4 * ["application/json"]))
+    assert len({*answers}) == 1
+    assert at_once == [0]
 
 
 @pytest.mark.parametrize("address", ["/api/schema", "/api", "/api/"])

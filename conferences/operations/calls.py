@@ -289,6 +289,8 @@ def _enter(room: Room, session: Session) -> Participant:
     """Return the seat that the session has left in an open conference, or a new one."""
     decide(ConferenceState(room.conference.state), Action.ANSWER)
     require_space(room, 1)
+    if sum(session.owns(seat) for seat in room.seats if not seat.has_left) >= settings.SEATS_PER_USER:
+        raise ConferenceFullError("Too many devices of yours take part in this conference.")
     return room.vacated_seat(session) or room.add_seat(Participant(role=Role.GUEST, state=ParticipantState.INVITED))
 
 

@@ -5,7 +5,6 @@ locks that `conferences.operations.users` takes on the users, so requests in the
 together. The bound on offers is a rate, which `conferences.counters` counts.
 """
 
-import hashlib
 import math
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +12,7 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import Q, Value
 
-from conferences.counters import require_room, take
+from conferences.counters import key_of, require_room, take
 from conferences.exceptions import (
     CalleeBusyError,
     TooManyConferencesError,
@@ -51,7 +50,7 @@ def require_offer(seat: Participant) -> None:
 
     :raises TooManyOffersError: when the user's offers of the last minute reach the bound.
     """
-    if wait := take(f"offers.{_hashed(seat)}", settings.OFFERS_PER_MINUTE):
+    if wait := take(f"offers.{key_of(seat.username)}", settings.OFFERS_PER_MINUTE):
         raise TooManyOffersError(headers={"Retry-After": str(math.ceil(wait))}, limit=settings.OFFERS_PER_MINUTE)
 
 
@@ -62,24 +61,21 @@ def require_change(seat: Participant) -> None:
 
     :raises RateLimitedError: when the user's changes of the last seconds, or of the last minute, reach their bound.
     """
-    user = _hashed(seat)
+    user = key_of(seat.username)
     require_room(f"burst.{user}", settings.CHANGES_AT_ONCE, window=_BURST_SECONDS)
     require_room(f"changes.{user}", settings.CHANGES_PER_MINUTE)
 
 
-def _hashed(seat: Participant) -> str:
-    """Return a name for the user: a username may have characters that a cache does not take in its keys."""
-    return hashlib.sha256(seat.username.encode()).hexdigest()
+def require_reading(session: Session, modification_id: str, text: str) -> None:
+    """Count the characters of a stored offer that an answer is judged against.
 
-
-def require_reading(session: Session, text: str) -> None:
-    """Count the characters of a stored offer that an answer is judged against, as if the session had sent them.
-
-    Reading them takes time in proportion, and the answer may be wrong any number of times.
+    Reading them takes time in proportion, and the answer may be wrong any number of times. The first answer in a minute
+    is free: others make the offers, and must not use up what the session may answer.
 
     :raises RateLimitedError: when the session has had too many read.
     """
-    require_room(f"sdp.session.{session.pk}", settings.SDP_CHARACTERS_PER_MINUTE, len(text))
+    if take(f"answers.{session.pk}.{modification_id}", 1):
+        require_room(f"readings.{session.pk}", settings.SDP_CHARACTERS_PER_MINUTE, len(text))
 
 
 def require_invitations(

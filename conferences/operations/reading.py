@@ -63,6 +63,6 @@ def read_call(*, session: Session, conference_id: str) -> OfferReading:
 
 
 def _read(session: Session, row: Modification) -> OfferReading:
-    """Read a stored offer. It counts as if the session had sent it, because any number of wrong answers may follow."""
-    quotas.require_reading(session, row.offer)
+    """Read a stored offer. It is counted, because any number of wrong answers may follow."""
+    quotas.require_reading(session, row.pk, row.offer)
     return OfferReading(row.pk, offer=parse(row.offer))

@@ -439,12 +439,16 @@ class Conference:
         return member.offer
 
     def _agreed(self, *, but: str = "") -> Agreed:
-        """Return the codecs that all members, or all others, can receive."""
+        """Return the codecs that all members, or all others, can receive.
+
+        A member that takes an offer back may be left without a codec of those who have agreed since. It goes without
+        media of that kind then, and nobody else does.
+        """
         agreed = Agreed()
         for id_, member in self.members.items():
             if member.leg is not None and id_ != but:
                 negotiation = member.leg.negotiation
-                agreed = agreed.joined_by(negotiation.capabilities, negotiation.shown)
+                agreed = agreed.joined_by_what_fits(negotiation.capabilities, negotiation.shown)
         return agreed
 
     def _agreed_by_others(self, id_: str) -> Agreed:

@@ -31,6 +31,10 @@ POLL_SECONDS = 1.0
 TRIES = 5
 RETRY_SECONDS = 1.0
 _BATCH = 20
+# A task with a longer description waits for the shorter ones of other conferences, but only so long: it takes up to a
+# hundred times as long, and whoever sends many delays only those who do the same.
+LONG_CHARACTERS = 64 * 1024
+_LONGEST_WAIT_SECONDS = 2.0
 _PATIENCE_SECONDS = 10.0
 # How long a node that stops waits for its cancelled tasks.
 _CANCEL_SECONDS = 2.0
@@ -93,6 +97,14 @@ class _Trial:
     failures: int = 0
 
 
+@dataclass(frozen=True)
+class _Long:
+    """A task that takes long, and since when it has waited for shorter ones (monotonic clock)."""
+
+    task_id: int
+    since: float
+
+
 class Service:
     """A running node."""
 
@@ -110,6 +122,8 @@ class Service:
         # What became of the tasks that are not settled yet; conferences whose tasks wait, and until when.
         self._trials: dict[int, _Trial] = {}
         self._rests: dict[str, float] = {}
+        # The next tasks of conferences whose next task takes long, in their order.
+        self._long: dict[str, _Long] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._node = Node(settings, self)
@@ -221,11 +235,25 @@ class Service:
         """Do what is due, and some of what waits; return False when no task can be carried out now."""
         more = self._hand_in_reports()
         self._announce_speakers()
-        waiting = tasks.waiting(self.id, _BATCH, but=self._resting())
+        waiting = tasks.waiting(self.id, _BATCH, but=[*self._resting(), *self._long])
         for task in waiting:
-            if task.conference not in self._rests:
+            if task.conference in self._rests or task.conference in self._long:
+                continue
+            if len(task.payload.get("sdp", "")) > LONG_CHARACTERS:
+                self._long[task.conference] = _Long(task.pk, time.monotonic())
+            else:
                 self._carry_out(task)
-        return more or bool(waiting)
+        return self._carry_out_a_long_one(may_wait=len(waiting) == _BATCH) or more or bool(waiting)
+
+    def _carry_out_a_long_one(self, *, may_wait: bool) -> bool:
+        """Carry out the long task that has waited longest, and tell whether there was one."""
+        oldest = next(iter(self._long), "")
+        if not oldest or (may_wait and time.monotonic() - self._long[oldest].since < _LONGEST_WAIT_SECONDS):
+            return False
+        # The conference may have got another node meanwhile: then its tasks are forgotten.
+        if task := tasks.find(self._long.pop(oldest).task_id):
+            self._carry_out(task)
+        return True
 
     def _hand_in_reports(self) -> bool:
         """Hand in some of what the node has reported, and tell whether there is more.

@@ -113,6 +113,13 @@ class Agreed:
                 agreed[kind] = codecs
         return Agreed(MappingProxyType(agreed), self.lines | lines)
 
+    def joined_by_what_fits(self, shown: Mapping[str, Codecs], lines: Shown) -> "Agreed":
+        """Return the same as `joined_by`, but without the kinds for which nothing in common would be left."""
+        fitting = self.compatible(shown)
+        if len(fitting) < len(shown):
+            lines = frozenset(line for line in lines if line[0] in fitting)
+        return self.joined_by(fitting, lines)
+
     def in_use(self) -> "Agreed":
         """Return what media lines list: of each kind the preferred codec, and others only for lines that lack it.
 

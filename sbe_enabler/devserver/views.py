@@ -84,6 +84,8 @@ class SessionsView(View):
         """Register a session for whoever asks: this is a server for trials, it knows no passwords."""
         identity = _json_object(request)
         body = {field: identity[field] for field in _FIELDS if field in identity}
+        if any(isinstance(value, dict | list) for value in body.values()):
+            raise ProblemError(400, "malformed", "A name, number or device is a string.")
         return _pass_on(await ask(request, "POST", "/sessions", body=body))
 
     async def get(self, request: HttpRequest) -> HttpResponse:

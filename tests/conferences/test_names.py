@@ -55,6 +55,11 @@ def test_names_that_differ_in_their_spaces_are_one_name(alice: Device, name: str
         "a\uffffb",
         "a\U000e0100b",
         "\U0001d173",
+        "\U0001d159",
+        "a\U00016fe4b",
+        "al+\ufe0fice",
+        "al|\ufe0eice",
+        "a1\ufe0f",
         "\U000e0000",
         "\u3164",
         "\u2800",
@@ -93,7 +98,17 @@ def post_as_gateway(key: str, path: str, body: dict[str, str]) -> Any:
 
 
 @pytest.mark.parametrize(
-    "name", ["Zo\u00eb", "\u674e\u660e", "\u0645\u062d\u0645\u062f", "\U0001f600", "\u2764\ufe0f", "O'Neil 2"]
+    "name",
+    [
+        "Zo\u00eb",
+        "\u674e\u660e",
+        "\u0645\u062d\u0645\u062f",
+        "\U0001f600",
+        "\u2764\ufe0f",
+        "1\ufe0f\u20e3",
+        "\u2139\ufe0f",
+        "O'Neil 2",
+    ],
 )
 def test_names_of_all_scripts_are_taken(alice: Device, name: str) -> None:
     assert alice.call(name).status_code == 201

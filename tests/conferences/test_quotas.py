@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from conferences import views
 from conferences.machine import ConferenceState, ParticipantState
 from conferences.models import Conference, Participant, Role, Session
 from sbe_enabler import settings as service
@@ -395,11 +396,37 @@ class TestSdpPerMinute:
         body = offer()
         body["sdp"] += 20 * ("a=x:" + 1000 * "y" + "\r\n")
         call = alice.call("bob", **body).json()["id"]
-        # Short answers that do not fit: each has the long offer read once more.
+        # Short answers that do not fit: each but the first counts the long offer.
         settings.SDP_CHARACTERS_PER_MINUTE = 2 * len(body["sdp"])
         wrong = answer(kinds=("audio",))
-        statuses = [bob.answer(call, wrong).status_code for _ in range(4)]
-        assert statuses == [422, 422, 429, 429]
+        statuses = [bob.answer(call, wrong).status_code for _ in range(5)]
+        assert statuses == [422, 422, 422, 429, 429]
+
+    def test_long_offers_of_others_use_up_nothing_that_a_session_may_say(
+        self, alice: Device, bob: Device, settings: Settings
+    ) -> None:
+        call = open_call(alice, bob)
+        long = {"sdp": offer()["sdp"] + 20 * ("a=x:" + 1000 * "y" + "\r\n")}
+        settings.SDP_CHARACTERS_PER_MINUTE = 5 * len(long["sdp"])
+        for _ in range(4):
+            mod = alice.put(call.id, "initiate-conference-mod", offer(version=3) | long)["x-mod-id"]
+            assert bob.accept(call.id, mod, answer(version=3)).status_code == 204
+        assert bob.call("carol").status_code == 201
+
+    def test_all_devices_of_a_user_count_together(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.SDP_CHARACTERS_PER_MINUTE = 2500
+        statuses = [Device.register("alice", f"tab {n}").call("bob", sdp=1000 * "v").status_code for n in range(4)]
+        assert statuses == [422, 422, 422, 429]
+        assert bob.call("alice").status_code == 201
+
+    def test_a_long_one_is_not_read_for_a_conference_that_is_not_there(
+        self, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        call = open_call(alice, bob)
+        monkeypatch.setattr(views, "judge", lambda *args: pytest.fail("it was read"))
+        long = {"type": "offer", "sdp": 40_000 * "v"}
+        for action in ("initiate-conference-mod", "conference-answer", "accept-conference-mod"):
+            refused(404, "not-found", carol.put, call.id, action, long)
 
     def test_large_bodies_are_bounded_before_they_are_parsed(
         self, alice: Device, bob: Device, settings: Settings
@@ -410,6 +437,20 @@ class TestSdpPerMinute:
         statuses = [alice.request("POST", path, body).status_code for _ in range(4)]
         assert statuses == [422, 422, 429, 429]
         assert alice.call("bob").status_code == bob.call("alice").status_code == 201
+
+
+@pytest.mark.usefixtures("node")
+class TestSeatsPerUser:
+    def test_one_user_does_not_fill_an_open_conference(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.SEATS_PER_USER = 2
+        conference = alice.gather(access="open").json()["id"]
+        tabs = [Device.register("mallory", f"tab {number}") for number in range(3)]
+        assert [tab.join(conference).status_code for tab in tabs[:2]] == [204, 204]
+        refused(409, "conference-full", tabs[2].join, conference)
+        assert bob.join(conference).status_code == 204
+        tabs[0].delete(conference)
+        assert tabs[2].join(conference).status_code == 204
+        refused(409, "conference-full", tabs[0].join, conference)
 
 
 @pytest.mark.usefixtures("node")

@@ -9,7 +9,7 @@ import random
 import secrets
 import socket
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -39,6 +39,7 @@ from media.forward import datagrams, repair, rtcp, rtp, streams, tracks
 from media.forward.datagrams import SLOT, address_of
 from media.forward.memory import NEAR
 from media.reports import LOST_SECONDS, Connection
+from media.sdp.description import parse
 from media.transport import consent
 from tests.depth import examples
 from tests.media import synthetic
@@ -1557,6 +1558,42 @@ async def test_a_new_node_knows_who_had_audio_without_opus(world: World, answere
     codecs = {id_: [*world.leg(id_).negotiation.capabilities] for id_ in peers}
     assert codecs["carol"] == (["audio", "video"] if had_audio else ["video"])
     assert [id_ for id_, _, _ in world.room.offered] == [*peers]
+
+
+H264 = [
+    "a=rtpmap:102 H264/90000",
+    "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    "a=rtcp-fb:102 nack pli",
+]
+
+
+async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(world: World) -> None:
+    names = ("host", "bob", "first", "second")
+    peers = {name: Listener(name) for name in names}
+    vp8 = [*peers["host"].video_line.attributes]
+    for name, peer in peers.items():
+        if name != "first":
+            peer.video_line.formats, peer.video_line.attributes = "96 102", [*vp8, *H264]
+        world.peers.append(peer)
+        await world.room.join(peer, settle=False)
+
+    async def task(kind: str, name: str, **fields: Any) -> Mapping[str, Any]:
+        common = {"participant": name, "modId": f"mod-{name}", "view": world.room.view(), "ready": []}
+        return await world.node.execute("room", kind, {**common, **fields})
+
+    for name in ("first", "second"):
+        peers[name].video_line.formats, peers[name].video_line.attributes = "102", H264
+        assert "answer" in await task("offer", name, sdp=peers[name].offer(), fresh=False)
+    # Nobody has anything in common with the VP8 that comes back.
+    await task("withdraw", "first", rejected=False)
+    for name in ("host", "bob"):
+        answer = (await task("offer", name, sdp=peers[name].offer(), fresh=False))["answer"]
+        assert [media.live for media in parse(answer).media if media.mid == peers[name].video_line.mid] == [True]
+    late = Listener("late")
+    late.video_line.formats, late.video_line.attributes = "96 102", [*vp8, *H264]
+    world.peers.append(late)
+    await world.room.join(late, settle=False)
+    assert world.leg("late").layout.published.keys() == {"audio", "video"}
 
 
 @pytest.mark.parametrize("fast", [True, False])

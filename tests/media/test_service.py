@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.utils import timezone
 
 from media import tasks
@@ -138,6 +138,60 @@ def test_a_result_that_cannot_be_applied_holds_up_its_own_conference_only(
     books.wait(lambda: len(books.of("sound")) == 3)
     assert len(books.of("closed")) == 1
     assert [task.conference for task in MediaTask.objects.all()] == ["closed", "closed"]
+
+
+LONG = (service.LONG_CHARACTERS + 1) * "x"
+
+
+def refused_offer(node: Service, conference: str, sdp: str) -> None:
+    """Ask a node for the answer to an offer of nobody, which it cannot give."""
+    ask(node, conference, TaskKind.OFFER, participant="nobody", modId="1", sdp=sdp, fresh=True)
+
+
+def test_long_descriptions_wait_for_shorter_ones_of_other_conferences(node: Service, books: Books) -> None:
+    with transaction.atomic():
+        for conference in ("first", "second"):
+            refused_offer(node, conference, LONG)
+            ask(node, conference)
+        for number in range(service._BATCH):
+            refused_offer(node, f"further {number}", LONG)
+        ask(node, "sound")
+    books.wait(lambda: len(books.settled) == 5 + service._BATCH)
+    order = [conference for conference, _ in books.settled]
+    assert order[0] == "sound"
+    # The long ones keep their order, and what follows in their conferences comes after them.
+    assert [each for each in dict.fromkeys(order) if each != "sound"][:2] == ["first", "second"]
+    assert ["refusal" in result for result in books.of("first")] == [True, False]
+
+
+def test_long_descriptions_do_not_wait_for_ever(node: Service, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_BATCH", 1)
+    monkeypatch.setattr(service, "_LONGEST_WAIT_SECONDS", 0.0)
+    with transaction.atomic():
+        refused_offer(node, "long", LONG)
+        for _ in range(3):
+            ask(node, "sound")
+    books.wait(lambda: len(books.settled) == 4)
+    assert [conference for conference, _ in books.settled] == ["long", "sound", "sound", "sound"]
+
+
+def test_a_long_task_that_is_forgotten_is_not_carried_out(
+    node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = node._node.execute
+
+    async def forget(conference: str, kind: str, payload: Any) -> Any:
+        await asyncio.to_thread(MediaTask.objects.filter(conference="moved").delete)
+        return await execute(conference, kind, payload)
+
+    monkeypatch.setattr(node._node, "execute", forget)
+    with transaction.atomic():
+        refused_offer(node, "moved", LONG)
+        ask(node, "sound")
+    books.wait(lambda: len(books.settled) == 1)
+    ask(node, "sound")
+    books.wait(lambda: len(books.settled) == 2)
+    assert {conference for conference, _ in books.settled} == {"sound"}
 
 
 def test_a_result_is_kept_until_it_can_be_applied(node: Service, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from media.forward.tracks import Track
 from media.reports import Connection
 from media.transport.consent import CONSENT_SECONDS
 from media.transport.dtls import Transport
-from tests.media.synthetic import VIDEO, Peer, Room, Source
+from tests.media.synthetic import VIDEO, Line, Peer, Room, Source
 
 SECONDS = 10.0
 
@@ -102,6 +102,11 @@ class Listener(Peer):
     def send_rtcp(self, packet: Any) -> None:
         """Send RTCP."""
         self._send_datagram(self.outward.protect_rtcp(bytes(packet)))
+
+    @property
+    def video_line(self) -> Line:
+        """The media line of the camera."""
+        return next(line for line in self.lines if line.kind == "video")
 
     @property
     def audio(self) -> Source:
