@@ -64,6 +64,14 @@ class Environment:
         text = self.string(name)
         return [word.strip() for word in text.split(",") if word.strip()] if text else list(default)
 
+    def words_like(self, name: str, pattern: str, example: str, default: tuple[str, ...] = ()) -> list[str]:
+        """Read a comma-separated list of words that match a pattern."""
+        words = self.words(name, default)
+        for word in words:
+            if not re.fullmatch(pattern, word):
+                raise ImproperlyConfigured(f"{name} must have words such as {example}, not {word!r}.")
+        return words
+
     def address(self, name: str, default: str) -> str:
         """Read an IPv4 or IPv6 address."""
         return _address(name, self.string(name, default))

@@ -38,7 +38,12 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
-ALLOWED_HOSTS = env.words("SBE_ALLOWED_HOSTS", ("127.0.0.1", "localhost", "[::1]"))
+ALLOWED_HOSTS = env.words_like(
+    "SBE_ALLOWED_HOSTS",
+    r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]",
+    "enabler.example.org",
+    ("127.0.0.1", "localhost", "[::1]"),
+)
 
 INSTALLED_APPS = [
     "sbe_enabler.desk.SupportDeskConfig",
@@ -206,7 +211,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Pages of other origins that may call the REST API and open the event channel; the enabler's own may always.
-ALLOWED_ORIGINS = env.words("SBE_ALLOWED_ORIGINS")
+ALLOWED_ORIGINS = env.words_like("SBE_ALLOWED_ORIGINS", r"https?://[^\s/?#]+", "https://app.example.org")
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
 CORS_ALLOW_HEADERS = [
     "accept",
@@ -290,8 +295,11 @@ MEDIA_ANNOUNCE = env.addresses("MEDIA_ANNOUNCE")
 # Whether packets take the compiled fast path, where it is compiled.
 MEDIA_FAST_PATH = env.boolean("MEDIA_FAST_PATH", default=True)
 
-STUN_URLS = env.words("STUN_URLS")
-TURN_URLS = env.words("TURN_URLS")
+# As browsers take them (RFC 7064, RFC 7065).
+STUN_URLS = env.words_like("STUN_URLS", r"stuns?:[^\s/?#@]+", "stun:stun.example.org:3478")
+TURN_URLS = env.words_like(
+    "TURN_URLS", r"turns?:[^\s/?#@]+(\?transport=(udp|tcp))?", "turn:turn.example.org?transport=udp"
+)
 TURN_SECRET = env.string("TURN_SECRET")
 if TURN_URLS and not TURN_SECRET:
     raise ImproperlyConfigured("TURN_SECRET is missing: TURN_URLS needs the secret that the TURN server shares.")
