@@ -104,6 +104,13 @@ def test_every_link_leads_somewhere() -> None:
     assert missing == []
 
 
+def test_lines_of_prose_have_at_most_120_characters() -> None:
+    """Except tables, images and what stands in code blocks."""
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    prose = {page: re.sub(r"(?ms)^ *```.*?^ *```$|^(?:\||!\[|    ).*?$", "", page.read_text()) for page in pages}
+    assert [(page.name, line) for page, text in prose.items() for line in text.splitlines() if len(line) > 120] == []
+
+
 def test_every_address_that_it_names_is_served(server: Server) -> None:
     named = re.findall(r"<http://127\.0\.0\.1:8000([^>]*)>", README) + re.findall(r"`(/api/\S+)`", README)
     assert named
