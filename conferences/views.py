@@ -33,9 +33,9 @@ from conferences.models import Access, Conference, Modification, Participant, Se
 from conferences.names import normalize_name
 from conferences.numbers import NumberError, read_number
 from conferences.operations import calls, hosting, modifications, sessions
+from conferences.operations.locked_conference import etag
 from conferences.operations.modifications import Initiation, Outcome
 from conferences.operations.reading import read_call, read_offer
-from conferences.operations.room import etag
 from conferences.parsers import BODY_LIMIT, BoundedJSONParser, SdpParser
 from conferences.permissions import IsGateway, SpeaksForSession
 from conferences.sdp import JudgedSdp, judge, require_direction
@@ -279,7 +279,7 @@ class ConferencesView(EnablerView):
         offer = _description(request, data, "offer")
 
         def start() -> Response:
-            room, outcome = calls.start_conference(
+            locked, outcome = calls.start_conference(
                 session=self.session,
                 to=data["to"],
                 topology=Topology(data["topology"]),
@@ -288,8 +288,8 @@ class ConferencesView(EnablerView):
                 offer=offer,
                 now=clock.now(),
             )
-            location = {"Location": f"/mediaConferences/{room.conference.pk}", "ETag": etag(room.conference)}
-            return Response(room.snapshot(), status=201, headers={**location, **_outcome_headers(outcome)})
+            location = {"Location": f"/mediaConferences/{locked.conference.pk}", "ETag": etag(locked.conference)}
+            return Response(locked.snapshot(), status=201, headers={**location, **_outcome_headers(outcome)})
 
         return start
 
@@ -353,12 +353,12 @@ class ConferenceView(EnablerView):
             now=clock.now(),
             if_match=request.headers.get("if-match"),
         )
-        body = {**ending.room.snapshot(), "outcome": ending.outcome}
+        body = {**ending.locked.snapshot(), "outcome": ending.outcome}
         if ending.move_refused:
             body["moveRefused"] = ending.move_refused
         if ending.rings_until:
             body["ringsUntil"] = wire.instant(ending.rings_until)
-        conference = ending.room.conference
+        conference = ending.locked.conference
         return Response(body, headers={"ETag": etag(conference), "x-state": conference.state})
 
     def _command(self, request: Request, conference_id: str, action: str | None) -> Callable[..., Outcome]:
@@ -443,10 +443,10 @@ class ParticipantsView(EnablerView):
         data = _parse(InvitationSerializer, request)
 
         def invite() -> Response:
-            room, seat = hosting.invite_participant(
+            locked, seat = hosting.invite_participant(
                 session=self.session, conference_id=conference_id, to=data["to"], now=clock.now()
             )
-            headers = {"Location": f"{request.path}/{seat.pk}", "ETag": etag(room.conference), "x-state": seat.state}
+            headers = {"Location": f"{request.path}/{seat.pk}", "ETag": etag(locked.conference), "x-state": seat.state}
             return Response(wire.participant(seat), status=201, headers=headers)
 
         return invite

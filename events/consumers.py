@@ -117,7 +117,7 @@ class EventsConsumer(LeanConsumer):
             return await self.close(UNAVAILABLE)
         if speaker.session is None or speaker.session.pk != session_id:
             return await self.close(NOT_FOUND)
-        self._reader = Reader(session_id, after, self._wake, passing=True, on_replaced=self._give_way)
+        self._reader = Reader(session_id, after, self._wake, ephemeral=True, on_replaced=self._give_way)
         self._sender = asyncio.create_task(self._start(self._reader, turn_end_of(self.scope)))
         HEARTBEATS.add(self)
         self.forget_handshake()

@@ -46,7 +46,7 @@ class EventType(StrEnum):
     SESSION_TERMINATED = "session-terminated"
 
 
-class PassingType(StrEnum):
+class EphemeralType(StrEnum):
     """What is only told to whoever listens right now (protocol section 5)."""
 
     ACTIVE_SPEAKER = "active-speaker"
@@ -116,10 +116,10 @@ def _wake(rows: Sequence[Event]) -> None:
     )
 
 
-def tell_passing(session_ids: Sequence[str], type_: PassingType, **fields: object) -> None:
+def tell_ephemeral(session_ids: Sequence[str], type_: EphemeralType, **fields: object) -> None:
     """Tell sessions something that passes: it gets no number, and only WebSockets that are open now carry it."""
     wire = json.dumps({"type": type_, **fields}, ensure_ascii=False, separators=(",", ":"))
-    wakeups.tell_passing(session_ids, wire)
+    wakeups.tell_ephemeral(session_ids, wire)
 
 
 def close(session_id: str) -> None:

@@ -20,7 +20,7 @@ from conferences.models import Session
 from events.inbox import inbox
 from events.models import Event
 from events.offers import complete
-from events.readers import PASSING, READERS, News, Rank, ReplacedError
+from events.readers import EPHEMERAL, READERS, News, Rank, ReplacedError
 from events.threads import in_database_thread
 from events.watcher import WATCHER
 
@@ -37,14 +37,14 @@ _NO_RANK: Rank = (0.0, "")
 class Entry:
     """One line of a log as it is sent, and the cursor that follows it.
 
-    `is_gap` marks the line that stands for events no longer kept, and that has no number of its own; `is_passing` one
+    `is_gap` marks the line that stands for events no longer kept, and that has no number of its own; `is_ephemeral` one
     that is in no log and is not told again.
     """
 
     wire: str
     cursor: int
     is_gap: bool = False
-    is_passing: bool = False
+    is_ephemeral: bool = False
 
 
 class SessionOverError(Exception):
@@ -60,20 +60,20 @@ class Reader:
     """Follows the log of one session from a cursor. It costs a task only while there is something to read.
 
     `on_news` is called when there may be something to read: the log, wake-ups, or the end. Then call `next`. With
-    `passing`, it also returns what is only told to whoever listens right now. `on_replaced` is called as soon as the
+    `ephemeral`, it also returns what is only told to whoever listens right now. `on_replaced` is called as soon as the
     session has enough newer readers, also while events are being sent.
 
     It is one of the session's readers. `READERS` bounds those of this process, and a roll call those of all processes.
     """
 
     __slots__ = (
+        "_ephemeral",
         "_is_behind",
         "_is_over",
         "_is_replaced",
         "_news",
         "_on_news",
         "_on_replaced",
-        "_passing",
         "cursor",
         "rank",
         "session_id",
@@ -85,13 +85,13 @@ class Reader:
         after: int,
         on_news: Callable[[], None],
         *,
-        passing: bool = False,
+        ephemeral: bool = False,
         on_replaced: Callable[[], None] | None = None,
     ) -> None:
         self.session_id, self.cursor = session_id, after
         self.rank: Rank = _NO_RANK
         self._on_news, self._on_replaced = on_news, on_replaced
-        self._passing = passing
+        self._ephemeral = ephemeral
         self._is_behind, self._is_over, self._is_replaced = True, False, False
         self._news: tuple[News, ...] = ()
 
@@ -156,13 +156,15 @@ class Reader:
     def _use_wake_up(self) -> list[Entry]:
         """Return what a wake-up carries. If something is missing before it, go back to the log."""
         news, self._news = self._news[0], self._news[1:]
-        passing = [Entry(wire, self.cursor, is_passing=True) for seq, wire in news if seq == PASSING and self._passing]
+        ephemeral = [
+            Entry(wire, self.cursor, is_ephemeral=True) for seq, wire in news if seq == EPHEMERAL and self._ephemeral
+        ]
         entries = [Entry(wire, seq) for seq, wire in news if seq > self.cursor]
         if entries and entries[0].cursor != self.cursor + 1:
             self._is_behind = True
-            return passing
+            return ephemeral
         self.cursor = entries[-1].cursor if entries else self.cursor
-        return passing + entries
+        return ephemeral + entries
 
 
 async def follow(

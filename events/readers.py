@@ -8,7 +8,7 @@ from django.conf import settings
 # New events: their numbers and wires.
 News = Sequence[tuple[int, str]]
 # The number of what has none, because it is in no log.
-PASSING = 0
+EPHEMERAL = 0
 # When a reader came, and its name.
 Rank = tuple[float, str]
 

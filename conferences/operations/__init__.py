@@ -8,6 +8,6 @@
 - `deadlines`: settle what is due.
 - `retention`: delete what is older than its retention.
 
-`room` is the ground that they stand on. Locks are always taken in one order: `users`, then conferences by ID, then
+All of them work on a `locked_conference`. Locks are always taken in one order: `users`, then conferences by ID, then
 sessions by ID.
 """

@@ -31,11 +31,8 @@ from conferences.models import (
     Topology,
 )
 from conferences.operations import quotas
-from conferences.operations.modifications import Outcome, record_answer, send_offer
-from conferences.operations.nodes import NoNodeError, place
-from conferences.operations.reading import OfferReading
-from conferences.operations.room import (
-    Room,
+from conferences.operations.locked_conference import (
+    LockedConference,
     lock,
     lock_for,
     lock_together,
@@ -44,6 +41,9 @@ from conferences.operations.room import (
     require_visible,
     save_together,
 )
+from conferences.operations.modifications import Outcome, record_answer, send_offer
+from conferences.operations.nodes import NoNodeError, place
+from conferences.operations.reading import OfferReading
 from conferences.operations.users import lock_call, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
 from events.log import EventType
@@ -76,7 +76,7 @@ _CANCEL_REASONS = {LeftReason.DECLINED: "declined-elsewhere", LeftReason.NO_ANSW
 class Ending:
     """The conference as a DELETE leaves it."""
 
-    room: Room
+    locked: LockedConference
     outcome: EndOutcome
     move_refused: MoveRefusal | None = None
     rings_until: datetime | None = None
@@ -96,7 +96,7 @@ def start_conference(
     name: str,
     offer: JudgedSdp,
     now: datetime,
-) -> tuple[Room, Outcome]:
+) -> tuple[LockedConference, Outcome]:
     """Start a conference and ring the devices of whom it invites, also those that register while it rings.
 
     In `focus` they ring as soon as the focus has accepted the caller's offer.
@@ -116,23 +116,23 @@ def start_conference(
     devices = list(Session.objects.live(now).devices_of(guests)) if guests else []
     quotas.require_invitations(session, guests, devices, now=now)
     conference = Conference(topology=topology, access=access, name=name, created_at=now)
-    room = Room(conference=conference, seats=[], pending=[], now=now)
-    host = room.add_seat(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))
+    locked = LockedConference(conference=conference, seats=[], pending=[], now=now)
+    host = locked.add_seat(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))
     _sit(host, session, now)
-    require_space(room, len(guests))
+    require_space(locked, len(guests))
     for guest in guests:
-        room.add_seat(guest)
+        locked.add_seat(guest)
     # A caller without media would ring for nothing: the focus accepts the caller's offer first.
-    room.renew_invitations()
-    if room.has_focus:
+    locked.renew_invitations()
+    if locked.has_focus:
         _place(conference, now)
     conference.save(force_insert=True)
-    call = send_offer(room, host, ModificationKind.CALL, offer)
-    ring(room, guests, devices)
-    room.save()
+    call = send_offer(locked, host, ModificationKind.CALL, offer)
+    ring(locked, guests, devices)
+    locked.save()
     require_still_live(session, now=now)
     logger.info("conference %s: %s sent by %s", conference.pk, conference.state, host.pk)
-    return room, Outcome(conference.state, call.pk)
+    return locked, Outcome(conference.state, call.pk)
 
 
 def addressee(address: str) -> Participant:
@@ -149,9 +149,9 @@ def _sit(seat: Participant, session: Session, now: datetime) -> None:
     seat.username, seat.vtn, seat.icmn = session.username, session.vtn, session.icmn
 
 
-def require_space(room: Room, number: int) -> None:
+def require_space(locked: LockedConference, number: int) -> None:
     """Require that so many more may be in the conference."""
-    if not room.has_space_for(number):
+    if not locked.has_space_for(number):
         raise ConferenceFullError
 
 
@@ -163,46 +163,47 @@ def _place(conference: Conference, now: datetime) -> None:
         raise MediaUnavailableError(headers={"Retry-After": "5"}) from None
 
 
-def begin_ringing(room: Room) -> None:
+def begin_ringing(locked: LockedConference) -> None:
     """Ring everybody who is invited, for the full time from now."""
-    ring(room, room.renew_invitations())
+    ring(locked, locked.renew_invitations())
 
 
-def ring(room: Room, seats: list[Participant], live: list[Session] | None = None) -> None:
+def ring(locked: LockedConference, seats: list[Participant], live: list[Session] | None = None) -> None:
     """Note the invitations of ringing seats for their devices. One that rings for several is told once.
 
-    Before the conference rings (`Room.rings`), nobody is told. `live` are the seats' live sessions, if they are known.
+    Before the conference rings (`LockedConference.rings`), nobody is told. `live` has the seats' live sessions, if they
+    are known.
     """
-    if not room.rings:
+    if not locked.rings:
         return
     told: set[str] = set()
-    for seat_id, devices in room.devices_of(seats, live).items():
-        ring_devices(room, room.seat(seat_id), [device for device in devices if device.pk not in told])
+    for seat_id, devices in locked.devices_of(seats, live).items():
+        ring_devices(locked, locked.seat(seat_id), [device for device in devices if device.pk not in told])
         told.update(device.pk for device in devices)
 
 
-def ring_devices(room: Room, seat: Participant, devices: list[Session]) -> None:
+def ring_devices(locked: LockedConference, seat: Participant, devices: list[Session]) -> None:
     """Note the invitation of a ringing seat for these devices. Between browsers a call brings its offer along."""
     called = seat.state == ParticipantState.INVITED
-    call = _call_to(room, seat)
+    call = _call_to(locked, seat)
     offer = (
         {"modId": call.pk, "description": {"type": "offer", "sdp": StoredOffer(call.offer, call.pk)}} if call else {}
     )
-    room.tell_sessions(
+    locked.tell_sessions(
         devices,
         EventType.INVITATION_RECEIVED,
         reason="call" if called else "move",
-        **{"from": wire.party(room.host if called else seat)},
+        **{"from": wire.party(locked.host if called else seat)},
         **offer,
         participant=wire.participant(seat),
-        conference=room.snapshot(),
-        ringsUntil=wire.instant(seat.rings_until or room.now),
+        conference=locked.snapshot(),
+        ringsUntil=wire.instant(seat.rings_until or locked.now),
     )
 
 
-def _call_to(room: Room, seat: Participant) -> Modification | None:
+def _call_to(locked: LockedConference, seat: Participant) -> Modification | None:
     """Return the offer with which an invited seat was called, if the host made it one."""
-    calls = (each for each in room.pending if each.kind == ModificationKind.CALL)
+    calls = (each for each in locked.pending if each.kind == ModificationKind.CALL)
     return next((each for each in calls if each.offered_to_id == seat.pk), None)
 
 
@@ -235,63 +236,63 @@ def answer_conference(
     :raises TooManyConferencesError: when the session already takes part in as many conferences as the bound.
     """
     own_calls = Participant.objects.calling(session).values_list("conference", flat=True)
-    rooms = lock_together({conference_id, *own_calls}, now=now)
-    room = rooms.pop(conference_id)
-    require_visible(room, session, if_match=if_match, to_enter=True)
-    seat = _ringing_seat(room, session)
+    all_locked = lock_together({conference_id, *own_calls}, now=now)
+    locked = all_locked.pop(conference_id)
+    require_visible(locked, session, if_match=if_match, to_enter=True)
+    seat = _ringing_seat(locked, session)
     quotas.require_conference(session)
-    losers = [device for device in room.devices(seat) if device != session] if seat else []
+    losers = [device for device in locked.devices(seat) if device != session] if seat else []
     is_called = seat is not None and seat.state == ParticipantState.INVITED
-    crossing = [other for other in rooms.values() if is_called and _calls_only(other, room.host)]
+    crossing = [other for other in all_locked.values() if is_called and _calls_only(other, locked.host)]
     if seat is None:
-        seat = _enter(room, session)
+        seat = _enter(locked, session)
     if seat.state == ParticipantState.MOVING:
-        outcome = _answer_move(room, seat, session, description)
+        outcome = _answer_move(locked, seat, session, description)
     else:
-        outcome = _answer_call(room, seat, session, description, reading)
-    room.tell_sessions(losers, EventType.INVITATION_CANCELLED, reason="answered-elsewhere")
+        outcome = _answer_call(locked, seat, session, description, reading)
+    locked.tell_sessions(losers, EventType.INVITATION_CANCELLED, reason="answered-elsewhere")
     for other in crossing:
         _give_way(other)
     # First what stops ringing, so that nobody answers it in the new call.
-    save_together([*crossing, room])
+    save_together([*crossing, locked])
     require_still_live(session, now=now)
     logger.info("conference %s: %s answered at session %s", conference_id, seat.pk, session.pk)
     return outcome
 
 
-def _calls_only(room: Room, callee: Participant) -> bool:
+def _calls_only(locked: LockedConference, callee: Participant) -> bool:
     """Tell whether a conference still rings this one user, and has nobody else."""
-    guests = room.others(room.host)
-    is_unanswered = room.conference.state == ConferenceState.INVITATION_SENT
+    guests = locked.others(locked.host)
+    is_unanswered = locked.conference.state == ConferenceState.INVITATION_SENT
     return is_unanswered and callee.session is not None and all(map(callee.session.owns, guests))
 
 
-def _give_way(room: Room) -> None:
+def _give_way(locked: LockedConference) -> None:
     """End a call because its host has answered one from the callee; the device that called learns of it by an event."""
-    host = room.host
-    terminate(room, LeftReason.HUNG_UP, by=host)
-    room.tell(host.session_id, EventType.SESSION_TERMINATED, reason=LeftReason.HUNG_UP, conference=room.snapshot())
+    host = locked.host
+    terminate(locked, LeftReason.HUNG_UP, by=host)
+    locked.tell(host.session_id, EventType.SESSION_TERMINATED, reason=LeftReason.HUNG_UP, conference=locked.snapshot())
 
 
-def _ringing_seat(room: Room, session: Session) -> Participant | None:
+def _ringing_seat(locked: LockedConference, session: Session) -> Participant | None:
     """Return the seat that rings for the session; None where it needs none to come in."""
-    if room.seat_in_use(session):
+    if locked.seat_in_use(session):
         raise AlreadyAnsweredError("You take part in this conference with this device already.")
-    if seat := next(_ringing_for(room, session), None):
+    if seat := next(_ringing_for(locked, session), None):
         return seat
-    if room.conference.access == Access.OPEN:
+    if locked.conference.access == Access.OPEN:
         return None
-    own = [seat for seat in room.seats if session.owns(seat)]
+    own = [seat for seat in locked.seats if session.owns(seat)]
     raise AlreadyAnsweredError() if any(seat.is_sitting for seat in own) else NotRingingError()
 
 
-def _enter(room: Room, session: Session) -> Participant:
+def _enter(locked: LockedConference, session: Session) -> Participant:
     """Return the seat that the session has left in an open conference, or a new one."""
-    decide(ConferenceState(room.conference.state), Action.ANSWER)
-    require_space(room, 1)
-    if sum(session.owns(seat) for seat in room.seats if not seat.has_left) >= settings.SEATS_PER_USER:
+    decide(ConferenceState(locked.conference.state), Action.ANSWER)
+    require_space(locked, 1)
+    if sum(session.owns(seat) for seat in locked.seats if not seat.has_left) >= settings.SEATS_PER_USER:
         raise ConferenceFullError("Too many devices of yours take part in this conference.")
-    return room.vacated_seat(session) or room.add_seat(Participant(role=Role.GUEST, state=ParticipantState.INVITED))
+    return locked.vacated_seat(session) or locked.add_seat(Participant(role=Role.GUEST, state=ParticipantState.INVITED))
 
 
 def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
@@ -305,46 +306,46 @@ def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
 
 
 def _answer_call(
-    room: Room, seat: Participant, session: Session, description: JudgedSdp, reading: OfferReading
+    locked: LockedConference, seat: Participant, session: Session, description: JudgedSdp, reading: OfferReading
 ) -> Outcome:
     """Seat who was called, or came in by itself; the first one opens the conference."""
-    opens, rang = room.conference.state == ConferenceState.INVITATION_SENT, room.rings
-    call = _call_to(room, seat)
+    opens, rang = locked.conference.state == ConferenceState.INVITATION_SENT, locked.rings
+    call = _call_to(locked, seat)
     description = _as_type(description, "answer" if call else "offer")
-    room.advance(Action.ANSWER)
+    locked.advance(Action.ANSWER)
     if seat.has_left:
-        room.take_again(seat)
+        locked.take_again(seat)
     else:
-        room.advance_seat(seat, Action.ANSWER)
-    _sit(seat, session, room.now)
+        locked.advance_seat(seat, Action.ANSWER)
+    _sit(seat, session, locked.now)
     if call:
-        record_answer(room, call, description, reading.offer_of(call), by=seat)
+        record_answer(locked, call, description, reading.offer_of(call), by=seat)
         outcome, brought = Outcome(seat.state), {"modId": call.pk, "description": description.as_json()}
     else:
-        offer = send_offer(room, seat, ModificationKind.CALL, description)
+        offer = send_offer(locked, seat, ModificationKind.CALL, description)
         outcome, brought = Outcome(seat.state, offer.pk), {}
     if opens:
-        fields = {"from": wire.party(seat), **brought, "conference": room.snapshot()}
-        room.tell(room.host.session_id, EventType.SESSION_OPEN, **fields)
+        fields = {"from": wire.party(seat), **brought, "conference": locked.snapshot()}
+        locked.tell(locked.host.session_id, EventType.SESSION_OPEN, **fields)
     if not rang:
-        begin_ringing(room)
-    but = [seat, room.host] if opens else [seat]
-    room.tell_all(EventType.PARTICIPANT_JOINED, but=but, participant=wire.participant(seat))
+        begin_ringing(locked)
+    but = [seat, locked.host] if opens else [seat]
+    locked.tell_all(EventType.PARTICIPANT_JOINED, but=but, participant=wire.participant(seat))
     return outcome
 
 
-def _answer_move(room: Room, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
+def _answer_move(locked: LockedConference, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
     """Seat the participant at its new device and offer that device's media."""
     offer = _as_type(description, "offer")
     left_device = seat.session_id
-    room.advance(Action.ANSWER)
-    room.advance_seat(seat, Action.ANSWER)
+    locked.advance(Action.ANSWER)
+    locked.advance_seat(seat, Action.ANSWER)
     seat.session = session
     seat.sdp_origin = seat.ice_ufrag = seat.directions = ""
     # The device that was left learns where the conference went.
-    room.tell(left_device, EventType.PARTICIPANT_MOVED, participant=wire.participant(seat))
-    room.tell_all(EventType.PARTICIPANT_MOVED, but=[seat], participant=wire.participant(seat))
-    modification = send_offer(room, seat, ModificationKind.MOVE, offer)
+    locked.tell(left_device, EventType.PARTICIPANT_MOVED, participant=wire.participant(seat))
+    locked.tell_all(EventType.PARTICIPANT_MOVED, but=[seat], participant=wire.participant(seat))
+    modification = send_offer(locked, seat, ModificationKind.MOVE, offer)
     return Outcome(seat.state, modification.pk)
 
 
@@ -359,141 +360,143 @@ def end_part(*, session: Session, conference_id: str, now: datetime, if_match: s
     Ending what has ended changes nothing.
     """
     lock_devices_of_mover(session, conference_id)
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
-    if room.conference.state == ConferenceState.SESSION_TERMINATED:
-        return Ending(room, EndOutcome.TERMINATED)
-    seat = _seat_to_end(room, session)
+    locked = lock_for(session, conference_id, now=now, if_match=if_match)
+    if locked.conference.state == ConferenceState.SESSION_TERMINATED:
+        return Ending(locked, EndOutcome.TERMINATED)
+    seat = _seat_to_end(locked, session)
     if seat.has_left:
-        return Ending(room, EndOutcome.LEFT)
+        return Ending(locked, EndOutcome.LEFT)
     if seat.is_ringing and seat.session_id != session.pk:
-        ending = _decline(room, session)
+        ending = _decline(locked, session)
     elif seat.is_sitting and (seat.move_until is not None or seat.move_expired):
-        ending = _move(room, seat)
+        ending = _move(locked, seat)
     else:
-        ending = Ending(room, leave(room, seat, LeftReason.HUNG_UP))
-    room.save()
+        ending = Ending(locked, leave(locked, seat, LeftReason.HUNG_UP))
+    locked.save()
     logger.info("conference %s: %s by %s", conference_id, ending.outcome, seat.pk)
     return ending
 
 
-def _seat_to_end(room: Room, session: Session) -> Participant:
+def _seat_to_end(locked: LockedConference, session: Session) -> Participant:
     """Return the seat that a DELETE of the session is about: the one it sits at, or that rings for it."""
-    return room.seat_in_use(session) or next(_ringing_for(room, session), None) or room.seat_of(session)
+    return locked.seat_in_use(session) or next(_ringing_for(locked, session), None) or locked.seat_of(session)
 
 
-def _ringing_for(room: Room, session: Session) -> Iterator[Participant]:
+def _ringing_for(locked: LockedConference, session: Session) -> Iterator[Participant]:
     """Yield the seats that ring for the session. In an open conference the invited may come before it rings."""
-    may_answer = room.rings or room.conference.access == Access.OPEN
-    for seat in room.seats if may_answer else ():
+    may_answer = locked.rings or locked.conference.access == Access.OPEN
+    for seat in locked.seats if may_answer else ():
         if seat.is_ringing and seat.session_id != session.pk and session.owns(seat):
             yield seat
 
 
-def _decline(room: Room, session: Session) -> Ending:
+def _decline(locked: LockedConference, session: Session) -> Ending:
     """Decline on all the user's devices, for each of the user's invitations."""
-    for seat in _ringing_for(room, session):
-        vacate(room, seat, LeftReason.DECLINED, by=session)
-    return Ending(room, EndOutcome.DECLINED)
+    for seat in _ringing_for(locked, session):
+        vacate(locked, seat, LeftReason.DECLINED, by=session)
+    return Ending(locked, EndOutcome.DECLINED)
 
 
-def _move(room: Room, seat: Participant) -> Ending:
+def _move(locked: LockedConference, seat: Participant) -> Ending:
     """Begin the move that `initiate-call-hold` armed, where it can be; otherwise end the part.
 
     :raises UnauthenticatedError: when the session has ended since its request was authenticated: it leaves its seats.
     """
-    require_live(seat.session, now=room.now)
-    devices = room.devices(seat)
+    require_live(seat.session, now=locked.now)
+    devices = locked.devices(seat)
     refusal = None
-    if seat.move_until is None or seat.move_until < room.now:
+    if seat.move_until is None or seat.move_until < locked.now:
         refusal = MoveRefusal.WINDOW_OVER
     elif not devices:
         refusal = MoveRefusal.NO_OTHER_DEVICE
     if refusal:
-        return Ending(room, leave(room, seat, LeftReason.HUNG_UP), refusal)
-    other = room.other_party(seat)
+        return Ending(locked, leave(locked, seat, LeftReason.HUNG_UP), refusal)
+    other = locked.other_party(seat)
     if other is not None and other.state == ParticipantState.MOVING:
         raise ParticipantMovingError
-    _cancel_pending(room, seat)
-    room.advance_seat(seat, Action.MOVE)
-    seat.rings_until = room.now + settings.RING_DURATION
-    room.tell_all(EventType.PARTICIPANT_MOVING, but=[seat], participant=wire.participant(seat))
-    ring_devices(room, seat, devices)
-    return Ending(room, EndOutcome.MOVING, rings_until=seat.rings_until)
+    _cancel_pending(locked, seat)
+    locked.advance_seat(seat, Action.MOVE)
+    seat.rings_until = locked.now + settings.RING_DURATION
+    locked.tell_all(EventType.PARTICIPANT_MOVING, but=[seat], participant=wire.participant(seat))
+    ring_devices(locked, seat, devices)
+    return Ending(locked, EndOutcome.MOVING, rings_until=seat.rings_until)
 
 
-def leave(room: Room, seat: Participant, reason: LeftReason) -> EndOutcome:
+def leave(locked: LockedConference, seat: Participant, reason: LeftReason) -> EndOutcome:
     """Let a participant who sits, or moves, leave; without the host, or enough people, the conference ends."""
-    if room.goes_on_without(seat):
-        vacate(room, seat, reason)
+    if locked.goes_on_without(seat):
+        vacate(locked, seat, reason)
         return EndOutcome.LEFT
-    terminate(room, reason, by=seat)
+    terminate(locked, reason, by=seat)
     return EndOutcome.TERMINATED
 
 
-def vacate(room: Room, seat: Participant, reason: LeftReason, *, by: Session | None = None) -> None:
+def vacate(locked: LockedConference, seat: Participant, reason: LeftReason, *, by: Session | None = None) -> None:
     """Give up one seat, tell the others, and end a conference that does not go on without it."""
-    goes_on = room.goes_on_without(seat)
-    _cancel_pending(room, seat)
-    if room.rings:
-        _silence(room, [seat], reason, by=by)
-    room.give_up_seat(seat, reason)
-    room.has_cause(None)
+    goes_on = locked.goes_on_without(seat)
+    _cancel_pending(locked, seat)
+    if locked.rings:
+        _silence(locked, [seat], reason, by=by)
+    locked.give_up_seat(seat, reason)
+    locked.has_cause(None)
     if reason is not LeftReason.HUNG_UP:
-        room.tell(seat.session_id, EventType.PARTICIPANT_LEFT, participant=wire.participant(seat), reason=reason)
-    room.tell_all(EventType.PARTICIPANT_LEFT, participant=wire.participant(seat), reason=reason)
+        locked.tell(seat.session_id, EventType.PARTICIPANT_LEFT, participant=wire.participant(seat), reason=reason)
+    locked.tell_all(EventType.PARTICIPANT_LEFT, participant=wire.participant(seat), reason=reason)
     if not goes_on:
-        terminate(room, reason)
+        terminate(locked, reason)
 
 
-def _silence(room: Room, seats: list[Participant], reason: LeftReason, *, by: Session | None = None) -> None:
+def _silence(
+    locked: LockedConference, seats: list[Participant], reason: LeftReason, *, by: Session | None = None
+) -> None:
     """Cancel the invitation at every device that rings for the seats, but for the one that knows."""
-    ringing = room.devices_of([seat for seat in seats if seat.is_ringing])
-    room.tell_sessions(
+    ringing = locked.devices_of([seat for seat in seats if seat.is_ringing])
+    locked.tell_sessions(
         {device.pk: device for devices in ringing.values() for device in devices if device != by}.values(),
         EventType.INVITATION_CANCELLED,
         reason=_CANCEL_REASONS.get(reason, "caller-cancelled"),
     )
 
 
-def _cancel_pending(room: Room, seat: Participant) -> None:
+def _cancel_pending(locked: LockedConference, seat: Participant) -> None:
     """Cancel what is pending with a participant whose device goes away, and tell the other party.
 
     The offer of a call is told of by the call's own events.
     """
-    for modification in list(room.pending):
+    for modification in list(locked.pending):
         if seat.pk in {modification.offered_by_id, modification.offered_to_id}:
-            room.settle(modification, Action.CANCEL, seat)
+            locked.settle(modification, Action.CANCEL, seat)
             (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
             if modification.kind != ModificationKind.CALL:
-                room.tell_settlement(modification, room.party(other_id), **{"from": wire.party(seat)})
+                locked.tell_settlement(modification, locked.party(other_id), **{"from": wire.party(seat)})
 
 
-def terminate(room: Room, reason: LeftReason, *, by: Participant | None = None) -> None:
+def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant | None = None) -> None:
     """End the conference for everybody; whoever ended it knows already."""
-    rings = room.rings
-    room.advance(Action.END)
-    room.conference.ended_at, room.conference.ended_reason = room.now, reason
-    for modification in list(room.pending):
-        room.settle(modification, Action.CANCEL, by)
-    present = [seat for seat in room.seats if not seat.has_left]
+    rings = locked.rings
+    locked.advance(Action.END)
+    locked.conference.ended_at, locked.conference.ended_reason = locked.now, reason
+    for modification in list(locked.pending):
+        locked.settle(modification, Action.CANCEL, by)
+    present = [seat for seat in locked.seats if not seat.has_left]
     if rings:
-        _silence(room, present, reason)
+        _silence(locked, present, reason)
     for seat in present:
-        room.give_up_seat(seat, reason if seat is by else LeftReason.CONFERENCE_ENDED)
-    snapshot = room.snapshot()
+        locked.give_up_seat(seat, reason if seat is by else LeftReason.CONFERENCE_ENDED)
+    snapshot = locked.snapshot()
     for seat in present:
         if seat is not by:
-            room.tell(seat.session_id, EventType.SESSION_TERMINATED, reason=reason, conference=snapshot)
-    logger.info("conference %s: %s (%s)", room.conference.pk, room.conference.state, reason)
+            locked.tell(seat.session_id, EventType.SESSION_TERMINATED, reason=reason, conference=snapshot)
+    logger.info("conference %s: %s (%s)", locked.conference.pk, locked.conference.state, reason)
 
 
 # Called by support staff, in the admin.
 @transaction.atomic(savepoint=False)
 def terminate_conference(*, conference_id: str, now: datetime) -> bool:
     """End a live conference on behalf of the operator. Return whether it was live."""
-    room = lock(conference_id, now=now)
-    if room.conference.state == ConferenceState.SESSION_TERMINATED:
+    locked = lock(conference_id, now=now)
+    if locked.conference.state == ConferenceState.SESSION_TERMINATED:
         return False
-    terminate(room, LeftReason.ENDED_BY_SUPPORT)
-    room.save()
+    terminate(locked, LeftReason.ENDED_BY_SUPPORT)
+    locked.save()
     return True

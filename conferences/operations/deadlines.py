@@ -21,8 +21,8 @@ from conferences.exceptions import NotFoundError
 from conferences.machine import Action
 from conferences.models import LeftReason, Modification, Participant, Session
 from conferences.operations.calls import vacate
+from conferences.operations.locked_conference import LockedConference, ReadAhead, Reading, lock
 from conferences.operations.modifications import come_to_nothing
-from conferences.operations.room import ReadAhead, Reading, Room, lock
 from conferences.operations.sessions import end_session, give_up_seats
 from conferences.statements import Prepared
 from events.log import EventType
@@ -30,7 +30,7 @@ from events.log import EventType
 logger = logging.getLogger(__name__)
 
 Job = Callable[[], None]
-Step = Callable[[Room], None]
+Step = Callable[[LockedConference], None]
 
 # How many deadlines of each kind one look finds. More would delay deadlines that become due meanwhile; with fewer, two
 # timekeepers would often work on the same conferences.
@@ -130,21 +130,21 @@ def _settle_conference(conference_id: str, ahead: ReadAhead, *, now: datetime) -
 def settle_conference(*, conference_id: str, now: datetime, reading: Reading | None = None) -> None:
     """Settle what is due in a conference, unless somebody else holds it right now."""
     try:
-        room = lock(conference_id, now=now, skip_locked=True, reading=reading)
+        locked = lock(conference_id, now=now, skip_locked=True, reading=reading)
     except NotFoundError:
         return
-    while step := _next_step(room):
-        step(room)
-        room.save()
-        if _next_step(room) is None:
+    while step := _next_step(locked):
+        step(locked)
+        locked.save()
+        if _next_step(locked) is None:
             return
-        # A room is saved once.
-        room = lock(conference_id, now=now)
+        # A locked conference is saved once.
+        locked = lock(conference_id, now=now)
 
 
-def _next_step(room: Room) -> Step | None:
+def _next_step(locked: LockedConference) -> Step | None:
     """Return what settles one thing that is due in a conference; None when nothing is."""
-    return next(_due_steps(room.seats, room.pending, room.now), None)
+    return next(_due_steps(locked.seats, locked.pending, locked.now), None)
 
 
 def _due_steps(seats: Iterable[Participant], pending: Iterable[Modification], now: datetime) -> Iterator[Step]:
@@ -161,13 +161,13 @@ def _due_steps(seats: Iterable[Participant], pending: Iterable[Modification], no
             yield partial(vacate, seat=seat, reason=LeftReason.MEDIA_LOST)
 
 
-def _expire_modification(room: Room, modification: Modification) -> None:
-    room.settle(modification, Action.EXPIRE)
+def _expire_modification(locked: LockedConference, modification: Modification) -> None:
+    locked.settle(modification, Action.EXPIRE)
     for party in (modification.offered_by_id, modification.offered_to_id):
-        room.tell_settlement(modification, room.party(party))
-    come_to_nothing(room, modification)
+        locked.tell_settlement(modification, locked.party(party))
+    come_to_nothing(locked, modification)
 
 
-def _close_move_window(room: Room, seat: Participant) -> None:
+def _close_move_window(locked: LockedConference, seat: Participant) -> None:
     seat.move_until, seat.move_expired = None, True
-    room.tell(seat.session_id, EventType.MOVE_EXPIRED, participant=wire.participant(seat))
+    locked.tell(seat.session_id, EventType.MOVE_EXPIRED, participant=wire.participant(seat))

@@ -13,6 +13,7 @@ from conferences.exceptions import NotFoundError
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import begin_ringing, vacate
+from conferences.operations.locked_conference import LockedConference, lock
 from conferences.operations.modifications import (
     expect_leg,
     has_leg,
@@ -21,10 +22,9 @@ from conferences.operations.modifications import (
     tell_cause,
     tell_offer,
 )
-from conferences.operations.room import Room, lock
 from conferences.wire import party
 from events import log
-from events.log import EventType, PassingType
+from events.log import EphemeralType, EventType
 from media import tasks
 from media.models import MediaTask
 from media.reports import Assignment, Connection
@@ -57,106 +57,108 @@ def _settle(task: MediaTask, offer: Description | None, result: tasks.Result, *,
     """Apply the result of a task. `offer` is what the focus has answered, if it has."""
     task_id = task.pk
     try:
-        room = lock(task.conference, now=now)
+        locked = lock(task.conference, now=now)
     except NotFoundError:
         tasks.finish(task_id)
         return
     # Somebody else may have applied it until the conference was locked, or another node may serve the conference now.
-    if not tasks.finish(task_id) or task.node != room.conference.media_node:
+    if not tasks.finish(task_id) or task.node != locked.conference.media_node:
         return
     refusal = result.get("refusal")
     if task.kind == TaskKind.OFFER:
-        _settle_offer(room, task.payload["modId"], offer, result)
+        _settle_offer(locked, task.payload["modId"], offer, result)
     elif task.kind == TaskKind.ANSWER and refusal:
-        _tell_refused_answer(room, task.payload, refusal)
-    _send_offers(room, result.get("offers", []))
-    if _expect_legs(room, result.get("withoutLeg", [])) or room.has_changed:
-        room.save()
+        _tell_refused_answer(locked, task.payload, refusal)
+    _send_offers(locked, result.get("offers", []))
+    if _expect_legs(locked, result.get("withoutLeg", [])) or locked.has_changed:
+        locked.save()
 
 
-def _settle_offer(room: Room, modification_id: str, offer: Description | None, result: tasks.Result) -> None:
+def _settle_offer(
+    locked: LockedConference, modification_id: str, offer: Description | None, result: tasks.Result
+) -> None:
     """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime.
 
     The node may have built a fresh leg for it (RFC 8842 section 3.1), whose loss must then count.
     A refused hold leaves an armed move armed: a move needs nobody's consent.
     """
-    modification = next((each for each in room.pending if each.pk == modification_id), None)
+    modification = next((each for each in locked.pending if each.pk == modification_id), None)
     if modification is None:
         return
     if offer is not None:
-        modification.answer, rang = result["answer"], room.rings
+        modification.answer, rang = result["answer"], locked.rings
         modification.restart = modification.restart or result.get("restart", False)
-        room.settle(modification, Action.ACCEPT)
-        record_origin(room, modification, offer)
-        has_leg(room.seat(modification.offered_by_id))
-        take_effect(room, modification, by=None)
+        locked.settle(modification, Action.ACCEPT)
+        record_origin(locked, modification, offer)
+        has_leg(locked.seat(modification.offered_by_id))
+        take_effect(locked, modification, by=None)
         if not rang:
-            begin_ringing(room)
+            begin_ringing(locked)
     else:
-        room.settle(modification, Action.REJECT)
-        seat, refusal = room.seat(modification.offered_by_id), result.get("refusal") or _NOTHING
+        locked.settle(modification, Action.REJECT)
+        seat, refusal = locked.seat(modification.offered_by_id), result.get("refusal") or _NOTHING
         reason = {"reason": refusal["code"], "detail": refusal["detail"]}
-        room.tell_settlement(modification, seat, **{"from": party(None)}, **reason)
-    logger.info("conference %s: %s %s by the focus", room.conference.pk, modification.pk, modification.state)
+        locked.tell_settlement(modification, seat, **{"from": party(None)}, **reason)
+    logger.info("conference %s: %s %s by the focus", locked.conference.pk, modification.pk, modification.state)
 
 
-def _tell_refused_answer(room: Room, payload: Mapping[str, Any], refusal: Refusal) -> None:
+def _tell_refused_answer(locked: LockedConference, payload: Mapping[str, Any], refusal: Refusal) -> None:
     """Tell that an answer to the focus could not be used: the participant stays on its previous media.
 
     The modification was settled by the request that brought the answer, and stays so.
     """
-    seat = room.seat(payload["participant"])
-    modification = room.conference.modifications.defer("offer", "answer").get(pk=payload["modId"])
+    seat = locked.seat(payload["participant"])
+    modification = locked.conference.modifications.defer("offer", "answer").get(pk=payload["modId"])
     reason = {"reason": refusal["code"], "detail": refusal["detail"]}
     if seat.is_sitting and modification.is_of_stay(seat):
         fields = {"modId": modification.pk, "kind": modification.kind, "from": party(None), **reason}
-        room.tell(seat.session_id, EventType.MOD_REJECTED, **fields)
-        tell_cause(room, modification, seat, **reason)
+        locked.tell(seat.session_id, EventType.MOD_REJECTED, **fields)
+        tell_cause(locked, modification, seat, **reason)
 
 
-def _expect_legs(room: Room, participants: Collection[str]) -> bool:
+def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
     """Give participants without a leg as long to come back as those whose media is lost; tell whether that is new.
 
     The node watches legs only. A participant is left without one by an offer that was answered with a fresh leg and
     cancelled meanwhile, or when its leg cannot be built anew.
     """
     expected = [
-        seat for seat in room.seats if seat.pk in participants and seat.is_sitting and seat.connect_until is None
+        seat for seat in locked.seats if seat.pk in participants and seat.is_sitting and seat.connect_until is None
     ]
     for seat in expected:
-        expect_leg(room, seat)
+        expect_leg(locked, seat)
     return bool(expected)
 
 
-def _send_offers(room: Room, offers: Sequence[FocusOffer]) -> None:
+def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None:
     """Let the offers of the focus wait for their participants.
 
     One whose participant has left, moves or negotiates again is dropped: the task that follows makes good for it. So is
     one that came with the result of another task already.
     """
-    ready = set(room.ready())
+    ready = set(locked.ready())
     offers = [offer for offer in offers if offer["participant"] in ready]
     named = {offer["modId"] for offer in offers} | {offer["causedBy"] for offer in offers} - {None}
-    known = set(room.conference.modifications.filter(pk__in=named).values_list("pk", flat=True)) if named else set()
+    known = set(locked.conference.modifications.filter(pk__in=named).values_list("pk", flat=True)) if named else set()
     for offer in offers:
         if offer["modId"] in known:
             continue
         known.add(offer["modId"])
-        seat = room.seat(offer["participant"])
+        seat = locked.seat(offer["participant"])
         modification = Modification(
             id=offer["modId"],
-            conference=room.conference,
+            conference=locked.conference,
             kind=ModificationKind(offer["kind"]),
             pair=pair_of(seat, None),
             offered_to=seat,
             caused_by_id=offer["causedBy"] if offer["causedBy"] in known else None,
             restart=offer.get("restart", False),
             offer=offer["sdp"],
-            created_at=room.now,
-            expires_at=room.now + settings.MODIFICATION_LIFETIME,
+            created_at=locked.now,
+            expires_at=locked.now + settings.MODIFICATION_LIFETIME,
         )
-        room.offer(modification)
-        tell_offer(room, modification, seat, causedBy=modification.caused_by_id)
+        locked.offer(modification)
+        tell_offer(locked, modification, seat, causedBy=modification.caused_by_id)
 
 
 # Called by the media node, through the wiring; tells everybody.
@@ -168,17 +170,17 @@ def lose_media(*, conference_id: str, participant_id: str, leg: str, by: Assignm
     has lost the conference to another.
     """
     try:
-        room = lock(conference_id, now=now)
-        seat = room.seat(participant_id)
+        locked = lock(conference_id, now=now)
+        seat = locked.seat(participant_id)
     except NotFoundError:
         return
-    served = by == Assignment(room.conference.media_node, room.conference.generation)
-    if served and seat.is_sitting and leg == _newest_leg(room, seat):
-        vacate(room, seat, LeftReason.MEDIA_LOST)
-        room.save()
+    served = by == Assignment(locked.conference.media_node, locked.conference.generation)
+    if served and seat.is_sitting and leg == _newest_leg(locked, seat):
+        vacate(locked, seat, LeftReason.MEDIA_LOST)
+        locked.save()
 
 
-def _newest_leg(room: Room, seat: Participant) -> str | None:
+def _newest_leg(locked: LockedConference, seat: Participant) -> str | None:
     """Return the offer, its own or the focus's, that made a participant's leg, or is about to make a new one.
 
     Where the focus has offered a fresh connection, there is no other, whether anybody answers or not.
@@ -186,26 +188,26 @@ def _newest_leg(room: Room, seat: Participant) -> str | None:
     alive = [ModificationState.SENT, ModificationState.ACCEPTED]
     own = Q(offered_by=seat, state__in=alive)
     focus = Q(offered_to=seat, state__in=[*alive, ModificationState.EXPIRED])
-    offers = room.conference.modifications.of_stay(seat).filter(own | focus, restart=True)
+    offers = locked.conference.modifications.of_stay(seat).filter(own | focus, restart=True)
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 
 # Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
 def announce_speaker(*, conference_id: str, participant_id: str, by: Assignment) -> None:
     """Tell a conference who speaks."""
-    _tell_passing(conference_id, by, PassingType.ACTIVE_SPEAKER, participant=participant_id)
+    _tell_ephemeral(conference_id, by, EphemeralType.ACTIVE_SPEAKER, participant=participant_id)
 
 
 # Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
 def rate_connection(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
     """Tell a conference how somebody's connection to the focus is."""
-    _tell_passing(conference_id, by, PassingType.QUALITY, participant=participant_id, connection=connection)
+    _tell_ephemeral(conference_id, by, EphemeralType.QUALITY, participant=participant_id, connection=connection)
 
 
-def _tell_passing(conference_id: str, by: Assignment, type_: PassingType, **fields: object) -> None:
+def _tell_ephemeral(conference_id: str, by: Assignment, type_: EphemeralType, **fields: object) -> None:
     """Tell everybody who sits in a conference, if this node still serves it."""
     served = Q(conference__media_node=by.node, conference__generation=by.generation)
     sitting = Participant.objects.sitting().filter(served, conference=conference_id)
     sessions = [str(pk) for pk in sitting.values_list("session", flat=True)]
     if sessions:
-        log.tell_passing(sessions, type_, confId=conference_id, **fields)
+        log.tell_ephemeral(sessions, type_, confId=conference_id, **fields)

@@ -11,7 +11,7 @@ from conferences.machine import Action
 from conferences.models import LeftReason, Participant, Role, Session
 from conferences.operations import quotas
 from conferences.operations.calls import addressee, leave, require_space, ring, vacate
-from conferences.operations.room import Room, lock_for
+from conferences.operations.locked_conference import LockedConference, lock_for
 from conferences.operations.users import lock_call
 from events.log import EventType
 
@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 
 # Called by the host; tells the devices of the one who is invited, and everybody else.
 @transaction.atomic(savepoint=False)
-def invite_participant(*, session: Session, conference_id: str, to: str, now: datetime) -> tuple[Room, Participant]:
+def invite_participant(
+    *, session: Session, conference_id: str, to: str, now: datetime
+) -> tuple[LockedConference, Participant]:
     """Invite one more. Who is there already, or rings, is not invited again.
 
     :raises MalformedError: when the host means itself.
@@ -30,24 +32,24 @@ def invite_participant(*, session: Session, conference_id: str, to: str, now: da
     if session.owns(guest):
         raise MalformedError("You cannot invite yourself: use 'initiate-call-hold' to move to another device.")
     lock_call(session, [guest])
-    room = lock_for(session, conference_id, now=now, if_match=None)
-    host = room.seat_of(session)
+    locked = lock_for(session, conference_id, now=now, if_match=None)
+    host = locked.seat_of(session)
     if host.role != Role.HOST:
         raise ForbiddenError("Only the host invites.")
-    room.advance(Action.MANAGE)
-    if known := next((seat for seat in room.others(host) if _is_called(seat, guest)), None):
-        return room, known
-    require_space(room, 1)
+    locked.advance(Action.MANAGE)
+    if known := next((seat for seat in locked.others(host) if _is_called(seat, guest)), None):
+        return locked, known
+    require_space(locked, 1)
     quotas.require_change(host)
     devices = list(Session.objects.live(now).devices_of([guest]))
     quotas.require_invitations(session, [guest], devices, now=now)
-    guest.rings_until = room.rings_until()
-    room.add_seat(guest)
-    ring(room, [guest], devices)
-    room.tell_all(EventType.PARTICIPANT_INVITED, but=[host], participant=wire.participant(guest))
-    room.save()
+    guest.rings_until = locked.rings_until()
+    locked.add_seat(guest)
+    ring(locked, [guest], devices)
+    locked.tell_all(EventType.PARTICIPANT_INVITED, but=[host], participant=wire.participant(guest))
+    locked.save()
     logger.info("conference %s: %s invited", conference_id, guest.pk)
-    return room, guest
+    return locked, guest
 
 
 def _is_called(seat: Participant, guest: Participant) -> bool:
@@ -63,18 +65,18 @@ def remove_participant(
     *, session: Session, conference_id: str, participant_id: str, now: datetime, if_match: str | None = None
 ) -> None:
     """Remove a participant from the conference, or leave it."""
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
-    target, own = room.seat(participant_id), room.seat_of(session)
+    locked = lock_for(session, conference_id, now=now, if_match=if_match)
+    target, own = locked.seat(participant_id), locked.seat_of(session)
     if target is not own and own.role != Role.HOST:
         raise ForbiddenError("Only the host removes others.")
     if target.has_left:
         return
     if target is own:
-        leave(room, own, LeftReason.HUNG_UP)
+        leave(locked, own, LeftReason.HUNG_UP)
     else:
         quotas.require_change(own)
-        vacate(room, target, LeftReason.REMOVED)
-    room.save()
+        vacate(locked, target, LeftReason.REMOVED)
+    locked.save()
 
 
 # Called by the host, or by the participant itself; tells everybody else.
@@ -95,13 +97,13 @@ def mute_participant(
 
     :raises FocusOnlyError: when the media flows between the browsers: nobody but the sender can mute it there.
     """
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
-    target, own = room.seat(participant_id), room.seat_of(session)
+    locked = lock_for(session, conference_id, now=now, if_match=if_match)
+    target, own = locked.seat(participant_id), locked.seat_of(session)
     if target is not own and own.role != Role.HOST:
         raise ForbiddenError("Only the host mutes others.")
-    if not room.has_focus:
+    if not locked.has_focus:
         raise FocusOnlyError
-    room.advance(Action.MANAGE)
+    locked.advance(Action.MANAGE)
     if target.has_left:
         raise NotFoundError("This participant has left.")
     before = (target.muted_audio, target.muted_video)
@@ -113,5 +115,5 @@ def mute_participant(
         return
     quotas.require_change(own)
     target.muted_audio, target.muted_video = wanted
-    room.tell_all(EventType.PARTICIPANT_MUTED, but=[own], participant=wire.participant(target))
-    room.save()
+    locked.tell_all(EventType.PARTICIPANT_MUTED, but=[own], participant=wire.participant(target))
+    locked.save()

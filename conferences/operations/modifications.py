@@ -28,8 +28,8 @@ from conferences.machine import (
 )
 from conferences.models import Modification, Participant, Role, Session, pair_of
 from conferences.operations import quotas
+from conferences.operations.locked_conference import LockedConference, lock_for
 from conferences.operations.reading import OfferReading
-from conferences.operations.room import Room, lock_for
 from conferences.sdp import (
     DirectionRule,
     JudgedSdp,
@@ -104,32 +104,32 @@ def offer_modification(
     `initiate-conference-mod`.
     The caller has judged the offer's directions (`RULES`).
     """
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
+    locked = lock_for(session, conference_id, now=now, if_match=if_match)
     if initiation is Initiation.RESUME:
         # A part of the body, which is judged before the state.
-        require_resume(offer, room.directions_of(session), listens=not room.has_focus)
-    calls_again = initiation is Initiation.MOD and any(map(room.may_call_again, room.seats_of(session)))
-    room.advance(Action.CALL_AGAIN if calls_again else Action.NEGOTIATE)
-    seat = room.seat_of(session)
+        require_resume(offer, locked.directions_of(session), listens=not locked.has_focus)
+    calls_again = initiation is Initiation.MOD and any(map(locked.may_call_again, locked.seats_of(session)))
+    locked.advance(Action.CALL_AGAIN if calls_again else Action.NEGOTIATE)
+    seat = locked.seat_of(session)
     kind = ModificationKind.CALL if calls_again else KINDS[initiation]
     state = ParticipantState(seat.state)
     becomes = decide(state, effect_of(kind, state) if initiation is Initiation.CALL_HOLD else EFFECTS[kind])
     if becomes == ParticipantState.ON_HOLD:
         # Also what a participant on hold offers for another reason leaves its media on hold.
         require_direction(offer, DirectionRule.HOLD)
-    receiver = room.other_party(seat)
-    require_free_pair(room, seat, receiver)
+    receiver = locked.other_party(seat)
+    require_free_pair(locked, seat, receiver)
     require_progress(offer, seat.sdp_origin)
-    modification = send_offer(room, seat, kind, offer)
+    modification = send_offer(locked, seat, kind, offer)
     if calls_again:
-        room.renew_invitations()
+        locked.renew_invitations()
     if initiation is Initiation.CALL_HOLD:
         seat.move_until, seat.move_expired = now + settings.MOVE_WINDOW, False
-    room.save()
+    locked.save()
     return Outcome(modification.state, modification.pk)
 
 
-def require_free_pair(room: Room, seat: Participant, receiver: Participant | None) -> None:
+def require_free_pair(locked: LockedConference, seat: Participant, receiver: Participant | None) -> None:
     """Require that the two parties may negotiate now: no offer is pending, and somebody is there.
 
     :raises ParticipantMovingError: when the receiver is between two devices.
@@ -138,7 +138,7 @@ def require_free_pair(room: Room, seat: Participant, receiver: Participant | Non
     if receiver is not None and receiver.state == ParticipantState.MOVING:
         raise ParticipantMovingError(retryAfterMs=_retry_after_ms(seat))
     pair = pair_of(seat, receiver)
-    if pending := next((each for each in room.pending if each.pair == pair), None):
+    if pending := next((each for each in locked.pending if each.pair == pair), None):
         retry_after_ms = _retry_after_ms(seat) if receiver else _FOCUS_RETRY_MS
         raise ModificationPendingError(modId=pending.pk, retryAfterMs=retry_after_ms)
 
@@ -152,7 +152,7 @@ def _retry_after_ms(seat: Participant) -> int:
     return 10 * random.randint(low, high)  # noqa: S311 - spreads retries, keeps no secret
 
 
-def send_offer(room: Room, seat: Participant, kind: ModificationKind, offer: JudgedSdp) -> Modification:
+def send_offer(locked: LockedConference, seat: Participant, kind: ModificationKind, offer: JudgedSdp) -> Modification:
     """Let a participant's offer wait for the other party, which is told or, if it is the focus, asked.
 
     Where that party's devices still ring, the offer waits as long as they do, and the invitation brings it.
@@ -160,40 +160,40 @@ def send_offer(room: Room, seat: Participant, kind: ModificationKind, offer: Jud
     :raises TooManyOffersError: when the participant's user has made too many in the last minute.
     """
     quotas.require_offer(seat)
-    receiver = room.other_party(seat)
+    receiver = locked.other_party(seat)
     restart = kind is ModificationKind.MOVE or is_another_connection(offer, seat.sdp_origin, seat.ice_ufrag)
     rings_until = receiver.rings_until if receiver else None
     modification = Modification(
-        conference=room.conference,
+        conference=locked.conference,
         kind=kind,
         pair=pair_of(seat, receiver),
         offered_by=seat,
         offered_to=receiver,
         restart=restart,
         offer=offer.text,
-        created_at=room.now,
-        expires_at=rings_until or room.now + settings.MODIFICATION_LIFETIME,
+        created_at=locked.now,
+        expires_at=rings_until or locked.now + settings.MODIFICATION_LIFETIME,
     )
-    room.offer(modification)
+    locked.offer(modification)
     if receiver is None:
         if kind in _FIRST_OFFERS or seat.connect_until is not None:
-            expect_leg(room, seat)
-        room.ask_focus(TaskKind.OFFER, modification, seat, sdp=offer.text, fresh=restart)
-        room.has_cause(modification, lesson_of(kind))
+            expect_leg(locked, seat)
+        locked.ask_focus(TaskKind.OFFER, modification, seat, sdp=offer.text, fresh=restart)
+        locked.has_cause(modification, kind_for_others(kind))
     else:
-        tell_offer(room, modification, receiver)
-    logger.info("conference %s: %s %s sent by %s", room.conference.pk, kind, modification.pk, seat.pk)
+        tell_offer(locked, modification, receiver)
+    logger.info("conference %s: %s %s sent by %s", locked.conference.pk, kind, modification.pk, seat.pk)
     return modification
 
 
-def lesson_of(kind: ModificationKind) -> ModificationKind:
+def kind_for_others(kind: ModificationKind) -> ModificationKind:
     """Return as what kind of offer the focus tells the others of a modification."""
     return ModificationKind.SYNC if kind in {ModificationKind.CALL, ModificationKind.MOD} else kind
 
 
-def tell_offer(room: Room, modification: Modification, receiver: Participant, **fields: object) -> None:
+def tell_offer(locked: LockedConference, modification: Modification, receiver: Participant, **fields: object) -> None:
     """Tell a participant of the offer that waits for it."""
-    room.tell(
+    locked.tell(
         receiver.session_id,
         EventType.MOD_RECEIVED,
         modId=modification.pk,
@@ -219,35 +219,35 @@ def accept_modification(
     if_match: str | None = None,
 ) -> Outcome:
     """Accept an offer with an answer: what was offered takes effect. `reading` was made before (`read_offer`)."""
-    room, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
+    locked, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
     if seat.pk != modification.offered_to_id:
         raise NotYoursToSettleError("Only the one who received this modification accepts it.")
     if _was_settled_so(modification, ModificationState.ACCEPTED, seat) and reading.is_answer_of(modification, answer):
         return Outcome(modification.state)
     decide(ModificationState(modification.state), Action.ACCEPT)
-    record_answer(room, modification, answer, reading.offer_of(modification), by=seat)
-    if room.has_focus:
+    record_answer(locked, modification, answer, reading.offer_of(modification), by=seat)
+    if locked.has_focus:
         if modification.restart:
             has_leg(seat)
-        room.ask_focus(TaskKind.ANSWER, modification, seat, sdp=answer.text)
+        locked.ask_focus(TaskKind.ANSWER, modification, seat, sdp=answer.text)
     else:
-        take_effect(room, modification, by=seat)
-    room.save()
+        take_effect(locked, modification, by=seat)
+    locked.save()
     return Outcome(modification.state)
 
 
 def _lock_to_settle(
     session: Session, conference_id: str, modification_id: str, now: datetime, if_match: str | None
-) -> tuple[Room, Participant, Modification]:
+) -> tuple[LockedConference, Participant, Modification]:
     """Lock an open conference of the session's, and return its seat and the modification to settle."""
-    room = lock_for(session, conference_id, now=now, if_match=if_match)
-    room.advance(Action.NEGOTIATE)
-    modification = _modification(room, modification_id)
-    return room, room.seat_of(session), modification
+    locked = lock_for(session, conference_id, now=now, if_match=if_match)
+    locked.advance(Action.NEGOTIATE)
+    modification = _modification(locked, modification_id)
+    return locked, locked.seat_of(session), modification
 
 
 def record_answer(
-    room: Room, modification: Modification, answer: JudgedSdp, offer: Description, *, by: Participant
+    locked: LockedConference, modification: Modification, answer: JudgedSdp, offer: Description, *, by: Participant
 ) -> None:
     """Judge an answer against its offer and settle the modification with it.
 
@@ -258,20 +258,20 @@ def record_answer(
         require_direction(answer, DirectionRule.HOLD)
     require_progress(answer, by.sdp_origin)
     modification.answer = answer.text
-    room.settle(modification, Action.ACCEPT, by)
-    record_origin(room, modification, offer)
+    locked.settle(modification, Action.ACCEPT, by)
+    record_origin(locked, modification, offer)
     _record_origin(by, answer.content)
     # The focus decides the directions that it offers, and a hold narrows those of the other side.
-    if not room.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
+    if not locked.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
         by.directions = directions_of(answer.content)
 
 
-def record_origin(room: Room, modification: Modification, offer: Description) -> None:
+def record_origin(locked: LockedConference, modification: Modification, offer: Description) -> None:
     """Note where an accepted offer leaves the leg of the participant who made it.
 
     An offer to hold, or made on hold, keeps the directions from before the hold: a resume restores them.
     """
-    initiator = room.party(modification.offered_by_id)
+    initiator = locked.party(modification.offered_by_id)
     if initiator is None:
         return
     kind = modification.kind
@@ -286,9 +286,9 @@ def _record_origin(seat: Participant, description: Description) -> None:
     seat.ice_ufrag = description.ice_ufrag
 
 
-def expect_leg(room: Room, seat: Participant) -> None:
+def expect_leg(locked: LockedConference, seat: Participant) -> None:
     """Give up the seat of a participant for whom the focus has no leg in time: its media node cannot see that."""
-    seat.connect_until = room.now + timedelta(seconds=LOST_SECONDS)
+    seat.connect_until = locked.now + timedelta(seconds=LOST_SECONDS)
 
 
 def has_leg(seat: Participant) -> None:
@@ -296,22 +296,22 @@ def has_leg(seat: Participant) -> None:
     seat.connect_until = None
 
 
-def take_effect(room: Room, modification: Modification, *, by: Participant | None) -> None:
+def take_effect(locked: LockedConference, modification: Modification, *, by: Participant | None) -> None:
     """Let what a participant offered, and `by` accepted, take effect, and tell."""
-    initiator, kind = room.seat(modification.offered_by_id), ModificationKind(modification.kind)
+    initiator, kind = locked.seat(modification.offered_by_id), ModificationKind(modification.kind)
     action = effect_of(kind, ParticipantState(initiator.state))
-    room.advance_seat(initiator, action)
+    locked.advance_seat(initiator, action)
     description = {"type": "answer", "sdp": modification.answer}
-    room.tell_settlement(modification, initiator, **{"from": wire.party(by)}, description=description)
-    room.has_cause(modification, lesson_of(kind))
-    _tell_effect(room, action, initiator)
+    locked.tell_settlement(modification, initiator, **{"from": wire.party(by)}, description=description)
+    locked.has_cause(modification, kind_for_others(kind))
+    _tell_effect(locked, action, initiator)
 
 
-def _tell_effect(room: Room, action: Action, initiator: Participant) -> None:
+def _tell_effect(locked: LockedConference, action: Action, initiator: Participant) -> None:
     """Tell everybody what an accepted hold or resume made of the one who offered it."""
     types = {Action.HOLD: EventType.PARTICIPANT_ON_HOLD, Action.RESUME: EventType.PARTICIPANT_RESUMED}
     if type_ := types.get(action):
-        room.tell_all(type_, participant=wire.participant(initiator))
+        locked.tell_all(type_, participant=wire.participant(initiator))
 
 
 # Called by the receiver, who rejects, or the initiator, who cancels; tells the other one.
@@ -325,43 +325,43 @@ def withdraw_modification(
     if_match: str | None = None,
 ) -> Outcome:
     """Reject or cancel an offer: everything stays as it was (RFC 3264 section 4)."""
-    room, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
+    locked, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
     if seat.pk not in {modification.offered_by_id, modification.offered_to_id}:
         raise NotYoursToSettleError("Only the two parties of this modification settle it.")
     action = Action.CANCEL if seat.pk == modification.offered_by_id else Action.REJECT
     final = decide(ModificationState.SENT, action)
     if _was_settled_so(modification, final, seat):
         return Outcome(final)
-    room.settle(modification, action, seat)
+    locked.settle(modification, action, seat)
     if action is Action.CANCEL:
         disarm_move(seat, modification)
     (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
-    room.tell_settlement(modification, room.party(other_id), **{"from": wire.party(seat)})
-    come_to_nothing(room, modification)
-    room.save()
+    locked.tell_settlement(modification, locked.party(other_id), **{"from": wire.party(seat)})
+    come_to_nothing(locked, modification)
+    locked.save()
     return Outcome(modification.state)
 
 
-def come_to_nothing(room: Room, modification: Modification) -> None:
+def come_to_nothing(locked: LockedConference, modification: Modification) -> None:
     """Take back what hangs on an offer that was rejected, cancelled, or left unanswered.
 
     The focus forgets it, and whoever caused an offer of the focus learns who rejected that.
     """
-    if not room.has_focus:
+    if not locked.has_focus:
         return
-    seat = room.seat(modification.offered_by_id or modification.offered_to_id)
+    seat = locked.seat(modification.offered_by_id or modification.offered_to_id)
     was_rejected = modification.state == ModificationState.REJECTED
-    room.ask_focus(TaskKind.WITHDRAW, modification, seat, rejected=was_rejected)
+    locked.ask_focus(TaskKind.WITHDRAW, modification, seat, rejected=was_rejected)
     if was_rejected:
-        tell_cause(room, modification, seat)
+        tell_cause(locked, modification, seat)
 
 
-def tell_cause(room: Room, modification: Modification, seat: Participant, **fields: object) -> None:
+def tell_cause(locked: LockedConference, modification: Modification, seat: Participant, **fields: object) -> None:
     """Tell whoever caused an offer of the focus that the participant does not follow."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
-    initiator = room.party(cause.offered_by_id) if cause else None
+    initiator = locked.party(cause.offered_by_id) if cause else None
     if cause and initiator and initiator is not seat and not initiator.has_left and cause.is_of_stay(initiator):
-        room.tell(
+        locked.tell(
             initiator.session_id,
             EventType.MOD_REJECTED,
             modId=cause.pk,
@@ -378,15 +378,15 @@ def disarm_move(seat: Participant, modification: Modification) -> None:
         seat.move_until, seat.move_expired = None, False
 
 
-def _modification(room: Room, modification_id: str) -> Modification:
+def _modification(locked: LockedConference, modification_id: str) -> Modification:
     """Return a modification of this conference.
 
     :raises NotFoundError: when it has none with this ID.
     """
-    for pending in room.pending:
+    for pending in locked.pending:
         if pending.pk == modification_id:
             return pending
-    settled = room.conference.modifications.filter(pk=modification_id).first()
+    settled = locked.conference.modifications.filter(pk=modification_id).first()
     if settled is None:
         raise NotFoundError("There is no such modification in this conference.")
     return settled

@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce
 
 from conferences.machine import Action, ModificationState
 from conferences.models import Conference, Modification, Participant, new_id
-from conferences.operations.room import Room, lock
+from conferences.operations.locked_conference import LockedConference, lock
 from conferences.wire import party
 from media import tasks
 from media.models import MediaNode
@@ -110,42 +110,42 @@ def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -
     free = _orphans(now, watched).select_for_update(skip_locked=True, no_key=True)
     if not free.filter(pk=conference_id).values_list("pk", flat=True).first():
         return
-    room = lock(conference_id, now=now)
+    locked = lock(conference_id, now=now)
     tasks.forget(conference_id)
-    place(room.conference, now=now)
-    room.conference.generation += 1
-    room.conference.save(update_fields=["media_node", "placed_at", "generation"])
-    waiting = [each for each in room.pending if each.restart and each.offered_to_id is None]
-    for modification in [each for each in room.pending if each not in waiting]:
-        _withdraw(room, modification)
+    place(locked.conference, now=now)
+    locked.conference.generation += 1
+    locked.conference.save(update_fields=["media_node", "placed_at", "generation"])
+    waiting = [each for each in locked.pending if each.restart and each.offered_to_id is None]
+    for modification in [each for each in locked.pending if each not in waiting]:
+        _withdraw(locked, modification)
     asked = {each.offered_by_id for each in waiting}
-    seats = [seat for seat in room.seats if seat.is_sitting and seat.pk not in asked]
+    seats = [seat for seat in locked.seats if seat.is_sitting and seat.pk not in asked]
     restarts = [
-        {"participant": seat.pk, "modId": new_id(), **words} for seat in seats if (words := _last_words(room, seat))
+        {"participant": seat.pk, "modId": new_id(), **words} for seat in seats if (words := _last_words(locked, seat))
     ]
-    room.errand = (TaskKind.UPDATE, {"restarts": restarts})
-    room.save()
+    locked.focus_task = (TaskKind.UPDATE, {"restarts": restarts})
+    locked.save()
     for modification in waiting:
-        seat = room.seat(modification.offered_by_id)
-        room.ask_focus(TaskKind.OFFER, modification, seat, sdp=modification.offer, fresh=True)
-        room.send_errand()
-    logger.info("conference %s: adopted by media node %s", conference_id, room.conference.media_node)
+        seat = locked.seat(modification.offered_by_id)
+        locked.ask_focus(TaskKind.OFFER, modification, seat, sdp=modification.offer, fresh=True)
+        locked.send_focus_task()
+    logger.info("conference %s: adopted by media node %s", conference_id, locked.conference.media_node)
 
 
-def _withdraw(room: Room, modification: Modification) -> None:
+def _withdraw(locked: LockedConference, modification: Modification) -> None:
     """Settle an offer from or to the node that is gone, and tell the participant."""
     own = modification.offered_to_id is None
-    room.settle(modification, Action.REJECT if own else Action.CANCEL)
-    participant = room.seat(modification.offered_by_id if own else modification.offered_to_id)
-    room.tell_settlement(modification, participant, **{"from": party(None)}, **(_GONE if own else {}))
+    locked.settle(modification, Action.REJECT if own else Action.CANCEL)
+    participant = locked.seat(modification.offered_by_id if own else modification.offered_to_id)
+    locked.tell_settlement(modification, participant, **{"from": party(None)}, **(_GONE if own else {}))
 
 
-def _last_words(room: Room, seat: Participant) -> dict[str, str]:
+def _last_words(locked: LockedConference, seat: Participant) -> dict[str, str]:
     """Return what a participant's leg was settled with: its last offer and the answer to it, or its last answer.
 
     It is empty where the participant never had a leg.
     """
-    settled = room.conference.modifications.of_stay(seat).filter(state=ModificationState.ACCEPTED)
+    settled = locked.conference.modifications.of_stay(seat).filter(state=ModificationState.ACCEPTED)
     last = settled.order_by("-settled_at").first()
     if last is None:
         return {}

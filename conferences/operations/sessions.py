@@ -12,7 +12,7 @@ from conferences.machine import SessionState
 from conferences.models import LeftReason, Participant, Session, hash_token
 from conferences.operations import quotas
 from conferences.operations.calls import leave, ring_devices
-from conferences.operations.room import lock
+from conferences.operations.locked_conference import lock
 from conferences.operations.users import lock_ringing_for
 from events import log
 
@@ -42,15 +42,15 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     quotas.require_session(session, now=now)
     ringing = Participant.objects.ringing().concerning(session).order_by("conference")
     conferences = ringing.values_list("conference", flat=True).distinct()
-    rooms = [lock(conference_id, now=now) for conference_id in conferences]
+    all_locked = [lock(conference_id, now=now) for conference_id in conferences]
     session.save(force_insert=True)
-    for room in rooms:
-        if not room.rings:
+    for locked in all_locked:
+        if not locked.rings:
             # It will ring for this device too, as soon as it rings.
             continue
-        if seat := next((seat for seat in room.seats if seat.is_ringing and session.owns(seat)), None):
-            ring_devices(room, seat, [session])
-            room.save()
+        if seat := next((seat for seat in locked.seats if seat.is_ringing and session.owns(seat)), None):
+            ring_devices(locked, seat, [session])
+            locked.save()
     logger.info("session %s: %s", session.pk, session.state)
     return session, token
 
@@ -76,7 +76,7 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
     after that, `deadlines.settle_due` finds.
     """
     with transaction.atomic():
-        # This lock waits for operations that give the session a seat: see `room.require_still_live`.
+        # This lock waits for operations that give the session a seat: see `locked_conference.require_still_live`.
         session = Session.objects.select_for_update().get(pk=session_id)
         if session.state != SessionState.ACTIVE or (expired and session.expires_at > now):
             return
@@ -100,10 +100,10 @@ def give_up_seats(*, session_id: str, now: datetime) -> None:
 @transaction.atomic(savepoint=False)
 def abandon_seat(*, participant: Participant, now: datetime) -> None:
     """Give up the seat of a session that has ended. One that is moving waits for its new device instead."""
-    room = lock(participant.conference_id, now=now)
-    seat = room.seat(participant.pk)
+    locked = lock(participant.conference_id, now=now)
+    seat = locked.seat(participant.pk)
     if not seat.is_sitting or seat.session is None or seat.session.state == SessionState.ACTIVE:
         return
     expired = seat.session.state == SessionState.EXPIRED
-    leave(room, seat, LeftReason.SESSION_EXPIRED if expired else LeftReason.HUNG_UP)
-    room.save()
+    leave(locked, seat, LeftReason.SESSION_EXPIRED if expired else LeftReason.HUNG_UP)
+    locked.save()

@@ -854,5 +854,5 @@ def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> S
         retransmits={
             codec.payload_type: codec.rtx_payload_type for codec in types.values() if codec.rtx_payload_type is not None
         },
-        trains=leg.takes_trains,
+        gso=leg.gso,
     )

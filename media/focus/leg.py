@@ -69,7 +69,7 @@ MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 
 
-class Wire(Protocol):
+class LegPort(Protocol):
     """What a leg needs of the port."""
 
     def send(self, name: bytes, datagram: bytes) -> None:
@@ -85,7 +85,7 @@ class Wire(Protocol):
         """Take nothing more from the leg's addresses."""
 
 
-class Floor(Protocol):
+class LegObserver(Protocol):
     """What a leg needs of its conference."""
 
     def connected(self, leg: "Leg") -> None:
@@ -121,7 +121,14 @@ class Leg:
     unauthentic = Shared[int]()
 
     def __init__(
-        self, id_: str, participant: str, negotiation: Negotiation, wire: Wire, floor: Floor, *, made_at: float
+        self,
+        id_: str,
+        participant: str,
+        negotiation: Negotiation,
+        port: LegPort,
+        observer: LegObserver,
+        *,
+        made_at: float,
     ) -> None:
         self.id = id_
         self.participant = participant
@@ -147,7 +154,7 @@ class Leg:
         self.rtcp_bytes_left = RTCP_BYTES_A_TICK
         self._requests_left = REQUESTS_A_TICK
         self.destination: Destination | None = None
-        self.takes_trains = True
+        self.gso = True
         self.addresses: list[bytes] = []
         self.agent: Agent[Leg] | None = None
         self.transport: Transport | None = None
@@ -179,8 +186,8 @@ class Leg:
         # Bursts that the port has not sent yet point to the memory of former ones. It reads 64 datagrams at a time.
         self._destinations: deque[Destination] = deque(maxlen=64)
         self._is_over = False
-        self._wire = wire
-        self._floor = floor
+        self._port = port
+        self._observer = observer
 
     @property
     def srtp_rx(self) -> Any:
@@ -227,32 +234,32 @@ class Leg:
         """Send a connectivity check to a sockaddr, if the other side's credentials are known yet."""
         check = self.agent.check(address_of(name)) if self.agent is not None else None
         if check is not None:
-            self._wire.send(name, check)
+            self._port.send(name, check)
 
     def _move(self, name: bytes) -> None:
         """Let the media go to a sockaddr."""
         logger.info("leg %s: media goes to %s port %s", self.id, *address_of(name))
-        self.destination, self.takes_trains = Destination.of(name), True
+        self.destination, self.gso = Destination.of(name), True
         self._destinations.append(self.destination)
-        self._floor.moved(self)
+        self._observer.moved(self)
 
-    def end_trains(self) -> None:
-        """Let packets go singly to where the media goes now: on the way there nobody cuts trains."""
-        logger.info("leg %s: no trains to this address", self.id)
-        self.takes_trains = False
-        self._floor.moved(self)
+    def end_gso(self) -> None:
+        """Stop using GSO for this destination: its route cannot segment."""
+        logger.info("leg %s: the route to this address does not support GSO", self.id)
+        self.gso = False
+        self._observer.moved(self)
 
     def begin(self) -> None:
         """Begin the handshake, for which there is only so much time: not before the other side has been heard of."""
         if self.transport is not None and self.destination is not None:
             fingerprints = [(each.algorithm, each.value) for each in self.negotiation.remote_fingerprints]
             network = network_of(address_of(self.destination.name)[0])
-            self.transport.start(fingerprints, id(self._floor), network)
+            self.transport.start(fingerprints, id(self._observer), network)
 
     def send_datagram(self, datagram: bytes) -> None:
         """Send DTLS to where the leg is."""
         if self.destination is not None:
-            self._wire.send(self.destination.name, datagram)
+            self._port.send(self.destination.name, datagram)
 
     def transport_is(self, state: State) -> None:
         """Take note of a new state of the transport."""
@@ -260,11 +267,11 @@ class Leg:
         if state is State.CONNECTED and self.transport is not None and self.transport.srtp is not None:
             # The sessions live as long as the transport, which this object keeps.
             self.srtp_tx, self.srtp_rx = self.transport.srtp.tx, self.transport.srtp.rx
-            self._floor.connected(self)
+            self._observer.connected(self)
         elif state in {State.FAILED, State.CLOSED}:
             self._is_over = True
             self.srtp_tx = self.srtp_rx = None
-            self._floor.disconnected(self)
+            self._observer.disconnected(self)
 
     async def close(self) -> None:
         """End the connection, politely where there is one."""
@@ -273,7 +280,7 @@ class Leg:
             await self.channels.close()
         if self.transport is not None:
             await self.transport.close()
-        self._wire.forget(self)
+        self._port.forget(self)
         self._take_from({})
         self.sinks = {}
         # Without cycles, memory is free at once and not when garbage is collected.
@@ -291,7 +298,7 @@ class Leg:
         media = [each for each in self.layout.sections if each.codecs and not each.rejected]
         self._takes_reduced_size = all(each.reduced_size for each in media)
         for section in self.layout.sections:
-            track = self._floor.track_of(self, section) if section.receiving else None
+            track = self._observer.track_of(self, section) if section.receiving else None
             if track is None:
                 continue
             track.level_id = section.extensions.get(AUDIO_LEVEL, 0) if section.kind == "audio" else 0
@@ -354,7 +361,7 @@ class Leg:
             return None
         payload_type = packet[1] & 0x7F
         for section in self._sections_of(packet, payload_type):
-            track = self._floor.track_of(self, section)
+            track = self._observer.track_of(self, section)
             if track is None:
                 return None
             primaries = [stream for stream, of in self.streams.values() if of is track and not stream.original]
@@ -429,7 +436,7 @@ class Leg:
                     sources = rtcp.key_frame_sources(packet)
                     frozen |= {self.sinks[ssrc].track for ssrc in sources if ssrc in self.sinks}
         for track in frozen:
-            self._floor.key_frame_wanted(self, track)
+            self._observer.key_frame_wanted(self, track)
 
     def _take_receiver_reports(self, reports: Iterable[RtcpReceiverInfo], now: float) -> None:
         """Note what the participant says of what it gets."""
@@ -481,7 +488,7 @@ class Leg:
         info = packet.sender_info
         stream.take_sender_report(info.ntp_timestamp, now)
         if stream is track.stream and track.is_open and track.may_report(now):
-            self._floor.sender_reported(track, info.ntp_timestamp, info.rtp_timestamp)
+            self._observer.sender_reported(track, info.ntp_timestamp, info.rtp_timestamp)
 
     def _retransmit(self, sink: Sink, lost: Iterable[int], now: float) -> None:
         """Send packets again that the participant has missed: those that are of use, within its budget."""
@@ -497,7 +504,7 @@ class Leg:
             if is_of_use and budget.spend(track.ssrc, sequence, len(kept.packet), now):
                 packet = _repeated(sink, kept)
                 self._octets_repeated += len(packet)
-                self._wire.send_rtp(self, packet)
+                self._port.send_rtp(self, packet)
 
     def ask(self, stream: Stream, now: float) -> None:
         """Ask the participant for what is missing of its stream."""
@@ -508,7 +515,7 @@ class Leg:
         """Send feedback, in a compound packet where nothing else was agreed (RFC 4585 section 3.1)."""
         if not self._takes_reduced_size:
             packet = rtcp.receiver_reports(self.ssrc, [], cname=self._cname) + packet
-        self._wire.send_rtcp(self, packet)
+        self._port.send_rtcp(self, packet)
 
     def tick(self, now: float) -> None:
         """Renew the allowances, and ask again for what is still missing, and for key frames."""
@@ -579,7 +586,7 @@ class Leg:
         ]
         self._lost = max((report.fraction_lost for report in reports), default=0) / 256
         if self.is_connected and reports:
-            self._wire.send_rtcp(self, rtcp.receiver_reports(self.ssrc, reports, cname=self._cname))
+            self._port.send_rtcp(self, rtcp.receiver_reports(self.ssrc, reports, cname=self._cname))
 
 
 def _payload_types(codec: Codec) -> list[int]:

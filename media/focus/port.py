@@ -14,7 +14,7 @@ from media import aiortc_adapter as adapter
 from media.focus.leg import Leg
 from media.forward import fastpath, memory, quick, rtp
 from media.forward.datagrams import (
-    LONGEST_TRAIN,
+    LONGEST_BATCH,
     SLOT,
     Inbox,
     Outbox,
@@ -68,13 +68,13 @@ class Port:
         self._where = [address_in_memory(each) for each in (self._scratch, self._size)]
         self._routes: list[Route] = []
         self._takers = ((memory.DECRYPTED, self._take_decrypted), (memory.UNTOUCHED, self._take))
-        trains = segmentation_works(self._fd)
+        gso = segmentation_works(self._fd)
         outbox = Outbox(memory.SLOTS_OUT)
-        self.forwarder = Forwarder(self._fd, outbox, trains=trains)
+        self.forwarder = Forwarder(self._fd, outbox, gso=gso)
         library = fastpath.load() if fast else None
-        longest = LONGEST_TRAIN if trains else 1
+        longest = LONGEST_BATCH if gso else 1
         self._fast = library and fastpath.FastPath(
-            library, self._fd, adapter.srtp_addresses(), self._inbox, outbox, longest_train=longest
+            library, self._fd, adapter.srtp_addresses(), self._inbox, outbox, longest_batch=longest
         )
 
     def open(self) -> None:
@@ -128,8 +128,8 @@ class Port:
             if routes:
                 self.forwarder.forward(routes)
                 routes.clear()
-            if self.forwarder.refused:
-                self._end_trains()
+            if self.forwarder.gso_unsupported:
+                self._end_gso()
             if count < inbox.slots:
                 return
 
@@ -261,13 +261,13 @@ class Port:
         if route is not None:
             self._routes.append(route)
 
-    def _end_trains(self) -> None:
-        """Let packets go singly to those whose trains were refused."""
-        refused = self.forwarder.refused
+    def _end_gso(self) -> None:
+        """Stop using GSO for the destinations whose routes do not support it."""
+        unsupported = self.forwarder.gso_unsupported
         for leg in set(self._legs.values()):
-            if leg.destination is not None and leg.destination.address in refused and leg.takes_trains:
-                leg.end_trains()
-        refused.clear()
+            if leg.destination is not None and leg.destination.address in unsupported and leg.gso:
+                leg.end_gso()
+        unsupported.clear()
 
     def _take_rtcp(self, leg: Leg, slot: int, size: int, now: float) -> None:
         """Take RTCP from a leg, within what that may cost."""

@@ -1,8 +1,9 @@
 """Many datagrams a system call: `recvmmsg` and `sendmmsg` over buffers that are laid out once.
 
 Entering the kernel and waking up cost more than forwarding a packet does, so the hot path reads a burst at once and
-sends what it made of it at once. Several packets of one size for one receiver go out as a train: one message that the
-kernel cuts into datagrams at the very end (UDP segmentation offload), which costs it a fraction of so many messages.
+sends what it made of it at once. Several packets of one size for one receiver go out as a GSO batch (generic
+segmentation offload, udp(7)): one message that the kernel cuts into datagrams at the very end, at a fraction of the
+cost of as many messages.
 
 The system calls are called through libc by cffi in ABI mode, so no compiler is needed. 64-bit, little-endian Linux.
 """
@@ -23,8 +24,8 @@ SLOT = 2048
 # What is read of one: so that it still has room in a slot when other keys add more to it than was taken off. What is
 # longer is cut off, and then no authentic SRTP.
 LARGEST = SLOT - 192
-# What a train may hold: the kernel's limit is 64 segments and 65,507 bytes.
-LONGEST_TRAIN = 32
+# What a GSO batch may hold: the kernel's limit is 64 segments and 65,507 bytes.
+LONGEST_BATCH = 32
 
 NAME_SIZE = 28  # bytes of a struct sockaddr_in6, the larger one
 _HEADER = 64  # bytes of a struct mmsghdr
@@ -46,9 +47,9 @@ _NULL, _DONTWAIT = ffi.NULL, int(socket.MSG_DONTWAIT)
 
 # The socket takes nothing now. Any other fault is one destination's: the next datagram may well go out.
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
-# A train cannot be cut where it would leave: a device without checksums of its own (many tunnels, before Linux 6.11),
-# or datagrams larger than the way takes whole. Singly they may well go.
-_NO_TRAIN = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
+# The route cannot segment a GSO batch: its device does not compute checksums (many tunnels, before Linux 6.11), or the
+# datagrams are larger than its MTU. Sent one by one they may well arrive.
+_GSO_UNSUPPORTED = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
 
 
 class _Batch:
@@ -110,22 +111,22 @@ class Inbox(_Batch):
 class Outbox(_Batch):
     """Datagrams to be sent. The hot path fills the slots itself.
 
-    `refused` collects the names (their addresses in memory) that trains could not be sent to.
+    `gso_unsupported` collects the names (their addresses in memory) that GSO batches could not be sent to.
     """
 
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
         self.undelivered = 0
-        self.refused: set[int] = set()
+        self.gso_unsupported: set[int] = set()
         self._iovec_addresses = array("Q", range(self.iovec_address, self.iovec_address + 16 * slots, 16))
-        # By the size of a train's datagrams: the control message that tells the kernel to cut it so, and its address.
+        # By the size of a GSO batch's datagrams: the control message with that size for the kernel, and its address.
         self._segments: dict[int, tuple[Any, int]] = {}
 
     def lay(self, message: int, names: "array[int]", *, first: int, step: int, count: int, size: int) -> None:
         """Make a message for each of the sockaddrs that `names` has the addresses of.
 
         Each has `count` slots, beginning `step` after those of the message before; slot `first` begins the first.
-        Where there are several they are a train: `size` bytes each, the last perhaps fewer. A name of 0 goes nowhere.
+        Several are a GSO batch: `size` bytes each, the last perhaps fewer. A name of 0 goes nowhere.
         """
         many = len(names)
         fields, begin, end = self.fields, 8 * message, 8 * (message + many)
@@ -153,7 +154,7 @@ class Outbox(_Batch):
             elif ffi.errno in _FULL:
                 self.undelivered += count - sent
                 return
-            elif ffi.errno in _NO_TRAIN and self.fields[8 * sent + 5]:
+            elif ffi.errno in _GSO_UNSUPPORTED and self.fields[8 * sent + 5]:
                 self._send_singly(fd, sent)
                 sent += 1
             elif ffi.errno != errno.EINTR:
@@ -161,9 +162,9 @@ class Outbox(_Batch):
                 sent += 1
 
     def _send_singly(self, fd: int, message: int) -> None:
-        """Send the datagrams of a train one by one."""
+        """Send the datagrams of a GSO batch one by one."""
         fields, at = self.fields, 8 * message
-        self.refused.add(fields[at])
+        self.gso_unsupported.add(fields[at])
         first, count = fields[at + 2], fields[at + 3]
         fields[at + 3] = 1
         fields[at + 4] = fields[at + 5] = 0
@@ -202,7 +203,7 @@ def address_in_memory(pointer: Any) -> int:
 
 
 def segmentation_works(fd: int) -> bool:
-    """Tell whether the kernel cuts trains into datagrams at this socket."""
+    """Tell whether the kernel cuts GSO batches into datagrams at this socket."""
     with socket.socket(fileno=os.dup(fd)) as probe:
         try:
             probe.getsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT)

@@ -248,11 +248,11 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
 
 /* --- Out ------------------------------------------------------------------------------------------------------------ */
 
-/* Send the packets of a train one by one: on the way to its receiver nobody cuts trains. */
-static void send_singly(struct fastpath *path, struct mmsghdr *train) {
-    struct msghdr *whole = &train->msg_hdr;
-    if (path->refusals < SLOTS_IN)
-        path->refused[path->refusals++] = (uintptr_t)whole->msg_name;
+/* Send the packets of a GSO batch one by one: the route to its receiver does not support GSO. */
+static void send_singly(struct fastpath *path, struct mmsghdr *batch) {
+    struct msghdr *whole = &batch->msg_hdr;
+    if (path->gso_unsupported_count < SLOTS_IN)
+        path->gso_unsupported[path->gso_unsupported_count++] = (uintptr_t)whole->msg_name;
     for (size_t i = 0; i < whole->msg_iovlen; i++) {
         struct msghdr one = {.msg_name = whole->msg_name, .msg_namelen = whole->msg_namelen};
         one.msg_iov = whole->msg_iov + i;
@@ -284,7 +284,7 @@ static void flush(struct outbound *out) {
     out->slots = out->messages = 0;
 }
 
-/* Make a message of slots; several are a train. */
+/* Make a message of slots; several are a GSO batch. */
 static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int count) {
     struct msghdr *header = &out->headers[out->messages].msg_hdr;
     struct segment *segment = &out->path->segments[out->messages++];
@@ -297,20 +297,20 @@ static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int c
         CMSG_LEN(sizeof(uint16_t)), IPPROTO_UDP, UDP_SEGMENT_OPTION, (uint16_t)first->iov_len};
 }
 
-/* Encrypt packets for a receiver, and make messages of them: those of one size are a train, whose last may be shorter. */
+/* Encrypt packets for a receiver, and make messages of them: those of one size are a GSO batch. Its last may be shorter. */
 static void send_to(struct outbound *out, const struct variant *variant, int receiver, const int *sizes, int count) {
     struct fastpath *path = out->path;
     if (out->slots + count > SLOTS_OUT || out->messages + count > SLOTS_OUT)
         flush(out);
     struct iovec *iovecs = (struct iovec *)path->iovecs_out + out->slots;
-    int longest = variant->trains ? path->longest_train : 1, failed = 0;
+    int longest = variant->gso ? path->longest_batch : 1, failed = 0;
     for (int i = 0; i < count; i++) {
         uint8_t *slot = path->slots_out + (size_t)(out->slots + i) * SLOT_SIZE;
         int size = sizes[i];
         memcpy(slot, path->rewritten + i * SLOT_SIZE, (size_t)size);
         failed += ((crypt)path->protect)((void *)variant->sessions[receiver], slot, &size) != 0;
         iovecs[i].iov_len = (size_t)size;
-        if (sizes[i] > LARGEST_IN_TRAIN)
+        if (sizes[i] > LARGEST_SEGMENT)
             longest = 1;
     }
     path->sent += count;

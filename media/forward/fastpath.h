@@ -11,7 +11,7 @@ enum limits {
     SLOT_SIZE = 2048,         /* bytes of each, with what SRTP adds */
     NAME_SIZE = 28,           /* bytes of a sockaddr, as long as the longer one */
     FULL = 64,                /* messages that are worth a system call: nobody waits for more */
-    LARGEST_IN_TRAIN = 1216,  /* bytes of a packet that, encrypted, fits every way of IPv6 (1280 bytes, RFC 8200 section 5) */
+    LARGEST_SEGMENT = 1216,  /* bytes of a packet that, encrypted, fits every way of IPv6 (1280 bytes, RFC 8200 section 5) */
     HISTORY = 512,            /* packets kept of a track: more than a second of video. A power of two */
     ARENA_SIZE = 614400,      /* bytes of them: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
@@ -54,7 +54,7 @@ struct history {
 /* router.Variant: receivers that get the same bytes before encryption. */
 struct variant {
     uint8_t payload_type;
-    bool trains;              /* several packets may go to a receiver in one message */
+    bool gso;              /* several packets may go to a receiver in one message */
     uint16_t foreign;         /* the IDs of header extensions, as bits, that are not the receivers' own */
     uint8_t ids[ELEMENT_IDS]; /* the receivers' ID for each of the sender's; 0 where they have none */
     int64_t distance;         /* added to sequence numbers */
@@ -108,7 +108,7 @@ struct leg {
     struct flow *flow;
 };
 
-/* The control message that tells the kernel where to cut a train (udp(7)): struct cmsghdr with what it carries. */
+/* The control message that tells the kernel where to cut a GSO batch (udp(7)): struct cmsghdr with what it carries. */
 struct segment {
     uint64_t length;
     int32_t level;
@@ -120,7 +120,7 @@ struct segment {
  * sendmmsg(2), are those of media/forward/datagrams.py, with their iovecs. */
 struct fastpath {
     int32_t fd;
-    int32_t longest_train;
+    int32_t longest_batch;
     uintptr_t protect;        /* srtp_protect and srtp_unprotect of libsrtp */
     uintptr_t unprotect;
     uintptr_t headers_in;
@@ -129,8 +129,8 @@ struct fastpath {
     uint8_t *slots_in;
     uint8_t *slots_out;
     uint8_t verdicts[SLOTS_IN];      /* of each datagram that the last turn read */
-    uintptr_t refused[SLOTS_IN];     /* sockaddrs that trains could not be sent to, for Python to take */
-    int32_t refusals;
+    uintptr_t gso_unsupported[SLOTS_IN]; /* sockaddrs that GSO batches could not be sent to, for Python to take */
+    int32_t gso_unsupported_count;
     int64_t sent;             /* packets for each receiver, whatever became of them */
     int64_t unprotected;      /* those that could not be encrypted */
     int64_t undelivered;      /* messages that the kernel did not take */

@@ -42,7 +42,7 @@ class FastPath:
     """The fast path of one socket. Between turns its counters may be read in `memory`, its `struct fastpath`."""
 
     def __init__(
-        self, library: Any, fd: int, srtp: tuple[int, int], inbox: Inbox, outbox: Outbox, *, longest_train: int
+        self, library: Any, fd: int, srtp: tuple[int, int], inbox: Inbox, outbox: Outbox, *, longest_batch: int
     ) -> None:
         """Serve a socket. `srtp` has the addresses of libsrtp's functions that encrypt and decrypt.
 
@@ -53,7 +53,7 @@ class FastPath:
         self._inbox, self._outbox = inbox, outbox
         self.memory: Any = ffi.new("struct fastpath *")
         memory = self.memory
-        memory.fd, memory.longest_train = fd, longest_train
+        memory.fd, memory.longest_batch = fd, longest_batch
         memory.protect, memory.unprotect = srtp
         memory.headers_in, memory.slots_in = inbox.header_address, ffi.cast("uint8_t *", inbox.addresses[0])
         memory.headers_out, memory.iovecs_out = outbox.header_address, outbox.iovec_address
@@ -68,13 +68,13 @@ class FastPath:
         """Take what has arrived, as much as the inbox holds.
 
         Return how many datagrams there were, and the verdict on each. The caller must take those that are not SETTLED.
-        Where a train was refused, the outbox says so.
+        Where a GSO batch was refused, the outbox says so.
         """
         memory = self.memory
         count = self._turn(self._address, now)
-        if memory.refusals:
-            self._outbox.refused.update(memory.refused[0 : memory.refusals])
-            memory.refusals = 0
+        if memory.gso_unsupported_count:
+            self._outbox.gso_unsupported.update(memory.gso_unsupported[0 : memory.gso_unsupported_count])
+            memory.gso_unsupported_count = 0
         return count, self._verdicts[:count].tobytes()
 
     def assign(self, name: bytes, leg: Any) -> None:

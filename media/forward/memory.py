@@ -14,7 +14,7 @@ ffi.cdef(HEADER)
 _limits: dict[str, int] = ffi.typeof("enum limits").relements
 _verdicts: dict[str, int] = ffi.typeof("enum verdict").relements
 SLOTS_IN, SLOTS_OUT, FULL = _limits["SLOTS_IN"], _limits["SLOTS_OUT"], _limits["FULL"]
-LARGEST_IN_TRAIN, QUIET, ELEMENT_IDS = _limits["LARGEST_IN_TRAIN"], _limits["QUIET"], _limits["ELEMENT_IDS"]
+LARGEST_SEGMENT, QUIET, ELEMENT_IDS = _limits["LARGEST_SEGMENT"], _limits["QUIET"], _limits["ELEMENT_IDS"]
 NEAR, HISTORY, ARENA_SIZE = _limits["NEAR"], _limits["HISTORY"], _limits["ARENA_SIZE"]
 UNTOUCHED, DECRYPTED, SETTLED = _verdicts["UNTOUCHED"], _verdicts["DECRYPTED"], _verdicts["SETTLED"]
 if (_limits["SLOT_SIZE"], _limits["NAME_SIZE"]) != (SLOT, NAME_SIZE):

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, repeat
 
 from media import aiortc_adapter as adapter
-from media.forward.datagrams import LONGEST_TRAIN, SLOT, Outbox
-from media.forward.memory import FULL, LARGEST_IN_TRAIN, SLOTS_OUT
+from media.forward.datagrams import LONGEST_BATCH, SLOT, Outbox
+from media.forward.memory import FULL, LARGEST_SEGMENT, SLOTS_OUT
 from media.forward.rtp import HEADER, HEADER_SIZE, translate_extensions
 from media.forward.tracks import Receivers, Route
 
@@ -25,13 +25,13 @@ _ALONE = ((0, 1),)
 class Forwarder:
     """Sends what routes have collected through one socket."""
 
-    def __init__(self, fd: int, outbox: Outbox, *, trains: bool) -> None:
-        """Send through the socket; `trains` tells whether its kernel cuts trains into datagrams.
+    def __init__(self, fd: int, outbox: Outbox, *, gso: bool) -> None:
+        """Send through the socket; `gso` tells whether its kernel cuts GSO batches into datagrams.
 
         The outbox has SLOTS_OUT slots, of which none is in use before and after each call.
         """
         self._fd = fd
-        self._longest = LONGEST_TRAIN if trains else 1
+        self._longest = LONGEST_BATCH if gso else 1
         self._box = outbox
         cast = adapter.ffi.cast
         # libsrtp's pointers to the slots, and to their lengths.
@@ -48,9 +48,9 @@ class Forwarder:
         return self._box.undelivered
 
     @property
-    def refused(self) -> set[int]:
-        """The names (their addresses in memory) whose way out takes no trains. Who has seen to it removes them."""
-        return self._box.refused
+    def gso_unsupported(self) -> set[int]:
+        """The names (addresses in memory) whose routes do not support GSO. Whoever has handled them removes them."""
+        return self._box.gso_unsupported
 
     def forward(self, routes: Iterable[Route]) -> None:
         """Send the bursts of these routes, and forget them, whatever becomes of them. Never raises."""
@@ -86,7 +86,7 @@ class Forwarder:
                     self._send(packets, receivers.part(begin, begin + room))
 
     def _send(self, packets: list[bytes], receivers: Receivers) -> None:
-        """Encrypt packets for each receiver, and send each those of one size as one train."""
+        """Encrypt packets for each receiver, and send each those of one size as one GSO batch."""
         handles, step = receivers.handles, len(packets)
         if self._slots + step * len(handles) > SLOTS_OUT:
             self._flush()
@@ -101,8 +101,8 @@ class Forwarder:
         each = handles if step == 1 else chain.from_iterable(map(repeat, handles, repeat(step)))
         failures = list(map(adapter.srtp_protect, each, self._pointers[first:end], self._lengths[first:end]))
         names = self._names_without(receivers, failures) if any(failures) else receivers.names
-        longest = self._longest if receivers.trains and max(sizes) <= LARGEST_IN_TRAIN else 1
-        for offset, count in _ALONE if step == 1 else _trains(sizes, longest):
+        longest = self._longest if receivers.gso and max(sizes) <= LARGEST_SEGMENT else 1
+        for offset, count in _ALONE if step == 1 else _batches(sizes, longest):
             size = box.lengths[2 * (first + offset) + 1]
             box.lay(self._messages, names, first=first + offset, step=step, count=count, size=size)
             self._messages += len(names)
@@ -131,8 +131,8 @@ def is_told(count: int) -> bool:
     return count & (count - 1) == 0
 
 
-def _trains(sizes: "array[int]", longest: int) -> Iterator[tuple[int, int]]:
-    """Yield where trains begin and how many packets each has: all of one size, but the last may be shorter."""
+def _batches(sizes: "array[int]", longest: int) -> Iterator[tuple[int, int]]:
+    """Yield where GSO batches begin and how many packets each has: all of one size, but the last may be shorter."""
     begin = 0
     for i in range(1, len(sizes)):
         if i - begin == longest or sizes[i - 1] < sizes[begin] or sizes[i] > sizes[begin]:

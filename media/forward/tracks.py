@@ -42,16 +42,16 @@ Placed = tuple[int, int, int, int, int, bytes]
 class Receivers(NamedTuple):
     """Where a variant goes: for each receiver its SRTP session, and the address in memory of its sockaddr.
 
-    `trains` tells whether several packets may go to each in one message that is cut on its way out.
+    `gso` tells whether several packets may go to each in one message that is cut on its way out.
     """
 
     handles: Sequence[Any]
     names: "array[int]"
-    trains: bool = True
+    gso: bool = True
 
     def part(self, begin: int, end: int) -> "Receivers":
         """Return some of them."""
-        return Receivers(self.handles[begin:end], self.names[begin:end], self.trains)
+        return Receivers(self.handles[begin:end], self.names[begin:end], self.gso)
 
 
 # Payload type, distance in sequence numbers, IDs of header extensions, those that must change as bits, and where to.
@@ -83,7 +83,7 @@ class Sink:
     payload_types: Mapping[int, int]
     extensions: Mapping[int, int]
     retransmits: Mapping[int, int]
-    trains: bool = True
+    gso: bool = True
     distance: int = 0
     attached_at: int = 0
     begins: int = 0
@@ -103,10 +103,10 @@ class Sink:
 
     @property
     def _way(self) -> tuple[Any, ...]:
-        return self.address, self.payload_types, self.extensions, self.retransmits, self.trains
+        return self.address, self.payload_types, self.extensions, self.retransmits, self.gso
 
 
-# Payload type and distance of a variant, its IDs of header extensions, and whether it goes in trains.
+# Payload type and distance of a variant, its IDs of header extensions, and whether it goes in GSO batches.
 _Key = tuple[int, int, tuple[tuple[int, int], ...], bool]
 
 
@@ -128,7 +128,7 @@ class _Group:
         self.variant = (type_, distance, ids, foreign, receivers._replace(handles=self.handles))
         self.sessions = array("Q", map(address_of_session, self.handles))
         memory = self.memory
-        memory.payload_type, memory.distance, memory.trains = type_, distance, receivers.trains
+        memory.payload_type, memory.distance, memory.gso = type_, distance, receivers.gso
         memory.foreign = foreign & _SHORT_IDS
         memory.ids = [ids.get(id_, 0) for id_ in range(ELEMENT_IDS)]
         self._share()
@@ -459,7 +459,7 @@ class Track:
 
 def _key(payload_type: int, sink: Sink) -> _Key:
     """Return what makes a sink one of a variant."""
-    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.trains
+    return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso
 
 
 def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]:
@@ -473,8 +473,8 @@ def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]
 
 def _variant(key: _Key, sinks: Iterable[Sink]) -> Variant:
     """Return the variant of these sinks."""
-    type_, distance, ids, trains = key
-    receivers = Receivers([sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), trains)
+    type_, distance, ids, gso = key
+    receivers = Receivers([sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), gso)
     return type_, distance, dict(ids), ~sum(1 << id_ for id_, new in ids if id_ == new), receivers
 
 

@@ -16,8 +16,8 @@ from conferences.models import Conference, KeptAnswer, Modification, Participant
 from conferences.operations import deadlines, retention
 from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import due, next_deadline, settle, settle_due
+from conferences.operations.locked_conference import ReadAhead, lock
 from conferences.operations.retention import prune
-from conferences.operations.room import ReadAhead, lock
 from conferences.operations.sessions import abandon_seat, end_session
 from events.models import Event
 from media.models import MediaTask

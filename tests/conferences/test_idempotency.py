@@ -207,7 +207,7 @@ def test_an_error_of_ours_is_not_taken_for_a_repetition(call: Call, monkeypatch:
     def fail(*args: object, **kwargs: object) -> None:
         raise IntegrityError
 
-    monkeypatch.setattr("conferences.operations.room.Room.save", fail)
+    monkeypatch.setattr("conferences.operations.locked_conference.LockedConference.save", fail)
     before = all_rows()
     call.alice.client.raise_request_exception = False
     response = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")

@@ -359,7 +359,7 @@ class TestManyThatLeft:
     @pytest.fixture
     def gone(self, meeting: Meeting, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> list[Session]:
         """Some more than a snapshot shows have come and gone."""
-        monkeypatch.setattr("conferences.operations.room.LEFT_SHOWN", 5)
+        monkeypatch.setattr("conferences.operations.locked_conference.LEFT_SHOWN", 5)
         node.works = False
         sessions = strangers(5 + 3)
         for session in sessions:

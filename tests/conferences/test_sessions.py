@@ -16,7 +16,7 @@ from conferences.machine import SessionState
 from conferences.models import Session, hash_token
 from conferences.operations import sessions
 from conferences.operations.deadlines import settle_due
-from conferences.operations.room import Room, lock
+from conferences.operations.locked_conference import LockedConference, lock
 from conferences.operations.sessions import refresh_session
 from tests.conferences.refusals import all_rows, refused
 from tests.descriptions import offer
@@ -72,7 +72,7 @@ class TestRegistering:
     def test_what_stopped_ringing_in_the_same_moment_does_not_ring(
         self, ringing: Call, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def lock_too_late(conference_id: str, *, now: datetime) -> Room:
+        def lock_too_late(conference_id: str, *, now: datetime) -> LockedConference:
             settle_due(now=now + timedelta(minutes=1))
             return lock(conference_id, now=now)
 

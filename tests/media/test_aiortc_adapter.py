@@ -16,7 +16,7 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES
 from packaging.requirements import Requirement
 
 from media import aiortc_adapter as adapter
-from tests.media.ends import close, connected
+from tests.media.dtls_pair import close, connected
 
 pytestmark = pytest.mark.once
 

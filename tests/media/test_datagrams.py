@@ -1,4 +1,4 @@
-"""Bursts of datagrams through real sockets, singly and in trains."""
+"""Bursts of datagrams through real sockets, singly and in GSO batches."""
 
 import errno
 import socket
@@ -70,10 +70,10 @@ def test_what_is_read_leaves_room_for_what_encryption_adds(sockets: tuple[socket
     assert 1500 <= len(datagram) <= SLOT - adapter.SRTP_TRAILER
 
 
-def test_train_arrives_as_datagrams(sockets: tuple[socket.socket, socket.socket]) -> None:
+def test_gso_batch_arrives_as_datagrams(sockets: tuple[socket.socket, socket.socket]) -> None:
     sender, receiver = sockets
     if not segmentation_works(sender.fileno()):
-        pytest.fail("this kernel cuts no trains: Linux 4.18 or newer is needed")
+        pytest.fail("this kernel does not support GSO: Linux 4.18 or newer is needed")
     outbox, inbox = Outbox(8), Inbox(8)
     destination = Destination.of(sockaddr(*receiver.getsockname()[:2]))
     sent = [bytes([i]) * 1000 for i in range(3)] + [b"short"]
@@ -98,7 +98,7 @@ def test_one_destination_out_of_reach_does_not_hold_up_the_others(sockets: tuple
 
 
 @pytest.mark.parametrize("fault", [errno.EIO, errno.EINVAL, errno.EMSGSIZE])
-def test_train_that_cannot_be_cut_goes_singly(
+def test_gso_batch_that_cannot_be_cut_goes_singly(
     sockets: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch, fault: int
 ) -> None:
     sender, receiver = sockets
@@ -112,7 +112,7 @@ def test_train_that_cannot_be_cut_goes_singly(
     outbox.lay(1, array("Q", [destination.address]), first=4, step=1, count=1, size=5)
     outbox.send(sender.fileno(), 2)
     assert [datagram for datagram, _ in received(inbox, receiver)] == sent
-    assert outbox.refused == {destination.address}
+    assert outbox.gso_unsupported == {destination.address}
     assert outbox.undelivered == 0
 
 

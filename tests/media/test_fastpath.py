@@ -21,8 +21,8 @@ from media.forward.memory import HISTORY, ffi
 from media.forward.rtp import HEADER
 from media.forward.streams import Missing
 from tests.depth import DEEP, examples
+from tests.media.node_harness import SECONDS, Listener, World, around, in_order
 from tests.media.synthetic import AUDIO, PCMU, VIDEO
-from tests.media.world import SECONDS, Listener, World, around, in_order
 from tests.namespace import in_a_network_of_its_own
 from tests.services import ROOT
 
@@ -272,7 +272,7 @@ async def test_what_cannot_be_encrypted_for_one_goes_to_the_others(world: World)
 
 
 @in_a_network_of_its_own
-async def test_bursts_go_singly_where_the_way_out_takes_no_trains() -> None:
+async def test_bursts_go_singly_where_the_route_does_not_support_gso() -> None:
     def set_mtu(size: int) -> None:
         subprocess.run(["ip", "link", "set", "lo", "mtu", str(size)], check=True)
 
@@ -284,17 +284,17 @@ async def test_bursts_go_singly_where_the_way_out_takes_no_trains() -> None:
             alice.film(1)
             for other in (bob, carol):
                 await other.gets(1)
-            # Somebody who sends larger packets than others can get in one piece does not cost them their trains.
+            # Somebody who sends larger packets than others can get in one piece does not cost them their GSO batches.
             alice.send([alice.video.packet() + bytes(280) for _ in range(4)])
             for other in (bob, carol):
                 assert len(await other.gets(4)) == 4
-            assert [world.leg(peer.id).takes_trains for peer in (bob, carol)] == [True, True]
+            assert [world.leg(peer.id).gso for peer in (bob, carol)] == [True, True]
             set_mtu(1000)
             for _ in range(5):
                 alice.film(10)
                 for other in (bob, carol):
                     assert len(await other.gets(10)) == 10
-            assert [world.leg(peer.id).takes_trains for peer in (bob, carol)] == [False, False]
+            assert [world.leg(peer.id).gso for peer in (bob, carol)] == [False, False]
             assert world.node._port.undelivered == 0
 
 

@@ -28,7 +28,7 @@ class Bench:
     """A forwarder, and the socket of the one receiver that it has."""
 
     def __init__(self, sender: socket.socket, receiver: socket.socket) -> None:
-        self.forwarder = Forwarder(sender.fileno(), Outbox(SLOTS_OUT), trains=True)
+        self.forwarder = Forwarder(sender.fileno(), Outbox(SLOTS_OUT), gso=True)
         self._receiver = receiver
         self._destination = Destination.of(sockaddr(*receiver.getsockname()))
         self._sessions: list[Session] = []

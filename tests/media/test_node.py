@@ -43,10 +43,10 @@ from media.sdp.description import parse
 from media.transport import consent
 from tests.depth import examples
 from tests.media import synthetic
-from tests.media.ends import mutate
+from tests.media.dtls_pair import mutate
+from tests.media.node_harness import SECONDS, Listener, World, around, in_order, numbers_used_twice, true
 from tests.media.synthetic import AUDIO, PCMU, RTX, VIDEO, VIDEO_SIZE, Line, RefusedError, Source
 from tests.media.tunnels import Tunnel
-from tests.media.world import SECONDS, Listener, World, around, in_order, numbers_used_twice, true
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -82,7 +82,7 @@ async def test_receiver_is_told_the_ssrc_that_it_gets(world: World) -> None:
     assert ssrc in {track.ssrc for track in world.node._conferences["room"].tracks.values()}
 
 
-async def test_bursts_go_out_as_trains_and_arrive_whole(world: World) -> None:
+async def test_bursts_go_out_as_gso_batches_and_arrive_whole(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     for _ in range(5):
         alice.film(20)
@@ -101,7 +101,7 @@ async def test_who_is_behind_a_tunnel_gets_bursts_singly_and_nobody_else_does(mo
             for other in (bob, carol):
                 assert in_order(await other.gets(20))
         assert tunnel.refusals == 1
-        assert [world.leg(peer.id).takes_trains for peer in (bob, carol)] == [False, True]
+        assert [world.leg(peer.id).gso for peer in (bob, carol)] == [False, True]
 
 
 async def test_hold_reaches_nobody_and_resume_leaves_no_gap(world: World) -> None:

@@ -94,7 +94,7 @@ def test_turn_of_the_fast_path_keeps_the_interpreter(
         adapter.srtp_addresses(),
         Inbox(SLOTS_IN),
         Outbox(SLOTS_OUT),
-        longest_train=1,
+        longest_batch=1,
     )
     assert steps_during(rival, path._turn, path._address, 0.0) == 0
     assert lets_go(rival, library.fastpath_turn, path.memory, 0.0)

@@ -335,7 +335,7 @@ def described(made: Track) -> dict[int, list[Any]]:
                 variant[0],
                 variant[1],
                 sorted(variant[2].items()),
-                to.trains,
+                to.gso,
                 sorted(zip(map(int_of, to.handles), to.names, strict=True)),
             )
             for variant in route.variants
@@ -349,7 +349,7 @@ def described(made: Track) -> dict[int, list[Any]]:
                 each.payload_type,
                 each.distance,
                 [(id_, each.ids[id_]) for id_ in range(15) if each.ids[id_]],
-                each.trains,
+                each.gso,
                 sorted((each.sessions[j], each.names[j]) for j in range(each.receivers)),
             )
             for each in (route.variant[k] for k in range(route.variants))

@@ -6,7 +6,7 @@ from media.forward import datagrams
 
 
 class Tunnel:
-    """libc on a machine where trains to some sockaddrs leave by a device that cannot cut them (udp_send_skb: EIO)."""
+    """libc on a machine whose routes to some sockaddrs do not support GSO (udp_send_skb: EIO)."""
 
     def __init__(self, fault: int, to: set[int] | None = None) -> None:
         self.refusals = 0
@@ -18,7 +18,7 @@ class Tunnel:
         return getattr(self._libc, name)
 
     def sendmmsg(self, fd: int, headers: Any, count: int, flags: int) -> int:
-        """Send up to the first train that cannot go; fail when there is nothing before it."""
+        """Send up to the first GSO batch that cannot go; fail when there is nothing before it."""
         able = 0
         while able < count and not self._refuses(headers[able].msg_hdr):
             able += 1

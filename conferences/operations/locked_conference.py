@@ -51,7 +51,7 @@ from media.tasks import TaskKind
 
 
 @dataclass
-class Room:
+class LockedConference:
     """A locked conference, its listed seats in order, its pending modifications, and what is to be told.
 
     Listed are those who are present and the last `LEFT_SHOWN` that left. An older seat is loaded only when it is named.
@@ -72,7 +72,7 @@ class Room:
     # The live sessions of those seats' users whose devices ring, by seat, where these were read ahead.
     devices_ahead: Mapping[str, list[Session]] = field(default_factory=dict)
     # What the focus is asked besides taking note, and why its other participants must learn something.
-    errand: tuple[TaskKind, dict[str, object]] | None = None
+    focus_task: tuple[TaskKind, dict[str, object]] | None = None
     cause: dict[str, object] | None = None
 
     def __post_init__(self) -> None:
@@ -196,7 +196,7 @@ class Room:
         return seat.role != Role.HOST and (len(others) > 1 or self.conference.access == Access.OPEN)
 
     def devices(self, seat: Participant) -> list[Session]:
-        """Return the live sessions that ring, or would ring, for the seat: never those of someone else in the room."""
+        """Return the live sessions that ring, or would ring, for the seat: never those of another participant."""
         return self.devices_of([seat])[seat.pk]
 
     def devices_of(self, seats: list[Participant], live: list[Session] | None = None) -> dict[str, list[Session]]:
@@ -330,7 +330,7 @@ class Room:
                 self.tell(seat.session_id, type_, **fields)
 
     def tell_settlement(self, modification: Modification, receiver: Participant | None, **fields: object) -> None:
-        """Note for the receiver how a modification ended. The focus (None) has its errands."""
+        """Note for the receiver how a modification ended. The focus (None) has its tasks."""
         if receiver is not None:
             type_ = EventType(modification.state)
             self.tell(receiver.session_id, type_, modId=modification.pk, kind=modification.kind, **fields)
@@ -339,7 +339,7 @@ class Room:
 
     def ask_focus(self, kind: TaskKind, modification: Modification, seat: Participant, **fields: object) -> None:
         """Ask the focus for something about an offer between the two of them; once in an operation."""
-        self.errand = (kind, {"participant": seat.pk, "modId": modification.pk, **fields})
+        self.focus_task = (kind, {"participant": seat.pk, "modId": modification.pk, **fields})
 
     def has_cause(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
         """Note what the participants must learn from the focus with its next offers: of what kind, and by whom."""
@@ -365,7 +365,7 @@ class Room:
     @property
     def has_changed(self) -> bool:
         """Whether there is anything to save: something was offered, settled or told, or the focus is asked."""
-        return bool(self.offered or self.settled or self.messages or self.errand)
+        return bool(self.offered or self.settled or self.messages or self.focus_task)
 
     # --- Saving -------------------------------------------------------------------------------------------
 
@@ -403,28 +403,28 @@ class Room:
     def _save_task(self) -> None:
         """Ask the focus, in one task, for what it has to do and to know; any task tells it everything."""
         view = self._view()
-        if self.errand is None and view == self._view_before and not any(map(_is_with_focus, self.settled)):
+        if self.focus_task is None and view == self._view_before and not any(map(_is_with_focus, self.settled)):
             return
         if self.conference.media_node:
-            self.send_errand()
+            self.send_focus_task()
 
-    def send_errand(self) -> None:
-        """Bring the focus its errand, or what there is to know."""
-        kind, fields = self.errand or (TaskKind.UPDATE, {})
+    def send_focus_task(self) -> None:
+        """Bring the focus its focus_task, or what there is to know."""
+        kind, fields = self.focus_task or (TaskKind.UPDATE, {})
         view = {"seats": self._view(), "cause": self.cause}
         payload = {**fields, "view": view, "ready": self.ready(), "generation": self.conference.generation}
         node_id, conference_id = self.conference.media_node, self.conference.pk
         tasks.enqueue(node_id=node_id, conference_id=conference_id, kind=kind, payload=payload, now=self.now)
 
 
-def save_together(rooms: Sequence[Room]) -> None:
-    """Save several rooms and append their events at once. The last call of an operation.
+def save_together(all_locked: Sequence[LockedConference]) -> None:
+    """Save several conferences and append their events at once. The last call of an operation.
 
     Two appends in one transaction could lock sessions in another order than a transaction beside it.
     """
-    for room in rooms:
-        room.write()
-    log.append([message for room in rooms for message in room.messages], now=rooms[0].now)
+    for locked in all_locked:
+        locked.write()
+    log.append([message for locked in all_locked for message in locked.messages], now=all_locked[0].now)
 
 
 def require_still_live(session: Session, *, now: datetime) -> None:
@@ -524,7 +524,9 @@ def _read_devices(readings: Iterable[Reading], now: datetime) -> None:
         reading.devices[seat.pk] = [*own.values()]
 
 
-def lock(conference_id: str, *, now: datetime, skip_locked: bool = False, reading: Reading | None = None) -> Room:
+def lock(
+    conference_id: str, *, now: datetime, skip_locked: bool = False, reading: Reading | None = None
+) -> LockedConference:
     """Lock a conference until the end of the transaction and load it.
 
     :param skip_locked: whether to do without a conference that somebody else holds, where the database can tell.
@@ -544,7 +546,7 @@ def lock(conference_id: str, *, now: datetime, skip_locked: bool = False, readin
         seat.conference = conference
     for modification in reading.pending:
         modification.conference = conference
-    return Room(
+    return LockedConference(
         conference=conference,
         seats=reading.seats,
         pending=reading.pending,
@@ -584,7 +586,7 @@ _DEVICES = {
 }
 
 
-def lock_together(conference_ids: Collection[str], *, now: datetime) -> dict[str, Room]:
+def lock_together(conference_ids: Collection[str], *, now: datetime) -> dict[str, LockedConference]:
     """Lock several conferences, always in the order of their IDs, and load them.
 
     :raises NotFoundError: when one does not exist.
@@ -592,29 +594,31 @@ def lock_together(conference_ids: Collection[str], *, now: datetime) -> dict[str
     return {conference_id: lock(conference_id, now=now) for conference_id in sorted(conference_ids)}
 
 
-def lock_for(session: Session, conference_id: str, *, now: datetime, if_match: str | None) -> Room:
+def lock_for(session: Session, conference_id: str, *, now: datetime, if_match: str | None) -> LockedConference:
     """Lock a conference that the session, or its user, takes part in.
 
     :raises NotFoundError: when there is none for this session.
     :raises PreconditionFailedError: when it has none of the ETags in the `If-Match` header.
     """
-    room = lock(conference_id, now=now)
-    require_visible(room, session, if_match=if_match)
-    return room
+    locked = lock(conference_id, now=now)
+    require_visible(locked, session, if_match=if_match)
+    return locked
 
 
-def require_visible(room: Room, session: Session, *, if_match: str | None, to_enter: bool = False) -> None:
+def require_visible(
+    locked: LockedConference, session: Session, *, if_match: str | None, to_enter: bool = False
+) -> None:
     """Require that the session, or its user, takes part in a conference, or may enter because it is open.
 
     :raises NotFoundError: when not.
     :raises PreconditionFailedError: when the conference has none of the ETags in the `If-Match` header.
     """
-    is_open = to_enter and room.conference.access == Access.OPEN
-    if not is_open and not room.knows(session):
+    is_open = to_enter and locked.conference.access == Access.OPEN
+    if not is_open and not locked.knows(session):
         raise NotFoundError("There is no such conference.")
     wanted = {"*"} if if_match is None else {*parse_etags(if_match)}
-    if wanted.isdisjoint({"*", etag(room.conference)}):
-        raise PreconditionFailedError(etag=etag(room.conference))
+    if wanted.isdisjoint({"*", etag(locked.conference)}):
+        raise PreconditionFailedError(etag=etag(locked.conference))
 
 
 def etag(conference: Conference) -> str:
