@@ -17,7 +17,8 @@ from typing import Any, Protocol, TypeVar
 from media.aiortc_adapter import Certificate
 from media.allowance import Allowance
 from media.focus.layout import Layout, changed
-from media.focus.leg import MID, NO_LIMIT, Leg
+from media.focus.leg import MID, Leg
+from media.focus.pacing import Pacer
 from media.focus.port import Port
 from media.focus.quality import Quality
 from media.focus.relay import Budget, Relay
@@ -49,10 +50,6 @@ AUDIBLE = 3.0
 LOUDNESS_KEPT = 0.8
 # The speaker changes at most once in this many seconds. Each change is told to everybody.
 SPEAKER_SECONDS = 1.0
-# What a congested connection leaves of somebody's video, at least, from one report to the next; and what it must be
-# able to carry for each, in bits a second, for it to be congested no more: browsers send no more of a camera.
-LEAST_SHARE = 0.7
-PLENTY = 2_500_000
 # Answers kept for tasks that are repeated after a crash.
 _ANSWERS_KEPT = 8
 # Who gives so many unusable answers in a row is offered nothing more until there is something else to offer.
@@ -172,6 +169,7 @@ class Conference:
         self.tracks: dict[tuple[str, str], Track] = {}
         self._services = services
         self._reported_at = 0.0
+        self._pacer = Pacer()
         self._speaker = ""
         self._speaks_since = float("-inf")
         self._deserted_at: float | None = None
@@ -614,7 +612,8 @@ class Conference:
         member = self.members.get(leg.participant)
         # A handshake may end just after its leg was given up.
         is_served = leg.is_connected and member is not None and member.leg is leg
-        section = leg.layout.carried.get((track.participant, track.label)) if is_served else None
+        wanted = is_served and track not in leg.withheld
+        section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
         sink = None
         if section is not None:
             # While the source is between two devices, everything stays as it is.
@@ -717,26 +716,9 @@ class Conference:
                     yield
 
     def _pace(self, seconds: float) -> None:
-        """Let video that congests a receiver's connection be sent more slowly: the slowest receiver sets the pace.
-
-        What is taken from each is in proportion to what it sends. Where nothing is congested nothing is limited:
-        senders find out themselves how fast they can be.
-        """
-        rates = {track: track.rate(seconds) for track in self.tracks.values()}
-        limits: dict[Track, float] = {}
-        for leg in self.legs():
-            incoming = sum(rates[sink.track] for sink in leg.sinks.values()) + leg.repeated_rate(seconds)
-            video = [sink.track for sink in leg.sinks.values() if sink.track.kind == "video"]
-            if leg.estimate > PLENTY * len(video):
-                leg.is_congested = False
-            if leg.is_congested:
-                # A single estimate may be far off; a queue that stays is spoken of again.
-                share = max(LEAST_SHARE, leg.estimate / incoming) if incoming else 1.0
-                for track in video:
-                    limit = rates[track] * share or leg.estimate / len(video)
-                    limits[track] = min(limits.get(track, NO_LIMIT), limit)
-        for leg in self.legs():
-            leg.limit(limits, rates)
+        """Let senders of video slow down to what the slowest receiver takes."""
+        for leg, track in self._pacer.pace(self.legs(), self.tracks.values(), seconds):
+            self._connect(leg, track)
 
     def is_deserted(self, now: float) -> bool:
         """Tell whether nobody has had a leg for long: then everybody is gone, or another node serves them."""

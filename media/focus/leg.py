@@ -165,6 +165,8 @@ class Leg:
         self.estimate = 0
         self.is_congested = False
         self._estimated_at = made_at
+        # Video of senders that defy their limits, which this leg does not get, and for how many seconds more at least.
+        self.withheld: dict[Track, float] = {}
         self._was_limited = False
         self._octets_repeated = 0
         # The share of packets that was lost lately: of the participant's streams, the worst one's; and of what it gets,

@@ -32,7 +32,7 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from media.focus import conference, leg
+from media.focus import conference, leg, pacing
 from media.focus.leg import OLDEST_SECONDS, Leg
 from media.focus.node import Settings
 from media.forward import datagrams, repair, rtcp, rtp, streams, tracks
@@ -1716,12 +1716,75 @@ async def test_who_congests_a_connection_is_slowed_down_until_it_does_no_more(
     await film()
     for peer, rate in rates.items():
         assert (await _limit(peer))[0] == pytest.approx(leg.AUDIO_RATE + 1.5 * rate, rel=0.02)
-    await _estimates(world, dave, 3 * conference.PLENTY + 1_000_000)
+    await _estimates(world, dave, 3 * pacing.PLENTY + 1_000_000)
     await film()
     for peer in rates:
         assert await _limit(peer) == (leg.NO_LIMIT, [peer.video.ssrc])
     await film()
     assert [_limits(each) for each in (alice, carol)] == [[], []]
+
+
+@pytest.fixture
+def tenths(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what lets the conference look at its connections, as if a tenth of a second later."""
+    monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
+    return lambda: world.node._conferences["room"]._pace(0.1)
+
+
+async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(
+    world: World, tenths: Callable[[], None]
+) -> None:
+    alice, bob, mallory = await world.join("alice", "bob", "mallory")
+
+    async def report(packets: int) -> int:
+        """Let mallory send video until the next report; return how much of it alice gets, beside bob's sound."""
+        alice.packets.clear()
+        mallory.film(packets)
+        await bob.gets(packets)
+        bob.send([bob.audio.packet()])
+        await alice.gets(1, AUDIO)
+        tenths()
+        return len(alice.of(VIDEO))
+
+    for estimate in (1_000_000, 100_000):
+        await _estimates(world, alice, estimate)
+    reports = 0
+    while not world.leg("alice").withheld:
+        reports += 1
+        assert await report(10) == 10
+    assert pacing.MOST_DEFIANCES < reports <= 2 * pacing.MOST_DEFIANCES
+    assert [await report(10) for _ in range(3)] == [0, 0, 0]
+    # It comes back once its sender has slowed down.
+    assert await report(0) == 0
+    await mallory.until(lambda: any(isinstance(each, RtcpPsfbPacket) and each.fmt == 1 for each in mallory.reports))
+    assert await report(1) == 1
+
+
+async def test_withheld_video_comes_back_when_nothing_is_congested(world: World, tenths: Callable[[], None]) -> None:
+    _, bob = await world.join("alice", "bob")
+    track, of_alice = world.track("bob", "video"), world.leg("alice")
+    of_alice.withheld[track], of_alice.estimate = 0.95, 1
+    for number in range(1, 11):
+        assert of_alice.withheld
+        bob.film()
+        await true(lambda number=number: track.packets == number)  # type: ignore[misc]
+        tenths()
+    assert not of_alice.withheld
+
+
+async def test_a_limit_that_is_obeyed_withholds_nothing(world: World, tenths: Callable[[], None]) -> None:
+    alice, bob = await world.join("alice", "bob")
+    for estimate in (3_000_000, 200_000):
+        await _estimates(world, alice, estimate)
+    packets = 40
+    for _ in range(2 * pacing.MOST_DEFIANCES):
+        bob.film(packets)
+        await alice.gets(packets)
+        tenths()
+        allowed, _ = await _limit(bob)
+        packets = max(1, (allowed - leg.AUDIO_RATE) // (10 * 8 * VIDEO_SIZE))
+    assert packets < 10
+    assert not world.leg("alice").withheld
 
 
 async def test_who_begins_on_a_congested_connection_gets_a_part_of_it(world: World, paced: Callable[[], None]) -> None:

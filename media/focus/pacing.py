@@ -1,0 +1,96 @@
+"""Bandwidth: video is sent as fast as the slowest receiver's connection carries it (decision 0010).
+
+Senders are asked to slow down (REMB). A receiver whose connection is congested gets no video of one that does not:
+it would leave no room for the sound of the others.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from media.focus.leg import LEAST_RATE, NO_LIMIT, Leg
+from media.forward.tracks import Track
+
+# What a congested connection leaves of a video, at least, from one report to the next.
+LEAST_SHARE = 0.7
+# Bits per second for each video, above which a connection is congested no more: browsers send no more of a camera.
+PLENTY = 2_500_000
+# A sender defies its limit when it exceeds it by this factor, and by this many bits per second besides, in this many
+# reports in a row. Browsers obey within one.
+EXCESS_FACTOR, EXCESS_RATE, MOST_DEFIANCES = 1.25, 300_000, 4
+# For how many seconds a video is withheld at least, unless its sender slows down.
+WITHHELD_SECONDS = 30.0
+
+
+class Pacer:
+    """The limits of one conference's senders. It keeps no clock: it is called once per report."""
+
+    def __init__(self) -> None:
+        # What each limited sender would send by now if it obeyed, in bits per second, and how often it did not.
+        self._expected: dict[Track, float] = {}
+        self._defiances: dict[Track, int] = {}
+
+    def pace(self, legs: Sequence[Leg], tracks: Iterable[Track], seconds: float) -> list[tuple[Leg, Track]]:
+        """Tell senders how fast they may send, and return the tracks that are withheld from a leg, or no longer.
+
+        What is taken from each is in proportion to what it sends. Where nothing is congested nothing is limited:
+        senders find out themselves how fast they can be.
+
+        :param seconds: the time since this was last called.
+        """
+        rates = {track: track.rate(seconds) for track in tracks}
+        self._count_defiances(rates)
+        limits: dict[Track, float] = {}
+        changed: list[tuple[Leg, Track]] = []
+        for leg in legs:
+            _limit(leg, rates, limits, seconds)
+            changed += [(leg, track) for track in self._withhold(leg, rates, seconds)]
+        for leg in legs:
+            leg.limit(limits, rates)
+        self._expect(limits, rates)
+        return changed
+
+    def _expect(self, limits: dict[Track, float], rates: dict[Track, float]) -> None:
+        """Note what each sender should send after these limits. Each asks one that ignored the last for less again."""
+        before, self._expected = self._expected, limits
+        for track, limit in limits.items():
+            if track in before and limit < rates[track]:
+                limits[track] = min(limit, before[track] * limit / rates[track])
+
+    def _count_defiances(self, rates: dict[Track, float]) -> None:
+        """Count for how many reports in a row each sender has exceeded what it was told."""
+        self._defiances = {
+            track: self._defiances.get(track, 0) + 1
+            for track, expected in self._expected.items()
+            if rates.get(track, 0.0) > EXCESS_FACTOR * max(LEAST_RATE, expected) + EXCESS_RATE
+        }
+
+    def _withhold(self, leg: Leg, rates: dict[Track, float], seconds: float) -> list[Track]:
+        """Withhold from a congested leg the video of senders that defy their limits; return what has changed."""
+        back = []
+        for track, left in list(leg.withheld.items()):
+            leg.withheld[track] = left - seconds
+            slow = rates.get(track, 0.0) <= leg.estimate / 2
+            if track not in rates or slow or (left <= seconds and not leg.is_congested):
+                del leg.withheld[track]
+                back.append(track)
+        new = [track for track in _video(leg) if leg.is_congested and self._defiances.get(track, 0) >= MOST_DEFIANCES]
+        leg.withheld |= dict.fromkeys(new, WITHHELD_SECONDS)
+        return back + new
+
+
+def _video(leg: Leg) -> list[Track]:
+    """Return the video tracks that a leg gets."""
+    return [sink.track for sink in leg.sinks.values() if sink.track.kind == "video"]
+
+
+def _limit(leg: Leg, rates: dict[Track, float], limits: dict[Track, float], seconds: float) -> None:
+    """Lower the limits of the video that congests a leg's connection."""
+    incoming = sum(rates[sink.track] for sink in leg.sinks.values()) + leg.repeated_rate(seconds)
+    video = _video(leg)
+    if leg.estimate > PLENTY * (len(video) + len(leg.withheld)):
+        leg.is_congested = False
+    if leg.is_congested:
+        # A single estimate may be far off; a queue that stays is reported again.
+        share = max(LEAST_SHARE, leg.estimate / incoming) if incoming else 1.0
+        for track in video:
+            limit = rates[track] * share or leg.estimate / len(video)
+            limits[track] = min(limits.get(track, NO_LIMIT), limit)
