@@ -30,6 +30,7 @@ run-lan: $(VENV)/.fastpath ## serve over HTTPS on this machine's own addresses, 
 test test-deep: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev nginx redis-server postgresql
+	@.ci/need chromium-headless-shell || echo "Without it the journeys run in Chromium itself and take a third longer."
 	@$(BIN)/python -m media.forward.fastpath
 	@# The stages share one PostgreSQL, one Redis and the migrated databases.
 	@$(BIN)/python -m tests.services --beside -- $(MAKE) test-stages

@@ -1,10 +1,11 @@
 """Measure the timekeeper: an idle look beside many seats, and many deadlines that are due at once.
 
     python -m benchmarks.deadlines [--engine sqlite|postgresql] [--seats 100000] [--due 1000] [--keepers 1]
-                                   [--out file.json]
+                                   [--spread 0] [--out file.json]
 
 Makes open conferences of two with live sessions, and measures what one look costs that finds nothing to do. Then lets
-1,000 invitations end in the same second, and measures how long one timekeeper, or several, take to settle them all.
+1,000 invitations end at the same instant, or evenly within `--spread` seconds, and measures how long after the last of
+these instants one timekeeper, or several, have settled them all.
 """
 
 import argparse
@@ -28,6 +29,8 @@ _PATIENCE_SECONDS = 120.0
 _NOTICE_SECONDS = 8.0
 # The polls share the processors with the timekeeper.
 _SECONDS_BETWEEN_POLLS = 0.1
+# The instants at which invitations end that are spread over a time.
+_INSTANTS = 10
 
 
 def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) -> None:
@@ -51,7 +54,6 @@ def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) 
     seat = {"conference_id": "'c' || i", "username": "'guest' || i"}
     sits = rings if ring_at else {**sits, "session_id": "'guest' || i"}
     insert(Participant, first, last, id="'guest' || i", role="'guest'", position="2", **seat, **sits)
-    analyze()
 
 
 async def look_when_idle() -> float:
@@ -79,23 +81,32 @@ def other_keepers(number: int) -> Iterator[None]:
             process.wait()
 
 
-async def settle_many(due: int) -> float:
-    """Let invitations end at once; return the seconds from then until all are settled."""
+def make_ringing(due: int, ring_at: datetime, spread: timedelta) -> None:
+    """Write conferences whose guests ring, the first until `ring_at`, the last `spread` longer."""
+    instants = _INSTANTS if spread else 1
+    for number in range(instants):
+        first, last = (5_000_000 + due * each // instants for each in (number, number + 1))
+        make_conferences(first + 1, last, ring_at=ring_at + spread * number / max(1, instants - 1))
+    analyze()
+
+
+async def settle_many(due: int, spread: timedelta) -> float:
+    """Let invitations end; return the seconds from the last instant until all are settled."""
     from django.utils import timezone
 
     from conferences.models import Participant
     from sbe_enabler import timekeeper
 
     ring_at = timezone.now() + timedelta(seconds=_NOTICE_SECONDS)
-    await asyncio.to_thread(make_conferences, 5_000_001, 5_000_000 + due, ring_at=ring_at)
+    await asyncio.to_thread(make_ringing, due, ring_at, spread)
     keeping = asyncio.create_task(timekeeper.keep_time())
-    await asyncio.sleep((ring_at - timezone.now()).total_seconds())
+    await asyncio.sleep((ring_at + spread - timezone.now()).total_seconds())
     async with asyncio.timeout(_PATIENCE_SECONDS):
         while await asyncio.to_thread(Participant.objects.filter(rings_until__isnull=False).exists):
             await asyncio.sleep(_SECONDS_BETWEEN_POLLS)
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
-    return (timezone.now() - ring_at).total_seconds()
+    return (timezone.now() - ring_at - spread).total_seconds()
 
 
 def main() -> None:
@@ -105,15 +116,19 @@ def main() -> None:
     parser.add_argument("--seats", type=int, default=100_000)
     parser.add_argument("--due", type=int, default=1000)
     parser.add_argument("--keepers", type=int, default=1)
+    parser.add_argument("--spread", type=float, default=0.0, help="in seconds")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with migrated(arguments.engine):
         make_conferences(1, arguments.seats // 2)
+        analyze()
         figures: dict[str, Any] = {"engine": arguments.engine, "seats": arguments.seats, "due": arguments.due}
-        figures["keepers"] = arguments.keepers
+        figures["keepers"], figures["spread_s"] = arguments.keepers, arguments.spread
         figures["idle_look_ms"] = round(asyncio.run(look_when_idle()), 2)
         with other_keepers(arguments.keepers - 1):
-            figures["settled_after_s"] = round(asyncio.run(settle_many(arguments.due)), 2)
+            figures["settled_after_s"] = round(
+                asyncio.run(settle_many(arguments.due, timedelta(seconds=arguments.spread))), 2
+            )
     print(json.dumps(figures, indent=2))
     if arguments.out:
         arguments.out.write_text(json.dumps(figures, indent=2))

@@ -241,8 +241,8 @@ async def playwright() -> AsyncIterator[Playwright]:
         yield driver
 
 
-async def _launch(playwright: Playwright, *arguments: str) -> Browser:
-    return await launch_chromium(playwright, *_ARGUMENTS, *arguments)
+async def _launch(playwright: Playwright, *arguments: str, asks: bool = False) -> Browser:
+    return await launch_chromium(playwright, *_ARGUMENTS, *arguments, asks=asks)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -255,11 +255,11 @@ async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def launch(playwright: Playwright) -> AsyncIterator[Launch]:
-    """Run another Chromium, with other devices: `await launch(FAKE_DEVICES)`. It ends with the test."""
+    """Run another Chromium, with other devices: `await launch(FAKE_DEVICES)`. It asks for permissions."""
     async with AsyncExitStack() as stack:
 
         async def run(*arguments: str) -> Browser:
-            browser = await _launch(playwright, *arguments)
+            browser = await _launch(playwright, *arguments, asks=True)
             stack.push_async_callback(browser.close)
             return browser
 
