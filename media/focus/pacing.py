@@ -49,11 +49,12 @@ class Pacer:
         return changed
 
     def _expect(self, limits: dict[Track, float], rates: dict[Track, float]) -> None:
-        """Note what each sender should send after these limits. Each asks one that ignored the last for less again."""
-        before, self._expected = self._expected, limits
-        for track, limit in limits.items():
-            if track in before and limit < rates[track]:
-                limits[track] = min(limit, before[track] * limit / rates[track])
+        """Note what each sender should send after these limits. An ignored limit counts as if it was obeyed."""
+        before = self._expected
+        self._expected = {
+            track: min(limit, before.get(track, NO_LIMIT) * limit / rates[track]) if limit < rates[track] else limit
+            for track, limit in limits.items()
+        }
 
     def _count_defiances(self, rates: dict[Track, float]) -> None:
         """Count for how many reports in a row each sender has exceeded what it was told."""
@@ -65,13 +66,14 @@ class Pacer:
 
     def _withhold(self, leg: Leg, rates: dict[Track, float], seconds: float) -> list[Track]:
         """Withhold from a congested leg the video of senders that defy their limits; return what has changed."""
-        back = []
-        for track, left in list(leg.withheld.items()):
-            leg.withheld[track] = left - seconds
-            slow = rates.get(track, 0.0) <= leg.estimate / 2
-            if track not in rates or slow or (left <= seconds and not leg.is_congested):
-                del leg.withheld[track]
-                back.append(track)
+        # Tracks that are over are forgotten.
+        left = {track: time - seconds for track, time in leg.withheld.items() if track in rates}
+        back = [
+            track
+            for track, time in left.items()
+            if rates[track] <= leg.estimate / 2 or (time <= 0 and not leg.is_congested)
+        ]
+        leg.withheld = {track: time for track, time in left.items() if track not in back}
         new = [track for track in _video(leg) if leg.is_congested and self._defiances.get(track, 0) >= MOST_DEFIANCES]
         leg.withheld |= dict.fromkeys(new, WITHHELD_SECONDS)
         return back + new
