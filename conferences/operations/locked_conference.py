@@ -330,7 +330,7 @@ class LockedConference:
                 self.tell(seat.session_id, type_, **fields)
 
     def tell_settlement(self, modification: Modification, receiver: Participant | None, **fields: object) -> None:
-        """Note for the receiver how a modification ended. The focus (None) has its tasks."""
+        """Note for the receiver how a modification ended. The focus (None) learns it from its tasks."""
         if receiver is not None:
             type_ = EventType(modification.state)
             self.tell(receiver.session_id, type_, modId=modification.pk, kind=modification.kind, **fields)
@@ -409,7 +409,7 @@ class LockedConference:
             self.send_focus_task()
 
     def send_focus_task(self) -> None:
-        """Bring the focus its focus_task, or what there is to know."""
+        """Write the task that the operation has for the focus, or one that only describes the conference."""
         kind, fields = self.focus_task or (TaskKind.UPDATE, {})
         view = {"seats": self._view(), "cause": self.cause}
         payload = {**fields, "view": view, "ready": self.ready(), "generation": self.conference.generation}

@@ -287,7 +287,7 @@ def _record_origin(seat: Participant, description: Description) -> None:
 
 
 def expect_leg(locked: LockedConference, seat: Participant) -> None:
-    """Give up the seat of a participant for whom the focus has no leg in time: its media node cannot see that."""
+    """Start the time after which the seat is given up if the focus has no leg for it. Media nodes only watch legs."""
     seat.connect_until = locked.now + timedelta(seconds=LOST_SECONDS)
 
 

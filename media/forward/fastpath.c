@@ -1,7 +1,7 @@
 /* The fast path: forwards the packets that are plainly the next ones of their streams, and leaves everything else to Python.
  *
- * What a packet does to streams and tracks is told in media/forward/streams.py and media/forward/tracks.py; here stands again only what
- * they do with a packet that follows its predecessor, so that where this is not compiled they do all of it. Nothing is
+ * media/forward/streams.py and media/forward/tracks.py say what a packet does to streams and tracks. This file repeats
+ * only what they do with a packet that follows its predecessor; where it is not compiled they do all of it. Nothing is
  * believed before libsrtp has found it authentic, and nothing is read beyond the length that it then has.
  *
  * One thread at a time uses a struct fastpath and what hangs on it; the node's loop is that thread.
@@ -297,7 +297,8 @@ static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int c
         CMSG_LEN(sizeof(uint16_t)), IPPROTO_UDP, UDP_SEGMENT_OPTION, (uint16_t)first->iov_len};
 }
 
-/* Encrypt packets for a receiver, and make messages of them: those of one size are a GSO batch. Its last may be shorter. */
+/* Encrypt packets for a receiver, and make messages of them. Packets of one size are a GSO batch; its last may be
+ * shorter. */
 static void send_to(struct outbound *out, const struct variant *variant, int receiver, const int *sizes, int count) {
     struct fastpath *path = out->path;
     if (out->slots + count > SLOTS_OUT || out->messages + count > SLOTS_OUT)

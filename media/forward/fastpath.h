@@ -1,8 +1,9 @@
-/* What the fast path and Python both read and write. The C compiler includes this, and cffi reads it (media/forward/memory.py).
+/* What the fast path and Python both read and write. The C compiler includes this, and cffi reads it
+ * (media/forward/memory.py).
  *
  * Each structure belongs to the Python object that its comment names, lives as long as that, and is the only place where
- * these values stand: Stream and Track of media/forward/streams.py and media/forward/tracks.py look into them. Instants are in seconds of
- * the loop's clock. Addresses of what belongs to libsrtp, to the kernel or to another module are uintptr_t.
+ * these values stand: Stream and Track of media/forward/streams.py and media/forward/tracks.py look into them. Instants
+ * are in seconds of the loop's clock. Addresses of what belongs to libsrtp, to the kernel or to another module are uintptr_t.
  */
 
 enum limits {
@@ -54,7 +55,7 @@ struct history {
 /* router.Variant: receivers that get the same bytes before encryption. */
 struct variant {
     uint8_t payload_type;
-    bool gso;              /* several packets may go to a receiver in one message */
+    bool gso;                 /* several packets may go to a receiver in one message */
     uint16_t foreign;         /* the IDs of header extensions, as bits, that are not the receivers' own */
     uint8_t ids[ELEMENT_IDS]; /* the receivers' ID for each of the sender's; 0 where they have none */
     int64_t distance;         /* added to sequence numbers */
