@@ -1772,6 +1772,19 @@ async def test_withheld_video_comes_back_when_nothing_is_congested(world: World,
     assert not of_alice.withheld
 
 
+async def test_withheld_video_that_is_over_does_not_come_back(world: World, tenths: Callable[[], None]) -> None:
+    _, bob = await world.join("alice", "bob")
+    over, of_alice = world.track("bob", "video"), world.leg("alice")
+    of_alice.withheld[over] = 1.0
+    await world.room.leave(bob)
+    await world.room.settle()
+    await world.join("bob")
+    tenths()
+    assert over.ssrc not in of_alice.sinks
+    assert world.track("bob", "video").ssrc in of_alice.sinks
+    assert not of_alice.withheld
+
+
 async def test_a_limit_that_is_obeyed_withholds_nothing(world: World, tenths: Callable[[], None]) -> None:
     alice, bob = await world.join("alice", "bob")
     for estimate in (3_000_000, 200_000):
