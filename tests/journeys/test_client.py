@@ -175,7 +175,7 @@ class Collision:
         self._awaited = {person.username for person, _ in doings}
         before = self.statuses[409]
         outcomes = await asyncio.gather(
-            *(person.page.evaluate(f"window.sbe.client.{doing}()") for person, doing in doings)
+            *(person.page.evaluate(f"window.sbe.client.currentCall.{doing}()") for person, doing in doings)
         )
         assert outcomes == ["accepted", "accepted"]
         assert self.statuses[409] > before, f"there was no glare: {doings}"
@@ -197,7 +197,7 @@ async def test_glare_is_settled_so_that_both_get_what_they_want(visit: Visit) ->
         await collision.let((alice, "hold"), (bob, "modify"))
         await alice.is_in("on-hold")
         await bob.is_in("held")
-        assert await alice.page.evaluate("window.sbe.client.resume()") == "accepted"
+        assert await alice.page.evaluate("window.sbe.client.currentCall.resume()") == "accepted"
         await bob.is_in("open")
         await agrees_with_a_fresh_get(alice)
         await agrees_with_a_fresh_get(bob)
@@ -253,14 +253,14 @@ async def test_what_was_rejected_leaves_no_trace_and_can_be_offered_again(visit:
         await bob.press("mod-reject")
         await expect(alice.part("local-video")).to_be_hidden()
     await bob.asks_first(False)
-    assert await alice.page.evaluate("window.sbe.client.hold()") == "accepted"
-    assert await alice.page.evaluate("window.sbe.client.resume()") == "accepted"
+    assert await alice.page.evaluate("window.sbe.client.currentCall.hold()") == "accepted"
+    assert await alice.page.evaluate("window.sbe.client.currentCall.resume()") == "accepted"
     await expect(bob.page.locator("#placeholder")).to_contain_text("Audio call")
-    assert await bob.page.evaluate("window.sbe.client.addVideo()") == "accepted"
+    assert await bob.page.evaluate("window.sbe.client.currentCall.addVideo()") == "accepted"
     await alice.sees_video()
-    assert await alice.page.evaluate("window.sbe.client.addVideo()") == "accepted"
+    assert await alice.page.evaluate("window.sbe.client.currentCall.addVideo()") == "accepted"
     await bob.sees_video()
-    assert await alice.page.evaluate("window.sbe.client.shareScreen()") == "accepted"
+    assert await alice.page.evaluate("window.sbe.client.currentCall.shareScreen()") == "accepted"
     await expect(bob.part("remote-inset")).to_be_visible()
     await bob.sees_video()
     await agrees_with_a_fresh_get(alice)
@@ -320,7 +320,7 @@ async def test_giving_up_before_the_invitation_has_arrived_takes_it_back(visit: 
         alice.page.evaluate("window.sbe.client.call('bob-sudden', {video: false}).catch((error) => String(error))")
     )
     await asyncio.wait_for(gate.reached.wait(), 20)
-    await alice.page.evaluate("window.sbe.client.hangUp()")
+    await alice.page.evaluate("window.sbe.client.currentCall.hangUp()")
     gate.opened.set()
     await placed
     async with asyncio.timeout(20):

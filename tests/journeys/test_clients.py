@@ -46,7 +46,7 @@ _RECEIVED = """async () => {
   return received;
 }"""
 _CAN_SAY = "() => window.sbe.client.currentCall.chat.open"
-_SAY = "(text) => window.sbe.client.say(text)"
+_SAY = "(text) => window.sbe.client.currentCall.say(text)"
 _READ = "() => window.sbe.client.currentCall.chat.messages.filter(({mine}) => !mine).map(({text}) => text).sort()"
 
 # Somebody's username, and what comes from them: `audio`, `video` or `screen`.
@@ -119,7 +119,7 @@ async def test_chromium_firefox_and_aiortc_meet(meeting: Meeting) -> None:
     await meeting.rob.offer("initiate-conference-resume", "sendrecv")
     await all_receive(meeting, everything)
 
-    assert await meeting.fiona.evaluate("() => window.sbe.client.shareScreen()") == "accepted"
+    assert await meeting.fiona.evaluate("() => window.sbe.client.currentCall.shareScreen()") == "accepted"
     await all_receive(meeting, everything | {("fiona", "screen")})
 
 

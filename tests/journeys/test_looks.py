@@ -169,7 +169,8 @@ async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     await look("one in front", alice)
     await alice.press("btn-chat")
     await bob.until(
-        "() => window.sbe.client.say('I shall be there in a minute, and so will everybody else who was asked')"
+        """() => window.sbe.client.currentCall.say(
+          'I shall be there in a minute, and so will everybody else who was asked')"""
     )
     await expect(alice.part("chat-message")).to_be_visible()
     await look("chat", alice)

@@ -1,4 +1,4 @@
-import { CallOver, Refusal, SbeClient } from "../sbe/sbe-client.js";
+import { CallOver, Refusal, SbeClient, SbeError } from "../sbe/sbe-client.js";
 import { ChatDrawer } from "./chat-drawer.js";
 import { byId, setText } from "./dom.js";
 import { InviteDialog, linkTo } from "./invite-dialog.js";
@@ -17,6 +17,8 @@ import { announce, toast } from "./toasts.js";
 import { play } from "./tones.js";
 import { channelWords, errorWords, fieldWords, noticeWords } from "./words.js";
 
+/** @typedef {import("../sbe/call.js").Call} Call */
+
 /*
  * The test page: it draws what SbeClient knows and hands on what people press. All of the calling is in SbeClient.
  */
@@ -26,14 +28,14 @@ const client = new SbeClient({ devServer: new URL(devServerUrl, location.href).h
 const query = new URLSearchParams(location.search);
 
 const timeline = new Timeline(() => chat.toggle(false, { focus: false }));
-const chat = new ChatDrawer(client, {
+const chat = new ChatDrawer({
   onOpen: () => timeline.hide(),
   onUnseen: (name) => announce(`${name} wrote in the chat`),
 });
-const menu = new TileMenu((deed, { participant }) => begin(() => manage(deed, participant)));
+const menu = new TileMenu((deed, { participant }) => begin((call) => manage(call, deed, participant)));
 const stage = new Stage(client, menu);
 const invite = new InviteDialog(client, {
-  onInvite: (to) => attempt(() => client.inviteMore(to)),
+  onInvite: (to) => attempt(() => currentCall().inviteMore(to)),
   onCopy: copy,
 });
 const people = new People((to, options) => void attempt(() => startCall(to, options)));
@@ -47,7 +49,7 @@ const ring = new RingDialog({
   onDecline: ({ confId }) => void attempt(() => client.decline(confId)),
   onToneSwitch: () => sound(),
 });
-const modificationDialog = new ModificationDialog((accepted) => attempt(() => (accepted ? client.accept() : client.reject())));
+const modificationDialog = new ModificationDialog((accepted) => attempt(() => (accepted ? currentCall().accept() : currentCall().reject())));
 const moveDialog = new MoveDialog(client, {
   onMove: (devices) => void attempt(() => moveCall(devices)),
   onCopy: () => copy(moveDialog.link),
@@ -88,12 +90,19 @@ function complain(error) {
 }
 
 /**
- * Starts what may wait for the other side, up to half a minute, and must not keep the page from being used meanwhile.
+ * Starts a change of the call. It may wait half a minute for the other side, and the page stays usable meanwhile.
  *
- * @param {() => Promise<unknown>} action
+ * @param {(call: Call) => Promise<unknown>} change
  */
-function begin(action) {
-  action().catch(complain);
+function begin(change) {
+  const begun = async () => change(currentCall());
+  begun().catch(complain);
+}
+
+function currentCall() {
+  const call = client.currentCall;
+  if (call === null || call.state === "ended") throw new SbeError("There is no call.");
+  return call;
 }
 
 /** @param {string} text */
@@ -151,16 +160,16 @@ async function orNoCall(action) {
   }
 }
 
-/** @param {import("./tile-menu.js").Deed} deed @param {string} participant its ID */
-async function manage(deed, participant) {
-  if (deed === "remove") return client.removeParticipant(participant);
-  await client.muteParticipant(participant, deed === "mute" ? { audio: true } : { video: true });
+/** @param {Call} call @param {import("./tile-menu.js").Deed} deed @param {string} participant its ID */
+async function manage(call, deed, participant) {
+  if (deed === "remove") return call.removeParticipant(participant);
+  await call.muteParticipant(participant, deed === "mute" ? { audio: true } : { video: true });
 }
 
 /** @param {import("../sbe/client.js").Invitation} invitation @param {boolean} camera */
 async function acceptCall({ confId, username, video }, camera) {
   const own = client.unansweredCall;
-  if (inCall() && !own) await client.hangUp();
+  if (inCall() && !own) await currentCall().hangUp();
   if (!camera) client.media.close("camera");
   try {
     // Without a camera of one's own the other side's picture is still wanted.
@@ -175,7 +184,7 @@ async function acceptCall({ confId, username, video }, camera) {
 /** @param {string[]} devices that will ring */
 async function moveCall(devices) {
   stage.ringing = devices;
-  await client.move();
+  await currentCall().move();
 }
 
 /** @param {"camera" | "microphone" | "speaker"} name */
@@ -191,14 +200,14 @@ function inCall() {
 }
 
 const controls = {
-  "btn-mic": () => begin(() => client.mute({ audio: !client.media.muted })),
-  "btn-camera": () => begin(() => (client.media.camera ? client.stopVideo() : client.addVideo())),
-  "btn-screen": () => begin(() => (client.media.screen ? client.stopScreen() : client.shareScreen())),
-  "btn-hold": () => begin(() => (client.callState === "on-hold" ? client.resume() : client.hold())),
+  "btn-mic": () => begin((call) => call.mute({ audio: !client.media.muted })),
+  "btn-camera": () => begin((call) => (client.media.camera ? call.stopVideo() : call.addVideo())),
+  "btn-screen": () => begin((call) => (client.media.screen ? call.stopScreen() : call.shareScreen())),
+  "btn-hold": () => begin((call) => (call.state === "on-hold" ? call.resume() : call.hold())),
   "btn-move": () => moveDialog.open(),
-  "btn-hangup": () => begin(() => client.hangUp()),
-  "overlay-resume": () => begin(() => client.resume()),
-  "mod-cancel": () => begin(() => client.cancel()),
+  "btn-hangup": () => begin((call) => call.hangUp()),
+  "overlay-resume": () => begin((call) => call.resume()),
+  "mod-cancel": () => begin((call) => call.cancel()),
   "moved-done": () => client.dismiss(),
   "ended-done": () => client.dismiss(),
   "ended-again": () => {
@@ -360,7 +369,7 @@ function sound() {
 
 let announced = "";
 
-/** @param {import("../sbe/call.js").Call | null} call */
+/** @param {Call | null} call */
 function retitle(call) {
   const [ringing] = client.invitations;
   const name = call ? nameOf(call) : "";

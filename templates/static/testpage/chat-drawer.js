@@ -1,7 +1,6 @@
 import { byId, make, setText } from "./dom.js";
 
 /**
- * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
  * @typedef {import("../sbe/call.js").Call} Call
  * @typedef {import("../sbe/chat.js").ChatMessage} ChatMessage
  */
@@ -25,13 +24,11 @@ export class ChatDrawer {
   #last = null;
 
   /**
-   * @param {SbeClient} client
    * @param {object} actions
    * @param {() => void} actions.onOpen
    * @param {(name: string) => void} actions.onUnseen
    */
-  constructor(client, { onOpen, onUnseen }) {
-    this.client = client;
+  constructor({ onOpen, onUnseen }) {
     this.onOpen = onOpen;
     this.onUnseen = onUnseen;
     this.#button.addEventListener("click", () => this.toggle());
@@ -41,7 +38,7 @@ export class ChatDrawer {
     });
     byId("chat-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.#call && this.client.say(this.#input.value)) this.#input.value = "";
+      if (this.#call?.say(this.#input.value)) this.#input.value = "";
     });
   }
 
