@@ -11,10 +11,12 @@ from functools import cache
 from typing import Any, TypeVar
 
 from media.aiortc_adapter import Certificate
-from media.focus.conference import SILENT_SECONDS, Conference, Reports, Services
+from media.focus.conference import Conference
 from media.focus.leg import TICK_SECONDS
+from media.focus.liveness import SILENT_SECONDS
 from media.focus.port import Port
 from media.focus.relay import Budget
+from media.focus.services import Reports, Services
 from media.sdp.negotiation import Fingerprint, LocalEnd
 from media.transport.dtls import Handshakes
 
@@ -124,7 +126,7 @@ class Node:
         try:
             return await conference.execute(kind, payload)
         finally:
-            if not (conference.members or conference.tasks):
+            if not (conference.participants or conference.tasks):
                 self._close(conference)
 
     async def _current(self, conference_id: str, generation: int) -> Conference:

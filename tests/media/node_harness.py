@@ -195,7 +195,7 @@ class World:
 
     def leg(self, name: str) -> Leg:
         """Return a participant's leg."""
-        leg = self.node._conferences["room"].members[name].leg
+        leg = self.node._conferences["room"].participants[name].leg
         assert leg is not None
         return leg
 

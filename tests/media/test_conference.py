@@ -12,7 +12,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.focus import conference, node
+from media.focus import node, participants, signalling
 from media.focus.node import Node, Settings
 from media.reports import LOST_SECONDS, Connection
 from media.sdp.description import parse
@@ -107,7 +107,7 @@ def nameless(line: str) -> str:
 
 def sent_to(room: Room, who: str) -> list[str]:
     """Return the tracks that somebody gets, by label."""
-    leg = room.node._conferences["room"].members[who].leg
+    leg = room.node._conferences["room"].participants[who].leg
     assert leg is not None
     return [each.outgoing.label for each in leg.negotiation.sections if each.sending and each.outgoing]
 
@@ -144,19 +144,19 @@ async def test_an_offer_of_only_what_the_conference_lacks_is_refused_in_words(ro
 async def test_another_certificate_with_other_credentials_is_a_new_association(room: Room, chromium: list[str]) -> None:
     text = described(*chromium)
     await room.offer("alice", text, modification="first")
-    before = room.node._conferences["room"].members["alice"].leg
+    before = room.node._conferences["room"].participants["alice"].leg
     changed = re.sub("(a=fingerprint:sha-256) ..", r"\1 FF", text)
     changed = changed if changed != text else re.sub("(a=fingerprint:sha-256) ..", r"\1 EE", text)
     kept = await room.offer("alice", changed, fresh=False, modification="same-credentials")
     assert "certificate" in kept["refusal"]["detail"]
-    assert room.node._conferences["room"].members["alice"].leg is before
+    assert room.node._conferences["room"].participants["alice"].leg is before
     changed = re.sub("a=ice-ufrag:.*\r", "a=ice-ufrag:another\r", changed)
     second = await room.offer("alice", changed, fresh=False, modification="second")
     # The operations learn of the new leg by this: they must believe a report of its loss.
     assert second.get("restart") is True
     assert await room.offer("alice", changed, fresh=False, modification="second") == second
     assert "restart" not in await room.offer("alice", changed, fresh=False, modification="third")
-    after = room.node._conferences["room"].members["alice"].leg
+    after = room.node._conferences["room"].participants["alice"].leg
     assert after is not None
     assert (after is before, after.id) == (False, "second")
 
@@ -172,7 +172,7 @@ async def test_tones_alone_are_no_audio_and_keep_nobody_out(room: Room, chromium
 async def test_a_participant_sends_a_few_tracks(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     await room.offer("alice", described(head, audio, video))
-    screens = [nameless(video)] * (conference.MAX_TRACKS - 1)
+    screens = [nameless(video)] * (signalling.MAX_TRACKS - 1)
     assert "answer" in await room.offer("bob", described(head, audio, *screens))
     before = dict(room.node._conferences["room"].tracks)
     refused = await room.offer("bob", described(head, audio, *screens, nameless(video)), fresh=False)
@@ -206,7 +206,7 @@ async def test_an_offer_that_cannot_be_made_is_its_participants_loss(
 ) -> None:
     head, audio, video = chromium
     await room.offer("alice", described(head, audio))
-    broken = room.node._conferences["room"].members["alice"].leg
+    broken = room.node._conferences["room"].participants["alice"].leg
     assert broken is not None
     monkeypatch.setattr(broken.negotiation, "create_offer", None)
     await room.offer("bob", described(head, audio, video))
@@ -260,12 +260,12 @@ async def test_a_conference_speaks_again_what_only_a_cancelled_offer_did_not(roo
     await room.offer("alice", both)
     await room.offer("bob", both)
     it = room.node._conferences["room"]
-    agreed = it._agreed()
+    agreed = it.plan.agreed()
     poorer = re.sub(r"a=rtpmap:\d+ VP9/90000\r\n", "", both)
     await room.offer("bob", poorer, fresh=False, modification="poorer")
-    assert it._agreed() != agreed
+    assert it.plan.agreed() != agreed
     await room.withdraw("bob", "poorer")
-    assert it._agreed() == agreed
+    assert it.plan.agreed() == agreed
 
 
 async def test_what_only_a_cancelled_offer_overtook_waits_for_its_answer_again(room: Room, chromium: list[str]) -> None:
@@ -307,7 +307,7 @@ async def test_who_gives_unusable_answers_is_not_offered_the_same_for_ever(room:
         result = await room.answer(offers[0], described(head, audio))
         assert result["refusal"]["code"] == "sdp-invalid"
         offers = result.get("offers", [])
-    assert told == conference.MOST_UNUSABLE_ANSWERS
+    assert told == signalling.MOST_UNUSABLE_ANSWERS
     # Something else is offered to it again.
     (offer,) = [each for each in (await room.offer("carol", both))["offers"] if each["participant"] == "alice"]
     assert "refusal" not in await room.answer(offer, answering(offer["sdp"], both))
@@ -317,12 +317,12 @@ async def test_who_gives_unusable_answers_is_not_offered_the_same_for_ever(room:
 async def test_answers_change_what_is_sent_no_more_often_than_offers_may(
     room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conference, "CHANGE_SECONDS", 1e9)
+    monkeypatch.setattr(participants, "CHANGE_SECONDS", 1e9)
     head, audio, video = chromium
     both = described(head, audio, video)
     await room.offer("alice", both)
     refused = 0
-    for number in range(conference.CHANGES_BURST + 6):
+    for number in range(participants.CHANGES_BURST + 6):
         offers = (await room.offer(f"guest {number}", both))["offers"]
         (offer,) = [each for each in offers if each["participant"] == "alice"]
         own = parse(offer["sdp"]).media[1]
@@ -350,7 +350,7 @@ async def test_a_fresh_connection_that_nobody_has_answered_is_offered_again(room
     (again,) = (await room.withdraw("alice", "m"))["offers"]
     assert again["restart"] is True
     assert again["modId"] != "m"
-    leg = room.node._conferences["room"].members["alice"].leg
+    leg = room.node._conferences["room"].participants["alice"].leg
     assert leg is not None
     assert leg.id == again["modId"]
     assert await room.answer(again, answering(again["sdp"], last)) == {}
@@ -369,7 +369,7 @@ async def test_a_connection_whose_offer_is_cancelled_is_none(room: Room, chromiu
     await room.offer("alice", described(head, audio, video))
     await room.offer("bob", described(head, audio), modification="call")
     await room.withdraw("bob", "call")
-    assert [each.leg is None for each in room.node._conferences["room"].members.values()] == [False, True]
+    assert [each.leg is None for each in room.node._conferences["room"].participants.values()] == [False, True]
 
 
 async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chromium: list[str]) -> None:
@@ -379,7 +379,7 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chro
     last = last.replace("a=mid:2", "a=mid:f7").replace("BUNDLE 0 1 2 3", "BUNDLE 0 1 f7 3")
     room.seats = ["alice"]
     (offer,) = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
-    leg = room.node._conferences["room"].members["alice"].leg
+    leg = room.node._conferences["room"].participants["alice"].leg
     assert leg is not None
     assert [line.section.label for line in leg.negotiation._terms.lines] == ["audio", "video", "", "screen"]
     wanted = {line.mid for line in parse(offer["sdp"]).media if line.receives}
@@ -392,7 +392,7 @@ async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(room: R
     it = room.node._conferences["room"]
     now = room.node._services.now()
     assert not it.is_deserted(now + 1000)
-    it._drop_leg(it.members["alice"])
+    it.connections.drop(it.participants["alice"])
     assert not it.is_deserted(now + 1000)
     assert not it.is_deserted(now + 1000 + LOST_SECONDS)
     assert it.is_deserted(now + 1001 + LOST_SECONDS)
@@ -435,7 +435,7 @@ async def test_leg_that_is_lost_while_its_answer_is_read_stays_lost(
         read(negotiation, answer, may_change=may_change)
 
     async def drop() -> None:
-        it._drop_leg(it.members["alice"])
+        it.connections.drop(it.participants["alice"])
 
     monkeypatch.setattr(Negotiation, "receive_answer", receive)
     await room.answer(offer, text)

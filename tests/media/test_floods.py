@@ -105,7 +105,7 @@ async def joined(world: World) -> tuple[Listener, Listener, Listener]:
 @pytest.mark.parametrize(("kind", "rate"), [("stun", 7000), ("known ufrag", 7000), ("rtp", 15_000), ("dtls", 5000)])
 async def test_a_flood_from_strangers_delays_no_call(world: World, kind: str, rate: int) -> None:
     alice, bob, _ = await joined(world)
-    leg = world.node._conferences["other"].members["mallory"].leg
+    leg = world.node._conferences["other"].participants["mallory"].leg
     assert leg is not None
     ufrag = leg.negotiation.local_credentials.ufrag
     quiet = await delay(alice, bob)

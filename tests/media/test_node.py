@@ -32,7 +32,7 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from media.focus import conference, leg, pacing
+from media.focus import conference, connections, leg, liveness, pacing, participants, speakers
 from media.focus.leg import OLDEST_SECONDS, Leg
 from media.focus.node import Settings
 from media.forward import datagrams, repair, rtcp, rtp, streams, tracks
@@ -237,7 +237,7 @@ async def test_the_speaker_changes_no_more_than_once_a_second(world: World) -> N
         for index, name in enumerate(("alice", "bob")):
             world.track(name, "audio").loudness = 10.0 * (number % 2 == index)
         await world.pass_time(0.1)
-    assert 2 <= len(world.spoken) <= 1 + seconds / conference.SPEAKER_SECONDS
+    assert 2 <= len(world.spoken) <= 1 + seconds / speakers.SPEAKER_SECONDS
 
 
 async def test_who_speaks_is_heard_beside_the_silent_sound_of_a_screen(world: World) -> None:
@@ -624,7 +624,7 @@ async def test_broken_connection_is_told_and_so_is_its_return(world: World) -> N
     alice, bob = await world.join("alice", "bob")
     world.stop_ticking()
     bob.fall_silent()
-    await world.pass_time(conference.SILENT_SECONDS - 1, alice)
+    await world.pass_time(liveness.SILENT_SECONDS - 1, alice)
     assert world.heard == []
     await world.pass_time(3, alice)
     assert world.heard == [("bob", Connection.DISCONNECTED)]
@@ -647,7 +647,7 @@ async def test_poor_connection_is_told_again_and_again_until_it_is_fine(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conference, "REPORT_SECONDS", 0.05)
-    monkeypatch.setattr(conference, "REMINDER_SECONDS", 0.2)
+    monkeypatch.setattr(liveness, "REMINDER_SECONDS", 0.2)
     alice, bob = await world.join("alice", "bob")
     alice.film()
     ((_, _, ssrc),) = await bob.gets(1)
@@ -978,7 +978,7 @@ async def test_flood_of_requests_for_key_frames_is_one_request(world: World, mon
     ((_, _, ssrc),) = await bob.gets(1)
     wanted: list[str] = []
     monkeypatch.setattr(
-        conference.Conference, "key_frame_wanted", lambda self, leg, track: wanted.append(track.participant)
+        connections.Connections, "key_frame_wanted", lambda self, leg, track: wanted.append(track.participant)
     )
     bob.send_rtcp(flood_of(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=1, media_ssrc=ssrc)))
     bob.film()
@@ -998,7 +998,7 @@ async def test_who_asks_for_key_frames_all_the_time_costs_the_sender_few_and_a_j
         await world.pass_time(tracks.KEY_FRAME_SECONDS, alice, bob)
     bob.film()
     await alice.gets(1)
-    assert len(pictures_lost(alice)) <= conference.KEY_FRAME_BURST + seconds / conference.KEY_FRAME_RENEWAL_SECONDS
+    assert len(pictures_lost(alice)) <= participants.KEY_FRAME_BURST + seconds / participants.KEY_FRAME_RENEWAL_SECONDS
     alice.reports.clear()
     await world.join("carol")
     await alice.until(lambda: pictures_lost(alice))
@@ -1006,7 +1006,7 @@ async def test_who_asks_for_key_frames_all_the_time_costs_the_sender_few_and_a_j
 
 async def test_who_turns_a_line_off_and_on_costs_the_sender_few_key_frames(world: World) -> None:
     alice, bob = await without_requests(world)
-    line, count = bob.lines[1], 6 * conference.KEY_FRAME_BURST
+    line, count = bob.lines[1], 6 * participants.KEY_FRAME_BURST
     for number in range(count):
         line.receives = bool(number % 2)
         await world.room.renegotiate(bob)
@@ -1014,7 +1014,7 @@ async def test_who_turns_a_line_off_and_on_costs_the_sender_few_key_frames(world
     bob.film()
     await alice.gets(1)
     seconds = count * tracks.KEY_FRAME_SECONDS
-    assert len(pictures_lost(alice)) <= conference.KEY_FRAME_BURST + seconds / conference.KEY_FRAME_RENEWAL_SECONDS
+    assert len(pictures_lost(alice)) <= participants.KEY_FRAME_BURST + seconds / participants.KEY_FRAME_RENEWAL_SECONDS
 
 
 async def test_flood_of_feedback_is_cut_off_and_hurts_nobody_else(world: World) -> None:
@@ -1670,7 +1670,7 @@ def _limits(peer: Listener) -> list[tuple[int, list[int]]]:
 def paced(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return what lets the conference look at its connections, which it does not by itself, as if a second later."""
     monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
-    return lambda: world.node._conferences["room"]._pace(1.0)
+    return lambda: world.node._conferences["room"].pace(1.0)
 
 
 async def _estimates(world: World, peer: Listener, bits_per_second: int) -> None:
@@ -1728,7 +1728,7 @@ async def test_who_congests_a_connection_is_slowed_down_until_it_does_no_more(
 def tenths(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return what lets the conference look at its connections, as if a tenth of a second later."""
     monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
-    return lambda: world.node._conferences["room"]._pace(0.1)
+    return lambda: world.node._conferences["room"].pace(0.1)
 
 
 async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(

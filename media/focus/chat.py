@@ -1,0 +1,47 @@
+"""The data channels of a conference: each leg with a data channel section has one SCTP association (RFC 8831)."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from media.focus.leg import Leg
+from media.focus.participants import Participants, legs_of
+from media.focus.relay import Budget, Relay
+from media.sdp.media_section import Section
+from media.transport.sctp import DataChannels
+
+
+class Chat:
+    """Opens and closes the associations of one conference, and relays their messages within the node's budget.
+
+    `spawn` runs the closing of an association beside everything else.
+    """
+
+    def __init__(
+        self, participants: Participants, deliveries: Budget, spawn: Callable[[Coroutine[Any, Any, None]], None]
+    ) -> None:
+        self._participants = participants
+        self._spawn = spawn
+        self._relay = Relay(self._channels, deliveries)
+
+    def update(self, leg: Leg) -> None:
+        """Open a leg's association once it has a section and a connection for it. Close it without a section."""
+        section = _data_section(leg)
+        if section is None and leg.channels is not None:
+            self._spawn(leg.channels.close())
+            leg.channels = None
+        elif section is not None and leg.channels is None and leg.is_connected and leg.transport is not None:
+            leg.channels = DataChannels(
+                leg.transport,
+                section.sctp_port or 0,
+                section.max_message_size or 0,
+                self._relay.take,
+            )
+
+    def _channels(self) -> list[DataChannels]:
+        """Return the data channels of all legs that have some."""
+        return [leg.channels for leg in legs_of(self._participants) if leg.channels is not None]
+
+
+def _data_section(leg: Leg) -> Section | None:
+    """Return the leg's data channel section, if it has one."""
+    return next((each for each in leg.layout.sections if each.sctp_port and not each.rejected), None)

@@ -1,0 +1,113 @@
+"""Make, settle and drop the legs of a conference, and react to what happens on them."""
+
+from media.focus.chat import Chat
+from media.focus.layout import Layout
+from media.focus.leg import Leg
+from media.focus.media_plan import MediaPlan
+from media.focus.participants import Participant, Participants
+from media.focus.routing import Routing
+from media.focus.services import Services
+from media.forward.tracks import Track
+from media.sdp.codecs import takes_opus
+from media.sdp.media_section import Section
+from media.sdp.negotiation import Negotiation
+from media.transport.dtls import Transport
+from media.transport.ice import Credentials
+
+
+class Connections:
+    """The legs of one conference. They report to it (`LegObserver`)."""
+
+    def __init__(
+        self, participants: Participants, services: Services, plan: MediaPlan, routing: Routing, chat: Chat
+    ) -> None:
+        self._participants = participants
+        self._services = services
+        self._plan = plan
+        self._routing = routing
+        self._chat = chat
+
+    def new(self, id_: str, participant: str) -> Leg:
+        """Return a leg that nobody can reach before it is settled."""
+        services = self._services
+        return Leg(id_, participant, Negotiation(services.local), services.port, self, made_at=services.now())
+
+    def settle(self, leg: Leg, layout: Layout) -> None:
+        """Let what has been negotiated take effect, at the cost of what has changed."""
+        before, leg.layout = leg.layout, layout
+        participant, capabilities = self._participants[leg.participant], leg.negotiation.capabilities
+        participant.informed = None
+        participant.lacks_opus = "audio" in capabilities and not takes_opus(capabilities)
+        self._routing.publish(leg.participant, layout.published.values())
+        if before.published.keys() != layout.published.keys():
+            self._plan.tracks_changed()
+            self._routing.open_tracks()
+        self._open_agent(leg)
+        self._open_transport(leg)
+        leg.expect()
+        self._routing.interrupt(leg)
+        self._chat.update(leg)
+        self._routing.reroute(leg, before)
+
+    def _open_agent(self, leg: Leg) -> None:
+        """Let the leg be reached with the negotiated ICE credentials."""
+        agents, remote = self._services.port.agents, leg.negotiation.remote_credentials
+        theirs = Credentials(remote.ufrag, remote.password) if remote else None
+        local = Credentials(leg.negotiation.local_credentials.ufrag, leg.negotiation.local_credentials.password)
+        if leg.agent is None:
+            leg.agent = agents.open(leg, local, theirs)
+        else:
+            agents.restart(leg.agent, local, theirs)
+
+    def _open_transport(self, leg: Leg) -> None:
+        """Make the leg's DTLS transport, once its role is negotiated."""
+        if leg.transport is None and leg.negotiation.role is not None:
+            leg.transport = Transport(
+                self._services.certificate,
+                leg.negotiation.role,
+                leg.send_datagram,
+                handshakes=self._services.handshakes,
+                on_state=leg.transport_is,
+            )
+
+    def drop(self, participant: Participant) -> None:
+        """Close a participant's leg, if it has one. Its tracks stay."""
+        leg, participant.leg = participant.leg, None
+        if leg is None:
+            return
+        self._plan.tracks_changed()
+        self._plan.codecs_changed()
+        participant.informed = None
+        self._routing.detach(leg)
+        if leg.agent is not None:
+            self._services.port.agents.close(leg.agent)
+        self._services.spawn(leg.close())
+
+    # --- What legs report (`LegObserver`) ---------------------------------------------------------------------
+
+    def connected(self, leg: Leg) -> None:
+        """Serve a leg that can send and receive media now."""
+        self._chat.update(leg)
+        self._routing.route(leg)
+        self._routing.ask_for_key_frames()
+
+    def disconnected(self, leg: Leg) -> None:
+        """Stop sending to a leg whose connection is over. A page that reloads comes back with a new leg."""
+        self._routing.route(leg)
+
+    def moved(self, leg: Leg) -> None:
+        """Send the leg's media to another address, or in another manner. The first address begins the handshake."""
+        leg.begin()
+        self._routing.route(leg)
+
+    def track_of(self, leg: Leg, section: Section) -> Track | None:
+        """Return the track that a participant publishes with a section."""
+        return self._routing.tracks.get((leg.participant, section.label))
+
+    def key_frame_wanted(self, leg: Leg, track: Track) -> None:
+        """Ask for a key frame of a track for a leg."""
+        self._routing.request_key_frame(leg, track)
+
+    def sender_reported(self, track: Track, ntp_time: int, timestamp: int) -> None:
+        """Pass a sender report on to the track's receivers."""
+        self._routing.forward_sender_report(track, ntp_time, timestamp)

@@ -1,0 +1,64 @@
+"""Watch the connections of a conference: report how each is, and give up legs and conferences that are silent.
+
+A leg is heard of when its address answers a connectivity check of the node (consent, RFC 7675).
+"""
+
+import logging
+from collections.abc import Callable
+
+from media.focus.participants import Participant
+from media.focus.services import Reports
+from media.reports import LOST_SECONDS, Connection
+
+logger = logging.getLogger(__name__)
+
+# A leg without an answer for this long counts as disconnected. After LOST_SECONDS it is given up.
+SILENT_SECONDS = 15.0
+# Repeat the "poor" report this often, for participants who join later.
+REMINDER_SECONDS = 10.0
+
+
+class Liveness:
+    """Watches one conference. `drop` takes the leg away from a participant."""
+
+    def __init__(self, conference_id: str, reports: Reports, drop: Callable[[Participant], None]) -> None:
+        self._conference_id = conference_id
+        self._reports = reports
+        self._drop = drop
+        self._deserted_at: float | None = None
+
+    def watch(self, participant: Participant, now: float) -> None:
+        """Report how a participant's connection is, when that changes or is poor. Give up a leg that is lost."""
+        leg = participant.leg
+        if leg is None:
+            return
+        silent_for = now - leg.seen_at
+        self._report(participant, _connection(participant, silent_for), now)
+        if silent_for > LOST_SECONDS:
+            logger.info("conference %s: leg %s of %s is lost", self._conference_id, leg.id, participant.id)
+            self._drop(participant)
+            self._reports.lost(self._conference_id, participant.id, leg.id)
+
+    def _report(self, participant: Participant, connection: Connection, now: float) -> None:
+        is_due = connection is Connection.POOR and now - participant.reported_at >= REMINDER_SECONDS
+        if connection != participant.connection or is_due:
+            participant.connection, participant.reported_at = connection, now
+            self._reports.hears(self._conference_id, participant.id, connection)
+
+    def is_deserted(self, now: float, *, is_used: bool) -> bool:
+        """Tell whether the conference has been unused for LOST_SECONDS: it is over, or another node serves it.
+
+        :param is_used: whether it has a leg or a task now.
+        """
+        if is_used:
+            self._deserted_at = None
+        elif self._deserted_at is None:
+            self._deserted_at = now
+        return self._deserted_at is not None and now - self._deserted_at > LOST_SECONDS
+
+
+def _connection(participant: Participant, silent_for: float) -> Connection:
+    """Return how a connection is that was last heard of this many seconds ago."""
+    if silent_for > SILENT_SECONDS:
+        return Connection.DISCONNECTED
+    return Connection.POOR if participant.quality.is_poor else Connection.CONNECTED

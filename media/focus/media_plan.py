@@ -1,0 +1,101 @@
+"""What the legs of a conference should get, and which codecs they agree on.
+
+An offer is due wherever a leg's negotiation differs from this plan. `version` rises whenever the plan changes, so a
+leg that is up to date with the version needs no offer.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import starmap
+
+from media.focus.participants import Participants, legs_of
+from media.forward.tracks import Track
+from media.sdp.codecs import Agreed, takes_opus
+from media.sdp.media_section import Outgoing
+
+# This many participants with Opus keep it when somebody without it joins, who then has no audio. Fewer use PCMU.
+OPUS_PARTICIPANTS = 2
+
+
+class MediaPlan:
+    """The plan of one conference. `tracks` has its tracks by participant and label."""
+
+    def __init__(self, participants: Participants, tracks: Mapping[tuple[str, str], Track]) -> None:
+        self._participants = participants
+        self._tracks = tracks
+        self._all_outgoing: tuple[Outgoing, ...] = ()
+        self._codecs_in_use = Agreed()
+        self._outgoing_is_stale = self._codecs_are_stale = True
+        self.version = 0
+
+    def tracks_changed(self) -> None:
+        """Note that other tracks may be sent now. The plan is worked out again when it is needed."""
+        self._outgoing_is_stale = True
+
+    def codecs_changed(self) -> None:
+        """Note that the legs may support other codecs now. The plan is worked out again when it is needed."""
+        self._codecs_are_stale = True
+
+    def is_version(self, version: int | None) -> bool:
+        """Tell whether the plan is known to be this version. While it is stale, nobody knows."""
+        return not (self._outgoing_is_stale or self._codecs_are_stale) and version == self.version
+
+    def labels(self, id_: str) -> set[str]:
+        """Return the labels of the tracks that a participant has published."""
+        return {label for owner, label in self._tracks if owner == id_}
+
+    def outgoing(self, id_: str) -> tuple[Outgoing, ...]:
+        """Return the tracks that a participant should get: those of all others."""
+        if self._outgoing_is_stale:
+            before, self._all_outgoing = self._all_outgoing, tuple(starmap(self._as_sent, self._tracks.items()))
+            self._outgoing_is_stale = False
+            self.version += before != self._all_outgoing
+        return tuple(each for each in self._all_outgoing if each.stream != id_)
+
+    def codecs_in_use(self) -> Agreed:
+        """Return the codecs that media lines list, of those that all participants can receive."""
+        if self._codecs_are_stale:
+            before, self._codecs_in_use = self._codecs_in_use, self.agreed().in_use()
+            self._codecs_are_stale = False
+            self.version += before.codecs != self._codecs_in_use.codecs
+        return self._codecs_in_use
+
+    def agreed(self, *, without: str = "") -> Agreed:
+        """Return the codecs that all participants can receive, or all but one.
+
+        A participant that takes an offer back may lack the codecs that others have agreed on since. Then it goes
+        without media of that kind, and nobody else does.
+        """
+        agreed = Agreed()
+        for leg in legs_of(self._participants):
+            if leg.participant != without:
+                agreed = agreed.joined_by_what_fits(leg.negotiation.capabilities, leg.negotiation.shown)
+        return agreed
+
+    def agreed_by_others(self, id_: str) -> Agreed:
+        """Return what a participant must agree to. Two others with Opus do not lose it to one without."""
+        others = [leg for leg in legs_of(self._participants) if leg.participant != id_]
+        with_opus = sum(takes_opus(leg.negotiation.capabilities) for leg in others)
+        keeps_opus = with_opus >= OPUS_PARTICIPANTS and not self._participants[id_].lacks_opus
+        return replace(self.agreed(without=id_), keeps_opus=keeps_opus)
+
+    def _as_sent(self, key: tuple[str, str], track: Track) -> Outgoing:
+        """Return a track as it is described to its receivers."""
+        owner, label = key
+        return Outgoing(
+            track=f"{owner} {label}",
+            kind=track.kind,
+            stream=owner,
+            label=label,
+            ssrc=track.ssrc,
+            rtx_ssrc=track.rtx_ssrc if track.kind == "video" else None,
+            live=self._is_live(owner, label),
+        )
+
+    def _is_live(self, owner: str, label: str) -> bool:
+        """Tell whether receivers should expect media of a track. Muting it, or moving to a device, changes nothing."""
+        participant = self._participants[owner]
+        if not participant.state.is_present:
+            return True
+        leg = participant.leg
+        return not participant.state.is_on_hold and leg is not None and label in leg.layout.published

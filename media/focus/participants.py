@@ -1,0 +1,87 @@
+"""A conference's participants as its node knows them: how each takes part, its leg, and what it has yet to learn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from media.allowance import Allowance
+from media.focus.leg import Leg
+from media.focus.quality import Quality
+from media.forward.tracks import Track
+from media.reports import Connection
+from media.sdp.media_section import Outgoing
+
+# Answers may change what a participant sends, and the focus offers every change to all others. So many changes are
+# free: a burst, then one in this many seconds.
+CHANGES_BURST, CHANGE_SECONDS = 8, 2.0
+# Key frames of one track that one participant may cause: a burst, then one in this many seconds.
+KEY_FRAME_BURST, KEY_FRAME_RENEWAL_SECONDS = 4, 5.0
+
+
+@dataclass(frozen=True)
+class State:
+    """How a participant takes part, as the operations say. `is_present` is false while it moves between devices."""
+
+    is_present: bool
+    is_on_hold: bool
+    muted: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The modification that the next offer announces: its ID, if it has one, and its kind."""
+
+    mod_id: str | None
+    kind: str
+
+
+@dataclass
+class Participant:
+    """A participant, its leg, and what it has yet to learn."""
+
+    id: str
+    state: State
+    leg: Leg | None = None
+    # How its connection was last reported, and when.
+    connection: Connection = Connection.CONNECTED
+    reported_at: float = 0.0
+    quality: Quality = field(default_factory=Quality)
+    # What its next offer announces, the oldest first.
+    causes: list[Cause] = field(default_factory=list)
+    # The tracks of the offer that it rejected last. They are not offered again unchanged.
+    declined: tuple[Outgoing, ...] | None = None
+    # Whether it was accepted without Opus. Then it keeps its audio, whoever joins later.
+    lacks_opus: bool = False
+    # The version of the media plan that it needs no offer for; None while that is unknown.
+    informed: int | None = None
+    # The focus's last offer to it, which is pending while its negotiation waits for the answer.
+    offer: dict[str, Any] = field(default_factory=dict)
+    # The ID of the focus's last offer that it answered, and how many answers in a row could not be used.
+    answered: str | None = None
+    unusable: int = 0
+    # How often its answers may change what it sends.
+    changes: Allowance = field(default_factory=lambda: Allowance(1 / CHANGE_SECONDS, CHANGES_BURST))
+    # How many key frames it may cause, by the SSRC of the track.
+    key_frames: dict[int, Allowance] = field(default_factory=dict)
+
+    def may_change(self, now: float) -> bool:
+        """Tell whether an answer may change what it sends. The first answer on a connection always may."""
+        return self.changes.grow(now) >= 1 or self.leg is None or not self.leg.negotiation.settled
+
+    def may_cause_key_frame(self, track: Track, now: float) -> bool:
+        """Tell whether it may cause a key frame of a track now, and count it."""
+        new = Allowance(1 / KEY_FRAME_RENEWAL_SECONDS, KEY_FRAME_BURST)
+        return self.key_frames.setdefault(track.ssrc, new).take(1, now)
+
+    def awaits(self, mod_id: str) -> bool:
+        """Tell whether this offer of the focus is the one that waits for its answer."""
+        return self.leg is not None and self.leg.negotiation.offering and self.offer["modId"] == mod_id
+
+
+# By ID. All parts of a conference share one such table.
+Participants = Mapping[str, Participant]
+
+
+def legs_of(participants: Participants) -> list[Leg]:
+    """Return the legs of these participants."""
+    return [each.leg for each in participants.values() if each.leg is not None]

@@ -1,0 +1,203 @@
+"""Connect the tracks of a conference with the legs that get them, and pass on key frame requests and sender reports."""
+
+import secrets
+from collections.abc import Callable, Iterable
+
+from media.focus.layout import Layout, changed
+from media.focus.leg import MID, Leg
+from media.focus.participants import Participant, Participants, legs_of
+from media.forward import rtcp
+from media.forward.tracks import Sink, Track
+from media.sdp.media_section import Section
+from media.sdp.writer import cname_of
+
+
+class Routing:
+    """The tracks of one conference, and who gets them. `tracks` has them by participant and label.
+
+    `send_rtcp` encrypts an RTCP packet for a leg and sends it. `now` is the node's clock, in seconds.
+    """
+
+    def __init__(
+        self, participants: Participants, send_rtcp: Callable[[Leg, bytes], None], now: Callable[[], float]
+    ) -> None:
+        self.tracks: dict[tuple[str, str], Track] = {}
+        self._participants = participants
+        self._send_rtcp = send_rtcp
+        self._now = now
+
+    # --- Tracks -----------------------------------------------------------------------------------------------
+
+    def publish(self, id_: str, sections: Iterable[Section]) -> None:
+        """Make sure that there is a track for each audio or video section that a participant sends on."""
+        for section in sections:
+            if section.kind in {"audio", "video"}:
+                key, clock_rate = (id_, section.label), section.codecs[0].clock_rate
+                if key not in self.tracks:
+                    self.tracks[key] = _new_track(id_, section, clock_rate)
+                self.tracks[key].clock_rate = clock_rate
+
+    def open_tracks(self) -> None:
+        """Open the tracks of participants that are present, not on hold and not muted. Close the others."""
+        for (id_, _), track in self.tracks.items():
+            is_open = _may_send(self._participants[id_], track)
+            if is_open != track.is_open:
+                track.open() if is_open else track.close()
+                if is_open:
+                    track.key_frame_wanted = track.kind == "video"
+
+    def interrupt(self, leg: Leg) -> None:
+        """Let the tracks go on as after a pause that their participant does not send any more."""
+        for (owner, label), track in self.tracks.items():
+            if owner == leg.participant:
+                track.resumes = track.resumes or label not in leg.layout.published
+
+    def remove_tracks(self, id_: str) -> list[Track]:
+        """Remove a participant's tracks and return them. The caller must `end` each."""
+        return [self.tracks.pop(key) for key in list(self.tracks) if key[0] == id_]
+
+    def end(self, track: Track) -> None:
+        """Say BYE to the receivers of a removed track, and free its memory."""
+        for leg in legs_of(self._participants):
+            if track.ssrc in leg.sinks:
+                self._send_rtcp(leg, rtcp.goodbye(track.ssrc))
+                del leg.sinks[track.ssrc]
+        for participant in self._participants.values():
+            participant.key_frames.pop(track.ssrc, None)
+        track.end()
+
+    # --- Routes -----------------------------------------------------------------------------------------------
+
+    def route(self, leg: Leg) -> None:
+        """Give a leg the tracks that its sections have a place for, and no others."""
+        leg.sinks = {}
+        for track in self.tracks.values():
+            self.connect(leg, track)
+
+    def reroute(self, leg: Leg, before: Layout) -> None:
+        """Route again what a leg's new layout has changed: what others get of it, and what it gets."""
+        for label in changed(before.published, leg.layout.published):
+            track = self.tracks.get((leg.participant, label))
+            for other in legs_of(self._participants) if track is not None else ():
+                if track is not None and (leg.participant, label) in other.layout.carried:
+                    self.connect(other, track)
+        for key in changed(before.carried, leg.layout.carried):
+            if key in self.tracks:
+                self.connect(leg, self.tracks[key])
+
+    def detach(self, leg: Leg) -> None:
+        """Take a dropped leg away from all tracks. Its own tracks stay, and go on as after a pause."""
+        for (owner, _), track in self.tracks.items():
+            track.detach(leg.id, for_good=True)
+            track.resumes = track.resumes or owner == leg.participant
+
+    def connect(self, leg: Leg, track: Track) -> None:
+        """Let a leg get a track as both sides' sections have it, or not at all."""
+        participant = self._participants.get(leg.participant)
+        # A handshake may end just after its leg was given up.
+        is_served = leg.is_connected and participant is not None and participant.leg is leg
+        wanted = is_served and track not in leg.withheld
+        section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
+        sink = None
+        if section is not None:
+            # While the source is between two devices, everything stays as it is.
+            sink = _sink(track, self._source(track), leg, section) or track.sinks.get(leg.id)
+        if sink is not None and participant is not None:
+            self._attach(participant, leg, track, sink)
+        else:
+            track.detach(leg.id)
+            leg.sinks.pop(track.ssrc, None)
+
+    def _attach(self, participant: Participant, leg: Leg, track: Track, sink: Sink) -> None:
+        """Give a leg a track. A new receiver needs a key frame."""
+        is_new = leg.id not in track.sinks
+        leg.sinks[track.ssrc] = track.attach(leg.id, sink)
+        if is_new and leg.id in track.sinks:
+            self._want_key_frame(participant, track)
+
+    def _source(self, track: Track) -> Section | None:
+        """Return the section that a track comes from."""
+        leg = self._leg(track.participant)
+        return leg.layout.published.get(track.label) if leg is not None else None
+
+    def _leg(self, id_: str) -> Leg | None:
+        """Return a participant's leg, if it has one."""
+        participant = self._participants.get(id_)
+        return participant.leg if participant is not None else None
+
+    # --- Key frames and sender reports ------------------------------------------------------------------------
+
+    def request_key_frame(self, leg: Leg, track: Track) -> None:
+        """Ask a track's sender for a key frame that this leg needs. Soon after the last one, it is asked later."""
+        participant = self._participants.get(leg.participant)
+        if participant is not None:
+            self._want_key_frame(participant, track)
+        source = self._leg(track.participant)
+        if source is not None:
+            source.ask_for_key_frames(self._now())
+
+    def ask_for_key_frames(self) -> None:
+        """Ask at once for the key frames that are wanted."""
+        now = self._now()
+        for leg in legs_of(self._participants):
+            leg.ask_for_key_frames(now)
+
+    def _want_key_frame(self, participant: Participant, track: Track) -> None:
+        """Note that a participant needs a key frame of a track, if it may cause one."""
+        if track.kind == "video" and not track.key_frame_wanted:
+            track.key_frame_wanted = participant.may_cause_key_frame(track, self._now())
+
+    def forward_sender_report(self, track: Track, ntp_time: int, timestamp: int) -> None:
+        """Tell a track's receivers how its RTP clock relates to the time of day (RFC 3550 section 6.4.1)."""
+        for leg in legs_of(self._participants):
+            sink = leg.sinks.get(track.ssrc)
+            if sink is not None:
+                report = rtcp.sender_report(
+                    track.ssrc,
+                    ntp_time=ntp_time,
+                    timestamp=timestamp + track.timestamp_shift,
+                    packets=track.packets - sink.packets_before,
+                    octets=track.octets - sink.octets_before,
+                    cname=cname_of(track.participant),
+                )
+                self._send_rtcp(leg, report)
+
+
+def _new_track(id_: str, section: Section, clock_rate: int) -> Track:
+    return Track(id_, section.label, section.kind, secrets.randbits(32), secrets.randbits(32), clock_rate)
+
+
+def _may_send(participant: Participant, track: Track) -> bool:
+    """Tell whether the packets of a participant's track may be forwarded."""
+    state = participant.state
+    kind = "audio" if track.kind == "audio" else "video"
+    return state.is_present and not state.is_on_hold and kind not in state.muted
+
+
+def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:
+    """Return how a leg gets a track on a section; None while nothing comes from the track's source.
+
+    A section without the codec that the source prefers gets nothing, because a packet that one receiver cannot take
+    goes to nobody.
+    """
+    if source is None or leg.destination is None:
+        return None
+    ours = {codec.key: codec for codec in section.codecs}
+    if source.codecs[0].key not in ours:
+        ours = {}
+    types = {codec.payload_type: ours[codec.key] for codec in source.codecs if codec.key in ours}
+    return Sink(
+        track=track,
+        handle=leg.srtp_tx,
+        address=leg.destination.address,
+        payload_types={type_: codec.payload_type for type_, codec in types.items()},
+        extensions={
+            id_: section.extensions[uri]
+            for uri, id_ in source.extensions.items()
+            if uri in section.extensions and uri != MID
+        },
+        retransmits={
+            codec.payload_type: codec.rtx_payload_type for codec in types.values() if codec.rtx_payload_type is not None
+        },
+        gso=leg.gso,
+    )

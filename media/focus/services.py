@@ -1,0 +1,51 @@
+"""What all conferences of a node share."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from media.aiortc_adapter import Certificate
+from media.focus.port import Port
+from media.focus.relay import Budget
+from media.reports import Connection
+from media.sdp.writer import LocalEnd
+from media.transport.dtls import Handshakes
+
+Outcome = TypeVar("Outcome")
+
+
+class Reports(Protocol):
+    """Takes what conferences report, on the node's loop."""
+
+    def lost(self, conference: str, participant: str, leg: str) -> None:
+        """A leg has lost its connection. The conference has dropped it."""
+
+    def speaks(self, conference: str, participant: str) -> None:
+        """This participant is the active speaker now."""
+
+    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+        """A participant's connection is like this now."""
+
+
+class Aside(Protocol):
+    """Runs work that takes milliseconds in another thread, while the loop goes on. The work touches one negotiation."""
+
+    def __call__(self, work: Callable[[], Outcome]) -> Awaitable[Outcome]: ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """The node's port, certificate and clock, and what else its conferences share.
+
+    `now` is the loop's clock, in seconds. `spawn` runs a coroutine beside everything else until it ends.
+    """
+
+    port: Port
+    certificate: Certificate
+    local: LocalEnd
+    handshakes: Handshakes
+    reports: Reports
+    now: Callable[[], float]
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    aside: Aside
+    deliveries: Budget

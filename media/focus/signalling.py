@@ -1,0 +1,294 @@
+"""The offers and answers between the participants of a conference and the focus.
+
+Descriptions are read and written aside, in another thread. Meanwhile legs may be lost, but no other task of the
+conference touches their negotiations.
+"""
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from media.focus.connections import Connections
+from media.focus.layout import Layout
+from media.focus.leg import Leg
+from media.focus.media_plan import MediaPlan
+from media.focus.participants import Participant
+from media.focus.services import Aside
+from media.sdp.codecs import Agreed, read_capabilities, takes_opus
+from media.sdp.description import NegotiationError, NewAssociationError, parse
+from media.sdp.media_section import Outgoing
+from media.sdp.syntax import SdpError
+
+logger = logging.getLogger(__name__)
+
+# Answers kept for tasks that are repeated after a crash.
+_ANSWERS_KEPT = 8
+# After this many unusable answers in a row, a participant gets no offer until there is something new to offer.
+MOST_UNUSABLE_ANSWERS = 3
+# Tracks that a participant may send. Each other leg needs a section for each, and the number of sections is limited.
+MAX_TRACKS = 8
+
+
+class Signalling:
+    """The negotiations of one conference. `participants` is its table, which changes while descriptions are read."""
+
+    def __init__(
+        self,
+        conference_id: str,
+        participants: Mapping[str, Participant],
+        plan: MediaPlan,
+        connections: Connections,
+        aside: Aside,
+        now: Callable[[], float],
+    ) -> None:
+        self._conference_id = conference_id
+        self._participants = participants
+        self._plan = plan
+        self._connections = connections
+        self._aside = aside
+        self._now = now
+
+    # --- From participants ------------------------------------------------------------------------------------
+
+    async def take_offer(self, id_: str, mod_id: str, text: str, fresh: bool) -> dict[str, Any]:
+        """Answer a participant's offer. A fresh one gets a new leg, which replaces the present one if it is served."""
+        participant = self._participants[id_]
+        known = participant.leg
+        if known is not None and mod_id in known.answers:
+            return _answered(known, mod_id)
+        leg = known if known is not None and not fresh else self._connections.new(mod_id, id_)
+        try:
+            try:
+                answer, layout = await self._answer(id_, leg, text)
+            except NewAssociationError:
+                leg = self._connections.new(mod_id, id_)
+                answer, layout = await self._answer(id_, leg, text)
+        except (NegotiationError, SdpError) as error:
+            return _refused(str(error))
+        leg.answers[mod_id] = answer
+        while len(leg.answers) > _ANSWERS_KEPT:
+            del leg.answers[next(iter(leg.answers))]
+        if leg is not known:
+            self._connections.drop(participant)
+            participant.leg = leg
+            participant.causes.clear()
+        participant.declined = None
+        self._plan.codecs_changed()
+        if participant.leg is leg:
+            self._connections.settle(leg, layout)
+        return _answered(leg, mod_id)
+
+    async def _answer(self, id_: str, leg: Leg, text: str) -> tuple[str, Layout]:
+        """Answer a participant's offer to this leg.
+
+        :raises NewAssociationError: when the offer needs a new leg.
+        """
+        labels = self._plan.labels(id_)
+        return await self._aside(
+            partial(_answer, leg, text, self._plan.agreed_by_others(id_), self._plan.outgoing(id_), labels)
+        )
+
+    async def take_answer(self, id_: str, mod_id: str, text: str) -> dict[str, Any]:
+        """Settle the focus's offer with the participant's answer."""
+        participant = self._participants.get(id_)
+        if participant is None or participant.leg is None:
+            return {}
+        if not participant.awaits(mod_id):
+            if mod_id == participant.answered or not participant.leg.negotiation.settled:
+                return {}
+            # The participant has applied an offer that was replaced here. Only a new connection brings both together.
+            return _refused("The focus has made another offer since.")
+        participant.answered = mod_id
+        leg, may_change = participant.leg, participant.may_change(self._now())
+        try:
+            layout = await self._aside(partial(_settled, leg, text, may_change=may_change))
+        except (NegotiationError, SdpError) as error:
+            leg.negotiation.rollback()
+            participant.unusable += 1
+            if participant.unusable >= MOST_UNUSABLE_ANSWERS:
+                self._note_declined(participant)
+            return _refused(str(error))
+        participant.unusable = 0
+        participant.changes.left -= layout.published.keys() != leg.layout.published.keys()
+        if participant.leg is leg:
+            self._connections.settle(leg, layout)
+        return {}
+
+    def _note_declined(self, participant: Participant) -> None:
+        """Do not offer the present tracks to a participant again before they change."""
+        participant.declined, participant.informed = self._plan.outgoing(participant.id), None
+
+    def withdraw(self, id_: str, mod_id: str, *, rejected: bool) -> None:
+        """Roll back an offer that was rejected, cancelled or has expired.
+
+        A rejected offer is not made again unchanged. An offer of the participant may have been answered here before it
+        was cancelled; then that answer never reached it.
+        """
+        participant = self._participants.get(id_)
+        if participant is None or participant.leg is None:
+            return
+        leg = participant.leg
+        if participant.awaits(mod_id):
+            leg.negotiation.rollback()
+            if rejected:
+                self._note_declined(participant)
+        elif mod_id == leg.id:
+            self._connections.drop(participant)
+        elif mod_id == next(reversed(leg.answers), None):
+            del leg.answers[mod_id]
+            leg.negotiation.revoke()
+            self._plan.codecs_changed()
+            self._connections.settle(leg, leg.layout.followed_by(leg.negotiation.sections))
+
+    # --- To participants --------------------------------------------------------------------------------------
+
+    async def due_offers(self, restarts: Sequence[Mapping[str, str]], ready: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the offers for legs that must be built anew, and for legs that differ from the plan.
+
+        :param restarts: what `_restart` needs to build each leg.
+        :param ready: the IDs of the participants that may get an offer now.
+        """
+        restarted = {leg["participant"] for leg in restarts}
+        due: list[Callable[[], Awaitable[dict[str, Any] | None]]] = [partial(self._restart, **leg) for leg in restarts]
+        due += [partial(self._offer_to, id_) for id_ in ready if id_ not in restarted and not self._is_informed(id_)]
+        offers = [await self._made(make) for make in due]
+        return [offer for offer in offers if offer is not None]
+
+    async def _made(self, make: Callable[[], Awaitable[dict[str, Any] | None]]) -> dict[str, Any] | None:
+        """Return an offer. If it cannot be made, the other participants still get theirs."""
+        try:
+            return await make()
+        except Exception:
+            logger.exception("conference %s: an offer cannot be made", self._conference_id)
+            return None
+
+    def _is_informed(self, id_: str) -> bool:
+        """Tell whether a participant is known to need no offer. Then it need not learn the causes since either."""
+        participant = self._participants.get(id_)
+        if participant is None or participant.leg is None:
+            return True
+        if not self._plan.is_version(participant.informed):
+            return False
+        participant.causes = []
+        return True
+
+    async def _offer_to(self, id_: str) -> dict[str, Any] | None:
+        """Return the offer that brings a participant up to date; None when it is."""
+        participant = self._participants.get(id_)
+        if participant is None or participant.leg is None:
+            return None
+        leg = participant.leg
+        if leg.negotiation.offering:
+            # The offer may be on its way, or stored since this task was, or not stored because something else was
+            # pending. Until it is answered, withdrawn or replaced by the participant's own it stays as it is. By its
+            # ID the operations know whether they have stored it.
+            return participant.offer
+        outgoing = self._plan.outgoing(id_)
+        if outgoing == participant.declined:
+            participant.causes = []
+            return None
+        if not leg.negotiation.settled:
+            # Its new connection was offered before, and the offer was not answered.
+            return await self._offer_connection(participant, leg, secrets.token_hex(16))
+        codecs = self._plan.codecs_in_use()
+        version = self._plan.version
+        if participant.informed == version:
+            participant.causes = []
+            return None
+        text = await self._aside(partial(leg.negotiation.create_offer, outgoing, codecs))
+        causes, participant.causes = participant.causes, []
+        if text is None:
+            participant.informed = version
+            return None
+        only = causes[0] if len({cause.kind for cause in causes}) == 1 else None
+        participant.offer = {
+            "participant": id_,
+            "modId": secrets.token_hex(16),
+            "sdp": text,
+            "kind": only.kind if only else "sync",
+            "causedBy": next((cause.mod_id for cause in reversed(causes) if cause.mod_id), None),
+        }
+        return participant.offer
+
+    async def _restart(
+        self,
+        participant: str,
+        modId: str,  # noqa: N803 - as tasks write it
+        sdp: str,
+        answer: str = "",
+    ) -> dict[str, Any]:
+        """Build a new leg for a participant whose node is gone, and return the leg's offer.
+
+        :param sdp: the participant's last offer, or its last answer.
+        :param answer: how the offer was answered; empty if `sdp` is an answer.
+        """
+        restarted = self._participants[participant]
+        restarted.lacks_opus = await self._aside(partial(_had_audio_without_opus, sdp, answer or sdp))
+        leg = self._connections.new(modId, participant)
+        await self._aside(partial(leg.negotiation.adopt, sdp, self._plan.agreed_by_others(participant)))
+        self._connections.drop(restarted)
+        restarted.leg = leg
+        self._plan.codecs_changed()
+        return await self._offer_connection(restarted, leg, modId)
+
+    async def _offer_connection(self, participant: Participant, leg: Leg, mod_id: str) -> dict[str, Any]:
+        """Return the offer of a leg that has no connection yet. The offer's ID becomes the leg's."""
+        leg.id = mod_id
+        create = partial(leg.negotiation.create_offer, self._plan.outgoing(participant.id), self._plan.codecs_in_use())
+        participant.offer = {
+            "participant": participant.id,
+            "modId": mod_id,
+            "sdp": await self._aside(create),
+            "kind": "sync",
+            "causedBy": None,
+            "restart": True,
+        }
+        return participant.offer
+
+
+def _answer(leg: Leg, text: str, others: Agreed, outgoing: Sequence[Outgoing], labels: set[str]) -> tuple[str, Layout]:
+    """Answer a participant's offer. `labels` are those of its tracks until now.
+
+    :raises SdpError: when the text is no session description.
+    :raises NegotiationError: when the leg cannot agree to it.
+    """
+    negotiation = leg.negotiation
+    negotiation.receive_offer(text, others)
+    if len(labels | negotiation.received_labels) > MAX_TRACKS:
+        negotiation.rollback()
+        raise NegotiationError(f"A participant sends no more than {MAX_TRACKS} tracks.")
+    return negotiation.create_answer(outgoing), leg.layout.followed_by(negotiation.sections)
+
+
+def _answered(leg: Leg, mod_id: str) -> dict[str, Any]:
+    """Return the result of a participant's offer, which says whether the offer made this leg."""
+    restart = {"restart": True} if leg.id == mod_id else {}
+    return {"answer": leg.answers[mod_id], **restart}
+
+
+def _refused(detail: str) -> dict[str, Any]:
+    """Return the result of an offer or answer that cannot be used."""
+    return {"refusal": {"code": "sdp-invalid", "detail": detail}}
+
+
+def _settled(leg: Leg, text: str, *, may_change: bool) -> Layout:
+    """Settle our offer with the participant's answer.
+
+    :param may_change: whether the answer may change what the participant sends.
+    :raises SdpError: when the text is no session description.
+    :raises NegotiationError: when it does not answer our offer.
+    """
+    leg.negotiation.receive_answer(text, may_change=may_change)
+    return leg.layout.followed_by(leg.negotiation.sections)
+
+
+def _had_audio_without_opus(offer: str, answer: str) -> bool:
+    """Tell whether a participant with this offer, and this answer to it, had audio although it lacks Opus.
+
+    :raises SdpError: when a text is no session description.
+    """
+    shown = read_capabilities(offer)
+    has_audio = any(media.kind == "audio" for media in parse(answer).live())
+    return has_audio and "audio" in shown and not takes_opus(shown)

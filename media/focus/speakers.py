@@ -1,0 +1,39 @@
+"""Find the active speaker of a conference, by the audio levels that its packets state (RFC 6464)."""
+
+from collections.abc import Callable, Iterable
+
+from media.forward.tracks import Track
+
+# How loud a participant must have been to count as speaking, and how much of that each tick keeps. A packet adds up to
+# 1, and 50 packets come per second: this is about two tenths of a second of speech.
+AUDIBLE = 3.0
+LOUDNESS_KEPT = 0.8
+# The speaker changes at most once in this many seconds, because each change is announced to everybody.
+SPEAKER_SECONDS = 1.0
+
+
+class Speakers:
+    """The active speaker of one conference. `speaker_changed` is called with the ID of each new one."""
+
+    def __init__(self, speaker_changed: Callable[[str], None]) -> None:
+        self._speaker_changed = speaker_changed
+        self._speaker = ""
+        self._speaks_since = float("-inf")
+
+    def listen(self, tracks: Iterable[Track], now: float) -> None:
+        """Compare how loud the participants are. Call it once per tick.
+
+        The speaker is the one who is clearly the loudest on any line, and stays it until another one is.
+        """
+        loudness: dict[str, float] = {}
+        for track in tracks:
+            loudness[track.participant] = max(track.loudness, loudness.get(track.participant, 0.0))
+            track.loudness *= LOUDNESS_KEPT
+        loudest = max(loudness, key=loudness.__getitem__, default=None)
+        if loudest is None or loudest == self._speaker or loudness[loudest] < AUDIBLE:
+            return
+        if now - self._speaks_since < SPEAKER_SECONDS:
+            return
+        if loudness[loudest] > 2 * loudness.get(self._speaker, 0.0):
+            self._speaker, self._speaks_since = loudest, now
+            self._speaker_changed(loudest)
