@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
 # What `make test` tries a sample of, and `make test-deep` at full length, beside the tests that are marked `deep`.
-DEEP_TESTS := $(addprefix tests/,conferences/test_counters.py conferences/test_refusals.py conferences/test_sequences.py conferences/test_numbers.py media test_races.py)
+DEEP_TESTS := $(addprefix tests/,conferences/test_counters.py conferences/test_refusals.py conferences/test_sequences.py conferences/test_numbers.py media sbe_enabler/test_races.py)
 
 # Checks load the settings but use no secret of theirs.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
@@ -33,14 +33,14 @@ test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on P
 	@.ci/need chromium-headless-shell || echo "Without it the journeys run in Chromium itself and take a third longer."
 	@$(BIN)/python -m media.forward.fastpath
 	@# The stages share one PostgreSQL, one Redis and the migrated databases.
-	@$(BIN)/python -m tests.services --beside -- $(MAKE) test-stages
+	@$(BIN)/python -m tests.support.services --beside -- $(MAKE) test-stages
 
 test-stages:
 	@# Some of these mostly wait, for processes, clocks or the database: a third worker has the processors meanwhile.
 	@echo "== SQLite, everything in memory"
 	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
-	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 3 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
+	$(BIN)/python -m tests.support.services -- $(BIN)/python -m pytest -n 3 --dist worksteal -m "not once" --ignore tests/journeys $(ARGS)
 	@echo "== Journeys in Chromium and Firefox"
 	@# Each wait of a journey may take a minute, so a journey may take longer than other tests.
 	$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 300 tests/journeys $(ARGS)
@@ -50,8 +50,8 @@ test-deep: $(VENV)/.dev node_modules/.installed ## run what is long and random a
 	@.ci/need chromium gcc iproute2 libc6-dev redis-server postgresql
 	@$(BIN)/python -m media.forward.fastpath
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(DEEP_TESTS))
-	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py
-	$(BIN)/python -m tests.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m any_engine
+	$(BIN)/python -m tests.support.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py
+	$(BIN)/python -m tests.support.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m any_engine
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m deep $(DEEP_TESTS:%=--ignore %) --ignore tests/journeys
 	$(BIN)/python -m pytest --timeout 300 -m deep tests/journeys
 	$(BIN)/python -m pytest --timeout 300 -m "not deep" -k "looks or glare" tests/journeys
@@ -60,7 +60,7 @@ coverage: $(VENV)/.dev ## require that the tests take every branch of the machin
 	@.ci/need redis-server postgresql
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --parallel-mode -m pytest -q tests/conferences $(ARGS)
-	$(BIN)/python -m tests.services -- $(BIN)/coverage run --parallel-mode -m pytest -q -m "not once" tests/conferences $(ARGS)
+	$(BIN)/python -m tests.support.services -- $(BIN)/coverage run --parallel-mode -m pytest -q -m "not once" tests/conferences $(ARGS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 

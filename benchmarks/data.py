@@ -29,7 +29,7 @@ from media.focus.node import prepare_interpreter
 from media.focus.relay import Budget, Relay
 from media.transport.dtls import State
 from media.transport.sctp import DataChannels
-from tests.media.dtls_pair import End
+from tests.support.media.dtls_pair import End
 
 _MESSAGES_A_SECOND = 200
 _MESSAGE = "x" * 100

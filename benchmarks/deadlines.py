@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.database import analyze, insert, migrated
+from tests.support.database import analyze, insert, migrated
 
 _LOOKS = 30
 _PATIENCE_SECONDS = 120.0

@@ -56,7 +56,7 @@ import psutil
 from media.focus.node import Node, Settings
 from media.forward.datagrams import SLOT, Inbox, ffi
 from media.reports import Connection
-from tests.media.synthetic import VIDEO, Peer, Room, Source
+from tests.support.media.synthetic import VIDEO, Peer, Room, Source
 
 SIZES = (8, 16, 24)
 _ADDRESS = "10.213.0.1"  # inside the namespace

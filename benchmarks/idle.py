@@ -9,7 +9,7 @@ import httpx
 import psutil
 import websockets
 
-from tests.services import Server
+from tests.support.services import Server
 
 _PATIENCE = 60.0  # seconds
 _AT_ONCE = 20

@@ -25,11 +25,11 @@ import httpx
 from playwright.async_api import Browser, Page, async_playwright
 
 from benchmarks.signalling import register
-from tests.services import ROOT, Backends, Server
+from tests.support.services import ROOT, Backends, Server
 
 PATIENCE_MS = 20_000
 CHROMIUM = "/usr/bin/chromium"
-OFFER = ROOT / "tests/media/browsers/chromium-audio-video.sdp"
+OFFER = ROOT / "tests/support/samples/browsers/chromium-audio-video.sdp"
 ARGUMENTS = [
     "--no-sandbox",
     "--use-fake-device-for-media-stream",

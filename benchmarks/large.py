@@ -31,14 +31,15 @@ from typing import Any
 from benchmarks.forwarding import Party, Stopwatch
 from media.focus.node import Node, Settings, prepare_interpreter
 from media.reports import Connection
-from tests.media.synthetic import Peer, Room
+from tests.support.media.synthetic import Peer, Room
+from tests.support.samples import SAMPLES
 
 SIZES = (10, 20, 40, 80)
 _PERIOD_SECONDS = 0.005
 _IDLE_SECONDS = 5.0
 _PATIENCE_SECONDS = 120.0
 _LINE_LIMIT = 64 * 1024 * 1024
-_OFFER = Path(__file__).parent.parent / "tests/media/browsers/chromium-audio-video.sdp"
+_OFFER = SAMPLES["chromium-audio-video"].replace("\r\n", "\n")
 
 
 class _Nobody:
@@ -178,7 +179,7 @@ class Browser(Peer):
 
     def __init__(self, id_: str) -> None:
         super().__init__(id_)
-        for line, section in zip(self.lines, _OFFER.read_text().split("m=")[1:], strict=False):
+        for line, section in zip(self.lines, _OFFER.split("m=")[1:], strict=False):
             head, *attributes = section.strip().splitlines()
             line.formats = head.split(" ", 3)[3]
             line.attributes = [each for each in attributes if each.startswith(_KEPT)]

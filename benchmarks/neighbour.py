@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.large import Neighbours, Server, call_on, conference_of, newcomers, serving
-from tests.media.synthetic import Peer
+from tests.support.media.synthetic import Peer
 
 # The call's callee answers no checks of the node meanwhile, which takes it for lost after 30.
 _HOLDS_SECONDS = 15.0

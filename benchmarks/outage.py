@@ -38,11 +38,11 @@ import httpx
 import psycopg
 import websockets
 
-from tests.descriptions import answer, describe, offer
-from tests.endpoints import connect
-from tests.media.synthetic import Peer
-from tests.relay import Relay
-from tests.services import Backend, Backends, Server, free_port, spawned, wait_until
+from tests.support.descriptions import answer, describe, offer
+from tests.support.endpoints import connect
+from tests.support.media.synthetic import Peer
+from tests.support.relay import Relay
+from tests.support.services import Backend, Backends, Server, free_port, spawned, wait_until
 
 _CONFERENCES = 6
 _PAIRS = 3

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.database import analyze, insert, migrated
+from tests.support.database import analyze, insert, migrated
 
 _RINGS_PER_SECOND = 4.0
 _RING = timedelta(seconds=1)

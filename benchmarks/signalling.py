@@ -38,15 +38,15 @@ import websockets
 
 from benchmarks.idle import measure_idle
 from benchmarks.slowest import VARIABLES, Lateness, Timed, print_slowest
-from tests.descriptions import describe
-from tests.services import Backend, Backends, Server, free_port, wait_until
+from tests.support.descriptions import describe
+from tests.support.services import Backend, Backends, Server, free_port, wait_until
 
 _CALLS = 16
 _RATE = 20.0  # rounds per second
 _PATIENCE = 10.0  # seconds
 _IDLE_CHANNELS = (1000, 5000)
 _WARM_UP_ROUNDS = 200
-_OFFER_BYTES = 1400  # about what `tests.descriptions.describe` makes
+_OFFER_BYTES = 1400  # about what `tests.support.descriptions.describe` makes
 _VARIABLES = {
     "SBE_REQUESTS_PER_MINUTE": "1000000",
     "SBE_OFFERS_PER_MINUTE": "1000000",

@@ -22,7 +22,7 @@ from typing import Any
 from playwright.async_api import Browser, Page, async_playwright
 
 from benchmarks.joining import ARGUMENTS, CHROMIUM, PATIENCE_MS
-from tests.services import Backends, Server
+from tests.support.services import Backends, Server
 
 _MEDIA_PORT = 45000
 _STEP_SECONDS = 10

@@ -1,6 +1,7 @@
 """The OpenAPI description, as far as drf-spectacular cannot read it off the views: shapes of answers, and who speaks.
 
-These serializers describe what `conferences.wire` renders; `tests/test_openapi.py` holds real answers against them.
+These serializers describe what `conferences.wire` renders; `tests/sbe_enabler/test_openapi.py` compares real
+answers with them.
 """
 
 from typing import Any

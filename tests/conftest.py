@@ -23,10 +23,10 @@ from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from tests.depth import DEEP
-from tests.endpoints import Endpoints
-from tests.scratch import in_memory
-from tests.services import SHARED, Backend, Backends, Server
+from tests.support.depth import DEEP
+from tests.support.endpoints import Endpoints
+from tests.support.scratch import in_memory
+from tests.support.services import SHARED, Backend, Backends, Server
 
 # Where the thread of a pool is while it has nothing to do.
 _WAITS_FOR_WORK = pool_threads._worker.__code__
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=list(later))
     items[:] = [item for item in items if item not in later]
     # What starts whole servers comes first: workers share the rest among them without starting the same servers again.
-    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
+    items.sort(key=lambda item: item.path.parent.name != "sbe_enabler")
 
 
 def pytest_collection_finish() -> None:

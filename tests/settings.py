@@ -1,6 +1,6 @@
 """Settings of the test suite: those of the service, in an environment that no developer's shell reaches.
 
-`python -m tests.services -- COMMAND` runs a command with PostgreSQL and Redis instead of SQLite and memory.
+`python -m tests.support.services -- COMMAND` runs a command with PostgreSQL and Redis instead of SQLite and memory.
 """
 
 import atexit
@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 
-from tests.scratch import in_memory
+from tests.support.scratch import in_memory
 
 _OURS = ("SBE_", "STUN_", "TURN_", "DATABASE_URL", "REDIS_URL")
 _SERVICES = {"SBE_TEST_DATABASE_URL": "DATABASE_URL", "SBE_TEST_REDIS_URL": "REDIS_URL"}

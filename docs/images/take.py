@@ -15,10 +15,11 @@ import av
 import av.video.plane
 from playwright.async_api import Page, Playwright, async_playwright, expect
 
-from tests.chromium import launch_chromium
-from tests.journeys.conftest import Person, begin_afresh, call, move
-from tests.journeys.focus_people import gather
-from tests.services import Backends, Server
+from tests.support.chromium import launch_chromium
+from tests.support.journeys.focus_people import gather
+from tests.support.journeys.pages import begin_afresh
+from tests.support.journeys.people import Person, call, move
+from tests.support.services import Backends, Server
 
 HERE = Path(__file__).parent
 _CAMERA = {"width": 960, "height": 540}

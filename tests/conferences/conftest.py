@@ -16,9 +16,9 @@ from django.utils import timezone
 from conferences import scrubbing, sdp
 from media.sdp import description
 from tests.conftest import forget_the_cache
-from tests.devices import Call, Device, gateway_key, open_call
-from tests.focus import ScriptedNode, scripted_node
-from tests.scenes import Build, SavedScene, Scene, restored
+from tests.support.devices import Call, Device, gateway_key, open_call
+from tests.support.focus import ScriptedNode, scripted_node
+from tests.support.scenes import Build, SavedScene, Scene, restored
 
 BeginWith = Callable[..., Scene]
 

@@ -15,15 +15,15 @@ from django.utils import timezone
 from conferences.admin import NEWEST
 from conferences.models import Conference, Modification, Participant, Session
 from events.models import Event
-from tests.conferences.queries import Queries
-from tests.conferences.refusals import all_rows
-from tests.descriptions import answer, offer
-from tests.devices import Call, Device
+from tests.support.descriptions import answer, offer
+from tests.support.devices import Call, Device
+from tests.support.queries import Queries
+from tests.support.refusals import all_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = "/admin/conferences/conference/"
-# What stands in every description of `tests.descriptions`, and must be seen nowhere.
+# What stands in every description of `tests.support.descriptions`, and must be seen nowhere.
 SECRETS = ("2/1muCWoOi3uLifh0NuRHlRg", "4ZcD", "AB:AB", "a=", "v=0")
 
 

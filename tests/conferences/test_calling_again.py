@@ -9,9 +9,9 @@ from pytest_django import Settings
 from conferences.models import Participant
 from conferences.operations.deadlines import settle_due
 from media.reports import LOST_SECONDS
-from tests.conferences.refusals import refused
-from tests.devices import Device
-from tests.focus import ScriptedNode
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.refusals import refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,8 +8,8 @@ from django.utils import timezone
 from conferences.models import Participant
 from conferences.operations.deadlines import next_deadline, settle_due
 from media.reports import LOST_SECONDS
-from tests.devices import Device, hold, open_call
-from tests.focus import ScriptedNode
+from tests.support.devices import Device, hold, open_call
+from tests.support.focus import ScriptedNode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

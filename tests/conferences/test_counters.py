@@ -13,8 +13,8 @@ from pytest_django import Settings
 from conferences import counters
 from conferences.counters import WINDOW, Usage, take
 from tests.conferences.conftest import Clock
-from tests.depth import examples
-from tests.devices import Device
+from tests.support.depth import examples
+from tests.support.devices import Device
 
 pytestmark = pytest.mark.django_db
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.conferences.refusals import refused
-from tests.devices import Device
-from tests.focus import ScriptedNode
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.refusals import refused
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 

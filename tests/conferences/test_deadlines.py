@@ -21,11 +21,11 @@ from conferences.operations.retention import prune
 from conferences.operations.sessions import abandon_seat, end_session
 from events.models import Event
 from media.models import MediaTask
-from tests.conferences.queries import Queries
-from tests.conferences.refusals import all_rows, refused
-from tests.descriptions import answer, offer
-from tests.devices import Call, Device, hold
-from tests.focus import scripted_node
+from tests.support.descriptions import answer, offer
+from tests.support.devices import Call, Device, hold
+from tests.support.focus import scripted_node
+from tests.support.queries import Queries
+from tests.support.refusals import all_rows, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

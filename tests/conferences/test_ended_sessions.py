@@ -14,9 +14,9 @@ from conferences.operations.calls import answer_conference, end_part, start_conf
 from conferences.operations.reading import read_call
 from conferences.operations.sessions import end_session
 from conferences.sdp import judge
-from tests.conferences.refusals import all_rows
-from tests.descriptions import describe
-from tests.devices import Call, Device, hold
+from tests.support.descriptions import describe
+from tests.support.devices import Call, Device, hold
+from tests.support.refusals import all_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

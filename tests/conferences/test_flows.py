@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.descriptions import answer, offer
-from tests.devices import Call, Device, hold, open_call
-from tests.focus import ScriptedNode
+from tests.support.descriptions import answer, offer
+from tests.support.devices import Call, Device, hold, open_call
+from tests.support.focus import ScriptedNode
 
 pytestmark = [pytest.mark.any_engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 

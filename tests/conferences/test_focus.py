@@ -17,12 +17,12 @@ from media import tasks
 from media.models import MediaNode, MediaTask
 from media.reports import Assignment, Connection
 from tests.conferences.conftest import BeginWith, register
-from tests.conferences.refusals import all_rows, problem, refused
-from tests.descriptions import offer
-from tests.devices import Device
-from tests.focus import ScriptedNode, beat
-from tests.replay import facts, replay
-from tests.scenes import Scene
+from tests.support.descriptions import offer
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode, beat
+from tests.support.refusals import all_rows, problem, refused
+from tests.support.replay import facts, replay
+from tests.support.scenes import Scene
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 

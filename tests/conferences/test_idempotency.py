@@ -12,9 +12,9 @@ from conferences.models import Conference, KeptAnswer, Session
 from conferences.operations.retention import KEPT_ANSWERS_LIFETIME, prune
 from conferences.sdp import JudgedSdp, judge
 from events.models import Event
-from tests.conferences.refusals import all_rows, refused
-from tests.descriptions import answer, describe, offer
-from tests.devices import Call, Device, gateway_key, hold
+from tests.support.descriptions import answer, describe, offer
+from tests.support.devices import Call, Device, gateway_key, hold
+from tests.support.refusals import all_rows, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

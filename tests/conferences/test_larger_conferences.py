@@ -6,10 +6,10 @@ import pytest
 
 from conferences.models import Participant
 from tests.conferences.conftest import BeginWith, register
-from tests.conferences.refusals import all_rows, refused
-from tests.devices import Call, Device
-from tests.focus import ScriptedNode
-from tests.scenes import Scene
+from tests.support.devices import Call, Device
+from tests.support.focus import ScriptedNode
+from tests.support.refusals import all_rows, refused
+from tests.support.scenes import Scene
 
 pytestmark = [pytest.mark.any_engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 

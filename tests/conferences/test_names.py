@@ -6,10 +6,10 @@ import pytest
 from django.test import Client
 
 from conferences import serializers
-from tests.conferences.refusals import refused
-from tests.descriptions import offer
-from tests.devices import Device, gateway_key
-from tests.focus import ScriptedNode
+from tests.support.descriptions import offer
+from tests.support.devices import Device, gateway_key
+from tests.support.focus import ScriptedNode
+from tests.support.refusals import refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

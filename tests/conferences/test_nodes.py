@@ -22,10 +22,10 @@ from conferences.operations.nodes import (
 from media import tasks
 from media.models import MediaNode, MediaTask
 from media.reports import Assignment
-from tests.conferences.refusals import all_rows
-from tests.descriptions import describe
-from tests.devices import Call, Device
-from tests.focus import ScriptedNode, beat, scripted_node
+from tests.support.descriptions import describe
+from tests.support.devices import Call, Device
+from tests.support.focus import ScriptedNode, beat, scripted_node
+from tests.support.refusals import all_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

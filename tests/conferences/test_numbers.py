@@ -10,9 +10,9 @@ from django.test import Client
 
 from conferences.models import Session
 from conferences.numbers import NumberError, RangeError, read_number
-from tests.depth import DEEP
-from tests.descriptions import describe
-from tests.devices import Device, gateway_key
+from tests.support.depth import DEEP
+from tests.support.descriptions import describe
+from tests.support.devices import Device, gateway_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

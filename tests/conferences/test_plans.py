@@ -14,7 +14,6 @@ from django.http import HttpRequest
 from django.utils import timezone
 from pytest_django import Settings
 
-from benchmarks.database import analyze, insert
 from conferences.admin import ConferenceAdmin
 from conferences.models import Conference, KeptAnswer, Modification, Participant, Session, Stay
 from conferences.operations.deadlines import next_deadline, settle_due
@@ -23,6 +22,7 @@ from conferences.operations.retention import prune_in_batches
 from events.models import Event
 from media import tasks
 from media.models import MediaTask
+from tests.support.database import analyze, insert
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

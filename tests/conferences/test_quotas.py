@@ -18,11 +18,11 @@ from conferences.machine import ConferenceState, ParticipantState
 from conferences.models import Conference, Participant, Role, Session
 from sbe_enabler import settings as service
 from tests.conferences.conftest import Clock
-from tests.conferences.refusals import refused
 from tests.conferences.test_idempotency import register
-from tests.descriptions import answer, offer
-from tests.devices import Call, Device, open_call
-from tests.focus import ScriptedNode
+from tests.support.descriptions import answer, offer
+from tests.support.devices import Call, Device, open_call
+from tests.support.focus import ScriptedNode
+from tests.support.refusals import refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

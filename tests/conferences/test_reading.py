@@ -9,9 +9,9 @@ from conferences.operations.reading import OfferReading, read_call, read_offer
 from conferences.scrubbing import scrub
 from conferences.sdp import judge
 from media.sdp import description
-from tests.conferences.refusals import refused
-from tests.descriptions import answer, describe, offer
-from tests.devices import Call, Device
+from tests.support.descriptions import answer, describe, offer
+from tests.support.devices import Call, Device
+from tests.support.refusals import refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

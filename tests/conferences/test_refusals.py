@@ -17,10 +17,10 @@ from rest_framework_api_key.models import APIKey
 
 from conferences.machine import SessionState
 from conferences.models import Conference, Participant, Session
-from tests.conferences.refusals import all_rows, problem, refused
-from tests.depth import DEEP
-from tests.descriptions import answer, describe, offer
-from tests.devices import Call, Device, hold, open_call
+from tests.support.depth import DEEP
+from tests.support.descriptions import answer, describe, offer
+from tests.support.devices import Call, Device, hold, open_call
+from tests.support.refusals import all_rows, problem, refused
 
 SDP_LIMIT = 512 * 1024  # bytes
 

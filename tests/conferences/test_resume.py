@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.conferences.refusals import refused
-from tests.descriptions import answer, describe, offer
-from tests.devices import Device
-from tests.focus import ScriptedNode
+from tests.support.descriptions import answer, describe, offer
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.refusals import refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOLD, RESUME = "initiate-conference-hold", "initiate-conference-resume"

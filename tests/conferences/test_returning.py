@@ -13,7 +13,6 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from benchmarks.database import insert
 from conferences.models import LEFT_SHOWN, Conference, Modification, Participant, Session, Stay, hash_token
 from conferences.operations.calls import answer_conference, end_part
 from conferences.operations.focus import lose_media, settle_task
@@ -25,15 +24,16 @@ from events.models import Event
 from media.models import MediaNode
 from media.tasks import FocusOffer
 from tests.conferences.conftest import BeginWith, register
-from tests.conferences.refusals import refused
 from tests.conferences.test_focus import CALL_HOLD, HOLD, MOD, REFUSAL, SCRIPTED, Meeting, last_task, put, started
 from tests.conferences.test_plans import plans, prepare_to_plan
-from tests.depth import examples
-from tests.descriptions import describe
-from tests.devices import Device
-from tests.focus import ScriptedNode, beat
-from tests.replay import facts, replay
-from tests.scenes import Scene
+from tests.support.database import insert
+from tests.support.depth import examples
+from tests.support.descriptions import describe
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode, beat
+from tests.support.refusals import refused
+from tests.support.replay import facts, replay
+from tests.support.scenes import Scene
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 

@@ -16,10 +16,10 @@ from conferences.scrubbing import scrub, scrub_event
 from events.models import Event
 from media.models import MediaNode
 from media.sdp.description import parse
-from tests.descriptions import answer, describe, offer
-from tests.devices import Call, Device, hold
-from tests.focus import ScriptedNode, scripted_node
-from tests.yardstick import slowness
+from tests.support.descriptions import answer, describe, offer
+from tests.support.devices import Call, Device, hold
+from tests.support.focus import ScriptedNode, scripted_node
+from tests.support.yardstick import slowness
 
 SECRETS = ("ice-ufrag", "ice-pwd", "fingerprint", "candidate:", "tls-id", "192.0.2.", "2001:db8")
 HOSTILE = {

@@ -3,18 +3,17 @@
 import re
 import socket
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conferences.refusals import all_rows, refused
-from tests.descriptions import answer, describe, offer
-from tests.devices import Call, Device, hold, open_call
+from tests.support.descriptions import answer, describe, offer
+from tests.support.devices import Call, Device, hold, open_call
+from tests.support.refusals import all_rows, refused
+from tests.support.samples import CASES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-CASES = Path(__file__).parents[1] / "media" / "cases"
 MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "resume"))
 ACCEPT, WITHDRAW = "accept-conference-mod", "rejectCancel-conference-mod"
 BARE = {"content_type": "application/sdp"}
@@ -122,11 +121,11 @@ class TestForwarding:
 
 
 class TestOtherStacks:
-    """Offers as other stacks write them (tests/media/cases): between peers they only pass through."""
+    """Offers as other stacks write them (tests/support/samples/cases): between peers they only pass through."""
 
-    @pytest.mark.parametrize("path", sorted(CASES.glob("*.sdp")), ids=lambda path: path.stem)
-    def test_they_are_forwarded(self, alice: Device, bob: Device, path: Path) -> None:
-        text = path.read_bytes().decode()
+    @pytest.mark.parametrize("name", CASES)
+    def test_they_are_forwarded(self, alice: Device, bob: Device, name: str) -> None:
+        text = CASES[name]
         assert alice.call("bob", sdp=text).status_code == 201
         assert bob.news()[0]["description"] == {"type": "offer", "sdp": text}
 

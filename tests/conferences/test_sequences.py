@@ -25,11 +25,11 @@ from conferences.throttles import SpeakerThrottle
 from events import wakeups
 from events.models import Event
 from media.models import MediaTask
-from tests.conferences.refusals import problem
-from tests.depth import examples
-from tests.descriptions import describe, mirror
-from tests.devices import Device
-from tests.focus import ScriptedNode
+from tests.support.depth import examples
+from tests.support.descriptions import describe, mirror
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.refusals import problem
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 

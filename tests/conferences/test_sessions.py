@@ -18,9 +18,9 @@ from conferences.operations import sessions
 from conferences.operations.deadlines import settle_due
 from conferences.operations.locked_conference import LockedConference, lock
 from conferences.operations.sessions import refresh_session
-from tests.conferences.refusals import all_rows, refused
-from tests.descriptions import offer
-from tests.devices import Call, Device, hold
+from tests.support.descriptions import offer
+from tests.support.devices import Call, Device, hold
+from tests.support.refusals import all_rows, refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

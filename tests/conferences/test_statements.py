@@ -15,7 +15,7 @@ from conferences.models import Conference, Participant, Session
 from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import next_deadline, settle_conference
 from conferences.statements import Prepared, insert, update
-from tests.devices import Device, open_call
+from tests.support.devices import Device, open_call
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,8 +8,8 @@ import pytest
 from django.db import connections
 
 from events.threads import POOL
-from tests.endpoints import UNLIMITED
-from tests.services import Backend, Backends, Server
+from tests.support.endpoints import UNLIMITED
+from tests.support.services import Backend, Backends, Server
 
 
 @pytest.fixture(scope="session")

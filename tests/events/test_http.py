@@ -14,8 +14,8 @@ from django.db import OperationalError
 from events import views
 from events.reader import Entry
 from events.views import LONGEST_WAIT, STREAM_BYTES, STREAM_HEARTBEATS
-from tests.endpoints import PATIENCE, UNLIMITED, Endpoint, Endpoints, close_code, new_name, next_event
-from tests.services import Backend, Server
+from tests.support.endpoints import PATIENCE, UNLIMITED, Endpoint, Endpoints, close_code, new_name, next_event
+from tests.support.services import Backend, Server
 
 Serve = Callable[..., Server]
 ORIGIN = "https://app.example"

@@ -22,8 +22,8 @@ from events.models import Event
 from events.reader import BATCH, Entry, SessionOverError, follow, read
 from events.readers import READERS, ReplacedError
 from events.threads import POOL, in_database_thread
-from tests.endpoints import UNLIMITED, Endpoints, events_until, next_event
-from tests.services import Backend, Backends, Server, redis
+from tests.support.endpoints import UNLIMITED, Endpoints, events_until, next_event
+from tests.support.services import Backend, Backends, Server, redis
 
 Serve = Callable[..., Server]
 in_database = pytest.mark.django_db(transaction=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from tests.endpoints import PATIENCE, UNLIMITED, Endpoint, Endpoints, next_event
-from tests.services import Server
+from tests.support.endpoints import PATIENCE, UNLIMITED, Endpoint, Endpoints, next_event
+from tests.support.services import Server
 
 _WARM_UP, _SOCKETS, _AT_ONCE = 50, 300, 20
 # The goal is 16 KiB among thousands (docs/performance.md). A few hundred share the allocator's slack among fewer.

@@ -15,8 +15,8 @@ from events import wakeups
 from events.models import Event
 from events.offers import LONG_CHARACTERS, StoredOffer, complete, shorten
 from events.reader import BATCH_CHARACTERS, read
-from tests.descriptions import offer
-from tests.devices import Device
+from tests.support.descriptions import offer
+from tests.support.devices import Device
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,8 +12,8 @@ from websockets.exceptions import ConnectionClosed
 from events.consumers import UNANSWERED_BYTES, EventsConsumer
 from events.reader import Entry, Reader
 from events.readers import ReplacedError
-from tests.endpoints import PATIENCE, Endpoint, Endpoints, close_code, events_until, next_event, until
-from tests.services import Backend, Backends, Server
+from tests.support.endpoints import PATIENCE, Endpoint, Endpoints, close_code, events_until, next_event, until
+from tests.support.services import Backend, Backends, Server
 
 Serve = Callable[..., Server]
 REQUESTS = 120

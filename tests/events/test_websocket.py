@@ -14,7 +14,7 @@ import websockets
 
 from events.consumers import UNANSWERED_BYTES
 from events.reader import BATCH
-from tests.endpoints import (
+from tests.support.endpoints import (
     PATIENCE,
     UNLIMITED,
     Endpoint,
@@ -25,7 +25,7 @@ from tests.endpoints import (
     new_name,
     next_event,
 )
-from tests.services import Backend, Server, manage
+from tests.support.services import Backend, Server, manage
 
 Serve = Callable[..., Server]
 

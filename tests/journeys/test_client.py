@@ -10,19 +10,18 @@ import httpx
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.depth import examples
-from tests.journeys.conftest import (
+from tests.support.depth import examples
+from tests.support.journeys.people import (
     Person,
     Visit,
-    Wire,
     agrees_with_a_fresh_get,
     call,
-    come_back_soon,
     in_a_call,
     move,
     nothing_lost_or_doubled,
 )
-from tests.services import ROOT, Backends, Server
+from tests.support.journeys.wire import Wire, come_back_soon
+from tests.support.services import ROOT, Backends, Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
@@ -459,7 +458,7 @@ async def test_the_example_of_the_documentation_runs_as_written(visit: Visit) ->
     await bob.sees_video()
 
 
-# tests/events/test_http.py and tests/test_serving.py ask for the same headers without a browser.
+# tests/events/test_http.py and tests/sbe_enabler/test_serving.py ask for the same headers without a browser.
 @pytest.mark.deep
 async def test_an_enabler_on_another_origin(
     visit: Visit, backends: Backends, tmp_path_factory: pytest.TempPathFactory

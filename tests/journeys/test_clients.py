@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.endpoints import Endpoints
-from tests.journeys.conftest import LONG_DEADLINES, PATIENCE_SECONDS, Person, Visit
-from tests.journeys.firefox import Firefox, firefox
-from tests.journeys.focus_people import come, look_around
-from tests.journeys.robot import HEIGHT, WIDTH, Robot, robot
-from tests.namespace import ADDRESS, in_a_network_of_its_own
-from tests.services import Backends, Server
+from tests.support.endpoints import Endpoints
+from tests.support.journeys.firefox import Firefox, firefox
+from tests.support.journeys.focus_people import come, look_around
+from tests.support.journeys.pages import LONG_DEADLINES
+from tests.support.journeys.people import PATIENCE_SECONDS, Person, Visit
+from tests.support.journeys.robot import HEIGHT, WIDTH, Robot, robot
+from tests.support.namespace import ADDRESS, in_a_network_of_its_own
+from tests.support.services import Backends, Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 

@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Person, Visit, agrees_with_a_fresh_get, call, in_a_call, move
+from tests.support.journeys.people import Person, Visit, agrees_with_a_fresh_get, call, in_a_call, move
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 

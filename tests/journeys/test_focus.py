@@ -9,8 +9,7 @@ import httpx
 import pytest
 from playwright.async_api import Route, expect
 
-from tests.journeys.conftest import Person, Visit, call, move
-from tests.journeys.focus_people import (
+from tests.support.journeys.focus_people import (
     agree,
     all_see_each_other,
     come,
@@ -23,6 +22,7 @@ from tests.journeys.focus_people import (
     three,
     tile,
 )
+from tests.support.journeys.people import Person, Visit, call, move
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 

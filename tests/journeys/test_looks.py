@@ -7,10 +7,11 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Person, Visit, Wire, in_a_call
-from tests.journeys.focus_people import all_see_each_other, come, look_around, sees, tile
-from tests.journeys.inspector import PHONE, WIDTHS, Inspector
-from tests.services import Server
+from tests.support.journeys.focus_people import all_see_each_other, come, look_around, sees, tile
+from tests.support.journeys.inspector import PHONE, WIDTHS, Inspector
+from tests.support.journeys.people import Person, Visit, in_a_call
+from tests.support.journeys.wire import Wire
+from tests.support.services import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import expect
 
-from tests.journeys.conftest import Visit, Wire, come_back_soon, in_a_call, nothing_lost_or_doubled
-from tests.services import Server
+from tests.support.journeys.people import Visit, in_a_call, nothing_lost_or_doubled
+from tests.support.journeys.wire import Wire, come_back_soon
+from tests.support.services import Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 

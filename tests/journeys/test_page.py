@@ -11,9 +11,10 @@ import httpx
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.journeys.conftest import FAKE_DEVICES, NO_QUESTIONS, Launch, Person, Visit, call, in_a_call, move
-from tests.journeys.inspector import Inspector
-from tests.services import Backends, Server, manage
+from tests.support.journeys.inspector import Inspector
+from tests.support.journeys.pages import FAKE_DEVICES, NO_QUESTIONS
+from tests.support.journeys.people import Launch, Person, Visit, call, in_a_call, move
+from tests.support.services import Backends, Server, manage
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 

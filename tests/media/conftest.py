@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from media.focus.node import Settings
 from media.forward import fastpath
-from tests.media.node_harness import World, around
+from tests.support.media.node_harness import World, around
 
 if library := os.environ.get("SANITIZED_LIBRARY"):
     # Another one, which looks at each access to memory.

@@ -16,7 +16,7 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES
 from packaging.requirements import Requirement
 
 from media import aiortc_adapter as adapter
-from tests.media.dtls_pair import close, connected
+from tests.support.media.dtls_pair import close, connected
 
 pytestmark = pytest.mark.once
 
@@ -208,7 +208,8 @@ def test_a_process_that_serves_only_the_web_does_not_load_it() -> None:
     """Not to serve, and not to judge a session description either: it would cost 53 MiB and seconds."""
     script = (
         "import sys; import sbe_enabler.asgi; "
-        "from conferences.sdp import judge; from tests.descriptions import describe; judge('offer', describe()); "
+        "from conferences.sdp import judge; from tests.support.descriptions import describe; "
+        "judge('offer', describe()); "
         "print([name for name in ('media.aiortc_adapter', 'aiortc', 'aioice', 'av') if name in sys.modules])"
     )
     environment = {"DJANGO_SETTINGS_MODULE": "tests.settings", "PATH": "/usr/bin:/bin", "SBE_SECRET_KEY": "x" * 50}

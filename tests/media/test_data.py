@@ -14,9 +14,9 @@ from media.aiortc_adapter import RTCDataChannel, Sctp
 from media.allowance import Allowance
 from media.transport import sctp as module
 from media.transport.sctp import MAX_CHANNELS, MAX_LABEL, MAX_MESSAGE_SIZE, MAX_OUTSTANDING, DataChannels
-from tests.depth import DEEP
-from tests.media.dtls_pair import SECONDS, End, close, connected, mutate, watched_loop
-from tests.yardstick import slowness
+from tests.support.depth import DEEP
+from tests.support.media.dtls_pair import SECONDS, End, close, connected, mutate, watched_loop
+from tests.support.yardstick import slowness
 
 pytestmark = pytest.mark.once
 

@@ -10,7 +10,7 @@ import pytest
 from media import aiortc_adapter as adapter
 from media.forward import datagrams
 from media.forward.datagrams import SLOT, Destination, Inbox, Outbox, address_of, segmentation_works, sockaddr
-from tests.media.tunnels import Tunnel
+from tests.support.media.tunnels import Tunnel
 
 # It touches no database.
 pytestmark = pytest.mark.once

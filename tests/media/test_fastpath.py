@@ -20,11 +20,11 @@ from media.forward import fastpath
 from media.forward.memory import HISTORY, ffi
 from media.forward.rtp import HEADER
 from media.forward.streams import Missing
-from tests.depth import DEEP, examples
-from tests.media.node_harness import SECONDS, Listener, World, around, in_order
-from tests.media.synthetic import AUDIO, PCMU, VIDEO
-from tests.namespace import in_a_network_of_its_own
-from tests.services import ROOT
+from tests.support.depth import DEEP, examples
+from tests.support.media.node_harness import SECONDS, Listener, World, around, in_order
+from tests.support.media.synthetic import AUDIO, PCMU, VIDEO
+from tests.support.namespace import in_a_network_of_its_own
+from tests.support.services import ROOT
 
 # It touches no database.
 pytestmark = pytest.mark.once

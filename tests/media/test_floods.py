@@ -12,9 +12,9 @@ from contextlib import contextmanager
 import pytest
 
 from media.aiortc_adapter import Certificate
-from tests.media.dtls_pair import End
-from tests.media.node_harness import Listener, World, true
-from tests.media.synthetic import Room
+from tests.support.media.dtls_pair import End
+from tests.support.media.node_harness import Listener, World, true
+from tests.support.media.synthetic import Room
 
 # It touches no database.
 pytestmark = [pytest.mark.once, pytest.mark.deep]

@@ -17,8 +17,8 @@ from media.focus.node import Node, Settings
 from media.forward.tracks import Track
 from media.sdp import sections
 from media.sdp.negotiation import Negotiation
-from tests.media.node_harness import Notes
-from tests.media.synthetic import Peer, Room
+from tests.support.media.node_harness import Notes
+from tests.support.media.synthetic import Peer, Room
 
 # It touches no database.
 pytestmark = pytest.mark.once

@@ -3,7 +3,6 @@
 import re
 import secrets
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -23,11 +22,11 @@ from media.sdp.negotiation import (
     read_capabilities,
 )
 from media.sdp.syntax import SdpError
-from tests.descriptions import describe
+from tests.support.descriptions import describe
+from tests.support.samples import CASES, SAMPLES
 
 pytestmark = pytest.mark.once
 
-SAMPLES = {path.stem: path.read_bytes().decode() for path in (Path(__file__).parent / "browsers").glob("*.sdp")}
 CHROMIUM, FIREFOX, AIORTC = SAMPLES["chromium-audio-video"], SAMPLES["firefox-audio-video"], SAMPLES["aiortc-data"]
 AUDIO = ("opus", "PCMU", "PCMA")
 LOCAL = LocalEnd(
@@ -217,7 +216,7 @@ class TestCodecsInUse:
 
 
 CAROL_AUDIO = replace(BOB_AUDIO, track="carol-audio", stream="carol", ssrc=1005)
-PCM_ONLY = (Path(__file__).parent / "cases" / "100-pcm-only.sdp").read_bytes().decode()
+PCM_ONLY = CASES["100-pcm-only"]
 
 
 class TestPcm:
@@ -664,9 +663,9 @@ class TestTransports:
     def test_the_cases(self) -> None:
         """Offers of other stacks (see the peer topology's test), with the sections that are served."""
         right = {"20": [True, False], "21": [True, False], "66": [True, False]}
-        for path in sorted((Path(__file__).parent / "cases").glob("*.sdp")):
-            answer = settled(path.read_bytes().decode())[1]
-            assert live(answer) == right.get(path.stem[:2], [True] * len(live(answer))), path.stem
+        for name, offer in CASES.items():
+            answer = settled(offer)[1]
+            assert live(answer) == right.get(name[:2], [True] * len(live(answer))), name
 
     def test_one_section_needs_neither_mid_nor_bundle(self) -> None:
         text = changed(SAMPLES["chromium-audio"], ("a=group:BUNDLE 0\r\n", ""), ("a=mid:0\r\n", ""))

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +10,11 @@ from playwright.async_api import Page, async_playwright
 
 from conferences.sdp import SDP_LIMIT
 from media.sdp.negotiation import Agreed, Fingerprint, LocalEnd, Negotiation, Outgoing, read_capabilities
-from tests.chromium import launch_chromium
+from tests.support.chromium import launch_chromium
+from tests.support.samples import SAMPLES
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="module")]
 
-SAMPLES = Path(__file__).parent / "browsers"
 LOCAL = LocalEnd((Fingerprint("sha-256", ":".join(["AB"] * 32)),), (("127.0.0.1", 5000), ("::1", 5000)))
 _ARGUMENTS = [
     "--use-fake-device-for-media-stream",
@@ -98,7 +97,7 @@ class Leg:
         self.name = f"pc{next(_names)}"
         self.negotiation = Negotiation(LOCAL)
         # Others are there already: Chromium too, with audio and video.
-        sample = (SAMPLES / "chromium-audio-video.sdp").read_bytes().decode()
+        sample = SAMPLES["chromium-audio-video"]
         self.agreed = Agreed().joined_by(read_capabilities(sample))
         self.answer = self.offer = ""
 

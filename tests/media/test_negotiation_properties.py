@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,12 +23,12 @@ from media.sdp.negotiation import (
     read_capabilities,
 )
 from media.sdp.syntax import SdpError
-from tests.depth import examples
-from tests.yardstick import slowness
+from tests.support.depth import examples
+from tests.support.samples import SAMPLES
+from tests.support.yardstick import slowness
 
 pytestmark = pytest.mark.once
 
-SAMPLES = {path.stem: path.read_bytes().decode() for path in (Path(__file__).parent / "browsers").glob("*.sdp")}
 NAMES = sorted(SAMPLES)
 LOCAL = LocalEnd((Fingerprint("sha-256", ":".join(["AB"] * 32)),), (("192.0.2.1", 5000), ("2001:db8::1", 5000)))
 TRACKS = [

@@ -41,12 +41,12 @@ from media.forward.memory import NEAR
 from media.reports import LOST_SECONDS, Connection
 from media.sdp.description import parse
 from media.transport import consent
-from tests.depth import examples
-from tests.media import synthetic
-from tests.media.dtls_pair import mutate
-from tests.media.node_harness import SECONDS, Listener, World, around, in_order, numbers_used_twice, true
-from tests.media.synthetic import AUDIO, PCMU, RTX, VIDEO, VIDEO_SIZE, Line, RefusedError, Source
-from tests.media.tunnels import Tunnel
+from tests.support.depth import examples
+from tests.support.media import synthetic
+from tests.support.media.dtls_pair import mutate
+from tests.support.media.node_harness import SECONDS, Listener, World, around, in_order, numbers_used_twice, true
+from tests.support.media.synthetic import AUDIO, PCMU, RTX, VIDEO, VIDEO_SIZE, Line, RefusedError, Source
+from tests.support.media.tunnels import Tunnel
 
 # It touches no database.
 pytestmark = pytest.mark.once

@@ -13,7 +13,7 @@ from media.allowance import Allowance
 from media.focus import relay
 from media.focus.relay import Budget, Relay
 from media.transport.sctp import DataChannels
-from tests.media.dtls_pair import SECONDS, End, close, connected, watched_loop
+from tests.support.media.dtls_pair import SECONDS, End, close, connected, watched_loop
 
 pytestmark = pytest.mark.once
 

@@ -14,9 +14,9 @@ from media.sdp import description
 from media.sdp.description import Description, parse, read_fingerprints
 from media.sdp.description import parse as read
 from media.sdp.syntax import MAX_MEDIA_LINES, MAX_SECTION_LINES, SdpError
-from tests.depth import examples
-from tests.descriptions import describe
-from tests.yardstick import slowness
+from tests.support.depth import examples
+from tests.support.descriptions import describe
+from tests.support.yardstick import slowness
 
 pytestmark = pytest.mark.once
 

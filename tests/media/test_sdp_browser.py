@@ -15,10 +15,10 @@ from media.sdp.codecs import Agreed
 from media.sdp.description import Fingerprint, parse
 from media.sdp.negotiation import Negotiation, NegotiationError
 from media.sdp.writer import LocalEnd
-from tests.chromium import launch_chromium
-from tests.depth import DEEP, examples
-from tests.media.mutations import OFFERS, mutations
-from tests.services import ROOT
+from tests.support.chromium import launch_chromium
+from tests.support.depth import DEEP, examples
+from tests.support.media.mutations import OFFERS, mutations
+from tests.support.services import ROOT
 
 pytestmark = pytest.mark.once
 

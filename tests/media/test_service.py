@@ -19,7 +19,7 @@ from media.focus.service import Service, Wiring
 from media.models import MediaNode, MediaTask
 from media.reports import Assignment, Connection
 from media.tasks import Result, TaskKind
-from tests.services import wait_until
+from tests.support.services import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.soak import soak
-from tests.depth import examples
+from tests.support.depth import examples
+from tests.support.media.soak import soak
 
 
 @pytest.mark.once

@@ -21,8 +21,8 @@ from media.transport.ice import (
     generate_credentials,
 )
 from media.transport.strangers import LOOKED_AT, MOST_NETWORKS, MOST_UNKNOWN, Strangers, network_of
-from tests.media.dtls_pair import check, mutate
-from tests.yardstick import slowness
+from tests.support.media.dtls_pair import check, mutate
+from tests.support.yardstick import slowness
 
 pytestmark = pytest.mark.once
 

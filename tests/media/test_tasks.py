@@ -14,7 +14,7 @@ from django.utils import timezone
 from media import tasks
 from media.models import MediaNode, MediaTask
 from media.tasks import TaskKind
-from tests.focus import beat
+from tests.support.focus import beat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

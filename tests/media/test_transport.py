@@ -17,8 +17,8 @@ from OpenSSL import SSL
 from media.aiortc_adapter import Certificate, _datagrams
 from media.transport import dtls as module
 from media.transport.dtls import MAX_DATAGRAM, MAX_WAITING, Handshakes, State
-from tests.media.dtls_pair import SECONDS, End, close, connected, join, mutate, pair, watched_loop
-from tests.yardstick import slowness
+from tests.support.media.dtls_pair import SECONDS, End, close, connected, join, mutate, pair, watched_loop
+from tests.support.yardstick import slowness
 
 pytestmark = pytest.mark.once
 

@@ -1,0 +1,1 @@
+"""Tests of the benchmarks, which they run as commands."""

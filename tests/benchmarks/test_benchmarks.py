@@ -1,0 +1,33 @@
+"""The benchmarks write the figures that others read."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.services import ROOT
+
+pytestmark = [pytest.mark.once, pytest.mark.deep]
+
+
+def test_bench_large_writes_a_row_for_each_size(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.large", "--sizes", "2,3", "--rounds", "1"]
+    subprocess.run([*command, "--out", str(tmp_path / "rows.json")], cwd=ROOT, check=True, timeout=100)
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["n"] for row in rows] == [2, 3]
+    for row in rows:
+        assert 0 < row["loop_ms_longest"] <= row["loop_ms_total"]
+        assert isinstance(row["neighbour_delay_ms_p999"], float)
+    # Each further participant adds to the offer.
+    assert 0 < rows[0]["offer_bytes"] < rows[1]["offer_bytes"]
+
+
+def test_bench_neighbour_writes_a_row_for_each_attack(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.neighbour", "--members", "3", "--seconds", "1"]
+    subprocess.run([*command, "--out", str(tmp_path / "rows.json")], cwd=ROOT, check=True, timeout=100)
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["attack"] for row in rows] == ["crowd", "holds", "sources"]
+    for row in rows:
+        assert 0 <= row["neighbour_delay_ms_p999"] <= row["neighbour_delay_ms_max"]

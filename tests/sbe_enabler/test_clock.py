@@ -1,0 +1,175 @@
+"""The clock that decides is the database's, whatever the clocks of the processes show."""
+
+import ast
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from conferences import clock
+from tests.support.endpoints import UNLIMITED, Endpoints
+from tests.support.services import ROOT, Backend, Backends, Server, copied
+from tests.support.zygote import Copy
+
+# --- One place ------------------------------------------------------------------------------------------------
+
+CLOCKS = {("timezone", "now"), ("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
+# The one place, and certificates of this machine.
+MAY_READ = {"conferences/clock.py", "sbe_enabler/lan.py"}
+
+
+def test_nothing_else_reads_the_clock_of_its_machine() -> None:
+    found: list[str] = []
+    for package in ("conferences", "events", "media", "sbe_enabler"):
+        for path in (ROOT / package).rglob("*.py"):
+            name = str(path.relative_to(ROOT))
+            if name not in MAY_READ:
+                found += [f"{name}:{line}" for line in _clock_reads(ast.parse(path.read_text()))]
+    assert found == []
+
+
+def _clock_reads(tree: ast.Module) -> Iterator[int]:
+    """Return the lines that read a clock, or import what reads one under a name of its own."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if (node.value.id, node.attr) in CLOCKS:
+                yield node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            modules = {
+                ("timezone" if node.module == "django.utils.timezone" else node.module, each.name)
+                for each in node.names
+            }
+            if modules & CLOCKS:
+                yield node.lineno
+
+
+# --- Readings -------------------------------------------------------------------------------------------------
+
+
+class Database:
+    """A database whose clock is 10 s ahead, and that takes its time to answer."""
+
+    def __init__(self) -> None:
+        self.monotonic, self.trip, self.asked = 1000.0, 0.0, 0
+        self.ahead = timedelta(seconds=10)
+
+    def local(self) -> datetime:
+        return datetime.fromtimestamp(self.monotonic, tz=timezone.get_default_timezone())
+
+    def ask(self) -> datetime:
+        self.asked += 1
+        self.monotonic += self.trip / 2
+        at = self.local() + self.ahead
+        self.monotonic += self.trip / 2
+        return at
+
+    def error(self) -> float:
+        """Return by how many seconds the clock is wrong."""
+        return (clock.now() - (self.local() + self.ahead)).total_seconds()
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Database:
+    database = Database()
+    monkeypatch.setattr(clock, "connection", type("Connection", (), {"vendor": "postgresql"}))
+    monkeypatch.setattr(clock, "_state", clock._State())
+    monkeypatch.setattr(clock, "_ask", database.ask)
+    monkeypatch.setattr(time, "monotonic", lambda: database.monotonic)
+    return database
+
+
+def test_it_shows_what_the_database_shows(database: Database) -> None:
+    database.trip = 0.2
+    assert database.error() == pytest.approx(0)
+
+
+def test_it_asks_once_in_five_seconds(database: Database) -> None:
+    for _ in range(10):
+        clock.now()
+        database.monotonic += 0.4
+    assert database.asked == 1
+    database.monotonic += 1.1
+    database.ahead += timedelta(seconds=3)  # The database's clock is set.
+    assert database.error() == pytest.approx(0)
+    assert database.asked == 2
+
+
+def test_a_slow_answer_does_not_replace_a_good_one(database: Database) -> None:
+    clock.now()
+    database.trip = 3.0
+    good = clock._state.reading
+    for _ in range(5):
+        database.monotonic += 5.0
+        clock.now()
+    assert clock._state.reading == good
+    database.monotonic += 60.0
+    clock.now()
+    assert clock._state.reading != good
+
+
+@pytest.mark.django_db
+def test_on_sqlite_it_is_the_machines() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("another database")
+    assert abs(clock.now() - timezone.now()) < timedelta(seconds=1)
+
+
+@pytest.mark.django_db
+def test_a_wrong_clock_of_the_machine_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("its clock is the machine's")
+    right = timezone.now()
+    monkeypatch.setattr(clock, "_state", clock._State())
+    monkeypatch.setattr(timezone, "now", lambda: right + timedelta(seconds=10))
+    assert abs(clock.now() - right) < timedelta(seconds=1)
+
+
+# --- Processes whose clocks differ ----------------------------------------------------------------------------
+
+RING_SECONDS = 1.0
+SKEW_SECONDS = 60.0
+# Runs manage.py with clocks that are some seconds ahead.
+SKEWED = """
+import sys, time
+from datetime import timedelta
+from django.core.management import execute_from_command_line
+from django.utils import timezone
+ahead, right, wall = float(sys.argv[1]), timezone.now, time.time
+timezone.now = lambda: right() + timedelta(seconds=ahead)
+time.time = lambda: wall() + ahead
+import os
+os.environ["DJANGO_SETTINGS_MODULE"] = "sbe_enabler.settings"
+execute_from_command_line(["manage.py", *sys.argv[2:]])
+"""
+
+
+def skewed(backend: Backend, log: Path, ahead: float, command: str) -> AbstractContextManager[Copy]:
+    """Run a command whose clock is ahead."""
+    program = log.with_suffix(".py")
+    program.write_text(SKEWED)
+    return copied(log, str(program), str(ahead), command, variables=backend.variables)
+
+
+@pytest.mark.once
+async def test_deadlines_are_settled_in_time_by_processes_whose_clocks_differ(
+    serve: Callable[..., Server], backends: Backends, endpoints: Endpoints, tmp_path: Path
+) -> None:
+    backend = backends.grown()
+    server = serve(backend, **UNLIMITED, SBE_TIMEKEEPER="0", SBE_MEDIA_NODE="0", SBE_RING_SECONDS=str(RING_SECONDS))
+    alice = await endpoints.register(server, "alice")
+    for ahead in (SKEW_SECONDS, -SKEW_SECONDS):
+        with skewed(backend, tmp_path / f"keeper{ahead}.log", ahead, "timekeeper"):
+            # The first ring shows that the timekeeper runs. The second one is measured: by a wrong clock it would end
+            # at once, or a minute late.
+            for number in range(2):
+                began_at = time.monotonic()
+                await alice.call("nobody")
+                await alice.told("session-terminated", number + 1 + (2 if ahead < 0 else 0))
+                took = time.monotonic() - began_at
+                assert took >= RING_SECONDS, (ahead, took)
+            assert took <= RING_SECONDS + SKEW_SECONDS / 4, (ahead, took)

@@ -1,0 +1,142 @@
+"""The enabler behind the gateway configuration that the project ships."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import websockets
+
+from sbe_enabler.lan import ensure_certificate
+from tests.support.services import ROOT, Backends, Server, free_port, gateway
+
+pytestmark = pytest.mark.once
+
+
+@dataclass
+class Gateway:
+    """A running gateway: its address, a client that trusts it, and the web processes behind it."""
+
+    port: int
+    trust: ssl.SSLContext
+    client: httpx.Client
+    servers: list[Server]
+
+
+def _configuration(port: int, plain_port: int, servers: list[Server]) -> str:
+    """Return the shipped configuration with a test's addresses and files."""
+    text = (ROOT / "deploy/nginx/sbe-enabler.conf").read_text()
+    for pattern, replacement in [
+        (r"listen 80;", f"listen 127.0.0.1:{plain_port};"),
+        (r"listen 443 ssl http2;", f"listen 127.0.0.1:{port} ssl http2;"),
+        (r"server_name sbe\.example\.com;", "server_name localhost;"),
+        (r"/etc/ssl/certs/\S+\.pem", "certificate.pem"),
+        (r"/etc/ssl/private/\S+\.key", "key.pem"),
+        (r"server 127\.0\.0\.1:8001;", f"server 127.0.0.1:{servers[0].port};"),
+        (r"server 127\.0\.0\.1:8002;", f"server 127.0.0.1:{servers[1].port};"),
+        (r"/var/log/nginx/", ""),
+    ]:
+        text, count = re.subn(pattern, replacement, text)
+        assert count, f"the shipped configuration no longer has {pattern}"
+    return text
+
+
+@pytest.fixture(scope="module")
+def behind(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Two web processes on one PostgreSQL and Redis, behind nginx."""
+    directory = tmp_path_factory.mktemp("gateway")
+    certificate, key = ensure_certificate(directory, ["localhost"])
+    port, backend = free_port(), backends.grown()
+    variables = {"SBE_BEHIND_GATEWAY": "1", "SBE_TLS": "1", "SBE_ALLOWED_HOSTS": "localhost,127.0.0.1"}
+    servers = [Server(backend, directory / str(number), variables) for number in range(2)]
+    trust = ssl.create_default_context(cafile=str(certificate))
+    files = {"certificate.pem": certificate.read_text(), "key.pem": key.read_text()}
+    with (
+        servers[0],
+        servers[1],
+        gateway(_configuration(port, free_port(), servers), files),
+        httpx.Client(base_url=f"https://localhost:{port}", verify=trust, trust_env=False) as client,
+    ):
+        yield Gateway(port, trust, client, servers)
+
+
+def _register(behind: Gateway, username: str = "alice") -> dict[str, object]:
+    response = behind.client.post("/dev/sessions", json={"username": username})
+    assert response.status_code == 201, response.text
+    return dict(response.json())
+
+
+def test_addresses_in_answers_are_the_gateways(behind: Gateway) -> None:
+    session = _register(behind)
+    events = f"localhost:{behind.port}/sessions/{session['id']}/events"
+    assert session["events"] == {"webSocket": f"wss://{events}", "http": f"https://{events}"}
+
+
+def test_page_may_talk_to_the_gateway(behind: Gateway) -> None:
+    page = behind.client.get("/")
+    assert page.status_code == 200
+    origin = f"localhost:{behind.port}"
+    assert f"connect-src 'self' https://{origin} wss://{origin};" in page.headers["content-security-policy"]
+
+
+def test_correlator_is_made_where_it_is_absent_and_passed_on_where_it_is_not(behind: Gateway) -> None:
+    assert re.fullmatch(r"[0-9a-f]{32}", behind.client.get("/sessions").headers["x-correlator"])
+    response = behind.client.get("/sessions", headers={"x-correlator": "mine-1"})
+    assert response.headers.get_list("x-correlator") == ["mine-1"]
+    assert response.json()["xCorrelator"] == "mine-1"
+
+
+def test_too_large_body_is_refused_before_the_enabler(behind: Gateway) -> None:
+    response = behind.client.post("/mediaConferences", content=b"x" * 1_100_000, headers={"x-correlator": "mine-2"})
+    assert (response.status_code, response.json()["code"]) == (413, "too-large")
+    assert response.headers["x-correlator"] == "mine-2"
+
+
+def test_events_come_over_web_socket_and_server_sent_events(behind: Gateway) -> None:
+    session = _register(behind)
+    token = str(session["token"])
+
+    async def first_message() -> object:
+        url = f"wss://localhost:{behind.port}/sessions/{session['id']}/events"
+        async with websockets.connect(
+            url,
+            ssl=behind.trust,
+            subprotocols=[websockets.Subprotocol("sbe.v1"), websockets.Subprotocol(f"bearer.{token}")],
+            origin=websockets.Origin(f"https://localhost:{behind.port}"),
+        ) as socket:
+            pong = await socket.ping()
+            await asyncio.wait_for(pong, 5)
+            return socket.subprotocol
+
+    assert asyncio.run(first_message()) == "sbe.v1"
+    headers = {"authorization": f"Bearer {token}", "accept": "text/event-stream"}
+    with behind.client.stream("GET", f"/sessions/{session['id']}/events", headers=headers) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+
+
+def test_health_is_for_whoever_runs_the_gateway(behind: Gateway) -> None:
+    assert behind.client.get("/healthz").json()["status"] == "ok"
+
+
+def test_client_cannot_forge_its_address(behind: Gateway) -> None:
+    response = behind.client.get(
+        "/sessions", headers={"x-forwarded-host": "evil.example", "x-forwarded-for": "1.2.3.4"}
+    )
+    assert response.status_code == 401
+
+
+def test_gateway_speaks_for_an_enabler_that_is_gone(behind: Gateway) -> None:
+    for server in behind.servers:
+        server.stop()
+    try:
+        response = behind.client.get("/sessions", headers={"x-correlator": "mine-3"})
+        assert (response.status_code, response.json()["code"]) == (503, "unavailable")
+        assert response.headers["retry-after"] == "2"
+        assert response.headers["x-correlator"] == "mine-3"
+    finally:
+        for server in behind.servers:
+            server.start()

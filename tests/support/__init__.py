@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: real services, endpoints, descriptions, a node. It imports no test."""

@@ -1,0 +1,184 @@
+"""A media node without media: it does its tasks in order, with plausible SDP, and reports as a real one would."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from conferences.models import new_id
+from conferences.operations.focus import settle_task
+from media import tasks
+from media.models import MediaNode, MediaTask
+from media.sdp.description import parse
+from media.tasks import FocusOffer, Refusal, Result, TaskKind
+from tests.support.descriptions import describe, mirror
+
+Tracks = dict[str, tuple[str, ...]]
+
+
+@dataclass
+class Leg:
+    """What a participant's peer connection sends, receives, and has been offered."""
+
+    mod_id: str = ""
+    kinds: tuple[str, ...] = ()
+    sends: tuple[str, ...] = ()
+    before: "Leg | None" = None
+    knows: Tracks = field(default_factory=dict)
+    offered: Tracks | None = None
+    offer_id: str = ""
+    rejected: Tracks | None = None
+    cause: dict[str, Any] | None = None
+    version: int = 1
+
+
+class ScriptedNode:
+    """Does its tasks as soon as they are committed, unless told to wait (`works = False`) and `work()` later."""
+
+    def __init__(self, node_id: str = "scripted") -> None:
+        """Prepare for any number of conferences."""
+        self.id, self.works = node_id, True
+        self.refusal: Refusal | None = None
+        self.without_leg: list[str] = []
+        self.legs: defaultdict[str, dict[str, Leg]] = defaultdict(dict)
+        self.answers: dict[str, str] = {}
+        self.done: list[tuple[MediaTask, Result]] = []
+        self._is_working = False
+
+    def wake(self) -> None:
+        """Work, unless told to wait, or at it already."""
+        if self.works and not self._is_working:
+            self.work()
+
+    def work(self) -> None:
+        """Do what there is to do, also what comes of that."""
+        self._is_working = True
+        try:
+            while waiting := tasks.waiting(self.id, 10):
+                for task in waiting:
+                    result = self.execute(task)
+                    self.done.append((task, result))
+                    settle_task(task_id=task.pk, result=result, now=timezone.now())
+        finally:
+            self._is_working = False
+
+    def execute(self, task: MediaTask) -> Result:
+        """Do one task; doing it again does no harm."""
+        payload, view = task.payload, task.payload["view"]
+        legs = self.legs[task.conference]
+        states = {seat["participant"]: seat["state"] for seat in view["seats"]}
+        for gone in set(legs) - set(states):
+            del legs[gone]
+        result: Result = {}
+        if task.kind == TaskKind.OFFER and payload["participant"] in states:
+            result = self._answer(legs, states, payload)
+        elif leg := legs.get(payload.get("participant")):
+            if leg.offered is not None and payload["modId"] == leg.offer_id:
+                if task.kind == TaskKind.ANSWER:
+                    leg.knows = leg.offered
+                elif payload["rejected"]:
+                    leg.rejected = leg.offered
+                leg.offered = None
+            elif task.kind == TaskKind.WITHDRAW and leg.mod_id == payload["modId"] and leg.before:
+                leg.kinds, leg.sends = leg.before.kinds, leg.before.sends
+                leg.offered = None
+        restarts = [self._restart(legs, **restart) for restart in payload.get("restarts", [])]
+        if cause := view["cause"]:
+            for participant, leg in legs.items():
+                if participant != payload.get("participant"):
+                    leg.cause = cause
+        ready = [each for each in payload["ready"] if each in legs]
+        offers = [offer for each in ready if (offer := self._offer(each, legs[each], self._tracks(each, legs, states)))]
+        return {**result, "offers": restarts + offers, "withoutLeg": self.without_leg}
+
+    def _restart(
+        self,
+        legs: dict[str, Leg],
+        participant: str,
+        modId: str,  # noqa: N803
+        sdp: str,
+        answer: str = "",
+    ) -> FocusOffer:
+        """Offer a fresh connection to somebody whom another node has served."""
+        kinds = _kinds(sdp)
+        legs[participant] = Leg(modId, kinds, kinds)
+        legs[participant].offered, legs[participant].offer_id = {}, modId
+        text = describe(kinds=kinds, session=2000)
+        offer: FocusOffer = {"participant": participant, "modId": modId, "sdp": text, "kind": "sync", "causedBy": None}
+        return {**offer, "restart": True}
+
+    def _answer(self, legs: dict[str, Leg], states: dict[str, str], payload: dict[str, Any]) -> Result:
+        """Answer a participant's offer, or refuse it as the test says."""
+        if self.refusal:
+            return {"refusal": self.refusal}
+        participant, offered = payload["participant"], parse(payload["sdp"])
+        leg = Leg() if payload["fresh"] or participant not in legs else legs[participant]
+        legs[participant] = leg
+        leg.mod_id, leg.before = payload["modId"], replace(leg)
+        leg.kinds = tuple(line.kind for line in offered.media)
+        leg.sends = tuple(
+            line.kind for line in offered.media if line.live and line.direction in {"sendrecv", "sendonly"}
+        )
+        leg.offered, tracks = None, self._tracks(participant, legs, states)
+        if _fits(tracks, [line.kind for line in offered.media if line.direction in {"sendrecv", "recvonly"}]):
+            leg.knows = tracks
+        answer = self.answers.setdefault(payload["modId"], mirror(payload["sdp"], session=1000, setup="passive"))
+        return {"answer": answer}
+
+    def _tracks(self, participant: str, legs: dict[str, Leg], states: dict[str, str]) -> Tracks:
+        """Return what a participant should get: what the others send, but for those on hold; movers' pictures stay."""
+        return {
+            other: () if states[other] == "on-hold" else leg.sends
+            for other, leg in legs.items()
+            if other != participant
+        }
+
+    def _offer(self, participant: str, leg: Leg, tracks: Tracks) -> FocusOffer | None:
+        """Offer a leg what it does not know, unless it was offered that, or has rejected it."""
+        if leg.offered is not None or tracks in (leg.knows, leg.rejected):
+            return None
+        leg.offered, leg.version = tracks, leg.version + 1
+        wanted = [kind for kinds in tracks.values() for kind in kinds]
+        new = tuple(kind for kind in sorted(set(wanted)) for _ in range(wanted.count(kind) - leg.kinds.count(kind)))
+        directions = ("sendrecv",) * len(leg.kinds) + ("sendonly",) * len(new)
+        text = describe(kinds=leg.kinds + new, directions=directions, session=1000, version=leg.version)
+        cause, leg.cause = leg.cause or {"kind": "sync", "modId": None}, None
+        leg.offer_id = new_id()
+        return {
+            "participant": participant,
+            "modId": leg.offer_id,
+            "sdp": text,
+            "kind": cause["kind"],
+            "causedBy": cause["modId"],
+        }
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    """Return what media lines a description has."""
+    return tuple(line.kind for line in parse(text).media)
+
+
+def _fits(tracks: Tracks, lines: list[str]) -> bool:
+    """Tell whether an answer has lines for all these tracks."""
+    wanted = [kind for kinds in tracks.values() for kind in kinds]
+    return all(wanted.count(kind) <= lines.count(kind) for kind in wanted)
+
+
+def beat(node_id: str, at: datetime, **news: Any) -> None:
+    """Let a node's last heartbeat be at this instant."""
+    tasks.heartbeat(node_id, **news)
+    MediaNode.objects.filter(pk=node_id).update(heartbeat_at=at)
+
+
+@contextmanager
+def scripted_node(node_id: str = "scripted") -> Iterator[ScriptedNode]:
+    """Let a scripted node live; time may pass in tests without its being missed."""
+    node = ScriptedNode(node_id)
+    beat(node_id, timezone.now() + timedelta(days=1000))
+    end: Callable[[], None] = tasks.listen(node_id, node.wake)
+    yield node
+    end()

@@ -1,0 +1,1 @@
+"""The people, browsers and robots of the journeys."""

@@ -1,0 +1,75 @@
+"""Looks at the test page as its users see it: nothing overflows, and everything can be read."""
+
+from axe_playwright_python.base import AXE_SCRIPT
+
+from tests.support.depth import DEEP
+from tests.support.journeys.people import Person
+
+WIDTHS = (360, 768, 1280)
+THEMES = ("light", "dark")
+PHONE = (360,)
+_EVERYTHING = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+_COLOURS = {"type": "rule", "values": ["color-contrast"]}
+
+# What sticks out of the page on its sides, and what is wider than the box that clips it.
+_OVERFLOW = """async () => {
+  // What a new size changes is drawn by the second frame.
+  for (let frame = 0; frame < 2; frame += 1) await new Promise((next) => requestAnimationFrame(next));
+  const wide = document.documentElement.clientWidth;
+  const page = document.scrollingElement.scrollWidth > wide ? ["the page"] : [];
+  const boxes = document.querySelectorAll("button, input, select, p, h1, h2, dialog[open], video, li");
+  const out = [...boxes].filter((element) => {
+    // What is scrolled sideways on purpose may.
+    const scrolled = ".timeline pre, .tiles[data-layout='strip-below'] > [data-front='false']";
+    if (!element.checkVisibility() || element.closest(`.sr-only, .skip-link, ${scrolled}`)) return false;
+    const {left, right, width} = element.getBoundingClientRect();
+    return width > 0 && (left < -1 || right > wide + 1);
+  });
+  return [...page, ...out.map((element) => element.id || element.className || element.tagName)];
+}"""
+
+_AXE = """async (runOnly) => {
+  // So is what a new theme changes.
+  for (let frame = 0; frame < 2; frame += 1) await new Promise((next) => requestAnimationFrame(next));
+  // Axe knows no top layer: it takes what lies under a dialog, and cannot be used meanwhile, for something over it.
+  const under = document.querySelector("dialog[open]") ? document.querySelector("main") : null;
+  if (under) under.style.visibility = "hidden";
+  // Of what passes one element is enough; and the style sheets are the page's own, there is none to fetch.
+  const options = {runOnly, resultTypes: ["violations"], preload: false};
+  const {violations, passes, incomplete} = await axe.run(document, options);
+  if (under) under.style.visibility = "";
+  const told = (results) => results.flatMap(({id, nodes}) =>
+    nodes.map(({target, failureSummary}) => `${id}: ${target.join(" ")}: ${failureSummary}`));
+  const looked = passes.some(({id}) => id === "color-contrast");
+  return looked ? told(violations) : ["no contrast was looked at", ...told([...violations, ...incomplete])];
+}"""
+
+
+class Inspector:
+    """Looks at pages in both themes and at all widths, and notes what is wrong."""
+
+    def __init__(self) -> None:
+        """Begin with nothing found."""
+        self.found: list[str] = []
+        self.seen: list[str] = []
+
+    async def look(self, state: str, person: Person, *, widths: tuple[int, ...] = WIDTHS) -> None:
+        """Note what is wrong with a page in this state."""
+        self.seen.append(state)
+        page = person.page
+        # What is fading in has not its colours yet.
+        await page.emulate_media(reduced_motion="reduce")
+        if not await page.evaluate("() => 'axe' in window"):
+            await page.evaluate(AXE_SCRIPT)
+        # Colours move nothing.
+        for width in widths:
+            await page.set_viewport_size({"width": width, "height": 800})
+            for what in await page.evaluate(_OVERFLOW):
+                self.found.append(f"{state}, {width} px: {what} sticks out")
+        # Axe takes a second or two: it looks at every third state, in depth at each.
+        if not DEEP and len(self.seen) % 3 != 1:
+            return
+        # And a theme changes nothing but colours.
+        for theme, only in zip(THEMES, (_EVERYTHING, _COLOURS), strict=True):
+            await page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
+            self.found += [f"{state}, {theme}: {what}" for what in await page.evaluate(_AXE, only)]

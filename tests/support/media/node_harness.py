@@ -1,0 +1,262 @@
+"""A node among real sockets, and the participants around it."""
+
+import asyncio
+import contextlib
+import itertools
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import psutil
+import pylibsrtp
+
+from media.aiortc_adapter import parse_rtcp
+from media.focus.leg import Leg
+from media.focus.node import Node, Settings
+from media.forward import rtp
+from media.forward.tracks import Track
+from media.reports import Connection
+from media.transport.consent import CONSENT_SECONDS
+from media.transport.dtls import Transport
+from tests.support.media.synthetic import VIDEO, Line, Peer, Room, Source
+
+SECONDS = 10.0
+
+
+class Listener(Peer):
+    """A peer that decrypts what it gets, and can lose packets and send RTCP."""
+
+    def __init__(self, id_: str, **options: Any) -> None:
+        super().__init__(id_, **options)
+        self.packets: list[bytes] = []
+        self.reports: list[Any] = []
+        self._arrived = asyncio.Event()
+
+    def read(self) -> int:
+        """Take what has arrived, decrypted."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                datagram = self._socket.recv(2048)
+                if datagram[0] < 64:
+                    self._take(datagram[0], datagram)
+                elif self.dtls.srtp is None:
+                    continue
+                elif 192 <= datagram[1] < 224:
+                    self.reports += parse_rtcp(self._rx.unprotect_rtcp(datagram))
+                else:
+                    self.packets.append(self._rx.unprotect(datagram))
+                self._arrived.set()
+        return 0
+
+    @property
+    def dtls(self) -> Transport:
+        """The connection."""
+        assert self._transport is not None
+        return self._transport
+
+    @property
+    def outward(self) -> pylibsrtp.Session:
+        """What encrypts."""
+        assert self.dtls.srtp is not None
+        return self.dtls.srtp.sessions[0]
+
+    @property
+    def _rx(self) -> pylibsrtp.Session:
+        assert self.dtls.srtp is not None
+        return self.dtls.srtp.sessions[1]
+
+    def tap(self) -> list[bytes]:
+        """Return a list of what arrives from now on, as it comes: nothing is decrypted any more."""
+        wire: list[bytes] = []
+
+        def read() -> None:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    wire.append(self._socket.recv(2048))
+                    self._arrived.set()
+
+        self.pause_reading()
+        asyncio.get_running_loop().add_reader(self.fd, read)
+        return wire
+
+    async def until(self, condition: Callable[[], Any]) -> Any:
+        """Wait until something has arrived; return what the condition says of it."""
+        async with asyncio.timeout(SECONDS):
+            while not (found := condition()):
+                self._arrived.clear()
+                await self._arrived.wait()
+        return found
+
+    async def gets(self, count: int, kind: int = VIDEO) -> list[tuple[int, int, int]]:
+        """Wait for so many packets of a payload type and take them: sequence number, timestamp and SSRC of each."""
+        await self.until(lambda: len(self.of(kind)) >= count)
+        got = self.of(kind)
+        self.packets = [packet for packet in self.packets if packet[1] & 0x7F != kind]
+        return [rtp.HEADER.unpack_from(packet)[2:] for packet in got]
+
+    def of(self, kind: int) -> list[bytes]:
+        """Return what has arrived with a payload type."""
+        return [packet for packet in self.packets if packet[1] & 0x7F == kind]
+
+    def send_rtcp(self, packet: Any) -> None:
+        """Send RTCP."""
+        self._send_datagram(self.outward.protect_rtcp(bytes(packet)))
+
+    @property
+    def video_line(self) -> Line:
+        """The media line of the camera."""
+        return next(line for line in self.lines if line.kind == "video")
+
+    @property
+    def audio(self) -> Source:
+        """The microphone."""
+        return self.sources[0]
+
+    @property
+    def video(self) -> Source:
+        """The camera."""
+        return self.sources[1]
+
+    def film(self, count: int = 1) -> None:
+        """Send packets of video."""
+        self.send([self.video.packet() for _ in range(count)])
+
+
+class Notes:
+    """What a node reports."""
+
+    def __init__(self) -> None:
+        self.lost_legs: list[tuple[str, str, str]] = []
+        self.spoken: list[str] = []
+        self.heard: list[tuple[str, Connection]] = []
+
+    def lost(self, conference: str, participant: str, leg: str) -> None:
+        """Note a lost leg."""
+        self.lost_legs.append((conference, participant, leg))
+
+    def speaks(self, conference: str, participant: str) -> None:
+        """Note who speaks."""
+        self.spoken.append(participant)
+
+    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+        """Note whose connection breaks, and whose is back."""
+        self.heard.append((participant, connection))
+
+
+class Clock:
+    """The time of a node: that of the loop, and what a test adds to it. Make it before there are conferences."""
+
+    def __init__(self, node: Node) -> None:
+        self.added = 0.0
+        self._loop = node._port._loop
+        node._port._loop = cast(Any, self)
+        object.__setattr__(node._services, "now", self.time)
+
+    def time(self) -> float:
+        """Return the time."""
+        return self._loop.time() + self.added
+
+    def remove_reader(self, fd: int) -> None:
+        """Let the port close."""
+        self._loop.remove_reader(fd)
+
+
+class World:
+    """A node, and conferences around it."""
+
+    def __init__(self, node: Node, notes: "Notes") -> None:
+        self.node, self.clock = node, Clock(node)
+        self.lost, self.spoken, self.heard = notes.lost_legs, notes.spoken, notes.heard
+        self.peers: list[Listener] = []
+        self.room = Room("room", node.execute)
+
+    def stop_ticking(self) -> None:
+        """Stop the ticks of the node, so that no allowance is renewed while a test counts."""
+        assert self.node._ticker is not None
+        self.node._ticker.cancel()
+
+    async def pass_time(self, seconds: float, *alive: Listener) -> None:
+        """Let this much time pass for a node whose ticks are stopped. Meanwhile these peers answer its checks."""
+        until = self.clock.added + seconds
+        while self.clock.added < until:
+            self.clock.added = min(until, self.clock.added + CONSENT_SECONDS)
+            now = self.clock.time()
+            for conference in list(self.node._conferences.values()):
+                for _ in conference.tick(now):
+                    pass
+            for peer in alive:
+                await self._answered(peer, now)
+
+    async def _answered(self, peer: Listener, now: float) -> None:
+        """Wait until a peer has answered what was due by now."""
+        leg = self.leg(peer.id)
+        await true(lambda: now - leg.seen_at < CONSENT_SECONDS)
+
+    def leg(self, name: str) -> Leg:
+        """Return a participant's leg."""
+        leg = self.node._conferences["room"].participants[name].leg
+        assert leg is not None
+        return leg
+
+    def track(self, name: str, label: str) -> Track:
+        """Return a track that a participant publishes."""
+        return self.node._conferences["room"].tracks[name, label]
+
+    async def join(self, *names: str, **options: Any) -> list[Listener]:
+        """Let participants join; everybody knows of everybody then."""
+        joined = [Listener(name, **options) for name in names]
+        for each in joined:
+            self.peers.append(each)
+            await self.room.join(each)
+        return joined
+
+
+async def true(condition: Callable[[], object]) -> None:
+    """Wait until something is true."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def around(settings: Settings) -> AsyncIterator[World]:
+    """Start a node. Afterwards nothing may be left of it."""
+    threads, files = threading.active_count(), psutil.Process().num_fds()
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    before = asyncio.all_tasks()
+    notes = Notes()
+    node = Node(settings, notes)
+    assert node._port.is_fast is settings.fast, "the fast path is not compiled: `make test` does that"
+    await node.start()
+    made = World(node, notes)
+    try:
+        yield made
+    finally:
+        for peer in made.peers:
+            await peer.close()
+        await node.stop()
+    await asyncio.sleep(0)
+    assert not errors
+    assert not asyncio.all_tasks() - before - {asyncio.current_task()}
+    assert threading.active_count() == threads
+    assert psutil.Process().num_fds() <= files
+
+
+def numbers_used_twice(wire: list[bytes]) -> list[tuple[int, int]]:
+    """Return the SSRCs and numbers that came with different packets: with AES-GCM both would be given away."""
+    by_number: dict[tuple[int, int], set[bytes]] = {}
+    for datagram in wire:
+        if 127 < datagram[0] < 192 and not 191 < datagram[1] < 224:
+            _, _, sequence, _, ssrc = rtp.HEADER.unpack_from(datagram)
+            by_number.setdefault((ssrc, sequence), set()).add(datagram)
+    return [number for number, datagrams in by_number.items() if len(datagrams) > 1]
+
+
+def in_order(packets: list[tuple[int, int, int]]) -> bool:
+    """Tell whether sequence numbers rise one by one, on one SSRC."""
+    numbers = [sequence for sequence, _, _ in packets]
+    return len({ssrc for _, _, ssrc in packets}) == 1 and all(
+        later - earlier & 0xFFFF == 1 for earlier, later in itertools.pairwise(numbers)
+    )

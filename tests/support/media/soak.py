@@ -1,0 +1,259 @@
+"""Six synthetic participants do whatever a node allows, at random, for a given time.
+
+They join, leave, hold and resume, are muted, share their screens, move to another device, vanish without a word,
+answer the focus's offers, let them expire or reject them; and they send all the time. It fails when a task is not
+answered, when anything above the level INFO is logged, when after it all somebody lacks somebody's media, or when
+memory, file descriptors, tasks or threads have become more.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from media.focus.node import Node, Settings
+from media.reports import Connection
+from tests.support.media.synthetic import Peer, Room
+
+_PARTICIPANTS = 6
+_TASK_SECONDS = 5.0
+_PAUSE_SECONDS = 0.05
+# One packet of each source a turn: for half a minute of history that is enough, and it leaves the machine to others.
+_TURN_SECONDS = 0.05
+# Python's own allocator and the histories of tracks breathe: what is above that has leaked.
+_BREATH_MIB = 16.0
+
+
+class SoakError(Exception):
+    """Something went wrong, or was left behind."""
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What the process holds at a moment."""
+
+    mib: float
+    descriptors: int
+    threads: int
+    tasks: int
+
+    @classmethod
+    def now(cls) -> "Holdings":
+        """Look at this process, on its loop."""
+        process = psutil.Process()
+        mib = process.memory_info().rss / 2**20
+        return cls(mib, process.num_fds(), process.num_threads(), len(asyncio.all_tasks()))
+
+
+class _Complaints(logging.Handler):
+    """Keeps what is logged and should not be."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(self.format(record))
+
+
+@dataclass
+class Soak:
+    """A conference in which everything happens."""
+
+    chance: random.Random
+    peers: dict[str, Peer] = field(default_factory=dict)
+    vanished: list[Peer] = field(default_factory=list)
+    lost_ids: list[str] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+
+    def lost(self, conference: str, participant: str, leg: str) -> None:
+        """Take note that the node has given up a leg."""
+        self.lost_ids.append(participant)
+
+    def speaks(self, conference: str, participant: str) -> None:
+        """Nobody listens."""
+
+    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+        """Nobody listens."""
+
+    async def run(self, seconds: float) -> Holdings:
+        """Let things happen for so long; return what was held half-way, with everybody gone."""
+        node = Node(Settings(), self)
+        await node.start()
+        self._node = node
+        self.room = Room("soak", self._execute)
+        try:
+            await self._half(seconds / 2)
+            middle = Holdings.now()
+            await self._half(seconds / 2)
+            self._compare(middle, Holdings.now())
+        finally:
+            await node.stop()
+        return middle
+
+    async def _execute(self, conference: str, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await asyncio.wait_for(self._node.execute(conference, kind, payload), _TASK_SECONDS)
+
+    async def _half(self, seconds: float) -> None:
+        """Let things happen, see that all is well in the end, and let everybody go."""
+        end = time.monotonic() + seconds
+        async with self._sending():
+            while time.monotonic() < end:
+                await self._let_lost_go()
+                await self._do_something()
+                await asyncio.sleep(self.chance.random() * _PAUSE_SECONDS)
+        await self._come_to_rest()
+        await self._require_all_media()
+        for id_ in list(self.peers):
+            await self.room.leave(self.peers.pop(id_))
+        while self.vanished:
+            await self.vanished.pop().close()
+
+    def _compare(self, before: Holdings, after: Holdings) -> None:
+        if after.mib > before.mib + _BREATH_MIB:
+            raise SoakError(f"memory has grown: {before} -> {after}")
+        if (after.descriptors, after.threads) != (before.descriptors, before.threads) or after.tasks > before.tasks:
+            raise SoakError(f"something is left: {before} -> {after}")
+
+    # --- What happens -------------------------------------------------------------------------------------
+
+    async def _do_something(self) -> None:
+        """Do one of all the things that can be done now."""
+        absent = [id_ for id_ in map(str, range(_PARTICIPANTS)) if id_ not in self.room.seats]
+        choices = ["hold", "mute", "modify", "screen", "move", "leave", "vanish"] if self.peers else []
+        weights = [4, 3, 3, 1, 2, 1, 0.1][: len(choices)]
+        if absent:
+            choices.append("join")
+            weights.append(4)
+        if self.room.offered:
+            choices += ["answer", "expire", "reject"]
+            weights += [30, 1, 1]
+        if not choices:
+            # All have vanished, and the node has not noticed yet.
+            return
+        (choice,) = self.chance.choices(choices, weights)
+        self.done[choice] += 1
+        if choice == "join":
+            await self._join(self.chance.choice(absent))
+        elif choice == "answer":
+            await self.room.answer_one()
+        elif choice in ("expire", "reject"):
+            await self.room.withdraw_one(rejected=choice == "reject")
+        else:
+            id_ = self.chance.choice(list(self.peers))
+            await getattr(self, f"_{choice}")(id_, self.peers[id_])
+
+    async def _join(self, id_: str) -> None:
+        peer = self.peers[id_] = Peer(id_)
+        await self.room.join(peer, settle=False)
+        await self.room.update()
+
+    async def _hold(self, id_: str, peer: Peer) -> None:
+        state = self.room.seats[id_].state
+        await self.room.set_state(peer, *(("accepted", "resume") if state == "on-hold" else ("on-hold", "hold")))
+
+    async def _mute(self, id_: str, peer: Peer) -> None:
+        self.room.seats[id_].muted = self.chance.choice([[], ["audio"], ["video"], ["audio", "video"]])
+        await self.room.update()
+
+    async def _modify(self, id_: str, peer: Peer) -> None:
+        await self.room.renegotiate(peer)
+
+    async def _screen(self, id_: str, peer: Peer) -> None:
+        if len(peer.sources) < 3:
+            peer.share_screen()
+        await self.room.renegotiate(peer)
+
+    async def _move(self, id_: str, peer: Peer) -> None:
+        await self.room.set_state(peer, "moving", "move")
+        await peer.close()
+        await self._join(id_)
+
+    async def _leave(self, id_: str, peer: Peer) -> None:
+        del self.peers[id_]
+        await self.room.leave(peer)
+
+    async def _vanish(self, id_: str, peer: Peer) -> None:
+        """Stop checking, and hear nothing any more: the node has to notice."""
+        self.vanished.append(self.peers.pop(id_))
+        peer.fall_silent()
+
+    async def _let_lost_go(self) -> None:
+        """Take those off their seats whose legs the node has given up."""
+        while self.lost_ids:
+            id_ = self.lost_ids.pop()
+            if id_ in self.room.seats and id_ not in self.peers:
+                self.done["lost"] += 1
+                self.room.dismiss(id_)
+                await self.room.update()
+
+    @contextlib.asynccontextmanager
+    async def _sending(self) -> AsyncIterator[None]:
+        """Let everybody send meanwhile."""
+        task = asyncio.create_task(self._send_on())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()
+
+    async def _send_on(self) -> None:
+        while True:
+            for peer in self.peers.values():
+                peer.send([source.packet() for source in peer.sources])
+            await asyncio.sleep(_TURN_SECONDS)
+
+    # --- What must be true afterwards ---------------------------------------------------------------------
+
+    async def _come_to_rest(self) -> None:
+        """Take everything back that keeps media from anybody, and settle all that is offered."""
+        for id_ in set(self.room.seats) - set(self.peers):
+            self.room.dismiss(id_)
+        for id_, peer in self.peers.items():
+            self.room.seats[id_].muted = []
+            self.room.seats[id_].state = "accepted"
+            # What somebody rejected is offered again after an offer of theirs.
+            await self.room.renegotiate(peer)
+        await self.room.update()
+        await self.room.settle()
+
+    async def _require_all_media(self) -> None:
+        """Require that everybody gets everything that the others send."""
+        await asyncio.sleep(0.2)
+        before = {id_: peer.received for id_, peer in self.peers.items()}
+        for peer in self.peers.values():
+            peer.send([source.packet() for source in peer.sources])
+        await asyncio.sleep(0.5)
+        total = sum(len(peer.sources) for peer in self.peers.values())
+        for id_, peer in self.peers.items():
+            got, wanted = peer.received - before[id_], total - len(peer.sources)
+            # A packet may be asked for and come again.
+            if got < wanted:
+                raise SoakError(f"{id_} gets {got} of {wanted} streams")
+
+
+async def soak(seconds: float, seed: int) -> str:
+    """Let things happen for so long, and return what has happened.
+
+    :raises SoakError: when something went wrong, or was left behind.
+    """
+    complaints = _Complaints()
+    logging.getLogger().addHandler(complaints)
+    try:
+        run = Soak(random.Random(seed))
+        holdings = await run.run(seconds)
+    finally:
+        logging.getLogger().removeHandler(complaints)
+    if complaints.said:
+        raise SoakError("it was logged:\n" + "\n".join(complaints.said[:20]))
+    happened = ", ".join(f"{count} {name}" for name, count in sorted(run.done.items()))
+    return f"{run.room.tasks} tasks: {happened}; {holdings}"

@@ -1,0 +1,166 @@
+"""A process that has imported what our servers import of others, and makes copies of itself, which become servers.
+
+To import takes a server half of its start, and the tests start seventy. Nothing of ours is imported here: a copy reads
+the settings from its own environment, as ever.
+
+    python -m tests.support.zygote    reads a line of JSON for each copy, and writes a line with its process ID
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+# None of them starts a thread, installs a reactor or asks for settings.
+_IMPORTED = """
+asyncio concurrent.futures ctypes decimal email.message email.parser html http.client http.cookies logging.config
+sqlite3 ssl uuid zoneinfo
+aioice aiortc asgiref.sync attr autobahn.twisted.websocket av cffi channels_redis click cryptography.fernet
+cryptography.x509 dns.resolver httpx hyperlink ifaddr incremental msgpack OpenSSL psycopg psycopg.types pycparser pyee
+pygments.formatters pygments.lexers pylibsrtp redis.asyncio segno service_identity sqlparse
+twisted.internet.asyncioreactor twisted.internet.ssl twisted.protocols.policies twisted.python.log twisted.web.http
+uritemplate uvloop yaml
+zope.interface django.core.handlers.asgi django.core.handlers.wsgi django.core.management
+django.db.backends.postgresql.base
+django.db.backends.sqlite3.base django.db.models django.forms django.template.defaulttags django.urls
+django.views.generic
+"""
+# linux/prctl.h
+_SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
+
+
+class Copy:
+    """A process that a zygote has made for us. It is our child, and waited for as `subprocess.Popen` does."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._status: int | None = None
+        self._asking = threading.Lock()
+
+    def poll(self) -> int | None:
+        """Return its exit status, None while it runs."""
+        with self._asking:
+            if self._status is None:
+                ended, status = os.waitpid(self.pid, os.WNOHANG)
+                self._status = os.waitstatus_to_exitcode(status) if ended else None
+            return self._status
+
+    def wait(self, timeout: float) -> int:
+        """Wait for its end and return its exit status.
+
+        :raises subprocess.TimeoutExpired: when it has not ended after so many seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+            time.sleep(0.01)
+        return status
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.send_signal(signal.SIGKILL)
+
+
+def copy(arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, output: Path | None = None) -> Copy:
+    """Start Python with these arguments, of which the first is a file. It dies with us.
+
+    What it prints goes to `log`, and that to standard output to `output` if given.
+    """
+    order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+    order["output"] = str(output or log)
+    zygote, turn = _zygote()
+    with turn:
+        assert zygote.stdin is not None
+        assert zygote.stdout is not None
+        zygote.stdin.write(json.dumps(order).encode() + b"\n")
+        zygote.stdin.flush()
+        return Copy(int(zygote.stdout.readline()))
+
+
+@cache
+def _zygote() -> tuple["subprocess.Popen[bytes]", threading.Lock]:
+    """Start the zygote of this process. It ends with its input."""
+    # A copy's parent ends at once: this makes us the next one.
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    command = [sys.executable, "-u", "-m", "tests.support.zygote"]
+    pipe = subprocess.PIPE
+    started = subprocess.Popen(command, cwd=ROOT, env=kept, stdin=pipe, stdout=pipe, start_new_session=True)
+    return started, threading.Lock()
+
+
+# --- In the zygote ----------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Make a copy for each line, and become what the line says in the copy."""
+    for name in _IMPORTED.split():
+        importlib.import_module(name)
+    gc.freeze()
+    for line in sys.stdin.buffer:
+        order = json.loads(line)
+        if (pid := _fork()) == 0:
+            _become(**order)
+            return
+        print(pid, flush=True)  # noqa: T201
+
+
+def _fork() -> int:
+    """Return the process ID of a copy, and 0 in the copy, once its parent is whoever reaps the orphans."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        between = os.getpid()
+        if (pid := os.fork()) == 0:
+            os.close(reading)
+            os.close(writing)
+            while os.getppid() == between:
+                time.sleep(0.001)
+            return 0
+        os.write(writing, str(pid).encode())
+        os._exit(0)
+    os.wait()
+    os.close(writing)
+    with os.fdopen(reading) as numbers:
+        return int(numbers.read())
+
+
+def _become(arguments: list[str], environment: dict[str, str], log: str, output: str) -> None:
+    """Run a file as the main program of this process."""
+    os.setsid()
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    opened = [os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666) for path in (output, log)]
+    for descriptor, file in enumerate((os.open(os.devnull, os.O_RDONLY), *opened)):
+        os.dup2(file, descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = arguments
+    main_module: Any = sys.modules["__main__"]
+    main_module.__file__ = arguments[0]
+    gc.unfreeze()
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
