@@ -98,7 +98,7 @@ async def serve(address: str, *, fast: bool) -> None:
     async for line in lines:
         task = json.loads(line)
         if "counters" in task:
-            result: Mapping[str, Any] = node.counters()
+            result: Mapping[str, Any] = node.counts().reported()
         else:
             result = await node.execute(task["conference"], task["kind"], task["payload"])
         print(json.dumps(result), flush=True)

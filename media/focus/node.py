@@ -8,10 +8,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from media.aiortc_adapter import Certificate
 from media.focus.conference import Conference
+from media.focus.inspection import NodeCounts
 from media.focus.leg import TICK_SECONDS
 from media.focus.liveness import SILENT_SECONDS
 from media.focus.port import Port
@@ -67,12 +69,20 @@ class Settings:
 class Node:
     """A media node. What it has to report, it reports on its own loop."""
 
-    def __init__(self, settings: Settings, reports: Reports) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        reports: Reports,
+        *,
+        now: Callable[[], float] | None = None,
+    ) -> None:
         """Bind the port.
 
-        :raises OSError: when that cannot be done.
+        :param now: a clock in seconds, instead of the loop's own.
+        :raises OSError: when the port cannot be bound.
         """
         self._reports = reports
+        self._clock = now
         self._port = Port(settings.bind, settings.port, fast=settings.fast)
         self._conferences: dict[str, Conference] = {}
         self._handshakes = Handshakes()
@@ -89,7 +99,7 @@ class Node:
     async def start(self) -> None:
         """Begin to serve, on the running loop."""
         self._renew()
-        self._port.open()
+        self._port.open(self._services.now)
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
         by = "the compiled fast path" if self._port.is_fast else "Python alone"
         logger.info("media node: listening on %s port %s, forwarding by %s", *self._port.address, by)
@@ -98,7 +108,8 @@ class Node:
         """Make a certificate for the conferences from now on, on the running loop."""
         certificate = Certificate()
         loop = asyncio.get_running_loop()
-        self._renew_at = loop.time() + CERTIFICATE_SECONDS
+        now = self._clock or loop.time
+        self._renew_at = now() + CERTIFICATE_SECONDS
         self._services = Services(
             port=self._port,
             certificate=certificate,
@@ -108,7 +119,7 @@ class Node:
             ),
             handshakes=self._handshakes,
             reports=self._reports,
-            now=loop.time,
+            now=now,
             spawn=self._spawn,
             aside=self._aside,
             deliveries=self._deliveries,
@@ -179,22 +190,45 @@ class Node:
         self._port.close()
         self._writer.shutdown(cancel_futures=True)
 
-    def counters(self) -> dict[str, int]:
-        """Return what has happened so far, and what there is now. Call it on the node's loop."""
-        now = self._services.now()
+    # --- Inspection: call it on the node's loop ---------------------------------------------------------------
+
+    @property
+    def conferences(self) -> Mapping[str, Conference]:
+        """The conferences that it serves, by ID."""
+        return MappingProxyType(self._conferences)
+
+    def counts(self) -> NodeCounts:
+        """Return what the node holds, and what it has done since it started."""
+        now, port = self._services.now(), self._port
         legs = [leg for conference in self._conferences.values() for leg in conference.legs()]
-        return {
-            "conferences": len(self._conferences),
-            "legs": len(legs),
-            "connected": sum(leg.is_connected for leg in legs),
-            "silent": sum(now - leg.seen_at > SILENT_SECONDS for leg in legs),
-            "received": self._port.received,
-            "sent": self._port.sent,
-            "undelivered": self._port.undelivered,
-            "unprotected": self._port.unprotected,
-            "strangers": self._port.strangers,
-            "fastPath": int(self._port.is_fast),
-        }
+        return NodeCounts(
+            conferences=len(self._conferences),
+            tasks=sum(conference.tasks for conference in self._conferences.values()),
+            legs=len(legs),
+            connected_legs=sum(leg.is_connected for leg in legs),
+            silent_legs=sum(now - leg.seen_at > SILENT_SECONDS for leg in legs),
+            worst_loss=max((leg.lost(now) for leg in legs), default=0.0),
+            received=port.received,
+            sent=port.sent,
+            sent_by_python=port.sent_by_python,
+            undelivered=port.undelivered,
+            unprotected=port.unprotected,
+            strangers=port.strangers,
+            faults=port.faults,
+            is_fast=port.is_fast,
+        )
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether packets take the compiled fast path."""
+        return self._port.is_fast
+
+    def stop_ticking(self) -> None:
+        """Do nothing over time any more. The caller may let the conferences tick instead."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+
+    # --- Beside everything else -------------------------------------------------------------------------------
 
     async def _aside(self, work: Callable[[], Outcome]) -> Outcome:
         """Do work on a description in the thread for it, while the loop goes on."""

@@ -54,7 +54,7 @@ class Port:
         self._fd = self._socket.fileno()
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self.agents: Agents[Leg] = Agents()
-        self.received = self.strangers = self.stumbles = 0
+        self.received = self.strangers = self._stumbles = 0
         self._legs: dict[bytes, Leg] = {}
         self._inbox = Inbox(memory.SLOTS_IN)
         # libsrtp's pointers to the slots, and to the lengths of what they received.
@@ -77,8 +77,9 @@ class Port:
             library, self._fd, adapter.srtp_addresses(), self._inbox, outbox, longest_batch=longest
         )
 
-    def open(self) -> None:
-        """Begin to receive, on the running loop."""
+    def open(self, now: Callable[[], float]) -> None:
+        """Begin to receive, on the running loop. `now` is the clock that dates what arrives, in seconds."""
+        self._now = now
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._read)
 
@@ -100,6 +101,16 @@ class Port:
         return self.forwarder.sent + (self._fast.memory.sent if self._fast is not None else 0)
 
     @property
+    def sent_by_python(self) -> int:
+        """How many packets were forwarded without the fast path."""
+        return self.forwarder.sent
+
+    @property
+    def faults(self) -> int:
+        """How many datagrams and bursts raised an exception."""
+        return self._stumbles + self.forwarder.stumbles
+
+    @property
     def unprotected(self) -> int:
         """How many packets could not be encrypted."""
         return self.forwarder.unprotected + (self._fast.memory.unprotected if self._fast is not None else 0)
@@ -113,7 +124,7 @@ class Port:
 
     def _read(self) -> None:
         """Take what has arrived. Whatever is wrong with a datagram, the others of its batch are taken."""
-        now = self._loop.time()
+        now = self._now()
         fast, inbox, routes = self._fast, self._inbox, self._routes
         for _ in range(_ROUNDS):
             if fast is None:
@@ -161,9 +172,9 @@ class Port:
 
     def _stumble(self, name: bytes, error: Exception) -> None:
         """Note that a datagram was met with an exception, which is a fault of ours."""
-        self.stumbles += 1
-        if is_told(self.stumbles):
-            where = (*address_of(name), self.stumbles)
+        self._stumbles += 1
+        if is_told(self._stumbles):
+            where = (*address_of(name), self._stumbles)
             logger.error("a datagram from %s port %s was not taken, %d so far", *where, exc_info=error)
 
     def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:

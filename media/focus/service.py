@@ -19,6 +19,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, c
 
 from media import tasks
 from media.focus.heartbeat import Heartbeat
+from media.focus.inspection import NodeCounts
 from media.focus.node import Node, Settings, prepare_interpreter
 from media.models import MediaTask
 from media.reports import Assignment, Connection
@@ -327,17 +328,17 @@ class Service:
 
     def _beat(self) -> None:
         """Report that the node is alive, and what it has done. Stop to serve what it has lost meanwhile."""
-        counters, held = self._call(self._state())
+        counts, held = self._call(self._state())
         announce = ", ".join(f"{host} {port}" for host, port in self._node.candidates)
-        tasks.heartbeat(self.id, legs=counters["legs"], counters=counters, announce=announce)
+        tasks.heartbeat(self.id, legs=counts.legs, counters=counts.reported(), announce=announce)
         if held:
             assigned = self._wiring.assigned(node_id=self.id)
             lost = {id_: generation for id_, generation in held.items() if assigned.get(id_) != generation}
             self._call(self._abandon(lost))
 
-    async def _state(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return the node's counters and the conferences that it holds, from its own loop."""
-        return self._node.counters(), self._node.held()
+    async def _state(self) -> tuple[NodeCounts, dict[str, int]]:
+        """Return the node's counts and the conferences that it holds, from its own loop."""
+        return self._node.counts(), self._node.held()
 
     async def _abandon(self, lost: Mapping[str, int]) -> None:
         """Let go of conferences, on the node's own loop."""

@@ -21,6 +21,7 @@ from media.sdp.syntax import MAX_MEDIA_LINES
 from tests.media.test_negotiation import answering
 from tests.media.test_negotiation_properties import NAMES, mutated
 from tests.support.depth import examples
+from tests.support.media.node_harness import Clock
 from tests.support.media.synthetic import Peer
 from tests.support.samples import SAMPLES
 
@@ -43,8 +44,9 @@ class Nobody:
 class Room:
     """A conference on a node, whose participants are seats and descriptions, and no media."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, clock: Clock | None = None) -> None:
         self.node = node
+        self.clock = clock or Clock()
         self.seats: list[str] = []
         self._numbers = count()
 
@@ -75,9 +77,10 @@ class Room:
 
 @pytest_asyncio.fixture
 async def room() -> AsyncIterator[Room]:
-    node = Node(Settings(), Nobody())
+    clock = Clock()
+    node = Node(Settings(), Nobody(), now=clock.time)
     await node.start()
-    yield Room(node)
+    yield Room(node, clock)
     await node.stop()
 
 
@@ -108,7 +111,7 @@ def nameless(line: str) -> str:
 
 def sent_to(room: Room, who: str) -> list[str]:
     """Return the tracks that somebody gets, by label."""
-    leg = room.node._conferences["room"].participants[who].leg
+    leg = room.node.conferences["room"].participants[who].leg
     assert leg is not None
     return [each.outgoing.label for each in leg.negotiation.sections if each.sending and each.outgoing]
 
@@ -145,19 +148,19 @@ async def test_an_offer_of_only_what_the_conference_lacks_is_refused_in_words(ro
 async def test_another_certificate_with_other_credentials_is_a_new_association(room: Room, chromium: list[str]) -> None:
     text = described(*chromium)
     await room.offer("alice", text, modification="first")
-    before = room.node._conferences["room"].participants["alice"].leg
+    before = room.node.conferences["room"].participants["alice"].leg
     changed = re.sub("(a=fingerprint:sha-256) ..", r"\1 FF", text)
     changed = changed if changed != text else re.sub("(a=fingerprint:sha-256) ..", r"\1 EE", text)
     kept = await room.offer("alice", changed, fresh=False, modification="same-credentials")
     assert "certificate" in kept["refusal"]["detail"]
-    assert room.node._conferences["room"].participants["alice"].leg is before
+    assert room.node.conferences["room"].participants["alice"].leg is before
     changed = re.sub("a=ice-ufrag:.*\r", "a=ice-ufrag:another\r", changed)
     second = await room.offer("alice", changed, fresh=False, modification="second")
     # The operations learn of the new leg by this: they must believe a report of its loss.
     assert second.get("restart") is True
     assert await room.offer("alice", changed, fresh=False, modification="second") == second
     assert "restart" not in await room.offer("alice", changed, fresh=False, modification="third")
-    after = room.node._conferences["room"].participants["alice"].leg
+    after = room.node.conferences["room"].participants["alice"].leg
     assert after is not None
     assert (after is before, after.id) == (False, "second")
 
@@ -175,10 +178,10 @@ async def test_a_participant_sends_a_few_tracks(room: Room, chromium: list[str])
     await room.offer("alice", described(head, audio, video))
     screens = [nameless(video)] * (signalling.MAX_TRACKS - 1)
     assert "answer" in await room.offer("bob", described(head, audio, *screens))
-    before = dict(room.node._conferences["room"].tracks)
+    before = dict(room.node.conferences["room"].tracks)
     refused = await room.offer("bob", described(head, audio, *screens, nameless(video)), fresh=False)
     assert refused["refusal"]["code"] == "sdp-invalid"
-    assert room.node._conferences["room"].tracks == before
+    assert room.node.conferences["room"].tracks == before
     # Nor in turn, a few at a time: a track lasts as long as its participant.
     idle = [line.replace("a=sendrecv", "a=inactive") for line in screens]
     refused = await room.offer("bob", described(head, audio, *idle, nameless(video)), fresh=False)
@@ -207,7 +210,7 @@ async def test_an_offer_that_cannot_be_made_is_its_participants_loss(
 ) -> None:
     head, audio, video = chromium
     await room.offer("alice", described(head, audio))
-    broken = room.node._conferences["room"].participants["alice"].leg
+    broken = room.node.conferences["room"].participants["alice"].leg
     assert broken is not None
     monkeypatch.setattr(broken.negotiation, "create_offer", None)
     await room.offer("bob", described(head, audio, video))
@@ -260,7 +263,7 @@ async def test_a_conference_speaks_again_what_only_a_cancelled_offer_did_not(roo
     both = SAMPLES["chromium-audio-video"]
     await room.offer("alice", both)
     await room.offer("bob", both)
-    it = room.node._conferences["room"]
+    it = room.node.conferences["room"]
     agreed = it.plan.agreed()
     poorer = re.sub(r"a=rtpmap:\d+ VP9/90000\r\n", "", both)
     await room.offer("bob", poorer, fresh=False, modification="poorer")
@@ -351,7 +354,7 @@ async def test_a_fresh_connection_that_nobody_has_answered_is_offered_again(room
     (again,) = (await room.withdraw("alice", "m"))["offers"]
     assert again["restart"] is True
     assert again["modId"] != "m"
-    leg = room.node._conferences["room"].participants["alice"].leg
+    leg = room.node.conferences["room"].participants["alice"].leg
     assert leg is not None
     assert leg.id == again["modId"]
     assert await room.answer(again, answering(again["sdp"], last)) == {}
@@ -370,7 +373,7 @@ async def test_a_connection_whose_offer_is_cancelled_is_none(room: Room, chromiu
     await room.offer("alice", described(head, audio, video))
     await room.offer("bob", described(head, audio), modification="call")
     await room.withdraw("bob", "call")
-    assert [each.leg is None for each in room.node._conferences["room"].participants.values()] == [False, True]
+    assert [each.leg is None for each in room.node.conferences["room"].participants.values()] == [False, True]
 
 
 async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chromium: list[str]) -> None:
@@ -380,7 +383,7 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chro
     last = last.replace("a=mid:2", "a=mid:f7").replace("BUNDLE 0 1 2 3", "BUNDLE 0 1 f7 3")
     room.seats = ["alice"]
     (offer,) = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
-    leg = room.node._conferences["room"].participants["alice"].leg
+    leg = room.node.conferences["room"].participants["alice"].leg
     assert leg is not None
     assert [line.section.label for line in leg.negotiation._terms.lines] == ["audio", "video", "", "screen"]
     wanted = {line.mid for line in parse(offer["sdp"]).media if line.receives}
@@ -390,8 +393,8 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chro
 async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     await room.offer("alice", described(head, audio, video))
-    it = room.node._conferences["room"]
-    now = room.node._services.now()
+    it = room.node.conferences["room"]
+    now = asyncio.get_running_loop().time()
     assert not it.is_deserted(now + 1000)
     it.connections.drop(it.participants["alice"])
     assert not it.is_deserted(now + 1000)
@@ -403,12 +406,12 @@ async def test_caller_that_gives_up_does_not_stop_a_task_half_way(room: Room, ch
     head, audio, video = chromium
     text = described(head, audio, video)
     offering = asyncio.create_task(room.offer("alice", text, modification="m"))
-    while not room.node.counters()["conferences"]:
+    while not room.node.counts().conferences:
         await asyncio.sleep(0)
     offering.cancel()
     again = await room.offer("alice", text, modification="m")
     assert "answer" in again
-    assert room.node.counters()["legs"] == 1
+    assert room.node.counts().legs == 1
 
 
 async def test_tasks_of_a_conference_take_turns(room: Room, chromium: list[str]) -> None:
@@ -417,7 +420,7 @@ async def test_tasks_of_a_conference_take_turns(room: Room, chromium: list[str])
     assert all("answer" in answer for answer in answers)
     seats, room.seats = room.seats, []
     await asyncio.gather(room.update(), *(room.update() for _ in seats))
-    assert room.node.counters()["conferences"] == 0
+    assert room.node.counts().conferences == 0
 
 
 async def test_leg_that_is_lost_while_its_answer_is_read_stays_lost(
@@ -427,7 +430,7 @@ async def test_leg_that_is_lost_while_its_answer_is_read_stays_lost(
     await room.offer("alice", text)
     result = await room.offer("bob", text)
     offer = next(each for each in result["offers"] if each["participant"] == "alice")
-    it = room.node._conferences["room"]
+    it = room.node.conferences["room"]
     loop, read = asyncio.get_running_loop(), Negotiation.receive_answer
 
     def receive(negotiation: Negotiation, answer: str, *, may_change: bool) -> None:
@@ -440,15 +443,13 @@ async def test_leg_that_is_lost_while_its_answer_is_read_stays_lost(
 
     monkeypatch.setattr(Negotiation, "receive_answer", receive)
     await room.answer(offer, text)
-    assert room.node.counters()["legs"] == 1
+    assert room.node.counts().legs == 1
 
 
-async def test_conferences_have_a_certificate_that_lasts(
-    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_conferences_have_a_certificate_that_lasts(room: Room, chromium: list[str]) -> None:
     head, audio, _ = chromium
     old = await room.offer("alice", described(head, audio))
-    monkeypatch.setattr(room.node, "_renew_at", 0.0)
+    room.clock.added = node.CERTIFICATE_SECONDS
     assert node.CERTIFICATE_SECONDS < 30 * 86400
     again = await room.offer("bob", described(head, audio))
     room.seats = []

@@ -9,13 +9,12 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from media.focus.leg import SILENT_SOURCE_SECONDS
 from media.focus.node import Settings
-from media.focus.port import Port
 from media.forward import fastpath
 from media.forward.memory import HISTORY, ffi
 from media.forward.rtp import HEADER
@@ -95,23 +94,6 @@ class Script:
         return which, header + extension + chance.randbytes(chance.choice([1, 80, 600, 1100, 1100, 1100])) + b"\1"
 
 
-class Clock:
-    """The time of a port, as a test has it."""
-
-    def __init__(self, port: Port) -> None:
-        self.now = 100.0
-        self._loop = port._loop
-        port._loop = cast(Any, self)
-
-    def time(self) -> float:
-        """Return the time."""
-        return self.now
-
-    def remove_reader(self, fd: int) -> None:
-        """Let the port close."""
-        self._loop.remove_reader(fd)
-
-
 async def _play(world: World, script: Script) -> None:
     """Let alice send all of it to bob, carol and dave, of whom none is numbered like the other."""
     options = {"audio": (script.audio,)}
@@ -122,8 +104,8 @@ async def _play(world: World, script: Script) -> None:
         await world.room.join(peer)
     await world.join("bob", "dave", **options)
     ssrcs = [alice.audio.ssrc, alice.video.ssrc, other_camera]
-    port, tracks = world.node._port, [world.track("alice", label) for label in ("audio", "video")]
-    clock, chance = Clock(port), random.Random(0)
+    clock, tracks = world.clock, [world.track("alice", label) for label in ("audio", "video")]
+    clock.fixed, chance = 100.0, random.Random(0)
     # What it does by itself, it would do at other moments in the other world.
     world.stop_ticking()
     leg = world.leg("alice")
@@ -133,12 +115,12 @@ async def _play(world: World, script: Script) -> None:
         track.sinks[world.leg("dave").id].distance = 1024
         track.lay_routes()
     for number, (burst, order) in enumerate(script.bursts):
-        clock.now += chance.choice([0.001, 0.02, 0.07])
+        clock.fixed += chance.choice([0.001, 0.02, 0.07])
         if number == SWITCH:
-            leg._listen(clock.now)
-            clock.now += SILENT_SOURCE_SECONDS
+            leg._listen(clock.fixed)
+            clock.fixed += SILENT_SOURCE_SECONDS
         # As ticks do.
-        leg._listen(clock.now)
+        leg._listen(clock.fixed)
         if number % 10 == 9:
             leg.failures_left = 2
         if number % 150 == 120:
@@ -148,12 +130,12 @@ async def _play(world: World, script: Script) -> None:
         datagrams = [
             alice.outward.protect(packet[:8] + ssrcs[which].to_bytes(4, "big") + packet[12:]) for which, packet in burst
         ]
-        expected = port.received + len(order)
+        expected = world.node.counts().received + len(order)
         for each in order:
             forged = chance.random() < 0.01
             alice._send_datagram(datagrams[each][:-1] + bytes([datagrams[each][-1] ^ forged]))
         async with asyncio.timeout(SECONDS):
-            while port.received < expected:
+            while world.node.counts().received < expected:
                 await asyncio.sleep(0)
         assert number != SWITCH - 1 or (alice.video.ssrc in leg.streams and other_camera not in leg.streams)
     assert other_camera in leg.streams
@@ -200,9 +182,9 @@ def _outcome(world: World) -> Outcome:
         streams=[(bytes(ffi.buffer(stream.memory)), stream.missing) for stream, _ in leg.streams.values()],
         tracks=[[getattr(track, name) for name in _OF_TRACKS] for track in tracks],
         kept=[each and (each.sequence, each.timestamp, _without_ssrc(each.packet)) for each in kept],
-        sent=world.node._port.sent,
-        unprotected=world.node._port.unprotected,
-        sent_by_python=world.node._port.forwarder.sent,
+        sent=world.node.counts().sent,
+        unprotected=world.node.counts().unprotected,
+        sent_by_python=world.node.counts().sent_by_python,
     )
 
 
@@ -263,7 +245,7 @@ async def test_what_cannot_be_encrypted_for_one_goes_to_the_others(world: World)
     track.lay_routes()
     alice.film(5)
     assert in_order(await carol.gets(5))
-    assert world.node._port.unprotected == 5
+    assert world.node.counts().unprotected == 5
     track.sinks[world.leg("bob").id].distance = 0
     track.lay_routes()
     alice.film(5)
@@ -295,7 +277,7 @@ async def test_bursts_go_singly_where_the_route_does_not_support_gso() -> None:
                 for other in (bob, carol):
                     assert len(await other.gets(10)) == 10
             assert [world.leg(peer.id).gso for peer in (bob, carol)] == [False, False]
-            assert world.node._port.undelivered == 0
+            assert world.node.counts().undelivered == 0
 
 
 # --- Compiling --------------------------------------------------------------------------------------------------------

@@ -105,13 +105,13 @@ async def joined(world: World) -> tuple[Listener, Listener, Listener]:
 @pytest.mark.parametrize(("kind", "rate"), [("stun", 7000), ("known ufrag", 7000), ("rtp", 15_000), ("dtls", 5000)])
 async def test_a_flood_from_strangers_delays_no_call(world: World, kind: str, rate: int) -> None:
     alice, bob, _ = await joined(world)
-    leg = world.node._conferences["other"].participants["mallory"].leg
+    leg = world.node.conferences["other"].participants["mallory"].leg
     assert leg is not None
     ufrag = leg.negotiation.local_credentials.ufrag
     quiet = await delay(alice, bob)
-    received, port = world.node._port.received, world.node._port.address[1]
+    received, port = world.node.counts().received, world.node.candidates[0][1]
     with flood(port, kind.replace("known ufrag", ufrag), rate):
-        await true(lambda: world.node._port.received > received + 100)
+        await true(lambda: world.node.counts().received > received + 100)
         assert await delay(alice, bob) <= quiet + MOST_ADDED
 
 

@@ -79,7 +79,7 @@ async def test_receiver_is_told_the_ssrc_that_it_gets(world: World) -> None:
     alice.film()
     ((_, _, ssrc),) = await bob.gets(1)
     assert ssrc != alice.video.ssrc
-    assert ssrc in {track.ssrc for track in world.node._conferences["room"].tracks.values()}
+    assert ssrc in {track.ssrc for track in world.node.conferences["room"].tracks.values()}
 
 
 async def test_bursts_go_out_as_gso_batches_and_arrive_whole(world: World) -> None:
@@ -245,7 +245,7 @@ async def test_who_speaks_is_heard_beside_the_silent_sound_of_a_screen(world: Wo
     alice.lines.append(alice._own_line("audio", receives=False))
     await world.room.renegotiate(alice)
     await world.room.settle()
-    assert sum(track.kind == "audio" for track in world.node._conferences["room"].tracks.values()) == 3
+    assert sum(track.kind == "audio" for track in world.node.conferences["room"].tracks.values()) == 3
     async with asyncio.timeout(SECONDS):
         while not world.spoken:
             alice.send([alice.audio.packet()])
@@ -885,7 +885,7 @@ async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
         if number % 40 == 0:
             carol.film()
             assert len(await bob.gets(1)) == 1
-    assert world.node._port.stumbles == 0
+    assert world.node.counts().faults == 0
     assert world.leg("alice").unauthentic == world.leg("alice").excess == 0
     alice.film()
     await bob.gets(1)
@@ -912,7 +912,7 @@ async def test_media_of_a_participant_that_means_harm_costs_nobody_anything(
             carol.film()
             await bob.until(lambda: any(packet[-1000:] == carol.video._rest[-1000:] for packet in bob.packets))
             bob.packets.clear()
-    assert world.node._port.stumbles == world.node._port.forwarder.stumbles == 0
+    assert world.node.counts().faults == 0
     assert world.leg("alice").unauthentic == world.leg("alice").excess == 0
 
 
@@ -1204,7 +1204,7 @@ async def test_packet_too_large_to_be_encrypted_again_goes_nowhere(
     for each in (bob, carol):
         await each.gets(1)
         assert each.packets == []
-    assert world.node.counters()["sent"] == 2
+    assert world.node.counts().sent == 2
 
 
 # A REMB that promises 255 sources and names none (draft-alvestrand-rmcat-remb section 2.2).
@@ -1217,7 +1217,7 @@ async def test_feedback_that_lies_costs_nobody_anything(world: World) -> None:
         alice.send_rtcp(LYING_REMB)
         carol.film(8)
         assert in_order(await bob.gets(8))
-    assert world.node._port.stumbles == 0
+    assert world.node.counts().faults == 0
 
 
 async def test_whatever_a_datagram_is_met_with_the_others_of_its_batch_are_taken(
@@ -1229,7 +1229,7 @@ async def test_whatever_a_datagram_is_met_with_the_others_of_its_batch_are_taken
         alice.send_rtcp(LYING_REMB)
         carol.film(8)
         assert in_order(await bob.gets(8))
-    assert world.node._port.stumbles == 3
+    assert world.node.counts().faults == 3
     assert [record.message.rpartition(", ")[2] for record in caplog.records if record.levelname == "ERROR"] == [
         "1 so far",
         "2 so far",
@@ -1249,7 +1249,7 @@ async def test_replayed_and_forged_packets_go_nowhere(world: World) -> None:
         alice.film()
         got = await bob.gets(2)
     assert len(got) == 2
-    assert world.node.counters()["strangers"] == 1
+    assert world.node.counts().strangers == 1
 
 
 def _stranger() -> socket.socket:
@@ -1383,7 +1383,7 @@ async def test_noise_at_the_port_costs_nobody_anything(world: World, seed: int) 
     alice.film(3)
     assert in_order(await bob.gets(3))
     assert world.lost == []
-    assert world.node.counters()["received"] > 24_000
+    assert world.node.counts().received > 24_000
 
 
 def _noise(chance: random.Random, genuine: list[bytes]) -> bytes:
@@ -1670,7 +1670,7 @@ def _limits(peer: Listener) -> list[tuple[int, list[int]]]:
 def paced(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return what lets the conference look at its connections, which it does not by itself, as if a second later."""
     monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
-    return lambda: world.node._conferences["room"].pace(1.0)
+    return lambda: world.node.conferences["room"].pace(1.0)
 
 
 async def _estimates(world: World, peer: Listener, bits_per_second: int) -> None:
@@ -1728,7 +1728,7 @@ async def test_who_congests_a_connection_is_slowed_down_until_it_does_no_more(
 def tenths(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Return what lets the conference look at its connections, as if a tenth of a second later."""
     monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
-    return lambda: world.node._conferences["room"].pace(0.1)
+    return lambda: world.node.conferences["room"].pace(0.1)
 
 
 async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(

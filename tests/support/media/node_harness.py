@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import psutil
 import pylibsrtp
@@ -145,36 +145,29 @@ class Notes:
 
 
 class Clock:
-    """The time of a node: that of the loop, and what a test adds to it. Make it before there are conferences."""
+    """The time of a node: that of the loop and what a test adds to it, or a fixed time."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self) -> None:
         self.added = 0.0
-        self._loop = node._port._loop
-        node._port._loop = cast(Any, self)
-        object.__setattr__(node._services, "now", self.time)
+        self.fixed: float | None = None
 
     def time(self) -> float:
         """Return the time."""
-        return self._loop.time() + self.added
-
-    def remove_reader(self, fd: int) -> None:
-        """Let the port close."""
-        self._loop.remove_reader(fd)
+        return asyncio.get_running_loop().time() + self.added if self.fixed is None else self.fixed
 
 
 class World:
     """A node, and conferences around it."""
 
-    def __init__(self, node: Node, notes: "Notes") -> None:
-        self.node, self.clock = node, Clock(node)
+    def __init__(self, node: Node, notes: "Notes", clock: Clock) -> None:
+        self.node, self.clock = node, clock
         self.lost, self.spoken, self.heard = notes.lost_legs, notes.spoken, notes.heard
         self.peers: list[Listener] = []
         self.room = Room("room", node.execute)
 
     def stop_ticking(self) -> None:
         """Stop the ticks of the node, so that no allowance is renewed while a test counts."""
-        assert self.node._ticker is not None
-        self.node._ticker.cancel()
+        self.node.stop_ticking()
 
     async def pass_time(self, seconds: float, *alive: Listener) -> None:
         """Let this much time pass for a node whose ticks are stopped. Meanwhile these peers answer its checks."""
@@ -182,7 +175,7 @@ class World:
         while self.clock.added < until:
             self.clock.added = min(until, self.clock.added + CONSENT_SECONDS)
             now = self.clock.time()
-            for conference in list(self.node._conferences.values()):
+            for conference in list(self.node.conferences.values()):
                 for _ in conference.tick(now):
                     pass
             for peer in alive:
@@ -195,13 +188,13 @@ class World:
 
     def leg(self, name: str) -> Leg:
         """Return a participant's leg."""
-        leg = self.node._conferences["room"].participants[name].leg
+        leg = self.node.conferences["room"].participants[name].leg
         assert leg is not None
         return leg
 
     def track(self, name: str, label: str) -> Track:
         """Return a track that a participant publishes."""
-        return self.node._conferences["room"].tracks[name, label]
+        return self.node.conferences["room"].tracks[name, label]
 
     async def join(self, *names: str, **options: Any) -> list[Listener]:
         """Let participants join; everybody knows of everybody then."""
@@ -226,11 +219,11 @@ async def around(settings: Settings) -> AsyncIterator[World]:
     errors: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     before = asyncio.all_tasks()
-    notes = Notes()
-    node = Node(settings, notes)
-    assert node._port.is_fast is settings.fast, "the fast path is not compiled: `make test` does that"
+    notes, clock = Notes(), Clock()
+    node = Node(settings, notes, now=clock.time)
+    assert node.is_fast is settings.fast, "the fast path is not compiled: `make test` does that"
     await node.start()
-    made = World(node, notes)
+    made = World(node, notes, clock)
     try:
         yield made
     finally:
