@@ -12,8 +12,8 @@ PATH = Path(settings.BASE_DIR) / "docs" / "states.md"
 
 _HEAD = """# States
 
-Written by `make diagram` from `TABLE` in `conferences/machine.py`; a test holds the two together.
-What is not drawn here does not exist: the request is refused and nothing changes.
+`make diagram` writes this page from `TABLE` in `conferences/machine.py`. A test compares the two.
+A transition that is not drawn here does not exist: the request is refused and nothing changes.
 """
 
 _MACHINES: list[tuple[str, type[State], State]] = [
