@@ -1,183 +1,202 @@
 import { Chat } from "./chat.js";
 import { Emitter } from "./emitter.js";
-import { CallOver, NetworkError, Refusal, SbeError } from "./errors.js";
-import { FocusLeg, forwardingChanges } from "./focus.js";
+import { CallOver, Refusal } from "./errors.js";
+import { FocusLeg } from "./focus.js";
+import { Negotiator } from "./negotiator.js";
 import { PeerLeg } from "./peer.js";
-import { changesBetween } from "./sdp.js";
-import { sleep } from "./waiting.js";
+import { Recovery } from "./recovery.js";
+import { Roster } from "./roster.js";
 
 /**
  * @typedef {import("./types.js").Conference} Conference
- * @typedef {import("./types.js").Description} Description
  * @typedef {import("./types.js").Participant} Participant
  * @typedef {import("./types.js").Session} Session
  * @typedef {import("./types.js").WireEvent} WireEvent
  * @typedef {import("./rest.js").Rest} Rest
  * @typedef {import("./media.js").LocalMedia} LocalMedia
  * @typedef {import("./waiting.js").SerialQueue} SerialQueue
+ * @typedef {import("./negotiator.js").Modification} Modification
+ * @typedef {import("./negotiator.js").Notice} Notice
+ * @typedef {import("./negotiator.js").Outcome} Outcome
+ * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  * @typedef {import("./peer.js").Wishes} Wishes
+ * @typedef {import("./roster.js").RemoteParticipant} RemoteParticipant
  *
  * @typedef {"calling" | "open" | "on-hold" | "held" | "moving" | "moved" | "ended"} CallState
- * @typedef {"accepted" | "rejected" | "cancelled" | "expired" | "ended"} Outcome
  * @typedef {"focus" | "peer"} Topology
- *
- * @typedef {Participant & import("./peer.js").RemoteMedia & {speaking: boolean, interrupted: boolean, weak: boolean}} RemoteParticipant
- * somebody else, with the tracks that come from them now; `interrupted` while the focus does not hear of them, `weak` while too much is lost
- * between them and the focus
- *
- * @typedef {object} Modification the one that is pending, whoever made it
- * @property {string} modId
- * @property {string} kind
- * @property {boolean} mine
- * @property {boolean} asking it waits for this side's person
- * @property {boolean} restart
- * @property {boolean} holding whether this side is on hold once it is accepted
- * @property {string[]} changes what the other side's offer turns on and off
- * @property {string[]} who whose tracks they are, by participant ID, where a focus offers them
- * @property {Description} description
- * @property {PeerLeg | null} leg the leg that made the offer, for one's own
- * @property {string | null} expiresAt
- * @property {Promise<Outcome>} settled
- * @property {(outcome: Outcome) => void} settle
- *
- * @typedef {object} Notice something that a person should be told once
- * @property {string} code
- * @property {string} [kind]
- * @property {string} [reason]
- * @property {string} [who] the name of whom it is about, where it is not simply the other side
- * @property {unknown} [error]
  *
  * @typedef {object} Surroundings
  * @property {Rest} rest
  * @property {string} conferencesUrl
  * @property {Session} session
  * @property {LocalMedia} media
- * @property {SerialQueue} queue events and negotiations run through it, one at a time
+ * @property {SerialQueue} queue runs events and negotiations, one at a time
  * @property {{askBeforeAccepting: boolean, holdDirection: "recvonly" | "inactive"}} preferences
+ * @property {() => RTCPeerConnection} connect makes a peer connection
  * @property {() => void} closeMedia closes what `media` has open, unless another call uses it
  */
 
-// A second offer waits for the first one to settle, which the enabler bounds at 30 s; and each try may lose the race again.
-const GLARE_ATTEMPTS = 8;
-const GLARE_WAIT_MS = 31_000;
-const ICE_RESTARTS = 3;
-// A little longer than the focus waits before it gives up a connection that it has called interrupted, or says again that
-// one is poor.
-const TROUBLE_MS = 20_000;
+/** @type {RemoteMedia} */
+const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
 
 /**
- * This session's seat in one conference: its peer connection, its pending modification, and what it knows of the others.
+ * This session's part in one conference. The roster knows the participants, the negotiator makes and answers offers,
+ * and recovery brings lost media back. The call itself knows how far it has come, and does what its user asks.
  *
- * @extends {Emitter<{change: null, notice: Notice, media: import("./peer.js").RemoteMedia}>}
+ * @extends {Emitter<{change: null, notice: Notice, media: RemoteMedia}>}
  */
 export class Call extends Emitter {
-  /** @type {Conference | null} */
-  conference = null;
-  /** @type {PeerLeg | null} */
-  leg = null;
-  /** @type {Modification | null} */
-  pending = null;
   /** @type {"calling" | "open" | "moving" | "moved" | "ended"} */
   #phase = "calling";
   #video = false;
-  #holding = false;
-  #myId = "";
-  #lastModId = "";
-  #restarts = 0;
-  #unsure = false;
-  /** Why it ended, as the enabler put it, or `here` when this side ended it. */
+  #roster;
+  #negotiator;
+  #recovery;
+  #stopFollowing;
+  /** Why it ended, as the enabler reported it, or `here` when this side ended it. */
   endReason = "";
   /** @type {Topology} */
   topology = "peer";
-  /** Whom this side called, as it was dialled: usernames, or numbers as `tel:`. @type {string[]} */
+  /** The addresses that this side called: usernames, or numbers as `tel:`. @type {string[]} */
   addresses = [];
-  /** Whether this side has placed the call. */
+  /** Whether this side placed the call. */
   placed = false;
-  /** Who speaks now, by participant ID, as far as the focus tells. @type {string | null} */
-  speaker = null;
-  /** Whose connection to the focus is in trouble, with the timers after which that counts no more. @type {Map<string, {connection: "poor" | "disconnected", timer: number}>} */
-  #troubles = new Map();
-  chat = new Chat((participant) => this.others.some(({ id }) => id === participant));
-  /** @type {string | null} */
+  /** The name of the device that took the call over. @type {string | null} */
   movedTo = null;
-  /** Until when a move rings, as the enabler told. @type {string | null} */
+  /** When a move stops ringing, as the enabler reported it. @type {string | null} */
   ringsUntil = null;
   /** @type {Date | null} */
   openedAt = null;
+  chat = new Chat((participant) => this.others.some(({ id }) => id === participant));
 
   /** @param {Surroundings} surroundings */
   constructor(surroundings) {
     super();
+    const { session, queue, media } = surroundings;
     this.around = surroundings;
-    this.#unlisten = surroundings.media.on("change", () => void this.leg?.setTracks(this.#wishes()));
+    const situation = this.#situation();
+    this.#roster = new Roster({ sessionId: session.id, tracksOf: (id) => this.#tracksOf(id) });
+    this.#negotiator = new Negotiator({
+      put: async (action, body) => ({ modId: (await this.#put(action, body)).headers.get("x-mod-id") ?? "" }),
+      newLeg: () => (this.hasFocus ? new FocusLeg(surroundings.connect()) : new PeerLeg(surroundings.connect())),
+      wishes: (holding) => this.#wishes(holding),
+      queue,
+      situation,
+    });
+    this.#recovery = new Recovery({ negotiator: this.#negotiator, situation });
+    this.#stopFollowing = media.on("change", () => void this.#negotiator.setTracks());
+    this.#follow();
   }
 
-  #unlisten;
+  /** @returns {import("./negotiator.js").Situation} */
+  #situation() {
+    const call = this;
+    return {
+      get hasFocus() {
+        return call.hasFocus;
+      },
+      get isOpen() {
+        return call.#phase === "open";
+      },
+      get isHost() {
+        return call.me?.role === "host";
+      },
+      get otherMoves() {
+        return call.otherMoves;
+      },
+      get asksFirst() {
+        return call.around.preferences.askBeforeAccepting;
+      },
+    };
+  }
+
+  /** Pass on what the parts report. */
+  #follow() {
+    const changed = () => this.emit("change", null);
+    this.#roster.on("change", changed);
+    this.#recovery.on("notice", (notice) => this.emit("notice", notice));
+    const negotiator = this.#negotiator;
+    negotiator.on("change", changed);
+    negotiator.on("connection", changed);
+    negotiator.on("media", () => this.emit("media", this.remote));
+    negotiator.on("notice", (notice) => this.emit("notice", notice));
+    negotiator.on("leg", (leg) => {
+      if (leg instanceof FocusLeg) this.chat.attach(leg.chat);
+    });
+    negotiator.on("accepted", (modification) => this.#onAccepted(modification));
+    negotiator.on("hopeless", (reason) => {
+      this.#end(reason);
+      this.#leave();
+    });
+  }
 
   get confId() {
     return this.conference?.id ?? null;
+  }
+
+  get conference() {
+    return this.#roster.conference;
   }
 
   /** @returns {CallState} */
   get state() {
     if (this.#phase !== "open") return this.#phase;
     if (this.me?.state === "on-hold") return "on-hold";
-    const others = this.conference?.participants.filter(({ id, state }) => id !== this.#myId && !["left", "invited"].includes(state)) ?? [];
-    return others.length > 0 && others.every(({ state }) => state === "on-hold" || state === "moving") ? "held" : "open";
+    return this.#roster.isHeld ? "held" : "open";
   }
 
   get hasFocus() {
     return this.topology === "focus";
   }
 
+  /** This side's participant. */
   get me() {
-    return this.conference?.participants.find((participant) => participant.id === this.#myId) ?? null;
+    return this.#roster.me;
   }
 
-  /**
-   * Everybody else who has a seat or is being rung, in the order of their coming, with their tracks.
-   *
-   * @returns {RemoteParticipant[]}
-   */
+  /** The others who are present or invited, in the order in which they joined, with their tracks. */
   get others() {
-    const others = this.conference?.participants.filter(({ id, state }) => id !== this.#myId && state !== "left") ?? [];
-    return others.map((participant) => {
-      const trouble = this.#troubles.get(participant.id)?.connection;
-      return { ...participant, ...this.#tracksOf(participant), speaking: participant.id === this.speaker, interrupted: trouble === "disconnected", weak: trouble === "poor" };
-    });
+    return this.#roster.others;
   }
 
-  /** The tracks of the other party. */
-  get remote() {
-    return this.#tracksOf(this.other);
-  }
-
-  /** @param {Participant | null} participant */
-  #tracksOf(participant) {
-    const { leg } = this;
-    if (leg instanceof FocusLeg) return leg.tracksOf(participant?.id ?? "");
-    return leg?.remote ?? { audio: null, camera: null, screen: null };
-  }
-
-  /** The other party. In `peer` topology there is exactly one; one who left stays named until the call is gone. */
+  /** The other side. In `peer` topology there is exactly one, who stays named after leaving. */
   get other() {
-    const others = this.conference?.participants.filter((participant) => participant.id !== this.#myId) ?? [];
-    return others.find((participant) => participant.state !== "left") ?? others[0] ?? null;
+    return this.#roster.other;
   }
 
-  /** Whether the other party is between two devices, so that nothing comes from it and nothing can be offered to it. */
+  /** The tracks that arrive from the other side. */
+  get remote() {
+    return this.#tracksOf(this.other?.id ?? "");
+  }
+
+  /** Who speaks now, by participant ID. Only a focus reports it. */
+  get speaker() {
+    return this.#roster.speaker;
+  }
+
+  /** Whether the other side is between two devices: nothing arrives from it, and it answers no offer. */
   get otherMoves() {
     return !this.hasFocus && this.other?.state === "moving";
   }
 
+  /** The connection in use. @returns {PeerLeg | null} */
+  get leg() {
+    return this.#negotiator.leg;
+  }
+
+  /** The offer, of either side, that is not settled yet. */
+  get pending() {
+    return this.#negotiator.pending;
+  }
+
   get connection() {
-    return this.leg?.pc.connectionState ?? "new";
+    return this.#negotiator.connection;
   }
 
   // ── starting ────────────────────────────────────────────────────────────
 
   /**
-   * This function will invite addresses with this side's offer. What is sent is what the local media has open.
+   * Invite addresses with this side's offer, which sends what the local media has open.
    *
    * @param {string[]} to usernames, or numbers as `tel:+15550100`
    * @param {{video: boolean, topology: Topology, access?: "invited" | "open", name?: string}} options
@@ -187,59 +206,61 @@ export class Call extends Emitter {
     this.addresses = to;
     this.placed = true;
     this.#video = video;
-    await this.around.queue.run(async () => {
-      const leg = this.#newLeg();
-      this.#begin(leg);
-      try {
-        const offer = await leg.createOffer(this.#wishes());
-        const { headers, body } = await this.around.rest.send({
-          method: "POST",
-          url: this.around.conferencesUrl,
-          body: { to, topology, ...(access ? { access } : {}), ...(name ? { name } : {}), ...offer },
-        });
-        this.#learn(body);
-        // Given up while the request was on its way.
-        if (this.#phase === "ended") return this.#leave();
-        this.#expect({ modId: headers.get("x-mod-id") ?? "", kind: "call", mine: true, description: offer, leg });
-      } catch (error) {
-        this.#end("not-placed");
-        throw error;
-      }
+    await this.#start("not-placed", async () => {
+      const offer = await this.#negotiator.firstOffer();
+      const { headers, body } = await this.around.rest.send({
+        method: "POST",
+        url: this.around.conferencesUrl,
+        body: { to, topology, ...(access ? { access } : {}), ...(name ? { name } : {}), ...offer },
+      });
+      this.#learn(body);
+      // The user gave up while the request was on its way.
+      if (this.#phase === "ended") return this.#leave();
+      this.#negotiator.expectAnswer({ modId: headers.get("x-mod-id") ?? "", kind: "call", description: offer });
     });
   }
 
   /**
-   * This function will answer an invitation: with an answer to the caller's offer, or, for a move and towards a focus,
-   * with an offer of its own. An open conference needs no invitation.
+   * Answer an invitation: with an answer to the caller's offer, or, for a move and towards a focus, with an offer. An
+   * open conference needs no invitation.
    *
    * @param {Pick<WireEvent, "conference" | "description" | "reason">} invitation
    * @param {{video: boolean}} options
    */
-  async answer(invitation, { video }) {
+  async answer({ conference, description: offer, reason }, { video }) {
     this.#video = video;
-    this.conference = invitation.conference ?? null;
-    this.topology = this.conference?.topology ?? "peer";
-    await this.around.queue.run(async () => {
-      const leg = this.#newLeg();
-      this.#begin(leg);
+    this.#roster.conference = conference ?? null;
+    this.topology = conference?.topology ?? "peer";
+    await this.#start("not-answered", async () => {
+      const negotiator = this.#negotiator;
+      const description = offer ? await negotiator.firstAnswer(offer) : await negotiator.firstOffer();
+      const { headers } = await this.#put("conference-answer", description);
+      await this.reread();
+      if (this.#phase === "ended") return;
+      this.#open();
+      const kind = reason === "move" ? "move" : "call";
+      if (!offer) negotiator.expectAnswer({ modId: headers.get("x-mod-id") ?? "", kind, description });
+    });
+  }
+
+  /**
+   * @param {string} failure the reason for the end, should the start fail
+   * @param {() => Promise<void>} negotiate
+   */
+  #start(failure, negotiate) {
+    return this.around.queue.run(async () => {
+      this.#negotiator.begin();
       try {
-        const offer = invitation.description;
-        const mine = offer ? (await leg.answer(offer, this.#wishes())).description : await leg.createOffer(this.#wishes());
-        const { headers } = await this.#put("conference-answer", mine);
-        await this.reread();
-        if (this.#phase === "ended") return;
-        this.#open();
-        const kind = invitation.reason === "move" ? "move" : "call";
-        if (!offer) this.#expect({ modId: headers.get("x-mod-id") ?? "", kind, mine: true, description: mine, leg });
+        await negotiate();
       } catch (error) {
-        this.#end("not-answered");
+        this.#end(failure);
         throw error;
       }
     });
   }
 
   /**
-   * This function will enter an open conference, of which only the ID is known.
+   * Enter an open conference of which only the ID is known.
    *
    * @param {string} confId
    * @param {{video: boolean}} options
@@ -250,8 +271,8 @@ export class Call extends Emitter {
   }
 
   /**
-   * This function will take the seat again after the page was reloaded: the peer connection died with the page, so
-   * a new one is offered. Its o= line tells the other side to build a new one as well.
+   * Come back to the conference after the page was reloaded. The peer connection ended with the page, so a new one is
+   * offered. Its o= line tells the other side to make a new one too.
    *
    * @param {Conference} conference
    */
@@ -259,27 +280,26 @@ export class Call extends Emitter {
     this.topology = conference.topology;
     this.#learn(conference);
     this.#open();
-    this.#holding = this.me?.state === "on-hold";
+    this.#negotiator.holding = this.me?.state === "on-hold";
     this.#video = this.around.media.camera !== null;
     for (const { modId } of conference.pendingModifications) await this.#put("rejectCancel-conference-mod", { modId });
-    await this.#startAfresh();
+    await this.#negotiator.modify({ fresh: true });
   }
 
-  // ── changing ────────────────────────────────────────────────────────────
+  // ── what this side sends ────────────────────────────────────────────────
 
   /**
-   * This function will offer what the local media has open now, and return how the offer was settled.
+   * Offer what the local media has open now.
    *
    * @param {{iceRestart?: boolean}} [options]
-   * @returns {Promise<Outcome>}
+   * @returns {Promise<Outcome>} how the offer was settled
    */
-  async modify({ iceRestart = false } = {}) {
-    const modification = await this.#offer({ action: "initiate-conference-mod", kind: "mod", holding: this.#holding, iceRestart });
-    return modification.settled;
+  modify({ iceRestart = false } = {}) {
+    return this.#negotiator.modify({ iceRestart });
   }
 
   /**
-   * This function will open the camera and send it: by itself where the m-line already allows it, else by a modification.
+   * Open the camera and send it: without an offer if the description in force allows it already.
    *
    * @returns {Promise<Outcome>}
    */
@@ -299,8 +319,8 @@ export class Call extends Emitter {
   }
 
   /**
-   * This function will turn the camera off, which needs no one's consent. The other side is told by a modification, so that it
-   * need not take the last picture for a live one; whether it settles that or not changes nothing here.
+   * Turn the camera off, which needs nobody's consent. An offer tells the other side, so that it does not take the last
+   * picture for a live one. How that offer is settled changes nothing here.
    *
    * @returns {Promise<void>}
    */
@@ -318,10 +338,13 @@ export class Call extends Emitter {
   async shareScreen() {
     await this.around.media.openScreen();
     await this.#unmuteVideo();
-    return this.#orElse(() => this.modify(), () => this.around.media.close("screen"));
+    return this.#orElse(
+      () => this.modify(),
+      () => this.around.media.close("screen"),
+    );
   }
 
-  /** What the host has muted, only oneself unmutes. */
+  /** Only the participant can undo a mute by the host. */
   async #unmuteVideo() {
     if (this.me?.muted.video) await this.mute({ video: false });
   }
@@ -334,31 +357,35 @@ export class Call extends Emitter {
 
   /** @returns {Promise<Outcome>} */
   hold() {
-    // From the press of the button nothing is sent any more, whenever the other side accepts.
+    // Nothing is sent from now on, however late the other side accepts.
     this.around.media.paused = true;
     return this.#orElse(
-      async () => (await this.#offer({ action: "initiate-conference-hold", kind: "hold", holding: true })).settled,
-      () => (this.around.media.paused = this.#holding),
+      async () => (await this.#negotiator.offer({ action: "initiate-conference-hold", kind: "hold", holding: true })).settled,
+      () => this.#unpause(),
     );
   }
 
   /** @returns {Promise<Outcome>} */
   async resume() {
-    const modification = await this.#offer({ action: "initiate-conference-resume", kind: "resume", holding: false });
+    const modification = await this.#negotiator.offer({ action: "initiate-conference-resume", kind: "resume", holding: false });
     return modification.settled;
   }
 
+  #unpause() {
+    this.around.media.paused = this.#negotiator.holding;
+  }
+
   /**
-   * This function will move the seat to another device of the same user: hold, then end this leg within the move window (5 s).
+   * Move the call to another device of the same user: hold, then end this leg within the move window (5 s).
    *
    * @returns {Promise<{outcome: string, moveRefused?: string}>}
    */
   async move() {
     this.around.media.paused = true;
     try {
-      await this.#offer({ action: "initiate-call-hold", kind: "hold", holding: true });
+      await this.#negotiator.offer({ action: "initiate-call-hold", kind: "hold", holding: true });
     } catch (error) {
-      this.around.media.paused = this.#holding;
+      this.#unpause();
       throw error;
     }
     return this.around.queue.run(async () => {
@@ -369,22 +396,22 @@ export class Call extends Emitter {
     });
   }
 
-  /** Accepts the modification that the other side waits for. @returns {Promise<void>} */
+  /** Accept the pending offer of the other side. @returns {Promise<void>} */
   accept() {
-    return this.around.queue.run(() => this.#acceptPending());
+    return this.#negotiator.accept();
   }
 
-  /** @returns {Promise<void>} */
+  /** Reject the pending offer of the other side. @returns {Promise<void>} */
   reject() {
-    return this.around.queue.run(() => this.#settlePending({ mine: false, outcome: "rejected" }));
+    return this.#negotiator.reject();
   }
 
-  /** Takes back one's own pending modification. @returns {Promise<void>} */
+  /** Take back this side's pending offer. @returns {Promise<void>} */
   cancel() {
-    return this.around.queue.run(() => this.#settlePending({ mine: true, outcome: "cancelled" }));
+    return this.#negotiator.cancel();
   }
 
-  /** Ends the call here at once; the enabler is told as soon as it can be reached. @returns {Promise<void>} */
+  /** End the call here at once, and tell the enabler as soon as it can be reached. @returns {Promise<void>} */
   async hangUp() {
     const url = this.confId ? this.#url : null;
     this.#end("here");
@@ -392,13 +419,13 @@ export class Call extends Emitter {
     try {
       await this.around.rest.send({ method: "DELETE", url });
     } catch (error) {
-      // Someone else ended it first: that is what was wanted.
+      // The other side ended it first, which is what was wanted.
       if (!(error instanceof Refusal && (error.status === 404 || error.status === 409))) throw error;
     }
   }
 
   /**
-   * This function will end the call on this side only, because the enabler will not hear of it any more.
+   * End the call on this side only, because the enabler no longer knows this session.
    *
    * @param {string} reason
    */
@@ -406,38 +433,38 @@ export class Call extends Emitter {
     this.#end(reason);
   }
 
-  // ── the others ──────────────────────────────────────────────────────────
+  // ── the participants ────────────────────────────────────────────────────
 
   /**
-   * This function will mute or unmute what this side sends, and let the others know where a focus can tell them.
-   * A microphone is silent at once, whatever becomes of the request.
+   * Mute or unmute what this side sends. A microphone is silent at once, whatever becomes of the request. Where there is
+   * a focus, it tells the others.
    *
    * @param {{audio?: boolean, video?: boolean}} wanted
    */
   async mute(wanted) {
     if (wanted.audio !== undefined) this.around.media.muted = wanted.audio;
-    if (this.hasFocus && this.me && ["calling", "open"].includes(this.#phase)) await this.muteParticipant(this.#myId, wanted);
+    if (this.hasFocus && this.me && ["calling", "open"].includes(this.#phase)) await this.muteParticipant(this.me.id, wanted);
   }
 
   /**
-   * This function will mute somebody at the focus. The host mutes others; only they themselves unmute.
+   * Mute a participant at the focus. Only the host can mute others, and only the participant can unmute themselves.
    *
    * @param {string} id of the participant
    * @param {{audio?: boolean, video?: boolean}} wanted
    */
   async muteParticipant(id, wanted) {
     await this.around.rest.send({ method: "PUT", url: `${this.#url}/participants/${id}/mute`, body: wanted });
-    const participant = this.conference?.participants.find((each) => each.id === id);
+    const participant = this.#roster.find(id);
     if (participant) this.#learnParticipant({ ...participant, muted: { ...participant.muted, ...wanted } });
     this.emit("change", null);
   }
 
-  /** The host's. @param {string} id of the participant */
+  /** Only for the host. @param {string} id of the participant */
   async removeParticipant(id) {
     await this.around.rest.send({ method: "DELETE", url: `${this.#url}/participants/${id}` });
   }
 
-  /** The host's. @param {string} to a username, or a number as `tel:+15550100` */
+  /** Only for the host. @param {string} to a username, or a number as `tel:+15550100` */
   async inviteMore(to) {
     const { body } = await this.around.rest.send({ method: "POST", url: `${this.#url}/participants`, body: { to } });
     this.#learnParticipant(body);
@@ -446,13 +473,13 @@ export class Call extends Emitter {
 
   /** @param {string} text @returns {boolean} false while it cannot be sent */
   say(text) {
-    return this.chat.send(this.#myId, text);
+    return this.chat.send(this.me?.id ?? "", text);
   }
 
-  // ── what the enabler tells ──────────────────────────────────────────────
+  // ── what the enabler reports ────────────────────────────────────────────
 
   /**
-   * This function will apply one event. It runs inside the queue, and an event that comes twice changes nothing.
+   * Apply one event. Call it inside the queue. An event that arrives twice changes nothing the second time.
    *
    * @param {WireEvent} event
    */
@@ -463,7 +490,7 @@ export class Call extends Emitter {
     try {
       await this.#apply(event);
     } catch (error) {
-      // Whoever hangs up does not wait for what the other side has just begun.
+      // The user hung up in the middle of it.
       if (!(error instanceof CallOver)) throw error;
     }
     this.emit("change", null);
@@ -473,23 +500,15 @@ export class Call extends Emitter {
   async #apply(event) {
     switch (event.type) {
       case "session-open":
-        if (event.description) await this.#onAccepted(event);
+        if (event.description) await this.#negotiator.handle(event);
         else this.#open();
         break;
       case "mod-accepted":
-        await this.#onAccepted(event);
-        break;
       case "mod-received":
-        await this.#onReceived(event);
-        break;
       case "mod-rejected":
-        if (!this.#onNotFollowed(event)) await this.#onUndone(event, "rejected");
-        break;
       case "mod-cancelled":
-        await this.#onUndone(event, "cancelled");
-        break;
       case "mod-expired":
-        await this.#onUndone(event, "expired");
+        await this.#negotiator.handle(event);
         break;
       case "participant-left":
         await this.#onLeft(event);
@@ -498,10 +517,10 @@ export class Call extends Emitter {
         this.#onMuted(event);
         break;
       case "active-speaker":
-        this.speaker = typeof event.participant === "string" ? event.participant : null;
+        this.#roster.learnSpeaker(event);
         break;
       case "quality":
-        this.#onQuality(event);
+        this.#roster.learnQuality(event);
         break;
       case "move-expired":
         this.emit("notice", { code: "move-expired" });
@@ -512,9 +531,10 @@ export class Call extends Emitter {
     }
   }
 
-  /** This function will compare with what the enabler holds, after events were lost or an answer never came. */
+  /** Compare with the enabler, after events were lost or an answer never arrived. */
   async reread() {
     if (this.confId === null || this.#phase === "ended") return;
+    /** @type {Conference} */
     let conference;
     try {
       conference = (await this.around.rest.send({ method: "GET", url: this.#url })).body;
@@ -524,305 +544,27 @@ export class Call extends Emitter {
     }
     this.#learn(conference);
     if (conference.state === "session-terminated") return this.#end("elsewhere");
-    if (this.me?.sessionId && this.me.sessionId !== this.around.session.id) return this.#handedOver(this.me);
+    if (this.#roster.isTakenOver) return this.#handedOver();
     if (this.hasFocus && conference.state === "session-open" && this.#phase === "calling") this.#open();
-    const { pending } = this;
-    const known = conference.pendingModifications.some((/** @type {{modId: string}} */ { modId }) => modId === pending?.modId);
-    if (pending && (pending.kind !== "call" || this.hasFocus) && !known) {
-      // It was settled while nobody listened, and nobody can tell how: undo it here and begin anew.
-      await this.#undo(pending, "expired");
-      this.#unsure = true;
-    }
+    await this.#negotiator.compare(conference.pendingModifications);
     this.emit("change", null);
   }
 
-  /** This function will make both sides agree again where a lost answer left it open whether they do. */
-  async reconcile() {
-    if (!this.#unsure || this.#phase !== "open") return;
-    this.#unsure = false;
-    await this.#startAfresh();
+  /** Start afresh if an answer was lost, so that both sides agree again. */
+  reconcile() {
+    return this.#recovery.reconcile();
   }
 
-  // ── offers ──────────────────────────────────────────────────────────────
-
-  async #startAfresh() {
-    const offer = { action: "initiate-conference-mod", kind: "mod", holding: this.#holding, fresh: true };
-    return (await this.#offer(offer)).settled;
-  }
-
-  /**
-   * This function will offer, and settle glare the way the protocol rules it: the enabler lets exactly one of two
-   * offers win; the loser rolls back, lets the winner's be settled and offers again after a random pause
-   * (compare RFC 3261 section 14.1).
-   *
-   * @param {{action: string, kind: string, holding: boolean, iceRestart?: boolean, fresh?: boolean}} plan
-   * @returns {Promise<Modification>}
-   */
-  async #offer(plan) {
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        return await this.around.queue.run(() => this.#offerOnce(plan));
-      } catch (error) {
-        if (!(error instanceof Refusal) || error.code !== "modification-pending" || attempt + 1 === GLARE_ATTEMPTS) throw error;
-        await this.#untilSettled(Number(error.fields.retryAfterMs) || 0);
-        await sleep(50 + Math.random() * 150 * (attempt + 1));
-      }
+  /** @param {Modification} modification */
+  #onAccepted({ mine, kind, holding }) {
+    if (mine) {
+      this.around.media.paused = holding;
+      if (kind === "call" && !this.hasFocus) this.#open();
+      this.#mark(this.me, kind);
+    } else if (!this.hasFocus) {
+      // A focus reports itself how a participant's state has changed.
+      this.#mark(this.other, kind);
     }
-  }
-
-  /** @param {{action: string, kind: string, holding: boolean, iceRestart?: boolean, fresh?: boolean}} plan */
-  async #offerOnce({ action, kind, holding, iceRestart = false, fresh = false }) {
-    if (this.#phase !== "open") throw new SbeError("The call is not open.");
-    // As the enabler would answer: there is nobody who could settle it.
-    if (this.otherMoves) throw new Refusal({ status: 409, code: "participant-moving", detail: "The other side is moving to another device." });
-    if (this.pending) throw new Refusal({ status: 409, code: "modification-pending", detail: "Another change is still being settled." });
-    const leg = fresh || !this.leg ? this.#newLeg() : this.leg;
-    try {
-      const description = await leg.createOffer(this.#wishes(holding), { iceRestart });
-      const { headers } = await this.#put(action, description);
-      if (!this.#isOpen()) throw new CallOver();
-      return this.#expect({ modId: headers.get("x-mod-id") ?? "", kind, mine: true, holding, description, leg });
-    } catch (error) {
-      if (leg !== this.leg) leg.close();
-      else if (this.#isOpen()) await leg.rollback();
-      if (error instanceof NetworkError) this.#unsure = true;
-      throw error;
-    }
-  }
-
-  #isOpen() {
-    return this.#phase === "open";
-  }
-
-  /** @param {number} retryAfterMs how long the pending one may still take, when the enabler said so */
-  async #untilSettled(retryAfterMs) {
-    const stop = new AbortController();
-    // Its event may still be on the way: look again on every change.
-    const off = this.on("change", () => {
-      if (this.pending === null) stop.abort();
-    });
-    const limit = this.pending ? GLARE_WAIT_MS : Math.min(Math.max(retryAfterMs, 200), 2_000);
-    await sleep(limit, stop.signal);
-    off();
-  }
-
-  // ── settling ────────────────────────────────────────────────────────────
-
-  /** @param {WireEvent} event */
-  async #onAccepted(event) {
-    const { pending } = this;
-    const isAnswer = pending?.mine && (event.modId === pending.modId || (event.type === "session-open" && pending.kind === "call"));
-    if (!pending || !isAnswer || !pending.leg || !event.description) return;
-    await pending.leg.acceptAnswer(event.description);
-    this.#use(pending.leg);
-    this.#holding = pending.holding;
-    this.around.media.paused = pending.holding;
-    if (pending.kind === "call" && !this.hasFocus) this.#open();
-    this.#mark(this.me, pending.kind);
-    this.#finish(pending, "accepted");
-  }
-
-  /** @param {WireEvent} event */
-  async #onReceived(event) {
-    const { modId, description } = event;
-    if (!modId || !description || modId === this.#lastModId || modId === this.pending?.modId) return;
-    // One pending at a time is the enabler's rule: if ours is still open here, its end got lost.
-    if (this.pending) await this.#undo(this.pending, "expired");
-    const restart = Boolean(event.restart) || !this.leg || (!this.hasFocus && this.leg.comesFromAnotherConnection(description.sdp));
-    const before = this.leg?.remoteSdp ?? null;
-    const { changes, who } = this.hasFocus ? forwardingChanges(before, description.sdp) : { changes: changesBetween(before, description.sdp), who: [] };
-    const asking = this.around.preferences.askBeforeAccepting && !restart && this.#isNews(event, changes);
-    this.#expect({
-      modId,
-      kind: event.kind ?? "mod",
-      mine: false,
-      asking,
-      restart,
-      description,
-      changes,
-      who,
-      expiresAt: event.expiresAt ?? null,
-    });
-    if (!asking) await this.#acceptPending();
-  }
-
-  /**
-   * Whether there is anything to ask a person about. Nobody is asked whether the other side may send less; and in a
-   * conference somebody's hold is in force already when the focus tells the others.
-   *
-   * @param {WireEvent} event @param {string[]} changes
-   */
-  #isNews({ kind }, changes) {
-    if (this.hasFocus) return changes.some((change) => change.endsWith("-on"));
-    const takesAway = changes.length > 0 && changes.every((change) => change.endsWith("-off"));
-    return !(kind === "mod" && takesAway);
-  }
-
-  async #acceptPending() {
-    const { pending } = this;
-    if (!pending || pending.mine) return;
-    const old = this.leg;
-    const leg = pending.restart || !old ? this.#newLeg() : old;
-    pending.leg = leg;
-    let prepared;
-    try {
-      prepared = await leg.answer(pending.description, this.#wishes());
-    } catch (error) {
-      if (error instanceof CallOver) throw error;
-      // An offer that this browser cannot use is refused in words that the other side understands.
-      if (leg !== old) leg.close();
-      this.emit("notice", { code: "unusable-offer", error });
-      return this.#settlePending({ mine: false, outcome: "rejected" });
-    }
-    // The focus sends at once, and Firefox stays deaf on a line whose sound came before the line was in force again.
-    if (this.hasFocus) await prepared.commit();
-    try {
-      const { type, sdp } = prepared.description;
-      await this.#put("accept-conference-mod", { modId: pending.modId, type, sdp });
-    } catch (error) {
-      if (leg !== old) leg.close();
-      else if (!this.hasFocus) await prepared.abandon();
-      this.#unsure ||= error instanceof NetworkError || (this.hasFocus && leg === old);
-      this.#finish(pending, "expired");
-      if (error instanceof Refusal && error.code === "modification-settled") return this.hasFocus ? this.#reconcileSoon() : this.#confirm();
-      throw error;
-    }
-    if (!this.hasFocus) await prepared.commit();
-    this.#use(leg);
-    // The focus tells for all how somebody's state has changed.
-    if (!this.hasFocus) this.#mark(this.other, pending.kind);
-    this.#finish(pending, "accepted");
-  }
-
-  /**
-   * This function will offer what is in force once more. An offer that was taken back while it was being answered had to be
-   * rolled back here, and a browser that stopped sending for it starts again only when a description says so.
-   */
-  #confirm() {
-    if (this.#phase !== "open") return;
-    // Not awaited: it runs through the queue, in which this is running. A refusal is no loss: the call is over, or is being moved.
-    this.modify().catch((error) => {
-      if (!(error instanceof Refusal)) this.emit("notice", { code: "failed", error });
-    });
-  }
-
-  /** @param {{mine: boolean, outcome: "rejected" | "cancelled"}} which */
-  async #settlePending({ mine, outcome }) {
-    const { pending } = this;
-    if (!pending || pending.mine !== mine) return;
-    try {
-      await this.#put("rejectCancel-conference-mod", { modId: pending.modId });
-    } catch (error) {
-      // Accepted, or expired, in the same instant: its event is on the way and says which.
-      if (error instanceof Refusal && error.code === "modification-settled") return;
-      throw error;
-    }
-    await this.#undo(pending, outcome);
-  }
-
-  /**
-   * @param {WireEvent} event
-   * @param {Outcome} outcome
-   */
-  async #onUndone(event, outcome) {
-    const { pending } = this;
-    if (!pending || pending.modId !== event.modId) return;
-    await this.#undo(pending, outcome);
-    // Without its first answer there is nothing that the call could go on with.
-    if (this.hasFocus && pending.mine && this.leg?.remoteSdp === null) return this.#giveUp(event.reason ?? "media-unavailable");
-    if (pending.mine || pending.asking) {
-      this.emit("notice", { code: pending.mine ? `mine-${outcome}` : `theirs-${outcome}`, kind: pending.kind, reason: event.reason });
-    }
-  }
-
-  /**
-   * This function will take note that somebody does not follow a change that the focus has accepted long since; or
-   * that the focus cannot use this side's answer, and then both begin anew.
-   *
-   * @param {WireEvent} event
-   * @returns {boolean} whether it was that
-   */
-  #onNotFollowed({ modId, participant, kind, from }) {
-    if (!this.hasFocus || this.pending?.modId === modId) return false;
-    if (typeof participant === "object") {
-      this.emit("notice", { code: "mine-rejected", kind, who: participant.username });
-    } else if (from?.participant === "focus" && modId === this.#lastModId && this.#isOpen()) {
-      this.#unsure = true;
-      this.#reconcileSoon();
-    }
-    return true;
-  }
-
-  #reconcileSoon() {
-    // Not awaited: it runs through the queue, in which this is running.
-    this.reconcile().catch((error) => this.emit("notice", { code: "media-lost", error }));
-  }
-
-  /** @param {string} reason */
-  #giveUp(reason) {
-    this.#end(reason);
-    this.#leave();
-  }
-
-  #leave() {
-    this.around.rest.send({ method: "DELETE", url: this.#url }).catch(() => undefined);
-  }
-
-  /**
-   * @param {Modification} pending
-   * @param {Outcome} outcome
-   */
-  async #undo(pending, outcome) {
-    if (pending.leg && pending.leg !== this.leg) pending.leg.close();
-    else if (pending.mine) await pending.leg?.rollback();
-    this.#finish(pending, outcome);
-  }
-
-  /**
-   * @param {Modification} pending
-   * @param {Outcome} outcome
-   */
-  #finish(pending, outcome) {
-    this.#lastModId = pending.modId;
-    if (this.pending === pending) this.pending = null;
-    pending.settle(outcome);
-    this.emit("change", null);
-  }
-
-  /** @param {Partial<Modification> & Pick<Modification, "modId" | "kind" | "mine" | "description">} modification */
-  #expect(modification) {
-    let settle = (/** @type {Outcome} */ _outcome) => {};
-    const settled = new Promise((/** @type {(outcome: Outcome) => void} */ resolve) => (settle = resolve));
-    this.pending = { asking: false, restart: false, holding: false, changes: [], who: [], leg: null, expiresAt: null, ...modification, settled, settle };
-    this.emit("change", null);
-    return this.pending;
-  }
-
-  // ── knowing ─────────────────────────────────────────────────────────────
-
-  /** @param {Conference} conference */
-  #learn(conference) {
-    this.conference = conference;
-    const mine = conference.participants.filter(({ sessionId }) => sessionId === this.around.session.id);
-    // An invitation after one has left makes a second seat. The older one stays vacated.
-    const seat = mine.find(({ state }) => state !== "left") ?? mine.at(-1);
-    if (seat) this.#myId = seat.id;
-    // Muted on another device, or before the page was reloaded.
-    if (seat?.muted.audio && !this.around.media.muted) this.around.media.muted = true;
-  }
-
-  /** @param {Participant} participant */
-  #learnParticipant(participant) {
-    const { conference } = this;
-    if (!conference) return;
-    const { participants } = conference;
-    const isNew = participants.every(({ id }) => id !== participant.id);
-    // Everybody keeps their place.
-    const now = isNew ? [...participants, participant] : participants.map((each) => (each.id === participant.id ? participant : each));
-    this.conference = { ...conference, participants: now };
-    if (participant.sessionId === this.around.session.id) this.#myId = participant.id;
-    const elsewhere = participant.sessionId !== null && participant.sessionId !== this.around.session.id;
-    if (participant.id === this.#myId && elsewhere) this.#handedOver(participant);
   }
 
   /** @param {Participant | null} participant @param {string} kind of the modification that was accepted */
@@ -831,23 +573,35 @@ export class Call extends Emitter {
     if (participant && state) this.#learnParticipant({ ...participant, state });
   }
 
+  /** @param {Conference} conference */
+  #learn(conference) {
+    const me = this.#roster.learn(conference);
+    // Muted on another device, or before the page was reloaded.
+    if (me?.muted.audio && !this.around.media.muted) this.around.media.muted = true;
+  }
+
+  /** @param {Participant} participant */
+  #learnParticipant(participant) {
+    this.#roster.learnParticipant(participant);
+    if (this.#roster.isMe(participant.id) && this.#roster.isTakenOver) this.#handedOver();
+  }
+
   /** @param {WireEvent} event */
   async #onLeft(event) {
     const left = typeof event.participant === "object" ? event.participant : null;
     const reason = event.reason ?? "removed";
-    if (left?.id !== this.#myId) {
-      // Whoever comes back to this seat has a connection of its own.
-      this.#forgetTrouble(left?.id);
+    if (!this.#roster.isMe(left?.id)) {
+      this.#roster.forgetTrouble(left?.id);
       if (left && this.hasFocus) this.emit("notice", { code: "left", reason, who: left.username });
       return;
     }
-    if (this.hasFocus && this.#phase !== "moving" && (await this.#stillSits())) return;
-    // While moving it is one's own other device that did not answer, or declined.
+    if (this.hasFocus && this.#phase !== "moving" && (await this.#isStillPresent())) return;
+    // During a move it is this user's other device that declined, or did not answer.
     this.#end(this.#phase === "moving" ? `move-${reason}` : reason);
   }
 
-  /** Whether the enabler has this device in its seat: an event read late may tell of an earlier stay there. */
-  async #stillSits() {
+  /** Whether the enabler counts this device as present: an event that is read late may be about an earlier stay. */
+  async #isStillPresent() {
     try {
       const { body } = await this.around.rest.send({ method: "GET", url: this.#url });
       this.#learn(body);
@@ -857,37 +611,13 @@ export class Call extends Emitter {
     return this.me?.sessionId === this.around.session.id && this.me.state !== "left";
   }
 
-  /** @param {string | undefined} participant */
-  #forgetTrouble(participant) {
-    if (participant === undefined) return;
-    clearTimeout(this.#troubles.get(participant)?.timer);
-    this.#troubles.delete(participant);
-  }
-
   /**
-   * The connection of somebody else to the focus broke, is poor, or is fine again. That it is fine may be missed, and the
-   * focus waits for 15 s only, or says again that it is poor: so this is not believed for ever.
-   *
-   * @param {WireEvent} event
-   */
-  #onQuality({ participant, connection }) {
-    if (typeof participant !== "string") return;
-    this.#forgetTrouble(participant);
-    if (connection !== "disconnected" && connection !== "poor") return;
-    const forget = () => {
-      this.#troubles.delete(participant);
-      this.emit("change", null);
-    };
-    this.#troubles.set(participant, { connection, timer: setTimeout(forget, TROUBLE_MS) });
-  }
-
-  /**
-   * Muted by the host: what is withheld at the focus is not captured here either.
+   * The host muted this side. The focus withholds it already, and it is not recorded here either.
    *
    * @param {WireEvent} event
    */
   #onMuted({ participant }) {
-    if (typeof participant !== "object" || participant.id !== this.#myId) return;
+    if (typeof participant !== "object" || !this.#roster.isMe(participant.id)) return;
     const { media } = this.around;
     const { audio, video } = participant.muted;
     if (audio && !media.muted) {
@@ -897,20 +627,22 @@ export class Call extends Emitter {
     if (video && (media.camera || media.screen)) {
       media.close("camera");
       media.close("screen");
-      this.#confirm();
+      this.#negotiator.confirm();
       this.emit("notice", { code: "muted-by-host", kind: "video" });
     }
   }
+
+  // ── phases ──────────────────────────────────────────────────────────────
 
   #open() {
     if (this.#phase === "ended") return;
     this.#phase = "open";
     this.openedAt ??= new Date();
-    if (this.#unsure) this.#reconcileSoon();
+    this.#recovery.reconcileSoon();
     this.emit("change", null);
   }
 
-  /** @param {string | undefined} ringsUntil */
+  /** Another device of this user is to take over. @param {string | undefined} ringsUntil */
   #handOver(ringsUntil) {
     this.#phase = "moving";
     this.ringsUntil = ringsUntil ?? null;
@@ -918,11 +650,11 @@ export class Call extends Emitter {
     this.emit("change", null);
   }
 
-  /** @param {Participant} participant */
-  #handedOver(participant) {
+  /** Another device of this user has taken over. */
+  #handedOver() {
     if (this.#phase === "moved") return;
     this.#phase = "moved";
-    this.movedTo = participant.device ?? null;
+    this.movedTo = this.me?.device ?? null;
     this.#releaseMedia();
     this.emit("change", null);
   }
@@ -937,16 +669,12 @@ export class Call extends Emitter {
   }
 
   #releaseMedia() {
-    this.#unlisten();
-    const { pending } = this;
-    this.pending = null;
-    if (pending?.leg && pending.leg !== this.leg) pending.leg.close();
-    this.leg?.close();
+    this.#stopFollowing();
+    this.#negotiator.close();
     this.around.closeMedia();
-    pending?.settle("ended");
   }
 
-  // ── plumbing ────────────────────────────────────────────────────────────
+  // ── requests ────────────────────────────────────────────────────────────
 
   get #url() {
     return `${this.around.conferencesUrl}/${this.confId}`;
@@ -957,63 +685,21 @@ export class Call extends Emitter {
     return this.around.rest.send({ method: "PUT", url: this.#url, action, body });
   }
 
-  /** @returns {Wishes} */
-  #wishes(holding = this.#holding) {
+  #leave() {
+    this.around.rest.send({ method: "DELETE", url: this.#url }).catch(() => undefined);
+  }
+
+  /** @param {boolean} holding @returns {Wishes} */
+  #wishes(holding) {
     const { media, preferences } = this.around;
-    // Towards a focus the first video line is the camera's by its place, so it is always there.
+    // Towards a focus the first video section is always the camera's, so it is always there.
     const video = this.#video || this.hasFocus;
     return { audio: media.microphone, camera: media.camera, screen: media.screen, video, hold: holding ? preferences.holdDirection : null };
   }
 
-  #newLeg() {
-    const leg = this.hasFocus ? new FocusLeg(this.around.session.iceServers) : new PeerLeg(this.around.session.iceServers);
-    leg.on("media", () => {
-      if (leg === this.leg) this.emit("media", this.remote);
-    });
-    leg.on("connection", (state) => {
-      if (leg !== this.leg) return;
-      if (state === "connected") this.#restarts = 0;
-      if (state === "failed") void this.#restartIce(leg);
-      this.emit("change", null);
-    });
-    return leg;
-  }
-
-  /** @param {PeerLeg} leg */
-  #use(leg) {
-    if (leg === this.leg) return;
-    this.leg?.close();
-    this.#begin(leg);
-    this.emit("media", this.remote);
-  }
-
-  /** Takes the place of `leg`, and its channel that of the old one's. @param {PeerLeg} leg */
-  #begin(leg) {
-    this.leg = leg;
-    if (leg instanceof FocusLeg) this.chat.attach(leg.chat);
-  }
-
-  /**
-   * This function will offer an ICE restart (RFC 8829 section 3.5.1) on a path that broke. Both sides see it break; the host goes first.
-   * Whoever moves has closed this connection for good, and brings another one: that is no path that broke.
-   *
-   * @param {PeerLeg} leg
-   */
-  async #restartIce(leg) {
-    if (this.otherMoves) return;
-    if (this.#restarts >= ICE_RESTARTS) return this.emit("notice", { code: "media-lost" });
-    this.#restarts += 1;
-    if (!this.hasFocus && this.me?.role !== "host") await sleep(3_000);
-    if (leg !== this.leg || this.connection !== "failed" || !this.#isOpen()) return;
-    try {
-      // A focus that knows this connection no more needs a new one.
-      if (this.hasFocus && this.#restarts > 1) await this.#startAfresh();
-      else await this.modify({ iceRestart: true });
-    } catch (error) {
-      // It began to move in the meantime.
-      if (error instanceof Refusal && error.code === "participant-moving") return;
-      this.emit("notice", { code: "media-lost", error });
-    }
+  /** @param {string} participant its ID @returns {RemoteMedia} */
+  #tracksOf(participant) {
+    return this.leg?.tracksOf(participant) ?? NOTHING;
   }
 
   /**

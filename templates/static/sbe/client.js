@@ -300,7 +300,16 @@ export class SbeClient extends Emitter {
     const { session } = this;
     if (!session) throw new SessionOver("Register first.");
     if (this.currentCall && this.currentCall !== replaced && !isOver(this.currentCall)) throw new SbeError("There is a call already.");
-    const call = new Call({ rest: this.#rest, conferencesUrl: this.#conferencesUrl, session, media: this.media, queue: this.#queue, preferences: this, closeMedia: () => this.#closeMedia() });
+    const call = new Call({
+      rest: this.#rest,
+      conferencesUrl: this.#conferencesUrl,
+      session,
+      media: this.media,
+      queue: this.#queue,
+      preferences: this,
+      connect: () => new RTCPeerConnection({ iceServers: session.iceServers, bundlePolicy: "max-bundle" }),
+      closeMedia: () => this.#closeMedia(),
+    });
     this.currentCall = call;
     const whileCurrent = (/** @type {() => void} */ tell) => () => call === this.currentCall && tell();
     let told = "";

@@ -30,14 +30,14 @@ export class FocusLeg extends PeerLeg {
   /** @type {Map<string, RemoteMedia>} by participant */
   #tracks = new Map();
 
-  /** @param {RTCIceServer[]} iceServers */
-  constructor(iceServers) {
-    super(iceServers);
+  /** @param {RTCPeerConnection} pc */
+  constructor(pc) {
+    super(pc);
     // In the first offer already, so that the first message needs no negotiation.
     this.chat = this.pc.createDataChannel(CHAT);
   }
 
-  /** @param {string} participant its ID */
+  /** @override @param {string} participant its ID */
   tracksOf(participant) {
     return this.#tracks.get(participant) ?? NOTHING;
   }

@@ -53,14 +53,19 @@ export class PeerLeg extends Emitter {
   #remote = { audio: null, camera: null, screen: null };
   #closing = new AbortController();
 
-  /** @param {RTCIceServer[]} iceServers */
-  constructor(iceServers) {
+  /** @param {RTCPeerConnection} pc a new one, which this leg closes */
+  constructor(pc) {
     super();
-    this.pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.pc = pc;
     this.pc.addEventListener("connectionstatechange", () => this.emit("connection", this.pc.connectionState));
   }
 
   get remote() {
+    return this.#remote;
+  }
+
+  /** The tracks that arrive from a participant: there is only one. @param {string} _participant its ID */
+  tracksOf(_participant) {
     return this.#remote;
   }
 

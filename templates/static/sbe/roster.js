@@ -1,0 +1,150 @@
+import { Emitter } from "./emitter.js";
+
+/**
+ * @typedef {import("./types.js").Conference} Conference
+ * @typedef {import("./types.js").Participant} Participant
+ * @typedef {import("./types.js").WireEvent} WireEvent
+ * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
+ *
+ * @typedef {Participant & RemoteMedia & {speaking: boolean, interrupted: boolean, weak: boolean}} RemoteParticipant
+ * another participant with the tracks that arrive from them now. `interrupted`: the focus receives nothing from them.
+ * `weak`: their connection to the focus loses too many packets.
+ */
+
+// The focus gives an interrupted connection up after 15 s and repeats that one is poor, so older news no longer counts.
+const TROUBLE_MS = 20_000;
+
+/**
+ * The participants of one conference as last reported: which of them is this side, and how each one is doing.
+ *
+ * `change` reports what changes by itself. Whoever calls a method knows that something may have changed.
+ *
+ * @extends {Emitter<{change: null}>}
+ */
+export class Roster extends Emitter {
+  /** @type {Conference | null} */
+  conference = null;
+  /** Who speaks now, by participant ID. Only a focus reports it. @type {string | null} */
+  speaker = null;
+  #myId = "";
+  #sessionId;
+  #tracksOf;
+  /** The participants whose connection to the focus is in trouble. @type {Map<string, {connection: "poor" | "disconnected", timer: ReturnType<typeof setTimeout>}>} */
+  #troubles = new Map();
+
+  /**
+   * @param {object} options
+   * @param {string} options.sessionId the session of this side
+   * @param {(participant: string) => RemoteMedia} options.tracksOf the tracks that arrive from a participant, by ID
+   */
+  constructor({ sessionId, tracksOf }) {
+    super();
+    this.#sessionId = sessionId;
+    this.#tracksOf = tracksOf;
+  }
+
+  /** This side's participant. */
+  get me() {
+    return this.find(this.#myId);
+  }
+
+  /** The first other participant who is present, or else the first who has left: a peer call keeps their name to its end. */
+  get other() {
+    const others = this.#everyoneElse;
+    return others.find((participant) => participant.state !== "left") ?? others[0] ?? null;
+  }
+
+  /**
+   * The others who are present or invited, in the order in which they joined, with their tracks.
+   *
+   * @returns {RemoteParticipant[]}
+   */
+  get others() {
+    const others = this.#everyoneElse.filter(({ state }) => state !== "left");
+    return others.map((participant) => {
+      const { id } = participant;
+      const trouble = this.#troubles.get(id)?.connection;
+      return { ...participant, ...this.#tracksOf(id), speaking: id === this.speaker, interrupted: trouble === "disconnected", weak: trouble === "poor" };
+    });
+  }
+
+  /** Whether all others who are present are on hold or moving, so that nobody sends anything. */
+  get isHeld() {
+    const present = this.#everyoneElse.filter(({ state }) => !["left", "invited"].includes(state));
+    return present.length > 0 && present.every(({ state }) => state === "on-hold" || state === "moving");
+  }
+
+  /** Whether another device of this side's user has taken its part in the conference. */
+  get isTakenOver() {
+    return this.me !== null && this.me.sessionId !== null && this.me.sessionId !== this.#sessionId;
+  }
+
+  /** @param {string} id */
+  find(id) {
+    return this.conference?.participants.find((participant) => participant.id === id) ?? null;
+  }
+
+  /** @param {string | undefined} id */
+  isMe(id) {
+    return id === this.#myId;
+  }
+
+  get #everyoneElse() {
+    return this.conference?.participants.filter(({ id }) => id !== this.#myId) ?? [];
+  }
+
+  /**
+   * Replace everything with a snapshot.
+   *
+   * @param {Conference} conference
+   * @returns {Participant | undefined} this side's participant, if the snapshot has one with this session
+   */
+  learn(conference) {
+    this.conference = conference;
+    const mine = conference.participants.filter(({ sessionId }) => sessionId === this.#sessionId);
+    // Whoever is invited again after leaving has two participants. The older one stays `left`.
+    const current = mine.find(({ state }) => state !== "left") ?? mine.at(-1);
+    if (current) this.#myId = current.id;
+    return current;
+  }
+
+  /** Add or replace one participant. Everyone keeps their place. @param {Participant} participant */
+  learnParticipant(participant) {
+    const { conference } = this;
+    if (!conference) return;
+    const { participants } = conference;
+    const isNew = participants.every(({ id }) => id !== participant.id);
+    const now = isNew ? [...participants, participant] : participants.map((each) => (each.id === participant.id ? participant : each));
+    this.conference = { ...conference, participants: now };
+    if (participant.sessionId === this.#sessionId) this.#myId = participant.id;
+  }
+
+  /** Note who speaks. @param {WireEvent} event */
+  learnSpeaker({ participant }) {
+    this.speaker = typeof participant === "string" ? participant : null;
+  }
+
+  /**
+   * Note that a participant's connection to the focus broke, is poor, or is fine again. The last of these events may get
+   * lost, so trouble is forgotten after a while.
+   *
+   * @param {WireEvent} event
+   */
+  learnQuality({ participant, connection }) {
+    if (typeof participant !== "string") return;
+    this.forgetTrouble(participant);
+    if (connection !== "disconnected" && connection !== "poor") return;
+    const forget = () => {
+      this.#troubles.delete(participant);
+      this.emit("change", null);
+    };
+    this.#troubles.set(participant, { connection, timer: setTimeout(forget, TROUBLE_MS) });
+  }
+
+  /** A participant who comes back has a new connection. @param {string | undefined} participant */
+  forgetTrouble(participant) {
+    if (participant === undefined) return;
+    clearTimeout(this.#troubles.get(participant)?.timer);
+    this.#troubles.delete(participant);
+  }
+}
