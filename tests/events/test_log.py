@@ -138,8 +138,9 @@ def test_numbers_have_no_gaps_however_transactions_interleave(
 ) -> None:
     sessions = [new_session(name) for name in "abcd"]
     rounds, together = 15, threading.Barrier(4)
+    kept = 4 * rounds * 4 // 5
     watched: list[list[int]] = []
-    done = threading.Event()
+    done, seen_half_way = threading.Event(), threading.Event()
 
     def write(worker: int) -> None:
         try:
@@ -151,6 +152,8 @@ def test_numbers_have_no_gaps_however_transactions_interleave(
                     log.append(messages(conference, *order, worker=worker, n=n), now=timezone.now())
                     if n % 5 == 4:
                         transaction.set_rollback(True)
+                if worker == 0 and n == rounds // 2:
+                    seen_half_way.wait(10)
         finally:
             connections.close_all()
 
@@ -159,6 +162,8 @@ def test_numbers_have_no_gaps_however_transactions_interleave(
         try:
             while not done.is_set():
                 watched.append(list(Event.objects.of(sessions[0].pk).values_list("seq", flat=True)))
+                if 0 < len(watched[-1]) < kept:
+                    seen_half_way.set()
         finally:
             connections.close_all()
 
@@ -171,10 +176,10 @@ def test_numbers_have_no_gaps_however_transactions_interleave(
         finally:
             done.set()
             watching.result(60)
-    kept = 4 * rounds * 4 // 5
     for session in sessions:
         assert numbers(session) == list(range(1, kept + 1))
-    assert all(seen == list(range(1, len(seen) + 1)) for seen in watched)
+    assert seen_half_way.is_set()
+    assert [seen for seen in watched if seen != list(range(1, len(seen) + 1))] == []
 
 
 @in_database

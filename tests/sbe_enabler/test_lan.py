@@ -69,6 +69,7 @@ def test_damaged_pair_is_made_again(tmp_path: Path, which: str, content: str | N
     if content is not None:
         (tmp_path / which).write_text(content)
     certificate, key = lan.ensure_certificate(tmp_path, HOSTS)
+    assert (tmp_path / which).read_text() != content
     ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
 
 
