@@ -32,7 +32,7 @@ class Liveness:
         leg = participant.leg
         if leg is None:
             return
-        silent_for = now - leg.seen_at
+        silent_for = now - leg.addresses.seen_at
         self._report(participant, _connection(participant, silent_for), now)
         if silent_for > LOST_SECONDS:
             logger.info("conference %s: leg %s of %s is lost", self._conference_id, leg.id, participant.id)

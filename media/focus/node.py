@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from media.aiortc_adapter import Certificate
 from media.focus.conference import Conference
 from media.focus.inspection import NodeCounts
-from media.focus.leg import TICK_SECONDS
 from media.focus.liveness import SILENT_SECONDS
 from media.focus.port import Port
+from media.focus.quota import TICK_SECONDS
 from media.focus.relay import Budget
 from media.focus.services import Reports, Services
 from media.sdp.negotiation import Fingerprint, LocalEnd
@@ -206,7 +206,7 @@ class Node:
             tasks=sum(conference.tasks for conference in self._conferences.values()),
             legs=len(legs),
             connected_legs=sum(leg.is_connected for leg in legs),
-            silent_legs=sum(now - leg.seen_at > SILENT_SECONDS for leg in legs),
+            silent_legs=sum(now - leg.addresses.seen_at > SILENT_SECONDS for leg in legs),
             worst_loss=max((leg.lost(now) for leg in legs), default=0.0),
             received=port.received,
             sent=port.sent,

@@ -6,7 +6,8 @@ it would leave no room for the sound of the others.
 
 from collections.abc import Iterable, Sequence
 
-from media.focus.leg import LEAST_RATE, NO_LIMIT, Leg
+from media.focus.feedback import LEAST_RATE, NO_LIMIT
+from media.focus.leg import Leg
 from media.forward.tracks import Track
 
 # What a congested connection leaves of a video, at least, from one report to the next.
@@ -67,15 +68,19 @@ class Pacer:
     def _withhold(self, leg: Leg, rates: dict[Track, float], seconds: float) -> list[Track]:
         """Withhold from a congested leg the video of senders that defy their limits; return what has changed."""
         # Tracks that are over are forgotten.
-        left = {track: time - seconds for track, time in leg.withheld.items() if track in rates}
+        left = {track: time - seconds for track, time in leg.downlink.withheld.items() if track in rates}
         back = [
             track
             for track, time in left.items()
-            if rates[track] <= leg.estimate / 2 or (time <= 0 and not leg.is_congested)
+            if rates[track] <= leg.downlink.estimate / 2 or (time <= 0 and not leg.downlink.is_congested)
         ]
-        leg.withheld = {track: time for track, time in left.items() if track not in back}
-        new = [track for track in _video(leg) if leg.is_congested and self._defiances.get(track, 0) >= MOST_DEFIANCES]
-        leg.withheld |= dict.fromkeys(new, WITHHELD_SECONDS)
+        leg.downlink.withheld = {track: time for track, time in left.items() if track not in back}
+        new = [
+            track
+            for track in _video(leg)
+            if leg.downlink.is_congested and self._defiances.get(track, 0) >= MOST_DEFIANCES
+        ]
+        leg.downlink.withheld |= dict.fromkeys(new, WITHHELD_SECONDS)
         return back + new
 
 
@@ -86,13 +91,13 @@ def _video(leg: Leg) -> list[Track]:
 
 def _limit(leg: Leg, rates: dict[Track, float], limits: dict[Track, float], seconds: float) -> None:
     """Lower the limits of the video that congests a leg's connection."""
-    incoming = sum(rates[sink.track] for sink in leg.sinks.values()) + leg.repeated_rate(seconds)
+    incoming = sum(rates[sink.track] for sink in leg.sinks.values()) + leg.retransmitter.rate(seconds)
     video = _video(leg)
-    if leg.estimate > PLENTY * (len(video) + len(leg.withheld)):
-        leg.is_congested = False
-    if leg.is_congested:
+    if leg.downlink.estimate > PLENTY * (len(video) + len(leg.downlink.withheld)):
+        leg.downlink.is_congested = False
+    if leg.downlink.is_congested:
         # A single estimate may be far off; a queue that stays is reported again.
-        share = max(LEAST_SHARE, leg.estimate / incoming) if incoming else 1.0
+        share = max(LEAST_SHARE, leg.downlink.estimate / incoming) if incoming else 1.0
         for track in video:
-            limit = rates[track] * share or leg.estimate / len(video)
+            limit = rates[track] * share or leg.downlink.estimate / len(video)
             limits[track] = min(limits.get(track, NO_LIMIT), limit)

@@ -209,32 +209,34 @@ class Port:
         Such a check is met with silence: its source may be forged, by a participant that would silence another.
         """
         holder = self._legs.get(name, leg)
-        if holder is leg or holder.destination is None or holder.destination.name != name:
+        destination = holder.addresses.destination
+        if holder is leg or destination is None or destination.name != name:
             return False
-        return now - holder.seen_at < _IN_USE_SECONDS
+        return now - holder.addresses.seen_at < _IN_USE_SECONDS
 
     def _take_media(self, leg: Leg, slot: int, size: int, now: float) -> None:
         """Take RTP or RTCP from a leg, within what it may send, and decrypt it in place.
 
         Only authentic packets are charged to the leg: anybody can forge its address.
         """
-        if leg.packets_left < 1 or leg.bytes_left < size or leg.srtp_rx is None or size < _RTCP_LEAST:
-            leg.excess += 1
+        quota, sources = leg.quota, leg.sources
+        if quota.packets_left < 1 or quota.bytes_left < size or leg.srtp_rx is None or size < _RTCP_LEAST:
+            quota.excess += 1
             return
         view, start = self._inbox.view, slot * SLOT
         if 191 < view[start + 1] < 224:
             self._take_rtcp(leg, slot, size, now)
         elif size < _RTP_LEAST:
-            leg.unknown += 1
-        elif not leg.may_meet(ssrc := int.from_bytes(view[start + 8 : start + 12], "big")):
-            leg.excess += 1
+            sources.unknown += 1
+        elif not sources.may_meet(ssrc := int.from_bytes(view[start + 8 : start + 12], "big")):
+            quota.excess += 1
         elif not leg.may_try(ssrc, int.from_bytes(view[start + 2 : start + 4], "big")) or adapter.srtp_unprotect(
             leg.srtp_rx, self._pointers[slot], self._lengths[slot]
         ):
-            leg.fail()
+            quota.fail()
         else:
-            leg.packets_left -= 1
-            leg.bytes_left -= size
+            quota.packets_left -= 1
+            quota.bytes_left -= size
             self._take_packet(leg, slot, now)
 
     def _take_packet(self, leg: Leg, slot: int, now: float) -> None:
@@ -243,17 +245,17 @@ class Port:
         packet = self._inbox.view[start : start + self._inbox.length(slot)].tobytes()
         first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
         elements = 0 if first == 0x80 else rtp.element_ids(packet)
-        entry = leg.streams.get(ssrc)
+        source = leg.sources.streams.get(ssrc)
         if elements < 0:
-            leg.met.add(ssrc)
-            leg.unknown += 1
-            if entry is not None and entry[0].original is None:
+            leg.sources.met.add(ssrc)
+            leg.sources.unknown += 1
+            if source is not None and source.stream.original is None:
                 # SRTP has counted it, so its stream does.
-                entry[0].take(sequence, timestamp, now)
+                source.stream.take(sequence, timestamp, now)
             return
-        if entry is None and (entry := leg.meet(ssrc, packet)) is None:
+        if source is None and (source := leg.meet(ssrc, packet)) is None:
             return
-        stream, track = entry
+        stream, track = source
         is_repeat = stream.original is not None
         if stream.original is not None:
             restored = _restore(packet, stream.original_types.get(second & 0x7F), stream.original.ssrc)
@@ -276,7 +278,8 @@ class Port:
         """Stop using GSO for the destinations whose routes do not support it."""
         unsupported = self.forwarder.gso_unsupported
         for leg in set(self._legs.values()):
-            if leg.destination is not None and leg.destination.address in unsupported and leg.gso:
+            destination = leg.addresses.destination
+            if destination is not None and destination.address in unsupported and leg.addresses.gso:
                 leg.end_gso()
         unsupported.clear()
 
@@ -284,16 +287,16 @@ class Port:
         """Take RTCP from a leg, within what that may cost."""
         inbox, start = self._inbox, slot * SLOT
         ssrc = int.from_bytes(inbox.view[start + 4 : start + 8], "big")
-        if leg.rtcp_left < 1 or leg.rtcp_bytes_left < size or not leg.may_meet(ssrc):
-            leg.excess += 1
+        if not leg.quota.affords_rtcp(size) or not leg.sources.may_meet(ssrc):
+            leg.quota.excess += 1
         elif not leg.may_try(ssrc) or adapter.srtp_unprotect_rtcp(
             leg.srtp_rx, self._pointers[slot], self._lengths[slot]
         ):
-            leg.fail()
+            leg.quota.fail()
         else:
-            leg.charge_rtcp(size)
-            if ssrc not in leg.streams:
-                leg.met.add(ssrc)
+            leg.quota.charge_rtcp(size)
+            if ssrc not in leg.sources.streams:
+                leg.sources.met.add(ssrc)
             leg.take_rtcp(inbox.view[start : start + inbox.length(slot)].tobytes(), now)
 
     # --- Out, but for forwarding ------------------------------------------------------------------------------
@@ -314,18 +317,19 @@ class Port:
         self._send_encrypted(self._protect, leg, packet)
 
     def _send_encrypted(self, protect: Callable[..., int], leg: Leg, packet: bytes) -> None:
-        if leg.srtp_tx is None or leg.destination is None or len(packet) + adapter.SRTP_TRAILER > _SCRATCH:
+        destination = leg.addresses.destination
+        if leg.srtp_tx is None or destination is None or len(packet) + adapter.SRTP_TRAILER > _SCRATCH:
             return
         adapter.ffi.memmove(self._scratch, packet, len(packet))
         self._size[0] = len(packet)
         if not protect(adapter.address_of_session(leg.srtp_tx), *self._where):
-            self.send(leg.destination.name, bytes(adapter.ffi.buffer(self._scratch, self._size[0])))
+            self.send(destination.name, bytes(adapter.ffi.buffer(self._scratch, self._size[0])))
 
     # --- Addresses --------------------------------------------------------------------------------------------
 
     def forget(self, leg: Leg) -> None:
         """Take nothing more from a leg's addresses."""
-        for name in leg.addresses:
+        for name in leg.addresses.known:
             self._release(name, leg)
 
     def _assign(self, name: bytes, leg: Leg) -> None:

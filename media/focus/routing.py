@@ -4,8 +4,9 @@ import secrets
 from collections.abc import Callable, Iterable
 
 from media.focus.layout import Layout, changed
-from media.focus.leg import MID, Leg
+from media.focus.leg import Leg
 from media.focus.participants import Participant, Participants, legs_of
+from media.focus.sources import MID
 from media.forward import rtcp
 from media.forward.tracks import Sink, Track
 from media.sdp.media_section import Section
@@ -96,7 +97,7 @@ class Routing:
         participant = self._participants.get(leg.participant)
         # A handshake may end just after its leg was given up.
         is_served = leg.is_connected and participant is not None and participant.leg is leg
-        wanted = is_served and track not in leg.withheld
+        wanted = is_served and track not in leg.downlink.withheld
         section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
         sink = None
         if section is not None:
@@ -180,7 +181,8 @@ def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> S
     A section without the codec that the source prefers gets nothing, because a packet that one receiver cannot take
     goes to nobody.
     """
-    if source is None or leg.destination is None:
+    destination = leg.addresses.destination
+    if source is None or destination is None:
         return None
     ours = {codec.key: codec for codec in section.codecs}
     if source.codecs[0].key not in ours:
@@ -189,7 +191,7 @@ def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> S
     return Sink(
         track=track,
         handle=leg.srtp_tx,
-        address=leg.destination.address,
+        address=destination.address,
         payload_types={type_: codec.payload_type for type_, codec in types.items()},
         extensions={
             id_: section.extensions[uri]
@@ -199,5 +201,5 @@ def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> S
         retransmits={
             codec.payload_type: codec.rtx_payload_type for codec in types.values() if codec.rtx_payload_type is not None
         },
-        gso=leg.gso,
+        gso=leg.addresses.gso,
     )

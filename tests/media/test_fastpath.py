@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from media.focus.leg import SILENT_SOURCE_SECONDS
 from media.focus.node import Settings
+from media.focus.sources import SILENT_SOURCE_SECONDS
 from media.forward import fastpath
 from media.forward.memory import HISTORY, ffi
 from media.forward.rtp import HEADER
@@ -109,7 +109,7 @@ async def _play(world: World, script: Script) -> None:
     # What it does by itself, it would do at other moments in the other world.
     world.stop_ticking()
     leg = world.leg("alice")
-    leg.packets_left, leg.bytes_left, leg.failures_left = 10_000, 10_000_000, 2
+    leg.quota.packets_left, leg.quota.bytes_left, leg.quota.failures_left = 10_000, 10_000_000, 2
     for track in tracks:
         track.loudness = 0.0
         track.sinks[world.leg("dave").id].distance = 1024
@@ -117,12 +117,12 @@ async def _play(world: World, script: Script) -> None:
     for number, (burst, order) in enumerate(script.bursts):
         clock.fixed += chance.choice([0.001, 0.02, 0.07])
         if number == SWITCH:
-            leg._listen(clock.fixed)
+            leg.sources.tick(clock.fixed)
             clock.fixed += SILENT_SOURCE_SECONDS
         # As ticks do.
-        leg._listen(clock.fixed)
+        leg.sources.tick(clock.fixed)
         if number % 10 == 9:
-            leg.failures_left = 2
+            leg.quota.failures_left = 2
         if number % 150 == 120:
             tracks[1].close()
         if number % 150 == 130:
@@ -137,9 +137,11 @@ async def _play(world: World, script: Script) -> None:
         async with asyncio.timeout(SECONDS):
             while world.node.counts().received < expected:
                 await asyncio.sleep(0)
-        assert number != SWITCH - 1 or (alice.video.ssrc in leg.streams and other_camera not in leg.streams)
-    assert other_camera in leg.streams
-    assert alice.video.ssrc not in leg.streams
+        assert number != SWITCH - 1 or (
+            alice.video.ssrc in leg.sources.streams and other_camera not in leg.sources.streams
+        )
+    assert other_camera in leg.sources.streams
+    assert alice.video.ssrc not in leg.sources.streams
 
 
 @dataclass
@@ -178,8 +180,15 @@ def _outcome(world: World) -> Outcome:
             for peer in world.peers
             for kind, kinds in {"audio": (AUDIO, PCMU, 109), "video": (VIDEO, 120)}.items()
         },
-        leg=(leg.packets_left, leg.bytes_left, leg.failures_left, leg.excess, leg.unauthentic, leg.unknown),
-        streams=[(bytes(ffi.buffer(stream.memory)), stream.missing) for stream, _ in leg.streams.values()],
+        leg=(
+            leg.quota.packets_left,
+            leg.quota.bytes_left,
+            leg.quota.failures_left,
+            leg.quota.excess,
+            leg.quota.unauthentic,
+            leg.sources.unknown,
+        ),
+        streams=[(bytes(ffi.buffer(stream.memory)), stream.missing) for stream, _ in leg.sources.streams.values()],
         tracks=[[getattr(track, name) for name in _OF_TRACKS] for track in tracks],
         kept=[each and (each.sequence, each.timestamp, _without_ssrc(each.packet)) for each in kept],
         sent=world.node.counts().sent,
@@ -270,13 +279,13 @@ async def test_bursts_go_singly_where_the_route_does_not_support_gso() -> None:
             alice.send([alice.video.packet() + bytes(280) for _ in range(4)])
             for other in (bob, carol):
                 assert len(await other.gets(4)) == 4
-            assert [world.leg(peer.id).gso for peer in (bob, carol)] == [True, True]
+            assert [world.leg(peer.id).addresses.gso for peer in (bob, carol)] == [True, True]
             set_mtu(1000)
             for _ in range(5):
                 alice.film(10)
                 for other in (bob, carol):
                     assert len(await other.gets(10)) == 10
-            assert [world.leg(peer.id).gso for peer in (bob, carol)] == [False, False]
+            assert [world.leg(peer.id).addresses.gso for peer in (bob, carol)] == [False, False]
             assert world.node.counts().undelivered == 0
 
 

@@ -32,9 +32,23 @@ from aiortc.rtp import (
     unpack_remb_fci,
 )
 
-from media.focus import conference, connections, leg, liveness, pacing, participants, speakers
-from media.focus.leg import OLDEST_SECONDS, Leg
+from media.focus import (
+    addresses,
+    conference,
+    connections,
+    downlink,
+    feedback,
+    liveness,
+    pacing,
+    participants,
+    quota,
+    sources,
+    speakers,
+)
+from media.focus.leg import Leg
 from media.focus.node import Settings
+from media.focus.retransmission import OLDEST_SECONDS
+from media.focus.sources import Sources
 from media.forward import datagrams, repair, rtcp, rtp, streams, tracks
 from media.forward.datagrams import SLOT, address_of
 from media.forward.memory import NEAR
@@ -92,7 +106,7 @@ async def test_bursts_go_out_as_gso_batches_and_arrive_whole(world: World) -> No
 async def test_who_is_behind_a_tunnel_gets_bursts_singly_and_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
     async with around(Settings(fast=False)) as world:
         alice, bob, carol = await world.join("alice", "bob", "carol")
-        tunnelled = world.leg("bob").destination
+        tunnelled = world.leg("bob").addresses.destination
         assert tunnelled is not None
         tunnel = Tunnel(errno.EIO, {tunnelled.address})
         monkeypatch.setattr(datagrams, "_libc", tunnel)
@@ -101,7 +115,7 @@ async def test_who_is_behind_a_tunnel_gets_bursts_singly_and_nobody_else_does(mo
             for other in (bob, carol):
                 assert in_order(await other.gets(20))
         assert tunnel.refusals == 1
-        assert [world.leg(peer.id).gso for peer in (bob, carol)] == [False, True]
+        assert [world.leg(peer.id).addresses.gso for peer in (bob, carol)] == [False, True]
 
 
 async def test_hold_reaches_nobody_and_resume_leaves_no_gap(world: World) -> None:
@@ -553,7 +567,7 @@ async def test_roaming_moves_the_media(world: World) -> None:
     started = asyncio.get_running_loop().time()
     bob._send_datagram(bob._check())
     port = bob._socket.getsockname()[1]
-    await bob.until(lambda: (where := world.leg("bob").destination) and address_of(where.name)[1] == port)
+    await bob.until(lambda: (where := world.leg("bob").addresses.destination) and address_of(where.name)[1] == port)
     alice.film(3)
     await bob.gets(3)
     assert asyncio.get_running_loop().time() - started < 1
@@ -563,14 +577,14 @@ async def test_ice_restart_moves_the_media_and_keeps_the_keys(world: World) -> N
     alice, bob = await world.join("alice", "bob")
     alice.film(3)
     before = await bob.gets(3)
-    old_check, destination = alice._check(), world.leg("alice").destination
+    old_check, destination = alice._check(), world.leg("alice").addresses.destination
     alice.restart()
     answer = await world.room.renegotiate(alice)
     # Until it is used nothing changes.
-    assert world.leg("alice").destination is destination
+    assert world.leg("alice").addresses.destination is destination
     assert f"a=ice-ufrag:{alice._remote[0]}\r\n" not in answer
     alice.restarted(answer)
-    await alice.until(lambda: world.leg("alice").destination is not destination)
+    await alice.until(lambda: world.leg("alice").addresses.destination is not destination)
     alice.film(3)
     assert in_order(before + await bob.gets(3))
     bob.film(3)
@@ -794,12 +808,12 @@ async def test_ten_who_join_while_an_answer_is_owed_cost_one_offer_more(world: W
 async def test_flood_is_cut_off_and_hurts_nobody_else(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     world.stop_ticking()
-    allowance = world.leg("alice").packets_left
+    allowance = world.leg("alice").quota.packets_left
     for _ in range(30):
         alice.film(32)
     carol.film(3)
     await bob.until(lambda: len({rtp.HEADER.unpack_from(packet)[4] for packet in bob.packets}) == 2)
-    assert world.leg("alice").excess == 960 - allowance
+    assert world.leg("alice").quota.excess == 960 - allowance
     assert len(bob.packets) == allowance + 3
 
 
@@ -807,7 +821,7 @@ async def test_flood_is_cut_off_and_hurts_nobody_else(world: World) -> None:
 async def test_garbage_from_a_participants_address_costs_it_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(leg, "FAILURES_A_TICK", 20)
+    monkeypatch.setattr(quota, "FAILURES_A_TICK", 20)
     alice, bob = await world.join("alice", "bob")
     chance, got = random.Random(1), 0
     for _ in range(15):
@@ -819,8 +833,8 @@ async def test_garbage_from_a_participants_address_costs_it_nothing(
             await asyncio.sleep(0)
         got += len(await bob.gets(10))
     assert got == 150
-    assert world.leg("alice").excess == 0
-    assert world.leg("alice").unauthentic == 6000
+    assert world.leg("alice").quota.excess == 0
+    assert world.leg("alice").quota.unauthentic == 6000
 
 
 async def test_once_many_were_refused_only_the_next_packets_of_a_stream_are_decrypted(world: World) -> None:
@@ -829,23 +843,23 @@ async def test_once_many_were_refused_only_the_next_packets_of_a_stream_are_decr
     await bob.gets(1)
     world.stop_ticking()
     target, allowed = world.leg("alice"), 20
-    target.failures_left = allowed
+    target.quota.failures_left = allowed
     for _ in range(allowed):
         alice._send_datagram(
             _garbage("captured and broken", alice.outward.protect(alice.video.packet()), random.Random(1))
         )
     alice.film()
     await bob.gets(1)
-    before = target.packets_left, target.unauthentic
+    before = target.quota.packets_left, target.quota.unauthentic
     # Authentic, but such a sequence number could be anybody's guess. The other one is of no known stream.
     alice.video.sequence = alice.video.sequence + 2 * NEAR & 0xFFFF
     alice.film()
     alice.send_rtcp(RtcpRrPacket(ssrc=1))
-    await true(lambda: target.unauthentic == before[1] + 2)
-    assert (target.packets_left, target.rtcp_left) == (before[0], leg.RTCP_A_TICK)
-    target.failures_left = allowed
+    await true(lambda: target.quota.unauthentic == before[1] + 2)
+    assert (target.quota.packets_left, target.quota.rtcp_left) == (before[0], quota.RTCP_A_TICK)
+    target.quota.failures_left = allowed
     alice.film()
-    await true(lambda: target.packets_left == before[0] - 1)
+    await true(lambda: target.quota.packets_left == before[0] - 1)
 
 
 def _garbage(kind: str, genuine: bytes, chance: random.Random) -> bytes:
@@ -863,7 +877,7 @@ def _garbage(kind: str, genuine: bytes, chance: random.Random) -> bytes:
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let legs send and ask as much as they like."""
     for allowance in ("RTCP_A_TICK", "RTCP_BYTES_A_TICK", "REQUESTS_A_TICK", "PACKETS_A_TICK", "BYTES_A_TICK"):
-        monkeypatch.setattr(leg, allowance, 10_000_000)
+        monkeypatch.setattr(quota, allowance, 10_000_000)
 
 
 @pytest.mark.parametrize("seed", range(examples(1, deep=3)))
@@ -886,7 +900,7 @@ async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
             carol.film()
             assert len(await bob.gets(1)) == 1
     assert world.node.counts().faults == 0
-    assert world.leg("alice").unauthentic == world.leg("alice").excess == 0
+    assert world.leg("alice").quota.unauthentic == world.leg("alice").quota.excess == 0
     alice.film()
     await bob.gets(1)
 
@@ -913,7 +927,7 @@ async def test_media_of_a_participant_that_means_harm_costs_nobody_anything(
             await bob.until(lambda: any(packet[-1000:] == carol.video._rest[-1000:] for packet in bob.packets))
             bob.packets.clear()
     assert world.node.counts().faults == 0
-    assert world.leg("alice").unauthentic == world.leg("alice").excess == 0
+    assert world.leg("alice").quota.unauthentic == world.leg("alice").quota.excess == 0
 
 
 def _feedback_about(own: int, others: int, sequence: int) -> list[bytes]:
@@ -1021,13 +1035,13 @@ async def test_flood_of_feedback_is_cut_off_and_hurts_nobody_else(world: World) 
     alice, bob, carol = await world.join("alice", "bob", "carol")
     report = bytes(RtcpRrPacket(ssrc=1))
     world.stop_ticking()
-    allowance = world.leg("alice").rtcp_left
+    allowance = world.leg("alice").quota.rtcp_left
     for _ in range(5):
         for _ in range(200):
             alice.send_rtcp(report)
         carol.film(3)
         assert in_order(await bob.gets(3))
-    assert world.leg("alice").excess == 1000 - allowance
+    assert world.leg("alice").quota.excess == 1000 - allowance
 
 
 async def test_flood_of_checks_moves_the_media_a_few_times_and_hurts_nobody_else(
@@ -1053,7 +1067,7 @@ async def test_flood_of_checks_moves_the_media_a_few_times_and_hurts_nobody_else
     assert 1 <= len(moved) <= consent.MOST_MOVES + asyncio.get_running_loop().time() - started
     leg_of_alice, here = world.leg("alice"), alice._socket.getsockname()
     async with asyncio.timeout(SECONDS):
-        while leg_of_alice.destination is None or address_of(leg_of_alice.destination.name) != here:
+        while leg_of_alice.addresses.destination is None or address_of(leg_of_alice.addresses.destination.name) != here:
             alice._send_datagram(alice._check())
             await asyncio.sleep(0.05)
     carol.film()
@@ -1139,7 +1153,7 @@ async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(unlimited: None
     alice, bob, carol = await world.join("alice", "bob", "carol")
     alice.film()
     await bob.gets(1)
-    leg_of_alice, strays = world.leg("alice"), leg.MOST_SSRCS + 50
+    leg_of_alice, strays = world.leg("alice"), sources.MOST_SSRCS + 50
     for number in range(strays):
         alice.send([rtp.HEADER.pack(0x80, 35, 1, 0, 1000 + number) + b"stray"])
         if number % 20 == 0:
@@ -1152,8 +1166,8 @@ async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(unlimited: None
     alice.film()
     await bob.gets(1)
     await bob.until(lambda: [each for each in bob.reports if isinstance(each, RtcpSrPacket)])
-    assert len(leg_of_alice.met) == leg.MOST_SSRCS
-    assert leg_of_alice.excess == 51
+    assert len(leg_of_alice.sources.met) == sources.MOST_SSRCS
+    assert leg_of_alice.quota.excess == 51
 
 
 async def test_check_from_anothers_address_does_not_take_it_over(world: World) -> None:
@@ -1165,7 +1179,7 @@ async def test_check_from_anothers_address_does_not_take_it_over(world: World) -
     bob.film()
     for each in (alice, carol):
         await each.gets(1)
-    assert world.leg("alice").unauthentic == 0
+    assert world.leg("alice").quota.unauthentic == 0
 
 
 async def test_address_that_went_over_to_another_leg_is_not_taken_from_it_again(world: World) -> None:
@@ -1177,7 +1191,7 @@ async def test_address_that_went_over_to_another_leg_is_not_taken_from_it_again(
     world.peers.append(carol)
     await world.room.join(carol)
     with contextlib.ExitStack() as stack:
-        for _ in range(leg.MOST_ADDRESSES + 1):
+        for _ in range(addresses.MOST_ADDRESSES + 1):
             stack.enter_context(contextlib.closing(_stranger())).sendto(alice._check(), alice._host)
         carol.film(3)
         assert in_order(await bob.gets(3))
@@ -1292,7 +1306,7 @@ async def test_source_that_is_not_named_is_known_by_its_payload_type_once_the_ot
     other = Source(secrets.randbits(31), VIDEO, 90000, 500)
     alice.film(2)
     await bob.gets(2)
-    monkeypatch.setattr(Leg, "_is_active", lambda self, stream: False)
+    monkeypatch.setattr(Sources, "_is_active", lambda self, stream: False)
     alice.send([other.packet(), other.packet()])
     assert in_order(await bob.gets(2))
 
@@ -1304,12 +1318,12 @@ async def test_another_source_replaces_the_present_one_after_a_second_of_its_sil
     alice.film(2)
     await bob.gets(2)
     leg_of_alice, silent_at = world.leg("alice"), world.clock.time()
-    for silent_for, replaces in ((0.0, False), (leg.SILENT_SOURCE_SECONDS - 0.01, False), (1.0, True)):
+    for silent_for, replaces in ((0.0, False), (sources.SILENT_SOURCE_SECONDS - 0.01, False), (1.0, True)):
         leg_of_alice.tick(silent_at + silent_for)
         alice.send([other.packet(), alice.audio.packet()])
         await bob.gets(1, AUDIO)
-        assert (other.ssrc in leg_of_alice.streams) is replaces
-        assert (alice.video.ssrc in leg_of_alice.streams) is not replaces
+        assert (other.ssrc in leg_of_alice.sources.streams) is replaces
+        assert (alice.video.ssrc in leg_of_alice.sources.streams) is not replaces
     assert in_order(await bob.gets(1))
 
 
@@ -1332,8 +1346,8 @@ async def test_second_source_of_a_line_is_never_mixed_into_its_track(
     alice.film()
     await bob.gets(1)
     assert all(len(packet) > 1000 for packet in bob.packets)
-    assert set(world.leg("alice").streams) >= {alice.video.ssrc}
-    assert other.ssrc not in world.leg("alice").streams
+    assert set(world.leg("alice").sources.streams) >= {alice.video.ssrc}
+    assert other.ssrc not in world.leg("alice").sources.streams
 
 
 async def test_source_that_is_not_named_stays_the_same_through_negotiations(
@@ -1359,7 +1373,7 @@ async def test_source_that_is_not_named_stays_the_same_through_negotiations(
     assert [timestamp - got[0][1] & 0xFFFFFFFF for _, timestamp, _ in got] == [
         timestamp - sent[0][3] & 0xFFFFFFFF for _, _, _, timestamp, _ in sent
     ]
-    assert alice.video.ssrc in world.leg("alice").streams
+    assert alice.video.ssrc in world.leg("alice").sources.streams
 
 
 @pytest.mark.parametrize("seed", range(examples(1, deep=4)))
@@ -1461,7 +1475,7 @@ async def test_requests_for_more_than_a_tick_serves_are_not_read(world: World) -
     assert rtcp.requests(many) == 290
     for _ in range(5):
         bob.send_rtcp(many)
-    await true(lambda: world.leg("bob").excess == 4)
+    await true(lambda: world.leg("bob").quota.excess == 4)
 
 
 async def test_audio_keeps_its_own_numbers(world: World) -> None:
@@ -1616,7 +1630,7 @@ async def test_jitter_of_pcmu_is_counted_in_its_own_clock(world: World) -> None:
     (alice,) = await world.join("alice", audio=(AUDIO, PCMU))
     alice.send([alice.audio.packet()])
     await world.join("carol", audio=(PCMU,))
-    (stream,) = [stream for stream, track in world.leg("alice").streams.values() if track.kind == "audio"]
+    (stream,) = [stream for stream, track in world.leg("alice").sources.streams.values() if track.kind == "audio"]
     assert stream.memory.clock_rate == stream.clock_rate == 8000
 
 
@@ -1675,10 +1689,10 @@ def paced(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 async def _estimates(world: World, peer: Listener, bits_per_second: int) -> None:
     """Let a peer say what its connection can carry, and wait until that is known."""
-    before = world.leg(peer.id).estimate
+    before = world.leg(peer.id).downlink.estimate
     peer.send_rtcp(rtcp.bandwidth(peer.video.ssrc, bits_per_second, [1]))
     async with asyncio.timeout(SECONDS):
-        while world.leg(peer.id).estimate == before:
+        while world.leg(peer.id).downlink.estimate == before:
             await asyncio.sleep(0)
 
 
@@ -1709,17 +1723,17 @@ async def test_who_congests_a_connection_is_slowed_down_until_it_does_no_more(
     await film()
     for peer, rate in rates.items():
         allowed, sources = await _limit(peer)
-        assert allowed == pytest.approx(leg.AUDIO_RATE + 0.8 * rate, rel=0.02)
+        assert allowed == pytest.approx(feedback.AUDIO_RATE + 0.8 * rate, rel=0.02)
         assert sources == [peer.video.ssrc]
     # It grows with what his connection carries.
     await _estimates(world, dave, sum(rates.values()) * 3 // 2)
     await film()
     for peer, rate in rates.items():
-        assert (await _limit(peer))[0] == pytest.approx(leg.AUDIO_RATE + 1.5 * rate, rel=0.02)
+        assert (await _limit(peer))[0] == pytest.approx(feedback.AUDIO_RATE + 1.5 * rate, rel=0.02)
     await _estimates(world, dave, 3 * pacing.PLENTY + 1_000_000)
     await film()
     for peer in rates:
-        assert await _limit(peer) == (leg.NO_LIMIT, [peer.video.ssrc])
+        assert await _limit(peer) == (feedback.NO_LIMIT, [peer.video.ssrc])
     await film()
     assert [_limits(each) for each in (alice, carol)] == [[], []]
 
@@ -1749,7 +1763,7 @@ async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(
     for estimate in (1_000_000, 100_000):
         await _estimates(world, alice, estimate)
     reports = 0
-    while not world.leg("alice").withheld:
+    while not world.leg("alice").downlink.withheld:
         reports += 1
         assert await report(10) == 10
     assert pacing.MOST_DEFIANCES < reports <= 2 * pacing.MOST_DEFIANCES
@@ -1763,26 +1777,26 @@ async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(
 async def test_withheld_video_comes_back_when_nothing_is_congested(world: World, tenths: Callable[[], None]) -> None:
     _, bob = await world.join("alice", "bob")
     track, of_alice = world.track("bob", "video"), world.leg("alice")
-    of_alice.withheld[track], of_alice.estimate = 0.95, 1
+    of_alice.downlink.withheld[track], of_alice.downlink.estimate = 0.95, 1
     for number in range(1, 11):
-        assert of_alice.withheld
+        assert of_alice.downlink.withheld
         bob.film()
         await true(lambda number=number: track.packets == number)  # type: ignore[misc]
         tenths()
-    assert not of_alice.withheld
+    assert not of_alice.downlink.withheld
 
 
 async def test_withheld_video_that_is_over_does_not_come_back(world: World, tenths: Callable[[], None]) -> None:
     _, bob = await world.join("alice", "bob")
     over, of_alice = world.track("bob", "video"), world.leg("alice")
-    of_alice.withheld[over] = 1.0
+    of_alice.downlink.withheld[over] = 1.0
     await world.room.leave(bob)
     await world.room.settle()
     await world.join("bob")
     tenths()
     assert over.ssrc not in of_alice.sinks
     assert world.track("bob", "video").ssrc in of_alice.sinks
-    assert not of_alice.withheld
+    assert not of_alice.downlink.withheld
 
 
 async def test_a_limit_that_is_obeyed_withholds_nothing(world: World, tenths: Callable[[], None]) -> None:
@@ -1795,9 +1809,9 @@ async def test_a_limit_that_is_obeyed_withholds_nothing(world: World, tenths: Ca
         await alice.gets(packets)
         tenths()
         allowed, _ = await _limit(bob)
-        packets = max(1, (allowed - leg.AUDIO_RATE) // (10 * 8 * VIDEO_SIZE))
+        packets = max(1, (allowed - feedback.AUDIO_RATE) // (10 * 8 * VIDEO_SIZE))
     assert packets < 10
-    assert not world.leg("alice").withheld
+    assert not world.leg("alice").downlink.withheld
 
 
 async def test_who_begins_on_a_congested_connection_gets_a_part_of_it(world: World, paced: Callable[[], None]) -> None:
@@ -1806,7 +1820,7 @@ async def test_who_begins_on_a_congested_connection_gets_a_part_of_it(world: Wor
         await _estimates(world, carol, bits_per_second)
     paced()
     for each in (alice, bob):
-        assert (await _limit(each))[0] == pytest.approx(leg.AUDIO_RATE + 300_000, rel=0.01)
+        assert (await _limit(each))[0] == pytest.approx(feedback.AUDIO_RATE + 300_000, rel=0.01)
 
 
 async def test_nobody_is_slowed_down_below_what_makes_a_picture(world: World, paced: Callable[[], None]) -> None:
@@ -1817,7 +1831,7 @@ async def test_nobody_is_slowed_down_below_what_makes_a_picture(world: World, pa
     alice.film(10)
     await bob.gets(10)
     paced()
-    assert (await _limit(alice))[0] == leg.LEAST_RATE + leg.AUDIO_RATE
+    assert (await _limit(alice))[0] == feedback.LEAST_RATE + feedback.AUDIO_RATE
 
 
 async def test_an_estimate_that_is_not_repeated_slows_nobody_down_for_ever(world: World) -> None:
@@ -1828,10 +1842,10 @@ async def test_an_estimate_that_is_not_repeated_slows_nobody_down_for_ever(world
     alice.film(10)
     await bob.gets(10)
     await world.pass_time(1, alice, bob)
-    assert (await _limit(alice))[0] == leg.LEAST_RATE + leg.AUDIO_RATE
-    await world.pass_time(leg.ESTIMATE_COUNTS_SECONDS, alice, bob)
-    await alice.until(lambda: _limits(alice)[-1:] == [(leg.NO_LIMIT, [alice.video.ssrc])])
-    assert world.leg("bob").estimate == 0
+    assert (await _limit(alice))[0] == feedback.LEAST_RATE + feedback.AUDIO_RATE
+    await world.pass_time(downlink.ESTIMATE_COUNTS_SECONDS, alice, bob)
+    await alice.until(lambda: _limits(alice)[-1:] == [(feedback.NO_LIMIT, [alice.video.ssrc])])
+    assert world.leg("bob").downlink.estimate == 0
 
 
 @pytest.mark.parametrize("estimates", [(90_000_000, 80_000_000), (1, 2)])

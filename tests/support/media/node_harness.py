@@ -184,7 +184,7 @@ class World:
     async def _answered(self, peer: Listener, now: float) -> None:
         """Wait until a peer has answered what was due by now."""
         leg = self.leg(peer.id)
-        await true(lambda: now - leg.seen_at < CONSENT_SECONDS)
+        await true(lambda: now - leg.addresses.seen_at < CONSENT_SECONDS)
 
     def leg(self, name: str) -> Leg:
         """Return a participant's leg."""

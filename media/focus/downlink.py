@@ -1,0 +1,69 @@
+"""The connection from the node to a participant, as the participant's RTCP reports it: bandwidth, loss, round trip."""
+
+from collections.abc import Mapping
+
+from aiortc.rtp import RtcpReceiverInfo
+
+from media.focus.quality import REPORT_COUNTS_SECONDS
+from media.forward.repair import RoundTrip
+from media.forward.tracks import Sink, Track
+
+# An estimate of the bandwidth counts for this many seconds. Browsers repeat it at least once a second.
+ESTIMATE_COUNTS_SECONDS = 8.0
+
+
+class Downlink:
+    """What one participant reports about what it gets.
+
+    `estimate` is its last estimate of the bandwidth in bits per second; 0 while there is none. `is_congested` is set
+    when an estimate is lower than the one before, which means that packets queue on the way: estimates count from then
+    on. `withheld` has the video that the leg does not get, and for how many more seconds at least (`pacing`).
+    """
+
+    def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
+        self.estimate = 0
+        self.is_congested = False
+        self.withheld: dict[Track, float] = {}
+        self._round_trip = round_trip
+        self._estimated_at = made_at
+        # By SSRC: when the last receiver report came, and the share of packets that it reports as lost.
+        self._lost: dict[int, tuple[float, float]] = {}
+
+    def take_estimate(self, estimate: int | None, now: float) -> None:
+        """Note an estimate of the bandwidth (REMB); None where the message has none."""
+        if estimate:
+            self.is_congested = self.is_congested or estimate < self.estimate
+            self.estimate, self._estimated_at = estimate, now
+
+    def forget_old_estimate(self, now: float) -> None:
+        """Forget an estimate that was not repeated, so that a silent receiver slows nobody down."""
+        if now - self._estimated_at >= ESTIMATE_COUNTS_SECONDS:
+            self.estimate, self.is_congested = 0, False
+
+    def take_report(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
+        """Note a receiver report about a track that the participant gets."""
+        self._lost[report.ssrc] = (now, report.fraction_lost / 256)
+        self._measure_round_trip(sink, report, now)
+
+    def _measure_round_trip(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
+        """Measure the round trip, if the report names a sender report of ours (RFC 3550 section 6.4.1)."""
+        stream = sink.track.stream
+        sent_at = stream.reported_at(report.lsr) if stream is not None and report.lsr else None
+        if sent_at is not None and (sample := now - sent_at - report.dlsr / 65536) >= 0:
+            self._round_trip.measure(sample)
+
+    def lost(self, sinks: Mapping[int, Sink], now: float) -> float:
+        """Return the share of packets that was lost lately on the way to the participant, of the worst stream.
+
+        Packets that were lost before the focus are missing everywhere. Only their sender's connection accounts for
+        them.
+        """
+        worst = 0.0
+        for ssrc, (at, share) in list(self._lost.items()):
+            sink = sinks.get(ssrc)
+            if sink is None or now - at >= REPORT_COUNTS_SECONDS:
+                del self._lost[ssrc]
+            else:
+                source = sink.track.stream
+                worst = max(worst, share - (source.lost if source is not None else 0))
+        return worst

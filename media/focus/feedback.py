@@ -1,0 +1,78 @@
+"""The RTCP that a participant gets about the streams that it sends: NACKs, key frame requests, limits and reports.
+
+Nothing is sent here. Each method returns the packet to send.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+
+from media.focus.sources import Source
+from media.forward import rtcp
+from media.forward.streams import Stream
+from media.forward.tracks import Track
+from media.sdp.media_section import Section
+
+# In bits per second: no video is limited below this.
+LEAST_RATE = 150_000
+# In bits per second: what a limit leaves for sound beside the video.
+AUDIO_RATE = 48_000
+# In bits per second: what stands for no limit.
+NO_LIMIT = 1 << 27
+
+
+class Feedback:
+    """Writes the feedback to one participant. `lost` is the share of its packets that was lost lately."""
+
+    def __init__(self) -> None:
+        self.lost = 0.0
+        self._ssrc = secrets.randbits(32)
+        self._cname = secrets.token_hex(8)
+        # Whether feedback may go without a compound packet (RFC 5506): all sections share one transport.
+        self._takes_reduced_size = False
+        self._was_limited = False
+
+    def settle(self, sections: Iterable[Section]) -> None:
+        """Write feedback as the settled sections allow it."""
+        media = [each for each in sections if each.codecs and not each.rejected]
+        self._takes_reduced_size = all(each.reduced_size for each in media)
+
+    def nack(self, stream: Stream, now: float) -> bytes | None:
+        """Ask for what is missing of a stream, if some of that is due."""
+        lost = list(stream.due(now))
+        return self._packet(rtcp.nack(self._ssrc, stream.ssrc, lost)) if lost else None
+
+    def picture_loss(self, stream: Stream) -> bytes:
+        """Ask for a key frame of a stream (PLI)."""
+        return self._packet(rtcp.picture_loss(self._ssrc, stream.ssrc))
+
+    def limit(
+        self, sources: Iterable[Source], limits: Mapping[Track, float], rates: Mapping[Track, float]
+    ) -> bytes | None:
+        """Say how fast the participant may send its video (REMB), and once that nothing limits it any more.
+
+        :param sources: what the participant sends.
+        :param limits: the tracks that must be sent more slowly, in bits per second.
+        :param rates: how fast all tracks are sent, in bits per second.
+        """
+        tracks = {stream.ssrc: track for stream, track in sources if stream.original is None and stream.takes_limits}
+        is_limited, was_limited = any(track in limits for track in tracks.values()), self._was_limited
+        self._was_limited = is_limited
+        if not (is_limited or was_limited):
+            return None
+        wanted = AUDIO_RATE + sum(max(LEAST_RATE, limits.get(track, rates[track])) for track in tracks.values())
+        allowed = int(wanted) if is_limited else NO_LIMIT
+        return self._packet(rtcp.bandwidth(self._ssrc, allowed, list(tracks)))
+
+    def report(self, sources: Iterable[Source], now: float) -> bytes | None:
+        """Report how the participant's streams arrive, if some have."""
+        reports = [
+            report for stream, _ in sources if stream.original is None and (report := stream.report(now)) is not None
+        ]
+        self.lost = max((report.fraction_lost for report in reports), default=0) / 256
+        return rtcp.receiver_reports(self._ssrc, reports, cname=self._cname) if reports else None
+
+    def _packet(self, feedback: bytes) -> bytes:
+        """Return feedback, in a compound packet where nothing else was negotiated (RFC 4585 section 3.1)."""
+        if self._takes_reduced_size:
+            return feedback
+        return rtcp.receiver_reports(self._ssrc, [], cname=self._cname) + feedback

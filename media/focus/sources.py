@@ -1,0 +1,181 @@
+"""SSRC demultiplexing: which stream and track a participant's packets belong to (RFC 9143 section 9.2)."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from media.forward import rtp
+from media.forward.memory import NEAR, ffi
+from media.forward.repair import RoundTrip
+from media.forward.streams import Stream
+from media.forward.tracks import Track
+from media.sdp.codecs import Codec
+from media.sdp.media_section import Section
+
+# SSRCs that a leg may send with: libsrtp keeps each for as long as the leg lives, and looks through them one by one.
+MOST_SSRCS = 256
+# A source that no description names replaces the present one of its section once that was silent for this many
+# seconds: two sources never feed one track at the same time.
+SILENT_SOURCE_SECONDS = 1.0
+
+MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
+AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+
+# Returns the track that the participant publishes with a section.
+TrackOf = Callable[[Section], Track | None]
+
+
+class Source(NamedTuple):
+    """A stream of the participant, and the track that it feeds."""
+
+    stream: Stream
+    track: Track
+
+
+class Sources:
+    """The streams that a participant sends, by SSRC.
+
+    `memory` is the leg's `struct leg` (fastpath.h), where the fast path finds the streams. `met` has the SSRCs of
+    authentic packets that were unknown when the first one came. `unknown` counts the packets that belong to no section,
+    or cannot be read.
+    """
+
+    def __init__(self, memory: Any, round_trip: RoundTrip, *, made_at: float) -> None:
+        self.streams: dict[int, Source] = {}
+        self.met: set[int] = set()
+        self.unknown = 0
+        self._memory = memory
+        self._round_trip = round_trip
+        # The `struct flow`s, which must live as long as `memory` points to them.
+        self._flows: Any = None
+        # Further sources that the description names for a section: only the first is forwarded.
+        self._ignored: set[int] = set()
+        # How many packets of each source had come at the last tick, and when that number last rose.
+        self._heard: dict[int, tuple[int, float]] = {}
+        self._ticked_at = made_at
+
+    def expect(self, sections: Iterable[Section], track_of: TrackOf) -> None:
+        """Get ready for the streams that the settled sections name.
+
+        Streams that a description has named, and this one does not, are forgotten. Streams that no description names
+        stay while their section receives.
+        """
+        streams: dict[int, Source] = {}
+        self._ignored = set()
+        for section in sections:
+            track = track_of(section) if section.receiving else None
+            if track is None:
+                continue
+            track.level_id = section.extensions.get(AUDIO_LEVEL, 0) if section.kind == "audio" else 0
+            known = {ssrc: stream for ssrc, (stream, of) in self.streams.items() if of is track}
+            originals = {ssrc: stream for ssrc, stream in known.items() if stream.original is None}
+            for stream in known.values():
+                stream.keep_time(section.codecs[0].clock_rate)
+            self._ignored |= set(section.ssrcs[1:])
+            for ssrc in section.ssrcs[:1] or originals:
+                streams[ssrc] = Source(originals.get(ssrc) or _stream(ssrc, section, self._round_trip), track)
+            repeats = {ssrc: stream.original.ssrc for ssrc, stream in known.items() if stream.original is not None}
+            for ssrc, primary in (section.rtx_ssrcs or repeats).items():
+                if ssrc not in streams and primary in streams and streams[primary].stream.asks:
+                    streams[ssrc] = Source(_retransmissions(ssrc, section, streams[primary].stream), track)
+        self._take(streams)
+
+    def clear(self) -> None:
+        """Forget all streams."""
+        self._take({})
+
+    def _take(self, streams: dict[int, Source]) -> None:
+        """Take these streams and no others. The fast path knows them, except streams of retransmissions."""
+        originals = [(ssrc, of.memory, track.memory) for ssrc, (of, track) in streams.items() if of.original is None]
+        flows = ffi.new("struct flow[]", originals)
+        self._memory.flows, self._memory.flow = len(originals), flows
+        self.streams, self._flows = streams, flows
+
+    def may_meet(self, ssrc: int) -> bool:
+        """Tell whether a packet with this SSRC, which may be unknown, may be decrypted."""
+        return len(self.met) < MOST_SSRCS or ssrc in self.met or ssrc in self.streams
+
+    def is_plausible(self, ssrc: int, sequence: int | None) -> bool:
+        """Tell whether a packet looks like the next one of a known stream.
+
+        :param sequence: the sequence number that an RTP packet states; None for RTCP.
+        """
+        source = self.streams.get(ssrc)
+        if source is None or sequence is None:
+            return source is not None or ssrc in self.met
+        expected = source.stream.expected
+        return expected < 0 or (sequence - expected + NEAR) & 0xFFFF < 2 * NEAR
+
+    def meet(self, ssrc: int, packet: bytes, sections: Iterable[Section], track_of: TrackOf) -> Source | None:
+        """Find out what an unknown SSRC is, by the MID of its packets or by a payload type that one section alone has.
+
+        The source that it replaces in its section is forgotten. Return None for a packet that belongs to no track.
+        """
+        self.met.add(ssrc)
+        if ssrc in self._ignored:
+            return None
+        payload_type = packet[1] & 0x7F
+        section = _section_of(packet, payload_type, sections)
+        if section is None:
+            self.unknown += 1
+            return None
+        track = track_of(section)
+        if track is None:
+            return None
+        primaries = [stream for stream, of in self.streams.values() if of is track and not stream.original]
+        if payload_type in {codec.rtx_payload_type for codec in section.codecs}:
+            if not primaries or not primaries[-1].asks:
+                return None
+            source = Source(_retransmissions(ssrc, section, primaries[-1]), track)
+            kept = self.streams
+        elif any(self._is_active(stream) for stream in primaries):
+            return None
+        else:
+            kept = {each: source for each, source in self.streams.items() if source.track is not track}
+            source = Source(_stream(ssrc, section, self._round_trip), track)
+        self._take({**kept, ssrc: source})
+        return source
+
+    def _is_active(self, stream: Stream) -> bool:
+        """Tell whether a source has sent within SILENT_SOURCE_SECONDS."""
+        received, at = self._heard.get(stream.ssrc, (0, float("-inf")))
+        return stream.received > received or self._ticked_at - at < SILENT_SOURCE_SECONDS
+
+    def tick(self, now: float) -> None:
+        """Note which sources have sent since the last tick."""
+        heard: dict[int, tuple[int, float]] = {}
+        for ssrc, (stream, _) in self.streams.items():
+            received, at = self._heard.get(ssrc, (0, float("-inf")))
+            heard[ssrc] = (stream.received, now if stream.received > received else at)
+        self._heard, self._ticked_at = heard, now
+
+
+def _section_of(packet: bytes, payload_type: int, sections: Iterable[Section]) -> Section | None:
+    """Return the one section that a packet belongs to, or None."""
+    able = [section for section in sections if section.receiving and payload_type in _payload_types(section.codecs)]
+    for section in able:
+        id_ = section.extensions.get(MID)
+        mid = rtp.element(packet, id_) if id_ is not None else None
+        if mid is not None:
+            return next((each for each in able if each.mid.encode() == mid), None)
+    return able[0] if len(able) == 1 else None
+
+
+def _payload_types(codecs: Sequence[Codec]) -> set[int | None]:
+    """Return the payload types of codecs and of their retransmissions."""
+    return {type_ for codec in codecs for type_ in (codec.payload_type, codec.rtx_payload_type)}
+
+
+def _stream(ssrc: int, section: Section, round_trip: RoundTrip) -> Stream:
+    """Return a stream that comes over a section."""
+    asks = any("nack" in codec.feedback for codec in section.codecs) and section.kind == "video"
+    takes_limits = any("goog-remb" in codec.feedback for codec in section.codecs)
+    return Stream(ssrc, section.codecs[0].clock_rate, asks=asks, takes_limits=takes_limits, round_trip=round_trip)
+
+
+def _retransmissions(ssrc: int, section: Section, original: Stream) -> Stream:
+    """Return the stream of retransmissions that belongs to another one (RFC 4588)."""
+    original.is_repeated_apart = True
+    types = {
+        codec.rtx_payload_type: codec.payload_type for codec in section.codecs if codec.rtx_payload_type is not None
+    }
+    return Stream(ssrc, section.codecs[0].clock_rate, original=original, original_types=types)
