@@ -37,7 +37,8 @@ def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) 
     """Write open conferences of two, or conferences whose guest rings until then."""
     from django.utils import timezone
 
-    from conferences.models import Conference, Participant, Session
+    from conferences.models import Conference, Participant
+    from events.models import Session
 
     now, late = (f"'{(timezone.now() + timedelta(days=days)).isoformat(' ')}'" for days in (0, 1))
     lives = {"created_at": now, "expires_at": late}

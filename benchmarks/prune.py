@@ -26,7 +26,8 @@ def make_history(number: int) -> None:
     """Write conferences that are due for pruning."""
     from django.utils import timezone
 
-    from conferences.models import Conference, Modification, Participant, Session
+    from conferences.models import Conference, Modification, Participant
+    from events.models import Session
 
     old = f"'{(timezone.now() - timedelta(days=400)).isoformat(' ')}'"
     ended = {"created_at": old, "ended_at": old}
@@ -49,7 +50,8 @@ def ring(number: int) -> tuple[str, datetime]:
     from django.utils import timezone
 
     from conferences.machine import ParticipantState
-    from conferences.models import Conference, Participant, Role, Session
+    from conferences.models import Conference, Participant, Role
+    from events.models import Session
 
     now = timezone.now()
     session = Session.objects.create(

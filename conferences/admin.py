@@ -16,12 +16,13 @@ from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 from django.utils.timesince import timesince
 
-from conferences import clock
-from conferences.machine import ConferenceState, SessionState
-from conferences.models import Conference, Modification, Participant, Session, Stay
-from conferences.numbers import read_number
+from conferences.machine import ConferenceState
+from conferences.models import Conference, Modification, Participant, Stay
 from conferences.operations.calls import terminate_conference
-from events.models import Event
+from events import clock
+from events.models import Event, Session
+from events.numbers import read_number
+from events.states import SessionState
 
 if TYPE_CHECKING:
     ConferenceModelAdmin = admin.ModelAdmin[Conference]
@@ -160,7 +161,7 @@ class Section:
     def table(self, conference_id: str) -> dict[str, object]:
         """Return the title, the columns (name and heading) and the rows of a conference."""
         columns = [(name, heading or label_for_field(name, self.model)) for name, heading in self.fields.items()]
-        newest = self.model._default_manager.filter(conference=conference_id).order_by(*self.ordering)
+        newest = self.model._default_manager.filter(conference_id=conference_id).order_by(*self.ordering)
         rows = newest.select_related(*self.related)[:NEWEST]
         return {
             "title": f"{self.title} (the newest {NEWEST})",

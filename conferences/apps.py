@@ -2,8 +2,16 @@
 
 from django.apps import AppConfig
 
+from events import offers
+
 
 class ConferencesConfig(AppConfig):
-    """Registers the application."""
+    """Registers the application, and lets events find the offers that it stores."""
 
     name = "conferences"
+
+    def ready(self) -> None:
+        """Let events find offers."""
+        from conferences.models import offer_of  # the models load after this module
+
+        offers.find_offers_by(offer_of)

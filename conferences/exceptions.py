@@ -1,81 +1,35 @@
-"""Refusals: everything that the enabler says no to, each with its status, code and words (protocol section 8).
+"""Refusals that concern conferences, each with its status, code and words (protocol section 8).
+
+`events.exceptions` has those of requests in general.
 
 RefusalError
-├── UnauthenticatedError        401 unauthenticated
-├── ForbiddenError              403 forbidden
-├── NotFoundError               404 not-found
-├── ActionMissingError          400 action-missing
-├── ActionUnknownError          400 action-unknown
-├── MalformedError              400 malformed
-├── SdpInvalidError             422 sdp-invalid
-├── SdpDirectionError           422 sdp-direction
-├── ConferenceNotOpenError      409 conference-not-open
-├── ConferenceFullError         409 conference-full
-├── NotRingingError             409 not-ringing
-├── AlreadyAnsweredError        409 already-answered
-├── AlreadyOnHoldError          409 already-on-hold
-├── NotOnHoldError              409 not-on-hold
-├── ParticipantMovingError      409 participant-moving
-├── CalleeBusyError             409 callee-busy
-├── TooManyConferencesError     409 too-many-conferences
-├── TooManySessionsError        409 too-many-sessions
-├── ReaderReplacedError         409 reader-replaced
-├── FocusOnlyError              409 focus-only
-├── ModificationPendingError    409 modification-pending
-├── ModificationSettledError    409 modification-settled
-├── NotYoursToSettleError       409 not-yours-to-settle
-├── PreconditionFailedError     412 precondition-failed
-├── TooLargeError               413 too-large
-├── UnsupportedMediaTypeError   415 unsupported-media-type
-├── IdempotencyMismatchError    422 idempotency-mismatch
-├── IdempotencyExpiredError     409 idempotency-expired
-├── TooManyInvitationsError     429 too-many-invitations
-├── TooManyOffersError          429 too-many-offers
-├── RateLimitedError            429 rate-limited
-├── DatabaseUnavailableError    503 database-unavailable
-└── MediaUnavailableError       503 media-unavailable
+├── ActionMissingError       400 action-missing
+├── ActionUnknownError       400 action-unknown
+├── SdpInvalidError          422 sdp-invalid
+├── SdpDirectionError        422 sdp-direction
+├── ConferenceNotOpenError   409 conference-not-open
+├── ConferenceFullError      409 conference-full
+├── NotRingingError          409 not-ringing
+├── AlreadyAnsweredError     409 already-answered
+├── AlreadyOnHoldError       409 already-on-hold
+├── NotOnHoldError           409 not-on-hold
+├── ParticipantMovingError   409 participant-moving
+├── CalleeBusyError          409 callee-busy
+├── TooManyConferencesError  409 too-many-conferences
+├── TooManySessionsError     409 too-many-sessions
+├── FocusOnlyError           409 focus-only
+├── ModificationPendingError 409 modification-pending
+├── ModificationSettledError 409 modification-settled
+├── NotYoursToSettleError    409 not-yours-to-settle
+├── PreconditionFailedError  412 precondition-failed
+├── IdempotencyMismatchError 422 idempotency-mismatch
+├── IdempotencyExpiredError  409 idempotency-expired
+├── TooManyInvitationsError  429 too-many-invitations
+├── TooManyOffersError       429 too-many-offers
+└── MediaUnavailableError    503 media-unavailable
 """
 
-from typing import ClassVar
-
-
-class RefusalError(Exception):
-    """A request that is answered with no, and that has changed nothing.
-
-    `detail` is for people; `fields` are what a client needs to go on, in the wire's camelCase; `headers` go
-    with the answer.
-    """
-
-    status: ClassVar[int]
-    code: ClassVar[str]
-    detail: str = ""
-
-    def __init__(self, detail: str | None = None, *, headers: dict[str, str] | None = None, **fields: object) -> None:
-        self.detail = detail or type(self).detail
-        self.fields = fields
-        self.headers = headers or {}
-        super().__init__(self.detail)
-
-
-class UnauthenticatedError(RefusalError):
-    """Nobody that the enabler knows speaks here."""
-
-    status, code = 401, "unauthenticated"
-    detail = "Send a live session's token as 'Authorization: Bearer …', or an API key with 'x-session-id'."
-
-
-class ForbiddenError(RefusalError):
-    """The speaker is known but may not do this."""
-
-    status, code = 403, "forbidden"
-    detail = "You may not do this."
-
-
-class NotFoundError(RefusalError):
-    """The thing does not exist, or not for this speaker."""
-
-    status, code = 404, "not-found"
-    detail = "There is no such thing here."
+from events.exceptions import RefusalError
 
 
 class ActionMissingError(RefusalError):
@@ -90,13 +44,6 @@ class ActionUnknownError(RefusalError):
 
     status, code = 400, "action-unknown"
     detail = "There is no such action."
-
-
-class MalformedError(RefusalError):
-    """Headers or body cannot be read as what they should be."""
-
-    status, code = 400, "malformed"
-    detail = "The request cannot be read."
 
 
 class SdpInvalidError(RefusalError):
@@ -183,13 +130,6 @@ class TooManySessionsError(RefusalError):
     detail = "This user has too many live sessions: end one first."
 
 
-class ReaderReplacedError(RefusalError):
-    """A poll gave way: enough newer readers follow the session's event channel."""
-
-    status, code = 409, "reader-replaced"
-    detail = "Newer connections to this session's event channel have replaced this one."
-
-
 class FocusOnlyError(RefusalError):
     """The conference's media does not pass through the enabler."""
 
@@ -225,20 +165,6 @@ class PreconditionFailedError(RefusalError):
     detail = "The conference has changed: read it again."
 
 
-class TooLargeError(RefusalError):
-    """The body or the SDP exceeds its limit, given as `limit` in bytes."""
-
-    status, code = 413, "too-large"
-    detail = "The request is too large."
-
-
-class UnsupportedMediaTypeError(RefusalError):
-    """The body is of a type that is not read here."""
-
-    status, code = 415, "unsupported-media-type"
-    detail = "Send application/json, or an SDP as application/sdp."
-
-
 class IdempotencyMismatchError(RefusalError):
     """The Idempotency-Key was used for another request."""
 
@@ -265,20 +191,6 @@ class TooManyOffersError(RefusalError):
 
     status, code = 429, "too-many-offers"
     detail = "You have made too many offers in the last minute, and others renegotiate for each: wait a little."
-
-
-class RateLimitedError(RefusalError):
-    """Too many requests; `Retry-After` says how long to wait."""
-
-    status, code = 429, "rate-limited"
-    detail = "Too many requests: wait a little."
-
-
-class DatabaseUnavailableError(RefusalError):
-    """The database is away, or took too long."""
-
-    status, code = 503, "database-unavailable"
-    detail = "The database does not answer at the moment. Try again soon."
 
 
 class MediaUnavailableError(RefusalError):

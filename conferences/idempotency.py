@@ -22,10 +22,11 @@ from django.db import IntegrityError, transaction
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from conferences import clock
-from conferences.authentication import speaker_of
-from conferences.exceptions import IdempotencyMismatchError, MalformedError
+from conferences.exceptions import IdempotencyMismatchError
 from conferences.models import KeptAnswer
+from events import clock
+from events.authentication import speaker_of
+from events.exceptions import MalformedError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _KEPT_HEADERS = ("ETag", "Location", "x-mod-id", "x-state")

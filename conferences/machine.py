@@ -30,6 +30,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from conferences import exceptions as refusals
+from events.exceptions import RefusalError
 
 
 class ConferenceState(StrEnum):
@@ -58,14 +59,6 @@ class ModificationState(StrEnum):
     REJECTED = "mod-rejected"
     CANCELLED = "mod-cancelled"
     EXPIRED = "mod-expired"
-
-
-class SessionState(StrEnum):
-    """States of a session; both ends are final, so it needs no table."""
-
-    ACTIVE = "active"
-    EXPIRED = "expired"
-    ENDED = "ended"
 
 
 class Action(StrEnum):
@@ -185,7 +178,7 @@ def decide(state: S, action: Action) -> S:
         raise _refusal(state, action) from None
 
 
-def _refusal(state: State, action: Action) -> refusals.RefusalError:
+def _refusal(state: State, action: Action) -> RefusalError:
     """Return the refusal for an action that is illegal in the state."""
     match state:
         case ConferenceState():

@@ -1,12 +1,9 @@
-"""Rows: sessions, conferences, participants, modifications, and the answers kept for repeated requests.
+"""Rows: conferences, participants, modifications, and the answers kept for repeated requests.
 
 What must never be false stands in the database as a constraint. QuerySet methods read as words; what a row may
 become is decided by `conferences.machine` alone.
 """
 
-import hashlib
-import secrets
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Self
 
@@ -20,8 +17,9 @@ from conferences.machine import (
     ModificationKind,
     ModificationState,
     ParticipantState,
-    SessionState,
 )
+from events.identity import shares_identity
+from events.models import Session, new_id
 
 
 class Topology(models.TextChoices):
@@ -36,8 +34,6 @@ _PRESENT = RINGING | SITTING
 # How many of the seats that were left a conference shows: as many as its largest capacity, so it shows
 # everybody who was there when it ended.
 LEFT_SHOWN = 40
-# What a user is known by (the sheet: username, VTN or ICMN).
-IDENTITY = ("username", "vtn", "icmn")
 # What stands for the focus where the ID of a participant would stand.
 FOCUS = "focus"
 
@@ -69,117 +65,9 @@ class LeftReason(models.TextChoices):
     ENDED_BY_SUPPORT = "ended-by-support"
 
 
-def new_id() -> str:
-    """Return an unguessable opaque ID of 128 bits."""
-    return secrets.token_hex(16)
-
-
-def hash_token(token: str) -> str:
-    """Return what is stored of a token. It has 256 random bits, so one round of SHA-256 hides it."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
 def _one_of(field: str, states: Any) -> Q:
     """Return the condition that the field holds one of the values of an enum or a set."""
     return Q(**{f"{field}__in": sorted(str(state) for state in states)})
-
-
-def identity_of(row: "Session | Participant") -> dict[str, str]:
-    """Return by which of these fields a row's user is known, and with what values."""
-    return {name: value for name in IDENTITY if (value := getattr(row, name))}
-
-
-def _shares_identity(rows: Iterable["Session | Participant"]) -> Q:
-    """Return the condition that a row carries one of the identities of these rows."""
-    known: dict[str, list[str]] = {}
-    for row in rows:
-        for name, value in identity_of(row).items():
-            known.setdefault(f"{name}__in", []).append(value)
-    return Q(*known.items(), _connector=Q.OR) if known else Q(pk__in=[])
-
-
-class SessionQuerySet(models.QuerySet["Session"]):
-    """Sessions, in words."""
-
-    def live(self, now: datetime) -> Self:
-        """Those that may speak at `now`."""
-        return self.not_over().filter(expires_at__gt=now)
-
-    def devices_of(self, participants: Iterable["Participant"]) -> Self:
-        """Those that share an identity with one of the participants."""
-        return self.filter(_shares_identity(participants))
-
-    def sharing_identity_with(self, session: "Session") -> Self:
-        """Those with the username, the VTN or the ICMN of a session."""
-        return self.filter(_shares_identity([session]))
-
-    def addressed_by(self, address: str) -> Self:
-        """Those that an address in `to` names: a username, or a number as `tel:+…`."""
-        if number := address.removeprefix("tel:") if address.startswith("tel:") else "":
-            return self.filter(Q(vtn=number) | Q(icmn=number))
-        return self.filter(username=address)
-
-    def due(self, now: datetime) -> Self:
-        """Those whose time is over but that nobody has told."""
-        return self.not_over().filter(expires_at__lte=now)
-
-    def not_over(self) -> Self:
-        """Those that have not ended. SQLite uses a partial index only for a condition without parameters."""
-        return self.filter(state=SessionState.ACTIVE, ended_at__isnull=True)
-
-    def leaving(self) -> Self:
-        """Those that have ended, but whose seats have not all been given up."""
-        return self.filter(leaving_since__isnull=False)
-
-
-class Session(models.Model):
-    """One registered endpoint (a browser tab, a phone) of a user; its token is stored hashed."""
-
-    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
-    token_hash = models.CharField(max_length=64, unique=True, editable=False)
-    username = models.CharField(max_length=128)
-    vtn = models.CharField("VTN", max_length=16, blank=True, help_text="Virtual telephone number, E.164.")
-    icmn = models.CharField("ICMN", max_length=16, blank=True, help_text="Mobile number, E.164.")
-    device = models.CharField(max_length=128, blank=True)
-    state = models.CharField(max_length=16, default=SessionState.ACTIVE)
-    created_at = models.DateTimeField()
-    expires_at = models.DateTimeField()
-    ended_at = models.DateTimeField(null=True, blank=True)
-    leaving_since = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When it ended, while it still has seats to give up."
-    )
-    last_seq = models.BigIntegerField(default=0, help_text="The number of its newest event.")
-
-    objects = SessionQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-created_at"]
-        constraints = [
-            models.CheckConstraint(condition=_one_of("state", SessionState), name="session_state_is_known"),
-        ]
-        indexes = [
-            models.Index(fields=["username"], condition=Q(ended_at__isnull=True), name="session_live_username"),
-            models.Index(fields=["vtn"], condition=Q(ended_at__isnull=True), name="session_live_vtn"),
-            models.Index(fields=["icmn"], condition=Q(ended_at__isnull=True), name="session_live_icmn"),
-            models.Index(fields=["expires_at"], condition=Q(ended_at__isnull=True), name="session_live_expiry"),
-            models.Index(fields=["leaving_since"], condition=Q(leaving_since__isnull=False), name="session_leaving"),
-            models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="session_ended"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.username} ({self.device})" if self.device else self.username
-
-    def is_live(self, now: datetime) -> bool:
-        """Tell whether the session may speak at `now`."""
-        return self.state == SessionState.ACTIVE and self.expires_at > now
-
-    def owns(self, participant: "Participant") -> bool:
-        """Tell whether the participant is this session's user: they share the username, the VTN or the ICMN."""
-        return (
-            self.username == participant.username
-            or (self.vtn != "" and self.vtn == participant.vtn)
-            or (self.icmn != "" and self.icmn == participant.icmn)
-        )
 
 
 class ConferenceQuerySet(models.QuerySet["Conference"]):
@@ -252,7 +140,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
     def concerning(self, session: Session) -> Self:
         """Those that are the session or its user."""
-        return self.filter(Q(session=session) | _shares_identity([session]))
+        return self.filter(Q(session=session) | shares_identity([session]))
 
     def ringing(self) -> Self:
         """Those whose devices ring."""
@@ -268,13 +156,13 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
     def invited_by(self, session: Session) -> Self:
         """Those in the live conferences that the session's user hosts."""
-        own = Participant.objects.present().filter(_shares_identity([session]), role=Role.HOST)
+        own = Participant.objects.present().filter(shares_identity([session]), role=Role.HOST)
         return self.filter(conference__in=own.values("conference"))
 
     def calling(self, session: Session) -> Self:
         """Seats of the session's user as the host of a call that nobody has answered."""
         return self.present().filter(
-            _shares_identity([session]),
+            shares_identity([session]),
             role=Role.HOST,
             conference__state=ConferenceState.INVITATION_SENT,
             conference__access=Access.INVITED,
@@ -571,6 +459,11 @@ class Modification(models.Model):
 def pair_of(one: Participant, other: Participant | None) -> str:
     """Return the name of the two parties, the same in either direction; None is the focus."""
     return ":".join(sorted((one.pk, other.pk if other else FOCUS)))
+
+
+def offer_of(modification_id: str) -> str | None:
+    """Return the text of a modification's offer, None when the modification is gone."""
+    return Modification.objects.filter(pk=modification_id).values_list("offer", flat=True).first()
 
 
 class KeptAnswer(models.Model):

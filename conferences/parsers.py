@@ -7,9 +7,9 @@ from typing import IO, Any, ClassVar
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from conferences.authentication import speaker_of
-from conferences.exceptions import TooLargeError
-from conferences.throttles import require_body
+from conferences.costs import require_body
+from events.authentication import speaker_of
+from events.exceptions import TooLargeError
 
 BODY_LIMIT = 1024 * 1024  # bytes
 

@@ -4,8 +4,8 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from conferences.authentication import Speaker
-from conferences.exceptions import ForbiddenError, UnauthenticatedError
+from events.authentication import Speaker
+from events.exceptions import ForbiddenError, UnauthenticatedError
 
 
 class SpeaksForSession(BasePermission):

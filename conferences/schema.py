@@ -11,10 +11,11 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
-from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState, SessionState
+from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
 from conferences.models import Access, LeftReason, Role, Topology
 from conferences.operations.calls import EndOutcome, MoveRefusal
 from conferences.operations.modifications import Initiation
+from events.states import SessionState
 
 Shape = serializers.Serializer[Any]
 
@@ -150,7 +151,7 @@ PAGE = [OpenApiParameter("limit", int), OpenApiParameter("after", str)]
 class SpeakerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Describes `SpeakerAuthentication`: a session's token, or an API key."""
 
-    target_class = "conferences.authentication.SpeakerAuthentication"
+    target_class = "events.authentication.SpeakerAuthentication"
     # One authentication, two schemes.
     name = ["sessionToken", "apiKey"]
 

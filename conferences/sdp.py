@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from conferences.exceptions import SdpDirectionError, SdpInvalidError, TooLargeError
+from conferences.exceptions import SdpDirectionError, SdpInvalidError
+from events.exceptions import TooLargeError
 from media.sdp.description import Description, Media, parse, transports
 from media.sdp.syntax import SdpError
 

@@ -14,24 +14,13 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from conferences import clock, schema, wire
-from conferences.authentication import speaker_of
-from conferences.exceptions import (
-    ActionMissingError,
-    ActionUnknownError,
-    IdempotencyExpiredError,
-    MalformedError,
-    NotFoundError,
-    RateLimitedError,
-    RefusalError,
-    SdpInvalidError,
-    UnauthenticatedError,
-)
+from conferences import schema, wire
+from conferences.costs import require_readable
+from conferences.exceptions import ActionMissingError, ActionUnknownError, IdempotencyExpiredError, SdpInvalidError
 from conferences.ice import ice_servers
 from conferences.idempotency import Change, idempotent, idempotent_while
-from conferences.models import Access, Conference, Modification, Participant, Session, Topology
+from conferences.models import Access, Conference, Modification, Participant, Topology
 from conferences.names import normalize_name
-from conferences.numbers import NumberError, read_number
 from conferences.operations import calls, hosting, modifications, sessions
 from conferences.operations.locked_conference import etag
 from conferences.operations.modifications import Initiation, Outcome
@@ -46,9 +35,17 @@ from conferences.serializers import (
     MuteSerializer,
     SessionSerializer,
 )
-from conferences.throttles import count_rows, require_readable
+from events import clock
+from events.authentication import speaker_of
+from events.clock import instant
+from events.exceptions import MalformedError, NotFoundError, RateLimitedError, RefusalError, UnauthenticatedError
+from events.models import Session
+from events.numbers import NumberError, read_number
+from events.throttles import charge
 
 _PAGE = 100
+# A list counts as one more request for each of this many conferences.
+_ROWS_PER_REQUEST = 5
 # Bytes that take longer to read than the database takes to find a conference.
 _LONG_BODY = 32 * 1024
 _ANSWER = "conference-answer"
@@ -304,7 +301,7 @@ class ConferencesView(EnablerView):
         state = _plain(request.query_params.get("state", ""))
         rows = rows.filter(state=state) if state else rows.live()
         page, after = _page(request, _with_members(rows))
-        count_rows(speaker_of(request), len(page))
+        charge(speaker_of(request), len(page) // _ROWS_PER_REQUEST)
         return Response({"conferences": [_conference(row) for row in page], "next": after})
 
 
@@ -357,7 +354,7 @@ class ConferenceView(EnablerView):
         if ending.move_refused:
             body["moveRefused"] = ending.move_refused
         if ending.rings_until:
-            body["ringsUntil"] = wire.instant(ending.rings_until)
+            body["ringsUntil"] = instant(ending.rings_until)
         conference = ending.locked.conference
         return Response(body, headers={"ETag": etag(conference), "x-state": conference.state})
 

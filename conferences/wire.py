@@ -1,14 +1,10 @@
 """Render rows as the shapes of protocol section 3. The only place that knows the wire's names for columns."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
-from conferences.models import FOCUS, Conference, Modification, Participant, Session
-
-
-def instant(at: datetime) -> str:
-    """Return an instant as RFC 3339 in UTC, to the millisecond."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+from conferences.models import FOCUS, Conference, Modification, Participant
+from events.clock import instant
+from events.models import Session
 
 
 def session(row: Session) -> dict[str, object]:

@@ -7,3 +7,4 @@ class EventsConfig(AppConfig):
     """Registers the application."""
 
     name = "events"
+    verbose_name = "Sessions"

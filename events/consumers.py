@@ -22,14 +22,14 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest
 
-from conferences.exceptions import RateLimitedError, UnauthenticatedError
-from conferences.problems import OUTAGE, note_outage
-from conferences.throttles import admit
 from events.cursor import CursorError, parse_cursor
+from events.exceptions import RateLimitedError, UnauthenticatedError
 from events.heartbeats import HEARTBEATS
+from events.problems import OUTAGE, note_outage
 from events.reader import Reader, SessionOverError
 from events.readers import ReplacedError
 from events.threads import in_database_thread
+from events.throttles import admit
 from events.turns import turn_end_of
 
 logger = logging.getLogger(__name__)

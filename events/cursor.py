@@ -1,6 +1,6 @@
 """The cursor: the number of the last event that a reader has taken in."""
 
-from conferences.numbers import NumberError, read_number
+from events.numbers import NumberError, read_number
 
 _LARGEST = 10**18 - 1
 

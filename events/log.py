@@ -14,13 +14,11 @@ from functools import partial
 
 from django.db import connection, transaction
 
-from conferences import statements
-from conferences.machine import SessionState
-from conferences.models import Session
-from conferences.wire import instant
-from events import wakeups
-from events.models import Event
+from events import statements, wakeups
+from events.clock import instant
+from events.models import Event, Session
 from events.offers import is_complete, shorten
+from events.states import SessionState
 
 
 class EventType(StrEnum):

@@ -1,10 +1,117 @@
-"""The event log: rows that are written once, read in order and pruned by age."""
+"""Rows: sessions, and the log of events that each of them reads.
 
+An event is written once, read in order and pruned by age.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Self
 
 from django.db import models
+from django.db.models import Q
 
-from conferences.models import Conference, Session
+from events.identity import Identified, shares_identity
+from events.states import SessionState
+
+
+def new_id() -> str:
+    """Return an unguessable opaque ID of 128 bits."""
+    return secrets.token_hex(16)
+
+
+def hash_token(token: str) -> str:
+    """Return what is stored of a token. It has 256 random bits, so one round of SHA-256 hides it."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    """Sessions, in words."""
+
+    def live(self, now: datetime) -> Self:
+        """Those that may speak at `now`."""
+        return self.not_over().filter(expires_at__gt=now)
+
+    def devices_of(self, participants: Iterable[Identified]) -> Self:
+        """Those that share an identity with one of the participants."""
+        return self.filter(shares_identity(participants))
+
+    def sharing_identity_with(self, session: "Session") -> Self:
+        """Those with the username, the VTN or the ICMN of a session."""
+        return self.filter(shares_identity([session]))
+
+    def addressed_by(self, address: str) -> Self:
+        """Those that an address in `to` names: a username, or a number as `tel:+…`."""
+        if number := address.removeprefix("tel:") if address.startswith("tel:") else "":
+            return self.filter(Q(vtn=number) | Q(icmn=number))
+        return self.filter(username=address)
+
+    def due(self, now: datetime) -> Self:
+        """Those whose time is over but that nobody has told."""
+        return self.not_over().filter(expires_at__lte=now)
+
+    def not_over(self) -> Self:
+        """Those that have not ended. SQLite uses a partial index only for a condition without parameters."""
+        return self.filter(state=SessionState.ACTIVE, ended_at__isnull=True)
+
+    def leaving(self) -> Self:
+        """Those that have ended, but whose seats have not all been given up."""
+        return self.filter(leaving_since__isnull=False)
+
+
+class Session(models.Model):
+    """One registered endpoint (a browser tab, a phone) of a user; its token is stored hashed."""
+
+    id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    username = models.CharField(max_length=128)
+    vtn = models.CharField("VTN", max_length=16, blank=True, help_text="Virtual telephone number, E.164.")
+    icmn = models.CharField("ICMN", max_length=16, blank=True, help_text="Mobile number, E.164.")
+    device = models.CharField(max_length=128, blank=True)
+    state = models.CharField(max_length=16, default=SessionState.ACTIVE)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    leaving_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When it ended, while it still has seats to give up."
+    )
+    last_seq = models.BigIntegerField(default=0, help_text="The number of its newest event.")
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        # The table keeps the name of the application that it was made by.
+        db_table = "conferences_session"
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=sorted(state.value for state in SessionState)), name="session_state_is_known"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["username"], condition=Q(ended_at__isnull=True), name="session_live_username"),
+            models.Index(fields=["vtn"], condition=Q(ended_at__isnull=True), name="session_live_vtn"),
+            models.Index(fields=["icmn"], condition=Q(ended_at__isnull=True), name="session_live_icmn"),
+            models.Index(fields=["expires_at"], condition=Q(ended_at__isnull=True), name="session_live_expiry"),
+            models.Index(fields=["leaving_since"], condition=Q(leaving_since__isnull=False), name="session_leaving"),
+            models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="session_ended"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username} ({self.device})" if self.device else self.username
+
+    def is_live(self, now: datetime) -> bool:
+        """Tell whether the session may speak at `now`."""
+        return self.state == SessionState.ACTIVE and self.expires_at > now
+
+    def owns(self, participant: Identified) -> bool:
+        """Tell whether the participant is this session's user: they share the username, the VTN or the ICMN."""
+        return (
+            self.username == participant.username
+            or (self.vtn != "" and self.vtn == participant.vtn)
+            or (self.icmn != "" and self.icmn == participant.icmn)
+        )
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -25,7 +132,7 @@ class Event(models.Model):
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="events")
     seq = models.BigIntegerField()
     type = models.CharField(max_length=32)
-    conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="events")
+    conference_id = models.CharField(max_length=32, db_index=True, help_text="What it tells of.")
     wire = models.TextField()
     at = models.DateTimeField(db_index=True)
 

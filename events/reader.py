@@ -15,10 +15,9 @@ from django.conf import settings
 from django.db.models import RowRange, Sum, Window
 from django.db.models.functions import Coalesce, Length
 
-from conferences import clock
-from conferences.models import Session
+from events import clock
 from events.inbox import inbox
-from events.models import Event
+from events.models import Event, Session
 from events.offers import complete
 from events.readers import EPHEMERAL, READERS, News, Rank, ReplacedError
 from events.threads import in_database_thread

@@ -8,20 +8,21 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from conferences.exceptions import (
+from events.cursor import CursorError, parse_cursor
+from events.exceptions import (
     MalformedError,
+    MethodNotAllowedError,
     NotFoundError,
     ReaderReplacedError,
     RefusalError,
     UnauthenticatedError,
 )
-from conferences.numbers import NumberError, RangeError, read_number
-from conferences.problems import OUTAGE, MethodNotAllowedError, note_outage, refuse
-from conferences.throttles import admit
-from events.cursor import CursorError, parse_cursor
+from events.numbers import NumberError, RangeError, read_number
+from events.problems import OUTAGE, note_outage, refuse
 from events.reader import Entry, SessionOverError, follow, read
 from events.readers import ReplacedError
 from events.threads import in_database_thread
+from events.throttles import admit
 from events.turns import turn_end_of
 
 LONGEST_WAIT = 30.0  # seconds

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from django.conf import settings
 
-from conferences import clock
-from conferences.models import Session
-from conferences.problems import OUTAGE, note_outage
+from events import clock
+from events.models import Session
+from events.problems import OUTAGE, note_outage
 from events.readers import READERS
 from events.threads import in_database_thread
 

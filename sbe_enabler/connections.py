@@ -11,9 +11,9 @@ from typing import Any
 
 from twisted.web.http import HTTPChannel
 
-from conferences.authentication import network_of
-from conferences.problems import PROBLEM_TYPE, problem_document, reason_phrase
+from events.authentication import network_of
 from events.consumers import TOO_OFTEN
+from events.problems import PROBLEM_TYPE, problem_document, reason_phrase
 from media.tally import Tally
 from sbe_enabler.middleware import correlator_or_new
 

@@ -61,8 +61,9 @@ class SupportDesk(admin.AdminSite):
         return response
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """Return the lists of the index, the conferences before everything else."""
-        return sorted(super().get_app_list(request, app_label), key=lambda app: app["app_label"] != "conferences")
+        """Return the lists of the index: conferences, then sessions, then everything else."""
+        rank = {"conferences": 0, "events": 1}
+        return sorted(super().get_app_list(request, app_label), key=lambda app: rank.get(app["app_label"], len(rank)))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Show the lists, and how many conferences are live to those who may see them."""
@@ -75,7 +76,7 @@ class SupportDesk(admin.AdminSite):
 
 def client_network(request: HttpRequest) -> str:
     """Return the address, or for IPv6 the network, whose failed logins are counted."""
-    from conferences.authentication import network_of  # only here: this module is loaded before any model may be
+    from events.authentication import network_of  # only here: this module is loaded before any model may be
 
     return network_of(request.META.get("REMOTE_ADDR", ""))
 

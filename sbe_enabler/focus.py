@@ -6,9 +6,9 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from conferences import clock
 from conferences.operations.focus import announce_speaker, lose_media, rate_connection, settle_task
 from conferences.operations.nodes import assigned
+from events import clock
 from events.threads import work_for
 from media.focus.node import Settings
 from media.focus.service import Service, Wiring

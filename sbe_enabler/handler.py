@@ -18,7 +18,7 @@ from django.core.signals import request_started
 from django.http import HttpResponse, HttpResponseBase
 from django.urls import Resolver404, resolve, set_script_prefix
 
-from conferences.authentication import network_of
+from events.authentication import network_of
 from events.threads import POOL, in_thread_of, trust_busy_connection
 from media.tally import Tally
 

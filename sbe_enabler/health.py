@@ -11,7 +11,7 @@ from channels.layers import get_channel_layer
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
 
-from conferences import clock
+from events import clock
 from media import tasks
 from sbe_enabler import __version__
 

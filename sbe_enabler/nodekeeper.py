@@ -9,8 +9,8 @@ import logging
 
 from django.conf import settings
 
-from conferences import clock
 from conferences.operations.nodes import ADOPTIONS_PER_LOOK, adopt_orphans
+from events import clock
 from events.threads import in_database_thread
 from media import tasks
 from media.focus.watch import Watch

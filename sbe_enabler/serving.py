@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import _MalformedChunkedDataError, datetimeToString
 
 from conferences.parsers import BODY_LIMIT
-from conferences.problems import reason_phrase
+from events.problems import reason_phrase
 from media.allowance import Allowance
 from sbe_enabler.connections import (
     LINGER_SECONDS,

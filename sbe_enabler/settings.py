@@ -10,7 +10,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from conferences.machine import ConferenceState, ModificationState, ParticipantState, SessionState
+from conferences.machine import ConferenceState, ModificationState, ParticipantState
+from events.states import SessionState
 from sbe_enabler.env import Environment
 from sbe_enabler.firstrun import BASE_DIR, state_directory
 from sbe_enabler.sqlite.checkpoints import LOG_PAGES
@@ -59,8 +60,8 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "axes",
     "sbe_enabler",
-    "conferences",
     "events",
+    "conferences",
     "media",
 ]
 
@@ -165,7 +166,7 @@ if REDIS_URL:
 else:
     # A process has one channel for all its readers. What finds it full is found in the log instead.
     CHANNEL_LAYERS = {"default": {"BACKEND": "events.layer.ProcessChannelLayer", "CONFIG": {"capacity": 10_000}}}
-# What each process remembers by itself. Requests are counted in Redis where there is one (conferences/counters.py).
+# What each process remembers by itself. Requests are counted in Redis where there is one (events/counters.py).
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -182,13 +183,13 @@ CACHES = {
 # --- REST -------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["conferences.authentication.SpeakerAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["events.authentication.SpeakerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["conferences.parsers.BoundedJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["conferences.throttles.SpeakerThrottle"],
-    "EXCEPTION_HANDLER": "conferences.problems.handle_exception",
+    "DEFAULT_THROTTLE_CLASSES": ["events.throttles.SpeakerThrottle"],
+    "EXCEPTION_HANDLER": "events.problems.handle_exception",
     "UNAUTHENTICATED_USER": None,
     "UNAUTHENTICATED_TOKEN": None,
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",

@@ -12,9 +12,9 @@ from collections import Counter, deque
 from django.conf import settings
 from django.db import connection
 
-from conferences import clock
 from conferences.operations.deadlines import Job, due, next_deadline, settle
 from conferences.operations.retention import prune_in_batches
+from events import clock
 from events.threads import in_database_thread
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 
-from conferences.authentication import network_of
+from events.authentication import network_of
 from events.turns import END_TURN
 from sbe_enabler.connections import Application, Receive, Scope, Send, refuse
 

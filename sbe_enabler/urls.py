@@ -11,7 +11,7 @@ from django.views import defaults
 from django.views.csrf import csrf_failure
 from django.views.generic import RedirectView
 
-from conferences.problems import OUTAGE, problem_response, refuse_outage
+from events.problems import OUTAGE, problem_response, refuse_outage
 from sbe_enabler.description import DescriptionView
 from sbe_enabler.health import healthz
 

@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('vtn', models.CharField(blank=True, help_text='Virtual telephone number, E.164.', max_length=16, verbose_name='VTN')),
                 ('icmn', models.CharField(blank=True, help_text='Mobile number, E.164.', max_length=16, verbose_name='ICMN')),
                 ('device', models.CharField(blank=True, max_length=128)),
-                ('state', models.CharField(default=conferences.machine.SessionState['ACTIVE'], max_length=16)),
+                ('state', models.CharField(default='active', max_length=16)),
                 ('created_at', models.DateTimeField()),
                 ('expires_at', models.DateTimeField()),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),

@@ -13,23 +13,13 @@ from conferences import wire
 from conferences.exceptions import (
     AlreadyAnsweredError,
     ConferenceFullError,
-    MalformedError,
     MediaUnavailableError,
     NotRingingError,
     ParticipantMovingError,
     SdpInvalidError,
 )
 from conferences.machine import Action, ConferenceState, ModificationKind, ParticipantState, decide
-from conferences.models import (
-    Access,
-    Conference,
-    LeftReason,
-    Modification,
-    Participant,
-    Role,
-    Session,
-    Topology,
-)
+from conferences.models import Access, Conference, LeftReason, Modification, Participant, Role, Topology
 from conferences.operations import quotas
 from conferences.operations.locked_conference import (
     LockedConference,
@@ -46,7 +36,10 @@ from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
 from conferences.operations.users import lock_call, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
+from events.clock import instant
+from events.exceptions import MalformedError
 from events.log import EventType
+from events.models import Session
 from events.offers import StoredOffer
 
 logger = logging.getLogger(__name__)
@@ -197,7 +190,7 @@ def ring_devices(locked: LockedConference, seat: Participant, devices: list[Sess
         **offer,
         participant=wire.participant(seat),
         conference=locked.snapshot(),
-        ringsUntil=wire.instant(seat.rings_until or locked.now),
+        ringsUntil=instant(seat.rings_until or locked.now),
     )
 
 

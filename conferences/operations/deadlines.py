@@ -17,15 +17,16 @@ from django.db import transaction
 from django.db.models import QuerySet, Subquery
 
 from conferences import wire
-from conferences.exceptions import NotFoundError
 from conferences.machine import Action
-from conferences.models import LeftReason, Modification, Participant, Session
+from conferences.models import LeftReason, Modification, Participant
 from conferences.operations.calls import vacate
 from conferences.operations.locked_conference import LockedConference, ReadAhead, Reading, lock
 from conferences.operations.modifications import come_to_nothing
 from conferences.operations.sessions import end_session, give_up_seats
-from conferences.statements import Prepared
+from events.exceptions import NotFoundError
 from events.log import EventType
+from events.models import Session
+from events.statements import Prepared
 
 logger = logging.getLogger(__name__)
 

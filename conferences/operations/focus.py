@@ -9,7 +9,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from conferences.exceptions import NotFoundError
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import begin_ringing, vacate
@@ -24,6 +23,7 @@ from conferences.operations.modifications import (
 )
 from conferences.wire import party
 from events import log
+from events.exceptions import NotFoundError
 from events.log import EphemeralType, EventType
 from media import tasks
 from media.models import MediaTask

@@ -6,14 +6,16 @@ from datetime import datetime
 from django.db import transaction
 
 from conferences import wire
-from conferences.exceptions import FocusOnlyError, ForbiddenError, MalformedError, NotFoundError
+from conferences.exceptions import FocusOnlyError
 from conferences.machine import Action
-from conferences.models import LeftReason, Participant, Role, Session
+from conferences.models import LeftReason, Participant, Role
 from conferences.operations import quotas
 from conferences.operations.calls import addressee, leave, require_space, ring, vacate
 from conferences.operations.locked_conference import LockedConference, lock_for
 from conferences.operations.users import lock_call
+from events.exceptions import ForbiddenError, MalformedError, NotFoundError
 from events.log import EventType
+from events.models import Session
 
 logger = logging.getLogger(__name__)
 

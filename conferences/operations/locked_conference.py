@@ -14,18 +14,10 @@ from django.db import connection
 from django.db.models import Case, When
 from django.utils.http import parse_etags
 
-from conferences import statements, wire
-from conferences.exceptions import ForbiddenError, NotFoundError, PreconditionFailedError, UnauthenticatedError
-from conferences.machine import (
-    Action,
-    ConferenceState,
-    ModificationKind,
-    ModificationState,
-    ParticipantState,
-    decide,
-)
+from conferences import wire
+from conferences.exceptions import PreconditionFailedError
+from conferences.machine import Action, ConferenceState, ModificationKind, ModificationState, ParticipantState, decide
 from conferences.models import (
-    IDENTITY,
     LEFT_SHOWN,
     Access,
     Conference,
@@ -36,15 +28,15 @@ from conferences.models import (
     Participant,
     ParticipantQuerySet,
     Role,
-    Session,
-    SessionQuerySet,
     Stay,
     Topology,
-    identity_of,
 )
-from conferences.statements import Prepared
-from events import log
+from events import log, statements
+from events.exceptions import ForbiddenError, NotFoundError, UnauthenticatedError
+from events.identity import IDENTITY, identity_of
 from events.log import EventType
+from events.models import Session, SessionQuerySet
+from events.statements import Prepared
 from media import tasks
 from media.reports import LOST_SECONDS
 from media.tasks import TaskKind

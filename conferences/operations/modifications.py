@@ -13,7 +13,6 @@ from conferences import wire
 from conferences.exceptions import (
     ModificationPendingError,
     ModificationSettledError,
-    NotFoundError,
     NotYoursToSettleError,
     ParticipantMovingError,
 )
@@ -26,7 +25,7 @@ from conferences.machine import (
     decide,
     effect_of,
 )
-from conferences.models import Modification, Participant, Role, Session, pair_of
+from conferences.models import Modification, Participant, Role, pair_of
 from conferences.operations import quotas
 from conferences.operations.locked_conference import LockedConference, lock_for
 from conferences.operations.reading import OfferReading
@@ -40,7 +39,10 @@ from conferences.sdp import (
     require_progress,
     require_resume,
 )
+from events.clock import instant
+from events.exceptions import NotFoundError
 from events.log import EventType
+from events.models import Session
 from media.reports import LOST_SECONDS
 from media.sdp.description import Description
 from media.tasks import TaskKind
@@ -201,7 +203,7 @@ def tell_offer(locked: LockedConference, modification: Modification, receiver: P
         **{"from": wire.party(modification.offered_by)},
         description={"type": "offer", "sdp": modification.offer},
         restart=modification.restart,
-        expiresAt=wire.instant(modification.expires_at),
+        expiresAt=instant(modification.expires_at),
         **fields,
     )
 

@@ -9,9 +9,10 @@ from django.db.models import Count, F, Min, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from conferences.machine import Action, ModificationState
-from conferences.models import Conference, Modification, Participant, new_id
+from conferences.models import Conference, Modification, Participant
 from conferences.operations.locked_conference import LockedConference, lock
 from conferences.wire import party
+from events.models import new_id
 from media import tasks
 from media.models import MediaNode
 from media.tasks import TaskKind

@@ -2,7 +2,7 @@
 
 Each bound on what is open at one time is a count in the database. Starting, inviting and registering count under the
 locks that `conferences.operations.users` takes on the users, so requests in the same instant do not exceed a bound
-together. The bound on offers is a rate, which `conferences.counters` counts.
+together. The bound on offers is a rate, which `events.counters` counts.
 """
 
 import math
@@ -12,7 +12,6 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import Q, Value
 
-from conferences.counters import key_of, require_room, take
 from conferences.exceptions import (
     CalleeBusyError,
     TooManyConferencesError,
@@ -20,7 +19,9 @@ from conferences.exceptions import (
     TooManyOffersError,
     TooManySessionsError,
 )
-from conferences.models import Participant, Session
+from conferences.models import Participant
+from events.counters import key_of, require_room, take
+from events.models import Session
 
 # Changes within this time are made at once.
 _BURST_SECONDS = 5

@@ -7,10 +7,11 @@ wait for it. A stored description never changes, except that its credentials are
 from dataclasses import dataclass
 
 from conferences.machine import ModificationKind, ModificationState
-from conferences.models import Modification, Session
+from conferences.models import Modification
 from conferences.operations import quotas
 from conferences.scrubbing import scrub
 from conferences.sdp import JudgedSdp
+from events.models import Session
 from media.sdp.description import Description, parse
 
 

@@ -16,9 +16,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 
-from conferences.models import Conference, KeptAnswer, Modification, Participant, Session, Stay
+from conferences.models import Conference, KeptAnswer, Modification, Participant, Stay
 from conferences.scrubbing import scrub, scrub_event
-from events.models import Event
+from events.models import Event, Session
 from media import tasks
 
 KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
@@ -133,7 +133,7 @@ def _delete_answers(until: datetime) -> int:
 def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
     """Delete conferences that ended and have no events left, with everything that belongs to them."""
     due = Conference.objects.filter(ended_at__lte=until).order_by("ended_at")
-    without_events = due.exclude(Exists(Event.objects.filter(conference=OuterRef("pk"))))
+    without_events = due.exclude(Exists(Event.objects.filter(conference_id=OuterRef("pk"))))
     while chosen := _ids(without_events):
         modifications = Modification.objects.filter(conference__in=chosen).order_by()
         while ids := _ids(modifications):
@@ -197,7 +197,7 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
         over = {seat.conference_id for seat in seats if seat.conference.ended_at}
         for party in ("offered_by", "offered_to"):
             yield from _in_steps(_settled_with(seats, party), _scrub_modification)
-        yield from _in_steps(Event.objects.filter(conference__in=over), _scrub_event)
+        yield from _in_steps(Event.objects.filter(conference_id__in=over), _scrub_event)
         # A participant that has come back meanwhile keeps what its new leg needs.
         left = Participant.objects.filter(pk__in=[seat.pk for seat in seats], left_at__isnull=False)
         yield "scrubbed seats", left.update(scrubbed_at=now, ice_ufrag="")

@@ -7,14 +7,15 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 
-from conferences.exceptions import NotFoundError
-from conferences.machine import SessionState
-from conferences.models import LeftReason, Participant, Session, hash_token
+from conferences.models import LeftReason, Participant
 from conferences.operations import quotas
 from conferences.operations.calls import leave, ring_devices
 from conferences.operations.locked_conference import lock
 from conferences.operations.users import lock_ringing_for
 from events import log
+from events.exceptions import NotFoundError
+from events.models import Session, hash_token
+from events.states import SessionState
 
 logger = logging.getLogger(__name__)
 

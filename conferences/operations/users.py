@@ -13,7 +13,8 @@ from collections.abc import Iterable
 
 from django.db import connection
 
-from conferences.models import Participant, Session
+from conferences.models import Participant
+from events.models import Session
 
 
 def lock_call(caller: Session, guests: Iterable[Participant]) -> None:

@@ -43,7 +43,7 @@ class Clock:
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let the counters' clock stand still, so that no test crosses the end of a minute."""
     clock = Clock()
-    monkeypatch.setattr("conferences.counters.clock", clock)
+    monkeypatch.setattr("events.counters.clock", clock)
     return clock
 
 

@@ -8,8 +8,8 @@ import pytest
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from conferences.models import Conference, KeptAnswer, Modification, Participant, Session, new_id, pair_of
-from events.models import Event
+from conferences.models import Conference, KeptAnswer, Modification, Participant, pair_of
+from events.models import Event, Session, new_id
 from media.models import MediaNode, MediaTask
 
 pytestmark = pytest.mark.django_db
@@ -51,7 +51,7 @@ def modification(by: Participant | None, to: Participant | None, **fields: Any) 
 
 
 def event(of: Session, in_: Conference, seq: int) -> Event:
-    return Event.objects.create(session=of, conference=in_, seq=seq, type="x", wire="{}", at=NOW)
+    return Event.objects.create(session=of, conference_id=in_.pk, seq=seq, type="x", wire="{}", at=NOW)
 
 
 def two_seats() -> tuple[Participant, Participant]:

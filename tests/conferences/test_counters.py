@@ -10,8 +10,8 @@ from django.core.cache import cache
 from django.test import Client
 from pytest_django import Settings
 
-from conferences import counters
-from conferences.counters import WINDOW, Usage, take
+from events import counters
+from events.counters import WINDOW, Usage, take
 from tests.conferences.conftest import Clock
 from tests.support.depth import examples
 from tests.support.devices import Device

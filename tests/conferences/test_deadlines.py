@@ -11,15 +11,16 @@ from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
-from conferences.machine import ConferenceState, SessionState
-from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
+from conferences.machine import ConferenceState
+from conferences.models import Conference, KeptAnswer, Modification, Participant
 from conferences.operations import deadlines, retention
 from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import due, next_deadline, settle, settle_due
 from conferences.operations.locked_conference import ReadAhead, lock
 from conferences.operations.retention import prune
 from conferences.operations.sessions import abandon_seat, end_session
-from events.models import Event
+from events.models import Event, Session
+from events.states import SessionState
 from media.models import MediaTask
 from tests.support.descriptions import answer, offer
 from tests.support.devices import Call, Device, hold
@@ -611,7 +612,7 @@ class TestPruning:
             session = Session.objects.create(id=name, token_hash=name, username=name, created_at=now, expires_at=now)
             for seq, age in enumerate(ages, 1):
                 at = now - settings.EVENT_RETENTION - timedelta(seconds=age)
-                Event.objects.create(session=session, seq=seq, conference=conference, type="x", wire="{}", at=at)
+                Event.objects.create(session=session, seq=seq, conference_id=conference.pk, type="x", wire="{}", at=at)
         monkeypatch.setattr(retention, "BATCH", 2)
         batches = retention.prune_in_batches(now=now)
         assert next(batches) == ("events", 2)
@@ -646,7 +647,7 @@ class TestPruning:
         conference = Conference.objects.create(topology="peer", created_at=now, state=ConferenceState.SESSION_OPEN)
         live = Session.objects.create(token_hash="live", username="eve", created_at=now, expires_at=now)
         for number in range(5):
-            Event.objects.create(session=live, seq=number + 1, conference=conference, type="x", wire="{}", at=now)
+            Event.objects.create(session=live, seq=number + 1, conference_id=conference.pk, type="x", wire="{}", at=now)
             KeptAnswer.objects.create(key_hash=f"{number}", request_hash="", created_at=now)
             Conference.objects.create(topology="peer", **ended)
             over = {"created_at": now, "expires_at": now, "ended_at": now, "state": SessionState.ENDED}

@@ -8,12 +8,13 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from conferences.exceptions import UnauthenticatedError
-from conferences.models import Access, Participant, Session, Topology
+from conferences.models import Access, Participant, Topology
 from conferences.operations.calls import answer_conference, end_part, start_conference
 from conferences.operations.reading import read_call
 from conferences.operations.sessions import end_session
 from conferences.sdp import judge
+from events.exceptions import UnauthenticatedError
+from events.models import Session
 from tests.support.descriptions import describe
 from tests.support.devices import Call, Device, hold
 from tests.support.refusals import all_rows

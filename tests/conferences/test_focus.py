@@ -9,10 +9,11 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from conferences.models import Conference, Modification, Participant, new_id
+from conferences.models import Conference, Modification, Participant
 from conferences.operations.deadlines import settle_due
 from conferences.operations.focus import announce_speaker, lose_media, rate_connection, settle_task
 from events import wakeups
+from events.models import new_id
 from media import tasks
 from media.models import MediaNode, MediaTask
 from media.reports import Assignment, Connection

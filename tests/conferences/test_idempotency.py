@@ -8,10 +8,10 @@ from django.db import IntegrityError, connection
 from django.test import Client
 from django.utils import timezone
 
-from conferences.models import Conference, KeptAnswer, Session
+from conferences.models import Conference, KeptAnswer
 from conferences.operations.retention import KEPT_ANSWERS_LIFETIME, prune
 from conferences.sdp import JudgedSdp, judge
-from events.models import Event
+from events.models import Event, Session
 from tests.support.descriptions import answer, describe, offer
 from tests.support.devices import Call, Device, gateway_key, hold
 from tests.support.refusals import all_rows, refused

@@ -4,7 +4,6 @@ from itertools import product
 
 import pytest
 
-from conferences.exceptions import RefusalError
 from conferences.machine import (
     EFFECTS,
     RINGING,
@@ -18,6 +17,7 @@ from conferences.machine import (
     State,
     decide,
 )
+from events.exceptions import RefusalError
 
 pytestmark = pytest.mark.once
 

@@ -8,8 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from conferences.models import Session
-from conferences.numbers import NumberError, RangeError, read_number
+from events.models import Session
+from events.numbers import NumberError, RangeError, read_number
 from tests.support.depth import DEEP
 from tests.support.descriptions import describe
 from tests.support.devices import Device, gateway_key

@@ -15,11 +15,11 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from conferences.admin import ConferenceAdmin
-from conferences.models import Conference, KeptAnswer, Modification, Participant, Session, Stay
+from conferences.models import Conference, KeptAnswer, Modification, Participant, Stay
 from conferences.operations.deadlines import next_deadline, settle_due
 from conferences.operations.nodes import adopt_orphans
 from conferences.operations.retention import prune_in_batches
-from events.models import Event
+from events.models import Event, Session
 from media import tasks
 from media.models import MediaTask
 from tests.support.database import analyze, insert

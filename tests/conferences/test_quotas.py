@@ -15,7 +15,8 @@ from pytest_django import Settings
 
 from conferences import views
 from conferences.machine import ConferenceState, ParticipantState
-from conferences.models import Conference, Participant, Role, Session
+from conferences.models import Conference, Participant, Role
+from events.models import Session
 from sbe_enabler import settings as service
 from tests.conferences.conftest import Clock
 from tests.conferences.test_idempotency import register

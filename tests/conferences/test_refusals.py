@@ -15,8 +15,9 @@ from django.utils import timezone
 from pytest_django import Settings
 from rest_framework_api_key.models import APIKey
 
-from conferences.machine import SessionState
-from conferences.models import Conference, Participant, Session
+from conferences.models import Conference, Participant
+from events.models import Session
+from events.states import SessionState
 from tests.support.depth import DEEP
 from tests.support.descriptions import answer, describe, offer
 from tests.support.devices import Call, Device, hold, open_call

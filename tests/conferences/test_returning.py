@@ -13,14 +13,14 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from conferences.models import LEFT_SHOWN, Conference, Modification, Participant, Session, Stay, hash_token
+from conferences.models import LEFT_SHOWN, Conference, Modification, Participant, Stay
 from conferences.operations.calls import answer_conference, end_part
 from conferences.operations.focus import lose_media, settle_task
 from conferences.operations.nodes import adopt_conference
 from conferences.operations.reading import OfferReading
 from conferences.operations.retention import Write, _scrub_modification, prune
 from conferences.sdp import judge
-from events.models import Event
+from events.models import Event, Session, hash_token
 from media.models import MediaNode
 from media.tasks import FocusOffer
 from tests.conferences.conftest import BeginWith, register

@@ -17,13 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from pytest_django import Settings
 
 from conferences import exceptions
-from conferences.exceptions import RefusalError
 from conferences.machine import TABLE, ConferenceState, ModificationState, ParticipantState, State
-from conferences.models import Conference, Modification, Participant, Session
+from conferences.models import Conference, Modification, Participant
 from conferences.operations.deadlines import settle_due
-from conferences.throttles import SpeakerThrottle
+from events import exceptions as general
 from events import wakeups
-from events.models import Event
+from events.exceptions import RefusalError
+from events.models import Event, Session
+from events.throttles import SpeakerThrottle
 from media.models import MediaTask
 from tests.support.depth import examples
 from tests.support.descriptions import describe, mirror
@@ -36,9 +37,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 # What may be refused to requests that are well-formed.
 CODES = {
     error.code: error.status
-    for error in vars(exceptions).values()
+    for error in (vars(exceptions) | vars(general)).values()
     if isinstance(error, type) and issubclass(error, RefusalError) and error is not RefusalError
-    if error is exceptions.MalformedError
+    if error is general.MalformedError
     or (error.status in {401, 403, 404, 409, 422} and error is not exceptions.IdempotencyMismatchError)
 }
 BEGINNINGS: dict[type, set[str]] = {

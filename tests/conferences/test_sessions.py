@@ -12,12 +12,12 @@ from django.utils import timezone
 from pytest_django import Settings
 from rest_framework_api_key.models import APIKey
 
-from conferences.machine import SessionState
-from conferences.models import Session, hash_token
 from conferences.operations import sessions
 from conferences.operations.deadlines import settle_due
 from conferences.operations.locked_conference import LockedConference, lock
 from conferences.operations.sessions import refresh_session
+from events.models import Session, hash_token
+from events.states import SessionState
 from tests.support.descriptions import offer
 from tests.support.devices import Call, Device, hold
 from tests.support.refusals import all_rows, refused

@@ -9,12 +9,13 @@ from django.db.models import Model
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils import timezone
 
-from conferences.authentication import session_by_token
-from conferences.exceptions import UnauthenticatedError
-from conferences.models import Conference, Participant, Session
+from conferences.models import Conference, Participant
 from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import next_deadline, settle_conference
-from conferences.statements import Prepared, insert, update
+from events.authentication import session_by_token
+from events.exceptions import UnauthenticatedError
+from events.models import Session
+from events.statements import Prepared, insert, update
 from tests.support.devices import Device, open_call
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from conferences.models import Session, hash_token
 from events import layer, wakeups
 from events.consumers import EventsConsumer
+from events.models import Session, hash_token
 from events.reader import Entry
 from events.readers import READERS
 from events.threads import in_database_thread

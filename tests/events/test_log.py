@@ -15,10 +15,10 @@ from django.test import AsyncClient
 from django.utils import timezone
 
 import events.views  # noqa: F401 - before a test replaces what it imports
-from conferences.models import Conference, Session, Topology, hash_token
+from conferences.models import Conference, Topology
 from events import log, wakeups, watcher
 from events.log import EventType, Message
-from events.models import Event
+from events.models import Event, Session, hash_token
 from events.reader import BATCH, Entry, SessionOverError, follow, read
 from events.readers import READERS, ReplacedError
 from events.threads import POOL, in_database_thread

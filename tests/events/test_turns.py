@@ -8,8 +8,8 @@ import pytest
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.test import AsyncRequestFactory
 
-from conferences.models import Session
 from events.consumers import EventsConsumer
+from events.models import Session
 from events.reader import Entry
 from events.threads import in_database_thread
 from events.turns import END_TURN

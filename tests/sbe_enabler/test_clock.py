@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from conferences import clock
+from events import clock
 from tests.support.endpoints import UNLIMITED, Endpoints
 from tests.support.services import ROOT, Backend, Backends, Server, copied
 from tests.support.zygote import Copy
@@ -20,7 +20,7 @@ from tests.support.zygote import Copy
 
 CLOCKS = {("timezone", "now"), ("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
 # The one place, and certificates of this machine.
-MAY_READ = {"conferences/clock.py", "sbe_enabler/lan.py"}
+MAY_READ = {"events/clock.py", "sbe_enabler/lan.py"}
 
 
 def test_nothing_else_reads_the_clock_of_its_machine() -> None:

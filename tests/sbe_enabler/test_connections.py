@@ -11,7 +11,7 @@ import httpx
 import pytest
 import websockets
 
-from conferences.authentication import network_of
+from events.authentication import network_of
 from sbe_enabler.connections import Places
 from sbe_enabler.lan import ensure_certificate
 from sbe_enabler.serving import SEND_BUFFER_BYTES

@@ -9,8 +9,8 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 from pytest_django import Settings
 
-from conferences import clock
 from conferences.models import Access, Conference, Topology
+from events import clock
 from media import tasks
 from media.focus.watch import LONGEST_GAP_SECONDS, Watch
 from media.models import MediaNode

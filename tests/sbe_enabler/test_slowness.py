@@ -18,7 +18,7 @@ from django.urls import path
 from django.utils import timezone
 from pytest_django import Settings
 
-from conferences.models import Session
+from events.models import Session
 from sbe_enabler.asgi import sync_handler
 from sbe_enabler.slowness import Pauses, TimedHandler
 

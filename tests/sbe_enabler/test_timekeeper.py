@@ -10,8 +10,8 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.utils import timezone
 
-from conferences import clock
 from conferences.models import Participant
+from events import clock
 from sbe_enabler import timekeeper
 from tests.support.devices import Device
 

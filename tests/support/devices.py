@@ -8,8 +8,8 @@ from typing import Any
 from django.test import Client
 from rest_framework_api_key.models import APIKey
 
-from conferences.models import Modification, Participant, Session
-from events.models import Event
+from conferences.models import Modification, Participant
+from events.models import Event, Session
 from events.offers import complete
 from tests.support.descriptions import answer, describe, mirror, offer
 

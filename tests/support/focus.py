@@ -9,8 +9,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from conferences.models import new_id
 from conferences.operations.focus import settle_task
+from events.models import new_id
 from media import tasks
 from media.models import MediaNode, MediaTask
 from media.sdp.description import parse

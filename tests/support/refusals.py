@@ -6,9 +6,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import Model
 
-from conferences.models import Conference, KeptAnswer, Modification, Participant, Session
-from conferences.problems import reason_phrase
-from events.models import Event
+from conferences.models import Conference, KeptAnswer, Modification, Participant
+from events.models import Event, Session
+from events.problems import reason_phrase
 from media.models import MediaTask
 
 _MODELS: tuple[type[Model], ...] = (Session, Conference, Participant, Modification, Event, KeptAnswer, MediaTask)

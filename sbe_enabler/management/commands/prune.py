@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from conferences import clock
 from conferences.operations.retention import prune
+from events import clock
 
 
 class Command(BaseCommand):

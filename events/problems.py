@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions as drf
 
-from conferences import exceptions as refusals
+from events import exceptions as refusals
 
 logger = logging.getLogger(__name__)
 
@@ -94,20 +94,6 @@ def _outage(error: Exception) -> refusals.DatabaseUnavailableError:
     return refusals.DatabaseUnavailableError(headers={"Retry-After": str(_OUTAGE_SECONDS)})
 
 
-class MethodNotAllowedError(refusals.RefusalError):
-    """The address exists, but not for this method."""
-
-    status, code = 405, "method-not-allowed"
-    detail = "This address does not know that method."
-
-
-class NotAcceptableError(refusals.RefusalError):
-    """The client accepts nothing that could be sent."""
-
-    status, code = 406, "not-acceptable"
-    detail = "Answers here are application/json."
-
-
 def _refusal(error: Exception) -> refusals.RefusalError | None:
     """Return what is refused, in our words; None for an unexpected error."""
     match error:
@@ -120,9 +106,9 @@ def _refusal(error: Exception) -> refusals.RefusalError | None:
         case drf.NotFound() | Http404():
             return refusals.NotFoundError()
         case drf.MethodNotAllowed():
-            return MethodNotAllowedError()
+            return refusals.MethodNotAllowedError()
         case drf.NotAcceptable():
-            return NotAcceptableError()
+            return refusals.NotAcceptableError()
         case drf.UnsupportedMediaType():
             return refusals.UnsupportedMediaTypeError()
         case drf.Throttled():

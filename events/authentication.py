@@ -9,11 +9,11 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework_api_key.models import APIKey
 
-from conferences import clock
-from conferences.counters import key_of, require_room
-from conferences.exceptions import UnauthenticatedError
-from conferences.models import Session, hash_token
-from conferences.statements import Prepared
+from events import clock
+from events.counters import key_of, require_room
+from events.exceptions import UnauthenticatedError
+from events.models import Session, hash_token
+from events.statements import Prepared
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ two hosts' clocks nor a step of one of them matters. What is left is at most hal
 
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 from django.utils import timezone
@@ -83,3 +83,8 @@ def _ask() -> datetime:
         cursor.execute("SELECT CLOCK_TIMESTAMP()")
         at: datetime = cursor.fetchone()[0]
     return at
+
+
+def instant(at: datetime) -> str:
+    """Return an instant as RFC 3339 in UTC, to the millisecond."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -18,8 +18,8 @@ from django.core.cache import cache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from conferences import clock
-from conferences.exceptions import RateLimitedError
+from events import clock
+from events.exceptions import RateLimitedError
 from media.pause import Pause
 
 logger = logging.getLogger(__name__)

@@ -6,20 +6,13 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from conferences import clock
-from conferences.authentication import Speaker, identify_from
-from conferences.counters import require_room, take
-from conferences.sdp import SDP_LIMIT
+from events import clock
+from events.authentication import Speaker, identify_from
+from events.counters import require_room, take
 
 if TYPE_CHECKING:
     # DRF's views load this module through the settings before they are complete.
     from rest_framework.views import APIView
-
-
-# A list of conferences counts as one more request for each so many.
-_ROWS_PER_REQUEST = 5
-# Bodies up to this many bytes are bounded by the number of requests alone.
-_SMALL_BODY = 64 * 1024
 
 
 class SpeakerThrottle(BaseThrottle):
@@ -49,13 +42,13 @@ def _limit(speaker: Speaker) -> int:
     return limit
 
 
-def count_rows(speaker: Speaker, rows: int) -> None:
-    """Count a list of so many conferences as further requests: a long one takes as long as many others.
+def charge(speaker: Speaker, requests: int) -> None:
+    """Count an answer that took as long as this many further requests.
 
     :raises RateLimitedError: when this speaker asks for too much.
     """
-    if further := rows // _ROWS_PER_REQUEST:
-        require_room(_name(speaker), _limit(speaker), further)
+    if requests:
+        require_room(_name(speaker), _limit(speaker), requests)
 
 
 def admit(address: str, authorization: str, session_id: str | None) -> Speaker:
@@ -67,20 +60,3 @@ def admit(address: str, authorization: str, session_id: str | None) -> Speaker:
     speaker = identify_from(address, authorization, session_id, now=clock.now())
     require_room(_name(speaker), _limit(speaker))
     return speaker
-
-
-def require_body(speaker: Speaker, size: int) -> None:
-    """Count the bytes of a large body before it is parsed, which takes time in proportion to them.
-
-    :raises RateLimitedError: when this speaker has sent too many.
-    """
-    if size > _SMALL_BODY:
-        require_room(f"body.{speaker.user}", 2 * settings.SDP_CHARACTERS_PER_MINUTE, size)
-
-
-def require_readable(speaker: Speaker, sdp: str) -> None:
-    """Count the characters of an SDP before it is read, which takes time in proportion to them.
-
-    :raises RateLimitedError: when this speaker has sent too many.
-    """
-    require_room(f"sdp.{speaker.user}", settings.SDP_CHARACTERS_PER_MINUTE, min(len(sdp), SDP_LIMIT))

@@ -1,0 +1,114 @@
+"""Refusals of requests in general, each with its status, code and words (protocol section 8).
+
+`conferences.exceptions` has those that concern conferences.
+
+RefusalError
+├── MalformedError            400 malformed
+├── UnauthenticatedError      401 unauthenticated
+├── ForbiddenError            403 forbidden
+├── NotFoundError             404 not-found
+├── MethodNotAllowedError     405 method-not-allowed
+├── NotAcceptableError        406 not-acceptable
+├── ReaderReplacedError       409 reader-replaced
+├── TooLargeError             413 too-large
+├── UnsupportedMediaTypeError 415 unsupported-media-type
+├── RateLimitedError          429 rate-limited
+└── DatabaseUnavailableError  503 database-unavailable
+"""
+
+from typing import ClassVar
+
+
+class RefusalError(Exception):
+    """A request that is answered with no, and that has changed nothing.
+
+    `detail` is for people; `fields` are what a client needs to go on, in the wire's camelCase; `headers` go
+    with the answer.
+    """
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    detail: str = ""
+
+    def __init__(self, detail: str | None = None, *, headers: dict[str, str] | None = None, **fields: object) -> None:
+        self.detail = detail or type(self).detail
+        self.fields = fields
+        self.headers = headers or {}
+        super().__init__(self.detail)
+
+
+class MalformedError(RefusalError):
+    """Headers or body cannot be read as what they should be."""
+
+    status, code = 400, "malformed"
+    detail = "The request cannot be read."
+
+
+class UnauthenticatedError(RefusalError):
+    """Nobody that the enabler knows speaks here."""
+
+    status, code = 401, "unauthenticated"
+    detail = "Send a live session's token as 'Authorization: Bearer …', or an API key with 'x-session-id'."
+
+
+class ForbiddenError(RefusalError):
+    """The speaker is known but may not do this."""
+
+    status, code = 403, "forbidden"
+    detail = "You may not do this."
+
+
+class NotFoundError(RefusalError):
+    """The thing does not exist, or not for this speaker."""
+
+    status, code = 404, "not-found"
+    detail = "There is no such thing here."
+
+
+class MethodNotAllowedError(RefusalError):
+    """The address exists, but not for this method."""
+
+    status, code = 405, "method-not-allowed"
+    detail = "This address does not know that method."
+
+
+class NotAcceptableError(RefusalError):
+    """The client accepts nothing that could be sent."""
+
+    status, code = 406, "not-acceptable"
+    detail = "Answers here are application/json."
+
+
+class ReaderReplacedError(RefusalError):
+    """A poll gave way: enough newer readers follow the session's event channel."""
+
+    status, code = 409, "reader-replaced"
+    detail = "Newer connections to this session's event channel have replaced this one."
+
+
+class TooLargeError(RefusalError):
+    """The body or the SDP exceeds its limit, given as `limit` in bytes."""
+
+    status, code = 413, "too-large"
+    detail = "The request is too large."
+
+
+class UnsupportedMediaTypeError(RefusalError):
+    """The body is of a type that is not read here."""
+
+    status, code = 415, "unsupported-media-type"
+    detail = "Send application/json, or an SDP as application/sdp."
+
+
+class RateLimitedError(RefusalError):
+    """Too many requests; `Retry-After` says how long to wait."""
+
+    status, code = 429, "rate-limited"
+    detail = "Too many requests: wait a little."
+
+
+class DatabaseUnavailableError(RefusalError):
+    """The database is away, or took too long."""
+
+    status, code = 503, "database-unavailable"
+    detail = "The database does not answer at the moment. Try again soon."

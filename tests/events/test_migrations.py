@@ -1,0 +1,73 @@
+"""An upgrade from the tables of before keeps every row, and what refers to it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.apps.registry import Apps
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from conferences.models import Conference, Participant, Stay
+from events.models import Event, Session
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BEFORE = [("conferences", "0012_scrubbed_modifications"), ("events", "0001_initial")]
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def migrate(targets: list[tuple[str, str]]) -> Apps:
+    """Bring the test database to these migrations and return the models of that time."""
+    executor = MigrationExecutor(connection)
+    executor.migrate(targets)
+    return MigrationExecutor(connection).loader.project_state(targets).apps
+
+
+@pytest.fixture
+def before() -> Any:
+    """The models of before the sessions moved; the newest tables are there again after the test."""
+    newest = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    yield migrate(BEFORE)
+    migrate(newest)
+
+
+def upgrade() -> None:
+    migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
+
+
+def populate(apps: Apps) -> None:
+    """Write a conference with a participant that has returned, and one event of its session."""
+    make: Callable[[str, str], Any] = lambda app, name: apps.get_model(app, name).objects.create  # noqa: E731
+    session = make("conferences", "Session")(
+        id="s" * 32, token_hash="t" * 64, username="alice", created_at=NOW, expires_at=NOW, last_seq=7
+    )
+    conference = make("conferences", "Conference")(id="c" * 32, topology="peer", created_at=NOW)
+    participant = make("conferences", "Participant")(
+        conference=conference, session=session, role="host", state="accepted", username="alice", position=1
+    )
+    make("conferences", "Stay")(
+        conference=conference, participant=participant, session=session, joined_at=NOW, left_at=NOW
+    )
+    make("events", "Event")(session=session, conference=conference, seq=7, type="session-open", wire="{}", at=NOW)
+
+
+def test_upgrade_keeps_sessions_and_what_refers_to_them(before: Apps) -> None:
+    populate(before)
+    upgrade()
+    session = Session.objects.get()
+    assert (session.pk, session.username, session.last_seq) == ("s" * 32, "alice", 7)
+    assert Participant.objects.get().session == Stay.objects.get().session == Event.objects.get().session == session
+    assert Event.objects.get().conference_id == Conference.objects.get().pk
+
+
+def test_upgrade_keeps_the_permissions_of_staff(before: Apps) -> None:
+    old = ContentType.objects.get(app_label="conferences", model="session")
+    permission = Permission.objects.get(content_type=old, codename="view_session")
+    upgrade()
+    permission.refresh_from_db()
+    assert (permission.content_type.app_label, permission.content_type.pk) == ("events", old.pk)
+    assert not ContentType.objects.filter(app_label="conferences", model="session").exists()
