@@ -394,7 +394,7 @@ def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
         "PYTHONMALLOC": "malloc",
         "SANITIZED_LIBRARY": str(library),
     }
-    tests = ["tests/media/test_node.py"] * DEEP + [str(Path(__file__).relative_to(ROOT))]
+    tests = ["tests/media/node"] * DEEP + [str(Path(__file__).relative_to(ROOT))]
     which = "not python] and not compile and not touches"
     if not DEEP:
         which += f" and ({_SAMPLE})"

@@ -1,0 +1,205 @@
+"""A congested connection limits its senders, and video gives way to sound."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, unpack_remb_fci
+
+from media.focus import conference, downlink, feedback, pacing
+from media.forward import rtcp
+from tests.support.media.node_harness import SECONDS, Listener, World, true
+from tests.support.media.synthetic import AUDIO, VIDEO, VIDEO_SIZE
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+
+def _limits(peer: Listener) -> list[tuple[int, list[int]]]:
+    """Return how fast a peer was told to send: bits a second, and of which streams."""
+    packets = (each for each in peer.reports if isinstance(each, RtcpPsfbPacket) and each.fmt == RTCP_PSFB_APP)
+    return [unpack_remb_fci(each.fci) for each in packets]
+
+
+@pytest.fixture
+def paced(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what lets the conference look at its connections, which it does not by itself, as if a second later."""
+    monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
+    return lambda: world.node.conferences["room"].pace(1.0)
+
+
+async def _estimates(world: World, peer: Listener, bits_per_second: int) -> None:
+    """Let a peer say what its connection can carry, and wait until that is known."""
+    before = world.leg(peer.id).downlink.estimate
+    peer.send_rtcp(rtcp.bandwidth(peer.video.ssrc, bits_per_second, [1]))
+    async with asyncio.timeout(SECONDS):
+        while world.leg(peer.id).downlink.estimate == before:
+            await asyncio.sleep(0)
+
+
+async def _limit(peer: Listener) -> tuple[int, list[int]]:
+    """Wait until a peer is told how fast to send; take it."""
+    limit: tuple[int, list[int]] = (await peer.until(lambda: _limits(peer)))[0]
+    peer.reports.clear()
+    return limit
+
+
+async def test_who_congests_a_connection_is_slowed_down_until_it_does_no_more(
+    world: World, paced: Callable[[], None]
+) -> None:
+    alice, bob, carol, dave = await world.join("alice", "bob", "carol", "dave")
+
+    async def film() -> None:
+        paced()
+        alice.film(36)
+        carol.film(24)
+        for each in (bob, dave):
+            await each.gets(60)
+
+    await film()
+    # Of what is sent, dave's connection carries four fifths.
+    rates = {alice: 8 * 36 * VIDEO_SIZE, carol: 8 * 24 * VIDEO_SIZE}
+    await _estimates(world, dave, 10 * sum(rates.values()))
+    await _estimates(world, dave, sum(rates.values()) * 4 // 5)
+    await film()
+    for peer, rate in rates.items():
+        allowed, sources = await _limit(peer)
+        assert allowed == pytest.approx(feedback.AUDIO_RATE + 0.8 * rate, rel=0.02)
+        assert sources == [peer.video.ssrc]
+    # It grows with what his connection carries.
+    await _estimates(world, dave, sum(rates.values()) * 3 // 2)
+    await film()
+    for peer, rate in rates.items():
+        assert (await _limit(peer))[0] == pytest.approx(feedback.AUDIO_RATE + 1.5 * rate, rel=0.02)
+    await _estimates(world, dave, 3 * pacing.PLENTY + 1_000_000)
+    await film()
+    for peer in rates:
+        assert await _limit(peer) == (feedback.NO_LIMIT, [peer.video.ssrc])
+    await film()
+    assert [_limits(each) for each in (alice, carol)] == [[], []]
+
+
+@pytest.fixture
+def tenths(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what lets the conference look at its connections, as if a tenth of a second later."""
+    monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
+    return lambda: world.node.conferences["room"].pace(0.1)
+
+
+async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(
+    world: World, tenths: Callable[[], None]
+) -> None:
+    alice, bob, mallory = await world.join("alice", "bob", "mallory")
+
+    async def report(packets: int) -> int:
+        """Let mallory send video until the next report; return how much of it alice gets, beside bob's sound."""
+        alice.packets.clear()
+        mallory.film(packets)
+        await bob.gets(packets)
+        bob.send([bob.audio.packet()])
+        await alice.gets(1, AUDIO)
+        tenths()
+        return len(alice.of(VIDEO))
+
+    for estimate in (1_000_000, 100_000):
+        await _estimates(world, alice, estimate)
+    reports = 0
+    while not world.leg("alice").downlink.withheld:
+        reports += 1
+        assert await report(10) == 10
+    assert pacing.MOST_DEFIANCES < reports <= 2 * pacing.MOST_DEFIANCES
+    assert [await report(10) for _ in range(3)] == [0, 0, 0]
+    # It comes back once its sender has slowed down.
+    assert await report(0) == 0
+    await mallory.until(lambda: any(isinstance(each, RtcpPsfbPacket) and each.fmt == 1 for each in mallory.reports))
+    assert await report(1) == 1
+
+
+async def test_withheld_video_comes_back_when_nothing_is_congested(world: World, tenths: Callable[[], None]) -> None:
+    _, bob = await world.join("alice", "bob")
+    track, of_alice = world.track("bob", "video"), world.leg("alice")
+    of_alice.downlink.withheld[track], of_alice.downlink.estimate = 0.95, 1
+    for number in range(1, 11):
+        assert of_alice.downlink.withheld
+        bob.film()
+        await true(lambda number=number: track.packets == number)  # type: ignore[misc]
+        tenths()
+    assert not of_alice.downlink.withheld
+
+
+async def test_withheld_video_that_is_over_does_not_come_back(world: World, tenths: Callable[[], None]) -> None:
+    _, bob = await world.join("alice", "bob")
+    over, of_alice = world.track("bob", "video"), world.leg("alice")
+    of_alice.downlink.withheld[over] = 1.0
+    await world.room.leave(bob)
+    await world.room.settle()
+    await world.join("bob")
+    tenths()
+    assert over.ssrc not in of_alice.sinks
+    assert world.track("bob", "video").ssrc in of_alice.sinks
+    assert not of_alice.downlink.withheld
+
+
+async def test_a_limit_that_is_obeyed_withholds_nothing(world: World, tenths: Callable[[], None]) -> None:
+    alice, bob = await world.join("alice", "bob")
+    for estimate in (3_000_000, 200_000):
+        await _estimates(world, alice, estimate)
+    packets = 40
+    for _ in range(2 * pacing.MOST_DEFIANCES):
+        bob.film(packets)
+        await alice.gets(packets)
+        tenths()
+        allowed, _ = await _limit(bob)
+        packets = max(1, (allowed - feedback.AUDIO_RATE) // (10 * 8 * VIDEO_SIZE))
+    assert packets < 10
+    assert not world.leg("alice").downlink.withheld
+
+
+async def test_who_begins_on_a_congested_connection_gets_a_part_of_it(world: World, paced: Callable[[], None]) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    for bits_per_second in (1_000_000, 600_000):
+        await _estimates(world, carol, bits_per_second)
+    paced()
+    for each in (alice, bob):
+        assert (await _limit(each))[0] == pytest.approx(feedback.AUDIO_RATE + 300_000, rel=0.01)
+
+
+async def test_nobody_is_slowed_down_below_what_makes_a_picture(world: World, paced: Callable[[], None]) -> None:
+    alice, bob = await world.join("alice", "bob")
+    paced()
+    await _estimates(world, bob, 10_000_000)
+    await _estimates(world, bob, 1)
+    alice.film(10)
+    await bob.gets(10)
+    paced()
+    assert (await _limit(alice))[0] == feedback.LEAST_RATE + feedback.AUDIO_RATE
+
+
+async def test_an_estimate_that_is_not_repeated_slows_nobody_down_for_ever(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    world.stop_ticking()
+    await _estimates(world, bob, 10_000_000)
+    await _estimates(world, bob, 1)
+    alice.film(10)
+    await bob.gets(10)
+    await world.pass_time(1, alice, bob)
+    assert (await _limit(alice))[0] == feedback.LEAST_RATE + feedback.AUDIO_RATE
+    await world.pass_time(downlink.ESTIMATE_COUNTS_SECONDS, alice, bob)
+    await alice.until(lambda: _limits(alice)[-1:] == [(feedback.NO_LIMIT, [alice.video.ssrc])])
+    assert world.leg("bob").downlink.estimate == 0
+
+
+@pytest.mark.parametrize("estimates", [(90_000_000, 80_000_000), (1, 2)])
+async def test_a_connection_without_a_queue_limits_nobody(
+    world: World, paced: Callable[[], None], estimates: tuple[int, ...]
+) -> None:
+    alice, bob = await world.join("alice", "bob")
+    paced()
+    for bits_per_second in estimates:
+        await _estimates(world, bob, bits_per_second)
+    alice.film(50)
+    await bob.gets(50)
+    paced()
+    alice.film()
+    await bob.gets(1)
+    assert _limits(alice) == []

@@ -1,0 +1,116 @@
+"""What a participant's state does to the media that it sends and gets: hold, mute, move and leave."""
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+
+from media.focus.leg import Leg
+from tests.support.media.node_harness import SECONDS, Listener, World, in_order, true
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+
+async def test_hold_reaches_nobody_and_resume_leaves_no_gap(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film(3)
+    before = await bob.gets(3)
+    await world.room.set_state(alice, "on-hold", "hold")
+    await world.room.settle()
+    alice.film(3)
+    bob.film()
+    await alice.gets(1)  # the holder goes on receiving
+    await world.room.set_state(alice, "accepted", "resume")
+    await world.room.settle()
+    alice.film(3)
+    assert in_order(before + await bob.gets(3))
+    assert bob.packets == []
+
+
+async def test_receivers_share_what_they_get_also_after_their_sender_was_on_hold(world: World) -> None:
+    alice, *others = await world.join("alice", "bob", "carol", "dave")
+    track = world.track("alice", "video")
+    alice.film(3)
+    for each in others:
+        await each.gets(3)
+    for _ in range(2):
+        await world.room.set_state(alice, "on-hold", "hold")
+        await world.room.settle()
+        assert track.sinks == {}
+        await world.room.set_state(alice, "accepted", "resume")
+        # It films while they answer one by one.
+        while world.room.offered:
+            await world.room.answer_one()
+            alice.film(3)
+            await others[0].gets(3)
+    assert [len(route.variants) for route in track.routes.values()] == [1]
+    for each in others:
+        each.packets.clear()
+    alice.film(3)
+    for each in others:
+        assert in_order(await each.gets(3))
+
+
+async def test_mute_is_for_one_kind(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    world.room.seats["alice"].muted = ["audio"]
+    await world.room.update()
+    await world.room.settle()
+    alice.send([alice.audio.packet()])
+    alice.film()
+    await bob.gets(1)
+    assert bob.packets == []
+
+
+async def test_move_to_another_device_goes_on_without_renegotiation(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.film(3)
+    before = await bob.gets(3)
+    await world.room.set_state(alice, "moving", "move")
+    assert world.room.offered == []
+    phone = Listener("alice")
+    world.peers.append(phone)
+    world.room.seats["alice"].peer = phone
+    world.room.seats["alice"].state = "accepted"
+    await world.room.renegotiate(phone, fresh=True, kind="move")
+    assert [each for each in world.room.offered if each[0] == "bob"] == []
+    phone.film(3)
+    after = await bob.gets(3)
+    assert in_order(before + after)
+    assert (after[0][1] - before[-1][1]) & 0xFFFFFFFF < 90000 * SECONDS
+
+
+async def test_who_leaves_is_heard_no_more_and_its_lines_are_used_again(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    await world.room.leave(carol)
+    await world.room.settle()
+    lines = len(bob.lines)
+    await world.join("dave")
+    assert len(bob.lines) == lines
+    world.peers[-1].film()
+    await bob.gets(1)
+    await alice.gets(1)
+
+
+def _memory_of(gone: Leg) -> list[Any]:
+    """Return what a leg is made of."""
+    assert gone.transport is not None
+    assert gone.channels is not None
+    dtls, sctp = gone.transport._dtls, gone.channels._sctp
+    return [gone, gone.transport, dtls, dtls._ssl, dtls._rx_srtp, gone.channels, sctp]
+
+
+async def test_memory_of_who_has_left_is_free_without_garbage_collection(world: World) -> None:
+    alice, bob = await world.join("alice", "bob", data=True)
+    kept = [weakref.ref(each) for each in _memory_of(world.leg("alice"))]
+    kept.append(weakref.ref(world.track("alice", "video").history))
+    gc.disable()
+    try:
+        await world.room.leave(alice)
+        await world.room.settle()
+        await true(lambda: not [each() for each in kept if each() is not None])
+    finally:
+        gc.enable()
+    assert world.leg(bob.id).sinks == {}

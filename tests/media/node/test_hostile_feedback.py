@@ -1,0 +1,80 @@
+"""Feedback that lies costs nobody anything."""
+
+import random
+
+import pytest
+from aiortc.rtp import (
+    RTCP_PSFB_PLI,
+    RTCP_RTPFB_NACK,
+    RtcpByePacket,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpRtpfbPacket,
+    RtcpSdesPacket,
+    RtcpSenderInfo,
+    RtcpSourceInfo,
+    RtcpSrPacket,
+)
+
+from media.forward import rtcp
+from tests.support.depth import examples
+from tests.support.media.attacks import LYING_REMB
+from tests.support.media.dtls_pair import mutate
+from tests.support.media.node_harness import World, in_order
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+
+@pytest.mark.parametrize("seed", range(examples(1, deep=3)))
+async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
+    unlimited: None, world: World, seed: int
+) -> None:
+    """2,000 compound packets each, encrypted with the right keys, of which some bytes are wrong."""
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    carol.film()
+    ((sequence, _, ssrc),) = await alice.gets(1)
+    await bob.gets(1)
+    chance = random.Random(seed)
+    sound = _feedback_about(alice.video.ssrc, ssrc, sequence)
+    for number in range(2_000):
+        broken = mutate(b"".join(chance.sample(sound, chance.randint(1, 4))), chance)
+        # What is told apart as RTCP, and comes from where it says that it does: the rest of it may be anything.
+        head = [0x80 | chance.randrange(64), chance.choice([200, 201, 202, 203, 205, 206])]
+        alice.send_rtcp(bytes(head) + broken[2:4].ljust(2, b"\0") + sound[0][4:8] + broken[8:])
+        if number % 40 == 0:
+            carol.film()
+            assert len(await bob.gets(1)) == 1
+    assert world.node.counts().faults == 0
+    assert world.leg("alice").quota.unauthentic == world.leg("alice").quota.excess == 0
+    alice.film()
+    await bob.gets(1)
+
+
+def _feedback_about(own: int, others: int, sequence: int) -> list[bytes]:
+    """Return RTCP packets of all kinds that a participant sends, about its own stream and about another's."""
+    info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
+    heard = RtcpReceiverInfo(
+        ssrc=others, fraction_lost=0, packets_lost=0, highest_sequence=sequence, jitter=0, lsr=0, dlsr=0
+    )
+    refresh = others.to_bytes(4, "big") + bytes(4)
+    return [
+        bytes(RtcpSrPacket(ssrc=own, sender_info=info, reports=[heard])),
+        bytes(RtcpRrPacket(ssrc=own, reports=[heard, heard])),
+        bytes(RtcpSdesPacket(chunks=[RtcpSourceInfo(ssrc=own, items=[(1, b"alice")])])),
+        bytes(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=own, media_ssrc=others, lost=[sequence, sequence + 3])),
+        bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=own, media_ssrc=others)),
+        bytes(RtcpPsfbPacket(fmt=rtcp.FIR, ssrc=own, media_ssrc=0, fci=refresh)),
+        rtcp.bandwidth(own, 500_000, [others]),
+        bytes(RtcpByePacket(sources=[own])),
+    ]
+
+
+async def test_feedback_that_lies_costs_nobody_anything(world: World) -> None:
+    alice, bob, carol = await world.join("alice", "bob", "carol")
+    for _ in range(5):
+        alice.send_rtcp(LYING_REMB)
+        carol.film(8)
+        assert in_order(await bob.gets(8))
+    assert world.node.counts().faults == 0

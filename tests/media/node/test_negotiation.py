@@ -1,0 +1,74 @@
+"""The node does its tasks: it answers offers, makes its own, and refuses what cannot be agreed to."""
+
+import pytest
+
+from tests.support.media.node_harness import Listener, World
+from tests.support.media.synthetic import Line, RefusedError
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+
+async def test_repeated_task_gives_the_same_answer(world: World) -> None:
+    (alice,) = await world.join("alice")
+    offer = {"participant": "alice", "modId": "m", "sdp": alice.offer(), "fresh": False, "ready": []}
+    offer["view"] = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
+    first = await world.node.execute("room", "offer", offer)
+    assert await world.node.execute("room", "offer", offer) == first
+
+
+async def test_data_channels_go_with_the_offer_that_brought_them(world: World) -> None:
+    (alice,) = await world.join("alice")
+    task = {"participant": "alice", "modId": "chat", "fresh": False, "rejected": False, "ready": []}
+    task["view"] = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
+    alice.lines.append(Line("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
+    await world.node.execute("room", "offer", {**task, "sdp": alice.offer()})
+    assert world.leg("alice").channels is not None
+    await world.node.execute("room", "withdraw", task)
+    assert world.leg("alice").channels is None
+
+
+async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_nothing(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    carol = Listener("carol")
+    world.peers.append(carol)
+    for line in carol.lines:
+        line.attributes = [each.replace("VP8", "H265").replace("opus", "G722") for each in line.attributes]
+    with pytest.raises(RefusedError, match="sdp-invalid"):
+        await world.room.join(carol)
+    del world.room.seats["carol"]
+    alice.film()
+    await bob.gets(1)
+
+
+async def test_what_was_rejected_is_not_offered_again_until_something_changes(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    alice.share_screen()
+    await world.room.renegotiate(alice)
+    assert [id_ for id_, _, _ in world.room.offered] == ["bob"]
+    await world.room.withdraw_one(rejected=True)
+    assert world.room.offered == []
+    await world.room.update()
+    assert world.room.offered == []
+    alice.film()
+    await bob.gets(1)
+    await world.join("carol")
+    alice.send([alice.sources[2].packet()])
+    await bob.gets(1)
+
+
+async def test_ten_who_join_while_an_answer_is_owed_cost_one_offer_more(world: World) -> None:
+    alice, _ = await world.join("alice", "bob")
+    for name in ("carol", "dave", "erin"):
+        peer = Listener(name)
+        world.peers.append(peer)
+        await world.room.join(peer, settle=False)
+        await world.room.update()
+    assert [id_ for id_, _, _ in world.room.offered].count("alice") == 1
+    answered = 0
+    while world.room.offered:
+        answered += world.room.offered[0][0] == "alice"
+        await world.room.answer_one()
+    assert answered == 2
+    world.peers[-1].film()
+    await alice.gets(1)

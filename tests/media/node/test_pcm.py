@@ -1,0 +1,152 @@
+"""Audio without Opus: who gets it, and when everybody's audio becomes G.711."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from media.focus.node import Settings
+from media.sdp.description import parse
+from tests.support.media.node_harness import Listener, World, around, in_order
+from tests.support.media.synthetic import AUDIO, PCMU, Line
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_pcmu_is_forwarded_while_a_member_lacks_opus(fast: bool) -> None:
+    async with around(Settings(fast=fast)) as world:
+        (alice,) = await world.join("alice", audio=(AUDIO, PCMU))
+        (carol,) = await world.join("carol", audio=(PCMU,))
+        assert [world.leg(name).layout.published["audio"].codecs[0].name for name in ("alice", "carol")] == ["PCMU"] * 2
+        assert world.track("alice", "audio").clock_rate == 8000
+        # Who joins later speaks PCMU as well.
+        (bob,) = await world.join("bob", audio=(AUDIO, PCMU))
+        # What was still on the way is of no use to anybody any more.
+        alice.send([alice.audio.packet()])
+        for peer in (alice, bob):
+            peer.speak(PCMU)
+        # The fast path takes what follows the first packet.
+        alice.send([alice.audio.packet() for _ in range(5)])
+        got = await bob.gets(5, PCMU)
+        assert in_order(got)
+        assert in_order(await carol.gets(5, PCMU))
+        carol.send([carol.audio.packet() for _ in range(5)])
+        for peer in (alice, bob):
+            assert in_order(await peer.gets(5, PCMU))
+            assert not peer.of(AUDIO)
+        await world.room.leave(carol)
+        await world.room.settle()
+        assert world.leg("alice").layout.published["audio"].codecs[0].name == "opus"
+        alice.speak(AUDIO)
+        alice.send([alice.audio.packet()])
+        ((_, _, ssrc),) = await bob.gets(1, AUDIO)
+        assert ssrc == got[0][2]
+
+
+async def test_who_lacks_opus_takes_it_from_no_two_others_and_goes_without_audio(world: World) -> None:
+    alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
+    (carol,) = await world.join("carol", audio=(PCMU,))
+    assert world.leg("carol").layout.published.keys() == {"video"}
+    assert world.leg("alice").layout.published["audio"].codecs[0].name == "opus"
+    alice.send([alice.audio.packet() for _ in range(5)])
+    assert in_order(await bob.gets(5, AUDIO))
+    alice.film(5)
+    assert in_order(await carol.gets(5))
+
+
+async def test_who_has_audio_without_opus_keeps_it_whoever_joins(world: World) -> None:
+    (alice,) = await world.join("alice", audio=(AUDIO, PCMU))
+    (carol,) = await world.join("carol", audio=(PCMU,))
+    await world.join("bob", "dave", audio=(AUDIO, PCMU))
+
+    async def all_hear_carol() -> None:
+        await world.room.settle()
+        assert {world.leg(id_).layout.published["audio"].codecs[0].name for id_ in world.room.seats} == {"PCMU"}
+        carol.send([carol.audio.packet() for _ in range(5)])
+        assert in_order(await alice.gets(5, PCMU))
+
+    await world.room.renegotiate(carol)
+    await all_hear_carol()
+    # A page that is loaded again has another peer connection.
+    await carol.close()
+    carol = Listener("carol", audio=(PCMU,))
+    world.peers.append(carol)
+    await world.room.join(carol)
+    await all_hear_carol()
+    # So has another device, after a time without any.
+    await world.room.set_state(carol, "moving", "move")
+    await world.room.settle()
+    await carol.close()
+    carol = Listener("carol", audio=(PCMU,))
+    world.peers.append(carol)
+    await world.room.join(carol)
+    await all_hear_carol()
+
+
+@pytest.mark.parametrize("answered", ["", "m=audio 9 UDP/TLS/RTP/SAVPF 0", "m=audio 0 UDP/TLS/RTP/SAVPF 0"])
+async def test_a_new_node_knows_who_had_audio_without_opus(world: World, answered: str) -> None:
+    peers = {name: Listener(name, audio=(AUDIO, PCMU)) for name in ("alice", "bob")}
+    peers["carol"] = Listener("carol", audio=(PCMU,))
+    world.peers += [*peers.values()]
+    offers = {name: peer.offer() for name, peer in peers.items()}
+    head = offers["carol"].split("m=")[0]
+    answers = {"carol": f"{head}{answered}\r\n"} if answered else {}
+    await world.room.take_over(peers, offers, answers)
+    had_audio = not answered.startswith("m=audio 0")
+    codecs = {id_: [*world.leg(id_).negotiation.capabilities] for id_ in peers}
+    assert codecs["carol"] == (["audio", "video"] if had_audio else ["video"])
+    assert [id_ for id_, _, _ in world.room.offered] == [*peers]
+
+
+H264 = [
+    "a=rtpmap:102 H264/90000",
+    "a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    "a=rtcp-fb:102 nack pli",
+]
+
+
+async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(world: World) -> None:
+    names = ("host", "bob", "first", "second")
+    peers = {name: Listener(name) for name in names}
+    vp8 = [*peers["host"].video_line.attributes]
+    for name, peer in peers.items():
+        if name != "first":
+            peer.video_line.formats, peer.video_line.attributes = "96 102", [*vp8, *H264]
+        world.peers.append(peer)
+        await world.room.join(peer, settle=False)
+
+    async def task(kind: str, name: str, **fields: Any) -> Mapping[str, Any]:
+        common = {"participant": name, "modId": f"mod-{name}", "view": world.room.view(), "ready": []}
+        return await world.node.execute("room", kind, {**common, **fields})
+
+    for name in ("first", "second"):
+        peers[name].video_line.formats, peers[name].video_line.attributes = "102", H264
+        assert "answer" in await task("offer", name, sdp=peers[name].offer(), fresh=False)
+    # Nobody has anything in common with the VP8 that comes back.
+    await task("withdraw", "first", rejected=False)
+    for name in ("host", "bob"):
+        answer = (await task("offer", name, sdp=peers[name].offer(), fresh=False))["answer"]
+        assert [media.live for media in parse(answer).media if media.mid == peers[name].video_line.mid] == [True]
+    late = Listener("late")
+    late.video_line.formats, late.video_line.attributes = "96 102", [*vp8, *H264]
+    world.peers.append(late)
+    await world.room.join(late, settle=False)
+    assert world.leg("late").layout.published.keys() == {"audio", "video"}
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_line_that_lacks_the_codec_that_is_sent_silences_nobody_for_others(fast: bool) -> None:
+    async with around(Settings(fast=fast)) as world:
+        alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
+        picky = Listener("picky", audio=(AUDIO, PCMU))
+        # Here it takes another one's sound, in PCMU alone.
+        picky.lines.append(Line("audio", "second", str(PCMU), []))
+        world.peers.append(picky)
+        await world.room.join(picky)
+        for speaker in (alice, bob):
+            speaker.send([speaker.audio.packet() for _ in range(5)])
+        for hearer in (alice, bob):
+            assert in_order(await hearer.gets(5, AUDIO))
+        assert len(await picky.gets(5, AUDIO)) == 5

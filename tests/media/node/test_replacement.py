@@ -1,0 +1,47 @@
+"""A node builds the legs of a lost node anew."""
+
+import asyncio
+
+import pytest
+
+from tests.support.media.node_harness import Listener, World, in_order
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+
+async def test_legs_of_a_node_that_is_gone_are_built_anew_from_their_last_offers(world: World) -> None:
+    before = [Listener("alice"), Listener("bob")]
+    alice, bob = Listener("alice"), Listener("bob")
+    world.peers += [*before, alice, bob]
+    await world.room.take_over({"alice": alice, "bob": bob}, {peer.id: peer.offer() for peer in before})
+    assert sorted(id_ for id_, _, _ in world.room.offered) == ["alice", "bob"]
+    for id_, _, offer in [*world.room.offered]:
+        peer = world.room.seats[id_].peer
+        connecting = asyncio.create_task(peer.connect(offer))
+        await world.room.answer_one()
+        await connecting
+    await world.room.settle()
+    alice.film(3)
+    assert in_order(await bob.gets(3))
+    bob.film(3)
+    assert in_order(await alice.gets(3))
+
+
+async def test_a_leg_that_cannot_be_built_anew_is_reported(world: World) -> None:
+    alice, bob = Listener("alice"), Listener("bob")
+    world.peers += [alice, bob]
+    result = await world.room.take_over({"alice": alice, "bob": bob}, {"alice": alice.offer(), "bob": "v=0\r\n"})
+    assert [offer["participant"] for offer in result["offers"]] == ["alice"]
+    assert result["withoutLeg"] == ["bob"]
+
+
+async def test_who_cancels_the_offer_of_a_fresh_leg_is_reported_without_one(world: World) -> None:
+    await world.join("alice", "bob")
+    reloaded = Listener("bob")
+    world.peers.append(reloaded)
+    view = world.room.view()
+    offer = {"participant": "bob", "modId": "reload", "sdp": reloaded.offer(), "fresh": True, "view": view, "ready": []}
+    assert "withoutLeg" not in await world.node.execute("room", "offer", offer)
+    withdrawal = {"participant": "bob", "modId": "reload", "rejected": False, "view": view, "ready": []}
+    assert await world.node.execute("room", "withdraw", withdrawal) == {"withoutLeg": ["bob"]}

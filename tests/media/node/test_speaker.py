@@ -1,0 +1,46 @@
+"""The node reports who speaks."""
+
+import asyncio
+
+import pytest
+
+from media.focus import speakers
+from tests.support.media.node_harness import SECONDS, World
+
+# It touches no database.
+pytestmark = pytest.mark.once
+
+
+async def test_who_speaks_is_told_once_and_changes_with_the_loudest(world: World) -> None:
+    alice, bob = await world.join("alice", "bob")
+    for speaker in (alice, bob, alice):
+        heard = len(world.spoken)
+        async with asyncio.timeout(SECONDS):
+            while len(world.spoken) == heard:
+                speaker.send([speaker.audio.packet()])
+                await asyncio.sleep(0.01)
+    assert world.spoken == ["alice", "bob", "alice"]
+
+
+async def test_the_speaker_changes_no_more_than_once_a_second(world: World) -> None:
+    await world.join("alice", "bob")
+    world.stop_ticking()
+    seconds = 4
+    for number in range(10 * seconds):
+        for index, name in enumerate(("alice", "bob")):
+            world.track(name, "audio").loudness = 10.0 * (number % 2 == index)
+        await world.pass_time(0.1)
+    assert 2 <= len(world.spoken) <= 1 + seconds / speakers.SPEAKER_SECONDS
+
+
+async def test_who_speaks_is_heard_beside_the_silent_sound_of_a_screen(world: World) -> None:
+    alice, _ = await world.join("alice", "bob")
+    alice.lines.append(alice._own_line("audio", receives=False))
+    await world.room.renegotiate(alice)
+    await world.room.settle()
+    assert sum(track.kind == "audio" for track in world.node.conferences["room"].tracks.values()) == 3
+    async with asyncio.timeout(SECONDS):
+        while not world.spoken:
+            alice.send([alice.audio.packet()])
+            await asyncio.sleep(0.01)
+    assert world.spoken == ["alice"]
