@@ -23,7 +23,7 @@ from media.forward.datagrams import (
     segmentation_works,
 )
 from media.forward.path import Forwarder, is_told
-from media.forward.tracks import Route
+from media.forward.tracks import Packet, Route
 from media.transport.ice import Agents
 
 logger = logging.getLogger(__name__)
@@ -270,7 +270,7 @@ class Port:
             leg.ask(stream, now)
         if track.level_id and elements >> track.level_id & 1:
             track.hear(packet)
-        route = track.place(stream, (number, first, second, timestamp, elements, packet), now)
+        route = track.place(stream, Packet(number, first, second, timestamp, elements, packet), now)
         if route is not None:
             self._routes.append(route)
 

@@ -73,11 +73,11 @@ class Forwarder:
         route.track.packets += len(burst)
         for type_, distance, ids, foreign, receivers in route.variants:
             packets = []
-            for sequence, first, second, timestamp, elements, packet in burst:
+            for sequence, first, second, timestamp, elements, content in burst:
                 if elements & foreign:
-                    packet = translate_extensions(packet, ids)
+                    content = translate_extensions(content, ids)
                 header = pack(first, second & 0x80 | type_, sequence + distance & 0xFFFF, timestamp, ssrc)
-                packets.append(header + packet[HEADER_SIZE:])
+                packets.append(header + content[HEADER_SIZE:])
             room = SLOTS_OUT // len(packets)
             if len(receivers.handles) <= room:
                 self._send(packets, receivers)

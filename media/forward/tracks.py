@@ -34,9 +34,25 @@ _SHORT_IDS = (1 << ELEMENT_IDS) - 1
 # What a packet adds to the loudness of its track, by its level in -dBov.
 _LOUDNESS = tuple(max(0.0, 1 - level / QUIET) for level in range(128))
 
-# A packet in its track's numbering: sequence number (counted on beyond 16 bits), the two first bytes of its header,
-# timestamp, a bit for each ID of a header extension in it, and itself.
-Placed = tuple[int, int, int, int, int, bytes]
+
+class Packet(NamedTuple):
+    """An RTP packet with what has been read of its header.
+
+    On arrival its numbers are those of its source. In a route's burst they are those of its track.
+    """
+
+    # The sequence number, counted on beyond 16 bits.
+    sequence: int
+    # The first byte of the header: version, padding, extension, number of contributing sources.
+    first: int
+    # The second byte of the header: marker and payload type.
+    second: int
+    # The timestamp, in units of the RTP clock.
+    timestamp: int
+    # A bit for each ID of an element in the header extension.
+    elements: int
+    # The packet as it came, decrypted, with its header.
+    content: bytes
 
 
 class Receivers(NamedTuple):
@@ -54,8 +70,19 @@ class Receivers(NamedTuple):
         return Receivers(self.handles[begin:end], self.names[begin:end], self.gso)
 
 
-# Payload type, distance in sequence numbers, IDs of header extensions, those that must change as bits, and where to.
-Variant = tuple[int, int, Mapping[int, int], int, Receivers]
+class Variant(NamedTuple):
+    """How the packets of one payload type go to all receivers that negotiated alike."""
+
+    # The payload type that they go out with.
+    payload_type: int
+    # What is added to the track's sequence numbers.
+    distance: int
+    # The receivers' ID of each header extension, by the source's ID.
+    ids: Mapping[int, int]
+    # A bit for each ID of the source that must change or be blanked.
+    foreign: int
+    # Where they go.
+    receivers: Receivers
 
 
 @dataclass(eq=False, slots=True)
@@ -64,7 +91,7 @@ class Route:
 
     track: "Track"
     variants: list[Variant]
-    burst: list[Placed] = field(default_factory=list)
+    burst: list[Packet] = field(default_factory=list)
 
 
 @dataclass(eq=False, slots=True)
@@ -123,14 +150,14 @@ class _Group:
 
     def __post_init__(self) -> None:
         """Let the fast path know the variant."""
-        type_, distance, ids, foreign, receivers = self.variant
+        receivers = self.variant.receivers
         self.handles = list(receivers.handles)
-        self.variant = (type_, distance, ids, foreign, receivers._replace(handles=self.handles))
+        self.variant = variant = self.variant._replace(receivers=receivers._replace(handles=self.handles))
         self.sessions = array("Q", map(address_of_session, self.handles))
         memory = self.memory
-        memory.payload_type, memory.distance, memory.gso = type_, distance, receivers.gso
-        memory.foreign = foreign & _SHORT_IDS
-        memory.ids = [ids.get(id_, 0) for id_ in range(ELEMENT_IDS)]
+        memory.payload_type, memory.distance, memory.gso = variant.payload_type, variant.distance, receivers.gso
+        memory.foreign = variant.foreign & _SHORT_IDS
+        memory.ids = [variant.ids.get(id_, 0) for id_ in range(ELEMENT_IDS)]
         self._share()
 
     def add(self, sink: Sink) -> None:
@@ -138,13 +165,13 @@ class _Group:
         self.sinks.append(sink)
         self.handles.append(sink.handle)
         self.sessions.append(address_of_session(sink.handle))
-        self.variant[-1].names.append(sink.address)
+        self.variant.receivers.names.append(sink.address)
         self._share()
 
     def remove(self, sink: Sink) -> None:
         """Send to one less."""
         index = self.sinks.index(sink)
-        for each in (self.sinks, self.handles, self.sessions, self.variant[-1].names):
+        for each in (self.sinks, self.handles, self.sessions, self.variant.receivers.names):
             del each[index]
         self._share()
 
@@ -152,7 +179,7 @@ class _Group:
         """Tell the fast path where the arrays are now."""
         self.memory.receivers = len(self.sinks)
         self.memory.sessions = ffi.cast("uintptr_t *", self.sessions.buffer_info()[0])
-        self.memory.names = ffi.cast("uintptr_t *", self.variant[-1].names.buffer_info()[0])
+        self.memory.names = ffi.cast("uintptr_t *", self.variant.receivers.names.buffer_info()[0])
 
 
 class Pause(NamedTuple):
@@ -233,12 +260,12 @@ class Track:
         self._stream = stream
         self.memory.stream = stream.memory
 
-    def place(self, stream: Stream, arrived: Placed, now: float) -> Route | None:
+    def place(self, stream: Stream, arrived: Packet, now: float) -> Route | None:
         """Put a packet, still in its source's numbering, on its way; return its route if that had been idle.
 
         Its number is what `Stream.take` has returned: none comes twice, and none leads to a number used before.
         """
-        sequence, first, second, timestamp, elements, packet = arrived
+        sequence, first, second, timestamp, elements, content = arrived
         route = self.routes.get(second & 0x7F)
         if route is None or not self.is_open:
             self.resumes = True
@@ -262,9 +289,9 @@ class Track:
             sequence = memory.last_sequence = memory.last_sequence + ahead
             memory.last_timestamp, memory.last_at = timestamp, now
         if self.history is not None:
-            self.history.keep(sequence, timestamp, packet)
-        memory.octets += len(packet) - HEADER_SIZE
-        route.burst.append((sequence, first, second, timestamp, elements, packet))
+            self.history.keep(sequence, timestamp, content)
+        memory.octets += len(content) - HEADER_SIZE
+        route.burst.append(Packet(sequence, first, second, timestamp, elements, content))
         return route if len(route.burst) == 1 else None
 
     def _route_of_before(self, payload_type: int, sequence: int) -> Route:
@@ -475,7 +502,7 @@ def _variant(key: _Key, sinks: Iterable[Sink]) -> Variant:
     """Return the variant of these sinks."""
     type_, distance, ids, gso = key
     receivers = Receivers([sink.handle for sink in sinks], array("Q", (sink.address for sink in sinks)), gso)
-    return type_, distance, dict(ids), ~sum(1 << id_ for id_, new in ids if id_ == new), receivers
+    return Variant(type_, distance, dict(ids), ~sum(1 << id_ for id_, new in ids if id_ == new), receivers)
 
 
 def _variants(payload_type: int, sinks: Iterable[Sink]) -> list[Variant]:

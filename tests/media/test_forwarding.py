@@ -11,7 +11,7 @@ from media.forward.datagrams import SLOT, Destination, Outbox, sockaddr
 from media.forward.memory import SLOTS_OUT
 from media.forward.path import Forwarder
 from media.forward.rtp import HEADER
-from media.forward.tracks import Placed, Receivers, Route, Track
+from media.forward.tracks import Packet, Receivers, Route, Track, Variant
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -33,13 +33,13 @@ class Bench:
         self._destination = Destination.of(sockaddr(*receiver.getsockname()))
         self._sessions: list[Session] = []
 
-    def route(self, ssrc: int, burst: list[Placed], *, receivers: int = 1) -> Route:
+    def route(self, ssrc: int, burst: list[Packet], *, receivers: int = 1) -> Route:
         """Return a route of a track with this SSRC; all of its receivers are at the one socket."""
         sessions = [session(Policy.SSRC_ANY_OUTBOUND) for _ in range(receivers)]
         self._sessions += sessions
         names = array("Q", [self._destination.address] * receivers)
         to = Receivers(tuple(each._srtp[0] for each in sessions), names)
-        return Route(Track("alice", "video", "video", ssrc, 2, 90000), [(96, 0, {}, 0xFFFF, to)], burst)
+        return Route(Track("alice", "video", "video", ssrc, 2, 90000), [Variant(96, 0, {}, 0xFFFF, to)], burst)
 
     def received(self) -> list[tuple[int, int]]:
         """Take what has arrived: SSRC and sequence number of each packet."""
@@ -68,14 +68,14 @@ def bench() -> Iterator[Bench]:
         yield Bench(sender, receiver)
 
 
-def placed(sequence: int, *, size: int = 200) -> Placed:
+def placed(sequence: int, *, size: int = 200) -> Packet:
     """Return a packet of that many bytes."""
-    return sequence, 0x80, 96, 0, 0, HEADER.pack(0x80, 96, sequence, 0, 7) + bytes(size - 12)
+    return Packet(sequence, 0x80, 96, 0, 0, HEADER.pack(0x80, 96, sequence, 0, 7) + bytes(size - 12))
 
 
-def broken(sequence: int) -> Placed:
+def broken(sequence: int) -> Packet:
     """Return a packet whose extension would have to be translated, and cannot be."""
-    return sequence, 0x90, 96, 0, 1 << 3, HEADER.pack(0x90, 96, sequence, 0, 7) + b"\xbe\xde\xff\xff"
+    return Packet(sequence, 0x90, 96, 0, 1 << 3, HEADER.pack(0x90, 96, sequence, 0, 7) + b"\xbe\xde\xff\xff")
 
 
 def test_fault_in_one_burst_costs_no_other_burst_anything(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from media.aiortc_adapter import ffi
 from media.forward.memory import HISTORY
 from media.forward.rtp import HEADER
 from media.forward.streams import Stream
-from media.forward.tracks import KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
+from media.forward.tracks import KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Packet, Sink, Track
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -48,13 +48,13 @@ def send(to: Track, stream: Stream, sequence: int, timestamp: int, now: float = 
     number = stream.take(sequence, timestamp, now)
     if number is None:
         return None
-    to.place(stream, (number, 0x80, 96, timestamp, 0, packet), now)
+    to.place(stream, Packet(number, 0x80, 96, timestamp, 0, packet), now)
     route = to.routes.get(96)
     if route is None or not route.burst:
         return None
     (placed,) = route.burst
     route.burst.clear()
-    return placed[0] & 0xFFFF, placed[3]
+    return placed.sequence & 0xFFFF, placed.timestamp
 
 
 def shared() -> tuple[Track, Stream]:
@@ -154,10 +154,10 @@ def test_late_packet_goes_to_those_only_that_had_the_track_at_that_number() -> N
     made.attach("bob", sink(made))
     packet = HEADER.pack(0x80, 96, newest + 1, 0, 77) + b"media"
     assert send(made, stream, newest + 2, 0) == (newest + 2, 0)
-    route = made.place(stream, (newest + 1, 0x80, 96, 0, 0, packet), 0.0)
+    route = made.place(stream, Packet(newest + 1, 0x80, 96, 0, 0, packet), 0.0)
     assert route is not None
-    assert [list(to.handles) for _, _, _, _, to in route.variants] == [[session("carol")]]
-    assert [placed[0] & 0xFFFF for placed in route.burst] == [newest + 1]
+    assert [list(variant.receivers.handles) for variant in route.variants] == [[session("carol")]]
+    assert [placed.sequence & 0xFFFF for placed in route.burst] == [newest + 1]
     assert send(made, stream, newest + 3, 0) == (newest + 3, 0)
 
 
@@ -184,7 +184,7 @@ def go_on(of: Track, stream: Stream, count: int) -> None:
 
 def distances(of: Track) -> list[int]:
     """Return by how much the sequence numbers of each variant differ from the track's."""
-    return [distance for _, distance, _, _, _ in of.routes[96].variants]
+    return [variant.distance for variant in of.routes[96].variants]
 
 
 def test_receiver_that_paused_for_long_sees_no_jump() -> None:
@@ -225,7 +225,8 @@ def test_receivers_alike_share_a_variant() -> None:
     for name in ("bob", "carol"):
         made.attach(name, sink(made, handle=name))
     made.attach("dave", sink(made, handle="dave", payload_types={96: 120}))
-    assert sorted((type_, len(to.handles)) for type_, _, _, _, to in made.routes[96].variants) == [(100, 2), (120, 1)]
+    variants = made.routes[96].variants
+    assert sorted((each.payload_type, len(each.receivers.handles)) for each in variants) == [(100, 2), (120, 1)]
 
 
 def test_receiver_that_cannot_take_a_payload_type_gets_none_of_it() -> None:
@@ -251,7 +252,7 @@ def test_packets_that_nobody_can_take_have_no_numbers() -> None:
     for sequence in (0x7000, 0xE000):
         number = stream.take(sequence, 0, 0.0)
         assert number is not None
-        assert made.place(stream, (number, 0x80, 35, 0, 0, packet), 0.0) is None
+        assert made.place(stream, Packet(number, 0x80, 35, 0, 0, packet), 0.0) is None
     assert send(made, stream, 0xE001, 0) == (101, 0)
     assert send(made, stream, 0xDFFF, 0) is None
 
@@ -301,7 +302,7 @@ def test_what_one_receiver_cannot_take_costs_nobody_a_number() -> None:
     for sequence in range(101, 201):
         number = stream.take(sequence, 0, 0.0)
         assert number is not None
-        assert made.place(stream, (number, 0x80, 35, 0, 0, packet), 0.0) is None
+        assert made.place(stream, Packet(number, 0x80, 35, 0, 0, packet), 0.0) is None
     assert send(made, stream, 201, 0) == (101, 0)
 
 
@@ -332,14 +333,14 @@ def described(made: Track) -> dict[int, list[Any]]:
     for type_, route in made.routes.items():
         python[type_] = sorted(
             (
-                variant[0],
-                variant[1],
-                sorted(variant[2].items()),
+                variant.payload_type,
+                variant.distance,
+                sorted(variant.ids.items()),
                 to.gso,
                 sorted(zip(map(int_of, to.handles), to.names, strict=True)),
             )
             for variant in route.variants
-            for to in [variant[-1]]
+            for to in [variant.receivers]
         )
     shared = {}
     for i in range(made.memory.routes):
@@ -386,7 +387,7 @@ def test_routes_that_change_in_place_are_as_if_laid_anew(seed: int) -> None:
             made.attach(name, sink(made, handle=name, payload_types=types, extensions=ids))
         if chance.random() < 0.3:
             packet = HEADER.pack(0x80, 96, number, 0, 77) + b"media"
-            made.place(stream, (number, 0x80, 96, 0, 0, packet), 0.0)
+            made.place(stream, Packet(number, 0x80, 96, 0, 0, packet), 0.0)
         if chance.random() < 0.5:
             for route in made.routes.values():
                 route.burst.clear()
