@@ -36,6 +36,8 @@ test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on P
 	@$(BIN)/python -m tests.support.services --beside -- $(MAKE) test-stages
 
 test-stages:
+	@echo "== The JavaScript client, without a browser"
+	node --test tests/client/*.test.js
 	@# Some of these mostly wait, for processes, clocks or the database: a third worker has the processors meanwhile.
 	@echo "== SQLite, everything in memory"
 	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
@@ -78,6 +80,7 @@ check-python: $(VENV)/.dev
 
 check-web: node_modules/.installed
 	node_modules/.bin/tsc -p tsconfig.json
+	node_modules/.bin/tsc -p tests/client
 
 fmt: $(VENV)/.dev ## format the Python sources and sort their imports
 	$(BIN)/ruff check --fix $(SOURCES)
