@@ -39,10 +39,6 @@ class JudgedSdp:
     text: str
     content: Description
 
-    def as_json(self) -> dict[str, str]:
-        """Return what `RTCPeerConnection.setRemoteDescription` takes."""
-        return {"type": self.type, "sdp": self.text}
-
 
 def judge(type_: str, text: str) -> JudgedSdp:
     """Read a session description of the type and judge what can be judged of it alone.

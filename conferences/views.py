@@ -35,6 +35,7 @@ from conferences.serializers import (
     MuteSerializer,
     SessionSerializer,
 )
+from conferences.shapes import ConferenceShape
 from events import clock
 from events.authentication import speaker_of
 from events.clock import instant
@@ -418,7 +419,7 @@ def _with_members(rows: QuerySet[Conference]) -> QuerySet[Conference]:
     )
 
 
-def _conference(row: Conference) -> dict[str, object]:
+def _conference(row: Conference) -> ConferenceShape:
     """Return a conference that has been loaded with its members."""
     return wire.conference(row, row.participants.all(), row.modifications.all())
 

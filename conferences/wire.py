@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
-from conferences.models import FOCUS, Conference, Modification, Participant
+from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
+from conferences.models import FOCUS, Access, Conference, LeftReason, Modification, Participant, Role, Topology
+from conferences.shapes import ConferenceShape, ModificationShape, OriginShape, ParticipantShape
 from events.clock import instant
 from events.models import Session
 
@@ -20,49 +22,49 @@ def session(row: Session) -> dict[str, object]:
     }
 
 
-def participant(row: Participant) -> dict[str, object]:
+def participant(row: Participant) -> ParticipantShape:
     """Return a participant. The session, where it has one, must have been loaded with it."""
     return {
         "id": row.pk,
         "username": row.username,
-        "role": row.role,
-        "state": row.state,
+        "role": Role(row.role),
+        "state": ParticipantState(row.state),
         "sessionId": row.session_id,
         "device": row.session.device if row.session else None,
         "muted": {"audio": row.muted_audio, "video": row.muted_video},
-        "leftReason": row.left_reason or None,
+        "leftReason": LeftReason(row.left_reason) if row.left_reason else None,
     }
 
 
-def party(row: Participant | None) -> dict[str, object]:
-    """Return who did something, as events name them; None is the focus."""
+def origin(row: Participant | None) -> OriginShape:
+    """Return the participant that an event comes from; None is the focus."""
     if row is None:
         return {"participant": FOCUS, "username": None}
     return {"participant": row.pk, "username": row.username}
 
 
-def modification(row: Modification) -> dict[str, object]:
+def modification(row: Modification) -> ModificationShape:
     """Return a pending modification as a conference lists it."""
     return {
         "modId": row.pk,
-        "kind": row.kind,
+        "kind": ModificationKind(row.kind),
         "from": row.offered_by_id or FOCUS,
         "to": row.offered_to_id or FOCUS,
-        "state": row.state,
+        "state": ModificationState(row.state),
         "expiresAt": instant(row.expires_at),
     }
 
 
 def conference(
     row: Conference, participants: Iterable[Participant], pending: Iterable[Modification]
-) -> dict[str, object]:
+) -> ConferenceShape:
     """Return a conference with its listed participants and pending modifications."""
     return {
         "id": row.pk,
-        "topology": row.topology,
-        "access": row.access,
+        "topology": Topology(row.topology),
+        "access": Access(row.access),
         "name": row.name,
-        "state": row.state,
+        "state": ConferenceState(row.state),
         "createdAt": instant(row.created_at),
         "endedAt": instant(row.ended_at) if row.ended_at else None,
         "participants": [participant(each) for each in participants],

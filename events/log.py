@@ -4,61 +4,29 @@ Every session counts its own events, 1, 2, 3 …, without gaps: the number is ta
 row and becomes visible with the commit, so no reader ever sees a later event before an earlier one.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from functools import partial
 
 from django.db import connection, transaction
 
 from events import statements, wakeups
 from events.clock import instant
+from events.messages import EphemeralEvent, StoredEvent, compact
 from events.models import Event, Session
 from events.offers import is_complete, shorten
 from events.states import SessionState
 
 
-class EventType(StrEnum):
-    """What a session can be told (protocol section 5)."""
-
-    INVITATION_RECEIVED = "invitation-received"
-    INVITATION_CANCELLED = "invitation-cancelled"
-    SESSION_OPEN = "session-open"
-    MOD_RECEIVED = "mod-received"
-    MOD_ACCEPTED = "mod-accepted"
-    MOD_REJECTED = "mod-rejected"
-    MOD_CANCELLED = "mod-cancelled"
-    MOD_EXPIRED = "mod-expired"
-    PARTICIPANT_INVITED = "participant-invited"
-    PARTICIPANT_JOINED = "participant-joined"
-    PARTICIPANT_ON_HOLD = "participant-on-hold"
-    PARTICIPANT_RESUMED = "participant-resumed"
-    PARTICIPANT_MOVING = "participant-moving"
-    PARTICIPANT_MOVED = "participant-moved"
-    PARTICIPANT_MUTED = "participant-muted"
-    PARTICIPANT_LEFT = "participant-left"
-    MOVE_EXPIRED = "move-expired"
-    SESSION_TERMINATED = "session-terminated"
-
-
-class EphemeralType(StrEnum):
-    """What is only told to whoever listens right now (protocol section 5)."""
-
-    ACTIVE_SPEAKER = "active-speaker"
-    QUALITY = "quality"
-
-
 @dataclass(frozen=True)
 class Message:
-    """One event for one session, before it has a number. `fields` are in the wire's camelCase."""
+    """One event for one session, before it has a number."""
 
     session_id: str
     conference_id: str
-    type: EventType
-    fields: Mapping[str, object]
+    event: StoredEvent
 
 
 def append(messages: Sequence[Message], *, now: datetime) -> None:
@@ -73,9 +41,14 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
     newest = _take_numbers(counts, now)
     next_seq = {session_id: seq - counts[session_id] + 1 for session_id, seq in newest.items()}
     rows = []
+    # An event that many sessions receive is rendered once.
+    rendered: dict[int, str] = {}
     for message in messages:
         if message.session_id in next_seq:
-            rows.append(_row(message, next_seq[message.session_id], now))
+            key = id(message.event)
+            if key not in rendered:
+                rendered[key] = compact(shorten(message.event.as_wire()))
+            rows.append(_row(message, rendered[key], next_seq[message.session_id], now))
             next_seq[message.session_id] += 1
     if rows:
         statements.insert(rows)
@@ -83,9 +56,9 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
 
 
 def _take_numbers(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
-    """Take so many numbers from each live session, whose row stays locked, and return the last of each.
+    """Reserve this many numbers for each live session and return the last of each. The rows stay locked.
 
-    One statement locks, counts on and reads; the ORM would need three. An UPDATE alone would lock in any order, and two
+    One statement locks, counts and reads; the ORM would need three. An UPDATE alone would lock in any order, and two
     of them could wait for each other: hence the subquery.
     """
     table, cases = Session._meta.db_table, " ".join(["WHEN %s THEN %s"] * len(counts))
@@ -114,9 +87,9 @@ def _wake(rows: Sequence[Event]) -> None:
     )
 
 
-def tell_ephemeral(session_ids: Sequence[str], type_: EphemeralType, **fields: object) -> None:
-    """Tell sessions something that passes: it gets no number, and only WebSockets that are open now carry it."""
-    wire = json.dumps({"type": type_, **fields}, ensure_ascii=False, separators=(",", ":"))
+def tell_ephemeral(session_ids: Sequence[str], conference_id: str, event: EphemeralEvent) -> None:
+    """Send an event that is not stored. It gets no number, and only WebSockets that are open now receive it."""
+    wire = compact({"type": event.type, "confId": conference_id, **event.as_wire()})
     wakeups.tell_ephemeral(session_ids, wire)
 
 
@@ -125,20 +98,19 @@ def close(session_id: str) -> None:
     transaction.on_commit(partial(wakeups.end, session_id))
 
 
-def _row(message: Message, seq: int, now: datetime) -> Event:
-    """Return the row of a message that has got its number."""
-    wire = {
-        "seq": seq,
-        "type": message.type,
-        "confId": message.conference_id,
-        **shorten(message.fields),
-        "at": instant(now),
-    }
+def _row(message: Message, fields: str, seq: int, now: datetime) -> Event:
+    """Return the row of a message that has its number; `fields` is the event as JSON."""
+    head = compact({"seq": seq, "type": message.event.type, "confId": message.conference_id})
     return Event(
         session_id=message.session_id,
         seq=seq,
-        type=message.type,
+        type=message.event.type,
         conference_id=message.conference_id,
-        wire=json.dumps(wire, ensure_ascii=False, separators=(",", ":")),
+        wire=_joined(head, fields, compact({"at": instant(now)})),
         at=now,
     )
+
+
+def _joined(*objects: str) -> str:
+    """Return one JSON object with the members of all these."""
+    return "{" + ",".join(members for each in objects if (members := each[1:-1])) + "}"

@@ -5,7 +5,6 @@ process's watcher finds lost wake-ups and ended sessions, for all its readers to
 """
 
 import asyncio
-import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ from django.db.models.functions import Coalesce, Length
 
 from events import clock
 from events.inbox import inbox
+from events.messages import Gap, compact
 from events.models import Event, Session
 from events.offers import complete
 from events.readers import EPHEMERAL, READERS, News, Rank, ReplacedError
@@ -250,5 +250,4 @@ def _entries(rows: list[tuple[int, str]], after: int) -> list[Entry]:
 
 def _gap(oldest: int) -> Entry:
     """Return the line that tells a reader where the log goes on."""
-    wire = json.dumps({"type": "gap", "oldest": oldest}, separators=(",", ":"))
-    return Entry(wire, oldest - 1, is_gap=True)
+    return Entry(compact({"type": Gap.type, **Gap(oldest=oldest).as_wire()}), oldest - 1, is_gap=True)

@@ -10,6 +10,19 @@ from django.conf import settings
 from django.db import transaction
 
 from conferences import wire
+from conferences.event_types import (
+    CancelReason,
+    InvitationCancelled,
+    InvitationReason,
+    InvitationReceived,
+    ModCancelled,
+    ParticipantJoined,
+    ParticipantLeft,
+    ParticipantMoved,
+    ParticipantMoving,
+    SessionOpen,
+    SessionTerminated,
+)
 from conferences.exceptions import (
     AlreadyAnsweredError,
     ConferenceFullError,
@@ -36,9 +49,8 @@ from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
 from conferences.operations.users import lock_call, lock_devices_of_mover
 from conferences.sdp import JudgedSdp
-from events.clock import instant
 from events.exceptions import MalformedError
-from events.log import EventType
+from events.messages import ABSENT
 from events.models import Session
 from events.offers import StoredOffer
 
@@ -62,7 +74,10 @@ class MoveRefusal(StrEnum):
 
 
 # What devices that ring are told, where it is not that the caller gave up.
-_CANCEL_REASONS = {LeftReason.DECLINED: "declined-elsewhere", LeftReason.NO_ANSWER: "no-answer"}
+_CANCEL_REASONS = {
+    LeftReason.DECLINED: CancelReason.DECLINED_ELSEWHERE,
+    LeftReason.NO_ANSWER: CancelReason.NO_ANSWER,
+}
 
 
 @dataclass(frozen=True)
@@ -179,19 +194,16 @@ def ring_devices(locked: LockedConference, seat: Participant, devices: list[Sess
     """Note the invitation of a ringing seat for these devices. Between browsers a call brings its offer along."""
     called = seat.state == ParticipantState.INVITED
     call = _call_to(locked, seat)
-    offer = (
-        {"modId": call.pk, "description": {"type": "offer", "sdp": StoredOffer(call.offer, call.pk)}} if call else {}
-    )
-    locked.tell_sessions(
-        devices,
-        EventType.INVITATION_RECEIVED,
-        reason="call" if called else "move",
-        **{"from": wire.party(locked.host if called else seat)},
-        **offer,
+    event = InvitationReceived(
+        reason=InvitationReason.CALL if called else InvitationReason.MOVE,
+        from_=wire.origin(locked.host if called else seat),
+        mod_id=call.pk if call else ABSENT,
+        description={"type": "offer", "sdp": StoredOffer(call.offer, call.pk)} if call else ABSENT,
         participant=wire.participant(seat),
         conference=locked.snapshot(),
-        ringsUntil=instant(seat.rings_until or locked.now),
+        rings_until=seat.rings_until or locked.now,
     )
+    locked.tell_sessions(devices, event)
 
 
 def _call_to(locked: LockedConference, seat: Participant) -> Modification | None:
@@ -243,7 +255,7 @@ def answer_conference(
         outcome = _answer_move(locked, seat, session, description)
     else:
         outcome = _answer_call(locked, seat, session, description, reading)
-    locked.tell_sessions(losers, EventType.INVITATION_CANCELLED, reason="answered-elsewhere")
+    locked.tell_sessions(losers, InvitationCancelled(reason=CancelReason.ANSWERED_ELSEWHERE))
     for other in crossing:
         _give_way(other)
     # First what stops ringing, so that nobody answers it in the new call.
@@ -264,7 +276,7 @@ def _give_way(locked: LockedConference) -> None:
     """End a call because its host has answered one from the callee; the device that called learns of it by an event."""
     host = locked.host
     terminate(locked, LeftReason.HUNG_UP, by=host)
-    locked.tell(host.session_id, EventType.SESSION_TERMINATED, reason=LeftReason.HUNG_UP, conference=locked.snapshot())
+    locked.tell(host, SessionTerminated(reason=LeftReason.HUNG_UP, conference=locked.snapshot()))
 
 
 def _ringing_seat(locked: LockedConference, session: Session) -> Participant | None:
@@ -313,31 +325,37 @@ def _answer_call(
     _sit(seat, session, locked.now)
     if call:
         record_answer(locked, call, description, reading.offer_of(call), by=seat)
-        outcome, brought = Outcome(seat.state), {"modId": call.pk, "description": description.as_json()}
+        outcome = Outcome(seat.state)
     else:
         offer = send_offer(locked, seat, ModificationKind.CALL, description)
-        outcome, brought = Outcome(seat.state, offer.pk), {}
+        outcome = Outcome(seat.state, offer.pk)
     if opens:
-        fields = {"from": wire.party(seat), **brought, "conference": locked.snapshot()}
-        locked.tell(locked.host.session_id, EventType.SESSION_OPEN, **fields)
+        event = SessionOpen(
+            from_=wire.origin(seat),
+            mod_id=call.pk if call else ABSENT,
+            description={"type": "answer", "sdp": description.text} if call else ABSENT,
+            conference=locked.snapshot(),
+        )
+        locked.tell(locked.host, event)
     if not rang:
         begin_ringing(locked)
     but = [seat, locked.host] if opens else [seat]
-    locked.tell_all(EventType.PARTICIPANT_JOINED, but=but, participant=wire.participant(seat))
+    locked.tell_all(ParticipantJoined(participant=wire.participant(seat)), but=but)
     return outcome
 
 
 def _answer_move(locked: LockedConference, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
     """Seat the participant at its new device and offer that device's media."""
     offer = _as_type(description, "offer")
-    left_device = seat.session_id
+    left_device = seat.session
     locked.advance(Action.ANSWER)
     locked.advance_seat(seat, Action.ANSWER)
     seat.session = session
     seat.sdp_origin = seat.ice_ufrag = seat.directions = ""
     # The device that was left learns where the conference went.
-    locked.tell(left_device, EventType.PARTICIPANT_MOVED, participant=wire.participant(seat))
-    locked.tell_all(EventType.PARTICIPANT_MOVED, but=[seat], participant=wire.participant(seat))
+    event = ParticipantMoved(participant=wire.participant(seat))
+    locked.tell(left_device, event)
+    locked.tell_all(event, but=[seat])
     modification = send_offer(locked, seat, ModificationKind.MOVE, offer)
     return Outcome(seat.state, modification.pk)
 
@@ -410,7 +428,7 @@ def _move(locked: LockedConference, seat: Participant) -> Ending:
     _cancel_pending(locked, seat)
     locked.advance_seat(seat, Action.MOVE)
     seat.rings_until = locked.now + settings.RING_DURATION
-    locked.tell_all(EventType.PARTICIPANT_MOVING, but=[seat], participant=wire.participant(seat))
+    locked.tell_all(ParticipantMoving(participant=wire.participant(seat)), but=[seat])
     ring_devices(locked, seat, devices)
     return Ending(locked, EndOutcome.MOVING, rings_until=seat.rings_until)
 
@@ -432,9 +450,10 @@ def vacate(locked: LockedConference, seat: Participant, reason: LeftReason, *, b
         _silence(locked, [seat], reason, by=by)
     locked.give_up_seat(seat, reason)
     locked.has_cause(None)
+    event = ParticipantLeft(participant=wire.participant(seat), reason=reason)
     if reason is not LeftReason.HUNG_UP:
-        locked.tell(seat.session_id, EventType.PARTICIPANT_LEFT, participant=wire.participant(seat), reason=reason)
-    locked.tell_all(EventType.PARTICIPANT_LEFT, participant=wire.participant(seat), reason=reason)
+        locked.tell(seat, event)
+    locked.tell_all(event)
     if not goes_on:
         terminate(locked, reason)
 
@@ -446,8 +465,7 @@ def _silence(
     ringing = locked.devices_of([seat for seat in seats if seat.is_ringing])
     locked.tell_sessions(
         {device.pk: device for devices in ringing.values() for device in devices if device != by}.values(),
-        EventType.INVITATION_CANCELLED,
-        reason=_CANCEL_REASONS.get(reason, "caller-cancelled"),
+        InvitationCancelled(reason=_CANCEL_REASONS.get(reason, CancelReason.CALLER_CANCELLED)),
     )
 
 
@@ -461,7 +479,9 @@ def _cancel_pending(locked: LockedConference, seat: Participant) -> None:
             locked.settle(modification, Action.CANCEL, seat)
             (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
             if modification.kind != ModificationKind.CALL:
-                locked.tell_settlement(modification, locked.party(other_id), **{"from": wire.party(seat)})
+                kind = ModificationKind(modification.kind)
+                event = ModCancelled(mod_id=modification.pk, kind=kind, from_=wire.origin(seat))
+                locked.tell(locked.party(other_id), event)
 
 
 def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant | None = None) -> None:
@@ -476,10 +496,10 @@ def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant |
         _silence(locked, present, reason)
     for seat in present:
         locked.give_up_seat(seat, reason if seat is by else LeftReason.CONFERENCE_ENDED)
-    snapshot = locked.snapshot()
+    event = SessionTerminated(reason=reason, conference=locked.snapshot())
     for seat in present:
         if seat is not by:
-            locked.tell(seat.session_id, EventType.SESSION_TERMINATED, reason=reason, conference=snapshot)
+            locked.tell(seat, event)
     logger.info("conference %s: %s (%s)", locked.conference.pk, locked.conference.state, reason)
 
 

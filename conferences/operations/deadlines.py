@@ -17,14 +17,14 @@ from django.db import transaction
 from django.db.models import QuerySet, Subquery
 
 from conferences import wire
-from conferences.machine import Action
+from conferences.event_types import ModExpired, MoveExpired
+from conferences.machine import Action, ModificationKind
 from conferences.models import LeftReason, Modification, Participant
 from conferences.operations.calls import vacate
 from conferences.operations.locked_conference import LockedConference, ReadAhead, Reading, lock
 from conferences.operations.modifications import come_to_nothing
 from conferences.operations.sessions import end_session, give_up_seats
 from events.exceptions import NotFoundError
-from events.log import EventType
 from events.models import Session
 from events.statements import Prepared
 
@@ -164,11 +164,12 @@ def _due_steps(seats: Iterable[Participant], pending: Iterable[Modification], no
 
 def _expire_modification(locked: LockedConference, modification: Modification) -> None:
     locked.settle(modification, Action.EXPIRE)
+    event = ModExpired(mod_id=modification.pk, kind=ModificationKind(modification.kind))
     for party in (modification.offered_by_id, modification.offered_to_id):
-        locked.tell_settlement(modification, locked.party(party))
+        locked.tell(locked.party(party), event)
     come_to_nothing(locked, modification)
 
 
 def _close_move_window(locked: LockedConference, seat: Participant) -> None:
     seat.move_until, seat.move_expired = None, True
-    locked.tell(seat.session_id, EventType.MOVE_EXPIRED, participant=wire.participant(seat))
+    locked.tell(seat, MoveExpired(participant=wire.participant(seat)))

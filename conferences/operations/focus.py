@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
+from conferences.event_types import ActiveSpeaker, Quality
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import begin_ringing, vacate
@@ -17,14 +18,14 @@ from conferences.operations.modifications import (
     expect_leg,
     has_leg,
     record_origin,
+    rejected_by_focus,
     take_effect,
     tell_cause,
     tell_offer,
 )
-from conferences.wire import party
 from events import log
 from events.exceptions import NotFoundError
-from events.log import EphemeralType, EventType
+from events.messages import EphemeralEvent
 from media import tasks
 from media.models import MediaTask
 from media.reports import Assignment, Connection
@@ -97,8 +98,7 @@ def _settle_offer(
     else:
         locked.settle(modification, Action.REJECT)
         seat, refusal = locked.seat(modification.offered_by_id), result.get("refusal") or _NOTHING
-        reason = {"reason": refusal["code"], "detail": refusal["detail"]}
-        locked.tell_settlement(modification, seat, **{"from": party(None)}, **reason)
+        locked.tell(seat, rejected_by_focus(modification, refusal))
     logger.info("conference %s: %s %s by the focus", locked.conference.pk, modification.pk, modification.state)
 
 
@@ -109,11 +109,9 @@ def _tell_refused_answer(locked: LockedConference, payload: Mapping[str, Any], r
     """
     seat = locked.seat(payload["participant"])
     modification = locked.conference.modifications.defer("offer", "answer").get(pk=payload["modId"])
-    reason = {"reason": refusal["code"], "detail": refusal["detail"]}
     if seat.is_sitting and modification.is_of_stay(seat):
-        fields = {"modId": modification.pk, "kind": modification.kind, "from": party(None), **reason}
-        locked.tell(seat.session_id, EventType.MOD_REJECTED, **fields)
-        tell_cause(locked, modification, seat, **reason)
+        locked.tell(seat, rejected_by_focus(modification, refusal))
+        tell_cause(locked, modification, seat, refusal)
 
 
 def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
@@ -158,7 +156,7 @@ def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None
             expires_at=locked.now + settings.MODIFICATION_LIFETIME,
         )
         locked.offer(modification)
-        tell_offer(locked, modification, seat, causedBy=modification.caused_by_id)
+        tell_offer(locked, modification, seat, caused_by=modification.caused_by_id)
 
 
 # Called by the media node, through the wiring; tells everybody.
@@ -195,19 +193,19 @@ def _newest_leg(locked: LockedConference, seat: Participant) -> str | None:
 # Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
 def announce_speaker(*, conference_id: str, participant_id: str, by: Assignment) -> None:
     """Tell a conference who speaks."""
-    _tell_ephemeral(conference_id, by, EphemeralType.ACTIVE_SPEAKER, participant=participant_id)
+    _tell_ephemeral(conference_id, by, ActiveSpeaker(participant=participant_id))
 
 
 # Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
 def rate_connection(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
     """Tell a conference how somebody's connection to the focus is."""
-    _tell_ephemeral(conference_id, by, EphemeralType.QUALITY, participant=participant_id, connection=connection)
+    _tell_ephemeral(conference_id, by, Quality(participant=participant_id, connection=connection))
 
 
-def _tell_ephemeral(conference_id: str, by: Assignment, type_: EphemeralType, **fields: object) -> None:
+def _tell_ephemeral(conference_id: str, by: Assignment, event: EphemeralEvent) -> None:
     """Tell everybody who sits in a conference, if this node still serves it."""
     served = Q(conference__media_node=by.node, conference__generation=by.generation)
     sitting = Participant.objects.sitting().filter(served, conference=conference_id)
     sessions = [str(pk) for pk in sitting.values_list("session", flat=True)]
     if sessions:
-        log.tell_ephemeral(sessions, type_, confId=conference_id, **fields)
+        log.tell_ephemeral(sessions, conference_id, event)

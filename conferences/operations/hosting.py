@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import transaction
 
 from conferences import wire
+from conferences.event_types import ParticipantInvited, ParticipantMuted
 from conferences.exceptions import FocusOnlyError
 from conferences.machine import Action
 from conferences.models import LeftReason, Participant, Role
@@ -14,7 +15,6 @@ from conferences.operations.calls import addressee, leave, require_space, ring, 
 from conferences.operations.locked_conference import LockedConference, lock_for
 from conferences.operations.users import lock_call
 from events.exceptions import ForbiddenError, MalformedError, NotFoundError
-from events.log import EventType
 from events.models import Session
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def invite_participant(
     guest.rings_until = locked.rings_until()
     locked.add_seat(guest)
     ring(locked, [guest], devices)
-    locked.tell_all(EventType.PARTICIPANT_INVITED, but=[host], participant=wire.participant(guest))
+    locked.tell_all(ParticipantInvited(participant=wire.participant(guest)), but=[host])
     locked.save()
     logger.info("conference %s: %s invited", conference_id, guest.pk)
     return locked, guest
@@ -117,5 +117,5 @@ def mute_participant(
         return
     quotas.require_change(own)
     target.muted_audio, target.muted_video = wanted
-    locked.tell_all(EventType.PARTICIPANT_MUTED, but=[own], participant=wire.participant(target))
+    locked.tell_all(ParticipantMuted(participant=wire.participant(target)), but=[own])
     locked.save()

@@ -31,10 +31,11 @@ from conferences.models import (
     Stay,
     Topology,
 )
+from conferences.shapes import ConferenceShape
 from events import log, statements
 from events.exceptions import ForbiddenError, NotFoundError, UnauthenticatedError
 from events.identity import IDENTITY, identity_of
-from events.log import EventType
+from events.messages import StoredEvent
 from events.models import Session, SessionQuerySet
 from events.statements import Prepared
 from media import tasks
@@ -301,31 +302,26 @@ class LockedConference:
 
     # --- Telling ------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> dict[str, object]:
+    def snapshot(self) -> ConferenceShape:
         """Return the conference as the wire shows it now."""
         return wire.conference(self.conference, self.seats, self.pending)
 
-    def tell(self, session_id: str | None, type_: EventType, **fields: object) -> None:
-        """Note an event for a session; nobody at the seat (None) is no error."""
+    def tell(self, receiver: Participant | Session | None, event: StoredEvent) -> None:
+        """Note an event for a session, or for the device of a participant; there may be none."""
+        session_id = receiver.pk if isinstance(receiver, Session) else receiver.session_id if receiver else None
         if session_id is not None:
-            self.messages.append(log.Message(session_id, self.conference.pk, type_, fields))
+            self.messages.append(log.Message(session_id, self.conference.pk, event))
 
-    def tell_sessions(self, sessions: Iterable[Session], type_: EventType, **fields: object) -> None:
-        """Note the same event for several sessions."""
+    def tell_sessions(self, sessions: Iterable[Session], event: StoredEvent) -> None:
+        """Note an event for several sessions."""
         for session in sessions:
-            self.tell(session.pk, type_, **fields)
+            self.tell(session, event)
 
-    def tell_all(self, type_: EventType, *, but: Collection[Participant] = (), **fields: object) -> None:
-        """Note the same event for everybody who sits in the conference, or has just left a device to move."""
+    def tell_all(self, event: StoredEvent, *, but: Collection[Participant] = ()) -> None:
+        """Note an event for everybody who sits in the conference, or has just left a device to move."""
         for seat in self.seats:
             if seat not in but and (seat.is_sitting or seat.state == ParticipantState.MOVING):
-                self.tell(seat.session_id, type_, **fields)
-
-    def tell_settlement(self, modification: Modification, receiver: Participant | None, **fields: object) -> None:
-        """Note for the receiver how a modification ended. The focus (None) learns it from its tasks."""
-        if receiver is not None:
-            type_ = EventType(modification.state)
-            self.tell(receiver.session_id, type_, modId=modification.pk, kind=modification.kind, **fields)
+                self.tell(seat, event)
 
     # --- Asking the focus ---------------------------------------------------------------------------------
 

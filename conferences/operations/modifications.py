@@ -10,6 +10,14 @@ from django.conf import settings
 from django.db import transaction
 
 from conferences import wire
+from conferences.event_types import (
+    ModAccepted,
+    ModCancelled,
+    ModReceived,
+    ModRejected,
+    ParticipantOnHold,
+    ParticipantResumed,
+)
 from conferences.exceptions import (
     ModificationPendingError,
     ModificationSettledError,
@@ -39,13 +47,12 @@ from conferences.sdp import (
     require_progress,
     require_resume,
 )
-from events.clock import instant
 from events.exceptions import NotFoundError
-from events.log import EventType
+from events.messages import ABSENT, Absent
 from events.models import Session
 from media.reports import LOST_SECONDS
 from media.sdp.description import Description
-from media.tasks import TaskKind
+from media.tasks import Refusal, TaskKind
 
 logger = logging.getLogger(__name__)
 
@@ -193,19 +200,24 @@ def kind_for_others(kind: ModificationKind) -> ModificationKind:
     return ModificationKind.SYNC if kind in {ModificationKind.CALL, ModificationKind.MOD} else kind
 
 
-def tell_offer(locked: LockedConference, modification: Modification, receiver: Participant, **fields: object) -> None:
+def tell_offer(
+    locked: LockedConference,
+    modification: Modification,
+    receiver: Participant,
+    *,
+    caused_by: str | Absent | None = ABSENT,
+) -> None:
     """Tell a participant of the offer that waits for it."""
-    locked.tell(
-        receiver.session_id,
-        EventType.MOD_RECEIVED,
-        modId=modification.pk,
-        kind=modification.kind,
-        **{"from": wire.party(modification.offered_by)},
+    event = ModReceived(
+        mod_id=modification.pk,
+        kind=ModificationKind(modification.kind),
+        from_=wire.origin(modification.offered_by),
         description={"type": "offer", "sdp": modification.offer},
         restart=modification.restart,
-        expiresAt=instant(modification.expires_at),
-        **fields,
+        expires_at=modification.expires_at,
+        caused_by=caused_by,
     )
+    locked.tell(receiver, event)
 
 
 # Called by the session that received the offer; tells the initiator.
@@ -303,17 +315,22 @@ def take_effect(locked: LockedConference, modification: Modification, *, by: Par
     initiator, kind = locked.seat(modification.offered_by_id), ModificationKind(modification.kind)
     action = effect_of(kind, ParticipantState(initiator.state))
     locked.advance_seat(initiator, action)
-    description = {"type": "answer", "sdp": modification.answer}
-    locked.tell_settlement(modification, initiator, **{"from": wire.party(by)}, description=description)
+    event = ModAccepted(
+        mod_id=modification.pk,
+        kind=kind,
+        from_=wire.origin(by),
+        description={"type": "answer", "sdp": modification.answer},
+    )
+    locked.tell(initiator, event)
     locked.has_cause(modification, kind_for_others(kind))
     _tell_effect(locked, action, initiator)
 
 
 def _tell_effect(locked: LockedConference, action: Action, initiator: Participant) -> None:
     """Tell everybody what an accepted hold or resume made of the one who offered it."""
-    types = {Action.HOLD: EventType.PARTICIPANT_ON_HOLD, Action.RESUME: EventType.PARTICIPANT_RESUMED}
-    if type_ := types.get(action):
-        locked.tell_all(type_, participant=wire.participant(initiator))
+    events = {Action.HOLD: ParticipantOnHold, Action.RESUME: ParticipantResumed}
+    if event := events.get(action):
+        locked.tell_all(event(participant=wire.participant(initiator)))
 
 
 # Called by the receiver, who rejects, or the initiator, who cancels; tells the other one.
@@ -338,7 +355,9 @@ def withdraw_modification(
     if action is Action.CANCEL:
         disarm_move(seat, modification)
     (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
-    locked.tell_settlement(modification, locked.party(other_id), **{"from": wire.party(seat)})
+    event = ModCancelled if action is Action.CANCEL else ModRejected
+    kind = ModificationKind(modification.kind)
+    locked.tell(locked.party(other_id), event(mod_id=modification.pk, kind=kind, from_=wire.origin(seat)))
     come_to_nothing(locked, modification)
     locked.save()
     return Outcome(modification.state)
@@ -358,20 +377,33 @@ def come_to_nothing(locked: LockedConference, modification: Modification) -> Non
         tell_cause(locked, modification, seat)
 
 
-def tell_cause(locked: LockedConference, modification: Modification, seat: Participant, **fields: object) -> None:
-    """Tell whoever caused an offer of the focus that the participant does not follow."""
+def tell_cause(
+    locked: LockedConference, modification: Modification, seat: Participant, refusal: Refusal | None = None
+) -> None:
+    """Tell the participant who caused an offer of the focus that another one does not follow."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
     initiator = locked.party(cause.offered_by_id) if cause else None
     if cause and initiator and initiator is not seat and not initiator.has_left and cause.is_of_stay(initiator):
-        locked.tell(
-            initiator.session_id,
-            EventType.MOD_REJECTED,
-            modId=cause.pk,
-            kind=cause.kind,
-            **{"from": wire.party(seat)},
+        event = ModRejected(
+            mod_id=cause.pk,
+            kind=ModificationKind(cause.kind),
+            from_=wire.origin(seat),
             participant=wire.participant(seat),
-            **fields,
+            reason=refusal["code"] if refusal else ABSENT,
+            detail=refusal["detail"] if refusal else ABSENT,
         )
+        locked.tell(initiator, event)
+
+
+def rejected_by_focus(modification: Modification, refusal: Refusal) -> ModRejected:
+    """Return the event with which the focus rejects a participant's offer, or its answer to the focus."""
+    return ModRejected(
+        mod_id=modification.pk,
+        kind=ModificationKind(modification.kind),
+        from_=wire.origin(None),
+        reason=refusal["code"],
+        detail=refusal["detail"],
+    )
 
 
 def disarm_move(seat: Participant, modification: Modification) -> None:

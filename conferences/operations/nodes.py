@@ -8,14 +8,16 @@ from django.db import transaction
 from django.db.models import Count, F, Min, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from conferences.machine import Action, ModificationState
+from conferences import wire
+from conferences.event_types import ModCancelled
+from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import Conference, Modification, Participant
 from conferences.operations.locked_conference import LockedConference, lock
-from conferences.wire import party
+from conferences.operations.modifications import rejected_by_focus
 from events.models import new_id
 from media import tasks
 from media.models import MediaNode
-from media.tasks import TaskKind
+from media.tasks import Refusal, TaskKind
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ _UNCOUNTED = timedelta(seconds=2)
 # What a conference that was placed a moment ago will add to its node: at least its two first legs.
 _LEGS_OF_CONFERENCE = 2
 
-_GONE = {"reason": "media-unavailable", "detail": "The media node that was asked is gone. Offer it again."}
+_GONE: Refusal = {"code": "media-unavailable", "detail": "The media node that was asked is gone. Offer it again."}
 
 
 class NoNodeError(Exception):
@@ -138,7 +140,11 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
     own = modification.offered_to_id is None
     locked.settle(modification, Action.REJECT if own else Action.CANCEL)
     participant = locked.seat(modification.offered_by_id if own else modification.offered_to_id)
-    locked.tell_settlement(modification, participant, **{"from": party(None)}, **(_GONE if own else {}))
+    if own:
+        locked.tell(participant, rejected_by_focus(modification, _GONE))
+    else:
+        kind = ModificationKind(modification.kind)
+        locked.tell(participant, ModCancelled(mod_id=modification.pk, kind=kind, from_=wire.origin(None)))
 
 
 def _last_words(locked: LockedConference, seat: Participant) -> dict[str, str]:

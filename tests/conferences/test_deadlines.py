@@ -523,6 +523,7 @@ def test_the_next_deadline_is_the_earliest(call: Call, settings: Settings) -> No
     conference = call.alice.call("dave").json()["id"]
     assert next_deadline() == Participant.objects.ringing().get(conference=conference).rings_until
     Session.objects.update(state="ended")
+    Event.objects.all().delete()
     Conference.objects.all().delete()
     assert next_deadline() is None
 

@@ -13,7 +13,7 @@ from conferences.models import Conference, Modification, Participant
 from conferences.operations.deadlines import settle_due
 from conferences.operations.focus import announce_speaker, lose_media, rate_connection, settle_task
 from events import wakeups
-from events.models import new_id
+from events.models import Event, new_id
 from media import tasks
 from media.models import MediaNode, MediaTask
 from media.reports import Assignment, Connection
@@ -805,6 +805,7 @@ class TestTasks:
     def test_a_conference_that_is_gone_leaves_no_task(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
         node.works = False
         put(bob, trio.id, MOD)
+        Event.objects.all().delete()
         Conference.objects.all().delete()
         settle_task(task_id=last_task().pk, result={}, now=timezone.now())
         assert MediaTask.objects.count() == 0

@@ -4,8 +4,9 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,8 @@ from django.utils import timezone
 import events.views  # noqa: F401 - before a test replaces what it imports
 from conferences.models import Conference, Topology
 from events import log, wakeups, watcher
-from events.log import EventType, Message
+from events.log import Message
+from events.messages import StoredEvent
 from events.models import Event, Session, hash_token
 from events.reader import BATCH, Entry, SessionOverError, follow, read
 from events.readers import READERS, ReplacedError
@@ -56,9 +58,20 @@ def news(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, list[tuple[int, str]
     return woken
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told(StoredEvent):
+    """An event with any fields."""
+
+    type = "told"
+    fields: Mapping[str, object]
+
+    def as_wire(self) -> dict[str, object]:
+        return dict(self.fields)
+
+
 def messages(conference: Conference, *sessions: Session, **fields: object) -> list[Message]:
     """Return one message for each session."""
-    return [Message(session.pk, conference.pk, EventType.MOD_RECEIVED, fields) for session in sessions]
+    return [Message(session.pk, conference.pk, Told(fields=fields)) for session in sessions]
 
 
 def append(*told: Message, now: datetime | None = None) -> None:

@@ -1,0 +1,72 @@
+"""The shapes of protocol section 2 that answers and events share, as clients see them.
+
+The second part of each `Annotated` type says what the field means; the documentation of events is made from it.
+"""
+
+from typing import Annotated, Literal, TypedDict
+
+from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
+from conferences.models import Access, LeftReason, Role, Topology
+
+
+class MutedShape(TypedDict):
+    """What the host has muted of a participant."""
+
+    audio: bool
+    video: bool
+
+
+class ParticipantShape(TypedDict):
+    """One user in a conference."""
+
+    id: str
+    username: str
+    role: Role
+    state: ParticipantState
+    sessionId: Annotated[str | None, "The session of its device, where it has one."]
+    device: str | None
+    muted: MutedShape
+    leftReason: LeftReason | None
+
+
+class OriginShape(TypedDict):
+    participant: str
+    username: str | None
+
+
+OriginShape.__doc__ = "A participant by its ID and username, or the focus: `focus` and null."
+
+ModificationShape = TypedDict(
+    "ModificationShape",
+    {
+        "modId": str,
+        "kind": ModificationKind,
+        "from": str,
+        "to": str,
+        "state": ModificationState,
+        "expiresAt": str,
+    },
+)
+ModificationShape.__doc__ = "A pending modification."
+
+
+class ConferenceShape(TypedDict):
+    """A conference with its listed participants and its pending modifications."""
+
+    id: str
+    topology: Topology
+    access: Access
+    name: str
+    state: ConferenceState
+    createdAt: str
+    endedAt: str | None
+    participants: list[ParticipantShape]
+    leftEarlier: Annotated[int, "How many participants that left are not listed."]
+    pendingModifications: list[ModificationShape]
+
+
+class SdpShape(TypedDict):
+    """A session description."""
+
+    type: Literal["offer", "answer"]
+    sdp: str
