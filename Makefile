@@ -9,10 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
-# What `make test` tries a sample of, and `make test-deep` at full length, beside the tests that are marked `deep`.
+# `make test` runs a sample of these. `make test-deep` runs them at full length, with the tests that are marked `deep`.
 DEEP_TESTS := $(addprefix tests/,conferences/test_counters.py conferences/test_refusals.py conferences/test_sequences.py conferences/test_numbers.py media sbe_enabler/test_races.py)
 
-# Checks load the settings but use no secret of theirs.
+# Checks load the settings, but use none of their secrets.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
 .PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-thin outage soak diagram lock clean
@@ -20,13 +20,13 @@ CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-al
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-run: $(VENV)/.fastpath ## serve on http://127.0.0.1:$PORT (8000), preparing whatever is missing
+run: $(VENV)/.fastpath ## serve on http://127.0.0.1:$PORT (8000), and prepare what is missing
 	@$(BIN)/python manage.py quickstart --port $(or $(PORT),8000)
 
-run-lan: $(VENV)/.fastpath ## serve over HTTPS on this machine's own addresses, port $PORT (8443), for a phone nearby
+run-lan: $(VENV)/.fastpath ## serve over HTTPS on all addresses of this machine, port $PORT (8443), for a phone nearby
 	@$(BIN)/python manage.py quickstart --lan --port $(or $(PORT),8443)
 
-# Each process of a run would compile every module again.
+# Write bytecode: otherwise each process of a run would compile every module again.
 test test-deep: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev nginx redis-server postgresql
@@ -38,7 +38,7 @@ test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on P
 test-stages:
 	@echo "== The JavaScript client, without a browser"
 	node --test tests/client/*.test.js
-	@# Some of these mostly wait, for processes, clocks or the database: a third worker has the processors meanwhile.
+	@# Some of these tests mostly wait for processes, clocks or the database. A third worker uses the processors meanwhile.
 	@echo "== SQLite, everything in memory"
 	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
@@ -48,7 +48,7 @@ test-stages:
 	$(BIN)/python -m pytest -n 2 --dist worksteal --timeout 300 tests/journeys $(ARGS)
 
 test-deep: export SBE_TEST_DEEP := 1
-test-deep: $(VENV)/.dev node_modules/.installed ## run what is long and random at its full length (half an hour)
+test-deep: $(VENV)/.dev node_modules/.installed ## run also the long and random tests at full length (half an hour)
 	@.ci/need chromium gcc iproute2 libc6-dev redis-server postgresql
 	@$(BIN)/python -m media.forward.fastpath
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(DEEP_TESTS))
@@ -90,23 +90,23 @@ bench: $(VENV)/.dev $(VENV)/.fastpath ## measure the signalling; OUT=file.json w
 	@.ci/need redis-server postgresql
 	$(BIN)/python -m benchmarks.signalling $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench-media: $(VENV)/.dev $(VENV)/.fastpath ## measure the forwarding, beside Janus where it is installed; OUT=file.json, ARGS=--memory
+bench-media: $(VENV)/.dev $(VENV)/.fastpath ## measure the forwarding, and that of Janus if it is installed; OUT=file.json, ARGS=--memory
 	$(BIN)/python -m benchmarks.forwarding $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-data: $(VENV)/.dev ## measure what messages of data channels cost a media node; OUT=file.json writes the figures
 	$(BIN)/python -m benchmarks.data $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench-join: $(VENV)/.dev $(VENV)/.fastpath ## measure how fast one joins a conference in Chromium
+bench-join: $(VENV)/.dev $(VENV)/.fastpath ## measure how long joining a conference takes in Chromium
 	@.ci/need chromium
 	$(BIN)/python -m benchmarks.joining $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-large: $(VENV)/.dev $(VENV)/.fastpath ## measure one join and one leave of a large conference; OUT=file.json writes the figures
 	$(BIN)/python -m benchmarks.large $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench-neighbour: $(VENV)/.dev $(VENV)/.fastpath ## measure what one conference can do to a call beside it; OUT=file.json, ARGS="crowd holds sources"
+bench-neighbour: $(VENV)/.dev $(VENV)/.fastpath ## measure how one conference can disturb a call on the same node; OUT=file.json, ARGS="crowd holds sources"
 	$(BIN)/python -m benchmarks.neighbour $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench-deadlines: $(VENV)/.dev ## measure the timekeeper beside 100,000 seats; OUT=file.json, ARGS="--engine postgresql"
+bench-deadlines: $(VENV)/.dev ## measure the timekeeper with 100,000 participants in the database; OUT=file.json, ARGS="--engine postgresql"
 	@.ci/need postgresql
 	$(BIN)/python -m benchmarks.deadlines $(if $(OUT),--out $(OUT)) $(ARGS)
 
@@ -114,7 +114,7 @@ bench-prune: $(VENV)/.dev ## prune 1,000,000 conferences on PostgreSQL while rin
 	@.ci/need postgresql
 	$(BIN)/python -m benchmarks.prune $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench-thin: $(VENV)/.dev $(VENV)/.fastpath ## measure what a thin connection makes of a call (in a network of its own)
+bench-thin: $(VENV)/.dev $(VENV)/.fastpath ## measure a call over a narrow connection (in a separate network)
 	@.ci/need chromium iproute2
 	unshare --net $(if $(filter-out 0,$(shell id -u)),--map-root-user) $(BIN)/python -m benchmarks.thin $(ARGS)
 
@@ -122,7 +122,7 @@ outage: $(VENV)/.dev $(VENV)/.fastpath ## let PostgreSQL, Redis and a media node
 	@.ci/need redis-server postgresql
 	$(BIN)/python -m benchmarks.outage $(if $(OUT),--out $(OUT)) $(ARGS)
 
-soak: $(VENV)/.dev $(VENV)/.fastpath ## let synthetic participants do everything to a node for $SECONDS (1800), and look for what is left
+soak: $(VENV)/.dev $(VENV)/.fastpath ## let synthetic participants do everything for $SECONDS (1800), and look for leaks
 	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),1800) $(ARGS)
 
 diagram: $(VENV)/.runtime ## write the state diagrams in docs/ from the table of the machine
@@ -142,7 +142,7 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@.ci/install $(PYTHON) $(VENV) requirements-dev.lock
 	@touch $@
 
-# With whatever compiler there is: without one the focus forwards in Python alone.
+# Use any compiler that is installed. Without one, the focus forwards in Python alone.
 $(VENV)/.fastpath: media/forward/fastpath.c media/forward/fastpath.h media/forward/fastpath.py media/forward/memory.py $(VENV)/.runtime
 	@$(BIN)/python -m media.forward.fastpath
 	@if ls media/forward/_fastpath-*.so >/dev/null 2>&1; then touch $@; fi
