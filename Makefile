@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell .ci/python)
 VENV := .venv
 BIN := $(VENV)/bin
+WEB_SOURCES := "templates/static/**/*.{js,css}" "tests/client/**/*.js" "tests/support/**/*.mjs"
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
 # `make test` runs a sample of these. `make test-deep` runs them at full length, with the tests that are marked `deep`.
@@ -79,12 +80,14 @@ check-python: $(VENV)/.dev
 	$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 
 check-web: node_modules/.installed
+	node_modules/.bin/prettier --check $(WEB_SOURCES)
 	node_modules/.bin/tsc -p tsconfig.json
 	node_modules/.bin/tsc -p tests/client
 
-fmt: $(VENV)/.dev ## format the Python sources and sort their imports
+fmt: $(VENV)/.dev node_modules/.installed ## format the sources, and sort the imports of Python
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+	node_modules/.bin/prettier --write --log-level warn $(WEB_SOURCES)
 
 bench: $(VENV)/.dev $(VENV)/.fastpath ## measure the signalling; OUT=file.json writes the figures, ARGS=--only-idle
 	@.ci/need redis-server postgresql

@@ -32,7 +32,10 @@ test("a call that another device has taken is moved", async () => {
   const desk = await Desk.inCall();
   desk.answer = ({ method }) => (method === "DELETE" ? MOVING : null);
   await desk.call.move();
-  await desk.hear({ type: "participant-moved", participant: { ...desk.me, sessionId: "alice-phone", device: "phone" } });
+  await desk.hear({
+    type: "participant-moved",
+    participant: { ...desk.me, sessionId: "alice-phone", device: "phone" },
+  });
   assert.equal(desk.call.state, "moved");
   assert.equal(desk.call.movedTo, "phone");
 });
@@ -70,10 +73,19 @@ test("nothing is offered to a side that moves, and its other device replaces the
   await assert.rejects(desk.call.modify(), { code: "participant-moving" });
   assert.deepEqual(desk.actions, []);
   await desk.hear({ type: "participant-moved", participant: { ...desk.bob, sessionId: "bob-phone" } });
-  await desk.hear({ type: "mod-received", modId: "mod-9", kind: "move", restart: true, description: await offerOfAnotherDevice() });
+  await desk.hear({
+    type: "mod-received",
+    modId: "mod-9",
+    kind: "move",
+    restart: true,
+    description: await offerOfAnotherDevice(),
+  });
   assert.deepEqual(desk.actions, ["accept-conference-mod"]);
   assert.equal(desk.call.state, "open");
-  assert.deepEqual(desk.connections.map(({ connectionState }) => connectionState), ["closed", "new"]);
+  assert.deepEqual(
+    desk.connections.map(({ connectionState }) => connectionState),
+    ["closed", "new"],
+  );
 });
 
 // ── reconnect ─────────────────────────────────────────────────────────────
@@ -97,7 +109,10 @@ test("an offer whose end was lost makes a reconnected call start afresh", async 
   await desk.accept();
   await reconciled;
   assert.deepEqual(desk.actions, ["initiate-conference-hold", "GET", "initiate-conference-mod"]);
-  assert.deepEqual(desk.connections.map(({ connectionState }) => connectionState), ["closed", "new"]);
+  assert.deepEqual(
+    desk.connections.map(({ connectionState }) => connectionState),
+    ["closed", "new"],
+  );
 });
 
 test("a call that ended meanwhile is over after a reconnection", async () => {

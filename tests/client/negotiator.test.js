@@ -113,7 +113,10 @@ test("an offer gives up after eight lost attempts", async () => {
     throw refusal("modification-pending");
   };
   alice.sleep = async () => undefined;
-  await assert.rejects(alice.negotiator.modify(), (error) => error instanceof Refusal && error.code === "modification-pending");
+  await assert.rejects(
+    alice.negotiator.modify(),
+    (error) => error instanceof Refusal && error.code === "modification-pending",
+  );
   assert.equal(alice.requests.length, 8);
 });
 

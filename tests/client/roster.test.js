@@ -16,7 +16,10 @@ function rosterOf(...participants) {
 test("this side's participant is the one with its session", () => {
   const roster = rosterOf({ id: "a", sessionId: "theirs" }, { id: "b", sessionId: "mine" });
   assert.equal(roster.me?.id, "b");
-  assert.deepEqual(roster.others.map(({ id }) => id), ["a"]);
+  assert.deepEqual(
+    roster.others.map(({ id }) => id),
+    ["a"],
+  );
 });
 
 test("of two participants of this session the one that has not left counts", () => {
@@ -26,7 +29,10 @@ test("of two participants of this session the one that has not left counts", () 
 
 test("participants who have left are not among the others", () => {
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b", state: "left" }, { id: "c", state: "invited" });
-  assert.deepEqual(roster.others.map(({ id }) => id), ["c"]);
+  assert.deepEqual(
+    roster.others.map(({ id }) => id),
+    ["c"],
+  );
 });
 
 test("the other side of a call keeps its name after leaving", () => {
@@ -38,7 +44,10 @@ test("everyone keeps their place when one changes", () => {
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" }, { id: "c" });
   roster.learnParticipant(participant({ id: "b", state: "on-hold" }));
   roster.learnParticipant(participant({ id: "d" }));
-  assert.deepEqual(roster.others.map(({ id, state }) => `${id} ${state}`), ["b on-hold", "c accepted", "d accepted"]);
+  assert.deepEqual(
+    roster.others.map(({ id, state }) => `${id} ${state}`),
+    ["b on-hold", "c accepted", "d accepted"],
+  );
 });
 
 test("a participant with a session of another device has been taken over", () => {
@@ -55,7 +64,12 @@ test("a participant between two devices has not been taken over yet", () => {
 });
 
 test("a conference is held only while all others who are present hold or move", () => {
-  const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b", state: "on-hold" }, { id: "c" }, { id: "d", state: "invited" });
+  const roster = rosterOf(
+    { id: "a", sessionId: "mine" },
+    { id: "b", state: "on-hold" },
+    { id: "c" },
+    { id: "d", state: "invited" },
+  );
   assert.equal(roster.isHeld, false);
   roster.learnParticipant(participant({ id: "c", state: "moving" }));
   assert.equal(roster.isHeld, true);
@@ -87,7 +101,9 @@ test("trouble with a connection shows until it is fine again", (context) => {
 
 test("trouble whose end was lost is forgotten after 20 s", (context) => {
   const timers = /** @type {{run: () => void, ms: number | undefined}[]} */ ([]);
-  const schedule = /** @type {any} */ ((/** @type {() => void} */ run, /** @type {number} */ ms) => timers.push({ run, ms }));
+  const schedule = /** @type {any} */ (
+    (/** @type {() => void} */ run, /** @type {number} */ ms) => timers.push({ run, ms })
+  );
   context.mock.method(globalThis, "setTimeout", schedule);
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
   let changes = 0;

@@ -266,7 +266,17 @@ export class Call extends Emitter {
    * @param {{video: boolean}} options
    */
   join(confId, options) {
-    const conference = { id: confId, topology: /** @type {const} */ ("focus"), access: "open", name: "", state: /** @type {const} */ ("session-open"), createdAt: "", endedAt: null, participants: [], pendingModifications: [] };
+    const conference = {
+      id: confId,
+      topology: /** @type {const} */ ("focus"),
+      access: "open",
+      name: "",
+      state: /** @type {const} */ ("session-open"),
+      createdAt: "",
+      endedAt: null,
+      participants: [],
+      pendingModifications: [],
+    };
     return this.answer({ conference }, options);
   }
 
@@ -360,14 +370,19 @@ export class Call extends Emitter {
     // Nothing is sent from now on, however late the other side accepts.
     this.around.media.paused = true;
     return this.#orElse(
-      async () => (await this.#negotiator.offer({ action: "initiate-conference-hold", kind: "hold", holding: true })).settled,
+      async () =>
+        (await this.#negotiator.offer({ action: "initiate-conference-hold", kind: "hold", holding: true })).settled,
       () => this.#unpause(),
     );
   }
 
   /** @returns {Promise<Outcome>} */
   async resume() {
-    const modification = await this.#negotiator.offer({ action: "initiate-conference-resume", kind: "resume", holding: false });
+    const modification = await this.#negotiator.offer({
+      action: "initiate-conference-resume",
+      kind: "resume",
+      holding: false,
+    });
     return modification.settled;
   }
 
@@ -443,7 +458,8 @@ export class Call extends Emitter {
    */
   async mute(wanted) {
     if (wanted.audio !== undefined) this.around.media.muted = wanted.audio;
-    if (this.hasFocus && this.me && ["calling", "open"].includes(this.#phase)) await this.muteParticipant(this.me.id, wanted);
+    if (this.hasFocus && this.me && ["calling", "open"].includes(this.#phase))
+      await this.muteParticipant(this.me.id, wanted);
   }
 
   /**
@@ -694,7 +710,13 @@ export class Call extends Emitter {
     const { media, preferences } = this.around;
     // Towards a focus the first video section is always the camera's, so it is always there.
     const video = this.#video || this.hasFocus;
-    return { audio: media.microphone, camera: media.camera, screen: media.screen, video, hold: holding ? preferences.holdDirection : null };
+    return {
+      audio: media.microphone,
+      camera: media.camera,
+      screen: media.screen,
+      video,
+      hold: holding ? preferences.holdDirection : null,
+    };
   }
 
   /** @param {string} participant its ID @returns {RemoteMedia} */

@@ -154,7 +154,15 @@ export class EventChannel {
     if (state === this.#state) return;
     this.#state = state;
     this.onState(state);
-    this.trace({ sort: "channel", direction: "none", at: new Date(), title: "event channel", state, failed: state === "offline", detail: { cursor: this.cursor } });
+    this.trace({
+      sort: "channel",
+      direction: "none",
+      at: new Date(),
+      title: "event channel",
+      state,
+      failed: state === "offline",
+      detail: { cursor: this.cursor },
+    });
   }
 
   /**

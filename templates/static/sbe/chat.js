@@ -51,7 +51,9 @@ export class Chat extends Emitter {
   send(from, text) {
     const words = text.trim().slice(0, LONGEST);
     if (!words || !this.#channel || !this.open) return false;
-    const id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join(
+      "",
+    );
     this.#channel.send(JSON.stringify({ id, from, text: words }));
     this.#keep({ id, from, text: words, at: new Date(), mine: true });
     return true;

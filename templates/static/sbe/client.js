@@ -147,9 +147,11 @@ export class SbeClient extends Emitter {
     const { session, cursor } = remembered;
     this.#rest.token = session.token;
     try {
-      await this.#rest.send({ method: "PUT", url: `${this.enabler}/sessions/${session.id}`, body: {}, budgetMs: 5_000 }).then(({ body }) => {
-        this.#begin({ ...session, ...body, token: session.token }, cursor);
-      });
+      await this.#rest
+        .send({ method: "PUT", url: `${this.enabler}/sessions/${session.id}`, body: {}, budgetMs: 5_000 })
+        .then(({ body }) => {
+          this.#begin({ ...session, ...body, token: session.token }, cursor);
+        });
     } catch (error) {
       this.#rest.token = null;
       if (!(error instanceof Refusal)) throw error;
@@ -179,14 +181,27 @@ export class SbeClient extends Emitter {
    * is kept: the page may only be reloading.
    */
   farewell() {
-    if (!this.session || this.rejoinable || this.#invitations.size > 0 || !["idle", "ended", "moved"].includes(this.callState)) return;
+    if (
+      !this.session ||
+      this.rejoinable ||
+      this.#invitations.size > 0 ||
+      !["idle", "ended", "moved"].includes(this.callState)
+    )
+      return;
     const url = `${this.enabler}/sessions/${this.session.id}`;
-    fetch(url, { method: "DELETE", headers: { Authorization: `Bearer ${this.session.token}` }, keepalive: true }).catch(() => undefined);
+    fetch(url, { method: "DELETE", headers: { Authorization: `Bearer ${this.session.token}` }, keepalive: true }).catch(
+      () => undefined,
+    );
   }
 
   /** Everyone who is registered now. @returns {Promise<Registered[]>} */
   async people() {
-    const { body } = await this.#rest.send({ method: "GET", url: `${this.devServer}/sessions`, budgetMs: 0, quiet: true });
+    const { body } = await this.#rest.send({
+      method: "GET",
+      url: `${this.devServer}/sessions`,
+      budgetMs: 0,
+      quiet: true,
+    });
     return body.sessions;
   }
 
@@ -299,7 +314,8 @@ export class SbeClient extends Emitter {
   #newCall(replaced = null) {
     const { session } = this;
     if (!session) throw new SessionOver("Register first.");
-    if (this.currentCall && this.currentCall !== replaced && !isOver(this.currentCall)) throw new SbeError("There is a call already.");
+    if (this.currentCall && this.currentCall !== replaced && !isOver(this.currentCall))
+      throw new SbeError("There is a call already.");
     const call = new Call({
       rest: this.#rest,
       conferencesUrl: this.#conferencesUrl,
@@ -315,20 +331,30 @@ export class SbeClient extends Emitter {
     let told = "";
     const tellParticipants = () => {
       const others = call.others;
-      const now = JSON.stringify(others.map(({ audio, camera, screen, ...rest }) => [rest, audio?.id, camera?.id, screen?.id]));
+      const now = JSON.stringify(
+        others.map(({ audio, camera, screen, ...rest }) => [rest, audio?.id, camera?.id, screen?.id]),
+      );
       if (now === told) return;
       told = now;
       this.emit("participants", others);
     };
-    call.on("change", whileCurrent(() => {
-      this.emit("call", call);
-      tellParticipants();
-    }));
-    call.on("media", (remote) => whileCurrent(() => {
-      this.emit("media", remote);
-      tellParticipants();
-    })());
-    call.chat.on("change", whileCurrent(() => this.emit("chat", call.chat.messages)));
+    call.on(
+      "change",
+      whileCurrent(() => {
+        this.emit("call", call);
+        tellParticipants();
+      }),
+    );
+    call.on("media", (remote) =>
+      whileCurrent(() => {
+        this.emit("media", remote);
+        tellParticipants();
+      })(),
+    );
+    call.chat.on(
+      "change",
+      whileCurrent(() => this.emit("chat", call.chat.messages)),
+    );
     call.on("notice", (notice) => whileCurrent(() => this.emit("notice", notice))());
     this.emit("call", call);
     return call;
@@ -388,7 +414,8 @@ export class SbeClient extends Emitter {
     if (event.type === "gap") return this.#findSeat();
     if (event.type === "invitation-received") return this.#ring(event);
     const confId = event.confId ?? "";
-    if (event.type === "invitation-cancelled" || event.type === "session-terminated") this.#silence(confId, event.reason);
+    if (event.type === "invitation-cancelled" || event.type === "session-terminated")
+      this.#silence(confId, event.reason);
     if (event.type === "session-terminated" && this.rejoinable?.id === confId) {
       this.rejoinable = null;
       this.emit("call", this.currentCall);
@@ -404,13 +431,18 @@ export class SbeClient extends Emitter {
     if (event.ringsUntil && Date.parse(event.ringsUntil) < Date.now()) return;
     if (this.currentCall?.confId === confId && !["ended", "moved"].includes(this.currentCall.state)) return;
     const reason = event.reason === "move" ? "move" : "call";
-    const others = conference.participants.filter(({ id, state, username }) => id !== event.from?.participant && state !== "left" && !this.#isMe(username));
+    const others = conference.participants.filter(
+      ({ id, state, username }) => id !== event.from?.participant && state !== "left" && !this.#isMe(username),
+    );
     const [peer] = others;
     this.#invitations.set(confId, {
       confId,
       reason,
       username: (reason === "move" ? peer?.username : event.from?.username) ?? event.from?.username ?? "",
-      with: others.filter((each) => reason === "call" || each !== peer).map(({ username }) => username).filter(Boolean),
+      with: others
+        .filter((each) => reason === "call" || each !== peer)
+        .map(({ username }) => username)
+        .filter(Boolean),
       video: event.description ? offersVideo(event.description.sdp) : true,
       ringsUntil: event.ringsUntil ?? null,
       event,
@@ -429,7 +461,8 @@ export class SbeClient extends Emitter {
     if (!invitation) return;
     this.#invitations.delete(confId);
     this.emit("invitations", this.invitations);
-    if (reason) this.emit("notice", { code: "invitation-cancelled", reason, kind: invitation.reason, who: invitation.username });
+    if (reason)
+      this.emit("notice", { code: "invitation-cancelled", reason, kind: invitation.reason, who: invitation.username });
   }
 
   /** This function will compare with what the enabler holds: after a reload, or when events were lost for good. */
@@ -438,8 +471,12 @@ export class SbeClient extends Emitter {
     const { body } = await this.#rest.send({ method: "GET", url: this.#conferencesUrl });
     const conferences = /** @type {Conference[]} */ (body.conferences);
     const isMine = (/** @type {Conference} */ { state, participants }) =>
-      state !== "session-terminated" && participants.some((seat) => seat.sessionId === this.session?.id && seat.state !== "left" && seat.state !== "invited");
-    this.rejoinable = conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
+      state !== "session-terminated" &&
+      participants.some(
+        (seat) => seat.sessionId === this.session?.id && seat.state !== "left" && seat.state !== "invited",
+      );
+    this.rejoinable =
+      conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
     // A call that was still ringing when its page went away has lost its offer; nobody could answer it any more.
     const orphan = conferences.find((conference) => isMine(conference) && conference.state === "invitation-sent");
     if (orphan) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${orphan.id}` });
@@ -454,7 +491,10 @@ export class SbeClient extends Emitter {
     if (!session) return;
     const left = Date.parse(session.expiresAt) - Date.now();
     const wait = attempt === 0 ? left / 2 : backOff(attempt, { baseMs: 1_000, capMs: Math.max(1_000, left / 4) });
-    this.#refreshTimer = setTimeout(() => void this.#refresh(attempt), Math.min(Math.max(wait, 1_000), LONGEST_TIMER_MS));
+    this.#refreshTimer = setTimeout(
+      () => void this.#refresh(attempt),
+      Math.min(Math.max(wait, 1_000), LONGEST_TIMER_MS),
+    );
   }
 
   /** @param {number} attempt */
@@ -462,7 +502,11 @@ export class SbeClient extends Emitter {
     const { session } = this;
     if (!session) return;
     try {
-      const { body } = await this.#rest.send({ method: "PUT", url: `${this.enabler}/sessions/${session.id}`, body: {} });
+      const { body } = await this.#rest.send({
+        method: "PUT",
+        url: `${this.enabler}/sessions/${session.id}`,
+        body: {},
+      });
       if (this.session?.id !== session.id) return;
       this.session = { ...session, ...body, token: session.token };
       this.#save();
@@ -506,7 +550,8 @@ export class SbeClient extends Emitter {
     try {
       await task();
     } catch (error) {
-      if (error instanceof NetworkError || error instanceof Refusal || error instanceof SbeError) this.emit("notice", { code: "failed", error });
+      if (error instanceof NetworkError || error instanceof Refusal || error instanceof SbeError)
+        this.emit("notice", { code: "failed", error });
       else throw error;
     }
   }
@@ -531,7 +576,8 @@ function traceOf(event) {
     seq,
     confId,
     modId,
-    state: reason ?? kind ?? (typeof event.participant === "object" ? event.participant.state : event.conference?.state),
+    state:
+      reason ?? kind ?? (typeof event.participant === "object" ? event.participant.state : event.conference?.state),
     who: event.from?.username ?? (typeof event.participant === "object" ? event.participant.username : undefined),
     description,
     detail: { ...(at ? { at } : {}), ...(reason ? { reason } : {}), ...detail },

@@ -13,7 +13,8 @@ export const CHAT = "chat";
  * What is worth offering a focus: each codec in the profile that every browser has. Chromium lists video in 18 ways, on every
  * line, which makes an offer to a large conference 200 kB long. The server takes at most 512 KiB.
  */
-const WORTH_OFFERING = /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;
+const WORTH_OFFERING =
+  /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;
 
 /** @type {RemoteMedia} */
 const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
@@ -57,7 +58,9 @@ export class FocusLeg extends PeerLeg {
   /** @override @param {RTCRtpTransceiver} line */
   onNewLine(line) {
     const codecs = RTCRtpReceiver.getCapabilities(line.receiver.track.kind)?.codecs ?? [];
-    const worth = codecs.filter(({ mimeType, sdpFmtpLine = "" }) => WORTH_OFFERING.test(`${mimeType} ${sdpFmtpLine}`.trim()));
+    const worth = codecs.filter(({ mimeType, sdpFmtpLine = "" }) =>
+      WORTH_OFFERING.test(`${mimeType} ${sdpFmtpLine}`.trim()),
+    );
     // Older browsers cannot choose, and offer everything.
     if (worth.length > 0 && "setCodecPreferences" in line) line.setCodecPreferences(worth);
   }
@@ -107,12 +110,18 @@ export function forwardingChanges(before, after) {
   const is = forwarded(after);
   const on = [...is].filter((track) => !was.has(track)).map((track) => ({ track, way: "on" }));
   const off = [...was].filter((track) => !is.has(track)).map((track) => ({ track, way: "off" }));
-  const changes = [...on, ...off].map(({ track, way }) => /** @type {Change} */ (`${track.split(" ")[1].replace(/\d+$/, "")}-${way}`));
+  const changes = [...on, ...off].map(
+    ({ track, way }) => /** @type {Change} */ (`${track.split(" ")[1].replace(/\d+$/, "")}-${way}`),
+  );
   return { changes: [...new Set(changes)], who: [...new Set([...on, ...off].map(({ track }) => track.split(" ")[0]))] };
 }
 
 /** @param {string | null} sdp @returns {Set<string>} the `<participant id> <label>` of what it sends */
 function forwarded(sdp) {
   const lines = sdp === null ? [] : sections(sdp);
-  return new Set(lines.flatMap(({ live, direction, msid }) => (live && msid && (direction === "sendrecv" || direction === "sendonly") ? [msid] : [])));
+  return new Set(
+    lines.flatMap(({ live, direction, msid }) =>
+      live && msid && (direction === "sendrecv" || direction === "sendonly") ? [msid] : [],
+    ),
+  );
 }

@@ -59,7 +59,9 @@ export class LocalMedia extends Emitter {
   openMicrophone() {
     const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
     return this.#open("microphone", () =>
-      preferring(this.preferred.microphone, (device) => navigator.mediaDevices.getUserMedia({ audio: { ...audio, ...device } })),
+      preferring(this.preferred.microphone, (device) =>
+        navigator.mediaDevices.getUserMedia({ audio: { ...audio, ...device } }),
+      ),
     );
   }
 
@@ -67,13 +69,17 @@ export class LocalMedia extends Emitter {
   openCamera() {
     const video = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30 } };
     return this.#open("camera", () =>
-      preferring(this.preferred.camera, (device) => navigator.mediaDevices.getUserMedia({ video: { ...video, ...device } })),
+      preferring(this.preferred.camera, (device) =>
+        navigator.mediaDevices.getUserMedia({ video: { ...video, ...device } }),
+      ),
     );
   }
 
   /** @throws {MediaError} `refused` also when the person closed the picker */
   openScreen() {
-    return this.#open("screen", () => navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15 } }, audio: false }));
+    return this.#open("screen", () =>
+      navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15 } }, audio: false }),
+    );
   }
 
   /** @param {SourceName} name */

@@ -164,7 +164,12 @@ export class Negotiator extends Emitter {
    * @returns {Promise<Outcome>} how the offer was settled
    */
   async modify(options = {}) {
-    const modification = await this.offer({ action: "initiate-conference-mod", kind: "mod", holding: this.holding, ...options });
+    const modification = await this.offer({
+      action: "initiate-conference-mod",
+      kind: "mod",
+      holding: this.holding,
+      ...options,
+    });
     return modification.settled;
   }
 
@@ -193,7 +198,8 @@ export class Negotiator extends Emitter {
       try {
         return await this.#queue.run(() => this.#offerOnce(plan));
       } catch (error) {
-        if (!(error instanceof Refusal) || error.code !== "modification-pending" || attempt + 1 === GLARE_ATTEMPTS) throw error;
+        if (!(error instanceof Refusal) || error.code !== "modification-pending" || attempt + 1 === GLARE_ATTEMPTS)
+          throw error;
         await this.#untilSettled(Number(error.fields.retryAfterMs) || 0);
         await this.#sleep(50 + Math.random() * 150 * (attempt + 1));
       }
@@ -220,8 +226,18 @@ export class Negotiator extends Emitter {
   /** Refuse an offer as the enabler would. */
   #requireReady() {
     if (!this.#situation.isOpen) throw new SbeError("The call is not open.");
-    if (this.#situation.otherMoves) throw new Refusal({ status: 409, code: "participant-moving", detail: "The other side is moving to another device." });
-    if (this.pending) throw new Refusal({ status: 409, code: "modification-pending", detail: "Another change is still being settled." });
+    if (this.#situation.otherMoves)
+      throw new Refusal({
+        status: 409,
+        code: "participant-moving",
+        detail: "The other side is moving to another device.",
+      });
+    if (this.pending)
+      throw new Refusal({
+        status: 409,
+        code: "modification-pending",
+        detail: "Another change is still being settled.",
+      });
   }
 
   /** @param {number} retryAfterMs how long the pending modification may still take, if the enabler said so */
@@ -262,7 +278,17 @@ export class Negotiator extends Emitter {
     const restart = this.#restarts(event, description);
     const { changes, who } = this.#changesOf(description);
     const asking = this.#situation.asksFirst && !restart && this.#isNews(event, changes);
-    this.#expect({ modId, kind: event.kind ?? "mod", mine: false, asking, restart, description, changes, who, expiresAt: event.expiresAt ?? null });
+    this.#expect({
+      modId,
+      kind: event.kind ?? "mod",
+      mine: false,
+      asking,
+      restart,
+      description,
+      changes,
+      who,
+      expiresAt: event.expiresAt ?? null,
+    });
     if (!asking) await this.#acceptPending();
   }
 
@@ -275,7 +301,9 @@ export class Negotiator extends Emitter {
   /** @param {Description} description @returns {{changes: string[], who: string[]}} */
   #changesOf({ sdp }) {
     const before = this.leg?.remoteSdp ?? null;
-    return this.#situation.hasFocus ? forwardingChanges(before, sdp) : { changes: changesBetween(before, sdp), who: [] };
+    return this.#situation.hasFocus
+      ? forwardingChanges(before, sdp)
+      : { changes: changesBetween(before, sdp), who: [] };
   }
 
   /**
@@ -382,7 +410,8 @@ export class Negotiator extends Emitter {
   /** @param {WireEvent} event */
   async #onAccepted(event) {
     const { pending } = this;
-    const isAnswer = pending?.mine && (event.modId === pending.modId || (event.type === "session-open" && pending.kind === "call"));
+    const isAnswer =
+      pending?.mine && (event.modId === pending.modId || (event.type === "session-open" && pending.kind === "call"));
     if (!pending || !isAnswer || !pending.leg || !event.description) return;
     await pending.leg.acceptAnswer(event.description);
     this.#use(pending.leg);
@@ -425,7 +454,8 @@ export class Negotiator extends Emitter {
     await this.#undo(pending, outcome);
     const { mine, asking, kind } = pending;
     // Without an answer to its first offer a call with a focus cannot go on.
-    if (this.#situation.hasFocus && mine && this.leg?.remoteSdp === null) return void this.emit("hopeless", reason ?? "media-unavailable");
+    if (this.#situation.hasFocus && mine && this.leg?.remoteSdp === null)
+      return void this.emit("hopeless", reason ?? "media-unavailable");
     if (mine || asking) this.emit("notice", { code: `${mine ? "mine" : "theirs"}-${outcome}`, kind, reason });
   }
 
@@ -483,7 +513,18 @@ export class Negotiator extends Emitter {
   #expect(modification) {
     let settle = (/** @type {Outcome} */ _outcome) => {};
     const settled = new Promise((/** @type {(outcome: Outcome) => void} */ resolve) => (settle = resolve));
-    this.pending = { asking: false, restart: false, holding: false, changes: [], who: [], leg: null, expiresAt: null, ...modification, settled, settle };
+    this.pending = {
+      asking: false,
+      restart: false,
+      holding: false,
+      changes: [],
+      who: [],
+      leg: null,
+      expiresAt: null,
+      ...modification,
+      settled,
+      settle,
+    };
     this.emit("change", null);
     return this.pending;
   }

@@ -41,7 +41,10 @@ export class PeerLeg extends Emitter {
   /** @type {Map<RTCRtpTransceiver, Role>} */
   #roles = new Map();
   /** The offer that is out: what it replaces, and its text while it is not in force. */
-  #open = /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>, spare: Set<RTCRtpTransceiver>, unapplied: Description | null} | null} */ (null);
+  #open =
+    /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>, spare: Set<RTCRtpTransceiver>, unapplied: Description | null} | null} */ (
+      null
+    );
   /**
    * Lines that were made for an offer which came to nothing. They stay inactive until one of their role is wanted again. Stopping
    * them would not do: Chromium remembers the place that the offer gave them, and takes them for the line made next.
@@ -184,18 +187,20 @@ export class PeerLeg extends Emitter {
     }
     return {
       description: this.#outgoing(answer),
-      commit: () => this.#whileOpen(async () => {
-        await this.pc.setLocalDescription(answer);
-        this.announce();
-      }),
-      abandon: () => this.#whileOpen(async () => {
-        await this.pc.setRemoteDescription({ type: "rollback" });
-        const left = new Set(this.pc.getTransceivers());
-        this.#spare = spare;
-        for (const line of this.#roles.keys()) if (!left.has(line)) this.#roles.delete(line);
-        for (const [line, direction] of directions) if (line.direction !== "stopped") line.direction = direction;
-        this.announce();
-      }),
+      commit: () =>
+        this.#whileOpen(async () => {
+          await this.pc.setLocalDescription(answer);
+          this.announce();
+        }),
+      abandon: () =>
+        this.#whileOpen(async () => {
+          await this.pc.setRemoteDescription({ type: "rollback" });
+          const left = new Set(this.pc.getTransceivers());
+          this.#spare = spare;
+          for (const line of this.#roles.keys()) if (!left.has(line)) this.#roles.delete(line);
+          for (const [line, direction] of directions) if (line.direction !== "stopped") line.direction = direction;
+          this.announce();
+        }),
     };
   }
 
@@ -212,7 +217,9 @@ export class PeerLeg extends Emitter {
       const over = () => reject(new CallOver());
       if (signal.aborted) return over();
       signal.addEventListener("abort", over);
-      work().then(resolve, reject).finally(() => signal.removeEventListener("abort", over));
+      work()
+        .then(resolve, reject)
+        .finally(() => signal.removeEventListener("abort", over));
     });
   }
 
@@ -274,8 +281,16 @@ export class PeerLeg extends Emitter {
 
   /** @param {string} sdp of the offer in hand */
   #assignRoles(sdp) {
-    const slides = new Set(sections(sdp).filter((section) => section.slides).map((section) => section.mid));
-    const wanted = new Set(sections(sdp).filter(({ direction }) => direction !== "inactive").map(({ mid }) => mid));
+    const slides = new Set(
+      sections(sdp)
+        .filter((section) => section.slides)
+        .map((section) => section.mid),
+    );
+    const wanted = new Set(
+      sections(sdp)
+        .filter(({ direction }) => direction !== "inactive")
+        .map(({ mid }) => mid),
+    );
     for (const line of this.#spare) if (line.mid !== null && wanted.has(line.mid)) this.#spare.delete(line);
     for (const line of this.pc.getTransceivers()) {
       if (this.#roles.has(line) || line.mid === null) continue;
@@ -388,5 +403,7 @@ function trackFor(role, wishes) {
  * @param {string} sdp
  */
 export function offersVideo(sdp) {
-  return sections(sdp).some((section) => section.kind === "video" && section.live && (sends(section.direction) || receives(section.direction)));
+  return sections(sdp).some(
+    (section) => section.kind === "video" && section.live && (sends(section.direction) || receives(section.direction)),
+  );
 }

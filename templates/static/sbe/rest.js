@@ -113,7 +113,12 @@ export class Rest {
       at: new Date(),
       title: call.action ?? `${call.method} ${shorten(path)}`,
       status: reply?.status ?? refusal?.status,
-      state: reply?.headers.get("x-state") ?? reply?.body?.outcome ?? reply?.body?.state ?? refusal?.code ?? (error ? "no answer" : undefined),
+      state:
+        reply?.headers.get("x-state") ??
+        reply?.body?.outcome ??
+        reply?.body?.state ??
+        refusal?.code ??
+        (error ? "no answer" : undefined),
       modId: reply?.headers.get("x-mod-id") ?? sent?.modId ?? undefined,
       tookMs: performance.now() - started,
       failed: error !== null,

@@ -64,7 +64,13 @@ export class Roster extends Emitter {
     return others.map((participant) => {
       const { id } = participant;
       const trouble = this.#troubles.get(id)?.connection;
-      return { ...participant, ...this.#tracksOf(id), speaking: id === this.speaker, interrupted: trouble === "disconnected", weak: trouble === "poor" };
+      return {
+        ...participant,
+        ...this.#tracksOf(id),
+        speaking: id === this.speaker,
+        interrupted: trouble === "disconnected",
+        weak: trouble === "poor",
+      };
     });
   }
 
@@ -114,7 +120,9 @@ export class Roster extends Emitter {
     if (!conference) return;
     const { participants } = conference;
     const isNew = participants.every(({ id }) => id !== participant.id);
-    const now = isNew ? [...participants, participant] : participants.map((each) => (each.id === participant.id ? participant : each));
+    const now = isNew
+      ? [...participants, participant]
+      : participants.map((each) => (each.id === participant.id ? participant : each));
     this.conference = { ...conference, participants: now };
     if (participant.sessionId === this.#sessionId) this.#myId = participant.id;
   }

@@ -114,6 +114,8 @@ export function changesBetween(before, after) {
 
 /** @param {string | null} sdp */
 function sending(sdp) {
-  const pictures = sdp ? sections(sdp).filter((section) => section.kind === "video" && section.live && sends(section.direction)) : [];
+  const pictures = sdp
+    ? sections(sdp).filter((section) => section.kind === "video" && section.live && sends(section.direction))
+    : [];
   return { video: pictures.some((section) => !section.slides), screen: pictures.some((section) => section.slides) };
 }

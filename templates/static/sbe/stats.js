@@ -28,7 +28,12 @@ export function qualityReader() {
     let rttMs = /** @type {number | null} */ (null);
     (await pc.getStats()).forEach((report) => {
       if (report.type === "outbound-rtp") now.sent += report.bytesSent ?? 0;
-      if (report.type === "candidate-pair" && report.nominated && report.state === "succeeded" && report.currentRoundTripTime !== undefined) {
+      if (
+        report.type === "candidate-pair" &&
+        report.nominated &&
+        report.state === "succeeded" &&
+        report.currentRoundTripTime !== undefined
+      ) {
         rttMs = report.currentRoundTripTime * 1000;
       }
       if (report.type !== "inbound-rtp") return;

@@ -49,7 +49,9 @@ const ring = new RingDialog({
   onDecline: ({ confId }) => void attempt(() => client.decline(confId)),
   onToneSwitch: () => sound(),
 });
-const modificationDialog = new ModificationDialog((accepted) => attempt(() => (accepted ? currentCall().accept() : currentCall().reject())));
+const modificationDialog = new ModificationDialog((accepted) =>
+  attempt(() => (accepted ? currentCall().accept() : currentCall().reject())),
+);
 const moveDialog = new MoveDialog(client, {
   onMove: (devices) => void attempt(() => moveCall(devices)),
   onCopy: () => copy(moveDialog.link),
@@ -176,7 +178,8 @@ async function acceptCall({ confId, username, video }, camera) {
     if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
   } catch (error) {
     // Both called, both pressed accept, and the other side was first: this page's own call is the one that goes on.
-    const crossed = own !== null && nameOf(own) === username && error instanceof Refusal && error.code === "not-ringing";
+    const crossed =
+      own !== null && nameOf(own) === username && error instanceof Refusal && error.code === "not-ringing";
     if (!crossed || own.state === "ended") throw error;
   }
 }
@@ -212,13 +215,20 @@ const controls = {
   "ended-done": () => client.dismiss(),
   "ended-again": () => {
     const call = client.currentCall;
-    if (call) void attempt(() => startCall(call.addresses.length > 0 ? call.addresses : [nameOf(call)], { video: true, topology: call.topology }));
+    if (call)
+      void attempt(() =>
+        startCall(call.addresses.length > 0 ? call.addresses : [nameOf(call)], {
+          video: true,
+          topology: call.topology,
+        }),
+      );
   },
   "open-start": () => attempt(startOpenConference),
   "join-video": () => attempt(() => joinLinked({ camera: true })),
   "join-audio": () => attempt(() => joinLinked({ camera: false })),
   "lonely-copy": () => copy(linkTo(client.currentCall)),
-  "rejoin-join": () => attempt(async () => void ((await openMedia(client.media, { camera: true })) && (await client.rejoin()))),
+  "rejoin-join": () =>
+    attempt(async () => void ((await openMedia(client.media, { camera: true })) && (await client.rejoin()))),
   "rejoin-leave": () => attempt(() => client.leave()),
   "tag-quality": () => timeline.toggle(true),
 };
@@ -230,7 +240,17 @@ for (const [id, action] of Object.entries(controls)) {
   });
 }
 
-const KEYS = new Map(Object.entries({ m: "btn-mic", v: "btn-camera", s: "btn-screen", h: "btn-hold", c: "btn-chat", e: "btn-hangup", t: "btn-timeline" }));
+const KEYS = new Map(
+  Object.entries({
+    m: "btn-mic",
+    v: "btn-camera",
+    s: "btn-screen",
+    h: "btn-hold",
+    c: "btn-chat",
+    e: "btn-hangup",
+    t: "btn-timeline",
+  }),
+);
 document.addEventListener("keydown", (event) => {
   const inField = event.target instanceof Element && event.target.closest("input, select, textarea, dialog") !== null;
   // Single keys can be switched off (WCAG 2.1.4), and belong to a field or a dialog while one is in use.
@@ -301,7 +321,10 @@ async function start() {
   /** @type {HTMLInputElement} */ (byId("register-device")).placeholder = guessDevice();
   const user = query.get("user");
   const remembered = client.remembered;
-  const same = remembered !== null && (user === null || user === remembered.username) && [null, remembered.device ?? ""].includes(query.get("device"));
+  const same =
+    remembered !== null &&
+    (user === null || user === remembered.username) &&
+    [null, remembered.device ?? ""].includes(query.get("device"));
   try {
     if (same && (await client.restore())) return;
     // The idle session of a page that was reloaded is over; the person is still the same.
@@ -334,17 +357,31 @@ function draw() {
 
   byId("rejoin").hidden = client.rejoinable === null;
   if (client.rejoinable) {
-    const others = client.rejoinable.participants.filter(({ sessionId, state }) => sessionId !== client.session?.id && state !== "left");
-    setText(byId("rejoin-title"), others.length > 1 ? `You are in a conference of ${others.length + 1}` : `You are in a call with ${others[0]?.username ?? "someone"}`);
+    const others = client.rejoinable.participants.filter(
+      ({ sessionId, state }) => sessionId !== client.session?.id && state !== "left",
+    );
+    setText(
+      byId("rejoin-title"),
+      others.length > 1
+        ? `You are in a conference of ${others.length + 1}`
+        : `You are in a call with ${others[0]?.username ?? "someone"}`,
+    );
   }
 
-  setText(byId("register-lead"), linked === null ? "Register this browser as one of a person’s devices. Then call anyone else who is here." : "Register this browser, then come into the conference that you have the link to.");
+  setText(
+    byId("register-lead"),
+    linked === null
+      ? "Register this browser as one of a person’s devices. Then call anyone else who is here."
+      : "Register this browser, then come into the conference that you have the link to.",
+  );
   byId("join").hidden = linked === null || client.rejoinable !== null;
   stage.draw();
   chat.draw(call);
   invite.draw(call);
   if (!inCall()) menu.close();
-  quality.follow(call && call.state !== "ended" && call.leg && call.leg.pc.connectionState !== "closed" ? call.leg.pc : null);
+  quality.follow(
+    call && call.state !== "ended" && call.leg && call.leg.pc.connectionState !== "closed" ? call.leg.pc : null,
+  );
   modificationDialog.show(call);
   moveDialog.show(inCall());
   ring.show(client.invitations, inCall());
@@ -375,7 +412,15 @@ function retitle(call) {
   const name = call ? nameOf(call) : "";
   const alone = call !== null && call.hasFocus && call.others.length === 0;
   /** @type {Record<string, string>} */
-  const states = { "calling": alone ? "Waiting for somebody to come in" : `Calling ${name}`, "open": alone ? "Alone in the conference" : `In a call with ${name}`, "on-hold": `${call?.others.length === 1 ? name : "The conference"} is on hold`, "held": `On hold by ${name}`, "moving": "Moving the call", "moved": "Call moved", "ended": "Call ended" };
+  const states = {
+    "calling": alone ? "Waiting for somebody to come in" : `Calling ${name}`,
+    "open": alone ? "Alone in the conference" : `In a call with ${name}`,
+    "on-hold": `${call?.others.length === 1 ? name : "The conference"} is on hold`,
+    "held": `On hold by ${name}`,
+    "moving": "Moving the call",
+    "moved": "Call moved",
+    "ended": "Call ended",
+  };
   const title = ringing ? `${ringing.username} is calling` : call ? states[call.state] : "";
   document.title = title ? `${title} – SBE Enabler` : "SBE Enabler";
   if (title !== announced) announce(title);
@@ -390,12 +435,18 @@ function drawChannel() {
   const isReplaced = state === "replaced";
   byId("banner-spinner").hidden = isReplaced;
   byId("banner-resume").hidden = !isReplaced;
-  if (isReplaced) setText(byId("banner-text"), "Too many other connections use this registration. Calls do not reach this page.");
+  if (isReplaced)
+    setText(byId("banner-text"), "Too many other connections use this registration. Calls do not reach this page.");
   byId("banner").hidden = !isReplaced;
   if (state !== "offline" || client.session === null) return;
   // A reconnection of a moment is shown by the dot alone.
   bannerTimer = setTimeout(() => {
-    setText(byId("banner-text"), inCall() ? "The server cannot be reached. Your call goes on; reconnecting…" : "The server cannot be reached. Reconnecting…");
+    setText(
+      byId("banner-text"),
+      inCall()
+        ? "The server cannot be reached. Your call goes on; reconnecting…"
+        : "The server cannot be reached. Reconnecting…",
+    );
     byId("banner").hidden = false;
   }, 1_500);
 }

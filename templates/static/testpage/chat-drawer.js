@@ -86,8 +86,21 @@ export class ChatDrawer {
     const goesOn = this.#last?.from === from && at.getTime() - this.#last.at.getTime() < TOGETHER_MS;
     this.#last = message;
     const atEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < 48;
-    const head = make("p", { class: goesOn ? "sr-only" : "message-head" }, make("strong", {}, name), " ", make("time", {}, at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })));
-    this.#log.append(make("div", { "class": "message", "data-testid": "chat-message", "data-mine": String(mine) }, head, make("p", { class: "message-text" }, text)));
+    const head = make(
+      "p",
+      { class: goesOn ? "sr-only" : "message-head" },
+      make("strong", {}, name),
+      " ",
+      make("time", {}, at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })),
+    );
+    this.#log.append(
+      make(
+        "div",
+        { "class": "message", "data-testid": "chat-message", "data-mine": String(mine) },
+        head,
+        make("p", { class: "message-text" }, text),
+      ),
+    );
     if (atEnd || mine) this.#log.scrollTop = this.#log.scrollHeight;
     if (!mine && this.#drawer.hidden) this.onUnseen(name);
   }
@@ -97,6 +110,9 @@ export class ChatDrawer {
     const unread = this.#drawn - this.#read;
     byId("chat-badge").hidden = unread === 0;
     setText(byId("chat-badge"), unread > 9 ? "9+" : String(unread));
-    setText(/** @type {Element} */ (this.#button.querySelector(".sr-only")), unread === 0 ? "Chat" : `Chat, ${unread} unread`);
+    setText(
+      /** @type {Element} */ (this.#button.querySelector(".sr-only")),
+      unread === 0 ? "Chat" : `Chat, ${unread} unread`,
+    );
   }
 }

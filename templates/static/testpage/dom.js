@@ -39,7 +39,7 @@ export function makeSvg(tag, attributes) {
 
 /** @param {string} name of a symbol in icons.svg */
 export function icon(name) {
-  const svg = makeSvg("svg", { class: "icon", "aria-hidden": "true" });
+  const svg = makeSvg("svg", { "class": "icon", "aria-hidden": "true" });
   svg.append(makeSvg("use", { href: iconUrl(name) }));
   return svg;
 }
@@ -86,7 +86,10 @@ export function showTracks(video, tracks) {
 
 /** @param {string} name */
 export function initials(name) {
-  const words = name.trim().split(/[\s._-]+/).filter(Boolean);
+  const words = name
+    .trim()
+    .split(/[\s._-]+/)
+    .filter(Boolean);
   const letters = words.length > 1 ? [words[0], words[words.length - 1]] : [words[0] ?? "?"];
   return letters.map((word) => [...word][0]).join("");
 }

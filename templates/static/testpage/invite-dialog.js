@@ -56,7 +56,9 @@ export class InviteDialog {
     try {
       const { session } = this.client;
       const people = await this.client.people();
-      this.#names = [...new Set(people.map(({ username }) => username))].filter((name) => name !== session?.username).sort();
+      this.#names = [...new Set(people.map(({ username }) => username))]
+        .filter((name) => name !== session?.username)
+        .sort();
     } catch {
       // What was seen last stays.
     }
@@ -79,7 +81,17 @@ export class InviteDialog {
 
   /** @param {string} name */
   #row(name) {
-    const button = make("button", { "type": "button", "class": "button quiet small", "aria-label": `Invite ${name}`, "data-testid": `invite-${name}` }, icon("invite"), "Invite");
+    const button = make(
+      "button",
+      {
+        "type": "button",
+        "class": "button quiet small",
+        "aria-label": `Invite ${name}`,
+        "data-testid": `invite-${name}`,
+      },
+      icon("invite"),
+      "Invite",
+    );
     button.addEventListener("click", () => void this.onInvite(name).then(() => byId("invite-close").focus()));
     const text = make("div", { class: "person-text" }, make("p", { class: "person-name", title: name }, name));
     const avatar = make("span", { "class": "avatar", "aria-hidden": "true" });

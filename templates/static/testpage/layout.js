@@ -22,7 +22,9 @@ export function arrange(grid, tiles, front) {
   grid.dataset.layout = narrow ? "strip-below" : "strip-beside";
   const rest = tiles.filter((_, index) => index !== front);
   // One track more than the strip has tiles takes what they leave; and across a flexible track the front tile pulls none apart.
-  grid.style.gridTemplate = narrow ? `minmax(0, 1fr) var(--strip) / repeat(${rest.length}, calc(var(--strip) * 4 / 3)) 1fr` : `repeat(${rest.length}, min-content) 1fr / minmax(0, 1fr) var(--strip)`;
+  grid.style.gridTemplate = narrow
+    ? `minmax(0, 1fr) var(--strip) / repeat(${rest.length}, calc(var(--strip) * 4 / 3)) 1fr`
+    : `repeat(${rest.length}, min-content) 1fr / minmax(0, 1fr) var(--strip)`;
   tiles[front].style.gridArea = narrow ? `1 / 1 / 2 / ${rest.length + 2}` : `1 / 1 / ${rest.length + 2} / 2`;
   rest.forEach((tile, index) => {
     tile.style.gridArea = narrow ? `2 / ${index + 1}` : `${index + 1} / 2`;

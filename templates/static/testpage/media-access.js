@@ -44,13 +44,20 @@ async function openOne(device, open) {
 function ask(device, error) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("media-dialog"));
   setText(byId("media-title"), device === "camera" ? "The camera cannot be used" : "The microphone cannot be used");
-  const consequence = device === "camera" ? "You can go on without it: the other side hears you, and you see them." : "You can go on and only listen.";
+  const consequence =
+    device === "camera"
+      ? "You can go on without it: the other side hears you, and you see them."
+      : "You can go on and only listen.";
   setText(byId("media-text"), `${mediaWords(error)} ${consequence}`);
   setText(byId("media-without"), device === "camera" ? "Go on without camera" : "Go on without microphone");
   dialog.returnValue = "cancel";
   for (const choice of ["retry", "without", "cancel"]) byId(`media-${choice}`).onclick = () => dialog.close(choice);
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(/** @type {"retry" | "without" | "cancel"} */ (dialog.returnValue)), { once: true });
+    dialog.addEventListener(
+      "close",
+      () => resolve(/** @type {"retry" | "without" | "cancel"} */ (dialog.returnValue)),
+      { once: true },
+    );
   });
 }

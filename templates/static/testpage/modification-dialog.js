@@ -34,7 +34,9 @@ export class ModificationDialog {
     this.#shown = pending;
     if (pending === null || call === null) return this.#dialog.close();
     const owners = call.others.filter(({ id }) => pending.who.includes(id)).map(({ username }) => username);
-    const { title, text } = call.hasFocus ? forwardingWords(pending, owners.join(" and ") || "The conference") : modificationWords(pending, nameOf(call));
+    const { title, text } = call.hasFocus
+      ? forwardingWords(pending, owners.join(" and ") || "The conference")
+      : modificationWords(pending, nameOf(call));
     setText(byId("mod-title"), title);
     setText(byId("mod-text"), text);
     this.tick();

@@ -70,11 +70,21 @@ export class MoveDialog {
 
   #draw() {
     const devices = this.#devices;
-    const words = devices === null ? "Looking for your other devices…" : devices.length === 0 ? NONE : "These ring, and the first to answer takes the call. If none answers in time, the call ends for both of you.";
+    const words =
+      devices === null
+        ? "Looking for your other devices…"
+        : devices.length === 0
+          ? NONE
+          : "These ring, and the first to answer takes the call. If none answers in time, the call ends for both of you.";
     setText(byId("move-text"), words);
     const list = byId("move-devices");
     list.hidden = !devices?.length;
-    if (JSON.stringify(devices) !== list.dataset.devices) list.replaceChildren(...(devices ?? []).map((device) => make("li", {}, icon("device"), make("span", { class: "person-name" }, device))));
+    if (JSON.stringify(devices) !== list.dataset.devices)
+      list.replaceChildren(
+        ...(devices ?? []).map((device) =>
+          make("li", {}, icon("device"), make("span", { class: "person-name" }, device)),
+        ),
+      );
     list.dataset.devices = JSON.stringify(devices);
     byId("move-another").hidden = devices === null || devices.length > 0;
     this.#start.disabled = !devices?.length;

@@ -24,7 +24,8 @@ export class People {
   /** @param {(to: string[], options: {video: boolean}) => void} onCall */
   constructor(onCall) {
     this.onCall = onCall;
-    for (const kind of ["audio", "video"]) byId(`picked-${kind}`).addEventListener("click", () => onCall([...this.#picked], { video: kind === "video" }));
+    for (const kind of ["audio", "video"])
+      byId(`picked-${kind}`).addEventListener("click", () => onCall([...this.#picked], { video: kind === "video" }));
     byId("picked-clear").addEventListener("click", () => {
       this.#unpick();
       this.#input.focus();
@@ -47,7 +48,8 @@ export class People {
     for (const session of sessions.filter((other) => !isSamePerson(me, other))) {
       const person = people.get(session.username) ?? { username: session.username, numbers: [], devices: [] };
       if (session.device) person.devices.push(session.device);
-      for (const number of [session.vtn, session.icmn]) if (number && !person.numbers.includes(number)) person.numbers.push(number);
+      for (const number of [session.vtn, session.icmn])
+        if (number && !person.numbers.includes(number)) person.numbers.push(number);
       people.set(session.username, person);
     }
     this.#people = [...people.values()].sort((a, b) => a.username.localeCompare(b.username));
@@ -60,7 +62,9 @@ export class People {
     this.#shown = state;
     this.#draw();
     byId("own-devices").hidden = ownDevices.length === 0;
-    byId("own-devices-list").replaceChildren(...ownDevices.map((device) => make("li", {}, icon("device"), make("span", { class: "person-name" }, device))));
+    byId("own-devices-list").replaceChildren(
+      ...ownDevices.map((device) => make("li", {}, icon("device"), make("span", { class: "person-name" }, device))),
+    );
     const second = me.username.toLowerCase() === "bob" ? "alice" : "bob";
     const link = byId("people-second-tab");
     link.setAttribute("href", `?user=${second}`);
@@ -86,13 +90,22 @@ export class People {
 
   #draw() {
     const wanted = this.#input.value.trim().toLowerCase();
-    const matches = this.#people.filter(({ username, numbers }) => username.toLowerCase().includes(wanted) || numbers.some((number) => number.includes(wanted)));
-    showChildren(byId("people-list"), matches.map((person) => this.#show(person)));
+    const matches = this.#people.filter(
+      ({ username, numbers }) =>
+        username.toLowerCase().includes(wanted) || numbers.some((number) => number.includes(wanted)),
+    );
+    showChildren(
+      byId("people-list"),
+      matches.map((person) => this.#show(person)),
+    );
     byId("dial-submit").hidden = wanted === "";
     byId("people-empty").hidden = this.#people.length > 0 || wanted !== "";
     const noMatch = byId("people-no-match");
     noMatch.hidden = matches.length > 0 || wanted === "";
-    setText(noMatch, `Nobody here is called “${this.#input.value.trim()}”. You can call the name or number all the same.`);
+    setText(
+      noMatch,
+      `Nobody here is called “${this.#input.value.trim()}”. You can call the name or number all the same.`,
+    );
   }
 
   /** @param {Person} person */
@@ -122,7 +135,12 @@ export class People {
 
   /** @param {string} username */
   #pick(username) {
-    const box = make("input", { "type": "checkbox", "class": "check", "aria-label": `Pick ${username} for a conference`, "data-testid": `pick-${username}` });
+    const box = make("input", {
+      "type": "checkbox",
+      "class": "check",
+      "aria-label": `Pick ${username} for a conference`,
+      "data-testid": `pick-${username}`,
+    });
     box.addEventListener("change", () => {
       if (!box.checked) this.#picked.delete(username);
       else if (this.#picked.size < MOST_PICKED) this.#picked.add(username);
@@ -137,7 +155,13 @@ export class People {
     const words = video ? `Call ${username} with video` : `Call ${username} without video`;
     const button = make(
       "button",
-      { "type": "button", "class": video ? "icon-button primary" : "icon-button", "title": words, "aria-label": words, "data-testid": `call-${video ? "video" : "audio"}-${username}` },
+      {
+        "type": "button",
+        "class": video ? "icon-button primary" : "icon-button",
+        "title": words,
+        "aria-label": words,
+        "data-testid": `call-${video ? "video" : "audio"}-${username}`,
+      },
       icon(video ? "video" : "phone"),
     );
     button.addEventListener("click", () => this.onCall([username], { video }));
@@ -152,12 +176,20 @@ export class People {
  * @param {Registered[]} sessions everyone who is registered
  */
 export function devicesOf(me, sessions) {
-  return counted(sessions.filter((other) => isSamePerson(me, other) && other.id !== me.id).map(({ device }) => device || "A device without a name"));
+  return counted(
+    sessions
+      .filter((other) => isSamePerson(me, other) && other.id !== me.id)
+      .map(({ device }) => device || "A device without a name"),
+  );
 }
 
 /** @param {Identified} one @param {Identified} other */
 function isSamePerson(one, other) {
-  return other.username === one.username || (one.vtn !== null && other.vtn === one.vtn) || (one.icmn !== null && other.icmn === one.icmn);
+  return (
+    other.username === one.username ||
+    (one.vtn !== null && other.vtn === one.vtn) ||
+    (one.icmn !== null && other.icmn === one.icmn)
+  );
 }
 
 /** A number is dialled as a tel: URI (RFC 3966), anything else is a username. @param {string} typed */

@@ -49,7 +49,12 @@ export class QualityChart {
     const sent = history.map(({ sentBps }) => sentBps);
     spark("spark-bitrate", bitrateWords(now.receivedBps), [received, sent], 100_000);
     spark("spark-loss", `${now.lossPercent.toFixed(1)} %`, [history.map(({ lossPercent }) => lossPercent)], 5);
-    spark("spark-rtt", now.rttMs === null ? "–" : `${Math.round(now.rttMs)} ms`, [history.map(({ rttMs }) => rttMs ?? 0)], 20);
+    spark(
+      "spark-rtt",
+      now.rttMs === null ? "–" : `${Math.round(now.rttMs)} ms`,
+      [history.map(({ rttMs }) => rttMs ?? 0)],
+      20,
+    );
     setText(
       byId("stats-text"),
       `Receiving ${bitrateWords(now.receivedBps)}, sending ${bitrateWords(now.sentBps)}, loss ${now.lossPercent.toFixed(1)} percent, ` +
@@ -76,6 +81,10 @@ function spark(id, value, series, least) {
   svg.replaceChildren(
     makeSvg("path", { class: "area", d: `M${startX},${HEIGHT} L${lines[0].join(" L")} L${WIDTH},${HEIGHT} Z` }),
     makeSvg("path", { class: "base", d: `M0,${HEIGHT - 0.5} H${WIDTH}` }),
-    ...[...lines].reverse().map((line, index) => makeSvg("path", { class: index === lines.length - 1 ? "line" : "line second", d: `M${line.join(" L")}` })),
+    ...[...lines]
+      .reverse()
+      .map((line, index) =>
+        makeSvg("path", { class: index === lines.length - 1 ? "line" : "line second", d: `M${line.join(" L")}` }),
+      ),
   );
 }

@@ -17,8 +17,14 @@ export class RingDialog {
    */
   constructor({ onAccept, onDecline, onToneSwitch }) {
     const withShown = (/** @type {(invitation: Invitation) => void} */ act) => () => this.#shown && act(this.#shown);
-    byId("ring-accept").addEventListener("click", withShown((invitation) => onAccept(invitation, { camera: invitation.video })));
-    byId("ring-audio").addEventListener("click", withShown((invitation) => onAccept(invitation, { camera: false })));
+    byId("ring-accept").addEventListener(
+      "click",
+      withShown((invitation) => onAccept(invitation, { camera: invitation.video })),
+    );
+    byId("ring-audio").addEventListener(
+      "click",
+      withShown((invitation) => onAccept(invitation, { camera: false })),
+    );
     byId("ring-decline").addEventListener("click", withShown(onDecline));
     byId("ring-mute").addEventListener("click", () => {
       prefer({ ring: !preferences.ring });
@@ -38,8 +44,20 @@ export class RingDialog {
     if (first === null) return this.#dialog.close();
     setText(byId("ring-name"), first.username);
     setText(byId("ring-avatar"), initials(first.username));
-    const others = first.with.length > 0 ? ` with ${first.with.length > 2 ? `${first.with.length} others` : first.with.join(" and ")}` : "";
-    setText(byId("ring-text"), first.reason === "move" ? "Continue the call on this device" : others && first.reason === "call" ? `Conference${others}` : first.video ? "Incoming video call" : "Incoming call");
+    const others =
+      first.with.length > 0
+        ? ` with ${first.with.length > 2 ? `${first.with.length} others` : first.with.join(" and ")}`
+        : "";
+    setText(
+      byId("ring-text"),
+      first.reason === "move"
+        ? "Continue the call on this device"
+        : others && first.reason === "call"
+          ? `Conference${others}`
+          : first.video
+            ? "Incoming video call"
+            : "Incoming call",
+    );
     byId("ring-audio").hidden = !first.video;
     setIcon(byId("ring-accept"), first.video ? "video" : "phone");
     this.#drawTone();

@@ -70,8 +70,12 @@ export class Settings {
   async #listDevices() {
     const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
     for (const name of NAMES) {
-      const found = devices.filter(({ kind, deviceId }) => kind === KINDS[name] && deviceId !== "" && deviceId !== "default");
-      const options = found.map(({ deviceId, label }, index) => make("option", { value: deviceId }, label || `${name} ${index + 1}`));
+      const found = devices.filter(
+        ({ kind, deviceId }) => kind === KINDS[name] && deviceId !== "" && deviceId !== "default",
+      );
+      const options = found.map(({ deviceId, label }, index) =>
+        make("option", { value: deviceId }, label || `${name} ${index + 1}`),
+      );
       const select = selectOf(name);
       select.replaceChildren(make("option", { value: "" }, "The system’s default"), ...options);
       select.value = found.some(({ deviceId }) => deviceId === preferences[name]) ? preferences[name] : "";

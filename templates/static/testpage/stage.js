@@ -63,7 +63,8 @@ export class Stage {
   tick() {
     if (this.client.callState === "moving") this.draw();
     const openedAt = this.client.currentCall?.openedAt;
-    if (openedAt && this.client.currentCall?.state !== "ended") setText(byId("call-timer"), durationWords((Date.now() - openedAt.getTime()) / 1000));
+    if (openedAt && this.client.currentCall?.state !== "ended")
+      setText(byId("call-timer"), durationWords((Date.now() - openedAt.getTime()) / 1000));
   }
 
   async useSpeaker() {
@@ -95,7 +96,9 @@ export class Stage {
     setText(byId("placeholder-avatar"), initials(name));
     setText(byId("placeholder-name"), name);
     setText(byId("placeholder-text"), this.#placeholderWords(call, camera !== null));
-    const inCall = ["open", "on-hold", "held"].includes(call.state) || (call.state === "calling" && call.conference?.access === "open");
+    const inCall =
+      ["open", "on-hold", "held"].includes(call.state) ||
+      (call.state === "calling" && call.conference?.access === "open");
     byId("tag-name").hidden = !inCall;
     byId("tag-quality").hidden = !inCall;
     setText(byId("tag-username"), name);
@@ -118,7 +121,8 @@ export class Stage {
     if (call.state === "calling") return call.confId ? "Ringing…" : "Calling…";
     // What lies over it says all, and the connection that broke is not needed any more.
     if (call.otherMoves) return "";
-    if (call.connection === "failed" || call.connection === "disconnected") return "The connection is interrupted. Trying again…";
+    if (call.connection === "failed" || call.connection === "disconnected")
+      return "The connection is interrupted. Trying again…";
     if (call.connection !== "connected") return "Connecting…";
     if (expectsPicture) return "The camera is off";
     return this.client.media.camera || this.client.media.screen ? "The camera is off" : "Audio call";
@@ -142,16 +146,29 @@ export class Stage {
       setText(byId("hold-overlay-text"), moving ? `${name} is moving to another device` : `${name} put you on hold`);
       // The design sheet's hold is recvonly: the holder goes on receiving, and the held one should know.
       const sent = perceives(this.#sent(call));
-      setText(byId("hold-overlay-sub"), moving ? "The call goes on as soon as it is answered there." : sent ? `${name} can still ${sent} you.` : "Nothing is sent either way.");
+      setText(
+        byId("hold-overlay-sub"),
+        moving
+          ? "The call goes on as soon as it is answered there."
+          : sent
+            ? `${name} can still ${sent} you.`
+            : "Nothing is sent either way.",
+      );
     }
     byId("overlay-resume").hidden = state !== "on-hold";
 
     byId("moved-overlay").hidden = state !== "moving" && state !== "moved";
     byId("moved-done").hidden = state !== "moved";
     if (state === "moving") {
-      setText(byId("moved-title"), this.ringing.length > 0 ? `Ringing ${this.ringing.join(", ")}` : "Ringing your other devices");
+      setText(
+        byId("moved-title"),
+        this.ringing.length > 0 ? `Ringing ${this.ringing.join(", ")}` : "Ringing your other devices",
+      );
       const left = secondsUntil(call.ringsUntil);
-      setText(byId("moved-text"), `Answer there to go on talking to ${name}. If no device answers${left === null ? "" : ` in ${left} s`}, the call ends.`);
+      setText(
+        byId("moved-text"),
+        `Answer there to go on talking to ${name}. If no device answers${left === null ? "" : ` in ${left} s`}, the call ends.`,
+      );
     } else if (state === "moved") {
       setText(byId("moved-title"), call.movedTo ? `Continued on ${call.movedTo}` : "Continued on another device");
       setText(byId("moved-text"), `Your call with ${name} goes on there. You can close this page.`);
@@ -161,9 +178,13 @@ export class Stage {
     if (state === "ended") {
       const lasted = call.openedAt && this.#endedAfter(call);
       setText(byId("ended-title"), call.openedAt ? "Call ended" : "No call");
-      const words = endedWords(call.endReason, endedBy(call), { wasOpen: call.openedAt !== null, together: wasTogether(call) });
+      const words = endedWords(call.endReason, endedBy(call), {
+        wasOpen: call.openedAt !== null,
+        together: wasTogether(call),
+      });
       setText(byId("ended-text"), [words, lasted ? `It lasted ${lasted}.` : ""].filter(Boolean).join(" "));
-      byId("ended-again").hidden = call.addresses.length === 0 && (call.hasFocus || call.other === null) || this.client.session === null;
+      byId("ended-again").hidden =
+        (call.addresses.length === 0 && (call.hasFocus || call.other === null)) || this.client.session === null;
     }
   }
 
@@ -171,7 +192,10 @@ export class Stage {
   #sent(call) {
     const { microphone, muted, camera, screen } = this.client.media;
     const may = (/** @type {"audio" | "camera" | "screen"} */ role) => Boolean(call.leg?.maySend(role));
-    return { audio: microphone !== null && !muted && may("audio"), video: (camera !== null && may("camera")) || (screen !== null && may("screen")) };
+    return {
+      audio: microphone !== null && !muted && may("audio"),
+      video: (camera !== null && may("camera")) || (screen !== null && may("screen")),
+    };
   }
 
   /** @type {WeakMap<Call, string>} */
@@ -179,7 +203,8 @@ export class Stage {
 
   /** @param {Call} call */
   #endedAfter(call) {
-    const lasted = this.#lasted.get(call) ?? durationWords((Date.now() - /** @type {Date} */ (call.openedAt).getTime()) / 1000);
+    const lasted =
+      this.#lasted.get(call) ?? durationWords((Date.now() - /** @type {Date} */ (call.openedAt).getTime()) / 1000);
     this.#lasted.set(call, lasted);
     return lasted;
   }
@@ -245,10 +270,30 @@ export class Stage {
       enabled: open && settled,
       key: "H",
     });
-    control("btn-move", { icon: "move", word: "Move", does: "Move to another device", on: null, look: "", enabled: open && settled, key: "" });
+    control("btn-move", {
+      icon: "move",
+      word: "Move",
+      does: "Move to another device",
+      on: null,
+      look: "",
+      enabled: open && settled,
+      key: "",
+    });
     const many = call !== null && call.hasFocus && (call.others.length > 1 || call.conference?.access === "open");
     const ending = state === "calling" && !many ? "Cancel" : many && call.me?.role !== "host" ? "Leave" : "End";
-    control("btn-hangup", { icon: "hangup", word: ending, does: many ? (ending === "End" ? "End the conference for everybody" : "Leave the conference") : `${ending} the call`, on: null, look: "danger", enabled: open || state === "calling" || state === "moving", key: "E" });
+    control("btn-hangup", {
+      icon: "hangup",
+      word: ending,
+      does: many
+        ? ending === "End"
+          ? "End the conference for everybody"
+          : "Leave the conference"
+        : `${ending} the call`,
+      on: null,
+      look: "danger",
+      enabled: open || state === "calling" || state === "moving",
+      key: "E",
+    });
     byId("controls").hidden = state === "ended" || state === "moved";
   }
 }
@@ -260,7 +305,8 @@ const NAMED = 2;
 /** @param {Call} call */
 export function nameOf(call) {
   const { others } = call;
-  if (call.hasFocus && (call.conference?.name || others.length > 1)) return call.conference?.name || listed(others.map(({ username }) => username || "somebody"));
+  if (call.hasFocus && (call.conference?.name || others.length > 1))
+    return call.conference?.name || listed(others.map(({ username }) => username || "somebody"));
   // Who is called by a number has no name before answering.
   return call.other?.username || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
 }

@@ -31,7 +31,9 @@ export class TileMenu {
     // Its tile is somewhere else then.
     addEventListener("resize", () => this.close());
     this.#menu.addEventListener("keydown", (event) => this.#onKey(event));
-    this.#menu.addEventListener("toggle", (event) => this.#button?.setAttribute("aria-expanded", String(/** @type {ToggleEvent} */ (event).newState === "open")));
+    this.#menu.addEventListener("toggle", (event) =>
+      this.#button?.setAttribute("aria-expanded", String(/** @type {ToggleEvent} */ (event).newState === "open")),
+    );
   }
 
   /** @param {Target} target @param {HTMLElement} button that was pressed */

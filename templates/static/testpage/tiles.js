@@ -116,21 +116,52 @@ export class Tiles {
   #make({ key, testid, sort }) {
     const video = make("video", { autoplay: "", playsinline: "" });
     video.muted = sort !== "person";
-    const pin = make("button", { "type": "button", "class": "tile-button", "data-testid": `pin-${testid}` }, icon("pin"));
-    const menu = make("button", { "type": "button", "class": "tile-button", "data-testid": `menu-${testid}`, "aria-haspopup": "menu" }, icon("more"));
+    const pin = make(
+      "button",
+      { "type": "button", "class": "tile-button", "data-testid": `pin-${testid}` },
+      icon("pin"),
+    );
+    const menu = make(
+      "button",
+      { "type": "button", "class": "tile-button", "data-testid": `menu-${testid}`, "aria-haspopup": "menu" },
+      icon("more"),
+    );
     const tile = make(
       "li",
       { "class": "tile", "data-testid": `tile-${testid}`, "data-sort": sort },
       video,
-      make("div", { class: "tile-face" }, make("span", { "class": "avatar large", "aria-hidden": "true" }), make("p", { class: "placeholder-name" }), make("p", { class: "tile-words" })),
+      make(
+        "div",
+        { class: "tile-face" },
+        make("span", { "class": "avatar large", "aria-hidden": "true" }),
+        make("p", { class: "placeholder-name" }),
+        make("p", { class: "tile-words" }),
+      ),
       make("div", { class: "tile-veil" }, icon("pause"), make("p", {})),
-      make("p", { class: "tile-name" }, icon("mic-off"), icon("weak-signal"), make("span", {}), make("span", { class: "sr-only" })),
+      make(
+        "p",
+        { class: "tile-name" },
+        icon("mic-off"),
+        icon("weak-signal"),
+        make("span", {}),
+        make("span", { class: "sr-only" }),
+      ),
       make("div", { class: "tile-buttons" }, pin, menu),
     );
     pin.addEventListener("click", () => this.#pin(key));
     menu.addEventListener("click", () => {
       const { participant = "", name = "", silent, picture } = tile.dataset;
-      this.onMenu({ participant, name, pinned: this.#front === key, audio: silent !== "true", video: picture === "true", pin: () => this.#pin(key) }, menu);
+      this.onMenu(
+        {
+          participant,
+          name,
+          pinned: this.#front === key,
+          audio: silent !== "true",
+          video: picture === "true",
+          pin: () => this.#pin(key),
+        },
+        menu,
+      );
     });
     this.#tiles.set(key, tile);
     this.#arriving.add(key);
@@ -141,7 +172,15 @@ export class Tiles {
   /** @param {HTMLElement} tile @param {Face} face */
   #fill(tile, face) {
     const { participant, name, tracks, picture, state, silent, weak, speaking, words, manageable } = face;
-    Object.assign(tile.dataset, { participant, name, state, picture: String(picture), silent: String(silent), weak: String(weak), speaking: String(speaking) });
+    Object.assign(tile.dataset, {
+      participant,
+      name,
+      state,
+      picture: String(picture),
+      silent: String(silent),
+      weak: String(weak),
+      speaking: String(speaking),
+    });
     const video = /** @type {HTMLVideoElement} */ (part(tile, "video"));
     showTracks(video, tracks);
     // Chromium does not always start by itself where tracks are exchanged before the first picture has come.
@@ -157,7 +196,15 @@ export class Tiles {
     }
     const shown = face.sort === "screen" ? `${name}’s screen` : face.sort === "self" ? "You" : name;
     setText(part(tile, ".tile-name span"), shown);
-    setText(part(tile, ".tile-name .sr-only"), [silent ? ", microphone off" : "", weak ? ", weak connection" : "", speaking ? ", speaking" : "", state === "invited" ? ", ringing" : ""].join(""));
+    setText(
+      part(tile, ".tile-name .sr-only"),
+      [
+        silent ? ", microphone off" : "",
+        weak ? ", weak connection" : "",
+        speaking ? ", speaking" : "",
+        state === "invited" ? ", ringing" : "",
+      ].join(""),
+    );
     const [micOff, weakSignal] = tile.querySelectorAll(".tile-name .icon");
     micOff.toggleAttribute("hidden", !silent);
     weakSignal.toggleAttribute("hidden", !weak);
@@ -192,7 +239,9 @@ export class Tiles {
     if (layout === this.#laidOut) return;
     this.#laidOut = layout;
     this.#drawPins();
-    const before = new Map(tiles.filter(([key]) => !this.#arriving.has(key)).map(([key, tile]) => [key, tile.getBoundingClientRect()]));
+    const before = new Map(
+      tiles.filter(([key]) => !this.#arriving.has(key)).map(([key, tile]) => [key, tile.getBoundingClientRect()]),
+    );
     this.#arriving.clear();
     arrange(
       this.#list,
@@ -236,14 +285,26 @@ function person(other, call, isHost) {
     silent: muted.audio && !ringing,
     weak: weak && isLive,
     speaking: speaking && isLive,
-    words: ringing ? (call.confId ? "Ringing…" : "Calling…") : connecting ? connectionWords(call) : muted.video ? "Camera turned off by the host" : camera || audio ? "The camera is off" : "Connecting…",
+    words: ringing
+      ? call.confId
+        ? "Ringing…"
+        : "Calling…"
+      : connecting
+        ? connectionWords(call)
+        : muted.video
+          ? "Camera turned off by the host"
+          : camera || audio
+            ? "The camera is off"
+            : "Connecting…",
     manageable: isHost,
   };
 }
 
 /** @param {Call} call */
 function connectionWords({ connection }) {
-  return connection === "failed" || connection === "disconnected" ? "The connection is interrupted. Trying again…" : "Connecting…";
+  return connection === "failed" || connection === "disconnected"
+    ? "The connection is interrupted. Trying again…"
+    : "Connecting…";
 }
 
 /** @param {RemoteParticipant} other @returns {Face} */
@@ -309,5 +370,14 @@ function glide(tile, before) {
   }
   const [x, y] = [before.left - now.left, before.top - now.top];
   if (Math.abs(x) + Math.abs(y) + Math.abs(before.width - now.width) < 2) return;
-  tile.animate([{ transformOrigin: "0 0", transform: `translate(${x}px, ${y}px) scale(${before.width / now.width}, ${before.height / now.height})` }, { transformOrigin: "0 0", transform: "none" }], timing);
+  tile.animate(
+    [
+      {
+        transformOrigin: "0 0",
+        transform: `translate(${x}px, ${y}px) scale(${before.width / now.width}, ${before.height / now.height})`,
+      },
+      { transformOrigin: "0 0", transform: "none" },
+    ],
+    timing,
+  );
 }

@@ -82,7 +82,12 @@ function entry(trace, before) {
   if (modId) metaLine.append(" · ", make("code", { title: modId }, `mod ${modId.slice(0, 8)}`));
 
   const way = { out: "sent", in: "received", none: "" }[direction];
-  const summary = make("summary", {}, icon(direction), make("span", { class: "entry-title", title }, title, make("span", { class: "sr-only" }, ` ${way}`)));
+  const summary = make(
+    "summary",
+    {},
+    icon(direction),
+    make("span", { class: "entry-title", title }, title, make("span", { class: "sr-only" }, ` ${way}`)),
+  );
   summary.append(state ? make("span", { class: "entry-state", title: state }, state) : make("span"), metaLine);
 
   const details = make("details", {}, summary);
@@ -108,17 +113,26 @@ function entry(trace, before) {
 function body({ modId, confId, description, detail }, before) {
   const element = make("div", { class: "entry-body" });
   const facts = { ...(modId ? { modId } : {}), ...(confId ? { confId } : {}), ...withoutUndefined(detail ?? {}) };
-  if (Object.keys(facts).length > 0) element.append(make("pre", { tabindex: "0", "aria-label": "Details" }, JSON.stringify(facts, withoutSdp, 2)));
+  if (Object.keys(facts).length > 0)
+    element.append(make("pre", { "tabindex": "0", "aria-label": "Details" }, JSON.stringify(facts, withoutSdp, 2)));
   if (description) element.append(...sdpView(description.sdp, before));
   return element;
 }
 
 /** @param {string} sdp @param {string | null} before */
 function sdpView(sdp, before) {
-  const text = make("pre", { "tabindex": "0", "data-testid": "timeline-sdp", "aria-label": "Session description" }, sdp.trimEnd());
+  const text = make(
+    "pre",
+    { "tabindex": "0", "data-testid": "timeline-sdp", "aria-label": "Session description" },
+    sdp.trimEnd(),
+  );
   if (before === null) return [text];
   const whole = make("button", { "type": "button", "aria-pressed": "true" }, "Whole SDP");
-  const changes = make("button", { "type": "button", "aria-pressed": "false", "data-testid": "timeline-compare" }, "Changes from previous");
+  const changes = make(
+    "button",
+    { "type": "button", "aria-pressed": "false", "data-testid": "timeline-compare" },
+    "Changes from previous",
+  );
   const show = (/** @type {boolean} */ compared) => {
     whole.setAttribute("aria-pressed", String(!compared));
     changes.setAttribute("aria-pressed", String(compared));
@@ -126,18 +140,29 @@ function sdpView(sdp, before) {
   };
   whole.addEventListener("click", () => show(false));
   changes.addEventListener("click", () => show(true));
-  return [make("div", { class: "segments", role: "group", "aria-label": "How to show the session description" }, whole, changes), text];
+  return [
+    make(
+      "div",
+      { "class": "segments", "role": "group", "aria-label": "How to show the session description" },
+      whole,
+      changes,
+    ),
+    text,
+  ];
 }
 
 /** @param {string} before @param {string} after */
 function diffView(before, after) {
   const lines = diffLines(before, after);
-  const near = lines.map((_, index) => lines.slice(Math.max(0, index - CONTEXT_LINES), index + CONTEXT_LINES + 1).some(({ change }) => change !== "same"));
+  const near = lines.map((_, index) =>
+    lines.slice(Math.max(0, index - CONTEXT_LINES), index + CONTEXT_LINES + 1).some(({ change }) => change !== "same"),
+  );
   /** @type {Node[]} */
   const view = [];
   let skipped = 0;
   const tellSkipped = () => {
-    if (skipped > 0) view.push(make("span", { class: "diff-skip" }, `⋯ ${skipped} unchanged line${skipped === 1 ? "" : "s"}`));
+    if (skipped > 0)
+      view.push(make("span", { class: "diff-skip" }, `⋯ ${skipped} unchanged line${skipped === 1 ? "" : "s"}`));
     skipped = 0;
   };
   lines.forEach(({ change, line }, index) => {

@@ -12,8 +12,13 @@ const SHOWN_MS = 8_000;
 export function toast(text, { bad = false } = {}) {
   const area = byId("toasts");
   for (const shown of area.children) if (shown.querySelector("p")?.textContent === text) shown.remove();
-  const close = make("button", { type: "button", class: "icon-button", "aria-label": "Dismiss" }, icon("close"));
-  const element = make("div", { class: bad ? "toast bad" : "toast", "data-testid": "toast" }, make("p", {}, text), close);
+  const close = make("button", { "type": "button", "class": "icon-button", "aria-label": "Dismiss" }, icon("close"));
+  const element = make(
+    "div",
+    { "class": bad ? "toast bad" : "toast", "data-testid": "toast" },
+    make("p", {}, text),
+    close,
+  );
   const remove = () => {
     element.remove();
     if (area.children.length === 0) area.hidePopover();

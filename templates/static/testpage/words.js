@@ -29,7 +29,8 @@ const REFUSALS = {
 export function errorWords(error) {
   if (error instanceof MediaError) return mediaWords(error);
   if (error instanceof NetworkError) return "The server cannot be reached. Check the connection and try again.";
-  if (error instanceof Refusal) return REFUSALS[error.code] ?? (Object.values(fieldWords(error)).join(" ") || error.detail);
+  if (error instanceof Refusal)
+    return REFUSALS[error.code] ?? (Object.values(fieldWords(error)).join(" ") || error.detail);
   if (error instanceof SbeError) return error.message;
   // A fault of this page: the words are for whoever mends it.
   console.error(error);
@@ -54,9 +55,11 @@ function leaves(words) {
 
 /** @param {MediaError} error */
 export function mediaWords({ device, reason }) {
-  if (device === "screen") return reason === "refused" ? "No screen was shared." : "This browser cannot share a screen.";
+  if (device === "screen")
+    return reason === "refused" ? "No screen was shared." : "This browser cannot share a screen.";
   const name = device === "camera" ? "camera" : "microphone";
-  if (reason === "refused") return `This page may not use the ${name}. Allow it beside the address bar, then try again.`;
+  if (reason === "refused")
+    return `This page may not use the ${name}. Allow it beside the address bar, then try again.`;
   if (reason === "missing") return `No ${name} was found.`;
   if (reason === "busy") return `The ${name} is in use by another program.`;
   return `The ${name} could not be started.`;
@@ -64,7 +67,14 @@ export function mediaWords({ device, reason }) {
 
 /** @param {import("../sbe/channel.js").ChannelState} state */
 export function channelWords(state) {
-  return { connecting: "Connecting", websocket: "Live", sse: "Live by SSE", poll: "Live by polling", offline: "Reconnecting", replaced: "Paused" }[state];
+  return {
+    connecting: "Connecting",
+    websocket: "Live",
+    sse: "Live by SSE",
+    poll: "Live by polling",
+    offline: "Reconnecting",
+    replaced: "Paused",
+  }[state];
 }
 
 /**
@@ -104,12 +114,19 @@ export function endedWords(reason, name, { wasOpen, together }) {
  * @returns {{text: string, bad: boolean} | null} null for what the page shows in another way
  */
 export function noticeWords({ code, kind, reason, who, error }, name) {
-  const what = kind === "hold" ? "the hold" : kind === "resume" ? "resuming" : kind === "move" ? "the move" : "the change";
+  const what =
+    kind === "hold" ? "the hold" : kind === "resume" ? "resuming" : kind === "move" ? "the move" : "the change";
   switch (code) {
     case "left":
       return leftWords(who || "Somebody", reason ?? "");
     case "muted-by-host":
-      return { text: kind === "audio" ? "The host muted your microphone. You can unmute it." : "The host turned your camera off. You can turn it on again.", bad: false };
+      return {
+        text:
+          kind === "audio"
+            ? "The host muted your microphone. You can unmute it."
+            : "The host turned your camera off. You can turn it on again.",
+        bad: false,
+      };
     case "mine-rejected":
       if (who) return { text: `${who} rejected ${what}. It stays as it was for them.`, bad: false };
       return { text: `${name} rejected ${what}. Everything stays as it was.`, bad: false };
@@ -155,21 +172,41 @@ function leftWords(who, reason) {
 
 /** What a focus wants to forward besides. @param {import("../sbe/call.js").Modification} modification @param {string} name */
 export function forwardingWords({ kind, changes }, name) {
-  if (changes.includes("screen-on")) return { title: `${name} wants to share a screen`, text: "You would see it beside the others. Without it everything stays as it is." };
+  if (changes.includes("screen-on"))
+    return {
+      title: `${name} wants to share a screen`,
+      text: "You would see it beside the others. Without it everything stays as it is.",
+    };
   if (kind === "resume") return { title: `${name} wants to resume`, text: "You would see and hear them again." };
-  if (changes.includes("audio-on")) return { title: `${name} comes in`, text: `You would ${changes.includes("video-on") ? "see and hear" : "hear"} them, and they you.` };
+  if (changes.includes("audio-on"))
+    return {
+      title: `${name} comes in`,
+      text: `You would ${changes.includes("video-on") ? "see and hear" : "hear"} them, and they you.`,
+    };
   return { title: `${name} wants to turn on video`, text: "You would see them. Your own camera stays as it is." };
 }
 
 /** @param {import("../sbe/call.js").Modification} modification @param {string} name */
 export function modificationWords({ kind, changes, description }, name) {
   const video = offersVideo(description.sdp);
-  if (kind === "hold") return { title: `${name} wants to put you on hold`, text: `You would not ${video ? "see or hear" : "hear"} the other side until the call is resumed.` };
-  if (kind === "resume") return { title: `${name} wants to resume the call`, text: `You would ${video ? "see and hear" : "hear"} each other again.` };
-  if (changes.includes("screen-on")) return { title: `${name} wants to share a screen`, text: "You would see it in place of the camera picture." };
-  if (changes.includes("video-on")) return { title: `${name} wants to turn on video`, text: "You would see them. Your own camera stays as it is." };
-  if (changes.includes("screen-off")) return { title: `${name} wants to stop sharing`, text: "The shared screen would go away." };
-  if (changes.includes("video-off")) return { title: `${name} wants to turn video off`, text: "The picture would go away; the sound stays." };
+  if (kind === "hold")
+    return {
+      title: `${name} wants to put you on hold`,
+      text: `You would not ${video ? "see or hear" : "hear"} the other side until the call is resumed.`,
+    };
+  if (kind === "resume")
+    return {
+      title: `${name} wants to resume the call`,
+      text: `You would ${video ? "see and hear" : "hear"} each other again.`,
+    };
+  if (changes.includes("screen-on"))
+    return { title: `${name} wants to share a screen`, text: "You would see it in place of the camera picture." };
+  if (changes.includes("video-on"))
+    return { title: `${name} wants to turn on video`, text: "You would see them. Your own camera stays as it is." };
+  if (changes.includes("screen-off"))
+    return { title: `${name} wants to stop sharing`, text: "The shared screen would go away." };
+  if (changes.includes("video-off"))
+    return { title: `${name} wants to turn video off`, text: "The picture would go away; the sound stays." };
   return { title: `${name} wants to change the connection`, text: "Picture and sound stay as they are." };
 }
 

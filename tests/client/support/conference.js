@@ -15,12 +15,32 @@ import { FakePeerConnection } from "./peer-connection.js";
 /** @param {Partial<Participant>} fields @returns {Participant} */
 export function participant(fields) {
   const muted = { audio: false, video: false };
-  return { id: "", username: fields.id ?? "", role: "guest", state: "accepted", sessionId: fields.id ?? null, muted, leftReason: null, ...fields };
+  return {
+    id: "",
+    username: fields.id ?? "",
+    role: "guest",
+    state: "accepted",
+    sessionId: fields.id ?? null,
+    muted,
+    leftReason: null,
+    ...fields,
+  };
 }
 
 /** @param {Partial<Conference>} fields @returns {Conference} */
 export function conference(fields) {
-  return { id: "conf", topology: "peer", access: "invited", name: "", state: "session-open", createdAt: "", endedAt: null, participants: [], pendingModifications: [], ...fields };
+  return {
+    id: "conf",
+    topology: "peer",
+    access: "invited",
+    name: "",
+    state: "session-open",
+    createdAt: "",
+    endedAt: null,
+    participants: [],
+    pendingModifications: [],
+    ...fields,
+  };
 }
 
 /** Alice's end of a peer call with Bob, and an enabler that answers as the test says. */
@@ -92,7 +112,11 @@ export class Desk {
 
   /** Let Bob accept the last offer. */
   async accept() {
-    await this.hear({ type: "mod-accepted", modId: this.call.pending?.modId ?? "", description: await this.answerOf(this.sdp) });
+    await this.hear({
+      type: "mod-accepted",
+      modId: this.call.pending?.modId ?? "",
+      description: await this.answerOf(this.sdp),
+    });
   }
 
   /** @param {Request} request */

@@ -141,12 +141,18 @@ export class Pair {
       const [, kind = "mod"] = /(hold|resume)$/.exec(action) ?? [];
       const modId = `mod-${(this.#count += 1)}`;
       this.pending = { modId, by: side, kind };
-      void other.hear({ type: "mod-received", modId, kind: /** @type {"mod" | "hold" | "resume"} */ (kind), description: body });
+      void other.hear({
+        type: "mod-received",
+        modId,
+        kind: /** @type {"mod" | "hold" | "resume"} */ (kind),
+        description: body,
+      });
       return { modId };
     }
     if (pending?.modId !== body.modId) throw refusal("modification-settled");
     this.pending = null;
-    if (action === "accept-conference-mod") void other.hear({ type: "mod-accepted", modId: body.modId, description: { type: body.type, sdp: body.sdp } });
+    if (action === "accept-conference-mod")
+      void other.hear({ type: "mod-accepted", modId: body.modId, description: { type: body.type, sdp: body.sdp } });
     else void other.hear({ type: pending?.by === side ? "mod-cancelled" : "mod-rejected", modId: body.modId });
     return { modId: body.modId };
   }

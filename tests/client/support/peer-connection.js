@@ -78,7 +78,10 @@ export class FakePeerConnection extends EventTarget {
   /** @param {{iceRestart?: boolean}} [options] */
   async createOffer({ iceRestart = false } = {}) {
     if (iceRestart) this.#ufrag += 1;
-    return { type: "offer", sdp: this.#describe(this.#lines.map((line, index) => ({ ...line, mid: line.mid ?? String(index) }))) };
+    return {
+      type: "offer",
+      sdp: this.#describe(this.#lines.map((line, index) => ({ ...line, mid: line.mid ?? String(index) }))),
+    };
   }
 
   async createAnswer() {
@@ -107,7 +110,9 @@ export class FakePeerConnection extends EventTarget {
     this.#pendingLocal = description;
     const fresh = this.#lines.filter(({ mid }) => mid === null);
     const known = this.#lines.map(({ mid }) => mid);
-    const mids = sections(description.sdp ?? "").map(({ mid }) => mid).filter((mid) => !known.includes(mid));
+    const mids = sections(description.sdp ?? "")
+      .map(({ mid }) => mid)
+      .filter((mid) => !known.includes(mid));
     fresh.forEach((line, index) => (line.mid = mids[index]));
     this.#added = fresh;
   }
@@ -168,14 +173,25 @@ export class FakePeerConnection extends EventTarget {
 
   /** @param {string} state */
   #require(state) {
-    if (this.signalingState !== state) throw new DOMException(`in ${this.signalingState}, not ${state}`, "InvalidStateError");
+    if (this.signalingState !== state)
+      throw new DOMException(`in ${this.signalingState}, not ${state}`, "InvalidStateError");
   }
 
   /** @param {{kind: string, mid: string | null, direction: string}[]} lines */
   #describe(lines) {
     this.#version += 1;
-    const head = [`v=0`, `o=- ${this.#id} ${this.#version} IN IP4 127.0.0.1`, `s=-`, `t=0 0`, `a=ice-ufrag:${this.#id}.${this.#ufrag}`];
-    const media = lines.flatMap(({ kind, mid, direction }) => [`m=${kind} 9 UDP/TLS/RTP/SAVPF 96`, `a=mid:${mid}`, `a=${direction}`]);
+    const head = [
+      `v=0`,
+      `o=- ${this.#id} ${this.#version} IN IP4 127.0.0.1`,
+      `s=-`,
+      `t=0 0`,
+      `a=ice-ufrag:${this.#id}.${this.#ufrag}`,
+    ];
+    const media = lines.flatMap(({ kind, mid, direction }) => [
+      `m=${kind} 9 UDP/TLS/RTP/SAVPF 96`,
+      `a=mid:${mid}`,
+      `a=${direction}`,
+    ]);
     return [...head, ...media, ""].join("\r\n");
   }
 }
