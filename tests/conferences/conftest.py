@@ -16,17 +16,9 @@ from django.utils import timezone
 from conferences import scrubbing, sdp
 from media.sdp import description
 from tests.conftest import forget_the_cache
-from tests.support.devices import Call, Device, gateway_key, open_call
+from tests.support.devices import Call, Device, gateway_key, open_call, register
 from tests.support.focus import ScriptedNode, scripted_node
-from tests.support.scenes import Build, SavedScene, Scene, restored
-
-BeginWith = Callable[..., Scene]
-
-
-def register(*usernames: str) -> tuple[Device, ...]:
-    """Register a device for each, with the phone number of the user."""
-    numbers = {"bob": {"vtn": "+15550101"}}
-    return tuple(Device.register(username, **numbers.get(username, {})) for username in usernames)
+from tests.support.scenes import BeginWith, Build, SavedScene, Scene, restored
 
 
 @dataclass

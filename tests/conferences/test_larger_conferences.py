@@ -5,11 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from conferences.models import Participant
-from tests.conferences.conftest import BeginWith, register
-from tests.support.devices import Call, Device
+from tests.support.devices import Call, Device, register
 from tests.support.focus import ScriptedNode
 from tests.support.refusals import all_rows, refused
-from tests.support.scenes import Scene
+from tests.support.scenes import BeginWith, Scene
 
 pytestmark = [pytest.mark.any_engine, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 

@@ -8,12 +8,11 @@ from django.utils import timezone
 from conferences.models import Conference, Modification, Participant
 from conferences.operations.focus import settle_task
 from media.models import MediaTask
-from tests.conferences.conftest import BeginWith
 from tests.support.descriptions import answer, offer
 from tests.support.devices import Call, Device, gateway_key, hold, open_call
 from tests.support.focus import ScriptedNode
 from tests.support.queries import Queries
-from tests.support.scenes import Scene
+from tests.support.scenes import BeginWith, Scene
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -213,3 +213,9 @@ def hold(call: Call, action: str = "initiate-conference-hold") -> str:
         assert response.status_code == 204, response.content
     call.alice.news(), call.bob.news()
     return mod
+
+
+def register(*usernames: str) -> tuple[Device, ...]:
+    """Register a device for each, with the phone number of the user."""
+    numbers = {"bob": {"vtn": "+15550101"}}
+    return tuple(Device.register(username, **numbers.get(username, {})) for username in usernames)

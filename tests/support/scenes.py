@@ -29,6 +29,10 @@ class Scene:
     node: ScriptedNode | None
 
 
+# A fixture: `begin_with(name, build, focus=True)`.
+BeginWith = Callable[..., Scene]
+
+
 class SavedScene:
     """A copy of a scene and of all its rows."""
 

@@ -1,0 +1,261 @@
+"""Several timekeepers, and several deadlines at once."""
+
+import threading
+from collections import deque
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from pytest_django import Settings
+
+from conferences.models import Conference, Modification, Participant
+from conferences.operations import deadlines
+from conferences.operations.calls import terminate_conference
+from conferences.operations.deadlines import due, next_deadline, settle, settle_due
+from conferences.operations.locked_conference import ReadAhead, lock
+from conferences.operations.sessions import abandon_seat
+from events.models import Event, Session
+from events.states import SessionState
+from tests.support.actions import CALL_HOLD, HOLD, MOD
+from tests.support.deadlines import assert_all_is_settled
+from tests.support.descriptions import offer
+from tests.support.devices import Call, Device
+from tests.support.focus import scripted_node
+from tests.support.queries import Queries
+from tests.support.refusals import all_rows
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class TestTogether:
+    def test_everything_at_once_leaves_nothing(self, call: Call, carol: Device) -> None:
+        Device.register("alice", "phone")
+        call.alice.call("carol"), carol.call("dave")
+        call.bob.put(call.id, MOD, offer(session=777, version=3))
+        late = timezone.now() + timedelta(days=40)
+        assert settle_due(now=late) > 0
+        assert_all_is_settled(late)
+        assert not Conference.objects.live().exists()
+        assert not Session.objects.filter(state="active").exists()
+
+    def test_two_keepers_who_found_the_same_settle_it_once(self, ringing: Call) -> None:
+        late = timezone.now() + timedelta(seconds=31)
+        first, second = due(now=late), due(now=late)
+        settle(deque(first))
+        before = all_rows()
+        settle(deque(second))
+        assert len(second) == 1
+        assert all_rows() == before
+
+    def test_two_keepers_expire_a_modification_once(self, call: Call) -> None:
+        call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
+        late = timezone.now() + timedelta(seconds=31)
+        first, second = due(now=late), due(now=late)
+        settle(deque(first))
+        assert [event["type"] for event in call.bob.news()] == ["mod-received", "mod-expired"]
+        assert [event["type"] for event in call.alice.news()] == ["mod-expired", "move-expired"]
+        before = all_rows()
+        settle(deque(second))
+        assert all_rows() == before
+
+    def test_a_keeper_who_comes_late_leaves_the_next_modification_alone(self, call: Call, settings: Settings) -> None:
+        mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
+        jobs = due(now=timezone.now() + settings.MODIFICATION_LIFETIME)
+        call.bob.withdraw(call.id, mod)
+        # The next one lives longer.
+        settings.MODIFICATION_LIFETIME *= 2
+        call.alice.put(call.id, MOD, offer(version=3))
+        before = all_rows()
+        settle(deque(jobs))
+        assert len(jobs) == 1
+        assert all_rows() == before
+
+    def test_two_keepers_give_up_a_seat_once(self, call: Call) -> None:
+        now = timezone.now()
+        Session.objects.filter(pk=call.bob.id).update(state=SessionState.ENDED, ended_at=now, leaving_since=now)
+        first, second = due(now=now), due(now=now)
+        settle(deque(first))
+        before = all_rows()
+        settle(deque(second))
+        assert len(second) == 1
+        assert all_rows() == before
+
+    def test_a_seat_that_was_left_meanwhile_is_let_be(self, call: Call) -> None:
+        seat = Participant.objects.get(session=call.bob.id)
+        call.bob.delete(call.id)
+        before = all_rows()
+        abandon_seat(participant=seat, now=timezone.now())
+        assert all_rows() == before
+
+    def test_another_thread_may_take_the_last_job(self) -> None:
+        class Emptied(deque[Any]):
+            """It had a job when it was looked at, and has none when that is taken."""
+
+            def __bool__(self) -> bool:
+                return True
+
+        settle(Emptied())
+
+    def test_a_conference_that_somebody_holds_is_passed_over(
+        self, ringing: Call, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        if not connection.features.has_select_for_update_skip_locked:
+            pytest.skip("the database has one writer")
+        late = timezone.now() + timedelta(seconds=31)
+        held, release = threading.Event(), threading.Event()
+
+        def hold_it() -> None:
+            try:
+                with transaction.atomic():
+                    lock(ringing.id, now=late)
+                    held.set()
+                    release.wait(10)
+            finally:
+                connection.close()
+
+        holding = threading.Thread(target=hold_it)
+        holding.start()
+        assert held.wait(10)
+        assert settle_due(now=late) == 1
+        # Waiting would end with an error, after the database's limit.
+        assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+        assert ringing.alice.get(ringing.id)["state"] == "invitation-sent"
+        release.set()
+        holding.join()
+        assert settle_due(now=late) == 1
+        assert ringing.alice.get(ringing.id)["state"] == "session-terminated"
+
+    def test_several_deadlines_of_a_conference_are_settled_together(self, alice: Device) -> None:
+        Device.register("bob"), Device.register("carol")
+        settle_at = timezone.now() + timedelta(seconds=31)
+        with scripted_node():
+            conference = alice.gather("bob", "carol").json()["id"]
+            assert settle_due(now=settle_at) == 1
+            assert alice.get(conference)["state"] == "session-terminated"
+            assert_all_is_settled(settle_at)
+
+    def test_one_that_fails_holds_up_no_other(
+        self, call: Call, carol: Device, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        first, second = carol.call("dave").json()["id"], call.alice.call("erin").json()["id"]
+        mod = call.bob.put(call.id, MOD, offer(session=777, version=3))["x-mod-id"]
+
+        def fail_for_one(conference_id: str, **options: Any) -> Any:
+            if conference_id in {first, call.id}:
+                raise RuntimeError("the database has a bad day")
+            return lock(conference_id, **options)
+
+        late = timezone.now() + timedelta(seconds=31)
+        with monkeypatch.context() as patch:
+            patch.setattr(deadlines, "lock", fail_for_one)
+            assert settle_due(now=late) == 3
+        assert [record.levelname for record in caplog.records].count("ERROR") == 2
+        states = dict(Conference.objects.values_list("pk", "state"))
+        assert (states[first], states[second]) == ("invitation-sent", "session-terminated")
+        assert Modification.objects.get(pk=mod).state == "mod-sent"
+        assert settle_due(now=late) == 2
+        assert_all_is_settled(late)
+
+    def test_what_was_read_ahead_is_what_the_lock_would_load(self, call: Call, carol: Device) -> None:
+        ringing = carol.call("dave").json()["id"]
+        call.alice.put(call.id, HOLD, offer("recvonly", version=3))
+        ahead = ReadAhead([call.id, ringing], now=timezone.now())
+        for conference in (call.id, ringing):
+            reading = ahead.take(conference)
+            assert reading
+            with transaction.atomic():
+                loaded = lock(conference, now=timezone.now())
+                room = lock(conference, now=timezone.now(), reading=reading)
+            assert room.seats is reading.seats
+            assert room.snapshot() == loaded.snapshot()
+            assert [each.offer for each in room.pending] == [each.offer for each in loaded.pending]
+        assert ahead.take(ringing) is None
+
+    def test_what_was_read_ahead_does_not_count_once_it_has_changed(self, ringing: Call) -> None:
+        reading = ReadAhead([ringing.id], now=timezone.now()).take(ringing.id)
+        assert ringing.bob.answer(ringing.id).status_code == 204
+        before = all_rows()
+        late = timezone.now() + timedelta(seconds=31)
+        deadlines.settle_conference(conference_id=ringing.id, now=late, reading=reading)
+        assert all_rows() == before
+        assert ringing.alice.get(ringing.id)["state"] == "session-open"
+
+    def test_devices_are_read_ahead_by_every_identity(self, alice: Device, carol: Device) -> None:
+        devices = [Device.register("bob"), Device.register("bob", "phone"), Device.register("robert", vtn="+15550101")]
+        devices += [Device.register("someone", icmn="+15550101"), Device.register("dave")]
+        alice.call("bob"), alice.call("tel:+15550101"), carol.call("dave")
+        for device in devices:
+            assert device.news_types() == ["invitation-received"]
+        with Queries() as queries:
+            assert settle_due(now=timezone.now() + timedelta(seconds=31)) == 3
+        read = [query["sql"] for query in queries if query["sql"].startswith('SELECT "conferences_session"')]
+        assert sum('"conferences_session"."username" IN' in sql for sql in read) == 1
+        for device in devices:
+            (cancelled,) = device.news()
+            assert (cancelled["type"], cancelled["reason"]) == ("invitation-cancelled", "no-answer")
+
+    def test_a_device_that_registers_after_the_reading_stops_ringing_too(self, ringing: Call) -> None:
+        late = timezone.now() + timedelta(seconds=31)
+        reading = ReadAhead([ringing.id], now=late).take(ringing.id)
+        phone = Device.register("bob", "phone")
+        assert phone.news_types() == ["invitation-received"]
+        deadlines.settle_conference(conference_id=ringing.id, now=late, reading=reading)
+        assert phone.news_types() == ["invitation-cancelled"]
+
+    def test_what_another_keeper_has_settled_meanwhile_is_not_locked(self, ringing: Call, alice: Device) -> None:
+        alice.call("carol")
+        late = timezone.now() + timedelta(seconds=31)
+        jobs = deque(due(now=late))
+        assert settle_due(now=late) == len(jobs) == 2
+        with Queries() as queries:
+            settle(jobs)
+        assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
+        assert not any("FOR NO KEY UPDATE" in query["sql"] for query in queries)
+
+    def test_one_more_costs_no_queries_for_reading_it(self, alice: Device) -> None:
+        late, counts = timezone.now() + timedelta(seconds=31), []
+        for number in (2, 4):
+            for callee in range(number):
+                alice.call(f"callee {callee}")
+            with Queries() as queries:
+                assert settle_due(now=late) == number
+            counts.append(queries.count)
+        # The lock, what has changed of three kinds, the caller's number, and its events.
+        assert counts[1] - counts[0] <= 2 * 6
+        assert_all_is_settled(late)
+
+    def test_what_is_due_for_one_is_settled_without_the_others(self, call: Call, carol: Device) -> None:
+        ringing = carol.call("dave").json()["id"]
+        settle_due(now=timezone.now() + timedelta(seconds=31))
+        assert carol.get(ringing)["state"] == "session-terminated"
+        assert call.alice.get(call.id)["state"] == "session-open"
+
+
+def test_support_ends_a_conference_once(call: Call) -> None:
+    now = timezone.now()
+    assert terminate_conference(conference_id=call.id, now=now) is True
+    for device in (call.alice, call.bob):
+        (terminated,) = device.news()
+        assert (terminated["type"], terminated["reason"]) == ("session-terminated", "ended-by-support")
+    before = all_rows()
+    assert terminate_conference(conference_id=call.id, now=now) is False
+    assert all_rows() == before
+
+
+def test_the_next_deadline_is_the_earliest(call: Call, settings: Settings) -> None:
+    session = Session.objects.earliest("expires_at")
+    assert next_deadline() == session.expires_at
+    call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
+    assert next_deadline() == Participant.objects.get(conference=call.id, role="host").move_until
+    settle_due(now=timezone.now() + settings.MOVE_WINDOW)
+    assert next_deadline() == Modification.objects.pending().get().expires_at
+    # An offer that comes with an invitation ends with it.
+    Modification.objects.all().delete()
+    conference = call.alice.call("dave").json()["id"]
+    assert next_deadline() == Participant.objects.ringing().get(conference=conference).rings_until
+    Session.objects.update(state="ended")
+    Event.objects.all().delete()
+    Conference.objects.all().delete()
+    assert next_deadline() is None

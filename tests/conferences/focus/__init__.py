@@ -1,0 +1,1 @@
+"""Tests of conferences through the focus."""

@@ -1,0 +1,71 @@
+"""Offers and invitations of a focus conference expire."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from conferences.models import Participant
+from conferences.operations.deadlines import settle_due
+from conferences.operations.focus import settle_task
+from tests.support.actions import CALL_HOLD, MOD
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.meeting import Meeting, last_task, put
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
+
+
+class TestExpiry:
+    def due(self) -> int:
+        """Settle what is due when an offer has waited for its time."""
+        return settle_due(now=timezone.now() + timedelta(seconds=31))
+
+    def test_an_offer_of_the_focus(self, trio: Meeting, bob: Device, carol: Device, node: ScriptedNode) -> None:
+        put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
+        trio.devices[0].follow(trio.id)
+        (waiting,) = carol.offers(trio.id)
+        bob.news(), carol.news()
+        node.works = False
+        assert self.due() == 1
+        (expired,) = carol.news()
+        assert (expired["type"], expired["modId"]) == ("mod-expired", waiting["modId"])
+        assert bob.news() == []
+        task = last_task()
+        assert (task.kind, task.payload["modId"], task.payload["rejected"]) == ("withdraw", waiting["modId"], False)
+        assert trio.seat(carol).pk in task.payload["ready"]
+
+    def test_an_offer_that_the_focus_never_answers(
+        self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
+    ) -> None:
+        before = alice.get(trio.id)
+        node.works = False
+        mod = put(bob, trio.id, CALL_HOLD, "recvonly")
+        offered = last_task()
+        Participant.objects.update(move_until=None)
+        assert self.due() == 1
+        (expired,) = bob.news()
+        assert (expired["type"], expired["modId"]) == ("mod-expired", mod)
+        assert alice.get(trio.id) == before
+        # A late answer changes nothing.
+        settle_task(task_id=offered.pk, result={"answer": bob.offer()["sdp"]}, now=timezone.now())
+        assert bob.news() == []
+        assert alice.get(trio.id) == before
+
+    def test_the_offer_of_a_host_for_whom_people_ring(self, alice: Device, bob: Device, node: ScriptedNode) -> None:
+        node.works = False
+        mod = alice.gather("bob", access="open")["x-mod-id"]
+        # The offer and the seat without a leg, in one conference.
+        assert self.due() == 1
+        expired = alice.news()[0]
+        assert (expired["type"], expired["modId"]) == ("mod-expired", mod)
+
+    def test_an_invitation(self, alice: Device, bob: Device, carol: Device) -> None:
+        conference = alice.gather("bob", "carol").json()["id"]
+        bob.join(conference)
+        bob.follow(conference), alice.follow(conference)
+        alice.news(), bob.news()
+        self.due()
+        assert alice.news_types() == bob.news_types() == ["participant-left"]
+        assert carol.news()[-1]["reason"] == "no-answer"
+        assert alice.get(conference)["state"] == "session-open"

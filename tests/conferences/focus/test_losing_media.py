@@ -1,0 +1,72 @@
+"""A participant whose leg the node has lost leaves."""
+
+import pytest
+from django.utils import timezone
+
+from conferences.models import Modification, Participant
+from conferences.operations.focus import lose_media, settle_task
+from media import tasks
+from tests.support.actions import MOD
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.meeting import SCRIPTED, Meeting, put
+from tests.support.refusals import all_rows
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
+
+
+@pytest.mark.any_engine
+class TestLosingMedia:
+    def leg(self, meeting: Meeting, device: Device) -> str:
+        """Return the offer that made a device's leg."""
+        return Modification.objects.get(offered_by=meeting.seat(device), restart=True).pk
+
+    def lose(self, meeting: Meeting, device: Device, leg: str) -> None:
+        """Report that a device's media did not come back."""
+        seat = meeting.seat(device).pk
+        lose_media(conference_id=meeting.id, participant_id=seat, leg=leg, by=SCRIPTED, now=timezone.now())
+
+    def test_a_guest_leaves(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
+        self.lose(trio, bob, self.leg(trio, bob))
+        for device in (alice, bob, carol):
+            event = device.news()[0]
+            assert (event["type"], event["reason"]) == ("participant-left", "media-lost")
+        assert alice.get(trio.id)["participants"][1]["leftReason"] == "media-lost"
+        before = all_rows()
+        self.lose(trio, bob, self.leg(trio, bob))
+        assert all_rows() == before
+
+    def test_a_host_ends_it(self, trio: Meeting, alice: Device, bob: Device) -> None:
+        self.lose(trio, alice, self.leg(trio, alice))
+        assert alice.news_types() == ["participant-left"]
+        assert bob.news_types() == ["participant-left", "session-terminated"]
+
+    def test_a_leg_that_the_node_built_anew_by_itself_may_be_lost(
+        self, trio: Meeting, bob: Device, node: ScriptedNode
+    ) -> None:
+        """An offer with another certificate, but the same session ID, looks like any other here."""
+        old, node.works = self.leg(trio, bob), False
+        mod = put(bob, trio.id, MOD)
+        (task,) = tasks.waiting(node.id, 10)
+        result: tasks.Result = {**node.execute(task), "restart": True}
+        settle_task(task_id=task.pk, result=result, now=timezone.now())
+        self.lose(trio, bob, old)
+        assert bob.seat(trio.id)["state"] == "accepted"
+        self.lose(trio, bob, mod)
+        assert bob.get(trio.id)["participants"][1]["leftReason"] == "media-lost"
+
+    def test_a_leg_that_is_not_used_any_more_is_no_loss(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+        old = self.leg(trio, bob)
+        node.works = False
+        bob.peer_connection += 1000
+        put(bob, trio.id, MOD)
+        seats = Participant.objects.order_by("pk").values_list("state", flat=True)
+        before = list(seats)
+        self.lose(trio, bob, old)
+        node.work()
+        self.lose(trio, bob, old)
+        self.lose(trio, bob, "nonsense")
+        lose_media(conference_id="nonsense", participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
+        lose_media(conference_id=trio.id, participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
+        assert list(seats.all()) == before
+        assert bob.seat(trio.id)["state"] == "accepted"

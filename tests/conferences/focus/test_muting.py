@@ -1,0 +1,64 @@
+"""Who may mute whom."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.meeting import Meeting, last_task
+from tests.support.refusals import all_rows, refused
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
+
+
+@pytest.mark.any_engine
+class TestMuting:
+    def mute(self, meeting: Meeting, who: Device, whom: Device, **what: bool) -> Any:
+        """Mute, or unmute."""
+        path = f"/mediaConferences/{meeting.id}/participants/{meeting.seat(whom).pk}/mute"
+        return who.request("PUT", path, what)
+
+    def test_the_host_mutes_anybody(
+        self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
+    ) -> None:
+        node.works = False
+        assert self.mute(trio, alice, bob, audio=True).status_code == 204
+        assert alice.news() == []
+        for device in (bob, carol):
+            (muted,) = device.news()
+            assert (muted["type"], muted["participant"]["username"]) == ("participant-muted", "bob")
+            assert muted["participant"]["muted"] == {"audio": True, "video": False}
+        assert alice.get(trio.id)["participants"][1]["muted"] == {"audio": True, "video": False}
+        task = last_task()
+        assert (task.kind, task.payload["view"]["cause"]) == ("update", None)
+        assert [seat["muted"] for seat in task.payload["view"]["seats"]] == [[], ["audio"], []]
+
+    def test_nobody_unmutes_anybody_else(self, trio: Meeting, alice: Device, bob: Device) -> None:
+        self.mute(trio, alice, bob, audio=True, video=True)
+        refused(403, "forbidden", self.mute, trio, alice, bob, audio=False)
+        refused(403, "forbidden", self.mute, trio, alice, bob, audio=True, video=False)
+        assert self.mute(trio, bob, bob, audio=False).status_code == 204
+        assert bob.seat(trio.id)["muted"] == {"audio": False, "video": True}
+
+    def test_guests_mute_nobody_else(self, trio: Meeting, alice: Device, bob: Device) -> None:
+        refused(403, "forbidden", self.mute, trio, bob, alice, audio=True)
+        refused(403, "forbidden", self.mute, trio, bob, alice)
+
+    @pytest.mark.parametrize("what", [{}, {"audio": False}, {"audio": False, "video": False}])
+    def test_what_is_so_already_changes_nothing(
+        self, trio: Meeting, alice: Device, bob: Device, what: dict[str, bool]
+    ) -> None:
+        before = all_rows()
+        assert self.mute(trio, alice, bob, **what).status_code == 204
+        assert all_rows() == before
+
+    def test_who_has_left_is_not_muted(self, trio: Meeting, alice: Device, bob: Device) -> None:
+        bob.delete(trio.id)
+        refused(404, "not-found", self.mute, trio, alice, bob, audio=True)
+        alice.delete(trio.id)
+        refused(409, "conference-not-open", self.mute, trio, alice, bob, audio=True)
+
+    def test_it_needs_no_one_to_be_there_yet(self, alice: Device) -> None:
+        meeting = Meeting.open(alice)
+        assert self.mute(meeting, alice, alice, audio=True).status_code == 204

@@ -1,0 +1,37 @@
+"""The others learn who speaks and whose connection breaks."""
+
+import json
+from typing import Any
+
+import pytest
+
+from conferences.operations.focus import announce_speaker, rate_connection
+from events import wakeups
+from media.reports import Assignment, Connection
+from tests.support.devices import Device
+from tests.support.meeting import SCRIPTED, Meeting
+from tests.support.refusals import all_rows
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
+
+
+@pytest.mark.any_engine
+def test_everybody_who_sits_there_is_told_who_speaks_and_whose_connection_breaks(
+    trio: Meeting, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[list[str], dict[str, Any]]] = []
+    monkeypatch.setattr(wakeups, "tell_ephemeral", lambda ids, wire: told.append((list(ids), json.loads(wire))))
+    carol.delete(trio.id)
+    before = all_rows()
+    speaker = trio.seat(bob).pk
+    for by in (SCRIPTED, Assignment("scripted", 2), Assignment("other", 1)):
+        announce_speaker(conference_id=trio.id, participant_id=speaker, by=by)
+        rate_connection(conference_id=trio.id, participant_id=speaker, connection=Connection.DISCONNECTED, by=by)
+    of_bob = {"confId": trio.id, "participant": speaker}
+    assert [event for _, event in told] == [
+        {"type": "active-speaker", **of_bob},
+        {"type": "quality", **of_bob, "connection": "disconnected"},
+    ]
+    for sessions, _ in told:
+        assert sorted(sessions) == sorted([alice.id, bob.id])
+    assert all_rows() == before

@@ -1,0 +1,176 @@
+"""What the focus is asked to do, and how its results are applied."""
+
+import pytest
+from django.utils import timezone
+
+from conferences.models import Conference, Modification
+from conferences.operations.focus import settle_task
+from events.models import Event, new_id
+from media import tasks
+from media.models import MediaTask
+from tests.support.actions import HOLD, MOD
+from tests.support.descriptions import offer
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.meeting import Meeting, last_task, put, states
+from tests.support.refusals import all_rows
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
+
+
+class TestTasks:
+    def test_an_offer(self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode) -> None:
+        node.works = False
+        new = bob.offer(kinds=("audio", "video", "video"))
+        mod = bob.put(trio.id, MOD, new)["x-mod-id"]
+        task = MediaTask.objects.get()
+        assert (task.kind, task.node, task.conference) == ("offer", "scripted", trio.id)
+        assert task.payload == {
+            "participant": trio.seat(bob).pk,
+            "modId": mod,
+            "sdp": new["sdp"],
+            "fresh": False,
+            "view": {
+                "seats": [
+                    {"participant": trio.seat(device).pk, "state": "accepted", "muted": []} for device in trio.devices
+                ],
+                "cause": {"modId": mod, "kind": "sync"},
+            },
+            "ready": [trio.seat(alice).pk, trio.seat(carol).pk],
+            "generation": 1,
+        }
+
+    def test_an_answer_and_a_withdrawal(
+        self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
+    ) -> None:
+        put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
+        node.works = False
+        (waiting,) = carol.offers(trio.id)
+        reply = carol.mirror(waiting)
+        carol.accept(trio.id, waiting["modId"], reply)
+        task = last_task()
+        fields = {"participant": trio.seat(carol).pk, "modId": waiting["modId"]}
+        assert task.kind == "answer"
+        assert {name: task.payload[name] for name in ("participant", "modId", "sdp")} == {**fields, "sdp": reply["sdp"]}
+        assert trio.seat(carol).pk in task.payload["ready"]
+        assert trio.seat(alice).pk not in task.payload["ready"]
+        (waiting,) = alice.offers(trio.id)
+        alice.withdraw(trio.id, waiting["modId"])
+        task = last_task()
+        assert (task.kind, task.payload["rejected"]) == ("withdraw", True)
+        assert trio.seat(alice).pk in task.payload["ready"]
+
+    def test_whatever_changes_who_hears_whom_is_told_once(
+        self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
+    ) -> None:
+        mod = put(alice, trio.id, HOLD, "recvonly")
+        task, _ = node.done[-1]
+        assert (task.kind, task.payload["view"]["cause"]) == ("update", {"modId": mod, "kind": "hold"})
+        trio.catch_up()
+        node.works = False
+        bob.delete(trio.id)
+        (task,) = MediaTask.objects.all()
+        assert (task.kind, task.payload["view"]["cause"]) == ("update", {"modId": None, "kind": "sync"})
+        assert states(task) == ["on-hold", "accepted"]
+        alice.delete(trio.id)
+        assert states(last_task()) == []
+
+    def test_who_rings_is_no_business_of_the_focus(self, trio: Meeting, alice: Device, node: ScriptedNode) -> None:
+        node.works = False
+        dave = Device.register("dave")
+        alice.request("POST", f"/mediaConferences/{trio.id}/participants", {"to": "dave"})
+        dave.delete(trio.id)
+        assert MediaTask.objects.count() == 0
+
+    def test_a_result_is_applied_once(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+        node.works = False
+        put(bob, trio.id, HOLD, "recvonly")
+        task = last_task()
+        result = node.execute(task)
+        settle_task(task_id=task.pk, result=result, now=timezone.now())
+        before = all_rows()
+        settle_task(task_id=task.pk, result=result, now=timezone.now())
+        assert all_rows() == before
+
+    def test_a_task_is_done_again_after_a_crash(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+        node.works = False
+        put(bob, trio.id, HOLD, "recvonly")
+        for _ in range(2):
+            (task,) = tasks.waiting(node.id, 10)
+            node.execute(task)
+        node.works = True
+        node.work()
+        assert bob.news_types() == ["mod-accepted", "participant-on-hold"]
+
+    def test_a_result_without_anything_is_a_refusal(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+        node.works = False
+        put(bob, trio.id, HOLD, "recvonly")
+        settle_task(task_id=last_task().pk, result={}, now=timezone.now())
+        (rejected,) = bob.news()
+        assert (rejected["type"], rejected["reason"]) == ("mod-rejected", "media-unavailable")
+
+    def test_an_update_that_finds_nothing_to_do_changes_nothing(
+        self, trio: Meeting, alice: Device, node: ScriptedNode
+    ) -> None:
+        etag = alice.request("GET", f"/mediaConferences/{trio.id}")["etag"]
+        node.works = False
+        tasks.enqueue(
+            node_id=node.id, conference_id=trio.id, kind=tasks.TaskKind.UPDATE, payload={}, now=timezone.now()
+        )
+        settle_task(task_id=last_task().pk, result={}, now=timezone.now())
+        assert alice.request("GET", f"/mediaConferences/{trio.id}")["etag"] == etag
+
+    def test_offers_to_whom_they_do_not_fit_are_dropped(
+        self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
+    ) -> None:
+        node.works = False
+        put(bob, trio.id, MOD)
+        seats = [trio.seat(device).pk for device in (alice, bob, carol)]
+        carol.delete(trio.id)
+        node.works = True
+        offers: list[tasks.FocusOffer] = [
+            {"participant": seat, "modId": new_id(), "sdp": offer()["sdp"], "kind": "sync", "causedBy": "nonsense"}
+            for seat in [*seats, "nonsense"]
+        ]
+        now = timezone.now()
+        settle_task(task_id=last_task().pk, result={"offers": offers + offers}, now=now)
+        assert [each.offered_to_id for each in Modification.objects.pending().filter(offered_by=None)] == seats[:1]
+        assert alice.offers(trio.id)[0]["causedBy"] is None
+
+    def test_an_offer_that_comes_with_two_results_is_told_once(
+        self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
+    ) -> None:
+        put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
+        node.works = False
+        (waiting,) = alice.offers(trio.id)
+        before = alice.log()
+        alice.accept(trio.id, waiting["modId"], alice.mirror(waiting))
+        again: tasks.FocusOffer = {
+            "participant": trio.seat(alice).pk,
+            "modId": waiting["modId"],
+            "sdp": waiting["description"]["sdp"],
+            "kind": "sync",
+            "causedBy": None,
+        }
+        settle_task(task_id=last_task().pk, result={"offers": [again]}, now=timezone.now())
+        assert alice.log() == before
+        assert alice.offers(trio.id) == []
+
+    def test_a_conference_that_is_gone_leaves_no_task(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+        node.works = False
+        put(bob, trio.id, MOD)
+        Event.objects.all().delete()
+        Conference.objects.all().delete()
+        settle_task(task_id=last_task().pk, result={}, now=timezone.now())
+        assert MediaTask.objects.count() == 0
+
+    def test_somebody_else_may_apply_it_first(
+        self, trio: Meeting, bob: Device, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node.works = False
+        put(bob, trio.id, MOD)
+        task = last_task()
+        monkeypatch.setattr(tasks, "finish", lambda task_id: False)
+        before = all_rows()
+        settle_task(task_id=task.pk, result=node.execute(task), now=timezone.now())
+        assert all_rows() == before

@@ -1,0 +1,71 @@
+"""A conference of several devices, whose focus is a scripted node."""
+
+from typing import Any
+
+from conferences.models import Participant
+from media import tasks
+from media.models import MediaTask
+from media.reports import Assignment
+from tests.support.devices import Device, register
+
+# By what right the scripted node serves a conference that was never moved.
+SCRIPTED = Assignment("scripted", 1)
+REFUSAL: tasks.Refusal = {"code": "sdp-invalid", "detail": "No codec in common."}
+
+
+class Meeting:
+    """A conference of several devices."""
+
+    def __init__(self, conference: str, *devices: Device) -> None:
+        """Take them as they are."""
+        self.id, self.devices = conference, devices
+
+    @classmethod
+    def open(cls, *devices: Device) -> "Meeting":
+        """Let the first one host an open conference, the others come in, and all follow the focus."""
+        meeting = cls(started(devices[0]), *devices)
+        for device in devices[1:]:
+            assert device.join(meeting.id).status_code == 204
+        meeting.catch_up()
+        return meeting
+
+    def catch_up(self) -> None:
+        """Let everybody accept what the focus offers, and look at the news."""
+        while any(device.follow(self.id) for device in self.devices):
+            pass
+        for device in self.devices:
+            device.news()
+
+    def seat(self, device: Device) -> Participant:
+        """Return the newest seat of a device."""
+        return Participant.objects.filter(conference=self.id, session=device.id).latest("position")
+
+
+def started(host: Device, *to: str, **fields: str) -> str:
+    """Start an open conference and return its ID."""
+    response = host.gather(*to, **{"access": "open", **fields})
+    assert response.status_code == 201, response.content
+    return str(response.json()["id"])
+
+
+def gather_three() -> tuple[str, tuple[Device, ...]]:
+    """Let alice, bob and carol meet."""
+    devices = register("alice", "bob", "carol")
+    return Meeting.open(*devices).id, devices
+
+
+def put(device: Device, conference: str, action: str, direction: str = "sendrecv", **variation: Any) -> str:
+    """Make an offer that must be taken; return its modId."""
+    response = device.put(conference, action, device.offer(direction, **variation))
+    assert (response.status_code, response["x-state"]) == (204, "mod-sent"), response.content
+    return str(response["x-mod-id"])
+
+
+def last_task() -> MediaTask:
+    """Return the newest task that nobody has done."""
+    return MediaTask.objects.latest("pk")
+
+
+def states(task: MediaTask) -> list[str]:
+    """Return the states of the seats that a task shows."""
+    return [seat["state"] for seat in task.payload["view"]["seats"]]

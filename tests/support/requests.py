@@ -1,0 +1,43 @@
+"""Requests of nobody in particular, and the addresses that they go to."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from conferences.models import Participant
+from tests.support.devices import Call
+
+# What is refused before a row is read is refused alike on every database.
+before_the_database = pytest.mark.once
+
+
+def anyone(method: str, path: str, body: Any = None, **headers: str) -> Any:
+    """Make a request with nothing but these headers."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    data = "" if body is None else json.dumps(body)
+    return Client().generic(method, path, data, content_type="application/json", headers=named)
+
+
+EVERY_ADDRESS = [
+    ("GET", "/sessions"),
+    ("POST", "/sessions"),
+    ("GET", "/sessions/{session}"),
+    ("PUT", "/sessions/{session}"),
+    ("DELETE", "/sessions/{session}"),
+    ("POST", "/mediaConferences"),
+    ("GET", "/mediaConferences"),
+    ("GET", "/mediaConferences/{conference}"),
+    ("PUT", "/mediaConferences/{conference}"),
+    ("DELETE", "/mediaConferences/{conference}"),
+    ("POST", "/mediaConferences/{conference}/participants"),
+    ("DELETE", "/mediaConferences/{conference}/participants/{participant}"),
+    ("PUT", "/mediaConferences/{conference}/participants/{participant}/mute"),
+]
+
+
+def address(path: str, call: Call) -> str:
+    """Fill in what exists."""
+    guest = Participant.objects.get(conference=call.id, role="guest")
+    return path.format(session=call.bob.id, conference=call.id, participant=guest.pk)
