@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
-from django.test import Client
 from django.utils import timezone
 
 from conferences.models import Conference, KeptAnswer
@@ -15,20 +14,11 @@ from events.models import Event, Session
 from tests.support.descriptions import answer, describe, offer
 from tests.support.devices import Call, Device, gateway_key, hold
 from tests.support.refusals import all_rows, refused
+from tests.support.requests import register
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MOD, HOLD, WITHDRAW = "initiate-conference-mod", "initiate-conference-hold", "rejectCancel-conference-mod"
-
-
-def register(key: str, idempotency_key: str, **fields: Any) -> Any:
-    """Register a session as a gateway does."""
-    return Client().post(
-        "/sessions",
-        {"username": "dave", **fields},
-        content_type="application/json",
-        headers={"authorization": f"Api-Key {key}", "idempotency-key": idempotency_key},
-    )
 
 
 def assert_same(one: Any, other: Any) -> None:

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import islice
-from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -22,23 +21,12 @@ from conferences.operations.retention import prune_in_batches
 from events.models import Event, Session
 from media import tasks
 from media.models import MediaTask
-from tests.support.database import analyze, insert
+from tests.support.database import insert
+from tests.support.plans import plans, prepare_to_plan
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NUMBER = 2000
-
-
-def prepare_to_plan() -> None:
-    """Let the planner know how many rows there are.
-
-    PostgreSQL keeps what earlier tests have deleted in its indexes, and takes a large index for a slow one.
-    """
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            for model in (Session, Conference, Participant, Modification, Event):
-                cursor.execute(f"REINDEX TABLE {model._meta.db_table}")
-    analyze()
 
 
 @pytest.fixture
@@ -143,23 +131,3 @@ def assert_indexed(look: Callable[[], object]) -> list[str]:
     bad = [plan for plan in seen if whole.search(plan)]
     assert not bad, "\n\n".join(bad)
     return seen
-
-
-def plans(look: Callable[[], object]) -> list[str]:
-    """Return how the database executes each statement, with the parameters as the service sends them."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        statements.append((sql, params))
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(note):
-        look()
-    explain = "EXPLAIN" if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN"
-    found = []
-    with connection.cursor() as cursor:
-        for sql, params in statements:
-            if sql.startswith(("SELECT", "UPDATE", "DELETE")):
-                cursor.execute(f"{explain} {sql}", params)
-                found.append("\n".join([sql, *(str(row[-1]) for row in cursor.fetchall())]))
-    return found

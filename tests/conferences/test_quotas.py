@@ -19,11 +19,11 @@ from conferences.models import Conference, Participant, Role
 from events.models import Session
 from sbe_enabler import settings as service
 from tests.conferences.conftest import Clock
-from tests.conferences.test_idempotency import register
 from tests.support.descriptions import answer, offer
 from tests.support.devices import Call, Device, open_call
 from tests.support.focus import ScriptedNode
 from tests.support.refusals import refused
+from tests.support.requests import register
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

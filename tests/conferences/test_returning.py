@@ -23,7 +23,6 @@ from conferences.sdp import judge
 from events.models import Event, Session, hash_token
 from media.models import MediaNode
 from media.tasks import FocusOffer
-from tests.conferences.test_plans import plans, prepare_to_plan
 from tests.support.actions import CALL_HOLD, HOLD, MOD
 from tests.support.database import insert
 from tests.support.depth import examples
@@ -31,6 +30,7 @@ from tests.support.descriptions import describe
 from tests.support.devices import Device, register
 from tests.support.focus import ScriptedNode, beat
 from tests.support.meeting import REFUSAL, SCRIPTED, Meeting, last_task, put, started
+from tests.support.plans import plans, prepare_to_plan
 from tests.support.refusals import refused
 from tests.support.replay import facts, replay
 from tests.support.scenes import BeginWith, Scene

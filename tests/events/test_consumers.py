@@ -3,39 +3,18 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from events import layer, wakeups
 from events.consumers import EventsConsumer
-from events.models import Session, hash_token
 from events.reader import Entry
 from events.readers import READERS
 from events.threads import in_database_thread
+from tests.support.websocket import new_session, scope_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("_no_idle_connections")]
-
-
-def new_session() -> Session:
-    """Make a live session whose token is "secret"."""
-    now = timezone.now()
-    return Session.objects.create(
-        username="alice", created_at=now, expires_at=now + timedelta(hours=1), token_hash=hash_token("secret")
-    )
-
-
-def scope_of(session: Session) -> dict[str, Any]:
-    """Return the scope of a WebSocket of a session."""
-    return {
-        "type": "websocket",
-        "headers": [(b"host", b"localhost")],
-        "query_string": b"",
-        "subprotocols": ["sbe.v1", "bearer.secret"],
-        "url_route": {"args": (), "kwargs": {"session_id": session.pk}},
-    }
 
 
 async def until_heartbeat(sent: "asyncio.Queue[Mapping[str, Any]]", received: "asyncio.Queue[dict[str, Any]]") -> str:

@@ -14,7 +14,7 @@ from events.reader import Entry
 from events.threads import in_database_thread
 from events.turns import END_TURN
 from events.views import events
-from tests.events.test_consumers import new_session, scope_of
+from tests.support.websocket import new_session, scope_of
 
 pytestmark = [
     pytest.mark.once,

@@ -18,8 +18,8 @@ from media.reports import LOST_SECONDS, Connection
 from media.sdp.description import parse
 from media.sdp.negotiation import Negotiation
 from media.sdp.syntax import MAX_MEDIA_LINES
-from tests.media.test_negotiation_properties import NAMES, mutated
 from tests.support.depth import examples
+from tests.support.media.broken import NAMES, mutated
 from tests.support.media.negotiating import answering
 from tests.support.media.node_harness import Clock
 from tests.support.media.synthetic import Peer

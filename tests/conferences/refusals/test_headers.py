@@ -12,7 +12,6 @@ from tests.support.requests import anyone, before_the_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
 ACTIONS = ("conference-answer", MOD, HOLD, RESUME, CALL_HOLD, ACCEPT, WITHDRAW)
 NO_MEDIA_TYPES = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "x")
 

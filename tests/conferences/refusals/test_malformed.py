@@ -13,7 +13,6 @@ from tests.support.requests import anyone, before_the_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
 NO_OBJECTS = [
     b"{",
     b"{]",

@@ -16,7 +16,6 @@ from tests.support.requests import anyone, before_the_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
 SDP_LIMIT = 512 * 1024  # bytes
 
 

@@ -25,7 +25,6 @@ from tests.support.samples import CASES, SAMPLES
 
 pytestmark = pytest.mark.once
 
-
 CAROL_AUDIO = replace(BOB_AUDIO, track="carol-audio", stream="carol", ssrc=1005)
 PCM_ONLY = CASES["100-pcm-only"]
 

@@ -12,7 +12,6 @@ from tests.support.media.synthetic import AUDIO, RTX, VIDEO
 # It touches no database.
 pytestmark = pytest.mark.once
 
-
 _BROKEN = b"\xbe\xde\0\1\x1f\0\0\0"  # an element that is longer than its extension
 
 
