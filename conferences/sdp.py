@@ -6,7 +6,7 @@ from enum import Enum
 
 from conferences.exceptions import SdpDirectionError, SdpInvalidError
 from events.exceptions import TooLargeError
-from media.sdp.description import Description, Media, parse, transports
+from media.sdp.description import Description, ParsedSection, parse, transports
 from media.sdp.syntax import SdpError
 
 SDP_LIMIT = 512 * 1024  # bytes
@@ -76,7 +76,7 @@ def _require_names(content: Description) -> None:
             raise SdpInvalidError(f"Payload type {nameless.pop()} has parameters, but no a=rtpmap.")
 
 
-def _transport_owners(content: Description) -> Iterator[Media]:
+def _transport_owners(content: Description) -> Iterator[ParsedSection]:
     """Yield the live sections that must have keys. One may carry those of its bundle (RFC 9143 section 7.1.3)."""
     group_of = {mid: group for group in content.bundles for mid in group}
     # Other media than these needs no ICE: browsers reject it.

@@ -24,6 +24,8 @@ from aiortc.rtcsctptransport import USERDATA_MAX_LENGTH, Chunk, DataChunk, tsn_p
 from aiortc.rtp import AnyRtcpPacket, RtcpPacket
 from OpenSSL import SSL
 
+from media.credentials import Fingerprint
+
 __all__ = [
     "SRTP_OK",
     "SRTP_TRAILER",
@@ -111,9 +113,9 @@ class Certificate:
         self.fingerprint: str = next(f.value for f in self.rtc.getFingerprints() if f.algorithm == "sha-256")
 
     @property
-    def fingerprints(self) -> tuple[tuple[str, str], ...]:
-        """The (algorithm, value) pairs of an SDP's a=fingerprint lines."""
-        return (("sha-256", self.fingerprint),)
+    def fingerprints(self) -> tuple[Fingerprint, ...]:
+        """What the a=fingerprint lines of an SDP state."""
+        return (Fingerprint("sha-256", self.fingerprint),)
 
 
 class _Datagrams:
@@ -155,9 +157,9 @@ class Dtls(RTCDtlsTransport):
         self._register_data_receiver(self)
         self.on("statechange", self._state_changed)
 
-    async def handshake(self, fingerprints: Iterable[tuple[str, str]]) -> bool:
+    async def handshake(self, fingerprints: Iterable[Fingerprint]) -> bool:
         """Connect with the holder of one of these fingerprints. Return whether that succeeded."""
-        parameters = RTCDtlsParameters([RTCDtlsFingerprint(*each) for each in fingerprints])
+        parameters = RTCDtlsParameters([RTCDtlsFingerprint(each.algorithm, each.value) for each in fingerprints])
         if not parameters.fingerprints:
             return False
         try:

@@ -12,7 +12,6 @@ from media.sdp.codecs import takes_opus
 from media.sdp.media_section import Section
 from media.sdp.negotiation import Negotiation
 from media.transport.dtls import Transport
-from media.transport.ice import Credentials
 
 
 class Connections:
@@ -51,13 +50,12 @@ class Connections:
 
     def _open_agent(self, leg: Leg) -> None:
         """Let the leg be reached with the negotiated ICE credentials."""
-        agents, remote = self._services.port.agents, leg.negotiation.remote_credentials
-        theirs = Credentials(remote.ufrag, remote.password) if remote else None
-        local = Credentials(leg.negotiation.local_credentials.ufrag, leg.negotiation.local_credentials.password)
+        agents = self._services.port.agents
+        local, remote = leg.negotiation.local_credentials, leg.negotiation.remote_credentials
         if leg.agent is None:
-            leg.agent = agents.open(leg, local, theirs)
+            leg.agent = agents.open(leg, local, remote)
         else:
-            agents.restart(leg.agent, local, theirs)
+            agents.restart(leg.agent, local, remote)
 
     def _open_transport(self, leg: Leg) -> None:
         """Make the leg's DTLS transport, once its role is negotiated."""

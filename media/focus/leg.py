@@ -178,9 +178,8 @@ class Leg:
         """Begin the DTLS handshake once the other side has an address. The time for a handshake is limited."""
         destination = self.addresses.destination
         if self.transport is not None and destination is not None:
-            fingerprints = [(each.algorithm, each.value) for each in self.negotiation.remote_fingerprints]
             network = network_of(address_of(destination.name)[0])
-            self.transport.start(fingerprints, id(self._observer), network)
+            self.transport.start(self.negotiation.remote_fingerprints, id(self._observer), network)
 
     def send_datagram(self, datagram: bytes) -> None:
         """Send a DTLS datagram to the participant."""

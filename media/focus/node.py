@@ -19,7 +19,7 @@ from media.focus.port import Port
 from media.focus.quota import TICK_SECONDS
 from media.focus.relay import Budget
 from media.focus.services import Reports, Services
-from media.sdp.negotiation import Fingerprint, LocalEnd
+from media.sdp.writer import LocalEnd
 from media.transport.dtls import Handshakes
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Node:
             port=self._port,
             certificate=certificate,
             local=LocalEnd(
-                fingerprints=tuple(Fingerprint(*each) for each in certificate.fingerprints),
+                fingerprints=certificate.fingerprints,
                 candidates=self.candidates,
             ),
             handshakes=self._handshakes,

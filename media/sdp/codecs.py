@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 
-from media.sdp.description import Media, NegotiationError, number, parse
+from media.sdp.description import NegotiationError, ParsedSection, number, parse
 
 Key = tuple[str, ...]
 # Of media lines: the kind, and the codecs that the line can carry.
@@ -202,7 +202,7 @@ def read_capabilities(text: str) -> Mapping[str, Codecs]:
     return capabilities_of(parse(text).live())
 
 
-def capabilities_of(sections: Iterable[Media]) -> Mapping[str, Codecs]:
+def capabilities_of(sections: Iterable[ParsedSection]) -> Mapping[str, Codecs]:
     """Return what `read_capabilities` says of these live sections.
 
     :raises NegotiationError: when they contradict themselves.
@@ -220,7 +220,7 @@ def capabilities_of(sections: Iterable[Media]) -> Mapping[str, Codecs]:
     return shown
 
 
-def lines_of(sections: Iterable[Media]) -> Shown:
+def lines_of(sections: Iterable[ParsedSection]) -> Shown:
     """Return what each of these live sections can carry.
 
     :raises NegotiationError: when they contradict themselves.
@@ -229,7 +229,7 @@ def lines_of(sections: Iterable[Media]) -> Shown:
     return frozenset((media.kind, frozenset(codec.key for codec in read_codecs(media))) for media in live)
 
 
-def read_codecs(media: Media) -> Codecs:
+def read_codecs(media: ParsedSection) -> Codecs:
     """Return the line's codecs that the focus can forward, in the line's order, each with its retransmission.
 
     :raises NegotiationError: when the line contradicts itself.

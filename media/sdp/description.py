@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from media.credentials import Credentials, Fingerprint
 from media.sdp import syntax
 from media.sdp.syntax import SdpError
 
@@ -30,23 +31,7 @@ class NewAssociationError(NegotiationError):
 
 
 @dataclass(frozen=True)
-class Fingerprint:
-    """The digest of a certificate: algorithm as in SDP ("sha-256"), value in upper case with colons."""
-
-    algorithm: str
-    value: str
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """ICE credentials: what a binding request is addressed and signed with."""
-
-    ufrag: str
-    password: str
-
-
-@dataclass(frozen=True)
-class Media:
+class ParsedSection:
     """One m= section. `port` 0 without a=bundle-only is a rejected line: `live` is false (RFC 9143 section 6)."""
 
     kind: str
@@ -105,7 +90,7 @@ class Description:
     session_id: str
     version: int
     attributes: Attributes
-    media: tuple[Media, ...]
+    media: tuple[ParsedSection, ...]
     bundles: tuple[tuple[str, ...], ...]
 
     @property
@@ -124,16 +109,16 @@ class Description:
         stated = (self.stated(media, "ice-ufrag") for media in self.media)
         return next((each for each in stated if syntax.UFRAG.fullmatch(each)), "")
 
-    def stated(self, media: Media, name: str) -> str:
+    def stated(self, media: ParsedSection, name: str) -> str:
         """Return the attribute's first value: the section's, else the session's, else nothing."""
         return (media.attributes.get(name) or self.attributes.get(name) or ("",))[0]
 
-    def has_ice(self, media: Media) -> bool:
+    def has_ice(self, media: ParsedSection) -> bool:
         """Tell whether the section has ICE credentials, its own or the session's."""
         ufrag, password = self.stated(media, "ice-ufrag"), self.stated(media, "ice-pwd")
         return bool(syntax.UFRAG.fullmatch(ufrag) and syntax.PASSWORD.fullmatch(password))
 
-    def has_fingerprint(self, media: Media) -> bool:
+    def has_fingerprint(self, media: ParsedSection) -> bool:
         """Tell whether the section has a fingerprint with a trusted digest, its own or the session's.
 
         :raises SdpError: when one is not of its algorithm's length.
@@ -145,7 +130,7 @@ class Description:
         """Whether the session has such a fingerprint. It is read once, however many sections rely on it."""
         return bool(read_fingerprints(self.attributes))
 
-    def live(self) -> list[Media]:
+    def live(self) -> list[ParsedSection]:
         """Return the lines that are not rejected."""
         return [media for media in self.media if media.live]
 
@@ -185,7 +170,7 @@ def read(text: str) -> Description:
     return Description(session_id, version, attributes, media, _bundles(attributes, known))
 
 
-def _media(lines: list[str], default: str) -> Media:
+def _media(lines: list[str], default: str) -> ParsedSection:
     match = _MEDIA.fullmatch(lines[0])
     if match is None or int(match[2]) > 65535:
         raise SdpError(f"This is no media line: {lines[0][:80]!r}.")
@@ -194,7 +179,7 @@ def _media(lines: list[str], default: str) -> Media:
     mid = attributes.get("mid", ("",))[-1]
     if mid and not _MID.fullmatch(mid):
         raise SdpError("A media line's a=mid is not one short word.")
-    return Media(
+    return ParsedSection(
         kind=match[1],
         port=int(match[2]),
         protocol=match[3],
@@ -223,14 +208,14 @@ def _bundles(attributes: Attributes, known: set[str] | None) -> tuple[tuple[str,
     return tuple(group for group in groups if group)
 
 
-def transports(description: Description) -> list[tuple[Media, ...]]:
+def transports(description: Description) -> list[tuple[ParsedSection, ...]]:
     """Return the live sections of each transport: of a BUNDLE group, in the group's order, or of one outside any.
 
     The transports are in the order of their first sections.
     """
     groups = {mid: group for group in description.bundles for mid in group}
     live = {media.mid: media for media in description.live() if media.mid}
-    found: dict[tuple[str, ...] | int, tuple[Media, ...]] = {}
+    found: dict[tuple[str, ...] | int, tuple[ParsedSection, ...]] = {}
     for index, media in enumerate(description.media):
         if group := groups.get(media.mid):
             if group not in found:
@@ -251,7 +236,7 @@ def read_answered_transport(description: Description) -> Remote:
     return read_transport(description, found[0] if found else ())
 
 
-def read_transport(description: Description, sections: Sequence[Media]) -> Remote:
+def read_transport(description: Description, sections: Sequence[ParsedSection]) -> Remote:
     """Return the transport that these sections share (rtcp-mux), the one that speaks for them first.
 
     :raises NegotiationError: when something that connecting needs is missing.

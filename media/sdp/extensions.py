@@ -12,7 +12,7 @@ video-content-type, since every change of source would need them repeated.
 from collections.abc import Collection, Mapping
 
 from media.sdp.codecs import SERVES_TRANSPORT_CC
-from media.sdp.description import Media, NegotiationError, number
+from media.sdp.description import NegotiationError, ParsedSection, number
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
@@ -59,7 +59,7 @@ _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 _ENCRYPTED = "urn:ietf:params:rtp-hdrext:encrypt"
 
 
-def read_extensions(media: Media) -> dict[str, int]:
+def read_extensions(media: ParsedSection) -> dict[str, int]:
     """Return the IDs of all extensions that the line names, whether they are served or not.
 
     The key is the URI. With a direction before it ("recvonly urn:x", as Firefox has playout-delay), or as encrypted
@@ -90,7 +90,7 @@ def meaning(key: str) -> str:
     return rest if first in _DIRECTIONS else key
 
 
-def agreed_extensions(media: Media, mixed: bool) -> dict[str, int]:
+def agreed_extensions(media: ParsedSection, mixed: bool) -> dict[str, int]:
     """Return those of an offered line that are agreed to, by URI.
 
     :param mixed: whether IDs above 14 may be used, which need the longer form (RFC 8285 section 4.3).

@@ -1,9 +1,15 @@
-"""One media section as both sides have settled it, and the track that it carries."""
+"""One media section as both sides have negotiated it, and the track that it carries.
+
+A section of a received description, before anything is negotiated, is a `media.sdp.description.ParsedSection`.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from media.sdp.codecs import Codec
+from media.sdp.codecs import Codec, Key
+
+Record = TypeVar("Record", "SectionState", "Section", Codec)
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Outgoing:
 
 @dataclass(frozen=True)
 class Section:
-    """One m= line as settled between both sides."""
+    """One m= section as both sides have negotiated it."""
 
     mid: str
     kind: str  # "audio", "video" or "application"; another one is always rejected
@@ -38,3 +44,49 @@ class Section:
     outgoing: Outgoing | None  # what we send here, or keep the line for
     sctp_port: int | None = None  # of the participant, on a data channel line
     max_message_size: int | None = None  # bytes that the participant takes, on a data channel line; 0: any
+
+
+def revised(record: Record, **fields: Any) -> Record:
+    """Return the record with these fields, the same object where they are as before.
+
+    A large conference has thousands of sections, and few change at a time. Every new object costs the garbage
+    collector time.
+    """
+    same = all(getattr(record, name) == value for name, value in fields.items())
+    return record if same else replace(record, **fields)
+
+
+@dataclass(frozen=True)
+class SectionState:
+    """A negotiated section, and what the next description needs to know of it."""
+
+    section: Section
+    # As in the m= line. A rejected section repeats them.
+    protocol: str
+    format: str
+    # The codecs that the participant supports here, without those that its answers have left out (`refused`).
+    shown: Mapping[Key, Codec]
+    # Whether the participant receives here. Only its own offer says so, or its answer where we wanted to send.
+    takes: bool
+    # Whether we have added the section. Then we do not ask for media on it before the participant offers some.
+    ours: bool = False
+    refused: frozenset[Key] = frozenset()
+    # False while the conference agrees on no codec that is possible here.
+    served: bool = True
+
+    def is_free_for(self, kind: str) -> bool:
+        """Tell whether a track may be placed here."""
+        section = self.section
+        can_send = self.takes and self.served and not section.rejected
+        return section.kind == kind and section.outgoing is None and can_send
+
+    def carrying(self, track: Outgoing | None) -> "SectionState":
+        """Return the section with this track on it, or with none."""
+        sending = track is not None and track.live and self.takes and self.served
+        return revised(self, section=revised(self.section, outgoing=track, sending=sending))
+
+    def says(self) -> tuple[object, ...]:
+        """Return what our description tells the participant about the section, except what it may send itself."""
+        section = self.section
+        codecs = [(codec.key, codec.payload_type, codec.fmtp) for codec in section.codecs]
+        return section.mid, section.rejected, section.outgoing if section.sending else None, codecs

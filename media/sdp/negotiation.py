@@ -15,14 +15,13 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from media.credentials import Credentials, Fingerprint, new_credentials
 from media.sdp.codecs import Agreed, Codec, Codecs, Shown, capabilities_of, lines_of, read_capabilities, usable
 from media.sdp.description import (
-    Credentials,
     Description,
-    Fingerprint,
-    Media,
     NegotiationError,
     NewAssociationError,
+    ParsedSection,
     Remote,
     parse,
     read,
@@ -30,10 +29,9 @@ from media.sdp.description import (
     read_transport,
     transports,
 )
-from media.sdp.media_section import Outgoing, Section
+from media.sdp.media_section import Outgoing, Section, SectionState
 from media.sdp.sections import (
     NO_NUMBERS,
-    Line,
     Numbers,
     answered_line,
     new_line,
@@ -68,16 +66,11 @@ _MOST_TRANSPORTS = 16
 _SETUPS: Mapping[Role, str] = {"server": "passive", "client": "active"}
 
 
-def new_credentials() -> Credentials:
-    """Return credentials that nobody can guess (RFC 8445 section 5.3: 24 and 128 bits at least)."""
-    return Credentials(secrets.token_hex(4), secrets.token_hex(16))
-
-
 @dataclass(frozen=True)
 class _Terms:
     """All that is settled, or would be if the pending offer were answered."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[SectionState, ...]
     bundle: tuple[str, ...]
     numbers: Numbers
     credentials: Credentials
@@ -186,13 +179,13 @@ class Negotiation:
                 failures.append(error)
         raise next(iter(failures), NegotiationError("No media line of this offer can be served."))
 
-    def _transports(self, description: Description) -> list[tuple[Media, ...]]:
+    def _transports(self, description: Description) -> list[tuple[ParsedSection, ...]]:
         """Return the transports of an offer that may be served: the leg's own first, which has lines of before."""
         known = set(_accepted(self._terms.lines))
         found = transports(description)[:_MOST_TRANSPORTS]
         return sorted(found, key=lambda sections: known.isdisjoint(media.mid for media in sections))
 
-    def _serving(self, description: Description, sections: Sequence[Media], others: Agreed) -> _Terms:
+    def _serving(self, description: Description, sections: Sequence[ParsedSection], others: Agreed) -> _Terms:
         """Return the terms if the sections of this transport are served and all others rejected (RFC 3264 section 6).
 
         :raises NegotiationError: when the leg cannot agree to that.
@@ -351,7 +344,7 @@ class Negotiation:
             return self._terms.credentials
         return self._new_credentials()
 
-    def _add(self, lines: list[Line], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
+    def _add(self, lines: list[SectionState], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
         """Add lines for the tracks, rejected ones of their kind first; return what numbers mean then."""
         for track in tracks:
             line, numbers = new_line(track, self._free_mid(lines), agreed, numbers)
@@ -364,7 +357,7 @@ class Negotiation:
             lines[index : index + 1] = [line]
         return numbers
 
-    def _free_mid(self, lines: Sequence[Line]) -> str:
+    def _free_mid(self, lines: Sequence[SectionState]) -> str:
         """Return a mid that no line has, and that we never used."""
         used = {line.section.mid for line in lines}
         while True:
@@ -374,15 +367,14 @@ class Negotiation:
 
     def _write(self, terms: _Terms, setup: str) -> str:
         """Return the description, whose version rises if it differs from our last one (RFC 3264 section 8)."""
-        stated = [line.stated for line in terms.lines]
-        body = write_body(stated, terms.bundle, self._local, terms.credentials, setup)
+        body = write_body(terms.lines, terms.bundle, self._local, terms.credentials, setup)
         if body != self._body:
             self._body = body
             self._version += 1
         return f"v=0\r\no=- {self._session_id} {self._version} IN IP4 127.0.0.1\r\n{body}"
 
 
-def _require_tag(sections: Sequence[Media], accepted: Sequence[str]) -> None:
+def _require_tag(sections: Sequence[ParsedSection], accepted: Sequence[str]) -> None:
     """Require a line that can speak for the bundle in our answer (RFC 9143 section 7.3.1).
 
     Lines that are bundle-only have no transport but that of the offer's first, so we cannot reject that alone.
@@ -394,17 +386,17 @@ def _require_tag(sections: Sequence[Media], accepted: Sequence[str]) -> None:
         raise NegotiationError(f"The {tag.kind} line speaks for the bundle, and it cannot be served.")
 
 
-def _accepted(lines: Sequence[Line]) -> list[str]:
+def _accepted(lines: Sequence[SectionState]) -> list[str]:
     """Return the mids of the lines that live."""
     return [line.section.mid for line in lines if not line.section.rejected]
 
 
-def _sent(lines: Sequence[Line]) -> frozenset[str]:
+def _sent(lines: Sequence[SectionState]) -> frozenset[str]:
     """Return the labels of what the participant sends."""
     return frozenset(line.section.label for line in lines if line.section.receiving)
 
 
-def _news(before: Sequence[Line], now: Sequence[Line]) -> bool:
+def _news(before: Sequence[SectionState], now: Sequence[SectionState]) -> bool:
     """Tell whether the lines tell the participant something that it does not know."""
     if len(before) != len(now):
         return True
@@ -415,7 +407,7 @@ def _news(before: Sequence[Line], now: Sequence[Line]) -> bool:
     )
 
 
-def _answered(offered: Sequence[Line], description: Description) -> list[Line]:
+def _answered(offered: Sequence[SectionState], description: Description) -> list[SectionState]:
     """Return the offered lines as the answer settles them."""
     if len(offered) != len(description.media):
         raise NegotiationError("The answer must have the offer's media lines, in their order, with their a=mid.")
@@ -425,13 +417,13 @@ def _answered(offered: Sequence[Line], description: Description) -> list[Line]:
     return lines
 
 
-def _kept(before: Sequence[Line], now: Sequence[Line]) -> list[Line]:
+def _kept(before: Sequence[SectionState], now: Sequence[SectionState]) -> list[SectionState]:
     """Return the lines of now, those that are as before as the same objects: the garbage collector has less to do."""
     kept = [old if old == new else new for old, new in zip(before, now, strict=False)]
     return kept + list(now[len(before) :])
 
 
-def _declined(offered: Sequence[Line], answered: Sequence[Line]) -> frozenset[str]:
+def _declined(offered: Sequence[SectionState], answered: Sequence[SectionState]) -> frozenset[str]:
     """Return the tracks whose lines the answer rejects."""
     return frozenset(
         old.section.outgoing.track

@@ -4,13 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 from media.sdp.codecs import Agreed, Codec, Codecs, Key, coherent, is_usable, narrowed, newly_numbered, read_codecs
-from media.sdp.description import Description, Media, NegotiationError, number
+from media.sdp.description import Description, NegotiationError, ParsedSection, number
 from media.sdp.extensions import agreed_extensions, meaning, offered_extensions, read_extensions
-from media.sdp.media_section import Outgoing, Section
-from media.sdp.writer import MAX_MESSAGE_SIZE, Stated
+from media.sdp.media_section import Outgoing, Section, SectionState, revised
+from media.sdp.writer import MAX_MESSAGE_SIZE
 
 RTP = "UDP/TLS/RTP/SAVPF"
 # RFC 8829 section 5.1.2. The fingerprint decides that DTLS protects the media, whatever the profile, as in browsers.
@@ -21,58 +20,6 @@ _RTP = frozenset(
 _SCTP = frozenset({"UDP/DTLS/SCTP", "TCP/DTLS/SCTP"})
 _MAX_SOURCES = 32
 _FIRST_LABELS = {"audio": ("audio",), "video": ("video", "screen")}
-
-Record = TypeVar("Record", "Line", Section, Codec)
-
-
-def revised(record: Record, **fields: Any) -> Record:
-    """Return the record with these fields, the same object where they are as before.
-
-    A large conference has thousands of lines, and few change at a time: new objects are work for the garbage collector.
-    """
-    same = all(getattr(record, name) == value for name, value in fields.items())
-    return record if same else replace(record, **fields)
-
-
-@dataclass(frozen=True)
-class Line:
-    """A media line with what the next description needs to know of it.
-
-    `shown` is what the participant can do on it, without the codecs that its answers left out, which are `refused`.
-    `takes` is its last word on whether it receives there (only its own offer, or its answer to a line that we wanted to
-    send on, says so). On a line that we have added (`ours`) we do not ask for media, until the participant offers some.
-    """
-
-    section: Section
-    protocol: str
-    format: str
-    shown: Mapping[Key, Codec]
-    takes: bool
-    ours: bool = False
-    refused: frozenset[Key] = frozenset()
-    served: bool = True  # false while the conference agrees on nothing that is possible here
-
-    @property
-    def stated(self) -> Stated:
-        """What is written of it."""
-        return Stated(self.section, self.protocol, self.format)
-
-    def is_free_for(self, kind: str) -> bool:
-        """Tell whether a track may be placed here."""
-        section = self.section
-        can_send = self.takes and self.served and not section.rejected
-        return section.kind == kind and section.outgoing is None and can_send
-
-    def carrying(self, track: Outgoing | None) -> "Line":
-        """Return the line with the track on it, or none."""
-        sending = track is not None and track.live and self.takes and self.served
-        return revised(self, section=revised(self.section, outgoing=track, sending=sending))
-
-    def says(self) -> tuple[object, ...]:
-        """Return what the participant learns from our description of the line, save what it wants to send itself."""
-        section = self.section
-        codecs = [(codec.key, codec.payload_type, codec.fmtp) for codec in section.codecs]
-        return section.mid, section.rejected, section.outgoing if section.sending else None, codecs
 
 
 @dataclass(frozen=True)
@@ -88,7 +35,7 @@ class Numbers:
 NO_NUMBERS = Numbers({}, frozenset(), {}, mixed=True)
 
 
-def read_numbers(description: Description, sections: Iterable[Media], before: Numbers) -> Numbers:
+def read_numbers(description: Description, sections: Iterable[ParsedSection], before: Numbers) -> Numbers:
     """Return what the numbers mean after the participant's description, in the sections of the leg's transport.
 
     What it says now counts.
@@ -129,7 +76,7 @@ def _mean(meanings: dict[int, tuple[str, ...]], payload_type: int, meaning: tupl
         raise NegotiationError(f"Payload type {payload_type} means {first} and {second} in one bundle.")
 
 
-def mixes(description: Description, media: Media) -> bool:
+def mixes(description: Description, media: ParsedSection) -> bool:
     """Tell whether the line allows header extensions of both forms (RFC 8285 section 6)."""
     return media.flag("extmap-allow-mixed") or "extmap-allow-mixed" in description.attributes
 
@@ -144,14 +91,14 @@ def is_our_mid(mid: str) -> bool:
     return re.fullmatch("f[0-9]+", mid) is not None
 
 
-def is_rtp(media: Media) -> bool:
+def is_rtp(media: ParsedSection) -> bool:
     """Tell whether the line is one for audio or video that the focus could serve."""
     return media.kind in _FIRST_LABELS and media.protocol in _RTP
 
 
 def offered_lines(
-    description: Description, sections: Sequence[Media], before: Sequence[Line], agreed: Agreed
-) -> list[Line]:
+    description: Description, sections: Sequence[ParsedSection], before: Sequence[SectionState], agreed: Agreed
+) -> list[SectionState]:
     """Return the lines of the participant's offer as we can take them; tracks stay where they are.
 
     :param sections: those of the transport that is served; all others are rejected.
@@ -159,7 +106,7 @@ def offered_lines(
     """
     _require_order(description.media, before)
     served = {id(media) for media in sections}
-    lines: list[Line] = []
+    lines: list[SectionState] = []
     for index, media in enumerate(description.media):
         previous = before[index] if index < len(before) and not before[index].section.rejected else None
         if id(media) not in served:
@@ -175,7 +122,7 @@ def offered_lines(
     return _labelled(lines, description.media)
 
 
-def _require_order(media: Sequence[Media], before: Sequence[Line]) -> None:
+def _require_order(media: Sequence[ParsedSection], before: Sequence[SectionState]) -> None:
     """Require the lines of before, in their order; only a rejected one may become another (RFC 8829 section 5.2.2)."""
     if len(media) < len(before):
         raise NegotiationError("A media line of before is missing: they never disappear.")
@@ -185,7 +132,7 @@ def _require_order(media: Sequence[Media], before: Sequence[Line]) -> None:
             raise NegotiationError(f"The media line {line.section.mid} has changed its place, its a=mid or its kind.")
 
 
-def _rejected(media: Media) -> Line:
+def _rejected(media: ParsedSection) -> SectionState:
     section = Section(
         mid=media.mid,
         kind=media.kind,
@@ -201,10 +148,10 @@ def _rejected(media: Media) -> Line:
         label="",
         outgoing=None,
     )
-    return Line(section, media.protocol, next(iter(media.formats), "0"), shown={}, takes=False)
+    return SectionState(section, media.protocol, next(iter(media.formats), "0"), shown={}, takes=False)
 
 
-def _data_line(media: Media) -> Line:
+def _data_line(media: ParsedSection) -> SectionState:
     """Return the line for data channels (RFC 8841), rejected where it is of another sort."""
     line = _rejected(media)
     port = number(media.attributes.get("sctp-port", ("",))[0], 65535)
@@ -216,7 +163,7 @@ def _data_line(media: Media) -> Line:
     return replace(line, section=section)
 
 
-def _rtp_line(media: Media, previous: Line | None, agreed: Agreed, *, mixed: bool) -> Line:
+def _rtp_line(media: ParsedSection, previous: SectionState | None, agreed: Agreed, *, mixed: bool) -> SectionState:
     """Return the line of audio or video, rejected where nothing is left of its codecs."""
     line = _rejected(media)
     shown = {codec.key: codec for codec in read_codecs(media)}
@@ -246,7 +193,7 @@ def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:
     return coherent(narrowed(shown[codec.key], codec) for codec in agreed if codec.key in shown)
 
 
-def read_sources(media: Media) -> tuple[tuple[int, ...], dict[int, int]]:
+def read_sources(media: ParsedSection) -> tuple[tuple[int, ...], dict[int, int]]:
     """Return the participant's SSRCs on the line: the primary ones, and the retransmissions' with theirs (RFC 5576)."""
     stated: dict[int, None] = {}
     for value in media.attributes.get("ssrc", ()):
@@ -262,7 +209,7 @@ def read_sources(media: Media) -> tuple[tuple[int, ...], dict[int, int]]:
     return primaries, {second: primary for second, primary in repeats.items() if primary in primaries}
 
 
-def _pairs(media: Media, semantics: str) -> dict[int, int]:
+def _pairs(media: ParsedSection, semantics: str) -> dict[int, int]:
     """Return the primary SSRC of each second one in groups of two."""
     pairs = {}
     for value in media.attributes.get("ssrc-group", ()):
@@ -278,7 +225,7 @@ def _ssrc(text: str) -> int | None:
     return number(text, 2**32 - 1)
 
 
-def _require_distinct_sources(lines: Iterable[Line]) -> None:
+def _require_distinct_sources(lines: Iterable[SectionState]) -> None:
     """Require that an SSRC stands in one line only: in a bundle it decides which line a packet belongs to."""
     sources = Counter(ssrc for line in lines for ssrc in (*line.section.ssrcs, *line.section.rtx_ssrcs))
     for ssrc, times in sources.items():
@@ -286,7 +233,7 @@ def _require_distinct_sources(lines: Iterable[Line]) -> None:
             raise NegotiationError(f"The SSRC {ssrc} is named for two media lines.")
 
 
-def _labelled(lines: list[Line], media: Sequence[Media]) -> list[Line]:
+def _labelled(lines: list[SectionState], media: Sequence[ParsedSection]) -> list[SectionState]:
     """Label what the participant sends: a line that it has added by its place, one of ours when it first sends there.
 
     A label stays with its line for as long as the line lives, whatever its direction.
@@ -312,7 +259,7 @@ def _labels(kind: str) -> Iterable[str]:
         yield f"{first[-1]}{count}"
 
 
-def place(lines: Iterable[Line], outgoing: Iterable[Outgoing]) -> tuple[list[Line], list[Outgoing]]:
+def place(lines: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple[list[SectionState], list[Outgoing]]:
     """Return the lines with the tracks on them, and the live tracks that found no line.
 
     A track stays on its line; one that has ended frees it; a new one takes the first that is free.
@@ -335,14 +282,14 @@ def place(lines: Iterable[Line], outgoing: Iterable[Outgoing]) -> tuple[list[Lin
     return placed, waiting
 
 
-def numbered(lines: Iterable[Line], agreed: Agreed, numbers: Numbers) -> Numbers:
+def numbered(lines: Iterable[SectionState], agreed: Agreed, numbers: Numbers) -> Numbers:
     """Return the numbers with those of codecs that the leg has never shown, for the lines that we have added."""
     for kind in {line.section.kind for line in lines if line.ours and not line.section.rejected}:
         _, numbers = _own_codecs(agreed.codecs.get(kind, ()), numbers)
     return numbers
 
 
-def restated(line: Line, agreed: Agreed, known: Mapping[Key, Codec]) -> Line:
+def restated(line: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) -> SectionState:
     """Return the line as we should offer it again: with the codecs now agreed, asking for what the participant sends.
 
     Whether it sends on a line is the participant's to say: we ask for media wherever it ever sent, also while it holds.
@@ -358,7 +305,7 @@ def restated(line: Line, agreed: Agreed, known: Mapping[Key, Codec]) -> Line:
     return revised(line, section=section, served=served)
 
 
-def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[Line | None, Numbers]:
+def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
     """Return a line of our own for the track, None where nothing is agreed on; and what the numbers mean with it."""
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
@@ -381,7 +328,7 @@ def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tup
         outgoing=track,
     )
     shown = {codec.key: codec for codec in codecs}
-    return Line(section, RTP, str(codecs[0].payload_type), shown, takes=True, ours=True), numbers
+    return SectionState(section, RTP, str(codecs[0].payload_type), shown, takes=True, ours=True), numbers
 
 
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
@@ -395,7 +342,7 @@ def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
     return _wanted(numbers.known, agreed), numbers
 
 
-def answered_line(line: Line, media: Media, description: Description) -> Line:
+def answered_line(line: SectionState, media: ParsedSection, description: Description) -> SectionState:
     """Return our offered line as the participant's answer settles it (RFC 3264 section 6.1).
 
     :raises NegotiationError: when it answers something else.
@@ -434,14 +381,14 @@ def answered_line(line: Line, media: Media, description: Description) -> Line:
     return revised(line, section=settled, takes=takes, shown=shown, refused=line.refused | refused)
 
 
-def _answered_data(line: Line, media: Media) -> Line:
+def _answered_data(line: SectionState, media: ParsedSection) -> SectionState:
     now = _data_line(media).section
     if now.rejected:
         raise NegotiationError("The answer changes the line of the data channels.")
     return replace(line, section=replace(line.section, sctp_port=now.sctp_port, max_message_size=now.max_message_size))
 
 
-def _answered_codecs(offered: Codecs, media: Media) -> Codecs:
+def _answered_codecs(offered: Codecs, media: ParsedSection) -> Codecs:
     """Return what the answer keeps of the offered codecs, retransmissions and feedback."""
     answered = {(codec.key, codec.payload_type): codec for codec in read_codecs(media)}
     kept = []

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from media.credentials import Credentials, Fingerprint
 from media.sdp.codecs import Codec
-from media.sdp.description import Credentials, Fingerprint
-from media.sdp.media_section import Section
+from media.sdp.media_section import Section, SectionState
 
 Role = Literal["client", "server"]
 
@@ -41,17 +41,8 @@ _DIRECTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Stated:
-    """A media line as we write it: its terms, and the protocol and first format that a rejected one repeats."""
-
-    section: Section
-    protocol: str
-    format: str
-
-
 def write_body(
-    lines: Sequence[Stated], bundle: Iterable[str], local: LocalEnd, credentials: Credentials, setup: str
+    lines: Sequence[SectionState], bundle: Iterable[str], local: LocalEnd, credentials: Credentials, setup: str
 ) -> str:
     """Return everything after the o= line.
 
@@ -83,7 +74,7 @@ def write_body(
     return "\r\n".join(body) + "\r\n"
 
 
-def _line(line: Stated, local: LocalEnd, transport: list[str], *, mixed: bool) -> list[str]:
+def _line(line: SectionState, local: LocalEnd, transport: list[str], *, mixed: bool) -> list[str]:
     section = line.section
     if section.rejected:
         mid = [f"a=mid:{section.mid}"] if section.mid else []

@@ -15,6 +15,7 @@ from typing import Literal
 
 from media.aiortc_adapter import Certificate, Dtls, Srtp
 from media.allowance import Allowance
+from media.credentials import Fingerprint
 from media.tally import Tally
 
 logger = logging.getLogger(__name__)
@@ -153,13 +154,15 @@ class Transport:
         """The SRTP sessions, from `connected` on."""
         return self._srtp
 
-    def start(self, fingerprints: Iterable[tuple[str, str]], *origins: Hashable) -> None:
+    def start(self, fingerprints: Iterable[Fingerprint], *origins: Hashable) -> None:
         """Begin: as server wait for the other side's first datagram, as client send ours. Needs a running loop.
 
         The time for the handshake begins with that datagram: as client, start when there is an address to send it to.
 
-        `fingerprints` are the (algorithm, value) pairs of the other side's SDP, `origins` what it has in common with
-        others that might stall their handshakes (`Handshakes`). A second start changes nothing.
+        A second start changes nothing.
+
+        :param fingerprints: those of the other side's SDP. Its certificate must match one of them.
+        :param origins: what it has in common with others that might stall their handshakes (`Handshakes`).
         """
         if self._state is State.NEW:
             self._set_state(State.CONNECTING)
@@ -194,7 +197,7 @@ class Transport:
         self._dtls.forget()
         self.on_state, self.on_data = _ignored, None
 
-    async def _connect(self, fingerprints: tuple[tuple[str, str], ...], origins: tuple[Hashable, ...]) -> None:
+    async def _connect(self, fingerprints: tuple[Fingerprint, ...], origins: tuple[Hashable, ...]) -> None:
         """Carry the handshake through, once it has begun and it is its turn."""
         if self.role == "server":
             await self._arrival.wait()

@@ -12,14 +12,14 @@ Lite agents need send no checks. Ours sends some all the same, to prove that an 
 import ipaddress
 import logging
 import secrets
-import string
 from collections import OrderedDict
 from dataclasses import dataclass
 from struct import pack, unpack_from
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from aioice import stun
 
+from media.credentials import Credentials
 from media.transport.strangers import Strangers
 
 logger = logging.getLogger(__name__)
@@ -44,9 +44,6 @@ KEPT_CHECKS = 25
 # Checks of ours that an agent remembers, to know their answers.
 MAX_SENT = 64
 
-# RFC 8445 section 5.3: at least 24 bits for the ufrag, 128 for the password, of these characters.
-_ICE_CHARS = string.ascii_letters + string.digits + "+/"
-
 _REQUEST: Final = stun.Method.BINDING | stun.Class.REQUEST
 _RESPONSE: Final = stun.Method.BINDING | stun.Class.RESPONSE
 _ERROR: Final = stun.Method.BINDING | stun.Class.ERROR
@@ -67,17 +64,6 @@ _OPTIONAL = 0x8000
 _UNDERSTOOD = frozenset(
     {0x0001, 0x0006, 0x0008, _ERROR_CODE, _UNKNOWN_ATTRIBUTES, 0x0014, 0x0015, _XOR_MAPPED_ADDRESS, 0x0024, 0x0025}
 )
-
-
-class Credentials(NamedTuple):
-    ufrag: str
-    password: str
-
-
-def generate_credentials() -> Credentials:
-    """Return new ICE credentials of our own (RFC 8445 section 5.3)."""
-    ufrag, password = ("".join(secrets.choice(_ICE_CHARS) for _ in range(length)) for length in (8, 24))
-    return Credentials(ufrag, password)
 
 
 class Agent(Generic[Owner]):

@@ -187,10 +187,10 @@ async def test_the_handles_are_good_as_long_as_their_holder_is_kept() -> None:
 
 def test_a_certificate_states_its_sha_256() -> None:
     one, other = adapter.Certificate(), adapter.Certificate()
-    ((algorithm, value),) = one.fingerprints
-    assert algorithm == "sha-256"
-    assert len(value) == 95
-    assert value != other.fingerprint
+    (fingerprint,) = one.fingerprints
+    assert fingerprint.algorithm == "sha-256"
+    assert len(fingerprint.value) == 95
+    assert fingerprint.value != other.fingerprint
 
 
 @pytest.mark.parametrize("data", [b"\x80", RTCP[:-1], b"\x9f\xc9\0\1" + bytes(4), b"\x81\xce\0\1" + bytes(4)])

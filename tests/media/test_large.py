@@ -15,7 +15,7 @@ import media.focus.node
 from media.focus.leg import Leg
 from media.focus.node import Node, Settings
 from media.forward.tracks import Track
-from media.sdp import sections
+from media.sdp import media_section, sections
 from media.sdp.negotiation import Negotiation
 from tests.support.media.node_harness import Notes
 from tests.support.media.synthetic import Peer, Room
@@ -60,7 +60,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         counts["replace"] += 1
         return replace(*arguments, **options)
 
-    monkeypatch.setattr(sections, "replace", replaced)
+    for module in (media_section, sections):
+        monkeypatch.setattr(module, "replace", replaced)
     return counts
 
 

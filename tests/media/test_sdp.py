@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from media.credentials import Fingerprint
 from media.sdp import description
 from media.sdp.description import Description, parse, read_fingerprints
 from media.sdp.description import parse as read
@@ -399,7 +400,7 @@ class TestCost:
     def test_the_sessions_fingerprints_are_read_once_for_all_lines(self, monkeypatch: pytest.MonkeyPatch) -> None:
         calls: list[object] = []
 
-        def count(attributes: description.Attributes) -> tuple[description.Fingerprint, ...]:
+        def count(attributes: description.Attributes) -> tuple[Fingerprint, ...]:
             calls.append(attributes)
             return read_fingerprints(attributes)
 

@@ -11,8 +11,9 @@ from playwright.async_api import Browser, async_playwright
 
 from conferences.exceptions import SdpInvalidError
 from conferences.sdp import judge, require_fit
+from media.credentials import Fingerprint
 from media.sdp.codecs import Agreed
-from media.sdp.description import Fingerprint, parse
+from media.sdp.description import parse
 from media.sdp.negotiation import Negotiation, NegotiationError
 from media.sdp.writer import LocalEnd
 from tests.support.chromium import launch_chromium

@@ -1,12 +1,14 @@
 import random
 import string
 import time
+from dataclasses import replace
 from struct import pack
 from typing import Any
 
 import pytest
 from aioice import stun
 
+from media.credentials import Credentials, new_credentials
 from media.transport import ice as media_stun
 from media.transport.ice import (
     KEPT_CHECKS,
@@ -16,9 +18,7 @@ from media.transport.ice import (
     MAX_TRANSACTIONS,
     Agent,
     Agents,
-    Credentials,
     Verdict,
-    generate_credentials,
 )
 from media.transport.strangers import LOOKED_AT, MOST_NETWORKS, MOST_UNKNOWN, Strangers, network_of
 from tests.support.media.dtls_pair import check, mutate
@@ -101,8 +101,8 @@ def test_use_candidate_nominates(agents: Agents[str], agent: Agent[str]) -> None
 @pytest.mark.parametrize(
     "datagram",
     [
-        pytest.param(request(local=LOCAL._replace(password="another")), id="wrong password"),
-        pytest.param(request(local=LOCAL._replace(ufrag="nobody")), id="unknown ufrag"),
+        pytest.param(request(local=replace(LOCAL, password="another")), id="wrong password"),
+        pytest.param(request(local=replace(LOCAL, ufrag="nobody")), id="unknown ufrag"),
         pytest.param(request(remote="others"), id="wrong remote ufrag"),
         pytest.param(request(remote=""), id="no remote ufrag"),
         pytest.param(request(remote="them:"), id="more behind the remote ufrag"),
@@ -174,7 +174,7 @@ def test_flood_of_unknown_ufrags_is_dropped_unread_and_locks_nobody_out(
 
     monkeypatch.setattr(media_stun, "_username", counted)
     for number in range(8000):
-        agents.receive(request(LOCAL._replace(ufrag="nobody")), (f"192.0.2.{number % 256}", number), 1.0)
+        agents.receive(request(replace(LOCAL, ufrag="nobody")), (f"192.0.2.{number % 256}", number), 1.0)
     assert len(looked_at) <= MOST_UNKNOWN + 8000 / LOOKED_AT
     # A leg's own address, another network, the next second: all are served. A newcomer gets through by repeating.
     assert agents.receive(request(), SOURCE, 1.1, is_known=True).agent is agent
@@ -205,7 +205,7 @@ def test_networks_are_told_apart() -> None:
 def test_the_holder_of_another_agents_password_cannot_pass_for_this_one(agents: Agents[str], agent: Agent[str]) -> None:
     other = Credentials("another8", "anotherPasswordOf24Lette")
     agents.open("other", other, REMOTE)
-    assert agents.receive(request(local=LOCAL._replace(password=other.password)), SOURCE, 1.0) == IGNORED
+    assert agents.receive(request(local=replace(LOCAL, password=other.password)), SOURCE, 1.0) == IGNORED
 
 
 def test_a_peer_that_claims_to_be_controlled_is_told_of_the_conflict(agents: Agents[str], agent: Agent[str]) -> None:
@@ -269,7 +269,7 @@ def test_more_checks_than_a_browser_makes_are_not_looked_at_until_the_next_secon
 def test_who_has_only_seen_the_ufrag_cannot_stop_consent(agents: Agents[str], agent: Agent[str]) -> None:
     assert agents.receive(request(), SOURCE, 1.0).agent is agent
     for port in range(3 * MAX_CHECKS):
-        forged = request(local=LOCAL._replace(password="another"))
+        forged = request(local=replace(LOCAL, password="another"))
         assert agents.receive(forged, ("198.51.100.9", port), 1.5) == IGNORED
     answered = [agents.receive(request(), SOURCE, 1.6).reply for _ in range(MAX_CHECKS)]
     assert sum(reply is not None for reply in answered) == KEPT_CHECKS
@@ -289,8 +289,8 @@ def test_what_is_remembered_of_checks_is_bounded(agents: Agents[str], agent: Age
 
 
 def test_old_credentials_are_good_until_new_ones_are_used(agents: Agents[str], agent: Agent[str]) -> None:
-    new = generate_credentials()
-    agents.restart(agent, new, REMOTE._replace(ufrag="newThem"))
+    new = new_credentials()
+    agents.restart(agent, new, replace(REMOTE, ufrag="newThem"))
     assert agents.receive(request(), SOURCE, 1.0).agent is agent
     assert agents.receive(request(new), SOURCE, 2.0) == IGNORED
     assert agents.receive(request(new, "newThem"), SOURCE, 3.0).agent is agent
@@ -306,7 +306,7 @@ def test_the_other_sides_ufrag_may_be_stated_later(agents: Agents[str]) -> None:
 
 
 def test_restarts_that_nobody_uses_do_not_pile_up(agents: Agents[str], agent: Agent[str]) -> None:
-    restarts = [generate_credentials() for _ in range(20)]
+    restarts = [new_credentials() for _ in range(20)]
     for each in restarts:
         agents.restart(agent, each, REMOTE)
     assert agents.receive(request(), SOURCE, 1.0).agent is agent
@@ -316,7 +316,7 @@ def test_restarts_that_nobody_uses_do_not_pile_up(agents: Agents[str], agent: Ag
 
 
 def test_a_closed_agent_is_not_reached(agents: Agents[str], agent: Agent[str]) -> None:
-    agents.restart(agent, generate_credentials())
+    agents.restart(agent, new_credentials())
     agents.close(agent)
     assert agents.receive(request(), SOURCE, 1.0) == IGNORED
     assert not agents._generations
@@ -325,14 +325,14 @@ def test_a_closed_agent_is_not_reached(agents: Agents[str], agent: Agent[str]) -
 def test_a_ufrag_belongs_to_one_agent(agents: Agents[str], agent: Agent[str]) -> None:
     with pytest.raises(ValueError, match="taken"):
         agents.open("other", LOCAL)
-    other = agents.open("other", generate_credentials())
+    other = agents.open("other", new_credentials())
     with pytest.raises(ValueError, match="taken"):
         agents.restart(other, LOCAL)
     assert agents.receive(request(), SOURCE, 1.0).agent is agent
 
 
 def test_credentials_are_of_ices_characters_and_long_enough() -> None:
-    one, other = generate_credentials(), generate_credentials()
+    one, other = new_credentials(), new_credentials()
     assert one != other
     assert len(one.ufrag) >= 4
     assert len(one.password) >= 22

@@ -5,7 +5,6 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from media.aiortc_adapter import Certificate, _datagrams
+from media.credentials import Fingerprint
 from media.transport import dtls as module
 from media.transport.dtls import MAX_DATAGRAM, MAX_WAITING, Handshakes, State
 from tests.support.media.dtls_pair import SECONDS, End, close, connected, join, mutate, pair, watched_loop
@@ -64,11 +64,11 @@ async def test_what_arrives_before_the_start_is_not_lost() -> None:
     [
         pytest.param(Certificate().fingerprints, id="of another certificate"),
         pytest.param((), id="none"),
-        pytest.param((("md5", "00:11"),), id="of no good algorithm"),
-        pytest.param((("sha-256", ""),), id="empty"),
+        pytest.param((Fingerprint("md5", "00:11"),), id="of no good algorithm"),
+        pytest.param((Fingerprint("sha-256", ""),), id="empty"),
     ],
 )
-async def test_a_stranger_is_refused(fingerprints: Any) -> None:
+async def test_a_stranger_is_refused(fingerprints: tuple[Fingerprint, ...]) -> None:
     server, client = pair()
     server.transport.start(fingerprints)
     client.transport.start(server.certificate.fingerprints)
@@ -473,8 +473,8 @@ async def test_aiortcs_own_transport_connects_over_udp() -> None:
     certificate = RTCCertificate.generateCertificate()
     client = RTCDtlsTransport(theirs, [certificate])  # type: ignore[arg-type]
     client._set_role("client")
-    server.transport.start([(each.algorithm, each.value) for each in certificate.getFingerprints()])
-    fingerprints = [RTCDtlsFingerprint(*each) for each in server.certificate.fingerprints]
+    server.transport.start([Fingerprint(each.algorithm, each.value) for each in certificate.getFingerprints()])
+    fingerprints = [RTCDtlsFingerprint(each.algorithm, each.value) for each in server.certificate.fingerprints]
     await asyncio.wait_for(client.start(RTCDtlsParameters(fingerprints)), SECONDS)
     await server.reach(State.CONNECTED)
     assert client.state == "connected"

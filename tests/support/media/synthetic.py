@@ -17,6 +17,7 @@ from typing import Any
 from aioice import stun
 
 from media import aiortc_adapter as adapter
+from media.credentials import Fingerprint
 from media.forward.datagrams import SLOT, Destination, Inbox, Outbox, sockaddr
 from media.forward.rtp import HEADER
 from media.transport.dtls import State, Transport
@@ -255,7 +256,7 @@ class Peer:
         self.resume_reading()
         # Who is not lite listens only after a check of its own: another answer, and there was time for that.
         self._answers_wanted = 1 if "a=ice-lite" in lines else 2
-        self._fingerprints = [(algorithm, fingerprint)]
+        self._fingerprints = [Fingerprint(algorithm, fingerprint)]
         self._checking = asyncio.create_task(self._keep_checking())
         await asyncio.wait_for(self.connected.wait(), _PATIENCE_SECONDS)
 
