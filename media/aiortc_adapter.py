@@ -309,9 +309,8 @@ class Sctp(RTCSctpTransport):
     async def receive(self, packet: bytes) -> None:
         """Take a packet. It must be sound: aiortc loops for ever over some that are not."""
         await self._guarded(self._handle_data(packet))
-        pieces = sum(len(stream.reassembly) for stream in self._inbound_streams.values())
         # A sender may try a full window with a little more; this one does not look at it.
-        if pieces > self.MAX_PIECES or self._advertised_rwnd < -self.WINDOW:
+        if self.pieces > self.MAX_PIECES or self._advertised_rwnd < -self.WINDOW:
             logger.info("A data channel's other side sends more than it may")
             await self.finish()
 
@@ -323,6 +322,37 @@ class Sctp(RTCSctpTransport):
     def is_full(self) -> bool:
         """Whether what is held fills the window. What still comes then is to be lost: the sender repeats it later."""
         return self._held > 0 and self._advertised_rwnd <= 0
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces have arrived that do not make a message yet."""
+        return sum(len(stream.reassembly) for stream in self._inbound_streams.values())
+
+    @property
+    def misordered(self) -> int:
+        """How many pieces have arrived before their predecessors."""
+        return len(self._sack_misordered)
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """The other side's streams that have been used."""
+        return tuple(self._inbound_streams)
+
+    @property
+    def open_channels(self) -> int:
+        """How many channels there are, also those about to close."""
+        return len(self._data_channels)
+
+    @property
+    def timers(self) -> int:
+        """How many of its timers run."""
+        handles = (self._t1_handle, self._t2_handle, self._t3_handle, self._reconfig_handle)
+        return sum(handle is not None for handle in handles)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the window that what waits to be relayed takes."""
+        return self._held
 
     def hold(self, size: int) -> None:
         """Take bytes of the window for what has arrived and is not worked off (RFC 9260 section 6.2)."""

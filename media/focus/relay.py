@@ -72,9 +72,9 @@ class Budget:
         if relay not in self._delivered:
             self._delivered[relay] = min(self._delivered.values(), default=0.0)
         if self._timer is None:
-            self._take_turn()
+            self.take_turn()
 
-    def _take_turn(self) -> None:
+    def take_turn(self) -> None:
         """Deliver as much as one turn of the loop and the budget allow, and come back for the rest.
 
         A message after a quiet time goes at once. Those that follow it soon wait for the next turn and share packets.
@@ -82,7 +82,7 @@ class Budget:
         self._timer = None
         if self._delivered:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(PAUSE_SECONDS, self._take_turn)
+            self._timer = loop.call_later(PAUSE_SECONDS, self.take_turn)
             self._deliver(loop.time())
 
     def _deliver(self, now: float) -> None:

@@ -31,17 +31,17 @@ POLL_SECONDS = 1.0
 # A result that cannot be applied, or a report that cannot be handed in, is given up after so many tries.
 TRIES = 5
 RETRY_SECONDS = 1.0
-_BATCH = 20
+BATCH = 20
 # A task with a longer description waits for the shorter ones of other conferences, but only so long: it takes up to a
 # hundred times as long, and whoever sends many delays only those who do the same.
 LONG_CHARACTERS = 64 * 1024
-_LONGEST_WAIT_SECONDS = 2.0
+LONGEST_WAIT_SECONDS = 2.0
 _PATIENCE_SECONDS = 10.0
 # How long a node that stops waits for its cancelled tasks.
 _CANCEL_SECONDS = 2.0
 _REPORTS_KEPT = 10_000
 # Reports handed in before tasks get their turn again.
-_REPORTS_AT_ONCE = 20
+REPORTS_AT_ONCE = 20
 
 
 class Settle(Protocol):
@@ -202,9 +202,18 @@ class Service:
             )
         )
 
+    def held(self) -> dict[str, int]:
+        """Return the conferences that this node serves, with the generation of each."""
+        return self._node.held()
+
+    @property
+    def unsettled(self) -> int:
+        """How many tasks have begun and are not settled."""
+        return len(self._trials)
+
     def _assignment(self, conference: str) -> Assignment:
         """Return by what right a conference is served now; called on the node's loop."""
-        return Assignment(self.id, self._node.held().get(conference, 0))
+        return Assignment(self.id, self.held().get(conference, 0))
 
     def _report(self, report: Callable[[], None]) -> None:
         if len(self._reports) < _REPORTS_KEPT:
@@ -236,7 +245,7 @@ class Service:
         """Do what is due, and some of what waits; return False when no task can be carried out now."""
         more = self._hand_in_reports()
         self._announce_speakers()
-        waiting = tasks.waiting(self.id, _BATCH, but=[*self._resting(), *self._long])
+        waiting = tasks.waiting(self.id, BATCH, but=[*self._resting(), *self._long])
         for task in waiting:
             if task.conference in self._rests or task.conference in self._long:
                 continue
@@ -244,12 +253,12 @@ class Service:
                 self._long[task.conference] = _Long(task.pk, time.monotonic())
             else:
                 self._carry_out(task)
-        return self._carry_out_a_long_one(may_wait=len(waiting) == _BATCH) or more or bool(waiting)
+        return self._carry_out_a_long_one(may_wait=len(waiting) == BATCH) or more or bool(waiting)
 
     def _carry_out_a_long_one(self, *, may_wait: bool) -> bool:
         """Carry out the long task that has waited longest, and tell whether there was one."""
         oldest = next(iter(self._long), "")
-        if not oldest or (may_wait and time.monotonic() - self._long[oldest].since < _LONGEST_WAIT_SECONDS):
+        if not oldest or (may_wait and time.monotonic() - self._long[oldest].since < LONGEST_WAIT_SECONDS):
             return False
         # The conference may have got another node meanwhile: then its tasks are forgotten.
         if task := tasks.find(self._long.pop(oldest).task_id):
@@ -261,7 +270,7 @@ class Service:
 
         What fails again and again is given up.
         """
-        for _ in range(min(len(self._reports), _REPORTS_AT_ONCE)):
+        for _ in range(min(len(self._reports), REPORTS_AT_ONCE)):
             report = self._reports[0]
             try:
                 report()

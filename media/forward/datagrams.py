@@ -42,7 +42,7 @@ ffi.cdef(
     int sendmmsg(int sockfd, struct mmsghdr *msgvec, unsigned int vlen, int flags);
     """
 )
-_libc: Any = ffi.dlopen(None)
+libc: Any = ffi.dlopen(None)
 _NULL, _DONTWAIT = ffi.NULL, int(socket.MSG_DONTWAIT)
 
 # The socket takes nothing now. Any other fault is one destination's: the next datagram may well go out.
@@ -100,7 +100,7 @@ class Inbox(_Batch):
 
     def receive(self, fd: int) -> int:
         """Fill slots with what waits at a non-blocking socket; return how many."""
-        count: int = _libc.recvmmsg(fd, self._headers, self.slots, _DONTWAIT, _NULL)
+        count: int = libc.recvmmsg(fd, self._headers, self.slots, _DONTWAIT, _NULL)
         return count if count > 0 else 0
 
     def length(self, slot: int) -> int:
@@ -148,7 +148,7 @@ class Outbox(_Batch):
         """Send the first messages. What the kernel does not take now is dropped, as a full link would drop it."""
         sent = 0
         while sent < count:
-            done = _libc.sendmmsg(fd, self._headers + sent, count - sent, _DONTWAIT)
+            done = libc.sendmmsg(fd, self._headers + sent, count - sent, _DONTWAIT)
             if done > 0:
                 sent += done
             elif ffi.errno in _FULL:
@@ -170,7 +170,7 @@ class Outbox(_Batch):
         fields[at + 4] = fields[at + 5] = 0
         for iovec in range(first, first + 16 * count, 16):
             fields[at + 2] = iovec
-            if _libc.sendmmsg(fd, self._headers + message, 1, _DONTWAIT) != 1:
+            if libc.sendmmsg(fd, self._headers + message, 1, _DONTWAIT) != 1:
                 self.undelivered += 1
 
 

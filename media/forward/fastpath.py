@@ -30,9 +30,9 @@ from media.forward.memory import HEADER, ffi
 logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
-_SOURCE = _FOLDER / "fastpath.c"
+SOURCE = _FOLDER / "fastpath.c"
 # No fused multiplication and addition, so that jitter is the same everywhere; and for every machine of the kind.
-_FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
+FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
 _ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
 _COMPILE_SECONDS = 120
 _WITHOUT = "The focus forwards in Python alone: all works, but costs more. Run this again once there is a C compiler."
@@ -93,26 +93,26 @@ class FastPath:
 
 def load() -> Any:
     """Return the compiled library; None where nobody has compiled it for this source and machine."""
-    if not _library.exists():
+    if not library_path.exists():
         return None
     try:
-        return ffi.dlopen(str(_library))
+        return ffi.dlopen(str(library_path))
     except OSError as error:
         logger.warning("The fast path was compiled, but cannot be loaded: %s", error)
         return None
 
 
-def _path_of(folder: Path) -> Path:
+def library_path_of(folder: Path) -> Path:
     """Return where the library is to be. What was made of something else has another name, and is never loaded."""
-    made_of = hashlib.sha256(repr([_SOURCE.read_text(), HEADER, *_FLAGS]).encode()).hexdigest()
+    made_of = hashlib.sha256(repr([SOURCE.read_text(), HEADER, *FLAGS]).encode()).hexdigest()
     return folder / f"_fastpath-{made_of[:12]}-{platform.machine()}.so"
 
 
 # As this process knows the structures, whatever becomes of the files.
-_library = _path_of(_FOLDER)
+library_path = library_path_of(_FOLDER)
 
 
-def _compilers() -> list[list[str]]:
+def compilers() -> list[list[str]]:
     """Return the commands that may compile C here, the preferred one first."""
     named = [os.environ["CC"].split()] if os.environ.get("CC", "").strip() else []
     found = [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
@@ -124,13 +124,13 @@ def compile_library() -> Path:
 
     :raises RuntimeError: when that cannot be done; the message says why the first compiler could not.
     """
-    if _library.exists():
-        return _library
+    if library_path.exists():
+        return library_path
     said = ""
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder, _library.name)
-        for compiler in _compilers():
-            command = [*compiler, *_FLAGS, "-o", str(made), str(_SOURCE)]
+        made = Path(folder, library_path.name)
+        for compiler in compilers():
+            command = [*compiler, *FLAGS, "-o", str(made), str(SOURCE)]
             try:
                 subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=True)  # noqa: S603
                 _put(made)
@@ -139,8 +139,8 @@ def compile_library() -> Path:
             except (OSError, subprocess.TimeoutExpired) as error:
                 said = said or str(error)
             else:
-                return _library
-    raise RuntimeError(f"{_SOURCE.name} was not compiled: {said or 'there is no C compiler'}")
+                return library_path
+    raise RuntimeError(f"{SOURCE.name} was not compiled: {said or 'there is no C compiler'}")
 
 
 def _put(made: Path) -> None:
@@ -148,10 +148,10 @@ def _put(made: Path) -> None:
 
     :raises OSError: when that is not allowed.
     """
-    beside = _library.with_suffix(f".{os.getpid()}")
+    beside = library_path.with_suffix(f".{os.getpid()}")
     shutil.copyfile(made, beside)
-    beside.replace(_library)
-    for old in set(_library.parent.glob(f"_fastpath-*-{platform.machine()}.so")) - {_library}:
+    beside.replace(library_path)
+    for old in set(library_path.parent.glob(f"_fastpath-*-{platform.machine()}.so")) - {library_path}:
         old.unlink(missing_ok=True)
 
 

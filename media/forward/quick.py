@@ -12,9 +12,9 @@ from typing import Any
 
 ADDRESS, NUMBER, TIME = ctypes.c_void_p, ctypes.c_int, ctypes.c_double
 
-_libc = ctypes.PyDLL(None, use_errno=True)
-_libc.sendto.argtypes = [NUMBER, ADDRESS, ctypes.c_size_t, NUMBER, ADDRESS, ctypes.c_uint]
-_libc.sendto.restype = ctypes.c_ssize_t
+libc = ctypes.PyDLL(None, use_errno=True)
+libc.sendto.argtypes = [NUMBER, ADDRESS, ctypes.c_size_t, NUMBER, ADDRESS, ctypes.c_uint]
+libc.sendto.restype = ctypes.c_ssize_t
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 
 
@@ -28,6 +28,6 @@ def send(fd: int, datagram: bytes, name: bytes) -> None:
 
     :raises OSError: when the kernel does not take it now.
     """
-    if _libc.sendto(fd, datagram, len(datagram), _DONTWAIT, name, len(name)) < 0:
+    if libc.sendto(fd, datagram, len(datagram), _DONTWAIT, name, len(name)) < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -71,6 +71,11 @@ class Retransmissions:
         # What was forwarded, in bits and packets per second, and requested packets per second.
         self._forwarded = self._packets = self._missed = 0.0
 
+    @property
+    def remembered(self) -> int:
+        """How many packets it remembers a request or a retransmission of."""
+        return len(self._sent_at)
+
     def look_up(self) -> bool:
         """Tell whether one more request may be looked up within this tick, and count it."""
         self._requests_left -= 1

@@ -150,6 +150,11 @@ class Transport:
         return self._state
 
     @property
+    def waiting(self) -> int:
+        """How many datagrams wait to be read."""
+        return len(self._waiting)
+
+    @property
     def srtp(self) -> Srtp | None:
         """The SRTP sessions, from `connected` on."""
         return self._srtp

@@ -79,6 +79,11 @@ class Agent(Generic[Owner]):
         self._source: Address | None = None
         self._checks_left, self._counted_from = MAX_CHECKS, float("-inf")
 
+    @property
+    def remembered_checks(self) -> int:
+        """How many of the other side's checks are remembered: a repeated one proves nothing."""
+        return len(self._transactions)
+
     def check(self, destination: Address) -> bytes | None:
         """Return a connectivity check to send there; None while the other side's credentials are unknown."""
         generation = self._generations[0] if self._generations else None
@@ -144,6 +149,11 @@ class Agents(Generic[Owner]):
     def __init__(self) -> None:
         self._generations: dict[bytes, _Generation[Owner]] = {}
         self._strangers = Strangers()
+
+    @property
+    def ufrags(self) -> int:
+        """How many ufrags are good now."""
+        return len(self._generations)
 
     def open(self, owner: Owner, local: Credentials, remote: Credentials | None = None) -> Agent[Owner]:
         """Make an agent. Without `remote` any username of the other side is right, until `restart` states it.

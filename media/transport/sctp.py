@@ -8,6 +8,7 @@ bound is for one leg: what it opens, what it sends, and what is kept for it.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from struct import error as StructError  # noqa: N812
 from struct import unpack_from
@@ -40,7 +41,25 @@ _MOST_SACKS, _MOST_RECONFIGURATIONS = 1, 2
 # More pieces than ever are under way to one leg.
 _MAX_ACKNOWLEDGED = MAX_OUTSTANDING // 1024
 # So many pieces that a SACK lists after a gap cost as much as a chunk.
-_ACKNOWLEDGED_FOR_A_CHUNK = 512
+ACKNOWLEDGED_FOR_A_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What an association holds, for inspection. Each number has a bound."""
+
+    # Channels that are open, or about to close.
+    channels: int
+    # The other side's streams that have been used.
+    streams: tuple[int, ...]
+    # Pieces that do not make a message yet, and pieces that came before their predecessors.
+    pieces: int
+    misordered: int
+    # Bytes that the other side has not acknowledged, and bytes of its messages that wait to be relayed.
+    outstanding: int
+    waiting: int
+    # Timers that run.
+    timers: int
 
 
 class DataChannels:
@@ -64,7 +83,8 @@ class DataChannels:
         self._channels: list[RTCDataChannel] = []
         # Packets and messages that were not taken: broken, too large, too many.
         self.dropped = 0
-        self._allowance = Allowance(CHUNK_RATE, CHUNK_BURST)
+        # What the other side may send now, in chunks.
+        self.allowance = Allowance(CHUNK_RATE, CHUNK_BURST)
         self._sctp = Sctp(transport.role, transport.send_data)
         self._sctp.on("datachannel", self._opened)
         transport.on_data = self._receive
@@ -75,6 +95,24 @@ class DataChannels:
     def labels(self) -> tuple[str, ...]:
         """The labels of the open channels."""
         return tuple(channel.label for channel in self._channels)
+
+    @property
+    def state(self) -> str:
+        """The association is "new", "connecting", "connected" or "closed"."""
+        return str(self._sctp.state)
+
+    def holdings(self) -> Holdings:
+        """Return what the association holds now."""
+        sctp = self._sctp
+        return Holdings(
+            channels=sctp.open_channels,
+            streams=sctp.streams,
+            pieces=sctp.pieces,
+            misordered=sctp.misordered,
+            outstanding=sctp.outstanding,
+            waiting=sctp.held,
+            timers=sctp.timers,
+        )
 
     def send(self, label: str, message: str | bytes) -> bool:
         """Send a message to the channel of this label, the newest if there are several.
@@ -153,7 +191,7 @@ class DataChannels:
                 _check(kind, body)
         except (StructError, ValueError):
             return False
-        return acknowledged <= _MAX_ACKNOWLEDGED and self._affordable(cost + acknowledged / _ACKNOWLEDGED_FOR_A_CHUNK)
+        return acknowledged <= _MAX_ACKNOWLEDGED and self._affordable(cost + acknowledged / ACKNOWLEDGED_FOR_A_CHUNK)
 
     def _is_wanted(self, body: bytes) -> bool:
         """Judge whether there is room for a piece of a message."""
@@ -162,7 +200,7 @@ class DataChannels:
 
     def _affordable(self, cost: float) -> bool:
         """Judge whether so many chunks are within the rate, and count them."""
-        return self._allowance.take(cost, asyncio.get_running_loop().time())
+        return self.allowance.take(cost, asyncio.get_running_loop().time())
 
     def _opened(self, channel: RTCDataChannel) -> None:
         """Take a channel that the other side has opened."""

@@ -24,6 +24,11 @@ class Strangers:
         self._dropped: dict[bytes, int] = {}
         self._counted_from = float("-inf")
 
+    @property
+    def networks(self) -> int:
+        """How many networks are counted within this second."""
+        return len(self._unknown)
+
     def count(self, host: str) -> None:
         """Count a check with an unknown ufrag."""
         network = network_of(host)

@@ -13,7 +13,7 @@ from tests.support.media.node_harness import World, around
 
 if library := os.environ.get("SANITIZED_LIBRARY"):
     # Another one, which looks at each access to memory.
-    fastpath._library = Path(library)
+    fastpath.library_path = Path(library)
 
 
 @pytest_asyncio.fixture(params=[True, False], ids=["fast", "python"])

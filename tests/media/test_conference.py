@@ -89,7 +89,7 @@ def chromium() -> Iterator[list[str]]:
     """The sections of a browser's offer: the session's, an audio line, a video line."""
     peer = Peer("browser")
     yield re.split(r"(?m)^(?=m=)", peer.offer())
-    peer._socket.close()
+    peer.socket.close()
 
 
 def described(head: str, *lines: str) -> str:
@@ -385,7 +385,7 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chro
     (offer,) = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
     leg = room.node.conferences["room"].participants["alice"].leg
     assert leg is not None
-    assert [line.section.label for line in leg.negotiation._terms.lines] == ["audio", "video", "", "screen"]
+    assert [section.label for section in leg.negotiation.sections] == ["audio", "video", "", "screen"]
     wanted = {line.mid for line in parse(offer["sdp"]).media if line.receives}
     assert wanted == {"0", "1", "3"}
 

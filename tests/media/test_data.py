@@ -6,93 +6,38 @@ from struct import pack
 from typing import Any
 
 import pytest
-from aiortc import RTCDataChannelParameters
+from aiortc import rtcsctptransport
 from aiortc.rtcsctptransport import parse_packet
-from google_crc32c import value as crc32c
 
-from media.aiortc_adapter import RTCDataChannel, Sctp
+from media.aiortc_adapter import Sctp
 from media.allowance import Allowance
 from media.transport import sctp as module
 from media.transport.sctp import MAX_CHANNELS, MAX_LABEL, MAX_MESSAGE_SIZE, MAX_OUTSTANDING, DataChannels
 from tests.support.depth import DEEP
+from tests.support.media.data_channels import (
+    DCEP,
+    FIRST,
+    STRING,
+    UNORDERED,
+    WHOLE,
+    Browser,
+    Leg,
+    chunk,
+    sealed,
+    until,
+)
 from tests.support.media.dtls_pair import SECONDS, End, close, connected, mutate, watched_loop
 from tests.support.yardstick import slowness
 
 pytestmark = pytest.mark.once
 
 INIT = 1
-DCEP, STRING, BINARY = 50, 51, 53
-WHOLE, FIRST, UNORDERED = 3, 2, 4
 
 
 @pytest.fixture(autouse=True)
 async def nothing_reaches_the_loop() -> AsyncIterator[None]:
     async with watched_loop():
         yield
-
-
-class Leg:
-    """The focus's end of a leg's data channels, and the browser's: aiortc's SCTP on a transport of its own."""
-
-    def __init__(self, server: End, client: End, max_message_size: int) -> None:
-        self.server, self.client = server, client
-        self.got: asyncio.Queue[tuple[str, str | bytes]] = asyncio.Queue()
-        self.data = DataChannels(server.transport, 5000, max_message_size, self.on_message)
-        self.browser = Sctp("client", client.transport.send_data)
-        self.packets: list[bytes] = []
-        client.transport.on_data = self.browser.receive
-
-    def on_message(self, channels: DataChannels, label: str, message: str | bytes) -> None:
-        self.got.put_nowait((label, message))
-
-    async def channel(self, label: str = "chat", **parameters: Any) -> RTCDataChannel:
-        """Open a channel, as the browser."""
-        opened = asyncio.Event()
-        channel = RTCDataChannel(self.browser, RTCDataChannelParameters(label=label, **parameters))
-        channel.on("open", opened.set)
-        channel.on("close", opened.set)
-        await asyncio.wait_for(opened.wait(), SECONDS)
-        return channel
-
-    async def send(self, *chunks: bytes) -> None:
-        """Send a packet of these chunks, as a browser that has been tampered with."""
-        await self.data._receive(self.packet(*chunks))
-
-    def packet(self, *chunks: bytes) -> bytes:
-        return sealed(pack("!HHLL", 5000, 5000, self.browser._remote_verification_tag, 0) + b"".join(chunks))
-
-    def piece(self, user_data: bytes, flags: int = WHOLE, stream: int = 0, kind: int = STRING, ahead: int = 0) -> bytes:
-        """Return a DATA chunk, the next one or some pieces ahead."""
-        tsn = (self.browser._local_tsn + ahead) % 2**32
-        if ahead == 0:
-            self.browser._local_tsn = (tsn + 1) % 2**32
-        sequence = self.browser._outbound_stream_seq.get(stream, 0)
-        return chunk(0, pack("!LHHL", tsn, stream, sequence, kind) + user_data, flags)
-
-    async def message(self) -> tuple[str, str | bytes]:
-        return await asyncio.wait_for(self.got.get(), SECONDS)
-
-    async def close(self) -> None:
-        await self.data.close()
-        await self.browser.finish()
-        await close(self.server, self.client)
-
-
-def sealed(packet: bytes) -> bytes:
-    """Return a packet with the right checksum."""
-    blank = packet[:8] + bytes(4) + packet[12:]
-    return blank[:8] + pack("<L", crc32c(blank)) + blank[12:]
-
-
-def chunk(kind: int, body: bytes, flags: int = 0, length: int | None = None) -> bytes:
-    return pack("!BBH", kind, flags, 4 + len(body) if length is None else length) + body + bytes(-len(body) % 4)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so that nobody announces."""
-    async with asyncio.timeout(SECONDS):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 Legs = Callable[..., Awaitable[Leg]]
@@ -199,7 +144,7 @@ async def test_a_leg_that_does_not_read_loses_its_channel_and_not_our_memory(leg
     sent = 0
     while leg.data.send("chat", b"x" * 10_000):
         sent += 1
-        assert leg.data._sctp.outstanding < MAX_OUTSTANDING + 2000
+        assert leg.data.holdings().outstanding < MAX_OUTSTANDING + 2000
     assert 50 < sent < 110
     assert leg.data.labels == ()
     assert not leg.data.send("chat", b"")
@@ -223,7 +168,7 @@ async def test_a_channel_that_the_browser_closes_is_gone(leg: Leg) -> None:
 
 
 async def test_channels_that_are_opened_and_closed_without_end_leave_nothing(leg: Leg) -> None:
-    leg.data._allowance = Allowance(1e6, 1e9)
+    leg.data.allowance = Allowance(1e6, 1e9)
     kept = await leg.channel("kept", id=0)
     for number in range(300 if DEEP else 60):
         # Streams are used again (RFC 8831 section 6.7).
@@ -231,9 +176,9 @@ async def test_channels_that_are_opened_and_closed_without_end_leave_nothing(leg
         await until(lambda: len(leg.data.labels) == 2)
         channel.close()
         await until(lambda: leg.data.labels == ("kept",))
-        await until(lambda: len(leg.browser._data_channels) == 1)
-    assert leg.data._sctp._data_channels.keys() == {kept.id}
-    assert len(leg.data._sctp._inbound_streams) <= Sctp.MAX_STREAMS
+        await until(lambda: leg.browser.open_channels == 1)
+    assert leg.data.holdings().channels == 1
+    assert len(leg.data.holdings().streams) <= Sctp.MAX_STREAMS
     kept.send("still here")
     assert await leg.message() == ("kept", "still here")
 
@@ -259,24 +204,24 @@ async def test_a_transport_that_ends_first_does_no_harm(leg: Leg) -> None:
     leg.data.send("chat", "x")
     await asyncio.sleep(0)
     await leg.data.close()
-    assert leg.data._sctp._t1_handle is leg.data._sctp._t3_handle is None
+    assert leg.data.holdings().timers == 0
 
 
 async def test_an_association_that_never_comes_about_leaves_no_timer() -> None:
     server, client = await connected()
     data = DataChannels(server.transport, 5000, 0, lambda channels, label, message: None)
     await asyncio.sleep(0)
-    assert data._sctp._t1_handle is not None
+    assert data.holdings().timers == 1
     await data.close()
-    assert data._sctp._t1_handle is None
+    assert data.holdings().timers == 0
     await close(server, client)
 
 
-async def test_what_the_browser_sends_first_is_not_lost() -> None:
+async def test_what_the_browser_sends_first_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is lost is sent again only after longer than this test waits.
+    monkeypatch.setattr(rtcsctptransport, "SCTP_RTO_INITIAL", 10 * SECONDS)
     server, client = await connected()
-    browser = Sctp("client", client.transport.send_data)
-    # What is lost is sent again only after longer than this waits.
-    browser._rto = 10 * SECONDS
+    browser = Browser("client", client.transport.send_data)
 
     async def receive(packet: bytes) -> None:
         # Ours is lost.
@@ -287,8 +232,7 @@ async def test_what_the_browser_sends_first_is_not_lost() -> None:
     await browser.connect(5000, 0)
     await until(lambda: bool(server.transport.early))
     data = DataChannels(server.transport, 5000, 65536, lambda channels, label, message: None)
-    data._sctp._rto = 10 * SECONDS
-    await until(lambda: browser.state == data._sctp.state == "connected")
+    await until(lambda: browser.state == data.state == "connected")
     await data.close()
     await browser.finish()
     await close(server, client)
@@ -302,21 +246,25 @@ async def test_data_channels_need_a_connected_transport() -> None:
 async def test_a_relay_that_fails_is_logged_and_the_channel_lives(leg: Leg, caplog: pytest.LogCaptureFixture) -> None:
     channel = await leg.channel()
 
-    def fail(channels: DataChannels, label: str, message: str | bytes) -> None:
-        leg.data._on_message = leg.on_message
+    take = leg.take
+
+    def fail(label: str, message: str | bytes) -> None:
+        leg.take = take
         raise RuntimeError("broken relay")
 
-    leg.data._on_message = fail
+    leg.take = fail
     channel.send("one")
     channel.send("two")
     assert await leg.message() == ("chat", "two")
     assert "broken relay" in caplog.text
 
 
+# Types of chunks, and how many bytes come before their parameters (RFC 9260 section 3.3, RFC 6525 section 3.1).
+CHUNKS_WITH_PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 PARAMETER_OF_NOTHING = pack("!HH", 7, 0) + bytes(40)
 HOSTILE = {
     "a parameter without a length": [
-        chunk(kind, bytes(size) + PARAMETER_OF_NOTHING) for kind, size in module._PARAMETERS.items()
+        chunk(kind, bytes(size) + PARAMETER_OF_NOTHING) for kind, size in CHUNKS_WITH_PARAMETERS.items()
     ],
     "a chunk without a length": [chunk(0, bytes(20), length=0)],
     "a chunk that is longer than the packet": [chunk(0, bytes(20), length=2000)],
@@ -346,16 +294,16 @@ async def test_hostile_packets_do_no_harm(leg: Leg, chunks: list[bytes]) -> None
     started = time.process_time()
     for each in chunks:
         await leg.send(each)
-        await leg.data._receive(sealed(pack("!HHLL", 5000, 5000, 0, 0) + each))
+        await leg.receive(sealed(pack("!HHLL", 5000, 5000, 0, 0) + each))
     assert time.process_time() - started < 1 * slowness()
-    assert len(leg.data._sctp._inbound_streams) <= Sctp.MAX_STREAMS
+    assert len(leg.data.holdings().streams) <= Sctp.MAX_STREAMS
     channel.send("still here")
     assert await leg.message() == ("chat", "still here")
 
 
 async def test_a_sack_of_everything_is_not_counted_out(leg: Leg) -> None:
     await leg.channel()
-    header = pack("!LLHH", leg.data._sctp._last_sacked_tsn, 0, 250, 0)
+    header = pack("!LLHH", leg.browser.last_received_tsn, 0, 250, 0)
     started = time.process_time()
     await leg.send(chunk(3, header + pack("!HH", 1, 65535) * 250))
     assert time.process_time() - started < 0.5 * slowness()
@@ -364,7 +312,7 @@ async def test_a_sack_of_everything_is_not_counted_out(leg: Leg) -> None:
 
 async def test_many_sacks_in_one_packet_are_not_read(leg: Leg) -> None:
     await leg.channel()
-    sack = chunk(3, pack("!LLHH", leg.data._sctp._last_sacked_tsn, 100_000, 0, 0))
+    sack = chunk(3, pack("!LLHH", leg.browser.last_received_tsn, 100_000, 0, 0))
     await leg.send(sack * 70)
     assert leg.data.dropped == 1
     await leg.send(sack)
@@ -372,13 +320,13 @@ async def test_many_sacks_in_one_packet_are_not_read(leg: Leg) -> None:
 
 
 async def test_sacks_that_list_much_are_slowed_down(leg: Leg) -> None:
-    leg.data._allowance = Allowance(0, module.CHUNK_BURST)
+    leg.data.allowance = Allowance(0, module.CHUNK_BURST)
     await leg.channel()
-    sack = chunk(3, pack("!LLHHHH", leg.data._sctp._last_sacked_tsn, 100_000, 1, 0, 2, 1000))
+    sack = chunk(3, pack("!LLHHHH", leg.browser.last_received_tsn, 100_000, 1, 0, 2, 1000))
     for _ in range(1000):
         await leg.send(sack)
     # Each lists 999 pieces.
-    assert leg.data.dropped >= 1000 - module._ACKNOWLEDGED_FOR_A_CHUNK * module.CHUNK_BURST // 999 - 1
+    assert leg.data.dropped >= 1000 - module.ACKNOWLEDGED_FOR_A_CHUNK * module.CHUNK_BURST // 999 - 1
 
 
 async def test_a_packet_full_of_reconfigurations_is_not_answered(leg: Leg) -> None:
@@ -394,10 +342,10 @@ async def test_a_packet_full_of_reconfigurations_is_not_answered(leg: Leg) -> No
 async def test_streams_are_limited(leg: Leg) -> None:
     await leg.channel()
     beyond = b"".join(pack("!HH", number, 0) for number in range(64, 300))
-    await leg.send(chunk(192, pack("!L", leg.browser._local_tsn) + beyond))
+    await leg.send(chunk(192, pack("!L", leg.browser.next_tsn) + beyond))
     for number in range(60, 200):
-        await leg.send(leg.piece(b"x", stream=number, flags=WHOLE | UNORDERED))
-    assert max(leg.data._sctp._inbound_streams) == Sctp.MAX_STREAMS - 1
+        await leg.send(leg.browser.piece(b"x", stream=number, flags=WHOLE | UNORDERED))
+    assert max(leg.data.holdings().streams) == Sctp.MAX_STREAMS - 1
 
 
 def opening(label: bytes, size: int | None = None) -> bytes:
@@ -409,39 +357,39 @@ async def test_hostile_openings_do_no_harm(leg: Leg) -> None:
     for stream, body in enumerate(
         [opening(b"again"), opening(b"\xff\xfe"), opening(b"short", 60000), b"\3", b"\2", b"\7", opening(b"")]
     ):
-        await leg.send(leg.piece(body, stream=stream, kind=DCEP, flags=WHOLE | UNORDERED))
-    await leg.send(leg.piece(b"\xff\xfe", flags=WHOLE | UNORDERED))
+        await leg.send(leg.browser.piece(body, stream=stream, kind=DCEP, flags=WHOLE | UNORDERED))
+    await leg.send(leg.browser.piece(b"\xff\xfe", flags=WHOLE | UNORDERED))
     channel.send("still here")
     assert await leg.message() == ("chat", "still here")
 
 
 async def test_pieces_that_never_make_a_message_end_the_association(leg: Leg) -> None:
-    leg.data._allowance = Allowance(1_000_000, module.CHUNK_BURST)
+    leg.data.allowance = Allowance(1_000_000, module.CHUNK_BURST)
     await leg.channel()
     for number in range(2 * Sctp.MAX_PIECES):
-        await leg.send(leg.piece(b"x", FIRST if number == 0 else 0))
-        if leg.data._sctp.state == "closed":
+        await leg.send(leg.browser.piece(b"x", FIRST if number == 0 else 0))
+        if leg.data.state == "closed":
             break
-        assert sum(len(each.reassembly) for each in leg.data._sctp._inbound_streams.values()) <= Sctp.MAX_PIECES
-    assert leg.data._sctp.state == "closed"
+        assert leg.data.holdings().pieces <= Sctp.MAX_PIECES
+    assert leg.data.state == "closed"
 
 
 async def test_more_than_the_window_ends_the_association(leg: Leg) -> None:
-    leg.data._allowance = Allowance(1_000_000, module.CHUNK_BURST)
+    leg.data.allowance = Allowance(1_000_000, module.CHUNK_BURST)
     await leg.channel()
     sent = 0
-    while leg.data._sctp.state != "closed":
-        await leg.send(leg.piece(bytes(1100), FIRST if sent == 0 else 0))
+    while leg.data.state != "closed":
+        await leg.send(leg.browser.piece(bytes(1100), FIRST if sent == 0 else 0))
         sent += 1100
         assert sent < 3 * Sctp.WINDOW
 
 
 async def test_pieces_behind_a_gap_are_bounded(leg: Leg) -> None:
-    leg.data._allowance = Allowance(1_000_000, module.CHUNK_BURST)
+    leg.data.allowance = Allowance(1_000_000, module.CHUNK_BURST)
     channel = await leg.channel()
     for number in range(1, 2000):
-        await leg.send(leg.piece(b"x", ahead=2 * number, flags=WHOLE | UNORDERED))
-    assert len(leg.data._sctp._sack_misordered) == Sctp.MAX_MISORDERED
+        await leg.send(leg.browser.piece(b"x", ahead=2 * number, flags=WHOLE | UNORDERED))
+    assert leg.data.holdings().misordered == Sctp.MAX_MISORDERED
     # What fills the gap is still taken.
     channel.send("still here")
     async with asyncio.timeout(SECONDS):
@@ -450,10 +398,10 @@ async def test_pieces_behind_a_gap_are_bounded(leg: Leg) -> None:
 
 
 async def test_a_flood_is_slowed_down(leg: Leg) -> None:
-    leg.data._allowance = Allowance(0, module.CHUNK_BURST)
+    leg.data.allowance = Allowance(0, module.CHUNK_BURST)
     await leg.channel()
     for _ in range(3000):
-        await leg.send(leg.piece(b"x", flags=WHOLE | UNORDERED))
+        await leg.send(leg.browser.piece(b"x", flags=WHOLE | UNORDERED))
     assert 0 < leg.got.qsize() <= module.CHUNK_BURST
     before = len(leg.server.sent)
     await leg.send(*[chunk(4, b"")] * 280)
@@ -461,7 +409,7 @@ async def test_a_flood_is_slowed_down(leg: Leg) -> None:
 
 
 async def test_a_message_that_was_slowed_down_arrives_whole(leg: Leg) -> None:
-    leg.data._allowance = Allowance(module.CHUNK_RATE, 20)
+    leg.data.allowance = Allowance(module.CHUNK_RATE, 20)
     channel = await leg.channel()
     channel.send("x" * MAX_MESSAGE_SIZE)
     assert await leg.message() == ("chat", "x" * MAX_MESSAGE_SIZE)
@@ -486,7 +434,7 @@ async def test_mutated_packets_never_reach_the_loop(monkeypatch: pytest.MonkeyPa
         for _ in range(300):
             packet = mutate(chance.choice(seeds)[12:], chance)
             await leg.send(packet)
-            await leg.data._receive(sealed(pack("!HHLL", 5000, 5000, 0, 0) + packet))
+            await leg.receive(sealed(pack("!HHLL", 5000, 5000, 0, 0) + packet))
         leg.data.send("another", "x")
         await leg.close()
     assert time.process_time() - started < 60 * slowness()
@@ -495,12 +443,11 @@ async def test_mutated_packets_never_reach_the_loop(monkeypatch: pytest.MonkeyPa
 def _record(leg: Leg) -> list[bytes]:
     """Keep what the browser sends."""
     seeds: list[bytes] = []
-    receive = leg.data._receive
 
     async def keep(packet: bytes) -> None:
         parse_packet(packet)
         seeds.append(packet)
-        await receive(packet)
+        await leg.receive(packet)
 
     leg.server.transport.on_data = keep
     return seeds

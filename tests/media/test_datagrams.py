@@ -102,7 +102,7 @@ def test_gso_batch_that_cannot_be_cut_goes_singly(
     sockets: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch, fault: int
 ) -> None:
     sender, receiver = sockets
-    monkeypatch.setattr(datagrams, "_libc", Tunnel(fault))
+    monkeypatch.setattr(datagrams, "libc", Tunnel(fault))
     outbox, inbox = Outbox(8), Inbox(8)
     destination = Destination.of(sockaddr(*receiver.getsockname()[:2]))
     sent = [bytes([i]) * 1000 for i in range(3)] + [b"short", b"alone"]

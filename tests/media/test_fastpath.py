@@ -133,7 +133,7 @@ async def _play(world: World, script: Script) -> None:
         expected = world.node.counts().received + len(order)
         for each in order:
             forged = chance.random() < 0.01
-            alice._send_datagram(datagrams[each][:-1] + bytes([datagrams[each][-1] ^ forged]))
+            alice.send_datagram(datagrams[each][:-1] + bytes([datagrams[each][-1] ^ forged]))
         async with asyncio.timeout(SECONDS):
             while world.node.counts().received < expected:
                 await asyncio.sleep(0)
@@ -295,7 +295,7 @@ async def test_bursts_go_singly_where_the_route_does_not_support_gso() -> None:
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another folder for the compiled library, in which there is none yet."""
-    monkeypatch.setattr(fastpath, "_library", fastpath._path_of(tmp_path))
+    monkeypatch.setattr(fastpath, "library_path", fastpath.library_path_of(tmp_path))
     return tmp_path
 
 
@@ -304,7 +304,7 @@ def test_where_nobody_has_compiled_it_there_is_none(elsewhere: Path) -> None:
 
 
 def test_one_that_cannot_be_loaded_is_told_and_done_without(elsewhere: Path, caplog: pytest.LogCaptureFixture) -> None:
-    fastpath._library.write_text("of another kind of machine")
+    fastpath.library_path.write_text("of another kind of machine")
     assert fastpath.load() is None
     assert "cannot be loaded" in caplog.text
 
@@ -331,7 +331,7 @@ _COMPLAINS = f"{sys.executable} -c raise(SystemExit('no_such_header'))"
 def test_compiler_that_fails_is_quoted_and_leaves_nothing(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, compiler: str, said: str
 ) -> None:
-    monkeypatch.setattr(fastpath, "_compilers", lambda: [compiler.split(" ")])
+    monkeypatch.setattr(fastpath, "compilers", lambda: [compiler.split(" ")])
     with pytest.raises(RuntimeError, match=rf"fastpath\.c was not compiled: .*{said}"):
         fastpath.compile_library()
     assert list(elsewhere.iterdir()) == []
@@ -382,7 +382,7 @@ def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
     """
     library = tmp_path / "fastpath.so"
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wconversion", "-Wpedantic", "-Werror"]
-    subprocess.run(["gcc", *fastpath._FLAGS, *flags, "-o", str(library), str(fastpath._SOURCE)], check=True)
+    subprocess.run(["gcc", *fastpath.FLAGS, *flags, "-o", str(library), str(fastpath.SOURCE)], check=True)
     runtimes = [
         subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
         for name in ("libasan.so", "libubsan.so")

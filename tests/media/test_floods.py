@@ -127,7 +127,7 @@ async def test_a_members_flood_of_client_hellos_delays_no_other_call(world: Worl
     async def send() -> None:
         while not stop.is_set():
             for _ in range(10):
-                mallory._send_datagram(stranger.sent[0])
+                mallory.send_datagram(stranger.sent[0])
             await asyncio.sleep(0.005)
 
     sending = asyncio.create_task(send())

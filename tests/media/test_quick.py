@@ -77,7 +77,7 @@ def test_call_keeps_the_interpreter_where_sockets_do_not(
 ) -> None:
     first, second = sockets
     name = sockaddr(*second.getsockname())
-    kept = quick.function(ctypes.cast(quick._libc.sendto, ctypes.c_void_p).value or 0, *quick._libc.sendto.argtypes)
+    kept = quick.function(ctypes.cast(quick.libc.sendto, ctypes.c_void_p).value or 0, *quick.libc.sendto.argtypes)
     assert steps_during(rival, kept, first.fileno(), b"x", 1, 0, name, len(name)) == 0
     assert lets_go(rival, first.sendto, b"x", second.getsockname())
 

@@ -146,7 +146,7 @@ async def test_short_messages_do_not_wait_for_all_long_ones_of_another() -> None
 async def test_flood_fills_its_senders_window_and_loses_nothing(conference: Conference) -> None:
     alice, bob = await conference(2)
     allow(alice.relay, burst=20, rate=0)
-    alice.data._allowance.left = 10_000.0
+    alice.data.allowance.left = 10_000.0
     sent = [f"{number}" + "x" * 1000 for number in range(500)]
     await fill_window(alice, sent)
     # Only what the budget allows has arrived; the rest waits, with us up to the window and with its sender.
@@ -210,14 +210,14 @@ async def test_all_conferences_together_make_few_deliveries_in_a_turn(monkeypatc
     budget = Budget()
     receivers = [flooded(budget) for _ in range(30)]
     counts = []
-    take_turn = Budget._take_turn
+    take_turn = Budget.take_turn
 
     def counted(self: Budget) -> None:
         before = sum(len(each.got) for each in receivers)
         take_turn(self)
         counts.append(sum(len(each.got) for each in receivers) - before)
 
-    monkeypatch.setattr(Budget, "_take_turn", counted)
+    monkeypatch.setattr(Budget, "take_turn", counted)
     await until(lambda: len(counts) > 40)
     assert 0 < max(counts) <= relay.MOST_AT_ONCE + relay.BATCH_MESSAGES
 
@@ -225,7 +225,7 @@ async def test_all_conferences_together_make_few_deliveries_in_a_turn(monkeypatc
 async def test_senders_take_turns(conference: Conference) -> None:
     alice, bob, carol = await conference(3)
     allow(alice.relay, burst=20, rate=0)
-    alice.data._allowance.left = 10_000.0
+    alice.data.allowance.left = 10_000.0
     await fill_window(alice, ["x" * 1000] * 300)
     bob.channel.send("me too")
     allow(alice.relay, burst=20, rate=1000)
@@ -238,7 +238,7 @@ async def test_turn_of_the_loop_makes_few_deliveries(conference: Conference, mon
     alice, *others = await conference(6)
     deliveries: Counter[int] = Counter()
     turn = 0
-    take_turn, send = Budget._take_turn, DataChannels.send
+    take_turn, send = Budget.take_turn, DataChannels.send
 
     def counted(self: Budget) -> None:
         nonlocal turn
@@ -249,7 +249,7 @@ async def test_turn_of_the_loop_makes_few_deliveries(conference: Conference, mon
         deliveries[turn] += 1
         return send(self, label, message)
 
-    monkeypatch.setattr(Budget, "_take_turn", counted)
+    monkeypatch.setattr(Budget, "take_turn", counted)
     monkeypatch.setattr(DataChannels, "send", noted)
     for number in range(100):
         alice.channel.send(str(number))
@@ -292,9 +292,9 @@ async def test_a_receiver_gets_short_messages_together_and_then_the_next_receive
 async def test_small_messages_count_for_the_memory_they_take(conference: Conference) -> None:
     alice, bob = await conference(2)
     allow(alice.relay, burst=0, rate=0)
-    alice.data._allowance.left = 10_000.0
+    alice.data.allowance.left = 10_000.0
     await fill_window(alice, ["x"] * 1000)
-    assert alice.data._sctp._held <= Sctp.WINDOW + 64 * 1024
+    assert alice.data.holdings().waiting <= Sctp.WINDOW + 64 * 1024
     assert bob.got == []
 
 

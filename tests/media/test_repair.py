@@ -84,5 +84,6 @@ def test_requests_are_forgotten() -> None:
     budget = Retransmissions()
     for number in range(100):
         budget.is_due(1, number, 0.0, 0.1)
+    assert budget.remembered == 100
     budget.tick(10.0, 0.1, estimate=0, lost=0.0)
-    assert not budget._sent_at
+    assert budget.remembered == 0

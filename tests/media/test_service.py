@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from media import tasks
 from media.focus import heartbeat, service
-from media.focus.node import Settings
+from media.focus.node import Node, Settings
 from media.focus.service import Service, Wiring
 from media.models import MediaNode, MediaTask
 from media.reports import Assignment, Connection
@@ -40,7 +40,20 @@ class Books:
         self.refuse_reports = 0
         self.error: Exception = RuntimeError("The books are closed")
         self.serves: dict[str, int] = {}
+        self.lost_by: list[Assignment] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._news = threading.Condition()
+
+    def enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._news:
+            self.loop = loop
+            self._news.notify_all()
+
+    def on_loop(self, report: Callable[..., None], *what: object) -> None:
+        """Report something as the node does, on its loop."""
+        self.wait(lambda: self.loop is not None)
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(report, *what)
 
     def settle(self, *, task_id: int, result: Result, now: datetime) -> None:
         task = MediaTask.objects.get(pk=task_id)
@@ -56,6 +69,7 @@ class Books:
     def lose(self, *, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None:
         with self._news:
             self.lost.append(participant_id)
+            self.lost_by.append(by)
             self._news.notify_all()
         if len(self.lost) <= self.refuse_reports:
             raise self.error
@@ -88,9 +102,7 @@ class Books:
 @contextmanager
 def running(books: Books) -> Iterator[Service]:
     """Run a node that hands in to these books."""
-    wiring = Wiring(
-        books.settle, books.lose, books.announce, books.rate, books.assigned, timezone.now, enter=lambda loop: None
-    )
+    wiring = Wiring(books.settle, books.lose, books.announce, books.rate, books.assigned, timezone.now, books.enter)
     node = Service(Settings(), wiring)
     node.start()
     try:
@@ -153,10 +165,10 @@ def test_long_descriptions_wait_for_shorter_ones_of_other_conferences(node: Serv
         for conference in ("first", "second"):
             refused_offer(node, conference, LONG)
             ask(node, conference)
-        for number in range(service._BATCH):
+        for number in range(service.BATCH):
             refused_offer(node, f"further {number}", LONG)
         ask(node, "sound")
-    books.wait(lambda: len(books.settled) == 5 + service._BATCH)
+    books.wait(lambda: len(books.settled) == 5 + service.BATCH)
     order = [conference for conference, _ in books.settled]
     assert order[0] == "sound"
     # The long ones keep their order, and what follows in their conferences comes after them.
@@ -165,8 +177,8 @@ def test_long_descriptions_wait_for_shorter_ones_of_other_conferences(node: Serv
 
 
 def test_long_descriptions_do_not_wait_for_ever(node: Service, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_BATCH", 1)
-    monkeypatch.setattr(service, "_LONGEST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(service, "BATCH", 1)
+    monkeypatch.setattr(service, "LONGEST_WAIT_SECONDS", 0.0)
     with transaction.atomic():
         refused_offer(node, "long", LONG)
         for _ in range(3):
@@ -178,13 +190,13 @@ def test_long_descriptions_do_not_wait_for_ever(node: Service, books: Books, mon
 def test_a_long_task_that_is_forgotten_is_not_carried_out(
     node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = node._node.execute
+    execute = Node.execute
 
-    async def forget(conference: str, kind: str, payload: Any) -> Any:
+    async def forget(node: Node, conference: str, kind: str, payload: Any) -> Any:
         await asyncio.to_thread(MediaTask.objects.filter(conference="moved").delete)
-        return await execute(conference, kind, payload)
+        return await execute(node, conference, kind, payload)
 
-    monkeypatch.setattr(node._node, "execute", forget)
+    monkeypatch.setattr(Node, "execute", forget)
     with transaction.atomic():
         refused_offer(node, "moved", LONG)
         ask(node, "sound")
@@ -198,12 +210,12 @@ def test_a_result_is_kept_until_it_can_be_applied(node: Service, books: Books, m
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
     executed: list[str] = []
 
-    async def execute(conference: str, kind: str, payload: Any) -> Result:
+    async def execute(node: Node, conference: str, kind: str, payload: Any) -> Result:
         executed.append(conference)
         # The second time there would be nothing to refuse any more.
         return {"refusal": {"code": "sdp-invalid", "detail": ""}} if len(executed) == 1 else {}
 
-    monkeypatch.setattr(node._node, "execute", execute)
+    monkeypatch.setattr(Node, "execute", execute)
     books.refuse = lambda task: len(books.settled) < 2
     ask(node, "conference")
     books.wait(lambda: len(books.settled) == 3)
@@ -226,12 +238,12 @@ def test_a_report_is_kept_until_it_can_be_handed_in(
 ) -> None:
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
     books.refuse_reports = 2
-    node._loop.call_soon_threadsafe(node.lost, "conference", "alice", "leg")
+    books.on_loop(node.lost, "conference", "alice", "leg")
     books.wait(lambda: books.lost == ["alice"] * 3)
 
 
 def test_a_broken_connection_is_reported(node: Service, books: Books) -> None:
-    node._loop.call_soon_threadsafe(node.hears, "conference", "alice", Connection.DISCONNECTED)
+    books.on_loop(node.hears, "conference", "alice", Connection.DISCONNECTED)
     books.wait(lambda: books.rated == [("conference", "alice", Connection.DISCONNECTED)])
 
 
@@ -241,7 +253,7 @@ def test_a_report_that_can_never_be_handed_in_is_given_up(
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
     books.refuse_reports = service.TRIES
     for who in ("alice", "bob"):
-        node._loop.call_soon_threadsafe(node.lost, "conference", who, "leg")
+        books.on_loop(node.lost, "conference", who, "leg")
     books.wait(lambda: books.lost == ["alice"] * service.TRIES + ["bob"])
 
 
@@ -250,7 +262,7 @@ def test_an_outage_of_the_database_gives_up_no_report(
 ) -> None:
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
     books.error, books.refuse_reports = OperationalError("away"), 2 * service.TRIES
-    node._loop.call_soon_threadsafe(node.lost, "conference", "alice", "leg")
+    books.on_loop(node.lost, "conference", "alice", "leg")
     books.wait(lambda: books.lost == ["alice"] * (2 * service.TRIES + 1))
 
 
@@ -268,7 +280,7 @@ def test_a_node_with_a_batch_of_slow_tasks_still_beats(books: Books, monkeypatch
     monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.02)
     beats: list[datetime] = []
 
-    async def execute(conference: str, kind: str, payload: Any) -> Result:
+    async def execute(node: Node, conference: str, kind: str, payload: Any) -> Result:
         await asyncio.sleep(0.1)
         return {}
 
@@ -278,7 +290,7 @@ def test_a_node_with_a_batch_of_slow_tasks_still_beats(books: Books, monkeypatch
 
     books.refuse = note_beat
     with running(books) as node:
-        monkeypatch.setattr(node._node, "execute", execute)
+        monkeypatch.setattr(Node, "execute", execute)
         for _ in range(20):
             ask(node, "conference")
         books.wait(lambda: len(books.settled) == 20)
@@ -315,13 +327,13 @@ def test_a_node_stops_serving_what_it_has_lost(books: Books, monkeypatch: pytest
         for conference in ("kept", "moved", "back"):
             ask(node, conference, view=view)
         books.wait(lambda: len(books.settled) == 3)
-        assert node._node.held() == {"kept": 1, "moved": 1, "back": 1}
+        assert node.held() == {"kept": 1, "moved": 1, "back": 1}
         # Another node had it for a while, and this one has not heard of that.
         books.serves = {"kept": 1, "back": 3}
-        wait_until(lambda: set(node._node.held()) <= {"kept"}, "the node lets go")
+        wait_until(lambda: set(node.held()) <= {"kept"}, "the node lets go")
         ask(node, "back", view=view, generation=3)
         books.wait(lambda: len(books.settled) == 4)
-        assert node._node.held() == {"kept": 1, "back": 3}
+        assert node.held() == {"kept": 1, "back": 3}
 
 
 def test_a_newer_assignment_replaces_what_is_left_of_an_older_one(node: Service, books: Books) -> None:
@@ -331,18 +343,22 @@ def test_a_newer_assignment_replaces_what_is_left_of_an_older_one(node: Service,
     books.wait(lambda: len(books.settled) == 1)
     ask(node, "conference", view=view, generation=3)
     books.wait(lambda: len(books.settled) == 2)
-    assert node._node.held() == {"conference": 3}
-    assert node._assignment("conference") == Assignment(node.id, 3)
+    assert node.held() == {"conference": 3}
+    books.on_loop(node.lost, "conference", "alice", "leg")
+    books.wait(lambda: books.lost_by == [Assignment(node.id, 3)])
 
 
 def test_a_node_that_is_stopped_leaves_nothing(books: Books) -> None:
+    before = set(threading.enumerate())
     with running(books) as node:
         assert MediaNode.objects.filter(pk=node.id).exists()
-        threads = {node._media, node._clerk, node._heartbeat.thread}
+        threads = set(threading.enumerate()) - before
+        assert {thread.name for thread in threads} >= {"media", "media-clerk"}
     assert not MediaNode.objects.exists()
     assert not any(thread.is_alive() for thread in threads)
-    assert node._loop.is_closed()
-    assert node._trials == {}
+    assert books.loop is not None
+    assert books.loop.is_closed()
+    assert node.unsettled == 0
 
 
 def test_only_the_newest_speaker_of_a_conference_is_announced(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,8 +401,8 @@ def test_tasks_do_not_wait_for_all_reports(books: Books, monkeypatch: pytest.Mon
     with running(books) as node:
         node.lost("call", "somebody", "leg")
         ask(node, "sound")
-        for number in range(10 * service._REPORTS_AT_ONCE):
+        for number in range(10 * service.REPORTS_AT_ONCE):
             node.hears("call", str(number), Connection.POOR)
         held.set()
-        books.wait(lambda: len(books.rated) == 10 * service._REPORTS_AT_ONCE)
-    assert rated[0] <= service._REPORTS_AT_ONCE
+        books.wait(lambda: len(books.rated) == 10 * service.REPORTS_AT_ONCE)
+    assert rated[0] <= service.REPORTS_AT_ONCE

@@ -9,7 +9,6 @@ import pytest
 from aioice import stun
 
 from media.credentials import Credentials, new_credentials
-from media.transport import ice as media_stun
 from media.transport.ice import (
     KEPT_CHECKS,
     MAX_ATTRIBUTES,
@@ -165,14 +164,16 @@ def test_of_two_usernames_the_first_counts(agents: Agents[str], agent: Agent[str
 def test_flood_of_unknown_ufrags_is_dropped_unread_and_locks_nobody_out(
     agents: Agents[str], agent: Agent[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_at: list[bytes] = []
-    username = media_stun._username
+    looked_at: list[str] = []
+    is_dropped = Strangers.is_dropped
 
-    def counted(datagram: bytes) -> bytes:
-        looked_at.append(datagram)
-        return username(datagram)
+    def counted(strangers: Strangers, host: str, now: float) -> bool:
+        dropped = is_dropped(strangers, host, now)
+        if not dropped:
+            looked_at.append(host)
+        return dropped
 
-    monkeypatch.setattr(media_stun, "_username", counted)
+    monkeypatch.setattr(Strangers, "is_dropped", counted)
     for number in range(8000):
         agents.receive(request(replace(LOCAL, ufrag="nobody")), (f"192.0.2.{number % 256}", number), 1.0)
     assert len(looked_at) <= MOST_UNKNOWN + 8000 / LOOKED_AT
@@ -193,7 +194,7 @@ def test_networks_that_are_counted_are_bounded() -> None:
         )
         if not strangers.is_dropped(host, 1.0):
             strangers.count(host)
-    assert len(strangers._unknown) <= MOST_NETWORKS + 1
+    assert strangers.networks <= MOST_NETWORKS + 1
     assert strangers.is_dropped("203.0.113.1", 1.0)
 
 
@@ -285,7 +286,7 @@ def test_an_hour_of_checks_is_remembered(agents: Agents[str], agent: Agent[str])
 def test_what_is_remembered_of_checks_is_bounded(agents: Agents[str], agent: Agent[str]) -> None:
     for now in range(2 * MAX_TRANSACTIONS):
         assert agents.receive(request(), SOURCE, float(now)).agent is agent
-    assert len(agent._transactions) == MAX_TRANSACTIONS
+    assert agent.remembered_checks == MAX_TRANSACTIONS
 
 
 def test_old_credentials_are_good_until_new_ones_are_used(agents: Agents[str], agent: Agent[str]) -> None:
@@ -312,14 +313,14 @@ def test_restarts_that_nobody_uses_do_not_pile_up(agents: Agents[str], agent: Ag
     assert agents.receive(request(), SOURCE, 1.0).agent is agent
     assert agents.receive(request(restarts[0]), SOURCE, 1.0) == IGNORED
     assert agents.receive(request(restarts[-1]), SOURCE, 1.0).agent is agent
-    assert len(agents._generations) == 1
+    assert agents.ufrags == 1
 
 
 def test_a_closed_agent_is_not_reached(agents: Agents[str], agent: Agent[str]) -> None:
     agents.restart(agent, new_credentials())
     agents.close(agent)
     assert agents.receive(request(), SOURCE, 1.0) == IGNORED
-    assert not agents._generations
+    assert agents.ufrags == 0
 
 
 def test_a_ufrag_belongs_to_one_agent(agents: Agents[str], agent: Agent[str]) -> None:

@@ -3,6 +3,7 @@ import contextlib
 import datetime
 import random
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 
@@ -149,13 +150,14 @@ async def test_a_datagram_does_not_hold_up_the_end_of_a_handshake(turns: int) ->
     await close(client)
 
 
-async def test_datagrams_do_not_hold_up_the_deadline_of_a_handshake() -> None:
+async def test_datagrams_do_not_hold_up_the_deadline_of_a_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_HANDSHAKE_DATAGRAMS", sys.maxsize)
+    monkeypatch.setattr(module, "MAX_HANDSHAKE_BYTES", sys.maxsize)
     server, client = End("server", handshake_seconds=0.1), End("client")
     client.deliver = server.transport.feed
     start(server, client)
     async with asyncio.timeout(2):
         while server.transport.state is not State.FAILED:
-            server.transport._handshake_budget = [10, 10_000]
             server.transport.feed(client.sent[0] if client.sent else b"")
             await asyncio.sleep(0)
     await close(server, client)
@@ -340,9 +342,9 @@ async def test_what_is_too_large_or_too_much_is_dropped() -> None:
     assert server.transport.dropped == 5
     for _ in range(1000):
         server.transport.feed(record + bytes(50))
-    assert len(server.transport._waiting) == MAX_WAITING
+    assert server.transport.waiting == MAX_WAITING
     await close(server, client)
-    assert not server.transport._waiting
+    assert server.transport.waiting == 0
 
 
 async def test_a_handshake_has_a_budget() -> None:
@@ -351,7 +353,7 @@ async def test_a_handshake_has_a_budget() -> None:
     read = 0
     for _ in range(1000):
         server.transport.feed(b"\x16\xfe\xfd" + bytes(60))
-        if server.transport._waiting:
+        if server.transport.waiting:
             read += 1
         await asyncio.sleep(0)
         await asyncio.sleep(0)

@@ -29,21 +29,21 @@ async def test_flood_of_checks_moves_the_media_a_few_times_and_hurts_nobody_else
     with contextlib.closing(unknown_socket()) as other:
         other.setblocking(False)
         for number in range(200):
-            sender = other if number % 2 else alice._socket
-            sender.sendto(alice._check(), alice._host)
+            sender = other if number % 2 else alice.socket
+            sender.sendto(alice.check(), alice.host)
             with contextlib.suppress(BlockingIOError):
                 while datagram := other.recv(2048):
                     if datagram[:2] == b"\0\1":
-                        other.sendto(alice._reply(stun.parse_message(datagram)), alice._host)
+                        other.sendto(alice.reply(stun.parse_message(datagram)), alice.host)
             if number % 10 == 0:
                 carol.film()
                 await bob.gets(1)
     moved = [record for record in caplog.records if "media goes to" in record.message]
     assert 1 <= len(moved) <= consent.MOST_MOVES + asyncio.get_running_loop().time() - started
-    leg_of_alice, here = world.leg("alice"), alice._socket.getsockname()
+    leg_of_alice, here = world.leg("alice"), alice.socket.getsockname()
     async with asyncio.timeout(SECONDS):
         while leg_of_alice.addresses.destination is None or address_of(leg_of_alice.addresses.destination.name) != here:
-            alice._send_datagram(alice._check())
+            alice.send_datagram(alice.check())
             await asyncio.sleep(0.05)
     carol.film()
     await alice.gets(1)
@@ -56,10 +56,10 @@ async def test_media_does_not_go_to_a_forged_address(world: World) -> None:
         victim.setblocking(False)
         # Alice sends this from the victim's address, and goes on from her own without nominating it again.
         alice.stop_checking()
-        victim.sendto(alice._check(), alice._host)
+        victim.sendto(alice.check(), alice.host)
         for _ in range(12):
             await world.pass_time(LOST_SECONDS / 10, alice, bob)
-            alice._send_datagram(alice._check(nominate=False))
+            alice.send_datagram(alice.check(nominate=False))
             bob.film(10)
             await alice.gets(10)
         got = _all_of(victim)
@@ -79,16 +79,16 @@ async def test_forged_address_gets_no_handshake(world: World) -> None:
 
         async def forge_first(remote: str) -> None:
             lines = remote.splitlines()
-            bob._remote = tuple(  # type: ignore[assignment]
+            bob.remote = tuple(  # type: ignore[assignment]
                 next(line.partition(":")[2] for line in lines if line.startswith(f"a={name}:"))
                 for name in ("ice-ufrag", "ice-pwd")
             )
             for _ in range(3):
-                victim.sendto(bob._check(), ("127.0.0.1", world.node.candidates[0][1]))
+                victim.sendto(bob.check(), ("127.0.0.1", world.node.candidates[0][1]))
             await connect(remote)
 
         patched.setattr(bob, "connect", forge_first)
-        patched.setattr(bob, "_keep_checking", partial(_keep_checking_modestly, bob))
+        patched.setattr(bob, "keep_checking", partial(_keep_checking_modestly, bob))
         await world.room.join(bob)
         alice.film(3)
         await bob.gets(3)
@@ -98,7 +98,7 @@ async def test_forged_address_gets_no_handshake(world: World) -> None:
 async def _keep_checking_modestly(peer: Listener) -> None:
     """Check connectivity and nominate nothing."""
     while True:
-        peer._send_datagram(peer._check(nominate=False))
+        peer.send_datagram(peer.check(nominate=False))
         await asyncio.sleep(0.05)
 
 
@@ -109,8 +109,8 @@ async def test_consent_belongs_to_the_address_that_media_goes_to(world: World) -
     with contextlib.closing(unknown_socket()) as elsewhere:
         for _ in range(11):
             # Valid checks, but the address in use answers nothing.
-            elsewhere.sendto(alice._check(), alice._host)
-            alice._send_datagram(alice._check())
+            elsewhere.sendto(alice.check(), alice.host)
+            alice.send_datagram(alice.check())
             await world.pass_time(LOST_SECONDS / 10, bob)
     assert [participant for _, participant, _ in world.lost] == ["alice"]
 
@@ -127,7 +127,7 @@ def _all_of(receiver: socket.socket) -> list[bytes]:
 async def test_check_from_anothers_address_does_not_take_it_over(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     for _ in range(3):
-        carol._socket.sendto(alice._check(), alice._host)
+        carol.socket.sendto(alice.check(), alice.host)
         carol.film(5)
         assert in_order(await bob.gets(5))
     bob.film()
@@ -140,12 +140,12 @@ async def test_address_that_went_over_to_another_leg_is_not_taken_from_it_again(
     alice, bob = await world.join("alice", "bob")
     carol = Listener("carol")
     # From there alice has been heard of as well, but its media does not go there.
-    carol._socket.sendto(alice._check(), alice._host)
-    alice._send_datagram(alice._check())
+    carol.socket.sendto(alice.check(), alice.host)
+    alice.send_datagram(alice.check())
     world.peers.append(carol)
     await world.room.join(carol)
     with contextlib.ExitStack() as stack:
         for _ in range(addresses.MOST_ADDRESSES + 1):
-            stack.enter_context(contextlib.closing(unknown_socket())).sendto(alice._check(), alice._host)
+            stack.enter_context(contextlib.closing(unknown_socket())).sendto(alice.check(), alice.host)
         carol.film(3)
         assert in_order(await bob.gets(3))

@@ -19,16 +19,16 @@ pytestmark = pytest.mark.once
 
 async def test_roaming_moves_the_media(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
-    before = bob._socket.getsockname()
+    before = bob.socket.getsockname()
     bob.pause_reading()
-    bob._socket.close()
+    bob.socket.close()
     replacement = Listener("bob")
-    bob._socket, bob.fd = replacement._socket, replacement.fd
+    bob.socket, bob.fd = replacement.socket, replacement.fd
     bob.resume_reading()
-    assert bob._socket.getsockname() != before
+    assert bob.socket.getsockname() != before
     started = asyncio.get_running_loop().time()
-    bob._send_datagram(bob._check())
-    port = bob._socket.getsockname()[1]
+    bob.send_datagram(bob.check())
+    port = bob.socket.getsockname()[1]
     await bob.until(lambda: (where := world.leg("bob").addresses.destination) and address_of(where.name)[1] == port)
     alice.film(3)
     await bob.gets(3)
@@ -39,12 +39,12 @@ async def test_ice_restart_moves_the_media_and_keeps_the_keys(world: World) -> N
     alice, bob = await world.join("alice", "bob")
     alice.film(3)
     before = await bob.gets(3)
-    old_check, destination = alice._check(), world.leg("alice").addresses.destination
+    old_check, destination = alice.check(), world.leg("alice").addresses.destination
     alice.restart()
     answer = await world.room.renegotiate(alice)
     # Until it is used nothing changes.
     assert world.leg("alice").addresses.destination is destination
-    assert f"a=ice-ufrag:{alice._remote[0]}\r\n" not in answer
+    assert f"a=ice-ufrag:{alice.remote[0]}\r\n" not in answer
     alice.restarted(answer)
     await alice.until(lambda: world.leg("alice").addresses.destination is not destination)
     alice.film(3)
@@ -53,7 +53,7 @@ async def test_ice_restart_moves_the_media_and_keeps_the_keys(world: World) -> N
     assert in_order(await alice.gets(3))
     # What was good before is good no more.
     with contextlib.closing(unknown_socket()) as stranger:
-        stranger.sendto(old_check, alice._host)
+        stranger.sendto(old_check, alice.host)
         alice.film()
         await bob.gets(1)
         bob.film()

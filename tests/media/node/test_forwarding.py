@@ -54,7 +54,7 @@ async def test_who_is_behind_a_tunnel_gets_bursts_singly_and_nobody_else_does(mo
         tunnelled = world.leg("bob").addresses.destination
         assert tunnelled is not None
         tunnel = Tunnel(errno.EIO, {tunnelled.address})
-        monkeypatch.setattr(datagrams, "_libc", tunnel)
+        monkeypatch.setattr(datagrams, "libc", tunnel)
         for _ in range(5):
             alice.film(20)
             for other in (bob, carol):

@@ -34,8 +34,8 @@ async def test_garbage_from_a_participants_address_costs_it_nothing(
         genuine = [alice.outward.protect(alice.video.packet()) for _ in range(10)]
         for datagram in genuine:
             for _ in range(40):
-                alice._send_datagram(_garbage(kind, datagram, chance))
-            alice._send_datagram(datagram)
+                alice.send_datagram(_garbage(kind, datagram, chance))
+            alice.send_datagram(datagram)
             await asyncio.sleep(0)
         got += len(await bob.gets(10))
     assert got == 150
@@ -51,7 +51,7 @@ async def test_once_many_were_refused_only_the_next_packets_of_a_stream_are_decr
     target, allowed = world.leg("alice"), 20
     target.quota.failures_left = allowed
     for _ in range(allowed):
-        alice._send_datagram(
+        alice.send_datagram(
             _garbage("captured and broken", alice.outward.protect(alice.video.packet()), random.Random(1))
         )
     alice.film()
@@ -98,7 +98,7 @@ async def test_media_of_a_participant_that_means_harm_costs_nobody_anything(
         alice.send([bytes([first]) + sound[1:12] + broken])
         if number % 40 == 0:
             carol.film()
-            await bob.until(lambda: any(packet[-1000:] == carol.video._rest[-1000:] for packet in bob.packets))
+            await bob.until(lambda: any(packet[-1000:] == carol.video.rest[-1000:] for packet in bob.packets))
             bob.packets.clear()
     assert world.node.counts().faults == 0
     assert world.leg("alice").quota.unauthentic == world.leg("alice").quota.excess == 0
@@ -148,12 +148,12 @@ async def test_replayed_and_forged_packets_go_nowhere(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     datagram = alice.outward.protect(alice.video.packet())
     for _ in range(5):
-        alice._send_datagram(datagram)
+        alice.send_datagram(datagram)
     forged = bytearray(alice.outward.protect(alice.video.packet()))
     forged[-1] ^= 1
-    alice._send_datagram(bytes(forged))
+    alice.send_datagram(bytes(forged))
     with contextlib.closing(unknown_socket()) as stranger:
-        stranger.sendto(alice.outward.protect(alice.video.packet()), alice._host)
+        stranger.sendto(alice.outward.protect(alice.video.packet()), alice.host)
         alice.film()
         got = await bob.gets(2)
     assert len(got) == 2
@@ -166,15 +166,15 @@ async def test_noise_at_the_port_costs_nobody_anything(world: World, seed: int) 
     alice, bob = await world.join("alice", "bob")
     chance = random.Random(seed)
     genuine = [
-        alice._check(),
+        alice.check(),
         alice.outward.protect(alice.video.packet()),
         alice.outward.protect_rtcp(bytes(RtcpRrPacket(ssrc=1))),
         bytes([22, 254, 253]) + chance.randbytes(60),
     ]
     with contextlib.closing(unknown_socket()) as stranger:
         for number in range(25_000):
-            sender = stranger if number % 2 else alice._socket
-            sender.sendto(_noise(chance, genuine), alice._host)
+            sender = stranger if number % 2 else alice.socket
+            sender.sendto(_noise(chance, genuine), alice.host)
             if number % 50 == 0:
                 await asyncio.sleep(0)
     bob.packets.clear()

@@ -37,7 +37,7 @@ class Listener(Peer):
         """Take what has arrived, decrypted."""
         with contextlib.suppress(BlockingIOError):
             while True:
-                datagram = self._socket.recv(2048)
+                datagram = self.socket.recv(2048)
                 if datagram[0] < 64:
                     self._take(datagram[0], datagram)
                 elif self.dtls.srtp is None:
@@ -73,7 +73,7 @@ class Listener(Peer):
         def read() -> None:
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    wire.append(self._socket.recv(2048))
+                    wire.append(self.socket.recv(2048))
                     self._arrived.set()
 
         self.pause_reading()
@@ -101,7 +101,7 @@ class Listener(Peer):
 
     def send_rtcp(self, packet: Any) -> None:
         """Send RTCP."""
-        self._send_datagram(self.outward.protect_rtcp(bytes(packet)))
+        self.send_datagram(self.outward.protect_rtcp(bytes(packet)))
 
     @property
     def video_line(self) -> Line:

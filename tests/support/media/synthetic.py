@@ -93,14 +93,15 @@ class Source:
         level, delay = bytes([_LEVEL_ID << 4, 40, 0, 0]), bytes([_DELAY_ID << 4 | 2, 0, 0, 0])
         extensions = level if self.payload_type in _AUDIO_CODECS else delay
         # The body of a delta frame of VP8, as far as anybody looks into it.
-        self._rest = b"\xbe\xde" + (len(extensions) // 4).to_bytes(2, "big") + extensions + b"\x10\x01"
-        self._rest += secrets.token_bytes(self.size - 12 - len(self._rest))
+        # What follows the fixed header of each packet.
+        self.rest = b"\xbe\xde" + (len(extensions) // 4).to_bytes(2, "big") + extensions + b"\x10\x01"
+        self.rest += secrets.token_bytes(self.size - 12 - len(self.rest))
 
     def packet(self, *, last: bool = False) -> bytes:
         """Return the next packet; `last` of its frame or not."""
         timestamp = time.time_ns() * self.clock_rate // 1_000_000_000 & 0xFFFFFFFF
         self.sequence = self.sequence + 1 & 0xFFFF
-        return HEADER.pack(0x90, last << 7 | self.payload_type, self.sequence, timestamp, self.ssrc) + self._rest
+        return HEADER.pack(0x90, last << 7 | self.payload_type, self.sequence, timestamp, self.ssrc) + self.rest
 
 
 @dataclass
@@ -146,23 +147,26 @@ class Peer:
         # What has arrived: RTP packets, and everything.
         self.received = self.datagrams = 0
         self.refused = 0
-        self._socket = _socket(address)
-        self.fd = self._socket.fileno()
+        self.socket = _socket(address)
+        self.fd = self.socket.fileno()
+        # The other side's ICE user name fragment and password, and where it receives.
+        self.remote = ("", "")
+        self.host: tuple[str, int] = ("", 0)
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(16)
         self._version = 0
         self._session = secrets.randbits(60)
         self._transport: Transport | None = None
         self._destination: Destination | None = None
-        self._remote = ("", "")
         self._checking: asyncio.Task[None] | None = None
         self._tx: Any = None
         self.lines: list[Line] = []
         for kind in ("audio", "video") if sends else ():
-            self.lines.append(self._own_line(kind, receives))
+            self.lines.append(self.own_line(kind, receives))
         if data:
             self.lines.append(Line("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
 
-    def _own_line(self, kind: str, receives: bool) -> Line:
+    def own_line(self, kind: str, receives: bool) -> Line:
+        """Return a further line of this kind, with a source that sends on it."""
         mid = f"o{len(self.lines)}"
         if kind == "audio":
             stated = [each for type_ in self._audio for each in _AUDIO_CODECS[type_][1]]
@@ -183,7 +187,7 @@ class Peer:
 
     def share_screen(self) -> None:
         """Add a further video line, which `offer` then tells of."""
-        self.lines.append(self._own_line("video", receives=False))
+        self.lines.append(self.own_line("video", receives=False))
 
     # --- Offers and answers -----------------------------------------------------------------------------------
 
@@ -214,7 +218,7 @@ class Peer:
     def _describe(self, setup: str, offered: Iterable[str]) -> str:
         self._version += 1
         bundle = " ".join(line.mid for line in self.lines if not line.rejected)
-        address, port = self._socket.getsockname()[:2]
+        address, port = self.socket.getsockname()[:2]
         lines = ["v=0", f"o=- {self._session} {self._version} IN IP4 127.0.0.1", "s=-", "t=0 0"]
         lines += [f"a=group:BUNDLE {bundle}", "a=extmap-allow-mixed", "a=msid-semantic: WMS"]
         for line, direction in zip(self.lines, offered, strict=True):
@@ -245,65 +249,66 @@ class Peer:
         :raises TimeoutError: when that takes too long.
         """
         lines = remote.replace("\r\n", "\n").split("\n")
-        family = ":" in self._socket.getsockname()[0]
+        family = ":" in self.socket.getsockname()[0]
         candidates = [line.split(" ") for line in lines if line.startswith("a=candidate:")]
         candidate = next(each for each in candidates if (":" in each[4]) == family)
-        self._remote = (_value(lines, "ice-ufrag"), _value(lines, "ice-pwd"))
+        self.remote = (_value(lines, "ice-ufrag"), _value(lines, "ice-pwd"))
         self._destination = Destination.of(sockaddr(candidate[4], int(candidate[5])))
-        self._host = (candidate[4], int(candidate[5]))
+        self.host = (candidate[4], int(candidate[5]))
         algorithm, fingerprint = _value(lines, "fingerprint").split(" ")
-        self._transport = Transport(certificate(), "client", self._send_datagram, on_state=self._transport_is)
+        self._transport = Transport(certificate(), "client", self.send_datagram, on_state=self._transport_is)
         self.resume_reading()
         # Who is not lite listens only after a check of its own: another answer, and there was time for that.
         self._answers_wanted = 1 if "a=ice-lite" in lines else 2
         self._fingerprints = [Fingerprint(algorithm, fingerprint)]
-        self._checking = asyncio.create_task(self._keep_checking())
+        self._checking = asyncio.create_task(self.keep_checking())
         await asyncio.wait_for(self.connected.wait(), _PATIENCE_SECONDS)
 
     def restart(self) -> None:
         """Choose new ICE credentials, and another socket, for the next offer."""
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(16)
         self.pause_reading()
-        host = self._socket.getsockname()[0]
-        self._socket.close()
-        self._socket = _socket(host)
-        self.fd = self._socket.fileno()
+        host = self.socket.getsockname()[0]
+        self.socket.close()
+        self.socket = _socket(host)
+        self.fd = self.socket.fileno()
         self.resume_reading()
 
     def restarted(self, remote: str) -> None:
         """Check connectivity with the credentials of the other side's answer to that."""
         lines = remote.replace("\r\n", "\n").split("\n")
-        self._remote = (_value(lines, "ice-ufrag"), _value(lines, "ice-pwd"))
-        self._send_datagram(self._check())
+        self.remote = (_value(lines, "ice-ufrag"), _value(lines, "ice-pwd"))
+        self.send_datagram(self.check())
 
-    async def _keep_checking(self) -> None:
+    async def keep_checking(self) -> None:
         """Check connectivity: often until there is a connection, and then for consent (RFC 7675)."""
         while True:
-            self._send_datagram(self._check())
+            self.send_datagram(self.check())
             await asyncio.sleep(_CONSENT_SECONDS if self.connected.is_set() else _CHECK_SECONDS)
 
-    def _check(self, *, nominate: bool = True) -> bytes:
+    def check(self, *, nominate: bool = True) -> bytes:
+        """Return a connectivity check with the credentials in use (RFC 8445 section 7.2.2)."""
         request = stun.Message(
             stun.Method.BINDING,
             stun.Class.REQUEST,
             attributes={
-                "USERNAME": f"{self._remote[0]}:{self._ufrag}",
+                "USERNAME": f"{self.remote[0]}:{self._ufrag}",
                 "PRIORITY": 2122260223,
                 # The largest: who thinks otherwise gives way.
                 "ICE-CONTROLLING": 2**64 - 1,
                 **({"USE-CANDIDATE": None} if nominate else {}),
             },
         )
-        request.add_message_integrity(self._remote[1].encode())
+        request.add_message_integrity(self.remote[1].encode())
         return bytes(request)
 
-    def _reply(self, request: stun.Message) -> bytes:
+    def reply(self, request: stun.Message) -> bytes:
         """Return the answer to a check, which servers with the whole of ICE make."""
         response = stun.Message(
             stun.Method.BINDING,
             stun.Class.RESPONSE,
             request.transaction_id,
-            attributes={"XOR-MAPPED-ADDRESS": self._host},
+            attributes={"XOR-MAPPED-ADDRESS": self.host},
         )
         response.add_message_integrity(self._password.encode())
         return bytes(response)
@@ -316,9 +321,10 @@ class Peer:
             self._tx = None
             self.ended.set()
 
-    def _send_datagram(self, datagram: bytes) -> None:
+    def send_datagram(self, datagram: bytes) -> None:
+        """Send a datagram to the focus, whatever is in it."""
         try:
-            self._socket.sendto(datagram, self._host)
+            self.socket.sendto(datagram, self.host)
         except OSError:
             self.refused += 1
 
@@ -359,7 +365,7 @@ class Peer:
             if self._answers_wanted <= 0:
                 self._transport.start(self._fingerprints)
         elif datagram[:2] == b"\x00\x01":
-            self._send_datagram(self._reply(stun.parse_message(datagram)))
+            self.send_datagram(self.reply(stun.parse_message(datagram)))
         elif first >= 20:
             self._transport.feed(datagram)
 
@@ -399,7 +405,7 @@ class Peer:
             await asyncio.wait([self._checking])
         if self._transport is not None:
             await self._transport.close()
-        self._socket.close()
+        self.socket.close()
 
 
 def _socket(address: str) -> socket.socket:

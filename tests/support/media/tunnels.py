@@ -12,7 +12,7 @@ class Tunnel:
         self.refusals = 0
         self._fault = fault
         self._to = to
-        self._libc = datagrams._libc
+        self._libc = datagrams.libc
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._libc, name)

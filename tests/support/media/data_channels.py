@@ -1,0 +1,103 @@
+"""The data channels of one leg, and the browser at their other end, which may have been tampered with."""
+
+import asyncio
+from collections.abc import Callable
+from struct import pack
+from typing import Any
+
+from aiortc import RTCDataChannelParameters
+from google_crc32c import value as crc32c
+
+from media.aiortc_adapter import RTCDataChannel, Sctp
+from media.transport.sctp import DataChannels
+from tests.support.media.dtls_pair import SECONDS, End, close
+
+# The protocols of payloads (RFC 8831 section 8), and the flags of DATA chunks (RFC 9260 section 3.3.1).
+DCEP, STRING, BINARY = 50, 51, 53
+WHOLE, FIRST, UNORDERED = 3, 2, 4
+
+
+class Browser(Sctp):
+    """The browser's end: aiortc's SCTP, which can also make packets that no browser sends."""
+
+    @property
+    def next_tsn(self) -> int:
+        """The number of the next piece that it sends."""
+        return self._local_tsn
+
+    @property
+    def last_received_tsn(self) -> int:
+        """The number up to which it has everything that the focus has sent."""
+        assert self._last_received_tsn is not None
+        return self._last_received_tsn
+
+    def packet(self, *chunks: bytes) -> bytes:
+        """Return a packet of these chunks."""
+        return sealed(pack("!HHLL", 5000, 5000, self._remote_verification_tag, 0) + b"".join(chunks))
+
+    def piece(self, user_data: bytes, flags: int = WHOLE, stream: int = 0, kind: int = STRING, ahead: int = 0) -> bytes:
+        """Return a DATA chunk, the next one or some pieces ahead."""
+        tsn = (self._local_tsn + ahead) % 2**32
+        if ahead == 0:
+            self._local_tsn = (tsn + 1) % 2**32
+        sequence = self._outbound_stream_seq.get(stream, 0)
+        return chunk(0, pack("!LHHL", tsn, stream, sequence, kind) + user_data, flags)
+
+
+class Leg:
+    """The focus's end of a leg's data channels, and the browser's, on a transport of its own."""
+
+    def __init__(self, server: End, client: End, max_message_size: int) -> None:
+        self.server, self.client = server, client
+        self.got: asyncio.Queue[tuple[str, str | bytes]] = asyncio.Queue()
+        # Called with each message that arrives.
+        self.take: Callable[[str, str | bytes], None] = lambda label, message: self.got.put_nowait((label, message))
+        self.data = DataChannels(
+            server.transport, 5000, max_message_size, lambda channels, label, message: self.take(label, message)
+        )
+        assert server.transport.on_data is not None
+        # Takes a packet as if it had come over the transport.
+        self.receive = server.transport.on_data
+        self.browser = Browser("client", client.transport.send_data)
+        client.transport.on_data = self.browser.receive
+
+    async def channel(self, label: str = "chat", **parameters: Any) -> RTCDataChannel:
+        """Open a channel, as the browser."""
+        opened = asyncio.Event()
+        channel = RTCDataChannel(self.browser, RTCDataChannelParameters(label=label, **parameters))
+        channel.on("open", opened.set)
+        channel.on("close", opened.set)
+        await asyncio.wait_for(opened.wait(), SECONDS)
+        return channel
+
+    async def send(self, *chunks: bytes) -> None:
+        """Send a packet of these chunks, as a browser that has been tampered with."""
+        await self.receive(self.browser.packet(*chunks))
+
+    async def message(self) -> tuple[str, str | bytes]:
+        """Wait for a message; return it and its channel's label."""
+        return await asyncio.wait_for(self.got.get(), SECONDS)
+
+    async def close(self) -> None:
+        """End both sides."""
+        await self.data.close()
+        await self.browser.finish()
+        await close(self.server, self.client)
+
+
+def sealed(packet: bytes) -> bytes:
+    """Return a packet with the right checksum."""
+    blank = packet[:8] + bytes(4) + packet[12:]
+    return blank[:8] + pack("<L", crc32c(blank)) + blank[12:]
+
+
+def chunk(kind: int, body: bytes, flags: int = 0, length: int | None = None) -> bytes:
+    """Return a chunk of this type; `length` may lie."""
+    return pack("!BBH", kind, flags, 4 + len(body) if length is None else length) + body + bytes(-len(body) % 4)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so that nobody announces."""
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0)
