@@ -16,7 +16,7 @@ DEEP_TESTS := $(addprefix tests/,conferences/test_counters.py conferences/refusa
 # Checks load the settings, but use none of their secrets.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
-.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-thin outage soak diagram lock clean
+.PHONY: help run run-lan test test-stages test-deep coverage check check-python check-web fmt bench bench-data bench-deadlines bench-join bench-large bench-media bench-neighbour bench-prune bench-thin outage soak diagram reference lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -127,6 +127,9 @@ outage: $(VENV)/.dev $(VENV)/.fastpath ## let PostgreSQL, Redis and a media node
 
 soak: $(VENV)/.dev $(VENV)/.fastpath ## let synthetic participants do everything for $SECONDS (1800), and look for leaks
 	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),1800) $(ARGS)
+
+reference: $(VENV)/.runtime ## write the reference of events in docs/ and the client's types from their classes
+	$(CHECK_ENV) $(BIN)/python manage.py reference
 
 diagram: $(VENV)/.runtime ## write the state diagrams in docs/ from the table of the machine
 	$(CHECK_ENV) $(BIN)/python manage.py diagram

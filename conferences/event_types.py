@@ -11,7 +11,7 @@ from typing import Annotated
 
 from conferences.machine import ModificationKind
 from conferences.models import LeftReason
-from conferences.shapes import ConferenceShape, OriginShape, ParticipantShape, SdpShape
+from conferences.shapes import AnswerShape, ConferenceShape, OfferShape, OriginShape, ParticipantShape
 from events.messages import ABSENT, Absent, EphemeralEvent, StoredEvent
 from media.reports import Connection
 
@@ -65,7 +65,7 @@ class InvitationReceived(StoredEvent):
     reason: Annotated[InvitationReason, "A call, or a move of this very user from another device."]
     from_: Annotated[OriginShape, "The host who calls; for a move the user's own participant."]
     mod_id: Annotated[str | Absent, "Only for a call in `peer`: the modification that the answer settles."] = ABSENT
-    description: Annotated[SdpShape | Absent, "Only for a call in `peer`: the caller's offer."] = ABSENT
+    description: Annotated[OfferShape | Absent, "Only for a call in `peer`: the caller's offer."] = ABSENT
     participant: Annotated[ParticipantShape, "The participant that rings."]
     conference: Annotated[ConferenceShape, "The conference as it is now."]
     rings_until: Annotated[datetime, "When it stops ringing unless somebody answers."]
@@ -86,7 +86,7 @@ class SessionOpen(StoredEvent):
     type = EventType.SESSION_OPEN
     from_: Annotated[OriginShape, "The participant who answered first."]
     mod_id: Annotated[str | Absent, "Only in `peer`: the modification that the answer has settled."] = ABSENT
-    description: Annotated[SdpShape | Absent, "Only in `peer`: the answer to the caller's offer."] = ABSENT
+    description: Annotated[AnswerShape | Absent, "Only in `peer`: the answer to the caller's offer."] = ABSENT
     conference: Annotated[ConferenceShape, "The conference as it is now."]
 
 
@@ -104,7 +104,7 @@ class ModReceived(ModificationEvent):
 
     type = EventType.MOD_RECEIVED
     from_: Annotated[OriginShape, "The participant, or the focus, that made the offer."]
-    description: Annotated[SdpShape, "The offer."]
+    description: Annotated[OfferShape, "The offer."]
     restart: Annotated[bool, "The offer needs a new peer connection."]
     expires_at: Annotated[datetime, "When the modification expires unless it is settled."]
     caused_by: Annotated[
@@ -119,7 +119,7 @@ class ModAccepted(ModificationEvent):
 
     type = EventType.MOD_ACCEPTED
     from_: Annotated[OriginShape, "The participant, or the focus, that accepted."]
-    description: Annotated[SdpShape, "The answer."]
+    description: Annotated[AnswerShape, "The answer."]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,8 +65,15 @@ class ConferenceShape(TypedDict):
     pendingModifications: list[ModificationShape]
 
 
-class SdpShape(TypedDict):
-    """A session description."""
+class OfferShape(TypedDict):
+    """The session description of an offer."""
 
-    type: Literal["offer", "answer"]
+    type: Literal["offer"]
+    sdp: str
+
+
+class AnswerShape(TypedDict):
+    """The session description of an answer."""
+
+    type: Literal["answer"]
     sdp: str

@@ -17,10 +17,11 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from rest_framework_api_key.models import APIKey
 
+from conferences.event_types import EVENTS, EventType
 from conferences.machine import TABLE, ConferenceState, ModificationState, ParticipantState
 from conferences.models import KeptAnswer
 from events.models import Event
-from sbe_enabler.management.commands import diagram
+from sbe_enabler.management.commands import diagram, reference
 from sbe_enabler.management.commands import serve as serving
 from tests.support.devices import Device, open_call
 from tests.support.endpoints import UNLIMITED, Endpoint, Endpoints, until
@@ -132,6 +133,34 @@ def test_diagram_writes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     call_command("diagram", stdout=output)
     assert output.getvalue().strip() == str(tmp_path / "states.md")
     assert (tmp_path / "states.md").read_text() == diagram.render()
+
+
+# --- The reference of events ------------------------------------------------------------------------------
+
+
+@pytest.mark.once
+def test_reference_of_events_is_what_their_classes_declare() -> None:
+    document = (ROOT / "docs" / "protocol.md").read_text()
+    assert document == reference.with_reference(document), "run `make reference`"
+    types = (ROOT / "templates" / "static" / "sbe" / "event-types.js").read_text()
+    assert types == reference.render_types(), "run `make reference`"
+
+
+@pytest.mark.once
+def test_reference_has_every_type_of_event() -> None:
+    assert sorted(event.type for event in EVENTS) == sorted(EventType)
+    headings = re.findall(r"^#### `(.*)`$", reference.render_reference(), re.MULTILINE)
+    assert headings == [event.type for event in EVENTS]
+
+
+@pytest.mark.once
+def test_reference_writes_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "protocol.md").write_text(f"before\n{reference.BEGIN}old\n{reference.END}after\n")
+    monkeypatch.setattr(reference, "PROTOCOL", tmp_path / "protocol.md")
+    monkeypatch.setattr(reference, "CLIENT", tmp_path / "types.js")
+    call_command("reference", stdout=StringIO())
+    assert (tmp_path / "protocol.md").read_text() == f"before\n{reference.render_reference()}after\n"
+    assert (tmp_path / "types.js").read_text() == reference.render_types()
 
 
 # --- API keys ---------------------------------------------------------------------------------------------

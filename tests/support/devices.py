@@ -11,6 +11,7 @@ from rest_framework_api_key.models import APIKey
 from conferences.models import Modification, Participant
 from events.models import Event, Session
 from events.offers import complete
+from tests.support.conformance import require_declared
 from tests.support.descriptions import answer, describe, mirror, offer
 
 _peer_connections = itertools.count(1)
@@ -153,7 +154,10 @@ class Device:
 
     def log(self) -> list[dict[str, Any]]:
         """Return the whole log."""
-        return [json.loads(complete(wire)) for wire in Event.objects.of(self.id).values_list("wire", flat=True)]
+        events = [json.loads(complete(wire)) for wire in Event.objects.of(self.id).values_list("wire", flat=True)]
+        for event in events:
+            require_declared(event)
+        return events
 
     def news(self) -> list[dict[str, Any]]:
         """Return the events since the last look."""

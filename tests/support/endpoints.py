@@ -12,6 +12,7 @@ import httpx
 import websockets
 from websockets.asyncio.client import ClientConnection
 
+from tests.support.conformance import require_declared
 from tests.support.descriptions import answer, describe, offer
 from tests.support.services import Server
 
@@ -113,6 +114,8 @@ class Endpoint:
         events: list[Event] = []
         while batch := (await self.poll(after=len(events))).json()["events"]:
             events += batch
+        for event in events:
+            require_declared(event)
         return events
 
     async def told(self, type_: str, number: int = 1) -> Event:
@@ -186,6 +189,7 @@ async def next_event(socket: ClientConnection) -> Event:
             text = await socket.recv()
             event: Event = json.loads(text)
             if event["type"] != "heartbeat":
+                require_declared(event)
                 return event
             await socket.send(text)
 

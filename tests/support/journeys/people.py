@@ -10,6 +10,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, expect
 
+from tests.support.conformance import require_declared
 from tests.support.replay import facts, replay
 
 # How long a journey waits for a state. Only a fault or a very slow machine makes it wait that long.
@@ -133,6 +134,8 @@ class Person:
               }
             }"""
         )
+        for event in log:
+            require_declared(event)
         return list(log)
 
     async def until(self, expression: str, argument: object = None) -> Any:

@@ -1,0 +1,58 @@
+"""Hold received events against their declarations: no field is missing, undeclared, or of another type."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from enum import Enum
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
+
+from conferences.event_types import EVENTS
+from events.messages import Absent, EphemeralEvent, Gap, StoredEvent, wire_name
+
+_BY_TYPE = {event.type: event for event in (*EVENTS, Gap)}
+
+
+def require_declared(event: Mapping[str, Any]) -> None:
+    """Assert that an event is exactly as its class declares it."""
+    declared = _BY_TYPE[event["type"]]
+    hints = {wire_name(field.name): get_type_hints(declared)[field.name] for field in fields(declared)}
+    common: dict[str, Any] = {"type": str}
+    if issubclass(declared, StoredEvent | EphemeralEvent):
+        common["confId"] = str
+    if issubclass(declared, StoredEvent):
+        common |= {"seq": int, "at": datetime}
+    _require_members(event, common | hints, f"{event['type']}")
+
+
+def _require_members(value: Mapping[str, Any], hints: Mapping[str, Any], where: str) -> None:
+    """Assert that an object has the declared members, and no others."""
+    optional = {name for name, hint in hints.items() if Absent in get_args(hint)}
+    assert hints.keys() - optional <= value.keys() <= hints.keys(), f"{where}: {sorted(value.keys() ^ hints.keys())}"
+    for name, member in value.items():
+        _require(member, hints[name], f"{where}.{name}")
+
+
+def _require(value: Any, hint: Any, where: str) -> None:
+    """Assert that a value is of its declared type."""
+    if get_origin(hint) is UnionType:
+        parts = set(get_args(hint)) - {Absent}
+        if value is None:
+            assert type(None) in parts, f"{where} is null"
+            return
+        (hint,) = parts - {type(None)}
+    if get_origin(hint) is list:
+        assert isinstance(value, list), where
+        for each in value:
+            _require(each, get_args(hint)[0], where)
+    elif get_origin(hint) is Literal:
+        assert value in get_args(hint), f"{where}: {value}"
+    elif is_typeddict(hint):
+        assert isinstance(value, dict), where
+        _require_members(value, get_type_hints(hint), where)
+    elif hint is datetime:
+        assert datetime.fromisoformat(value).tzinfo is not None, f"{where}: {value}"
+    elif issubclass(hint, Enum):
+        assert value in {each.value for each in hint}, f"{where}: {value}"
+    else:
+        assert type(value) is hint, f"{where}: {value!r}"
