@@ -1,0 +1,171 @@
+import { CallOver, Refusal, SbeError } from "../sbe/sbe-client.js";
+import { openMedia } from "./media-access.js";
+import { preferences } from "./preferences.js";
+import { nameOf } from "./stage.js";
+import { toast } from "./toasts.js";
+import { errorWords } from "./words.js";
+
+/**
+ * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
+ * @typedef {import("../sbe/call.js").Call} Call
+ * @typedef {import("../sbe/call.js").Topology} Topology
+ * @typedef {import("../sbe/client.js").Invitation} Invitation
+ * @typedef {import("./join-link.js").JoinLink} JoinLink
+ */
+
+/** What the user can do: each action opens what it needs, asks the client, and shows what went wrong. */
+export class Actions {
+  #busy = false;
+
+  /**
+   * @param {SbeClient} client
+   * @param {JoinLink} link
+   * @param {object} page
+   * @param {() => void} page.onStart runs when a call is about to be placed
+   * @param {() => void} page.onDone runs after each action
+   */
+  constructor(client, link, { onStart, onDone }) {
+    this.client = client;
+    this.link = link;
+    this.onStart = onStart;
+    this.onDone = onDone;
+  }
+
+  /**
+   * Do one thing at a time: while an action is in progress, another press does nothing.
+   *
+   * @param {() => Promise<unknown> | unknown} action whose error is shown
+   */
+  async attempt(action) {
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      await action();
+    } catch (error) {
+      this.complain(error);
+    } finally {
+      this.#busy = false;
+      this.onDone();
+    }
+  }
+
+  /**
+   * Start a change of the call. It may wait half a minute for the other side, and the page stays usable meanwhile.
+   *
+   * @param {(call: Call) => Promise<unknown>} change whose error is shown
+   */
+  begin(change) {
+    const begun = async () => change(this.call);
+    begun().catch((error) => this.complain(error));
+  }
+
+  /** Show an error. After hanging up nothing else matters. @param {unknown} error */
+  complain(error) {
+    if (!(error instanceof CallOver)) toast(errorWords(error), { bad: true });
+  }
+
+  /** The call that has not ended. @throws {SbeError} without one */
+  get call() {
+    const call = this.client.currentCall;
+    if (call === null || call.state === "ended") throw new SbeError("There is no call.");
+    return call;
+  }
+
+  /** Whether there is a call on this device. */
+  get inCall() {
+    const call = this.client.currentCall;
+    return call !== null && !["ended", "moved"].includes(call.state);
+  }
+
+  /** @param {string} text */
+  copy(text) {
+    void this.attempt(async () => {
+      await navigator.clipboard.writeText(text);
+      toast("Copied.");
+    });
+  }
+
+  /** @param {string[]} to @param {{video: boolean, topology?: Topology}} options */
+  async start(to, { video, topology = preferences.direct && to.length === 1 ? "peer" : "focus" }) {
+    if (!(await openMedia(this.client.media, { camera: video }))) return;
+    this.onStart();
+    await this.#orNoCall(() => this.client.startConference({ to, video, topology }));
+  }
+
+  /** Call the same addresses as the last call. */
+  async startAgain() {
+    const call = this.client.currentCall;
+    if (call === null) return;
+    await this.start(call.addresses.length > 0 ? call.addresses : [nameOf(call)], {
+      video: true,
+      topology: call.topology,
+    });
+  }
+
+  async startOpenConference() {
+    if (await openMedia(this.client.media, { camera: true }))
+      await this.#orNoCall(() => this.client.startConference({ access: "open" }));
+  }
+
+  /** @param {{camera: boolean}} options */
+  async joinLinked({ camera }) {
+    const { confId } = this.link;
+    if (confId === null || !(await openMedia(this.client.media, { camera }))) return;
+    try {
+      await this.#orNoCall(() => this.client.join(confId));
+      this.link.forget();
+    } catch (error) {
+      // The conference has ended, or never existed: another attempt would fail too.
+      if (error instanceof Refusal && error.status === 404) this.link.forget();
+      throw error;
+    }
+  }
+
+  /** @param {() => Promise<void>} action */
+  async #orNoCall(action) {
+    try {
+      await action();
+    } catch (error) {
+      // There never was a call to look at: show the error where the user asked for it.
+      this.client.dismiss();
+      throw error;
+    }
+  }
+
+  async rejoin() {
+    if (await openMedia(this.client.media, { camera: true })) await this.client.rejoin();
+  }
+
+  /** @param {Invitation} invitation @param {{camera: boolean}} options */
+  async accept({ confId, username, video }, { camera }) {
+    const { client } = this;
+    const own = client.unansweredCall;
+    if (this.inCall && !own) await this.call.hangUp();
+    if (!camera) client.media.close("camera");
+    try {
+      // The other side's picture is wanted even without a camera here.
+      if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
+    } catch (error) {
+      // Both called, both accepted, and the other side was first: this page's own call is the one that goes on.
+      const crossed =
+        own !== null && nameOf(own) === username && error instanceof Refusal && error.code === "not-ringing";
+      if (!crossed || own.state === "ended") throw error;
+    }
+  }
+
+  /** @param {import("./tile-menu.js").Deed} deed @param {string} participant its ID */
+  manage(deed, participant) {
+    this.begin((call) => {
+      if (deed === "remove") return call.removeParticipant(participant);
+      return call.muteParticipant(participant, deed === "mute" ? { audio: true } : { video: true });
+    });
+  }
+
+  /** Use another device from now on. @param {"camera" | "microphone"} name */
+  async changeDevice(name) {
+    const { media } = this.client;
+    if (media[name] === null) return;
+    media.close(name);
+    await (name === "camera" ? media.openCamera() : media.openMicrophone());
+  }
+}

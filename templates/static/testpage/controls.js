@@ -1,0 +1,68 @@
+import { byId } from "./dom.js";
+import { linkTo } from "./invite-dialog.js";
+import { preferences } from "./preferences.js";
+
+/**
+ * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
+ * @typedef {import("./actions.js").Actions} Actions
+ */
+
+const KEYS = new Map(
+  Object.entries({
+    m: "btn-mic",
+    v: "btn-camera",
+    s: "btn-screen",
+    h: "btn-hold",
+    c: "btn-chat",
+    e: "btn-hangup",
+    t: "btn-timeline",
+  }),
+);
+
+/**
+ * Connect the buttons and keys of the page with what they do.
+ *
+ * @param {SbeClient} client
+ * @param {Actions} actions
+ * @param {{onMove: () => void, onQuality: () => void, onPressed: () => void}} page `onPressed` follows every press
+ */
+export function connectControls(client, actions, { onMove, onQuality, onPressed }) {
+  const { media } = client;
+  const buttons = {
+    "btn-mic": () => actions.begin((call) => call.mute({ audio: !media.muted })),
+    "btn-camera": () => actions.begin((call) => (media.camera ? call.stopVideo() : call.addVideo())),
+    "btn-screen": () => actions.begin((call) => (media.screen ? call.stopScreen() : call.shareScreen())),
+    "btn-hold": () => actions.begin((call) => (call.state === "on-hold" ? call.resume() : call.hold())),
+    "btn-move": onMove,
+    "btn-hangup": () => actions.begin((call) => call.hangUp()),
+    "overlay-resume": () => actions.begin((call) => call.resume()),
+    "mod-cancel": () => actions.begin((call) => call.cancel()),
+    "moved-done": () => client.dismiss(),
+    "ended-done": () => client.dismiss(),
+    "ended-again": () => actions.attempt(() => actions.startAgain()),
+    "open-start": () => actions.attempt(() => actions.startOpenConference()),
+    "join-video": () => actions.attempt(() => actions.joinLinked({ camera: true })),
+    "join-audio": () => actions.attempt(() => actions.joinLinked({ camera: false })),
+    "lonely-copy": () => actions.copy(linkTo(client.currentCall)),
+    "rejoin-join": () => actions.attempt(() => actions.rejoin()),
+    "rejoin-leave": () => actions.attempt(() => client.leave()),
+    "tag-quality": onQuality,
+  };
+  for (const [id, press] of Object.entries(buttons)) {
+    byId(id).addEventListener("click", ({ currentTarget }) => {
+      if (currentTarget instanceof Element && currentTarget.ariaDisabled === "true") return;
+      void press();
+      onPressed();
+    });
+  }
+  document.addEventListener("keydown", onKey);
+}
+
+/** @param {KeyboardEvent} event */
+function onKey(event) {
+  const inField = event.target instanceof Element && event.target.closest("input, select, textarea, dialog") !== null;
+  // Single keys can be switched off (WCAG 2.1.4). In a field or a dialog they belong to it.
+  if (!preferences.keys || inField || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  const button = document.getElementById(KEYS.get(event.key.toLowerCase()) ?? "");
+  if (button?.checkVisibility()) button.click();
+}

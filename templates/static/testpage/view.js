@@ -1,0 +1,159 @@
+import { byId, setText } from "./dom.js";
+import { preferences } from "./preferences.js";
+import { nameOf } from "./stage.js";
+import { announce } from "./toasts.js";
+import { play } from "./tones.js";
+import { channelWords } from "./words.js";
+
+/**
+ * @typedef {import("../sbe/sbe-client.js").SbeClient} SbeClient
+ * @typedef {import("../sbe/call.js").Call} Call
+ * @typedef {import("./join-link.js").JoinLink} JoinLink
+ * @typedef {"loading" | "register" | "lobby" | "call"} ViewName
+ */
+
+// A shorter interruption is shown by the dot alone.
+const BANNER_AFTER_MS = 1_500;
+
+/** What belongs to no single part of the page: which view is shown, the header, the title, the tone and the banner. */
+export class View {
+  /** @type {ViewName | null} the view that was drawn last */
+  shown = null;
+  #title = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #bannerTimer;
+
+  /**
+   * @param {SbeClient} client
+   * @param {JoinLink} link
+   * @param {() => void} onLobby runs when the lobby comes up
+   */
+  constructor(client, link, onLobby) {
+    this.client = client;
+    this.link = link;
+    this.onLobby = onLobby;
+  }
+
+  /** @param {boolean} loaded whether the page knows if it is registered */
+  drawHead(loaded) {
+    const { session } = this.client;
+    const view = loaded ? this.#wanted : "loading";
+    document.body.dataset.view = view;
+    document.body.toggleAttribute("data-registered", session !== null);
+    byId("view-register").hidden = view !== "register";
+    byId("view-lobby").hidden = view !== "lobby";
+    byId("view-call").hidden = view !== "call";
+    byId("channel-state").hidden = session === null;
+    byId("identity").hidden = session === null;
+    setText(byId("identity-name"), session?.username ?? "");
+    setText(byId("identity-device"), session?.device ?? "");
+    this.#drawRejoin();
+    setText(
+      byId("register-lead"),
+      this.link.confId === null
+        ? "Register this browser as one of a person’s devices. Then call anyone else who is here."
+        : "Register this browser, then come into the conference that you have the link to.",
+    );
+    byId("join").hidden = this.link.confId === null || this.client.rejoinable !== null;
+  }
+
+  /** Follow a change of the view, once all of it is drawn. */
+  drawFoot() {
+    this.sound();
+    this.#retitle(this.client.currentCall);
+    const view = /** @type {ViewName} */ (document.body.dataset.view);
+    if (view !== this.shown) this.#enter(view);
+  }
+
+  /** @returns {ViewName} */
+  get #wanted() {
+    if (this.client.currentCall) return "call";
+    return this.client.session ? "lobby" : "register";
+  }
+
+  #drawRejoin() {
+    const { rejoinable, session } = this.client;
+    byId("rejoin").hidden = rejoinable === null;
+    if (!rejoinable) return;
+    const others = rejoinable.participants.filter(
+      ({ sessionId, state }) => sessionId !== session?.id && state !== "left",
+    );
+    setText(
+      byId("rejoin-title"),
+      others.length > 1
+        ? `You are in a conference of ${others.length + 1}`
+        : `You are in a call with ${others[0]?.username ?? "someone"}`,
+    );
+  }
+
+  /** @param {ViewName} view */
+  #enter(view) {
+    const before = this.shown;
+    this.shown = view;
+    if (view === "register") byId("register-name").focus();
+    if (view === "lobby") this.onLobby();
+    if (view === "call" || (view === "lobby" && before === "call")) byId("main").focus();
+  }
+
+  /** Play the tone of the moment, if the user wants tones. */
+  sound() {
+    const { client } = this;
+    const calling = client.callState === "calling" && client.currentCall?.confId !== null;
+    play(!preferences.ring ? null : client.invitations.length > 0 ? "incoming" : calling ? "waiting" : null);
+  }
+
+  /** @param {Call | null} call */
+  #retitle(call) {
+    const [ringing] = this.client.invitations;
+    const title = ringing ? `${ringing.username} is calling` : call ? titleOf(call) : "";
+    document.title = title ? `${title} – SBE Enabler` : "SBE Enabler";
+    if (title !== this.#title) announce(title);
+    this.#title = title;
+  }
+
+  /** @param {boolean} inCall */
+  drawChannel(inCall) {
+    const { channelState: state, session } = this.client;
+    byId("channel-state").dataset.state = state;
+    setText(byId("channel-word"), channelWords(state));
+    clearTimeout(this.#bannerTimer);
+    const isReplaced = state === "replaced";
+    byId("banner-spinner").hidden = isReplaced;
+    byId("banner-resume").hidden = !isReplaced;
+    if (isReplaced)
+      setText(byId("banner-text"), "Too many other connections use this registration. Calls do not reach this page.");
+    byId("banner").hidden = !isReplaced;
+    if (state !== "offline" || session === null) return;
+    this.#bannerTimer = setTimeout(() => {
+      setText(
+        byId("banner-text"),
+        inCall
+          ? "The server cannot be reached. Your call goes on; reconnecting…"
+          : "The server cannot be reached. Reconnecting…",
+      );
+      byId("banner").hidden = false;
+    }, BANNER_AFTER_MS);
+  }
+}
+
+/** @param {Call} call */
+function titleOf(call) {
+  const name = nameOf(call);
+  const alone = call.hasFocus && call.others.length === 0;
+  switch (call.state) {
+    case "calling":
+      return alone ? "Waiting for somebody to come in" : `Calling ${name}`;
+    case "open":
+      return alone ? "Alone in the conference" : `In a call with ${name}`;
+    case "on-hold":
+      return `${call.others.length === 1 ? name : "The conference"} is on hold`;
+    case "held":
+      return `On hold by ${name}`;
+    case "moving":
+      return "Moving the call";
+    case "moved":
+      return "Call moved";
+    case "ended":
+      return "Call ended";
+  }
+}
