@@ -1,0 +1,1 @@
+"""Tests of how much one user may do."""

@@ -1,0 +1,61 @@
+"""How many other changes a user may make in a minute."""
+
+from datetime import timedelta
+
+import pytest
+from pytest_django import Settings
+
+from tests.conferences.conftest import Clock
+from tests.support.devices import Device
+from tests.support.refusals import refused
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.usefixtures("node")
+class TestChangesPerMinute:
+    def test_mutes_invitations_and_removals_of_a_user_count_together(
+        self, alice: Device, bob: Device, settings: Settings
+    ) -> None:
+        settings.CHANGES_PER_MINUTE = 3
+        conference = alice.gather("bob").json()["id"]
+        seats = f"/mediaConferences/{conference}/participants"
+        assert alice.request("POST", seats, {"to": "carol"}).status_code == 201
+        carol = alice.get(conference)["participants"][-1]["id"]
+        assert alice.request("DELETE", f"{seats}/{carol}").status_code == 204
+        mute = f"{seats}/{alice.seat(conference)['id']}/mute"
+        assert alice.request("PUT", mute, {"audio": True}).status_code == 204
+        # What changes nothing is told to nobody.
+        assert alice.request("PUT", mute, {"audio": True}).status_code == 204
+        response = refused(429, "rate-limited", alice.request, "PUT", mute, {"audio": False})
+        assert int(response["retry-after"]) > 0
+        refused(429, "rate-limited", alice.request, "POST", seats, {"to": "dave"})
+
+    def test_few_are_made_at_once(self, alice: Device, settings: Settings, still_clock: Clock) -> None:
+        settings.CHANGES_AT_ONCE = 2
+        conference = alice.gather(access="open").json()["id"]
+        mute = f"/mediaConferences/{conference}/participants/{alice.seat(conference)['id']}/mute"
+        for audio in (True, False):
+            assert alice.request("PUT", mute, {"audio": audio}).status_code == 204
+        response = refused(429, "rate-limited", alice.request, "PUT", mute, {"audio": True})
+        assert 0 < int(response["retry-after"]) <= 10
+        still_clock.at += timedelta(seconds=10)
+        assert alice.request("PUT", mute, {"audio": True}).status_code == 204
+
+    def test_another_device_of_the_user_has_no_more_and_another_user_has_as_many(
+        self, alice: Device, bob: Device, settings: Settings
+    ) -> None:
+        settings.CHANGES_PER_MINUTE = 1
+        for device, status in ((alice, 204), (Device.register("alice", "phone"), 429), (bob, 204)):
+            conference = device.gather(access="open").json()["id"]
+            mute = f"/mediaConferences/{conference}/participants/{device.seat(conference)['id']}/mute"
+            assert device.request("PUT", mute, {"audio": True}).status_code == status
+
+
+def test_a_long_list_counts_as_several_requests(alice: Device, settings: Settings) -> None:
+    for _ in range(5):
+        alice.delete(alice.call("bob").json()["id"])
+    # Ten requests have been made. Each list counts as two.
+    settings.REQUESTS_PER_MINUTE = 13
+    path = "/mediaConferences?state=session-terminated"
+    assert [alice.request("GET", path).status_code for _ in range(2)] == [200, 429]

@@ -1,0 +1,125 @@
+"""How many invitations may ring at the same time: of a callee, of a caller, and of a pair."""
+
+from functools import partial
+
+import pytest
+from pytest_django import Settings
+
+from conferences.models import Participant
+from sbe_enabler import settings as service
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.quotas import at_once
+from tests.support.refusals import refused
+from tests.support.requests import register
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class TestInvitationsPerCallee:
+    def test_the_next_call_is_refused_until_one_is_over(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLEE = 2
+        first = alice.call("bob").json()["id"]
+        carol = Device.register("carol")
+        assert carol.call("bob").status_code == 201
+        problem = refused(409, "callee-busy", Device.register("dave").call, "bob").json()
+        assert (problem["to"], problem["limit"]) == ("bob", 2)
+        alice.delete(first)
+        assert Device.register("erin").call("bob").status_code == 201
+
+    def test_an_answered_call_does_not_count(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLEE = 1
+        bob.answer(alice.call("bob").json()["id"])
+        assert Device.register("carol").call("bob").status_code == 201
+
+    def test_a_number_counts_as_an_address(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLEE = 1
+        assert alice.call("tel:+15550101").status_code == 201
+        problem = refused(409, "callee-busy", Device.register("carol").call, "tel:+15550101").json()
+        assert problem["to"] == "tel:+15550101"
+
+    def test_all_addresses_of_a_user_have_one_bound(self, alice: Device, key: str, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLEE = 1
+        register(key, "k1", username="dave", vtn="+15550177", icmn="+15550178")
+        assert alice.call("dave").status_code == 201
+        carol = Device.register("carol")
+        for address in ("dave", "tel:+15550177", "tel:+15550178"):
+            assert refused(409, "callee-busy", carol.call, address).json()["to"] == address
+
+    def test_others_are_not_concerned(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLEE = 1
+        alice.call("bob")
+        assert alice.call("carol").status_code == 201
+
+    def test_an_invitation_counts_like_a_call(
+        self, alice: Device, bob: Device, node: ScriptedNode, settings: Settings
+    ) -> None:
+        settings.INVITATIONS_PER_CALLEE = 1
+        Device.register("carol").call("bob")
+        conference = alice.gather("dave").json()["id"]
+        path = f"/mediaConferences/{conference}/participants"
+        refused(409, "callee-busy", alice.request, "POST", path, {"to": "bob"})
+
+    def test_calls_in_the_same_instant_do_not_exceed_it(self, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLEE = 3
+        callers = [Device.register(f"caller-{number}") for number in range(8)]
+        statuses = at_once([partial(caller.call, "bob") for caller in callers])
+        assert sorted(statuses) == [201] * 3 + [409] * 5
+        assert Participant.objects.filter(username="bob", state="invited").count() == 3
+
+
+class TestInvitationsPerCaller:
+    def test_the_next_call_is_refused_until_one_is_over(self, alice: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLER = 2
+        first = alice.call("bob").json()["id"]
+        # All devices of a user count together.
+        assert Device.register("alice", "tablet").call("carol").status_code == 201
+        response = refused(429, "too-many-invitations", alice.call, "dave")
+        assert int(response["retry-after"]) == 30
+        alice.delete(first)
+        assert alice.call("dave").status_code == 201
+
+    def test_all_guests_of_a_conference_count(self, alice: Device, node: ScriptedNode, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLER = 2
+        refused(429, "too-many-invitations", alice.gather, "bob", "carol", "dave")
+        conference = alice.gather("bob", "carol").json()["id"]
+        path = f"/mediaConferences/{conference}/participants"
+        refused(429, "too-many-invitations", alice.request, "POST", path, {"to": "dave"})
+
+    def test_invitations_of_others_do_not_count(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLER = 1
+        bob.call("alice")
+        assert alice.call("carol").status_code == 201
+
+    def test_calls_in_the_same_instant_do_not_exceed_it(self, alice: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_CALLER = 3
+        statuses = at_once([partial(alice.call, f"callee-{number}") for number in range(8)])
+        assert sorted(statuses) == [201] * 3 + [429] * 5
+
+
+class TestInvitationsPerPair:
+    def test_one_caller_does_not_use_up_what_others_may_call_with(
+        self, alice: Device, bob: Device, settings: Settings
+    ) -> None:
+        settings.INVITATIONS_PER_PAIR = service.INVITATIONS_PER_PAIR
+        # All devices of the caller count together, and all addresses of the callee.
+        tablet = Device.register("alice", "tablet")
+        devices, addresses = 10 * [alice, tablet], 10 * ["bob", "tel:+15550101"]
+        statuses = [device.call(address).status_code for device, address in zip(devices, addresses, strict=True)]
+        assert statuses == [201] * 4 + [429] * 16
+        response = refused(429, "too-many-invitations", alice.call, "bob")
+        assert (response["retry-after"], response.json()["limit"]) == ("30", 4)
+        assert Device.register("carol").call("bob").status_code == 201
+
+    def test_the_next_call_is_refused_until_one_is_over(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_PAIR = 1
+        first = alice.call("bob").json()["id"]
+        refused(429, "too-many-invitations", alice.call, "bob")
+        assert alice.call("carol").status_code == 201
+        bob.answer(first)
+        assert alice.call("bob").status_code == 201
+
+    def test_calls_in_the_same_instant_do_not_exceed_it(self, alice: Device, bob: Device, settings: Settings) -> None:
+        settings.INVITATIONS_PER_PAIR = 3
+        statuses = at_once(8 * [partial(alice.call, "bob")])
+        assert sorted(statuses) == [201] * 3 + [429] * 5

@@ -1,0 +1,1 @@
+"""Tests of participants that leave and come back."""

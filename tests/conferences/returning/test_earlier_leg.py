@@ -1,0 +1,100 @@
+"""What still comes from the leg of an earlier stay concerns nobody."""
+
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from django.utils import timezone
+
+from conferences.models import Modification, Participant
+from conferences.operations.focus import lose_media, settle_task
+from conferences.operations.nodes import adopt_conference
+from media.models import MediaNode
+from media.tasks import FocusOffer
+from tests.support.actions import MOD
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode, beat
+from tests.support.meeting import REFUSAL, SCRIPTED, Meeting, last_task, put
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
+
+
+@pytest.mark.any_engine
+class TestTheEarlierLeg:
+    def come_back(self, meeting: Meeting, bob: Device) -> None:
+        assert bob.delete(meeting.id).status_code == 200
+        assert bob.join(meeting.id).status_code == 204
+
+    def test_the_focus_builds_a_fresh_one(self, meeting: Meeting, bob: Device, node: ScriptedNode) -> None:
+        node.works = False
+        bob.delete(meeting.id)
+        assert bob.answer(meeting.id, bob.offer()).status_code == 204, "from the very same peer connection"
+        assert (last_task().kind, last_task().payload["fresh"]) == ("offer", True)
+        assert Participant.objects.get(session=bob.id).connect_until is not None
+
+    @pytest.mark.parametrize("accepted", [True, False])
+    def test_its_loss_does_not_concern_the_new_one(
+        self, meeting: Meeting, bob: Device, node: ScriptedNode, accepted: bool
+    ) -> None:
+        seat = meeting.seat(bob)
+        old = Modification.objects.get(offered_by=seat, restart=True).pk
+        node.refusal = None if accepted else REFUSAL
+        self.come_back(meeting, bob)
+        lose = partial(lose_media, conference_id=meeting.id, participant_id=seat.pk, by=SCRIPTED, now=timezone.now())
+        lose(leg=old)
+        assert bob.seat(meeting.id)["state"] == "accepted"
+        if accepted:
+            newest = Modification.objects.filter(offered_by=seat, restart=True).latest("created_at").pk
+            lose(leg=newest)
+            assert bob.seat(meeting.id)["leftReason"] == "media-lost"
+
+    def test_a_late_word_on_its_answer_is_told_nobody(
+        self, meeting: Meeting, alice: Device, bob: Device, node: ScriptedNode
+    ) -> None:
+        put(alice, meeting.id, MOD, kinds=("audio", "video", "video"))
+        node.works = False
+        bob.follow(meeting.id)
+        late = last_task()
+        self.come_back(meeting, bob)
+        alice.news(), bob.news()
+        settle_task(task_id=late.pk, result={"refusal": REFUSAL}, now=timezone.now())
+        assert alice.news() == bob.news() == []
+
+    def test_late_offers_and_answers_to_it_are_dropped(
+        self, meeting: Meeting, alice: Device, bob: Device, node: ScriptedNode
+    ) -> None:
+        node.works = False
+        mod = put(bob, meeting.id, MOD)
+        late = last_task()
+        self.come_back(meeting, bob)
+        bob.news()
+        seat = meeting.seat(bob).pk
+        offered: FocusOffer = {"participant": seat, "modId": "old", "sdp": "v=0", "kind": "sync", "causedBy": None}
+        settle_task(task_id=late.pk, result={"answer": "v=0", "offers": [offered]}, now=timezone.now())
+        assert bob.news() == []
+        assert Modification.objects.get(pk=mod).state == "mod-cancelled"
+        assert not Modification.objects.filter(pk="old").exists()
+
+    def test_who_caused_an_offer_then_is_not_told_of_its_rejection_now(
+        self, meeting: Meeting, alice: Device, bob: Device, carol: Device
+    ) -> None:
+        carol.join(meeting.id)
+        Meeting(meeting.id, alice, bob, carol).catch_up()
+        put(bob, meeting.id, MOD, kinds=("audio", "video", "video"))
+        (waiting,) = carol.offers(meeting.id)
+        self.come_back(meeting, bob)
+        bob.news()
+        assert carol.withdraw(meeting.id, waiting["modId"]).status_code == 204
+        assert "mod-rejected" not in bob.news_types()
+
+    def test_another_node_does_not_build_it_again(
+        self, meeting: Meeting, alice: Device, bob: Device, node: ScriptedNode
+    ) -> None:
+        node.refusal = REFUSAL
+        self.come_back(meeting, bob)
+        node.works = False
+        beat("other", timezone.now() + timedelta(days=1))
+        MediaNode.objects.filter(pk=node.id).delete()
+        adopt_conference(conference_id=meeting.id, now=timezone.now(), watched=timedelta(minutes=1))
+        restarts = last_task().payload["restarts"]
+        assert [each["participant"] for each in restarts] == [meeting.seat(alice).pk]

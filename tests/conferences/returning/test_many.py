@@ -1,0 +1,160 @@
+"""Many that have left cost those who stay next to nothing."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from conferences.models import LEFT_SHOWN, Conference, Participant
+from conferences.operations.focus import lose_media
+from events.models import Session, hash_token
+from tests.support.actions import HOLD
+from tests.support.crowds import come, crowd, go, size
+from tests.support.devices import Device
+from tests.support.focus import ScriptedNode
+from tests.support.meeting import SCRIPTED, Meeting
+from tests.support.plans import plans
+from tests.support.refusals import refused
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
+
+
+def strangers(number: int) -> list[Session]:
+    """Register sessions of different users, without HTTP."""
+    now = timezone.now()
+    times = {"created_at": now, "expires_at": now + timedelta(minutes=5)}
+    names = [f"guest-{index:05}" for index in range(number)]
+    return Session.objects.bulk_create(Session(username=name, token_hash=hash_token(name), **times) for name in names)
+
+
+class TestManyThatLeft:
+    @pytest.fixture
+    def gone(self, meeting: Meeting, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> list[Session]:
+        """Some more than a snapshot shows have come and gone."""
+        monkeypatch.setattr("conferences.operations.locked_conference.LEFT_SHOWN", 5)
+        node.works = False
+        sessions = strangers(5 + 3)
+        for session in sessions:
+            come(meeting.id, session)
+            go(meeting.id, session)
+        node.work()
+        return sessions
+
+    def test_the_last_ones_are_shown_and_the_others_counted(
+        self, meeting: Meeting, alice: Device, gone: list[Session]
+    ) -> None:
+        shown = alice.get(meeting.id)
+        assert shown["leftEarlier"] == 3
+        assert [seat["username"] for seat in shown["participants"]] == [
+            "alice",
+            "bob",
+            *(session.username for session in gone[3:]),
+        ]
+        assert alice.request("GET", "/mediaConferences").json()["conferences"] == [shown]
+        positions = list(Participant.objects.order_by("position").values_list("position", flat=True))
+        assert positions == list(range(1, len(gone) + 3))
+
+    def test_an_event_shows_the_same(self, meeting: Meeting, alice: Device, bob: Device, gone: list[Session]) -> None:
+        before = alice.get(meeting.id)
+        path = f"/mediaConferences/{meeting.id}/participants"
+        dave = Device.register("dave")
+        alice.request("POST", path, {"to": "dave"})
+        (invited,) = dave.news()
+        assert invited["conference"]["leftEarlier"] == 3
+        assert len(invited["conference"]["participants"]) == len(before["participants"]) + 1
+        assert alice.delete(meeting.id).json()["leftEarlier"] == 6
+        ended = bob.news()[-1]["conference"]
+        assert len(ended["participants"]) == 5
+        assert {"alice", "bob", "dave"} <= {seat["username"] for seat in ended["participants"]}
+        assert bob.get(meeting.id) == ended
+
+    def test_one_that_is_not_shown_returns_to_its_seat(
+        self, meeting: Meeting, alice: Device, bob: Device, gone: list[Session]
+    ) -> None:
+        seat = Participant.objects.get(session=gone[1])
+        assert not seat.listed
+        alice.news()
+        come(meeting.id, gone[1])
+        shown = bob.get(meeting.id)
+        assert shown["leftEarlier"] == 2
+        assert [(each["id"], each["state"]) for each in shown["participants"]][2] == (seat.pk, "accepted")
+        assert [event["participant"]["id"] for event in alice.news() if event["type"] == "participant-joined"] == [
+            seat.pk
+        ]
+        session = Session.objects.create(
+            username=gone[0].username, token_hash="x", created_at=timezone.now(), expires_at=gone[0].expires_at
+        )
+        Session.objects.filter(pk=gone[0].pk).update(expires_at=timezone.now())
+        come(meeting.id, session)
+        assert Participant.objects.get(session=session).username == gone[0].username
+        assert Participant.objects.count() == len(gone) + 2
+        assert Conference.objects.get().unlisted == 1
+
+    def test_one_that_is_not_shown_may_still_look(self, meeting: Meeting, alice: Device, gone: list[Session]) -> None:
+        old = Device(gone[0].pk, gone[0].username, gone[0].username)
+        assert old.get(meeting.id) == alice.get(meeting.id)
+        assert old.delete(meeting.id).json()["outcome"] == "left"
+        refused(409, "not-ringing", old.put, meeting.id, HOLD, old.offer("recvonly"))
+        seat = Participant.objects.get(session=gone[0]).pk
+        path = f"/mediaConferences/{meeting.id}/participants/{seat}"
+        assert alice.request("DELETE", path).status_code == 204
+        refused(404, "not-found", alice.request, "PUT", f"{path}/mute", {"audio": True})
+        refused(404, "not-found", alice.request, "DELETE", f"{path}x")
+        refused(404, "not-found", Device.register("stranger").delete, meeting.id)
+
+    def test_another_device_of_one_that_is_not_shown_is_told_it_does_not_take_part(
+        self, meeting: Meeting, gone: list[Session]
+    ) -> None:
+        other = Device.register(gone[0].username, "phone")
+        refused(403, "forbidden", other.delete, meeting.id)
+
+    def test_one_that_is_not_shown_has_left_though_another_device_of_the_user_is_there(
+        self, meeting: Meeting, gone: list[Session]
+    ) -> None:
+        other = Device.register(gone[0].username, "phone")
+        other.join(meeting.id)
+        old = Device(gone[0].pk, gone[0].username, gone[0].username)
+        assert old.delete(meeting.id).json()["outcome"] == "left"
+        assert other.seat(meeting.id)["state"] == "accepted"
+
+    def test_a_late_word_from_the_focus_finds_it(self, meeting: Meeting, gone: list[Session]) -> None:
+        seat = Participant.objects.get(session=gone[0]).pk
+        lose_media(conference_id=meeting.id, participant_id=seat, leg="x", by=SCRIPTED, now=timezone.now())
+        assert Participant.objects.get(pk=seat).left_reason == "hung-up"
+
+    def test_a_conference_from_before_shows_fewer_with_each_that_leaves(
+        self, meeting: Meeting, alice: Device, bob: Device
+    ) -> None:
+        """Everybody who ever left was listed once."""
+        crowd(meeting.id, 3 * LEFT_SHOWN)
+        Participant.objects.update(listed=True)
+        Conference.objects.update(unlisted=0)
+        numbers = []
+        for _ in range(3):
+            bob.delete(meeting.id)
+            numbers.append(alice.get(meeting.id)["leftEarlier"])
+            bob.join(meeting.id)
+        assert numbers == [LEFT_SHOWN, 2 * LEFT_SHOWN, 2 * LEFT_SHOWN + 1]
+        assert Participant.objects.filter(listed=False).count() == numbers[-1]
+
+    def test_it_costs_a_join_and_a_snapshot_next_to_nothing(self, meeting: Meeting, alice: Device, bob: Device) -> None:
+        before, bytes_before = self.duration(meeting, bob), size(alice, meeting.id)
+        crowd(meeting.id, 2_000)
+        assert size(alice, meeting.id) - bytes_before == len("2000") - len("0")
+        assert self.duration(meeting, bob) < 3 * before
+        come_new = [
+            plan for plan in plans(lambda: come(meeting.id, strangers(1)[0])) if "conferences_participant" in plan
+        ]
+        scans = [plan for plan in come_new if "Seq Scan on conferences_participant" in plan]
+        assert not scans, "\n".join(scans)
+
+    def duration(self, meeting: Meeting, device: Device) -> float:
+        """Return how long it takes a device to leave and come back, in seconds: the shortest of some tries."""
+        session, tries = device.row, []
+        for _ in range(8):
+            begin = time.perf_counter()
+            go(meeting.id, session)
+            come(meeting.id, session)
+            tries.append(time.perf_counter() - begin)
+        return min(tries)

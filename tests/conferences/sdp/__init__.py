@@ -1,0 +1,1 @@
+"""Tests of what descriptions may say between peers."""

@@ -1,0 +1,59 @@
+"""Cameras and microphones that cannot be had."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.support.journeys.inspector import Inspector
+from tests.support.journeys.pages import FAKE_DEVICES, NO_QUESTIONS
+from tests.support.journeys.people import Launch, Visit
+
+pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_a_camera_that_is_refused(visit: Visit, launch: Launch) -> None:
+    strict = await launch(FAKE_DEVICES)
+    alice = await visit("alice-refused", browser=strict, permissions=["microphone"])
+    bob = await visit("bob-refused")
+    await alice.press("call-video-bob-refused")
+    await alice.shows("media-dialog", "This page may not use the camera.")
+    inspector = Inspector()
+    await inspector.look("camera refused", alice)
+    assert inspector.found == [], "\n".join(inspector.found)
+    await alice.press("media-without")
+    await bob.press("ring-accept")
+    await alice.sees_video()
+    await expect(alice.part("local-video")).to_be_hidden()
+    await alice.press("btn-camera")
+    await alice.is_told("This page may not use the camera.")
+    await alice.press("btn-hangup")
+    await alice.press("ended-done")
+
+    await bob.press("ended-done")
+    await bob.press("call-video-alice-refused")
+    await alice.press("ring-accept")
+    await expect(alice.part("media-dialog")).to_be_visible()
+    await alice.page.context.grant_permissions(["camera", "microphone"])
+    await alice.press("media-retry")
+    await bob.sees_video()
+
+
+# The journey above goes through the same dialog.
+@pytest.mark.deep
+async def test_no_devices_at_all(visit: Visit, launch: Launch) -> None:
+    bare = await launch(NO_QUESTIONS)
+    alice, bob = await visit("alice-bare", browser=bare), await visit("bob-bare")
+    await alice.press("call-video-bob-bare")
+    await alice.shows("media-dialog", "No microphone was found.")
+    await alice.press("media-cancel")
+    await expect(alice.part("dial-input")).to_be_visible()
+    await alice.press("call-video-bob-bare")
+    await alice.press("media-without")
+    await alice.shows("media-dialog", "No camera was found.")
+    await alice.press("media-without")
+    await bob.press("ring-accept")
+    await alice.sees_video()
+    await expect(alice.part("btn-mic")).to_be_disabled()
+    await alice.press("btn-hold")
+    await alice.is_in("on-hold")
+    await alice.press("btn-hold")
+    await alice.sees_video()

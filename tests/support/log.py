@@ -1,0 +1,71 @@
+"""Events for tests of the log, and a reader that notes what it gets."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from conferences.models import Conference
+from events import log
+from events.log import Message
+from events.messages import StoredEvent
+from events.models import Session
+from events.reader import Entry, follow, read
+
+in_database = pytest.mark.django_db(transaction=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told(StoredEvent):
+    """An event with any fields."""
+
+    type = "told"
+    fields: Mapping[str, object]
+
+    def as_wire(self) -> dict[str, object]:
+        return dict(self.fields)
+
+
+def messages(conference: Conference, *sessions: Session, **fields: object) -> list[Message]:
+    """Return one message for each session."""
+    return [Message(session.pk, conference.pk, Told(fields=fields)) for session in sessions]
+
+
+def append(*told: Message, now: datetime | None = None) -> None:
+    """Append in a transaction of its own."""
+    with transaction.atomic():
+        log.append(told, now=now or timezone.now())
+
+
+class Reader:
+    """Follows a log, and says how often it asked the database for it, and whether it has read all there was."""
+
+    def __init__(self, session: Session, after: int, heartbeat: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.readings = 0
+        self.is_up_to_date = False
+
+        async def counted(session_id: str, cursor: int) -> list[Entry]:
+            self.readings += 1
+            entries = await read(session_id, cursor)
+            self.is_up_to_date = not entries
+            return entries
+
+        monkeypatch.setattr("events.reader.read", counted)
+        self.log = follow(session.pk, after, heartbeat=heartbeat, on_waiting=lambda: None)
+
+    async def next(self) -> list[int]:
+        """Return the numbers of what comes next, none for a heartbeat."""
+        async with asyncio.timeout(20):
+            return [entry.cursor for entry in await anext(self.log)]
+
+    async def start(self) -> asyncio.Task[list[int]]:
+        """Wait until there is nothing left to read; return the task of what comes next."""
+        coming = asyncio.create_task(self.next())
+        async with asyncio.timeout(20):
+            while not self.is_up_to_date:
+                await asyncio.sleep(0.01)
+        return coming

@@ -1,0 +1,18 @@
+"""A description with something changed."""
+
+from media.sdp.description import Description
+from tests.support.descriptions import describe
+
+FINGERPRINT = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32)
+
+
+def changed(old: str, new: str, text: str | None = None) -> str:
+    """Return a description in which something is changed; it must have been there."""
+    text = text or describe()
+    assert old in text
+    return text.replace(old, new)
+
+
+def keys(description: Description) -> list[tuple[bool, bool]]:
+    """Return of each section whether it has ICE credentials and a fingerprint."""
+    return [(description.has_ice(line), description.has_fingerprint(line)) for line in description.media]

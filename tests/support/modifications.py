@@ -1,0 +1,21 @@
+"""An offer within a call, for tests of what descriptions may say."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.actions import MOD
+from tests.support.descriptions import offer
+from tests.support.devices import Call
+
+BARE = {"content_type": "application/sdp"}
+ALICE, BOB = 4611731400430051336, 777
+# What a description may say is decided alike on every database.
+same_everywhere = pytest.mark.once
+
+
+def mod_by_alice(call: Call, **variation: Any) -> str:
+    """Let alice offer something; return the modification's ID."""
+    response = call.alice.put(call.id, MOD, offer(**{"version": 3, **variation}))
+    assert response.status_code == 204, response.content
+    return str(response["x-mod-id"])
