@@ -35,14 +35,14 @@ class _Reading:
 
 
 @dataclass
-class _State:
+class State:
     """The last good reading of this process, and when the next is due."""
 
     reading: _Reading | None = None
     due_at: float = 0.0
 
 
-_state = _State()
+state = State()
 
 
 def now() -> datetime:
@@ -54,8 +54,8 @@ def now() -> datetime:
     """
     if connection.vendor == "sqlite":
         return timezone.now()
-    reading = _state.reading
-    if reading is None or time.monotonic() >= _state.due_at:
+    reading = state.reading
+    if reading is None or time.monotonic() >= state.due_at:
         reading = _refresh(reading)
     return reading.now()
 
@@ -65,19 +65,19 @@ def _refresh(last: _Reading | None) -> _Reading:
     reading, trip_seconds = _read()
     if last is not None and trip_seconds > _SLOW_SECONDS and last.age < _OLD_SECONDS:
         reading = last
-    _state.reading, _state.due_at = reading, time.monotonic() + REFRESH_SECONDS
+    state.reading, state.due_at = reading, time.monotonic() + REFRESH_SECONDS
     return reading
 
 
 def _read() -> tuple[_Reading, float]:
     """Read the database's clock; return that and how many seconds it took. It was read half-way."""
     asked_at = time.monotonic()
-    at = _ask()
+    at = ask()
     trip_seconds = time.monotonic() - asked_at
     return _Reading(at, asked_at + trip_seconds / 2), trip_seconds
 
 
-def _ask() -> datetime:
+def ask() -> datetime:
     """Ask the database for the time, not for that of its transaction's beginning."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT CLOCK_TIMESTAMP()")

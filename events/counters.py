@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 WINDOW = 60  # seconds
 # The longest that a request waits for Redis, and how long Redis is left alone after a failure.
 _PATIENCE_SECONDS = 0.25
-_PAUSE_SECONDS = 3.0
+PAUSE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def key_of(username: str) -> str:
 def _add(name: str, bucket: int, number: int) -> tuple[int, int]:
     """Add to a bucket; return its count and that of the bucket before."""
     current, previous = f"{settings.COUNTER_PREFIX}{name}.{bucket}", f"{settings.COUNTER_PREFIX}{name}.{bucket - 1}"
-    shared = _shared().add(current, previous, number) if settings.REDIS_URL else None
-    return shared or _add_here(current, previous, number)
+    counts = shared().add(current, previous, number) if settings.REDIS_URL else None
+    return counts or _add_here(current, previous, number)
 
 
 def _add_here(current: str, previous: str, number: int) -> tuple[int, int]:
@@ -110,7 +110,7 @@ class _Redis:
             socket_connect_timeout=_PATIENCE_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
-        self._pause = Pause(_PAUSE_SECONDS)
+        self._pause = Pause(PAUSE_SECONDS)
 
     def add(self, current: str, previous: str, number: int) -> tuple[int, int] | None:
         """Add in one round trip; return None while Redis does not answer."""
@@ -128,5 +128,5 @@ class _Redis:
 
 
 @once
-def _shared() -> _Redis:
+def shared() -> _Redis:
     return _Redis(settings.REDIS_URL)

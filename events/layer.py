@@ -31,17 +31,17 @@ class Layer:
     """Uses the channel layer of the settings, and leaves it alone for a while after a failure."""
 
     def __init__(self) -> None:
-        self._pause = Pause(REST_SECONDS)
+        self.pause = Pause(REST_SECONDS)
 
     async def use(self, use: Callable[[Any], Awaitable[None]]) -> bool:
         """Do something with the layer, unless it failed a moment ago; return whether that was done."""
-        if self._pause.lasts:
+        if self.pause.lasts:
             return False
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await use(get_channel_layer())
         except Exception as error:
-            self._pause.begin()
+            self.pause.begin()
             logger.warning("The channel layer fails, events wait for heartbeats: %r", error)
             return False
         return True

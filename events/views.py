@@ -120,11 +120,11 @@ def _stream(session_id: str, after: int, end_turn: Callable[[], None]) -> Stream
     """Answer with a stream of server-sent events."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(
-        _server_sent(session_id, after, end_turn), content_type="text/event-stream", headers=headers
+        server_sent(session_id, after, end_turn), content_type="text/event-stream", headers=headers
     )
 
 
-async def _server_sent(session_id: str, after: int, end_turn: Callable[[], None]) -> AsyncIterator[str]:
+async def server_sent(session_id: str, after: int, end_turn: Callable[[], None]) -> AsyncIterator[str]:
     """Yield the log in the format of server-sent events, with comments as heartbeats."""
     yield ": follow\n\n"
     sent, beats = 0, 0

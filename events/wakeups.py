@@ -41,7 +41,7 @@ def end(session_id: str) -> None:
 def _send_from_thread(messages: Mapping[str, dict[str, object]]) -> None:
     """Send wake-ups on the server's loop: its requests do not wait for that. Commands and tests have no server."""
     if not run_in_server_loop(_send_or_owe, messages):
-        async_to_sync(_send)(messages)
+        async_to_sync(send)(messages)
 
 
 def _is_light(entries: Sequence[tuple[int, str]]) -> bool:
@@ -49,22 +49,22 @@ def _is_light(entries: Sequence[tuple[int, str]]) -> bool:
     return sum(len(wire) for _, wire in entries) <= CARRIED_CHARACTERS
 
 
-async def _send(messages: Mapping[str, dict[str, object]]) -> bool:
+async def send(messages: Mapping[str, dict[str, object]]) -> bool:
     """Send wake-ups to groups; return whether the layer took them.
 
     The rows are committed: whom a wake-up misses finds them at the next heartbeat.
     """
 
-    async def send(layer: Any) -> None:
+    async def send_all(layer: Any) -> None:
         for session_id, message in messages.items():
             await layer.group_send(group_of(session_id), message)
 
-    return await LAYER.use(send)
+    return await LAYER.use(send_all)
 
 
 async def _send_or_owe(messages: Mapping[str, dict[str, object]]) -> None:
     """Send wake-ups. If the layer is down, send the readers to the log as soon as it takes something again."""
-    if not await _send(messages):
+    if not await send(messages):
         _debts.add(messages)
 
 
@@ -86,7 +86,7 @@ class _Debts:
         while self._sessions:
             await asyncio.sleep(REST_SECONDS)
             owed = frozenset(self._sessions)
-            if await _send({session_id: message_to(session_id, news=[]) for session_id in owed}):
+            if await send({session_id: message_to(session_id, news=[]) for session_id in owed}):
                 self._sessions -= owed
 
 

@@ -24,20 +24,20 @@ class DescriptionView(SpectacularAPIView):
         """Return the description in the format that the client accepts."""
         renderer = request.accepted_renderer
         return HttpResponse(
-            _rendered(renderer.media_type or ""),
+            rendered(renderer.media_type or ""),
             content_type=f"{renderer.media_type}; charset=utf-8",
             headers={"Content-Disposition": f'inline; filename="SBE Enabler.{renderer.format}"'},
         )
 
 
-def _rendered(media_type: str) -> str | bytes:
+def rendered(media_type: str) -> str | bytes:
     """Return the description in one format. The generator cannot run in several threads at once."""
     with _generating:
-        return _generated(media_type)
+        return generated(media_type)
 
 
 @once
-def _generated(media_type: str) -> str | bytes:
+def generated(media_type: str) -> str | bytes:
     (renderer,) = (each for each in DescriptionView.renderer_classes if each.media_type == media_type)
     schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
     return renderer().render(schema, renderer_context={})

@@ -40,7 +40,7 @@ class _Question:
     def ask(self) -> "asyncio.Future[dict[str, dict[str, int]]]":
         """Ask, unless the last question still waits; return its answer."""
         if self._future is None or self._future.done():
-            self._future = _asker.submit(_ask_database)
+            self._future = _asker.submit(ask_database)
         # A caller that stops waiting must not cancel the question: others may wait for it.
         answer = asyncio.wrap_future(self._future)
         # After the last caller has stopped waiting, nobody else retrieves the error.
@@ -51,7 +51,7 @@ class _Question:
 _question = _Question()
 
 
-def _ask_database() -> dict[str, dict[str, int]]:
+def ask_database() -> dict[str, dict[str, int]]:
     """Ask the database which media nodes live and what they count, on a connection of this thread's own."""
     try:
         return tasks.live_counters(now=clock.now())
@@ -59,7 +59,7 @@ def _ask_database() -> dict[str, dict[str, int]]:
         connection.close()
 
 
-async def _ask_channel_layer() -> None:
+async def ask_channel_layer() -> None:
     """Hand the channel layer a message that nobody waits for."""
     layer = get_channel_layer()
     if layer is None:
@@ -83,7 +83,7 @@ async def healthz(request: HttpRequest) -> JsonResponse:
     """
     database, channel_layer = await asyncio.gather(
         _answer("The database", _question.ask()),
-        _answer("The channel layer", _ask_channel_layer()),
+        _answer("The channel layer", ask_channel_layer()),
     )
     healthy = Silence.SILENT not in (database, channel_layer)
     state = {

@@ -28,14 +28,14 @@ async def keep_nodes() -> None:
     while True:
         pause = LONGEST_SLEEP_SECONDS
         try:
-            pause = await in_database_thread(_look)(watch)
+            pause = await in_database_thread(look)(watch)
         except Exception as error:
             watch.note_failure()
             logger.warning("The nodekeeper could not look; it looks again: %r", error)
         await asyncio.sleep(pause)
 
 
-def _look(watch: Watch) -> float:
+def look(watch: Watch) -> float:
     """Let conferences be adopted where that is due; return how many seconds to sleep."""
     now = clock.now()
     tasks.try_write(now=now)

@@ -44,6 +44,11 @@ class InTurns:
         self._application = application
         self._turns: dict[Queue, _Turns] = {}
 
+    @property
+    def queues(self) -> int:
+        """How many queues have requests that are served or wait."""
+        return len(self._turns)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request when its turn has come. The turn ends with the answer, or when it is read slowly."""
         address, _ = scope.get("client") or ("", 0)

@@ -196,7 +196,7 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
     while seats := list(due.select_related("conference")[:SCRUB_BATCH]):
         over = {seat.conference_id for seat in seats if seat.conference.ended_at}
         for party in ("offered_by", "offered_to"):
-            yield from _in_steps(_settled_with(seats, party), _scrub_modification)
+            yield from _in_steps(_settled_with(seats, party), scrub_modification)
         yield from _in_steps(Event.objects.filter(conference_id__in=over), _scrub_event)
         # A participant that has come back meanwhile keeps what its new leg needs.
         left = Participant.objects.filter(pk__in=[seat.pk for seat in seats], left_at__isnull=False)
@@ -210,7 +210,7 @@ def _scrub_old_legs() -> Iterator[tuple[str, int]]:
     """
     due, pair = Modification.objects.without_leg().order_by("pair", "settled_at"), ""
     while found := list(due.filter(pair__gte=pair).values_list("pk", "pair")[:SCRUB_BATCH]):
-        yield from _in_steps(Modification.objects.filter(pk__in=[pk for pk, _ in found]), _scrub_modification)
+        yield from _in_steps(Modification.objects.filter(pk__in=[pk for pk, _ in found]), scrub_modification)
         pair = found[-1][1]
 
 
@@ -238,7 +238,7 @@ def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterato
         yield "descriptions", number
 
 
-def _scrub_modification(row: Modification) -> Write:
+def scrub_modification(row: Modification) -> Write:
     """Scrub the offer and the answer of a modification; return what writes them, and says whether anything changed."""
     offer, answer = scrub(row.offer), scrub(row.answer)
     changes = (offer, answer) != (row.offer, row.answer)

@@ -20,7 +20,7 @@ _LIMITS = httpx.Limits(max_connections=50, max_keepalive_connections=10, keepali
 _clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]" = WeakKeyDictionary()
 
 
-def _client() -> httpx.AsyncClient:
+def client() -> httpx.AsyncClient:
     """Return this loop's client. It follows no redirect and takes no proxy from the environment."""
     loop = asyncio.get_running_loop()
     if loop not in _clients:
@@ -99,7 +99,7 @@ async def ask(
     """
     base = settings.SBE_ENABLER_URL or _own_url(request)
     try:
-        response = await _client().request(method, base + path, json=body, params=parameters, headers=_headers(request))
+        response = await client().request(method, base + path, json=body, params=parameters, headers=_headers(request))
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
         logger.warning("the enabler at %s cannot be reached: %s", base, type(error).__name__)
         raise ProblemError(502, "enabler-unreachable", "The enabler cannot be reached.") from error

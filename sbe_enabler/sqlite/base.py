@@ -52,7 +52,7 @@ class Turns:
 
 # There is one database file.
 _turns = Turns()
-_checkpoints = Checkpoints()
+checkpoints = Checkpoints()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -79,7 +79,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Commit. After a failure the transaction goes on until it is rolled back."""
         super()._commit()  # type: ignore[misc]
         self._end_turn()
-        _checkpoints.count(self.settings_dict["NAME"])
+        checkpoints.count(self.settings_dict["NAME"])
 
     def _rollback(self) -> None:
         """Roll back. After a failure Django closes the connection."""

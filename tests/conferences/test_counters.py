@@ -75,12 +75,12 @@ def test_cost_does_not_grow_with_the_number_of_requests() -> None:
 @pytest.fixture
 def silent_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     """A Redis that takes connections and answers nothing. It is left alone for longer than a test lasts."""
-    monkeypatch.setattr(counters, "_PAUSE_SECONDS", 60.0)
-    counters._shared.cache_clear()
+    monkeypatch.setattr(counters, "PAUSE_SECONDS", 60.0)
+    counters.shared.cache_clear()
     with socket.create_server(("127.0.0.1", 0)) as server:
         settings.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
         yield server
-    counters._shared.cache_clear()
+    counters.shared.cache_clear()
 
 
 def test_redis_that_hangs_delays_one_request_and_loses_no_limit(silent_redis: socket.socket) -> None:

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.conf import settings
 from django.db import connections
 
 from events.threads import POOL
@@ -46,11 +47,11 @@ def hasty_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.Te
 def _no_idle_connections() -> Iterator[None]:
     """Close the connections that the reader's threads keep open: a test database can go only without them."""
     yield
-    together = threading.Barrier(POOL._max_workers)
+    together = threading.Barrier(settings.DATABASE_THREADS)
 
     def close() -> None:
         together.wait(10)
         connections.close_all()
 
-    for done in [POOL.submit(close) for _ in range(POOL._max_workers)]:
+    for done in [POOL.submit(close) for _ in range(settings.DATABASE_THREADS)]:
         done.result(20)

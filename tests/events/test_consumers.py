@@ -50,7 +50,7 @@ async def test_idle_websocket_has_one_task_and_no_handshake() -> None:
     await until_tasks_are({*shared, "consumer"})
     assert not scope
     assert (await sent.get())["type"] == "websocket.accept"
-    await wakeups._send({session.pk: layer.message_to(session.pk, news=[(1, "event")])})
+    await wakeups.send({session.pk: layer.message_to(session.pk, news=[(1, "event")])})
     assert (await sent.get())["text"] == "event"
     await until_tasks_are({*shared, "consumer"})
     received.put_nowait({"type": "websocket.disconnect", "code": 1000})
@@ -70,11 +70,11 @@ async def test_heartbeats_of_an_idle_websocket_read_nothing(settings: Any, monke
     nonces = [await until_heartbeat(sent, received)]
     reads: list[int] = []
 
-    def note(session_id: str, after: int) -> list[Entry]:
+    async def note(session_id: str, after: int) -> list[Entry]:
         reads.append(after)
         return []
 
-    monkeypatch.setattr("events.reader._read", note)
+    monkeypatch.setattr("events.reader.read", note)
     nonces += [await until_heartbeat(sent, received) for _ in range(5)]
     received.put_nowait({"type": "websocket.disconnect", "code": 1000})
     async with asyncio.timeout(10):

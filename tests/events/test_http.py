@@ -243,7 +243,7 @@ async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.
         yield [Entry("\u00e9" * (size // 2), number) for number in range(1, 41)]
 
     monkeypatch.setattr(views, "follow", follow)
-    sent = sum([len(block.encode()) async for block in views._server_sent("session", 0, lambda: None)])
+    sent = sum([len(block.encode()) async for block in views.server_sent("session", 0, lambda: None)])
     assert STREAM_BYTES < sent < STREAM_BYTES + size + 1000
 
 
@@ -255,7 +255,7 @@ async def test_stream_ends_without_an_error_when_the_database_goes_away(monkeypa
         raise OperationalError("away")
 
     monkeypatch.setattr(views, "follow", follow)
-    assert [block async for block in views._server_sent("session", 0, lambda: None)][1:] == ["id: 1\ndata: first\n\n"]
+    assert [block async for block in views.server_sent("session", 0, lambda: None)][1:] == ["id: 1\ndata: first\n\n"]
 
 
 async def test_end_of_the_session_ends_a_stream(server: Server, endpoints: Endpoints) -> None:

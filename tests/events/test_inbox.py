@@ -23,7 +23,7 @@ Follow = Callable[..., Awaitable[Reader]]
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again soon after a failure of the layer."""
     monkeypatch.setattr(inbox, "REST_SECONDS", 0.05)
-    monkeypatch.setattr(layer.LAYER, "_pause", Pause(0.05))
+    monkeypatch.setattr(layer.LAYER, "pause", Pause(0.05))
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def follow() -> AsyncIterator[Follow]:
 
 async def wake(session_id: str, *seqs: int) -> None:
     """Send a wake-up with these events, as a process does that has committed them."""
-    assert await wakeups._send({session_id: layer.message_to(session_id, news=[(seq, f"{seq}") for seq in seqs])})
+    assert await wakeups.send({session_id: layer.message_to(session_id, news=[(seq, f"{seq}") for seq in seqs])})
 
 
 async def has_news(reader: Reader) -> None:

@@ -88,7 +88,7 @@ class Counter(Checkpoints):
 @pytest.mark.django_db(transaction=True)
 def test_transactions_of_the_orm_count(monkeypatch: pytest.MonkeyPatch) -> None:
     counter = Counter()
-    monkeypatch.setattr(base, "_checkpoints", counter)
+    monkeypatch.setattr(base, "checkpoints", counter)
     for number in range(3):
         with transaction.atomic():
             Group.objects.create(name=f"group {number}")

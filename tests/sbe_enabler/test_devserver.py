@@ -36,7 +36,7 @@ def played(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Enabler:
     settings.SBE_API_KEY = "the-key"
     player = Enabler()
     client = httpx.AsyncClient(transport=httpx.MockTransport(player.handle))
-    monkeypatch.setattr(enabler, "_client", lambda: client)
+    monkeypatch.setattr(enabler, "client", lambda: client)
     return player
 
 

@@ -128,10 +128,10 @@ def test_lan_start_shows_a_code_that_registers_a_phone(
 ) -> None:
     settings.DEV_SERVER = test_page
     shown: list[str] = []
-    monkeypatch.setattr(Command, "_print_code", lambda command, url: shown.append(url))
+    monkeypatch.setattr(Command, "print_code", lambda command, url: shown.append(url))
     command = Command(stdout=StringIO())
-    command._lan = True
-    command._announce("https", "0.0.0.0", 8443)
+    command.lan = True
+    command.announce("https", "0.0.0.0", 8443)
     assert [url.partition(":8443")[2] for url in shown] == ["/?user=bob&device=phone"] * test_page
 
 

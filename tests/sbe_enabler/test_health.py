@@ -42,7 +42,7 @@ async def test_database_that_refuses_makes_it_unavailable(
     def refuse() -> None:
         raise ConnectionError("password=hunter2")
 
-    monkeypatch.setattr(health, "_ask_database", refuse)
+    monkeypatch.setattr(health, "ask_database", refuse)
     response = await async_client.get("/healthz")
     assert response.status_code == 503
     assert response.json()["database"] == "unavailable"
@@ -53,7 +53,7 @@ async def test_database_that_hangs_is_not_waited_for(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    monkeypatch.setattr(health, "_ask_database", lambda: goes_on.wait(8) and {})
+    monkeypatch.setattr(health, "ask_database", lambda: goes_on.wait(8) and {})
     started = time.monotonic()
     try:
         answers = await asyncio.gather(*(async_client.get("/healthz") for _ in range(3)))
@@ -68,8 +68,8 @@ async def test_channel_layer_that_hangs_is_not_waited_for(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(health, "_ask_channel_layer", lambda: asyncio.sleep(60))
-    monkeypatch.setattr(health, "_ask_database", dict)
+    monkeypatch.setattr(health, "ask_channel_layer", lambda: asyncio.sleep(60))
+    monkeypatch.setattr(health, "ask_database", dict)
     started = time.monotonic()
     response = await async_client.get("/healthz")
     assert (response.status_code, response.json()["channelLayer"]) == (503, "unavailable")

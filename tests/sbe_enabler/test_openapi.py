@@ -55,9 +55,9 @@ def test_the_description_is_made_by_one_thread_at_a_time(monkeypatch: pytest.Mon
         return make(generator, **options)  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(SchemaGenerator, "get_schema", get_schema)
-    served._generated.cache_clear()
+    served.generated.cache_clear()
     with ThreadPoolExecutor(4) as threads:
-        answers = list(threads.map(served._rendered, 4 * ["application/json"]))
+        answers = list(threads.map(served.rendered, 4 * ["application/json"]))
     assert len({*answers}) == len(made) == 1
 
 

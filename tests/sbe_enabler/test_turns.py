@@ -73,7 +73,7 @@ async def test_crowd_of_one_client_waits_outside_and_others_do_not() -> None:
     application.read.set()
     await asyncio.wait_for(asyncio.gather(*crowd, *others), 5)
     assert len(application.served) == 102
-    assert turns._turns == {}
+    assert turns.queues == 0
 
 
 async def test_health_is_told_while_requests_wait_for_the_database() -> None:
@@ -159,7 +159,7 @@ async def test_reader_has_a_turn_until_it_only_waits(type_: str) -> None:
     application.go_on.set()
     application.read.set()
     await asyncio.wait_for(asyncio.gather(*crowd, *requests), 5)
-    assert turns._turns == {}
+    assert turns.queues == 0
 
 
 async def test_websocket_that_is_closed_needs_no_turn_to_wait_for_its_client() -> None:
@@ -197,7 +197,7 @@ async def test_client_that_goes_away_gives_its_turn_back() -> None:
     for each in gone:
         each.cancel()
     await asyncio.wait(gone)
-    assert turns._turns == {}
+    assert turns.queues == 0
     (request,) = ask(turns, "192.0.2.1")
     await settle()
     assert len(application.served) == MOST + 1

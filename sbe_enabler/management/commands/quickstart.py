@@ -34,15 +34,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Do what is missing, tell what was made, and serve until stopped."""
-        self._lan = options["lan"]
+        self.lan = options["lan"]
         try:
             with plain_words():
                 call_command("migrate", verbosity=0, interactive=False)
             self._create_staff_login()
             self._create_demo_key()
             self._collect_static_files()
-            bind = "0.0.0.0" if self._lan else "127.0.0.1"  # noqa: S104 - what --lan asks for
-            call_command("serve", bind=bind, port=options["port"], announce=self._announce)
+            bind = "0.0.0.0" if self.lan else "127.0.0.1"  # noqa: S104 - what --lan asks for
+            call_command("serve", bind=bind, port=options["port"], announce=self.announce)
         except KeyboardInterrupt:
             self.stderr.write("Stopped.")
 
@@ -75,7 +75,7 @@ class Command(BaseCommand):
         call_command("collectstatic", verbosity=0, interactive=False)
         stamp.write_text(fingerprint)
 
-    def _announce(self, scheme: str, bind: str, port: int) -> None:
+    def announce(self, scheme: str, bind: str, port: int) -> None:
         """Print the addresses to open."""
         page = f"{scheme}://{self._host()}:{port}"
         lines = ["", f"  API            {page}/api/schema", f"  Admin          {page}/admin/   ({_LOST})"]
@@ -85,23 +85,23 @@ class Command(BaseCommand):
                 f"  Two people     {page}/?user=alice   and, in another tab, {page}/?user=bob",
             ]
         self.stdout.write("\n".join([*lines, ""]))
-        if self._lan and settings.DEV_SERVER:
-            self._print_code(f"{page}/?user=bob&device=phone")
+        if self.lan and settings.DEV_SERVER:
+            self.print_code(f"{page}/?user=bob&device=phone")
             self.stdout.write("Whoever opens the code's address is bob; call him as alice.")
-        if self._lan:
+        if self.lan:
             self.stdout.write("The certificate is this machine's own: the browser asks once whether to trust it.")
         self.stdout.write("Ctrl-C stops the server.")
         self.stdout.flush()
 
     def _host(self) -> str:
         """Return the address that this machine's own people open."""
-        if not self._lan:
+        if not self.lan:
             return "127.0.0.1"
         from sbe_enabler import lan
 
         return (lan.own_addresses() or ["127.0.0.1"])[0]
 
-    def _print_code(self, url: str) -> None:
+    def print_code(self, url: str) -> None:
         """Show the address as a QR code for a phone's camera."""
         code = StringIO()
         segno.make(url, micro=False).terminal(out=code, compact=True)

@@ -54,7 +54,7 @@ class Command(BaseCommand):
             background=_background(),
             on_listening=lambda port: announce(address.scheme, address.bind, port),
         )
-        if _media_stays_here(address.bind):
+        if media_stays_here(address.bind):
             self.stderr.write(
                 f"Media is received on {settings.MEDIA_BIND} only. For browsers elsewhere set MEDIA_BIND."
             )
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _media_stays_here(bind: str) -> bool:
+def media_stays_here(bind: str) -> bool:
     """Tell whether others reach the server at the address that it is bound to, but not its media node."""
     return settings.MEDIA_NODE and _is_loopback(settings.MEDIA_BIND) and not _is_loopback(bind)
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from conferences.models import Conference, Modification, Participant, Stay
-from conferences.operations.retention import Write, _scrub_modification, prune
+from conferences.operations.retention import Write, prune, scrub_modification
 from events.models import Event, Session
 from tests.support.crowds import crowd
 from tests.support.devices import Device
@@ -95,9 +95,9 @@ class TestRecords:
         def return_first(row: Modification) -> Write:
             monkeypatch.undo()
             bob.join(meeting.id)
-            return _scrub_modification(row)
+            return scrub_modification(row)
 
-        monkeypatch.setattr("conferences.operations.retention._scrub_modification", return_first)
+        monkeypatch.setattr("conferences.operations.retention.scrub_modification", return_first)
         prune(now=timezone.now())
         seat = meeting.seat(bob)
         assert (seat.state, seat.scrubbed_at, seat.ice_ufrag != "") == ("accepted", None, True)

@@ -185,7 +185,7 @@ def test_large_events_travel_by_the_log(
     async def send(to: Any) -> None:
         sent.append(to)
 
-    monkeypatch.setattr(wakeups, "_send", send)
+    monkeypatch.setattr(wakeups, "send", send)
     alice, bob = new_session("alice"), new_session("bob")
     append(
         *messages(conference, alice, text="x" * wakeups.CARRIED_CHARACTERS),
