@@ -56,6 +56,7 @@ import psutil
 from media.focus.node import Node, Settings
 from media.forward.datagrams import SLOT, Inbox, ffi
 from media.reports import Connection
+from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import VIDEO, Peer, Room, Source
 
 SIZES = (8, 16, 24)
@@ -78,14 +79,14 @@ _LINE_LIMIT = 64 * 1024 * 1024
 class _Reports:
     """What the node reports: nobody listens to who speaks."""
 
-    def lost(self, conference: str, participant: str, leg: str) -> None:
+    def leg_lost(self, conference: str, participant: str, leg: str) -> None:
         """Say that a leg is lost, which should not happen."""
         print("lost:", conference, participant, leg, file=sys.stderr)
 
-    def speaks(self, conference: str, participant: str) -> None:
+    def speaker_changed(self, conference: str, participant: str) -> None:
         """Pass over who speaks."""
 
-    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+    def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Pass over whose connection breaks: then packets are missing as well."""
 
 
@@ -100,7 +101,7 @@ async def serve(address: str, *, fast: bool) -> None:
         if "counters" in task:
             result: Mapping[str, Any] = node.counts().reported()
         else:
-            result = await node.execute(task["conference"], task["kind"], task["payload"])
+            result = await by_json(node)(task["conference"], task["kind"], task["payload"])
         print(json.dumps(result), flush=True)
     await node.stop()
 

@@ -31,6 +31,7 @@ from typing import Any
 from benchmarks.forwarding import Party, Stopwatch
 from media.focus.node import Node, Settings, prepare_interpreter
 from media.reports import Connection
+from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import Peer, Room
 from tests.support.samples import SAMPLES
 
@@ -45,14 +46,14 @@ _OFFER = SAMPLES["chromium-audio-video"].replace("\r\n", "\n")
 class _Nobody:
     """Takes the node's reports."""
 
-    def lost(self, conference: str, participant: str, leg: str) -> None:
+    def leg_lost(self, conference: str, participant: str, leg: str) -> None:
         """Say that a leg is lost, which should not happen."""
         print("lost:", conference, participant, leg, file=sys.stderr)
 
-    def speaks(self, conference: str, participant: str) -> None:
+    def speaker_changed(self, conference: str, participant: str) -> None:
         """Pass over who speaks."""
 
-    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+    def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Pass over how connections are."""
 
 
@@ -94,7 +95,7 @@ async def _serve(meter: Meter) -> None:
         if "meter" in task:
             result: Mapping[str, Any] = meter.read()
         else:
-            result = await node.execute(task["conference"], task["kind"], task["payload"])
+            result = await by_json(node)(task["conference"], task["kind"], task["payload"])
         await loop.run_in_executor(None, _print, dict(result))
     await node.stop()
 

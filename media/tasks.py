@@ -12,9 +12,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
-from enum import StrEnum
 from functools import partial
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
@@ -23,6 +22,7 @@ from django.db import transaction
 from django.db.models import F, Min
 from django.db.models.functions import Now
 
+from media.messages import ConferenceView, Task, write_task
 from media.models import MediaNode, MediaTask
 from media.pause import Pause
 
@@ -33,51 +33,6 @@ _PATIENCE_SECONDS = 1.0
 _PAUSE_SECONDS = 3.0
 # A node that was silent for longer has missed a heartbeat.
 _SUSPICION = timedelta(seconds=2)
-
-
-class TaskKind(StrEnum):
-    """What a node is asked to do."""
-
-    OFFER = "offer"
-    ANSWER = "answer"
-    WITHDRAW = "withdraw"
-    UPDATE = "update"
-
-
-class Refusal(TypedDict):
-    """Why a node does not do it: a code for programs, a detail for people."""
-
-    code: str
-    detail: str
-
-
-class FocusOffer(TypedDict):
-    """An offer that the focus makes to a participant; `kind` is sync, hold, resume or move.
-
-    `modId` is the ID of the modification that it becomes: so one that comes with two results is told once.
-    """
-
-    participant: str
-    modId: str
-    sdp: str
-    kind: str
-    causedBy: str | None
-    # Of an offer for a fresh connection.
-    restart: NotRequired[bool]
-
-
-class Result(TypedDict):
-    """What came of a task: the answer to an offer, or a refusal; and offers for those who may get one.
-
-    `restart` says that the node built a fresh leg for the participant's offer. `withoutLeg` names the participants who
-    sit but have no leg afterwards.
-    """
-
-    answer: NotRequired[str]
-    restart: NotRequired[bool]
-    refusal: NotRequired[Refusal]
-    offers: NotRequired[list[FocusOffer]]
-    withoutLeg: NotRequired[list[str]]
 
 
 # --- Nodes ------------------------------------------------------------------------------------------------
@@ -141,9 +96,10 @@ def next_to_fall_silent(*, now: datetime) -> datetime | None:
 # --- Tasks ------------------------------------------------------------------------------------------------
 
 
-def enqueue(*, node_id: str, conference_id: str, kind: TaskKind, payload: Mapping[str, Any], now: datetime) -> None:
-    """Ask a node for something, in the transaction of the change; it is woken on commit."""
-    MediaTask.objects.create(node=node_id, conference=conference_id, kind=kind, payload=dict(payload), created_at=now)
+def enqueue(*, node_id: str, conference_id: str, task: Task, view: ConferenceView, now: datetime) -> None:
+    """Write a task for a node, in the transaction of the change that asks for it. The node is woken on commit."""
+    kind, payload = write_task(task, view)
+    MediaTask.objects.create(node=node_id, conference=conference_id, kind=kind, payload=payload, created_at=now)
     transaction.on_commit(partial(_wake, node_id))
 
 

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from conferences.operations.focus import announce_speaker, lose_media, rate_connection, settle_task
+from conferences.operations.focus import connection_changed, leg_lost, settle_task, speaker_changed
 from conferences.operations.nodes import assigned
 from events import clock
 from events.threads import work_for
@@ -25,9 +25,9 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
     node = Settings(settings.MEDIA_BIND, settings.MEDIA_PORT, tuple(settings.MEDIA_ANNOUNCE), settings.MEDIA_FAST_PATH)
     wiring = Wiring(
         settle=settle_task,
-        lose=lose_media,
-        announce=announce_speaker,
-        rate=rate_connection,
+        leg_lost=leg_lost,
+        speaker_changed=speaker_changed,
+        connection_changed=connection_changed,
         assigned=assigned,
         now=clock.now,
         enter=lambda own_loop: work_for(server_loop or own_loop),

@@ -1,9 +1,8 @@
 """What the focus reports: how it settled what it was asked, what it offers, and whose media it lost."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -27,19 +26,19 @@ from events import log
 from events.exceptions import NotFoundError
 from events.messages import EphemeralEvent
 from media import tasks
+from media.messages import AnswerTask, FocusOffer, OfferTask, Refusal, RefusalCode, Result, TaskKind, read_task
 from media.models import MediaTask
 from media.reports import Assignment, Connection
 from media.sdp.description import Description, parse
-from media.tasks import FocusOffer, Refusal, TaskKind
 
 logger = logging.getLogger(__name__)
 
 # What a result that says nothing comes down to.
-_NOTHING: Refusal = {"code": "media-unavailable", "detail": "The focus could not serve this."}
+_NOTHING = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve this.")
 
 
 # Called by the media node, through the wiring, with what came of a task; tells everybody concerned.
-def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
+def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
     """Apply the result of a task and delete it; applying it again changes nothing.
 
     An answer settles the participant's offer, a refusal rejects it, and each offer of the focus waits for its
@@ -47,14 +46,14 @@ def settle_task(*, task_id: int, result: tasks.Result, now: datetime) -> None:
     """
     task = tasks.find(task_id)
     if task is not None:
-        is_answered = task.kind == TaskKind.OFFER and result.get("answer") is not None
+        is_answered = task.kind == TaskKind.OFFER and result.answer is not None
         # Before the lock, because reading takes time in proportion to the SDP.
         offer = parse(task.payload["sdp"]) if is_answered else None
         _settle(task, offer, result, now=now)
 
 
 @transaction.atomic(savepoint=False)
-def _settle(task: MediaTask, offer: Description | None, result: tasks.Result, *, now: datetime) -> None:
+def _settle(task: MediaTask, offer: Description | None, result: Result, *, now: datetime) -> None:
     """Apply the result of a task. `offer` is what the focus has answered, if it has."""
     task_id = task.pk
     try:
@@ -65,30 +64,28 @@ def _settle(task: MediaTask, offer: Description | None, result: tasks.Result, *,
     # Somebody else may have applied it until the conference was locked, or another node may serve the conference now.
     if not tasks.finish(task_id) or task.node != locked.conference.media_node:
         return
-    refusal = result.get("refusal")
-    if task.kind == TaskKind.OFFER:
-        _settle_offer(locked, task.payload["modId"], offer, result)
-    elif task.kind == TaskKind.ANSWER and refusal:
-        _tell_refused_answer(locked, task.payload, refusal)
-    _send_offers(locked, result.get("offers", []))
-    if _expect_legs(locked, result.get("withoutLeg", [])) or locked.has_changed:
+    asked, _ = read_task(task.kind, task.payload)
+    if isinstance(asked, OfferTask):
+        _settle_offer(locked, asked, offer, result)
+    elif isinstance(asked, AnswerTask) and result.refusal:
+        _tell_refused_answer(locked, asked, result.refusal)
+    _send_offers(locked, result.offers)
+    if _expect_legs(locked, result.without_leg) or locked.has_changed:
         locked.save()
 
 
-def _settle_offer(
-    locked: LockedConference, modification_id: str, offer: Description | None, result: tasks.Result
-) -> None:
+def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description | None, result: Result) -> None:
     """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime.
 
     The node may have built a fresh leg for it (RFC 8842 section 3.1), whose loss must then count.
     A refused hold leaves an armed move armed: a move needs nobody's consent.
     """
-    modification = next((each for each in locked.pending if each.pk == modification_id), None)
+    modification = next((each for each in locked.pending if each.pk == asked.mod_id), None)
     if modification is None:
         return
     if offer is not None:
-        modification.answer, rang = result["answer"], locked.rings
-        modification.restart = modification.restart or result.get("restart", False)
+        modification.answer, rang = result.answer or "", locked.rings
+        modification.restart = modification.restart or result.restart
         locked.settle(modification, Action.ACCEPT)
         record_origin(locked, modification, offer)
         has_leg(locked.seat(modification.offered_by_id))
@@ -97,18 +94,18 @@ def _settle_offer(
             begin_ringing(locked)
     else:
         locked.settle(modification, Action.REJECT)
-        seat, refusal = locked.seat(modification.offered_by_id), result.get("refusal") or _NOTHING
+        seat, refusal = locked.seat(modification.offered_by_id), result.refusal or _NOTHING
         locked.tell(seat, rejected_by_focus(modification, refusal))
     logger.info("conference %s: %s %s by the focus", locked.conference.pk, modification.pk, modification.state)
 
 
-def _tell_refused_answer(locked: LockedConference, payload: Mapping[str, Any], refusal: Refusal) -> None:
+def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: Refusal) -> None:
     """Tell that an answer to the focus could not be used: the participant stays on its previous media.
 
     The modification was settled by the request that brought the answer, and stays so.
     """
-    seat = locked.seat(payload["participant"])
-    modification = locked.conference.modifications.defer("offer", "answer").get(pk=payload["modId"])
+    seat = locked.seat(asked.participant)
+    modification = locked.conference.modifications.defer("offer", "answer").get(pk=asked.mod_id)
     if seat.is_sitting and modification.is_of_stay(seat):
         locked.tell(seat, rejected_by_focus(modification, refusal))
         tell_cause(locked, modification, seat, refusal)
@@ -135,23 +132,23 @@ def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None
     one that came with the result of another task already.
     """
     ready = set(locked.ready())
-    offers = [offer for offer in offers if offer["participant"] in ready]
-    named = {offer["modId"] for offer in offers} | {offer["causedBy"] for offer in offers} - {None}
+    offers = [offer for offer in offers if offer.participant in ready]
+    named = {offer.mod_id for offer in offers} | {offer.caused_by for offer in offers} - {None}
     known = set(locked.conference.modifications.filter(pk__in=named).values_list("pk", flat=True)) if named else set()
     for offer in offers:
-        if offer["modId"] in known:
+        if offer.mod_id in known:
             continue
-        known.add(offer["modId"])
-        seat = locked.seat(offer["participant"])
+        known.add(offer.mod_id)
+        seat = locked.seat(offer.participant)
         modification = Modification(
-            id=offer["modId"],
+            id=offer.mod_id,
             conference=locked.conference,
-            kind=ModificationKind(offer["kind"]),
+            kind=ModificationKind(offer.kind),
             pair=pair_of(seat, None),
             offered_to=seat,
-            caused_by_id=offer["causedBy"] if offer["causedBy"] in known else None,
-            restart=offer.get("restart", False),
-            offer=offer["sdp"],
+            caused_by_id=offer.caused_by if offer.caused_by in known else None,
+            restart=offer.restart,
+            offer=offer.sdp,
             created_at=locked.now,
             expires_at=locked.now + settings.MODIFICATION_LIFETIME,
         )
@@ -161,7 +158,7 @@ def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None
 
 # Called by the media node, through the wiring; tells everybody.
 @transaction.atomic(savepoint=False)
-def lose_media(*, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None:
+def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None:
     """Let a participant leave whose media did not come back. `leg` is the modification whose offer made the leg.
 
     A report about a leg that the participant does not use any more changes nothing. Neither does one by a node that
@@ -191,13 +188,13 @@ def _newest_leg(locked: LockedConference, seat: Participant) -> str | None:
 
 
 # Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
-def announce_speaker(*, conference_id: str, participant_id: str, by: Assignment) -> None:
+def speaker_changed(*, conference_id: str, participant_id: str, by: Assignment) -> None:
     """Tell a conference who speaks."""
     _tell_ephemeral(conference_id, by, ActiveSpeaker(participant=participant_id))
 
 
 # Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
-def rate_connection(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
+def connection_changed(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
     """Tell a conference how somebody's connection to the focus is."""
     _tell_ephemeral(conference_id, by, Quality(participant=participant_id, connection=connection))
 

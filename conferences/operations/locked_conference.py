@@ -39,8 +39,8 @@ from events.messages import StoredEvent
 from events.models import Session, SessionQuerySet
 from events.statements import Prepared
 from media import tasks
+from media.messages import Cause, ConferenceView, OfferKind, ParticipantView, Task, UpdateTask
 from media.reports import LOST_SECONDS
-from media.tasks import TaskKind
 
 
 @dataclass
@@ -65,8 +65,8 @@ class LockedConference:
     # The live sessions of those seats' users whose devices ring, by seat, where these were read ahead.
     devices_ahead: Mapping[str, list[Session]] = field(default_factory=dict)
     # What the focus is asked besides taking note, and why its other participants must learn something.
-    focus_task: tuple[TaskKind, dict[str, object]] | None = None
-    cause: dict[str, object] | None = None
+    focus_task: Task | None = None
+    cause: Cause | None = None
 
     def __post_init__(self) -> None:
         """Remember what was, to write only what an operation changes."""
@@ -325,25 +325,25 @@ class LockedConference:
 
     # --- Asking the focus ---------------------------------------------------------------------------------
 
-    def ask_focus(self, kind: TaskKind, modification: Modification, seat: Participant, **fields: object) -> None:
-        """Ask the focus for something about an offer between the two of them; once in an operation."""
-        self.focus_task = (kind, {"participant": seat.pk, "modId": modification.pk, **fields})
+    def ask_focus(self, task: Task) -> None:
+        """Give the focus a task, at most one per operation."""
+        self.focus_task = task
 
     def has_cause(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
         """Note what the participants must learn from the focus with its next offers: of what kind, and by whom."""
-        self.cause = {"modId": modification.pk if modification else None, "kind": kind}
+        self.cause = Cause(modification.pk if modification else None, OfferKind(kind))
 
-    def _view(self) -> list[dict[str, object]]:
+    def _view(self) -> tuple[ParticipantView, ...]:
         """Return who is in the conference, as the focus must know it."""
-        return [
-            {
-                "participant": seat.pk,
-                "state": seat.state,
-                "muted": [kind for kind, muted in (("audio", seat.muted_audio), ("video", seat.muted_video)) if muted],
-            }
+        return tuple(
+            ParticipantView(
+                seat.pk,
+                seat.state,
+                tuple(kind for kind, muted in (("audio", seat.muted_audio), ("video", seat.muted_video)) if muted),
+            )
             for seat in self.seats
             if seat.is_sitting or seat.state == ParticipantState.MOVING
-        ]
+        )
 
     def ready(self) -> list[str]:
         """Return whom the focus may make an offer: those who sit, with nothing pending between the two."""
@@ -398,11 +398,9 @@ class LockedConference:
 
     def send_focus_task(self) -> None:
         """Write the task that the operation has for the focus, or one that only describes the conference."""
-        kind, fields = self.focus_task or (TaskKind.UPDATE, {})
-        view = {"seats": self._view(), "cause": self.cause}
-        payload = {**fields, "view": view, "ready": self.ready(), "generation": self.conference.generation}
-        node_id, conference_id = self.conference.media_node, self.conference.pk
-        tasks.enqueue(node_id=node_id, conference_id=conference_id, kind=kind, payload=payload, now=self.now)
+        task, node_id, conference_id = self.focus_task or UpdateTask(), self.conference.media_node, self.conference.pk
+        view = ConferenceView(self._view(), tuple(self.ready()), self.conference.generation, self.cause)
+        tasks.enqueue(node_id=node_id, conference_id=conference_id, task=task, view=view, now=self.now)
 
 
 def save_together(all_locked: Sequence[LockedConference]) -> None:

@@ -50,9 +50,9 @@ from conferences.sdp import (
 from events.exceptions import NotFoundError
 from events.messages import ABSENT, Absent
 from events.models import Session
+from media.messages import AnswerTask, OfferTask, Refusal, WithdrawTask
 from media.reports import LOST_SECONDS
 from media.sdp.description import Description
-from media.tasks import Refusal, TaskKind
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ def send_offer(locked: LockedConference, seat: Participant, kind: ModificationKi
     if receiver is None:
         if kind in _FIRST_OFFERS or seat.connect_until is not None:
             expect_leg(locked, seat)
-        locked.ask_focus(TaskKind.OFFER, modification, seat, sdp=offer.text, fresh=restart)
+        locked.ask_focus(OfferTask(seat.pk, modification.pk, offer.text, fresh=restart))
         locked.has_cause(modification, kind_for_others(kind))
     else:
         tell_offer(locked, modification, receiver)
@@ -243,7 +243,7 @@ def accept_modification(
     if locked.has_focus:
         if modification.restart:
             has_leg(seat)
-        locked.ask_focus(TaskKind.ANSWER, modification, seat, sdp=answer.text)
+        locked.ask_focus(AnswerTask(seat.pk, modification.pk, answer.text))
     else:
         take_effect(locked, modification, by=seat)
     locked.save()
@@ -372,7 +372,7 @@ def come_to_nothing(locked: LockedConference, modification: Modification) -> Non
         return
     seat = locked.seat(modification.offered_by_id or modification.offered_to_id)
     was_rejected = modification.state == ModificationState.REJECTED
-    locked.ask_focus(TaskKind.WITHDRAW, modification, seat, rejected=was_rejected)
+    locked.ask_focus(WithdrawTask(seat.pk, modification.pk, rejected=was_rejected))
     if was_rejected:
         tell_cause(locked, modification, seat)
 
@@ -389,8 +389,8 @@ def tell_cause(
             kind=ModificationKind(cause.kind),
             from_=wire.origin(seat),
             participant=wire.participant(seat),
-            reason=refusal["code"] if refusal else ABSENT,
-            detail=refusal["detail"] if refusal else ABSENT,
+            reason=refusal.code if refusal else ABSENT,
+            detail=refusal.detail if refusal else ABSENT,
         )
         locked.tell(initiator, event)
 
@@ -401,8 +401,8 @@ def rejected_by_focus(modification: Modification, refusal: Refusal) -> ModReject
         mod_id=modification.pk,
         kind=ModificationKind(modification.kind),
         from_=wire.origin(None),
-        reason=refusal["code"],
-        detail=refusal["detail"],
+        reason=refusal.code,
+        detail=refusal.detail,
     )
 
 

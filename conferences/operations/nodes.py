@@ -16,8 +16,8 @@ from conferences.operations.locked_conference import LockedConference, lock
 from conferences.operations.modifications import rejected_by_focus
 from events.models import new_id
 from media import tasks
+from media.messages import OfferTask, Refusal, RefusalCode, Restart, UpdateTask
 from media.models import MediaNode
-from media.tasks import Refusal, TaskKind
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _UNCOUNTED = timedelta(seconds=2)
 # What a conference that was placed a moment ago will add to its node: at least its two first legs.
 _LEGS_OF_CONFERENCE = 2
 
-_GONE: Refusal = {"code": "media-unavailable", "detail": "The media node that was asked is gone. Offer it again."}
+_GONE = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The media node that was asked is gone. Offer it again.")
 
 
 class NoNodeError(Exception):
@@ -123,14 +123,12 @@ def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -
         _withdraw(locked, modification)
     asked = {each.offered_by_id for each in waiting}
     seats = [seat for seat in locked.seats if seat.is_sitting and seat.pk not in asked]
-    restarts = [
-        {"participant": seat.pk, "modId": new_id(), **words} for seat in seats if (words := _last_words(locked, seat))
-    ]
-    locked.focus_task = (TaskKind.UPDATE, {"restarts": restarts})
+    restarts = [restart for seat in seats if (restart := _restart(locked, seat))]
+    locked.ask_focus(UpdateTask(tuple(restarts)))
     locked.save()
     for modification in waiting:
         seat = locked.seat(modification.offered_by_id)
-        locked.ask_focus(TaskKind.OFFER, modification, seat, sdp=modification.offer, fresh=True)
+        locked.ask_focus(OfferTask(seat.pk, modification.pk, modification.offer, fresh=True))
         locked.send_focus_task()
     logger.info("conference %s: adopted by media node %s", conference_id, locked.conference.media_node)
 
@@ -147,13 +145,14 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
         locked.tell(participant, ModCancelled(mod_id=modification.pk, kind=kind, from_=wire.origin(None)))
 
 
-def _last_words(locked: LockedConference, seat: Participant) -> dict[str, str]:
-    """Return what a participant's leg was settled with: its last offer and the answer to it, or its last answer.
+def _restart(locked: LockedConference, seat: Participant) -> Restart | None:
+    """Return what the new node needs to build a participant's leg anew; None where it never had a leg.
 
-    It is empty where the participant never had a leg.
+    That is what was settled last: the participant's offer and the answer to it, or its answer to the focus.
     """
     settled = locked.conference.modifications.of_stay(seat).filter(state=ModificationState.ACCEPTED)
     last = settled.order_by("-settled_at").first()
     if last is None:
-        return {}
-    return {"sdp": last.offer, "answer": last.answer} if last.offered_by_id == seat.pk else {"sdp": last.answer}
+        return None
+    own = last.offered_by_id == seat.pk
+    return Restart(seat.pk, new_id(), last.offer if own else last.answer, answer=last.answer if own else "")

@@ -14,9 +14,9 @@ what an earlier one missed. The parts have modules of their own:
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from media.focus.chat import Chat
 from media.focus.connections import Connections
@@ -24,12 +24,13 @@ from media.focus.leg import Leg
 from media.focus.liveness import Liveness
 from media.focus.media_plan import MediaPlan
 from media.focus.pacing import Pacer
-from media.focus.participants import Cause, Participant, State, legs_of
+from media.focus.participants import Participant, State, legs_of
 from media.focus.routing import Routing
 from media.focus.services import Services
 from media.focus.signalling import Signalling
 from media.focus.speakers import Speakers
 from media.forward.tracks import Track
+from media.messages import AnswerTask, Cause, ConferenceView, OfferTask, Result, Task, UpdateTask, WithdrawTask
 
 # How often receiver reports are sent and video is paced.
 REPORT_SECONDS = 1.0
@@ -54,7 +55,7 @@ class Conference:
         self.connections = Connections(self.participants, services, self.plan, self._routing, chat)
         self._signalling = Signalling(id_, self.participants, self.plan, self.connections, services.aside, services.now)
         self._liveness = Liveness(id_, services.reports, self.connections.drop)
-        self._speakers = Speakers(partial(services.reports.speaks, id_))
+        self._speakers = Speakers(partial(services.reports.speaker_changed, id_))
         self._pacer = Pacer()
         self._reported_at = 0.0
         self._turn = asyncio.Lock()
@@ -65,41 +66,34 @@ class Conference:
 
     # --- Tasks ------------------------------------------------------------------------------------------------
 
-    async def execute(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Carry out a task and return its result (`media.tasks.Result`). Tasks run one after the other."""
+    async def execute(self, task: Task, view: ConferenceView) -> Result:
+        """Carry out a task and return its result. Tasks run one after the other."""
         self.tasks += 1
         try:
             async with self._turn:
-                return await self._execute(kind, payload)
+                return await self._execute(task, view)
         finally:
             self.tasks -= 1
 
-    async def _execute(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        for track in self._apply(payload["view"]):
+    async def _execute(self, task: Task, view: ConferenceView) -> Result:
+        for track in self._apply(view):
             self._routing.end(track)
             await asyncio.sleep(0)
-        result: dict[str, Any] = {}
-        id_, mod_id = payload.get("participant", ""), payload.get("modId", "")
-        match kind:
-            case "offer":
-                result = await self._signalling.take_offer(id_, mod_id, payload["sdp"], payload["fresh"])
-            case "answer":
-                result = await self._signalling.take_answer(id_, mod_id, payload["sdp"])
-            case "withdraw":
-                self._signalling.withdraw(id_, mod_id, rejected=payload["rejected"])
-        if offers := await self._signalling.due_offers(payload.get("restarts", ()), payload["ready"]):
-            result["offers"] = offers
+        result, restarts = Result(), task.restarts if isinstance(task, UpdateTask) else ()
+        match task:
+            case OfferTask():
+                result = await self._signalling.take_offer(task)
+            case AnswerTask():
+                result = await self._signalling.take_answer(task)
+            case WithdrawTask():
+                self._signalling.withdraw(task)
+        offers = await self._signalling.due_offers(restarts, view.ready)
         present = [each for each in self.participants.values() if each.state.is_present]
-        if without_leg := [each.id for each in present if each.leg is None]:
-            result["withoutLeg"] = without_leg
-        return result
+        return replace(result, offers=offers, without_leg=tuple(each.id for each in present if each.leg is None))
 
-    def _apply(self, view: Mapping[str, Any]) -> list[Track]:
+    def _apply(self, view: ConferenceView) -> list[Track]:
         """Bring participants, tracks and causes up to date. Return the removed tracks, which the caller must end."""
-        states = {
-            each["participant"]: State(each["state"] != "moving", each["state"] == "on-hold", frozenset(each["muted"]))
-            for each in view["seats"]
-        }
+        states = {each.id: State.of(each) for each in view.participants}
         removed = [
             track for id_ in [*self.participants] if id_ not in states for track in self._remove_participant(id_)
         ]
@@ -109,8 +103,8 @@ class Conference:
             participant.state = state
             if not state.is_present:
                 self.connections.drop(participant)
-        if view.get("cause"):
-            self._add_cause(Cause(view["cause"]["modId"], view["cause"]["kind"]))
+        if view.cause is not None:
+            self._add_cause(view.cause)
         if before != states:
             self.plan.tracks_changed()
             self._routing.open_tracks()

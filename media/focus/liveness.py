@@ -37,13 +37,13 @@ class Liveness:
         if silent_for > LOST_SECONDS:
             logger.info("conference %s: leg %s of %s is lost", self._conference_id, leg.id, participant.id)
             self._drop(participant)
-            self._reports.lost(self._conference_id, participant.id, leg.id)
+            self._reports.leg_lost(self._conference_id, participant.id, leg.id)
 
     def _report(self, participant: Participant, connection: Connection, now: float) -> None:
         is_due = connection is Connection.POOR and now - participant.reported_at >= REMINDER_SECONDS
         if connection != participant.connection or is_due:
             participant.connection, participant.reported_at = connection, now
-            self._reports.hears(self._conference_id, participant.id, connection)
+            self._reports.connection_changed(self._conference_id, participant.id, connection)
 
     def is_deserted(self, now: float, *, is_used: bool) -> bool:
         """Tell whether the conference has been unused for LOST_SECONDS: it is over, or another node serves it.

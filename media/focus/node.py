@@ -19,6 +19,7 @@ from media.focus.port import Port
 from media.focus.quota import TICK_SECONDS
 from media.focus.relay import Budget
 from media.focus.services import Reports, Services
+from media.messages import ConferenceView, Result, Task
 from media.sdp.writer import LocalEnd
 from media.transport.dtls import Handshakes
 
@@ -88,7 +89,7 @@ class Node:
         self._handshakes = Handshakes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._deliveries = Budget()
-        self._executions: set[asyncio.Task[dict[str, Any]]] = set()
+        self._executions: set[asyncio.Task[Result]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self._legs_ticked = 0
         # Descriptions are read and written in this thread, one at a time.
@@ -125,17 +126,17 @@ class Node:
             deliveries=self._deliveries,
         )
 
-    async def execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    async def execute(self, conference_id: str, task: Task, view: ConferenceView) -> Result:
         """Carry out a task and return its result. A caller that gives up does not stop it half-way."""
-        work = asyncio.get_running_loop().create_task(self._execute(conference_id, kind, payload))
+        work = asyncio.get_running_loop().create_task(self._execute(conference_id, task, view))
         self._executions.add(work)
         work.add_done_callback(self._executions.discard)
         return await asyncio.shield(work)
 
-    async def _execute(self, conference_id: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        conference = await self._current(conference_id, payload.get("generation", 1))
+    async def _execute(self, conference_id: str, task: Task, view: ConferenceView) -> Result:
+        conference = await self._current(conference_id, view.generation)
         try:
-            return await conference.execute(kind, payload)
+            return await conference.execute(task, view)
         finally:
             if not (conference.participants or conference.tasks):
                 self._close(conference)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from media.allowance import Allowance
 from media.focus.leg import Leg
 from media.focus.quality import Quality
 from media.forward.tracks import Track
+from media.messages import Cause, FocusOffer, ParticipantView
 from media.reports import Connection
 from media.sdp.media_section import Outgoing
 
@@ -26,13 +26,10 @@ class State:
     is_on_hold: bool
     muted: frozenset[str]
 
-
-@dataclass(frozen=True)
-class Cause:
-    """The modification that the next offer announces: its ID, if it has one, and its kind."""
-
-    mod_id: str | None
-    kind: str
+    @classmethod
+    def of(cls, view: ParticipantView) -> "State":
+        """Return what matters here of a task's view."""
+        return cls(view.state != "moving", view.state == "on-hold", frozenset(view.muted))
 
 
 @dataclass
@@ -55,7 +52,7 @@ class Participant:
     # The version of the media plan that it needs no offer for; None while that is unknown.
     informed: int | None = None
     # The focus's last offer to it, which is pending while its negotiation waits for the answer.
-    offer: dict[str, Any] = field(default_factory=dict)
+    offer: FocusOffer | None = None
     # The ID of the focus's last offer that it answered, and how many answers in a row could not be used.
     answered: str | None = None
     unusable: int = 0
@@ -75,7 +72,8 @@ class Participant:
 
     def awaits(self, mod_id: str) -> bool:
         """Tell whether this offer of the focus is the one that waits for its answer."""
-        return self.leg is not None and self.leg.negotiation.offering and self.offer["modId"] == mod_id
+        is_offered = self.leg is not None and self.leg.negotiation.offering
+        return is_offered and self.offer is not None and self.offer.mod_id == mod_id
 
 
 # By ID. All parts of a conference share one such table.

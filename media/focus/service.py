@@ -21,6 +21,7 @@ from media import tasks
 from media.focus.heartbeat import Heartbeat
 from media.focus.inspection import NodeCounts
 from media.focus.node import Node, Settings, prepare_interpreter
+from media.messages import Refusal, RefusalCode, Result, read_task
 from media.models import MediaTask
 from media.reports import Assignment, Connection
 
@@ -47,23 +48,23 @@ REPORTS_AT_ONCE = 20
 class Settle(Protocol):
     """Applies the result of a task, and deletes its row in the same transaction."""
 
-    def __call__(self, *, task_id: int, result: tasks.Result, now: datetime) -> None: ...
+    def __call__(self, *, task_id: int, result: Result, now: datetime) -> None: ...
 
 
-class Lose(Protocol):
-    """Lets a participant go whose leg is lost."""
+class LegLost(Protocol):
+    """Lets a participant leave whose leg is lost."""
 
     def __call__(self, *, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None: ...
 
 
-class Announce(Protocol):
-    """Tells a conference who speaks."""
+class SpeakerChanged(Protocol):
+    """Announces a conference's new active speaker to everybody in it."""
 
     def __call__(self, *, conference_id: str, participant_id: str, by: Assignment) -> None: ...
 
 
-class Rate(Protocol):
-    """Tells a conference how somebody's connection is."""
+class ConnectionChanged(Protocol):
+    """Announces how a participant's connection is to everybody in its conference."""
 
     def __call__(self, *, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None: ...
 
@@ -82,9 +83,9 @@ class Wiring:
     """
 
     settle: Settle
-    lose: Lose
-    announce: Announce
-    rate: Rate
+    leg_lost: LegLost
+    speaker_changed: SpeakerChanged
+    connection_changed: ConnectionChanged
     assigned: Assigned
     now: Callable[[], datetime]
     enter: Callable[[asyncio.AbstractEventLoop], None]
@@ -94,7 +95,7 @@ class Wiring:
 class _Trial:
     """What came of a task, and how often that could not be applied."""
 
-    result: tasks.Result | None = None
+    result: Result | None = None
     failures: int = 0
 
 
@@ -179,25 +180,25 @@ class Service:
         finally:
             _close(self._loop)
 
-    def lost(self, conference: str, participant: str, leg: str) -> None:
+    def leg_lost(self, conference: str, participant: str, leg: str) -> None:
         """Note that a leg is lost; called on the node's loop."""
         by = self._assignment(conference)
         self._report(
-            lambda: self._wiring.lose(
+            lambda: self._wiring.leg_lost(
                 conference_id=conference, participant_id=participant, leg=leg, by=by, now=self._wiring.now()
             )
         )
 
-    def speaks(self, conference: str, participant: str) -> None:
+    def speaker_changed(self, conference: str, participant: str) -> None:
         """Note who speaks; called on the node's loop."""
         self._speaking[conference] = participant, self._assignment(conference)
         self._wake.set()
 
-    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+    def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Note how somebody's connection is; called on the node's loop."""
         by = self._assignment(conference)
         self._report(
-            lambda: self._wiring.rate(
+            lambda: self._wiring.connection_changed(
                 conference_id=conference, participant_id=participant, connection=connection, by=by
             )
         )
@@ -291,7 +292,7 @@ class Service:
         for conference in list(self._speaking):
             participant, by = self._speaking.pop(conference)
             try:
-                self._wiring.announce(conference_id=conference, participant_id=participant, by=by)
+                self._wiring.speaker_changed(conference_id=conference, participant_id=participant, by=by)
             except (OperationalError, InterfaceError):
                 self._speaking.setdefault(conference, (participant, by))
                 raise
@@ -322,15 +323,15 @@ class Service:
             tasks.finish(task.pk)
         del self._trials[task.pk]
 
-    def _execute(self, task: MediaTask) -> tasks.Result:
+    def _execute(self, task: MediaTask) -> Result:
         """Let the node carry out a task; what it cannot do it could not do a second time either."""
         try:
-            result: tasks.Result = self._call(self._node.execute(task.conference, task.kind, task.payload))
+            result: Result = self._call(self._node.execute(task.conference, *read_task(task.kind, task.payload)))
         except TimeoutError:
             raise
         except Exception:
             logger.exception("Media task %s (%s) failed", task.pk, task.kind)
-            result = tasks.Result(refusal={"code": "media-unavailable", "detail": "The media node could not do this."})
+            result = Result(refusal=Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The media node could not do this."))
         return result
 
     # --- Heartbeat --------------------------------------------------------------------------------------------

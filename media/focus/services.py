@@ -17,13 +17,13 @@ Outcome = TypeVar("Outcome")
 class Reports(Protocol):
     """Takes what conferences report, on the node's loop."""
 
-    def lost(self, conference: str, participant: str, leg: str) -> None:
+    def leg_lost(self, conference: str, participant: str, leg: str) -> None:
         """A leg has lost its connection. The conference has dropped it."""
 
-    def speaks(self, conference: str, participant: str) -> None:
+    def speaker_changed(self, conference: str, participant: str) -> None:
         """This participant is the active speaker now."""
 
-    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+    def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """A participant's connection is like this now."""
 
 

@@ -8,7 +8,6 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from media.focus.connections import Connections
 from media.focus.layout import Layout
@@ -16,6 +15,17 @@ from media.focus.leg import Leg
 from media.focus.media_plan import MediaPlan
 from media.focus.participants import Participant
 from media.focus.services import Aside
+from media.messages import (
+    AnswerTask,
+    FocusOffer,
+    OfferKind,
+    OfferTask,
+    Refusal,
+    RefusalCode,
+    Restart,
+    Result,
+    WithdrawTask,
+)
 from media.sdp.codecs import Agreed, read_capabilities, takes_opus
 from media.sdp.description import NegotiationError, NewAssociationError, parse
 from media.sdp.media_section import Outgoing
@@ -23,6 +33,8 @@ from media.sdp.syntax import SdpError
 
 logger = logging.getLogger(__name__)
 
+# Makes an offer, where one is due.
+_Make = Callable[[], Awaitable[FocusOffer | None]]
 # Answers kept for tasks that are repeated after a crash.
 _ANSWERS_KEPT = 8
 # After this many unusable answers in a row, a participant gets no offer until there is something new to offer.
@@ -52,19 +64,19 @@ class Signalling:
 
     # --- From participants ------------------------------------------------------------------------------------
 
-    async def take_offer(self, id_: str, mod_id: str, text: str, fresh: bool) -> dict[str, Any]:
+    async def take_offer(self, task: OfferTask) -> Result:
         """Answer a participant's offer. A fresh one gets a new leg, which replaces the present one if it is served."""
-        participant = self._participants[id_]
+        participant, mod_id = self._participants[task.participant], task.mod_id
         known = participant.leg
         if known is not None and mod_id in known.answers:
             return _answered(known, mod_id)
-        leg = known if known is not None and not fresh else self._connections.new(mod_id, id_)
+        leg = known if known is not None and not task.fresh else self._connections.new(mod_id, participant.id)
         try:
             try:
-                answer, layout = await self._answer(id_, leg, text)
+                answer, layout = await self._answer(participant.id, leg, task.sdp)
             except NewAssociationError:
-                leg = self._connections.new(mod_id, id_)
-                answer, layout = await self._answer(id_, leg, text)
+                leg = self._connections.new(mod_id, participant.id)
+                answer, layout = await self._answer(participant.id, leg, task.sdp)
         except (NegotiationError, SdpError) as error:
             return _refused(str(error))
         leg.answers[mod_id] = answer
@@ -90,20 +102,20 @@ class Signalling:
             partial(_answer, leg, text, self._plan.agreed_by_others(id_), self._plan.outgoing(id_), labels)
         )
 
-    async def take_answer(self, id_: str, mod_id: str, text: str) -> dict[str, Any]:
+    async def take_answer(self, task: AnswerTask) -> Result:
         """Settle the focus's offer with the participant's answer."""
-        participant = self._participants.get(id_)
+        participant = self._participants.get(task.participant)
         if participant is None or participant.leg is None:
-            return {}
-        if not participant.awaits(mod_id):
-            if mod_id == participant.answered or not participant.leg.negotiation.settled:
-                return {}
+            return Result()
+        if not participant.awaits(task.mod_id):
+            if task.mod_id == participant.answered or not participant.leg.negotiation.settled:
+                return Result()
             # The participant has applied an offer that was replaced here. Only a new connection brings both together.
             return _refused("The focus has made another offer since.")
-        participant.answered = mod_id
+        participant.answered = task.mod_id
         leg, may_change = participant.leg, participant.may_change(self._now())
         try:
-            layout = await self._aside(partial(_settled, leg, text, may_change=may_change))
+            layout = await self._aside(partial(_settled, leg, task.sdp, may_change=may_change))
         except (NegotiationError, SdpError) as error:
             leg.negotiation.rollback()
             participant.unusable += 1
@@ -114,49 +126,49 @@ class Signalling:
         participant.changes.left -= layout.published.keys() != leg.layout.published.keys()
         if participant.leg is leg:
             self._connections.settle(leg, layout)
-        return {}
+        return Result()
 
     def _note_declined(self, participant: Participant) -> None:
         """Do not offer the present tracks to a participant again before they change."""
         participant.declined, participant.informed = self._plan.outgoing(participant.id), None
 
-    def withdraw(self, id_: str, mod_id: str, *, rejected: bool) -> None:
+    def withdraw(self, task: WithdrawTask) -> None:
         """Roll back an offer that was rejected, cancelled or has expired.
 
         A rejected offer is not made again unchanged. An offer of the participant may have been answered here before it
         was cancelled; then that answer never reached it.
         """
-        participant = self._participants.get(id_)
+        participant = self._participants.get(task.participant)
         if participant is None or participant.leg is None:
             return
         leg = participant.leg
-        if participant.awaits(mod_id):
+        if participant.awaits(task.mod_id):
             leg.negotiation.rollback()
-            if rejected:
+            if task.rejected:
                 self._note_declined(participant)
-        elif mod_id == leg.id:
+        elif task.mod_id == leg.id:
             self._connections.drop(participant)
-        elif mod_id == next(reversed(leg.answers), None):
-            del leg.answers[mod_id]
+        elif task.mod_id == next(reversed(leg.answers), None):
+            del leg.answers[task.mod_id]
             leg.negotiation.revoke()
             self._plan.codecs_changed()
             self._connections.settle(leg, leg.layout.followed_by(leg.negotiation.sections))
 
     # --- To participants --------------------------------------------------------------------------------------
 
-    async def due_offers(self, restarts: Sequence[Mapping[str, str]], ready: Sequence[str]) -> list[dict[str, Any]]:
+    async def due_offers(self, restarts: Sequence[Restart], ready: Sequence[str]) -> tuple[FocusOffer, ...]:
         """Return the offers for legs that must be built anew, and for legs that differ from the plan.
 
-        :param restarts: what `_restart` needs to build each leg.
+        :param restarts: the legs to build anew.
         :param ready: the IDs of the participants that may get an offer now.
         """
-        restarted = {leg["participant"] for leg in restarts}
-        due: list[Callable[[], Awaitable[dict[str, Any] | None]]] = [partial(self._restart, **leg) for leg in restarts]
+        restarted = {restart.participant for restart in restarts}
+        due: list[_Make] = [partial(self._restart, restart) for restart in restarts]
         due += [partial(self._offer_to, id_) for id_ in ready if id_ not in restarted and not self._is_informed(id_)]
         offers = [await self._made(make) for make in due]
-        return [offer for offer in offers if offer is not None]
+        return tuple(offer for offer in offers if offer is not None)
 
-    async def _made(self, make: Callable[[], Awaitable[dict[str, Any] | None]]) -> dict[str, Any] | None:
+    async def _made(self, make: _Make) -> FocusOffer | None:
         """Return an offer. If it cannot be made, the other participants still get theirs."""
         try:
             return await make()
@@ -174,7 +186,7 @@ class Signalling:
         participant.causes = []
         return True
 
-    async def _offer_to(self, id_: str) -> dict[str, Any] | None:
+    async def _offer_to(self, id_: str) -> FocusOffer | None:
         """Return the offer that brings a participant up to date; None when it is."""
         participant = self._participants.get(id_)
         if participant is None or participant.leg is None:
@@ -203,48 +215,35 @@ class Signalling:
             participant.informed = version
             return None
         only = causes[0] if len({cause.kind for cause in causes}) == 1 else None
-        participant.offer = {
-            "participant": id_,
-            "modId": secrets.token_hex(16),
-            "sdp": text,
-            "kind": only.kind if only else "sync",
-            "causedBy": next((cause.mod_id for cause in reversed(causes) if cause.mod_id), None),
-        }
+        participant.offer = FocusOffer(
+            participant=id_,
+            mod_id=secrets.token_hex(16),
+            sdp=text,
+            kind=only.kind if only else OfferKind.SYNC,
+            caused_by=next((cause.mod_id for cause in reversed(causes) if cause.mod_id), None),
+        )
         return participant.offer
 
-    async def _restart(
-        self,
-        participant: str,
-        modId: str,  # noqa: N803 - as tasks write it
-        sdp: str,
-        answer: str = "",
-    ) -> dict[str, Any]:
-        """Build a new leg for a participant whose node is gone, and return the leg's offer.
-
-        :param sdp: the participant's last offer, or its last answer.
-        :param answer: how the offer was answered; empty if `sdp` is an answer.
-        """
-        restarted = self._participants[participant]
-        restarted.lacks_opus = await self._aside(partial(_had_audio_without_opus, sdp, answer or sdp))
-        leg = self._connections.new(modId, participant)
-        await self._aside(partial(leg.negotiation.adopt, sdp, self._plan.agreed_by_others(participant)))
-        self._connections.drop(restarted)
-        restarted.leg = leg
+    async def _restart(self, restart: Restart) -> FocusOffer | None:
+        """Build a new leg for a participant whose node is gone, and return the leg's offer."""
+        participant = self._participants[restart.participant]
+        answer = restart.answer or restart.sdp
+        participant.lacks_opus = await self._aside(partial(_had_audio_without_opus, restart.sdp, answer))
+        leg = self._connections.new(restart.mod_id, participant.id)
+        await self._aside(partial(leg.negotiation.adopt, restart.sdp, self._plan.agreed_by_others(participant.id)))
+        self._connections.drop(participant)
+        participant.leg = leg
         self._plan.codecs_changed()
-        return await self._offer_connection(restarted, leg, modId)
+        return await self._offer_connection(participant, leg, restart.mod_id)
 
-    async def _offer_connection(self, participant: Participant, leg: Leg, mod_id: str) -> dict[str, Any]:
+    async def _offer_connection(self, participant: Participant, leg: Leg, mod_id: str) -> FocusOffer | None:
         """Return the offer of a leg that has no connection yet. The offer's ID becomes the leg's."""
         leg.id = mod_id
         create = partial(leg.negotiation.create_offer, self._plan.outgoing(participant.id), self._plan.codecs_in_use())
-        participant.offer = {
-            "participant": participant.id,
-            "modId": mod_id,
-            "sdp": await self._aside(create),
-            "kind": "sync",
-            "causedBy": None,
-            "restart": True,
-        }
+        text = await self._aside(create)
+        if text is None:
+            return None
+        participant.offer = FocusOffer(participant.id, mod_id, text, OfferKind.SYNC, caused_by=None, restart=True)
         return participant.offer
 
 
@@ -262,15 +261,14 @@ def _answer(leg: Leg, text: str, others: Agreed, outgoing: Sequence[Outgoing], l
     return negotiation.create_answer(outgoing), leg.layout.followed_by(negotiation.sections)
 
 
-def _answered(leg: Leg, mod_id: str) -> dict[str, Any]:
+def _answered(leg: Leg, mod_id: str) -> Result:
     """Return the result of a participant's offer, which says whether the offer made this leg."""
-    restart = {"restart": True} if leg.id == mod_id else {}
-    return {"answer": leg.answers[mod_id], **restart}
+    return Result(answer=leg.answers[mod_id], restart=leg.id == mod_id)
 
 
-def _refused(detail: str) -> dict[str, Any]:
+def _refused(detail: str) -> Result:
     """Return the result of an offer or answer that cannot be used."""
-    return {"refusal": {"code": "sdp-invalid", "detail": detail}}
+    return Result(refusal=Refusal(RefusalCode.SDP_INVALID, detail))
 
 
 def _settled(leg: Leg, text: str, *, may_change: bool) -> Layout:

@@ -8,6 +8,7 @@ from pytest_django import Settings
 
 from conferences.models import Participant
 from conferences.operations.deadlines import settle_due
+from media.messages import Refusal, RefusalCode
 from media.reports import LOST_SECONDS
 from tests.support.devices import Device
 from tests.support.focus import ScriptedNode
@@ -15,13 +16,13 @@ from tests.support.refusals import refused
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-REFUSAL = {"code": "sdp-invalid", "detail": "Nothing that the focus knows."}
+REFUSAL = Refusal(RefusalCode.SDP_INVALID, "Nothing that the focus knows.")
 MOD, HOLD = "initiate-conference-mod", "initiate-conference-hold"
 
 
 def refused_call(caller: Device, node: ScriptedNode, *to: str, **fields: str) -> str:
     """Let the focus refuse the offer of a new call; return the conference's ID."""
-    node.refusal = REFUSAL  # type: ignore[assignment]
+    node.refusal = REFUSAL
     response = caller.gather(*to, **fields)
     assert response.status_code == 201, response.content
     node.refusal = None
@@ -63,7 +64,7 @@ def test_a_caller_who_calls_again_rings_for_the_full_time(
 def test_it_may_be_refused_several_times(alice: Device, bob: Device, node: ScriptedNode) -> None:
     conference = refused_call(alice, node, "bob")
     (before,) = Participant.objects.ringing().values_list("rings_until", flat=True)
-    node.refusal = REFUSAL  # type: ignore[assignment]
+    node.refusal = REFUSAL
     for _ in range(2):
         assert alice.put(conference, MOD, alice.offer()).status_code == 204
     (after,) = Participant.objects.ringing().values_list("rings_until", flat=True)

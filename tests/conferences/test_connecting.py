@@ -7,13 +7,14 @@ from django.utils import timezone
 
 from conferences.models import Participant
 from conferences.operations.deadlines import next_deadline, settle_due
+from media.messages import Refusal, RefusalCode
 from media.reports import LOST_SECONDS
 from tests.support.devices import Device, hold, open_call
 from tests.support.focus import ScriptedNode
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-REFUSAL = {"code": "sdp-invalid", "detail": "Nothing that the focus knows."}
+REFUSAL = Refusal(RefusalCode.SDP_INVALID, "Nothing that the focus knows.")
 MOD, CALL_HOLD = "initiate-conference-mod", "initiate-call-hold"
 LOST, INSTANT = timedelta(seconds=LOST_SECONDS), timedelta(microseconds=1)
 
@@ -27,7 +28,7 @@ def due(device: Device) -> datetime:
 
 def refuse(node: ScriptedNode) -> None:
     """Let the focus refuse every offer from now on."""
-    node.refusal = REFUSAL  # type: ignore[assignment]
+    node.refusal = REFUSAL
 
 
 def test_a_guest_whose_offer_was_refused_leaves(alice: Device, bob: Device, node: ScriptedNode) -> None:

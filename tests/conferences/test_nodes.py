@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from conferences.models import Conference, Topology
 from conferences.operations.deadlines import settle_due
-from conferences.operations.focus import lose_media, settle_task
+from conferences.operations.focus import leg_lost, settle_task
 from conferences.operations.nodes import (
     ADOPTIONS_PER_LOOK,
     NoNodeError,
@@ -20,6 +20,7 @@ from conferences.operations.nodes import (
     place,
 )
 from media import tasks
+from media.messages import FocusOffer, OfferKind, Refusal, RefusalCode, Result
 from media.models import MediaNode, MediaTask
 from media.reports import Assignment
 from tests.support.descriptions import describe
@@ -80,10 +81,10 @@ def test_who_does_not_answer_in_time_can_be_lost(node: ScriptedNode, other: Scri
     assert call.bob.news_types() == ["mod-expired"]
     seat = call.bob.seat(call.id)["id"]
     for by in (Assignment(node.id, 1), Assignment("other", 1)):
-        lose_media(conference_id=call.id, participant_id=seat, leg=event["modId"], by=by, now=later)
+        leg_lost(conference_id=call.id, participant_id=seat, leg=event["modId"], by=by, now=later)
     assert call.bob.seat(call.id)["state"] == "accepted"
     by = Assignment("other", 2)
-    lose_media(conference_id=call.id, participant_id=seat, leg=event["modId"], by=by, now=later)
+    leg_lost(conference_id=call.id, participant_id=seat, leg=event["modId"], by=by, now=later)
     assert call.alice.get(call.id)["participants"][1]["leftReason"] == "media-lost"
 
 
@@ -117,8 +118,8 @@ def test_a_late_result_of_a_node_that_lost_the_conference_is_refused(
         node=node.id, conference=call.id, kind="update", payload={}, created_at=timezone.now()
     )
     seat, text = call.alice.seat(call.id)["id"], describe(session=1000)
-    offer: tasks.FocusOffer = {"participant": seat, "modId": "m", "sdp": text, "kind": "sync", "causedBy": None}
-    settle_task(task_id=late.pk, result={"offers": [offer]}, now=timezone.now())
+    offer = FocusOffer(seat, "m", text, OfferKind.SYNC, caused_by=None)
+    settle_task(task_id=late.pk, result=Result(offers=(offer,)), now=timezone.now())
     assert Conference.objects.get(pk=call.id).version == version
     assert call.alice.offers(call.id) == []
     assert not MediaTask.objects.filter(pk=late.pk).exists()
@@ -196,7 +197,7 @@ def test_conference_that_was_adopted_in_the_same_moment_is_let_be(
 def test_who_never_had_a_leg_is_not_offered_another(
     node: ScriptedNode, other: ScriptedNode, alice: Device, bob: Device
 ) -> None:
-    node.refusal = {"code": "sdp-invalid", "detail": "No codec in common."}
+    node.refusal = Refusal(RefusalCode.SDP_INVALID, "No codec in common.")
     conference = alice.gather("bob").json()["id"]
     alice.news()
     gone(node)

@@ -268,7 +268,7 @@ class TestFocus:
         assert devices[1].put(conference, HOLD, devices[1].offer("recvonly")).status_code == 204
         task = MediaTask.objects.latest("pk")
         result = node.execute(task)
-        assert len(result["offers"]) == len(devices) - 2
+        assert len(result.offers) == len(devices) - 2
         with Queries() as queries:
             settle_task(task_id=task.pk, result=result, now=timezone.now())
         assert Modification.objects.pending().count() == len(devices) - 2

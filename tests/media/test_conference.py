@@ -20,6 +20,7 @@ from media.sdp.negotiation import Negotiation
 from media.sdp.syntax import MAX_MEDIA_LINES
 from tests.support.depth import examples
 from tests.support.media.broken import NAMES, mutated
+from tests.support.media.by_json import by_json
 from tests.support.media.negotiating import answering
 from tests.support.media.node_harness import Clock
 from tests.support.media.synthetic import Peer
@@ -34,11 +35,11 @@ FORMATS = re.compile(r"a=(?:rtpmap|fmtp|rtcp-fb):.*\r\n")
 class Nobody:
     """Wants to know nothing."""
 
-    def lost(self, conference: str, participant: str, leg: str) -> None: ...
+    def leg_lost(self, conference: str, participant: str, leg: str) -> None: ...
 
-    def speaks(self, conference: str, participant: str) -> None: ...
+    def speaker_changed(self, conference: str, participant: str) -> None: ...
 
-    def hears(self, conference: str, participant: str, connection: Connection) -> None: ...
+    def connection_changed(self, conference: str, participant: str, connection: Connection) -> None: ...
 
 
 class Room:
@@ -72,7 +73,7 @@ class Room:
     async def _task(self, kind: str, payload: dict[str, Any], modification: str = "") -> dict[str, Any]:
         seats = [{"participant": seat, "state": "accepted", "muted": []} for seat in self.seats]
         view = {"seats": seats, "cause": {"modId": modification, "kind": "sync"}}
-        return await self.node.execute("room", kind, {"view": view, "ready": self.seats, **payload})
+        return await by_json(self.node)("room", kind, {"view": view, "ready": self.seats, **payload})
 
 
 @pytest_asyncio.fixture

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from media.aiortc_adapter import Certificate
+from tests.support.media.by_json import by_json
 from tests.support.media.dtls_pair import End
 from tests.support.media.node_harness import Listener, World, true
 from tests.support.media.synthetic import Room
@@ -98,7 +99,7 @@ async def joined(world: World) -> tuple[Listener, Listener, Listener]:
     alice, bob = await world.join("alice", "bob")
     mallory = Listener("mallory")
     world.peers.append(mallory)
-    await Room("other", world.node.execute).join(mallory)
+    await Room("other", by_json(world.node)).join(mallory)
     return alice, bob, mallory
 
 

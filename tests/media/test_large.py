@@ -17,6 +17,7 @@ from media.focus.node import Node, Settings
 from media.forward.tracks import Track
 from media.sdp import media_section, sections
 from media.sdp.negotiation import Negotiation
+from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Notes
 from tests.support.media.synthetic import Peer, Room
 
@@ -67,7 +68,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 async def cost(node: Node, work: Counter[str], size: int) -> tuple[Counter[str], Counter[str]]:
     """Return what one join and one leave of a conference of this size takes."""
-    room = Room(f"room-{size}", node.execute)
+    room = Room(f"room-{size}", by_json(node))
     peers = [Peer(f"p{number}") for number in range(size)]
     for peer in peers[:-1]:
         await room.join(peer)
@@ -125,7 +126,7 @@ async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All conferences together do not keep it, nor does a large one."""
-    rooms = [Room(f"room-{size}", node.execute) for size in (2, 6)]
+    rooms = [Room(f"room-{size}", by_json(node)) for size in (2, 6)]
     peers = {
         room: [Peer(f"{room.id}-{number}") for number in range(size)] for room, size in zip(rooms, (2, 6), strict=True)
     }
@@ -157,7 +158,7 @@ async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
 
 
 async def test_participant_that_knows_everything_costs_no_offer(node: Node, work: Counter[str]) -> None:
-    room = Room("room", node.execute)
+    room = Room("room", by_json(node))
     peers = [Peer(f"p{number}") for number in range(3)]
     for peer in peers:
         await room.join(peer)
@@ -187,11 +188,11 @@ async def test_descriptions_are_read_and_written_off_the_loops_thread(
     names = {"receive_offer", "create_answer", "create_offer", "receive_answer", "adopt"}
     for name in names:
         noted(name)
-    room = Room("room", node.execute)
+    room = Room("room", by_json(node))
     peers = {f"p{number}": Peer(f"p{number}") for number in range(3)}
     for peer in peers.values():
         await room.join(peer)
-    restarted = Room("restarted", node.execute)
+    restarted = Room("restarted", by_json(node))
     await restarted.take_over(peers, {id_: peer.offer() for id_, peer in peers.items()})
     for peer in peers.values():
         await room.leave(peer)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -16,14 +17,26 @@ from media import tasks
 from media.focus import heartbeat, service
 from media.focus.node import Node, Settings
 from media.focus.service import Service, Wiring
+from media.messages import (
+    ConferenceView,
+    OfferTask,
+    ParticipantView,
+    Refusal,
+    RefusalCode,
+    Result,
+    Task,
+    TaskKind,
+    UpdateTask,
+    WithdrawTask,
+)
 from media.models import MediaNode, MediaTask
 from media.reports import Assignment, Connection
-from media.tasks import Result, TaskKind
 from tests.support.services import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SECONDS = 10.0
+REFUSAL = Refusal(RefusalCode.SDP_INVALID, "No codec in common.")
 Settle = Callable[[int, Result], None]
 
 
@@ -124,18 +137,20 @@ def node(books: Books) -> Iterator[Service]:
         yield node
 
 
-def ask(node: Service, conference: str, kind: TaskKind = TaskKind.UPDATE, **payload: Any) -> None:
+NOBODY = ConferenceView(participants=(), ready=())
+
+
+def ask(node: Service, conference: str, task: Task | None = None, view: ConferenceView = NOBODY) -> None:
     """Ask a node for something."""
-    payload = {"view": {"seats": [], "cause": None}, "ready": [], **payload}
-    tasks.enqueue(node_id=node.id, conference_id=conference, kind=kind, payload=payload, now=timezone.now())
+    tasks.enqueue(node_id=node.id, conference_id=conference, task=task or UpdateTask(), view=view, now=timezone.now())
 
 
 def test_a_task_that_cannot_be_carried_out_is_refused_at_once(node: Service, books: Books) -> None:
-    ask(node, "broken", TaskKind.OFFER, participant="nobody", modId="1", sdp="", fresh=True)
+    ask(node, "broken", OfferTask("nobody", "1", "", fresh=True))
     ask(node, "sound")
     books.wait(lambda: len(books.settled) == 2)
-    assert books.of("broken")[0]["refusal"]["code"] == "media-unavailable"
-    assert books.of("sound") == [{}]
+    assert [each.refusal and each.refusal.code for each in books.of("broken")] == [RefusalCode.MEDIA_UNAVAILABLE]
+    assert books.of("sound") == [Result()]
 
 
 def test_a_result_that_cannot_be_applied_holds_up_its_own_conference_only(
@@ -157,7 +172,7 @@ LONG = (service.LONG_CHARACTERS + 1) * "x"
 
 def refused_offer(node: Service, conference: str, sdp: str) -> None:
     """Ask a node for the answer to an offer of nobody, which it cannot give."""
-    ask(node, conference, TaskKind.OFFER, participant="nobody", modId="1", sdp=sdp, fresh=True)
+    ask(node, conference, OfferTask("nobody", "1", sdp, fresh=True))
 
 
 def test_long_descriptions_wait_for_shorter_ones_of_other_conferences(node: Service, books: Books) -> None:
@@ -173,7 +188,7 @@ def test_long_descriptions_wait_for_shorter_ones_of_other_conferences(node: Serv
     assert order[0] == "sound"
     # The long ones keep their order, and what follows in their conferences comes after them.
     assert [each for each in dict.fromkeys(order) if each != "sound"][:2] == ["first", "second"]
-    assert ["refusal" in result for result in books.of("first")] == [True, False]
+    assert [result.refusal is not None for result in books.of("first")] == [True, False]
 
 
 def test_long_descriptions_do_not_wait_for_ever(node: Service, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +207,9 @@ def test_a_long_task_that_is_forgotten_is_not_carried_out(
 ) -> None:
     execute = Node.execute
 
-    async def forget(node: Node, conference: str, kind: str, payload: Any) -> Any:
+    async def forget(node: Node, conference: str, task: Task, view: ConferenceView) -> Any:
         await asyncio.to_thread(MediaTask.objects.filter(conference="moved").delete)
-        return await execute(node, conference, kind, payload)
+        return await execute(node, conference, task, view)
 
     monkeypatch.setattr(Node, "execute", forget)
     with transaction.atomic():
@@ -210,25 +225,25 @@ def test_a_result_is_kept_until_it_can_be_applied(node: Service, books: Books, m
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
     executed: list[str] = []
 
-    async def execute(node: Node, conference: str, kind: str, payload: Any) -> Result:
+    async def execute(node: Node, conference: str, task: Task, view: ConferenceView) -> Result:
         executed.append(conference)
         # The second time there would be nothing to refuse any more.
-        return {"refusal": {"code": "sdp-invalid", "detail": ""}} if len(executed) == 1 else {}
+        return Result(refusal=REFUSAL) if len(executed) == 1 else Result()
 
     monkeypatch.setattr(Node, "execute", execute)
     books.refuse = lambda task: len(books.settled) < 2
     ask(node, "conference")
     books.wait(lambda: len(books.settled) == 3)
     assert executed == ["conference"]
-    assert {result["refusal"]["code"] for result in books.of("conference")} == {"sdp-invalid"}
+    assert {result.refusal for result in books.of("conference")} == {REFUSAL}
 
 
 def test_a_result_that_can_never_be_applied_is_given_up(
     node: Service, books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
-    books.refuse = lambda task: task.payload.get("poison", False)
-    ask(node, "conference", poison=True)
+    books.refuse = lambda task: task.kind == TaskKind.WITHDRAW
+    ask(node, "conference", WithdrawTask("nobody", "1", rejected=False))
     ask(node, "conference")
     books.wait(lambda: len(books.settled) == service.TRIES + 1)
 
@@ -238,12 +253,12 @@ def test_a_report_is_kept_until_it_can_be_handed_in(
 ) -> None:
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
     books.refuse_reports = 2
-    books.on_loop(node.lost, "conference", "alice", "leg")
+    books.on_loop(node.leg_lost, "conference", "alice", "leg")
     books.wait(lambda: books.lost == ["alice"] * 3)
 
 
 def test_a_broken_connection_is_reported(node: Service, books: Books) -> None:
-    books.on_loop(node.hears, "conference", "alice", Connection.DISCONNECTED)
+    books.on_loop(node.connection_changed, "conference", "alice", Connection.DISCONNECTED)
     books.wait(lambda: books.rated == [("conference", "alice", Connection.DISCONNECTED)])
 
 
@@ -253,7 +268,7 @@ def test_a_report_that_can_never_be_handed_in_is_given_up(
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
     books.refuse_reports = service.TRIES
     for who in ("alice", "bob"):
-        books.on_loop(node.lost, "conference", who, "leg")
+        books.on_loop(node.leg_lost, "conference", who, "leg")
     books.wait(lambda: books.lost == ["alice"] * service.TRIES + ["bob"])
 
 
@@ -262,7 +277,7 @@ def test_an_outage_of_the_database_gives_up_no_report(
 ) -> None:
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
     books.error, books.refuse_reports = OperationalError("away"), 2 * service.TRIES
-    books.on_loop(node.lost, "conference", "alice", "leg")
+    books.on_loop(node.leg_lost, "conference", "alice", "leg")
     books.wait(lambda: books.lost == ["alice"] * (2 * service.TRIES + 1))
 
 
@@ -280,9 +295,9 @@ def test_a_node_with_a_batch_of_slow_tasks_still_beats(books: Books, monkeypatch
     monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.02)
     beats: list[datetime] = []
 
-    async def execute(node: Node, conference: str, kind: str, payload: Any) -> Result:
+    async def execute(node: Node, conference: str, task: Task, view: ConferenceView) -> Result:
         await asyncio.sleep(0.1)
-        return {}
+        return Result()
 
     def note_beat(task: MediaTask) -> bool:
         beats.append(MediaNode.objects.get().heartbeat_at)
@@ -320,8 +335,7 @@ def test_a_heartbeat_that_fails_is_repeated(books: Books, monkeypatch: pytest.Mo
 
 def test_a_node_stops_serving_what_it_has_lost(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 0.02)
-    seat = {"participant": "alice", "state": "accepted", "muted": []}
-    view = {"seats": [seat], "cause": None}
+    view = ConferenceView(participants=(ParticipantView("alice", "accepted"),), ready=())
     with running(books) as node:
         books.serves = {"kept": 1, "moved": 1, "back": 1}
         for conference in ("kept", "moved", "back"):
@@ -331,20 +345,20 @@ def test_a_node_stops_serving_what_it_has_lost(books: Books, monkeypatch: pytest
         # Another node had it for a while, and this one has not heard of that.
         books.serves = {"kept": 1, "back": 3}
         wait_until(lambda: set(node.held()) <= {"kept"}, "the node lets go")
-        ask(node, "back", view=view, generation=3)
+        ask(node, "back", view=replace(view, generation=3))
         books.wait(lambda: len(books.settled) == 4)
         assert node.held() == {"kept": 1, "back": 3}
 
 
 def test_a_newer_assignment_replaces_what_is_left_of_an_older_one(node: Service, books: Books) -> None:
     books.serves = {"conference": 3}
-    view = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
+    view = ConferenceView(participants=(ParticipantView("alice", "accepted"),), ready=())
     ask(node, "conference", view=view)
     books.wait(lambda: len(books.settled) == 1)
-    ask(node, "conference", view=view, generation=3)
+    ask(node, "conference", view=replace(view, generation=3))
     books.wait(lambda: len(books.settled) == 2)
     assert node.held() == {"conference": 3}
-    books.on_loop(node.lost, "conference", "alice", "leg")
+    books.on_loop(node.leg_lost, "conference", "alice", "leg")
     books.wait(lambda: books.lost_by == [Assignment(node.id, 3)])
 
 
@@ -365,10 +379,10 @@ def test_only_the_newest_speaker_of_a_conference_is_announced(books: Books, monk
     held = threading.Event()
     monkeypatch.setattr(books, "lose", lambda **_: held.wait(SECONDS))
     with running(books) as node:
-        node.lost("call", "somebody", "leg")
+        node.leg_lost("call", "somebody", "leg")
         for number in range(100):
-            node.speaks("call", f"speaker {number}")
-        node.speaks("other", "another")
+            node.speaker_changed("call", f"speaker {number}")
+        node.speaker_changed("other", "another")
         held.set()
         books.wait(lambda: len(books.announced) >= 2)
     assert books.announced[-2:] == [("call", "speaker 99"), ("other", "another")]
@@ -381,9 +395,9 @@ def test_an_announcement_waits_for_the_database_and_for_nothing_else(
 ) -> None:
     monkeypatch.setattr(service, "RETRY_SECONDS", 0.01)
     books.error, books.refuse_announcements = error, 1
-    node.speaks("call", "alice")
+    node.speaker_changed("call", "alice")
     books.wait(lambda: len(books.announced) == announced)
-    node.speaks("other", "bob")
+    node.speaker_changed("other", "bob")
     books.wait(lambda: books.announced[-1] == ("other", "bob"))
     assert books.announced == [("call", "alice")] * announced + [("other", "bob")]
 
@@ -399,10 +413,10 @@ def test_tasks_do_not_wait_for_all_reports(books: Books, monkeypatch: pytest.Mon
     monkeypatch.setattr(books, "lose", lambda **_: held.wait(SECONDS))
     monkeypatch.setattr(books, "settle", settle)
     with running(books) as node:
-        node.lost("call", "somebody", "leg")
+        node.leg_lost("call", "somebody", "leg")
         ask(node, "sound")
         for number in range(10 * service.REPORTS_AT_ONCE):
-            node.hears("call", str(number), Connection.POOR)
+            node.connection_changed("call", str(number), Connection.POOR)
         held.set()
         books.wait(lambda: len(books.rated) == 10 * service.REPORTS_AT_ONCE)
     assert rated[0] <= service.REPORTS_AT_ONCE

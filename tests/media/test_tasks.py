@@ -12,16 +12,17 @@ from django.db import transaction
 from django.utils import timezone
 
 from media import tasks
+from media.messages import ConferenceView, UpdateTask
 from media.models import MediaNode, MediaTask
-from media.tasks import TaskKind
 from tests.support.focus import beat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def ask(node_id: str = "node", conference: str = "conference", **payload: Any) -> None:
+def ask(node_id: str = "node", conference: str = "conference", number: int = 0) -> None:
     """Write a task."""
-    tasks.enqueue(node_id=node_id, conference_id=conference, kind=TaskKind.UPDATE, payload=payload, now=timezone.now())
+    view = ConferenceView(participants=(), ready=(), generation=number)
+    tasks.enqueue(node_id=node_id, conference_id=conference, task=UpdateTask(), view=view, now=timezone.now())
 
 
 class TestNodes:
@@ -67,7 +68,7 @@ class TestWaiting:
         for number in range(5):
             ask(number=number)
             ask("other", number=number)
-        assert [task.payload["number"] for task in tasks.waiting("node", 3)] == [0, 1, 2]
+        assert [task.payload["generation"] for task in tasks.waiting("node", 3)] == [0, 1, 2]
 
     def test_those_of_some_conferences_are_left_out(self) -> None:
         for conference in ("a", "b", "a", "c"):

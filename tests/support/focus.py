@@ -12,9 +12,9 @@ from django.utils import timezone
 from conferences.operations.focus import settle_task
 from events.models import new_id
 from media import tasks
+from media.messages import FocusOffer, OfferKind, Refusal, Result, TaskKind
 from media.models import MediaNode, MediaTask
 from media.sdp.description import parse
-from media.tasks import FocusOffer, Refusal, Result, TaskKind
 from tests.support.descriptions import describe, mirror
 
 Tracks = dict[str, tuple[str, ...]]
@@ -73,7 +73,7 @@ class ScriptedNode:
         states = {seat["participant"]: seat["state"] for seat in view["seats"]}
         for gone in set(legs) - set(states):
             del legs[gone]
-        result: Result = {}
+        result = Result()
         if task.kind == TaskKind.OFFER and payload["participant"] in states:
             result = self._answer(legs, states, payload)
         elif leg := legs.get(payload.get("participant")):
@@ -93,7 +93,7 @@ class ScriptedNode:
                     leg.cause = cause
         ready = [each for each in payload["ready"] if each in legs]
         offers = [offer for each in ready if (offer := self._offer(each, legs[each], self._tracks(each, legs, states)))]
-        return {**result, "offers": restarts + offers, "withoutLeg": self.without_leg}
+        return replace(result, offers=(*restarts, *offers), without_leg=tuple(self.without_leg))
 
     def _restart(
         self,
@@ -108,13 +108,12 @@ class ScriptedNode:
         legs[participant] = Leg(modId, kinds, kinds)
         legs[participant].offered, legs[participant].offer_id = {}, modId
         text = describe(kinds=kinds, session=2000)
-        offer: FocusOffer = {"participant": participant, "modId": modId, "sdp": text, "kind": "sync", "causedBy": None}
-        return {**offer, "restart": True}
+        return FocusOffer(participant, modId, text, OfferKind.SYNC, caused_by=None, restart=True)
 
     def _answer(self, legs: dict[str, Leg], states: dict[str, str], payload: dict[str, Any]) -> Result:
         """Answer a participant's offer, or refuse it as the test says."""
         if self.refusal:
-            return {"refusal": self.refusal}
+            return Result(refusal=self.refusal)
         participant, offered = payload["participant"], parse(payload["sdp"])
         leg = Leg() if payload["fresh"] or participant not in legs else legs[participant]
         legs[participant] = leg
@@ -127,7 +126,7 @@ class ScriptedNode:
         if _fits(tracks, [line.kind for line in offered.media if line.direction in {"sendrecv", "recvonly"}]):
             leg.knows = tracks
         answer = self.answers.setdefault(payload["modId"], mirror(payload["sdp"], session=1000, setup="passive"))
-        return {"answer": answer}
+        return Result(answer=answer)
 
     def _tracks(self, participant: str, legs: dict[str, Leg], states: dict[str, str]) -> Tracks:
         """Return what a participant should get: what the others send, but for those on hold; movers' pictures stay."""
@@ -148,13 +147,7 @@ class ScriptedNode:
         text = describe(kinds=leg.kinds + new, directions=directions, session=1000, version=leg.version)
         cause, leg.cause = leg.cause or {"kind": "sync", "modId": None}, None
         leg.offer_id = new_id()
-        return {
-            "participant": participant,
-            "modId": leg.offer_id,
-            "sdp": text,
-            "kind": cause["kind"],
-            "causedBy": cause["modId"],
-        }
+        return FocusOffer(participant, leg.offer_id, text, OfferKind(cause["kind"]), caused_by=cause["modId"])
 
 
 def _kinds(text: str) -> tuple[str, ...]:

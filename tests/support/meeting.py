@@ -3,14 +3,14 @@
 from typing import Any
 
 from conferences.models import Participant
-from media import tasks
+from media.messages import Refusal, RefusalCode
 from media.models import MediaTask
 from media.reports import Assignment
 from tests.support.devices import Device, register
 
 # By what right the scripted node serves a conference that was never moved.
 SCRIPTED = Assignment("scripted", 1)
-REFUSAL: tasks.Refusal = {"code": "sdp-invalid", "detail": "No codec in common."}
+REFUSAL = Refusal(RefusalCode.SDP_INVALID, "No codec in common.")
 
 
 class Meeting:

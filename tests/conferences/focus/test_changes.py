@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from conferences.models import Modification
 from conferences.operations.focus import settle_task
+from media.messages import Result
 from tests.support.actions import CALL_HOLD, HOLD, MOD, RESUME
 from tests.support.devices import Device
 from tests.support.focus import ScriptedNode
@@ -142,7 +143,7 @@ class TestChanges:
         node.works = False
         (waiting,) = carol.follow(trio.id)
         carol.news()
-        settle_task(task_id=last_task().pk, result={"refusal": REFUSAL}, now=timezone.now())
+        settle_task(task_id=last_task().pk, result=Result(refusal=REFUSAL), now=timezone.now())
         (mine,) = carol.news()
         assert (mine["type"], mine["modId"], mine["reason"]) == ("mod-rejected", waiting["modId"], "sdp-invalid")
         (told,) = bob.news()
@@ -159,7 +160,7 @@ class TestChanges:
         task = last_task()
         carol.delete(trio.id)
         bob.news(), carol.news()
-        settle_task(task_id=task.pk, result={"refusal": REFUSAL}, now=timezone.now())
+        settle_task(task_id=task.pk, result=Result(refusal=REFUSAL), now=timezone.now())
         assert bob.news() == carol.news() == []
 
     def test_only_the_two_parties_settle(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from conferences.models import Participant
 from conferences.operations.deadlines import settle_due
 from conferences.operations.focus import settle_task
+from media.messages import Result
 from tests.support.actions import CALL_HOLD, MOD
 from tests.support.devices import Device
 from tests.support.focus import ScriptedNode
@@ -48,7 +49,7 @@ class TestExpiry:
         assert (expired["type"], expired["modId"]) == ("mod-expired", mod)
         assert alice.get(trio.id) == before
         # A late answer changes nothing.
-        settle_task(task_id=offered.pk, result={"answer": bob.offer()["sdp"]}, now=timezone.now())
+        settle_task(task_id=offered.pk, result=Result(answer=bob.offer()["sdp"]), now=timezone.now())
         assert bob.news() == []
         assert alice.get(trio.id) == before
 

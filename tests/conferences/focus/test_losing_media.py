@@ -1,10 +1,12 @@
 """A participant whose leg the node has lost leaves."""
 
+from dataclasses import replace
+
 import pytest
 from django.utils import timezone
 
 from conferences.models import Modification, Participant
-from conferences.operations.focus import lose_media, settle_task
+from conferences.operations.focus import leg_lost, settle_task
 from media import tasks
 from tests.support.actions import MOD
 from tests.support.devices import Device
@@ -24,7 +26,7 @@ class TestLosingMedia:
     def lose(self, meeting: Meeting, device: Device, leg: str) -> None:
         """Report that a device's media did not come back."""
         seat = meeting.seat(device).pk
-        lose_media(conference_id=meeting.id, participant_id=seat, leg=leg, by=SCRIPTED, now=timezone.now())
+        leg_lost(conference_id=meeting.id, participant_id=seat, leg=leg, by=SCRIPTED, now=timezone.now())
 
     def test_a_guest_leaves(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
         self.lose(trio, bob, self.leg(trio, bob))
@@ -48,7 +50,7 @@ class TestLosingMedia:
         old, node.works = self.leg(trio, bob), False
         mod = put(bob, trio.id, MOD)
         (task,) = tasks.waiting(node.id, 10)
-        result: tasks.Result = {**node.execute(task), "restart": True}
+        result = replace(node.execute(task), restart=True)
         settle_task(task_id=task.pk, result=result, now=timezone.now())
         self.lose(trio, bob, old)
         assert bob.seat(trio.id)["state"] == "accepted"
@@ -66,7 +68,7 @@ class TestLosingMedia:
         node.work()
         self.lose(trio, bob, old)
         self.lose(trio, bob, "nonsense")
-        lose_media(conference_id="nonsense", participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
-        lose_media(conference_id=trio.id, participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
+        leg_lost(conference_id="nonsense", participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
+        leg_lost(conference_id=trio.id, participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
         assert list(seats.all()) == before
         assert bob.seat(trio.id)["state"] == "accepted"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from conferences.operations.focus import announce_speaker, rate_connection
+from conferences.operations.focus import connection_changed, speaker_changed
 from events import wakeups
 from media.reports import Assignment, Connection
 from tests.support.devices import Device
@@ -25,8 +25,8 @@ def test_everybody_who_sits_there_is_told_who_speaks_and_whose_connection_breaks
     before = all_rows()
     speaker = trio.seat(bob).pk
     for by in (SCRIPTED, Assignment("scripted", 2), Assignment("other", 1)):
-        announce_speaker(conference_id=trio.id, participant_id=speaker, by=by)
-        rate_connection(conference_id=trio.id, participant_id=speaker, connection=Connection.DISCONNECTED, by=by)
+        speaker_changed(conference_id=trio.id, participant_id=speaker, by=by)
+        connection_changed(conference_id=trio.id, participant_id=speaker, connection=Connection.DISCONNECTED, by=by)
     of_bob = {"confId": trio.id, "participant": speaker}
     assert [event for _, event in told] == [
         {"type": "active-speaker", **of_bob},

@@ -7,6 +7,7 @@ from conferences.models import Conference, Modification
 from conferences.operations.focus import settle_task
 from events.models import Event, new_id
 from media import tasks
+from media.messages import ConferenceView, FocusOffer, OfferKind, Result, UpdateTask
 from media.models import MediaTask
 from tests.support.actions import HOLD, MOD
 from tests.support.descriptions import offer
@@ -105,7 +106,7 @@ class TestTasks:
     def test_a_result_without_anything_is_a_refusal(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
         node.works = False
         put(bob, trio.id, HOLD, "recvonly")
-        settle_task(task_id=last_task().pk, result={}, now=timezone.now())
+        settle_task(task_id=last_task().pk, result=Result(), now=timezone.now())
         (rejected,) = bob.news()
         assert (rejected["type"], rejected["reason"]) == ("mod-rejected", "media-unavailable")
 
@@ -114,10 +115,9 @@ class TestTasks:
     ) -> None:
         etag = alice.request("GET", f"/mediaConferences/{trio.id}")["etag"]
         node.works = False
-        tasks.enqueue(
-            node_id=node.id, conference_id=trio.id, kind=tasks.TaskKind.UPDATE, payload={}, now=timezone.now()
-        )
-        settle_task(task_id=last_task().pk, result={}, now=timezone.now())
+        view = ConferenceView(participants=(), ready=())
+        tasks.enqueue(node_id=node.id, conference_id=trio.id, task=UpdateTask(), view=view, now=timezone.now())
+        settle_task(task_id=last_task().pk, result=Result(), now=timezone.now())
         assert alice.request("GET", f"/mediaConferences/{trio.id}")["etag"] == etag
 
     def test_offers_to_whom_they_do_not_fit_are_dropped(
@@ -128,12 +128,12 @@ class TestTasks:
         seats = [trio.seat(device).pk for device in (alice, bob, carol)]
         carol.delete(trio.id)
         node.works = True
-        offers: list[tasks.FocusOffer] = [
-            {"participant": seat, "modId": new_id(), "sdp": offer()["sdp"], "kind": "sync", "causedBy": "nonsense"}
+        offers = [
+            FocusOffer(seat, new_id(), offer()["sdp"], OfferKind.SYNC, caused_by="nonsense")
             for seat in [*seats, "nonsense"]
         ]
         now = timezone.now()
-        settle_task(task_id=last_task().pk, result={"offers": offers + offers}, now=now)
+        settle_task(task_id=last_task().pk, result=Result(offers=(*offers, *offers)), now=now)
         assert [each.offered_to_id for each in Modification.objects.pending().filter(offered_by=None)] == seats[:1]
         assert alice.offers(trio.id)[0]["causedBy"] is None
 
@@ -145,14 +145,9 @@ class TestTasks:
         (waiting,) = alice.offers(trio.id)
         before = alice.log()
         alice.accept(trio.id, waiting["modId"], alice.mirror(waiting))
-        again: tasks.FocusOffer = {
-            "participant": trio.seat(alice).pk,
-            "modId": waiting["modId"],
-            "sdp": waiting["description"]["sdp"],
-            "kind": "sync",
-            "causedBy": None,
-        }
-        settle_task(task_id=last_task().pk, result={"offers": [again]}, now=timezone.now())
+        text = waiting["description"]["sdp"]
+        again = FocusOffer(trio.seat(alice).pk, waiting["modId"], text, OfferKind.SYNC, caused_by=None)
+        settle_task(task_id=last_task().pk, result=Result(offers=(again,)), now=timezone.now())
         assert alice.log() == before
         assert alice.offers(trio.id) == []
 
@@ -161,7 +156,7 @@ class TestTasks:
         put(bob, trio.id, MOD)
         Event.objects.all().delete()
         Conference.objects.all().delete()
-        settle_task(task_id=last_task().pk, result={}, now=timezone.now())
+        settle_task(task_id=last_task().pk, result=Result(), now=timezone.now())
         assert MediaTask.objects.count() == 0
 
     def test_somebody_else_may_apply_it_first(

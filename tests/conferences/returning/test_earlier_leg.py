@@ -7,10 +7,10 @@ import pytest
 from django.utils import timezone
 
 from conferences.models import Modification, Participant
-from conferences.operations.focus import lose_media, settle_task
+from conferences.operations.focus import leg_lost, settle_task
 from conferences.operations.nodes import adopt_conference
+from media.messages import FocusOffer, OfferKind, Result
 from media.models import MediaNode
-from media.tasks import FocusOffer
 from tests.support.actions import MOD
 from tests.support.devices import Device
 from tests.support.focus import ScriptedNode, beat
@@ -40,7 +40,7 @@ class TestTheEarlierLeg:
         old = Modification.objects.get(offered_by=seat, restart=True).pk
         node.refusal = None if accepted else REFUSAL
         self.come_back(meeting, bob)
-        lose = partial(lose_media, conference_id=meeting.id, participant_id=seat.pk, by=SCRIPTED, now=timezone.now())
+        lose = partial(leg_lost, conference_id=meeting.id, participant_id=seat.pk, by=SCRIPTED, now=timezone.now())
         lose(leg=old)
         assert bob.seat(meeting.id)["state"] == "accepted"
         if accepted:
@@ -57,7 +57,7 @@ class TestTheEarlierLeg:
         late = last_task()
         self.come_back(meeting, bob)
         alice.news(), bob.news()
-        settle_task(task_id=late.pk, result={"refusal": REFUSAL}, now=timezone.now())
+        settle_task(task_id=late.pk, result=Result(refusal=REFUSAL), now=timezone.now())
         assert alice.news() == bob.news() == []
 
     def test_late_offers_and_answers_to_it_are_dropped(
@@ -69,8 +69,8 @@ class TestTheEarlierLeg:
         self.come_back(meeting, bob)
         bob.news()
         seat = meeting.seat(bob).pk
-        offered: FocusOffer = {"participant": seat, "modId": "old", "sdp": "v=0", "kind": "sync", "causedBy": None}
-        settle_task(task_id=late.pk, result={"answer": "v=0", "offers": [offered]}, now=timezone.now())
+        offered = FocusOffer(seat, "old", "v=0", OfferKind.SYNC, caused_by=None)
+        settle_task(task_id=late.pk, result=Result(answer="v=0", offers=(offered,)), now=timezone.now())
         assert bob.news() == []
         assert Modification.objects.get(pk=mod).state == "mod-cancelled"
         assert not Modification.objects.filter(pk="old").exists()

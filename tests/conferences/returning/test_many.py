@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from conferences.models import LEFT_SHOWN, Conference, Participant
-from conferences.operations.focus import lose_media
+from conferences.operations.focus import leg_lost
 from events.models import Session, hash_token
 from tests.support.actions import HOLD
 from tests.support.crowds import come, crowd, go, size
@@ -120,7 +120,7 @@ class TestManyThatLeft:
 
     def test_a_late_word_from_the_focus_finds_it(self, meeting: Meeting, gone: list[Session]) -> None:
         seat = Participant.objects.get(session=gone[0]).pk
-        lose_media(conference_id=meeting.id, participant_id=seat, leg="x", by=SCRIPTED, now=timezone.now())
+        leg_lost(conference_id=meeting.id, participant_id=seat, leg="x", by=SCRIPTED, now=timezone.now())
         assert Participant.objects.get(pk=seat).left_reason == "hung-up"
 
     def test_a_conference_from_before_shows_fewer_with_each_that_leaves(

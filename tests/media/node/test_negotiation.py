@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World
 from tests.support.media.synthetic import Line, RefusedError
 
@@ -13,8 +14,8 @@ async def test_repeated_task_gives_the_same_answer(world: World) -> None:
     (alice,) = await world.join("alice")
     offer = {"participant": "alice", "modId": "m", "sdp": alice.offer(), "fresh": False, "ready": []}
     offer["view"] = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
-    first = await world.node.execute("room", "offer", offer)
-    assert await world.node.execute("room", "offer", offer) == first
+    first = await by_json(world.node)("room", "offer", offer)
+    assert await by_json(world.node)("room", "offer", offer) == first
 
 
 async def test_data_channels_go_with_the_offer_that_brought_them(world: World) -> None:
@@ -22,9 +23,9 @@ async def test_data_channels_go_with_the_offer_that_brought_them(world: World) -
     task = {"participant": "alice", "modId": "chat", "fresh": False, "rejected": False, "ready": []}
     task["view"] = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
     alice.lines.append(Line("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
-    await world.node.execute("room", "offer", {**task, "sdp": alice.offer()})
+    await by_json(world.node)("room", "offer", {**task, "sdp": alice.offer()})
     assert world.leg("alice").channels is not None
-    await world.node.execute("room", "withdraw", task)
+    await by_json(world.node)("room", "withdraw", task)
     assert world.leg("alice").channels is None
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from media.focus.node import Settings
 from media.sdp.description import parse
+from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World, around, in_order
 from tests.support.media.synthetic import AUDIO, PCMU, Line
 
@@ -119,7 +120,7 @@ async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(wor
 
     async def task(kind: str, name: str, **fields: Any) -> Mapping[str, Any]:
         common = {"participant": name, "modId": f"mod-{name}", "view": world.room.view(), "ready": []}
-        return await world.node.execute("room", kind, {**common, **fields})
+        return await by_json(world.node)("room", kind, {**common, **fields})
 
     for name in ("first", "second"):
         peers[name].video_line.formats, peers[name].video_line.attributes = "102", H264

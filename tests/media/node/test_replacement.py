@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World, in_order
 
 # It touches no database.
@@ -42,6 +43,6 @@ async def test_who_cancels_the_offer_of_a_fresh_leg_is_reported_without_one(worl
     world.peers.append(reloaded)
     view = world.room.view()
     offer = {"participant": "bob", "modId": "reload", "sdp": reloaded.offer(), "fresh": True, "view": view, "ready": []}
-    assert "withoutLeg" not in await world.node.execute("room", "offer", offer)
+    assert "withoutLeg" not in await by_json(world.node)("room", "offer", offer)
     withdrawal = {"participant": "bob", "modId": "reload", "rejected": False, "view": view, "ready": []}
-    assert await world.node.execute("room", "withdraw", withdrawal) == {"withoutLeg": ["bob"]}
+    assert await by_json(world.node)("room", "withdraw", withdrawal) == {"withoutLeg": ["bob"]}

@@ -19,6 +19,7 @@ from media.forward.tracks import Track
 from media.reports import Connection
 from media.transport.consent import CONSENT_SECONDS
 from media.transport.dtls import Transport
+from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import VIDEO, Line, Peer, Room, Source
 
 SECONDS = 10.0
@@ -131,15 +132,15 @@ class Notes:
         self.spoken: list[str] = []
         self.heard: list[tuple[str, Connection]] = []
 
-    def lost(self, conference: str, participant: str, leg: str) -> None:
+    def leg_lost(self, conference: str, participant: str, leg: str) -> None:
         """Note a lost leg."""
         self.lost_legs.append((conference, participant, leg))
 
-    def speaks(self, conference: str, participant: str) -> None:
+    def speaker_changed(self, conference: str, participant: str) -> None:
         """Note who speaks."""
         self.spoken.append(participant)
 
-    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+    def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Note whose connection breaks, and whose is back."""
         self.heard.append((participant, connection))
 
@@ -163,7 +164,7 @@ class World:
         self.node, self.clock = node, clock
         self.lost, self.spoken, self.heard = notes.lost_legs, notes.spoken, notes.heard
         self.peers: list[Listener] = []
-        self.room = Room("room", node.execute)
+        self.room = Room("room", by_json(node))
 
     def stop_ticking(self) -> None:
         """Stop the ticks of the node, so that no allowance is renewed while a test counts."""

@@ -20,6 +20,7 @@ import psutil
 
 from media.focus.node import Node, Settings
 from media.reports import Connection
+from tests.support.media.by_json import by_json
 from tests.support.media.synthetic import Peer, Room
 
 _PARTICIPANTS = 6
@@ -73,14 +74,14 @@ class Soak:
     lost_ids: list[str] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
 
-    def lost(self, conference: str, participant: str, leg: str) -> None:
+    def leg_lost(self, conference: str, participant: str, leg: str) -> None:
         """Take note that the node has given up a leg."""
         self.lost_ids.append(participant)
 
-    def speaks(self, conference: str, participant: str) -> None:
+    def speaker_changed(self, conference: str, participant: str) -> None:
         """Nobody listens."""
 
-    def hears(self, conference: str, participant: str, connection: Connection) -> None:
+    def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Nobody listens."""
 
     async def run(self, seconds: float) -> Holdings:
@@ -99,7 +100,7 @@ class Soak:
         return middle
 
     async def _execute(self, conference: str, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        return await asyncio.wait_for(self._node.execute(conference, kind, payload), _TASK_SECONDS)
+        return await asyncio.wait_for(by_json(self._node)(conference, kind, payload), _TASK_SECONDS)
 
     async def _half(self, seconds: float) -> None:
         """Let things happen, see that all is well in the end, and let everybody go."""

@@ -1,0 +1,250 @@
+"""What operations ask a media node to do, and what it answers.
+
+A task is stored as a row of `media.models.MediaTask` until its result has been applied: `write_task` and `read_task`
+define its JSON form. Whoever changes a field must keep reading the rows of the version before, because a running
+system is upgraded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class TaskKind(StrEnum):
+    """What a node is asked to do: the column `kind` of a task's row."""
+
+    OFFER = "offer"
+    ANSWER = "answer"
+    WITHDRAW = "withdraw"
+    UPDATE = "update"
+
+
+class OfferKind(StrEnum):
+    """What an offer of the focus is about: the kind of the modification that it becomes."""
+
+    SYNC = "sync"
+    HOLD = "hold"
+    RESUME = "resume"
+    MOVE = "move"
+
+
+class RefusalCode(StrEnum):
+    """Why a node refuses a task: the reason that programs read."""
+
+    SDP_INVALID = "sdp-invalid"
+    MEDIA_UNAVAILABLE = "media-unavailable"
+
+
+# --- The conference, as a task states it -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ParticipantView:
+    """A participant as its node must know it."""
+
+    id: str
+    # As the state machine names it. A node distinguishes `moving` (between two devices) and `on-hold` from the others.
+    state: str
+    # The kinds of its media that nobody gets: "audio", "video".
+    muted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A modification that the next offer of the focus to each other participant announces."""
+
+    # None where it is no modification between clients.
+    mod_id: str | None
+    kind: OfferKind
+
+
+@dataclass(frozen=True)
+class ConferenceView:
+    """The whole conference as its node must know it. Every task states it, so a repeated task does no harm."""
+
+    # Who sits in the conference, or moves between devices.
+    participants: tuple[ParticipantView, ...]
+    # The IDs of the participants that the focus may make an offer to.
+    ready: tuple[str, ...]
+    # How often the conference was placed on a node. A node ends what it has of an earlier generation.
+    generation: int = 1
+    cause: Cause | None = None
+
+
+# --- Tasks -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OfferTask:
+    """Answer a participant's offer."""
+
+    participant: str
+    mod_id: str
+    sdp: str
+    # Whether it begins a new peer connection, so that the node builds a new leg.
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class AnswerTask:
+    """Settle the focus's offer `mod_id` with the participant's answer."""
+
+    participant: str
+    mod_id: str
+    sdp: str
+
+
+@dataclass(frozen=True)
+class WithdrawTask:
+    """Forget an offer, of the participant or of the focus, that was rejected, cancelled or has expired."""
+
+    participant: str
+    mod_id: str
+    # Whether the participant has rejected the focus's offer: then it is not made again unchanged.
+    rejected: bool
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A leg to build anew for a participant whose node is gone, from the descriptions that were settled last."""
+
+    participant: str
+    # The ID of the offer that the focus makes it.
+    mod_id: str
+    # The participant's last offer, or its last answer where the focus had offered.
+    sdp: str
+    # How its offer was answered; empty where `sdp` is an answer.
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class UpdateTask:
+    """Take note of the conference, and build these legs anew."""
+
+    restarts: tuple[Restart, ...] = ()
+
+
+Task = OfferTask | AnswerTask | WithdrawTask | UpdateTask
+
+_KINDS: Mapping[type[Task], TaskKind] = {
+    OfferTask: TaskKind.OFFER,
+    AnswerTask: TaskKind.ANSWER,
+    WithdrawTask: TaskKind.WITHDRAW,
+    UpdateTask: TaskKind.UPDATE,
+}
+
+
+# --- Results -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a node does not do a task: a code for programs, a detail for people."""
+
+    code: RefusalCode
+    detail: str
+
+
+@dataclass(frozen=True)
+class FocusOffer:
+    """An offer that the focus makes to a participant."""
+
+    participant: str
+    # The ID of the modification that it becomes. An offer that comes with two results is stored once.
+    mod_id: str
+    sdp: str
+    kind: OfferKind
+    # The ID of the modification that it announces, if there is one.
+    caused_by: str | None
+    # Whether it begins a new peer connection.
+    restart: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a task. A task that has neither an answer nor a refusal was carried out."""
+
+    # The answer to the participant's offer.
+    answer: str | None = None
+    # Whether the node built a new leg for the participant's offer.
+    restart: bool = False
+    refusal: Refusal | None = None
+    # The offers that are due, to participants that are ready.
+    offers: tuple[FocusOffer, ...] = ()
+    # The IDs of participants that are present but have no leg now.
+    without_leg: tuple[str, ...] = ()
+
+
+# --- The JSON form of a task -------------------------------------------------------------------------------
+
+
+def write_task(task: Task, view: ConferenceView) -> tuple[TaskKind, dict[str, Any]]:
+    """Return the kind and the payload of a task's row."""
+    return _KINDS[type(task)], {**_fields(task), **_write_view(view)}
+
+
+def _fields(task: Task) -> dict[str, Any]:
+    match task:
+        case OfferTask():
+            return {"participant": task.participant, "modId": task.mod_id, "sdp": task.sdp, "fresh": task.fresh}
+        case AnswerTask():
+            return {"participant": task.participant, "modId": task.mod_id, "sdp": task.sdp}
+        case WithdrawTask():
+            return {"participant": task.participant, "modId": task.mod_id, "rejected": task.rejected}
+        case UpdateTask(restarts=()):
+            return {}
+        case UpdateTask():
+            return {"restarts": [_write_restart(restart) for restart in task.restarts]}
+
+
+def _write_restart(restart: Restart) -> dict[str, str]:
+    answer = {"answer": restart.answer} if restart.answer else {}
+    return {"participant": restart.participant, "modId": restart.mod_id, "sdp": restart.sdp, **answer}
+
+
+def _write_view(view: ConferenceView) -> dict[str, Any]:
+    seats = [{"participant": each.id, "state": each.state, "muted": list(each.muted)} for each in view.participants]
+    cause = view.cause and {"modId": view.cause.mod_id, "kind": view.cause.kind}
+    return {"view": {"seats": seats, "cause": cause}, "ready": list(view.ready), "generation": view.generation}
+
+
+def read_task(kind: str, payload: Mapping[str, Any]) -> tuple[Task, ConferenceView]:
+    """Return the task of a row.
+
+    :raises KeyError: when the payload lacks a field.
+    :raises ValueError: when the kind is unknown.
+    """
+    return _read_task(TaskKind(kind), payload), _read_view(payload)
+
+
+def _read_task(kind: TaskKind, payload: Mapping[str, Any]) -> Task:
+    match kind:
+        case TaskKind.OFFER:
+            return OfferTask(payload["participant"], payload["modId"], payload["sdp"], payload["fresh"])
+        case TaskKind.ANSWER:
+            return AnswerTask(payload["participant"], payload["modId"], payload["sdp"])
+        case TaskKind.WITHDRAW:
+            return WithdrawTask(payload["participant"], payload["modId"], payload["rejected"])
+        case TaskKind.UPDATE:
+            return UpdateTask(tuple(_read_restart(restart) for restart in payload.get("restarts", ())))
+
+
+def _read_restart(restart: Mapping[str, str]) -> Restart:
+    return Restart(restart["participant"], restart["modId"], restart["sdp"], restart.get("answer", ""))
+
+
+def _read_view(payload: Mapping[str, Any]) -> ConferenceView:
+    view = payload["view"]
+    return ConferenceView(
+        participants=tuple(
+            ParticipantView(each["participant"], each["state"], tuple(each["muted"])) for each in view["seats"]
+        ),
+        ready=tuple(payload["ready"]),
+        generation=payload.get("generation", 1),
+        cause=_read_cause(view.get("cause")),
+    )
+
+
+def _read_cause(cause: Mapping[str, Any] | None) -> Cause | None:
+    return Cause(cause["modId"], OfferKind(cause["kind"])) if cause else None
