@@ -3,6 +3,7 @@
 `events.exceptions` has those of requests in general.
 
 RefusalError
+├── NoSuchConferenceError    404 not-found
 ├── ActionMissingError       400 action-missing
 ├── ActionUnknownError       400 action-unknown
 ├── SdpInvalidError          422 sdp-invalid
@@ -29,7 +30,7 @@ RefusalError
 └── MediaUnavailableError    503 media-unavailable
 """
 
-from events.exceptions import RefusalError
+from events.exceptions import NotFoundError, RefusalError
 
 
 class ActionMissingError(RefusalError):
@@ -58,6 +59,12 @@ class SdpDirectionError(RefusalError):
 
     status, code = 422, "sdp-direction"
     detail = "The directions of the media lines do not fit the action."
+
+
+class NoSuchConferenceError(NotFoundError):
+    """The conference does not exist, or not for this session."""
+
+    detail = "There is no such conference."
 
 
 class ConferenceNotOpenError(RefusalError):

@@ -14,7 +14,6 @@ from rest_framework import serializers
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
 from conferences.models import Access, LeftReason, Role, Topology
 from conferences.operations.calls import EndOutcome, MoveRefusal
-from conferences.operations.modifications import Initiation
 from events.states import SessionState
 
 Shape = serializers.Serializer[Any]
@@ -136,13 +135,6 @@ class Problem(Shape):
 
 REFUSALS = {("4XX", "application/problem+json"): Problem}
 
-ACTION_HEADER = OpenApiParameter(
-    "x-conference-action",
-    str,
-    OpenApiParameter.HEADER,
-    required=True,
-    enum=["conference-answer", *Initiation, "accept-conference-mod", "rejectCancel-conference-mod"],
-)
 IDEMPOTENCY_HEADER = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER)
 IF_MATCH_HEADER = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER)
 PAGE = [OpenApiParameter("limit", int), OpenApiParameter("after", str)]

@@ -15,7 +15,7 @@ from django.db.models import Case, When
 from django.utils.http import parse_etags
 
 from conferences import wire
-from conferences.exceptions import PreconditionFailedError
+from conferences.exceptions import NoSuchConferenceError, PreconditionFailedError
 from conferences.machine import Action, ConferenceState, ModificationKind, ModificationState, ParticipantState, decide
 from conferences.models import (
     LEFT_SHOWN,
@@ -522,7 +522,7 @@ def lock(
     skip = skip_locked and connection.features.has_select_for_update_skip_locked
     found = _LOCKED[skip].objects(pk=conference_id)
     if not found:
-        raise NotFoundError("There is no such conference.")
+        raise NoSuchConferenceError
     (conference,) = found
     if reading is None or reading.version != conference.version:
         seats = _SEATS.objects(conference=conference_id)
@@ -601,7 +601,7 @@ def require_visible(
     """
     is_open = to_enter and locked.conference.access == Access.OPEN
     if not is_open and not locked.knows(session):
-        raise NotFoundError("There is no such conference.")
+        raise NoSuchConferenceError
     wanted = {"*"} if if_match is None else {*parse_etags(if_match)}
     if wanted.isdisjoint({"*", etag(locked.conference)}):
         raise PreconditionFailedError(etag=etag(locked.conference))

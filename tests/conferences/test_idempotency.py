@@ -218,7 +218,7 @@ class TestReading:
             noted.append(connection.in_atomic_block)
             return judge(type_, text)
 
-        monkeypatch.setattr("conferences.views.judge", note)
+        monkeypatch.setattr("conferences.views.base.judge", note)
         return noted
 
     def test_an_sdp_is_read_before_the_transaction(self, alice: Device, bob: Device, read: list[bool]) -> None:

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from pytest_django import Settings
 
-from conferences import views
+from conferences.views import base
 from tests.support.descriptions import answer, offer
 from tests.support.devices import Device, open_call
 from tests.support.refusals import refused
@@ -64,7 +64,7 @@ class TestSdpPerMinute:
         self, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         call = open_call(alice, bob)
-        monkeypatch.setattr(views, "judge", lambda *args: pytest.fail("it was read"))
+        monkeypatch.setattr(base, "judge", lambda *args: pytest.fail("it was read"))
         long = {"type": "offer", "sdp": 40_000 * "v"}
         for action in ("initiate-conference-mod", "conference-answer", "accept-conference-mod"):
             refused(404, "not-found", carol.put, call.id, action, long)

@@ -1,0 +1,132 @@
+"""`/mediaConferences`: start, read, act on and end conferences."""
+
+from django.db.models import Prefetch, QuerySet
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from conferences import schema, wire
+from conferences.exceptions import NoSuchConferenceError
+from conferences.idempotency import Change, idempotent
+from conferences.models import Access, Conference, Modification, Participant, Topology
+from conferences.operations import calls
+from conferences.operations.locked_conference import etag
+from conferences.parsers import BoundedJSONParser, SdpParser
+from conferences.serializers import ActionSerializer, ConferenceSerializer
+from conferences.shapes import ConferenceShape
+from conferences.views.actions import ACTION_HEADER, action_of
+from conferences.views.base import EnablerView, description, outcome_headers, page, parse, plain
+from events import clock
+from events.authentication import speaker_of
+from events.clock import instant
+from events.throttles import charge
+
+# A list counts as one more request for each of this many conferences.
+_ROWS_PER_REQUEST = 5
+
+
+class ConferencesView(EnablerView):
+    """`/mediaConferences`: start a conference, list one's own."""
+
+    parser_classes = [BoundedJSONParser]
+
+    @extend_schema(
+        request=ConferenceSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER],
+        responses={201: schema.ConferenceShape, **schema.REFUSALS},
+    )
+    @idempotent
+    def post(self, request: Request) -> Change:
+        """Start a conference and ring everybody in `to`."""
+        data = parse(ConferenceSerializer, request)
+        offer = description(request, data, "offer")
+
+        def start() -> Response:
+            locked, outcome = calls.start_conference(
+                session=self.session,
+                to=data["to"],
+                topology=Topology(data["topology"]),
+                access=Access(data["access"]),
+                name=data["name"],
+                offer=offer,
+                now=clock.now(),
+            )
+            location = {"Location": f"/mediaConferences/{locked.conference.pk}", "ETag": etag(locked.conference)}
+            return Response(locked.snapshot(), status=201, headers={**location, **outcome_headers(outcome)})
+
+        return start
+
+    @extend_schema(
+        operation_id="mediaConferences_list",
+        parameters=[OpenApiParameter("state", str), *schema.PAGE],
+        responses={200: schema.ConferenceList, **schema.REFUSALS},
+    )
+    def get(self, request: Request) -> Response:
+        """List the conferences that I take part in: the live ones, or those in `state`."""
+        rows = Conference.objects.concerning(self.session)
+        state = plain(request.query_params.get("state", ""))
+        rows = rows.filter(state=state) if state else rows.live()
+        listed, after = page(request, _with_members(rows))
+        charge(speaker_of(request), len(listed) // _ROWS_PER_REQUEST)
+        return Response({"conferences": [_conference(row) for row in listed], "next": after})
+
+
+class ConferenceView(EnablerView):
+    """`/mediaConferences/{confId}`: the sheet's seven flows."""
+
+    parser_classes = [BoundedJSONParser, SdpParser]
+
+    @extend_schema(responses={200: schema.ConferenceShape, **schema.REFUSALS})
+    def get(self, request: Request, conference_id: str) -> Response:
+        """Return a conference that I take part in."""
+        row = _with_members(Conference.objects.concerning(self.session)).filter(pk=conference_id).first()
+        if row is None:
+            raise NoSuchConferenceError
+        if request.headers.get("if-none-match") == etag(row):
+            return Response(status=304, headers={"ETag": etag(row)})
+        return Response(_conference(row), headers={"ETag": etag(row)})
+
+    @extend_schema(
+        request={"application/json": ActionSerializer, "application/sdp": str},
+        parameters=[ACTION_HEADER, schema.IDEMPOTENCY_HEADER, schema.IF_MATCH_HEADER],
+        responses={204: None, **schema.REFUSALS},
+    )
+    @idempotent
+    def put(self, request: Request, conference_id: str) -> Change:
+        """Act on a conference: the header `x-conference-action` names the action (see `actions.ACTIONS`)."""
+        action = action_of(request, session=self.session, conference_id=conference_id)
+
+        def act() -> Response:
+            return Response(status=204, headers=outcome_headers(action.perform(now=clock.now())))
+
+        return act
+
+    @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={200: schema.EndedConferenceShape, **schema.REFUSALS})
+    def delete(self, request: Request, conference_id: str) -> Response:
+        """End my part in the conference, or begin the move that `initiate-call-hold` has armed."""
+        ending = calls.end_part(
+            session=self.session,
+            conference_id=conference_id,
+            now=clock.now(),
+            if_match=request.headers.get("if-match"),
+        )
+        body = {**ending.locked.snapshot(), "outcome": ending.outcome}
+        if ending.move_refused:
+            body["moveRefused"] = ending.move_refused
+        if ending.rings_until:
+            body["ringsUntil"] = instant(ending.rings_until)
+        conference = ending.locked.conference
+        return Response(body, headers={"ETag": etag(conference), "x-state": conference.state})
+
+
+def _with_members(rows: QuerySet[Conference]) -> QuerySet[Conference]:
+    """Load participants and pending modifications with the conferences, in one query each."""
+    return rows.prefetch_related(
+        Prefetch("participants", Participant.objects.listed().select_related("session")),
+        Prefetch("modifications", Modification.objects.pending().defer("offer")),
+    )
+
+
+def _conference(row: Conference) -> ConferenceShape:
+    """Return a conference that has been loaded with its members."""
+    return wire.conference(row, row.participants.all(), row.modifications.all())

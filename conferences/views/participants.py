@@ -1,0 +1,80 @@
+"""`/mediaConferences/{confId}/participants`: invite, remove and mute participants."""
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from conferences import schema, wire
+from conferences.idempotency import Change, idempotent
+from conferences.operations import hosting
+from conferences.operations.locked_conference import etag
+from conferences.serializers import InvitationSerializer, MuteSerializer
+from conferences.views.base import EnablerView, parse
+from events import clock
+
+
+class ParticipantsView(EnablerView):
+    """`/mediaConferences/{confId}/participants`: invite one more."""
+
+    @extend_schema(
+        request=InvitationSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER],
+        responses={201: schema.ParticipantShape, **schema.REFUSALS},
+    )
+    @idempotent
+    def post(self, request: Request, conference_id: str) -> Change:
+        """Invite one more participant (the host)."""
+        data = parse(InvitationSerializer, request)
+
+        def invite() -> Response:
+            locked, seat = hosting.invite_participant(
+                session=self.session, conference_id=conference_id, to=data["to"], now=clock.now()
+            )
+            headers = {"Location": f"{request.path}/{seat.pk}", "ETag": etag(locked.conference), "x-state": seat.state}
+            return Response(wire.participant(seat), status=201, headers=headers)
+
+        return invite
+
+
+class ParticipantView(EnablerView):
+    """`/mediaConferences/{confId}/participants/{id}`: remove one."""
+
+    @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={204: None, **schema.REFUSALS})
+    def delete(self, request: Request, conference_id: str, participant_id: str) -> Response:
+        """Remove a participant (the host), or leave."""
+        hosting.remove_participant(
+            session=self.session,
+            conference_id=conference_id,
+            participant_id=participant_id,
+            now=clock.now(),
+            if_match=request.headers.get("if-match"),
+        )
+        return Response(status=204)
+
+
+class MuteView(EnablerView):
+    """`/mediaConferences/{confId}/participants/{id}/mute`."""
+
+    @extend_schema(
+        request=MuteSerializer,
+        parameters=[schema.IDEMPOTENCY_HEADER, schema.IF_MATCH_HEADER],
+        responses={204: None, **schema.REFUSALS},
+    )
+    @idempotent
+    def put(self, request: Request, conference_id: str, participant_id: str) -> Change:
+        """Mute a participant (the host), or mute and unmute oneself."""
+        data = parse(MuteSerializer, request)
+
+        def mute() -> Response:
+            hosting.mute_participant(
+                session=self.session,
+                conference_id=conference_id,
+                participant_id=participant_id,
+                audio=data["audio"],
+                video=data["video"],
+                now=clock.now(),
+                if_match=request.headers.get("if-match"),
+            )
+            return Response(status=204)
+
+        return mute
