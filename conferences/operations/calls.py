@@ -44,7 +44,7 @@ from conferences.operations.locked_conference import (
     require_visible,
     save_together,
 )
-from conferences.operations.modifications import Outcome, record_answer, send_offer
+from conferences.operations.modifications import Outcome, record_answer, retry_after_ms, send_offer
 from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
 from conferences.operations.users import lock_call, lock_devices_of_mover
@@ -424,7 +424,7 @@ def _move(locked: LockedConference, seat: Participant) -> Ending:
         return Ending(locked, leave(locked, seat, LeftReason.HUNG_UP), refusal)
     other = locked.other_party(seat)
     if other is not None and other.state == ParticipantState.MOVING:
-        raise ParticipantMovingError
+        raise ParticipantMovingError(retryAfterMs=retry_after_ms(seat))
     _cancel_pending(locked, seat)
     locked.advance_seat(seat, Action.MOVE)
     seat.rings_until = locked.now + settings.RING_DURATION

@@ -145,14 +145,14 @@ def require_free_pair(locked: LockedConference, seat: Participant, receiver: Par
     :raises ModificationPendingError: when an offer is pending, in either direction.
     """
     if receiver is not None and receiver.state == ParticipantState.MOVING:
-        raise ParticipantMovingError(retryAfterMs=_retry_after_ms(seat))
+        raise ParticipantMovingError(retryAfterMs=retry_after_ms(seat))
     pair = pair_of(seat, receiver)
     if pending := next((each for each in locked.pending if each.pair == pair), None):
-        retry_after_ms = _retry_after_ms(seat) if receiver else _FOCUS_RETRY_MS
-        raise ModificationPendingError(modId=pending.pk, retryAfterMs=retry_after_ms)
+        wait = retry_after_ms(seat) if receiver else _FOCUS_RETRY_MS
+        raise ModificationPendingError(modId=pending.pk, retryAfterMs=wait)
 
 
-def _retry_after_ms(seat: Participant) -> int:
+def retry_after_ms(seat: Participant) -> int:
     """Return when to try again, in milliseconds: the two sides differ, so that they do not meet again.
 
     RFC 3261 section 14.1: 2.1 to 4 s for the one who called, up to 2 s for the other, in steps of 10 ms.

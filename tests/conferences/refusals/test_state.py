@@ -105,4 +105,5 @@ class TestParticipantMoving:
         mine = answer("inactive", session=4611731400430051336, version=4)
         assert call.alice.accept(call.id, mod, mine).status_code == 204
         assert call.alice.delete(call.id).json()["outcome"] == "moving"
-        refused(409, "participant-moving", call.bob.delete, call.id)
+        response = refused(409, "participant-moving", call.bob.delete, call.id)
+        assert 0 <= problem(response)["retryAfterMs"] <= 4000
