@@ -11,7 +11,7 @@ WEB_SOURCES := "templates/static/**/*.{js,css}" "tests/client/**/*.js" "tests/su
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
 # `make test` runs a sample of these. `make test-deep` runs them at full length, with the tests that are marked `deep`.
-DEEP_TESTS := $(addprefix tests/,conferences/test_counters.py conferences/refusals conferences/test_sequences.py conferences/test_numbers.py media sbe_enabler/test_races.py)
+DEEP_TESTS := $(addprefix tests/,events/test_counters.py conferences/refusals conferences/test_sequences.py conferences/test_numbers.py media sbe_enabler/test_races.py)
 
 # Checks load the settings, but use none of their secrets.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state

@@ -3,40 +3,26 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache, wraps
 from types import ModuleType
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.utils import timezone
 
 from conferences import scrubbing, sdp
 from media.sdp import description
 from tests.conftest import forget_the_cache
+from tests.support.clock import Clock, stop_clock
 from tests.support.devices import Call, Device, gateway_key, open_call, register
 from tests.support.focus import ScriptedNode, scripted_node
 from tests.support.scenes import BeginWith, Build, SavedScene, Scene, restored
 
 
-@dataclass
-class Clock:
-    """The clock by which requests are counted. It stands still, in the middle of a minute."""
-
-    at: datetime = field(default_factory=lambda: timezone.now().replace(second=30))
-
-    def now(self) -> datetime:
-        return self.at
-
-
 @pytest.fixture(autouse=True)
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let the counters' clock stand still, so that no test crosses the end of a minute."""
-    clock = Clock()
-    monkeypatch.setattr("events.counters.clock", clock)
-    return clock
+    return stop_clock(monkeypatch)
 
 
 # What takes time in proportion to an SDP, and must not be done while others wait for a lock.

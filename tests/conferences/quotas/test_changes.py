@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from pytest_django import Settings
 
-from tests.conferences.conftest import Clock
+from tests.support.clock import Clock
 from tests.support.devices import Device
 from tests.support.refusals import refused
 

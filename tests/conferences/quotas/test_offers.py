@@ -10,7 +10,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from sbe_enabler import settings as service
-from tests.conferences.conftest import Clock
+from tests.support.clock import Clock
 from tests.support.descriptions import answer, offer
 from tests.support.devices import Call, Device, open_call
 from tests.support.focus import ScriptedNode

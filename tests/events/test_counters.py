@@ -12,11 +12,17 @@ from pytest_django import Settings
 
 from events import counters
 from events.counters import WINDOW, Usage, take
-from tests.conferences.conftest import Clock
+from tests.support.clock import Clock, stop_clock
 from tests.support.depth import examples
 from tests.support.devices import Device
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Let no test cross the end of a minute."""
+    return stop_clock(monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Tests of forwarding: RTP, RTCP, and the compiled path."""

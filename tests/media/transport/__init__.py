@@ -1,0 +1,1 @@
+"""Tests of connections: ICE, DTLS and SCTP."""
