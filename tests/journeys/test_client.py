@@ -349,8 +349,8 @@ async def test_session_is_refreshed_before_it_expires_and_its_end_is_told(
             f"{brief.base_url}/sessions/{session['id']}", headers={"Authorization": f"Bearer {session['token']}"}
         )
         assert answer.status_code == 204
-        await alice.is_told("This registration is over. Register again to be reachable.")
-        await alice.sees_the_end("This registration is over, and the call with it.")
+        await alice.is_told("This registration has ended. Register again to receive calls.")
+        await alice.sees_the_end("This registration has ended, and the call with it.")
         await bob.sees_the_end("alice")
         await alice.press("ended-done")
         await expect(alice.part("register-name")).to_be_visible()

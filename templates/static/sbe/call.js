@@ -282,7 +282,7 @@ export class Call extends Emitter {
 
   /**
    * Come back to the conference after the page was reloaded. The peer connection ended with the page, so a new one is
-   * offered. Its o= line tells the other side to make a new one too.
+   * offered. Its o= line makes the other side use a new one too.
    *
    * @param {Conference} conference
    */
@@ -329,8 +329,8 @@ export class Call extends Emitter {
   }
 
   /**
-   * Turn the camera off, which needs nobody's consent. An offer tells the other side, so that it does not take the last
-   * picture for a live one. How that offer is settled changes nothing here.
+   * Turn the camera off. This needs no consent. An offer informs the other side, so that it does not take the last
+   * frame for live video. The camera is off here however that offer is settled.
    *
    * @returns {Promise<void>}
    */
@@ -451,8 +451,8 @@ export class Call extends Emitter {
   // ── the participants ────────────────────────────────────────────────────
 
   /**
-   * Mute or unmute what this side sends. A microphone is silent at once, whatever becomes of the request. Where there is
-   * a focus, it tells the others.
+   * Mute or unmute what this side sends. A microphone is silent at once, even if the request fails. A focus informs
+   * the others.
    *
    * @param {{audio?: boolean, video?: boolean}} wanted
    */

@@ -5,47 +5,55 @@ import { backOff, sleep } from "./waiting.js";
  * @typedef {import("./types.js").Trace} Trace
  * @typedef {"connecting" | "websocket" | "sse" | "poll" | "offline" | "replaced"} ChannelState
  *
- * How one connection ended: "refused" is final, "failed" never worked, "closed" worked for a while, "ended" is an event
- * stream that the server ended in good order, "upgrade" was given up in order to try the WebSocket again, "replaced" gave
- * way to newer connections of the same session.
+ * How a connection ended:
+ *
+ * - "refused": for good.
+ * - "failed": it never worked.
+ * - "closed": it worked for a while.
+ * - "ended": the server ended an event stream properly.
+ * - "upgrade": it was closed to try the WebSocket again.
+ * - "replaced": newer connections of the same session took its place.
+ *
  * @typedef {"refused" | "failed" | "closed" | "ended" | "upgrade" | "replaced"} Ending
  */
 
-// The server's heartbeat comes every 15 s; two missed and a bit of grace is silence.
+// The server sends a heartbeat every 15 s. Two missing ones, and 5 s of grace, mean that the connection is dead.
 const SILENCE_MS = 35_000;
 const OPENING_MS = 8_000;
 const POLL_WAIT_S = 25;
-// On a fallback transport the WebSocket is tried again after 5 s (a server that was restarted), then ever more rarely.
+// On a fallback transport the WebSocket is tried again after 5 s, because the server may have restarted. Then less and
+// less often.
 const UPGRADE_MIN_MS = 5_000;
 const UPGRADE_MAX_MS = 300_000;
-// A connection that lasted less did not really work.
+// A connection that lasted less counts as one that did not work.
 const WORKED_MS = 5_000;
 const FINAL_CLOSE_CODES = new Set([4401, 4403, 4404]);
 const FINAL_STATUSES = new Set([401, 403, 404]);
 const REPLACED_CLOSE_CODE = 4409;
 const REPLACED_STATUS = 409;
-// What is tried as attempts fail in a row. The WebSocket comes up between the others, because the server may simply have been away.
+// The transports to try while attempts fail. The WebSocket comes between the others, because the server may just have
+// been down.
 const LADDER = /** @type {const} */ (["websocket", "websocket", "websocket", "sse", "websocket", "poll"]);
 const BACKLOG_LIMIT = 256;
 
 /**
- * One session's events, each handed on exactly once and in order, over whatever transport gets through.
+ * The events of one session, each delivered exactly once and in order, over any transport that works.
  *
- * The server delivers at least once; the cursor (the `seq` handed on last) makes that exactly once: what is not above it is
- * dropped, what jumps over something makes the channel reconnect from the cursor.
+ * The server delivers at least once. The cursor, the `seq` of the last delivered event, makes that exactly once: an
+ * event at or below it is dropped, and after a jump the channel reconnects from the cursor.
  */
 export class EventChannel {
   #stop = new AbortController();
   #failures = 0;
   #upgradeAfterMs = UPGRADE_MIN_MS;
-  /** When to leave the fallback transport, on the clock of `performance.now`; null while on none. */
+  /** When to leave the fallback transport, on the clock of `performance.now`. Null without one. */
   #upgradeAt = /** @type {number | null} */ (null);
   #seenJumpAt = -1;
   /** @type {ChannelState} */
   #state = "connecting";
   /** @type {AbortController | null} */
   #nap = null;
-  /** Ends the wait of a channel that was replaced. @type {(() => void) | null} */
+  /** Ends the wait of a replaced channel. @type {(() => void) | null} */
   #goOn = null;
 
   /**
@@ -54,9 +62,9 @@ export class EventChannel {
    * @param {string} options.token
    * @param {number} options.cursor
    * @param {(event: WireEvent) => void} options.deliver
-   * @param {() => number} options.backlog how many delivered events still wait to be worked off
+   * @param {() => number} options.backlog the number of delivered events that still wait to be handled
    * @param {(state: ChannelState) => void} options.onState
-   * @param {() => void} options.onRefused the session is over or not ours; nothing will be tried again
+   * @param {() => void} options.onRefused the session has ended or belongs to someone else; the channel has stopped
    * @param {(trace: Trace) => void} options.trace
    */
   constructor({ urls, token, cursor, deliver, backlog, onState, onRefused, trace }) {
@@ -74,7 +82,7 @@ export class EventChannel {
     return this.#state;
   }
 
-  /** This function will keep the channel up until `stop()` or until the server refuses it for good. */
+  /** Keep the channel open until `stop()`, or until the server refuses it for good. */
   async start() {
     const wake = () => this.#nap?.abort();
     globalThis.addEventListener("online", wake);
@@ -99,12 +107,12 @@ export class EventChannel {
     this.#goOn?.();
   }
 
-  /** This function will connect again a channel that was replaced. Call it only when a person asks for that. */
+  /** Connect a replaced channel again. Call it only if the user asks for that. */
   resume() {
     this.#goOn?.();
   }
 
-  /** Reconnecting by itself would replace another connection of the session, which would then replace this one. */
+  /** Wait for `resume`. An automatic reconnection would replace another connection, which would replace this one. */
   async #standBy() {
     this.#enter("replaced");
     await new Promise((resolve) => (this.#goOn = () => resolve(undefined)));
@@ -113,8 +121,8 @@ export class EventChannel {
   }
 
   /**
-   * This function will try the WebSocket once and otherwise go straight back to the transport that works, so that a
-   * network that lets no WebSocket through shows no interruption.
+   * Try the WebSocket once, and otherwise go back at once to the transport that works. On a network that blocks
+   * WebSockets there is then no interruption.
    *
    * @returns {Promise<Ending>}
    */
@@ -137,7 +145,7 @@ export class EventChannel {
     this.#enter("offline");
     this.#nap = new AbortController();
     await sleep(backOff(this.#failures), AbortSignal.any([this.#nap.signal, this.#stop.signal]));
-    // Events that wait to be worked off take the room that a new connection would fill.
+    // A new connection brings more events, so first handle some that wait.
     while (this.backlog() > BACKLOG_LIMIT / 2 && !this.#stop.signal.aborted) await sleep(50, this.#stop.signal);
   }
 
@@ -167,7 +175,7 @@ export class EventChannel {
 
   /**
    * @param {WireEvent} event
-   * @returns {boolean} false when the connection has lost something and must be made anew
+   * @returns {boolean} false if an event is missing, so that the channel must reconnect
    */
   #accept(event) {
     if (event.type === "gap") {
@@ -184,7 +192,7 @@ export class EventChannel {
       this.#seenJumpAt = this.cursor;
       return false;
     }
-    // The same jump twice means that the log really lacks those events: treat it as the gap that it is.
+    // The same jump twice means that the log lacks those events: it is a gap.
     if (event.seq > this.cursor + 1) this.deliver({ type: "gap", oldest: event.seq });
     if (this.backlog() >= BACKLOG_LIMIT) return false;
     this.cursor = event.seq;
@@ -199,7 +207,7 @@ export class EventChannel {
     try {
       socket = new WebSocket(`${this.urls.webSocket}?after=${this.cursor}`, ["sbe.v1", `bearer.${this.token}`]);
     } catch {
-      // A gateway that tells ws: to an https: page, for one: the other transports may still get through.
+      // For example, a gateway gave an https: page a ws: address. The other transports may still work.
       return Promise.resolve("failed");
     }
     return new Promise((resolve) => {
@@ -230,7 +238,7 @@ export class EventChannel {
         heard();
         const event = parse(data);
         if (event === null) return finish("closed");
-        // The answer repeats the heartbeat with its nonce. A client that hangs does not answer and is disconnected.
+        // The answer repeats the heartbeat with its nonce. The server disconnects clients that do not answer.
         if (event.type === "heartbeat") return socket.send(data);
         if (!this.#accept(event)) finish("closed");
       };
@@ -273,7 +281,7 @@ export class EventChannel {
       const connection = this.#deadline();
       connection.heard(SILENCE_MS);
       try {
-        // The first poll asks without waiting, so that the page knows at once that this transport works.
+        // The first poll does not wait, so that the page knows at once that this transport works.
         const wait = this.#state === "poll" ? Math.min(POLL_WAIT_S, this.#secondsToUpgrade()) : 0;
         const response = await this.#get(`after=${this.cursor}&wait=${wait}`, "application/json", connection.signal);
         if (response.status === REPLACED_STATUS) return "replaced";
@@ -320,7 +328,7 @@ export class EventChannel {
     });
   }
 
-  /** An abort signal that fires when the channel stops or when nothing was heard for too long. */
+  /** Return a signal that aborts when the channel stops, or after too long a silence. */
   #deadline() {
     const controller = new AbortController();
     const abort = () => controller.abort();
@@ -355,7 +363,7 @@ function parse(text) {
 }
 
 /**
- * This function will yield the lines of each block of an event stream, comments included.
+ * Yield the lines of each block of an event stream, with its comments.
  *
  * @param {ReadableStream<Uint8Array>} body
  */
@@ -366,7 +374,7 @@ async function* blocks(body) {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    // A heartbeat may be a lone comment line without the blank line after it: yield on every chunk so that it is heard.
+    // A heartbeat may be a single comment line without a blank line after it, so every chunk yields something.
     rest += decoder.decode(value, { stream: true }).replaceAll("\r", "");
     const parts = rest.split("\n\n");
     rest = parts.pop() ?? "";

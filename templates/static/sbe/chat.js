@@ -5,7 +5,7 @@ import { Emitter } from "./emitter.js";
  * @property {string} id
  * @property {string} from the sender's participant ID, as the sender states it
  * @property {string} text
- * @property {Date} at when it was sent or came
+ * @property {Date} at when it was sent or received here
  * @property {boolean} mine
  */
 
@@ -13,7 +13,7 @@ const LONGEST = 4_000;
 const KEPT = 500;
 
 /**
- * What is written in a conference: messages over a data channel, from one's joining on. The focus relays them and keeps none.
+ * The chat of a conference: messages over a data channel, since this side joined. The focus relays them and keeps none.
  *
  * @extends {Emitter<{change: null}>}
  */
@@ -24,7 +24,7 @@ export class Chat extends Emitter {
   #channel = null;
   #isPresent;
 
-  /** @param {(participant: string) => boolean} isPresent whether somebody else of that ID is in the conference */
+  /** @param {(participant: string) => boolean} isPresent whether another participant has this ID */
   constructor(isPresent) {
     super();
     this.#isPresent = isPresent;
@@ -34,7 +34,7 @@ export class Chat extends Emitter {
     return this.#channel?.readyState === "open";
   }
 
-  /** This function will use another channel from now on. @param {RTCDataChannel} channel */
+  /** Use this channel from now on. @param {RTCDataChannel} channel */
   attach(channel) {
     if (channel === this.#channel) return;
     this.#channel = channel;
@@ -46,7 +46,7 @@ export class Chat extends Emitter {
   /**
    * @param {string} from this side's participant ID
    * @param {string} text
-   * @returns {boolean} false while there is no way to send it
+   * @returns {boolean} false if it could not be sent
    */
   send(from, text) {
     const words = text.trim().slice(0, LONGEST);
@@ -59,14 +59,14 @@ export class Chat extends Emitter {
     return true;
   }
 
-  /** What cannot be read, or names nobody here, is left out. @param {unknown} data */
+  /** Keep a message, unless it is unreadable or names no participant. @param {unknown} data */
   #receive(data) {
     try {
       const { id, from, text } = JSON.parse(String(data));
       if (typeof text !== "string" || typeof from !== "string" || !text.trim() || !this.#isPresent(from)) return;
       this.#keep({ id: String(id ?? ""), from, text: text.slice(0, LONGEST), at: new Date(), mine: false });
     } catch {
-      // Another application's message on a channel of this name.
+      // A message of another application on a channel of this name.
     }
   }
 

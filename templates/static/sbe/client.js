@@ -28,20 +28,20 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @typedef {object} Invitation
  * @property {string} confId
  * @property {"call" | "move"} reason
- * @property {string} username who calls; for a move, who is moving
- * @property {string[]} with who else is in the conference, or rung
- * @property {boolean} video whether the caller's offer has video; unknown for a move, and then true
+ * @property {string} username the caller; for a move, the other participant of the call
+ * @property {string[]} with the other participants, present or invited
+ * @property {boolean} video whether the caller's offer has video; true for a move, where this is unknown
  * @property {string | null} ringsUntil
  * @property {WireEvent} event
  *
  * @typedef {object} ClientEvents
- * @property {Session | null} session registered, refreshed, or gone
+ * @property {Session | null} session after it was registered or refreshed; null when it has ended
  * @property {ChannelState} channel
- * @property {Invitation[]} invitations all that ring now
- * @property {Call | null} call something about the call changed
- * @property {RemoteMedia} media the other side's tracks; of many, the first one's
- * @property {RemoteParticipant[]} participants everybody else, with their tracks, when any of that changed
- * @property {ChatMessage[]} chat everything that was written, when something was, or when writing became possible or ceased to be
+ * @property {Invitation[]} invitations all that ring now, after any change
+ * @property {Call | null} call the current call, after any change of it
+ * @property {RemoteMedia} media the other side's tracks; in a conference, those of the first other participant
+ * @property {RemoteParticipant[]} participants the others with their tracks, after any change
+ * @property {ChatMessage[]} chat all messages, after a new one, and when the channel opens or closes
  * @property {Notice} notice
  * @property {Trace} trace one request, event or change of the channel
  */
@@ -55,17 +55,25 @@ const LONGEST_TIMER_MS = 6 * 3_600_000;
  * @extends {Emitter<ClientEvents & Record<string, unknown>>}
  */
 export class SbeClient extends Emitter {
-  /** Ask the person before accepting the other side's modification. Otherwise it is accepted by itself. */
+  /** Whether to ask the user before accepting the other side's modifications. Otherwise they are accepted at once. */
   askBeforeAccepting = false;
-  /** What a hold offers: to go on receiving as the design sheet has it, or nothing at all. @type {"recvonly" | "inactive"} */
+  /**
+   * The direction that a hold offers. The design sheet says `recvonly`: the holder still receives.
+   *
+   * @type {"recvonly" | "inactive"}
+   */
   holdDirection = "recvonly";
   /** @type {Session | null} */
   session = null;
   /** @type {Call | null} */
   currentCall = null;
-  /** The call of one's own that the current one is about to replace. @type {Call | null} */
+  /** This side's unanswered call, while another one is about to replace it. @type {Call | null} */
   #replaced = null;
-  /** A conference whose seat is still ours after the page was reloaded: `rejoin()` or `leave()` it. @type {Conference | null} */
+  /**
+   * A conference that the page was in when it was reloaded: `rejoin()` or `leave()` it.
+   *
+   * @type {Conference | null}
+   */
   rejoinable = null;
   media = new LocalMedia();
 
@@ -75,14 +83,15 @@ export class SbeClient extends Emitter {
   #rest;
   /** @type {EventChannel | null} */
   #channel = null;
-  #workedOff = 0;
+  /** The `seq` of the last event that was handled. */
+  #handled = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #refreshTimer;
   #rejoining = false;
 
   /**
    * @param {object} options
-   * @param {string} options.devServer URL of the application's own back end, which registers sessions for its users
+   * @param {string} options.devServer URL of the application's back end, which registers sessions for its users
    * @param {string} options.enabler base URL of the enabler
    */
   constructor({ devServer, enabler }) {
@@ -97,7 +106,7 @@ export class SbeClient extends Emitter {
     return this.#channel?.state ?? "offline";
   }
 
-  /** This function will receive events again after newer connections of the session have replaced this one. */
+  /** Receive events again, after newer connections of the session have replaced this one. */
   resumeEvents() {
     this.#channel?.resume();
   }
@@ -113,7 +122,7 @@ export class SbeClient extends Emitter {
     return this.currentCall?.state ?? "idle";
   }
 
-  /** Who this tab was before a reload, and can be again by `restore()`. @returns {Identity | null} */
+  /** The identity that this tab had before a reload. `restore()` brings it back. @returns {Identity | null} */
   get remembered() {
     const session = recall()?.session;
     if (!session) return null;
@@ -124,7 +133,7 @@ export class SbeClient extends Emitter {
   // ── registering ─────────────────────────────────────────────────────────
 
   /**
-   * This function will register this endpoint through the Dev Server and keep its event channel up until `unregister`.
+   * Register this endpoint through the Dev Server, and keep its event channel open until `unregister`.
    *
    * @param {Identity} identity
    * @throws {Refusal | NetworkError}
@@ -137,7 +146,7 @@ export class SbeClient extends Emitter {
   }
 
   /**
-   * This function will go on with the session that this tab had before a reload, if it is still alive.
+   * Continue the session that this tab had before a reload, if it has not ended.
    *
    * @returns {Promise<boolean>} whether there was one
    */
@@ -162,7 +171,7 @@ export class SbeClient extends Emitter {
     return true;
   }
 
-  /** Ends the session; the enabler leaves its conferences for it. */
+  /** End the session. The enabler takes it out of its conferences. */
   async unregister() {
     const { session } = this;
     if (!session) return;
@@ -177,8 +186,8 @@ export class SbeClient extends Emitter {
   }
 
   /**
-   * This function will end an idle session while the page goes away, so that nobody is rung on a closed tab. A seat in a call
-   * is kept: the page may only be reloading.
+   * End an idle session when the page goes away, so that no call rings on a closed tab. A session in a call stays: the
+   * page may only be reloading.
    */
   farewell() {
     if (
@@ -194,7 +203,7 @@ export class SbeClient extends Emitter {
     );
   }
 
-  /** Everyone who is registered now. @returns {Promise<Registered[]>} */
+  /** Return everyone who is registered now. @returns {Promise<Registered[]>} */
   async people() {
     const { body } = await this.#rest.send({
       method: "GET",
@@ -208,8 +217,8 @@ export class SbeClient extends Emitter {
   // ── calls ───────────────────────────────────────────────────────────────
 
   /**
-   * This function will call one address, sending what `client.media` has open: from browser to browser, unless the
-   * topology says otherwise.
+   * Call one address, and send what `client.media` has open. Media flows from browser to browser, unless the topology
+   * is `focus`.
    *
    * @param {string} to a username, or a number as `tel:+15550100`
    * @param {{video?: boolean, name?: string, topology?: Topology}} [options]
@@ -219,8 +228,8 @@ export class SbeClient extends Emitter {
   }
 
   /**
-   * This function will start a conference through the enabler's focus. One with access `open` may invite nobody: it waits
-   * for whoever calls `join` with its `confId`.
+   * Start a conference through the enabler's focus. With access `open` it may invite nobody, and wait for users who
+   * call `join` with its `confId`.
    *
    * @param {{to?: string[], topology?: Topology, access?: "invited" | "open", name?: string, video?: boolean}} options
    */
@@ -229,7 +238,7 @@ export class SbeClient extends Emitter {
   }
 
   /**
-   * This function will enter an open conference.
+   * Join an open conference.
    *
    * @param {string} confId
    * @param {{video?: boolean}} [options]
@@ -241,14 +250,16 @@ export class SbeClient extends Emitter {
   }
 
   /**
+   * Answer an invitation.
+   *
    * @param {string} confId of an invitation that rings
-   * @param {{video?: boolean}} [options] `video` counts for a move only, where this side offers
+   * @param {{video?: boolean}} [options] `video` matters only for a move, where this side offers
    */
   async answer(confId, { video = true } = {}) {
     const invitation = this.#invitations.get(confId);
-    if (!invitation) throw new SbeError("It no longer rings.");
-    // A call of one's own that nobody has answered ends only when this one is answered: if the callee has answered it in
-    // the same instant, the enabler refuses this answer, and that call goes on.
+    if (!invitation) throw new SbeError("The call no longer rings.");
+    // This side's own unanswered call ends only once this one is answered. If the callee has answered it at the same
+    // moment, the enabler refuses this answer, and the own call goes on.
     const own = this.unansweredCall;
     const call = this.#newCall(own);
     this.#replaced = own;
@@ -271,7 +282,7 @@ export class SbeClient extends Emitter {
     await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${confId}` });
   }
 
-  /** Takes the seat again that a reload left. */
+  /** Come back to the conference that a reload interrupted, with a new connection. */
   async rejoin() {
     const conference = this.rejoinable;
     if (!conference || this.#rejoining) return;
@@ -286,7 +297,7 @@ export class SbeClient extends Emitter {
     }
   }
 
-  /** Gives up the seat that a reload left. */
+  /** Leave the conference that a reload interrupted. */
   async leave() {
     const conference = this.rejoinable;
     this.rejoinable = null;
@@ -294,14 +305,14 @@ export class SbeClient extends Emitter {
     if (conference) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${conference.id}` });
   }
 
-  /** Puts a call that is over out of sight. */
+  /** Forget a call that has ended or was moved. */
   dismiss() {
     if (this.currentCall?.state !== "ended" && this.currentCall?.state !== "moved") return;
     this.currentCall = null;
     this.emit("call", null);
   }
 
-  /** The current call, where this side has placed it and nobody has answered yet. */
+  /** The current call, if this side placed it and nobody has answered yet. */
   get unansweredCall() {
     return this.callState === "calling" && this.currentCall?.placed ? this.currentCall : null;
   }
@@ -310,12 +321,12 @@ export class SbeClient extends Emitter {
     return `${this.enabler}/mediaConferences`;
   }
 
-  /** @param {Call | null} [replaced] the current call that the new one may replace */
+  /** @param {Call | null} [replaced] the current call, if the new one may replace it */
   #newCall(replaced = null) {
     const { session } = this;
     if (!session) throw new SessionOver("Register first.");
     if (this.currentCall && this.currentCall !== replaced && !isOver(this.currentCall))
-      throw new SbeError("There is a call already.");
+      throw new SbeError("There is already a call.");
     const call = new Call({
       rest: this.#rest,
       conferencesUrl: this.#conferencesUrl,
@@ -360,7 +371,7 @@ export class SbeClient extends Emitter {
     return call;
   }
 
-  /** Two calls share the media while one replaces the other: the last one closes it. */
+  /** While one call replaces another, both use the media. The last one to end closes it. */
   #closeMedia() {
     if ([this.currentCall, this.#replaced].every((call) => call === null || isOver(call))) this.media.closeAll();
   }
@@ -371,7 +382,7 @@ export class SbeClient extends Emitter {
   #begin(session, cursor) {
     this.session = session;
     this.#rest.token = session.token;
-    this.#workedOff = cursor;
+    this.#handled = cursor;
     this.#save();
     this.#scheduleRefresh();
     const channel = new EventChannel({
@@ -393,7 +404,7 @@ export class SbeClient extends Emitter {
   #onChannel(state) {
     this.emit("channel", state);
     if (state === "offline" || state === "connecting" || state === "replaced") return;
-    // Behind the events that the new connection brings, settle what a lost answer left open.
+    // The queue holds the events that the new connection brings. After them, settle what a lost answer left open.
     void this.#quietly(async () => void (await this.currentCall?.reconcile()));
   }
 
@@ -404,7 +415,7 @@ export class SbeClient extends Emitter {
       .run(() => this.#handle(event))
       .catch((error) => this.emit("notice", { code: "event-failed", error }))
       .finally(() => {
-        if (event.seq !== undefined) this.#workedOff = event.seq;
+        if (event.seq !== undefined) this.#handled = event.seq;
         this.#save();
       });
   }
@@ -427,7 +438,7 @@ export class SbeClient extends Emitter {
   #ring(event) {
     const { conference, confId } = event;
     if (!conference || !confId) return;
-    // Replayed after a reload: what stopped ringing long ago is not brought up again.
+    // After a reload, old invitations are read again. Those that no longer ring are skipped.
     if (event.ringsUntil && Date.parse(event.ringsUntil) < Date.now()) return;
     if (this.currentCall?.confId === confId && !["ended", "moved"].includes(this.currentCall.state)) return;
     const reason = event.reason === "move" ? "move" : "call";
@@ -465,7 +476,7 @@ export class SbeClient extends Emitter {
       this.emit("notice", { code: "invitation-cancelled", reason, kind: invitation.reason, who: invitation.username });
   }
 
-  /** This function will compare with what the enabler holds: after a reload, or when events were lost for good. */
+  /** Compare with the enabler, after a reload or after events were lost. */
   async #findSeat() {
     if (this.currentCall && this.currentCall.state !== "ended") return this.currentCall.reread();
     const { body } = await this.#rest.send({ method: "GET", url: this.#conferencesUrl });
@@ -477,7 +488,7 @@ export class SbeClient extends Emitter {
       );
     this.rejoinable =
       conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
-    // A call that was still ringing when its page went away has lost its offer; nobody could answer it any more.
+    // A call that still rang when its page went away has lost its offer. Nobody could answer it any more.
     const orphan = conferences.find((conference) => isMine(conference) && conference.state === "invitation-sent");
     if (orphan) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${orphan.id}` });
     this.emit("call", this.currentCall);
@@ -540,12 +551,12 @@ export class SbeClient extends Emitter {
 
   #save() {
     if (!this.session) return;
-    // What still rings is asked for once more after a reload, because only its event carries the offer.
+    // After a reload, events of invitations that still ring are needed again: only they carry the offer.
     const unanswered = this.invitations.map(({ event }) => (event.seq ?? Infinity) - 1);
-    remember({ session: this.session, cursor: Math.min(this.#workedOff, ...unanswered) });
+    remember({ session: this.session, cursor: Math.min(this.#handled, ...unanswered) });
   }
 
-  /** @param {() => Promise<void>} task that nobody waits for */
+  /** Run a task that nobody waits for, and report its error. @param {() => Promise<void>} task */
   async #quietly(task) {
     try {
       await task();

@@ -1,5 +1,5 @@
 /**
- * An EventTarget whose events and payloads are known to the type checker.
+ * An EventTarget whose events and payloads the type checker knows.
  *
  * @template {Record<string, unknown>} Events
  */
@@ -7,7 +7,7 @@ export class Emitter {
   #target = new EventTarget();
 
   /**
-   * This function will call `listener` with each payload of `type` and return a function that stops it.
+   * Call `listener` with each payload of `type`. Return a function that stops this.
    *
    * @template {keyof Events & string} T
    * @param {T} type

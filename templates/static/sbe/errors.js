@@ -1,10 +1,10 @@
 /*
  * SbeError
- * ├── Refusal        the enabler understood and said no (RFC 9457 problem document)
- * ├── NetworkError   no answer came, however often it was asked
- * ├── SessionOver    this registration is gone; register again
- * ├── CallOver       what was under way when the call ended here, or was moved, is over with it
- * └── MediaError     a camera, microphone or screen could not be had
+ * ├── Refusal        the enabler refused a request (RFC 9457 problem document)
+ * ├── NetworkError   no answer arrived, after several attempts
+ * ├── SessionOver    this registration has ended; register again
+ * ├── CallOver       the call ended here, or was moved, while an action was in progress
+ * └── MediaError     a camera, microphone or screen could not be opened
  */
 
 export class SbeError extends Error {
@@ -21,7 +21,7 @@ export class Refusal extends SbeError {
    * @param {number} problem.status
    * @param {string} problem.code stable, for programs
    * @param {string} problem.detail for people
-   * @param {Record<string, unknown>} [problem.fields] what a client needs to go on, such as `modId` and `retryAfterMs`
+   * @param {Record<string, unknown>} [problem.fields] what a client needs to continue, such as `retryAfterMs`
    */
   constructor({ status, code, detail, fields = {} }) {
     super(detail || code);
@@ -55,8 +55,8 @@ export class MediaError extends SbeError {
   }
 
   /**
-   * This function will name a `getUserMedia` failure by what a person can do about it
-   * (Media Capture and Streams, section 9.2).
+   * Return the error for a failure of `getUserMedia` (Media Capture and Streams, section 9.2), named for what the user
+   * can do about it.
    *
    * @param {"camera" | "microphone" | "screen"} device
    * @param {unknown} cause

@@ -6,35 +6,36 @@ import { receives, sections } from "./sdp.js";
  * @typedef {import("./peer.js").Role} Role
  */
 
-/** The data channel whose messages the focus relays to everybody else's channel of the same label. */
+/** The label of the data channel whose messages the focus relays to the other participants. */
 export const CHAT = "chat";
 
 /**
- * What is worth offering a focus: each codec in the profile that every browser has. Chromium lists video in 18 ways, on every
- * line, which makes an offer to a large conference 200 kB long. The server takes at most 512 KiB.
+ * The codecs to offer to a focus, each in the profile that every browser has. Chromium lists 18 variants of video in
+ * every section, which makes an offer to a large conference 200 kB long. The server takes at most 512 KiB.
  */
 const WORTH_OFFERING =
   /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;
 
 /** @type {RemoteMedia} */
 const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
-/** @type {Record<string, keyof RemoteMedia>} what the focus calls the tracks that it forwards */
+/** The names by which the focus calls tracks. @type {Record<string, keyof RemoteMedia>} */
 const NAMES = { audio: "audio", video: "camera", screen: "screen" };
 
 /**
- * The connection with a focus, which forwards the tracks of many over it.
+ * The connection with a focus, which forwards the tracks of the other participants over it.
  *
- * The first lines are this side's microphone and camera; somebody's tracks come back on them as well. What else the
- * focus adds is only received on. Whose a track is says the a=msid of its line: `<participant id> <audio|video|screen>`.
+ * The first sections are for this side's microphone and camera; another participant's tracks arrive on them too. All
+ * sections that the focus adds only receive. The a=msid of a section names the participant and the track:
+ * `<participant id> <audio|video|screen>`.
  */
 export class FocusLeg extends PeerLeg {
-  /** @type {Map<string, RemoteMedia>} by participant */
+  /** The tracks that arrive, by participant. @type {Map<string, RemoteMedia>} */
   #tracks = new Map();
 
   /** @param {RTCPeerConnection} pc */
   constructor(pc) {
     super(pc);
-    // In the first offer already, so that the first message needs no negotiation.
+    // It is part of the first offer, so that the first message needs no negotiation.
     this.chat = this.pc.createDataChannel(CHAT);
   }
 
@@ -44,8 +45,8 @@ export class FocusLeg extends PeerLeg {
   }
 
   /**
-   * On a running connection the focus adds lines only for what it forwards. Where it begins anew it offers this side's
-   * own ones as well, in the places where they were.
+   * On a running connection the focus adds sections only for the tracks that it forwards. When it starts afresh, it
+   * also offers this side's own sections, in their old places.
    *
    * @override @param {RTCRtpTransceiver} line @returns {Role}
    */
@@ -61,7 +62,7 @@ export class FocusLeg extends PeerLeg {
     const worth = codecs.filter(({ mimeType, sdpFmtpLine = "" }) =>
       WORTH_OFFERING.test(`${mimeType} ${sdpFmtpLine}`.trim()),
     );
-    // Older browsers cannot choose, and offer everything.
+    // Older browsers cannot choose codecs, and offer all of them.
     if (worth.length > 0 && "setCodecPreferences" in line) line.setCodecPreferences(worth);
   }
 
@@ -99,7 +100,7 @@ function summary(tracks) {
  */
 
 /**
- * This function will say what an offer of the focus changes about what it forwards, and of whom.
+ * Return which tracks an offer of the focus turns on and off, and whose they are.
  *
  * @param {string | null} before its previous description
  * @param {string} after
@@ -116,7 +117,7 @@ export function forwardingChanges(before, after) {
   return { changes: [...new Set(changes)], who: [...new Set([...on, ...off].map(({ track }) => track.split(" ")[0]))] };
 }
 
-/** @param {string | null} sdp @returns {Set<string>} the `<participant id> <label>` of what it sends */
+/** @param {string | null} sdp @returns {Set<string>} the `<participant id> <label>` of each track that it sends */
 function forwarded(sdp) {
   const lines = sdp === null ? [] : sections(sdp);
   return new Set(

@@ -8,8 +8,8 @@ import { MediaError } from "./errors.js";
 /**
  * What this side can send: at most one track each from a microphone, a camera and a screen.
  *
- * A muted microphone stays open and sends silence; a camera that is off is closed, so that its light goes out.
- * While `paused` (on hold) every track is disabled, whatever its own switch says.
+ * A muted microphone stays open and sends silence. A camera that is off is closed, so that its light goes out. While
+ * `paused` (on hold), every track is disabled.
  *
  * @extends {Emitter<{change: null, "screen-ended": null}>}
  */
@@ -21,7 +21,7 @@ export class LocalMedia extends Emitter {
 
   constructor() {
     super();
-    /** Preferred devices, by `deviceId`; empty means the browser's default. */
+    /** The preferred devices, by `deviceId`. Empty means the browser's default. */
     this.preferred = { microphone: "", camera: "" };
   }
 
@@ -75,7 +75,7 @@ export class LocalMedia extends Emitter {
     );
   }
 
-  /** @throws {MediaError} `refused` also when the person closed the picker */
+  /** @throws {MediaError} `refused` also if the user closed the picker */
   openScreen() {
     return this.#open("screen", () =>
       navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15 } }, audio: false }),
@@ -106,7 +106,7 @@ export class LocalMedia extends Emitter {
   async #open(name, request) {
     const open = this.#tracks[name];
     if (open?.readyState === "live") return open;
-    // Outside a secure context the browser does not offer media devices at all (Media Capture and Streams section 9).
+    // Outside a secure context there are no media devices (Media Capture and Streams section 9).
     if (!navigator.mediaDevices) throw new MediaError(name, "missing", null);
     let stream;
     try {
@@ -135,8 +135,8 @@ export class LocalMedia extends Emitter {
 }
 
 /**
- * This function will open the preferred device, or any other when that one is gone. As a mere `ideal` it would be weighed
- * against the other wishes, and lose to a device with a better picture.
+ * Open the preferred device, or any other if it is gone. With a mere `ideal`, the browser would weigh it against the
+ * other constraints and prefer a device with a better picture.
  *
  * @param {string} deviceId empty for no preference
  * @param {(device: MediaTrackConstraints) => Promise<MediaStream>} request

@@ -6,8 +6,8 @@
 const KEY = "sbe.session";
 
 /*
- * What survives a reload of the page: the session and how far its events were worked off. `sessionStorage` belongs to
- * one tab, and so does a session; but duplicating a tab copies it, which the lock below notices.
+ * What survives a reload of the page: the session, and the cursor of its events. `sessionStorage` belongs to one tab,
+ * and so does a session. But a duplicated tab has a copy of it, which the lock below detects.
  */
 
 /** @param {Remembered} remembered */
@@ -15,7 +15,7 @@ export function remember(remembered) {
   try {
     sessionStorage.setItem(KEY, JSON.stringify(remembered));
   } catch {
-    // Storage may be full or forbidden. A reload then registers anew; nothing else depends on it.
+    // Storage may be full or forbidden. After a reload the user must then register again.
   }
 }
 
@@ -23,7 +23,7 @@ export function forget() {
   try {
     sessionStorage.removeItem(KEY);
   } catch {
-    // As above.
+    // See above.
   }
 }
 
@@ -38,16 +38,16 @@ export function recall() {
 }
 
 /**
- * This function will claim a session for this page for as long as the page lives.
+ * Claim a session for this page, for the life of the page.
  *
  * @param {string} sessionId
- * @returns {Promise<boolean>} false when another tab holds it
+ * @returns {Promise<boolean>} false if another tab has claimed it
  */
 export function claim(sessionId) {
-  // Web Locks exist in secure contexts only; elsewhere a duplicated tab would share the session.
+  // Web Locks exist only in secure contexts. Elsewhere a duplicated tab shares the session.
   if (!navigator.locks) return Promise.resolve(true);
   return new Promise((resolve) => {
-    // A page that is being reloaded lets go of its lock a moment after the new one asks for it.
+    // A page that is reloaded releases its lock a moment after the new page asks for it.
     const patience = AbortSignal.timeout(1_500);
     navigator.locks
       .request(`sbe-session-${sessionId}`, { signal: patience }, () => {

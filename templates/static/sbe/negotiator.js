@@ -91,7 +91,7 @@ export class Negotiator extends Emitter {
 
   /**
    * @param {object} options
-   * @param {(action: string, body: object) => Promise<{modId: string}>} options.put sends a request about the conference
+   * @param {(action: string, body: object) => Promise<{modId: string}>} options.put sends a request to the enabler
    * @param {() => PeerLeg} options.newLeg
    * @param {(holding: boolean) => Wishes} options.wishes what this side wants to send and receive now
    * @param {SerialQueue} options.queue runs negotiations one at a time; `handle` is called from inside it
@@ -186,8 +186,8 @@ export class Negotiator extends Emitter {
   }
 
   /**
-   * Offer, and settle glare: the enabler lets one of two simultaneous offers win. The loser rolls back, lets the winner's
-   * offer be settled and offers again after a random pause (compare RFC 3261 section 14.1).
+   * Offer, and resolve glare: the enabler lets one of two simultaneous offers win. The loser rolls back and waits until
+   * the winner's offer is settled. It then offers again after a random pause (compare RFC 3261 section 14.1).
    *
    * @param {Plan} plan
    * @returns {Promise<Modification>} the offer, not settled yet
@@ -236,7 +236,7 @@ export class Negotiator extends Emitter {
       throw new Refusal({
         status: 409,
         code: "modification-pending",
-        detail: "Another change is still being settled.",
+        detail: "Another change is still in progress.",
       });
   }
 
@@ -307,8 +307,8 @@ export class Negotiator extends Emitter {
   }
 
   /**
-   * Whether there is anything to ask the user about. The other side may send less without asking. In a conference, a hold
-   * is already in force when the focus reports it.
+   * Whether there is anything to ask the user about. The other side may send less without asking. In a conference, a
+   * hold is already in force when the focus reports it.
    *
    * @param {WireEvent} event @param {string[]} changes
    */

@@ -4,50 +4,51 @@ import { iceUfragOf, markSlides, originOf, receives, sections, sends, withoutUnl
 
 /**
  * @typedef {import("./types.js").Description} Description
- * @typedef {"audio" | "camera" | "screen" | "remote-screen" | "forwarded"} Role what an m-line is for, seen from here
+ * @typedef {"audio" | "camera" | "screen" | "remote-screen" | "forwarded"} Role what this side uses a transceiver for
  *
  * @typedef {object} Wishes what this side wants to send and receive
  * @property {MediaStreamTrack | null} audio
  * @property {MediaStreamTrack | null} camera
  * @property {MediaStreamTrack | null} screen
- * @property {boolean} video have a video m-line even without a camera, to see the other side
+ * @property {boolean} video offer a video section even without a camera, to see the other side
  * @property {"recvonly" | "inactive" | null} hold
  *
  * @typedef {{audio: MediaStreamTrack | null, camera: MediaStreamTrack | null, screen: MediaStreamTrack | null}} RemoteMedia
  *
  * @typedef {object} PreparedAnswer
  * @property {Description} description
- * @property {() => Promise<void>} commit make it real
- * @property {() => Promise<void>} abandon leave everything as it was before the offer
+ * @property {() => Promise<void>} commit puts the answer in force
+ * @property {() => Promise<void>} abandon restores everything as it was before the offer
  */
 
-// No trickle: the enabler relays whole descriptions. Host candidates are instant; a slow STUN or TURN server is not waited for longer.
+// The enabler relays whole descriptions, so there is no trickle ICE. Host candidates arrive at once. A slow STUN or
+// TURN server gets this much time.
 const GATHERING_MS = 2_000;
 
 /**
- * One RTCPeerConnection and the roles of its m-lines.
+ * One RTCPeerConnection and the roles of its transceivers.
  *
- * Tracks follow the wishes at once; directions change only by negotiation, and come back when an offer fails.
+ * Tracks follow the wishes at once. Directions change only by negotiation, and change back when an offer fails.
  *
- * An offer that changes a running connection is put in force only together with its answer. Applying it first and rolling
- * it back on refusal does not leave everything as it was: Chromium stops sending where the offer says so and does not
- * start again on rollback. The candidates are known by then, so nothing is gathered and nothing is lost by waiting.
+ * On a running connection, an offer comes into force only together with its answer. To apply it first and roll it back
+ * on refusal would not restore everything: Chromium stops sending where the offer says so, and does not start again on
+ * rollback. The candidates are known by then, so the wait loses nothing.
  *
- * Whatever waits on the connection when it is closed ends with `CallOver`; there is nothing left to undo then.
+ * When the connection is closed, all operations in progress end with `CallOver`. There is nothing left to undo then.
  *
  * @extends {Emitter<{media: RemoteMedia, connection: RTCPeerConnectionState}>}
  */
 export class PeerLeg extends Emitter {
   /** @type {Map<RTCRtpTransceiver, Role>} */
   #roles = new Map();
-  /** The offer that is out: what it replaces, and its text while it is not in force. */
+  /** The open offer: the state that it replaces, and its description while that is not in force. */
   #open =
     /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>, spare: Set<RTCRtpTransceiver>, unapplied: Description | null} | null} */ (
       null
     );
   /**
-   * Lines that were made for an offer which came to nothing. They stay inactive until one of their role is wanted again. Stopping
-   * them would not do: Chromium remembers the place that the offer gave them, and takes them for the line made next.
+   * Transceivers of offers that failed. They stay inactive until one of their role is wanted again. They cannot be
+   * stopped: Chromium remembers the place that the offer gave them, and would use them as the next new transceiver.
    *
    * @type {Set<RTCRtpTransceiver>}
    */
@@ -84,8 +85,7 @@ export class PeerLeg extends Emitter {
   }
 
   /**
-   * This function will put the wishes into an offer and return it with its candidates gathered. It stays
-   * undecided until `acceptAnswer` or `rollback`.
+   * Return an offer of the wishes, with its candidates. It is open until `acceptAnswer` or `rollback`.
    *
    * @param {Wishes} wishes
    * @param {{iceRestart?: boolean}} [options]
@@ -127,7 +127,7 @@ export class PeerLeg extends Emitter {
     return this.pc.setRemoteDescription({ type, sdp: withoutUnlisted(sdp) });
   }
 
-  /** This function will undo an offer that was not accepted (RFC 3264 section 4: everything stays as it was). */
+  /** Undo an offer that was not accepted: everything stays as it was (RFC 3264 section 4). */
   rollback() {
     return this.#whileOpen(() => this.#rollback());
   }
@@ -147,16 +147,21 @@ export class PeerLeg extends Emitter {
     this.announce();
   }
 
-  /** A connection keeps the session ID of its o= line, or else its ICE credentials. @param {string} sdp of an offer */
+  /**
+   * Whether an offer comes from another connection than the last description. A connection keeps the session ID of its
+   * o= line, or at least its ICE credentials.
+   *
+   * @param {string} sdp of the offer
+   */
   comesFromAnotherConnection(sdp) {
     const { remoteSdp } = this;
     return remoteSdp !== null && originOf(sdp) !== originOf(remoteSdp) && iceUfragOf(sdp) !== iceUfragOf(remoteSdp);
   }
 
   /**
-   * This function will take an offer and prepare the answer. Nothing is in force before `commit`, so that an offer
-   * that was cancelled in the meantime can be abandoned. One exception: after an ICE restart the answer needs freshly
-   * gathered candidates, which only a local description in force brings.
+   * Prepare an answer to an offer. Nothing is in force before `commit`, so that an offer that is cancelled meanwhile
+   * can be abandoned. The exception is an ICE restart: its answer needs new candidates, and only a local description in
+   * force gathers them.
    *
    * @param {Description} offer
    * @param {Wishes} wishes
@@ -205,7 +210,7 @@ export class PeerLeg extends Emitter {
   }
 
   /**
-   * This function will let the work end with the connection: browsers differ in what becomes of it, and some would let it wait for ever.
+   * Do something that ends when the connection is closed. Browsers differ here, and in some it would wait for ever.
    *
    * @template T
    * @param {() => Promise<T>} work
@@ -224,7 +229,7 @@ export class PeerLeg extends Emitter {
   }
 
   /**
-   * This function will swap the tracks that are sent, without negotiation.
+   * Send the tracks that the wishes name, without negotiation.
    *
    * @param {Wishes} wishes
    */
@@ -279,7 +284,7 @@ export class PeerLeg extends Emitter {
     await this.setTracks(wishes);
   }
 
-  /** @param {string} sdp of the offer in hand */
+  /** Give each transceiver that an offer added its role. @param {string} sdp of the offer */
   #assignRoles(sdp) {
     const slides = new Set(
       sections(sdp)
@@ -299,14 +304,14 @@ export class PeerLeg extends Emitter {
     }
   }
 
-  /** Runs before a line is described for the first time. @param {RTCRtpTransceiver} _line */
+  /** Runs before a transceiver is described for the first time. @param {RTCRtpTransceiver} _line */
   onNewLine(_line) {}
 
   /**
-   * What a line is for that the other side has added.
+   * The role of a transceiver that the other side has added.
    *
    * @param {RTCRtpTransceiver} line
-   * @param {boolean} slides
+   * @param {boolean} slides whether it carries a presentation
    * @returns {Role}
    */
   roleFor(line, slides) {
@@ -314,7 +319,7 @@ export class PeerLeg extends Emitter {
     return slides || this.#hasCameraLine() ? "remote-screen" : "camera";
   }
 
-  /** One that is spare gives way to the other side's, which this side can send on as well. */
+  /** A spare one gives way to the other side's, on which this side can send too. */
   #hasCameraLine() {
     const line = this.#find("camera");
     if (line && this.#spare.has(line)) return !this.#roles.delete(line);
@@ -350,7 +355,8 @@ export class PeerLeg extends Emitter {
   #screenMids(sdp) {
     const lines = this.pc.getTransceivers().filter((line) => line.direction !== "stopped");
     const known = new Set(lines.map((line) => line.mid));
-    // Before an offer is in force its new lines have no mid yet; they stand in it in the order of their making (RFC 8829 section 5.2.1).
+    // Until an offer is in force, its new transceivers have no mid. They appear in it in the order in which they were
+    // added (RFC 8829 section 5.2.1).
     const fresh = sections(sdp).flatMap(({ mid }) => (mid !== null && !known.has(mid) ? [mid] : []));
     const mids = new Set();
     for (const line of lines) {
@@ -360,7 +366,7 @@ export class PeerLeg extends Emitter {
     return mids;
   }
 
-  /** Recomputed whole and announced on change, so that no sequence of events can leave a stale picture. */
+  /** Report the tracks that arrive, if they have changed. They are always computed from the whole state. */
   announce() {
     /** @type {RemoteMedia} */
     const now = { audio: null, camera: null, screen: null };
@@ -385,8 +391,8 @@ export class PeerLeg extends Emitter {
 function directionFor(role, wishes) {
   if (role === "screen") return wishes.screen && !wishes.hold ? "sendonly" : "inactive";
   if (wishes.hold) return wishes.hold;
-  // Audio is sendrecv even without a microphone: it sends nothing then, a microphone found later needs no
-  // negotiation, and a resume always has the one sendrecv m-line that the enabler asks for.
+  // Audio is sendrecv even without a microphone, and sends nothing then. A microphone that is opened later needs no
+  // negotiation, and a resume has the sendrecv section that the enabler requires.
   if (role === "audio") return "sendrecv";
   if (role === "forwarded") return "recvonly";
   return role === "camera" && wishes.camera ? "sendrecv" : "recvonly";
@@ -398,7 +404,7 @@ function trackFor(role, wishes) {
 }
 
 /**
- * This function will say whether an SDP sends or wants video, which is how a call is told from a video call.
+ * Return whether a description sends or wants video: it makes a call a video call.
  *
  * @param {string} sdp
  */

@@ -61,8 +61,8 @@ export class Recovery extends Emitter {
   }
 
   /**
-   * Offer an ICE restart (RFC 8829 section 3.5.1). A participant who moves has closed their connection for good and will
-   * offer another one: that path is not broken.
+   * Offer an ICE restart (RFC 8829 section 3.5.1). A participant who moves has closed their connection for good and
+   * will offer another one: that path is not broken.
    */
   async #restartIce() {
     const { leg } = this.#negotiator;

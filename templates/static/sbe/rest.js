@@ -10,7 +10,7 @@ import { backOff, sleep } from "./waiting.js";
  * @property {string} url
  * @property {string} [action] value of `x-conference-action`
  * @property {unknown} [body]
- * @property {number} [budgetMs] how long to go on trying while no answer comes
+ * @property {number} [budgetMs] how long to repeat it while no answer arrives
  * @property {boolean} [quiet] keep it out of the timeline
  *
  * @typedef {{status: number, headers: Headers, body: any}} Reply
@@ -23,8 +23,8 @@ const GATEWAY_TROUBLE = new Set([502, 503, 504]);
 /**
  * JSON over HTTP, to the enabler or the Dev Server.
  *
- * A request is repeated while no answer comes, within its budget. That is safe: GET and DELETE are idempotent by
- * definition (RFC 9110 section 9.2.2), POST and PUT carry an `Idempotency-Key` that stays the same over all attempts.
+ * While no answer arrives, a request is repeated within its budget. This is safe: GET and DELETE are idempotent by
+ * definition (RFC 9110 section 9.2.2), and POST and PUT carry an `Idempotency-Key` that is the same in all attempts.
  */
 export class Rest {
   /**
@@ -40,7 +40,7 @@ export class Rest {
    * @param {Call} call
    * @returns {Promise<Reply>}
    * @throws {Refusal} when the answer is a problem document or any other error status
-   * @throws {NetworkError} when the budget is spent without an answer
+   * @throws {NetworkError} when the budget is used up without an answer
    */
   async send(call) {
     const key = call.method === "POST" || call.method === "PUT" ? randomKey() : null;
@@ -159,19 +159,19 @@ function refusalFrom(response, body) {
 /**
  * @param {unknown} error
  * @param {number} attempt
- * @returns {number | null} milliseconds, or null when trying again is of no use
+ * @returns {number | null} milliseconds, or null if another attempt is useless
  */
 function retryDelay(error, attempt) {
   if (error instanceof NetworkError) return backOff(attempt, { capMs: 4_000 });
   if (!(error instanceof Refusal)) return null;
   const told = Number(error.fields.retryAfterMs);
   if (error.status === 429) return Number.isFinite(told) ? told + backOff(0) : backOff(attempt);
-  // A gateway without its server answers in its own words; the enabler's own 503 has a code and means what it says.
+  // A gateway whose server is down answers without a code. A 503 of the enabler itself has one, and is final.
   if (GATEWAY_TROUBLE.has(error.status) && error.code.startsWith("http-")) return backOff(attempt, { capMs: 4_000 });
   return null;
 }
 
-// Not crypto.randomUUID: it exists in secure contexts only, and a page on a plain-http LAN address should still signal.
+// Not crypto.randomUUID: it exists only in secure contexts, and signalling must work on a plain-http LAN address too.
 function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -29,7 +29,11 @@ export class Roster extends Emitter {
   #myId = "";
   #sessionId;
   #tracksOf;
-  /** The participants whose connection to the focus is in trouble. @type {Map<string, {connection: "poor" | "disconnected", timer: ReturnType<typeof setTimeout>}>} */
+  /**
+   * The participants whose connection to the focus is in trouble.
+   *
+   * @type {Map<string, {connection: "poor" | "disconnected", timer: ReturnType<typeof setTimeout>}>}
+   */
   #troubles = new Map();
 
   /**
@@ -48,7 +52,7 @@ export class Roster extends Emitter {
     return this.find(this.#myId);
   }
 
-  /** The first other participant who is present, or else the first who has left: a peer call keeps their name to its end. */
+  /** The first other participant who is present, or else the first who has left: a peer call still shows their name. */
   get other() {
     const others = this.#everyoneElse;
     return others.find((participant) => participant.state !== "left") ?? others[0] ?? null;
@@ -133,8 +137,8 @@ export class Roster extends Emitter {
   }
 
   /**
-   * Note that a participant's connection to the focus broke, is poor, or is fine again. The last of these events may get
-   * lost, so trouble is forgotten after a while.
+   * Note that a participant's connection to the focus broke, is poor, or is fine again. The last of these events may
+   * get lost, so trouble is forgotten after a while.
    *
    * @param {WireEvent} event
    */

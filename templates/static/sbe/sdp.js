@@ -1,4 +1,4 @@
-/* The little that a client reads from, or writes into, a session description (RFC 8866). */
+/* The few things that the client reads from a session description (RFC 8866), or writes into it. */
 
 /**
  * @typedef {"sendrecv" | "sendonly" | "recvonly" | "inactive"} Direction
@@ -6,9 +6,9 @@
  * @typedef {object} Section
  * @property {"audio" | "video" | "application" | string} kind
  * @property {string | null} mid
- * @property {Direction} direction as its writer sees it
- * @property {boolean} live a port of zero means rejected or stopped (RFC 3264 section 6)
- * @property {boolean} slides the picture is a presentation (RFC 4796)
+ * @property {Direction} direction as the writer of the description sees it
+ * @property {boolean} live false with port zero: rejected or stopped (RFC 3264 section 6)
+ * @property {boolean} slides the video is a presentation (RFC 4796)
  * @property {string | null} msid stream and track, as the writer names them (RFC 8830)
  */
 
@@ -27,7 +27,7 @@ export function sections(sdp) {
       kind,
       mid: /^a=mid:(\S+)/m.exec(text)?.[1] ?? null,
       direction: /** @type {Direction} */ (DIRECTION.exec(text)?.[1] ?? inherited),
-      // Port zero with a=bundle-only is alive inside its bundle (RFC 9143 section 6).
+      // A section with port zero and a=bundle-only is live inside its bundle (RFC 9143 section 6).
       live: port !== "0" || /^a=bundle-only\r?$/m.test(text),
       slides: /^a=content:(?:\S+,)?slides\b/m.test(text),
       msid: /^a=msid:([^\r\n]+)/m.exec(text)?.[1] ?? null,
@@ -36,8 +36,8 @@ export function sections(sdp) {
 }
 
 /**
- * This function will mark the given m-lines as presentations (RFC 4796), which is how the other side tells
- * a shared screen from a camera. Browsers ignore the attribute, so it is added on the way out only.
+ * Mark sections as presentations (RFC 4796), so that the other side can tell a shared screen from a camera. Browsers
+ * ignore the attribute, so it is only added to descriptions that are sent.
  *
  * @param {string} sdp
  * @param {Set<string>} mids
@@ -54,8 +54,8 @@ export function markSlides(sdp, mids) {
 }
 
 /**
- * This function will leave out the parameters of codecs that their m-line does not list. Firefox leaves them in place
- * after `setCodecPreferences`, and Chromium applies no description that has them.
+ * Remove the parameters of codecs that their m= line does not list. Firefox leaves them in place after
+ * `setCodecPreferences`, and Chromium refuses a description that has them.
  *
  * @param {string} sdp
  */
@@ -71,8 +71,8 @@ export function withoutUnlisted(sdp) {
 }
 
 /**
- * This function will return the session ID of the o= line. One peer connection keeps it for its life
- * (RFC 8829 section 5.2.2), so another one means that the other side started afresh.
+ * Return the session ID of the o= line. A peer connection never changes it (RFC 8829 section 5.2.2), so another ID
+ * means that the other side started afresh.
  *
  * @param {string} sdp
  */
@@ -96,7 +96,7 @@ export function receives(direction) {
 }
 
 /**
- * This function will say in a list of stable words what the writer of an offer changes about what it sends.
+ * Return what an offer turns on and off, among the things that its writer sends.
  *
  * @param {string | null} before its previous description
  * @param {string} after

@@ -3,9 +3,9 @@
  * @property {Date} at
  * @property {number} sentBps
  * @property {number} receivedBps
- * @property {number} lossPercent of the packets that should have arrived since the last reading
+ * @property {number} lossPercent of the packets that were due since the last reading
  * @property {number | null} rttMs
- * @property {number} framesDecoded video, since the beginning
+ * @property {number} framesDecoded frames of video, since the connection was made
  * @property {number} width
  * @property {number} height
  *
@@ -13,8 +13,8 @@
  */
 
 /**
- * This function will return a reader that turns a peer connection's running totals (webrtc-stats) into rates
- * between one call and the next.
+ * Return a function that reads the counters of a peer connection (webrtc-stats) and returns the rates since its last
+ * call.
  */
 export function qualityReader() {
   /** @type {Counters | null} */
@@ -45,7 +45,7 @@ export function qualityReader() {
       width = Math.max(width, report.frameWidth ?? 0);
       height = Math.max(height, report.frameHeight ?? 0);
     });
-    // A fresh peer connection counts from zero again; a rate across the two would be negative.
+    // A new peer connection counts from zero. A rate across two connections would be negative.
     const before = last !== null && last.received <= now.received && last.sent <= now.sent ? last : now;
     last = now;
     const seconds = (now.at - before.at) / 1000;

@@ -1,6 +1,5 @@
 /**
- * The shapes that travel on the wire. Fields may be added by a newer server, so
- * nothing here is read as "exactly these"; unknown fields are left alone.
+ * The shapes on the wire. A newer server may add fields, so unknown fields are ignored.
  *
  * @typedef {{type: "offer" | "answer", sdp: string}} Description
  *
@@ -44,7 +43,7 @@
  * @property {"invitation-sent" | "session-open" | "session-terminated"} state
  * @property {string} createdAt
  * @property {string | null} endedAt
- * @property {Participant[]} participants those who are present or invited, and the last that left
+ * @property {Participant[]} participants those who are present or invited, and the last ones who left
  * @property {number} [leftEarlier] how many others have left
  * @property {WireModification[]} pendingModifications
  *
@@ -57,7 +56,7 @@
  * @property {string} [at]
  * @property {string} [modId]
  * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} [kind]
- * @property {string | null} [causedBy] the modification of somebody else that the focus tells of
+ * @property {string | null} [causedBy] the modification of another participant that the focus passes on
  * @property {Origin} [from]
  * @property {Description} [description]
  * @property {boolean} [restart]
@@ -66,10 +65,10 @@
  * @property {string} [reason]
  * @property {Conference} [conference]
  * @property {Participant | string} [participant]
- * @property {"connected" | "poor" | "disconnected"} [connection] how the focus hears of the participant
+ * @property {"connected" | "poor" | "disconnected"} [connection] between the participant and the focus
  * @property {number} [oldest]
  *
- * @typedef {object} Trace One line of the timeline: a request with its answer, an event, or a change of the channel.
+ * @typedef {object} Trace one line of the timeline: a request with its answer, an event, or a change of the channel
  * @property {"request" | "event" | "channel"} sort
  * @property {Date} at
  * @property {string} title
@@ -77,7 +76,7 @@
  * @property {string} [state]
  * @property {string} [modId]
  * @property {string} [confId]
- * @property {string} [who] whose doing an event tells
+ * @property {string} [who] the name of the participant who caused an event
  * @property {number} [status]
  * @property {number} [tookMs]
  * @property {number} [seq]

@@ -1,4 +1,4 @@
-/* Waiting, always with an end. */
+/* Waits and queues, each with a bound. */
 
 /**
  * @param {number} ms
@@ -19,8 +19,8 @@ export function sleep(ms, signal) {
 }
 
 /**
- * This function will draw a delay uniformly from nothing to a ceiling that doubles with each attempt
- * (exponential back-off with full jitter), so that many clients of one restarted server do not return in step.
+ * Return a random delay between zero and a limit that doubles with each attempt (exponential back-off with full
+ * jitter). It spreads the clients of a restarted server.
  *
  * @param {number} attempt counted from 0
  * @param {{baseMs?: number, capMs?: number}} [options]
@@ -29,13 +29,13 @@ export function backOff(attempt, { baseMs = 400, capMs = 10_000 } = {}) {
   return Math.random() * Math.min(capMs, baseMs * 2 ** Math.min(attempt, 16));
 }
 
-/** Runs one task at a time, in the order in which they were given. */
+/** Runs one task at a time, first in, first out. */
 export class SerialQueue {
   #tail = Promise.resolve();
   #waiting = 0;
   #limit;
 
-  /** @param {number} limit more waiting tasks than this are refused */
+  /** @param {number} limit of waiting tasks; more are refused */
   constructor(limit) {
     this.#limit = limit;
   }
@@ -46,7 +46,7 @@ export class SerialQueue {
 
   /**
    * @template T
-   * @param {() => Promise<T> | T} task must not call `run` on this queue and await it: it would wait for itself
+   * @param {() => Promise<T> | T} task must not await `run` of this queue: it would wait for itself
    * @returns {Promise<T>}
    */
   run(task) {

@@ -5,10 +5,10 @@ import { byId, make, setText } from "./dom.js";
  * @typedef {import("../sbe/chat.js").ChatMessage} ChatMessage
  */
 
-// Messages of one person within this time stand under one name.
+// Messages that a participant sends within this time share one heading.
 const TOGETHER_MS = 120_000;
 
-/** What is written in a conference, and the field to write in. */
+/** The drawer with the chat of a conference. */
 export class ChatDrawer {
   #drawer = byId("chat");
   #button = byId("btn-chat");
@@ -18,7 +18,7 @@ export class ChatDrawer {
   #call = null;
   #drawn = 0;
   #read = 0;
-  /** Names outlive those who left. @type {Map<string, string>} */
+  /** The names of all participants, also of those who have left. @type {Map<string, string>} */
   #names = new Map();
   /** @type {ChatMessage | null} */
   #last = null;

@@ -3,8 +3,8 @@
  */
 
 /**
- * This function will compare two texts line by line by their longest common subsequence.
- * A session description has some hundred lines, so the plain quadratic table is small.
+ * Compare two texts line by line, by their longest common subsequence. A session description has a few hundred lines,
+ * so a quadratic table is small enough.
  *
  * @param {string} before
  * @param {string} after

@@ -1,5 +1,5 @@
 /**
- * This function will return the page's element of that ID; the page and its scripts are made together, so a missing one is a bug.
+ * Return the element with an ID. The page and its scripts belong together, so a missing element is a bug.
  *
  * @template {Element} [T=HTMLElement]
  * @param {string} id
@@ -56,7 +56,7 @@ function iconUrl(name) {
 }
 
 /**
- * Writes only what differs, so that a live region does not speak again and a selection survives.
+ * Set a text only if it differs, so that a live region does not repeat it and a selection survives.
  *
  * @param {Element} element @param {string} text
  */
@@ -65,7 +65,7 @@ export function setText(element, text) {
 }
 
 /**
- * Shows these children in this order. Those that stay are not moved, so the focus and a half-made click on them survive.
+ * Show these children in this order. Those that stay are not moved, so that a focus or a click in progress survives.
  *
  * @param {Element} list @param {Element[]} children
  */

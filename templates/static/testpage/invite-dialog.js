@@ -6,13 +6,13 @@ import { addressOf } from "./people.js";
  * @typedef {import("../sbe/call.js").Call} Call
  */
 
-/** Whom else to bring into a conference: those who are here, anybody by name or number, and by link where it is open. */
+/** The dialog that invites more people: from a list, by name or number, and, to an open conference, by a link. */
 export class InviteDialog {
   #dialog = /** @type {HTMLDialogElement} */ (byId("invite-dialog"));
   #input = /** @type {HTMLInputElement} */ (byId("invite-input"));
   /** @type {string[]} */
   #names = [];
-  /** @type {Map<string, HTMLElement>} by name */
+  /** The rows of the list, by name. @type {Map<string, HTMLElement>} */
   #rows = new Map();
 
   /**
@@ -50,7 +50,7 @@ export class InviteDialog {
     else if (this.#dialog.open) this.#draw();
   }
 
-  /** This function will see who is there; the page calls it now and then. */
+  /** Update the list of those who are registered. The page calls it every few seconds. */
   async look() {
     if (!this.#dialog.open) return;
     try {
@@ -60,7 +60,7 @@ export class InviteDialog {
         .filter((name) => name !== session?.username)
         .sort();
     } catch {
-      // What was seen last stays.
+      // The last list stays.
     }
     this.#draw();
   }
@@ -101,7 +101,7 @@ export class InviteDialog {
 }
 
 /**
- * This function will return the address at which anybody who is registered comes into an open conference.
+ * Return the address at which anyone who is registered can join an open conference.
  *
  * @param {Call | null} call
  */

@@ -1,11 +1,11 @@
-/* Where the tiles of a conference go: in even rows, or one in front and the others in a strip. */
+/* The layout of the tiles: even rows, or one tile in front and the others in a strip. */
 
 const GAP = 8;
 const WIDEST = 16 / 9;
 const TALLEST = 3 / 4;
 
 /**
- * This function will give a CSS grid its columns and rows, and each tile its place in them.
+ * Set the columns and rows of a CSS grid, and the place of each tile.
  *
  * @param {HTMLElement} grid
  * @param {HTMLElement[]} tiles
@@ -21,7 +21,8 @@ export function arrange(grid, tiles, front) {
   const narrow = width < 620 || width < height;
   grid.dataset.layout = narrow ? "strip-below" : "strip-beside";
   const rest = tiles.filter((_, index) => index !== front);
-  // One track more than the strip has tiles takes what they leave; and across a flexible track the front tile pulls none apart.
+  // One flexible track more than the strip has tiles takes the rest of the space. The front tile spans it, so that it
+  // does not stretch the tracks of the strip.
   grid.style.gridTemplate = narrow
     ? `minmax(0, 1fr) var(--strip) / repeat(${rest.length}, calc(var(--strip) * 4 / 3)) 1fr`
     : `repeat(${rest.length}, min-content) 1fr / minmax(0, 1fr) var(--strip)`;
@@ -38,7 +39,7 @@ export function arrange(grid, tiles, front) {
  */
 function inRows(grid, tiles, width, height) {
   const { columns, tileWidth, tileHeight } = bestFit(tiles.length, width, height);
-  // Twice as many columns as tiles in a row: so the last row can stand in the middle.
+  // Twice as many columns as tiles in a row, so that the last row can be centred.
   const half = (tileWidth - GAP) / 2;
   const rows = Math.ceil(tiles.length / columns);
   grid.style.gridTemplate = `repeat(${rows}, ${tileHeight}px) / repeat(${columns * 2}, ${half}px)`;
@@ -52,7 +53,7 @@ function inRows(grid, tiles, width, height) {
 }
 
 /**
- * This function will return the number of columns with which the tiles become largest.
+ * Return the number of columns that makes the tiles largest.
  *
  * @param {number} count
  * @param {number} width @param {number} height

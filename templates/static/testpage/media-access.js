@@ -5,12 +5,11 @@ import { mediaWords } from "./words.js";
 /** @typedef {import("../sbe/media.js").LocalMedia} LocalMedia */
 
 /**
- * This function will open what a call needs and ask what to do when a device cannot be had: try again, go on
- * without it, or leave it.
+ * Open the devices that a call needs. If one fails, ask the user: try again, go on without it, or cancel.
  *
  * @param {LocalMedia} media
  * @param {{camera: boolean}} wanted
- * @returns {Promise<boolean>} false when the person would rather not call at all
+ * @returns {Promise<boolean>} false if the user cancelled
  */
 export async function openMedia(media, { camera }) {
   const microphone = await openOne("microphone", () => media.openMicrophone());
@@ -46,7 +45,7 @@ function ask(device, error) {
   setText(byId("media-title"), device === "camera" ? "The camera cannot be used" : "The microphone cannot be used");
   const consequence =
     device === "camera"
-      ? "You can go on without it: the other side hears you, and you see them."
+      ? "You can go on without it: others hear you, and you see them."
       : "You can go on and only listen.";
   setText(byId("media-text"), `${mediaWords(error)} ${consequence}`);
   setText(byId("media-without"), device === "camera" ? "Go on without camera" : "Go on without microphone");

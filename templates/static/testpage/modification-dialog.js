@@ -7,7 +7,7 @@ import { nameOf } from "./stage.js";
  * @typedef {import("../sbe/call.js").Modification} Modification
  */
 
-/** Asks whether a change that the other side offers is welcome. */
+/** Asks the user whether to accept a change that the other side offers. */
 export class ModificationDialog {
   #dialog = /** @type {HTMLDialogElement} */ (byId("mod-dialog"));
   /** @type {Modification | null} */
@@ -44,10 +44,10 @@ export class ModificationDialog {
     byId("mod-accept").focus();
   }
 
-  /** This function will count down to the moment when the offer expires; the page calls it once a second. */
+  /** Count down to the moment when the offer expires. The page calls it once a second. */
   tick() {
     const left = secondsUntil(this.#shown?.expiresAt);
-    setText(byId("mod-countdown"), left === null ? "" : `Runs out in ${left} s`);
+    setText(byId("mod-countdown"), left === null ? "" : `Expires in ${left} s`);
   }
 
   /** @param {boolean} enabled */

@@ -6,14 +6,14 @@ import { devicesOf } from "./people.js";
  */
 
 /**
- * Says which devices a move rings, and what it costs if none of them answers, before it is made. A device that is
- * registered while the dialog is open comes up in it.
+ * Shows, before a move, which devices will ring, and that the call ends if none of them answers. A device that is
+ * registered meanwhile appears in the dialog.
  */
 export class MoveDialog {
   #dialog = /** @type {HTMLDialogElement} */ (byId("move-dialog"));
   #link = /** @type {HTMLInputElement} */ (byId("move-link"));
   #start = /** @type {HTMLButtonElement} */ (byId("move-start"));
-  /** @type {string[] | null} names of the devices that would ring; null before anybody has told */
+  /** The names of the devices that would ring. Null until they are known. @type {string[] | null} */
   #devices = null;
 
   /**
@@ -32,7 +32,7 @@ export class MoveDialog {
     });
   }
 
-  /** The address at which another device registers as the same person. */
+  /** The address at which another device registers as the same user. */
   get link() {
     return this.#link.value;
   }
@@ -56,14 +56,14 @@ export class MoveDialog {
     if (!possible) this.#dialog.close();
   }
 
-  /** This function will see which devices there are; the page calls it now and then. */
+  /** Update the list of devices. The page calls it every few seconds. */
   async look() {
     const { session } = this.client;
     if (!this.#dialog.open || session === null) return;
     try {
       this.#devices = devicesOf(session, await this.client.people());
     } catch {
-      // What was told last stays; without it nothing can be moved, which would end the call.
+      // The last list stays. Without one the call cannot be moved: a move that rings nowhere would end it.
     }
     this.#draw();
   }
@@ -75,7 +75,7 @@ export class MoveDialog {
         ? "Looking for your other devices…"
         : devices.length === 0
           ? NONE
-          : "These ring, and the first to answer takes the call. If none answers in time, the call ends for both of you.";
+          : "These will ring. The first to answer takes the call. If none answers in time, the call ends for both of you.";
     setText(byId("move-text"), words);
     const list = byId("move-devices");
     list.hidden = !devices?.length;
@@ -91,4 +91,4 @@ export class MoveDialog {
   }
 }
 
-const NONE = "You have no other device here yet. Register one, and it appears here; the call goes on meanwhile.";
+const NONE = "You have no other device here yet. Register one, and it appears here. The call goes on meanwhile.";

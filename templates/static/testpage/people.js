@@ -7,16 +7,16 @@ import { byId, icon, initials, make, setText, showChildren } from "./dom.js";
  * @typedef {{element: HTMLElement, box: HTMLInputElement, detail: HTMLElement}} Row
  */
 
-// As many as one can take in at a glance; the enabler's own bound is larger.
+// As many as one can see at a glance. The enabler allows more.
 const MOST_PICKED = 24;
 
-/** The list of those who are registered, the field above it that filters it and dials, and who was picked to be called together. */
+/** The people who are registered, the field that filters them and dials, and the people picked for a conference. */
 export class People {
   /** @type {Person[]} */
   #people = [];
   /** @type {Set<string>} */
   #picked = new Set();
-  /** @type {Map<string, Row>} those that were shown, by username */
+  /** The rows of the list, by username. @type {Map<string, Row>} */
   #rows = new Map();
   #input = /** @type {HTMLInputElement} */ (byId("dial-input"));
   #shown = "";
@@ -102,10 +102,7 @@ export class People {
     byId("people-empty").hidden = this.#people.length > 0 || wanted !== "";
     const noMatch = byId("people-no-match");
     noMatch.hidden = matches.length > 0 || wanted === "";
-    setText(
-      noMatch,
-      `Nobody here is called “${this.#input.value.trim()}”. You can call the name or number all the same.`,
-    );
+    setText(noMatch, `Nobody here has the name “${this.#input.value.trim()}”. You can still call the name or number.`);
   }
 
   /** @param {Person} person */
@@ -170,7 +167,7 @@ export class People {
 }
 
 /**
- * This function will name somebody's other devices: those that ring when a call is moved.
+ * Return the names of a user's other devices: those that ring when a call is moved.
  *
  * @param {Identified} me
  * @param {Registered[]} sessions everyone who is registered
@@ -192,14 +189,14 @@ function isSamePerson(one, other) {
   );
 }
 
-/** A number is dialled as a tel: URI (RFC 3966), anything else is a username. @param {string} typed */
+/** Return the address for a typed text: a tel: URI (RFC 3966) for a number, or a username. @param {string} typed */
 export function addressOf(typed) {
   const digits = typed.replace(/^tel:/, "").replace(/[\s().-]/g, "");
   return /^\+\d{5,15}$/.test(digits) ? `tel:${digits}` : typed;
 }
 
 /**
- * Names that repeat once, with how many there are: a person may well have two laptops.
+ * List each name once, with its count: a user may have two laptops.
  *
  * @param {string[]} names
  */

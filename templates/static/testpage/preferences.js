@@ -1,4 +1,4 @@
-/* Choices that outlive the tab. Storage may be forbidden; then they last as long as the page. */
+/* Choices that outlive the tab. If storage is forbidden, they last as long as the page. */
 
 const KEY = "sbe.preferences";
 const DEFAULTS = { ask: false, ring: true, keys: true, direct: false, camera: "", microphone: "", speaker: "" };
@@ -14,7 +14,7 @@ export function prefer(changes) {
   try {
     localStorage.setItem(KEY, JSON.stringify(preferences));
   } catch {
-    // As said above.
+    // See above.
   }
 }
 

@@ -8,7 +8,7 @@ const KEPT = 60;
 const WIDTH = 120;
 const HEIGHT = 36;
 
-/** Reads the connection's figures once a second and draws the last minute of them. */
+/** Reads the statistics of the connection once a second, and draws the last minute of them. */
 export class QualityChart {
   /** @type {Quality[]} */
   #history = [];
@@ -31,7 +31,7 @@ export class QualityChart {
     byId("stats-chart").hidden = pc === null;
   }
 
-  /** This function will take one reading; the page calls it once a second. */
+  /** Take one reading. The page calls it once a second. */
   async tick() {
     const [pc, read] = [this.#pc, this.#read];
     if (!pc || !read || pc.connectionState === "closed") return;
@@ -67,7 +67,7 @@ export class QualityChart {
  * @param {string} id
  * @param {string} value
  * @param {number[][]} series
- * @param {number} least the top of the scale is never lower, so that a calm line looks calm
+ * @param {number} least the lowest top of the scale, so that small changes look small
  */
 function spark(id, value, series, least) {
   const holder = byId(id);

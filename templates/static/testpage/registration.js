@@ -41,7 +41,12 @@ export class Registration {
     if (user) await this.#register();
   }
 
-  /** Whether the address names no other user or device. @param {import("../sbe/client.js").Identity} remembered @param {string | null} user */
+  /**
+   * Whether the address names no other user or device.
+   *
+   * @param {import("../sbe/client.js").Identity} remembered
+   * @param {string | null} user
+   */
   #isSame({ username, device = "" }, user) {
     return (user === null || user === username) && [null, device].includes(this.#query.get("device"));
   }

@@ -3,7 +3,7 @@ import { prefer, preferences } from "./preferences.js";
 
 /** @typedef {import("../sbe/client.js").Invitation} Invitation */
 
-/** The dialog of an invitation that rings. When several ring, the oldest is shown first. */
+/** The dialog of an invitation that rings. If several ring, it shows the oldest first. */
 export class RingDialog {
   #dialog = /** @type {HTMLDialogElement} */ (byId("ring-dialog"));
   /** @type {Invitation | null} */
@@ -31,7 +31,7 @@ export class RingDialog {
       this.#drawTone();
       onToneSwitch();
     });
-    // Escape would leave the caller ringing without a trace on the page.
+    // Escape would hide the dialog while the call still rings.
     this.#dialog.addEventListener("cancel", (event) => event.preventDefault());
   }
 

@@ -43,12 +43,12 @@ export class Settings {
     navigator.mediaDevices?.addEventListener("devicechange", () => {
       if (this.#dialog.open) void this.#listDevices();
     });
-    // Chromium and, since 2025, others can route sound to a chosen speaker; where they cannot, nothing is offered.
+    // Some browsers cannot choose a speaker.
     byId("speaker-field").hidden = !("setSinkId" in HTMLMediaElement.prototype);
     this.apply();
   }
 
-  /** This function will hand the choices on to the client. */
+  /** Pass the choices on to the client. */
   apply() {
     this.client.askBeforeAccepting = preferences.ask;
     this.client.media.preferred = { camera: preferences.camera, microphone: preferences.microphone };
@@ -77,7 +77,7 @@ export class Settings {
         make("option", { value: deviceId }, label || `${name} ${index + 1}`),
       );
       const select = selectOf(name);
-      select.replaceChildren(make("option", { value: "" }, "The system’s default"), ...options);
+      select.replaceChildren(make("option", { value: "" }, "System default"), ...options);
       select.value = found.some(({ deviceId }) => deviceId === preferences[name]) ? preferences[name] : "";
     }
     byId("devices-hint").hidden = devices.some(({ label }) => label !== "");

@@ -10,10 +10,10 @@ import { bitrateWords, durationWords, endedWords, perceives, secondsUntil } from
  * @typedef {import("../sbe/stats.js").Quality} Quality
  */
 
-// A picture that stands still this long is taken for a camera that is off: nothing is signalled when one is closed.
+// After this many readings without a new frame the camera counts as off: a client may close it without telling.
 const STILL_READINGS = 3;
 
-/** The video, what lies over it, and the row of controls. It is drawn whole from the client's state. */
+/** The video, the overlays on it, and the row of controls. Each draw shows the whole state of the client. */
 export class Stage {
   #stage = byId("stage");
   #remote = /** @type {HTMLVideoElement} */ (byId("remote-video"));
@@ -21,7 +21,7 @@ export class Stage {
   #local = /** @type {HTMLVideoElement} */ (byId("local-video"));
   #lastFrames = -1;
   #stillFor = 0;
-  /** Names of the devices that a move rings, as far as anybody knows. @type {string[]} */
+  /** The names of the devices that a move rings, as far as they are known. @type {string[]} */
   ringing = [];
 
   /**
@@ -59,7 +59,7 @@ export class Stage {
     this.draw();
   }
 
-  /** This function will move the clock on; the page calls it once a second. */
+  /** Advance the clock. The page calls it once a second. */
   tick() {
     if (this.client.callState === "moving") this.draw();
     const openedAt = this.client.currentCall?.openedAt;
@@ -75,7 +75,7 @@ export class Stage {
   /** @param {Call} call */
   #drawVideo(call) {
     const { media } = this.client;
-    // What comes through a focus is shown in tiles.
+    // Tiles show what arrives through a focus.
     const { audio, camera, screen } = call.hasFocus ? NOTHING : call.remote;
     showTracks(this.#remote, [screen ?? camera, audio]);
     showTracks(this.#inset, [screen ? camera : null]);
@@ -104,14 +104,14 @@ export class Stage {
     setText(byId("tag-username"), name);
   }
 
-  /** Nobody else is here: an open conference says how others come in. @param {Call} call */
+  /** While this side is alone in an open conference, show how others can join. @param {Call} call */
   #drawLonely(call) {
     const open = call.conference?.access === "open";
     const alone = call.hasFocus && call.others.length === 0 && ["calling", "open"].includes(call.state);
     byId("lonely").hidden = !alone;
     if (!alone) return;
     setText(byId("lonely-title"), call.confId ? "Nobody else is here yet" : "Starting…");
-    setText(byId("lonely-text"), open ? "Whoever is registered here can come in with this link:" : "");
+    setText(byId("lonely-text"), open ? "Anyone who is registered here can join with this link:" : "");
     byId("lonely-link-row").hidden = !open;
     if (open) /** @type {HTMLInputElement} */ (byId("lonely-link")).value = linkTo(call);
   }
@@ -119,7 +119,7 @@ export class Stage {
   /** @param {Call} call @param {boolean} expectsPicture */
   #placeholderWords(call, expectsPicture) {
     if (call.state === "calling") return call.confId ? "Ringing…" : "Calling…";
-    // What lies over it says all, and the connection that broke is not needed any more.
+    // The overlay says so already, and the old connection is no longer needed.
     if (call.otherMoves) return "";
     if (call.connection === "failed" || call.connection === "disconnected")
       return "The connection is interrupted. Trying again…";
@@ -132,7 +132,7 @@ export class Stage {
   #drawOverlays(call) {
     const { state } = call;
     const name = nameOf(call);
-    // In a conference the tile of whoever holds it says so.
+    // In a conference, the tile of the participant who holds says so.
     byId("hold-overlay").hidden = state !== "on-hold" && (state !== "held" || call.hasFocus);
     if (state === "on-hold") {
       const both = !call.hasFocus && call.other?.state === "on-hold" ? ` ${name} put you on hold as well.` : "";
@@ -144,12 +144,12 @@ export class Stage {
     } else if (state === "held" && !call.hasFocus) {
       const moving = call.otherMoves;
       setText(byId("hold-overlay-text"), moving ? `${name} is moving to another device` : `${name} put you on hold`);
-      // The design sheet's hold is recvonly: the holder goes on receiving, and the held one should know.
+      // With the hold of the design sheet (recvonly) the holder still receives. The other side should know that.
       const sent = perceives(this.#sent(call));
       setText(
         byId("hold-overlay-sub"),
         moving
-          ? "The call goes on as soon as it is answered there."
+          ? "The call continues when it is answered there."
           : sent
             ? `${name} can still ${sent} you.`
             : "Nothing is sent either way.",
@@ -167,7 +167,7 @@ export class Stage {
       const left = secondsUntil(call.ringsUntil);
       setText(
         byId("moved-text"),
-        `Answer there to go on talking to ${name}. If no device answers${left === null ? "" : ` in ${left} s`}, the call ends.`,
+        `Answer there to continue with ${name}. If no device answers${left === null ? "" : ` in ${left} s`}, the call ends.`,
       );
     } else if (state === "moved") {
       setText(byId("moved-title"), call.movedTo ? `Continued on ${call.movedTo}` : "Continued on another device");
@@ -188,7 +188,7 @@ export class Stage {
     }
   }
 
-  /** What of this side reaches the other. @param {Call} call */
+  /** Which of this side's tracks reach the other side. @param {Call} call */
   #sent(call) {
     const { microphone, muted, camera, screen } = this.client.media;
     const may = (/** @type {"audio" | "camera" | "screen"} */ role) => Boolean(call.leg?.maySend(role));
@@ -225,7 +225,7 @@ export class Stage {
     const { media } = this.client;
     const state = call?.state ?? "ended";
     const open = state === "open" || state === "held" || state === "on-hold";
-    // While the other side's change is being settled, what is pressed here waits for its turn in the client.
+    // While a change of the other side is settled, an action of the user waits in the client's queue.
     const settled = !call?.pending?.mine;
     const onHold = state === "on-hold";
 
@@ -248,7 +248,7 @@ export class Stage {
       does: cameraOn ? "Stop video" : "Start video",
       on: cameraOn,
       look: open && !cameraOn ? "off" : "",
-      // What one shows can be taken away at any time.
+      // The user can turn the camera off at any time.
       enabled: changeable || (open && cameraOn && !onHold),
       key: "V",
     });
@@ -286,7 +286,7 @@ export class Stage {
       word: ending,
       does: many
         ? ending === "End"
-          ? "End the conference for everybody"
+          ? "End the conference for everyone"
           : "Leave the conference"
         : `${ending} the call`,
       on: null,
@@ -307,17 +307,17 @@ export function nameOf(call) {
   const { others } = call;
   if (call.hasFocus && (call.conference?.name || others.length > 1))
     return call.conference?.name || listed(others.map(({ username }) => username || "somebody"));
-  // Who is called by a number has no name before answering.
+  // Someone who is called by number has no name until they answer.
   return call.other?.username || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
 }
 
-/** A conference of many is ended by its host. @param {Call} call */
+/** The name of the participant who ended the call. A conference is ended by its host. @param {Call} call */
 function endedBy(call) {
   const host = call.conference?.participants.find(({ role }) => role === "host");
   return wasTogether(call) && host && host.id !== call.me?.id ? host.username : nameOf(call);
 }
 
-/** Whether there were more than two. @param {Call} call */
+/** Whether there were more than two participants. @param {Call} call */
 function wasTogether(call) {
   return call.hasFocus && (call.conference?.participants.length ?? 0) > 2;
 }
@@ -341,11 +341,11 @@ function control(id, { icon, word, does, on, look, enabled, key }) {
   const button = /** @type {HTMLButtonElement} */ (byId(id));
   setIcon(button, icon);
   setText(/** @type {Element} */ (button.querySelector(".control-word")), word);
-  // The name says what a press does, and holds the visible word (WCAG 2.5.3); with that, aria-pressed would say it twice.
+  // The name says what a press does, and contains the visible word (WCAG 2.5.3). An aria-pressed would say it twice.
   button.setAttribute("aria-label", does);
   button.title = key && preferences.keys ? `${does} (${key})` : does;
   button.className = `control ${look}`.trim();
-  // Not `disabled`: that would take the focus away from whoever pressed it, for the moment until the change is settled.
+  // Not `disabled`: a user who has pressed the button would lose the focus while the change is settled.
   button.setAttribute("aria-disabled", String(!enabled));
   if (on !== null) button.dataset.on = String(on);
 }

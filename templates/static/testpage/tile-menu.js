@@ -1,7 +1,7 @@
 import { byId, setIcon, setText } from "./dom.js";
 
 /**
- * @typedef {object} Target whom the menu is about
+ * @typedef {object} Target the participant that the menu is about
  * @property {string} participant its ID
  * @property {string} name
  * @property {boolean} pinned
@@ -14,7 +14,7 @@ import { byId, setIcon, setText } from "./dom.js";
 
 const MARGIN = 8;
 
-/** What the host can do to somebody, in a menu at their tile (ARIA Authoring Practices, menu button). */
+/** The menu of a tile: what the host can do to its participant (ARIA Authoring Practices, menu button). */
 export class TileMenu {
   #menu = byId("tile-menu");
   /** @type {Target | null} */
@@ -28,7 +28,7 @@ export class TileMenu {
     for (const deed of /** @type {Deed[]} */ (["mute", "video", "remove"])) {
       byId(`menu-${deed}`).addEventListener("click", () => this.#choose((target) => onChoice(deed, target)));
     }
-    // Its tile is somewhere else then.
+    // Its tile has moved.
     addEventListener("resize", () => this.close());
     this.#menu.addEventListener("keydown", (event) => this.#onKey(event));
     this.#menu.addEventListener("toggle", (event) =>

@@ -7,23 +7,23 @@ import { preferences } from "./preferences.js";
  * @typedef {import("../sbe/call.js").Call} Call
  * @typedef {import("../sbe/call.js").RemoteParticipant} RemoteParticipant
  *
- * @typedef {object} Face what one tile shows
+ * @typedef {object} Face the content of one tile
  * @property {string} key
  * @property {string} participant its ID
  * @property {string} name
  * @property {string} testid
  * @property {"person" | "self" | "screen"} sort
  * @property {(MediaStreamTrack | null)[]} tracks
- * @property {boolean} picture whether there is one to look at
+ * @property {boolean} picture whether it shows video
  * @property {"" | "invited" | "on-hold" | "moving" | "interrupted"} state
  * @property {boolean} silent its microphone is off
- * @property {boolean} weak too much is lost on its connection
+ * @property {boolean} weak its connection loses too many packets
  * @property {boolean} speaking
- * @property {string} words under the name where there is no picture
+ * @property {string} words shown under the name while there is no video
  * @property {boolean} manageable whether this side may mute and remove them
  */
 
-/** What lies over a tile, by its state. @type {Record<string, {icon: string, words: string} | undefined>} */
+/** The overlay of a tile, by its state. @type {Record<string, {icon: string, words: string} | undefined>} */
 const VEILS = {
   "on-hold": { icon: "pause", words: "On hold" },
   "moving": { icon: "move", words: "Moving to another device" },
@@ -31,19 +31,19 @@ const VEILS = {
 };
 
 /**
- * The people of a conference and their screens, a tile each. Tiles keep their order and their elements for as long as
- * what they show is there, so that nothing flickers and nobody jumps when others come and go.
+ * A tile for each participant of a conference, and for each screen. Tiles keep their order and their elements, so that
+ * nothing flickers or jumps when others join and leave.
  */
 export class Tiles {
   #list = byId("tiles");
   /** @type {Map<string, HTMLElement>} */
   #tiles = new Map();
-  /** @type {string | null} key of the tile that was pinned by hand */
+  /** The key of the tile that the user pinned. @type {string | null} */
   #pinned = null;
-  /** Screens that were put in front by themselves, and may be sent back. @type {Set<string>} */
+  /** The keys of screens that the user sent back from the front. @type {Set<string>} */
   #sentBack = new Set();
   #laidOut = "";
-  /** Tiles that have no place yet from which they could glide. @type {Set<string>} */
+  /** The keys of new tiles: they have no place yet from which they could glide. @type {Set<string>} */
   #arriving = new Set();
 
   /**
@@ -56,12 +56,12 @@ export class Tiles {
     new ResizeObserver(() => this.#layOut({ moves: false })).observe(this.#list);
   }
 
-  /** How many tiles there are. */
+  /** The number of tiles. */
   get size() {
     return this.#tiles.size;
   }
 
-  /** Whether this side has a tile among them. */
+  /** Whether this side has a tile. */
   get holdsSelf() {
     return this.#tiles.has("self");
   }
@@ -74,7 +74,7 @@ export class Tiles {
     const wanted = new Set(faces.map(({ key }) => key));
     for (const [key, tile] of this.#tiles) {
       if (wanted.has(key)) continue;
-      // A video element that is merely dropped goes on playing.
+      // A removed video element would go on playing.
       const video = tile.querySelector("video");
       if (video) video.srcObject = null;
       tile.remove();
@@ -84,7 +84,7 @@ export class Tiles {
     }
     faces.forEach((face, index) => {
       const tile = this.#tiles.get(face.key) ?? this.#make(face);
-      // Put in its place only where it is not: moving an element interrupts its video.
+      // Move it only if it is in the wrong place: a move interrupts its video.
       if (this.#list.children[index] !== tile) this.#list.insertBefore(tile, this.#list.children[index] ?? null);
       this.#fill(tile, face);
     });
@@ -95,7 +95,7 @@ export class Tiles {
     for (const tile of this.#tiles.values()) await useSpeaker(tile);
   }
 
-  /** The tile in front: the one that was pinned, or else the first screen. */
+  /** The key of the tile in front: the pinned one, or else the first screen. */
   get #front() {
     if (this.#pinned !== null) return this.#pinned;
     for (const [key, tile] of this.#tiles) if (tile.dataset.sort === "screen" && !this.#sentBack.has(key)) return key;
@@ -183,7 +183,7 @@ export class Tiles {
     });
     const video = /** @type {HTMLVideoElement} */ (part(tile, "video"));
     showTracks(video, tracks);
-    // Chromium does not always start by itself where tracks are exchanged before the first picture has come.
+    // Chromium does not always start by itself if tracks are replaced before the first frame.
     if (video.paused && video.srcObject) void video.play().catch(() => undefined);
     setText(part(tile, ".avatar"), initials(name));
     setText(part(tile, ".placeholder-name"), name);
@@ -216,7 +216,7 @@ export class Tiles {
 
   #drawPins() {
     const front = this.#front;
-    // Among two there is nothing to choose between.
+    // One tile alone is in front anyway.
     const pointless = this.#tiles.size < 2;
     for (const [key, tile] of this.#tiles) {
       const pin = part(tile, `[data-testid^="pin-"]`);
@@ -262,7 +262,7 @@ function facesOf(call, client) {
   const { others, me } = call;
   const isHost = me?.role === "host";
   const faces = others.flatMap((other) => [person(other, call, isHost), ...(other.screen ? [screen(other)] : [])]);
-  // With one other picture on the stage, one's own lies in its corner.
+  // With only one other tile, this side's video is in its corner.
   return faces.length > 1 ? [self(call, client), ...faces] : faces;
 }
 

@@ -9,14 +9,14 @@ const LIMIT = 400;
 const CONTEXT_LINES = 2;
 
 /**
- * The drawer that lists every request and event, oldest first, and keeps to the end while one looks at the end.
+ * The drawer that lists every request and event, oldest first. While the end is in view, it scrolls with new entries.
  */
 export class Timeline {
   #drawer = byId("timeline");
   #list = byId("timeline-list");
   #empty = byId("timeline-empty");
   #button = byId("btn-timeline");
-  /** The last description in each direction, to compare the next one with. @type {Map<string, string>} */
+  /** The last description in each direction, for comparison with the next one. @type {Map<string, string>} */
   #lastSdp = new Map();
 
   /** @param {() => void} onOpen */
@@ -33,7 +33,7 @@ export class Timeline {
     });
   }
 
-  /** This function will make room for another drawer. */
+  /** Close it, because another drawer opens. */
   hide() {
     this.#drawer.hidden = true;
     this.#button.setAttribute("aria-expanded", "false");
@@ -68,7 +68,7 @@ export class Timeline {
 
 /**
  * @param {Trace} trace
- * @param {string | null} before the SDP that went the same way last
+ * @param {string | null} before the previous SDP in the same direction
  */
 function entry(trace, before) {
   const { direction, title, state, modId, who, status, tookMs, seq, failed, description } = trace;
@@ -91,7 +91,7 @@ function entry(trace, before) {
   summary.append(state ? make("span", { class: "entry-state", title: state }, state) : make("span"), metaLine);
 
   const details = make("details", {}, summary);
-  // The body is made when it is opened: most never are.
+  // The body is made when it is first opened: most are never opened.
   details.addEventListener("toggle", () => details.append(body(trace, before)), { once: true });
   return make(
     "li",

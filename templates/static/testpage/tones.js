@@ -1,4 +1,4 @@
-/* Ring tones made on the spot: two soft notes, no file to load. */
+/* Ring tones that are synthesised: two soft notes, and no file to load. */
 
 const INCOMING = { notes: [659.25, 830.61], everyMs: 2_600, level: 0.09 };
 const WAITING = { notes: [440], everyMs: 3_800, level: 0.035 };
@@ -17,7 +17,7 @@ export function play(tone) {
   playing = tone;
   clearInterval(timer);
   if (tone === null) return void context?.suspend();
-  // Without a gesture on the page the browser keeps the context suspended, and the call rings silently.
+  // Before the user has clicked or typed, the browser keeps the context suspended, and the call rings silently.
   context ??= new AudioContext();
   void context.resume();
   const { everyMs } = TONES[tone];

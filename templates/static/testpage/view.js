@@ -51,8 +51,8 @@ export class View {
     setText(
       byId("register-lead"),
       this.link.confId === null
-        ? "Register this browser as one of a person’s devices. Then call anyone else who is here."
-        : "Register this browser, then come into the conference that you have the link to.",
+        ? "Register this browser as one of your devices. Then call anyone else who is here."
+        : "Register this browser, then join the conference that you have a link to.",
     );
     byId("join").hidden = this.link.confId === null || this.client.rejoinable !== null;
   }
@@ -128,7 +128,7 @@ export class View {
       setText(
         byId("banner-text"),
         inCall
-          ? "The server cannot be reached. Your call goes on; reconnecting…"
+          ? "The server cannot be reached. Your call goes on. Reconnecting…"
           : "The server cannot be reached. Reconnecting…",
       );
       byId("banner").hidden = false;
@@ -142,7 +142,7 @@ function titleOf(call) {
   const alone = call.hasFocus && call.others.length === 0;
   switch (call.state) {
     case "calling":
-      return alone ? "Waiting for somebody to come in" : `Calling ${name}`;
+      return alone ? "Waiting for others to join" : `Calling ${name}`;
     case "open":
       return alone ? "Alone in the conference" : `In a call with ${name}`;
     case "on-hold":

@@ -1,26 +1,26 @@
 import { MediaError, NetworkError, Refusal, SbeError, offersVideo } from "../sbe/sbe-client.js";
 
-/* Everything that the page says about calls and their troubles, in one place. */
+/* All texts of the page about calls and errors. */
 
 /** @type {Record<string, string>} */
 const REFUSALS = {
-  "too-many-offers": "That was too often in a short time. Wait a moment and try again.",
-  "rate-limited": "That was too often in a short time. Wait a moment and try again.",
-  "modification-pending": "Another change is still being settled. Try again in a moment.",
-  "modification-settled": "That change was settled already.",
+  "too-many-offers": "Too many attempts in a short time. Wait a moment and try again.",
+  "rate-limited": "Too many attempts in a short time. Wait a moment and try again.",
+  "modification-pending": "Another change is still in progress. Try again in a moment.",
+  "modification-settled": "That change has already been settled.",
   "conference-full": "The call is full.",
   "conference-not-open": "The call is no longer open.",
-  "not-ringing": "It no longer rings.",
+  "not-ringing": "The call no longer rings.",
   "already-answered": "Another device answered first.",
   "already-on-hold": "The call is on hold. Resume it first.",
   "not-on-hold": "The call is not on hold.",
-  "focus-only": "In a direct call nobody can be muted.",
+  "focus-only": "Participants of a direct call cannot be muted.",
   "forbidden": "Only the host of the conference can do that.",
-  "not-found": "This conference does not exist any more, or it is not open to you.",
+  "not-found": "This conference no longer exists, or you cannot join it.",
   "participant-moving": "The other side is moving to another device. Try again in a moment.",
   "enabler-unreachable": "The conference service cannot be reached. Is it running?",
-  "media-unavailable": "The conference service has no room for media at the moment.",
-  "unauthenticated": "This registration is over. Register again.",
+  "media-unavailable": "The conference service has no capacity for media at the moment.",
+  "unauthenticated": "This registration has ended. Register again.",
   "sdp-invalid": "The conference service could not use what this browser offered.",
   "sdp-direction": "The conference service refused the direction of the media.",
 };
@@ -32,13 +32,13 @@ export function errorWords(error) {
   if (error instanceof Refusal)
     return REFUSALS[error.code] ?? (Object.values(fieldWords(error)).join(" ") || error.detail);
   if (error instanceof SbeError) return error.message;
-  // A fault of this page: the words are for whoever mends it.
+  // A bug of this page: the details are for its developers.
   console.error(error);
-  return "Something went wrong in this page. Its console says more.";
+  return "Something went wrong in this page. Its console has the details.";
 }
 
 /**
- * This function will return what is wrong with each field of a form, as the server put it.
+ * Return the server's errors about the fields of a form.
  *
  * @param {Refusal} refusal
  * @returns {Record<string, string>}
@@ -48,7 +48,7 @@ export function fieldWords({ fields }) {
   return Object.fromEntries(errors.map(([name, words]) => [name, leaves(words).join(" ")]));
 }
 
-/** Lists are told by index where only some of their items are wrong. @param {unknown} words @returns {string[]} */
+/** A list whose items are wrong in part has its errors by index. @param {unknown} words @returns {string[]} */
 function leaves(words) {
   return typeof words === "object" && words !== null ? Object.values(words).flatMap(leaves) : [String(words)];
 }
@@ -78,24 +78,25 @@ export function channelWords(state) {
 }
 
 /**
- * @param {string} reason @param {string} name of the other party
- * @param {{wasOpen: boolean, together: boolean}} options whether it had begun, and whether there were more than two
+ * @param {string} reason
+ * @param {string} name of the other side
+ * @param {{wasOpen: boolean, together: boolean}} options whether it was answered, and by more than two participants
  */
 export function endedWords(reason, name, { wasOpen, together }) {
   /** @type {Record<string, string>} */
   const words = {
-    "here": wasOpen ? "" : "You gave up before it was answered.",
+    "here": wasOpen ? "" : "You hung up before the call was answered.",
     "hung-up": together ? `${name} ended the conference.` : `${name} hung up.`,
-    "ended-by-support": "The support desk ended it.",
-    // In a call that was open, it is a move that nobody took up.
+    "ended-by-support": "The support desk ended the call.",
+    // In a call that was open, no device took up a move.
     "declined": wasOpen ? `${name} declined on the other device.` : `${name} declined.`,
     "no-answer": wasOpen ? `${name} did not answer on the other device.` : `${name} did not answer.`,
-    "caller-cancelled": `${name} gave up calling.`,
-    "elsewhere": "It was ended while this page was not connected.",
+    "caller-cancelled": `${name} cancelled the call.`,
+    "elsewhere": "The call ended while this page was not connected.",
     "removed": "You were removed from the call.",
     "media-lost": "The connection between the two sides was lost.",
-    "session-expired": "A registration ran out.",
-    "session-over": "This registration is over, and the call with it.",
+    "session-expired": "A registration expired.",
+    "session-over": "This registration has ended, and the call with it.",
     "no-other-device": "There was no other device to move to.",
     "window-over": "The move took too long to reach the server.",
     "move-no-answer": "None of your other devices answered, so the call ended.",
@@ -110,8 +111,8 @@ export function endedWords(reason, name, { wasOpen, together }) {
 
 /**
  * @param {import("../sbe/call.js").Notice} notice
- * @param {string} name of the other party
- * @returns {{text: string, bad: boolean} | null} null for what the page shows in another way
+ * @param {string} name of the other side
+ * @returns {{text: string, bad: boolean} | null} null if the page shows it in another way
  */
 export function noticeWords({ code, kind, reason, who, error }, name) {
   const what =
@@ -128,26 +129,26 @@ export function noticeWords({ code, kind, reason, who, error }, name) {
         bad: false,
       };
     case "mine-rejected":
-      if (who) return { text: `${who} rejected ${what}. It stays as it was for them.`, bad: false };
+      if (who) return { text: `${who} rejected ${what}. Nothing changes for them.`, bad: false };
       return { text: `${name} rejected ${what}. Everything stays as it was.`, bad: false };
     case "mine-expired":
-      return { text: `${name} did not answer to ${what}. Everything stays as it was.`, bad: false };
+      return { text: `${name} did not respond to ${what}. Everything stays as it was.`, bad: false };
     case "theirs-cancelled":
-      return { text: `${name} took ${what} back.`, bad: false };
+      return { text: `${name} withdrew ${what}.`, bad: false };
     case "theirs-expired":
-      return { text: `The request ran out: ${what} was not made.`, bad: false };
+      return { text: `The request expired: ${what} did not happen.`, bad: false };
     case "invitation-cancelled":
       if (reason === "answered-elsewhere") return { text: "Answered on another of your devices.", bad: false };
       if (reason === "declined-elsewhere") return { text: "Declined on another of your devices.", bad: false };
       return { text: who ? `You missed a call from ${who}.` : "You missed a call.", bad: false };
     case "move-expired":
-      return { text: "The move took too long. The call is on hold here; resume it or try again.", bad: true };
+      return { text: "The move took too long. The call is on hold here. Resume it, or try again.", bad: true };
     case "media-lost":
       return { text: `The media connection to ${name} is lost. Hang up and call again.`, bad: true };
     case "unusable-offer":
       return { text: `This browser could not use the change that ${name} offered, and rejected it.`, bad: true };
     case "session-over":
-      return { text: "This registration is over. Register again to be reachable.", bad: true };
+      return { text: "This registration has ended. Register again to receive calls.", bad: true };
     case "event-failed":
     case "failed":
       return { text: errorWords(error), bad: true };
@@ -165,23 +166,28 @@ function leftWords(who, reason) {
     "no-answer": `${who} did not answer.`,
     "removed": `${who} was removed.`,
     "media-lost": `${who} lost the connection.`,
-    "session-expired": `${who} is gone.`,
+    "session-expired": `${who} has gone.`,
   };
   return { text: words[reason] ?? `${who} left.`, bad: false };
 }
 
-/** What a focus wants to forward besides. @param {import("../sbe/call.js").Modification} modification @param {string} name */
+/**
+ * Describe a change of what a focus forwards, before the user accepts it.
+ *
+ * @param {import("../sbe/call.js").Modification} modification
+ * @param {string} name of the participants whose tracks they are
+ */
 export function forwardingWords({ kind, changes }, name) {
   if (changes.includes("screen-on"))
     return {
       title: `${name} wants to share a screen`,
-      text: "You would see it beside the others. Without it everything stays as it is.",
+      text: "You would see it beside the other videos. If you reject it, nothing changes.",
     };
   if (kind === "resume") return { title: `${name} wants to resume`, text: "You would see and hear them again." };
   if (changes.includes("audio-on"))
     return {
-      title: `${name} comes in`,
-      text: `You would ${changes.includes("video-on") ? "see and hear" : "hear"} them, and they you.`,
+      title: `${name} joins`,
+      text: `You would ${changes.includes("video-on") ? "see and hear" : "hear"} them.`,
     };
   return { title: `${name} wants to turn on video`, text: "You would see them. Your own camera stays as it is." };
 }
@@ -200,18 +206,18 @@ export function modificationWords({ kind, changes, description }, name) {
       text: `You would ${video ? "see and hear" : "hear"} each other again.`,
     };
   if (changes.includes("screen-on"))
-    return { title: `${name} wants to share a screen`, text: "You would see it in place of the camera picture." };
+    return { title: `${name} wants to share a screen`, text: "You would see it in place of the camera." };
   if (changes.includes("video-on"))
     return { title: `${name} wants to turn on video`, text: "You would see them. Your own camera stays as it is." };
   if (changes.includes("screen-off"))
     return { title: `${name} wants to stop sharing`, text: "The shared screen would go away." };
   if (changes.includes("video-off"))
-    return { title: `${name} wants to turn video off`, text: "The picture would go away; the sound stays." };
-  return { title: `${name} wants to change the connection`, text: "Picture and sound stay as they are." };
+    return { title: `${name} wants to turn video off`, text: "The video would go away. The sound stays." };
+  return { title: `${name} wants to change the connection`, text: "Video and sound stay as they are." };
 }
 
 /**
- * This function will say what one side does with what the other sends.
+ * Say what one side perceives of the other: "see and hear".
  *
  * @param {{audio: boolean, video: boolean}} sent
  * @param {"and" | "or"} [between]
@@ -229,7 +235,7 @@ export function durationWords(seconds) {
 }
 
 /**
- * This function will count down to a deadline of the server's. Clocks differ: what cannot be right is not told.
+ * Return the seconds until a deadline of the server, or null if they cannot be right, because clocks differ.
  *
  * @param {string | null | undefined} deadline
  */

@@ -102,7 +102,12 @@ export class Desk {
     return this.queue.run(() => this.call.handle(event));
   }
 
-  /** Bob's answer to an offer, from a new connection. @param {string} sdp @returns {Promise<{type: "answer", sdp: string}>} */
+  /**
+   * Return Bob's answer to an offer, from a new connection.
+   *
+   * @param {string} sdp
+   * @returns {Promise<{type: "answer", sdp: string}>}
+   */
   async answerOf(sdp) {
     const pc = new FakePeerConnection();
     await pc.setRemoteDescription({ type: "offer", sdp });

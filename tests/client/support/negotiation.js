@@ -27,12 +27,12 @@ export function refusal(code) {
   return new Refusal({ status: 409, code, detail: code });
 }
 
-/** Let everything happen that waits for nothing but its turn. */
+/** Let all tasks run that wait only for their turn. */
 export async function settle() {
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** One side of a call: its negotiator, with everything around it made up. */
+/** One side of a call: its negotiator and recovery, with fakes around them. */
 export class Side {
   situation = { hasFocus: false, isOpen: true, isHost: false, otherMoves: false, asksFirst: false };
   /** @type {Wishes} */
@@ -71,7 +71,7 @@ export class Side {
     this.recovery.on("notice", (notice) => this.notices.push(notice));
   }
 
-  /** Waits for the signal if there is one, and else for as good as no time. @param {number} ms @param {AbortSignal} [signal] */
+  /** Wait for the signal if there is one, and otherwise for no time. @param {number} ms @param {AbortSignal} [signal] */
   async sleep(ms, signal) {
     this.slept.push(ms);
     await new Promise((resolve) => (signal ? signal.addEventListener("abort", resolve) : setImmediate(resolve)));
@@ -82,7 +82,7 @@ export class Side {
     return /** @type {FakePeerConnection} */ (/** @type {unknown} */ (this.negotiator.leg?.pc));
   }
 
-  /** The offer in the hand of this side. */
+  /** The pending modification of this side. */
   get pending() {
     const { pending } = this.negotiator;
     if (pending === null) throw new Error("nothing is pending");

@@ -32,8 +32,8 @@ class FakeTransceiver {
 }
 
 /**
- * The offers and answers of an RTCPeerConnection (RFC 8829), without media. Anything that is not allowed in a signalling
- * state throws, also where a browser would roll back by itself.
+ * The offers and answers of an RTCPeerConnection (RFC 8829), without media. Whatever a signalling state does not allow
+ * throws, even if a browser would roll back by itself.
  */
 export class FakePeerConnection extends EventTarget {
   signalingState = "stable";
@@ -49,7 +49,7 @@ export class FakePeerConnection extends EventTarget {
   #pendingRemote = null;
   /** @type {FakeTransceiver[]} */
   #lines = [];
-  /** What the offer in hand has added. @type {FakeTransceiver[]} */
+  /** The transceivers that the open offer added. @type {FakeTransceiver[]} */
   #added = [];
   #id = ++connections;
   #version = 0;

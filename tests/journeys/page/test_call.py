@@ -106,7 +106,7 @@ async def test_being_asked_first_and_a_reload_in_the_call(visit: Visit) -> None:
     await alice.press("btn-camera")
     await alice.shows("mod-pending", "Waiting for bob-ask to accept")
     await bob.shows("mod-dialog", "alice-ask wants to turn on video")
-    await expect(bob.page.locator("#mod-countdown")).to_contain_text("Runs out in")
+    await expect(bob.page.locator("#mod-countdown")).to_contain_text("Expires in")
     await expect(bob.part("mod-accept")).to_be_focused()
     await bob.press("mod-reject")
     await alice.is_told("bob-ask rejected the change. Everything stays as it was.")
@@ -222,7 +222,7 @@ async def _ended_by_support(server: Server, alice: Person, bob: Person) -> str:
             "/admin/conferences/conference/", action="end_conference", _selected_action=conference, confirmed="yes"
         )
     assert "1 ended." in html.unescape(done.text)
-    return "The support desk ended it."
+    return "The support desk ended the call."
 
 
 @pytest.mark.parametrize("end", [_removed_by_the_host, pytest.param(_ended_by_support, marks=pytest.mark.deep)])

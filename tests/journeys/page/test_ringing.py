@@ -38,7 +38,7 @@ async def test_dialling_a_number_declining_and_giving_up(visit: Visit) -> None:
     await expect(bob.part("ring-dialog")).to_be_visible()
     await expect(alice.part("btn-hangup")).to_contain_text("Cancel")
     await alice.press("btn-hangup")
-    await alice.sees_the_end("You gave up before it was answered.")
+    await alice.sees_the_end("You hung up before the call was answered.")
     await expect(bob.part("ring-dialog")).to_be_hidden()
     await bob.is_told("You missed a call from alice")
 
