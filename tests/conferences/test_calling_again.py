@@ -29,7 +29,7 @@ def refused_call(caller: Device, node: ScriptedNode, *to: str, **fields: str) ->
     return str(response.json()["id"])
 
 
-def test_a_refused_caller_rings_nobody_and_is_told(alice: Device, bob: Device, node: ScriptedNode) -> None:
+def test_a_refused_caller_rings_nobody_and_learns_why(alice: Device, bob: Device, node: ScriptedNode) -> None:
     conference = refused_call(alice, node, "bob")
     (told,) = alice.news()
     assert (told["type"], told["kind"], told["reason"]) == ("mod-rejected", "call", "sdp-invalid")
@@ -101,7 +101,7 @@ def test_it_ends_where_the_caller_does_not_call_again(alice: Device, bob: Device
     assert bob.news() == []
 
 
-def test_who_is_invited_meanwhile_rings_with_the_others(
+def test_a_participant_invited_in_the_meantime_rings_with_the_others(
     alice: Device, bob: Device, carol: Device, node: ScriptedNode
 ) -> None:
     conference = refused_call(alice, node, "bob")

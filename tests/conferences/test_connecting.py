@@ -63,7 +63,7 @@ def test_an_offer_that_is_not_answered_counts_as_refused(alice: Device, node: Sc
     assert alice.get(conference)["state"] == "session-terminated"
 
 
-def test_who_is_refused_may_offer_again(alice: Device, bob: Device, node: ScriptedNode) -> None:
+def test_a_participant_whose_offer_was_refused_may_offer_again(alice: Device, bob: Device, node: ScriptedNode) -> None:
     conference = alice.gather("bob", access="open").json()["id"]
     refuse(node)
     bob.join(conference)
@@ -97,7 +97,7 @@ def test_a_device_that_a_participant_moved_to_in_vain_gives_up_its_seat(
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
 
 
-def test_who_loses_the_leg_within_a_negotiation_has_as_long_to_come_back(
+def test_a_participant_that_loses_its_leg_within_a_negotiation_has_as_long_to_come_back(
     alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
     call = open_call(alice, bob, "focus")

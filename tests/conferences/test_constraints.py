@@ -133,7 +133,7 @@ def test_every_constraint_is_tried() -> None:
     assert set(constraints()) == set(VIOLATIONS)
 
 
-def test_what_breaks_none_is_taken() -> None:
+def test_rows_that_break_no_constraint_are_taken() -> None:
     one, other = two_seats()
     modification(one, other)
     modification(one, other, state="mod-rejected", settled_at=NOW)

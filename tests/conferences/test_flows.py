@@ -250,7 +250,7 @@ class TestFlow7Move:
         assert response.status_code == 204
 
     @pytest.mark.parametrize("settled", [True, False])
-    def test_who_is_on_hold_moves_too(
+    def test_a_participant_on_hold_can_move_too(
         self, call: Call, phone: Device, node: ScriptedNode, topology: str, settled: bool
     ) -> None:
         hold(call)

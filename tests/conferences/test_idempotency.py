@@ -131,7 +131,7 @@ class TestActing:
         assert_same(first, call.alice.put(call.id, MOD, describe(version=3), **bare))
         refused(422, "idempotency-mismatch", call.alice.put, call.id, MOD, describe(version=4), **bare)
 
-    def test_whatever_else_differs_under_the_key_is_a_mismatch(self, call: Call) -> None:
+    def test_any_other_difference_under_the_key_is_a_mismatch(self, call: Call) -> None:
         new = offer("recvonly", version=3)
         assert call.alice.put(call.id, MOD, new, idempotency_key="k1").status_code == 204
         mismatch = (422, "idempotency-mismatch")

@@ -95,7 +95,7 @@ def test_the_others_learn_who_joins(four: Call, carol: Device, dave: Device) -> 
         assert (offer["type"], offer["kind"]) == ("mod-received", "sync")
 
 
-def test_one_that_rings_for_two_seats_is_told_once(alice: Device, bob: Device) -> None:
+def test_a_device_that_rings_for_two_seats_gets_one_event(alice: Device, bob: Device) -> None:
     conference = alice.gather("bob", "tel:+15550101").json()["id"]
     tablet = Device.register("bob", "tablet", vtn="+15550101")
     assert bob.news_types() == tablet.news_types() == ["invitation-received"]
@@ -242,7 +242,7 @@ def test_the_host_invites_one_more(four: Call, carol: Device, address: str) -> N
 
 
 @pytest.mark.parametrize("address", ["bob", "dave", "tel:+15550101"])
-def test_whoever_is_there_or_rings_is_not_invited_again(four: Call, address: str) -> None:
+def test_a_participant_that_is_there_or_rings_cannot_be_invited_again(four: Call, address: str) -> None:
     before = all_rows()
     response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": address})
     assert response.status_code == 201
@@ -255,7 +255,7 @@ def test_the_host_does_not_invite_itself(four: Call) -> None:
     refused(400, "malformed", four.alice.request, "POST", path, {"to": "alice"})
 
 
-def test_who_has_left_may_be_invited_again(four: Call) -> None:
+def test_a_participant_that_has_left_may_be_invited_again(four: Call) -> None:
     four.bob.delete(four.id)
     response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": "bob"})
     assert response.status_code == 201

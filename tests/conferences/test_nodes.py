@@ -71,7 +71,9 @@ def test_everybody_is_offered_a_fresh_connection(node: ScriptedNode, other: Scri
     assert set(other.legs[call.id]) == {seat["id"] for seat in call.alice.get(call.id)["participants"]}
 
 
-def test_who_does_not_answer_in_time_can_be_lost(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+def test_a_participant_that_does_not_answer_in_time_can_be_lost(
+    node: ScriptedNode, other: ScriptedNode, call: Call
+) -> None:
     gone(node)
     adopt()
     later = timezone.now() + timedelta(minutes=1)
@@ -95,7 +97,7 @@ def test_it_is_offered_once(node: ScriptedNode, other: ScriptedNode, call: Call)
     assert call.alice.news_types() == ["mod-received"]
 
 
-def test_what_a_slow_node_was_asked_is_taken_from_it(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+def test_tasks_of_a_slow_node_are_taken_from_it(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
     node.works = False
     call.alice.put(call.id, "initiate-conference-mod", call.alice.offer())
     gone(node)
@@ -194,7 +196,7 @@ def test_conference_that_was_adopted_in_the_same_moment_is_let_be(
     assert all_rows() == before
 
 
-def test_who_never_had_a_leg_is_not_offered_another(
+def test_a_participant_that_never_had_a_leg_is_not_offered_another(
     node: ScriptedNode, other: ScriptedNode, alice: Device, bob: Device
 ) -> None:
     node.refusal = Refusal(RefusalCode.SDP_INVALID, "No codec in common.")
@@ -293,7 +295,7 @@ class TestPlacing:
         tasks.heartbeat("b")
         assert self.placed(30) == {"a": 10, "b": 20}
 
-    def test_what_the_heartbeat_counts_is_not_counted_again(self) -> None:
+    def test_legs_that_the_heartbeat_counts_are_not_counted_again(self) -> None:
         for node_id in ("a", "b"):
             tasks.heartbeat(node_id)
         self.placed(10)
@@ -302,7 +304,7 @@ class TestPlacing:
         tasks.heartbeat("b", legs=16)
         assert self.placed(3) == {"a": 3}
 
-    def test_what_has_ended_is_not_counted(self) -> None:
+    def test_ended_conferences_are_not_counted(self) -> None:
         for node_id in ("a", "b"):
             tasks.heartbeat(node_id)
         self.placed(1)

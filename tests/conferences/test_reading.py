@@ -47,7 +47,7 @@ def test_wrong_answer_to_a_call_is_refused_by_an_offer_that_was_read_before(
     assert ringing.bob.put(ringing.id, "conference-answer", answer()).status_code == 204
 
 
-def test_only_who_received_an_offer_has_it_read(call: Call, carol: Device) -> None:
+def test_an_offer_is_read_only_for_its_receiver(call: Call, carol: Device) -> None:
     mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
     judged = judge("answer", describe(setup="active"))
     for device, conference, is_read in (
@@ -60,7 +60,7 @@ def test_only_who_received_an_offer_has_it_read(call: Call, carol: Device) -> No
         assert (reading.offer is not None) == is_read
 
 
-def test_only_who_is_called_has_the_call_read(ringing: Call, carol: Device) -> None:
+def test_the_description_of_a_call_is_read_only_for_the_callee(ringing: Call, carol: Device) -> None:
     for device, is_read in ((ringing.bob, True), (ringing.alice, False), (carol, False)):
         assert (read_call(session=device.row, conference_id=ringing.id).offer is not None) == is_read
 

@@ -36,7 +36,7 @@ def test_it_restores_the_directions(
 
 
 @pytest.mark.parametrize(("before", "theirs"), [("recvonly", "sendonly"), ("sendonly", "recvonly")])
-def test_who_was_called_restores_its_own(alice: Device, bob: Device, before: str, theirs: str) -> None:
+def test_the_callee_restores_its_own_call(alice: Device, bob: Device, before: str, theirs: str) -> None:
     conference = alice.call("bob", **offer(theirs)).json()["id"]
     assert bob.answer(conference, answer(before)).status_code == 204
     bobs, alices = 777, 4611731400430051336

@@ -66,7 +66,7 @@ class TestADescription:
 
     @pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
     @pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE.keys())
-    def test_whatever_form_a_secret_has(self, line: str, end: str) -> None:
+    def test_secrets_of_every_form_are_scrubbed(self, line: str, end: str) -> None:
         text = f"v=0{end}{line}{end}a=mid:0{end}"
         after = scrub(text)
         assert not any(secret in after for secret in ("secretsecret", "c2VjcmV0", "192.0.2.", "2001:db8", "secret."))

@@ -50,7 +50,7 @@ class TestRegistering:
         assert body["iceServers"] == []
         assert len(body["token"]) >= 43
 
-    def test_what_is_not_said_is_null(self, key: str) -> None:
+    def test_missing_fields_are_null(self, key: str) -> None:
         for left_out in ({}, {"vtn": None, "icmn": None, "device": None}, {"device": ""}):
             body = gateway(key, "POST", "/sessions", {"username": "ann", **left_out}).json()
             assert (body["vtn"], body["icmn"], body["device"]) == (None, None, "")
@@ -69,7 +69,7 @@ class TestRegistering:
         assert body["events"]["webSocket"] == f"wss://localhost/sessions/{body['id']}/events"
         assert body["events"]["http"] == f"https://localhost/sessions/{body['id']}/events"
 
-    def test_what_stopped_ringing_in_the_same_moment_does_not_ring(
+    def test_a_call_that_stopped_ringing_in_the_same_moment_does_not_ring(
         self, ringing: Call, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def lock_too_late(conference_id: str, *, now: datetime) -> LockedConference:
@@ -202,7 +202,7 @@ class TestRefreshing:
         refused(401, "unauthenticated", alice.request, "PUT", f"/sessions/{alice.id}")
         refused(404, "not-found", gateway, key, "PUT", f"/sessions/{alice.id}")
 
-    def test_it_tells_nobody(self, call: Call) -> None:
+    def test_it_sends_no_event(self, call: Call) -> None:
         call.alice.request("PUT", f"/sessions/{call.alice.id}")
         assert call.alice.news() == call.bob.news() == []
 

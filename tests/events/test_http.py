@@ -62,7 +62,7 @@ async def test_poll_comes_back_empty_handed_with_the_same_cursor(server: Server,
     assert 1 <= time.monotonic() - began < PATIENCE
 
 
-async def test_poll_tells_of_a_gap(server: Server, endpoints: Endpoints) -> None:
+async def test_poll_reports_a_gap(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     assert (await bob.poll(after=99, wait=25)).json() == {"events": [{"type": "gap", "oldest": 2}], "after": 1}
 

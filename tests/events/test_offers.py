@@ -39,7 +39,7 @@ def devices() -> list[Device]:
     return [Device.register("bob", f"device {number}") for number in range(8)]
 
 
-def test_every_device_is_told_the_whole_offer_which_is_stored_once(devices: list[Device]) -> None:
+def test_every_device_gets_the_whole_offer_which_is_stored_once(devices: list[Device]) -> None:
     alice, body = Device.register("alice"), long_offer(200_000)
     assert alice.call("bob", **body).status_code == 201
     for device in devices:
@@ -48,7 +48,7 @@ def test_every_device_is_told_the_whole_offer_which_is_stored_once(devices: list
     assert Event.objects.aggregate(size=Sum(Length("wire")))["size"] < 8 * 4096
 
 
-def test_device_that_registers_later_is_told_it_too(devices: list[Device]) -> None:
+def test_device_that_registers_later_gets_the_offer_too(devices: list[Device]) -> None:
     alice, body = Device.register("alice"), long_offer(200_000)
     alice.call("bob", **body)
     late = Device.register("bob", "late")

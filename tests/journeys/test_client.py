@@ -244,7 +244,7 @@ async def test_a_broken_path_is_mended_but_not_the_one_that_a_mover_left(visit: 
 
 # Flow 6, and being asked first in test_page.py, reject as well.
 @pytest.mark.deep
-async def test_what_was_rejected_leaves_no_trace_and_can_be_offered_again(visit: Visit) -> None:
+async def test_a_rejected_change_leaves_no_trace_and_can_be_offered_again(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "again", kind="audio")
     await bob.asks_first()
     for button in ("btn-camera", "btn-screen", "btn-camera"):
@@ -333,7 +333,7 @@ async def test_giving_up_before_the_invitation_has_arrived_takes_it_back(visit: 
 # --- The session --------------------------------------------------------------------------------------------
 
 
-async def test_session_is_refreshed_before_it_expires_and_its_end_is_told(
+async def test_session_is_refreshed_before_it_expires_and_its_end_is_shown(
     visit: Visit, backends: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     brief = Server(backends.sqlite(), tmp_path_factory.mktemp("brief"), {"SBE_SESSION_SECONDS": "4"})

@@ -101,7 +101,7 @@ async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
 
 # Whoever joins by a link comes later too.
 @pytest.mark.deep
-async def test_who_comes_later_sees_everybody_at_once(visit: Visit) -> None:
+async def test_a_participant_that_comes_later_sees_everybody_at_once(visit: Visit) -> None:
     people = alice, *_ = await four(visit, "late")
     await all_see_each_other(*people)
     erin = await come(visit, "erin-late")

@@ -80,7 +80,7 @@ def test_libsrtp_takes_session_packet_and_length(name: str) -> None:
         (stun.Message, "check_message_integrity", ["self", "key"]),
     ],
 )
-def test_what_is_called_takes_what_it_took(owner: Any, name: str, parameters: list[str]) -> None:
+def test_private_functions_take_the_arguments_that_we_pass(owner: Any, name: str, parameters: list[str]) -> None:
     assert list(inspect.signature(getattr(owner, name)).parameters) == parameters
 
 

@@ -52,7 +52,7 @@ class TestNodes:
         assert tasks.live_nodes(now=timezone.now()) == ["other"]
         assert [task.node for task in MediaTask.objects.all()] == ["other"]
 
-    def test_what_nobody_has_touched_for_long_is_pruned(self) -> None:
+    def test_rows_that_nobody_has_touched_for_long_are_pruned(self) -> None:
         now = timezone.now()
         beat("old", now - timedelta(days=2))
         beat("new", now)
@@ -75,7 +75,7 @@ class TestWaiting:
             ask(conference=conference)
         assert [task.conference for task in tasks.waiting("node", 9, but=["a"])] == ["b", "c"]
 
-    def test_what_a_conference_has_asked_is_forgotten(self) -> None:
+    def test_tasks_of_a_conference_are_forgotten(self) -> None:
         ask(conference="a")
         ask(conference="b")
         tasks.forget("a")
@@ -90,7 +90,7 @@ class TestWaiting:
         assert tasks.find(task.pk) is None
         assert tasks.waiting("node", 1) == []
 
-    def test_what_was_rolled_back_was_never_asked(self) -> None:
+    def test_a_task_that_was_rolled_back_does_not_exist(self) -> None:
         with transaction.atomic():
             ask()
             transaction.set_rollback(True)

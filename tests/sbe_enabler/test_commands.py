@@ -42,7 +42,7 @@ def timekeeper(backend: Backend, log: Path) -> AbstractContextManager[Copy]:
 
 @pytest.mark.once
 @pytest.mark.parametrize("kind", [pytest.param("sqlite", marks=pytest.mark.deep), "grown"])
-async def test_two_timekeepers_settle_what_is_due_once_and_end_when_told(
+async def test_two_timekeepers_settle_each_deadline_once_and_end_on_request(
     serve: Serve, backends: Backends, endpoints: Endpoints, tmp_path: Path, kind: str
 ) -> None:
     backend = backends.grown() if kind == "grown" else backends.sqlite()
@@ -216,7 +216,7 @@ def test_no_process_starts_while_the_database_is_away(command: str, tmp_path: Pa
         ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "127.0.0.1"),
     ],
 )
-def test_what_is_missing_around_a_command_is_said_without_a_traceback(
+def test_a_command_names_what_is_missing_without_a_traceback(
     tmp_path: Path, variables: dict[str, str], said: str
 ) -> None:
     environment = {

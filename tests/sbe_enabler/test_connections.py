@@ -253,7 +253,7 @@ def test_places_are_counted_by_network_and_in_all() -> None:
     assert places.take("2001:db8::2")
 
 
-def test_ipv4_clients_of_a_socket_for_both_families_are_told_apart() -> None:
+def test_ipv4_clients_of_a_socket_for_both_families_are_counted_separately() -> None:
     assert network_of("::ffff:192.0.2.1") == network_of("192.0.2.1") != network_of("::ffff:192.0.2.2")
     assert network_of("2001:db8::1") == network_of("2001:db8::2") != network_of("2001:db8:0:1::1")
     assert network_of("fe80::1%eth0") == network_of("fe80::2")

@@ -126,7 +126,7 @@ async def test_foreign_page_gets_no_leave_to_send_json(played: Enabler, async_cl
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("?")])
-async def test_enabler_that_is_away_is_told_in_words(
+async def test_enabler_that_is_away_is_reported_in_words(
     played: Enabler, async_client: AsyncClient, error: httpx.HTTPError
 ) -> None:
     def fail(request: httpx.Request) -> httpx.Response:
@@ -146,7 +146,7 @@ async def test_enabler_that_is_away_is_told_in_words(
         httpx.Response(200),
     ],
 )
-async def test_what_is_not_the_enablers_answer_is_not_passed_on(
+async def test_an_answer_of_another_server_is_not_passed_on(
     played: Enabler, async_client: AsyncClient, answer: httpx.Response
 ) -> None:
     played.answer = lambda request: answer
@@ -155,7 +155,7 @@ async def test_what_is_not_the_enablers_answer_is_not_passed_on(
     assert len(played.requests) == 1
 
 
-async def test_missing_key_is_told_in_words(played: Enabler, async_client: AsyncClient, settings: Settings) -> None:
+async def test_missing_key_is_reported_in_words(played: Enabler, async_client: AsyncClient, settings: Settings) -> None:
     settings.SBE_API_KEY = ""
     response = await register(async_client, {"username": "alice"})
     assert (response.status_code, response.json()["code"]) == (503, "api-key-missing")

@@ -29,7 +29,7 @@ async def test_healthy_process_says_so(async_client: AsyncClient) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_live_media_nodes_are_told_with_their_counters(async_client: AsyncClient) -> None:
+async def test_live_media_nodes_are_listed_with_their_counters(async_client: AsyncClient) -> None:
     now = timezone.now()
     await sync_to_async(beat)("here", now, counters={"legs": 3})
     await sync_to_async(beat)("gone", now - timedelta(days=1))

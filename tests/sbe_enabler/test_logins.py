@@ -130,7 +130,7 @@ async def test_no_database_thread_hashes_passwords(hashed_in: list[str]) -> None
     assert all(name.startswith("login") for name in hashed_in)
 
 
-async def test_only_so_many_logins_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_waiting_logins_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "_WAITING_LOGINS", 0)
     assert await login_at(Handler(get_asgi_application(), SyncHandler())) == 429
 

@@ -90,7 +90,7 @@ class TestOutage:
         MediaNode.objects.filter(pk=node).update(heartbeat_at=clock.now() - timedelta(seconds=seconds))
 
     @pytest.mark.parametrize("hung", [True, False])
-    def test_nobody_adopts_anybody_alive(self, hung: bool) -> None:
+    def test_conferences_of_live_nodes_are_not_adopted(self, hung: bool) -> None:
         self.look_for(10)
         if not hung:
             self.watch.note_failure()
@@ -103,7 +103,7 @@ class TestOutage:
         self.look_for(4)
         assert homes() == ["one"] * 3 + ["two"] * 3
 
-    def test_who_stays_silent_is_replaced(self) -> None:
+    def test_a_node_that_stays_silent_is_replaced(self) -> None:
         self.silence("two", 20)
         self.look_for(4)
         assert homes() == ["one"] * 3 + ["two"] * 3

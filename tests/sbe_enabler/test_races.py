@@ -273,7 +273,9 @@ async def test_no_more_come_in_than_there_is_room_for(
         assert not re.search(FAULTS, server.log())
 
 
-async def test_who_changes_much_at_once_ends_up_with_everybody(servers: list[Server], endpoints: Endpoints) -> None:
+async def test_a_participant_that_changes_much_at_once_ends_up_with_everybody(
+    servers: list[Server], endpoints: Endpoints
+) -> None:
     people = await users(endpoints, servers, *(["user"] * 5))
     conference = (await people[0].request("POST", "/mediaConferences", {"access": "open", **at(1, 0)})).json()["id"]
 

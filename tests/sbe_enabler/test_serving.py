@@ -267,7 +267,7 @@ def test_nothing_outside_the_static_files_is_served(server: Server, path: str) -
 # --- Where it listens -------------------------------------------------------------------------------------
 
 
-def test_taken_port_is_told_in_one_sentence(server: Server) -> None:
+def test_taken_port_is_reported_in_one_sentence(server: Server) -> None:
     with pytest.raises(RuntimeError) as refused:
         manage("serve", "--port", str(server.port), variables=server.backend.variables)
     text = str(refused.value)
@@ -277,7 +277,7 @@ def test_taken_port_is_told_in_one_sentence(server: Server) -> None:
     assert "listening" not in text
 
 
-def test_address_that_is_not_ours_is_told_in_one_sentence(server: Server) -> None:
+def test_address_that_is_not_ours_is_reported_in_one_sentence(server: Server) -> None:
     with pytest.raises(RuntimeError, match=r"Cannot listen on 192\.0\.2\.254"):
         manage("serve", "--port", "8000", "--bind", "192.0.2.254", variables=server.backend.variables)
 
@@ -285,7 +285,9 @@ def test_address_that_is_not_ours_is_told_in_one_sentence(server: Server) -> Non
 @pytest.mark.parametrize(
     ("certificate", "why"), [("missing.pem", "Cannot read missing.pem"), ("README.md", "no PEM certificate")]
 )
-def test_certificate_that_cannot_be_used_is_told_in_one_sentence(server: Server, certificate: str, why: str) -> None:
+def test_certificate_that_cannot_be_used_is_reported_in_one_sentence(
+    server: Server, certificate: str, why: str
+) -> None:
     variables = {**server.backend.variables, "SBE_TLS_CERTIFICATE": certificate, "SBE_TLS_KEY": certificate}
     with pytest.raises(RuntimeError) as refused:
         manage("serve", "--port", "0", variables=variables)

@@ -110,7 +110,7 @@ async def test_processor_time_is_the_threads_own(measured: Measured) -> None:
     assert division["lock"] == division["commit"] == 0
 
 
-async def test_a_wait_for_the_database_lock_is_told_apart(measured: Measured) -> None:
+async def test_a_wait_for_the_database_lock_is_logged_separately(measured: Measured) -> None:
     is_held, is_over = threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -92,7 +92,7 @@ def test_a_transaction_that_gets_no_turn_in_time_is_refused(run: Callable[..., "
         run(begin).result(_PATIENCE_SECONDS)
 
 
-def test_who_gives_up_leaves_the_line() -> None:
+def test_a_waiter_that_gives_up_leaves_the_queue() -> None:
     turns = Turns()
     assert turns.take(0)
     assert not turns.take(0)

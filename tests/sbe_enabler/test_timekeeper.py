@@ -43,7 +43,7 @@ async def test_a_ring_ends_while_pruning_takes_long(monkeypatch: pytest.MonkeyPa
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-async def test_what_is_due_is_settled_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_due_jobs_are_settled_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     if not connection.features.has_select_for_update_skip_locked:
         pytest.skip("SQLite has one writer")
     meeting, in_transaction = threading.Barrier(2), list[bool]()

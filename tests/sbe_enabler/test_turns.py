@@ -76,7 +76,7 @@ async def test_crowd_of_one_client_waits_outside_and_others_do_not() -> None:
     assert turns.queues == 0
 
 
-async def test_health_is_told_while_requests_wait_for_the_database() -> None:
+async def test_health_is_served_while_requests_wait_for_the_database() -> None:
     application = Application()
     turns = InTurns(application)
     requests = ask(turns, "192.0.2.1", 3 * MOST, "/mediaConferences")

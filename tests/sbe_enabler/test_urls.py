@@ -13,13 +13,13 @@ def test_address_that_can_only_be_read_says_so(path: str, method: str) -> None:
 
 
 @pytest.mark.django_db
-def test_forged_form_in_the_admin_is_told_to_a_person() -> None:
+def test_forged_form_in_the_admin_gets_a_readable_page() -> None:
     response = Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "x"})
     assert response.status_code == 403
     assert response["content-type"].startswith("text/html")
 
 
-def test_foreign_host_name_is_told_with_its_setting() -> None:
+def test_foreign_host_name_is_refused_with_the_name_of_its_setting() -> None:
     response = Client().get("/healthz", headers={"host": "evil.example"})
     assert response.status_code == 400
     assert "SBE_ALLOWED_HOSTS" in response.json()["detail"]

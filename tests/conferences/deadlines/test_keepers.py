@@ -158,7 +158,7 @@ class TestTogether:
         assert settle_due(now=late) == 2
         assert_all_is_settled(late)
 
-    def test_what_was_read_ahead_is_what_the_lock_would_load(self, call: Call, carol: Device) -> None:
+    def test_rows_read_ahead_equal_those_that_the_lock_would_load(self, call: Call, carol: Device) -> None:
         ringing = carol.call("dave").json()["id"]
         call.alice.put(call.id, HOLD, offer("recvonly", version=3))
         ahead = ReadAhead([call.id, ringing], now=timezone.now())
@@ -173,7 +173,7 @@ class TestTogether:
             assert [each.offer for each in room.pending] == [each.offer for each in loaded.pending]
         assert ahead.take(ringing) is None
 
-    def test_what_was_read_ahead_does_not_count_once_it_has_changed(self, ringing: Call) -> None:
+    def test_rows_read_ahead_do_not_count_after_a_change(self, ringing: Call) -> None:
         reading = ReadAhead([ringing.id], now=timezone.now()).take(ringing.id)
         assert ringing.bob.answer(ringing.id).status_code == 204
         before = all_rows()
@@ -204,7 +204,7 @@ class TestTogether:
         deadlines.settle_conference(conference_id=ringing.id, now=late, reading=reading)
         assert phone.news_types() == ["invitation-cancelled"]
 
-    def test_what_another_keeper_has_settled_meanwhile_is_not_locked(self, ringing: Call, alice: Device) -> None:
+    def test_jobs_that_another_keeper_has_settled_are_not_locked(self, ringing: Call, alice: Device) -> None:
         alice.call("carol")
         late = timezone.now() + timedelta(seconds=31)
         jobs = deque(due(now=late))
@@ -226,7 +226,7 @@ class TestTogether:
         assert counts[1] - counts[0] <= 2 * 6
         assert_all_is_settled(late)
 
-    def test_what_is_due_for_one_is_settled_without_the_others(self, call: Call, carol: Device) -> None:
+    def test_due_jobs_of_one_conference_are_settled_without_the_others(self, call: Call, carol: Device) -> None:
         ringing = carol.call("dave").json()["id"]
         settle_due(now=timezone.now() + timedelta(seconds=31))
         assert carol.get(ringing)["state"] == "session-terminated"

@@ -101,7 +101,9 @@ class TestMoveWindow:
         assert body.get("moveRefused") == ("window-over" if closed else None)
         assert phone.news_types() == ([] if closed else ["invitation-received"])
 
-    def test_one_that_was_on_hold_already_is_told_that_the_window_is_over(self, call: Call, phone: Device) -> None:
+    def test_a_participant_that_was_on_hold_already_learns_that_the_window_is_over(
+        self, call: Call, phone: Device
+    ) -> None:
         hold(call)
         mod = call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=4))["x-mod-id"]
         self.close(call)
@@ -127,7 +129,7 @@ class TestMoveWindow:
         body = call.alice.delete(call.id).json()
         assert (body["outcome"], "moveRefused" in body) == ("terminated", False)
 
-    def test_one_that_ended_first_is_told_nothing(self, call: Call) -> None:
+    def test_a_move_that_ended_first_sends_no_event(self, call: Call) -> None:
         hold(call, CALL_HOLD)
         call.bob.delete(call.id)
         call.alice.news()

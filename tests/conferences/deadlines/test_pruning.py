@@ -55,7 +55,7 @@ class TestPruning:
         for model in (Session, Conference, Participant, Modification, Event, KeptAnswer):
             assert not model._default_manager.exists()
 
-    def test_what_lives_stays(self, call: Call) -> None:
+    def test_live_rows_are_not_pruned(self, call: Call) -> None:
         before = all_rows()
         counts = prune(now=timezone.now() + timedelta(hours=1))
         assert set(counts.values()) == {0}

@@ -36,7 +36,7 @@ class TestChanges:
         assert len(bob.follow(meeting.id)) == 2
         assert bob.follow(meeting.id) == []
 
-    def test_a_hold_is_told_as_one(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_hold_reaches_the_others_as_a_hold(self, trio: Meeting, alice: Device, bob: Device) -> None:
         mod = put(alice, trio.id, HOLD, "recvonly")
         (held, offered) = bob.news()
         assert (held["type"], held["participant"]["state"]) == ("participant-on-hold", "on-hold")
@@ -47,7 +47,7 @@ class TestChanges:
         assert resumed["type"] == "participant-resumed"
         assert (offered["kind"], offered["causedBy"]) == ("resume", mod)
 
-    def test_whoever_is_on_hold_answers_so(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_participant_on_hold_answers_with_a_hold(self, trio: Meeting, alice: Device, bob: Device) -> None:
         put(alice, trio.id, HOLD, "recvonly")
         trio.catch_up()
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -81,7 +81,7 @@ class TestChanges:
         trio.catch_up()
         assert Modification.objects.pending().count() == 0
 
-    def test_who_rejects_stays_as_before_and_the_initiator_is_told(
+    def test_a_rejection_changes_nothing_and_the_initiator_learns_of_it(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
         mod = put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -101,7 +101,7 @@ class TestChanges:
         assert carol.withdraw(trio.id, waiting["modId"]).status_code == 204
         refused(409, "modification-settled", carol.accept, trio.id, waiting["modId"], carol.mirror(waiting))
 
-    def test_rejecting_what_nobody_there_has_caused_is_told_to_nobody(
+    def test_rejecting_an_offer_that_no_participant_caused_is_reported_to_nobody(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
         carol.delete(trio.id)
@@ -111,7 +111,7 @@ class TestChanges:
         assert bob.withdraw(trio.id, waiting["modId"]).status_code == 204
         assert "mod-rejected" not in alice.news_types()
 
-    def test_rejecting_what_somebody_who_left_has_caused_is_told_to_nobody(
+    def test_rejecting_an_offer_whose_cause_has_left_is_reported_to_nobody(
         self, trio: Meeting, bob: Device, carol: Device
     ) -> None:
         put(carol, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -122,7 +122,7 @@ class TestChanges:
         assert carol.news() == []
 
     @pytest.mark.parametrize(("action", "direction"), [(MOD, "sendrecv"), (HOLD, "recvonly"), (CALL_HOLD, "recvonly")])
-    def test_what_the_focus_refuses_leaves_everything_as_it_was(
+    def test_an_offer_that_the_focus_refuses_changes_nothing(
         self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode, action: str, direction: str
     ) -> None:
         before = alice.get(trio.id)
@@ -135,7 +135,7 @@ class TestChanges:
         assert (trio.seat(alice).move_until is not None) == (action == CALL_HOLD)
         refused(409, "modification-settled", alice.withdraw, trio.id, mod)
 
-    def test_an_answer_that_the_focus_cannot_use_is_told(
+    def test_an_answer_that_the_focus_cannot_use_is_reported(
         self, trio: Meeting, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         mod = put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -151,7 +151,7 @@ class TestChanges:
         assert told["participant"]["username"] == "carol"
         assert Modification.objects.get(pk=waiting["modId"]).state == "mod-accepted"
 
-    def test_an_answer_of_somebody_who_left_is_nobodys_business(
+    def test_the_answer_of_a_participant_that_left_reaches_nobody(
         self, trio: Meeting, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))

@@ -53,7 +53,9 @@ class TestExpiry:
         assert bob.news() == []
         assert alice.get(trio.id) == before
 
-    def test_the_offer_of_a_host_for_whom_people_ring(self, alice: Device, bob: Device, node: ScriptedNode) -> None:
+    def test_the_offer_of_a_host_whose_invitations_ring_expires(
+        self, alice: Device, bob: Device, node: ScriptedNode
+    ) -> None:
         node.works = False
         mod = alice.gather("bob", access="open")["x-mod-id"]
         # The offer and the seat without a leg, in one conference.

@@ -19,7 +19,7 @@ class TestMuting:
         path = f"/mediaConferences/{meeting.id}/participants/{meeting.seat(whom).pk}/mute"
         return who.request("PUT", path, what)
 
-    def test_the_host_mutes_anybody(
+    def test_the_host_mutes_any_participant(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         node.works = False
@@ -34,7 +34,7 @@ class TestMuting:
         assert (task.kind, task.payload["view"]["cause"]) == ("update", None)
         assert [seat["muted"] for seat in task.payload["view"]["seats"]] == [[], ["audio"], []]
 
-    def test_nobody_unmutes_anybody_else(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_only_the_participant_unmutes_themselves(self, trio: Meeting, alice: Device, bob: Device) -> None:
         self.mute(trio, alice, bob, audio=True, video=True)
         refused(403, "forbidden", self.mute, trio, alice, bob, audio=False)
         refused(403, "forbidden", self.mute, trio, alice, bob, audio=True, video=False)
@@ -46,14 +46,14 @@ class TestMuting:
         refused(403, "forbidden", self.mute, trio, bob, alice)
 
     @pytest.mark.parametrize("what", [{}, {"audio": False}, {"audio": False, "video": False}])
-    def test_what_is_so_already_changes_nothing(
+    def test_muting_a_muted_participant_changes_nothing(
         self, trio: Meeting, alice: Device, bob: Device, what: dict[str, bool]
     ) -> None:
         before = all_rows()
         assert self.mute(trio, alice, bob, **what).status_code == 204
         assert all_rows() == before
 
-    def test_who_has_left_is_not_muted(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_participant_that_has_left_cannot_be_muted(self, trio: Meeting, alice: Device, bob: Device) -> None:
         bob.delete(trio.id)
         refused(404, "not-found", self.mute, trio, alice, bob, audio=True)
         alice.delete(trio.id)

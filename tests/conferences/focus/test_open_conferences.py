@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.mark.any_engine
 class TestOpen:
-    def test_whoever_knows_its_id_comes_in(self, alice: Device, bob: Device, carol: Device) -> None:
+    def test_anybody_who_knows_the_id_can_join(self, alice: Device, bob: Device, carol: Device) -> None:
         conference = started(alice)
         assert bob.request("GET", f"/mediaConferences/{conference}").status_code == 404
         response = bob.join(conference)
@@ -40,10 +40,12 @@ class TestOpen:
         refused(409, "already-answered", bob.join, conference)
         bob.delete(conference)
 
-    def test_who_sits_there_does_not_come_in_again(self, trio: Meeting, bob: Device) -> None:
+    def test_a_participant_cannot_join_twice(self, trio: Meeting, bob: Device) -> None:
         refused(409, "already-answered", bob.join, trio.id)
 
-    def test_who_has_left_comes_in_again_on_the_same_seat(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_participant_that_has_left_returns_to_the_same_seat(
+        self, trio: Meeting, alice: Device, bob: Device
+    ) -> None:
         assert bob.delete(trio.id).json()["outcome"] == "left"
         alice.news()
         assert bob.join(trio.id).status_code == 204
@@ -68,7 +70,9 @@ class TestOpen:
         assert [type_ for type_ in alice.news_types() if type_ == "session-open"] == ["session-open"]
         assert alice.delete(conference).json()["state"] == "session-terminated"
 
-    def test_who_knows_the_id_of_one_that_has_ended_is_told_so(self, alice: Device, bob: Device) -> None:
+    def test_a_caller_that_knows_the_id_of_an_ended_conference_learns_that_it_ended(
+        self, alice: Device, bob: Device
+    ) -> None:
         conference = started(alice)
         alice.delete(conference)
         refused(409, "conference-not-open", bob.join, conference)
@@ -90,13 +94,13 @@ class TestCapacity:
     def _small(self, settings: Settings) -> None:
         settings.CONFERENCE_CAPACITY = 3
 
-    def test_an_open_conference_takes_so_many(self, trio: Meeting, bob: Device) -> None:
+    def test_an_open_conference_takes_no_more_than_the_limit(self, trio: Meeting, bob: Device) -> None:
         dave = Device.register("dave")
         refused(409, "conference-full", dave.join, trio.id)
         bob.delete(trio.id)
         assert dave.join(trio.id).status_code == 204
 
-    def test_so_many_are_called(self, alice: Device) -> None:
+    def test_no_more_people_are_called_than_the_limit(self, alice: Device) -> None:
         refused(409, "conference-full", alice.gather, "bob", "carol", "dave")
         conference = alice.gather("bob", "carol").json()["id"]
         path = f"/mediaConferences/{conference}/participants"

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.mark.any_engine
-def test_everybody_who_sits_there_is_told_who_speaks_and_whose_connection_breaks(
+def test_every_participant_learns_who_speaks_and_whose_connection_breaks(
     trio: Meeting, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[list[str], dict[str, Any]]] = []

@@ -24,7 +24,7 @@ class TestStarting:
         assert Conference.objects.get().media_node == "scripted"
 
     @pytest.mark.parametrize("silent_for", [None, 6])
-    def test_without_a_live_node_there_is_none(self, alice: Device, silent_for: int | None) -> None:
+    def test_without_a_live_node_there_is_no_focus(self, alice: Device, silent_for: int | None) -> None:
         MediaNode.objects.all().delete()
         if silent_for:
             beat("silent", timezone.now() - timedelta(seconds=silent_for))
@@ -58,7 +58,7 @@ class TestStarting:
         refused(400, "malformed", alice.gather, *to)
 
     @pytest.mark.parametrize("fields", [{}, {"access": "invited"}])
-    def test_who_is_not_open_calls_somebody(self, alice: Device, fields: dict[str, str]) -> None:
+    def test_a_conference_that_is_not_open_must_call_somebody(self, alice: Device, fields: dict[str, str]) -> None:
         refused(400, "malformed", alice.gather, **fields)
 
     def test_an_invitation_is_answered_with_an_offer(self, alice: Device, bob: Device) -> None:

@@ -61,7 +61,7 @@ class TestTasks:
         assert (task.kind, task.payload["rejected"]) == ("withdraw", True)
         assert trio.seat(alice).pk in task.payload["ready"]
 
-    def test_whatever_changes_who_hears_whom_is_told_once(
+    def test_every_change_of_who_hears_whom_makes_one_task(
         self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         mod = put(alice, trio.id, HOLD, "recvonly")
@@ -76,7 +76,7 @@ class TestTasks:
         alice.delete(trio.id)
         assert states(last_task()) == []
 
-    def test_who_rings_is_no_business_of_the_focus(self, trio: Meeting, alice: Device, node: ScriptedNode) -> None:
+    def test_ringing_makes_no_task_for_the_focus(self, trio: Meeting, alice: Device, node: ScriptedNode) -> None:
         node.works = False
         dave = Device.register("dave")
         alice.request("POST", f"/mediaConferences/{trio.id}/participants", {"to": "dave"})
@@ -120,7 +120,7 @@ class TestTasks:
         settle_task(task_id=last_task().pk, result=Result(), now=timezone.now())
         assert alice.request("GET", f"/mediaConferences/{trio.id}")["etag"] == etag
 
-    def test_offers_to_whom_they_do_not_fit_are_dropped(
+    def test_offers_that_do_not_fit_their_participant_are_dropped(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         node.works = False
@@ -137,7 +137,7 @@ class TestTasks:
         assert [each.offered_to_id for each in Modification.objects.pending().filter(offered_by=None)] == seats[:1]
         assert alice.offers(trio.id)[0]["causedBy"] is None
 
-    def test_an_offer_that_comes_with_two_results_is_told_once(
+    def test_an_offer_that_comes_with_two_results_is_sent_once(
         self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))

@@ -94,7 +94,7 @@ class TestOffersPerMinute:
         assert call.bob.put(call.id, "initiate-conference-mod", offer(version=6)).status_code == 204
         refused(429, "too-many-offers", call.bob.call, "dave")
 
-    def test_what_is_refused_for_another_reason_does_not_count(self, call: Call, settings: Settings) -> None:
+    def test_an_offer_that_is_refused_for_another_reason_does_not_count(self, call: Call, settings: Settings) -> None:
         self.limit(settings, 2)
         waiting = call.bob.put(call.id, "initiate-conference-mod", offer(version=3))["x-mod-id"]
         for _ in range(5):

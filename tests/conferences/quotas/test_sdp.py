@@ -31,7 +31,7 @@ class TestSdpPerMinute:
         refused(422, "sdp-invalid", action)
         refused(429, "rate-limited", action)
 
-    def test_an_offer_counts_again_for_whoever_answers_it_wrongly(
+    def test_an_offer_counts_again_for_the_user_that_answers_it_wrongly(
         self, alice: Device, bob: Device, settings: Settings
     ) -> None:
         body = offer()

@@ -30,39 +30,39 @@ def end_rows(device: Device, state: SessionState) -> None:
 @pytest.mark.any_engine
 class TestUnauthenticated:
     @pytest.mark.parametrize(("method", "path"), EVERY_ADDRESS)
-    def test_every_address_asks_who_speaks(self, call: Call, method: str, path: str) -> None:
+    def test_every_address_requires_authentication(self, call: Call, method: str, path: str) -> None:
         response = refused(401, "unauthenticated", anyone, method, address(path, call))
         assert response["www-authenticate"] == "Bearer"
 
     @pytest.mark.parametrize(
         "header", ["", "Basic YTpi", "Bearer", "Bearer ", "Bearer nonsense", "nonsense", "Bearer \xff"]
     )
-    def test_a_credential_of_another_kind_is_none(self, call: Call, header: str) -> None:
+    def test_a_credential_of_another_kind_is_refused(self, call: Call, header: str) -> None:
         path = f"/mediaConferences/{call.id}"
         response = refused(401, "unauthenticated", anyone, "DELETE", path, authorization=header)
         assert response["www-authenticate"] == "Bearer"
 
-    def test_a_token_under_the_scheme_of_keys_is_none(self, call: Call) -> None:
+    def test_a_token_under_the_scheme_of_keys_is_refused(self, call: Call) -> None:
         header = f"Api-Key {call.alice.token}"
         refused(401, "unauthenticated", anyone, "GET", "/sessions", authorization=header)
 
-    def test_the_stored_hash_of_a_token_is_no_token(self, call: Call) -> None:
+    def test_the_stored_hash_of_a_token_is_refused(self, call: Call) -> None:
         header = f"Bearer {call.alice.row.token_hash}"
         refused(401, "unauthenticated", anyone, "GET", "/mediaConferences", authorization=header)
 
     @pytest.mark.parametrize("state", [SessionState.EXPIRED, SessionState.ENDED])
-    def test_a_session_that_is_over_does_not_speak(self, call: Call, state: SessionState) -> None:
+    def test_a_session_that_is_over_cannot_authenticate(self, call: Call, state: SessionState) -> None:
         end_rows(call.alice, state)
         refused(401, "unauthenticated", call.alice.delete, call.id)
 
     @pytest.mark.parametrize("change", [{"revoked": True}, {"expiry_date": timezone.now() - timedelta(seconds=1)}])
-    def test_a_key_that_is_over_does_not_speak(self, key: str, change: dict[str, Any]) -> None:
+    def test_a_key_that_is_over_cannot_authenticate(self, key: str, change: dict[str, Any]) -> None:
         assert anyone("GET", "/sessions", authorization=f"Api-Key {key}").status_code == 200
         APIKey.objects.update(**change)
         response = refused(401, "unauthenticated", anyone, "GET", "/sessions", authorization=f"Api-Key {key}")
         assert response["www-authenticate"] == "Bearer"
 
-    def test_an_altered_key_does_not_speak(self, key: str) -> None:
+    def test_an_altered_key_cannot_authenticate(self, key: str) -> None:
         refused(401, "unauthenticated", anyone, "GET", "/sessions", authorization=f"Api-Key {key}x")
 
     def test_a_gateway_must_name_the_session_that_it_speaks_for(self, call: Call, key: str) -> None:
@@ -93,22 +93,22 @@ class TestForbidden:
         refused(403, "forbidden", alice.request, method, "/sessions", {"username": "eve"})
 
     @pytest.mark.parametrize("action", [MOD, HOLD, RESUME, CALL_HOLD])
-    def test_another_device_of_the_user_does_not_negotiate(self, call: Call, action: str) -> None:
+    def test_another_device_of_the_user_cannot_negotiate(self, call: Call, action: str) -> None:
         tablet = Device.register("alice", "tablet")
         direction = "sendrecv" if action in {MOD, RESUME} else "recvonly"
         refused(403, "forbidden", tablet.put, call.id, action, offer(direction))
 
-    def test_another_device_of_the_user_does_not_settle(self, call: Call) -> None:
+    def test_another_device_of_the_user_cannot_settle(self, call: Call) -> None:
         tablet = Device.register("bob", "tablet")
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
         refused(403, "forbidden", tablet.accept, call.id, mod, answer(version=3))
         refused(403, "forbidden", tablet.withdraw, call.id, mod)
 
-    def test_another_device_of_the_user_does_not_hang_up(self, call: Call) -> None:
+    def test_another_device_of_the_user_cannot_hang_up(self, call: Call) -> None:
         tablet = Device.register("alice", "tablet")
         refused(403, "forbidden", tablet.delete, call.id)
 
-    def test_a_guest_does_not_host(self, call: Call) -> None:
+    def test_a_guest_cannot_act_as_host(self, call: Call) -> None:
         path = f"/mediaConferences/{call.id}/participants"
         host, guest = call.bob.get(call.id)["participants"]
         refused(403, "forbidden", call.bob.request, "POST", path, {"to": "carol"})
@@ -117,6 +117,6 @@ class TestForbidden:
         refused(403, "forbidden", call.bob.request, "PUT", f"{path}/{host['id']}/mute", mute)
         refused(409, "focus-only", call.bob.request, "PUT", f"{path}/{guest['id']}/mute", mute)
 
-    def test_whom_it_rings_for_does_not_negotiate(self, ringing: Call) -> None:
+    def test_an_invited_participant_cannot_negotiate(self, ringing: Call) -> None:
         path = f"/mediaConferences/{ringing.id}/participants"
         refused(403, "forbidden", ringing.bob.request, "POST", path, {"to": "carol"})

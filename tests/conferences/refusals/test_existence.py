@@ -14,12 +14,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class TestNotFound:
     @pytest.mark.parametrize("conference", ["none", "0" * 32, "%00", "%F0%9F%98%80", "a%2Fb", "x" * 500])
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-    def test_no_such_conference(self, alice: Device, conference: str, method: str) -> None:
+    def test_an_unknown_conference_is_not_found(self, alice: Device, conference: str, method: str) -> None:
         path = f"/mediaConferences/{conference}"
         refused(404, "not-found", alice.request, method, path, offer(), x_conference_action=MOD)
 
     @pytest.mark.parametrize("session", ["none", "%00", "x" * 500])
-    def test_no_such_session(self, alice: Device, key: str, session: str) -> None:
+    def test_an_unknown_session_is_not_found(self, alice: Device, key: str, session: str) -> None:
         path, header = f"/sessions/{session}", f"Api-Key {key}"
         for method in ("GET", "PUT", "DELETE"):
             refused(404, "not-found", alice.request, method, path)
@@ -41,22 +41,22 @@ class TestNotFound:
         refused(404, "not-found", call.alice.request, method, f"/sessions/{call.bob.id}")
 
     @pytest.mark.parametrize("mod", ["none", "0" * 32, "ü", "é" * 64])
-    def test_no_such_modification(self, call: Call, mod: str) -> None:
+    def test_an_unknown_modification_is_not_found(self, call: Call, mod: str) -> None:
         refused(404, "not-found", call.bob.accept, call.id, mod, answer(version=3))
         refused(404, "not-found", call.bob.withdraw, call.id, mod)
 
-    def test_a_modification_of_another_conference(self, call: Call, carol: Device) -> None:
+    def test_a_modification_of_another_conference_is_not_found(self, call: Call, carol: Device) -> None:
         other = open_call(Device.register("dave"), carol)
         mod = other.alice.put(other.id, MOD, offer(version=3))["x-mod-id"]
         refused(404, "not-found", call.bob.accept, call.id, mod, answer(version=3))
         refused(404, "not-found", call.bob.withdraw, call.id, mod)
 
-    def test_a_modification_of_another_conference_of_my_own(self, call: Call, carol: Device) -> None:
+    def test_a_modification_of_another_own_conference_is_not_found(self, call: Call, carol: Device) -> None:
         other = open_call(call.bob, carol)
         mod = other.alice.put(other.id, MOD, offer(version=3))["x-mod-id"]
         refused(404, "not-found", call.bob.withdraw, call.id, mod)
 
-    def test_a_participant_of_another_conference(self, call: Call, carol: Device) -> None:
+    def test_a_participant_of_another_conference_is_not_found(self, call: Call, carol: Device) -> None:
         other = open_call(call.bob, carol)
         stranger = other.alice.get(other.id)["participants"][1]["id"]
         path = f"/mediaConferences/{call.id}/participants/{stranger}"
@@ -66,7 +66,7 @@ class TestNotFound:
     @pytest.mark.parametrize(
         "path", ["/mediaconferences", "/mediaConferences/", "/sessions/", "/v1", "/../etc/passwd", "/%00"]
     )
-    def test_no_such_address(self, alice: Device, path: str) -> None:
+    def test_an_unknown_address_is_not_found(self, alice: Device, path: str) -> None:
         refused(404, "not-found", alice.request, "GET", path)
 
 
@@ -87,7 +87,7 @@ class TestNotFound:
         ("BREW", "/mediaConferences"),
     ],
 )
-def test_method_not_allowed(call: Call, key: str, method: str, path: str) -> None:
+def test_a_method_that_the_address_does_not_have_is_refused(call: Call, key: str, method: str, path: str) -> None:
     headers = {"authorization": f"Api-Key {key}", "x_session_id": call.bob.id}
     response = refused(405, "method-not-allowed", anyone, method, address(path, call), **headers)
     assert method not in response["allow"]

@@ -18,19 +18,19 @@ NO_MEDIA_TYPES = ("text/plain", "application/x-www-form-urlencoded", "multipart/
 
 @pytest.mark.any_engine
 class TestHeaders:
-    def test_action_missing(self, call: Call) -> None:
+    def test_a_missing_action_is_refused(self, call: Call) -> None:
         path = f"/mediaConferences/{call.id}"
         refused(400, "action-missing", call.alice.request, "PUT", path, offer(version=3))
 
     @pytest.mark.parametrize(
         "action", ["", "mod", "Conference-Answer", f"{MOD} {HOLD}", f"{MOD},{HOLD}", "x" * 5000, "é"]
     )
-    def test_action_unknown(self, call: Call, action: str) -> None:
+    def test_an_unknown_action_is_refused(self, call: Call, action: str) -> None:
         response = refused(400, "action-unknown", call.alice.put, call.id, action, offer(version=3))
         assert len(response.content) < 1000
 
     @pytest.mark.parametrize(("action", "kind"), pairs(ACTIONS, NO_MEDIA_TYPES))
-    def test_unsupported_media_type(self, call: Call, action: str, kind: str) -> None:
+    def test_an_unsupported_media_type_is_refused(self, call: Call, action: str, kind: str) -> None:
         body = {"modId": "x", **offer(version=3)}
         refused(415, "unsupported-media-type", call.alice.put, call.id, action, body, content_type=kind)
 
@@ -39,7 +39,7 @@ class TestHeaders:
         refused(415, "unsupported-media-type", alice.request, "POST", "/mediaConferences", describe(), **request)
 
     @pytest.mark.parametrize("tag", ['"0"', '"99"', "nonsense", 'W/"{version}"', '"9", "8"', ""])
-    def test_precondition_failed(self, call: Call, tag: str) -> None:
+    def test_a_precondition_that_does_not_hold_is_refused(self, call: Call, tag: str) -> None:
         tag = tag.format(version=Conference.objects.get(pk=call.id).version)
         new = offer(version=3)
         response = refused(412, "precondition-failed", call.alice.put, call.id, MOD, new, if_match=tag)
@@ -52,17 +52,17 @@ class TestHeaders:
         refused(412, "precondition-failed", call.alice.request, "PUT", f"{path}/mute", mute, if_match=tag)
 
     @pytest.mark.parametrize("tag", ["*", '"{version}"', '"0", "{version}"', '"{version}","1"'])
-    def test_precondition_met(self, call: Call, tag: str) -> None:
+    def test_a_precondition_that_holds_is_met(self, call: Call, tag: str) -> None:
         tag = tag.format(version=Conference.objects.get(pk=call.id).version)
         assert call.alice.put(call.id, MOD, offer(version=3), if_match=tag).status_code == 204
         refused(412, "precondition-failed", call.alice.delete, call.id, if_match='"1"')
 
     @pytest.mark.parametrize("key", ["", " ", "a b", "é", "x" * 256, "tab\there"])
-    def test_an_idempotency_key_that_is_none(self, call: Call, key: str) -> None:
+    def test_a_malformed_idempotency_key_is_refused(self, call: Call, key: str) -> None:
         new = offer(version=3)
         refused(400, "malformed", call.alice.put, call.id, MOD, new, idempotency_key=key)
 
-    def test_not_acceptable(self, alice: Device) -> None:
+    def test_a_format_that_nobody_serves_is_refused(self, alice: Device) -> None:
         refused(406, "not-acceptable", alice.request, "GET", "/mediaConferences", accept="image/png")
 
 

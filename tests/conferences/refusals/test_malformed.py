@@ -61,7 +61,7 @@ def _pairs(fields: dict[str, list[Any]]) -> list[tuple[str, Any]]:
 @before_the_database
 class TestMalformed:
     @pytest.mark.parametrize("body", NO_OBJECTS, ids=lambda body: repr(body[:12]))
-    def test_a_body_that_is_no_json_object(self, call: Call, key: str, body: bytes) -> None:
+    def test_a_body_that_is_no_json_object_is_refused(self, call: Call, key: str, body: bytes) -> None:
         refused(400, "malformed", call.alice.request, "POST", "/mediaConferences", body)
         refused(400, "malformed", call.alice.put, call.id, MOD, body)
         header = {"authorization": f"Api-Key {key}"}
@@ -71,13 +71,13 @@ class TestMalformed:
         refused(400, "malformed", call.alice.request, "POST", path, body)
 
     @pytest.mark.parametrize(("field", "value"), _pairs(WRONG_IN_A_CONFERENCE))
-    def test_a_field_of_a_conference_that_is_wrong(self, alice: Device, bob: Device, field: str, value: Any) -> None:
+    def test_a_wrong_field_of_a_conference_is_refused(self, alice: Device, bob: Device, field: str, value: Any) -> None:
         body = {"to": ["bob"], "topology": "peer", **offer(), field: value}
         response = refused(400, "malformed", alice.request, "POST", "/mediaConferences", body)
         assert field in problem(response)["errors"]
 
     @pytest.mark.parametrize(("field", "value"), _pairs(WRONG_IN_A_SESSION))
-    def test_a_field_of_a_session_that_is_wrong(self, key: str, field: str, value: Any) -> None:
+    def test_a_wrong_field_of_a_session_is_refused(self, key: str, field: str, value: Any) -> None:
         body = {"username": "eve", field: value}
         response = refused(400, "malformed", anyone, "POST", "/sessions", body, authorization=f"Api-Key {key}")
         assert field in problem(response)["errors"]
@@ -89,25 +89,25 @@ class TestMalformed:
         assert set(problem(response)["errors"]) == {"to"}
 
     @pytest.mark.parametrize("to", [["bob", "carol"], ["alice"]])
-    def test_whom_a_peer_conference_does_not_call(self, alice: Device, to: list[str]) -> None:
+    def test_a_peer_conference_calls_exactly_one_other_user(self, alice: Device, to: list[str]) -> None:
         body = {"to": to, "topology": "peer", **offer()}
         refused(400, "malformed", alice.request, "POST", "/mediaConferences", body)
 
     def test_one_does_not_call_oneself_by_number(self, bob: Device) -> None:
         refused(400, "malformed", bob.call, "tel:+15550101")
 
-    def test_a_peer_conference_is_not_open_to_anybody(self, alice: Device) -> None:
+    def test_a_peer_conference_cannot_be_open(self, alice: Device) -> None:
         refused(400, "malformed", alice.call, "bob", access="open")
 
     @pytest.mark.parametrize("value", [7, [], {}, True, "", " ", "a\0b", "\ud800", "x" * 65])
     @pytest.mark.parametrize("action", [ACCEPT, WITHDRAW])
-    def test_a_mod_id_that_is_none(self, call: Call, action: str, value: Any) -> None:
+    def test_a_malformed_mod_id_is_refused(self, call: Call, action: str, value: Any) -> None:
         call.alice.put(call.id, MOD, offer(version=3))
         body = {"modId": value, **answer(version=3)}
         refused(400, "malformed", call.bob.put, call.id, action, body)
 
     @pytest.mark.parametrize("action", [ACCEPT, WITHDRAW])
-    def test_a_missing_mod_id(self, call: Call, action: str) -> None:
+    def test_a_missing_mod_id_is_refused(self, call: Call, action: str) -> None:
         call.alice.put(call.id, MOD, offer(version=3))
         refused(400, "malformed", call.bob.put, call.id, action, answer(version=3))
         bare = {"content_type": "application/sdp"}
@@ -115,13 +115,13 @@ class TestMalformed:
         refused(400, "malformed", call.bob.put, call.id, action)
 
     @pytest.mark.parametrize("body", [{"audio": "true"}, {"audio": 1}, {"video": None}, {"video": []}])
-    def test_a_mute_that_is_no_boolean(self, call: Call, body: dict[str, Any]) -> None:
+    def test_a_mute_that_is_no_boolean_is_refused(self, call: Call, body: dict[str, Any]) -> None:
         guest = call.alice.get(call.id)["participants"][1]["id"]
         path = f"/mediaConferences/{call.id}/participants/{guest}/mute"
         refused(400, "malformed", call.alice.request, "PUT", path, body)
 
     @pytest.mark.parametrize("body", [{}, {"to": None}, {"to": ["carol"]}, {"to": "tel:1"}, {"to": "a\0"}, {"to": 7}])
-    def test_an_invitation_of_nobody(self, call: Call, body: dict[str, Any]) -> None:
+    def test_an_invitation_of_nobody_is_refused(self, call: Call, body: dict[str, Any]) -> None:
         path = f"/mediaConferences/{call.id}/participants"
         refused(400, "malformed", call.alice.request, "POST", path, body)
 
@@ -130,11 +130,11 @@ class TestQueries:
     @pytest.mark.parametrize(
         "query", ["limit=0", "limit=101", "limit=-1", "limit=x", "limit=", "limit=1e1", "limit=%00"]
     )
-    def test_a_limit_that_is_none(self, alice: Device, key: str, query: str) -> None:
+    def test_a_malformed_limit_is_refused(self, alice: Device, key: str, query: str) -> None:
         refused(400, "malformed", alice.request, "GET", f"/mediaConferences?{query}")
         refused(400, "malformed", anyone, "GET", f"/sessions?{query}", authorization=f"Api-Key {key}")
 
-    def test_a_nul_in_a_query(self, alice: Device, key: str) -> None:
+    def test_a_nul_in_a_query_is_refused(self, alice: Device, key: str) -> None:
         header = {"authorization": f"Api-Key {key}"}
         refused(400, "malformed", anyone, "GET", "/sessions?username=a%00", **header)
         refused(400, "malformed", anyone, "GET", "/sessions?after=%00", **header)

@@ -32,12 +32,12 @@ class TestTooLarge:
         response = refused(413, "too-large", call.alice.put, call.id, MOD, body, content_type=kind, **headers)
         assert problem(response)["limit"] == self.LIMIT
 
-    def test_a_body_for_a_session_or_a_conference(self, call: Call, key: str) -> None:
+    def test_a_large_body_for_a_session_or_a_conference_is_refused(self, call: Call, key: str) -> None:
         body = {"username": "x" * self.LIMIT}
         refused(413, "too-large", anyone, "POST", "/sessions", body, authorization=f"Api-Key {key}")
         refused(413, "too-large", call.alice.request, "POST", "/mediaConferences", body)
 
-    def test_a_body_that_does_not_say_its_length(self, call: Call) -> None:
+    def test_a_large_body_without_a_length_is_refused(self, call: Call) -> None:
         def put(size: int) -> Any:
             body = json.dumps({**offer(version=3), "x": "x" * size}).encode()
             return asyncio.run(send_in_chunks(call, body))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class TestConferenceNotOpen:
     @pytest.mark.parametrize("action", [MOD, HOLD, RESUME, CALL_HOLD, ACCEPT, WITHDRAW])
     @pytest.mark.parametrize("state", ["invitation-sent", "session-terminated"])
-    def test_nobody_negotiates_before_or_after(self, ringing: Call, action: str, state: str) -> None:
+    def test_nobody_can_negotiate_before_or_after_the_conference(self, ringing: Call, action: str, state: str) -> None:
         if state == "session-terminated":
             ringing.alice.delete(ringing.id)
         direction = "recvonly" if action in {HOLD, CALL_HOLD} else "sendrecv"
@@ -33,7 +33,7 @@ class TestConferenceNotOpen:
 
 @pytest.mark.any_engine
 class TestAnswering:
-    def test_not_ringing_for_who_calls(self, ringing: Call) -> None:
+    def test_the_caller_cannot_answer_their_own_call(self, ringing: Call) -> None:
         tablet = Device.register("alice", "tablet")
         refused(409, "already-answered", ringing.alice.answer, ringing.id)
         refused(409, "already-answered", tablet.answer, ringing.id)
@@ -70,7 +70,7 @@ class TestHolding:
         refused(409, "not-on-hold", call.bob.put, call.id, RESUME, offer(session=777, version=4))
         assert call.bob.put(call.id, HOLD, offer("inactive", session=777, version=4)).status_code == 204
 
-    def test_a_hold_that_nobody_has_accepted_is_none(self, call: Call) -> None:
+    def test_a_hold_that_nobody_has_accepted_cannot_be_resumed(self, call: Call) -> None:
         mod = call.alice.put(call.id, HOLD, offer("recvonly", version=3))["x-mod-id"]
         call.bob.withdraw(call.id, mod)
         refused(409, "not-on-hold", call.alice.put, call.id, RESUME, offer(version=4))
@@ -86,7 +86,7 @@ class TestParticipantMoving:
         return call
 
     @pytest.mark.parametrize("action", [MOD, HOLD, CALL_HOLD])
-    def test_nobody_negotiates_with_one_who_moves(self, moving: Call, action: str) -> None:
+    def test_nobody_can_negotiate_with_a_participant_that_moves(self, moving: Call, action: str) -> None:
         direction = "sendrecv" if action == MOD else "recvonly"
         new = offer(direction, session=777, version=4)
         response = refused(409, "participant-moving", moving.bob.put, moving.id, action, new)

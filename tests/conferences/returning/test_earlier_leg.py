@@ -48,7 +48,7 @@ class TestTheEarlierLeg:
             lose(leg=newest)
             assert bob.seat(meeting.id)["leftReason"] == "media-lost"
 
-    def test_a_late_word_on_its_answer_is_told_nobody(
+    def test_a_late_result_for_its_answer_reaches_nobody(
         self, meeting: Meeting, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         put(alice, meeting.id, MOD, kinds=("audio", "video", "video"))
@@ -75,7 +75,7 @@ class TestTheEarlierLeg:
         assert Modification.objects.get(pk=mod).state == "mod-cancelled"
         assert not Modification.objects.filter(pk="old").exists()
 
-    def test_who_caused_an_offer_then_is_not_told_of_its_rejection_now(
+    def test_the_cause_of_an_earlier_offer_does_not_learn_of_its_rejection_now(
         self, meeting: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
         carol.join(meeting.id)

@@ -103,7 +103,7 @@ class TestManyThatLeft:
         refused(404, "not-found", alice.request, "DELETE", f"{path}x")
         refused(404, "not-found", Device.register("stranger").delete, meeting.id)
 
-    def test_another_device_of_one_that_is_not_shown_is_told_it_does_not_take_part(
+    def test_another_device_of_a_participant_that_is_not_shown_learns_that_it_does_not_take_part(
         self, meeting: Meeting, gone: list[Session]
     ) -> None:
         other = Device.register(gone[0].username, "phone")

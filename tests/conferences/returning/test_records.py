@@ -77,7 +77,7 @@ class TestRecords:
         prune(now=timezone.now())
         assert not any("ice-pwd" in text for text in self.descriptions(seat))
 
-    def test_what_was_scrubbed_long_ago_is_not_read_again(self, meeting: Meeting, bob: Device) -> None:
+    def test_descriptions_that_were_scrubbed_long_ago_are_not_read_again(self, meeting: Meeting, bob: Device) -> None:
         bob.delete(meeting.id)
         prune(now=timezone.now())
         old = Modification.objects.filter(offered_by=meeting.seat(bob))

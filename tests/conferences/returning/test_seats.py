@@ -86,7 +86,7 @@ class TestReturning:
         third.join(meeting.id)
         assert third.seat(meeting.id)["id"] == seat
 
-    def test_who_was_removed_returns_to_an_open_conference_only(
+    def test_a_removed_participant_returns_to_an_open_conference_only(
         self, meeting: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
         closed = carol.gather("alice", "bob").json()["id"]
@@ -98,7 +98,9 @@ class TestReturning:
         assert bob.join(meeting.id).status_code == 204
         assert [stay.left_reason for stay in Stay.objects.all()] == ["removed"]
 
-    def test_who_is_invited_again_gets_another_seat(self, meeting: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_participant_that_is_invited_again_gets_another_seat(
+        self, meeting: Meeting, alice: Device, bob: Device
+    ) -> None:
         first = bob.seat(meeting.id)["id"]
         bob.delete(meeting.id)
         path = f"/mediaConferences/{meeting.id}/participants"

@@ -26,7 +26,7 @@ class TestOrigin:
         assert call.alice.put(call.id, MOD, offer(version=version)).status_code == 204
         assert call.bob.news()[0]["restart"] is False
 
-    def test_what_nobody_accepted_does_not_count(self, call: Call) -> None:
+    def test_an_offer_that_nobody_accepted_does_not_count(self, call: Call) -> None:
         call.bob.withdraw(call.id, mod_by_alice(call, version=9))
         assert call.bob.accept(call.id, mod_by_alice(call, version=3), answer(version=3)).status_code == 204
         refused(422, "sdp-invalid", call.alice.put, call.id, MOD, offer(version=2))
@@ -52,7 +52,7 @@ class TestOrigin:
         assert call.alice.put(call.id, MOD, offer(version=3, **variation)).status_code == 204
         assert call.bob.news()[0]["restart"] is False
 
-    def test_what_a_rejected_line_says_of_its_keys_is_kept_by_nobody(self, call: Call) -> None:
+    def test_keys_of_a_rejected_line_are_not_kept(self, call: Call) -> None:
         # It stands first, and is longer than any column.
         text = offer(kinds=("audio", "video"), ports=(0, 9), version=3)["sdp"]
         absurd = text.replace("a=ice-ufrag:", f"a=ice-ufrag:{'x' * 1000}", 1)

@@ -48,7 +48,7 @@ def test_messages_of_one_transaction_keep_their_order(
 
 
 @in_database
-def test_sessions_that_are_over_are_told_nothing(
+def test_sessions_that_are_over_get_no_event(
     conference: Conference, new_session: Callable[..., Session], news: list[Any], now: datetime
 ) -> None:
     alice = new_session("alice")

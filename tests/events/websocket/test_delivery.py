@@ -107,7 +107,7 @@ async def begin_at(endpoint: Endpoint, after: int, number: int) -> list[dict[str
         return [await next_event(socket) for _ in range(number)]
 
 
-async def test_reader_is_told_of_the_gap_that_pruning_has_left(
+async def test_reader_learns_of_the_gap_that_pruning_has_left(
     serve: Serve, new_backend: Callable[[], Backend], endpoints: Endpoints
 ) -> None:
     backend = new_backend()

@@ -44,7 +44,7 @@ async def test_registering_by_the_form_and_signing_off(visit: Visit) -> None:
     await expect(alice.part("channel-state")).to_be_hidden()
 
 
-async def test_who_comes_and_goes_is_seen_in_the_list(visit: Visit) -> None:
+async def test_the_list_shows_who_comes_and_goes(visit: Visit) -> None:
     alice = await visit("alice-list")
     assert await alice.part("person-bob-list").count() == 0
     bob = await visit("bob-list", "phone", query="&vtn=+15550123")

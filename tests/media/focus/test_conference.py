@@ -117,7 +117,7 @@ def sent_to(room: Room, who: str) -> list[str]:
     return [each.outgoing.label for each in leg.negotiation.sections if each.sending and each.outgoing]
 
 
-async def test_who_receives_no_codec_that_the_focus_knows_holds_nobody_up(room: Room, chromium: list[str]) -> None:
+async def test_a_participant_without_a_known_codec_holds_nobody_up(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     assert "answer" in await room.offer("alice", described(head, audio))
     unusual = described(head, audio, speaking(nameless(video), "H265/90000"))
@@ -196,7 +196,7 @@ async def test_lines_that_are_only_received_on_are_no_tracks(room: Room, chromiu
     assert "answer" in await room.offer("alice", described(head, audio, video, *wanted))
 
 
-async def test_what_a_leg_has_no_line_for_is_left_out(room: Room, chromium: list[str]) -> None:
+async def test_tracks_that_a_leg_has_no_section_for_are_left_out(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     closed = "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
     full = [audio, video] + [closed] * (MAX_MEDIA_LINES - 2)
@@ -273,7 +273,9 @@ async def test_a_conference_speaks_again_what_only_a_cancelled_offer_did_not(roo
     assert it.plan.agreed() == agreed
 
 
-async def test_what_only_a_cancelled_offer_overtook_waits_for_its_answer_again(room: Room, chromium: list[str]) -> None:
+async def test_an_offer_that_only_a_cancelled_one_overtook_waits_for_its_answer_again(
+    room: Room, chromium: list[str]
+) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
     await room.offer("alice", both)
@@ -300,7 +302,7 @@ async def test_an_answer_to_what_was_overtaken_is_refused(room: Room, chromium: 
     assert again in refused["offers"]
 
 
-async def test_who_gives_unusable_answers_is_not_offered_the_same_for_ever(room: Room, chromium: list[str]) -> None:
+async def test_unusable_answers_are_not_met_with_the_same_offer_for_ever(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
     await room.offer("alice", both)
@@ -369,7 +371,7 @@ async def test_a_fresh_connection_that_was_rejected_is_not_offered_again(room: R
     assert await room.withdraw("alice", "m", rejected=True) == {}
 
 
-async def test_a_connection_whose_offer_is_cancelled_is_none(room: Room, chromium: list[str]) -> None:
+async def test_a_connection_whose_offer_is_cancelled_does_not_count(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     await room.offer("alice", described(head, audio, video))
     await room.offer("bob", described(head, audio), modification="call")

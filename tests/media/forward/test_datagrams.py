@@ -62,7 +62,7 @@ def test_slots_can_be_used_again(sockets: tuple[socket.socket, socket.socket]) -
         assert [len(datagram) for datagram, _ in received(inbox, receiver)] == [size]
 
 
-def test_what_is_read_leaves_room_for_what_encryption_adds(sockets: tuple[socket.socket, socket.socket]) -> None:
+def test_slots_leave_room_for_what_encryption_adds(sockets: tuple[socket.socket, socket.socket]) -> None:
     sender, receiver = sockets
     inbox = Inbox(2)
     sender.sendto(bytes(SLOT), receiver.getsockname())
@@ -121,5 +121,5 @@ def test_address_survives_its_sockaddr(address: tuple[str, int]) -> None:
     assert address_of(sockaddr(*address)) == address
 
 
-def test_mapped_address_is_told_as_ipv4() -> None:
+def test_mapped_address_is_reported_as_ipv4() -> None:
     assert address_of(sockaddr("::ffff:192.0.2.7", 5)) == ("192.0.2.7", 5)

@@ -242,7 +242,7 @@ async def test_burst_for_more_than_there_is_room_for_reaches_all(world: World) -
             assert in_order(await other.gets(50))
 
 
-async def test_what_cannot_be_encrypted_for_one_goes_to_the_others(world: World) -> None:
+async def test_packet_that_cannot_be_encrypted_for_one_receiver_reaches_the_others(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     track = world.track("alice", "video")
     alice.video.sequence = 10_000
@@ -299,11 +299,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_where_nobody_has_compiled_it_there_is_none(elsewhere: Path) -> None:
+def test_without_a_compiled_library_there_is_no_fast_path(elsewhere: Path) -> None:
     assert fastpath.load() is None
 
 
-def test_one_that_cannot_be_loaded_is_told_and_done_without(elsewhere: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_library_that_cannot_be_loaded_is_logged_and_done_without(
+    elsewhere: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     fastpath.library_path.write_text("of another kind of machine")
     assert fastpath.load() is None
     assert "cannot be loaded" in caplog.text

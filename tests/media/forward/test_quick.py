@@ -107,6 +107,6 @@ def test_datagram_arrives(sockets: tuple[socket.socket, socket.socket]) -> None:
     assert second.recv(100) == b"hello"
 
 
-def test_what_the_kernel_refuses_is_told(sockets: tuple[socket.socket, socket.socket]) -> None:
+def test_a_refusal_of_the_kernel_raises(sockets: tuple[socket.socket, socket.socket]) -> None:
     with pytest.raises(OSError, match="too long"):
         quick.send(sockets[0].fileno(), bytes(70000), sockaddr("127.0.0.1", 9))

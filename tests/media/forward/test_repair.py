@@ -59,7 +59,7 @@ def test_line_with_room_may_repeat_what_is_lost() -> None:
     assert budget.rate(estimate=0, lost=0.0) == pytest.approx(SHARE * 2_000_000)
 
 
-def test_who_gets_nothing_has_hardly_anything_sent_again() -> None:
+def test_a_receiver_that_gets_nothing_has_hardly_anything_sent_again() -> None:
     assert Retransmissions().rate(estimate=1 << 60, lost=0.0) == LEAST_RATE
 
 
@@ -73,7 +73,7 @@ def test_packet_is_sent_again_once_per_round_trip() -> None:
     assert sent == [0, 5]
 
 
-def test_what_goes_out_at_once_and_what_is_looked_up_are_bounded() -> None:
+def test_bursts_and_lookups_are_bounded() -> None:
     budget = Retransmissions()
     sizes = [_SIZE for number in range(1000) if budget.spend(1, number, _SIZE, 0.0)]
     assert sum(sizes) <= BURST

@@ -105,7 +105,7 @@ def test_packet_with_everything_is_sound() -> None:
 
 
 @pytest.mark.parametrize("form", [one_byte, two_bytes])
-def test_ids_of_elements_are_told(form: Callable[..., bytes]) -> None:
+def test_ids_of_elements_are_read(form: Callable[..., bytes]) -> None:
     assert (
         rtp.element_ids(packet(extension=form((1, b"mid"), (3, b"\x85"), (14, b"time")))) == 1 << 1 | 1 << 3 | 1 << 14
     )

@@ -41,7 +41,7 @@ def test_missing_packets_are_asked_for_at_once_and_again_until_they_come() -> No
     assert list(arriving.due(1.0 + INITIAL_PATIENCE)) == [0]
 
 
-def test_what_was_missing_is_taken_once() -> None:
+def test_a_missing_packet_is_taken_once() -> None:
     arriving = stream()
     arriving.take(0, 0, 0.0)
     assert arriving.take(65535, 0, 0.01) is not None  # late, and then what was asked for
@@ -50,7 +50,7 @@ def test_what_was_missing_is_taken_once() -> None:
     assert told(arriving, 1.0).packets_lost == 0
 
 
-def test_what_never_comes_is_given_up_and_breaks_the_picture() -> None:
+def test_a_packet_that_never_comes_is_given_up_and_breaks_the_picture() -> None:
     arriving = stream()
     arriving.take(0, 0, 0.0)
     asked = [number for tick in range(100) for number in arriving.due(tick / 10)]
@@ -114,7 +114,7 @@ def test_a_new_beginning_is_no_loss() -> None:
     assert arriving.is_broken
 
 
-def test_what_is_missing_is_bounded() -> None:
+def test_the_list_of_missing_packets_is_bounded() -> None:
     arriving = stream()
     sequence = 0
     for _ in range(10):
@@ -128,7 +128,7 @@ def test_very_old_packet_is_of_no_use() -> None:
     assert arriving.take(65534 - 3 * LARGEST_GAP, 0, 0.0) is None
 
 
-def test_report_tells_the_share_lost_since_the_last_one() -> None:
+def test_report_states_the_share_lost_since_the_last_one() -> None:
     arriving = stream()
     for sequence in (65535, 1, 2):  # one of five is lost
         arriving.take(sequence, 0, 0.0)

@@ -81,7 +81,7 @@ def test_no_track_begins_just_before_a_new_round_of_numbers(sequence: int, seen:
 
 
 @pytest.mark.parametrize("left", [1, LATEST_START, LATEST_START + 1])
-def test_who_joins_just_before_a_new_round_of_numbers_begins_in_it(left: int) -> None:
+def test_a_receiver_that_joins_just_before_a_wrap_begins_after_it(left: int) -> None:
     made, stream = shared()
     go_on(made, stream, 0xFFFF - 100 - left + 1)
     assert made.last_sequence & 0xFFFF == 0x10000 - left
@@ -161,7 +161,7 @@ def test_late_packet_goes_to_those_only_that_had_the_track_at_that_number() -> N
     assert send(made, stream, newest + 3, 0) == (newest + 3, 0)
 
 
-def test_pause_takes_nothing_back_of_what_a_receiver_was_told() -> None:
+def test_a_pause_changes_no_number_that_a_receiver_has_seen() -> None:
     made, stream = track(), source()
     first = sink(made)
     made.attach("bob", first)
@@ -293,7 +293,7 @@ def test_only_video_has_key_frames(kind: str) -> None:
     assert made.wants_key_frame(1.0) is (kind == "video")
 
 
-def test_what_one_receiver_cannot_take_costs_nobody_a_number() -> None:
+def test_a_packet_that_one_receiver_cannot_take_costs_nobody_a_number() -> None:
     made, stream = track(), source()
     made.attach("bob", sink(made, payload_types={96: 100, 35: 101}))
     made.attach("carol", sink(made, payload_types={96: 100}))
@@ -306,7 +306,7 @@ def test_what_one_receiver_cannot_take_costs_nobody_a_number() -> None:
     assert send(made, stream, 201, 0) == (101, 0)
 
 
-def test_who_can_take_nothing_for_long_goes_on_with_the_next_number() -> None:
+def test_a_receiver_that_can_take_nothing_for_long_goes_on_with_the_next_number() -> None:
     made, stream = shared()
     last = made.last_sequence
     made.attach("bob", sink(made, payload_types={}))
@@ -316,7 +316,7 @@ def test_who_can_take_nothing_for_long_goes_on_with_the_next_number() -> None:
     assert made.last_sequence + made.sinks["bob"].distance == last
 
 
-def test_what_would_look_otherwise_now_is_not_sent_again() -> None:
+def test_a_packet_that_would_look_different_now_is_not_sent_again() -> None:
     made, _ = shared()
     before = made.sinks["bob"].begins
     made.attach("bob", sink(made))

@@ -134,7 +134,7 @@ class TestAnswer:
         assert {media.direction for media in parse(answer).media} == {ours}
         assert {(section.receiving, section.sending) for section in leg.sections} == {settles}
 
-    def test_what_stands_above_all_lines_holds_for_each(self) -> None:
+    def test_attributes_of_the_session_hold_for_each_section(self) -> None:
         text = changed(without(CHROMIUM, "a=sendrecv"), ("t=0 0\r\n", "t=0 0\r\na=sendonly\r\n"))
         assert [section.sending for section in settled(text, BOB_AUDIO, BOB)[0].sections] == [False, False]
 

@@ -43,7 +43,7 @@ class TestAnswerToUs:
             "f2",
         ]
 
-    def test_what_was_rejected_is_not_offered_on_another_line_that_is_free(self) -> None:
+    def test_a_rejected_track_is_not_offered_in_another_free_section(self) -> None:
         leg, offer, agreed = leg_that_offers()
         leg.receive_answer(answering(offer))
         leg.receive_answer(answering(offered(leg, BOB_AUDIO, agreed=agreed)))

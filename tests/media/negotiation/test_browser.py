@@ -211,7 +211,7 @@ async def test_it_may_send_in_a_line_that_we_added(page: Page) -> None:
     assert leg.negotiation.sections[-1].sctp_port == 5000
 
 
-async def test_a_line_that_we_reuse_tells_of_its_new_track(page: Page) -> None:
+async def test_a_reused_section_names_its_new_track(page: Page) -> None:
     leg = Leg(page)
     await leg.act("audio")
     await leg.offers()

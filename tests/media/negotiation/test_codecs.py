@@ -39,7 +39,7 @@ class TestAgreement:
     def test_the_first_members_preference_holds(self) -> None:
         assert names(agreed_by(FIREFOX, CHROMIUM), "video") == ["VP8", "VP9", "AV1"]
 
-    def test_who_has_shown_no_video_restricts_none(self) -> None:
+    def test_a_participant_without_video_restricts_no_video_codec(self) -> None:
         assert agreed_by(CHROMIUM, SAMPLES["chromium-audio"]) == agreed_by(CHROMIUM)
         assert "video" not in agreed_by(SAMPLES["chromium-audio"]).codecs
 
@@ -66,7 +66,7 @@ class TestAgreement:
             agreed_by(CHROMIUM, alone)
         assert "video" not in agreed_by(alone).codecs
 
-    def test_what_members_receive_counts_before_what_they_only_send(self) -> None:
+    def test_codecs_that_participants_receive_count_before_those_that_they_only_send(self) -> None:
         video = line(AIORTC, 1)
         sent = changed(without(video, "a=rtpmap:(97|99) .*"), ("a=sendrecv", "a=sendonly"), ("a=mid:1", "a=mid:3"))
         text = changed(AIORTC + sent, ("BUNDLE 0 1 2", "BUNDLE 0 1 2 3"))

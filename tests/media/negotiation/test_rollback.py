@@ -75,7 +75,7 @@ class TestRevoking:
         assert leg.remote_credentials is not None
         assert leg.remote_credentials.ufrag != "anotherUfragAndPassword"
 
-    def test_what_the_answer_overtook_waits_again(self) -> None:
+    def test_an_offer_that_the_answer_overtook_waits_again(self) -> None:
         leg, offer, agreed = leg_that_offers()
         leg.receive_offer(SAMPLES_SCREEN, agreed)
         leg.create_answer([BOB_AUDIO, BOB])
@@ -84,7 +84,7 @@ class TestRevoking:
         assert [section.mid for section in leg.sections] == ["0", "1", "f1"]
         assert leg.sections[2].outgoing == CAROL
 
-    def test_what_the_participant_can_receive_is_what_it_said_before(self) -> None:
+    def test_the_participant_can_receive_what_it_stated_before(self) -> None:
         leg, _ = settled(CHROMIUM)
         assert "video" in leg.capabilities
         leg.receive_offer(without(CHROMIUM, "a=rtpmap:.* VP9/90000"), agreed_by(CHROMIUM))
@@ -93,7 +93,7 @@ class TestRevoking:
         leg.revoke()
         assert "VP9" in {codec.name for codec in leg.capabilities["video"]}
 
-    def test_what_comes_next_has_a_version_of_its_own(self) -> None:
+    def test_the_next_description_has_a_version_of_its_own(self) -> None:
         leg, first = settled(CHROMIUM)
         leg.receive_offer(SAMPLES_SCREEN, agreed_by(CHROMIUM))
         never_seen = leg.create_answer([])

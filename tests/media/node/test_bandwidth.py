@@ -44,7 +44,7 @@ async def _limit(peer: Listener) -> tuple[int, list[int]]:
     return limit
 
 
-async def test_who_congests_a_connection_is_slowed_down_until_it_does_no_more(
+async def test_a_sender_that_congests_a_connection_is_slowed_down_until_it_stops(
     world: World, paced: Callable[[], None]
 ) -> None:
     alice, bob, carol, dave = await world.join("alice", "bob", "carol", "dave")
@@ -155,7 +155,9 @@ async def test_a_limit_that_is_obeyed_withholds_nothing(world: World, tenths: Ca
     assert not world.leg("alice").downlink.withheld
 
 
-async def test_who_begins_on_a_congested_connection_gets_a_part_of_it(world: World, paced: Callable[[], None]) -> None:
+async def test_a_new_sender_on_a_congested_connection_gets_a_part_of_it(
+    world: World, paced: Callable[[], None]
+) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     for bits_per_second in (1_000_000, 600_000):
         await _estimates(world, carol, bits_per_second)

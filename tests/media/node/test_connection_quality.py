@@ -14,7 +14,7 @@ from tests.support.media.node_harness import SECONDS, World
 pytestmark = pytest.mark.once
 
 
-async def test_broken_connection_is_told_and_so_is_its_return(world: World) -> None:
+async def test_broken_connection_is_reported_and_so_is_its_return(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     world.stop_ticking()
     bob.fall_silent()
@@ -37,7 +37,7 @@ def _loses(share: float, ssrc: int) -> RtcpRrPacket:
     return RtcpRrPacket(ssrc=1, reports=[block])
 
 
-async def test_poor_connection_is_told_again_and_again_until_it_is_fine(
+async def test_poor_connection_is_reported_again_and_again_until_it_is_fine(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conference, "REPORT_SECONDS", 0.05)

@@ -96,7 +96,7 @@ async def test_silent_leg_is_lost(world: World) -> None:
     assert [(room, participant) for room, participant, _ in world.lost] == [("room", "bob")]
 
 
-async def test_who_never_connects_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_leg_that_never_connects_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     (alice,) = await world.join("alice")
     bob = Listener("bob")
     world.peers.append(bob)
@@ -113,7 +113,7 @@ async def nothing(*_: object) -> None:
     """Do nothing."""
 
 
-async def test_who_hangs_up_its_connection_may_come_back_and_is_lost_later(world: World) -> None:
+async def test_leg_whose_connection_is_closed_may_come_back_and_is_lost_later(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     await bob.dtls.close()
     back = Listener("bob")

@@ -33,7 +33,7 @@ async def test_body_arrives_unchanged_and_unknown_extensions_blanked(world: Worl
     assert rtp.element(got, 1) == bytes([40])
 
 
-async def test_receiver_is_told_the_ssrc_that_it_gets(world: World) -> None:
+async def test_receiver_knows_the_ssrc_that_it_gets(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.film()
     ((_, _, ssrc),) = await bob.gets(1)
@@ -48,7 +48,7 @@ async def test_bursts_go_out_as_gso_batches_and_arrive_whole(world: World) -> No
         assert in_order(await bob.gets(20))
 
 
-async def test_who_is_behind_a_tunnel_gets_bursts_singly_and_nobody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_a_receiver_behind_a_tunnel_gets_bursts_singly(monkeypatch: pytest.MonkeyPatch) -> None:
     async with around(Settings(fast=False)) as world:
         alice, bob, carol = await world.join("alice", "bob", "carol")
         tunnelled = world.leg("bob").addresses.destination

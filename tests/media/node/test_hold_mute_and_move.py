@@ -82,7 +82,7 @@ async def test_move_to_another_device_goes_on_without_renegotiation(world: World
     assert (after[0][1] - before[-1][1]) & 0xFFFFFFFF < 90000 * SECONDS
 
 
-async def test_who_leaves_is_heard_no_more_and_its_lines_are_used_again(world: World) -> None:
+async def test_a_participant_that_leaves_is_heard_no_more_and_its_sections_are_used_again(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     await world.room.leave(carol)
     await world.room.settle()
@@ -102,7 +102,7 @@ def _memory_of(gone: Leg) -> list[Any]:
     return [gone, gone.transport, dtls, dtls._ssl, dtls._rx_srtp, gone.channels, sctp]
 
 
-async def test_memory_of_who_has_left_is_free_without_garbage_collection(world: World) -> None:
+async def test_memory_of_a_leg_that_has_left_is_free_without_garbage_collection(world: World) -> None:
     alice, bob = await world.join("alice", "bob", data=True)
     kept = [weakref.ref(each) for each in _memory_of(world.leg("alice"))]
     kept.append(weakref.ref(world.track("alice", "video").history))

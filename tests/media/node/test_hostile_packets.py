@@ -128,7 +128,7 @@ async def test_packet_too_large_to_be_encrypted_again_goes_nowhere(
     assert world.node.counts().sent == 2
 
 
-async def test_whatever_a_datagram_is_met_with_the_others_of_its_batch_are_taken(
+async def test_a_datagram_that_fails_never_affects_the_others_of_its_batch(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")

@@ -102,7 +102,7 @@ async def test_flood_of_requests_for_key_frames_is_one_request(world: World, mon
     assert wanted == ["alice"]
 
 
-async def test_who_asks_for_key_frames_all_the_time_costs_the_sender_few_and_a_joiner_waits_for_none(
+async def test_constant_requests_for_key_frames_cost_the_sender_few_and_a_new_receiver_waits_for_none(
     world: World,
 ) -> None:
     alice, bob = await without_requests(world)
@@ -120,7 +120,7 @@ async def test_who_asks_for_key_frames_all_the_time_costs_the_sender_few_and_a_j
     await alice.until(lambda: pictures_lost(alice))
 
 
-async def test_who_turns_a_line_off_and_on_costs_the_sender_few_key_frames(world: World) -> None:
+async def test_turning_a_section_off_and_on_costs_the_sender_few_key_frames(world: World) -> None:
     alice, bob = await without_requests(world)
     line, count = bob.lines[1], 6 * participants.KEY_FRAME_BURST
     for number in range(count):

@@ -42,7 +42,7 @@ async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_no
     await bob.gets(1)
 
 
-async def test_what_was_rejected_is_not_offered_again_until_something_changes(world: World) -> None:
+async def test_a_rejected_offer_is_not_repeated_until_something_changes(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.share_screen()
     await world.room.renegotiate(alice)
@@ -58,7 +58,7 @@ async def test_what_was_rejected_is_not_offered_again_until_something_changes(wo
     await bob.gets(1)
 
 
-async def test_ten_who_join_while_an_answer_is_owed_cost_one_offer_more(world: World) -> None:
+async def test_ten_joins_while_an_answer_is_owed_cost_one_further_offer(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
     for name in ("carol", "dave", "erin"):
         peer = Listener(name)

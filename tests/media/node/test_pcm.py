@@ -46,7 +46,7 @@ async def test_pcmu_is_forwarded_while_a_member_lacks_opus(fast: bool) -> None:
         assert ssrc == got[0][2]
 
 
-async def test_who_lacks_opus_takes_it_from_no_two_others_and_goes_without_audio(world: World) -> None:
+async def test_a_participant_without_opus_takes_it_from_no_two_others_and_goes_without_audio(world: World) -> None:
     alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
     (carol,) = await world.join("carol", audio=(PCMU,))
     assert world.leg("carol").layout.published.keys() == {"video"}
@@ -57,7 +57,7 @@ async def test_who_lacks_opus_takes_it_from_no_two_others_and_goes_without_audio
     assert in_order(await carol.gets(5))
 
 
-async def test_who_has_audio_without_opus_keeps_it_whoever_joins(world: World) -> None:
+async def test_a_participant_keeps_its_audio_without_opus_whoever_joins(world: World) -> None:
     (alice,) = await world.join("alice", audio=(AUDIO, PCMU))
     (carol,) = await world.join("carol", audio=(PCMU,))
     await world.join("bob", "dave", audio=(AUDIO, PCMU))
@@ -87,7 +87,7 @@ async def test_who_has_audio_without_opus_keeps_it_whoever_joins(world: World) -
 
 
 @pytest.mark.parametrize("answered", ["", "m=audio 9 UDP/TLS/RTP/SAVPF 0", "m=audio 0 UDP/TLS/RTP/SAVPF 0"])
-async def test_a_new_node_knows_who_had_audio_without_opus(world: World, answered: str) -> None:
+async def test_a_new_node_knows_which_participants_had_audio_without_opus(world: World, answered: str) -> None:
     peers = {name: Listener(name, audio=(AUDIO, PCMU)) for name in ("alice", "bob")}
     peers["carol"] = Listener("carol", audio=(PCMU,))
     world.peers += [*peers.values()]

@@ -37,7 +37,7 @@ async def test_a_leg_that_cannot_be_built_anew_is_reported(world: World) -> None
     assert result["withoutLeg"] == ["bob"]
 
 
-async def test_who_cancels_the_offer_of_a_fresh_leg_is_reported_without_one(world: World) -> None:
+async def test_a_participant_that_cancels_the_offer_of_a_fresh_leg_is_reported_without_one(world: World) -> None:
     await world.join("alice", "bob")
     reloaded = Listener("bob")
     world.peers.append(reloaded)

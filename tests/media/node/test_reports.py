@@ -25,7 +25,7 @@ async def test_sender_report_is_translated(world: World) -> None:
     assert report.sender_info.packet_count == 1
 
 
-async def test_receivers_are_told_whose_a_stream_is_and_when_it_ends(world: World) -> None:
+async def test_receivers_learn_whose_a_stream_is_and_when_it_ends(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.film()
     ((_, _, ssrc),) = await bob.gets(1)
@@ -45,7 +45,7 @@ async def test_receivers_are_told_whose_a_stream_is_and_when_it_ends(world: Worl
     await bob.until(lambda: [each for each in bob.reports if isinstance(each, RtcpByePacket) and ssrc in each.sources])
 
 
-async def test_sender_is_told_how_its_media_arrives(world: World) -> None:
+async def test_sender_gets_reports_of_how_its_media_arrives(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
     alice.film(3)
     reports = await alice.until(

@@ -12,7 +12,7 @@ from tests.support.media.synthetic import RTX, VIDEO
 pytestmark = pytest.mark.once
 
 
-async def test_lost_on_the_way_down_is_sent_again_as_rtx(world: World) -> None:
+async def test_a_packet_lost_on_the_way_down_is_sent_again_as_rtx(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.film(4)
     got = await bob.gets(4)
@@ -41,7 +41,7 @@ async def test_a_receiver_gets_no_more_sent_again_than_its_budget(world: World) 
     assert len(bob.of(RTX)) == affordable
 
 
-async def test_lost_after_a_pause_is_sent_again_and_what_was_before_it_is_not(world: World) -> None:
+async def test_packets_lost_after_a_pause_are_sent_again_and_earlier_ones_are_not(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     video = bob.lines[1]
     for _ in range(2):
@@ -65,7 +65,7 @@ async def test_lost_after_a_pause_is_sent_again_and_what_was_before_it_is_not(wo
     assert bob.packets == []
 
 
-async def test_what_a_short_pause_has_left_out_may_be_asked_for(world: World) -> None:
+async def test_packets_that_a_short_pause_left_out_may_be_asked_for(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     alice.film()
     ((before, _, ssrc),) = await bob.gets(1)
@@ -85,7 +85,7 @@ async def test_what_a_short_pause_has_left_out_may_be_asked_for(world: World) ->
     assert len(await bob.gets(4, RTX)) == 4
 
 
-async def test_what_comes_late_and_was_asked_for_is_passed_on_once(world: World) -> None:
+async def test_a_late_packet_that_was_asked_for_is_passed_on_once(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     packets = [alice.video.packet() for _ in range(3)]
     wrapped = rtp.wrap(packets[1], payload_type=RTX, sequence=1, ssrc=alice.video.rtx_ssrc or 0)
@@ -113,7 +113,7 @@ async def test_retransmissions_that_nobody_can_have_asked_for_are_passed_over(wo
     assert bob.packets == []
 
 
-async def test_what_was_never_sent_cannot_be_asked_for(world: World) -> None:
+async def test_a_packet_that_was_never_sent_cannot_be_asked_for(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.film()
     ((sequence, _, ssrc),) = await bob.gets(1)
@@ -125,7 +125,7 @@ async def test_what_was_never_sent_cannot_be_asked_for(world: World) -> None:
 
 
 @pytest.mark.parametrize(("age", "answered"), [(OLDEST_SECONDS - 0.4, True), (OLDEST_SECONDS + 0.1, False)])
-async def test_what_is_too_old_for_a_picture_is_not_sent_again(world: World, age: float, answered: bool) -> None:
+async def test_a_packet_too_old_for_a_picture_is_not_sent_again(world: World, age: float, answered: bool) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.film(3)
     (sequence, _, ssrc), *_ = await bob.gets(3)
@@ -140,7 +140,7 @@ async def test_what_is_too_old_for_a_picture_is_not_sent_again(world: World, age
     assert len(bob.of(RTX)) == answered
 
 
-async def test_lost_on_the_way_up_is_asked_for_and_passed_on_late(world: World) -> None:
+async def test_a_packet_lost_on_the_way_up_is_asked_for_and_passed_on_late(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     packets = [alice.video.packet() for _ in range(3)]
     alice.send([packets[0], packets[2]])

@@ -39,7 +39,7 @@ async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(unlimited: None
     assert leg_of_alice.quota.excess == 51
 
 
-async def test_who_sends_with_the_ssrc_of_another_feeds_no_track_of_theirs(world: World) -> None:
+async def test_the_ssrc_of_another_participant_feeds_none_of_its_tracks(world: World) -> None:
     alice, bob, mallory = await world.join("alice", "bob", "mallory")
     alice.film()
     ((_, _, ssrc),) = await bob.gets(1)

@@ -11,7 +11,7 @@ from tests.support.media.node_harness import SECONDS, World
 pytestmark = pytest.mark.once
 
 
-async def test_who_speaks_is_told_once_and_changes_with_the_loudest(world: World) -> None:
+async def test_the_speaker_is_reported_once_and_changes_with_the_loudest(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     for speaker in (alice, bob, alice):
         heard = len(world.spoken)
@@ -33,7 +33,7 @@ async def test_the_speaker_changes_no_more_than_once_a_second(world: World) -> N
     assert 2 <= len(world.spoken) <= 1 + seconds / speakers.SPEAKER_SECONDS
 
 
-async def test_who_speaks_is_heard_beside_the_silent_sound_of_a_screen(world: World) -> None:
+async def test_a_speaker_is_recognised_beside_the_silent_audio_of_a_screen(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
     alice.lines.append(alice.own_line("audio", receives=False))
     await world.room.renegotiate(alice)

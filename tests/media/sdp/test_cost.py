@@ -85,7 +85,7 @@ class TestCost:
         yield changed("a=rtcp-rsize", "a=fmtp:111 " + "a=1;" * (limit // 4), describe(kinds=("audio",)))
         yield changed("a=rtcp-rsize", "a=fingerprint:sha-256 " + "AB:" * (limit // 3), describe(kinds=("audio",)))
 
-    def test_what_fits_into_the_limit_of_an_sdp_and_is_meant_to_be_slow(self) -> None:
+    def test_a_description_that_is_meant_to_be_slow_and_fits_the_limit_is_read_quickly(self) -> None:
         for text in self.hostile(self.LIMIT):
             self.read_in_time(text)
 

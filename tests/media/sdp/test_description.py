@@ -39,7 +39,7 @@ class TestOrigin:
     @pytest.mark.parametrize(
         "origin", ["o=-", "o=- 1 2 IN IP4", "o= 1 2 IN IP4 x", "o=- 1 " + "9" * 21 + " IN IP4 x", "s=-"]
     )
-    def test_one_that_is_none(self, origin: str) -> None:
+    def test_a_malformed_origin_is_refused(self, origin: str) -> None:
         with pytest.raises(SdpError):
             read(changed("o=- 4611731400430051336 2 IN IP4 127.0.0.1", origin))
 
@@ -98,5 +98,5 @@ class TestBundle:
         with pytest.raises(SdpError):
             self.bundles(*groups)
 
-    def test_sections_without_mid_leave_open_whom_a_group_names(self) -> None:
+    def test_a_group_may_name_any_mid_where_a_section_has_none(self) -> None:
         assert self.bundles("BUNDLE 0 1", text=changed("a=mid:1\r\n", "")) == (("0", "1"),)

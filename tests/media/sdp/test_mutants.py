@@ -70,7 +70,7 @@ def mutants(draw: st.DrawFn) -> str:
     suppress_health_check=list(HealthCheck),
 )
 @given(mutants())
-def test_whatever_comes_is_read_or_refused(text: str) -> None:
+def test_any_text_is_read_or_refused(text: str) -> None:
     begun = time.thread_time()
     try:
         description = read(text)

@@ -26,7 +26,7 @@ class TestSections:
         assert [line.kind, str(line.port), line.protocol, *line.formats] == section.split("\r")[0][2:].split(" ")
 
     @pytest.mark.parametrize("line", ["m=audio", "m=audio 9", "m=audio 9 RTP/AVP", "m= 9 RTP/AVP 0", "m=audio  9 a 0"])
-    def test_a_line_that_is_none(self, line: str) -> None:
+    def test_a_malformed_media_line_is_refused(self, line: str) -> None:
         with pytest.raises(SdpError):
             read(describe() + line + "\r\n")
 
@@ -47,6 +47,6 @@ class TestLiveLines:
         assert keys(description)[1] == (False, False)
 
     @pytest.mark.parametrize("port", ["65536", "99999999999", "-1", "x", "", "9/2", "9" * 5000])
-    def test_a_port_that_is_none(self, port: str) -> None:
+    def test_a_malformed_port_is_refused(self, port: str) -> None:
         with pytest.raises(SdpError):
             read(changed("m=audio 9 ", f"m=audio {port} "))

@@ -49,7 +49,7 @@ class TestLines:
     @pytest.mark.parametrize(
         "text", ["", "\n", "\r\n", "v=0", "v=0\r\n", "m=audio 9 RTP 0\r\n", "nonsense", "\ufeff" + describe()]
     )
-    def test_what_does_not_begin_like_one_is_none(self, text: str) -> None:
+    def test_text_that_does_not_begin_like_a_description_is_refused(self, text: str) -> None:
         with pytest.raises(SdpError):
             read(text)
 
@@ -77,7 +77,7 @@ class TestTruncation:
                 continue
             assert len(description.media) == text.count("\nm=")
 
-    def test_inside_a_line_it_is_none(self) -> None:
+    def test_a_cut_inside_a_line_is_refused(self) -> None:
         for end in range(len(self.TEXT)):
             if not self.TEXT[:end].endswith("\n"):
                 with pytest.raises(SdpError):

@@ -190,7 +190,7 @@ async def test_an_association_that_the_browser_aborts_is_over(leg: Leg) -> None:
     assert not leg.data.send("chat", "x")
 
 
-async def test_the_browser_is_told_of_the_end(leg: Leg) -> None:
+async def test_the_browser_learns_of_the_end(leg: Leg) -> None:
     channel = await leg.channel()
     await leg.data.close()
     await until(lambda: channel.readyState == "closed")
@@ -217,7 +217,7 @@ async def test_an_association_that_never_comes_about_leaves_no_timer() -> None:
     await close(server, client)
 
 
-async def test_what_the_browser_sends_first_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_packets_that_the_browser_sends_first_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is lost is sent again only after longer than this test waits.
     monkeypatch.setattr(rtcsctptransport, "SCTP_RTO_INITIAL", 10 * SECONDS)
     server, client = await connected()

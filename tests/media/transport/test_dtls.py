@@ -46,7 +46,7 @@ async def test_two_ends_connect_and_pass_data_both_ways() -> None:
     await close(server, client)
 
 
-async def test_what_arrives_before_the_start_is_not_lost() -> None:
+async def test_datagrams_that_arrive_before_the_start_are_not_lost() -> None:
     server, client = pair()
     client.transport.start(server.certificate.fingerprints)
     while not client.sent:
@@ -82,7 +82,7 @@ async def test_a_stranger_is_refused(fingerprints: tuple[Fingerprint, ...]) -> N
     assert server.states == [State.CONNECTING, State.FAILED]
 
 
-async def test_a_stranger_with_whom_the_handshake_succeeded_is_told() -> None:
+async def test_a_stranger_whose_handshake_succeeded_learns_of_the_refusal() -> None:
     server, client = pair()
     server.transport.start(Certificate().fingerprints)
     client.transport.start(server.certificate.fingerprints)
@@ -106,7 +106,7 @@ async def test_data_from_before_the_fingerprint_was_compared_is_not_believed() -
     await close(server, client)
 
 
-async def test_the_other_side_is_told_of_the_end() -> None:
+async def test_the_other_side_learns_of_the_end() -> None:
     server, client = await connected()
     await close(server)
     await client.reach(State.CLOSED)
@@ -163,7 +163,7 @@ async def test_datagrams_do_not_hold_up_the_deadline_of_a_handshake(monkeypatch:
     await close(server, client)
 
 
-async def test_who_gets_data_may_close_the_transport() -> None:
+async def test_the_receiver_of_data_may_close_the_transport() -> None:
     server, client = await connected()
 
     async def hang_up(_: bytes) -> None:
@@ -237,7 +237,7 @@ async def test_stalled_handshakes_of_one_origin_hold_up_no_other() -> None:
     assert handshakes.open == 0
 
 
-async def test_who_does_not_get_a_turn_in_time_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handshake_that_does_not_get_its_turn_in_time_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TURN_SECONDS", 0.02)
     handshakes = Handshakes(1)
     client = End("client")
@@ -334,7 +334,7 @@ async def test_a_handshake_is_not_repeated_for_the_other_side() -> None:
     await close(server, client)
 
 
-async def test_what_is_too_large_or_too_much_is_dropped() -> None:
+async def test_datagrams_that_are_too_large_or_too_many_are_dropped() -> None:
     server, client = pair()
     record = b"\x16\xfe\xfd" + bytes(8)
     for size in (0, 1, 12, MAX_DATAGRAM, MAX_DATAGRAM + 1, 60_000):

@@ -122,7 +122,7 @@ def test_use_candidate_nominates(agents: Agents[str], agent: Agent[str]) -> None
         pytest.param(signed(USERNAME + pack("!HH1600x", 0x8022, 1600)), id="larger than a packet"),
     ],
 )
-def test_what_is_no_valid_check_is_met_with_silence(agents: Agents[str], agent: Agent[str], datagram: bytes) -> None:
+def test_an_invalid_check_is_met_with_silence(agents: Agents[str], agent: Agent[str], datagram: bytes) -> None:
     assert agents.receive(datagram, SOURCE, 1.0) == IGNORED
 
 
@@ -198,7 +198,7 @@ def test_networks_that_are_counted_are_bounded() -> None:
     assert strangers.is_dropped("203.0.113.1", 1.0)
 
 
-def test_networks_are_told_apart() -> None:
+def test_networks_are_counted_separately() -> None:
     assert network_of("192.0.2.7") == network_of("::ffff:192.0.2.9") != network_of("192.0.3.7")
     assert network_of("fe80::1%eth0") == network_of("fe80::2") != network_of("fe80:0:0:1::1")
 
@@ -209,7 +209,7 @@ def test_the_holder_of_another_agents_password_cannot_pass_for_this_one(agents: 
     assert agents.receive(request(local=replace(LOCAL, password=other.password)), SOURCE, 1.0) == IGNORED
 
 
-def test_a_peer_that_claims_to_be_controlled_is_told_of_the_conflict(agents: Agents[str], agent: Agent[str]) -> None:
+def test_a_peer_that_claims_to_be_controlled_learns_of_the_conflict(agents: Agents[str], agent: Agent[str]) -> None:
     datagram = signed(USERNAME + pack("!HHQ", 0x8029, 8, 1))
     verdict = agents.receive(datagram, SOURCE, 1.0)
     answer = read(verdict.reply)
@@ -232,7 +232,7 @@ def test_other_attributes_do_not_matter(agents: Agents[str], agent: Agent[str]) 
     assert agents.receive(signed(USERNAME + optional), SOURCE, 1.0).agent is agent
 
 
-def test_what_follows_the_signature_is_not_believed(agents: Agents[str], agent: Agent[str]) -> None:
+def test_attributes_after_the_signature_are_ignored(agents: Agents[str], agent: Agent[str]) -> None:
     verdict = agents.receive(signed(USERNAME, tail=pack("!HH4xHH", 0x7001, 4, 0x0025, 0)), SOURCE, 1.0)
     assert verdict.agent is agent
     assert not verdict.nominated
@@ -267,7 +267,7 @@ def test_more_checks_than_a_browser_makes_are_not_looked_at_until_the_next_secon
     assert agents.receive(request(), SOURCE, 2.0).agent is agent
 
 
-def test_who_has_only_seen_the_ufrag_cannot_stop_consent(agents: Agents[str], agent: Agent[str]) -> None:
+def test_an_attacker_that_knows_only_the_ufrag_cannot_stop_consent(agents: Agents[str], agent: Agent[str]) -> None:
     assert agents.receive(request(), SOURCE, 1.0).agent is agent
     for port in range(3 * MAX_CHECKS):
         forged = request(local=replace(LOCAL, password="another"))
@@ -283,7 +283,7 @@ def test_an_hour_of_checks_is_remembered(agents: Agents[str], agent: Agent[str])
     assert agents.receive(recorded, ("198.51.100.9", 50000), 3600.0) == IGNORED
 
 
-def test_what_is_remembered_of_checks_is_bounded(agents: Agents[str], agent: Agent[str]) -> None:
+def test_the_memory_of_checks_is_bounded(agents: Agents[str], agent: Agent[str]) -> None:
     for now in range(2 * MAX_TRANSACTIONS):
         assert agents.receive(request(), SOURCE, float(now)).agent is agent
     assert agent.remembered_checks == MAX_TRANSACTIONS
