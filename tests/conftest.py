@@ -28,33 +28,33 @@ from tests.support.endpoints import Endpoints
 from tests.support.scratch import in_memory
 from tests.support.services import SHARED, Backend, Backends, Server
 
-# Where the thread of a pool is while it has nothing to do.
+# The code in which the thread of a pool waits for work.
 _WAITS_FOR_WORK = pool_threads._worker.__code__
-# How a module says that all of it is marked `once`.
+# Matches a module whose tests are all marked `once`.
 _ALL_ONCE = re.compile(r"^pytestmark = \[?pytest\.mark\.once\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import the modules of which `-m "not once"` runs nothing."""
+    """Do not import modules in which `-m "not once"` selects no test."""
     if config.option.markexpr != "not once" or collection_path.suffix != ".py":
         return None
     return bool(_ALL_ONCE.search(collection_path.read_text())) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave to `make test-deep` what is marked `deep`, and on PostgreSQL what is marked `any_engine`."""
+    """Deselect tests marked `deep`, and on PostgreSQL those marked `any_engine`: `make test-deep` runs them."""
     if DEEP:
         return
     left = {"deep", "any_engine"} if "SBE_TEST_DATABASE_URL" in os.environ else {"deep"}
     later = {item for item in items if any(marker.name in left for marker in item.iter_markers())}
     config.hook.pytest_deselected(items=list(later))
     items[:] = [item for item in items if item not in later]
-    # What starts whole servers comes first: workers share the rest among them without starting the same servers again.
+    # Tests that start whole servers come first. Workers then share the rest without starting the same servers again.
     items.sort(key=lambda item: item.path.parent.name != "sbe_enabler")
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what stays to the end anyway, as the server does: a tenth of the time went there."""
+    """Exclude lasting objects from garbage collection, as the server does. Collecting took a tenth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -71,7 +71,7 @@ def _deletions() -> list[str]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _empty_tables_quickly() -> Iterator[None]:
-    """Empty the tables without the command `flush`, which takes longer to find out what to do than to do it."""
+    """Empty the tables without the command `flush`, which looks longer for the tables than it takes to empty them."""
 
     def empty(command: str, **options: Any) -> None:
         assert command == "flush"
@@ -91,7 +91,7 @@ def _forget_the_cache() -> None:
 
 
 def forget_the_cache() -> None:
-    """Forget what requests have used up of rate limits."""
+    """Reset all rate limits."""
     cache.clear()
     caches["attempts"].clear()
     if settings.REDIS_URL:
@@ -102,7 +102,7 @@ def forget_the_cache() -> None:
 
 @pytest.fixture(scope="session")
 def _opened_by_other_threads() -> Iterator[list[tuple[threading.Thread, BaseDatabaseWrapper]]]:
-    """Note the connections that other threads open, also between two tests: a thread may outlive what started it."""
+    """Note the connections that other threads open, also between two tests: a thread may outlive its test."""
     opened: list[tuple[threading.Thread, BaseDatabaseWrapper]] = []
 
     def note(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
@@ -119,7 +119,7 @@ def _opened_by_other_threads() -> Iterator[list[tuple[threading.Thread, BaseData
 def _close_the_connections_of_other_threads(
     _opened_by_other_threads: list[tuple[threading.Thread, BaseDatabaseWrapper]],
 ) -> Iterator[None]:
-    """Close what threads would keep open: PostgreSQL drops no database that somebody is connected to."""
+    """Close the connections of other threads: PostgreSQL drops no database that has connections."""
     yield
     while _opened_by_other_threads:
         thread, connection = _opened_by_other_threads.pop()
@@ -147,7 +147,7 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
     """Make databases for real servers: `backends.sqlite()`, or `backends.grown()` for PostgreSQL and Redis."""
     with tempfile.TemporaryDirectory(prefix="sbe-backends-", dir=in_memory(), ignore_cleanup_errors=True) as directory:
         base = tmp_path_factory.getbasetemp()
-        # That of all workers, if not of all stages.
+        # The directory that all workers share, or all stages.
         shared = os.environ.get(SHARED) or (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
         makers = Backends(Path(directory), Path(shared, "backends"))
         yield makers

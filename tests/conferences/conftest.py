@@ -25,13 +25,13 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return stop_clock(monkeypatch)
 
 
-# What takes time in proportion to an SDP, and must not be done while others wait for a lock.
+# These functions take time in proportion to an SDP. They must not run while others wait for a lock.
 _READERS = (description.parse, description.read, scrubbing.scrub, scrubbing.scrub_event, sdp.judge)
 _OURS = ("conferences.", "events.", "media.", "sbe_enabler.")
 
 
 def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function, which fails inside a transaction other than the test's own."""
+    """Wrap a function so that it fails inside any transaction but the test's own."""
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -44,14 +44,14 @@ def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @lru_cache(maxsize=1)
 def _readers_known_to(number_of_modules: int) -> list[tuple[ModuleType, Callable[..., Any]]]:
-    """Return where our modules have readers. The answer changes only when another module is imported."""
+    """Return the modules that have readers, with these. The answer changes only when another module is imported."""
     ours = [module for name, module in sys.modules.items() if name.startswith(_OURS)]
     return [(module, reader) for module in ours for reader in _READERS if vars(module).get(reader.__name__) is reader]
 
 
 @pytest.fixture(autouse=True)
 def _no_sdp_is_read_in_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no operation read an SDP while it holds a conference, or the write lock of SQLite."""
+    """Fail a test whose operation reads an SDP while it holds a conference or the write lock of SQLite."""
     for module, reader in _readers_known_to(len(sys.modules)):
         monkeypatch.setattr(module, reader.__name__, _outside_transactions(reader))
 
@@ -115,13 +115,13 @@ def bob(device: Callable[[str], Device]) -> Device:
 
 @pytest.fixture
 def carol(device: Callable[[str], Device]) -> Device:
-    """A stranger to the calls of alice and bob."""
+    """A device that takes no part in the calls of alice and bob."""
     return device("carol")
 
 
 @pytest.fixture
 def node(scene: Scene | None) -> Iterator[ScriptedNode]:
-    """A focus that does what it is asked as soon as that is committed."""
+    """A focus that does each task as soon as it is committed."""
     if scene:
         assert scene.node is not None, "nobody plays the focus of this scene"
         yield scene.node

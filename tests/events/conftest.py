@@ -28,7 +28,7 @@ def shared_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.T
 
 @pytest.fixture
 def server(shared_server: Server) -> Iterator[Server]:
-    """The shared server, which must get through the test without a fault of its own."""
+    """The shared server, which must log no traceback during the test."""
     before = len(shared_server.log())
     yield shared_server
     log = shared_server.log()[before:]
@@ -45,7 +45,7 @@ def hasty_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.Te
 
 @pytest.fixture
 def _no_idle_connections() -> Iterator[None]:
-    """Close the connections that the reader's threads keep open: a test database can go only without them."""
+    """Close the connections of the readers' threads: a test database with connections cannot be dropped."""
     yield
     together = threading.Barrier(settings.DATABASE_THREADS)
 

@@ -90,7 +90,7 @@ async def visit(
             context = await browser.new_context(permissions=permissions)
             if usual:
                 profiles.append(context)
-                # Its window stays, which is dear to open and to close.
+                # Keep its window: opening and closing one is expensive.
                 await context.new_page()
             else:
                 stack.push_async_callback(context.close)
@@ -133,8 +133,8 @@ async def visit(
 
 
 async def _leave(page: Page) -> None:
-    """Sign somebody off, where the page and its server can still do that, and close the page."""
-    # Not by `unregister`, which tries again and again where a test has taken the server away.
+    """Sign the person off if the page and its server still can, and close the page."""
+    # Not by `unregister`: it repeats its request while a test has stopped the server.
     with contextlib.suppress(PlaywrightError):
         await page.evaluate(
             """async () => {
@@ -147,7 +147,7 @@ async def _leave(page: Page) -> None:
 
 
 def _listen(person: Person, addresses: tuple[str, ...]) -> None:
-    """Note what the page hears over its WebSockets, what it complains of, and whether it turns to anyone else."""
+    """Note the page's WebSocket frames, its errors, and its requests to other servers."""
 
     def on_frame(payload: str | bytes) -> None:
         event = json.loads(payload)

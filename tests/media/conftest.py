@@ -12,12 +12,12 @@ from media.forward import fastpath
 from tests.support.media.node_harness import World, around
 
 if library := os.environ.get("SANITIZED_LIBRARY"):
-    # Another one, which looks at each access to memory.
+    # A library compiled with sanitizers, which check each access to memory.
     fastpath.library_path = Path(library)
 
 
 @pytest_asyncio.fixture(params=[True, False], ids=["fast", "python"])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
-    """A started node that has the fast path, and one that does without."""
+    """A started node with the fast path, and one without."""
     async with around(Settings(fast=request.param)) as made:
         yield made

@@ -1,11 +1,11 @@
-"""How tests start Chromium: without what only costs time."""
+"""How tests start Chromium: without features that only cost time."""
 
 import shutil
 
 from playwright.async_api import Browser, Playwright
 
 _CHROMIUM = "/usr/bin/chromium"
-# The same engine without the browser around it, which is a quarter of the work. It asks nobody for permissions.
+# The same engine without the browser's own windows: a quarter less work. It never asks for permissions.
 _SHELL = shutil.which("chromium-headless-shell") or _CHROMIUM
 
 _ARGUMENTS = [
@@ -27,6 +27,6 @@ _ARGUMENTS = [
 
 
 async def launch_chromium(playwright: Playwright, *arguments: str, asks: bool = False) -> Browser:
-    """Start the system's Chromium with these arguments besides; one that `asks` for permissions is a whole browser."""
+    """Start the system's Chromium with further arguments. With `asks` it is a whole browser, with prompts."""
     executable = _CHROMIUM if asks else _SHELL
     return await playwright.chromium.launch(executable_path=executable, args=[*_ARGUMENTS, *arguments])

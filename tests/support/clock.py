@@ -14,7 +14,7 @@ class Clock:
     at: datetime = field(default_factory=lambda: timezone.now().replace(second=30))
 
     def now(self) -> datetime:
-        """Return what it shows."""
+        """Return the time that it shows."""
         return self.at
 
 

@@ -42,7 +42,7 @@ def go(conference: str, session: Session) -> None:
 
 
 def crowd(conference: str, number: int) -> None:
-    """Let different guests have come and gone, long ago."""
+    """Add rows of guests that came and left long ago."""
     position = Participant.objects.filter(conference=conference).count()
     past = f"'{(timezone.now() - timedelta(hours=1)).isoformat(' ')}'"
     texts = {"username": "'guest ' || i", "role": "'guest'", "state": "'left'", "left_reason": "'hung-up'"}

@@ -1,4 +1,4 @@
-"""Use a database of the benchmark's own from within its process, and fill it with statements."""
+"""Set up a private database in this process, and fill it with statements."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""How far the random tests go: a sample in `make test`, all of it in `make test-deep` (`SBE_TEST_DEEP=1`)."""
+"""How many cases random tests try: a sample in `make test`, all in `make test-deep` (`SBE_TEST_DEEP=1`)."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Session descriptions like those that Chromium writes, with what tests want to vary."""
+"""Session descriptions like Chromium's, with options for everything that tests vary."""
 
 from media.sdp.description import parse
 
@@ -117,7 +117,7 @@ def answer(direction: str = "sendrecv", **variation: object) -> dict[str, str]:
     return {"type": "answer", "sdp": describe(direction, **variation)}  # type: ignore[arg-type]
 
 
-# How each direction is answered by somebody who wants all that is offered.
+# The answer to each direction from a participant that accepts everything.
 _MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
 
 

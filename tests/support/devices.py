@@ -27,7 +27,7 @@ def gateway_key() -> str:
 class Device:
     """One registered endpoint. `seen` is the number of the last event that a test has looked at.
 
-    Where it negotiates with a focus, it has one peer connection, whose descriptions count up.
+    With a focus it has one peer connection, and the versions of its descriptions count up.
     """
 
     id: str
@@ -117,7 +117,7 @@ class Device:
         return self.answer(conference, self.offer())
 
     def mirror(self, event: dict[str, Any]) -> dict[str, str]:
-        """Return an answer that takes all that an event offers, as far as this device's hold lets it."""
+        """Return an answer that accepts everything an event offers, as far as this device's hold allows."""
         self.version += 1
         holds = Participant.objects.filter(conference=event["confId"], session=self.id, state="on-hold").exists()
         text = mirror(event["description"]["sdp"], holds=holds, session=self.peer_connection, version=self.version)
@@ -131,7 +131,7 @@ class Device:
         return [event for event in self.log() if event["type"] == "mod-received" and event["modId"] in mods]
 
     def follow(self, conference: str) -> list[dict[str, Any]]:
-        """Accept every offer, and those that come of that; return their events."""
+        """Accept every offer, including those that result from accepting; return their events."""
         followed = []
         while waiting := self.offers(conference):
             for event in waiting:
@@ -185,7 +185,7 @@ class Call:
         return self.topology == "focus"
 
     def follow(self) -> None:
-        """Let both accept whatever waits for them, and look at their news."""
+        """Let both accept all waiting offers, and read their events."""
         while self.alice.follow(self.id) + self.bob.follow(self.id):
             pass
         self.alice.news(), self.bob.news()

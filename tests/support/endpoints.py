@@ -35,7 +35,7 @@ Event = dict[str, Any]
 
 
 def new_name(name: str) -> str:
-    """Return a username that nobody else has, for tests that share a server."""
+    """Return a unique username, for tests that share a server."""
     return f"{name}-{secrets.token_hex(4)}"
 
 
@@ -43,7 +43,7 @@ class Endpoint:
     """One session at one server, as `Endpoints` registers it."""
 
     def __init__(self, server: Server, session: dict[str, Any], client: httpx.AsyncClient) -> None:
-        """Speak for a session that is registered already."""
+        """Use a session that is registered already."""
         self.server, self.session, self._client = server, session, client
         self.id, self.token, self.username = session["id"], session["token"], session["username"]
         self._versions = 10
@@ -73,7 +73,7 @@ class Endpoint:
         return await self.put(conference, "conference-answer", answer(), **headers)
 
     async def modify(self, conference: str, *, characters: int = 0, **headers: str) -> httpx.Response:
-        """Offer a modification, whose SDP is at least so long."""
+        """Offer a modification whose SDP has at least this many characters."""
         self._versions += 1
         sdp = describe(version=self._versions)
         while len(sdp) < characters:
@@ -119,9 +119,9 @@ class Endpoint:
         return events
 
     async def told(self, type_: str, number: int = 1) -> Event:
-        """Wait until the log has so many events of a type, and return the last of them."""
+        """Wait until the log has this many events of a type, and return the last of them."""
         after, seen = 0, 0
-        # What tells may have to start first.
+        # The server may still have to start.
         async with asyncio.timeout(2 * PATIENCE):
             while True:
                 answer_ = (await self.poll(after=after, wait=10)).json()
@@ -138,7 +138,7 @@ class Endpoints:
     def __init__(self) -> None:
         """Prepare for as many connections as there are requests at once."""
         limits = httpx.Limits(max_connections=None)
-        # Nothing here is encrypted: reading the usual certificates would take longer than most tests.
+        # Nothing here is encrypted. Reading the usual certificates would take longer than most tests.
         self._client = httpx.AsyncClient(trust_env=False, verify=False, timeout=2 * PATIENCE, limits=limits)
 
     async def __aenter__(self) -> Self:
@@ -214,7 +214,7 @@ async def close_code(socket: ClientConnection) -> int | None:
 async def until(true: Callable[[], Awaitable[bool]], what: str, *, seconds: float = PATIENCE) -> None:
     """Wait for a condition that takes a request to know, looking again every 20 ms.
 
-    :raises TimeoutError: when it does not come true in time; the text says what was waited for.
+    :raises TimeoutError: when it does not become true in time; the text names the condition.
     """
     deadline = time.monotonic() + seconds
     while not await true():

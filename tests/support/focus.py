@@ -1,4 +1,4 @@
-"""A media node without media: it does its tasks in order, with plausible SDP, and reports as a real one would."""
+"""A media node without media. It does its tasks in order, with plausible SDP, and reports like a real node."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ class Leg:
 
 
 class ScriptedNode:
-    """Does its tasks as soon as they are committed, unless told to wait (`works = False`) and `work()` later."""
+    """Does its tasks as soon as they are committed. With `works = False` it waits for a call of `work()`."""
 
     def __init__(self, node_id: str = "scripted") -> None:
         """Prepare for any number of conferences."""
@@ -50,12 +50,12 @@ class ScriptedNode:
         self._is_working = False
 
     def wake(self) -> None:
-        """Work, unless told to wait, or at it already."""
+        """Work, unless `works` is false or the node works already."""
         if self.works and not self._is_working:
             self.work()
 
     def work(self) -> None:
-        """Do what there is to do, also what comes of that."""
+        """Do all tasks, including those that result from doing them."""
         self._is_working = True
         try:
             while waiting := tasks.waiting(self.id, 10):
@@ -103,7 +103,7 @@ class ScriptedNode:
         sdp: str,
         answer: str = "",
     ) -> FocusOffer:
-        """Offer a fresh connection to somebody whom another node has served."""
+        """Offer a fresh connection to a participant that another node has served."""
         kinds = _kinds(sdp)
         legs[participant] = Leg(modId, kinds, kinds)
         legs[participant].offered, legs[participant].offer_id = {}, modId
@@ -137,7 +137,7 @@ class ScriptedNode:
         }
 
     def _offer(self, participant: str, leg: Leg, tracks: Tracks) -> FocusOffer | None:
-        """Offer a leg what it does not know, unless it was offered that, or has rejected it."""
+        """Offer a leg the tracks that it does not know, unless they were offered or rejected before."""
         if leg.offered is not None or tracks in (leg.knows, leg.rejected):
             return None
         leg.offered, leg.version = tracks, leg.version + 1
@@ -162,14 +162,14 @@ def _fits(tracks: Tracks, lines: list[str]) -> bool:
 
 
 def beat(node_id: str, at: datetime, **news: Any) -> None:
-    """Let a node's last heartbeat be at this instant."""
+    """Set a node's last heartbeat to this instant."""
     tasks.heartbeat(node_id, **news)
     MediaNode.objects.filter(pk=node_id).update(heartbeat_at=at)
 
 
 @contextmanager
 def scripted_node(node_id: str = "scripted") -> Iterator[ScriptedNode]:
-    """Let a scripted node live; time may pass in tests without its being missed."""
+    """Run a scripted node that counts as alive however much time passes in the test."""
     node = ScriptedNode(node_id)
     beat(node_id, timezone.now() + timedelta(days=1000))
     end: Callable[[], None] = tasks.listen(node_id, node.wake)

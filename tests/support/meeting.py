@@ -8,7 +8,7 @@ from media.models import MediaTask
 from media.reports import Assignment
 from tests.support.devices import Device, register
 
-# By what right the scripted node serves a conference that was never moved.
+# The assignment of the scripted node to a conference that was never moved.
 SCRIPTED = Assignment("scripted", 1)
 REFUSAL = Refusal(RefusalCode.SDP_INVALID, "No codec in common.")
 
@@ -17,12 +17,12 @@ class Meeting:
     """A conference of several devices."""
 
     def __init__(self, conference: str, *devices: Device) -> None:
-        """Take them as they are."""
+        """Wrap a conference that exists."""
         self.id, self.devices = conference, devices
 
     @classmethod
     def open(cls, *devices: Device) -> "Meeting":
-        """Let the first one host an open conference, the others come in, and all follow the focus."""
+        """Let the first device host an open conference, and the others join; all accept the focus's offers."""
         meeting = cls(started(devices[0]), *devices)
         for device in devices[1:]:
             assert device.join(meeting.id).status_code == 204

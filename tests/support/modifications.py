@@ -10,7 +10,7 @@ from tests.support.devices import Call
 
 BARE = {"content_type": "application/sdp"}
 ALICE, BOB = 4611731400430051336, 777
-# What a description may say is decided alike on every database.
+# Judging a description gives the same result on every database.
 same_everywhere = pytest.mark.once
 
 

@@ -1,7 +1,7 @@
 """A network of a test's own, for what does not work on the loopback interface.
 
 Firefox pairs no candidate of 127.0.0.1 and gathers none without a default route. So such a test runs in a network
-namespace with one Ethernet interface, which leads nowhere. Whoever may not make one as they are becomes root of a
+namespace with one Ethernet interface, which leads nowhere. A user that may not make one becomes root of a
 user namespace for it; where neither is allowed, the test fails and says so.
 """
 
@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.services import ROOT
 
-# Where what runs in the namespace is reached.
+# The address of everything in the namespace.
 ADDRESS = "10.213.0.1"
 _NOBODY = "10.213.0.2"
 _INSIDE = "INSIDE_A_NAMESPACE"
@@ -56,7 +56,7 @@ def in_a_network_of_its_own(test: Callable[..., Awaitable[None]]) -> Callable[..
                 await process.wait()
         assert process.returncode == 0, f"in its own network:\n{output.decode(errors='replace')}"
 
-    # Its fixtures are for the other process.
+    # The other process uses its fixtures.
     del run.__wrapped__
     return run
 
@@ -77,7 +77,7 @@ def _in_a_namespace(command: list[str]) -> list[str]:
 
 
 def _environment() -> dict[str, Any]:
-    """Return the environment of the other pytest: nothing of what this one was told."""
+    """Return the environment of the other pytest, without the variables of this one."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return {**kept, "PATH": _path(), _INSIDE: "1"}
 

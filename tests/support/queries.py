@@ -1,14 +1,14 @@
-"""How many queries something makes."""
+"""Counting queries."""
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-# What begins and ends transactions; and the clock, which a process reads once in five seconds.
+# Statements that begin and end transactions, and the reading of the clock once in five seconds.
 _CONTROL = ("SELECT CLOCK_TIMESTAMP", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
 
 class Queries(CaptureQueriesContext):
-    """Counts queries, but not those that depend on the time, or only begin and end transactions."""
+    """Counts queries, except those that read the clock, or begin and end transactions."""
 
     def __init__(self) -> None:
         super().__init__(connection)

@@ -1,4 +1,4 @@
-"""What a refusal is: a problem document, and not one row changed."""
+"""Checks of a refusal: it is a problem document, and no row has changed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ _MODELS: tuple[type[Model], ...] = (Session, Conference, Participant, Modificati
 
 
 def all_rows() -> dict[str, list[tuple[Any, ...]]]:
-    """Return everything that the service remembers, as the database has it: the ORM would take ten times as long."""
+    """Return all rows of the service. It reads them without the ORM, which would take ten times as long."""
     rows = {}
     with connection.cursor() as cursor:
         for model in _MODELS:

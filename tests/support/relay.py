@@ -1,4 +1,4 @@
-"""A TCP relay that can hang, as a dead network does, or be away, as a stopped server is."""
+"""A TCP relay that can hang like a dead network, or refuse connections like a stopped server."""
 
 import contextlib
 import socket
@@ -36,7 +36,7 @@ class Relay:
         self._flows.clear()
 
     def go_on(self) -> None:
-        """Forward again, first what was held back."""
+        """Forward again, beginning with the bytes that were held back."""
         self._flows.set()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Replay a session's events onto its first snapshot of a conference, as a client would that forgets nothing."""
+"""Replay a session's events onto its first snapshot of a conference, like a client that misses nothing."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ Facts = dict[str, Any]
 
 
 def replay(events: list[dict[str, Any]], conference_id: str, *, answered_at: str | None = None) -> Facts:
-    """Return what the events tell of a conference, in the form of `facts`.
+    """Return the facts about a conference that the events state, in the form of `facts`.
 
-    Who answers an invitation learns of it from the request's own answer, not from an event: `answered_at` is the
-    session that did. Pending modifications are not compared: one's own are known from the requests' answers.
+    A session that answers an invitation learns the result from its request, not from an event: `answered_at` names
+    that session. Pending modifications are not compared, because requests report a session's own ones.
     """
     state = ""
     seats: dict[str, tuple[str, str | None]] = {}
@@ -26,7 +26,7 @@ def replay(events: list[dict[str, Any]], conference_id: str, *, answered_at: str
 
 
 def facts(conference: dict[str, Any]) -> Facts:
-    """Return what events tell of a conference, from a snapshot of it."""
+    """Return the same facts from a snapshot of a conference."""
     return {
         "state": conference["state"],
         "seats": {seat["id"]: (seat["state"], seat["sessionId"]) for seat in conference["participants"]},

@@ -1,4 +1,4 @@
-"""Requests of nobody in particular, and the addresses that they go to."""
+"""Plain requests with any headers, and all addresses of the API."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from django.test import Client
 from conferences.models import Participant
 from tests.support.devices import Call
 
-# What is refused before a row is read is refused alike on every database.
+# A refusal before the first query is the same on every database.
 before_the_database = pytest.mark.once
 
 
@@ -38,7 +38,7 @@ EVERY_ADDRESS = [
 
 
 def address(path: str, call: Call) -> str:
-    """Fill in what exists."""
+    """Return the path with IDs that exist."""
     guest = Participant.objects.get(conference=call.id, role="guest")
     return path.format(session=call.bob.id, conference=call.id, participant=guest.pk)
 

@@ -16,7 +16,7 @@ from media import tasks
 from tests.support.devices import Device
 from tests.support.focus import ScriptedNode, scripted_node
 
-# Brings devices into a conference, and returns its ID and them.
+# Brings devices into a conference; returns its ID and the devices.
 Build = Callable[[], tuple[str, tuple[Device, ...]]]
 
 

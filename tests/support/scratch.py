@@ -1,4 +1,4 @@
-"""Where the databases of tests live: in memory, where there is room. A disk waits for what no test ever reads again."""
+"""Where test databases live: in memory, if there is room. Waiting for a disk would gain nothing."""
 
 import os
 import shutil

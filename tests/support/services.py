@@ -38,9 +38,9 @@ ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 SECRET_KEY = "only-for-tests" * 4
-# What `python -m tests.support.services` names to the tests.
+# The variables by which `python -m tests.support.services` names its services to the tests.
 _CLUSTER, _REDIS = "SBE_TEST_CLUSTER_URL", "SBE_TEST_CLUSTER_REDIS_URL"
-# Names the directory of what is prepared once for all commands inside, such as migrated databases.
+# Names the directory for files that are prepared once for all commands inside, such as migrated databases.
 SHARED = "SBE_TEST_SHARED"
 
 
@@ -54,7 +54,7 @@ def free_port() -> int:
 def wait_until(true: Callable[[], bool], what: str, *, seconds: float = _PATIENCE_SECONDS) -> None:
     """Wait for a condition, looking again every 20 ms.
 
-    :raises TimeoutError: when it does not come true in time; the text says what was waited for.
+    :raises TimeoutError: when it does not become true in time; the text names the condition.
     """
     deadline = time.monotonic() + seconds
     while not true():
@@ -67,7 +67,7 @@ def wait_until(true: Callable[[], bool], what: str, *, seconds: float = _PATIENC
 
 
 def _ordinary_user() -> pwd.struct_passwd | None:
-    """Return whom to become: PostgreSQL refuses to run as root. None when we are no root."""
+    """Return the user to switch to, because PostgreSQL refuses to run as root. None when this process is not root's."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -77,7 +77,7 @@ def _ordinary_user() -> pwd.struct_passwd | None:
 
 
 def _as_ordinary_user() -> list[str]:
-    """Return the words before a command that make it an ordinary user's, and end it should we be killed."""
+    """Return the prefix that runs a command as an ordinary user, and ends it if this process is killed."""
     user = _ordinary_user()
     become = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"] if user else []
     return ["setpriv", *become, "--pdeathsig", "INT"]
@@ -119,7 +119,7 @@ def _running(command: list[str], directory: Path, answers: Callable[[], bool]) -
 
 
 def _stop(process: subprocess.Popen[bytes] | Copy, with_signal: signal.Signals) -> int:
-    """End a process, kindly first, and return its exit status."""
+    """End a process, with a signal that it can handle first, and return its exit status."""
     if process.poll() is None:
         process.send_signal(with_signal)
     try:
@@ -193,7 +193,7 @@ def _call(command: list[str], directory: Path) -> None:
 def _program(name: str) -> str:
     """Return the path of a program, which for PostgreSQL's lies in a folder of its version.
 
-    :raises FileNotFoundError: saying what to install.
+    :raises FileNotFoundError: when it is missing; the text names the package.
     """
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", *map(str, reversed(versions))])
@@ -206,7 +206,7 @@ def _program(name: str) -> str:
 def gateway(configuration: str, files: Mapping[str, str]) -> Iterator[Path]:
     """Run nginx with this text inside its `http` block; yields its directory, where the relative paths begin.
 
-    `files` are written there first: what nginx reads must be its ordinary user's to read.
+    `files` are written there first, readable for the ordinary user that nginx runs as.
     """
     with _private_directory() as directory:
         for name, text in files.items():
@@ -265,7 +265,7 @@ def _run(arguments: list[str], variables: Mapping[str, str]) -> str:
 
 
 def spawn(log: Path, *arguments: str, variables: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """Start Python with these arguments. The process dies with us, and its output goes to `log`."""
+    """Start Python with these arguments. The process ends with this one, and its output goes to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", sys.executable, *arguments],
@@ -303,14 +303,14 @@ def spawned(
 
 
 def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a process of ours: what `variables` say and nothing of a developer's shell."""
+    """Return the environment of one of our processes: `variables`, and nothing from a developer's shell."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     return {**kept, "PYTHONUNBUFFERED": "1", "SBE_SECRET_KEY": SECRET_KEY, **variables}
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A migrated database, and what else any number of servers may share: the variables that name it, and a key."""
+    """A migrated database that any number of servers may share, with the variables that name it and an API key."""
 
     variables: Mapping[str, str]
     api_key: str
@@ -330,8 +330,8 @@ class Backend:
 class Server:
     """One `manage.py serve` on a port of its own, with the Dev Server and the test page.
 
-    Use it as a context manager, or call `start` and `stop`. One that is `anew` starts as an operator's does, and not
-    as a copy of a process that has imported a part already: measure only such servers.
+    Use it as a context manager, or call `start` and `stop`. With `anew` it starts as an operator starts it, not as a
+    copy of a process that has imported modules already. Measure only such servers.
     """
 
     backend: Backend
@@ -348,7 +348,7 @@ class Server:
 
     @property
     def trust(self) -> ssl.SSLContext:
-        """Return a TLS context that believes the usual authorities and the server's own certificate."""
+        """Return a TLS context that trusts the usual authorities and the server's own certificate."""
         return ssl.create_default_context(cafile=self._certificate)
 
     @property
@@ -397,7 +397,7 @@ class Server:
         assert self._process is not None
         if self._process.poll() is not None:
             return True
-        # Whoever asks again and again must leave the processor to the server that starts.
+        # Polling must leave the processor to the server that starts.
         asking = HTTPConnection("127.0.0.1", self.port, timeout=5)
         if self._certificate:
             asking = HTTPSConnection("127.0.0.1", self.port, timeout=5, context=self.trust)
@@ -411,7 +411,7 @@ class Server:
         return _stop(self._process, signal.SIGTERM) if self._process else 0
 
     def kill(self) -> None:
-        """End the process as a crash would."""
+        """Kill the process."""
         if self._process:
             _stop(self._process, signal.SIGKILL)
 
@@ -436,7 +436,7 @@ class Backends:
     """
 
     def __init__(self, directory: Path, shared: Path | None = None) -> None:
-        """Keep everything under `directory`, but what processes of a test run have in common under `shared`."""
+        """Keep files under `directory`, and those that the processes of a test run share under `shared`."""
         self._directory, self._shared = directory, shared or directory
         self._shared.mkdir(parents=True, exist_ok=True)
         self._stack = contextlib.ExitStack()
@@ -467,7 +467,7 @@ class Backends:
         return Backend(variables, key)
 
     def _services(self) -> tuple[str, str]:
-        """Return the URLs of PostgreSQL and of Redis, which are of the test run's or our own."""
+        """Return the URLs of PostgreSQL and Redis: the test run's, or else our own."""
         if self._cluster is None:
             given = os.environ.get(_CLUSTER), os.environ.get(_REDIS)
             self._cluster = (
@@ -477,7 +477,7 @@ class Backends:
         return self._cluster
 
     def _key(self, note: Path, variables: Callable[[], dict[str, str]]) -> tuple[str, str]:
-        """Prepare a database, once for all who have this note; return its URL, if it has one, and its API key."""
+        """Prepare a database once for all processes that share this note; return its URL, if any, and its API key."""
         with (self._shared / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not note.exists():
@@ -498,7 +498,7 @@ class Backends:
 
 @contextlib.contextmanager
 def _common() -> Iterator[dict[str, str]]:
-    """Start what the commands inside share, unless a command outside has. Yields what names it to them."""
+    """Start services for the commands inside, unless an outer command has. Yields the variables that name them."""
     if _CLUSTER in os.environ:
         yield {name: os.environ[name] for name in (_CLUSTER, _REDIS, SHARED)}
         return
@@ -525,7 +525,7 @@ def main(arguments: list[str]) -> int:
             }
         command = subprocess.Popen(arguments[beside + 1 :], env=variables)
         while True:
-            # An interrupt at the terminal reaches the command as well: let it finish its own way.
+            # An interrupt at the terminal reaches the command too: let it finish by itself.
             with contextlib.suppress(KeyboardInterrupt):
                 return command.wait()
 

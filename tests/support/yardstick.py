@@ -1,13 +1,13 @@
-"""How slow this machine is now: a bound on processor time must hold on each of them, in each of its hours."""
+"""How slow this machine is now. Limits on processor time are multiplied by this, so that they hold on any machine."""
 
 import time
 
-# What the work below took where the bounds of tests were set, in seconds.
+# Seconds that the work below took on the machine for which the limits were chosen.
 _NOMINAL = 0.009
 
 
 def slowness() -> float:
-    """Return how many times longer than there this thread takes for the same work; 1 where it is faster."""
+    """Return how many times longer this thread takes for the same work than that machine; at least 1."""
     return max(1.0, min(_seconds() for _ in range(5)) / _NOMINAL)
 
 

@@ -1,7 +1,7 @@
-"""A process that has imported what our servers import of others, and makes copies of itself, which become servers.
+"""A process that has imported the libraries of our servers, and forks copies of itself that become servers.
 
-To import takes a server half of its start, and the tests start seventy. Nothing of ours is imported here: a copy reads
-the settings from its own environment, as ever.
+Imports take half of a server's start, and the tests start seventy servers. None of our own modules is imported here, so
+a copy reads the settings from its own environment.
 
     python -m tests.support.zygote    reads a line of JSON for each copy, and writes a line with its process ID
 """
@@ -60,7 +60,7 @@ class Copy:
     def wait(self, timeout: float) -> int:
         """Wait for its end and return its exit status.
 
-        :raises subprocess.TimeoutExpired: when it has not ended after so many seconds.
+        :raises subprocess.TimeoutExpired: when it has not ended after this many seconds.
         """
         deadline = time.monotonic() + timeout
         while (status := self.poll()) is None:
@@ -79,12 +79,12 @@ class Copy:
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it."""
         self.send_signal(signal.SIGKILL)
 
 
 def copy(arguments: Sequence[str], environment: Mapping[str, str], log: Path, *, output: Path | None = None) -> Copy:
-    """Start Python with these arguments, of which the first is a file. It dies with us.
+    """Start Python with these arguments, of which the first is a file. It ends with this process.
 
     What it prints goes to `log`, and that to standard output to `output` if given.
     """
@@ -102,7 +102,7 @@ def copy(arguments: Sequence[str], environment: Mapping[str, str], log: Path, *,
 @cache
 def _zygote() -> tuple["subprocess.Popen[bytes]", threading.Lock]:
     """Start the zygote of this process. It ends with its input."""
-    # A copy's parent ends at once: this makes us the next one.
+    # A copy's parent ends at once. This makes the zygote's parent adopt the copy.
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     command = [sys.executable, "-u", "-m", "tests.support.zygote"]
@@ -128,7 +128,7 @@ def main() -> None:
 
 
 def _fork() -> int:
-    """Return the process ID of a copy, and 0 in the copy, once its parent is whoever reaps the orphans."""
+    """Fork twice: return the copy's process ID, and 0 in the copy as soon as it is an orphan."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         between = os.getpid()

@@ -60,7 +60,7 @@ class Firefox:
 async def firefox() -> AsyncIterator[Firefox]:
     """Run a Firefox until the end of the block.
 
-    :raises FileNotFoundError: saying what to install.
+    :raises FileNotFoundError: when it is missing; the text names the package.
     """
     node, program = shutil.which("node"), shutil.which("firefox-esr")
     if node is None or program is None:

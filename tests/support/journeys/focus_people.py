@@ -30,7 +30,7 @@ _DECODED = """async ([username, label]) => {
     if (report.type === "inbound-rtp") return report.framesDecoded ?? 0;
   return 0;
 }"""
-# Whoever answers reads the conference once: who joined while it rang was not told.
+# A participant that answers reads the conference once: nobody announced the joins before that.
 _NOTE_SNAPSHOTS = """() => {
   window.snapshots = {};
   window.sbe.client.on("trace", ({title, detail}) => {

@@ -107,7 +107,7 @@ class Robot:
         self._received: dict[MediaStreamTrack, Reception] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._remote = ""
-        # What was written, by anybody else.
+        # Chat messages of the others.
         self.read: list[str] = []
         self._chat = self.peer.createDataChannel("chat")
         self._chat.on("message", lambda text: self.read.append(json.loads(text)["text"]))

@@ -90,7 +90,7 @@ class Listener(Peer):
         return found
 
     async def gets(self, count: int, kind: int = VIDEO) -> list[tuple[int, int, int]]:
-        """Wait for so many packets of a payload type and take them: sequence number, timestamp and SSRC of each."""
+        """Wait for this many packets of a payload type; return the sequence number, timestamp and SSRC of each."""
         await self.until(lambda: len(self.of(kind)) >= count)
         got = self.of(kind)
         self.packets = [packet for packet in self.packets if packet[1] & 0x7F != kind]

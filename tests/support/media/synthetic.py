@@ -186,7 +186,7 @@ class Peer:
         source.payload_type, source.clock_rate = payload_type, _AUDIO_CODECS[payload_type][0]
 
     def share_screen(self) -> None:
-        """Add a further video line, which `offer` then tells of."""
+        """Add a further video section, which the next `offer` contains."""
         self.lines.append(self.own_line("video", receives=False))
 
     # --- Offers and answers -----------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ class Peer:
             attributes={
                 "USERNAME": f"{self.remote[0]}:{self._ufrag}",
                 "PRIORITY": 2122260223,
-                # The largest: who thinks otherwise gives way.
+                # The largest tie-breaker: the other side gives way in a role conflict.
                 "ICE-CONTROLLING": 2**64 - 1,
                 **({"USE-CANDIDATE": None} if nominate else {}),
             },
@@ -303,7 +303,7 @@ class Peer:
         return bytes(request)
 
     def reply(self, request: stun.Message) -> bytes:
-        """Return the answer to a check, which servers with the whole of ICE make."""
+        """Return the answer to a check of the other side (only a full ICE implementation sends checks)."""
         response = stun.Message(
             stun.Method.BINDING,
             stun.Class.RESPONSE,
@@ -329,7 +329,7 @@ class Peer:
             self.refused += 1
 
     def pause_reading(self) -> None:
-        """Leave arrivals to who calls `read`."""
+        """Read only when `read` is called."""
         asyncio.get_running_loop().remove_reader(self.fd)
 
     def resume_reading(self) -> None:
@@ -460,9 +460,9 @@ class Room:
         self.offered: list[tuple[str, str, str]] = []
 
     async def join(self, peer: Peer, *, settle: bool = True) -> None:
-        """Let a peer in, or let it come back with a new connection, and connect it.
+        """Admit a peer, or readmit it with a new connection, and connect it.
 
-        Without `settle` nobody is made an offer yet.
+        Without `settle` the focus makes no offers yet.
         """
         self.seats[peer.id] = _Seat(peer)
         await self.renegotiate(peer, fresh=True, kind="sync" if settle else None)
@@ -472,7 +472,7 @@ class Room:
     async def renegotiate(self, peer: Peer, *, fresh: bool = False, kind: str | None = "sync") -> str:
         """Bring an offer of a peer to the focus, and return its answer.
 
-        What is pending from the focus to the peer comes to nothing.
+        An offer of the focus that the peer has not answered is withdrawn.
         """
         seat = self.seats[peer.id]
         self.offered = [each for each in self.offered if each[0] != peer.id]
@@ -505,7 +505,7 @@ class Room:
         await peer.close()
 
     def dismiss(self, id_: str) -> None:
-        """Take somebody off their seat; the node learns of it with the next task."""
+        """Remove a participant; the node learns of it with the next task."""
         del self.seats[id_]
         self.offered = [each for each in self.offered if each[0] != id_]
 
@@ -513,13 +513,13 @@ class Room:
         """Put a peer on hold, take it back, or let it begin to move."""
         self.seats[peer.id].state = state
         if state == "moving":
-            # What is pending with the old device comes to nothing.
+            # An offer that the old device has not answered is withdrawn.
             self.seats[peer.id].pending = None
             self.offered = [each for each in self.offered if each[0] != peer.id]
         await self.update(kind)
 
     async def update(self, kind: str = "sync", *, silently: bool = False) -> None:
-        """Tell the node how the conference is now; `silently`: it may make no offers."""
+        """Send the node the present state of the conference; with `silently` it may make no offers."""
         await self._task("update", {}, cause=(secrets.token_hex(8), kind), silently=silently)
 
     async def settle(self) -> None:
@@ -536,13 +536,13 @@ class Room:
         await self._task("answer", {"participant": id_, "modId": modification, "sdp": answer})
 
     async def withdraw_one(self, *, rejected: bool) -> None:
-        """Let what the focus has offered to a peer come to nothing."""
+        """Withdraw an offer of the focus to a peer."""
         id_, modification, _ = self.offered.pop(0)
         self.seats[id_].pending = None
         await self._task("withdraw", {"participant": id_, "modId": modification, "rejected": rejected})
 
     def view(self, cause: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return what tasks say of the conference."""
+        """Return the view of the conference that tasks carry."""
         seats = [{"participant": id_, "state": seat.state, "muted": seat.muted} for id_, seat in self.seats.items()]
         return {"seats": seats, "cause": cause}
 

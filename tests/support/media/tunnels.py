@@ -1,4 +1,4 @@
-"""Ways out of a machine that are not like Ethernet."""
+"""Network routes that do not behave like Ethernet."""
 
 from typing import Any
 
