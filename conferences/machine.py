@@ -1,4 +1,4 @@
-"""The state machine of a conference, its participants and its modifications.
+"""The state machines of a conference, its participants, their moves and its modifications.
 
 The rules, in prose (protocol sections 4, 6 and 7):
 
@@ -13,8 +13,10 @@ media, put the conference on hold and resume it; a participant on hold may chang
 until it resumes. A participant that moves leaves its device but keeps the seat; the first answer from another of its
 devices accepts it again there, off hold. A participant that has left an open conference may return to its seat.
 
-A move is prepared by an offer to hold. From a participant that is on hold already, that offer is an ordinary
-modification: it leaves the participant on hold.
+A *move* to another device is armed by an offer to hold. From a participant that is on hold already, that offer is an
+ordinary modification: it leaves the participant on hold. An armed move begins when its participant ends its part within
+the move window; after the window it has expired. A further offer of this kind arms it again. Taking the hold back,
+resuming and leaving disarm it. That it has expired is remembered as long as the participant is on hold.
 
 A *modification* is one offer and its settlement. Once sent it is settled exactly once: the receiver accepts or rejects
 it, the initiator cancels it, or time does. Nothing follows a settlement (RFC 3264 section 4). The focus is a party
@@ -30,7 +32,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from conferences import exceptions as refusals
-from events.exceptions import RefusalError
+from events.exceptions import ForbiddenError, RefusalError
 
 
 class ConferenceState(StrEnum):
@@ -61,8 +63,16 @@ class ModificationState(StrEnum):
     EXPIRED = "mod-expired"
 
 
+class MoveState(StrEnum):
+    """States of a participant's move to another device."""
+
+    IDLE = "idle"
+    ARMED = "armed"
+    EXPIRED = "expired"
+
+
 class Action(StrEnum):
-    """What can happen to a conference, a participant or a modification."""
+    """What can happen to a conference, a participant, a move or a modification."""
 
     ANSWER = "answer"
     CALL_AGAIN = "call-again"
@@ -79,6 +89,8 @@ class Action(StrEnum):
     REJECT = "reject"
     CANCEL = "cancel"
     EXPIRE = "expire"
+    ARM = "arm"
+    DISARM = "disarm"
 
 
 class ModificationKind(StrEnum):
@@ -92,8 +104,8 @@ class ModificationKind(StrEnum):
     SYNC = "sync"
 
 
-State = ConferenceState | ParticipantState | ModificationState
-S = TypeVar("S", ConferenceState, ParticipantState, ModificationState)
+State = ConferenceState | ParticipantState | MoveState | ModificationState
+S = TypeVar("S", ConferenceState, ParticipantState, MoveState, ModificationState)
 
 TABLE: Mapping[State, Mapping[Action, State]] = {
     ConferenceState.INVITATION_SENT: {
@@ -133,6 +145,20 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ParticipantState.LEFT: {
         Action.RETURN: ParticipantState.ACCEPTED,
     },
+    MoveState.IDLE: {
+        Action.ARM: MoveState.ARMED,
+        Action.DISARM: MoveState.IDLE,
+    },
+    MoveState.ARMED: {
+        Action.ARM: MoveState.ARMED,
+        Action.DISARM: MoveState.IDLE,
+        Action.MOVE: MoveState.IDLE,
+        Action.EXPIRE: MoveState.EXPIRED,
+    },
+    MoveState.EXPIRED: {
+        Action.ARM: MoveState.ARMED,
+        Action.DISARM: MoveState.IDLE,
+    },
     ModificationState.SENT: {
         Action.ACCEPT: ModificationState.ACCEPTED,
         Action.REJECT: ModificationState.REJECTED,
@@ -162,6 +188,15 @@ def effect_of(kind: ModificationKind, state: ParticipantState) -> Action:
     return EFFECTS[kind]
 
 
+def move_after(move: MoveState, action: Action, becomes: ParticipantState) -> MoveState:
+    """Return what is left of a move when `action` takes its participant to the state `becomes`.
+
+    An armed move stays armed while the participant only changes its media.
+    """
+    stays = action in {Action.HOLD, Action.MODIFY} if move is MoveState.ARMED else becomes is ParticipantState.ON_HOLD
+    return move if stays else decide(move, Action.DISARM)
+
+
 RINGING = frozenset({ParticipantState.INVITED, ParticipantState.MOVING})
 SITTING = frozenset({ParticipantState.ACCEPTED, ParticipantState.ON_HOLD})
 
@@ -183,6 +218,8 @@ def _refusal(state: State, action: Action) -> RefusalError:
     match state:
         case ConferenceState():
             return refusals.ConferenceNotOpenError(state=state.value)
+        case MoveState():
+            return ForbiddenError("No move is armed.")
         case ModificationState.SENT:
             return refusals.NotYoursToSettleError()
         case ModificationState():

@@ -16,6 +16,7 @@ from conferences.machine import (
     ConferenceState,
     ModificationKind,
     ModificationState,
+    MoveState,
     ParticipantState,
 )
 from events.identity import shares_identity
@@ -297,6 +298,13 @@ class Participant(models.Model):
 
     def __str__(self) -> str:
         return self.username or self.vtn
+
+    @property
+    def move_state(self) -> MoveState:
+        """The state of its move to another device."""
+        if self.move_until is not None:
+            return MoveState.ARMED
+        return MoveState.EXPIRED if self.move_expired else MoveState.IDLE
 
     @property
     def is_ringing(self) -> bool:

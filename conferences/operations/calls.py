@@ -31,7 +31,7 @@ from conferences.exceptions import (
     ParticipantMovingError,
     SdpInvalidError,
 )
-from conferences.machine import Action, ConferenceState, ModificationKind, ParticipantState, decide
+from conferences.machine import Action, ConferenceState, ModificationKind, MoveState, ParticipantState, decide
 from conferences.models import Access, Conference, LeftReason, Modification, Participant, Role, Topology
 from conferences.operations import quotas
 from conferences.operations.locked_conference import (
@@ -379,7 +379,7 @@ def end_part(*, session: Session, conference_id: str, now: datetime, if_match: s
         return Ending(locked, EndOutcome.LEFT)
     if seat.is_ringing and seat.session_id != session.pk:
         ending = _decline(locked, session)
-    elif seat.is_sitting and (seat.move_until is not None or seat.move_expired):
+    elif seat.is_sitting and seat.move_state is not MoveState.IDLE:
         ending = _move(locked, seat)
     else:
         ending = Ending(locked, leave(locked, seat, LeftReason.HUNG_UP))
@@ -416,7 +416,7 @@ def _move(locked: LockedConference, seat: Participant) -> Ending:
     require_live(seat.session, now=locked.now)
     devices = locked.devices(seat)
     refusal = None
-    if seat.move_until is None or seat.move_until < locked.now:
+    if seat.move_state is MoveState.EXPIRED or (seat.move_until is not None and seat.move_until < locked.now):
         refusal = MoveRefusal.WINDOW_OVER
     elif not devices:
         refusal = MoveRefusal.NO_OTHER_DEVICE
@@ -426,6 +426,7 @@ def _move(locked: LockedConference, seat: Participant) -> Ending:
     if other is not None and other.state == ParticipantState.MOVING:
         raise ParticipantMovingError(retryAfterMs=retry_after_ms(seat))
     _cancel_pending(locked, seat)
+    locked.advance_move(seat, Action.MOVE)
     locked.advance_seat(seat, Action.MOVE)
     seat.rings_until = locked.now + settings.RING_DURATION
     locked.tell_all(ParticipantMoving(participant=wire.participant(seat)), but=[seat])

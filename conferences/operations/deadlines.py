@@ -171,5 +171,5 @@ def _expire_modification(locked: LockedConference, modification: Modification) -
 
 
 def _close_move_window(locked: LockedConference, seat: Participant) -> None:
-    seat.move_until, seat.move_expired = None, True
+    locked.advance_move(seat, Action.EXPIRE)
     locked.tell(seat, MoveExpired(participant=wire.participant(seat)))

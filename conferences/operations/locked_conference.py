@@ -16,7 +16,16 @@ from django.utils.http import parse_etags
 
 from conferences import wire
 from conferences.exceptions import NoSuchConferenceError, PreconditionFailedError
-from conferences.machine import Action, ConferenceState, ModificationKind, ModificationState, ParticipantState, decide
+from conferences.machine import (
+    Action,
+    ConferenceState,
+    ModificationKind,
+    ModificationState,
+    MoveState,
+    ParticipantState,
+    decide,
+    move_after,
+)
 from conferences.models import (
     LEFT_SHOWN,
     Access,
@@ -236,19 +245,23 @@ class LockedConference:
         self.conference.state = decide(ConferenceState(self.conference.state), action)
 
     def advance_seat(self, seat: Participant, action: Action) -> None:
-        """Take a participant through a transition. What only changes its media leaves an armed move as it is.
-
-        That the move window is over counts until the participant is off hold.
-        """
-        seat.state = decide(ParticipantState(seat.state), action)
-        if action not in {Action.HOLD, Action.MODIFY}:
-            seat.move_until = None
-        if seat.state != ParticipantState.ON_HOLD:
-            seat.move_expired = False
+        """Take a participant, and its move, through a transition."""
+        becomes = decide(ParticipantState(seat.state), action)
+        seat.state = becomes
+        self._set_move(seat, move_after(seat.move_state, action, becomes), until=seat.move_until)
         if not seat.is_ringing:
             seat.rings_until = None
         if not seat.is_sitting:
             seat.connect_until = None
+
+    def advance_move(self, seat: Participant, action: Action, *, until: datetime | None = None) -> None:
+        """Take a participant's move through a transition. One that is armed expires at `until`."""
+        self._set_move(seat, decide(seat.move_state, action), until=until)
+
+    def _set_move(self, seat: Participant, state: MoveState, *, until: datetime | None) -> None:
+        """Write the state of a participant's move to its columns."""
+        seat.move_until = until if state is MoveState.ARMED else None
+        seat.move_expired = state is MoveState.EXPIRED
 
     def give_up_seat(self, seat: Participant, reason: LeftReason) -> None:
         """Let a participant leave, whatever it was doing."""

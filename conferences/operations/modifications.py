@@ -133,7 +133,7 @@ def offer_modification(
     if calls_again:
         locked.renew_invitations()
     if initiation is Initiation.CALL_HOLD:
-        seat.move_until, seat.move_expired = now + settings.MOVE_WINDOW, False
+        locked.advance_move(seat, Action.ARM, until=now + settings.MOVE_WINDOW)
     locked.save()
     return Outcome(modification.state, modification.pk)
 
@@ -353,7 +353,7 @@ def withdraw_modification(
         return Outcome(final)
     locked.settle(modification, action, seat)
     if action is Action.CANCEL:
-        disarm_move(seat, modification)
+        disarm_move(locked, seat, modification)
     (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
     event = ModCancelled if action is Action.CANCEL else ModRejected
     kind = ModificationKind(modification.kind)
@@ -406,10 +406,10 @@ def rejected_by_focus(modification: Modification, refusal: Refusal) -> ModReject
     )
 
 
-def disarm_move(seat: Participant, modification: Modification) -> None:
+def disarm_move(locked: LockedConference, seat: Participant, modification: Modification) -> None:
     """Forget the move of a participant that takes its hold back."""
     if modification.kind == ModificationKind.HOLD:
-        seat.move_until, seat.move_expired = None, False
+        locked.advance_move(seat, Action.DISARM)
 
 
 def _modification(locked: LockedConference, modification_id: str) -> Modification:

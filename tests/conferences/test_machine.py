@@ -13,15 +13,17 @@ from conferences.machine import (
     ConferenceState,
     ModificationKind,
     ModificationState,
+    MoveState,
     ParticipantState,
     State,
     decide,
+    move_after,
 )
 from events.exceptions import RefusalError
 
 pytestmark = pytest.mark.once
 
-MACHINES = (ConferenceState, ParticipantState, ModificationState)
+MACHINES = (ConferenceState, ParticipantState, MoveState, ModificationState)
 STATES: list[State] = [state for machine in MACHINES for state in machine]
 DEAD_ENDS = {
     ConferenceState.SESSION_TERMINATED,
@@ -30,8 +32,8 @@ DEAD_ENDS = {
     ModificationState.CANCELLED,
     ModificationState.EXPIRED,
 }
-# A participant that has left may come back.
-ENDS = DEAD_ENDS | {ParticipantState.LEFT}
+# A participant that has left may come back, and a move may be armed again.
+ENDS = DEAD_ENDS | {ParticipantState.LEFT, MoveState.IDLE}
 
 # Protocol section 7, written down a second time: every transition that exists.
 LEGAL = {
@@ -56,6 +58,14 @@ LEGAL = {
     ("moving", "answer"): "accepted",
     ("moving", "leave"): "left",
     ("left", "return"): "accepted",
+    ("idle", "arm"): "armed",
+    ("idle", "disarm"): "idle",
+    ("armed", "arm"): "armed",
+    ("armed", "disarm"): "idle",
+    ("armed", "move"): "idle",
+    ("armed", "expire"): "expired",
+    ("expired", "arm"): "armed",
+    ("expired", "disarm"): "idle",
     ("mod-sent", "accept"): "mod-accepted",
     ("mod-sent", "reject"): "mod-rejected",
     ("mod-sent", "cancel"): "mod-cancelled",
@@ -67,6 +77,8 @@ def _expected_refusal(state: State, action: Action) -> str:
     """Return the code with which an illegal action is refused."""
     if isinstance(state, ConferenceState) or state is ParticipantState.INVITED:
         return "conference-not-open"
+    if isinstance(state, MoveState):
+        return "forbidden"
     if isinstance(state, ModificationState):
         return "not-yours-to-settle" if state is ModificationState.SENT else "modification-settled"
     if (state, action) == (ParticipantState.ACCEPTED, Action.RESUME):
@@ -91,7 +103,7 @@ def test_an_action_leads_where_the_protocol_says_or_changes_nothing(state: State
         with pytest.raises(RefusalError) as refusal:
             decide(state, action)  # type: ignore[type-var]
         assert refusal.value.code == _expected_refusal(state, action)
-        assert refusal.value.status == 409
+        assert refusal.value.status == (403 if isinstance(state, MoveState) else 409)
     assert _transitions() == LEGAL
 
 
@@ -132,6 +144,32 @@ def test_an_end_can_be_reached_from_every_state() -> None:
                 seen.add(current)
                 ahead.extend(TABLE[current].values())
         assert seen & ENDS
+
+
+@pytest.mark.parametrize("action", [Action.HOLD, Action.MODIFY])
+@pytest.mark.parametrize("becomes", sorted(SITTING))
+def test_move_stays_armed_while_only_the_media_changes(action: Action, becomes: ParticipantState) -> None:
+    assert move_after(MoveState.ARMED, action, becomes) is MoveState.ARMED
+
+
+@pytest.mark.parametrize("state", MoveState)
+@pytest.mark.parametrize(
+    ("action", "becomes"),
+    [
+        (Action.RESUME, ParticipantState.ACCEPTED),
+        (Action.LEAVE, ParticipantState.LEFT),
+        (Action.ANSWER, ParticipantState.ACCEPTED),
+        (Action.RETURN, ParticipantState.ACCEPTED),
+    ],
+)
+def test_nothing_is_left_of_a_move_after(state: MoveState, action: Action, becomes: ParticipantState) -> None:
+    assert move_after(state, action, becomes) is MoveState.IDLE
+
+
+def test_expired_move_is_remembered_as_long_as_the_participant_is_on_hold() -> None:
+    for action in (Action.HOLD, Action.MODIFY):
+        assert move_after(MoveState.EXPIRED, action, ParticipantState.ON_HOLD) is MoveState.EXPIRED
+        assert move_after(MoveState.EXPIRED, action, ParticipantState.ACCEPTED) is MoveState.IDLE
 
 
 def test_every_kind_that_a_participant_offers_has_an_effect_on_who_sits() -> None:

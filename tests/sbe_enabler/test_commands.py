@@ -18,7 +18,7 @@ from django.utils import timezone
 from rest_framework_api_key.models import APIKey
 
 from conferences.event_types import EVENTS, EventType
-from conferences.machine import TABLE, ConferenceState, ModificationState, ParticipantState
+from conferences.machine import TABLE, ConferenceState, ModificationState, MoveState, ParticipantState
 from conferences.models import KeptAnswer
 from events.models import Event
 from sbe_enabler.management.commands import diagram, reference
@@ -122,7 +122,7 @@ def test_diagrams_draw_every_transition_and_no_other() -> None:
         for action, after in actions.items()
     }
     assert drawn == wanted
-    for states in (ConferenceState, ParticipantState, ModificationState):
+    for states in (ConferenceState, ParticipantState, MoveState, ModificationState):
         assert all(f'"{state}" as ' in diagram.render() for state in states)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from conferences.machine import TABLE, ConferenceState, ModificationState, ParticipantState, State
+from conferences.machine import TABLE, ConferenceState, ModificationState, MoveState, ParticipantState, State
 
 PATH = Path(settings.BASE_DIR) / "docs" / "states.md"
 
@@ -19,6 +19,7 @@ A transition that is not drawn here does not exist: the request is refused and n
 _MACHINES: list[tuple[str, type[State], State]] = [
     ("Conference", ConferenceState, ConferenceState.INVITATION_SENT),
     ("Participant", ParticipantState, ParticipantState.INVITED),
+    ("Move", MoveState, MoveState.IDLE),
     ("Modification", ModificationState, ModificationState.SENT),
 ]
 
