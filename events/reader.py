@@ -19,7 +19,7 @@ from events.inbox import inbox
 from events.messages import Gap, compact
 from events.models import Event, Session
 from events.offers import complete
-from events.readers import EPHEMERAL, READERS, News, Rank, ReplacedError
+from events.readers import READERS, News, Rank, ReplacedError
 from events.threads import in_database_thread
 from events.watcher import WATCHER
 
@@ -44,6 +44,18 @@ class Entry:
     cursor: int
     is_gap: bool = False
     is_ephemeral: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The next events of a log, at least one."""
+
+    entries: list[Entry]
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Nothing has happened for a heartbeat's time."""
 
 
 class SessionOverError(Exception):
@@ -156,9 +168,9 @@ class Reader:
         """Return what a wake-up carries. If something is missing before it, go back to the log."""
         news, self._news = self._news[0], self._news[1:]
         ephemeral = [
-            Entry(wire, self.cursor, is_ephemeral=True) for seq, wire in news if seq == EPHEMERAL and self._ephemeral
+            Entry(wire, self.cursor, is_ephemeral=True) for seq, wire in news if seq is None and self._ephemeral
         ]
-        entries = [Entry(wire, seq) for seq, wire in news if seq > self.cursor]
+        entries = [Entry(wire, seq) for seq, wire in news if seq is not None and seq > self.cursor]
         if entries and entries[0].cursor != self.cursor + 1:
             self._is_behind = True
             return ephemeral
@@ -168,8 +180,8 @@ class Reader:
 
 async def follow(
     session_id: str, after: int, *, heartbeat: float, on_waiting: Callable[[], None]
-) -> AsyncGenerator[list[Entry], None]:
-    """Yield the events after the cursor as they come, and an empty list once in `heartbeat` seconds.
+) -> AsyncGenerator[Batch | Heartbeat, None]:
+    """Yield the events after the cursor as they come, and a `Heartbeat` once in `heartbeat` seconds.
 
     `on_waiting` is called each time when everything has been read.
 
@@ -185,14 +197,14 @@ async def follow(
             is_woken.clear()
             while reader.has_news:
                 if entries := await reader.next():
-                    yield entries
+                    yield Batch(entries)
             on_waiting()
             try:
                 async with asyncio.timeout(max(0.0, beat_at - time.monotonic())):
                     await is_woken.wait()
             except TimeoutError:
                 beat_at = time.monotonic() + heartbeat
-                yield []
+                yield Heartbeat()
     finally:
         await reader.stop()
 

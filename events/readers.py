@@ -5,10 +5,8 @@ from typing import Protocol
 
 from django.conf import settings
 
-# New events: their numbers and wires.
-News = Sequence[tuple[int, str]]
-# The number of what has none, because it is in no log.
-EPHEMERAL = 0
+# New events: their numbers and wires. An event that is not stored has no number.
+News = Sequence[tuple[int | None, str]]
 # When a reader came, and its name.
 Rank = tuple[float, str]
 

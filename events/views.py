@@ -19,7 +19,7 @@ from events.exceptions import (
 )
 from events.numbers import NumberError, RangeError, read_number
 from events.problems import OUTAGE, note_outage, refuse
-from events.reader import Entry, SessionOverError, follow, read
+from events.reader import Batch, Entry, Heartbeat, SessionOverError, follow, read
 from events.readers import ReplacedError
 from events.threads import in_database_thread
 from events.throttles import admit
@@ -113,7 +113,8 @@ async def _next_entries(session_id: str, after: int, seconds: float, end_turn: C
     if entries or not seconds:
         return entries
     async with aclosing(follow(session_id, after, heartbeat=seconds, on_waiting=end_turn)) as log:
-        return await anext(log) or await read(session_id, after)
+        first = await anext(log)
+        return first.entries if isinstance(first, Batch) else await read(session_id, after)
 
 
 def _stream(session_id: str, after: int, end_turn: Callable[[], None]) -> StreamingHttpResponse:
@@ -131,14 +132,14 @@ async def server_sent(session_id: str, after: int, end_turn: Callable[[], None])
     followed = follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS, on_waiting=end_turn)
     try:
         async with aclosing(followed) as log:
-            async for entries in log:
-                for entry in entries:
+            async for news in log:
+                for entry in news.entries if isinstance(news, Batch) else ():
                     identity = "" if entry.is_gap else f"id: {entry.cursor}\n"
                     yield f"{identity}data: {entry.wire}\n\n"
                     sent += len(entry.wire.encode())
                     if sent > STREAM_BYTES:
                         return
-                if not entries:
+                if isinstance(news, Heartbeat):
                     yield ": heartbeat\n\n"
                     beats += 1
                 if beats >= STREAM_HEARTBEATS:

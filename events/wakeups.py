@@ -12,7 +12,6 @@ from typing import Any
 from asgiref.sync import async_to_sync
 
 from events.layer import LAYER, REST_SECONDS, group_of, message_to
-from events.readers import EPHEMERAL
 from events.threads import run_in_server_loop
 
 # What is larger than this in all is left for the reader to fetch.
@@ -30,7 +29,7 @@ def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
 
 def tell_ephemeral(session_ids: Iterable[str], wire: str) -> None:
     """Tell these sessions' WebSockets something that passes: it is in no log, and whoever misses it misses nothing."""
-    _send_from_thread({session_id: message_to(session_id, news=[(EPHEMERAL, wire)]) for session_id in session_ids})
+    _send_from_thread({session_id: message_to(session_id, news=[(None, wire)]) for session_id in session_ids})
 
 
 def end(session_id: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from django.db import OperationalError
 
 from events import views
-from events.reader import Entry
+from events.reader import Batch, Entry
 from events.views import LONGEST_WAIT, STREAM_BYTES, STREAM_HEARTBEATS
 from tests.support.endpoints import PATIENCE, UNLIMITED, Endpoint, Endpoints, close_code, new_name, next_event
 from tests.support.services import Backend, Server
@@ -238,9 +238,9 @@ async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.
 
     async def follow(
         session_id: str, after: int, *, heartbeat: float, on_waiting: object
-    ) -> AsyncGenerator[list[Entry], None]:
+    ) -> AsyncGenerator[Batch, None]:
         # Two bytes for each character.
-        yield [Entry("\u00e9" * (size // 2), number) for number in range(1, 41)]
+        yield Batch([Entry("\u00e9" * (size // 2), number) for number in range(1, 41)])
 
     monkeypatch.setattr(views, "follow", follow)
     sent = sum([len(block.encode()) async for block in views.server_sent("session", 0, lambda: None)])
@@ -250,8 +250,8 @@ async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.
 async def test_stream_ends_without_an_error_when_the_database_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     async def follow(
         session_id: str, after: int, *, heartbeat: float, on_waiting: object
-    ) -> AsyncGenerator[list[Entry], None]:
-        yield [Entry("first", 1)]
+    ) -> AsyncGenerator[Batch, None]:
+        yield Batch([Entry("first", 1)])
         raise OperationalError("away")
 
     monkeypatch.setattr(views, "follow", follow)

@@ -14,7 +14,7 @@ from events import log
 from events.log import Message
 from events.messages import StoredEvent
 from events.models import Session
-from events.reader import Entry, follow, read
+from events.reader import Batch, Entry, follow, read
 
 in_database = pytest.mark.django_db(transaction=True)
 
@@ -60,7 +60,8 @@ class Reader:
     async def next(self) -> list[int]:
         """Return the numbers of what comes next, none for a heartbeat."""
         async with asyncio.timeout(20):
-            return [entry.cursor for entry in await anext(self.log)]
+            news = await anext(self.log)
+        return [entry.cursor for entry in news.entries] if isinstance(news, Batch) else []
 
     async def start(self) -> asyncio.Task[list[int]]:
         """Wait until there is nothing left to read; return the task of what comes next."""

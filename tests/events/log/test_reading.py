@@ -12,7 +12,7 @@ from django.utils import timezone
 from conferences.models import Conference
 from events import log, wakeups
 from events.models import Session, hash_token
-from events.reader import BATCH, Entry, SessionOverError, follow, read
+from events.reader import BATCH, Batch, Entry, SessionOverError, follow, read
 from events.threads import in_database_thread
 from tests.support.log import Reader, append, in_database, messages
 
@@ -109,7 +109,9 @@ async def test_reader_reads_to_the_end_of_a_session_and_goes(
 
     monkeypatch.setattr("events.reader.read", read_and_let_it_end)
     following = follow(alice.pk, 0, heartbeat=20, on_waiting=lambda: None)
-    assert [entry.cursor for entry in await anext(following)] == [1]
+    first = await anext(following)
+    assert isinstance(first, Batch)
+    assert [entry.cursor for entry in first.entries] == [1]
     with pytest.raises(SessionOverError):
         await anext(following)
 
