@@ -1,11 +1,10 @@
-"""Many datagrams a system call: `recvmmsg` and `sendmmsg` over buffers that are laid out once.
+"""Many datagrams per system call: `recvmmsg` and `sendmmsg` over buffers that are allocated once.
 
-Entering the kernel and waking up cost more than forwarding a packet does, so the hot path reads a burst at once and
-sends what it made of it at once. Several packets of one size for one receiver go out as a GSO batch (generic
-segmentation offload, udp(7)): one message that the kernel cuts into datagrams at the very end, at a fraction of the
-cost of as many messages.
+To enter the kernel and to wake up costs more than to forward a packet. So the hot path reads a burst with one call, and
+sends the result with one call. Several packets of one size for one receiver go out as a GSO batch (generic segmentation
+offload, udp(7)): one message that the kernel cuts into datagrams last, at a fraction of the cost of separate messages.
 
-The system calls are called through libc by cffi in ABI mode, so no compiler is needed. 64-bit, little-endian Linux.
+cffi calls libc in ABI mode, so no compiler is needed. This is for 64-bit, little-endian Linux.
 """
 
 import errno
@@ -19,12 +18,12 @@ from typing import Any
 
 from cffi import FFI
 
-# A slot holds one datagram: an Ethernet frame's worth and what SRTP adds, with room to spare.
+# Bytes of a slot, which holds one datagram: an Ethernet frame and what SRTP adds, with room to spare.
 SLOT = 2048
-# What is read of one: so that it still has room in a slot when other keys add more to it than was taken off. What is
-# longer is cut off, and then no authentic SRTP.
+# Bytes that are read of a datagram. The rest of the slot is room for what encryption adds. A longer datagram is cut
+# off, and then it is not authentic.
 LARGEST = SLOT - 192
-# What a GSO batch may hold: the kernel's limit is 64 segments and 65,507 bytes.
+# Packets of a GSO batch. The kernel's limit is 64 segments and 65,507 bytes.
 LONGEST_BATCH = 32
 
 NAME_SIZE = 28  # bytes of a struct sockaddr_in6, the larger one
@@ -45,17 +44,17 @@ ffi.cdef(
 libc: Any = ffi.dlopen(None)
 _NULL, _DONTWAIT = ffi.NULL, int(socket.MSG_DONTWAIT)
 
-# The socket takes nothing now. Any other fault is one destination's: the next datagram may well go out.
+# The socket takes nothing now. Any other fault concerns one destination: the next datagram may still go out.
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 # The route cannot segment a GSO batch: its device does not compute checksums (many tunnels, before Linux 6.11), or the
-# datagrams are larger than its MTU. Sent one by one they may well arrive.
+# datagrams are larger than its MTU. Sent one by one, they may still arrive.
 _GSO_UNSUPPORTED = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
 
 
 class _Batch:
     """Slots for datagrams, and the kernel's headers that describe them.
 
-    The views are the same memory as numbers: indexing them is several times cheaper than a field of a cffi struct.
+    The views show the same memory as numbers: an index is several times cheaper than a field of a cffi struct.
     """
 
     def __init__(self, slots: int) -> None:
@@ -88,7 +87,7 @@ class Inbox(_Batch):
 
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
-        # Of each slot, where the length of what it received stands: as an `int`, which who decrypts may change.
+        # Of each slot, the address of the received length, as an `int`. Decryption changes it.
         self.received_addresses = [address_in_memory(self._headers + i) + 56 for i in range(slots)]
         self._names = ffi.new("unsigned char[]", slots * NAME_SIZE)
         view = memoryview(ffi.buffer(self._names))
@@ -109,9 +108,9 @@ class Inbox(_Batch):
 
 
 class Outbox(_Batch):
-    """Datagrams to be sent. The hot path fills the slots itself.
+    """Datagrams to send. The hot path fills the slots itself.
 
-    `gso_unsupported` collects the names (their addresses in memory) that GSO batches could not be sent to.
+    `gso_unsupported` collects the names (their addresses in memory) whose routes refused a GSO batch.
     """
 
     def __init__(self, slots: int) -> None:
@@ -123,10 +122,14 @@ class Outbox(_Batch):
         self._segments: dict[int, tuple[Any, int]] = {}
 
     def lay(self, message: int, names: "array[int]", *, first: int, step: int, count: int, size: int) -> None:
-        """Make a message for each of the sockaddrs that `names` has the addresses of.
+        """Make one message for each sockaddr. Several slots make a GSO batch.
 
-        Each has `count` slots, beginning `step` after those of the message before; slot `first` begins the first.
-        Several are a GSO batch: `size` bytes each, the last perhaps fewer. A name of 0 goes nowhere.
+        :param message: the index of the first message.
+        :param names: the addresses of the sockaddrs in memory. A message to 0 is not delivered.
+        :param first: the first slot of the first message.
+        :param step: how many slots later the next message begins.
+        :param count: the number of slots of each message.
+        :param size: the bytes in each slot of a GSO batch, except that the last one may have fewer.
         """
         many = len(names)
         fields, begin, end = self.fields, 8 * message, 8 * (message + many)
@@ -137,7 +140,7 @@ class Outbox(_Batch):
         fields[begin + 5 : end : 8] = _repeated(24 if count > 1 else 0, many)
 
     def _segment(self, size: int) -> int:
-        """Return the address of a control message: struct cmsghdr with a 16-bit size of the segments (udp(7))."""
+        """Return the address of a control message: struct cmsghdr with the 16-bit size of the segments (udp(7))."""
         known = self._segments.get(size)
         if known is None:
             made = ffi.new("unsigned char[]", _SEGMENT.pack(18, socket.IPPROTO_UDP, _UDP_SEGMENT, size))
@@ -145,7 +148,7 @@ class Outbox(_Batch):
         return known[1]
 
     def send(self, fd: int, count: int) -> None:
-        """Send the first messages. What the kernel does not take now is dropped, as a full link would drop it."""
+        """Send the first `count` messages. Those that the kernel does not take now are dropped, as on a full link."""
         sent = 0
         while sent < count:
             done = libc.sendmmsg(fd, self._headers + sent, count - sent, _DONTWAIT)
@@ -222,7 +225,7 @@ def sockaddr(host: str, port: int) -> bytes:
 
 
 def address_of(name: bytes) -> tuple[str, int]:
-    """Return host and port of a sockaddr for people; an IPv4 address met on an IPv6 socket is told as IPv4."""
+    """Return host and port of a sockaddr. An IPv4 address on an IPv6 socket is returned as IPv4."""
     port = int.from_bytes(name[2:4], "big")
     if int.from_bytes(name[:2], "little") == socket.AF_INET:
         return socket.inet_ntoa(name[4:8]), port

@@ -1,10 +1,10 @@
-/* The fast path: forwards the packets that are plainly the next ones of their streams, and leaves everything else to Python.
+/* The fast path: forwards the expected packets of streams, and leaves everything else to Python.
  *
- * media/forward/streams.py and media/forward/tracks.py say what a packet does to streams and tracks. This file repeats
- * only what they do with a packet that follows its predecessor; where it is not compiled they do all of it. Nothing is
- * believed before libsrtp has found it authentic, and nothing is read beyond the length that it then has.
+ * media/forward/streams.py and media/forward/tracks.py define what a packet does to streams and tracks. This file
+ * implements the same for one case only: a packet that follows its predecessor. Without this file they do all of it.
+ * No packet is trusted before libsrtp has found it authentic, and none is read beyond the length that it then has.
  *
- * One thread at a time uses a struct fastpath and what hangs on it; the node's loop is that thread.
+ * Only the thread of the node's loop uses a struct fastpath and the memory that it points to.
  */
 
 #define _GNU_SOURCE
@@ -33,7 +33,7 @@ _Static_assert(offsetof(struct segment, size) == CMSG_LEN(0), "struct cmsghdr of
 
 typedef int (*crypt)(void *session, void *packet, int *length);
 
-/* A packet that has come in and is to go out. */
+/* An incoming packet that will be forwarded. */
 struct arrival {
     struct track *track;
     const struct route *route;
@@ -44,7 +44,7 @@ struct arrival {
     uint32_t timestamp;
 };
 
-/* What a turn is about to send: slots of encrypted packets, and messages that consist of them. */
+/* What a turn has ready to send: slots with encrypted packets, and messages that consist of such slots. */
 struct outbound {
     struct fastpath *path;
     struct mmsghdr *headers;
@@ -81,7 +81,7 @@ static struct address **bucket_of(struct fastpath *path, const uint8_t *name) {
     return &path->addresses[mixed >> 54 & (BUCKETS - 1)];
 }
 
-/* Where the entry of a sockaddr hangs, or would hang. */
+/* Return the pointer to a sockaddr's entry, or the one to set for a new entry. */
 static struct address **place_of(struct fastpath *path, const uint8_t *name) {
     struct address **place = bucket_of(path, name);
     while (*place != NULL && memcmp((*place)->name, name, NAME_SIZE) != 0)
@@ -136,8 +136,8 @@ static const struct route *route_of(const struct track *track, uint8_t payload_t
     return NULL;
 }
 
-/* Return the IDs of a packet's header extensions, as bits; -1 for a packet that is not built as nearly all are: without
- * padding and contributing sources, and with one-byte elements if any. `level` becomes the audio level where it is told. */
+/* Return a bit for each ID in a packet's header extension. Return -1 for an unusual packet: one with padding, with
+ * contributing sources, or with elements that are not one-byte elements. `level` becomes the audio level if it is stated. */
 static int read_elements(const uint8_t *packet, int size, int level_id, int *level) {
     if (packet[0] == 0x80)
         return 0;
@@ -162,7 +162,7 @@ static int read_elements(const uint8_t *packet, int size, int level_id, int *lev
     return ids;
 }
 
-/* Stream.take, for the packet that was expected. */
+/* Stream.take, for the expected packet. */
 static void take(struct stream *stream, uint32_t timestamp, double now) {
     stream->expected++;
     stream->received++;
@@ -197,12 +197,12 @@ static void place(struct track *track, struct arrival *arrival, uint32_t timesta
         keep(track->history, arrival->sequence, arrival->timestamp, arrival->packet, arrival->size);
 }
 
-/* Leg.may_try, for a packet of a known stream. */
+/* Sources.is_plausible, for a packet of a known stream. */
 static bool is_near(const struct stream *stream, uint16_t sequence) {
     return stream->expected < 0 || (uint16_t)(sequence - stream->expected + NEAR) < 2 * NEAR;
 }
 
-/* Take one datagram. Fills `arrival` where it has a route, and leaves its track NULL where it is to go nowhere. */
+/* Take one datagram. Fill `arrival` if the packet will be forwarded; otherwise leave its track NULL. */
 static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *packet, double now, struct arrival *arrival) {
     int size = (int)header->msg_len;
     if (size < HEADER_SIZE || packet[0] >> 6 != 2 || (packet[1] >= RTCP_FIRST && packet[1] <= RTCP_LAST))
@@ -262,7 +262,7 @@ static void send_singly(struct fastpath *path, struct mmsghdr *batch) {
     }
 }
 
-/* Send what is ready. What the kernel does not take now is dropped, as a full link would drop it. */
+/* Send what is ready. Messages that the kernel does not take now are dropped, as on a full link. */
 static void flush(struct outbound *out) {
     struct fastpath *path = out->path;
     int sent = 0;
@@ -276,7 +276,7 @@ static void flush(struct outbound *out) {
         } else if ((errno == EIO || errno == EINVAL || errno == EMSGSIZE) && out->headers[sent].msg_hdr.msg_controllen) {
             send_singly(path, out->headers + sent++);
         } else if (errno != EINTR) {
-            /* One destination's fault: the next message may well go out. */
+            /* A fault of one destination: the next message may still go out. */
             path->undelivered++;
             sent++;
         }
@@ -284,7 +284,7 @@ static void flush(struct outbound *out) {
     out->slots = out->messages = 0;
 }
 
-/* Make a message of slots; several are a GSO batch. */
+/* Make one message of these slots. Several slots make a GSO batch. */
 static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int count) {
     struct msghdr *header = &out->headers[out->messages].msg_hdr;
     struct segment *segment = &out->path->segments[out->messages++];
@@ -297,8 +297,8 @@ static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int c
         CMSG_LEN(sizeof(uint16_t)), IPPROTO_UDP, UDP_SEGMENT_OPTION, (uint16_t)first->iov_len};
 }
 
-/* Encrypt packets for a receiver, and make messages of them. Packets of one size are a GSO batch; its last may be
- * shorter. */
+/* Encrypt packets for a receiver, and make messages of them. Packets of one size make a GSO batch, whose last packet may
+ * be shorter. */
 static void send_to(struct outbound *out, const struct variant *variant, int receiver, const int *sizes, int count) {
     struct fastpath *path = out->path;
     if (out->slots + count > SLOTS_OUT || out->messages + count > SLOTS_OUT)
@@ -329,7 +329,7 @@ static void send_to(struct outbound *out, const struct variant *variant, int rec
         flush(out);
 }
 
-/* Give the elements of a packet the receivers' IDs; those that have none become padding, so that nothing moves. */
+/* Give the elements of a packet the receivers' IDs. Elements without one become padding, so that nothing moves. */
 static void translate(uint8_t *packet, const uint8_t *ids) {
     int at = HEADER_SIZE + 4, end = at + 4 * read16(packet + 14);
     while (at < end) {
@@ -346,7 +346,7 @@ static void translate(uint8_t *packet, const uint8_t *ids) {
     }
 }
 
-/* Write a packet as the receivers of a variant get it, but for encryption. */
+/* Write a packet as the receivers of a variant get it, before encryption. */
 static void rewrite(uint8_t *to, const struct arrival *from, const struct variant *variant) {
     memcpy(to, from->packet, (size_t)from->size);
     to[1] = (uint8_t)((to[1] & 0x80) | variant->payload_type);
@@ -357,7 +357,7 @@ static void rewrite(uint8_t *to, const struct arrival *from, const struct varian
         translate(to, variant->ids);
 }
 
-/* Send all that goes the way of the first of these packets, and take it out of them. */
+/* Send all packets that have the route of the first one, and clear their routes. */
 static void forward(struct outbound *out, struct arrival *arrivals, int count) {
     const struct route *route = arrivals[0].route;
     const struct arrival *burst[SLOTS_IN];

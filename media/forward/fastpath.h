@@ -1,30 +1,30 @@
-/* What the fast path and Python both read and write. The C compiler includes this, and cffi reads it
+/* The memory that the fast path and Python share. The C compiler includes this file, and cffi reads it
  * (media/forward/memory.py).
  *
- * Each structure belongs to the Python object that its comment names, lives as long as that, and is the only place where
- * these values stand: Stream and Track of media/forward/streams.py and media/forward/tracks.py look into them. Instants
- * are in seconds of the loop's clock. Addresses of what belongs to libsrtp, to the kernel or to another module are uintptr_t.
+ * Each structure belongs to the Python object that its comment names, and lives as long as that object. Its values are
+ * stored nowhere else: the Python object reads and writes them here. Instants are in seconds of the loop's clock.
+ * Addresses of objects of libsrtp, the kernel or another module are uintptr_t.
  */
 
 enum limits {
     SLOTS_IN = 64,            /* datagrams read at once */
     SLOTS_OUT = 512,          /* encrypted packets that wait for the kernel */
-    SLOT_SIZE = 2048,         /* bytes of each, with what SRTP adds */
-    NAME_SIZE = 28,           /* bytes of a sockaddr, as long as the longer one */
-    FULL = 64,                /* messages that are worth a system call: nobody waits for more */
-    LARGEST_SEGMENT = 1216,  /* bytes of a packet that, encrypted, fits every way of IPv6 (1280 bytes, RFC 8200 section 5) */
+    SLOT_SIZE = 2048,         /* bytes of each, including what SRTP adds */
+    NAME_SIZE = 28,           /* bytes of a struct sockaddr_in6, the larger sockaddr */
+    FULL = 64,                /* messages that are worth a system call: they are sent without waiting for more */
+    LARGEST_SEGMENT = 1216,  /* bytes of a packet that, encrypted, fits every IPv6 route (1280 bytes, RFC 8200 section 5) */
     HISTORY = 512,            /* packets kept of a track: more than a second of video. A power of two */
     ARENA_SIZE = 614400,      /* bytes of them: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
-    QUIET = 60,               /* dBov below full scale, under which there is only noise */
+    QUIET = 60,               /* dBov below full scale; anything quieter is noise */
     BUCKETS = 1024,           /* of the table of addresses. A power of two */
     NEAR = 3000               /* packets from the expected one: more than a second of video, RFC 3550 appendix A.1 */
 };
 
-/* What became of a datagram. */
+/* What the fast path did with a datagram. */
 enum verdict {
-    UNTOUCHED = 0,            /* Python is to take it as it came */
-    DECRYPTED = 1,            /* authentic, within the leg's allowances, and something else than the next packet */
+    UNTOUCHED = 0,            /* nothing: Python must take it as it came */
+    DECRYPTED = 1,            /* decrypted and charged to the leg; Python must take it, as it is not the expected packet */
     SETTLED = 2               /* forwarded, or dropped and counted */
 };
 
@@ -33,48 +33,48 @@ struct stream {
     int64_t expected;         /* the next sequence number, counted on beyond 16 bits; negative before the first packet */
     int64_t received;         /* packets */
     double transit;           /* of the last packet, in units of the RTP clock (RFC 3550 section 6.4.1) */
-    double jitter;            /* likewise */
-    double asks_at;           /* when missing packets are to be asked for (again); infinite where none are */
+    double jitter;            /* in units of the RTP clock */
+    double asks_at;           /* when to request missing packets next; infinite while none is missing */
     int32_t clock_rate;       /* of the RTP clock, in Hz */
 };
 
 /* history.History */
 struct kept {
-    int64_t sequence;         /* in the track's numbering; negative where nothing was kept */
-    uint64_t position;        /* of the packet in all that was ever written */
+    int64_t sequence;         /* in the track's numbering; negative in an unused entry */
+    uint64_t position;        /* of the packet, in bytes since the first one ever written */
     uint32_t size;
     uint32_t timestamp;       /* in the track's numbering */
 };
 
 struct history {
-    uint8_t *arena;           /* what was written last, around and around */
-    uint64_t position;        /* bytes ever written, and left out at the arena's end */
+    uint8_t *arena;           /* a ring of the bytes written last */
+    uint64_t position;        /* bytes ever written, including those skipped at the arena's end */
     struct kept kept[HISTORY]; /* by the last bits of the sequence number */
 };
 
-/* router.Variant: receivers that get the same bytes before encryption. */
+/* tracks.Variant: receivers that get the same bytes before encryption. */
 struct variant {
     uint8_t payload_type;
-    bool gso;                 /* several packets may go to a receiver in one message */
-    uint16_t foreign;         /* the IDs of header extensions, as bits, that are not the receivers' own */
+    bool gso;                 /* whether the route to these receivers supports GSO batches */
+    uint16_t foreign;         /* a bit for each ID of a header extension that must change or be blanked */
     uint8_t ids[ELEMENT_IDS]; /* the receivers' ID for each of the sender's; 0 where they have none */
     int64_t distance;         /* added to sequence numbers */
     int32_t receivers;
-    uintptr_t *sessions;      /* of each receiver its SRTP session */
-    uintptr_t *names;         /* and its sockaddr */
+    uintptr_t *sessions;      /* the SRTP session of each receiver */
+    uintptr_t *names;         /* the sockaddr of each receiver */
 };
 
-/* router.Route */
+/* tracks.Route */
 struct route {
     uint8_t payload_type;     /* the sender's */
     int32_t variants;
     struct variant *variant;
 };
 
-/* router.Track */
+/* tracks.Track */
 struct track {
     uint32_t ssrc;            /* as receivers see it */
-    bool resumes;             /* the next packet comes after a pause; always so while nothing is let through */
+    bool resumes;             /* whether the next packet comes after a pause; always true while the track is closed */
     uint8_t level_id;         /* of the header extension with the audio level (RFC 6464); 0 without */
     int64_t last_sequence;    /* the newest packet, counted on beyond 16 bits; negative before the first one */
     int64_t sequence_shift;   /* from the source's numbering to the track's */
@@ -90,26 +90,26 @@ struct track {
     struct route *route;
 };
 
-/* An entry of Leg.streams that is no retransmission. */
+/* An entry of Sources.streams that is no stream of retransmissions. */
 struct flow {
     uint32_t ssrc;
     struct stream *stream;
     struct track *track;
 };
 
-/* leg.Leg */
+/* leg.Leg: its key, its Quota and its Sources. */
 struct leg {
-    uintptr_t session;        /* SRTP, inward; 0 while there is none */
-    int32_t packets_left;     /* of what it may send within a tick */
+    uintptr_t session;        /* the SRTP session that decrypts; 0 while there is none */
+    int32_t packets_left;     /* what the leg may still send within this tick */
     int32_t bytes_left;
-    int32_t failures_left;    /* packets that libsrtp may refuse within a tick, whatever they claim to be */
-    int64_t excess;           /* datagrams beyond what it may send */
-    int64_t unauthentic;      /* refused by libsrtp, or not tried because too many were */
+    int32_t failures_left;    /* packets that libsrtp may still refuse within this tick */
+    int64_t excess;           /* datagrams dropped because they exceeded the quota */
+    int64_t unauthentic;      /* packets that libsrtp refused, or that were not tried after too many refusals */
     int32_t flows;
     struct flow *flow;
 };
 
-/* The control message that tells the kernel where to cut a GSO batch (udp(7)): struct cmsghdr with what it carries. */
+/* The control message that tells the kernel the size of a GSO batch's datagrams (udp(7)): struct cmsghdr and its data. */
 struct segment {
     uint64_t length;
     int32_t level;
@@ -126,28 +126,28 @@ struct fastpath {
     uintptr_t unprotect;
     uintptr_t headers_in;
     uintptr_t headers_out;
-    uintptr_t iovecs_out;     /* struct iovec of each slot that goes out */
+    uintptr_t iovecs_out;     /* the struct iovec of each outgoing slot */
     uint8_t *slots_in;
     uint8_t *slots_out;
     uint8_t verdicts[SLOTS_IN];      /* of each datagram that the last turn read */
-    uintptr_t gso_unsupported[SLOTS_IN]; /* sockaddrs that GSO batches could not be sent to, for Python to take */
+    uintptr_t gso_unsupported[SLOTS_IN]; /* sockaddrs whose routes refused a GSO batch; Python takes them from here */
     int32_t gso_unsupported_count;
-    int64_t sent;             /* packets for each receiver, whatever became of them */
+    int64_t sent;             /* packets, counted once per receiver, whether or not the kernel took them */
     int64_t unprotected;      /* those that could not be encrypted */
     int64_t undelivered;      /* messages that the kernel did not take */
     struct address *addresses[BUCKETS];
-    struct segment segments[SLOTS_OUT];          /* of each message that goes out */
-    uint8_t rewritten[SLOTS_IN * SLOT_SIZE];     /* packets as receivers get them, but for encryption */
+    struct segment segments[SLOTS_OUT];          /* of each outgoing message */
+    uint8_t rewritten[SLOTS_IN * SLOT_SIZE];     /* packets as receivers get them, before encryption */
 };
 
-/* Read what waits at the socket, forward what is plainly the next packet of its stream, and leave the rest to Python, with
- * a verdict for each datagram. Returns how many were read. */
+/* Read the datagrams that wait at the socket. Forward those that are the expected packets of their streams, and leave the
+ * rest to Python, with a verdict for each datagram. Returns how many were read. */
 int fastpath_turn(struct fastpath *, double now);
 
-/* Let media from a sockaddr be a leg's from now on. Returns -1 without memory for it. */
+/* Take media from a sockaddr as the leg's from now on. Returns -1 if there is no memory for that. */
 int fastpath_assign(struct fastpath *, const uint8_t *name, struct leg *);
 
-/* Let media from a sockaddr be nobody's. */
+/* Leave media from a sockaddr to Python from now on. */
 void fastpath_release(struct fastpath *, const uint8_t *name);
 
 /* Forget all sockaddrs. */

@@ -1,14 +1,14 @@
-"""The fast path, where it is compiled: a library that forwards ordinary packets without the interpreter.
+"""The fast path: a compiled library that forwards ordinary packets without the interpreter.
 
-Nearly all packets are the next ones of their streams, and receivers get them with a few fields changed. For those the
-interpreter costs more than what is done to them, most of all after a sleep, when it finds its caches cold. So
-`fastpath.c` reads a burst, forwards them and leaves the rest to Python. What it needs to know stands in memory that
-both look into (`media/forward/memory.py`): there is no second truth, and without the library Python does all of it.
+Nearly all packets are the expected ones of their streams, and receivers get them with a few fields changed. For those,
+the interpreter costs more than the work itself, above all after a sleep, when the caches are cold. So `fastpath.c`
+reads a burst, forwards these packets and leaves the rest to Python. It has no state of its own: Python and C share the
+memory that both need (`media/forward/memory.py`). Without the library, Python forwards everything.
 
     python -m media.forward.fastpath
 
-compiles it with the compiler that there is: $CC, cc, gcc, clang, or Zig's from its package `ziglang`. It needs the
-headers of libc, and nothing of Python's.
+compiles it with $CC, cc, gcc, clang, or Zig from the package `ziglang`. It needs the headers of libc, and none of
+Python.
 """
 
 import hashlib
@@ -31,11 +31,13 @@ logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
 SOURCE = _FOLDER / "fastpath.c"
-# No fused multiplication and addition, so that jitter is the same everywhere; and for every machine of the kind.
+# No fused multiply-add, so that jitter is the same on every machine.
 FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
 _ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
 _COMPILE_SECONDS = 120
-_WITHOUT = "The focus forwards in Python alone: all works, but costs more. Run this again once there is a C compiler."
+_WITHOUT = (
+    "The focus will forward in Python alone: everything works, but costs more. Install a C compiler and try again."
+)
 
 
 class FastPath:
@@ -44,9 +46,11 @@ class FastPath:
     def __init__(
         self, library: Any, fd: int, srtp: tuple[int, int], inbox: Inbox, outbox: Outbox, *, longest_batch: int
     ) -> None:
-        """Serve a socket. `srtp` has the addresses of libsrtp's functions that encrypt and decrypt.
+        """Serve a socket.
 
-        The inbox has SLOTS_IN slots, the outbox SLOTS_OUT, of which none is in use before and after each turn.
+        :param srtp: the addresses of libsrtp's functions that encrypt and decrypt.
+        :param inbox: one with SLOTS_IN slots.
+        :param outbox: one with SLOTS_OUT slots. None of them is in use before or after a turn.
         """
         self._library = library
         # `memory` points into both.
@@ -59,16 +63,16 @@ class FastPath:
         memory.headers_out, memory.iovecs_out = outbox.header_address, outbox.iovec_address
         memory.slots_out = ffi.cast("uint8_t *", outbox.addresses[0])
         self._verdicts = memoryview(ffi.buffer(memory.verdicts))
-        # Nothing in a turn waits, so the loop keeps the interpreter meanwhile.
+        # A turn waits for nothing, so the loop keeps the interpreter during it.
         turn = address_in_memory(ffi.addressof(library, "fastpath_turn"))
         self._turn = quick.function(turn, quick.ADDRESS, quick.TIME)
         self._address = address_in_memory(memory)
 
     def turn(self, now: float) -> tuple[int, bytes]:
-        """Take what has arrived, as much as the inbox holds.
+        """Read the datagrams that have arrived, as many as the inbox holds, and forward what the fast path can.
 
-        Return how many datagrams there were, and the verdict on each. The caller must take those that are not SETTLED.
-        Where a GSO batch was refused, the outbox says so.
+        Return how many datagrams there were, and the verdict on each. The caller must take those that are not SETTLED,
+        and stop using GSO for the destinations in the outbox's `gso_unsupported`.
         """
         memory = self.memory
         count = self._turn(self._address, now)
@@ -78,12 +82,12 @@ class FastPath:
         return count, self._verdicts[:count].tobytes()
 
     def assign(self, name: bytes, leg: Any) -> None:
-        """Let media from a sockaddr be a leg's; its `struct leg` must live until that is over."""
+        """Take media from a sockaddr as a leg's. Its `struct leg` must live until the sockaddr is released."""
         if self._library.fastpath_assign(self.memory, name, leg):
             raise MemoryError
 
     def release(self, name: bytes) -> None:
-        """Let media from a sockaddr be nobody's."""
+        """Leave media from a sockaddr to Python from now on."""
         self._library.fastpath_release(self.memory, name)
 
     def close(self) -> None:
@@ -92,7 +96,7 @@ class FastPath:
 
 
 def load() -> Any:
-    """Return the compiled library; None where nobody has compiled it for this source and machine."""
+    """Return the compiled library; None if it is not compiled for this source and machine."""
     if not library_path.exists():
         return None
     try:
@@ -103,26 +107,26 @@ def load() -> Any:
 
 
 def library_path_of(folder: Path) -> Path:
-    """Return where the library is to be. What was made of something else has another name, and is never loaded."""
+    """Return the path of the library. A library of another source has another name, and is never loaded."""
     made_of = hashlib.sha256(repr([SOURCE.read_text(), HEADER, *FLAGS]).encode()).hexdigest()
     return folder / f"_fastpath-{made_of[:12]}-{platform.machine()}.so"
 
 
-# As this process knows the structures, whatever becomes of the files.
+# The path for the structures as this process has read them, even if the files change later.
 library_path = library_path_of(_FOLDER)
 
 
 def compilers() -> list[list[str]]:
-    """Return the commands that may compile C here, the preferred one first."""
+    """Return the commands that may compile C on this machine, the preferred one first."""
     named = [os.environ["CC"].split()] if os.environ.get("CC", "").strip() else []
     found = [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
     return [*named, *found, *([list(_ZIG)] if find_spec("ziglang") else [])]
 
 
 def compile_library() -> Path:
-    """Compile the library where that is not done yet, and return its path.
+    """Compile the library unless it exists, and return its path.
 
-    :raises RuntimeError: when that cannot be done; the message says why the first compiler could not.
+    :raises RuntimeError: when no compiler succeeds; the message says why the first one failed.
     """
     if library_path.exists():
         return library_path
@@ -144,9 +148,9 @@ def compile_library() -> Path:
 
 
 def _put(made: Path) -> None:
-    """Put a library in its place, in one step, and remove those that it replaces.
+    """Move a library to its path, atomically, and remove those that it replaces.
 
-    :raises OSError: when that is not allowed.
+    :raises OSError: when the folder cannot be written.
     """
     beside = library_path.with_suffix(f".{os.getpid()}")
     shutil.copyfile(made, beside)

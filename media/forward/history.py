@@ -1,4 +1,4 @@
-"""The newest packets of a track, for those who have missed them: bounded in number and in bytes."""
+"""The newest packets of a track, for receivers that have missed them: bounded in number and in bytes."""
 
 import mmap
 from typing import NamedTuple
@@ -17,11 +17,11 @@ class Kept(NamedTuple):
 class History:
     """The last packets, at most HISTORY of them and ARENA_SIZE bytes: more than a second of video at 4 Mbit/s.
 
-    They stand one behind the other in one piece of memory, around and around, which the fast path fills as well.
+    They are stored in a ring of bytes, which the fast path fills as well.
     """
 
     def __init__(self) -> None:
-        # Pages of their own, which the machine provides when they are first used, and gets back.
+        # Pages of their own: the system allocates them on first use, and gets them back.
         self._arena = mmap.mmap(-1, ARENA_SIZE)
         self.memory = ffi.new("struct history *")
         self.memory.arena = ffi.from_buffer("uint8_t[]", self._arena)
@@ -29,7 +29,7 @@ class History:
             kept.sequence = -1
 
     def keep(self, sequence: int, timestamp: int, packet: bytes) -> None:
-        """Keep a packet, instead of the oldest ones."""
+        """Keep a packet, in place of the oldest ones."""
         memory, size = self.memory, len(packet)
         start = memory.position % ARENA_SIZE
         if start + size > ARENA_SIZE:
@@ -40,7 +40,7 @@ class History:
         memory.position += size
 
     def get(self, sequence: int) -> Kept | None:
-        """Return the packet of this number, where it is still kept."""
+        """Return the packet with this number, if it is still kept."""
         kept, position = self.memory.kept[sequence & HISTORY - 1], self.memory.position
         if sequence < 0 or kept.sequence != sequence or position - kept.position > ARENA_SIZE:
             return None
@@ -48,6 +48,6 @@ class History:
         return Kept(sequence, kept.timestamp, self._arena[start : start + kept.size])
 
     def timestamp(self, sequence: int) -> int | None:
-        """Return the timestamp of the packet of this number, where it is still known."""
+        """Return the timestamp of the packet with this number, if it is still known."""
         kept = self.memory.kept[sequence & HISTORY - 1]
         return int(kept.timestamp) if kept.sequence == sequence else None

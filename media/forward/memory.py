@@ -1,4 +1,4 @@
-"""Memory that Python and the fast path share: the structures of `fastpath.h`, and attributes that stand in them."""
+"""Memory that Python and the fast path share: the structures of `fastpath.h`, and attributes stored in them."""
 
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar, overload
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """An attribute that stands in its object's `memory`, where the fast path finds it."""
+    """An attribute that is stored in its object's `memory`, where the fast path finds it."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name

@@ -1,9 +1,8 @@
-"""The hot loop's way out: from packets placed in their tracks to encrypted datagrams.
+"""The output of the hot loop: from packets placed in their tracks to encrypted datagrams.
 
-Measured as system time this is mostly the kernel's; of what is left, libsrtp encrypts in place, in the very buffer
-that the kernel reads. So for each receiver there is one copy and one call of libsrtp. All else is written for all
-receivers of a burst at once, and their calls are made by `map`: the interpreter takes no step for a receiver but the
-one that copies.
+Most of its time is spent in the kernel. libsrtp encrypts in place, in the buffer that the kernel reads. So each
+receiver costs one copy and one call of libsrtp. Everything else is done for all receivers of a burst at once, and `map`
+makes their calls: the copy is the only step of the interpreter per receiver.
 """
 
 import logging
@@ -23,12 +22,13 @@ _ALONE = ((0, 1),)
 
 
 class Forwarder:
-    """Sends what routes have collected through one socket."""
+    """Sends the bursts of routes through one socket."""
 
     def __init__(self, fd: int, outbox: Outbox, *, gso: bool) -> None:
-        """Send through the socket; `gso` tells whether its kernel cuts GSO batches into datagrams.
+        """Send through a socket.
 
-        The outbox has SLOTS_OUT slots, of which none is in use before and after each call.
+        :param outbox: one with SLOTS_OUT slots. None of them is in use before or after a call.
+        :param gso: whether the kernel supports GSO batches at this socket.
         """
         self._fd = fd
         self._longest = LONGEST_BATCH if gso else 1
@@ -39,7 +39,7 @@ class Forwarder:
         self._lengths = [cast("int *", each) for each in self._box.length_addresses]
         self._slots = self._messages = 0
         self.sent = self.unprotected = 0
-        # Bursts that were met with an exception.
+        # Bursts that raised an exception.
         self.stumbles = 0
 
     @property
@@ -49,16 +49,16 @@ class Forwarder:
 
     @property
     def gso_unsupported(self) -> set[int]:
-        """The names (addresses in memory) whose routes do not support GSO. Whoever has handled them removes them."""
+        """The names (addresses in memory) whose routes do not support GSO. The caller handles and removes them."""
         return self._box.gso_unsupported
 
     def forward(self, routes: Iterable[Route]) -> None:
-        """Send the bursts of these routes, and forget them, whatever becomes of them. Never raises."""
+        """Send the bursts of these routes, and clear them. Never raises."""
         for route in routes:
             try:
                 self._forward(route)
             except Exception:
-                # What one participant sends is never another's loss: the other routes go on.
+                # A bad packet of one participant must not affect another: go on with the other routes.
                 self.stumbles += 1
                 if is_told(self.stumbles):
                     logger.exception("track %s: a burst was not forwarded, %d so far", route.track.ssrc, self.stumbles)
@@ -68,7 +68,7 @@ class Forwarder:
     def _forward(self, route: Route) -> None:
         """Write a route's burst for its variants, and encrypt it for each receiver."""
         burst, ssrc, pack = route.burst, route.track.ssrc, HEADER.pack
-        # More than the buffer holds never arrives at once.
+        # A burst is never larger than the buffer.
         del burst[SLOTS_OUT:]
         route.track.packets += len(burst)
         for type_, distance, ids, foreign, receivers in route.variants:
@@ -86,7 +86,7 @@ class Forwarder:
                     self._send(packets, receivers.part(begin, begin + room))
 
     def _send(self, packets: list[bytes], receivers: Receivers) -> None:
-        """Encrypt packets for each receiver, and send each those of one size as one GSO batch."""
+        """Encrypt packets for each receiver. Packets of one size go to a receiver as one GSO batch."""
         handles, step = receivers.handles, len(packets)
         if self._slots + step * len(handles) > SLOTS_OUT:
             self._flush()
@@ -112,7 +112,10 @@ class Forwarder:
             self._flush()
 
     def _names_without(self, receivers: Receivers, failures: list[int]) -> "array[int]":
-        """Return where to send when some packets could not be encrypted: their receivers get nothing of this burst."""
+        """Return the names without those of receivers for which a packet could not be encrypted.
+
+        These receivers get nothing of this burst.
+        """
         step = len(failures) // len(receivers.handles)
         self.unprotected += sum(map(bool, failures))
         return array(
@@ -127,12 +130,12 @@ class Forwarder:
 
 
 def is_told(count: int) -> bool:
-    """Tell whether the fault of this number is logged: the first, the second, the fourth … so that no log overflows."""
+    """Tell whether to log the fault of this number: the first, the second, the fourth … so that no log overflows."""
     return count & (count - 1) == 0
 
 
 def _batches(sizes: "array[int]", longest: int) -> Iterator[tuple[int, int]]:
-    """Yield where GSO batches begin and how many packets each has: all of one size, but the last may be shorter."""
+    """Yield where each GSO batch begins and how many packets it has: all of one size, except a shorter last one."""
     begin = 0
     for i in range(1, len(sizes)):
         if i - begin == longest or sizes[i - 1] < sizes[begin] or sizes[i] > sizes[begin]:

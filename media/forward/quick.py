@@ -1,7 +1,7 @@
-"""Calls into C that keep the interpreter.
+"""Calls into C that keep the interpreter lock.
 
-Sockets and cffi let go of the interpreter around each call. Beside a thread that computes, the loop then waits until
-that thread lets go again, each time. For a call of microseconds it keeps the interpreter instead.
+Sockets and cffi release the lock around each call. If another thread computes, the loop then waits for the lock after
+every call. For a call of microseconds it is better to keep the lock.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ _DONTWAIT = int(socket.MSG_DONTWAIT)
 
 
 def function(address: int, *arguments: Any) -> Callable[..., int]:
-    """Return the C function at an address, which takes these and returns an int. It must not call Python."""
+    """Return the C function at an address, with these argument types. It returns an int and must not call Python."""
     return ctypes.PYFUNCTYPE(NUMBER, *arguments)(address)
 
 

@@ -1,22 +1,23 @@
-"""Repair of lost packets: how long an answer takes on a leg, and how much a receiver may have sent again."""
+"""Repair of lost packets: the round trip of a leg, and the budget of what a receiver may have sent again."""
 
-# Before anything is measured, in seconds: rather one request too few than four too many.
+# Before anything is measured, in seconds: one request too few is better than four too many.
 INITIAL_SECONDS = 0.1
 INITIAL_PATIENCE = 0.25
 SHORTEST_PATIENCE = 0.04
 LONGEST_PATIENCE = 1.0
 
-# The share of what a line took lately that retransmissions may always use, and the largest share where there is room.
+# Retransmissions may always use this share of what the connection carried lately, and at most the larger share if the
+# receiver's estimate leaves room.
 SHARE = 0.2
 LARGEST_SHARE = 0.5
-# In bits per second: for a line of which nothing is known yet, or that takes hardly anything.
+# In bits per second: the budget of a connection that carries hardly anything, or of which nothing is known yet.
 LEAST_RATE = 20_000
-# In bytes: what may go out at once, at least. A larger budget allows what it grants within BURST_SECONDS.
+# In bytes: what may always go out at once. A larger budget allows what it grants within BURST_SECONDS.
 BURST = 14_400
 BURST_SECONDS = 0.5
-# What a packet costs beside itself on a line: IP, UDP and SRTP.
+# In bytes: what IP, UDP and SRTP add to a packet.
 OVERHEAD = 60
-# Requested packets that are looked up within a tick. Five per cent lost of forty cameras is a tenth of that.
+# Requested packets that are looked up within a tick. A loss of five per cent of forty cameras takes a tenth of that.
 REQUESTS_A_TICK = 300
 # A request is remembered this long. The memory is bounded by REQUESTS_A_TICK.
 REMEMBERED_SECONDS = 2.0
@@ -52,21 +53,22 @@ class RoundTrip:
         self._patience = min(LONGEST_PATIENCE, max(SHORTEST_PATIENCE, self._smoothed + 4 * self._variation))
 
     def back_off(self) -> None:
-        """Wait longer: an answer came that belongs to any of several requests (RFC 6298 section 5.5)."""
+        """Wait longer: it is unknown which of several requests was answered (RFC 6298 section 5.5)."""
         self._patience = min(LONGEST_PATIENCE, 2 * self._patience)
 
 
 class Retransmissions:
-    """What one receiver may have sent again, and what it has asked for.
+    """The retransmission budget of one receiver, and what it has requested.
 
-    The budget follows what its line took lately: what was forwarded, less what it reports or requests as lost, and no
-    more than its own estimate. A receiver that asks for everything gets half of its media's rate in addition at most.
+    The budget follows what its connection carried lately: what was forwarded, less what the receiver reports or
+    requests as lost, and no more than its own estimate. So a receiver that requests everything gets at most half of its
+    media's rate in addition.
     """
 
     def __init__(self) -> None:
         self._octets_left: float = BURST
         self._requests_left = REQUESTS_A_TICK
-        # When each packet was sent again last, by SSRC and sequence number; minus infinity for one that was refused.
+        # By SSRC and sequence number: when a packet was first requested, and last sent again (-infinity: never).
         self._sent_at: dict[tuple[int, int], tuple[float, float]] = {}
         # What was forwarded, in bits and packets per second, and requested packets per second.
         self._forwarded = self._packets = self._missed = 0.0
@@ -82,7 +84,7 @@ class Retransmissions:
         return self._requests_left >= 0
 
     def is_due(self, ssrc: int, sequence: int, now: float, round_trip: float) -> bool:
-        """Note a request; tell whether the packet is to be sent: not while its last answer may be on its way."""
+        """Note a request. Return whether to send the packet: not while the last answer may still be on its way."""
         asked_at, sent_at = self._sent_at.get((ssrc, sequence), (None, float("-inf")))
         if asked_at is None:
             self._missed += 1
@@ -90,7 +92,7 @@ class Retransmissions:
         return now - sent_at >= round_trip
 
     def spend(self, ssrc: int, sequence: int, size: int, now: float) -> bool:
-        """Tell whether a packet of this size may be sent again now; then it counts as sent."""
+        """Tell whether the budget allows a packet of this size now, and then count it as sent."""
         if size + OVERHEAD > self._octets_left:
             return False
         self._octets_left -= size + OVERHEAD
@@ -98,14 +100,14 @@ class Retransmissions:
         return True
 
     def forwarded(self, octets: int, packets: int, seconds: float) -> None:
-        """Note what was forwarded to the receiver in the last seconds."""
+        """Note what was forwarded to the receiver in this many seconds."""
         self._forwarded, self._packets = 8 * octets / seconds, packets / seconds
 
     def rate(self, *, estimate: int, lost: float) -> float:
         """Return the budget in bits per second.
 
-        `estimate` is what the receiver says that its line carries (0: it has not said), `lost` the share of packets
-        that its reports say is lost on the way to it.
+        :param estimate: the receiver's estimate of its bandwidth in bits per second; 0 while there is none.
+        :param lost: the share of packets that the receiver reports as lost.
         """
         missed = self._missed / self._packets if self._packets else 0.0
         took = self._forwarded * (1 - min(1.0, max(lost, missed)))
@@ -115,7 +117,10 @@ class Retransmissions:
         return max(LEAST_RATE, SHARE * min(estimate, took), room)
 
     def tick(self, now: float, seconds: float, *, estimate: int, lost: float) -> None:
-        """Renew the budget some times a second, and forget old requests."""
+        """Renew the budget, and forget old requests. Call it a few times per second; the arguments are those of `rate`.
+
+        :param seconds: the time since the last call.
+        """
         octets = self.rate(estimate=estimate, lost=lost) / 8
         self._octets_left = min(max(BURST, BURST_SECONDS * octets), self._octets_left + seconds * octets)
         self._requests_left = REQUESTS_A_TICK

@@ -67,12 +67,12 @@ def read_bandwidth(fci: bytes) -> int | None:
     try:
         return int(unpack_remb_fci(fci)[0])
     except (ValueError, struct.error):
-        # The second: it promises more sources than it names.
+        # struct.error: it announces more sources than it names.
         return None
 
 
 def requests(data: bytes) -> int:
-    """Return how many entries the requests for missing packets in a compound have: each stands for up to 17 packets."""
+    """Return how many entries the NACKs in a compound packet have. Each entry requests up to 17 packets."""
     at = entries = 0
     while at + 4 <= len(data):
         words = int.from_bytes(data[at + 2 : at + 4], "big")
@@ -83,7 +83,7 @@ def requests(data: bytes) -> int:
 
 
 def key_frame_sources(packet: RtcpPsfbPacket) -> list[int]:
-    """Return whose key frames a payload-specific feedback asks for: PLI names one source, FIR may name several."""
+    """Return the SSRCs whose key frames a feedback packet requests: a PLI names one, a FIR may name several."""
     if packet.fmt == RTCP_PSFB_PLI:
         return [packet.media_ssrc]
     if packet.fmt == FIR:
@@ -92,7 +92,7 @@ def key_frame_sources(packet: RtcpPsfbPacket) -> list[int]:
 
 
 def goodbye(ssrc: int) -> bytes:
-    """Return the end of a source (RFC 3550 section 6.6), in the compound packet that it must be part of."""
+    """Return a BYE for a source (RFC 3550 section 6.6), in the compound packet that it must be part of."""
     return bytes(RtcpRrPacket(ssrc=ssrc)) + bytes(RtcpByePacket(sources=[ssrc]))
 
 

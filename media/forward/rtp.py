@@ -29,7 +29,7 @@ def extension_bounds(packet: bytes) -> tuple[int, int]:
 
 
 def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield each element of a packet's header extension: its ID, where it begins, where its data begins and ends.
+    """Yield each element of a packet's header extension: its ID, its begin, and the begin and end of its data.
 
     :raises ValueError: when an element is longer than the extension.
     """
@@ -60,9 +60,9 @@ def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
-    """Return a packet whose extension elements have the receiver's IDs; those that have none become padding.
+    """Return a packet whose extension elements have the receiver's IDs. Elements without one become padding.
 
-    Nothing changes its place, so that this costs no more than it must.
+    Nothing moves, to keep this cheap.
 
     :raises ValueError: when the extension is broken.
     """
@@ -79,9 +79,9 @@ def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
 
 
 def element(packet: bytes, id_: int) -> bytes | None:
-    """Return the data of an extension element, where the packet, which must be sound, has it."""
+    """Return the data of an extension element, if the packet has it. The packet must be sound (`element_ids`)."""
     if packet[0] == 0x90 and packet[12:15] == b"\xbe\xde\0" and packet[15] and packet[16] >> 4 == id_ < 15:
-        # The first one, which is where browsers have the audio level.
+        # The first element: browsers write the audio level there.
         return packet[17 : 18 + (packet[16] & 0x0F)]
     for each, _, data, end in elements(packet):
         if each == id_:
@@ -98,7 +98,7 @@ def wrap(packet: bytes, *, payload_type: int, sequence: int, ssrc: int) -> bytes
 
 
 def unwrap(packet: bytes, *, payload_type: int, ssrc: int) -> bytes | None:
-    """Return the original of a retransmission; None for one that is padding alone, as senders probe with.
+    """Return the original of a retransmission; None if it is padding alone, as senders use to probe.
 
     :raises ValueError: when the header is longer than the packet.
     """
@@ -113,13 +113,13 @@ def unwrap(packet: bytes, *, payload_type: int, ssrc: int) -> bytes | None:
 
 
 def element_ids(packet: bytes) -> int:
-    """Return a bit for each ID of an element in a packet's header extension; -1 for a packet that is not sound.
+    """Return a bit for each ID of an element in a packet's header extension. Return -1 for a packet that is not sound.
 
-    A packet is sound when its header, extension and padding fit into it.
+    A packet is sound if its header, extension and padding fit into it.
     """
     if packet[0] != 0x90 or packet[12:14] != b"\xbe\xde" or len(packet) < 16:
         return _element_ids(packet)
-    # What nearly every packet is like: no padding, no contributing sources, one-byte elements.
+    # Nearly every packet is like this: no padding, no contributing sources, one-byte elements.
     at, end, ids = 16, 16 + 4 * (packet[14] << 8 | packet[15]), 0
     if end > len(packet):
         return -1

@@ -1,4 +1,4 @@
-"""RTP streams as they arrive: what is missing of them, and what receiver reports say of them."""
+"""RTP streams as they arrive: which packets are missing, and what the receiver reports about them say."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -12,85 +12,94 @@ from media.allowance import Allowance
 from media.forward.memory import Shared, ffi
 from media.forward.repair import RoundTrip
 
-# A jump further than this is no loss but a new beginning: asking for it all again would help nobody.
+# A jump of more sequence numbers than this is a restart, not a loss: the packets are not requested.
 LARGEST_GAP = 256
-# A packet that comes so long after its successors is of no use to anybody.
+# Discard packets that are more than this many sequence numbers late.
 LATEST = 2 * LARGEST_GAP
-# What may be asked for of one stream: a burst of two such gaps, then so many packets a second. Who loses more has no
-# picture that could be repaired, and each request costs the focus time.
+# Packets that may be requested of one stream: a burst, then this many per second. A stream that loses more cannot be
+# repaired, and each request costs the focus time.
 REQUEST_BURST, REQUEST_RATE = 2 * LARGEST_GAP, 500
 # A missing packet is given up after this many requests, or after this many seconds: then it is too late for a picture.
 TRIES = 8
 USEFUL_SECONDS = 1.0
-# Sender reports that a receiver's report may refer to: it names the last one that has reached it.
+# Sender reports that are remembered. A receiver report refers to the last one that has reached the receiver.
 _REPORTS_KEPT = 4
 
 
 class Missing(NamedTuple):
-    """A packet that has not come: when to ask for it next, how often that was done, and since when it is missing."""
+    """A packet that has not come."""
 
+    # When to request it next.
     due_at: float
+    # How often it was requested.
     tries: int
+    # When it was first missed.
     noticed_at: float
+    # When it was last requested.
     asked_at: float
 
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One RTP stream from a leg. The fast path takes those packets of it that follow their predecessors.
-
-    `asks` tells whether missing packets may be asked for (generic NACK was negotiated), `takes_limits` whether its
-    sender may be told how fast to send (REMB was). `original` is the stream that this one carries retransmissions of
-    (RFC 4588), and `original_types` the payload types that they stand for. `round_trip` is the leg's.
-    """
+    """One RTP stream from a leg. The fast path takes those of its packets that follow their predecessors."""
 
     ssrc: int
+    # Of the RTP clock, in Hz.
     clock_rate: int
+    # Whether missing packets may be requested: generic NACK was negotiated.
     asks: bool = False
+    # Whether its sender may be told how fast to send: REMB was negotiated.
     takes_limits: bool = False
+    # The stream that this one carries retransmissions of (RFC 4588), if it does.
     original: "Stream | None" = None
+    # The payload types of the original packets, by those of the retransmissions.
     original_types: dict[int, int] = field(default_factory=dict)
+    # That of the leg.
     round_trip: RoundTrip = field(default_factory=RoundTrip)
 
+    # By sequence number (16 bits).
     missing: dict[int, Missing] = field(default_factory=dict)
-    # Packets are missing that will not be repaired: only a key frame helps.
+    # Whether packets are missing that will not be repaired: only a key frame helps.
     is_broken: bool = False
-    # The packet after the last gap of which nothing is asked for, counted on beyond 16 bits: that gap is never filled.
+    # The packet after the last gap that is not requested, counted on beyond 16 bits: that gap is never filled.
     jumped_to: int = -1
-    # Retransmissions come as a stream of their own, so what comes late by itself answers no request.
+    # Whether retransmissions come as a stream of their own. Then a packet that is late here answers no request.
     is_repeated_apart: bool = False
-    # The share of packets that has not come, of late: what was lost some reports ago counts less and less.
+    # The share of packets that was lost lately: older losses count less with every report.
     lost: float = 0.0
     # The `struct stream` of fastpath.h.
     memory: Any = field(init=False, repr=False)
 
+    # The next sequence number, counted on beyond 16 bits; negative before the first packet.
     expected = Shared[int]()
+    # How many packets have come.
     received = Shared[int]()
+    # In units of the RTP clock (RFC 3550 section 6.4.1).
     jitter = Shared[float]()
-    # When to ask for missing packets next; infinity where none is missing.
+    # When to request missing packets next; infinite while none is missing.
     asks_at = Shared[float]()
 
     _first: int = 0
     _requests: Allowance = field(default_factory=lambda: Allowance(REQUEST_RATE, REQUEST_BURST))
     _reported: tuple[int, int] = (0, 0)
-    # The middle of each report's NTP time (RFC 3550 section 6.4.1), and when it came.
+    # The middle 32 bits of each report's NTP time (RFC 3550 section 6.4.1), and when it came.
     _sender_reports: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_REPORTS_KEPT))
 
     def __post_init__(self) -> None:
-        """Expect whatever comes first."""
+        """Expect any sequence number first."""
         self.memory = ffi.new("struct stream *", {"expected": -1, "clock_rate": self.clock_rate, "asks_at": inf})
 
     def keep_time(self, clock_rate: int) -> None:
-        """Count time at this rate from now on: the source's codec may have changed."""
+        """Use this clock rate from now on: the source's codec may have changed."""
         if clock_rate != self.clock_rate:
             self.clock_rate = self.memory.clock_rate = clock_rate
             self.jitter = 0.0
 
     def take(self, sequence: int, timestamp: int, now: float) -> int | None:
-        """Note a packet; return its sequence number, counted on beyond 16 bits, or None for one that is of no use.
+        """Note a packet. Return its sequence number, counted on beyond 16 bits, or None for a packet of no use.
 
-        Every authentic packet of the stream must come here, so that the two ends of SRTP and this count alike: then no
-        number is ever returned twice.
+        The caller must pass every authentic packet of the stream. Then this and both ends of SRTP count the same, and
+        no number is returned twice.
         """
         memory = self.memory
         transit = now * self.clock_rate - timestamp
@@ -113,14 +122,14 @@ class Stream:
         return number
 
     def take_repeat(self, sequence: int, timestamp: int, now: float) -> int | None:
-        """Take a packet from the stream of retransmissions like `take`, where it is missing: the others came before."""
+        """Take a packet from the stream of retransmissions like `take`, if it is missing. Otherwise return None."""
         if (missing := self.missing.get(sequence)) is None:
             return None
         self._time(missing, now)
         return self.take(sequence, timestamp, now)
 
     def _skip(self, ahead: int, now: float) -> None:
-        """Note that packets are missing before the next one."""
+        """Note that this many packets are missing before the next one."""
         if ahead <= LARGEST_GAP and self.asks and self._requests.take(ahead, now):
             for sequence in range(self.expected, self.expected + ahead):
                 self.missing[sequence & 0xFFFF] = Missing(now, 0, now, now)
@@ -134,19 +143,19 @@ class Stream:
         self._note_when_to_ask()
 
     def _give_up(self, sequence: int) -> None:
-        """Do without a packet."""
+        """Stop requesting a packet."""
         del self.missing[sequence]
         self.is_broken = True
 
     def _note_when_to_ask(self) -> None:
-        """Let the fast path know when it is to leave a packet to us, so that we ask for what is missing."""
+        """Note when missing packets are due. From then on, the fast path leaves the next packet to Python."""
         self.asks_at = min((each.due_at for each in self.missing.values()), default=inf)
 
     def _take_late(self, sequence: int, now: float) -> int | None:
         """Note a packet that comes after its successors.
 
-        It may come twice, as it was sent first and as it was asked for: only what is missing is taken. Where nothing
-        is asked for a packet comes once, since SRTP takes none twice.
+        A packet may come twice: as first sent, and as requested. So only missing packets are taken. Where none is
+        requested, a packet comes once, because SRTP accepts none twice.
         """
         if self.asks and sequence not in self.missing:
             return None
@@ -159,16 +168,16 @@ class Stream:
         return self.expected - late if late <= LATEST else None
 
     def _time(self, missing: Missing, now: float) -> None:
-        """Learn the round trip from the answer to a request; which of several it answers, nobody knows."""
+        """Measure the round trip by the answer to a request. After several requests, the answered one is unknown."""
         if missing.tries == 1 or (missing.tries and not self.round_trip.is_measured):
             self.round_trip.measure(now - (missing.asked_at if missing.tries == 1 else missing.noticed_at))
         elif missing.tries:
             self.round_trip.back_off()
 
     def due(self, now: float) -> Iterator[int]:
-        """Yield the sequence numbers to ask for now, each twice as long after the last time; give up what is too late.
+        """Yield the sequence numbers to request now, and give up packets that are too late.
 
-        Nothing is asked for again before an answer can have come.
+        A packet is requested again when an answer could have come. The wait doubles each time.
         """
         for sequence, missing in list(self.missing.items()):
             if missing.due_at > now:
@@ -182,15 +191,15 @@ class Stream:
         self._note_when_to_ask()
 
     def take_sender_report(self, ntp_time: int, now: float) -> None:
-        """Note when which sender report came."""
+        """Note when a sender report came."""
         self._sender_reports.append((ntp_time >> 16 & 0xFFFFFFFF, now))
 
     def reported_at(self, lsr: int) -> float | None:
-        """Return when the sender report came that a receiver's report names (RFC 3550 section 6.4.1), where known."""
+        """Return when the sender report came that a receiver report names (RFC 3550 section 6.4.1), if it is known."""
         return next((at for middle, at in self._sender_reports if middle == lsr), None)
 
     def report(self, now: float) -> RtcpReceiverInfo | None:
-        """Return what is to be reported since the last time; None before the first packet."""
+        """Return the report on the packets since the last call; None before the first packet."""
         if self.expected < 0:
             return None
         expected = self.expected - self._first

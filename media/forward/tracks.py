@@ -1,10 +1,11 @@
-"""Who hears and sees whom: tracks, which participants publish, and sinks, where legs get them.
+"""Tracks, which participants publish, and sinks, through which legs get them.
 
-A track outlives what feeds it. Its source may be held, muted, restarted or moved to another device; its receivers see
-one SSRC whose sequence numbers and timestamps go on. So a packet is placed in the track's own numbering once, and all
-receivers share the result; what differs between them (payload types, IDs of header extensions, and a distance in
-sequence numbers where a receiver has paused for long) makes a variant, worked out when the routes are laid and not for
-each packet.
+A track outlives its source. The source may be held, muted, restarted or moved to another device. Receivers see one SSRC
+whose sequence numbers and timestamps continue. So a packet is placed in the track's own numbering once, and all
+receivers share the result.
+
+Receivers may differ in payload types, in IDs of header extensions, and, after a long pause, by a distance in sequence
+numbers. Each combination is a variant. Variants are worked out when the routes are laid, not for each packet.
 """
 
 from array import array
@@ -18,20 +19,20 @@ from media.forward.memory import ELEMENT_IDS, QUIET, Shared, ffi
 from media.forward.rtp import HEADER_SIZE, element
 from media.forward.streams import LARGEST_GAP, Stream
 
-# Key frames are asked for no more often than this: they are dear to everybody.
+# Key frames of a track are requested at most once in this many seconds: they cost bandwidth on every connection.
 KEY_FRAME_SECONDS = 0.5
-# A receiver that pauses may see so many sequence numbers go by: half of what SRTP could follow.
+# Sequence numbers that a receiver may miss in a pause: half of what SRTP could follow.
 LONGEST_JUMP = 0x4000
-# So many packets may a receiver miss at its beginning. If the numbers started over meanwhile it would never know, and
-# both ends of SRTP count those rounds (RFC 3711 section 3.3.1).
+# Packets that a new receiver may lose first. A wrap of the sequence numbers in that gap would desynchronise its
+# rollover counter (RFC 3711 section 3.3.1).
 LATEST_START = 1024
-# How far a packet is ahead after a gap that nobody fills: as if one packet were missing, so that receivers notice.
+# How far a packet is ahead after a gap that is never filled. It looks like one missing packet: receivers notice.
 LEAST_GAP = 2
-# Sender reports are passed on no more often than this; browsers send one a second.
+# Sender reports are forwarded at most once in this many seconds. Browsers send one per second.
 REPORT_SECONDS = 0.2
-# The IDs that a one-byte header extension may use, as bits; with 0, which must not be but can.
+# The IDs that a one-byte header extension can have, as bits: also 0, which is not allowed.
 _SHORT_IDS = (1 << ELEMENT_IDS) - 1
-# What a packet adds to the loudness of its track, by its level in -dBov.
+# What a packet adds to the loudness of its track, by its audio level in -dBov.
 _LOUDNESS = tuple(max(0.0, 1 - level / QUIET) for level in range(128))
 
 
@@ -56,13 +57,13 @@ class Packet(NamedTuple):
 
 
 class Receivers(NamedTuple):
-    """Where a variant goes: for each receiver its SRTP session, and the address in memory of its sockaddr.
+    """Where the packets of a variant go."""
 
-    `gso` tells whether several packets may go to each in one message that is cut on its way out.
-    """
-
+    # The SRTP session of each receiver.
     handles: Sequence[Any]
+    # The address in memory of each receiver's sockaddr.
     names: "array[int]"
+    # Whether the routes to these receivers support GSO batches.
     gso: bool = True
 
     def part(self, begin: int, end: int) -> "Receivers":
@@ -87,7 +88,7 @@ class Variant(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Route:
-    """The way of one payload type of a track; `burst` holds what has arrived and is to be sent."""
+    """The route of one payload type of a track. `burst` holds the packets that have arrived and will be sent."""
 
     track: "Track"
     variants: list[Variant]
@@ -96,36 +97,41 @@ class Route:
 
 @dataclass(eq=False, slots=True)
 class Sink:
-    """A leg that gets a track.
-
-    `payload_types` maps the source's payload types to the receiver's, `extensions` likewise the IDs of header
-    extensions. `retransmits` gives, for a payload type of the receiver, the one that retransmissions go out with.
-    It gets the track from its packet number `attached_at` on, and may ask for those since `begins`: those before stand
-    for other packets with this receiver.
-    """
+    """How one leg gets a track."""
 
     track: "Track"
+    # The SRTP session that encrypts for the leg.
     handle: Any
+    # The address in memory of the leg's sockaddr.
     address: int
+    # The receiver's payload type of each of the source's.
     payload_types: Mapping[int, int]
+    # The receiver's ID of each header extension, by the source's ID.
     extensions: Mapping[int, int]
+    # By the receiver's payload type: the one of its retransmissions (RTX).
     retransmits: Mapping[int, int]
+    # Whether the route to the leg supports GSO batches.
     gso: bool = True
+    # What is added to the track's sequence numbers for this receiver.
     distance: int = 0
+    # The first packet, in the track's numbering, that the receiver gets.
     attached_at: int = 0
+    # The first packet that it may request again. Earlier numbers stand for other packets with this receiver.
     begins: int = 0
+    # What the track had counted before this receiver.
     packets_before: int = 0
     octets_before: int = 0
+    # The sequence number of the next retransmission.
     rtx_sequence: int = 0
-    # The IDs of header extensions, as variants compare them.
+    # The IDs of header extensions, in the order in which variants compare them.
     ids: tuple[tuple[int, int], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Put the IDs in order, once for all payload types."""
+        """Sort the IDs, once for all payload types."""
         self.ids = tuple(sorted(self.extensions.items()))
 
     def is_like(self, other: "Sink") -> bool:
-        """Tell whether packets go the same way with both."""
+        """Tell whether packets would go out the same with both."""
         return self.handle is other.handle and self._way == other._way
 
     @property
@@ -139,7 +145,7 @@ _Key = tuple[int, int, tuple[tuple[int, int], ...], bool]
 
 @dataclass(eq=False, slots=True)
 class _Group:
-    """The sinks of a variant. One more or one less costs nothing for the others."""
+    """The sinks of a variant. To add or remove one costs nothing for the others."""
 
     variant: Variant
     sinks: list[Sink]
@@ -149,7 +155,7 @@ class _Group:
     sessions: "array[int]" = field(init=False)
 
     def __post_init__(self) -> None:
-        """Let the fast path know the variant."""
+        """Write the variant into the memory of the fast path."""
         receivers = self.variant.receivers
         self.handles = list(receivers.handles)
         self.variant = variant = self.variant._replace(receivers=receivers._replace(handles=self.handles))
@@ -161,7 +167,7 @@ class _Group:
         self._share()
 
     def add(self, sink: Sink) -> None:
-        """Send to one more."""
+        """Add a receiver."""
         self.sinks.append(sink)
         self.handles.append(sink.handle)
         self.sessions.append(address_of_session(sink.handle))
@@ -169,24 +175,26 @@ class _Group:
         self._share()
 
     def remove(self, sink: Sink) -> None:
-        """Send to one less."""
+        """Remove a receiver."""
         index = self.sinks.index(sink)
         for each in (self.sinks, self.handles, self.sessions, self.variant.receivers.names):
             del each[index]
         self._share()
 
     def _share(self) -> None:
-        """Tell the fast path where the arrays are now."""
+        """Write into the memory of the fast path where the arrays are now."""
         self.memory.receivers = len(self.sinks)
         self.memory.sessions = ffi.cast("uintptr_t *", self.sessions.buffer_info()[0])
         self.memory.names = ffi.cast("uintptr_t *", self.variant.receivers.names.buffer_info()[0])
 
 
 class Pause(NamedTuple):
-    """What a leg had of a track before it paused: the last sequence number, as it saw it, and how much altogether."""
+    """What a leg had got of a track before it paused."""
 
+    # The last sequence number, as the receiver saw it.
     last_sequence: int
     distance: int
+    # How much it had got in all, as sender reports count it.
     packets: int
     octets: int
     rtx_sequence: int
@@ -196,55 +204,66 @@ class Pause(NamedTuple):
 class Track:
     """One audio or video track that a participant publishes, as its receivers see it.
 
-    The fast path forwards those packets of it that follow their predecessors.
+    The fast path forwards those of its packets that follow their predecessors.
     """
 
+    # The ID of the participant that publishes it.
     participant: str
+    # "audio", "video", "screen" …
     label: str
+    # "audio" or "video".
     kind: str
     ssrc: int
+    # The SSRC of its retransmissions.
     rtx_ssrc: int
+    # Of the RTP clock, in Hz.
     clock_rate: int
+    # By the ID of the leg that gets it.
     sinks: dict[str, Sink] = field(default_factory=dict)
+    # By the source's payload type.
     routes: dict[int, Route] = field(default_factory=dict)
+    # Whether packets are let through.
     is_open: bool = True
-    # Of video only: for audio a retransmission would come too late.
+    # Of video only: for audio, a retransmission would come too late.
     history: History | None = None
-    # Of each leg that has paused, its last pause.
+    # The last pause of each leg that has paused, by its ID.
     paused: dict[str, Pause] = field(default_factory=dict)
     # The `struct track` of fastpath.h.
     memory: Any = field(init=False, repr=False)
 
-    # The next packet comes after a pause. So it is always while the track is closed.
+    # Whether the next packet comes after a pause. While the track is closed, that is always so.
     resumes = Shared[bool]()
     packets = Shared[int]()
+    # Of payloads, including their header extensions.
     octets = Shared[int]()
+    # What is added to the source's numbers and timestamps.
     sequence_shift = Shared[int]()
     timestamp_shift = Shared[int]()
     # The newest packet in the track's own numbering, counted on beyond 16 bits, and when it came.
     last_sequence = Shared[int]()
     last_timestamp = Shared[int]()
     last_at = Shared[float]()
-    # The ID of the header extension with the audio level (RFC 6464), and how loud it has been of late.
+    # The ID of the header extension with the audio level (RFC 6464); 0 without one.
     level_id = Shared[int]()
+    # How loud the track was lately: the speakers' measure, which falls with every tick.
     loudness = Shared[float]()
-    # Of the present source, since it began or went on: older packets of it have no number that is still free.
+    # The first number since the present source began or resumed. Its older packets have no free number.
     first_sequence: int = 0
-    # The largest `begins` of a sink.
+    # The largest `begins` of all sinks.
     begins: int = 0
     key_frame_wanted: bool = False
     key_frame_asked_at: float = float("-inf")
     reported_at: float = float("-inf")
     _stream: Stream | None = None
-    # What the fast path knows of the routes lives as long as this.
+    # The fast path's memory of the routes, which must live as long as the track.
     _laid: list[object] = field(default_factory=list)
-    # By payload type and by variant, who gets it; and whether every sink takes the types of the routes and no others.
+    # The receivers by payload type and variant; and whether every sink takes exactly the payload types of the routes.
     _groups: dict[int, dict[_Key, _Group]] = field(default_factory=dict)
     _are_alike: bool = True
     _sent_before: int = 0
 
     def __post_init__(self) -> None:
-        """Be open, and wait for the first packet."""
+        """Open the track for its first packet."""
         self.memory = ffi.new("struct track *", {"ssrc": self.ssrc, "resumes": True, "last_sequence": -1})
         if self.kind == "video":
             self.history = History()
@@ -261,9 +280,9 @@ class Track:
         self.memory.stream = stream.memory
 
     def place(self, stream: Stream, arrived: Packet, now: float) -> Route | None:
-        """Put a packet, still in its source's numbering, on its way; return its route if that had been idle.
+        """Place a packet in the track's numbering and in a route's burst. Return the route if it had no burst before.
 
-        Its number is what `Stream.take` has returned: none comes twice, and none leads to a number used before.
+        The packet's sequence number is what `Stream.take` has returned: so no number is used twice.
         """
         sequence, first, second, timestamp, elements, content = arrived
         route = self.routes.get(second & 0x7F)
@@ -295,17 +314,17 @@ class Track:
         return route if len(route.burst) == 1 else None
 
     def _route_of_before(self, payload_type: int, sequence: int) -> Route:
-        """Return the route of a late packet alone: to those receivers that had the track already at that number."""
+        """Return a route for one late packet: to the receivers that already had the track at that number."""
         return Route(self, _variants(payload_type, [sink for sink in self.sinks.values() if sink.begins <= sequence]))
 
     def hear(self, packet: bytes) -> None:
-        """Note how loud a packet of audio says it is: 0 dBov counts 1, and silence (-127 dBov) nothing."""
+        """Note the audio level that a packet states: 0 dBov counts 1, and silence (-127 dBov) counts 0."""
         level = element(packet, self.level_id)
         if level and self.is_open:
             self.loudness += _LOUDNESS[level[0] & 0x7F]
 
     def _continue_with(self, stream: Stream, sequence: int, timestamp: int, now: float) -> None:
-        """Let the track go on with this packet, which comes after a pause or from a new source."""
+        """Continue the track with this packet, which comes after a pause or from a new source."""
         if self.last_sequence >= 0:
             self.first_sequence = self.last_sequence + 1
             self.sequence_shift = self.first_sequence - sequence
@@ -313,8 +332,8 @@ class Track:
                 elapsed = max(1, int((now - self.last_at) * self.clock_rate))
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp & 0xFFFFFFFF
         else:
-            # Far from a new round of numbers, whatever the source began with, so that no receiver meets one at once.
-            # And a round ahead, so that what comes late has no negative number.
+            # Begin far from a wrap, whatever number the source began with, so that no receiver soon meets one. And
+            # begin one round ahead, so that a late packet has no negative number.
             begin = 0x10000 + (sequence & 0xFFFF) - (sequence >> 15 & 1) * 0x4000
             self.sequence_shift = begin - sequence
             self.last_sequence = begin - 1
@@ -323,56 +342,56 @@ class Track:
         self.key_frame_wanted = self.kind == "video"
 
     def _shorten(self, ahead: int, gap: int) -> int:
-        """Return how far a packet is ahead that jumps further than what can be repaired: receivers see a loss, no more.
+        """Shorten a jump that cannot be repaired to this gap, so that receivers see a small loss. Return the gap.
 
-        A few such jumps, of packets that one of them does not get, and its encryption would be out of step. And
-        receivers ask for what they miss, within a budget that other tracks need too.
+        After a few long jumps, a receiver that misses their packets would lose synchronisation of its rollover counter.
+        And receivers request what they miss, from a budget that other tracks need too.
         """
         self.sequence_shift -= ahead - gap
         self.first_sequence = self.last_sequence + gap
         return gap
 
     def close(self) -> None:
-        """Let nothing through until the track is opened."""
+        """Drop packets until the track is opened."""
         self.is_open, self.resumes = False, True
 
     def open(self) -> None:
-        """Let through what comes."""
+        """Let packets through."""
         self.is_open = True
 
     def end(self) -> None:
-        """Be over: let go of all receivers, so that its memory is free at once and not when garbage is collected."""
+        """Remove all receivers, so that memory is free at once and not when garbage is collected."""
         self.sinks.clear()
         self.lay_routes()
 
     def rate(self, seconds: float) -> float:
-        """Return what its source has sent since this was last asked, so many seconds ago, in bits a second."""
+        """Return the bits per second that the source has sent since the last call, this many seconds ago."""
         sent = self.octets + HEADER_SIZE * self.packets
         octets, self._sent_before = sent - self._sent_before, sent
         return 8 * octets / seconds
 
     def wants_key_frame(self, now: float) -> bool:
-        """Tell whether the source is to be asked for a key frame now, and note that it is."""
+        """Tell whether to request a key frame from the source now, and note that as done."""
         if not self.key_frame_wanted or now - self.key_frame_asked_at < KEY_FRAME_SECONDS:
             return False
         self.key_frame_wanted, self.key_frame_asked_at = False, now
         return True
 
     def may_report(self, now: float) -> bool:
-        """Tell whether a sender report is passed on now, and note that it is: each goes to all receivers."""
+        """Tell whether to forward a sender report now, and note that as done. Each one goes to all receivers."""
         if now - self.reported_at < REPORT_SECONDS:
             return False
         self.reported_at = now
         return True
 
     def attach(self, leg: str, sink: Sink) -> Sink:
-        """Give a leg the track, or give it the track in another way, without a break in its numbers.
+        """Give a leg the track, or change how it gets the track, without a break in its numbers.
 
-        Return the sink that counts from now on: the former one where nothing differs.
+        Return the sink that is in use from now on: the former one if nothing differs.
         """
         before = self.sinks.get(leg)
         if not sink.payload_types:
-            # It may come to nothing for long, and then goes on like any other after a pause.
+            # The leg gets nothing, perhaps for long. Later it continues as after a pause.
             self.detach(leg)
             return sink
         if before is not None and before.is_like(sink):
@@ -380,7 +399,7 @@ class Track:
         if before is not None:
             is_same = (before.payload_types, before.extensions) == (sink.payload_types, sink.extensions)
             sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
-            # A packet that went out before would look otherwise now, under the same number.
+            # An earlier packet would look different now under the same number, so it is not sent again.
             sink.attached_at, sink.begins = before.attached_at, before.begins if is_same else self.last_sequence + 1
             self.begins = max(self.begins, sink.begins)
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
@@ -392,11 +411,11 @@ class Track:
         return sink
 
     def _is_flexible(self) -> bool:
-        """Tell whether the routes may change in place: none holds packets that are for its former receivers."""
+        """Tell whether the routes may change in place: none holds packets for its former receivers."""
         return self._are_alike and not any(route.burst for route in self.routes.values())
 
     def _enters(self, sink: Sink) -> bool:
-        """Add a sink to the groups that there are; return False where the routes must be laid anew."""
+        """Add a sink to the existing groups. Return False if the routes must be laid again."""
         if not self.routes or sink.payload_types.keys() != self.routes.keys():
             return False
         groups = [groups.get(_key(type_, sink)) for type_, groups in self._groups.items()]
@@ -406,18 +425,19 @@ class Track:
         return None not in groups
 
     def _leaves(self, sink: Sink) -> bool:
-        """Take a sink out of its groups; return False where the routes must be laid anew."""
+        """Remove a sink from its groups. Return False if the routes must be laid again."""
         groups = [groups[_key(type_, sink)] for type_, groups in self._groups.items()]
         for group in groups:
             group.remove(sink)
         return all(group.sinks for group in groups)
 
     def _resume(self, sink: Sink, pause: Pause | None) -> None:
-        """Let a sink begin, or go on after a pause.
+        """Let a sink begin, or continue after a pause.
 
-        No number may be used twice: receivers would refuse the second packet, and AES-GCM would give both away (RFC
-        7714 section 8.1). So it keeps its distance, and sees the pause as a loss, of which it may ask for what is still
-        kept; only what would put encryption out of step (RFC 3711 section 3.3.1) is worth a variant of its own.
+        No number may be used twice. Receivers would refuse the second packet, and AES-GCM would reveal both (RFC 7714
+        section 8.1). So a sink keeps its distance and sees the pause as a loss. It may request the packets of the pause
+        that are still kept. It gets a new distance, and so a variant of its own, only if the pause would desynchronise
+        its rollover counter (RFC 3711 section 3.3.1).
         """
         sink.packets_before, sink.octets_before = self.packets, self.octets
         sink.attached_at = self.last_sequence + 1
@@ -432,14 +452,14 @@ class Track:
             sink.octets_before -= pause.octets
             sink.rtx_sequence = pause.rtx_sequence
         elif self.last_sequence >= 0 and self.last_sequence & 0xFFFF >= 0x10000 - LATEST_START:
-            # The new round of numbers is near: this receiver begins in it.
+            # A wrap is near: this receiver begins after it.
             sink.distance = LATEST_START
 
     def detach(self, leg: str, *, for_good: bool = False) -> None:
-        """Give a leg the track no more, or not for now."""
+        """Stop giving a leg the track: for now, or `for_good`."""
         sink = self.sinks.pop(leg, None)
         if sink is not None:
-            # One that has got nothing since its last pause pauses still.
+            # A sink that has got nothing since its last pause is still in that pause.
             if self.last_sequence >= sink.attached_at:
                 self.paused[leg] = Pause(
                     self.last_sequence + sink.distance,
@@ -454,14 +474,14 @@ class Track:
             self.paused.pop(leg, None)
 
     def kept(self, sequence: int) -> Kept | None:
-        """Return the newest packet of this number (16 bits), where it is still kept."""
+        """Return the newest packet with this sequence number (16 bits), if it is still kept."""
         sequence = self.last_sequence - (self.last_sequence - sequence & 0xFFFF)
         return self.history.get(sequence) if self.history is not None else None
 
     def lay_routes(self) -> None:
-        """Work out for each payload type which variants there are, and who gets them.
+        """Work out the variants of each payload type, and their receivers.
 
-        What somebody cannot take nobody gets, as conferences agree to it: who misses too many packets would have
+        A payload type that one receiver cannot take goes to nobody. A receiver that misses too many packets would see
         numbers a second time.
         """
         each = [set(sink.payload_types) for sink in self.sinks.values()]
@@ -475,7 +495,7 @@ class Track:
         self.memory.routes, self.memory.route = len(types), memory
 
     def _lay(self, payload_type: int, route: Any) -> dict[_Key, _Group]:
-        """Return who gets a payload type, and let the fast path know in its `struct route`."""
+        """Return the receivers of a payload type by variant, and write them into the fast path's `struct route`."""
         grouped = _grouped(payload_type, self.sinks.values())
         memory = ffi.new("struct variant[]", len(grouped))
         self._laid.append(memory)
@@ -485,12 +505,12 @@ class Track:
 
 
 def _key(payload_type: int, sink: Sink) -> _Key:
-    """Return what makes a sink one of a variant."""
+    """Return what all sinks of a variant have in common."""
     return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso
 
 
 def _grouped(payload_type: int, sinks: Iterable[Sink]) -> dict[_Key, list[Sink]]:
-    """Return the sinks of each variant of a payload type; sinks that cannot take it are in none."""
+    """Return the sinks of each variant of a payload type, without the sinks that cannot take it."""
     groups: dict[_Key, list[Sink]] = {}
     for sink in sinks:
         if payload_type in sink.payload_types:
