@@ -21,13 +21,13 @@ class Heartbeat:
     """Calls `beat` once per second until it is stopped. A beat that fails is repeated soon."""
 
     def __init__(self, beat: Callable[[], None]) -> None:
-        """Prepare; nothing runs yet."""
+        """Prepare. Nothing runs yet."""
         self._beat = beat
         self._stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, name="media-heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Beat once, then go on in the background.
+        """Beat once, then continue in the background.
 
         :raises Exception: when the first beat fails.
         """
@@ -48,12 +48,12 @@ class Heartbeat:
             connections.close_all()
 
     def _beat_once(self) -> float:
-        """Beat, and return how many seconds to wait until the next time."""
+        """Beat once. Return the seconds to wait until the next beat."""
         started = time.monotonic()
         try:
             self._beat()
         except Exception as error:
-            logger.warning("The media node's heartbeat failed; it is repeated: %r", error)
+            logger.warning("The heartbeat of the media node failed; it is repeated soon: %r", error)
             close_old_connections()
             return RETRY_SECONDS
         return max(0.0, HEARTBEAT_SECONDS - (time.monotonic() - started))

@@ -1,4 +1,4 @@
-"""A leg's media lines as settled, and which tracks they bring and take. The node's loop reads this, and nothing else.
+"""A leg's media sections as settled, and the tracks that they carry. The node's loop reads only this.
 
 The negotiation behind it is worked on in another thread, which makes the next layout.
 """
@@ -14,10 +14,13 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Layout:
-    """The lines in their order; by label those that the participant sends on; by owner and label those that we do."""
+    """The settled sections of one leg."""
 
+    # In their order.
     sections: tuple[Section, ...] = ()
+    # Those that the participant sends on, by the track's label.
     published: Mapping[str, Section] = field(default_factory=dict)
+    # Those that the focus sends on, by the track's participant and label.
     carried: Mapping[tuple[str, str], Section] = field(default_factory=dict)
 
     def followed_by(self, sections: Iterable[Section]) -> "Layout":
@@ -34,5 +37,5 @@ class Layout:
 
 
 def changed(before: Mapping[Key, Section], now: Mapping[Key, Section]) -> list[Key]:
-    """Return the keys whose section is another one, new or gone."""
+    """Return the keys whose section is new, gone or replaced."""
     return [key for key in {**before, **now} if before.get(key) is not now.get(key)]

@@ -1,4 +1,4 @@
-"""A media node: the port, the conferences that live on it, and its clock. Runs on one event loop of its own."""
+"""A media node: its port, its conferences and its clock. It runs on one event loop of its own."""
 
 import asyncio
 import gc
@@ -27,18 +27,18 @@ logger = logging.getLogger(__name__)
 
 Outcome = TypeVar("Outcome")
 
-# How long a node that stops waits for its legs to say goodbye.
+# When a node stops, wait this long for its legs to close.
 _GOODBYE_SECONDS = 2.0
-# So many legs do what is due before the loop looks at the network again.
+# Legs that tick before the loop looks at the network again.
 LEGS_AT_ONCE = 10
-# A certificate of aiortc's is good for 30 days; conferences are to be over before it.
+# New conferences get a new certificate after this time. aiortc's certificates expire after 30 days, and a conference
+# must end before its certificate does.
 CERTIFICATE_SECONDS = 7 * 86400.0
-# How long another thread may keep the interpreter while the loop waits for it. The loop waits after each look at the
-# network, and with Python's own 5 ms packets would be as late as that.
+# Another thread may keep the interpreter lock this long while the loop waits for it. The loop waits after each look at
+# the network, and with Python's default, packets would be up to 5 ms late.
 _SWITCH_SECONDS = 0.0001
-# Garbage collections stop the loop too, a microsecond or two for each object that they look at. So look at few objects
-# at a time, and rarely at all of them, which takes 100 ms beside a conference of 40: new objects until the youngest
-# generation is collected, then collections of one generation until the next one is due.
+# Thresholds of the garbage collector. A collection stops the loop, for a microsecond or two per object. So collect few
+# objects at a time, and rarely all of them, which takes 100 ms beside a conference of 40 participants.
 _THRESHOLDS = 700, 10, 1_500
 
 
@@ -56,19 +56,19 @@ def prepare_interpreter() -> None:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a node listens, by which addresses others reach it (none: the one that it listens on), and by what means.
-
-    Without `fast` packets are forwarded in Python alone, also where the fast path is compiled.
-    """
+    """Where a node listens and how it forwards."""
 
     bind: str = "127.0.0.1"
+    # 0 takes a free port.
     port: int = 0
+    # The addresses by which clients reach it; none: the one that it listens on.
     announce: tuple[str, ...] = ()
+    # Whether to use the fast path, if it is compiled.
     fast: bool = True
 
 
 class Node:
-    """A media node. What it has to report, it reports on its own loop."""
+    """A media node. It calls `reports` on its own loop."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Node:
         self.candidates = tuple((address, port) for address in settings.announce or (host,))
 
     async def start(self) -> None:
-        """Begin to serve, on the running loop."""
+        """Start the node on the running loop."""
         self._renew()
         self._port.open(self._services.now)
         self._ticker = asyncio.get_running_loop().create_task(self._tick())
@@ -106,7 +106,7 @@ class Node:
         logger.info("media node: listening on %s port %s, forwarding by %s", *self._port.address, by)
 
     def _renew(self) -> None:
-        """Make a certificate for the conferences from now on, on the running loop."""
+        """Make a certificate for new conferences, on the running loop."""
         certificate = Certificate()
         loop = asyncio.get_running_loop()
         now = self._clock or loop.time
@@ -127,7 +127,7 @@ class Node:
         )
 
     async def execute(self, conference_id: str, task: Task, view: ConferenceView) -> Result:
-        """Carry out a task and return its result. A caller that gives up does not stop it half-way."""
+        """Carry out a task and return its result. If the caller is cancelled, the task still runs to its end."""
         work = asyncio.get_running_loop().create_task(self._execute(conference_id, task, view))
         self._executions.add(work)
         work.add_done_callback(self._executions.discard)
@@ -142,7 +142,7 @@ class Node:
                 self._close(conference)
 
     async def _current(self, conference_id: str, generation: int) -> Conference:
-        """Return a conference as it was assigned to this node last; what is left of an earlier time is closed."""
+        """Return a conference as it was last assigned to this node. What is left of an earlier assignment is closed."""
         conference = self._conferences.get(conference_id)
         if conference is not None and conference.generation < generation:
             await conference.end()
@@ -150,7 +150,7 @@ class Node:
         return conference or self._open(conference_id, generation)
 
     def _open(self, conference_id: str, generation: int) -> Conference:
-        """Make room for a conference, with a certificate that lasts."""
+        """Open a conference with a certificate that lasts long enough."""
         if self._services.now() >= self._renew_at:
             self._renew()
         conference = self._conferences[conference_id] = Conference(conference_id, self._services, generation)
@@ -166,7 +166,7 @@ class Node:
         return {id_: conference.generation for id_, conference in self._conferences.items()}
 
     def abandon(self, lost: Mapping[str, int]) -> None:
-        """Stop serving conferences of these generations. Call it on the node's loop, and again while any is held.
+        """Stop serving conferences of these generations. Call it on the node's loop, and again while one is left.
 
         One that is at work on a task stays until the next call.
         """
@@ -177,7 +177,7 @@ class Node:
                 self._close(conference)
 
     async def stop(self) -> None:
-        """End every leg, and leave nothing behind."""
+        """Close every leg, the port and the thread for descriptions."""
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.wait([self._ticker])
@@ -225,24 +225,24 @@ class Node:
         return self._port.is_fast
 
     def stop_ticking(self) -> None:
-        """Do nothing over time any more. The caller may let the conferences tick instead."""
+        """Stop the periodic work. The caller may let the conferences tick instead."""
         if self._ticker is not None:
             self._ticker.cancel()
 
     # --- Beside everything else -------------------------------------------------------------------------------
 
     async def _aside(self, work: Callable[[], Outcome]) -> Outcome:
-        """Do work on a description in the thread for it, while the loop goes on."""
+        """Do work on a description in the thread for descriptions, while the loop goes on."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let something run to its end beside everything else."""
+        """Run a coroutine beside everything else until it ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _tick(self) -> None:
-        """Let the conferences do what is due."""
+        """Let all conferences tick, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             for conference in list(self._conferences.values()):
@@ -252,7 +252,7 @@ class Node:
                     logger.exception("conference %s: the tick failed", conference.id)
 
     async def _let_tick(self, conference: Conference) -> None:
-        """Let a conference do what is due. After some legs, of this one or others, the loop takes what has arrived."""
+        """Let a conference tick. After every LEGS_AT_ONCE legs of the node, the loop takes what has arrived."""
         for _ in conference.tick(self._services.now()):
             self._legs_ticked += 1
             if self._legs_ticked % LEGS_AT_ONCE == 0:

@@ -10,12 +10,13 @@ from media.focus.feedback import LEAST_RATE, NO_LIMIT
 from media.focus.leg import Leg
 from media.forward.tracks import Track
 
-# What a congested connection leaves of a video, at least, from one report to the next.
+# From one report to the next, a congested connection lowers a video to no less than this share.
 LEAST_SHARE = 0.7
-# Bits per second for each video, above which a connection is congested no more: browsers send no more of a camera.
+# In bits per second for each video: above this, a connection is no longer congested. A browser sends no more of a
+# camera.
 PLENTY = 2_500_000
-# A sender defies its limit when it exceeds it by this factor, and by this many bits per second besides, in this many
-# reports in a row. Browsers obey within one.
+# A sender defies its limit when it exceeds it by this factor plus this many bits per second, in this many reports in a
+# row. Browsers obey within one report.
 EXCESS_FACTOR, EXCESS_RATE, MOST_DEFIANCES = 1.25, 300_000, 4
 # For how many seconds a video is withheld at least, unless its sender slows down.
 WITHHELD_SECONDS = 30.0
@@ -25,12 +26,12 @@ class Pacer:
     """The limits of one conference's senders. It keeps no clock: it is called once per report."""
 
     def __init__(self) -> None:
-        # What each limited sender would send by now if it obeyed, in bits per second, and how often it did not.
+        # What each limited sender would send by now if it obeyed, in bits per second; and how often it did not obey.
         self._expected: dict[Track, float] = {}
         self._defiances: dict[Track, int] = {}
 
     def pace(self, legs: Sequence[Leg], tracks: Iterable[Track], seconds: float) -> list[tuple[Leg, Track]]:
-        """Tell senders how fast they may send, and return the tracks that are withheld from a leg, or no longer.
+        """Tell senders how fast they may send. Return the tracks that a leg gets no longer, or gets again.
 
         What is taken from each is in proportion to what it sends. Where nothing is congested nothing is limited:
         senders find out themselves how fast they can be.
@@ -58,7 +59,7 @@ class Pacer:
         }
 
     def _count_defiances(self, rates: dict[Track, float]) -> None:
-        """Count for how many reports in a row each sender has exceeded what it was told."""
+        """Count for how many reports in a row each sender has exceeded its limit."""
         self._defiances = {
             track: self._defiances.get(track, 0) + 1
             for track, expected in self._expected.items()
@@ -66,8 +67,8 @@ class Pacer:
         }
 
     def _withhold(self, leg: Leg, rates: dict[Track, float], seconds: float) -> list[Track]:
-        """Withhold from a congested leg the video of senders that defy their limits; return what has changed."""
-        # Tracks that are over are forgotten.
+        """Withhold the video of senders that defy their limits from a congested leg. Return the tracks that change."""
+        # Ended tracks are forgotten.
         left = {track: time - seconds for track, time in leg.downlink.withheld.items() if track in rates}
         back = [
             track
@@ -96,7 +97,7 @@ def _limit(leg: Leg, rates: dict[Track, float], limits: dict[Track, float], seco
     if leg.downlink.estimate > PLENTY * (len(video) + len(leg.downlink.withheld)):
         leg.downlink.is_congested = False
     if leg.downlink.is_congested:
-        # A single estimate may be far off; a queue that stays is reported again.
+        # A single estimate may be far off. A queue that stays is reported again.
         share = max(LEAST_SHARE, leg.downlink.estimate / incoming) if incoming else 1.0
         for track in video:
             limit = rates[track] * share or leg.downlink.estimate / len(video)

@@ -1,7 +1,8 @@
-"""The node's UDP port: one socket for everybody, demultiplexed by the first byte (RFC 7983) and by where from.
+"""The node's UDP port: one socket for all legs, demultiplexed by the first byte (RFC 7983) and the source address.
 
-STUN is judged by its credentials; everything else counts only from addresses that have shown a leg's. This is the hot
-loop's way in. Nothing in it waits, and what a packet costs is paid once, however many receive it.
+STUN is authenticated by its credentials. Everything else is accepted only from an address that has shown a leg's
+credentials. This is the input of the hot loop. Nothing in it waits, and what a packet costs here is paid once, however
+many receive the packet.
 """
 
 import asyncio
@@ -28,16 +29,16 @@ from media.transport.ice import Agents
 
 logger = logging.getLogger(__name__)
 
-# Bursts read before others on the loop get their turn.
+# Bursts that are read before the loop runs other callbacks.
 _ROUNDS = 4
-# A second of a busy conference; the kernel grants what its limits allow.
+# Bytes for a second of a busy conference. The kernel grants what its limits allow.
 _SOCKET_BUFFER = 8 * 1024 * 1024
-# What an RTCP packet of ours may need, encrypted.
+# Bytes that an encrypted packet of the node itself may need.
 _SCRATCH = 4096
-# Browsers check every 2.5 s: an address that was silent for so long is free for another leg.
+# Browsers check every 2.5 s. An address that was silent for this long is free for another leg.
 _IN_USE_SECONDS = 6.0
 _ALL_UNTOUCHED = bytes([memory.UNTOUCHED]) * memory.SLOTS_IN
-# Whole packets only: a fixed header at least.
+# Bytes of the fixed headers: a shorter packet is cut off.
 _RTP_LEAST = 12
 _RTCP_LEAST = 8
 
@@ -46,7 +47,7 @@ class Port:
     """The socket, and the legs by the addresses that they use."""
 
     def __init__(self, bind: str, port: int, *, fast: bool = True) -> None:
-        """Bind the socket; port 0 takes a free one. Without `fast`, or where it is not compiled, no fast path is used.
+        """Bind the socket. Port 0 takes a free one. The fast path is used if it is compiled and `fast` is set.
 
         :raises OSError: when the address cannot be bound.
         """
@@ -84,7 +85,7 @@ class Port:
         self._loop.add_reader(self._fd, self._read)
 
     def close(self) -> None:
-        """Receive and send no more."""
+        """Stop receiving and sending."""
         self._loop.remove_reader(self._fd)
         self._socket.close()
         if self._fast is not None:
@@ -123,7 +124,7 @@ class Port:
     # --- In ---------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Take what has arrived. Whatever is wrong with a datagram, the others of its batch are taken."""
+        """Take the datagrams that have arrived. A bad datagram never affects the others of its batch."""
         now = self._now()
         fast, inbox, routes = self._fast, self._inbox, self._routes
         for _ in range(_ROUNDS):
@@ -132,7 +133,7 @@ class Port:
             else:
                 count, verdicts = fast.turn(now)
             self.received += count
-            # A check may give an address to another leg: what has been decrypted for this one comes first.
+            # A check may assign an address to another leg. So packets decrypted for the present leg come first.
             for wanted, take in self._takers:
                 if wanted in verdicts:
                     self._take_each(take, [slot for slot in range(count) if verdicts[slot] == wanted], now)
@@ -145,7 +146,7 @@ class Port:
                 return
 
     def _take_each(self, take: Callable[[bytes, int, float], None], slots: list[int], now: float) -> None:
-        """Take datagrams; whatever is wrong with one of them, the others are taken."""
+        """Take these datagrams. A bad one never affects the others."""
         for slot in slots:
             name = self._inbox.sources[slot].tobytes()
             try:
@@ -154,11 +155,11 @@ class Port:
                 self._stumble(name, error)
 
     def _take_decrypted(self, name: bytes, slot: int, now: float) -> None:
-        """Take what the fast path has decrypted."""
+        """Take a packet that the fast path has decrypted."""
         self._take_packet(self._legs[name], slot, now)
 
     def _take(self, name: bytes, slot: int, now: float) -> None:
-        """Take a datagram that nobody has looked at."""
+        """Take a datagram that the fast path has not taken."""
         start, size = slot * SLOT, self._inbox.length(slot)
         first = self._inbox.view[start] if size else 0
         if 127 < first < 192:
@@ -171,14 +172,14 @@ class Port:
             self._take_other(first, name, self._inbox.view[start : start + size].tobytes(), now)
 
     def _stumble(self, name: bytes, error: Exception) -> None:
-        """Note that a datagram was met with an exception, which is a fault of ours."""
+        """Note that a datagram has raised an exception, which is a fault of this code."""
         self._stumbles += 1
         if is_told(self._stumbles):
             where = (*address_of(name), self._stumbles)
             logger.error("a datagram from %s port %s was not taken, %d so far", *where, exc_info=error)
 
     def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:
-        """Take STUN or DTLS; anything else is nothing that this port speaks."""
+        """Take STUN or DTLS. Anything else is counted as from a stranger."""
         if first < 4:
             self._take_stun(name, datagram, now)
         elif 19 < first < 64 and (known := self._legs.get(name)) is not None and known.transport is not None:
@@ -187,7 +188,7 @@ class Port:
             self.strangers += 1
 
     def _take_stun(self, name: bytes, datagram: bytes, now: float) -> None:
-        """Take a leg's connectivity check, or its answer to one of ours."""
+        """Take a leg's connectivity check, or its answer to a check of the node."""
         known = self._legs.get(name)
         if known is not None and known.agent is not None and known.agent.is_answer(datagram, address_of(name)):
             known.proved(name, now)
@@ -204,7 +205,7 @@ class Port:
                 self._release(gone, leg)
 
     def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
-        """Tell whether another leg's media goes to this sockaddr, and it was heard of a moment ago.
+        """Tell whether another leg's media goes to this sockaddr, and that leg was heard of a moment ago.
 
         Such a check is met with silence: its source may be forged, by a participant that would silence another.
         """
@@ -240,7 +241,7 @@ class Port:
             self._take_packet(leg, slot, now)
 
     def _take_packet(self, leg: Leg, slot: int, now: float) -> None:
-        """Take an authentic packet of RTP, and put it on its way."""
+        """Take an authentic RTP packet, and put it into the burst of its route."""
         start = slot * SLOT
         packet = self._inbox.view[start : start + self._inbox.length(slot)].tobytes()
         first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
@@ -250,7 +251,7 @@ class Port:
             leg.sources.met.add(ssrc)
             leg.sources.unknown += 1
             if source is not None and source.stream.original is None:
-                # SRTP has counted it, so its stream does.
+                # SRTP has counted it, so its stream must count it too.
                 source.stream.take(sequence, timestamp, now)
             return
         if source is None and (source := leg.meet(ssrc, packet)) is None:
@@ -284,7 +285,7 @@ class Port:
         unsupported.clear()
 
     def _take_rtcp(self, leg: Leg, slot: int, size: int, now: float) -> None:
-        """Take RTCP from a leg, within what that may cost."""
+        """Take RTCP from a leg, within its quota, and decrypt it in place."""
         inbox, start = self._inbox, slot * SLOT
         ssrc = int.from_bytes(inbox.view[start + 4 : start + 8], "big")
         if not leg.quota.affords_rtcp(size) or not leg.sources.may_meet(ssrc):
@@ -299,10 +300,10 @@ class Port:
                 leg.sources.met.add(ssrc)
             leg.take_rtcp(inbox.view[start : start + inbox.length(slot)].tobytes(), now)
 
-    # --- Out, but for forwarding ------------------------------------------------------------------------------
+    # --- Out: everything except forwarded packets -------------------------------------------------------------
 
     def send(self, name: bytes, datagram: bytes) -> None:
-        """Send a datagram to a sockaddr; one that cannot go now is lost."""
+        """Send a datagram to a sockaddr. If the kernel does not take it now, it is lost."""
         try:
             quick.send(self._fd, datagram, name)
         except OSError as error:
@@ -333,14 +334,14 @@ class Port:
             self._release(name, leg)
 
     def _assign(self, name: bytes, leg: Leg) -> None:
-        """Let what comes from a sockaddr be a leg's."""
+        """Take datagrams from a sockaddr as a leg's."""
         if self._legs.get(name) is not leg:
             self._legs[name] = leg
             if self._fast is not None:
                 self._fast.assign(name, leg.memory)
 
     def _release(self, name: bytes, leg: Leg) -> None:
-        """Let what comes from a sockaddr not be the leg's any more."""
+        """Take datagrams from a sockaddr as the leg's no longer."""
         if self._legs.get(name) is leg:
             del self._legs[name]
             if self._fast is not None:
@@ -348,7 +349,7 @@ class Port:
 
 
 def _restore(packet: bytes, payload_type: int | None, ssrc: int) -> bytes | None:
-    """Return the packet that a retransmission carries, where it carries one."""
+    """Return the packet that a retransmission carries, if it carries one."""
     return None if payload_type is None else rtp.unwrap(packet, payload_type=payload_type, ssrc=ssrc)
 
 

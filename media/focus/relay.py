@@ -1,4 +1,4 @@
-"""Pass the messages of data channels on to the other legs of a conference, within a budget (RFC 8831).
+"""Relay the messages of data channels to the other legs of a conference, within a budget (RFC 8831).
 
 What exceeds the budget waits in its sender's receive window. The window closes, and the sender sees its
 `bufferedAmount` grow. Nothing is lost on a reliable channel. Each conference has a budget of its own, and so has the
@@ -13,24 +13,24 @@ from dataclasses import dataclass, field
 from media.allowance import Allowance
 from media.transport.sctp import LEAST_HELD, DataChannels, size_of
 
-# Deliveries a second of one conference, and at once. A delivery is one piece of a message to one receiver, or from its
-# sender. It costs the loop up to 0.5 ms (`benchmarks.data`).
+# Deliveries of one conference: per second, and at once. A delivery is one piece of a message, to one receiver or from
+# its sender. It costs the loop up to 0.5 ms (`benchmarks.data`).
 DELIVERY_RATE = 600
 DELIVERY_BURST = 600
 # The same for all conferences of a node: at most a third of the loop's time.
 NODE_RATE = 800
 NODE_BURST = 800
-# Deliveries of a node in one turn of the loop, and the pause after them, in which the loop forwards media.
+# Deliveries of a node in one turn of the loop, and the pause after them, for the loop to forward media.
 MOST_AT_ONCE = 16
 PAUSE_SECONDS = 0.005
-# Messages that go to a receiver together, so that they share packets; and what they have together, in bytes.
+# Messages that go to a receiver together, so that they share packets: their number, and their bytes in all.
 BATCH_MESSAGES = 8
 BATCH_BYTES = 8 * 1024
-# What fits into one packet.
+# Bytes of a message that fit into one packet.
 _PIECE = 1160
-# Larger messages go one by one, beside the short ones, which get half of the budget meanwhile.
+# Larger messages go one by one. Beside them, the short ones get half of the budget.
 LONG = 2 * _PIECE
-# What it costs to look at a receiver, in deliveries.
+# What it costs to consider a receiver, in deliveries.
 _LOOK = 0.1
 
 
@@ -43,7 +43,7 @@ class _Message:
 
     @property
     def is_long(self) -> bool:
-        """Whether it goes alone."""
+        """Whether it is delivered alone."""
         return self.size > LONG
 
 
@@ -52,23 +52,23 @@ class _Lane:
     """Messages that are being delivered: one long one, or several short ones together."""
 
     is_long: bool
-    # What is left to do, and what that and all before it has cost.
+    # The deliveries that are left, and what the lane's deliveries have cost so far.
     work: Iterator[float] | None = None
     spent: float = 0.0
     senders: set[DataChannels] = field(default_factory=set)
 
 
 class Budget:
-    """What the conferences of a node may deliver together. The one that has delivered least is next."""
+    """The budget of all conferences of a node together. The conference that has delivered least is next."""
 
     def __init__(self) -> None:
         self._allowance = Allowance(NODE_RATE, NODE_BURST)
-        # What each relay that has messages waiting has delivered since it came.
+        # What each relay with waiting messages has delivered since they began to wait.
         self._delivered: dict[Relay, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def admit(self, relay: "Relay") -> None:
-        """Let a relay take part until it has nothing left."""
+        """Let a relay take turns until no message of it waits."""
         if relay not in self._delivered:
             self._delivered[relay] = min(self._delivered.values(), default=0.0)
         if self._timer is None:
@@ -102,7 +102,7 @@ class Budget:
 
 
 class Relay:
-    """Passes on the messages of one conference. `legs` returns the data channels of all its legs.
+    """Relays the messages of one conference. `legs` returns the data channels of all its legs.
 
     Long and short messages are delivered side by side, so nobody's chat waits for somebody's file. What one sender has
     sent is delivered in order: a sender is in one lane at a time.
@@ -112,14 +112,14 @@ class Relay:
         self._legs = legs
         self._budget = budget
         self._inboxes: dict[DataChannels, deque[_Message]] = {}
-        # How much had been passed on of a sender when its turn comes, in bytes, and how much that is now of everybody.
+        # Bytes relayed of each sender, as its turns are counted; and that number of the sender whose turn is now.
         self._turns: dict[DataChannels, int] = {}
         self._turn = 0
         self._lanes = _Lane(is_long=True), _Lane(is_long=False)
         self.allowance = Allowance(DELIVERY_RATE, DELIVERY_BURST)
 
     def take(self, sender: DataChannels, label: str, content: str | bytes) -> None:
-        """Pass a message on, now or when the budget has room. Until then it fills its sender's window."""
+        """Relay a message, now or when the budget has room. Until then it fills its sender's window."""
         message = _Message(sender, label, content, size_of(content))
         sender.hold(message.size)
         if sender not in self._inboxes:
@@ -133,7 +133,7 @@ class Relay:
             return 0.0
         while (lane := self._next_lane()) is not None:
             if (cost := self._advance(lane)) is not None:
-                # A delivery is made whole: it may take a little more than is left.
+                # A delivery is never split: it may take a little more than is left.
                 self.allowance.left -= cost
                 return cost
         self._turns.clear()
@@ -141,18 +141,18 @@ class Relay:
         return None
 
     def _next_lane(self) -> _Lane | None:
-        """Return the lane that has cost least, of those with something to do; None where nothing waits."""
+        """Return the lane that has cost least, of those with work; None if nothing waits."""
         least = min((lane.spent for lane in self._lanes if lane.work), default=None)
         for lane in self._lanes:
             if lane.work is None and (batch := self._batch(lane)):
                 lane.senders = {message.sender for message in batch}
                 lane.work = self._deliveries(batch)
-                # What was left unused before does not count now.
+                # An idle lane saves nothing up.
                 lane.spent = lane.spent if least is None else max(lane.spent, least)
         return min((lane for lane in self._lanes if lane.work), key=lambda lane: lane.spent, default=None)
 
     def _advance(self, lane: _Lane) -> float | None:
-        """Deliver a lane's messages to one more receiver; return what that has cost, None once all have them."""
+        """Deliver a lane's messages to one more receiver. Return the cost; None when all receivers have them."""
         cost = next(lane.work, None) if lane.work else None
         if cost is None:
             lane.work, lane.senders = None, set()
@@ -161,7 +161,7 @@ class Relay:
         return cost
 
     def _batch(self, lane: _Lane) -> list[_Message]:
-        """Take the next messages: of the senders that wait, the one of which least was passed on comes first."""
+        """Take the next messages. Of the senders that wait, the one with the fewest relayed bytes comes first."""
         batch: list[_Message] = []
         size = 0
         while len(batch) < (1 if lane.is_long else BATCH_MESSAGES) and size < BATCH_BYTES:
@@ -178,12 +178,12 @@ class Relay:
         return batch
 
     def _waiting(self, lane: _Lane) -> list[DataChannels]:
-        """Return the senders whose next message is one for this lane, and none of whose is in the other."""
+        """Return the senders whose next message belongs to this lane, and that have no message in the other lane."""
         busy = set().union(*(each.senders for each in self._lanes if each is not lane))
         return [each for each, inbox in self._inboxes.items() if inbox[0].is_long == lane.is_long and each not in busy]
 
     def _deliveries(self, batch: list[_Message]) -> Iterator[float]:
-        """Send the messages to one receiver after the other; yield what each has cost, and first what receiving did."""
+        """Send the messages to one receiver after the other. Yield the cost of receiving, then of each receiver."""
         yield sum(map(_pieces, batch))
         for receiver in list(self._legs()):
             sent = [each for each in batch if each.sender is not receiver and receiver.send(each.label, each.content)]
@@ -193,5 +193,5 @@ class Relay:
 
 
 def _pieces(message: _Message) -> int:
-    """Return how many packets a message takes by itself."""
+    """Return how many packets a message takes alone."""
     return 1 + message.size // _PIECE

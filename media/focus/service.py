@@ -1,7 +1,7 @@
-"""Runs a node: the node on a thread and event loop of its own, and its paperwork with the database on a second thread.
+"""Run a node: the node on a thread and an event loop of its own, and its work with the database on a second thread.
 
-So a slow database never holds up a packet, and no sync code ever touches the node's loop. A third thread writes the
-heartbeat, so slow paperwork never makes the node look dead.
+So a slow database never delays a packet, and no sync code touches the node's loop. A third thread writes the heartbeat,
+so that slow tasks never make the node look dead.
 """
 
 import asyncio
@@ -27,21 +27,21 @@ from media.reports import Assignment, Connection
 
 logger = logging.getLogger(__name__)
 
-# A wake-up may be lost: then tasks wait for this long.
+# Look for tasks this often, because a wake-up may be lost.
 POLL_SECONDS = 1.0
-# A result that cannot be applied, or a report that cannot be handed in, is given up after so many tries.
+# Give up a result that cannot be applied, or a report that cannot be delivered, after this many tries.
 TRIES = 5
 RETRY_SECONDS = 1.0
 BATCH = 20
-# A task with a longer description waits for the shorter ones of other conferences, but only so long: it takes up to a
-# hundred times as long, and whoever sends many delays only those who do the same.
+# A task with a longer description waits for the shorter ones of other conferences, but for a limited time. It may take
+# a hundred times as long. So a client that sends many of them delays only others that send such descriptions.
 LONG_CHARACTERS = 64 * 1024
 LONGEST_WAIT_SECONDS = 2.0
 _PATIENCE_SECONDS = 10.0
-# How long a node that stops waits for its cancelled tasks.
+# When a node stops, wait this long for its cancelled tasks.
 _CANCEL_SECONDS = 2.0
 _REPORTS_KEPT = 10_000
-# Reports handed in before tasks get their turn again.
+# Deliver this many reports before the next tasks.
 REPORTS_AT_ONCE = 20
 
 
@@ -70,14 +70,14 @@ class ConnectionChanged(Protocol):
 
 
 class Assigned(Protocol):
-    """Returns the conferences that a node is to serve, by ID, with the generation of each."""
+    """Returns the conferences that are assigned to a node: the generation of each, by ID."""
 
     def __call__(self, *, node_id: str) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """What the rest of the service lets a node do to conferences.
+    """What a node calls in the rest of the service.
 
     `now` reads the clock that decides. `enter` is called first in the thread that does all this, with the node's loop.
     """
@@ -93,7 +93,7 @@ class Wiring:
 
 @dataclass
 class _Trial:
-    """What came of a task, and how often that could not be applied."""
+    """The result of a task, and how often it could not be applied."""
 
     result: Result | None = None
     failures: int = 0
@@ -118,13 +118,13 @@ class Service:
         self.id = secrets.token_hex(16)
         self._wiring = wiring
         self._reports: deque[Callable[[], None]] = deque()
-        # Of each conference whose speaker is still to be announced: the newest one.
+        # The newest speaker of each conference, until it is announced.
         self._speaking: dict[str, tuple[str, Assignment]] = {}
         self._refused_reports = 0
-        # What became of the tasks that are not settled yet; conferences whose tasks wait, and until when.
+        # The tasks that are not settled yet, by row. And conferences whose tasks wait, and until when.
         self._trials: dict[int, _Trial] = {}
         self._rests: dict[str, float] = {}
-        # The next tasks of conferences whose next task takes long, in their order.
+        # Conferences whose next task takes long, and that task, in their order.
         self._long: dict[str, _Long] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -140,7 +140,7 @@ class Service:
         return self._node.candidates
 
     def start(self) -> None:
-        """Begin to serve, and return once the node is open for conferences."""
+        """Start the node, and return when it is ready for conferences."""
         prepare_interpreter()
         self._media.start()
         self._call(self._node.start())
@@ -151,7 +151,7 @@ class Service:
     def stop(self) -> None:
         """Take no new conference, end every leg, and leave no thread or socket behind."""
         self._stop_listening()
-        # The clerk retires the node, so no heartbeat may follow.
+        # The clerk's thread retires the node, and no heartbeat may follow that.
         self._heartbeat.stop()
         self._stopping.set()
         self._wake.set()
@@ -161,7 +161,7 @@ class Service:
         self._media.join(_PATIENCE_SECONDS)
 
     def listen_from_afar(self) -> None:
-        """Take wake-ups from other processes too."""
+        """Receive wake-ups from other processes too."""
         asyncio.run_coroutine_threadsafe(tasks.listen_from_afar(self.id, self._wake.set), self._loop)
 
     def _call(self, work: Any) -> Any:
@@ -181,7 +181,7 @@ class Service:
             _close(self._loop)
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
-        """Note that a leg is lost; called on the node's loop."""
+        """Queue the report that a leg is lost. Called on the node's loop."""
         by = self._assignment(conference)
         self._report(
             lambda: self._wiring.leg_lost(
@@ -190,12 +190,12 @@ class Service:
         )
 
     def speaker_changed(self, conference: str, participant: str) -> None:
-        """Note who speaks; called on the node's loop."""
+        """Note a conference's new speaker. Called on the node's loop."""
         self._speaking[conference] = participant, self._assignment(conference)
         self._wake.set()
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """Note how somebody's connection is; called on the node's loop."""
+        """Queue the report on a participant's connection. Called on the node's loop."""
         by = self._assignment(conference)
         self._report(
             lambda: self._wiring.connection_changed(
@@ -213,7 +213,7 @@ class Service:
         return len(self._trials)
 
     def _assignment(self, conference: str) -> Assignment:
-        """Return by what right a conference is served now; called on the node's loop."""
+        """Return the assignment by which this node serves a conference. Called on the node's loop."""
         return Assignment(self.id, self.held().get(conference, 0))
 
     def _report(self, report: Callable[[], None]) -> None:
@@ -221,10 +221,10 @@ class Service:
             self._reports.append(report)
         self._wake.set()
 
-    # --- Paperwork --------------------------------------------------------------------------------------------
+    # --- Tasks and reports: the clerk's thread ----------------------------------------------------------------
 
     def _do_paperwork(self) -> None:
-        """Carry tasks to the node and results back until the end."""
+        """Carry out tasks, apply their results and deliver reports, until the service stops."""
         self._wiring.enter(self._loop)
         while not self._stopping.is_set():
             self._wake.wait(POLL_SECONDS)
@@ -233,8 +233,8 @@ class Service:
                 while not self._stopping.is_set() and self._work_off():
                     pass
             except Exception:
-                # The database may be away for a while: tasks and reports stay where they are.
-                logger.exception("The media node's paperwork failed; it goes on in a moment")
+                # The database may be unreachable for a while. Tasks and reports are kept.
+                logger.exception("The media node could not work off its tasks and reports; it tries again soon")
                 close_old_connections()
                 self._stopping.wait(RETRY_SECONDS)
         try:
@@ -243,7 +243,7 @@ class Service:
             connections.close_all()
 
     def _work_off(self) -> bool:
-        """Do what is due, and some of what waits; return False when no task can be carried out now."""
+        """Deliver reports, and carry out some tasks. Return whether there is more to do now."""
         more = self._hand_in_reports()
         self._announce_speakers()
         waiting = tasks.waiting(self.id, BATCH, but=[*self._resting(), *self._long])
@@ -257,17 +257,17 @@ class Service:
         return self._carry_out_a_long_one(may_wait=len(waiting) == BATCH) or more or bool(waiting)
 
     def _carry_out_a_long_one(self, *, may_wait: bool) -> bool:
-        """Carry out the long task that has waited longest, and tell whether there was one."""
+        """Carry out the long task that has waited longest. Return whether there was one."""
         oldest = next(iter(self._long), "")
         if not oldest or (may_wait and time.monotonic() - self._long[oldest].since < LONGEST_WAIT_SECONDS):
             return False
-        # The conference may have got another node meanwhile: then its tasks are forgotten.
+        # The conference may have another node by now. Then its tasks are deleted.
         if task := tasks.find(self._long.pop(oldest).task_id):
             self._carry_out(task)
         return True
 
     def _hand_in_reports(self) -> bool:
-        """Hand in some of what the node has reported, and tell whether there is more.
+        """Deliver some of the node's reports. Return whether there are more.
 
         What fails again and again is given up.
         """
@@ -276,19 +276,19 @@ class Service:
             try:
                 report()
             except (OperationalError, InterfaceError):
-                # The database is away: reports wait for as long as that takes.
+                # The database is unreachable: reports wait until it is back.
                 raise
             except Exception:
                 self._refused_reports += 1
                 if self._refused_reports < TRIES:
                     raise
-                logger.exception("A report of the media node cannot be handed in; it is given up")
+                logger.exception("A report of the media node cannot be delivered; it is given up")
             self._refused_reports = 0
             self._reports.popleft()
         return bool(self._reports)
 
     def _announce_speakers(self) -> None:
-        """Tell conferences who speaks by now: of each one only the newest, whatever happened since the last time."""
+        """Announce the newest speaker of each conference. Those in between are skipped."""
         for conference in list(self._speaking):
             participant, by = self._speaking.pop(conference)
             try:
@@ -297,16 +297,16 @@ class Service:
                 self._speaking.setdefault(conference, (participant, by))
                 raise
             except Exception:
-                logger.exception("conference %s: who speaks cannot be announced", conference)
+                logger.exception("conference %s: the active speaker cannot be announced", conference)
 
     def _resting(self) -> list[str]:
-        """Return the conferences whose next task is not tried yet."""
+        """Return the conferences whose next task waits for its next try."""
         now = time.monotonic()
         self._rests = {conference: until for conference, until in self._rests.items() if until > now}
         return list(self._rests)
 
     def _carry_out(self, task: MediaTask) -> None:
-        """Carry out one task and have its result applied. While that fails its conference waits, and no other."""
+        """Carry out one task and apply its result. If that fails, only its conference waits for the next try."""
         trial = self._trials.setdefault(task.pk, _Trial())
         try:
             if trial.result is None:
@@ -315,7 +315,7 @@ class Service:
         except Exception as error:
             logger.exception("Media task %s (%s) is not settled", task.pk, task.kind)
             close_old_connections()
-            # A database that is away says nothing about the result.
+            # An unreachable database says nothing about the result.
             trial.failures += not isinstance(error, OperationalError | InterfaceError)
             if trial.failures < TRIES:
                 self._rests[task.conference] = time.monotonic() + RETRY_SECONDS
@@ -324,7 +324,7 @@ class Service:
         del self._trials[task.pk]
 
     def _execute(self, task: MediaTask) -> Result:
-        """Let the node carry out a task; what it cannot do it could not do a second time either."""
+        """Let the node carry out a task. A task that fails is not repeated, because it would fail again."""
         try:
             result: Result = self._call(self._node.execute(task.conference, *read_task(task.kind, task.payload)))
         except TimeoutError:
@@ -337,7 +337,7 @@ class Service:
     # --- Heartbeat --------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        """Report that the node is alive, and what it has done. Stop to serve what it has lost meanwhile."""
+        """Write the node's heartbeat and its counts. Stop serving conferences that it has lost to other nodes."""
         counts, held = self._call(self._state())
         announce = ", ".join(f"{host} {port}" for host, port in self._node.candidates)
         tasks.heartbeat(self.id, legs=counts.legs, counters=counts.reported(), announce=announce)
@@ -351,7 +351,7 @@ class Service:
         return self._node.counts(), self._node.held()
 
     async def _abandon(self, lost: Mapping[str, int]) -> None:
-        """Let go of conferences, on the node's own loop."""
+        """Stop serving conferences, on the node's own loop."""
         self._node.abandon(lost)
 
 
@@ -367,12 +367,12 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop: uvloop's, where that is installed, which wakes up sooner."""
+    """Return an event loop: uvloop's if it is installed, because it wakes up sooner."""
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     try:
         import uvloop
 
         factory = uvloop.new_event_loop
     except ImportError:
-        logger.info("uvloop is not installed: asyncio's own event loop serves")
+        logger.info("uvloop is not installed: the node uses asyncio's event loop")
     return factory()

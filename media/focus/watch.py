@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
-# Two looks that are further apart than this leave a time in which nobody knows whether nodes could have written.
+# Between two looks that are further apart than this, it is unknown whether nodes could have written.
 LONGEST_GAP_SECONDS = 2.0
 
 
 class Watch:
-    """Measures an unbroken series of successful looks at the database, by the monotonic clock.
+    """Measures how long looks at the database have succeeded without a break, by the monotonic clock.
 
     A node that is silent while the database is away is not dead. So only silence that was watched counts.
     """
@@ -21,7 +21,7 @@ class Watch:
         self._looked_at = 0.0
 
     def note_look(self) -> timedelta:
-        """Note a look that has just succeeded, and return for how long this process has watched."""
+        """Note a look that has just succeeded. Return how long this process has watched."""
         now = self._clock()
         if self._since is None or now - self._looked_at > LONGEST_GAP_SECONDS:
             self._since = now
@@ -29,5 +29,5 @@ class Watch:
         return timedelta(seconds=now - self._since)
 
     def note_failure(self) -> None:
-        """Note a look that has failed: watching begins again."""
+        """Note a look that has failed. Watching starts from zero again."""
         self._since = None
