@@ -60,7 +60,7 @@ srtp_unprotect_rtcp: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_u
 
 
 def srtp_addresses() -> tuple[int, int]:
-    """Return the addresses in memory of srtp_protect and srtp_unprotect, for who calls them without Python."""
+    """Return the addresses in memory of srtp_protect and srtp_unprotect, for callers without Python."""
     return _address("srtp_protect"), _address("srtp_unprotect")
 
 
@@ -87,7 +87,7 @@ _MTU = 1200
 class Srtp:
     """The two SRTP sessions of a connected transport, as libsrtp's functions take them.
 
-    The handles live as long as this object: whoever keeps a handle keeps the object.
+    The handles live as long as this object: keep the object as long as a handle.
     """
 
     tx: Any
@@ -97,7 +97,7 @@ class Srtp:
 
 
 class _RtcCertificate(RTCCertificate):
-    """aiortc's certificate, for connections that never repeat their handshake: each costs the loop a millisecond."""
+    """aiortc's certificate, without renegotiation: each handshake costs the loop a millisecond."""
 
     def _create_ssl_context(self, srtp_profiles: Any) -> SSL.Context:
         context = super()._create_ssl_context(srtp_profiles)
@@ -133,7 +133,7 @@ class _Datagrams:
 
 
 class Dtls(RTCDtlsTransport):
-    """aiortc's DTLS over datagrams that somebody hands in.
+    """aiortc's DTLS over datagrams that the caller feeds.
 
     `receive` is awaited for the next datagram (never an empty one) and raises ConnectionError at the end; `send` takes
     what goes out. `on_data` is awaited with each message of application data, `on_closed` called when the connection
@@ -165,8 +165,8 @@ class Dtls(RTCDtlsTransport):
         try:
             await self.start(parameters)
         except Exception:
-            # OpenSSL's and cryptography's errors for hostile input that aiortc does not foresee.
-            logger.debug("The DTLS handshake broke off", exc_info=True)
+            # OpenSSL and cryptography raise errors for hostile input that aiortc does not handle.
+            logger.debug("The DTLS handshake failed", exc_info=True)
             return False
         if self._task is None:
             return False
@@ -192,14 +192,14 @@ class Dtls(RTCDtlsTransport):
         return True
 
     async def finish(self) -> None:
-        """Say close-notify where there is a connection, and leave no task behind."""
+        """Send close-notify where there is a connection, and leave no task behind."""
         task = self._task
         if self.state == "failed" and self.encrypted and self._ssl:
-            # A stranger with whom the handshake succeeded is told that nothing will come.
+            # The handshake succeeded, but with another certificate. Tell this stranger that nothing will come.
             try:
                 self._ssl.shutdown()
             except SSL.Error:
-                logger.debug("No close-notify could be said", exc_info=True)
+                logger.debug("No close-notify could be sent", exc_info=True)
             self.flush()
         await self.stop()
         # `receive` must raise from now on: a cancellation alone may be lost in aiortc.
@@ -230,12 +230,12 @@ class Dtls(RTCDtlsTransport):
     # aiortc calls these.
 
     async def _write_ssl(self) -> None:
-        # aiortc's own reads 1500 bytes at most and may cut a record in two.
+        # aiortc's own method reads at most 1500 bytes and may cut a record in two.
         self.flush()
 
     async def _recv_next(self) -> None:
         await super()._recv_next()
-        # aiortc's own reads one record, and a datagram may hold several: the others would wait for ever more.
+        # aiortc's own method reads one record. A datagram may hold several, and the others would wait forever.
         while self.state == "connected" and self._ssl is not None:
             try:
                 data = self._ssl.recv(65536)
@@ -246,7 +246,7 @@ class Dtls(RTCDtlsTransport):
             await self._handle_data(data)
 
     async def _handle_data(self, data: bytes) -> None:
-        # The handshake may hand out data before it has compared the fingerprint: that is nobody's word.
+        # Before the fingerprint is verified, data is not authentic, and aiortc may deliver some.
         if self.state == "connected":
             await self._on_data(data)
 
@@ -274,28 +274,28 @@ class _Carrier:
         self._send_now(data)
 
 
-# A piece of the largest size with its header: what a packet has room for.
+# Bytes of a packet's pieces: one piece of the largest size with its header.
 _MOST_BUNDLED = 16 + USERDATA_MAX_LENGTH
 
 
 class Sctp(RTCSctpTransport):
-    """aiortc's SCTP over whatever carries it, with bounds that it has not itself.
+    """aiortc's SCTP over any carrier, with bounds that it lacks.
 
     `send` takes what goes out and may not raise. Emits "datachannel" with each channel that the other side opens.
-    Nothing in here ever waits for the network, so what aiortc leaves to tasks is over one turn of the loop later.
+    Nothing in here waits for the network, so tasks that aiortc starts end one turn of the loop later.
     """
 
-    # What the other side may have under way to us: bytes, pieces that do not make a message yet, pieces after a gap.
+    # What the other side may have in flight: bytes, pieces of incomplete messages, pieces after a gap.
     WINDOW = 256 * 1024
     MAX_PIECES = 1024
     MAX_MISORDERED = 256
-    # Both ends' stream numbers are below this.
+    # The stream numbers of both ends are below this.
     MAX_STREAMS = 64
 
     def __init__(self, role: str, send: Callable[[bytes], object]) -> None:
         super().__init__(cast(Any, _Carrier(role, send)))
         self._held = 0
-        # Pieces that go out in one packet at the end of the step that makes them.
+        # Pieces that are sent in one packet at the end of the step that makes them.
         self._bundle: list[bytes] = []
         self._steps = 0
         self._advertised_rwnd = self.WINDOW
@@ -303,24 +303,24 @@ class Sctp(RTCSctpTransport):
         self._outbound_streams_count = self.MAX_STREAMS
 
     async def connect(self, port: int, max_message_size: int) -> None:
-        """Open the association with the other side's port; 0 as size says that it takes messages of any size."""
+        """Open the association with the other side's port. A size of 0 means that it accepts messages of any size."""
         await self._guarded(self.start(RTCSctpCapabilities(maxMessageSize=max_message_size), port))
 
     async def receive(self, packet: bytes) -> None:
-        """Take a packet. It must be sound: aiortc loops for ever over some that are not."""
+        """Take a packet. The caller must have checked it: aiortc loops forever over some malformed ones."""
         await self._guarded(self._handle_data(packet))
-        # A sender may try a full window with a little more; this one does not look at it.
+        # A sender may probe a full window with a little more. This one ignores the window.
         if self.pieces > self.MAX_PIECES or self._advertised_rwnd < -self.WINDOW:
-            logger.info("A data channel's other side sends more than it may")
+            logger.info("The other side of a data channel sends more than its window allows")
             await self.finish()
 
     def expects(self, tsn: int) -> bool:
-        """Judge whether there is room for the piece of this number."""
+        """Tell whether there is room for the piece with this number."""
         return len(self._sack_misordered) < self.MAX_MISORDERED or tsn == tsn_plus_one(self._last_received_tsn or 0)
 
     @property
     def is_full(self) -> bool:
-        """Whether what is held fills the window. What still comes then is to be lost: the sender repeats it later."""
+        """Whether held messages fill the window. Then drop what comes: the sender repeats it later."""
         return self._held > 0 and self._advertised_rwnd <= 0
 
     @property
@@ -351,11 +351,11 @@ class Sctp(RTCSctpTransport):
 
     @property
     def held(self) -> int:
-        """Bytes of the window that what waits to be relayed takes."""
+        """Bytes of the window that messages take while they wait to be relayed."""
         return self._held
 
     def hold(self, size: int) -> None:
-        """Take bytes of the window for what has arrived and is not worked off (RFC 9260 section 6.2)."""
+        """Take bytes of the window for messages that have arrived and wait (RFC 9260 section 6.2)."""
         self._held += size
         self._advertised_rwnd -= size
 
@@ -373,7 +373,7 @@ class Sctp(RTCSctpTransport):
 
     @property
     def outstanding(self) -> int:
-        """What we keep because the other side has not acknowledged it, in bytes, not less than the memory it takes."""
+        """Bytes that the other side has not acknowledged: at least as many as the memory that they take."""
         waiting = sum(channel.bufferedAmount for channel in self._data_channels.values())
         pieces = len(self._outbound_queue) + len(self._sent_queue) + len(self._data_channel_queue)
         return waiting + pieces * USERDATA_MAX_LENGTH
@@ -383,13 +383,13 @@ class Sctp(RTCSctpTransport):
         await self._guarded(self.stop())
 
     async def _guarded(self, step: Awaitable[None]) -> None:
-        """Await a step of aiortc's, which meets what it does not foresee with any exception."""
+        """Await a step of aiortc, which may raise any exception for unusual input."""
         try:
             await step
         except Exception:
-            logger.debug("SCTP stumbled", exc_info=True)
+            logger.debug("A step of SCTP failed", exc_info=True)
 
-    # aiortc makes tasks of these, and nobody would take their exceptions.
+    # aiortc makes tasks of these, and nothing would retrieve their exceptions.
 
     async def _transmit(self) -> None:
         await self._bundling(super()._transmit())
@@ -426,7 +426,7 @@ class Sctp(RTCSctpTransport):
 
 
 def _datagrams(written: bytes) -> Iterator[bytes]:
-    """Cut what OpenSSL has written into datagrams, between records."""
+    """Split what OpenSSL has written into datagrams, between records."""
     start = end = 0
     while end < len(written):
         header = written[end : end + _RECORD_HEADER]
@@ -444,15 +444,15 @@ def _nothing(*_: object) -> None:
 
 
 def _retrieve(task: "asyncio.Future[None]") -> None:
-    """Take a task's exception, so that the loop has nothing to say about it: aiortc has logged it."""
+    """Retrieve a task's exception, so that the loop does not log it: aiortc has logged it."""
     if not task.cancelled():
         task.exception()
 
 
 def parse_rtcp(data: bytes) -> list[AnyRtcpPacket]:
-    """Take a compound RTCP packet apart.
+    """Return the packets of a compound RTCP packet.
 
-    :raises ValueError: when it is broken in any way.
+    :raises ValueError: when it is malformed in any way.
     """
     try:
         return RtcpPacket.parse(data)

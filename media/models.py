@@ -7,15 +7,15 @@ from django.db import models
 
 
 class MediaNodeQuerySet(models.QuerySet["MediaNode"]):
-    """Media nodes, in words."""
+    """Media nodes."""
 
     def live(self, since: datetime) -> Self:
-        """Those that have been heard of since then."""
+        """Those with a heartbeat since then."""
         return self.filter(heartbeat_at__gte=since)
 
 
 class MediaNode(models.Model):
-    """A process, or a thread of one, that forwards media; its ID is new with every start."""
+    """A process, or a thread of one, that forwards media. It gets a new ID with every start."""
 
     id = models.CharField(primary_key=True, max_length=32, editable=False)
     started_at = models.DateTimeField()
@@ -34,7 +34,7 @@ class MediaNode(models.Model):
 
 
 class MediaTask(models.Model):
-    """What a node has yet to do for a conference. The row goes with the transaction that applies its result.
+    """What a node must still do for a conference. The transaction that applies its result deletes the row.
 
     `node` and `conference` are plain IDs: media knows no conferences, and a task may outlive its node.
     """

@@ -1,10 +1,10 @@
-"""Leave something alone for a while after it has failed, so that not every caller waits for it in vain."""
+"""Do not try something again for a while after it has failed, so that not every caller waits for the failure."""
 
 import time
 
 
 class Pause:
-    """A pause of so many seconds after each failure. It begins when somebody calls `begin`."""
+    """A pause of this many seconds after each failure. `begin` begins it."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -8,19 +8,19 @@ LOST_SECONDS = 30.0
 
 
 class Connection(StrEnum):
-    """How a participant's connection is.
+    """How a participant's connection is."""
 
-    Connected: its checks for consent come (RFC 7675). Poor: they do, but too much gets lost, one way or the other.
-    """
-
+    # It answers the node's checks (consent, RFC 7675).
     CONNECTED = "connected"
+    # It answers, but too many packets are lost, in one direction or the other.
     POOR = "poor"
+    # It has not answered for a while.
     DISCONNECTED = "disconnected"
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """That a node serves a conference. Each later assignment of a conference has a higher generation."""
+    """The assignment of a conference to a node. Each later assignment of it has a higher generation."""
 
     node: str
     generation: int

@@ -1,14 +1,14 @@
-"""Count what there is of each kind right now."""
+"""Count how many there are of each kind now."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
 
 
 class Tally(Counter[Hashable]):
-    """A counter that takes memory only for kinds of which there are some."""
+    """A counter that takes memory only for kinds with a count above zero."""
 
     def release(self, kinds: Iterable[Hashable]) -> None:
-        """Take one away of each of these kinds, which were added before."""
+        """Subtract one of each of these kinds, which were added before."""
         for kind in kinds:
             self[kind] -= 1
             if not self[kind]:

@@ -28,10 +28,10 @@ from media.pause import Pause
 
 logger = logging.getLogger(__name__)
 
-# How long a wake-up waits for the channel layer, and how long the layer is left alone after it has failed.
+# A wake-up waits this long for the channel layer, and after a failure none is sent for this long.
 _PATIENCE_SECONDS = 1.0
 _PAUSE_SECONDS = 3.0
-# A node that was silent for longer has missed a heartbeat.
+# A node that was silent for longer than this has missed a heartbeat.
 _SUSPICION = timedelta(seconds=2)
 
 
@@ -39,9 +39,9 @@ _SUSPICION = timedelta(seconds=2)
 
 
 def heartbeat(node_id: str, *, legs: int = 0, counters: Mapping[str, int] | None = None, announce: str = "") -> None:
-    """Register a node, or say that it is alive, how many legs it carries, and what it has done.
+    """Register a node, or record that it is alive, how many legs it carries, and what it has done.
 
-    The database's clock dates it, so nodes and those who watch them need no common clock.
+    The database's clock dates it, so nodes and their watchers need no common clock.
     """
     news = {"heartbeat_at": Now(), "legs": legs, "counters": dict(counters or {}), "announce": announce}
     if not MediaNode.objects.filter(pk=node_id).update(**news):
@@ -49,13 +49,13 @@ def heartbeat(node_id: str, *, legs: int = 0, counters: Mapping[str, int] | None
 
 
 def retire(node_id: str) -> None:
-    """Take a node out of service: it gets no new conference, and what it was asked is forgotten."""
+    """Take a node out of service: it gets no new conference, and its tasks are deleted."""
     MediaNode.objects.filter(pk=node_id).delete()
     MediaTask.objects.filter(node=node_id).delete()
 
 
 def live_counters(*, now: datetime) -> dict[str, dict[str, int]]:
-    """Return what each live node counts, by its ID."""
+    """Return the counts of each live node, by its ID."""
     return dict(MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE).values_list("pk", "counters"))
 
 
@@ -77,7 +77,7 @@ def present_nodes(*, now: datetime, watched: timedelta) -> list[str]:
 def try_write(*, now: datetime) -> None:
     """Write to the row of a node that has missed heartbeats, if there is one.
 
-    It fails, or waits, where nodes cannot write either: so their silence means nothing.
+    It fails, or waits, if nodes cannot write either. Then their silence means nothing.
     """
     silent = MediaNode.objects.filter(heartbeat_at__lt=now - _SUSPICION).order_by("-heartbeat_at")
     suspect = silent.values_list("pk", flat=True).first()
@@ -112,7 +112,7 @@ def waiting(node_id: str, limit: int, *, but: Collection[str] = ()) -> list[Medi
 
 
 def forget(conference_id: str) -> None:
-    """Delete what a conference's node has not done yet: it is gone."""
+    """Delete the tasks of a conference whose node is gone."""
     MediaTask.objects.filter(conference=conference_id).delete()
 
 
@@ -159,7 +159,7 @@ async def listen_from_afar(node_id: str, wake: Callable[[], None]) -> None:
         try:
             await _receive(_layer(), _group(node_id), wake)
         except Exception as error:
-            logger.warning("The channel layer fails, media node %s looks by itself: %r", node_id, error)
+            logger.warning("The channel layer fails; media node %s polls for its tasks: %r", node_id, error)
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
@@ -191,7 +191,7 @@ def _wake(node_id: str) -> None:
 
 
 class _Afar:
-    """Wakes nodes through the channel layer. While that fails, nodes find their tasks when they look."""
+    """Wakes nodes through the channel layer. While that fails, nodes find their tasks by polling."""
 
     def __init__(self) -> None:
         self._pause = Pause(_PAUSE_SECONDS)
@@ -204,7 +204,7 @@ class _Afar:
             async_to_sync(self._send)(node_id)
         except Exception as error:
             self._pause.begin()
-            logger.warning("The channel layer fails, media nodes find their tasks when they look: %r", error)
+            logger.warning("The channel layer fails; media nodes poll for their tasks: %r", error)
 
     async def _send(self, node_id: str) -> None:
         async with asyncio.timeout(_PATIENCE_SECONDS):

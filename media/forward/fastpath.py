@@ -35,9 +35,7 @@ SOURCE = _FOLDER / "fastpath.c"
 FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
 _ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
 _COMPILE_SECONDS = 120
-_WITHOUT = (
-    "The focus will forward in Python alone: everything works, but costs more. Install a C compiler and try again."
-)
+_WITHOUT = "The focus forwards in Python alone: everything works, but costs more. Install a C compiler and try again."
 
 
 class FastPath:

@@ -1,8 +1,7 @@
-"""The secure transport of one leg: DTLS (RFC 6347, RFC 5764) over datagrams that the port hands in.
+"""The secure transport of one leg: DTLS (RFC 6347, RFC 5764) over datagrams that the port feeds.
 
-Who may open one is settled elsewhere: a leg exists because somebody was let in, and the port hands in what comes from
-an address that has shown the leg's ICE password. What is limited here is what such a party, or somebody who forges
-its address, can cost the others.
+The operations decide who may have a leg. The port feeds only datagrams from an address that has shown the leg's ICE
+password. This module limits what such a participant, or an attacker that forges its address, can cost the others.
 """
 
 import asyncio
@@ -20,21 +19,21 @@ from media.tally import Tally
 
 logger = logging.getLogger(__name__)
 
-# A DTLS record over UDP fits one packet of an Ethernet: nobody sends more.
+# Bytes of a datagram. A DTLS record over UDP fits into one Ethernet frame.
 MAX_DATAGRAM = 1500
-# Datagrams that wait to be read, also those that come before the transport is started.
+# Datagrams that may wait to be read, including those that come before the transport is started.
 MAX_WAITING = 64
-# A browser needs about ten datagrams, a few times over when the network loses them.
+# What a handshake may receive. A browser needs about ten datagrams, and a few times that when the network loses some.
 MAX_HANDSHAKE_DATAGRAMS = 200
 MAX_HANDSHAKE_BYTES = 128 * 1024
-# Messages of application data that wait for somebody to read them.
+# Messages of application data that wait for a reader.
 MAX_EARLY = 4
-# Datagrams a second of an established connection, which carries only data channels.
+# Datagrams per second of an established connection, which carries only data channels.
 MAX_RATE = 1000
-# How many datagrams are read without letting others run.
+# How many datagrams are read before other tasks run.
 BATCH = 16
 HANDSHAKE_SECONDS = 10.0
-# A handshake waits no longer than this for its turn.
+# A handshake waits at most this long for its turn.
 TURN_SECONDS = 30.0
 
 # RFC 6347 section 4.1 and RFC 9147 section 4: content types of records with the long header, and its length.
@@ -55,10 +54,10 @@ class State(StrEnum):
 
 
 class Handshakes:
-    """The handshakes of a node: at most `limit` go on at the same time, further ones wait their turn.
+    """The handshakes of a node: at most `limit` are in progress at the same time, and further ones wait their turn.
 
-    Once half of the turns are taken, each origin has `share` of them at most: its stalled handshakes, and those that
-    wait behind them, hold up nobody else. An origin is whatever the callers of `turn` have in common.
+    Once half of the turns are taken, each origin has at most `share` of them. So only its own handshakes wait behind
+    stalled ones. An origin is anything that callers of `turn` have in common: a conference, a network.
     """
 
     def __init__(self, limit: int = 128, share: int = 16) -> None:
@@ -86,7 +85,7 @@ class Handshakes:
                 self._release(origins)
 
     def _grant(self) -> None:
-        """Give turns to those who wait, in order, as far as there are some for their origins."""
+        """Give turns to waiting handshakes, in order, as far as their origins have room."""
         for granted, origins in list(self._waiting.items()):
             if self.open >= self.limit:
                 return
@@ -97,11 +96,11 @@ class Handshakes:
                 granted.set_result(None)
 
     def _has_room(self, origins: Iterable[Hashable]) -> bool:
-        """Tell whether one more handshake may begin that has these origins."""
+        """Tell whether one more handshake with these origins may begin."""
         return self.open < self.limit // 2 or all(self._open_from[origin] < self.share for origin in origins)
 
     def _release(self, origins: Iterable[Hashable]) -> None:
-        """Take a turn back."""
+        """End a turn."""
         self.open -= 1
         self._open_from.release(origins)
         self._grant()
@@ -110,8 +109,8 @@ class Handshakes:
 class Transport:
     """One leg's DTLS connection.
 
-    `send` takes each datagram that goes out. `on_state` is called with every new state. `on_data` is awaited with every
-    message of application data (SCTP), once connected; it may be set later. None of them may raise.
+    `send` takes each outgoing datagram. `on_state` is called with every new state. `on_data` is awaited with every
+    message of application data (SCTP), once connected. It may be set later. None of them may raise.
     """
 
     def __init__(
@@ -128,9 +127,9 @@ class Transport:
         self.role = role
         self.on_state = on_state
         self.on_data = on_data
-        # What came before somebody read it: with DTLS's last flight often comes the first of SCTP.
+        # Application data that came before there was a reader: the first of SCTP often comes with DTLS's last flight.
         self.early: deque[bytes] = deque(maxlen=MAX_EARLY)
-        # Datagrams that were not read: too large, too many, or no DTLS.
+        # Datagrams that were dropped: too large, too many, or not DTLS.
         self.dropped = 0
         self._state = State.NEW
         self._srtp: Srtp | None = None
@@ -160,9 +159,9 @@ class Transport:
         return self._srtp
 
     def start(self, fingerprints: Iterable[Fingerprint], *origins: Hashable) -> None:
-        """Begin: as server wait for the other side's first datagram, as client send ours. Needs a running loop.
+        """Begin: a server waits for the other side's first datagram, and a client sends it. Needs a running loop.
 
-        The time for the handshake begins with that datagram: as client, start when there is an address to send it to.
+        The handshake's time limit begins with that datagram. So start a client when there is an address to send it to.
 
         A second start changes nothing.
 
@@ -174,7 +173,7 @@ class Transport:
             self._task = asyncio.get_running_loop().create_task(self._connect(tuple(fingerprints), origins))
 
     def feed(self, datagram: bytes) -> None:
-        """Take a DTLS datagram that has come in, before or after the start."""
+        """Take an incoming DTLS datagram, before or after the start."""
         if self._over:
             return
         if not _plausible(datagram) or not self._affordable(len(datagram)):
@@ -188,14 +187,14 @@ class Transport:
         return self._state is State.CONNECTED and self._dtls.send_data(data)
 
     async def close(self) -> None:
-        """End the connection, politely where there is one. Leaves no task behind. May be called in any state."""
+        """End the connection, with a close-notify where there is one. Leaves no task behind. Allowed in any state."""
         task, self._task = self._task, None
         if task is not None and not task.done():
-            # Both: a cancellation alone may be lost, when a datagram comes at the same moment.
+            # Both are needed: a cancellation alone may be lost when a datagram comes at the same moment.
             self._ended()
             task.cancel()
             await asyncio.wait([task])
-        # Before we let it know: it says close-notify only while it believes to be connected.
+        # Before its end is noted: aiortc sends close-notify only while it is connected.
         await self._dtls.finish()
         self._ended()
         # Break the reference cycles, so that memory is freed now and not by the garbage collector.
@@ -203,7 +202,7 @@ class Transport:
         self.on_state, self.on_data = _ignored, None
 
     async def _connect(self, fingerprints: tuple[Fingerprint, ...], origins: tuple[Hashable, ...]) -> None:
-        """Carry the handshake through, once it has begun and it is its turn."""
+        """Do the handshake, once it has begun and has its turn."""
         if self.role == "server":
             await self._arrival.wait()
         connected = False
@@ -224,12 +223,12 @@ class Transport:
             await self._dtls.finish()
 
     def _expire(self) -> None:
-        """Give a handshake up that takes too long, by way of `_receive`: a cancellation may be lost inside aiortc."""
+        """Give up a handshake that takes too long. `_receive` ends it, as a cancellation may be lost inside aiortc."""
         logger.info("A DTLS handshake took too long")
         self._end(State.FAILED)
 
     async def _receive(self) -> bytes:
-        """Return the next datagram, as aiortc asks for it.
+        """Return the next datagram for aiortc.
 
         :raises ConnectionError: when there will be none.
         """
@@ -252,7 +251,7 @@ class Transport:
             await self.on_data(data)
 
     def _affordable(self, size: int) -> bool:
-        """Judge whether a datagram of this many bytes is within the limits, and count it."""
+        """Tell whether a datagram of this many bytes is within the limits, and count it."""
         if len(self._waiting) >= MAX_WAITING:
             return False
         if self._state is not State.CONNECTED:
@@ -266,7 +265,7 @@ class Transport:
         self._end(State.CLOSED)
 
     def _end(self, state: State) -> None:
-        """Read no more, and let who waits for a datagram know."""
+        """Stop reading, and wake the reader that waits for a datagram."""
         if self._over:
             return
         self._over = True
@@ -285,8 +284,8 @@ def _ignored(state: State) -> None:
 
 
 def _plausible(datagram: bytes) -> bool:
-    """Judge whether this begins like a DTLS record, cheaply: most garbage does not."""
+    """Tell whether this begins like a DTLS record. This is cheap, and most garbage does not."""
     if not _HEADER < len(datagram) <= MAX_DATAGRAM or datagram[0] not in _CONTENT_TYPES or datagram[1] != 0xFE:
         return False
-    # Without keys, an alert is anybody's word. A handshake that has failed in truth ends by its deadline.
+    # An unencrypted alert may be forged, so it is ignored. A handshake that really fails ends by its deadline.
     return datagram[0] != _ALERT or datagram[3:5] != b"\0\0"

@@ -1,11 +1,11 @@
-"""ICE-lite (RFC 8445 section 2.5): judge the STUN messages that reach the port. Pure: no clock, no socket.
+"""ICE-lite (RFC 8445 section 2.5): authenticate the STUN messages that reach the port. No clock, no socket.
 
-Only who knows a leg's ICE password gets an answer. RFC 8489 section 9.1.3 would have a server say 400 or 401 to
-others; they are met with silence, because such an answer goes to whatever address the sender has forged, cannot be
-authenticated by its receiver, and tells a scanner which ufrags live. Errors that the holder of the password earns
-(420, 487) are answered, signed.
+Only a sender that knows a leg's ICE password gets an answer. RFC 8489 section 9.1.3 requires a server to answer others
+with 400 or 401. This one stays silent: such an answer may go to a forged address, cannot be authenticated by its
+receiver, and tells a scanner which ufrags exist. Errors of a sender that knows the password (420, 487) get a signed
+answer.
 
-Lite agents need send no checks. Ours sends some all the same, to prove that an address receives them
+A lite agent need not send checks. This one sends some, to prove that an address receives them
 (`media.transport.consent`).
 """
 
@@ -26,22 +26,22 @@ logger = logging.getLogger(__name__)
 
 Owner = TypeVar("Owner")
 
-# As a socket gives it: host, port, and for IPv6 two numbers more.
+# As a socket returns it: host, port, and for IPv6 two more numbers.
 Address = tuple[Any, ...]
 
-# Of a whole message. A browser's check has about 130 bytes and eight attributes.
+# Bytes and attributes of a message. A browser's check has about 130 bytes and eight attributes.
 MAX_DATAGRAM = 1024
 MAX_ATTRIBUTES = 32
-# Restarts of ICE that may be under way at the same time, besides the credentials in use.
+# ICE restarts that may be pending at the same time, besides the credentials in use.
 MAX_RESTARTS = 3
-# Transactions that are remembered, to know a replayed check: more than an hour of consent checks every 2.5 s, as
-# Chromium makes them. Who records one and forges addresses may use it again after that, until the next real one comes.
+# Transactions that are remembered, to recognise a replayed check: more than an hour of checks every 2.5 s, as Chromium
+# sends them. An attacker that records a check and forges addresses may replay it after that, until the next real check.
 MAX_TRANSACTIONS = 2048
-# Checks of an agent that are looked at within a second; a browser that tries many addresses makes about 20. So many of
-# them are kept for the address that the last valid one came from: no others can stop its consent.
+# Checks of an agent that are read within a second. A browser that tries many addresses sends about 20. Some are
+# reserved for the address of the last valid check, so that others cannot stop its consent.
 MAX_CHECKS = 50
 KEPT_CHECKS = 25
-# Checks of ours that an agent remembers, to know their answers.
+# Checks of its own that an agent remembers, to recognise their answers.
 MAX_SENT = 64
 
 _REQUEST: Final = stun.Method.BINDING | stun.Class.REQUEST
@@ -56,9 +56,9 @@ _XOR_MAPPED_ADDRESS = 0x0020
 _PRIORITY = 0x0024
 _FINGERPRINT = 0x8028
 _ICE_CONTROLLED = 0x8029
-# Of a peer-reflexive candidate (RFC 8445 section 5.1.2): our checks find none, but must name a priority.
+# The priority of a peer-reflexive candidate (RFC 8445 section 5.1.2). Our checks find none, but must name a priority.
 _CHECK_PRIORITY = 110 << 24 | 65535 << 8 | 255
-# What must be understood lies below (RFC 8489 section 14), and this is understood: the attributes of RFC 8489 that we
+# Attribute types below this must be understood (RFC 8489 section 14). These are: the attributes of RFC 8489 that we
 # serve or may ignore in a request, PRIORITY and USE-CANDIDATE (RFC 8445 section 16.1).
 _OPTIONAL = 0x8000
 _UNDERSTOOD = frozenset(
@@ -81,7 +81,7 @@ class Agent(Generic[Owner]):
 
     @property
     def remembered_checks(self) -> int:
-        """How many of the other side's checks are remembered: a repeated one proves nothing."""
+        """How many of the other side's checks are remembered. A repeated check proves nothing."""
         return len(self._transactions)
 
     def check(self, destination: Address) -> bytes | None:
@@ -95,7 +95,7 @@ class Agent(Generic[Owner]):
             self._sent.popitem(last=False)
         username = f"{generation.remote.ufrag}:{generation.ufrag}".encode()
         attributes = _attribute(_USERNAME, username) + _attribute(_PRIORITY, pack("!I", _CHECK_PRIORITY))
-        # The smallest tiebreaker: the other side is always the controlling one.
+        # The smallest tiebreaker: the other side is always the controlling agent.
         return _signed(_REQUEST, transaction, attributes + _attribute(_ICE_CONTROLLED, bytes(8)), key)
 
     def is_answer(self, datagram: bytes, source: Address) -> bool:
@@ -108,7 +108,7 @@ class Agent(Generic[Owner]):
         return True
 
     def _affords(self, source: Address, now: float) -> bool:
-        """Judge whether a check from there may still be looked at in this second, and count it."""
+        """Tell whether a check from this address may still be read in this second, and count it."""
         if now - self._counted_from >= 1:
             self._checks_left, self._counted_from = MAX_CHECKS, now
         if self._checks_left <= (0 if source[:2] == self._source else KEPT_CHECKS):
@@ -129,14 +129,13 @@ class _Generation(Generic[Owner]):
 
 @dataclass(frozen=True, slots=True)
 class Verdict(Generic[Owner]):
-    """What a datagram means.
+    """What a STUN datagram means."""
 
-    `reply` goes back to where it came from. `agent` is who it reached, if it was a valid new check; then `nominated`
-    says whether the other side wants its media to use this address (USE-CANDIDATE).
-    """
-
+    # The answer for its source.
     reply: bytes | None = None
+    # The agent that it is for, if it is a valid new check.
     agent: Agent[Owner] | None = None
+    # Whether such a check nominates its address for media (USE-CANDIDATE).
     nominated: bool = False
 
 
@@ -152,11 +151,11 @@ class Agents(Generic[Owner]):
 
     @property
     def ufrags(self) -> int:
-        """How many ufrags are good now."""
+        """How many ufrags are valid now."""
         return len(self._generations)
 
     def open(self, owner: Owner, local: Credentials, remote: Credentials | None = None) -> Agent[Owner]:
-        """Make an agent. Without `remote` any username of the other side is right, until `restart` states it.
+        """Make an agent. Without `remote`, any username of the other side is accepted, until `restart` states it.
 
         :raises ValueError: when another agent has this ufrag.
         """
@@ -165,7 +164,7 @@ class Agents(Generic[Owner]):
         return agent
 
     def restart(self, agent: Agent[Owner], local: Credentials, remote: Credentials | None = None) -> None:
-        """Give an agent new credentials; the old ones stay good until the new ones are used.
+        """Give an agent new credentials. The old ones stay valid until the new ones are used.
 
         The same `local` again only states the other side's credentials.
 
@@ -180,26 +179,26 @@ class Agents(Generic[Owner]):
             self._forget(agent._generations.pop(1))
 
     def close(self, agent: Agent[Owner]) -> None:
-        """Forget an agent: its checks are answered no more."""
+        """Forget an agent. Its checks are no longer answered."""
         for generation in agent._generations:
             self._forget(generation)
         agent._generations.clear()
 
     def receive(self, datagram: bytes, source: Address, now: float, *, is_known: bool = False) -> Verdict[Owner]:
-        """Judge a STUN datagram from `source`. Never raises, whatever came.
+        """Authenticate a STUN datagram from `source`, and return what it means. Never raises.
 
-        `is_known` says that a leg uses this address: its checks are read also while its network floods the node.
+        :param is_known: whether a leg uses this address. Its checks are read even while its network floods the node.
         """
         try:
             generation = self._wanted(datagram, source, now, is_known=is_known)
             return self._judge(generation, datagram, source, now) if generation is not None else _IGNORED
         except Exception:
-            # The parser answers broken input with whatever breaks first. Anybody can send it: no louder than this.
-            logger.debug("A STUN datagram of %d bytes could not be judged", len(datagram), exc_info=True)
+            # The parser raises any exception for broken input. Anybody can send such input, so it is only a debug line.
+            logger.debug("A STUN datagram of %d bytes could not be read", len(datagram), exc_info=True)
             return _IGNORED
 
     def _wanted(self, datagram: bytes, source: Address, now: float, *, is_known: bool) -> _Generation[Owner] | None:
-        """Return the credentials that a request names, at little cost: most of a flood ends here."""
+        """Return the credentials that a request names. This is cheap, because most of a flood ends here."""
         if not is_known and self._strangers.is_dropped(source[0], now):
             return None
         username = _username(datagram)
@@ -222,7 +221,7 @@ class Agents(Generic[Owner]):
         transaction = request.transaction_id
         if unknown:
             return Verdict(_error(transaction, 420, "Unknown Attribute", generation.key, _list(unknown)))
-        # We are lite, hence controlled for ever: the other side must change its mind (RFC 8445 section 7.3.1.1).
+        # A lite agent is always controlled: the other side must change its role (RFC 8445 section 7.3.1.1).
         if "ICE-CONTROLLED" in request.attributes:
             return Verdict(_error(transaction, 487, "Role Conflict", generation.key))
         return self._accept(generation, request, source, now)
@@ -230,15 +229,15 @@ class Agents(Generic[Owner]):
     def _accept(
         self, generation: _Generation[Owner], request: stun.Message, source: Address, now: float
     ) -> Verdict[Owner]:
-        """Answer a right check, and believe it if it is new."""
+        """Answer an authentic check, and accept it if it is new."""
         agent, transaction = generation.agent, request.transaction_id
         first_source = agent._transactions.get(transaction)
         if first_source not in (None, source[:2]):
-            # Somebody has recorded a check and would like the media to go to an address of theirs.
+            # A replayed check from another address: an attacker may want the media there.
             return _IGNORED
         reply = _signed(_RESPONSE, transaction, _mapped_address(transaction, source), generation.key)
         if first_source is not None:
-            # Our answer was lost, or somebody who forges the address would keep consent alive.
+            # A repeated check: our answer was lost, or an attacker that forges the address tries to keep consent alive.
             return Verdict(reply)
         if source[:2] != agent._source:
             agent._source = source[:2]
@@ -261,9 +260,9 @@ class Agents(Generic[Owner]):
 
 
 def _username(datagram: bytes) -> bytes:
-    """Return the value of USERNAME in a binding request, or nothing. It looks at the first attributes only.
+    """Return the value of USERNAME in a binding request, or nothing. It reads the first attributes only.
 
-    No signature is checked here, and `_screen` has yet to judge the message.
+    No signature is checked here, and `_screen` must still check the message.
     """
     size = len(datagram)
     if not stun.HEADER_LENGTH <= size <= MAX_DATAGRAM or datagram[:8] != pack(
@@ -285,12 +284,12 @@ def _username(datagram: bytes) -> bytes:
 
 
 def _screen(datagram: bytes) -> list[int] | None:
-    """Return which attributes of a binding request must be understood and are not, or None if it is no sound request.
+    """Return the attributes of a binding request that must be understood and are not; None for a malformed request.
 
-    `_username` has judged the header.
+    `_username` has checked the header.
 
-    The parser is lenient: it passes over what it does not know, a wrong cookie, lengths that lead out of the message,
-    and a fingerprint that is missing or not the last (RFC 8489 section 14.7).
+    This is needed because the parser is lenient. It ignores unknown attributes, a wrong cookie, lengths beyond the end
+    of the message, and a fingerprint that is missing or not the last attribute (RFC 8489 section 14.7).
     """
     size = len(datagram)
     unknown: list[int] = []
@@ -299,7 +298,7 @@ def _screen(datagram: bytes) -> list[int] | None:
         if position >= size:
             break
         attribute, length = unpack_from("!HH", datagram, position)
-        # What follows the signature is nobody's word.
+        # Attributes after the signature are not authentic.
         signed = signed or attribute == _INTEGRITY
         if attribute < _OPTIONAL and attribute not in _UNDERSTOOD and not signed:
             unknown.append(attribute)
@@ -333,14 +332,14 @@ def _error(transaction: bytes, code: int, reason: str, key: bytes, attributes: b
 
 
 def _list(unknown: list[int]) -> bytes:
-    """Return UNKNOWN-ATTRIBUTES, no longer than what it tells of (RFC 8489 section 14.13)."""
+    """Return the attribute UNKNOWN-ATTRIBUTES (RFC 8489 section 14.13)."""
     return _attribute(_UNKNOWN_ATTRIBUTES, b"".join(pack("!H", each) for each in unknown))
 
 
 def _mapped_address(transaction: bytes, source: Address) -> bytes:
     """Return XOR-MAPPED-ADDRESS (RFC 8489 section 14.2)."""
     address = ipaddress.ip_address(source[0])
-    # An IPv6 socket that serves IPv4 as well gives such an address; the other side knows the inner one.
+    # An IPv6 socket that also serves IPv4 returns such an address. The other side knows the inner one.
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     value = pack("!xBH", 1 if address.version == 4 else 2, source[1] ^ (stun.COOKIE >> 16))

@@ -1,8 +1,8 @@
 """The data channels of one leg (RFC 8831), over its transport.
 
-The relay is the caller's: `on_message` says what came, and the caller hands it to the same label of every other leg
-of the conference with `send`. What must wait for that is kept in the receive window with `hold`. Every
-bound is for one leg: what it opens, what it sends, and what is kept for it.
+The caller relays the messages: `on_message` passes on what has come, and the caller sends it to the channel of the same
+label on every other leg with `send`. Messages that must wait for that are kept in the receive window with `hold`. Every
+bound here is for one leg: what it opens, what it sends, and what is kept for it.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGE_SIZE = 64 * 1024
 MAX_CHANNELS = 16
 MAX_LABEL = 128
-# What is kept for a leg that does not read: then the channel is closed, because a reliable one must not have a hole.
+# Bytes that are kept for a leg that does not read. Beyond that the channel is closed: a reliable channel loses nothing.
 MAX_OUTSTANDING = 1024 * 1024
-# What a message that waits to be relayed takes of the window at least, in bytes: small ones cost memory too.
+# Bytes of the window that a message takes at least while it waits to be relayed: small ones cost memory too.
 LEAST_HELD = 1024
-# Chunks a second that we look at, and at once. The others are lost, and the sender slows down as for a narrow link.
+# Chunks that are read per second, and at once. The others are lost, and the sender slows down as on a narrow link.
 CHUNK_RATE = 200
 CHUNK_BURST = 400
 
-# RFC 9260 section 3: chunk types, and where the parameters of those begin that have any.
+# RFC 9260 section 3: chunk types, and where their parameters begin, for those that have parameters.
 _DATA, _SACK, _RECONFIG, _FORWARD_TSN = 0, 3, 130, 192
 _PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 _COMMON_HEADER = 12
-# What nobody exceeds in one packet: SACKs, and the parameters of a RE-CONFIG (RFC 6525 section 3.1). Each costs time,
-# and each such parameter an answer.
+# SACKs, and parameters of a RE-CONFIG (RFC 6525 section 3.1), that one packet may have. Each costs time, and each
+# parameter costs an answer.
 _MOST_SACKS, _MOST_RECONFIGURATIONS = 1, 2
-# More pieces than ever are under way to one leg.
+# Pieces that a SACK may list: more than are ever in flight to one leg.
 _MAX_ACKNOWLEDGED = MAX_OUTSTANDING // 1024
-# So many pieces that a SACK lists after a gap cost as much as a chunk.
+# This many pieces that a SACK lists after a gap cost as much as a chunk.
 ACKNOWLEDGED_FOR_A_CHUNK = 512
 
 
@@ -81,7 +81,7 @@ class DataChannels:
         self._transport = transport
         self._on_message = on_message
         self._channels: list[RTCDataChannel] = []
-        # Packets and messages that were not taken: broken, too large, too many.
+        # Packets and messages that were dropped: broken, too large, or too many.
         self.dropped = 0
         # What the other side may send now, in chunks.
         self.allowance = Allowance(CHUNK_RATE, CHUNK_BURST)
@@ -130,13 +130,13 @@ class DataChannels:
         try:
             channel.send(message)
         except ValueError:
-            # Larger than the other side takes.
+            # Larger than the other side accepts.
             self.dropped += 1
             return False
         return True
 
     def hold(self, size: int) -> None:
-        """Keep a message of this size in the receive window: it waits to be relayed."""
+        """Keep a message of this size in the receive window while it waits to be relayed."""
         self._sctp.hold(max(size, LEAST_HELD))
 
     def release(self, size: int) -> None:
@@ -152,15 +152,15 @@ class DataChannels:
         self._start.cancel()
         await asyncio.wait([self._start])
         await self._sctp.finish()
-        # Without cycles, memory is free at once and not when garbage is collected.
+        # Without reference cycles, memory is free at once and not when garbage is collected.
         for each in (self._sctp, *self._channels):
             each.remove_all_listeners()
         self._channels.clear()
-        # What aiortc has left to tasks is over after this turn.
+        # The tasks that aiortc has started end within this turn of the loop.
         await asyncio.sleep(0)
 
     async def _connect(self, port: int, max_message_size: int) -> None:
-        """Open the association. What the other side has sent for it already would come again only after seconds."""
+        """Open the association. Early packets of the other side are used: it would repeat them only after seconds."""
         await self._sctp.connect(port, max_message_size)
         while self._transport.early:
             await self._receive(self._transport.early.popleft())
@@ -175,7 +175,7 @@ class DataChannels:
             self.dropped += 1
 
     def _is_sound(self, packet: bytes) -> bool:
-        """Judge whether aiortc can read this packet without harm, and whether its sender may send it now."""
+        """Tell whether aiortc can read this packet safely, and whether it is within the rate."""
         cost = sacks = acknowledged = 0
         try:
             for kind, body in _chunks(packet):
@@ -194,16 +194,16 @@ class DataChannels:
         return acknowledged <= _MAX_ACKNOWLEDGED and self._affordable(cost + acknowledged / ACKNOWLEDGED_FOR_A_CHUNK)
 
     def _is_wanted(self, body: bytes) -> bool:
-        """Judge whether there is room for a piece of a message."""
+        """Tell whether there is room for a piece of a message."""
         tsn, stream = unpack_from("!LH", body)
         return stream < self._sctp.MAX_STREAMS and len(body) > 12 and self._sctp.expects(tsn)
 
     def _affordable(self, cost: float) -> bool:
-        """Judge whether so many chunks are within the rate, and count them."""
+        """Tell whether this many chunks are within the rate, and count them."""
         return self.allowance.take(cost, asyncio.get_running_loop().time())
 
     def _opened(self, channel: RTCDataChannel) -> None:
-        """Take a channel that the other side has opened."""
+        """Accept a channel that the other side has opened."""
         if len(self._channels) >= MAX_CHANNELS or size_of(channel.label) > MAX_LABEL:
             self._refuse(channel)
             return
@@ -216,12 +216,12 @@ class DataChannels:
             self._channels.remove(channel)
 
     def _refuse(self, channel: RTCDataChannel) -> None:
-        """Close a channel from our side."""
+        """Close a channel."""
         self._closed(channel)
         channel.close()
 
     def _message(self, label: str, message: str | bytes) -> None:
-        """Hand a message to the caller."""
+        """Pass a message to the caller."""
         if size_of(message) > MAX_MESSAGE_SIZE:
             self.dropped += 1
             return
@@ -232,12 +232,12 @@ class DataChannels:
 
 
 def size_of(text: str | bytes) -> int:
-    """Return how many bytes this is on the wire."""
+    """Return how many bytes a message has on the wire."""
     return len(text.encode() if isinstance(text, str) else text)
 
 
 def _chunks(packet: bytes) -> Iterator[tuple[int, bytes]]:
-    """Take an SCTP packet apart into chunks: type and body.
+    """Split an SCTP packet into chunks: type and body.
 
     :raises ValueError: when a length is wrong.
     """
@@ -265,9 +265,9 @@ def _acknowledged(body: bytes) -> int:
 
 
 def _check(kind: int, body: bytes) -> None:
-    """Look at what aiortc believes unseen: the lengths of parameters, of which 0 would hold it for ever.
+    """Check what aiortc does not: the lengths of parameters. A length of 0 would make it loop forever.
 
-    :raises ValueError: when they are wrong.
+    :raises ValueError: when a chunk is malformed.
     """
     if kind == _FORWARD_TSN:
         if len(body) % 4 or any(stream >= Sctp.MAX_STREAMS for stream in _streams(body)):
