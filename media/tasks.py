@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 # A wake-up waits this long for the channel layer, and after a failure none is sent for this long.
 _PATIENCE_SECONDS = 1.0
-_PAUSE_SECONDS = 3.0
+PAUSE_SECONDS = 3.0
 # A node that was silent for longer than this has missed a heartbeat.
 _SUSPICION = timedelta(seconds=2)
 
@@ -160,7 +160,7 @@ async def listen_from_afar(node_id: str, wake: Callable[[], None]) -> None:
             await _receive(_layer(), _group(node_id), wake)
         except Exception as error:
             logger.warning("The channel layer fails; media node %s polls for its tasks: %r", node_id, error)
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _receive(layer: Any, group: str, wake: Callable[[], None]) -> None:
@@ -187,14 +187,14 @@ def _wake(node_id: str) -> None:
     if wake := _listeners.get(node_id):
         wake()
     else:
-        _afar.wake(node_id)
+        AFAR.wake(node_id)
 
 
-class _Afar:
+class Afar:
     """Wakes nodes through the channel layer. While that fails, nodes find their tasks by polling."""
 
     def __init__(self) -> None:
-        self._pause = Pause(_PAUSE_SECONDS)
+        self._pause = Pause(PAUSE_SECONDS)
 
     def wake(self, node_id: str) -> None:
         """Send a wake-up, from a thread that runs sync code."""
@@ -211,4 +211,4 @@ class _Afar:
             await _layer().group_send(_group(node_id), {"type": "wake"})
 
 
-_afar = _Afar()
+AFAR = Afar()

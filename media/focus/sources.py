@@ -127,7 +127,7 @@ class Sources:
                 return None
             source = Source(_retransmissions(ssrc, section, primaries[-1]), track)
             kept = self.streams
-        elif any(self._is_active(stream) for stream in primaries):
+        elif any(self.is_active(stream) for stream in primaries):
             return None
         else:
             kept = {each: source for each, source in self.streams.items() if source.track is not track}
@@ -135,7 +135,7 @@ class Sources:
         self._take({**kept, ssrc: source})
         return source
 
-    def _is_active(self, stream: Stream) -> bool:
+    def is_active(self, stream: Stream) -> bool:
         """Tell whether a source has sent within SILENT_SOURCE_SECONDS."""
         received, at = self._heard.get(stream.ssrc, (0, float("-inf")))
         return stream.received > received or self._ticked_at - at < SILENT_SOURCE_SECONDS

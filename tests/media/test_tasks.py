@@ -117,8 +117,8 @@ class TestWaking:
             async def group_send(self, group: str, message: dict[str, Any]) -> None:
                 sent.append((group, message))
 
-        monkeypatch.setattr(tasks, "_layer", Layer)
-        monkeypatch.setattr(tasks, "_afar", tasks._Afar())
+        monkeypatch.setattr(tasks, "get_channel_layer", Layer)
+        monkeypatch.setattr(tasks, "AFAR", tasks.Afar())
         ask()
         assert sent == [("media.node", {"type": "wake"})]
 
@@ -133,8 +133,8 @@ class TestWaking:
                 attempts += 1
                 raise ConnectionError("no Redis")
 
-        monkeypatch.setattr(tasks, "_layer", Layer)
-        monkeypatch.setattr(tasks, "_afar", tasks._Afar())
+        monkeypatch.setattr(tasks, "get_channel_layer", Layer)
+        monkeypatch.setattr(tasks, "AFAR", tasks.Afar())
         ask()
         ask()
         assert attempts == 1
@@ -144,8 +144,8 @@ class TestWaking:
     @pytest.mark.django_db(transaction=False)
     async def test_a_node_in_its_own_process_hears_wake_ups(self, monkeypatch: pytest.MonkeyPatch) -> None:
         layer, woken = _Layer(), asyncio.Event()
-        monkeypatch.setattr(tasks, "_layer", lambda: layer)
-        monkeypatch.setattr(tasks, "_PAUSE_SECONDS", 0.01)
+        monkeypatch.setattr(tasks, "get_channel_layer", lambda: layer)
+        monkeypatch.setattr(tasks, "PAUSE_SECONDS", 0.01)
         listening = asyncio.create_task(tasks.listen_from_afar("node", woken.set))
         await _until(lambda: bool(layer.groups))
         assert layer.failures == 0

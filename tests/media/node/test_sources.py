@@ -74,7 +74,7 @@ async def test_source_that_is_not_named_is_known_by_its_payload_type_once_the_ot
     other = Source(secrets.randbits(31), VIDEO, 90000, 500)
     alice.film(2)
     await bob.gets(2)
-    monkeypatch.setattr(Sources, "_is_active", lambda self, stream: False)
+    monkeypatch.setattr(Sources, "is_active", lambda self, stream: False)
     alice.send([other.packet(), other.packet()])
     assert in_order(await bob.gets(2))
 
