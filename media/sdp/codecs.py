@@ -1,8 +1,8 @@
-"""What media may be sent: codecs, when two of them are the same, and what a conference agrees on.
+"""Codecs: which are supported, when two of them are the same, and what a conference agrees on.
 
-The focus forwards what it cannot decode. A codec counts as the same on two legs (`Codec.key`) if a packet of the one
-can be decoded by the other with nothing rewritten but its payload type: name, clock and, where a codec has them,
-profile and packetization mode.
+The focus forwards packets without decoding them. Two codecs of different legs are the same (`Codec.key`) if one leg can
+decode packets of the other with only the payload type rewritten. So the key has name, clock rate and, for codecs that
+have them, profile and packetization mode.
 """
 
 import re
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from media.sdp.description import NegotiationError, ParsedSection, number, parse
 
 Key = tuple[str, ...]
-# Of media lines: the kind, and the codecs that the line can carry.
+# Of media sections: the kind, and the codecs that the section can carry.
 Shown = frozenset[tuple[str, frozenset[Key]]]
 
 # Whether the focus writes transport-wide sequence numbers and answers with transport-wide feedback.
@@ -28,19 +28,20 @@ FEEDBACK: Mapping[str, tuple[str, ...]] = {
 
 _OPUS: Key = ("opus",)
 
-# They accompany a codec and are nothing alone.
+# They accompany another codec, and cannot be used alone.
 _AUXILIARY = frozenset({"red", "telephone-event"})
 _NAMES = {"opus": "opus", "red": "red", "telephone-event": "telephone-event"}
 _NAMES |= {"pcmu": "PCMU", "pcma": "PCMA"}
 _NAMES |= {"vp8": "VP8", "vp9": "VP9", "h264": "H264", "av1": "AV1"}
 
-# Payload types that mean a codec also without a=rtpmap (RFC 3551 section 6).
+# Static payload types: they need no a=rtpmap (RFC 3551 section 6).
 _STATIC = {0: "PCMU/8000", 8: "PCMA/8000"}
 _STATIC_TYPES = {"PCMU": 0, "PCMA": 8}
-# A line lists what carries wideband first, then narrowband, then what only accompanies them.
+# A section lists wideband codecs first, then narrowband, then those that accompany them.
 _LATER = {"PCMU": 1, "PCMA": 1, "telephone-event": 2}
 
-# 64 to 95 look like RTCP where it shares the port (RFC 5761 section 4); below 35 stand the static ones.
+# Payload types to choose from. 64 to 95 look like RTCP on the same port (RFC 5761 section 4), and those below 35 are
+# static.
 _DYNAMIC = (*range(96, 128), *range(35, 64))
 
 # RFC 6184 section 8.1: profile_idc, profile-iop under a mask, and the profile that this means.
@@ -63,9 +64,9 @@ _FMTP = re.compile(r"[!-~]{1,200}(?: [!-~]{1,200}){0,20}")
 
 @dataclass(frozen=True)
 class Codec:
-    """One codec of a media line, as one leg numbers it.
+    """One codec of a media section, as one leg numbers it.
 
-    `key` is equal for what can be forwarded from one leg to another; payload types differ from leg to leg.
+    Packets can be forwarded between codecs with the same `key`. Payload types differ from leg to leg.
     """
 
     kind: str
@@ -84,22 +85,21 @@ Codecs = tuple[Codec, ...]
 
 @dataclass(frozen=True)
 class Agreed:
-    """What a conference agrees on: by kind, the codecs that every member can receive, the preferred first.
+    """What a conference agrees on."""
 
-    A kind for which no member has shown anything usable is absent: nothing restricts it yet. `lines` has the codecs of
-    each media line of the members, equal ones once: a line may have fewer than its member.
-
-    With `keeps_opus` nobody who joins takes Opus away: a member that lacks it goes without audio.
-    """
-
+    # By kind: the codecs that every participant can receive, the preferred first. A kind for which no participant has
+    # shown a usable codec is absent: nothing restricts it yet.
     codecs: Mapping[str, Codecs] = field(default_factory=dict)
+    # The codecs of each media section of the participants, equal sections once. A section may have fewer codecs than
+    # its participant.
     lines: Shown = frozenset()
+    # Whether the others keep Opus when a participant joins that lacks it. That one then has no audio.
     keeps_opus: bool = False
 
     def joined_by(self, shown: Mapping[str, Codecs], lines: Shown = frozenset()) -> "Agreed":
-        """This function will return what is left when a member with these codecs joins (or shows others than before).
+        """Return what is left when a participant with these codecs joins, or shows other codecs than before.
 
-        The order stays that of who came first. With nothing to take away the result equals `self`.
+        The order of the codecs stays. If nothing is taken away, the result equals `self`.
 
         :param shown: what `read_capabilities` says of its offer.
         :param lines: what `lines_of` says of it.
@@ -114,17 +114,17 @@ class Agreed:
         return Agreed(MappingProxyType(agreed), self.lines | lines)
 
     def joined_by_what_fits(self, shown: Mapping[str, Codecs], lines: Shown) -> "Agreed":
-        """Return the same as `joined_by`, but without the kinds for which nothing in common would be left."""
+        """Return the same as `joined_by`, without the kinds for which no common codec would be left."""
         fitting = self.compatible(shown)
         if len(fitting) < len(shown):
             lines = frozenset(line for line in lines if line[0] in fitting)
         return self.joined_by(fitting, lines)
 
     def in_use(self) -> "Agreed":
-        """Return what media lines list: of each kind the preferred codec, and others only for lines that lack it.
+        """Return what media sections list: the preferred codec of each kind, and others only for sections that lack it.
 
-        PCMU and PCMA come after all others, whoever came first. So a description has no more codecs than are sent.
-        The result of this is in use whole.
+        So a description has no more codecs than are sent. PCMU and PCMA come after all others, whoever came first. For
+        the result, this returns the same again.
         """
         codecs = {
             kind: _in_use(codecs, [keys for each, keys in self.lines if each == kind])
@@ -133,7 +133,7 @@ class Agreed:
         return Agreed(MappingProxyType(codecs), self.lines)
 
     def compatible(self, shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
-        """Return the kinds of which the conference and these capabilities have a codec in common, or could have."""
+        """Return the kinds for which the conference and these capabilities have a codec in common, or may have one."""
         return {kind: codecs for kind, codecs in shown.items() if self._allows(kind, codecs)}
 
     def _allows(self, kind: str, shown: Codecs) -> bool:
@@ -141,13 +141,13 @@ class Agreed:
         return kind not in self.codecs or is_usable(codec for codec in self._required(kind) if codec.key in keys)
 
     def _required(self, kind: str) -> Codecs:
-        """Return the codecs of which a new member must have one."""
+        """Return the codecs of which a new participant must have one."""
         opus = tuple(codec for codec in self.codecs[kind] if codec.key == _OPUS)
         return opus if opus and self.keeps_opus else self.codecs[kind]
 
 
 def _in_use(codecs: Codecs, lines: Iterable[Collection[Key]]) -> Codecs:
-    """Return the codecs that lines list, with tones at their clock rates, and RED where it is preferred."""
+    """Return the codecs that sections list, with tones at their clock rates, and RED if it is preferred."""
     codecs = tuple(sorted(codecs, key=lambda codec: _LATER.get(codec.name, 0)))
     media = [codec for codec in codecs if codec.name not in _AUXILIARY]
     chosen = {codec.key for keys in lines for codec in [each for each in media if each.key in keys][:1]}
@@ -168,7 +168,7 @@ def _common(kind: str, agreed: Codecs, shown: Codecs) -> Codecs:
 
 
 def _listed(codecs: Codecs, beside: Codecs) -> str:
-    """Return the codecs' names as a sentence has them, with profile where the name alone would not tell them apart."""
+    """Return the codecs' names for a sentence, with the profile where the name alone is ambiguous."""
     others = {codec.name for codec in beside}
     names = [" ".join(each.key) if each.name in others else each.name for each in codecs if each.name not in _AUXILIARY]
     *most, last = dict.fromkeys(names)
@@ -176,25 +176,25 @@ def _listed(codecs: Codecs, beside: Codecs) -> str:
 
 
 def takes_opus(shown: Mapping[str, Codecs]) -> bool:
-    """Tell whether a member with these codecs can receive Opus."""
+    """Tell whether a participant with these codecs can receive Opus."""
     return any(codec.key == _OPUS for codec in shown.get("audio", ()))
 
 
 def is_usable(codecs: Iterable[Codec]) -> bool:
-    """Tell whether something can be sent with these: redundancy and tones alone carry nothing."""
+    """Tell whether media can be sent with these codecs. Redundancy and tones alone carry none."""
     return any(codec.name not in _AUXILIARY for codec in codecs)
 
 
 def usable(shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
-    """Return the kinds with which something can be sent."""
+    """Return the kinds whose codecs can carry media."""
     return {kind: codecs for kind, codecs in shown.items() if is_usable(codecs)}
 
 
 def read_capabilities(text: str) -> Mapping[str, Codecs]:
-    """This function will return by kind the codecs that an offer shows and that can be forwarded.
+    """Return the codecs of an offer that can be forwarded, by kind.
 
-    Lines that receive count before those that only send: what counts is what a member can receive. A kind of which
-    nothing can be forwarded has no codecs; a kind without a live line is absent.
+    What a participant can receive counts, so sections that only send are ignored if there are others. A kind whose
+    codecs cannot be forwarded has none, and a kind without a live section is absent.
 
     :raises SdpError: when the text is no session description.
     :raises NegotiationError: when it contradicts itself.
@@ -230,15 +230,15 @@ def lines_of(sections: Iterable[ParsedSection]) -> Shown:
 
 
 def read_codecs(media: ParsedSection) -> Codecs:
-    """Return the line's codecs that the focus can forward, in the line's order, each with its retransmission.
+    """Return the section's codecs that the focus can forward, in the section's order, each with its retransmission.
 
-    :raises NegotiationError: when the line contradicts itself.
+    :raises NegotiationError: when the section contradicts itself.
     """
     rtpmap, fmtp, rtcp_fb = (media.attributes.get(name, ()) for name in ("rtpmap", "fmtp", "rtcp-fb"))
     return _read_codecs(media.kind, media.formats, rtpmap, fmtp, rtcp_fb)
 
 
-# A browser lists the same codecs in all its offers, and each of these is read more than once.
+# Cached, because a browser lists the same codecs in all its offers, and each offer is read more than once.
 @lru_cache(maxsize=32)
 def _read_codecs(
     kind: str, listing: tuple[str, ...], rtpmap: tuple[str, ...], fmtps: tuple[str, ...], rtcp_fb: tuple[str, ...]
@@ -288,7 +288,7 @@ def _names(values: Iterable[str]) -> dict[int, str]:
 
 
 def _formats(values: Iterable[str]) -> dict[int, str]:
-    """Return the parameters of each payload type: those of all its a=fmtp, of the same name the last one."""
+    """Return the parameters of each payload type, from all its a=fmtp. Of the same name, the last one counts."""
     parts: dict[int, list[str]] = {}
     for payload_type, rest in _by_payload_type(values):
         parts.setdefault(payload_type, []).append(rest)
@@ -320,7 +320,7 @@ def _retransmissions(listed: Sequence[int], maps: dict[int, str], formats: dict[
 
 
 def _feedback(values: Iterable[str]) -> dict[int, set[str]]:
-    """Return the feedback of each payload type; at -1 that of all (`a=rtcp-fb:*`, RFC 4585 section 4.2)."""
+    """Return the feedback of each payload type. At -1 is that of all (`a=rtcp-fb:*`, RFC 4585 section 4.2)."""
     feedback: dict[int, set[str]] = {-1: set()}
     for value in values:
         head, _, rest = value.partition(" ")
@@ -337,10 +337,10 @@ def _parameters(fmtp: str) -> dict[str, str]:
 
 
 def _key(kind: str, name: str, clock_rate: int, channels: int, fmtp: str) -> Key | None:
-    """Return what makes the codec the same on two legs, or None where the focus does not forward it.
+    """Return the codec's key; None if the focus does not forward it.
 
-    Left out on purpose: FEC and RED for video, which protect packets that the focus drops or repeats one by one;
-    comfort noise; and those codecs of telephones that no WebRTC endpoint must have (RFC 7874 section 3).
+    Left out on purpose: FEC and RED for video, because they protect packets that the focus drops or repeats one by one;
+    comfort noise; and telephone codecs that no WebRTC endpoint must have (RFC 7874 section 3).
     """
     match kind, name, clock_rate, channels:
         case "audio", "opus", 48000, 2:
@@ -348,7 +348,7 @@ def _key(kind: str, name: str, clock_rate: int, channels: int, fmtp: str) -> Key
         case "audio", "pcmu" | "pcma", 8000, 1:
             return (_NAMES[name],)
         case "audio", "red", 48000, 2:
-            # Blocks inside the packet name Opus by its payload type, and stay as they are: it must be the same.
+            # Blocks inside the packet name Opus by its payload type. They are not rewritten, so it must be the same.
             types = set(fmtp.split("/"))
             return ("red", types.pop()) if len(types) == 1 and number(fmtp.partition("/")[0], 127) is not None else None
         case "audio", "telephone-event", 8000 | 16000 | 32000 | 48000, 1:
@@ -370,7 +370,7 @@ def _profile(name: str, text: str, highest: int) -> Key | None:
 
 
 def _h264_key(parameters: dict[str, str]) -> Key | None:
-    """Return profile and packetization mode; the level is the receiver's to limit (RFC 6184 section 8.2.2)."""
+    """Return profile and packetization mode. The level is no part of the key (RFC 6184 section 8.2.2)."""
     level_id = parameters.get("profile-level-id", "42000a")
     mode = parameters.get("packetization-mode", "0")
     if not re.fullmatch(r"[0-9A-Fa-f]{6}", level_id) or mode not in ("0", "1"):
@@ -383,14 +383,14 @@ def _h264_key(parameters: dict[str, str]) -> Key | None:
 
 
 def _ours(fmtp: str) -> str:
-    """Return the parameters without those that describe what their writer sends: they are not ours to repeat."""
+    """Return the parameters without those that describe what their writer sends: we must not repeat these."""
     if "sprop-" not in fmtp:
         return fmtp
     return ";".join(each.strip() for each in fmtp.split(";") if not each.strip().lower().startswith("sprop-"))
 
 
 def narrowed(codec: Codec, other: Codec) -> Codec:
-    """Return the codec, H.264 with the lower level of both: what the weakest receiver can decode."""
+    """Return the codec; for H.264 with the lower level of both, which the weaker receiver can decode."""
     ours, theirs = _H264_LEVEL.search(codec.fmtp), _H264_LEVEL.search(other.fmtp)
     if codec.name != "H264" or not (ours and theirs) or int(theirs[2], 16) >= int(ours[2], 16):
         return codec
@@ -400,15 +400,15 @@ def narrowed(codec: Codec, other: Codec) -> Codec:
 def newly_numbered(agreed: Iterable[Codec], taken: Iterable[int]) -> Codecs:
     """Return codecs that a leg has not shown, with payload types that are free on it (RFC 3551 section 3).
 
-    Nothing in them is as another leg wrote it. PCMU and PCMA get their static payload types.
+    They have nothing that another leg has written. PCMU and PCMA get their static payload types.
 
-    :param taken: payload types that mean something in the bundle already, or have.
+    :param taken: payload types that have, or had, a meaning in the bundle.
     """
     taken = frozenset(taken)
     free = dict.fromkeys(each for each in _DYNAMIC if each not in taken)
     numbered: list[Codec] = []
     for codec in agreed:
-        # For each codec one number, and one for its retransmission.
+        # Each codec needs one payload type, and one for its retransmission.
         if len(free) < 2:
             break
         static = _STATIC_TYPES.get(codec.name)
@@ -427,7 +427,7 @@ def newly_numbered(agreed: Iterable[Codec], taken: Iterable[int]) -> Codecs:
 
 
 def coherent(codecs: Iterable[Codec]) -> Codecs:
-    """Return the codecs without a RED whose blocks name another payload type than Opus has here."""
+    """Return the codecs without a RED whose blocks name a payload type that is not that of Opus here."""
     codecs = tuple(codecs)
     opus = {("red", str(codec.payload_type)) for codec in codecs if codec.name == "opus"}
     return tuple(codec for codec in codecs if codec.name != "red" or codec.key in opus)

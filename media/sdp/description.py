@@ -1,6 +1,6 @@
-"""What a description says: the one model that judging (`conferences.sdp`) and negotiation share.
+"""The model of a session description, which the rules for requests (`conferences.sdp`) and negotiation share.
 
-It is tolerant in what it reads: unknown attributes, media types and protocols are kept or passed over.
+It is tolerant: unknown attributes, media types and protocols are kept or ignored.
 """
 
 import re
@@ -12,27 +12,27 @@ from media.credentials import Credentials, Fingerprint
 from media.sdp import syntax
 from media.sdp.syntax import SdpError
 
-# kind, port, protocol, formats (RFC 8866 section 5.14). Chromium takes an empty list of formats.
-# The list of formats may be long: nothing in it is tried twice.
+# kind, port, protocol, formats (RFC 8866 section 5.14). Chromium accepts an empty list of formats.
+# The list of formats may be long, so the pattern does not backtrack in it.
 _MEDIA = re.compile(r"m=(\S{1,32}) ([0-9]{1,5}) (\S{1,64})(?= )((?: ++\S{1,64}+)*+) *+")
 _LAST_STATIC = 34
-# A token (RFC 8866 section 9), no longer than any browser's.
+# A token (RFC 8866 section 9). Browsers write shorter ones.
 _MID = re.compile(r"[!#-'*+.0-9A-Z^-~-]{1,64}")
 
 Attributes = Mapping[str, tuple[str, ...]]
 
 
 class NegotiationError(ValueError):
-    """A description that a leg cannot agree to; the message says why, for people. Nothing has changed."""
+    """A description that a leg cannot agree to. The message says why, for people. Nothing has changed."""
 
 
 class NewAssociationError(NegotiationError):
-    """An offer with another certificate and other ICE credentials: it takes a fresh leg (RFC 8842 section 3.1)."""
+    """An offer with another certificate and other ICE credentials: it needs a new leg (RFC 8842 section 3.1)."""
 
 
 @dataclass(frozen=True)
 class ParsedSection:
-    """One m= section. `port` 0 without a=bundle-only is a rejected line: `live` is false (RFC 9143 section 6)."""
+    """One m= section. With port 0 and without a=bundle-only it is rejected: `live` is false (RFC 9143 section 6)."""
 
     kind: str
     port: int
@@ -45,21 +45,21 @@ class ParsedSection:
 
     @property
     def is_rtp(self) -> bool:
-        """Whether the section carries audio or video; data channels have no direction."""
+        """Whether the section carries audio or video. A section for data channels has no direction."""
         return self.kind in ("audio", "video")
 
     @property
     def sends(self) -> bool:
-        """Whether the writer of the description sends on the line, or wants to."""
+        """Whether the writer of the description sends here, or wants to."""
         return self.direction in ("sendrecv", "sendonly")
 
     @property
     def receives(self) -> bool:
-        """Whether the writer of the description receives on the line, or wants to."""
+        """Whether the writer of the description receives here, or wants to."""
         return self.direction in ("sendrecv", "recvonly")
 
     def nameless_codecs(self) -> set[int | None]:
-        """Return the listed payload types with parameters but no name, neither a=rtpmap nor a static one (RFC 3551).
+        """Return the listed payload types with parameters but no name: no a=rtpmap, and not static (RFC 3551).
 
         Firefox keeps the parameters of codecs that `setCodecPreferences` has taken off the list.
         """
@@ -70,13 +70,13 @@ class ParsedSection:
         return (parametrised & listed) - named - {number(each, _LAST_STATIC) for each in self.formats}
 
     def flag(self, name: str) -> bool:
-        """Tell whether the attribute stands here, whatever its value."""
+        """Tell whether the section has the attribute, with any value."""
         return name in self.attributes
 
 
 @dataclass(frozen=True)
 class Remote:
-    """What one transport for all lines needs to know of the other side. `setup` as in SDP (RFC 8842), or empty."""
+    """What a transport must know of the other side. `setup` is as in SDP (RFC 8842), or empty."""
 
     credentials: Credentials
     fingerprints: tuple[Fingerprint, ...]
@@ -85,7 +85,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class Description:
-    """A description: its origin, the session's attributes, the media lines, and the mids of each BUNDLE group."""
+    """A description: its origin, the session's attributes, the media sections, and the mids of each BUNDLE group."""
 
     session_id: str
     version: int
@@ -110,7 +110,7 @@ class Description:
         return next((each for each in stated if syntax.UFRAG.fullmatch(each)), "")
 
     def stated(self, media: ParsedSection, name: str) -> str:
-        """Return the attribute's first value: the section's, else the session's, else nothing."""
+        """Return the attribute's first value: of the section, else of the session, else an empty one."""
         return (media.attributes.get(name) or self.attributes.get(name) or ("",))[0]
 
     def has_ice(self, media: ParsedSection) -> bool:
@@ -127,16 +127,16 @@ class Description:
 
     @cached_property
     def _has_fingerprint(self) -> bool:
-        """Whether the session has such a fingerprint. It is read once, however many sections rely on it."""
+        """Whether the session has such a fingerprint. It is read once for all sections."""
         return bool(read_fingerprints(self.attributes))
 
     def live(self) -> list[ParsedSection]:
-        """Return the lines that are not rejected."""
+        """Return the sections that are not rejected."""
         return [media for media in self.media if media.live]
 
 
 def number(text: str, limit: int) -> int | None:
-    """Return the decimal number, or None where it is none or above the limit."""
+    """Return the decimal number; None if the text is not one, or it is above the limit."""
     if not (len(text) <= 10 and text.isascii() and text.isdigit()):
         return None
     value = int(text)
@@ -145,7 +145,7 @@ def number(text: str, limit: int) -> int | None:
 
 @lru_cache(maxsize=4)
 def parse(text: str) -> Description:
-    """Return what an offer says. It is read for its codecs first and then by its leg, hence the cache.
+    """Return the model of an offer. It is cached, because an offer is read for its codecs first and then by its leg.
 
     :raises SdpError: when it is not well-formed.
     """
@@ -153,7 +153,7 @@ def parse(text: str) -> Description:
 
 
 def read(text: str) -> Description:
-    """Return what a description says.
+    """Return the model of a description.
 
     :raises SdpError: when it is not well-formed.
     """
@@ -165,7 +165,7 @@ def read(text: str) -> Description:
     mids = [each.mid for each in media if each.mid]
     if len(set(mids)) < len(mids):
         raise SdpError("Two media lines have the same a=mid.")
-    # A browser gives a section without a=mid one, and a BUNDLE group may guess it.
+    # A browser gives a section without a=mid a mid, and a BUNDLE group may name that.
     known = set(mids) if len(mids) == len(media) else None
     return Description(session_id, version, attributes, media, _bundles(attributes, known))
 
@@ -175,7 +175,7 @@ def _media(lines: list[str], default: str) -> ParsedSection:
     if match is None or int(match[2]) > 65535:
         raise SdpError(f"This is no media line: {lines[0][:80]!r}.")
     attributes = syntax.attributes_of(lines, match[1])
-    # The last one counts, as in browsers.
+    # The last a=mid counts, as in browsers.
     mid = attributes.get("mid", ("",))[-1]
     if mid and not _MID.fullmatch(mid):
         raise SdpError("A media line's a=mid is not one short word.")
@@ -209,7 +209,7 @@ def _bundles(attributes: Attributes, known: set[str] | None) -> tuple[tuple[str,
 
 
 def transports(description: Description) -> list[tuple[ParsedSection, ...]]:
-    """Return the live sections of each transport: of a BUNDLE group, in the group's order, or of one outside any.
+    """Return the live sections of each transport: of a BUNDLE group, in its order, or of a section outside any group.
 
     The transports are in the order of their first sections.
     """
@@ -228,7 +228,7 @@ def transports(description: Description) -> list[tuple[ParsedSection, ...]]:
 def read_answered_transport(description: Description) -> Remote:
     """Return the one transport of an answer.
 
-    :raises NegotiationError: when there would be a second one, or something that connecting needs is missing.
+    :raises NegotiationError: when there would be a second one, or something that a connection needs is missing.
     """
     found = transports(description)
     if len(found) > 1:
@@ -237,14 +237,14 @@ def read_answered_transport(description: Description) -> Remote:
 
 
 def read_transport(description: Description, sections: Sequence[ParsedSection]) -> Remote:
-    """Return the transport that these sections share (rtcp-mux), the one that speaks for them first.
+    """Return the transport that these sections share (rtcp-mux). The BUNDLE-tagged section comes first.
 
-    :raises NegotiationError: when something that connecting needs is missing.
+    :raises NegotiationError: when something that a connection needs is missing.
     """
     for media in sections:
         if media.is_rtp and not media.flag("rtcp-mux"):
             raise NegotiationError(f"The {media.kind} line lacks a=rtcp-mux: the focus has one transport for all.")
-    # One line speaks for the bundle (RFC 9143 section 7.1.3); what stands above all lines holds where it is silent.
+    # One section states the transport for the bundle (RFC 9143 section 7.1.3). The session's attributes are defaults.
     for attributes in [*(media.attributes for media in sections), description.attributes]:
         stated = {**description.attributes, **attributes}
         if "ice-ufrag" in attributes or ("ice-pwd" in attributes and "ice-ufrag" in stated):

@@ -1,12 +1,14 @@
-"""Which RTP header extensions a leg may use (RFC 8285): those that a forwarder can serve honestly, and why.
+"""The RTP header extensions that a leg may use (RFC 8285), and why.
 
-Their IDs are the participant's own in lines that it offered. The router rewrites an ID that differs on the way out and
-takes out what the receiving leg has not agreed to.
+In sections that the participant offered, their IDs are the participant's. The forwarder rewrites IDs that differ for a
+receiver, and blanks extensions that the receiving leg has not agreed to.
 
-Not served, and so not agreed to: transport-wide sequence numbers (unless `codecs.SERVES_TRANSPORT_CC`), since nobody
-here answers them; rtp-stream-id and repaired-rtp-stream-id, since simulcast is not taken; toffset, video-timing and
-abs-capture-time, since they are about a clock that the receiver believes to be its sender's; color-space and
-video-content-type, since every change of source would need them repeated.
+These are not served, and so not agreed to:
+
+- transport-wide sequence numbers (unless `codecs.SERVES_TRANSPORT_CC`): the focus does not answer them;
+- rtp-stream-id and repaired-rtp-stream-id: simulcast is not supported;
+- toffset, video-timing and abs-capture-time: they refer to a clock that the receiver takes for its sender's;
+- color-space and video-content-type: they would have to be repeated after every change of source.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,18 +28,18 @@ TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-exte
 _BOTH = frozenset({"audio", "video"})
 _VIDEO = frozenset({"video"})
 
-# URI: the kinds of line that it is agreed to on. Left out on purpose: abs-send-time, by which a browser estimates its
-# connection. It would see the clocks of many senders; without it, it looks at each stream alone.
+# The kinds of section that each extension is agreed to on, by URI. Left out on purpose: abs-send-time, by which a
+# browser estimates its bandwidth. It would mix the clocks of many senders. Without it, it considers each stream alone.
 SERVED: Mapping[str, frozenset[str]] = {
-    # Incoming packets say what line they belong to, which a line without a=ssrc needs. We need not send it.
+    # Incoming packets name their section, which is needed where a=ssrc is missing. We need not send it.
     MID: _BOTH,
-    # Tells who speaks (RFC 6464), to the focus and to the receivers; passed on as it is.
+    # The audio level (RFC 6464), for the focus and the receivers. Forwarded unchanged.
     AUDIO_LEVEL: frozenset({"audio"}),
-    # How a phone is held; passed on as it is.
+    # How a phone is held. Forwarded unchanged.
     VIDEO_ORIENTATION: _VIDEO,
-    # The sender's wish for the receiver's buffer; passed on as it is.
+    # The receiver's buffer that the sender wants. Forwarded unchanged.
     PLAYOUT_DELAY: _VIDEO,
-    # Which frames need which, for AV1 and VP9; passed on as it is, with each key frame it begins anew.
+    # Which frames depend on which, for AV1 and VP9. Forwarded unchanged: it starts again with each key frame.
     DEPENDENCY_DESCRIPTOR: _VIDEO,
     **({TRANSPORT_CC: _BOTH} if SERVES_TRANSPORT_CC else {}),
 }
@@ -60,12 +62,12 @@ _ENCRYPTED = "urn:ietf:params:rtp-hdrext:encrypt"
 
 
 def read_extensions(media: ParsedSection) -> dict[str, int]:
-    """Return the IDs of all extensions that the line names, whether they are served or not.
+    """Return the IDs of all extensions that the section names, whether they are served or not.
 
-    The key is the URI. With a direction before it ("recvonly urn:x", as Firefox has playout-delay), or as encrypted
-    (RFC 6904: "urn:…:encrypt urn:x"), it is another key: such an extension is not served, but has its ID.
+    The key is the URI. With a direction before it ("recvonly urn:x", as Firefox writes playout-delay), or encrypted
+    (RFC 6904: "urn:…:encrypt urn:x"), it is another key: such an extension is not served, but its ID is taken.
 
-    :raises NegotiationError: when the line gives an ID two meanings.
+    :raises NegotiationError: when the section gives an ID two meanings.
     """
     ids: dict[str, int] = {}
     meanings: dict[int, str] = {}
@@ -85,13 +87,13 @@ def read_extensions(media: ParsedSection) -> dict[str, int]:
 
 
 def meaning(key: str) -> str:
-    """Return what a key of `read_extensions` says of the ID: the same in each direction."""
+    """Return what a key of `read_extensions` means for the ID: the same for each direction."""
     first, _, rest = key.partition(" ")
     return rest if first in _DIRECTIONS else key
 
 
 def agreed_extensions(media: ParsedSection, mixed: bool) -> dict[str, int]:
-    """Return those of an offered line that are agreed to, by URI.
+    """Return the extensions of an offered section that are agreed to: their IDs, by URI.
 
     :param mixed: whether IDs above 14 may be used, which need the longer form (RFC 8285 section 4.3).
     """
@@ -103,12 +105,11 @@ def agreed_extensions(media: ParsedSection, mixed: bool) -> dict[str, int]:
 
 
 def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[str]) -> dict[str, int]:
-    """Return the IDs for a line of our own: the leg's where it has shown the extension, else free ones.
+    """Return the IDs for a section of our own: the leg's if it has shown the extension, else free ones.
 
-    Only what is of use to its codecs is offered, and no delay of playout: browsers state none for cameras.
-
-    The free ones are Chromium's, where they can be: it does not forget an ID with the offer that it rolls back, and
-    would then refuse to give it another meaning in an offer of its own.
+    Only extensions that the section's codecs can use are offered, and no playout delay: browsers state none for
+    cameras. Free IDs are chosen as Chromium chooses them. It does not forget an ID when it rolls an offer back, and
+    would then refuse another meaning of that ID in an offer of its own.
     """
     free = {id_: None for id_ in range(14, 0, -1) if id_ not in set(known.values())}
     chosen: dict[str, int] = {}

@@ -1,14 +1,17 @@
 """The SDP of a leg: offers and answers between one participant and the focus (RFC 3264, RFC 8829).
 
-Pure: text in, text and frozen tables out. Who may offer when, is the operations' business; here stands what is said.
+It maps text to text and frozen tables: no clock, no socket. The operations decide who may offer when; this module
+decides what a description says. The rules:
 
-The rules. One transport of an offer is served (rtcp-mux), the first that can be. What is outside it, or cannot be
-served, is answered with port 0 and costs the others nothing (RFC 3264 section 6). Media lines keep their order and
-never disappear; a rejected one may be used again, for the same kind. The transport's keys and DTLS role stay for the
-life of the leg; only its ICE credentials change, when the participant restarts ICE. A track that a leg gets stays in
-its line; a line whose track has ended is sent nothing on, and takes the next new track of its kind. A number, payload
-type or extension ID, means the same in all lines, as the participant has shown it first. What an offer or answer
-settles is computed in full before anything is replaced, so that a refusal leaves everything as it was.
+- One transport of an offer is served (rtcp-mux): the first that can be. Sections outside it, and sections that cannot
+  be served, are answered with port 0, without effect on the others (RFC 3264 section 6).
+- Media sections keep their order and never disappear. A rejected one may be used again, for the same kind.
+- The transport's certificates and DTLS role stay for the life of the leg. Only its ICE credentials change, when the
+  participant restarts ICE.
+- A track that a leg gets stays in its section. When the track has ended, nothing is sent there, and the section takes
+  the next new track of its kind.
+- A payload type or extension ID means the same in all sections, as the participant has shown it first.
+- What an offer or answer settles is computed in full before anything is replaced. So a refusal changes nothing.
 """
 
 import secrets
@@ -59,16 +62,16 @@ __all__ = [
     "read_capabilities",
 ]
 
-# The role that the other side's a=setup leaves us, and how we say ours (RFC 8842 section 5).
+# Our role by the other side's a=setup, and the a=setup that states our role (RFC 8842 section 5).
 _ROLES: Mapping[str, Role] = {"active": "server", "passive": "client"}
-# Of the transports that an offer would have, this many are tried.
+# Transports of an offer that are tried.
 _MOST_TRANSPORTS = 16
 _SETUPS: Mapping[Role, str] = {"server": "passive", "client": "active"}
 
 
 @dataclass(frozen=True)
 class _Terms:
-    """All that is settled, or would be if the pending offer were answered."""
+    """Everything that is settled, or would be if the pending offer were answered."""
 
     lines: tuple[SectionState, ...]
     bundle: tuple[str, ...]
@@ -77,15 +80,15 @@ class _Terms:
     remote: Remote | None
     role: Role | None
     capabilities: Mapping[str, Codecs]
-    grows: bool = True  # false where the participant does not bundle: a new line would need a second transport
-    shown: Shown = frozenset()  # what each line of the participant's last offer can carry
-    declined: frozenset[str] = frozenset()  # tracks whose line the participant rejected; not offered again by itself
+    grows: bool = True  # false if the participant does not bundle: a new section would need a second transport
+    shown: Shown = frozenset()  # what each section of the participant's last offer can carry
+    declined: frozenset[str] = frozenset()  # tracks whose section the participant rejected; they are not offered again
 
 
 class Negotiation:
-    """One leg's dialogue of offers and answers. A new peer connection of the participant is a new object.
+    """The offers and answers of one leg. A new peer connection of the participant needs a new object.
 
-    A refusal (NegotiationError, SdpError) leaves everything as it was.
+    A refusal (NegotiationError, SdpError) changes nothing.
     """
 
     def __init__(
@@ -109,7 +112,7 @@ class Negotiation:
 
     @property
     def sections(self) -> tuple[Section, ...]:
-        """The media lines as settled, in their order; empty before the first answer."""
+        """The media sections as settled, in their order; empty before the first answer."""
         return tuple(line.section for line in self._terms.lines)
 
     @property
@@ -124,22 +127,22 @@ class Negotiation:
 
     @property
     def received_labels(self) -> frozenset[str]:
-        """What the participant sends by its offer that waits for our answer; nothing when there is none."""
+        """The labels of what the participant sends by its offer that waits for our answer; empty without one."""
         return _sent(self._received.lines if self._received else ())
 
     @property
     def local_credentials(self) -> Credentials:
-        """Ours, new after the participant has restarted ICE."""
+        """Our ICE credentials. They change when the participant restarts ICE."""
         return self._terms.credentials
 
     @property
     def remote_credentials(self) -> Credentials | None:
-        """The participant's, None before anything is settled."""
+        """The participant's ICE credentials; None before anything is settled."""
         return self._terms.remote.credentials if self._terms.remote else None
 
     @property
     def remote_fingerprints(self) -> tuple[Fingerprint, ...]:
-        """Those that the participant's certificate must match one of; they never change."""
+        """The participant's certificate must match one of these. They never change."""
         return self._terms.remote.fingerprints if self._terms.remote else ()
 
     @property
@@ -149,19 +152,19 @@ class Negotiation:
 
     @property
     def capabilities(self) -> Mapping[str, Codecs]:
-        """By kind, what the participant's last offer says it can receive.
+        """The codecs that the participant can receive, by kind, as its last offer says.
 
-        Where that is nothing the kind is absent: others may go on without it, and it gets no such media.
+        A kind without any is absent. Then the participant gets no such media, and does not restrict the others.
         """
         return self._terms.capabilities
 
     @property
     def shown(self) -> Shown:
-        """What each media line of the participant's last offer can carry."""
+        """The codecs that each media section of the participant's last offer can carry."""
         return self._terms.shown
 
     def receive_offer(self, text: str, others: Agreed) -> None:
-        """This function will take the participant's offer; `create_answer` then settles it, or `rollback` forgets it.
+        """Take the participant's offer. The caller must then settle it (`create_answer`) or forget it (`rollback`).
 
         :param others: what all others in the conference agree on.
         :raises SdpError: when the text is no session description.
@@ -180,7 +183,7 @@ class Negotiation:
         raise next(iter(failures), NegotiationError("No media line of this offer can be served."))
 
     def _transports(self, description: Description) -> list[tuple[ParsedSection, ...]]:
-        """Return the transports of an offer that may be served: the leg's own first, which has lines of before."""
+        """Return the transports of an offer that may be served: first the one with accepted sections of before."""
         known = set(_accepted(self._terms.lines))
         found = transports(description)[:_MOST_TRANSPORTS]
         return sorted(found, key=lambda sections: known.isdisjoint(media.mid for media in sections))
@@ -198,7 +201,7 @@ class Negotiation:
         lines = offered_lines(description, sections, terms.lines, agreed)
         accepted = _accepted(lines)
         if not accepted:
-            # Says in words which codecs the conference lacks.
+            # This raises an error that names the missing codecs.
             others.joined_by(shown)
         _require_tag(sections, accepted)
         remote = read_transport(description, sections)
@@ -215,10 +218,10 @@ class Negotiation:
         )
 
     def create_answer(self, outgoing: Sequence[Outgoing]) -> str:
-        """This function will answer the received offer, settle it, and return the text.
+        """Settle the received offer, and return the answer.
 
-        Our own offer, if one is pending, is rolled back (RFC 8829 section 4.1.10.2). Tracks for which the offer has no
-        free line wait for `create_offer`.
+        Our own pending offer, if there is one, is rolled back (RFC 8829 section 4.1.10.2). Tracks for which the offer
+        has no free section wait for `create_offer`.
 
         :raises NegotiationError: when there is no offer to answer.
         """
@@ -232,10 +235,10 @@ class Negotiation:
         return self._write(self._terms, _SETUPS[received.role])
 
     def create_offer(self, outgoing: Sequence[Outgoing], agreed: Agreed) -> str | None:
-        """This function will return our offer, pending until its answer, or None if the leg knows all that already.
+        """Return our offer, which is pending until its answer; None if the participant knows all of it already.
 
-        A track whose line the participant has rejected is left out until it makes an offer of its own; so is one for
-        which the leg has no more lines.
+        A track whose section the participant has rejected is left out until the participant makes an offer. A track for
+        which the leg can have no more sections is left out too.
 
         :raises NegotiationError: when an offer is pending already.
         """
@@ -257,9 +260,9 @@ class Negotiation:
         return text
 
     def adopt(self, text: str, others: Agreed) -> None:
-        """This function will take over a participant of whom only its last offer is known: its node is gone.
+        """Take over a participant whose node is gone, by its last offer. `create_offer` then offers a new connection.
 
-        What it had to send is asked for again. `create_offer` then makes the offer for a fresh peer connection.
+        That offer asks again for what the participant sent.
 
         :param others: what all others in the conference agree on.
         :raises SdpError: when the text is no session description.
@@ -276,7 +279,7 @@ class Negotiation:
         )
 
     def receive_answer(self, text: str, *, may_change: bool = True) -> None:
-        """This function will settle our pending offer with the participant's answer.
+        """Settle our pending offer with the participant's answer.
 
         :param may_change: whether the participant may send other tracks than before.
         :raises SdpError: when the text is no session description.
@@ -290,7 +293,7 @@ class Negotiation:
         if not may_change and _sent(lines) != _sent(self._terms.lines):
             raise NegotiationError("Answers have changed too often what is sent: an offer can.")
         remote = read_answered_transport(description)
-        # Without a=setup an answerer is active (RFC 4145 section 4); an offerer leaves us the choice, as in browsers.
+        # Without a=setup, an answerer is active (RFC 4145 section 4). An offerer leaves us the choice, as in browsers.
         remote = replace(remote, setup=remote.setup or "active")
         if remote.setup == "actpass":
             raise NegotiationError("An answer must choose its DTLS role (a=setup).")
@@ -309,22 +312,22 @@ class Negotiation:
         self._offered = None
 
     def rollback(self) -> None:
-        """This function will forget the pending offer: the participant's where one waits for our answer, else ours."""
+        """Forget the pending offer: the participant's if one waits for our answer, otherwise ours."""
         if self._received is not None:
             self._received = None
         else:
             self._offered = None
 
     def revoke(self) -> None:
-        """This function will take back our last answer, which never reached the participant, as if there were no offer.
+        """Take back our last answer, which never reached the participant, as if there had been no offer.
 
-        Our own offer that the answer rolled back is pending again; one made since is forgotten.
+        Our own offer that the answer rolled back is pending again. One made since is forgotten.
         """
         self._terms, self._offered = self._before
         self._received = None
 
     def _role(self, remote: Remote, *, is_offer: bool = False) -> Role:
-        """Return our DTLS role for what the other side says; once taken, it and the other's certificate stay.
+        """Return our DTLS role for this transport. Once settled, the role and the other side's certificate stay.
 
         :raises NewAssociationError: when an offer begins another DTLS association.
         """
@@ -339,13 +342,13 @@ class Negotiation:
         return role
 
     def _credentials_for(self, remote: Remote) -> Credentials:
-        """Return our ICE credentials, new ones where the other side has restarted ICE (RFC 8839 section 4.4.3)."""
+        """Return our ICE credentials: new ones if the other side has restarted ICE (RFC 8839 section 4.4.3)."""
         if self._terms.remote is None or self._terms.remote.credentials == remote.credentials:
             return self._terms.credentials
         return self._new_credentials()
 
     def _add(self, lines: list[SectionState], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
-        """Add lines for the tracks, rejected ones of their kind first; return what numbers mean then."""
+        """Add sections for the tracks. Reuse rejected sections of their kind first. Return what numbers mean then."""
         for track in tracks:
             line, numbers = new_line(track, self._free_mid(lines), agreed, numbers)
             if line is None:
@@ -358,7 +361,7 @@ class Negotiation:
         return numbers
 
     def _free_mid(self, lines: Sequence[SectionState]) -> str:
-        """Return a mid that no line has, and that we never used."""
+        """Return a mid that no section has, and that we have never used."""
         used = {line.section.mid for line in lines}
         while True:
             self._mids += 1
@@ -366,7 +369,7 @@ class Negotiation:
                 return mid
 
     def _write(self, terms: _Terms, setup: str) -> str:
-        """Return the description, whose version rises if it differs from our last one (RFC 3264 section 8)."""
+        """Return the description. Its version rises if it differs from our last one (RFC 3264 section 8)."""
         body = write_body(terms.lines, terms.bundle, self._local, terms.credentials, setup)
         if body != self._body:
             self._body = body
@@ -375,9 +378,10 @@ class Negotiation:
 
 
 def _require_tag(sections: Sequence[ParsedSection], accepted: Sequence[str]) -> None:
-    """Require a line that can speak for the bundle in our answer (RFC 9143 section 7.3.1).
+    """Require a section that can be the BUNDLE-tagged one in our answer (RFC 9143 section 7.3.1).
 
-    Lines that are bundle-only have no transport but that of the offer's first, so we cannot reject that alone.
+    Sections that are bundle-only have only the transport of the offer's first section. So that one cannot be rejected
+    alone.
     """
     if not accepted:
         raise NegotiationError("No media line of this offer can be served.")
@@ -387,7 +391,7 @@ def _require_tag(sections: Sequence[ParsedSection], accepted: Sequence[str]) -> 
 
 
 def _accepted(lines: Sequence[SectionState]) -> list[str]:
-    """Return the mids of the lines that live."""
+    """Return the mids of the sections that are not rejected."""
     return [line.section.mid for line in lines if not line.section.rejected]
 
 
@@ -397,7 +401,7 @@ def _sent(lines: Sequence[SectionState]) -> frozenset[str]:
 
 
 def _news(before: Sequence[SectionState], now: Sequence[SectionState]) -> bool:
-    """Tell whether the lines tell the participant something that it does not know."""
+    """Tell whether these sections contain something that the participant does not know."""
     if len(before) != len(now):
         return True
     return any(
@@ -408,7 +412,7 @@ def _news(before: Sequence[SectionState], now: Sequence[SectionState]) -> bool:
 
 
 def _answered(offered: Sequence[SectionState], description: Description) -> list[SectionState]:
-    """Return the offered lines as the answer settles them."""
+    """Return the offered sections as the answer settles them."""
     if len(offered) != len(description.media):
         raise NegotiationError("The answer must have the offer's media lines, in their order, with their a=mid.")
     lines = [answered_line(line, media, description) for line, media in zip(offered, description.media, strict=True)]
@@ -418,13 +422,13 @@ def _answered(offered: Sequence[SectionState], description: Description) -> list
 
 
 def _kept(before: Sequence[SectionState], now: Sequence[SectionState]) -> list[SectionState]:
-    """Return the lines of now, those that are as before as the same objects: the garbage collector has less to do."""
+    """Return the new sections. An unchanged one stays the same object, which saves the garbage collector time."""
     kept = [old if old == new else new for old, new in zip(before, now, strict=False)]
     return kept + list(now[len(before) :])
 
 
 def _declined(offered: Sequence[SectionState], answered: Sequence[SectionState]) -> frozenset[str]:
-    """Return the tracks whose lines the answer rejects."""
+    """Return the tracks whose sections the answer rejects."""
     return frozenset(
         old.section.outgoing.track
         for old, new in zip(offered, answered, strict=True)

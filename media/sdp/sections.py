@@ -1,4 +1,4 @@
-"""The media lines of a leg: built from what the participant offers, answers and wants to get."""
+"""The media sections of a leg: built from what the participant offers, answers and should get."""
 
 import re
 from collections import Counter
@@ -24,7 +24,7 @@ _FIRST_LABELS = {"audio": ("audio",), "video": ("video", "screen")}
 
 @dataclass(frozen=True)
 class Numbers:
-    """What payload types and extension IDs mean on a leg: the same in every line of the bundle."""
+    """What payload types and extension IDs mean on a leg: the same in every section of the bundle."""
 
     known: Mapping[Key, Codec]
     taken: frozenset[int]
@@ -38,7 +38,7 @@ NO_NUMBERS = Numbers({}, frozenset(), {}, mixed=True)
 def read_numbers(description: Description, sections: Iterable[ParsedSection], before: Numbers) -> Numbers:
     """Return what the numbers mean after the participant's description, in the sections of the leg's transport.
 
-    What it says now counts.
+    The new description overrides earlier meanings.
 
     :raises NegotiationError: when a number means two things in the bundle (RFC 9143 section 9.1).
     """
@@ -77,32 +77,32 @@ def _mean(meanings: dict[int, tuple[str, ...]], payload_type: int, meaning: tupl
 
 
 def mixes(description: Description, media: ParsedSection) -> bool:
-    """Tell whether the line allows header extensions of both forms (RFC 8285 section 6)."""
+    """Tell whether the section allows header extensions of both forms (RFC 8285 section 6)."""
     return media.flag("extmap-allow-mixed") or "extmap-allow-mixed" in description.attributes
 
 
 def our_mid(number: int) -> str:
-    """Return the mid of a line that we add."""
+    """Return the mid of a section that we add."""
     return f"f{number}"
 
 
 def is_our_mid(mid: str) -> bool:
-    """Tell whether we, or a node before us, have added the line of this mid."""
+    """Tell whether this node, or a node before it, has added the section with this mid."""
     return re.fullmatch("f[0-9]+", mid) is not None
 
 
 def is_rtp(media: ParsedSection) -> bool:
-    """Tell whether the line is one for audio or video that the focus could serve."""
+    """Tell whether this is a section for audio or video that the focus could serve."""
     return media.kind in _FIRST_LABELS and media.protocol in _RTP
 
 
 def offered_lines(
     description: Description, sections: Sequence[ParsedSection], before: Sequence[SectionState], agreed: Agreed
 ) -> list[SectionState]:
-    """Return the lines of the participant's offer as we can take them; tracks stay where they are.
+    """Return the sections of the participant's offer as we can accept them. Tracks stay where they are.
 
     :param sections: those of the transport that is served; all others are rejected.
-    :raises NegotiationError: when lines are missing or have changed places, or the offer contradicts itself.
+    :raises NegotiationError: when sections are missing or have changed places, or the offer contradicts itself.
     """
     _require_order(description.media, before)
     served = {id(media) for media in sections}
@@ -114,7 +114,7 @@ def offered_lines(
         elif is_rtp(media):
             lines.append(_rtp_line(media, previous, agreed, mixed=mixes(description, media)))
         elif any(line.section.kind == "application" and not line.section.rejected for line in lines):
-            # One SCTP association is all that a leg has (RFC 8841 section 6).
+            # A leg has only one SCTP association (RFC 8841 section 6).
             lines.append(_rejected(media))
         else:
             lines.append(_data_line(media))
@@ -123,7 +123,7 @@ def offered_lines(
 
 
 def _require_order(media: Sequence[ParsedSection], before: Sequence[SectionState]) -> None:
-    """Require the lines of before, in their order; only a rejected one may become another (RFC 8829 section 5.2.2)."""
+    """Require the previous sections in their order. Only a rejected one may change (RFC 8829 section 5.2.2)."""
     if len(media) < len(before):
         raise NegotiationError("A media line of before is missing: they never disappear.")
     for line, now in zip(before, media, strict=False):
@@ -152,7 +152,7 @@ def _rejected(media: ParsedSection) -> SectionState:
 
 
 def _data_line(media: ParsedSection) -> SectionState:
-    """Return the line for data channels (RFC 8841), rejected where it is of another sort."""
+    """Return the section for data channels (RFC 8841), or a rejected one if it is for something else."""
     line = _rejected(media)
     port = number(media.attributes.get("sctp-port", ("",))[0], 65535)
     size = number(media.attributes.get("max-message-size", (str(MAX_MESSAGE_SIZE),))[0], 2**32 - 1)
@@ -164,7 +164,7 @@ def _data_line(media: ParsedSection) -> SectionState:
 
 
 def _rtp_line(media: ParsedSection, previous: SectionState | None, agreed: Agreed, *, mixed: bool) -> SectionState:
-    """Return the line of audio or video, rejected where nothing is left of its codecs."""
+    """Return the section of audio or video, or a rejected one if no codec is left."""
     line = _rejected(media)
     shown = {codec.key: codec for codec in read_codecs(media)}
     codecs = _wanted(shown, agreed.codecs.get(media.kind, ()))
@@ -189,12 +189,12 @@ def _rtp_line(media: ParsedSection, previous: SectionState | None, agreed: Agree
 
 
 def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:
-    """Return what is agreed and possible here, the conference's preferred first."""
+    """Return the codecs that are agreed and possible here, the conference's preferred first."""
     return coherent(narrowed(shown[codec.key], codec) for codec in agreed if codec.key in shown)
 
 
 def read_sources(media: ParsedSection) -> tuple[tuple[int, ...], dict[int, int]]:
-    """Return the participant's SSRCs on the line: the primary ones, and the retransmissions' with theirs (RFC 5576)."""
+    """Return the participant's primary SSRCs, and the primary one of each retransmission SSRC (RFC 5576)."""
     stated: dict[int, None] = {}
     for value in media.attributes.get("ssrc", ()):
         ssrc = _ssrc(value.partition(" ")[0])
@@ -210,7 +210,7 @@ def read_sources(media: ParsedSection) -> tuple[tuple[int, ...], dict[int, int]]
 
 
 def _pairs(media: ParsedSection, semantics: str) -> dict[int, int]:
-    """Return the primary SSRC of each second one in groups of two."""
+    """Return the primary SSRC of each second SSRC, in groups of two."""
     pairs = {}
     for value in media.attributes.get("ssrc-group", ()):
         words = value.split()
@@ -226,7 +226,7 @@ def _ssrc(text: str) -> int | None:
 
 
 def _require_distinct_sources(lines: Iterable[SectionState]) -> None:
-    """Require that an SSRC stands in one line only: in a bundle it decides which line a packet belongs to."""
+    """Require that only one section names an SSRC: in a bundle, it decides which section a packet belongs to."""
     sources = Counter(ssrc for line in lines for ssrc in (*line.section.ssrcs, *line.section.rtx_ssrcs))
     for ssrc, times in sources.items():
         if times > 1:
@@ -234,9 +234,9 @@ def _require_distinct_sources(lines: Iterable[SectionState]) -> None:
 
 
 def _labelled(lines: list[SectionState], media: Sequence[ParsedSection]) -> list[SectionState]:
-    """Label what the participant sends: a line that it has added by its place, one of ours when it first sends there.
+    """Label what the participant sends. Its own sections are labelled by their place, ours when it first sends there.
 
-    A label stays with its line for as long as the line lives, whatever its direction.
+    A label stays with its section for as long as the section lives, whatever its direction.
     """
     used = {(line.section.kind, line.section.label) for line in lines}
     labelled = []
@@ -260,9 +260,9 @@ def _labels(kind: str) -> Iterable[str]:
 
 
 def place(lines: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple[list[SectionState], list[Outgoing]]:
-    """Return the lines with the tracks on them, and the live tracks that found no line.
+    """Return the sections with the tracks on them, and the live tracks for which there is no section.
 
-    A track stays on its line; one that has ended frees it; a new one takes the first that is free.
+    A track stays in its section. A track that has ended frees it. A new track takes the first free section.
     """
     wanted = {(track.kind, track.track): track for track in outgoing}
     placed = []
@@ -272,7 +272,7 @@ def place(lines: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple[
         placed.append(line.carrying(track))
     waiting = []
     for track in wanted.values():
-        # What is not sent now needs no line yet.
+        # A track that is not sent now needs no section yet.
         if track.live:
             free = next((index for index, line in enumerate(placed) if line.is_free_for(track.kind)), None)
             if free is None:
@@ -283,17 +283,17 @@ def place(lines: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple[
 
 
 def numbered(lines: Iterable[SectionState], agreed: Agreed, numbers: Numbers) -> Numbers:
-    """Return the numbers with those of codecs that the leg has never shown, for the lines that we have added."""
+    """Add the numbers of codecs that the leg has never shown, for the sections that we have added."""
     for kind in {line.section.kind for line in lines if line.ours and not line.section.rejected}:
         _, numbers = _own_codecs(agreed.codecs.get(kind, ()), numbers)
     return numbers
 
 
 def restated(line: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) -> SectionState:
-    """Return the line as we should offer it again: with the codecs now agreed, asking for what the participant sends.
+    """Return the section as we offer it again: with the codecs now agreed, and asking for what the participant sends.
 
-    Whether it sends on a line is the participant's to say: we ask for media wherever it ever sent, also while it holds.
-    A line of ours may get any codec that the leg knows, save those that the participant has refused on it.
+    The participant decides whether it sends. So we ask for media wherever it has ever sent, even while it holds. A
+    section of ours may get any codec that the leg knows, except those that the participant has refused there.
     """
     section = line.section
     if section.kind not in _FIRST_LABELS or section.rejected:
@@ -306,7 +306,7 @@ def restated(line: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) -> 
 
 
 def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
-    """Return a line of our own for the track, None where nothing is agreed on; and what the numbers mean with it."""
+    """Return a section of our own for the track, or None if no codec is agreed; and what the numbers mean with it."""
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
         return None, numbers
@@ -332,7 +332,7 @@ def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tup
 
 
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
-    """Return the agreed codecs as the leg numbers them, those that it has never shown with numbers that are free."""
+    """Return the agreed codecs as the leg numbers them. Codecs that it has never shown get free numbers."""
     unknown = newly_numbered([codec for codec in agreed if codec.key not in numbers.known], numbers.taken)
     types = (each for codec in unknown for each in (codec.payload_type, codec.rtx_payload_type))
     fresh = {each for each in types if each is not None}
@@ -343,7 +343,7 @@ def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
 
 
 def answered_line(line: SectionState, media: ParsedSection, description: Description) -> SectionState:
-    """Return our offered line as the participant's answer settles it (RFC 3264 section 6.1).
+    """Return our offered section as the participant's answer settles it (RFC 3264 section 6.1).
 
     :raises NegotiationError: when it answers something else.
     """
@@ -351,7 +351,7 @@ def answered_line(line: SectionState, media: ParsedSection, description: Descrip
     if media.kind != section.kind or media.mid not in ([section.mid] if media.port else ["", section.mid]):
         raise NegotiationError("The answer must have the offer's media lines, in their order, with their a=mid.")
     if media.port == 0:
-        # A removed line may have lost its attributes, even its a=mid (RFC 3264 section 8.2).
+        # A removed section may have lost its attributes, even its a=mid (RFC 3264 section 8.2).
         return _rejected(replace(media, mid=section.mid))
     if section.rejected:
         raise NegotiationError("The answer accepts a media line that the offer does not have.")
@@ -389,7 +389,7 @@ def _answered_data(line: SectionState, media: ParsedSection) -> SectionState:
 
 
 def _answered_codecs(offered: Codecs, media: ParsedSection) -> Codecs:
-    """Return what the answer keeps of the offered codecs, retransmissions and feedback."""
+    """Return the offered codecs, retransmissions and feedback that the answer keeps."""
     answered = {(codec.key, codec.payload_type): codec for codec in read_codecs(media)}
     kept = []
     for codec in offered:

@@ -1,7 +1,7 @@
 """The text of session descriptions (RFC 8866): lines, sections, and the syntax of the attributes that browsers read.
 
-We settle how lines end: a browser and we must split the text in the same places, or somebody could show each of us a
-different description. An attribute that a browser parses must be well-formed here too. All others may say anything.
+A browser and this module must split the text at the same places. Otherwise a text could mean one thing to the browser
+and another thing here. An attribute that a browser parses must be well-formed here too. Others may have any value.
 """
 
 import re
@@ -9,16 +9,16 @@ from collections.abc import Mapping
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
-# A focus offer to a leg with 256 sections stays below this. Reading is linear in the number of lines.
+# A focus offer to a leg with 256 sections stays below this. Reading takes time in proportion to the lines.
 MAX_SECTION_LINES = 500
 MAX_MEDIA_LINES = 256
 
-# One letter, "=", a value; NUL, other controls and Unicode's line separators are no part of a value.
+# One letter, "=", and a value without NUL, other control characters and Unicode's line separators.
 # Only the session name may begin with a space, or be one (RFC 8866 section 5.3).
 _LINE = re.compile(r"(?:s=|[a-z]=(?! ))[^\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
 # The session's lines in their order, with at least one t= (RFC 8866 section 5).
 _SESSION = re.compile(r"vosi?u?e*p*c?b*t[tr]*z?k?a*")
-# username, session ID, version, network type, address type, address (RFC 8866 section 5.2). Browsers take any words.
+# username, session ID, version, network type, address type, address (RFC 8866 section 5.2). Browsers accept any words.
 _ORIGIN = re.compile(r"o=(\S+) (\S{0,20}) (\S{0,20}) \S* \S* \S*")
 UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
 PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
@@ -26,7 +26,7 @@ FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:)+[0-9A-Fa-f]{2}")
 # Bytes of the digests that RFC 8122 names and that are still trusted.
 DIGEST_SIZES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 
-# What Chromium requires of the attributes that it parses; it refuses the whole description otherwise.
+# What Chromium requires of the attributes that it parses. Otherwise it refuses the whole description.
 _BYTE = r"(?:[01]?[0-9]?[0-9]|2[0-4][0-9]|25[0-5])"
 _PAYLOAD_TYPE = r"0*(?:[0-9]?[0-9]|1[01][0-9]|12[0-7])"
 _SYNTAX: Mapping[str, str] = {
@@ -60,24 +60,24 @@ _TABLES = {
 }
 _PATTERNS = {kind: {name: re.compile(pattern) for name, pattern in syntax.items()} for kind, syntax in _TABLES.items()}
 _VALUED = frozenset({"group", "mid", "msid-semantic", "ice-ufrag", "ice-pwd"})
-# The lines beside m= and a= that Chromium parses in a section.
+# The other lines, besides m= and a=, that Chromium parses in a section.
 _CONNECTION = re.compile(r"c=\S+ \S+ \S+.*")
 _BANDWIDTH = re.compile(r"b=(?:(?:AS|TIAS):[0-9]{1,9}|(?!AS:|TIAS:).*)")
 
 
 class SdpError(ValueError):
-    """The text is no session description; the message says what is wrong, for people."""
+    """The text is not a session description. The message says what is wrong, for people."""
 
 
 def split(text: str) -> list[list[str]]:
-    """Split the text into the session section and the m= sections, each a list of lines without their ends.
+    """Split the text into the session's lines and the m= sections, each a list of lines without their ends.
 
-    :raises SdpError: when it has no such lines, or more than any browser writes.
+    :raises SdpError: when it has other lines, or more of them than any browser writes.
     """
     if not text.endswith("\n"):
         raise SdpError("It is cut off: the last line has no end.")
     sections: list[list[str]] = [[]]
-    # RFC 8866 section 5 lets readers accept a bare LF; a bare CR is no line end for anybody.
+    # RFC 8866 section 5 lets readers accept a bare LF. A bare CR never ends a line.
     for line in text.replace("\r\n", "\n")[:-1].split("\n"):
         if not _LINE.fullmatch(line):
             raise SdpError(f"This is no line of an SDP: {line[:80]!r}.")
@@ -86,14 +86,14 @@ def split(text: str) -> list[list[str]]:
         sections[-1].append(line)
     if len(sections) > MAX_MEDIA_LINES + 1 or max(map(len, sections)) > MAX_SECTION_LINES:
         raise SdpError("It has more lines than any browser writes.")
-    # Browsers read no version.
+    # Browsers ignore the version.
     if not _SESSION.fullmatch("".join(line[0] for line in sections[0])):
         raise SdpError("It must begin with 'v=0', 'o=', 's=' and 't=' lines.")
     return sections
 
 
 def read_origin(session: list[str]) -> tuple[str, int]:
-    """Return session ID and version of the o= line. A version that is no number counts as 0: it cannot go back."""
+    """Return session ID and version of the o= line. A version that is not a number counts as 0: it cannot decrease."""
     origin = _ORIGIN.fullmatch(session[1])
     if origin is None:
         raise SdpError("Its 'o=' line is incomplete.")
@@ -102,13 +102,13 @@ def read_origin(session: list[str]) -> tuple[str, int]:
 
 
 def stated_direction(lines: list[str]) -> str | None:
-    """Return the direction that a section states, if it does. Of several the last one counts, as in browsers."""
+    """Return the direction that a section states, if any. Of several, the last one counts, as in browsers."""
     flags = (line[2:].partition(" ")[0] for line in reversed(lines) if line.startswith("a="))
     return next((flag for flag in flags if flag in _DIRECTIONS), None)
 
 
 def attributes_of(lines: list[str], kind: str = "") -> dict[str, tuple[str, ...]]:
-    """Return the values of each a= name, in their order; a flag's value is empty.
+    """Return the values of each attribute (a=), in their order. A flag's value is empty.
 
     :param kind: the media type of the section; empty for the session's lines.
     :raises SdpError: when a browser could not read one of the lines.

@@ -1,4 +1,4 @@
-"""Write our descriptions (RFC 8866, RFC 8829 section 5): what a leg's terms look like as text."""
+"""Write our descriptions (RFC 8866, RFC 8829 section 5): a leg's sections as text."""
 
 import ipaddress
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from media.sdp.media_section import Section, SectionState
 
 Role = Literal["client", "server"]
 
-# Characters of a participant's ID that make its CNAME: 64 bits, which an offer to a large conference repeats often.
+# Characters of a participant's ID that make its CNAME: 64 bits. It is short, because a large offer repeats it often.
 _CNAME_LENGTH = 16
 
 
@@ -22,14 +22,14 @@ def cname_of(participant: str) -> str:
 
 @dataclass(frozen=True)
 class LocalEnd:
-    """What the node is to every leg: its certificate's fingerprints, where it listens, the DTLS role it prefers."""
+    """The node's end of every leg: its certificate's fingerprints, its addresses, and the DTLS role that it prefers."""
 
     fingerprints: tuple[Fingerprint, ...]
     candidates: tuple[tuple[str, int], ...]  # address (IPv4 or IPv6), port; the preferred first
     role: Role = "server"
 
 
-# Of our data channels: what aiortc listens on and takes.
+# Of our data channels: the port that aiortc listens on, and the bytes of a message that it accepts.
 SCTP_PORT = 5000
 MAX_MESSAGE_SIZE = 65536
 
@@ -46,8 +46,8 @@ def write_body(
 ) -> str:
     """Return everything after the o= line.
 
-    The session states the transport once for all lines. The line that speaks for the bundle repeats it, for clients
-    that read lines only (RFC 9143 section 7.1.3), and has the candidates. aiortc looks for candidates in the last line.
+    The session states the transport once for all sections. The BUNDLE-tagged section repeats it, for clients that read
+    only sections (RFC 9143 section 7.1.3), and has the candidates. aiortc looks for candidates in the last section.
     """
     bundle = list(bundle)
     transport = [
@@ -59,7 +59,7 @@ def write_body(
     body = ["s=-", "t=0 0"]
     if bundle:
         body.append(f"a=group:BUNDLE {' '.join(bundle)}")
-    # We are ICE-lite by RFC 8445, which "ice2" says.
+    # "ice2" states that we implement ICE-lite by RFC 8445.
     body += ["a=ice-lite", "a=ice-options:ice2", *transport]
     live = [line for line in lines if not line.section.rejected]
     tagged = next((line for line in live if line.section.mid in bundle[:1]), live[0] if live else None)
@@ -126,9 +126,9 @@ def _codec(codec: Codec) -> Iterable[str]:
 
 
 def _source(section: Section) -> list[str]:
-    """Say whose track this line carries and with which SSRCs (RFC 8830, RFC 5576), also while we do not send it.
+    """State the section's track and its SSRCs (RFC 8830, RFC 5576), even while we do not send it.
 
-    Chromium gives up the receiver of an SSRC that is not stated any more, and one that comes back feeds no track.
+    Chromium removes the receiver of an SSRC that is no longer stated. If the SSRC comes back, it feeds no track.
     """
     track = section.outgoing
     if track is None:
@@ -141,7 +141,7 @@ def _source(section: Section) -> list[str]:
 
 
 def _candidates(local: LocalEnd) -> list[str]:
-    """Return our host candidates, which are all that we shall ever have (RFC 8445 section 5.1.2.1)."""
+    """Return our host candidates. There are no others (RFC 8445 section 5.1.2.1)."""
     lines = []
     for index, (address, port) in enumerate(local.candidates):
         priority = (126 << 24) + (max(0, 65535 - index) << 8) + 255
