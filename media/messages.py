@@ -46,7 +46,7 @@ class ParticipantView:
     id: str
     # As the state machine names it. A node distinguishes `moving` (between two devices) and `on-hold` from the others.
     state: str
-    # The kinds of its media that nobody gets: "audio", "video".
+    # The kinds of its media that are not forwarded: "audio", "video".
     muted: tuple[str, ...] = ()
 
 
@@ -54,7 +54,7 @@ class ParticipantView:
 class Cause:
     """A modification that the next offer of the focus to each other participant announces."""
 
-    # None where it is no modification between clients.
+    # None if no modification of a client is the cause.
     mod_id: str | None
     kind: OfferKind
 
@@ -63,7 +63,7 @@ class Cause:
 class ConferenceView:
     """The whole conference as its node must know it. Every task states it, so a repeated task does no harm."""
 
-    # Who sits in the conference, or moves between devices.
+    # Those that are in the conference, or move between devices.
     participants: tuple[ParticipantView, ...]
     # The IDs of the participants that the focus may make an offer to.
     ready: tuple[str, ...]
@@ -107,7 +107,7 @@ class WithdrawTask:
 
 @dataclass(frozen=True)
 class Restart:
-    """A leg to build anew for a participant whose node is gone, from the descriptions that were settled last."""
+    """A leg to rebuild for a participant whose node is gone, from the descriptions that were settled last."""
 
     participant: str
     # The ID of the offer that the focus makes it.
@@ -120,7 +120,7 @@ class Restart:
 
 @dataclass(frozen=True)
 class UpdateTask:
-    """Take note of the conference, and build these legs anew."""
+    """Apply the conference's view, and rebuild these legs."""
 
     restarts: tuple[Restart, ...] = ()
 

@@ -2,10 +2,10 @@
 
 A conference lives on one node, and the node executes its tasks in the order of their IDs, which is the order of the
 changes: they are written under the conference's lock. Every task describes the whole conference (`view`), so one that
-is executed again after a crash does no harm. The row is deleted by whoever applies the result (`finish`).
+is executed again after a crash does no harm. The operation that applies the result deletes the row (`finish`).
 
-A wake-up is sent on commit, within the process where the node lives in it, else through the channel layer. One that
-is lost costs latency only, because nodes look once a second as well.
+A wake-up is sent on commit: within the process if the node lives in it, otherwise through the channel layer. A lost one
+costs only latency, because nodes also poll once a second.
 """
 
 import asyncio
@@ -106,7 +106,7 @@ def enqueue(*, node_id: str, conference_id: str, task: Task, view: ConferenceVie
 def waiting(node_id: str, limit: int, *, but: Collection[str] = ()) -> list[MediaTask]:
     """Return the node's next tasks in order, without those of some conferences.
 
-    A task waits until `finish`, so one whose result could not be applied comes again.
+    A task stays until `finish`, so a task whose result could not be applied comes again.
     """
     return list(MediaTask.objects.filter(node=node_id).exclude(conference__in=but).order_by("pk")[:limit])
 
@@ -122,13 +122,13 @@ def find(task_id: int) -> MediaTask | None:
 
 
 def finish(task_id: int) -> bool:
-    """Delete a task in the transaction that applies its result; return False when that had been done already."""
+    """Delete a task, in the transaction that applies its result. Return False if it had been deleted already."""
     deleted, _ = MediaTask.objects.filter(pk=task_id).delete()
     return deleted > 0
 
 
 def prune(*, now: datetime, age: timedelta, limit: int) -> int:
-    """Delete nodes and some of the tasks that nobody has touched for this long; return how many tasks."""
+    """Delete nodes and some of the tasks that are older than this. Return how many tasks."""
     MediaNode.objects.filter(heartbeat_at__lte=now - age).delete()
     due = MediaTask.objects.filter(created_at__lte=now - age).order_by("created_at")
     deleted, _ = MediaTask.objects.filter(pk__in=list(due.values_list("pk", flat=True)[:limit])).delete()

@@ -126,7 +126,7 @@ class Conference:
     def tick(self, now: float) -> Iterator[None]:
         """Do what is due, some times a second, leg by leg.
 
-        It yields after each leg. The caller may let others work in between, who may drop legs and bring new ones.
+        It yields after each leg. The caller may let other work run in between, which may drop legs and add new ones.
         """
         for participant in list(self.participants.values()):
             if participant.leg is not None:
@@ -153,7 +153,7 @@ class Conference:
             self._routing.connect(leg, track)
 
     def is_deserted(self, now: float) -> bool:
-        """Tell whether nobody has had a leg for long: the conference is over, or another node serves it."""
+        """Tell whether there has been no leg for long: the conference has ended, or another node serves it."""
         return self._liveness.is_deserted(now, is_used=bool(self.tasks or self.legs()))
 
     # --- The end ----------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Connections:
         self._chat = chat
 
     def new(self, id_: str, participant: str) -> Leg:
-        """Return a leg that nobody can reach before it is settled."""
+        """Return a leg. It cannot be reached before it is settled."""
         services = self._services
         return Leg(id_, participant, Negotiation(services.local), services.port, self, made_at=services.now())
 
@@ -90,7 +90,7 @@ class Connections:
         self._routing.ask_for_key_frames()
 
     def disconnected(self, leg: Leg) -> None:
-        """Stop sending to a leg whose connection is over. A page that reloads comes back with a new leg."""
+        """Stop sending to a leg whose connection has ended. A page that reloads comes back with a new leg."""
         self._routing.route(leg)
 
     def moved(self, leg: Leg) -> None:

@@ -30,7 +30,7 @@ class Downlink:
         self._lost: dict[int, tuple[float, float]] = {}
 
     def take_estimate(self, estimate: int | None, now: float) -> None:
-        """Note an estimate of the bandwidth (REMB); None where the message has none."""
+        """Note an estimate of the bandwidth (REMB) in bits per second; None if the message has none."""
         if estimate:
             self.is_congested = self.is_congested or estimate < self.estimate
             self.estimate, self._estimated_at = estimate, now
@@ -46,7 +46,7 @@ class Downlink:
         self._measure_round_trip(sink, report, now)
 
     def _measure_round_trip(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
-        """Measure the round trip, if the report names a sender report of ours (RFC 3550 section 6.4.1)."""
+        """Measure the round trip, if the report names one of our sender reports (RFC 3550 section 6.4.1)."""
         stream = sink.track.stream
         sent_at = stream.reported_at(report.lsr) if stream is not None and report.lsr else None
         if sent_at is not None and (sample := now - sent_at - report.dlsr / 65536) >= 0:

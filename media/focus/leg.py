@@ -219,7 +219,7 @@ class Leg:
         self.sources.expect(self.layout.sections, self._track_of)
 
     def meet(self, ssrc: int, packet: bytes) -> Source | None:
-        """Find out what an unknown SSRC is; None where its packets belong to no track."""
+        """Find out what an unknown SSRC is. Return None if its packets belong to no track."""
         return self.sources.meet(ssrc, packet, self.layout.sections, self._track_of)
 
     def _track_of(self, section: Section) -> Track | None:

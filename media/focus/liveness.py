@@ -46,7 +46,7 @@ class Liveness:
             self._reports.connection_changed(self._conference_id, participant.id, connection)
 
     def is_deserted(self, now: float, *, is_used: bool) -> bool:
-        """Tell whether the conference has been unused for LOST_SECONDS: it is over, or another node serves it.
+        """Tell whether the conference has been unused for LOST_SECONDS: it has ended, or another node serves it.
 
         :param is_used: whether it has a leg or a task now.
         """

@@ -13,7 +13,7 @@ from media.forward.tracks import Track
 from media.sdp.codecs import Agreed, takes_opus
 from media.sdp.media_section import Outgoing
 
-# This many participants with Opus keep it when somebody without it joins, who then has no audio. Fewer use PCMU.
+# This many participants with Opus keep it when one without Opus joins, which then has no audio. Fewer use PCMU.
 OPUS_PARTICIPANTS = 2
 
 
@@ -37,7 +37,7 @@ class MediaPlan:
         self._codecs_are_stale = True
 
     def is_version(self, version: int | None) -> bool:
-        """Tell whether the plan is known to be this version. While it is stale, nobody knows."""
+        """Tell whether the plan is known to be this version. While it is stale, its version is unknown."""
         return not (self._outgoing_is_stale or self._codecs_are_stale) and version == self.version
 
     def labels(self, id_: str) -> set[str]:
@@ -64,7 +64,7 @@ class MediaPlan:
         """Return the codecs that all participants can receive, or all but one.
 
         A participant that takes an offer back may lack the codecs that others have agreed on since. Then it goes
-        without media of that kind, and nobody else does.
+        without media of that kind, and the others keep theirs.
         """
         agreed = Agreed()
         for leg in legs_of(self._participants):

@@ -46,7 +46,7 @@ _THRESHOLDS = 700, 10, 1_500
 def prepare_interpreter() -> None:
     """Keep this process's other threads, and its garbage collector, from stopping a node's loop for long.
 
-    Call it once all modules are loaded: their objects are not looked at any more.
+    Call it when all modules are loaded. The garbage collector ignores all objects made before.
     """
     sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
     gc.collect()

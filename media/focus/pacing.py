@@ -1,7 +1,7 @@
 """Bandwidth: video is sent as fast as the slowest receiver's connection carries it (decision 0010).
 
-Senders are asked to slow down (REMB). A receiver whose connection is congested gets no video of one that does not:
-it would leave no room for the sound of the others.
+Senders are told to slow down (REMB). A receiver on a congested connection gets no video of a sender that does not slow
+down, because that video would leave no room for the sound of the others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,8 +33,8 @@ class Pacer:
     def pace(self, legs: Sequence[Leg], tracks: Iterable[Track], seconds: float) -> list[tuple[Leg, Track]]:
         """Tell senders how fast they may send. Return the tracks that a leg gets no longer, or gets again.
 
-        What is taken from each is in proportion to what it sends. Where nothing is congested nothing is limited:
-        senders find out themselves how fast they can be.
+        Each sender must slow down in proportion to what it sends. If no connection is congested, nothing is limited:
+        senders find out themselves how fast they can send.
 
         :param seconds: the time since this was last called.
         """

@@ -11,8 +11,8 @@ from media.messages import Cause, FocusOffer, ParticipantView
 from media.reports import Connection
 from media.sdp.media_section import Outgoing
 
-# Answers may change what a participant sends, and the focus offers every change to all others. So many changes are
-# free: a burst, then one in this many seconds.
+# Answers may change what a participant sends, and the focus offers every change to all others. So changes are limited:
+# a burst, then one in this many seconds.
 CHANGES_BURST, CHANGE_SECONDS = 8, 2.0
 # Key frames of one track that one participant may cause: a burst, then one in this many seconds.
 KEY_FRAME_BURST, KEY_FRAME_RENEWAL_SECONDS = 4, 5.0

@@ -23,7 +23,7 @@ from media.forward.datagrams import (
     address_of,
     segmentation_works,
 )
-from media.forward.path import Forwarder, is_told
+from media.forward.path import Forwarder, is_logged
 from media.forward.tracks import Packet, Route
 from media.transport.ice import Agents
 
@@ -55,7 +55,7 @@ class Port:
         self._fd = self._socket.fileno()
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self.agents: Agents[Leg] = Agents()
-        self.received = self.strangers = self._stumbles = 0
+        self.received = self.strangers = self._faults = 0
         self._legs: dict[bytes, Leg] = {}
         self._inbox = Inbox(memory.SLOTS_IN)
         # libsrtp's pointers to the slots, and to the lengths of what they received.
@@ -109,7 +109,7 @@ class Port:
     @property
     def faults(self) -> int:
         """How many datagrams and bursts raised an exception."""
-        return self._stumbles + self.forwarder.stumbles
+        return self._faults + self.forwarder.faults
 
     @property
     def unprotected(self) -> int:
@@ -152,7 +152,7 @@ class Port:
             try:
                 take(name, slot, now)
             except Exception as error:
-                self._stumble(name, error)
+                self._note_fault(name, error)
 
     def _take_decrypted(self, name: bytes, slot: int, now: float) -> None:
         """Take a packet that the fast path has decrypted."""
@@ -171,11 +171,11 @@ class Port:
         elif size:
             self._take_other(first, name, self._inbox.view[start : start + size].tobytes(), now)
 
-    def _stumble(self, name: bytes, error: Exception) -> None:
+    def _note_fault(self, name: bytes, error: Exception) -> None:
         """Note that a datagram has raised an exception, which is a fault of this code."""
-        self._stumbles += 1
-        if is_told(self._stumbles):
-            where = (*address_of(name), self._stumbles)
+        self._faults += 1
+        if is_logged(self._faults):
+            where = (*address_of(name), self._faults)
             logger.error("a datagram from %s port %s was not taken, %d so far", *where, exc_info=error)
 
     def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:
@@ -207,7 +207,7 @@ class Port:
     def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
         """Tell whether another leg's media goes to this sockaddr, and that leg was heard of a moment ago.
 
-        Such a check is met with silence: its source may be forged, by a participant that would silence another.
+        Such a check is ignored: a participant may have forged its source, to take the address away from another one.
         """
         holder = self._legs.get(name, leg)
         destination = holder.addresses.destination
@@ -216,7 +216,7 @@ class Port:
         return now - holder.addresses.seen_at < _IN_USE_SECONDS
 
     def _take_media(self, leg: Leg, slot: int, size: int, now: float) -> None:
-        """Take RTP or RTCP from a leg, within what it may send, and decrypt it in place.
+        """Take RTP or RTCP from a leg, within its quota, and decrypt it in place.
 
         Only authentic packets are charged to the leg: anybody can forge its address.
         """

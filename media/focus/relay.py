@@ -75,9 +75,9 @@ class Budget:
             self.take_turn()
 
     def take_turn(self) -> None:
-        """Deliver as much as one turn of the loop and the budget allow, and come back for the rest.
+        """Deliver as much as one turn of the loop and the budget allow, and schedule the next turn for the rest.
 
-        A message after a quiet time goes at once. Those that follow it soon wait for the next turn and share packets.
+        A message after a quiet time goes at once. Messages soon after it wait for the next turn and share packets.
         """
         self._timer = None
         if self._delivered:
@@ -104,8 +104,8 @@ class Budget:
 class Relay:
     """Relays the messages of one conference. `legs` returns the data channels of all its legs.
 
-    Long and short messages are delivered side by side, so nobody's chat waits for somebody's file. What one sender has
-    sent is delivered in order: a sender is in one lane at a time.
+    Long and short messages are delivered side by side, so that a chat does not wait for a file. The messages of one
+    sender are delivered in order: a sender is in one lane at a time.
     """
 
     def __init__(self, legs: Callable[[], Iterable[DataChannels]], budget: Budget) -> None:

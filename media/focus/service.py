@@ -79,7 +79,8 @@ class Assigned(Protocol):
 class Wiring:
     """What a node calls in the rest of the service.
 
-    `now` reads the clock that decides. `enter` is called first in the thread that does all this, with the node's loop.
+    `now` is the clock of the operations. `enter` is called first in the thread that makes these calls, with the node's
+    loop.
     """
 
     settle: Settle

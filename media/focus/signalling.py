@@ -157,9 +157,9 @@ class Signalling:
     # --- To participants --------------------------------------------------------------------------------------
 
     async def due_offers(self, restarts: Sequence[Restart], ready: Sequence[str]) -> tuple[FocusOffer, ...]:
-        """Return the offers for legs that must be built anew, and for legs that differ from the plan.
+        """Return the offers for legs that must be rebuilt, and for legs that differ from the plan.
 
-        :param restarts: the legs to build anew.
+        :param restarts: the legs to rebuild.
         :param ready: the IDs of the participants that may get an offer now.
         """
         restarted = {restart.participant for restart in restarts}

@@ -40,7 +40,7 @@ class Forwarder:
         self._slots = self._messages = 0
         self.sent = self.unprotected = 0
         # Bursts that raised an exception.
-        self.stumbles = 0
+        self.faults = 0
 
     @property
     def undelivered(self) -> int:
@@ -59,9 +59,9 @@ class Forwarder:
                 self._forward(route)
             except Exception:
                 # A bad packet of one participant must not affect another: go on with the other routes.
-                self.stumbles += 1
-                if is_told(self.stumbles):
-                    logger.exception("track %s: a burst was not forwarded, %d so far", route.track.ssrc, self.stumbles)
+                self.faults += 1
+                if is_logged(self.faults):
+                    logger.exception("track %s: a burst was not forwarded, %d so far", route.track.ssrc, self.faults)
             route.burst.clear()
         self._flush()
 
@@ -129,7 +129,7 @@ class Forwarder:
         self._slots = self._messages = 0
 
 
-def is_told(count: int) -> bool:
+def is_logged(count: int) -> bool:
     """Tell whether to log the fault of this number: the first, the second, the fourth … so that no log overflows."""
     return count & (count - 1) == 0
 

@@ -83,7 +83,7 @@ def test_fault_in_one_burst_costs_no_other_burst_anything(bench: Bench) -> None:
     bench.forwarder.forward(routes)
     assert bench.received() == [(1, 1), (3, 1)]
     assert [route.burst for route in routes] == [[], [], []]
-    assert bench.forwarder.stumbles == 1
+    assert bench.forwarder.faults == 1
 
 
 def test_burst_larger_than_the_buffer_is_cut_and_the_next_goes_out_whole(bench: Bench) -> None:
