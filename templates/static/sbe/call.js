@@ -5,7 +5,9 @@ import { FocusLeg } from "./focus.js";
 import { Negotiator } from "./negotiator.js";
 import { PeerLeg } from "./peer.js";
 import { Recovery } from "./recovery.js";
+import { ConferenceRequests } from "./requests.js";
 import { Roster } from "./roster.js";
+import { Sending } from "./sending.js";
 
 /**
  * @typedef {import("./types.js").Conference} Conference
@@ -19,7 +21,6 @@ import { Roster } from "./roster.js";
  * @typedef {import("./negotiator.js").Notice} Notice
  * @typedef {import("./negotiator.js").Outcome} Outcome
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
- * @typedef {import("./peer.js").Wishes} Wishes
  * @typedef {import("./roster.js").RemoteParticipant} RemoteParticipant
  *
  * @typedef {"calling" | "open" | "on-hold" | "held" | "moving" | "moved" | "ended"} CallState
@@ -40,18 +41,21 @@ import { Roster } from "./roster.js";
 const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
 
 /**
- * This session's part in one conference. The roster knows the participants, the negotiator makes and answers offers,
- * and recovery brings lost media back. The call itself knows how far it has come, and does what its user asks.
+ * This session's part in one conference. The roster knows the participants, and sending knows what this side sends. The
+ * negotiator makes and answers offers, and recovery brings lost media back. The call itself knows how far it has come,
+ * and passes on what its user asks and what the enabler reports.
  *
  * @extends {Emitter<{change: null, notice: Notice, media: RemoteMedia}>}
  */
 export class Call extends Emitter {
   /** @type {"calling" | "open" | "moving" | "moved" | "ended"} */
   #phase = "calling";
-  #video = false;
+  #requests;
   #roster;
   #negotiator;
   #recovery;
+  /** @type {Sending} */
+  #sending;
   #stopFollowing;
   /** Why it ended, as the enabler reported it, or `here` when this side ended it. */
   endReason = "";
@@ -75,15 +79,26 @@ export class Call extends Emitter {
     const { session, queue, media } = surroundings;
     this.around = surroundings;
     const situation = this.#situation();
+    const { rest, conferencesUrl } = surroundings;
+    this.#requests = new ConferenceRequests({ rest, conferencesUrl, confId: () => this.confId });
     this.#roster = new Roster({ sessionId: session.id, tracksOf: (id) => this.#tracksOf(id) });
     this.#negotiator = new Negotiator({
-      put: async (action, body) => ({ modId: (await this.#put(action, body)).headers.get("x-mod-id") ?? "" }),
+      put: (action, body) => this.#requests.put(action, body),
       newLeg: () => (this.hasFocus ? new FocusLeg(surroundings.connect()) : new PeerLeg(surroundings.connect())),
-      wishes: (holding) => this.#wishes(holding),
+      wishes: (holding) => this.#sending.wishes(holding),
       queue,
       situation,
     });
     this.#recovery = new Recovery({ negotiator: this.#negotiator, situation });
+    this.#sending = new Sending({
+      media,
+      negotiator: this.#negotiator,
+      situation,
+      holdDirection: () => surroundings.preferences.holdDirection,
+      unmuteVideo: async () => {
+        if (this.me?.muted.video) await this.mute({ video: false });
+      },
+    });
     this.#stopFollowing = media.on("change", () => void this.#negotiator.setTracks());
     this.#follow();
   }
@@ -97,6 +112,9 @@ export class Call extends Emitter {
       },
       get isOpen() {
         return call.#phase === "open";
+      },
+      get isOnHold() {
+        return call.state === "on-hold";
       },
       get isHost() {
         return call.me?.role === "host";
@@ -115,6 +133,7 @@ export class Call extends Emitter {
     const changed = () => this.emit("change", null);
     this.#roster.on("change", changed);
     this.#recovery.on("notice", (notice) => this.emit("notice", notice));
+    this.#sending.on("notice", (notice) => this.emit("notice", notice));
     const negotiator = this.#negotiator;
     negotiator.on("change", changed);
     negotiator.on("connection", changed);
@@ -205,18 +224,15 @@ export class Call extends Emitter {
     this.topology = topology;
     this.addresses = to;
     this.placed = true;
-    this.#video = video;
+    this.#sending.video = video;
     await this.#start("not-placed", async () => {
       const offer = await this.#negotiator.firstOffer();
-      const { headers, body } = await this.around.rest.send({
-        method: "POST",
-        url: this.around.conferencesUrl,
-        body: { to, topology, ...(access ? { access } : {}), ...(name ? { name } : {}), ...offer },
-      });
-      this.#learn(body);
+      const how = { ...(access ? { access } : {}), ...(name ? { name } : {}) };
+      const { modId, conference } = await this.#requests.create({ to, topology, ...how, ...offer });
+      this.#learn(conference);
       // The user gave up while the request was on its way.
       if (this.#phase === "ended") return this.#leave();
-      this.#negotiator.expectAnswer({ modId: headers.get("x-mod-id") ?? "", kind: "call", description: offer });
+      this.#negotiator.expectAnswer({ modId, kind: "call", description: offer });
     });
   }
 
@@ -228,18 +244,18 @@ export class Call extends Emitter {
    * @param {{video: boolean}} options
    */
   async answer({ conference, description: offer, reason }, { video }) {
-    this.#video = video;
+    this.#sending.video = video;
     this.#roster.conference = conference ?? null;
     this.topology = conference?.topology ?? "peer";
     await this.#start("not-answered", async () => {
       const negotiator = this.#negotiator;
       const description = offer ? await negotiator.firstAnswer(offer) : await negotiator.firstOffer();
-      const { headers } = await this.#put("conference-answer", description);
+      const { modId } = await this.#requests.put("conference-answer", description);
       await this.reread();
       if (this.#phase === "ended") return;
       this.#open();
       const kind = reason === "move" ? "move" : "call";
-      if (!offer) negotiator.expectAnswer({ modId: headers.get("x-mod-id") ?? "", kind, description });
+      if (!offer) negotiator.expectAnswer({ modId, kind, description });
     });
   }
 
@@ -291,8 +307,9 @@ export class Call extends Emitter {
     this.#learn(conference);
     this.#open();
     this.#negotiator.holding = this.me?.state === "on-hold";
-    this.#video = this.around.media.camera !== null;
-    for (const { modId } of conference.pendingModifications) await this.#put("rejectCancel-conference-mod", { modId });
+    this.#sending.video = this.around.media.camera !== null;
+    for (const { modId } of conference.pendingModifications)
+      await this.#requests.put("rejectCancel-conference-mod", { modId });
     await this.#negotiator.modify({ fresh: true });
   }
 
@@ -313,19 +330,8 @@ export class Call extends Emitter {
    *
    * @returns {Promise<Outcome>}
    */
-  async addVideo() {
-    await this.around.media.openCamera();
-    await this.#unmuteVideo();
-    if (this.leg?.maySend("camera") || this.state === "on-hold") return "accepted";
-    const video = this.#video;
-    this.#video = true;
-    return this.#orElse(
-      () => this.modify(),
-      () => {
-        this.#video = video;
-        this.around.media.close("camera");
-      },
-    );
+  addVideo() {
+    return this.#sending.addVideo();
   }
 
   /**
@@ -334,77 +340,39 @@ export class Call extends Emitter {
    *
    * @returns {Promise<void>}
    */
-  async stopVideo() {
-    this.around.media.close("camera");
-    if (this.state === "on-hold" || !this.leg?.maySend("camera")) return;
-    try {
-      await this.modify();
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-    }
+  stopVideo() {
+    return this.#sending.stopVideo();
+  }
+
+  /** Let the user choose a screen, and send it. @returns {Promise<Outcome>} */
+  shareScreen() {
+    return this.#sending.shareScreen();
   }
 
   /** @returns {Promise<Outcome>} */
-  async shareScreen() {
-    await this.around.media.openScreen();
-    await this.#unmuteVideo();
-    return this.#orElse(
-      () => this.modify(),
-      () => this.around.media.close("screen"),
-    );
+  stopScreen() {
+    return this.#sending.stopScreen();
   }
 
-  /** Only the participant can undo a mute by the host. */
-  async #unmuteVideo() {
-    if (this.me?.muted.video) await this.mute({ video: false });
-  }
-
-  /** @returns {Promise<Outcome>} */
-  async stopScreen() {
-    this.around.media.close("screen");
-    return this.#phase === "open" && this.leg?.maySend("screen") ? this.modify() : "accepted";
-  }
-
-  /** @returns {Promise<Outcome>} */
+  /** Stop sending, at once. @returns {Promise<Outcome>} */
   hold() {
-    // Nothing is sent from now on, however late the other side accepts.
-    this.around.media.paused = true;
-    return this.#orElse(
-      async () =>
-        (await this.#negotiator.offer({ action: "initiate-conference-hold", kind: "hold", holding: true })).settled,
-      () => this.#unpause(),
-    );
+    return this.#sending.hold();
   }
 
-  /** @returns {Promise<Outcome>} */
-  async resume() {
-    const modification = await this.#negotiator.offer({
-      action: "initiate-conference-resume",
-      kind: "resume",
-      holding: false,
-    });
-    return modification.settled;
-  }
-
-  #unpause() {
-    this.around.media.paused = this.#negotiator.holding;
+  /** Send again. @returns {Promise<Outcome>} */
+  resume() {
+    return this.#sending.resume();
   }
 
   /**
    * Move the call to another device of the same user: hold, then end this leg within the move window (5 s).
    *
-   * @returns {Promise<{outcome: string, moveRefused?: string}>}
+   * @returns {Promise<{outcome?: string, moveRefused?: string}>}
    */
   async move() {
-    this.around.media.paused = true;
-    try {
-      await this.#negotiator.offer({ action: "initiate-call-hold", kind: "hold", holding: true });
-    } catch (error) {
-      this.#unpause();
-      throw error;
-    }
+    await this.#sending.holdForMove();
     return this.around.queue.run(async () => {
-      const { body } = await this.around.rest.send({ method: "DELETE", url: this.#url });
+      const body = await this.#requests.leave();
       if (body?.outcome === "moving") this.#handOver(body.ringsUntil);
       else this.#end(body?.moveRefused ?? "here");
       return { outcome: body?.outcome, moveRefused: body?.moveRefused };
@@ -428,11 +396,11 @@ export class Call extends Emitter {
 
   /** End the call here at once, and tell the enabler as soon as it can be reached. @returns {Promise<void>} */
   async hangUp() {
-    const url = this.confId ? this.#url : null;
+    const isKnown = this.confId !== null;
     this.#end("here");
-    if (url === null) return;
+    if (!isKnown) return;
     try {
-      await this.around.rest.send({ method: "DELETE", url });
+      await this.#requests.leave();
     } catch (error) {
       // The other side ended it first, which is what was wanted.
       if (!(error instanceof Refusal && (error.status === 404 || error.status === 409))) throw error;
@@ -469,7 +437,7 @@ export class Call extends Emitter {
    * @param {{audio?: boolean, video?: boolean}} wanted
    */
   async muteParticipant(id, wanted) {
-    await this.around.rest.send({ method: "PUT", url: `${this.#url}/participants/${id}/mute`, body: wanted });
+    await this.#requests.mute(id, wanted);
     const participant = this.#roster.find(id);
     if (participant) this.#learnParticipant({ ...participant, muted: { ...participant.muted, ...wanted } });
     this.emit("change", null);
@@ -477,13 +445,12 @@ export class Call extends Emitter {
 
   /** Only for the host. @param {string} id of the participant */
   async removeParticipant(id) {
-    await this.around.rest.send({ method: "DELETE", url: `${this.#url}/participants/${id}` });
+    await this.#requests.remove(id);
   }
 
   /** Only for the host. @param {string} to a username, or a number as `tel:+15550100` */
   async inviteMore(to) {
-    const { body } = await this.around.rest.send({ method: "POST", url: `${this.#url}/participants`, body: { to } });
-    this.#learnParticipant(body);
+    this.#learnParticipant(await this.#requests.invite(to));
     this.emit("change", null);
   }
 
@@ -553,7 +520,7 @@ export class Call extends Emitter {
     /** @type {Conference} */
     let conference;
     try {
-      conference = (await this.around.rest.send({ method: "GET", url: this.#url })).body;
+      conference = await this.#requests.read();
     } catch (error) {
       if (error instanceof Refusal && error.status === 404) return this.#end("elsewhere");
       throw error;
@@ -619,8 +586,7 @@ export class Call extends Emitter {
   /** Whether the enabler counts this device as present: an event that is read late may be about an earlier stay. */
   async #isStillPresent() {
     try {
-      const { body } = await this.around.rest.send({ method: "GET", url: this.#url });
-      this.#learn(body);
+      this.#learn(await this.#requests.read());
     } catch {
       return false;
     }
@@ -628,24 +594,13 @@ export class Call extends Emitter {
   }
 
   /**
-   * The host muted this side. The focus withholds it already, and it is not recorded here either.
+   * A participant was muted or unmuted: if it is this side, follow.
    *
    * @param {WireEvent} event
    */
   #onMuted({ participant }) {
     if (typeof participant !== "object" || !this.#roster.isMe(participant.id)) return;
-    const { media } = this.around;
-    const { audio, video } = participant.muted;
-    if (audio && !media.muted) {
-      media.muted = true;
-      this.emit("notice", { code: "muted-by-host", kind: "audio" });
-    }
-    if (video && (media.camera || media.screen)) {
-      media.close("camera");
-      media.close("screen");
-      this.#negotiator.confirm();
-      this.emit("notice", { code: "muted-by-host", kind: "video" });
-    }
+    this.#sending.followMute(participant.muted);
   }
 
   // ── phases ──────────────────────────────────────────────────────────────
@@ -690,52 +645,12 @@ export class Call extends Emitter {
     this.around.closeMedia();
   }
 
-  // ── requests ────────────────────────────────────────────────────────────
-
-  get #url() {
-    return `${this.around.conferencesUrl}/${this.confId}`;
-  }
-
-  /** @param {string} action @param {object} body */
-  #put(action, body) {
-    return this.around.rest.send({ method: "PUT", url: this.#url, action, body });
-  }
-
   #leave() {
-    this.around.rest.send({ method: "DELETE", url: this.#url }).catch(() => undefined);
-  }
-
-  /** @param {boolean} holding @returns {Wishes} */
-  #wishes(holding) {
-    const { media, preferences } = this.around;
-    // Towards a focus the first video section is always the camera's, so it is always there.
-    const video = this.#video || this.hasFocus;
-    return {
-      audio: media.microphone,
-      camera: media.camera,
-      screen: media.screen,
-      video,
-      hold: holding ? preferences.holdDirection : null,
-    };
+    this.#requests.leave().catch(() => undefined);
   }
 
   /** @param {string} participant its ID @returns {RemoteMedia} */
   #tracksOf(participant) {
     return this.leg?.tracksOf(participant) ?? NOTHING;
-  }
-
-  /**
-   * @param {() => Promise<Outcome>} attempt
-   * @param {() => void} otherwise runs unless the outcome is `accepted`
-   */
-  async #orElse(attempt, otherwise) {
-    /** @type {Outcome | null} */
-    let outcome = null;
-    try {
-      outcome = await attempt();
-      return outcome;
-    } finally {
-      if (outcome !== "accepted") otherwise();
-    }
   }
 }

@@ -34,7 +34,7 @@ export async function settle() {
 
 /** One side of a call: its negotiator and recovery, with fakes around them. */
 export class Side {
-  situation = { hasFocus: false, isOpen: true, isHost: false, otherMoves: false, asksFirst: false };
+  situation = { hasFocus: false, isOpen: true, isHost: false, isOnHold: false, otherMoves: false, asksFirst: false };
   /** @type {Wishes} */
   wishes = { audio: null, camera: null, screen: null, video: false, hold: null };
   /** @type {FakePeerConnection[]} */

@@ -1,0 +1,72 @@
+/**
+ * @typedef {import("./types.js").Conference} Conference
+ * @typedef {import("./types.js").Participant} Participant
+ * @typedef {import("./rest.js").Rest} Rest
+ *
+ * @typedef {{outcome?: string, moveRefused?: string, ringsUntil?: string}} Leaving how the enabler took a leave
+ */
+
+/** The requests about one conference (docs/protocol.md, section 3). All throw what `Rest.send` throws. */
+export class ConferenceRequests {
+  #rest;
+  #conferencesUrl;
+  #confId;
+
+  /**
+   * @param {object} options
+   * @param {Rest} options.rest
+   * @param {string} options.conferencesUrl
+   * @param {() => string | null} options.confId
+   */
+  constructor({ rest, conferencesUrl, confId }) {
+    this.#rest = rest;
+    this.#conferencesUrl = conferencesUrl;
+    this.#confId = confId;
+  }
+
+  /** Start the conference. @param {object} body @returns {Promise<{modId: string, conference: Conference}>} */
+  async create(body) {
+    const { headers, body: conference } = await this.#rest.send({ method: "POST", url: this.#conferencesUrl, body });
+    return { modId: modIdOf(headers), conference };
+  }
+
+  /** @returns {Promise<Conference>} */
+  async read() {
+    return (await this.#rest.send({ method: "GET", url: this.#url })).body;
+  }
+
+  /** @param {string} action @param {object} body @returns {Promise<{modId: string}>} */
+  async put(action, body) {
+    const { headers } = await this.#rest.send({ method: "PUT", url: this.#url, action, body });
+    return { modId: modIdOf(headers) };
+  }
+
+  /** Leave the conference, or begin a move that was prepared. @returns {Promise<Leaving | null>} */
+  async leave() {
+    return (await this.#rest.send({ method: "DELETE", url: this.#url })).body;
+  }
+
+  /** @param {string} to a username, or a number as `tel:+15550100` @returns {Promise<Participant>} */
+  async invite(to) {
+    return (await this.#rest.send({ method: "POST", url: `${this.#url}/participants`, body: { to } })).body;
+  }
+
+  /** @param {string} participant its ID @param {{audio?: boolean, video?: boolean}} wanted */
+  async mute(participant, wanted) {
+    await this.#rest.send({ method: "PUT", url: `${this.#url}/participants/${participant}/mute`, body: wanted });
+  }
+
+  /** @param {string} participant its ID */
+  async remove(participant) {
+    await this.#rest.send({ method: "DELETE", url: `${this.#url}/participants/${participant}` });
+  }
+
+  get #url() {
+    return `${this.#conferencesUrl}/${this.#confId()}`;
+  }
+}
+
+/** @param {Headers} headers */
+function modIdOf(headers) {
+  return headers.get("x-mod-id") ?? "";
+}

@@ -1,0 +1,170 @@
+import { Emitter } from "./emitter.js";
+import { Refusal } from "./errors.js";
+
+/**
+ * @typedef {import("./media.js").LocalMedia} LocalMedia
+ * @typedef {import("./negotiator.js").Negotiator} Negotiator
+ * @typedef {import("./negotiator.js").Notice} Notice
+ * @typedef {import("./negotiator.js").Outcome} Outcome
+ * @typedef {import("./negotiator.js").Situation} Situation
+ * @typedef {import("./peer.js").Wishes} Wishes
+ */
+
+/**
+ * What this side sends in a call. Each switch changes the local media at once, and makes an offer if the description in
+ * force does not allow the change. A change that is not accepted is undone.
+ *
+ * @extends {Emitter<{notice: Notice}>}
+ */
+export class Sending extends Emitter {
+  /** Whether this side wants a video section, even without a camera. */
+  video = false;
+  #media;
+  #negotiator;
+  #situation;
+  #holdDirection;
+  #unmuteVideo;
+
+  /**
+   * @param {object} options
+   * @param {LocalMedia} options.media
+   * @param {Negotiator} options.negotiator
+   * @param {Situation} options.situation
+   * @param {() => "recvonly" | "inactive"} options.holdDirection the direction that a hold offers
+   * @param {() => Promise<void>} options.unmuteVideo undoes a mute by the host, which only the participant can do
+   */
+  constructor({ media, negotiator, situation, holdDirection, unmuteVideo }) {
+    super();
+    this.#media = media;
+    this.#negotiator = negotiator;
+    this.#situation = situation;
+    this.#holdDirection = holdDirection;
+    this.#unmuteVideo = unmuteVideo;
+  }
+
+  /** @param {boolean} holding @returns {Wishes} what to offer now */
+  wishes(holding) {
+    const { microphone: audio, camera, screen } = this.#media;
+    // Towards a focus the first video section is always the camera's, so it is always there.
+    const video = this.video || this.#situation.hasFocus;
+    return { audio, camera, screen, video, hold: holding ? this.#holdDirection() : null };
+  }
+
+  /** @returns {Promise<Outcome>} */
+  async addVideo() {
+    await this.#media.openCamera();
+    await this.#unmuteVideo();
+    if (this.#maySend("camera") || this.#situation.isOnHold) return "accepted";
+    const { video } = this;
+    this.video = true;
+    return this.#orElse(
+      () => this.#negotiator.modify(),
+      () => {
+        this.video = video;
+        this.#media.close("camera");
+      },
+    );
+  }
+
+  /** @returns {Promise<void>} */
+  async stopVideo() {
+    this.#media.close("camera");
+    if (this.#situation.isOnHold || !this.#maySend("camera")) return;
+    try {
+      await this.#negotiator.modify();
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+    }
+  }
+
+  /** @returns {Promise<Outcome>} */
+  async shareScreen() {
+    await this.#media.openScreen();
+    await this.#unmuteVideo();
+    return this.#orElse(
+      () => this.#negotiator.modify(),
+      () => this.#media.close("screen"),
+    );
+  }
+
+  /** @returns {Promise<Outcome>} */
+  async stopScreen() {
+    this.#media.close("screen");
+    return this.#situation.isOpen && this.#maySend("screen") ? this.#negotiator.modify() : "accepted";
+  }
+
+  /** @returns {Promise<Outcome>} */
+  hold() {
+    // Nothing is sent from now on, however late the other side accepts.
+    this.#media.paused = true;
+    return this.#orElse(
+      async () => (await this.#offerHold("initiate-conference-hold")).settled,
+      () => this.#unpause(),
+    );
+  }
+
+  /** Stop sending and offer the hold that precedes a move. A move does not wait for its answer. */
+  async holdForMove() {
+    this.#media.paused = true;
+    try {
+      await this.#offerHold("initiate-call-hold");
+    } catch (error) {
+      this.#unpause();
+      throw error;
+    }
+  }
+
+  /** @returns {Promise<Outcome>} */
+  async resume() {
+    const plan = { action: "initiate-conference-resume", kind: "resume", holding: false };
+    return (await this.#negotiator.offer(plan)).settled;
+  }
+
+  /**
+   * Follow a mute by the host: record nothing that the focus withholds anyway.
+   *
+   * @param {{audio: boolean, video: boolean}} muted
+   */
+  followMute({ audio, video }) {
+    const media = this.#media;
+    if (audio && !media.muted) {
+      media.muted = true;
+      this.emit("notice", { code: "muted-by-host", kind: "audio" });
+    }
+    if (video && (media.camera || media.screen)) {
+      media.close("camera");
+      media.close("screen");
+      this.#negotiator.confirm();
+      this.emit("notice", { code: "muted-by-host", kind: "video" });
+    }
+  }
+
+  /** @param {string} action */
+  #offerHold(action) {
+    return this.#negotiator.offer({ action, kind: "hold", holding: true });
+  }
+
+  #unpause() {
+    this.#media.paused = this.#negotiator.holding;
+  }
+
+  /** @param {"camera" | "screen"} role */
+  #maySend(role) {
+    return this.#negotiator.leg?.maySend(role) ?? false;
+  }
+
+  /**
+   * @param {() => Promise<Outcome>} attempt
+   * @param {() => void} otherwise runs unless the outcome is `accepted`
+   */
+  async #orElse(attempt, otherwise) {
+    /** @type {Outcome | null} */
+    let outcome = null;
+    try {
+      outcome = await attempt();
+      return outcome;
+    } finally {
+      if (outcome !== "accepted") otherwise();
+    }
+  }
+}
