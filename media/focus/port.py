@@ -24,7 +24,7 @@ from media.forward.datagrams import (
     segmentation_works,
 )
 from media.forward.path import Forwarder, is_logged
-from media.forward.tracks import Packet, Route
+from media.forward.tracks import Route
 from media.transport.ice import Agents
 
 logger = logging.getLogger(__name__)
@@ -263,7 +263,7 @@ class Port:
             if restored is None:
                 return
             packet, stream = restored, stream.original
-            first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
+            _, _, sequence, timestamp, _ = rtp.HEADER.unpack_from(packet)
         number = (stream.take_repeat if is_repeat else stream.take)(sequence, timestamp, now)
         if number is None:
             return
@@ -271,7 +271,7 @@ class Port:
             leg.ask(stream, now)
         if track.level_id and elements >> track.level_id & 1:
             track.hear(packet)
-        route = track.place(stream, Packet(number, first, second, timestamp, elements, packet), now)
+        route = track.place(stream, number, timestamp, elements, packet, now)
         if route is not None:
             self._routes.append(route)
 

@@ -73,10 +73,10 @@ class Forwarder:
         route.track.packets += len(burst)
         for type_, distance, ids, foreign, receivers in route.variants:
             packets = []
-            for sequence, first, second, timestamp, elements, content in burst:
+            for sequence, timestamp, elements, content in burst:
                 if elements & foreign:
                     content = translate_extensions(content, ids)
-                header = pack(first, second & 0x80 | type_, sequence + distance & 0xFFFF, timestamp, ssrc)
+                header = pack(content[0], content[1] & 0x80 | type_, sequence + distance & 0xFFFF, timestamp, ssrc)
                 packets.append(header + content[HEADER_SIZE:])
             room = SLOTS_OUT // len(packets)
             if len(receivers.handles) <= room:

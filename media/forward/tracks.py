@@ -37,22 +37,15 @@ _LOUDNESS = tuple(max(0.0, 1 - level / QUIET) for level in range(128))
 
 
 class Packet(NamedTuple):
-    """An RTP packet with what has been read of its header.
-
-    On arrival its numbers are those of its source. In a route's burst they are those of its track.
-    """
+    """An RTP packet in a route's burst, with its numbers in the track."""
 
     # The sequence number, counted on beyond 16 bits.
     sequence: int
-    # The first byte of the header: version, padding, extension, number of contributing sources.
-    first: int
-    # The second byte of the header: marker and payload type.
-    second: int
     # The timestamp, in units of the RTP clock.
     timestamp: int
     # A bit for each ID of an element in the header extension.
     elements: int
-    # The packet as it came, decrypted, with its header.
+    # The packet as it came, decrypted. Its header has the source's numbers and payload type.
     content: bytes
 
 
@@ -279,13 +272,18 @@ class Track:
         self._stream = stream
         self.memory.stream = stream.memory
 
-    def place(self, stream: Stream, arrived: Packet, now: float) -> Route | None:
+    def place(
+        self, stream: Stream, sequence: int, timestamp: int, elements: int, content: bytes, now: float
+    ) -> Route | None:
         """Place a packet in the track's numbering and in a route's burst. Return the route if it had no burst before.
 
-        The packet's sequence number is what `Stream.take` has returned: so no number is used twice.
+        :param sequence: what `Stream.take` has returned: so no number is used twice.
+        :param timestamp: that of the source.
+        :param elements: a bit for each ID of an element in the header extension.
+        :param content: the packet as it came, decrypted.
         """
-        sequence, first, second, timestamp, elements, content = arrived
-        route = self.routes.get(second & 0x7F)
+        payload_type = content[1] & 0x7F
+        route = self.routes.get(payload_type)
         if route is None or not self.is_open:
             self.resumes = True
             return None
@@ -299,7 +297,7 @@ class Track:
             if ahead == 0 or sequence < self.first_sequence:
                 return None
             if sequence < self.begins:
-                route = self._route_of_before(second & 0x7F, sequence)
+                route = self._route_of_before(payload_type, sequence)
         else:
             if ahead > LEAST_GAP and sequence == stream.jumped_to:
                 ahead = self._shorten(ahead, LEAST_GAP)
@@ -310,7 +308,7 @@ class Track:
         if self.history is not None:
             self.history.keep(sequence, timestamp, content)
         memory.octets += len(content) - HEADER_SIZE
-        route.burst.append(Packet(sequence, first, second, timestamp, elements, content))
+        route.burst.append(Packet(sequence, timestamp, elements, content))
         return route if len(route.burst) == 1 else None
 
     def _route_of_before(self, payload_type: int, sequence: int) -> Route:

@@ -70,12 +70,12 @@ def bench() -> Iterator[Bench]:
 
 def placed(sequence: int, *, size: int = 200) -> Packet:
     """Return a packet of that many bytes."""
-    return Packet(sequence, 0x80, 96, 0, 0, HEADER.pack(0x80, 96, sequence, 0, 7) + bytes(size - 12))
+    return Packet(sequence, 0, 0, HEADER.pack(0x80, 96, sequence, 0, 7) + bytes(size - 12))
 
 
 def broken(sequence: int) -> Packet:
     """Return a packet whose extension would have to be translated, and cannot be."""
-    return Packet(sequence, 0x90, 96, 0, 1 << 3, HEADER.pack(0x90, 96, sequence, 0, 7) + b"\xbe\xde\xff\xff")
+    return Packet(sequence, 0, 1 << 3, HEADER.pack(0x90, 96, sequence, 0, 7) + b"\xbe\xde\xff\xff")
 
 
 def test_fault_in_one_burst_costs_no_other_burst_anything(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from media.aiortc_adapter import ffi
 from media.forward.memory import HISTORY
 from media.forward.rtp import HEADER
 from media.forward.streams import Stream
-from media.forward.tracks import KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Packet, Sink, Track
+from media.forward.tracks import KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -48,7 +48,7 @@ def send(to: Track, stream: Stream, sequence: int, timestamp: int, now: float = 
     number = stream.take(sequence, timestamp, now)
     if number is None:
         return None
-    to.place(stream, Packet(number, 0x80, 96, timestamp, 0, packet), now)
+    to.place(stream, number, timestamp, 0, packet, now)
     route = to.routes.get(96)
     if route is None or not route.burst:
         return None
@@ -154,7 +154,7 @@ def test_late_packet_goes_to_those_only_that_had_the_track_at_that_number() -> N
     made.attach("bob", sink(made))
     packet = HEADER.pack(0x80, 96, newest + 1, 0, 77) + b"media"
     assert send(made, stream, newest + 2, 0) == (newest + 2, 0)
-    route = made.place(stream, Packet(newest + 1, 0x80, 96, 0, 0, packet), 0.0)
+    route = made.place(stream, newest + 1, 0, 0, packet, 0.0)
     assert route is not None
     assert [list(variant.receivers.handles) for variant in route.variants] == [[session("carol")]]
     assert [placed.sequence & 0xFFFF for placed in route.burst] == [newest + 1]
@@ -252,7 +252,7 @@ def test_packets_that_nobody_can_take_have_no_numbers() -> None:
     for sequence in (0x7000, 0xE000):
         number = stream.take(sequence, 0, 0.0)
         assert number is not None
-        assert made.place(stream, Packet(number, 0x80, 35, 0, 0, packet), 0.0) is None
+        assert made.place(stream, number, 0, 0, packet, 0.0) is None
     assert send(made, stream, 0xE001, 0) == (101, 0)
     assert send(made, stream, 0xDFFF, 0) is None
 
@@ -302,7 +302,7 @@ def test_a_packet_that_one_receiver_cannot_take_costs_nobody_a_number() -> None:
     for sequence in range(101, 201):
         number = stream.take(sequence, 0, 0.0)
         assert number is not None
-        assert made.place(stream, Packet(number, 0x80, 35, 0, 0, packet), 0.0) is None
+        assert made.place(stream, number, 0, 0, packet, 0.0) is None
     assert send(made, stream, 201, 0) == (101, 0)
 
 
@@ -387,7 +387,7 @@ def test_routes_that_change_in_place_are_as_if_laid_anew(seed: int) -> None:
             made.attach(name, sink(made, handle=name, payload_types=types, extensions=ids))
         if chance.random() < 0.3:
             packet = HEADER.pack(0x80, 96, number, 0, 77) + b"media"
-            made.place(stream, Packet(number, 0x80, 96, 0, 0, packet), 0.0)
+            made.place(stream, number, 0, 0, packet, 0.0)
         if chance.random() < 0.5:
             for route in made.routes.values():
                 route.burst.clear()
