@@ -44,9 +44,9 @@ test("a move that no device answers ends the call for that reason", async () => 
   const desk = await Desk.inCall();
   desk.answer = ({ method }) => (method === "DELETE" ? MOVING : null);
   await desk.call.move();
-  await desk.hear({ type: "participant-left", reason: "timeout", participant: { ...desk.me, state: "left" } });
+  await desk.hear({ type: "participant-left", reason: "no-answer", participant: { ...desk.me, state: "left" } });
   assert.equal(desk.call.state, "ended");
-  assert.equal(desk.call.endReason, "move-timeout");
+  assert.equal(desk.call.endReason, "move-no-answer");
 });
 
 test("a move whose window has closed ends the call", async () => {
@@ -198,7 +198,7 @@ test("an offer that waits when the call ends is settled as ended", async () => {
   const desk = await Desk.inCall();
   const held = desk.call.hold();
   await settle();
-  await desk.hear({ type: "session-terminated", reason: "left" });
+  await desk.hear({ type: "session-terminated", reason: "hung-up" });
   assert.equal(await held, "ended");
   await assert.rejects(desk.call.leg?.createOffer(/** @type {any} */ ({})) ?? Promise.resolve(), CallOver);
 });
@@ -207,9 +207,9 @@ test("a microphone that the host muted is muted here, once", async () => {
   const desk = await Desk.inCall();
   const notices = /** @type {string[]} */ ([]);
   desk.call.on("notice", ({ code }) => notices.push(code));
-  const muted = { type: "participant-muted", participant: { ...desk.me, muted: { audio: true, video: false } } };
-  await desk.hear(muted);
-  await desk.hear(muted);
+  const me = { ...desk.me, muted: { audio: true, video: false } };
+  await desk.hear({ type: "participant-muted", participant: me });
+  await desk.hear({ type: "participant-muted", participant: me });
   assert.equal(desk.media.muted, true);
   assert.deepEqual(notices, ["muted-by-host"]);
 });

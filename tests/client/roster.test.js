@@ -79,23 +79,24 @@ test("an empty conference is not held", () => {
   assert.equal(rosterOf({ id: "a", sessionId: "mine" }, { id: "b", state: "left" }).isHeld, false);
 });
 
-test("a speaker is marked among the others until another event", () => {
-  const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
-  roster.learnSpeaker({ type: "active-speaker", participant: "b" });
-  assert.equal(roster.others[0].speaking, true);
-  roster.learnSpeaker({ type: "active-speaker" });
-  assert.equal(roster.others[0].speaking, false);
+test("a speaker is marked among the others until another one speaks", () => {
+  const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" }, { id: "c" });
+  const speakers = () => roster.others.filter(({ speaking }) => speaking).map(({ id }) => id);
+  roster.learnSpeaker({ type: "active-speaker", confId: "conf", participant: "b" });
+  assert.deepEqual(speakers(), ["b"]);
+  roster.learnSpeaker({ type: "active-speaker", confId: "conf", participant: "c" });
+  assert.deepEqual(speakers(), ["c"]);
 });
 
 test("trouble with a connection shows until it is fine again", (context) => {
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
   context.after(() => roster.forgetTrouble("b"));
   const looks = () => roster.others.map(({ interrupted, weak }) => ({ interrupted, weak }));
-  roster.learnQuality({ type: "quality", participant: "b", connection: "poor" });
+  roster.learnQuality({ type: "quality", confId: "conf", participant: "b", connection: "poor" });
   assert.deepEqual(looks(), [{ interrupted: false, weak: true }]);
-  roster.learnQuality({ type: "quality", participant: "b", connection: "disconnected" });
+  roster.learnQuality({ type: "quality", confId: "conf", participant: "b", connection: "disconnected" });
   assert.deepEqual(looks(), [{ interrupted: true, weak: false }]);
-  roster.learnQuality({ type: "quality", participant: "b", connection: "connected" });
+  roster.learnQuality({ type: "quality", confId: "conf", participant: "b", connection: "connected" });
   assert.deepEqual(looks(), [{ interrupted: false, weak: false }]);
 });
 
@@ -108,7 +109,7 @@ test("trouble whose end was lost is forgotten after 20 s", (context) => {
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
   let changes = 0;
   roster.on("change", () => (changes += 1));
-  roster.learnQuality({ type: "quality", participant: "b", connection: "poor" });
+  roster.learnQuality({ type: "quality", confId: "conf", participant: "b", connection: "poor" });
   const [{ run, ms }] = timers;
   assert.equal(ms, 20_000);
   run();

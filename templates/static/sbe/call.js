@@ -13,7 +13,10 @@ import { Sending } from "./sending.js";
  * @typedef {import("./types.js").Conference} Conference
  * @typedef {import("./types.js").Participant} Participant
  * @typedef {import("./types.js").Session} Session
- * @typedef {import("./types.js").WireEvent} WireEvent
+ * @typedef {import("./event-types.js").SessionEvent} SessionEvent
+ * @typedef {import("./event-types.js").InvitationReceived} InvitationReceived
+ * @typedef {import("./event-types.js").ParticipantLeft} ParticipantLeft
+ * @typedef {import("./event-types.js").ParticipantMuted} ParticipantMuted
  * @typedef {import("./rest.js").Rest} Rest
  * @typedef {import("./media.js").LocalMedia} LocalMedia
  * @typedef {import("./waiting.js").SerialQueue} SerialQueue
@@ -240,13 +243,13 @@ export class Call extends Emitter {
    * Answer an invitation: with an answer to the caller's offer, or, for a move and towards a focus, with an offer. An
    * open conference needs no invitation.
    *
-   * @param {Pick<WireEvent, "conference" | "description" | "reason">} invitation
+   * @param {Pick<InvitationReceived, "conference" | "description"> & {reason?: "call" | "move"}} invitation
    * @param {{video: boolean}} options
    */
   async answer({ conference, description: offer, reason }, { video }) {
     this.#sending.video = video;
-    this.#roster.conference = conference ?? null;
-    this.topology = conference?.topology ?? "peer";
+    this.#roster.conference = conference;
+    this.topology = conference.topology;
     await this.#start("not-answered", async () => {
       const negotiator = this.#negotiator;
       const description = offer ? await negotiator.firstAnswer(offer) : await negotiator.firstOffer();
@@ -464,12 +467,12 @@ export class Call extends Emitter {
   /**
    * Apply one event. Call it inside the queue. An event that arrives twice changes nothing the second time.
    *
-   * @param {WireEvent} event
+   * @param {SessionEvent} event
    */
   async handle(event) {
     if (this.#phase === "ended") return;
-    if (event.conference) this.#learn(event.conference);
-    if (typeof event.participant === "object") this.#learnParticipant(event.participant);
+    if ("conference" in event) this.#learn(event.conference);
+    if ("participant" in event && typeof event.participant === "object") this.#learnParticipant(event.participant);
     try {
       await this.#apply(event);
     } catch (error) {
@@ -479,7 +482,7 @@ export class Call extends Emitter {
     this.emit("change", null);
   }
 
-  /** @param {WireEvent} event */
+  /** @param {SessionEvent} event */
   async #apply(event) {
     switch (event.type) {
       case "session-open":
@@ -509,7 +512,7 @@ export class Call extends Emitter {
         this.emit("notice", { code: "move-expired" });
         break;
       case "session-terminated":
-        this.#end(event.reason ?? "terminated");
+        this.#end(event.reason);
         break;
     }
   }
@@ -569,13 +572,11 @@ export class Call extends Emitter {
     if (this.#roster.isMe(participant.id) && this.#roster.isTakenOver) this.#handedOver();
   }
 
-  /** @param {WireEvent} event */
-  async #onLeft(event) {
-    const left = typeof event.participant === "object" ? event.participant : null;
-    const reason = event.reason ?? "removed";
-    if (!this.#roster.isMe(left?.id)) {
-      this.#roster.forgetTrouble(left?.id);
-      if (left && this.hasFocus) this.emit("notice", { code: "left", reason, who: left.username });
+  /** @param {ParticipantLeft} event */
+  async #onLeft({ participant: left, reason }) {
+    if (!this.#roster.isMe(left.id)) {
+      this.#roster.forgetTrouble(left.id);
+      if (this.hasFocus) this.emit("notice", { code: "left", reason, who: left.username });
       return;
     }
     if (this.hasFocus && this.#phase !== "moving" && (await this.#isStillPresent())) return;
@@ -596,11 +597,10 @@ export class Call extends Emitter {
   /**
    * A participant was muted or unmuted: if it is this side, follow.
    *
-   * @param {WireEvent} event
+   * @param {ParticipantMuted} event
    */
   #onMuted({ participant }) {
-    if (typeof participant !== "object" || !this.#roster.isMe(participant.id)) return;
-    this.#sending.followMute(participant.muted);
+    if (this.#roster.isMe(participant.id)) this.#sending.followMute(participant.muted);
   }
 
   // ── phases ──────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 import { backOff, sleep } from "./waiting.js";
 
 /**
- * @typedef {import("./types.js").WireEvent} WireEvent
+ * @typedef {import("./event-types.js").SessionEvent} SessionEvent
  * @typedef {import("./types.js").Trace} Trace
  * @typedef {"connecting" | "websocket" | "sse" | "poll" | "offline" | "replaced"} ChannelState
  *
@@ -61,7 +61,7 @@ export class EventChannel {
    * @param {{webSocket: string, http: string}} options.urls
    * @param {string} options.token
    * @param {number} options.cursor
-   * @param {(event: WireEvent) => void} options.deliver
+   * @param {(event: SessionEvent) => void} options.deliver
    * @param {() => number} options.backlog the number of delivered events that still wait to be handled
    * @param {(state: ChannelState) => void} options.onState
    * @param {() => void} options.onRefused the session has ended or belongs to someone else; the channel has stopped
@@ -174,7 +174,7 @@ export class EventChannel {
   }
 
   /**
-   * @param {WireEvent} event
+   * @param {SessionEvent} event
    * @returns {boolean} false if an event is missing, so that the channel must reconnect
    */
   #accept(event) {
@@ -183,7 +183,7 @@ export class EventChannel {
       this.deliver(event);
       return true;
     }
-    if (event.seq === undefined) {
+    if (!("seq" in event)) {
       this.deliver(event);
       return true;
     }
@@ -236,7 +236,7 @@ export class EventChannel {
       };
       socket.onmessage = ({ data }) => {
         heard();
-        const event = parse(data);
+        const event = /** @type {SessionEvent | {type: "heartbeat"} | null} */ (parse(data));
         if (event === null) return finish("closed");
         // The answer repeats the heartbeat with its nonce. The server disconnects clients that do not answer.
         if (event.type === "heartbeat") return socket.send(data);
@@ -262,9 +262,11 @@ export class EventChannel {
       for await (const block of blocks(response.body)) {
         connection.heard(SILENCE_MS);
         const data = block.filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart());
-        const event = data.length > 0 ? parse(data.join("\n")) : undefined;
-        if (event?.type === "reader-replaced") return "replaced";
-        if (event === null || (event && !this.#accept(event))) return "closed";
+        if (data.length > 0) {
+          const event = /** @type {SessionEvent | {type: "reader-replaced"} | null} */ (parse(data.join("\n")));
+          if (event?.type === "reader-replaced") return "replaced";
+          if (event === null || !this.#accept(event)) return "closed";
+        }
         if (this.#upgradeIsDue()) return "upgrade";
       }
       return this.#upgradeIsDue() ? "upgrade" : "ended";
@@ -288,7 +290,7 @@ export class EventChannel {
         if (FINAL_STATUSES.has(response.status)) return "refused";
         if (!response.ok) return "failed";
         this.#fallBackTo("poll");
-        /** @type {{events: WireEvent[]}} */
+        /** @type {{events: SessionEvent[]}} */
         const { events } = await response.json();
         if (!events.every((event) => this.#accept(event))) return "closed";
       } catch {
@@ -351,7 +353,7 @@ export class EventChannel {
 
 /**
  * @param {string} text
- * @returns {WireEvent | null}
+ * @returns {{type: string} | null}
  */
 function parse(text) {
   try {

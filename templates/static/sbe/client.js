@@ -13,7 +13,8 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @typedef {import("./types.js").Registered} Registered
  * @typedef {import("./types.js").Session} Session
  * @typedef {import("./types.js").Trace} Trace
- * @typedef {import("./types.js").WireEvent} WireEvent
+ * @typedef {import("./event-types.js").SessionEvent} SessionEvent
+ * @typedef {import("./event-types.js").InvitationReceived} InvitationReceived
  * @typedef {import("./channel.js").ChannelState} ChannelState
  * @typedef {import("./call.js").CallState} ClientCallState
  * @typedef {import("./call.js").Notice} Notice
@@ -23,6 +24,10 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @typedef {import("./chat.js").ChatMessage} ChatMessage
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  *
+ * @typedef {{type: string, seq?: number, confId?: string, at?: string, modId?: string, kind?: string, reason?: string,
+ *   description?: import("./types.js").Description, participant?: import("./types.js").Participant | string,
+ *   conference?: Conference, from?: import("./types.js").Origin}} AnyEvent the fields that an event of some type has
+ *
  * @typedef {{username: string, vtn?: string, icmn?: string, device?: string}} Identity
  *
  * @typedef {object} Invitation
@@ -31,8 +36,8 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @property {string} username the caller; for a move, the other participant of the call
  * @property {string[]} with the other participants, present or invited
  * @property {boolean} video whether the caller's offer has video; true for a move, where this is unknown
- * @property {string | null} ringsUntil
- * @property {WireEvent} event
+ * @property {string} ringsUntil
+ * @property {InvitationReceived} event
  *
  * @typedef {object} ClientEvents
  * @property {Session | null} session after it was registered or refreshed; null when it has ended
@@ -408,23 +413,23 @@ export class SbeClient extends Emitter {
     void this.#quietly(async () => void (await this.currentCall?.reconcile()));
   }
 
-  /** @param {WireEvent} event */
+  /** @param {SessionEvent} event */
   #deliver(event) {
     this.emit("trace", traceOf(event));
     this.#queue
       .run(() => this.#handle(event))
       .catch((error) => this.emit("notice", { code: "event-failed", error }))
       .finally(() => {
-        if (event.seq !== undefined) this.#handled = event.seq;
+        if ("seq" in event) this.#handled = event.seq;
         this.#save();
       });
   }
 
-  /** @param {WireEvent} event */
+  /** @param {SessionEvent} event */
   async #handle(event) {
     if (event.type === "gap") return this.#findSeat();
     if (event.type === "invitation-received") return this.#ring(event);
-    const confId = event.confId ?? "";
+    const { confId } = event;
     if (event.type === "invitation-cancelled" || event.type === "session-terminated")
       this.#silence(confId, event.reason);
     if (event.type === "session-terminated" && this.rejoinable?.id === confId) {
@@ -434,28 +439,26 @@ export class SbeClient extends Emitter {
     for (const call of [this.currentCall, this.#replaced]) if (call?.confId === confId) await call.handle(event);
   }
 
-  /** @param {WireEvent} event */
+  /** @param {InvitationReceived} event */
   #ring(event) {
-    const { conference, confId } = event;
-    if (!conference || !confId) return;
+    const { conference, confId, reason, from, description, ringsUntil } = event;
     // After a reload, old invitations are read again. Those that no longer ring are skipped.
-    if (event.ringsUntil && Date.parse(event.ringsUntil) < Date.now()) return;
+    if (Date.parse(ringsUntil) < Date.now()) return;
     if (this.currentCall?.confId === confId && !["ended", "moved"].includes(this.currentCall.state)) return;
-    const reason = event.reason === "move" ? "move" : "call";
     const others = conference.participants.filter(
-      ({ id, state, username }) => id !== event.from?.participant && state !== "left" && !this.#isMe(username),
+      ({ id, state, username }) => id !== from.participant && state !== "left" && !this.#isMe(username),
     );
     const [peer] = others;
     this.#invitations.set(confId, {
       confId,
       reason,
-      username: (reason === "move" ? peer?.username : event.from?.username) ?? event.from?.username ?? "",
+      username: (reason === "move" ? peer?.username : from.username) ?? from.username ?? "",
       with: others
         .filter((each) => reason === "call" || each !== peer)
         .map(({ username }) => username)
         .filter(Boolean),
-      video: event.description ? offersVideo(event.description.sdp) : true,
-      ringsUntil: event.ringsUntil ?? null,
+      video: description ? offersVideo(description.sdp) : true,
+      ringsUntil,
       event,
     });
     this.emit("invitations", this.invitations);
@@ -552,7 +555,7 @@ export class SbeClient extends Emitter {
   #save() {
     if (!this.session) return;
     // After a reload, events of invitations that still ring are needed again: only they carry the offer.
-    const unanswered = this.invitations.map(({ event }) => (event.seq ?? Infinity) - 1);
+    const unanswered = this.invitations.map(({ event }) => event.seq - 1);
     remember({ session: this.session, cursor: Math.min(this.#handled, ...unanswered) });
   }
 
@@ -574,11 +577,13 @@ function isOver(call) {
 }
 
 /**
- * @param {WireEvent} event
+ * @param {SessionEvent} event
  * @returns {Trace}
  */
 function traceOf(event) {
+  /** @type {AnyEvent} */
   const { type, seq, confId, modId, kind, reason, description, at, ...detail } = event;
+  const participant = typeof detail.participant === "object" ? detail.participant : undefined;
   return {
     sort: "event",
     direction: "in",
@@ -587,9 +592,8 @@ function traceOf(event) {
     seq,
     confId,
     modId,
-    state:
-      reason ?? kind ?? (typeof event.participant === "object" ? event.participant.state : event.conference?.state),
-    who: event.from?.username ?? (typeof event.participant === "object" ? event.participant.username : undefined),
+    state: reason ?? kind ?? participant?.state ?? detail.conference?.state,
+    who: detail.from?.username ?? participant?.username,
     description,
     detail: { ...(at ? { at } : {}), ...(reason ? { reason } : {}), ...detail },
   };

@@ -6,7 +6,13 @@ import { sleep as reallySleep } from "./waiting.js";
 
 /**
  * @typedef {import("./types.js").Description} Description
- * @typedef {import("./types.js").WireEvent} WireEvent
+ * @typedef {import("./event-types.js").ModAccepted} ModAccepted
+ * @typedef {import("./event-types.js").ModCancelled} ModCancelled
+ * @typedef {import("./event-types.js").ModExpired} ModExpired
+ * @typedef {import("./event-types.js").ModReceived} ModReceived
+ * @typedef {import("./event-types.js").ModRejected} ModRejected
+ * @typedef {import("./event-types.js").SessionOpen} SessionOpen
+ * @typedef {SessionOpen | ModReceived | ModAccepted | ModRejected | ModCancelled | ModExpired} NegotiationEvent
  * @typedef {import("./types.js").WireModification} WireModification
  * @typedef {import("./peer.js").PeerLeg} PeerLeg
  * @typedef {import("./peer.js").Wishes} Wishes
@@ -270,7 +276,7 @@ export class Negotiator extends Emitter {
     return this.#queue.run(() => this.#settlePending({ mine: false, outcome: "rejected" }));
   }
 
-  /** @param {WireEvent} event */
+  /** @param {ModReceived} event */
   async #onReceived(event) {
     const { modId, description } = event;
     if (!modId || !description || modId === this.#settledModId || modId === this.pending?.modId) return;
@@ -293,7 +299,7 @@ export class Negotiator extends Emitter {
     if (!asking) await this.#acceptPending();
   }
 
-  /** @param {WireEvent} event @param {Description} description */
+  /** @param {ModReceived} event @param {Description} description */
   #restarts(event, { sdp }) {
     if (event.restart || !this.leg) return true;
     return !this.#situation.hasFocus && this.leg.comesFromAnotherConnection(sdp);
@@ -311,7 +317,7 @@ export class Negotiator extends Emitter {
    * Whether there is anything to ask the user about. The other side may send less without asking. In a conference, a
    * hold is already in force when the focus reports it.
    *
-   * @param {WireEvent} event @param {string[]} changes
+   * @param {ModReceived} event @param {string[]} changes
    */
   #isNews({ kind }, changes) {
     if (this.#situation.hasFocus) return changes.some((change) => change.endsWith("-on"));
@@ -384,14 +390,14 @@ export class Negotiator extends Emitter {
   /**
    * Apply an event about a modification. An event that arrives twice changes nothing the second time.
    *
-   * @param {WireEvent} event `session-open` with a description, or one of `mod-…`
+   * @param {NegotiationEvent} event
    */
   async handle(event) {
     await this.#apply(event);
     this.emit("change", null);
   }
 
-  /** @param {WireEvent} event */
+  /** @param {NegotiationEvent} event */
   async #apply(event) {
     switch (event.type) {
       case "session-open":
@@ -408,7 +414,7 @@ export class Negotiator extends Emitter {
     }
   }
 
-  /** @param {WireEvent} event */
+  /** @param {SessionOpen | ModAccepted} event */
   async #onAccepted(event) {
     const { pending } = this;
     const isAnswer =
@@ -424,7 +430,7 @@ export class Negotiator extends Emitter {
   /**
    * Whether a `mod-rejected` is about a modification that is settled here already.
    *
-   * @param {WireEvent} event
+   * @param {ModRejected} event
    */
   #isNotFollowed({ modId }) {
     return this.#situation.hasFocus && this.pending?.modId !== modId;
@@ -434,7 +440,7 @@ export class Negotiator extends Emitter {
    * Another participant does not take part in a change that the focus accepted. Or the focus cannot use this side's
    * answer; then both sides start afresh.
    *
-   * @param {WireEvent} event
+   * @param {ModRejected} event
    */
   #onNotFollowed({ modId, participant, kind, from }) {
     if (typeof participant === "object") {
@@ -446,12 +452,13 @@ export class Negotiator extends Emitter {
   }
 
   /**
-   * @param {WireEvent} event
+   * @param {ModRejected | ModCancelled | ModExpired} event
    * @param {Outcome} outcome
    */
-  async #onUndone({ modId, reason }, outcome) {
+  async #onUndone(event, outcome) {
     const { pending } = this;
-    if (!pending || pending.modId !== modId) return;
+    if (!pending || pending.modId !== event.modId) return;
+    const reason = event.type === "mod-rejected" ? event.reason : undefined;
     await this.#undo(pending, outcome);
     const { mine, asking, kind } = pending;
     // Without an answer to its first offer a call with a focus cannot go on.

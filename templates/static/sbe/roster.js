@@ -3,7 +3,8 @@ import { Emitter } from "./emitter.js";
 /**
  * @typedef {import("./types.js").Conference} Conference
  * @typedef {import("./types.js").Participant} Participant
- * @typedef {import("./types.js").WireEvent} WireEvent
+ * @typedef {import("./event-types.js").ActiveSpeaker} ActiveSpeaker
+ * @typedef {import("./event-types.js").Quality} Quality
  * @typedef {import("./peer.js").RemoteMedia} RemoteMedia
  *
  * @typedef {Participant & RemoteMedia & {speaking: boolean, interrupted: boolean, weak: boolean}} RemoteParticipant
@@ -94,7 +95,7 @@ export class Roster extends Emitter {
     return this.conference?.participants.find((participant) => participant.id === id) ?? null;
   }
 
-  /** @param {string | undefined} id */
+  /** @param {string} id */
   isMe(id) {
     return id === this.#myId;
   }
@@ -131,19 +132,18 @@ export class Roster extends Emitter {
     if (participant.sessionId === this.#sessionId) this.#myId = participant.id;
   }
 
-  /** Note who speaks. @param {WireEvent} event */
+  /** Note who speaks. @param {ActiveSpeaker} event */
   learnSpeaker({ participant }) {
-    this.speaker = typeof participant === "string" ? participant : null;
+    this.speaker = participant;
   }
 
   /**
    * Note that a participant's connection to the focus broke, is poor, or is fine again. The last of these events may
    * get lost, so trouble is forgotten after a while.
    *
-   * @param {WireEvent} event
+   * @param {Quality} event
    */
   learnQuality({ participant, connection }) {
-    if (typeof participant !== "string") return;
     this.forgetTrouble(participant);
     if (connection !== "disconnected" && connection !== "poor") return;
     const forget = () => {
@@ -153,9 +153,8 @@ export class Roster extends Emitter {
     this.#troubles.set(participant, { connection, timer: setTimeout(forget, TROUBLE_MS) });
   }
 
-  /** A participant who comes back has a new connection. @param {string | undefined} participant */
+  /** A participant who comes back has a new connection. @param {string} participant its ID */
   forgetTrouble(participant) {
-    if (participant === undefined) return;
     clearTimeout(this.#troubles.get(participant)?.timer);
     this.#troubles.delete(participant);
   }

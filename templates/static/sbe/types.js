@@ -49,25 +49,6 @@
  *
  * @typedef {{participant: string, username: string | null}} Origin
  *
- * @typedef {object} WireEvent
- * @property {string} type
- * @property {number} [seq]
- * @property {string} [confId]
- * @property {string} [at]
- * @property {string} [modId]
- * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} [kind]
- * @property {string | null} [causedBy] the modification of another participant that the focus passes on
- * @property {Origin} [from]
- * @property {Description} [description]
- * @property {boolean} [restart]
- * @property {string} [expiresAt]
- * @property {string} [ringsUntil]
- * @property {string} [reason]
- * @property {Conference} [conference]
- * @property {Participant | string} [participant]
- * @property {"connected" | "poor" | "disconnected"} [connection] between the participant and the focus
- * @property {number} [oldest]
- *
  * @typedef {object} Trace one line of the timeline: a request with its answer, an event, or a change of the channel
  * @property {"request" | "event" | "channel"} sort
  * @property {Date} at

@@ -7,7 +7,7 @@ import { FakePeerConnection } from "./peer-connection.js";
 /**
  * @typedef {import("../../../templates/static/sbe/types.js").Conference} Conference
  * @typedef {import("../../../templates/static/sbe/types.js").Participant} Participant
- * @typedef {import("../../../templates/static/sbe/types.js").WireEvent} WireEvent
+ * @typedef {import("./negotiation.js").PartialEvent} PartialEvent
  *
  * @typedef {{method: string, url: string, action?: string, body?: any}} Request
  */
@@ -97,9 +97,9 @@ export class Desk {
     return /** @type {FakePeerConnection} */ (this.connections.at(-1));
   }
 
-  /** @param {WireEvent} event */
+  /** @param {PartialEvent} event */
   hear(event) {
-    return this.queue.run(() => this.call.handle(event));
+    return this.queue.run(() => this.call.handle(/** @type {any} */ (event)));
   }
 
   /**

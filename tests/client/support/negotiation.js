@@ -6,7 +6,10 @@ import { SerialQueue } from "../../../templates/static/sbe/waiting.js";
 import { FakePeerConnection } from "./peer-connection.js";
 
 /**
- * @typedef {import("../../../templates/static/sbe/types.js").WireEvent} WireEvent
+ * @typedef {import("../../../templates/static/sbe/event-types.js").SessionEvent} SessionEvent
+ * @typedef {SessionEvent["type"]} EventType
+ * @typedef {{[T in EventType]: {type: T} & Partial<Extract<SessionEvent, {type: T}>>}[EventType]} PartialEvent
+ *   an event with the fields that matter to a test
  * @typedef {import("../../../templates/static/sbe/negotiator.js").Notice} Notice
  * @typedef {import("../../../templates/static/sbe/peer.js").Wishes} Wishes
  */
@@ -93,9 +96,9 @@ export class Side {
     return this.pc.getTransceivers().map(({ direction }) => direction);
   }
 
-  /** @param {WireEvent} event */
+  /** @param {PartialEvent} event */
   hear(event) {
-    return this.queue.run(() => this.negotiator.handle(event));
+    return this.queue.run(() => this.negotiator.handle(/** @type {any} */ (event)));
   }
 
   #connect() {
