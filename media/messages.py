@@ -210,16 +210,21 @@ def _write_view(view: ConferenceView) -> dict[str, Any]:
 
 
 def read_task(kind: str, payload: Mapping[str, Any]) -> tuple[Task, ConferenceView]:
-    """Return the task of a row.
+    """Return the task of a row, and the conference that it states.
 
     :raises KeyError: when the payload lacks a field.
     :raises ValueError: when the kind is unknown.
     """
-    return _read_task(TaskKind(kind), payload), _read_view(payload)
+    return read_request(kind, payload), _read_view(payload)
 
 
-def _read_task(kind: TaskKind, payload: Mapping[str, Any]) -> Task:
-    match kind:
+def read_request(kind: str, payload: Mapping[str, Any]) -> Task:
+    """Return the task of a row without the conference that it states, which only a node needs.
+
+    :raises KeyError: when the payload lacks a field.
+    :raises ValueError: when the kind is unknown.
+    """
+    match TaskKind(kind):
         case TaskKind.OFFER:
             return OfferTask(payload["participant"], payload["modId"], payload["sdp"], payload["fresh"])
         case TaskKind.ANSWER:
