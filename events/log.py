@@ -45,10 +45,9 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
     rendered: dict[int, str] = {}
     for message in messages:
         if message.session_id in next_seq:
-            key = id(message.event)
-            if key not in rendered:
-                rendered[key] = compact(shorten(message.event.as_wire()))
-            rows.append(_row(message, rendered[key], next_seq[message.session_id], now))
+            if id(message.event) not in rendered:
+                rendered[id(message.event)] = compact({**shorten(message.event.as_wire()), "at": instant(now)})
+            rows.append(_row(message, rendered[id(message.event)], next_seq[message.session_id], now))
             next_seq[message.session_id] += 1
     if rows:
         statements.insert(rows)
@@ -99,18 +98,13 @@ def close(session_id: str) -> None:
 
 
 def _row(message: Message, fields: str, seq: int, now: datetime) -> Event:
-    """Return the row of a message that has its number; `fields` is the event as JSON."""
+    """Return the row of a message that has its number. `fields` has the event's own fields and `at`, as JSON."""
     head = compact({"seq": seq, "type": message.event.type, "confId": message.conference_id})
     return Event(
         session_id=message.session_id,
         seq=seq,
         type=message.event.type,
         conference_id=message.conference_id,
-        wire=_joined(head, fields, compact({"at": instant(now)})),
+        wire=f"{head[:-1]},{fields[1:]}",
         at=now,
     )
-
-
-def _joined(*objects: str) -> str:
-    """Return one JSON object with the members of all these."""
-    return "{" + ",".join(members for each in objects if (members := each[1:-1])) + "}"
