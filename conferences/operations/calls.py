@@ -15,7 +15,6 @@ from conferences.event_types import (
     InvitationCancelled,
     InvitationReason,
     InvitationReceived,
-    ModCancelled,
     ParticipantJoined,
     ParticipantLeft,
     ParticipantMoved,
@@ -44,7 +43,7 @@ from conferences.operations.locked_conference import (
     require_visible,
     save_together,
 )
-from conferences.operations.modifications import Outcome, record_answer, retry_after_ms, send_offer
+from conferences.operations.modifications import Outcome, cancelled, record_answer, retry_after_ms, send_offer
 from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
 from conferences.operations.users import lock_call, lock_devices_of_mover
@@ -480,9 +479,7 @@ def _cancel_pending(locked: LockedConference, seat: Participant) -> None:
             locked.settle(modification, Action.CANCEL, seat)
             (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
             if modification.kind != ModificationKind.CALL:
-                kind = ModificationKind(modification.kind)
-                event = ModCancelled(mod_id=modification.pk, kind=kind, from_=wire.origin(seat))
-                locked.tell(locked.party(other_id), event)
+                locked.tell(locked.party(other_id), cancelled(modification, by=seat))
 
 
 def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant | None = None) -> None:

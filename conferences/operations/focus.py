@@ -17,7 +17,7 @@ from conferences.operations.modifications import (
     expect_leg,
     has_leg,
     record_origin,
-    rejected_by_focus,
+    rejected,
     take_effect,
     tell_cause,
     tell_offer,
@@ -93,7 +93,7 @@ def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description
     else:
         locked.settle(modification, Action.REJECT)
         seat, refusal = locked.seat(modification.offered_by_id), result.refusal or _NOTHING
-        locked.tell(seat, rejected_by_focus(modification, refusal))
+        locked.tell(seat, rejected(modification, by=None, refusal=refusal))
     logger.info("conference %s: %s %s by the focus", locked.conference.pk, modification.pk, modification.state)
 
 
@@ -105,7 +105,7 @@ def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: R
     seat = locked.seat(asked.participant)
     modification = locked.conference.modifications.defer("offer", "answer").get(pk=asked.mod_id)
     if seat.is_sitting and modification.is_of_stay(seat):
-        locked.tell(seat, rejected_by_focus(modification, refusal))
+        locked.tell(seat, rejected(modification, by=None, refusal=refusal))
         tell_cause(locked, modification, seat, refusal)
 
 

@@ -47,6 +47,7 @@ from conferences.sdp import (
     require_progress,
     require_resume,
 )
+from conferences.shapes import ParticipantShape
 from events.exceptions import NotFoundError
 from events.messages import ABSENT, Absent
 from events.models import Session
@@ -355,9 +356,8 @@ def withdraw_modification(
     if action is Action.CANCEL:
         disarm_move(locked, seat, modification)
     (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
-    event = ModCancelled if action is Action.CANCEL else ModRejected
-    kind = ModificationKind(modification.kind)
-    locked.tell(locked.party(other_id), event(mod_id=modification.pk, kind=kind, from_=wire.origin(seat)))
+    event = cancelled(modification, by=seat) if action is Action.CANCEL else rejected(modification, by=seat)
+    locked.tell(locked.party(other_id), event)
     come_to_nothing(locked, modification)
     locked.save()
     return Outcome(modification.state)
@@ -384,26 +384,30 @@ def tell_cause(
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
     initiator = locked.party(cause.offered_by_id) if cause else None
     if cause and initiator and initiator is not seat and not initiator.has_left and cause.is_of_stay(initiator):
-        event = ModRejected(
-            mod_id=cause.pk,
-            kind=ModificationKind(cause.kind),
-            from_=wire.origin(seat),
-            participant=wire.participant(seat),
-            reason=refusal.code if refusal else ABSENT,
-            detail=refusal.detail if refusal else ABSENT,
-        )
-        locked.tell(initiator, event)
+        locked.tell(initiator, rejected(cause, by=seat, refusal=refusal, participant=wire.participant(seat)))
 
 
-def rejected_by_focus(modification: Modification, refusal: Refusal) -> ModRejected:
-    """Return the event with which the focus rejects a participant's offer, or its answer to the focus."""
+def rejected(
+    modification: Modification,
+    *,
+    by: Participant | None,
+    refusal: Refusal | None = None,
+    participant: ParticipantShape | Absent = ABSENT,
+) -> ModRejected:
+    """Return the event of a rejection by a participant, or by the focus (None), which says why in its refusal."""
     return ModRejected(
         mod_id=modification.pk,
         kind=ModificationKind(modification.kind),
-        from_=wire.origin(None),
-        reason=refusal.code,
-        detail=refusal.detail,
+        from_=wire.origin(by),
+        participant=participant,
+        reason=refusal.code if refusal else ABSENT,
+        detail=refusal.detail if refusal else ABSENT,
     )
+
+
+def cancelled(modification: Modification, *, by: Participant | None) -> ModCancelled:
+    """Return the event of an offer that its initiator, a participant or the focus (None), takes back."""
+    return ModCancelled(mod_id=modification.pk, kind=ModificationKind(modification.kind), from_=wire.origin(by))
 
 
 def disarm_move(locked: LockedConference, seat: Participant, modification: Modification) -> None:

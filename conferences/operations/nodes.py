@@ -8,12 +8,10 @@ from django.db import transaction
 from django.db.models import Count, F, Min, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from conferences import wire
-from conferences.event_types import ModCancelled
-from conferences.machine import Action, ModificationKind, ModificationState
+from conferences.machine import Action, ModificationState
 from conferences.models import Conference, Modification, Participant
 from conferences.operations.locked_conference import LockedConference, lock
-from conferences.operations.modifications import rejected_by_focus
+from conferences.operations.modifications import cancelled, rejected
 from events.models import new_id
 from media import tasks
 from media.messages import OfferTask, Refusal, RefusalCode, Restart, UpdateTask
@@ -138,11 +136,8 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
     own = modification.offered_to_id is None
     locked.settle(modification, Action.REJECT if own else Action.CANCEL)
     participant = locked.seat(modification.offered_by_id if own else modification.offered_to_id)
-    if own:
-        locked.tell(participant, rejected_by_focus(modification, _GONE))
-    else:
-        kind = ModificationKind(modification.kind)
-        locked.tell(participant, ModCancelled(mod_id=modification.pk, kind=kind, from_=wire.origin(None)))
+    event = rejected(modification, by=None, refusal=_GONE) if own else cancelled(modification, by=None)
+    locked.tell(participant, event)
 
 
 def _restart(locked: LockedConference, seat: Participant) -> Restart | None:

@@ -39,6 +39,14 @@ class Action:
         self.session, self.conference_id = session, conference_id
         self.if_match = request.headers.get("if-match")
         self._request, self._data = request, parse(ActionSerializer, request)
+        self.read()
+
+    def read(self) -> None:
+        """Read and judge what this action needs of the request.
+
+        :raises RefusalError: when that is missing or wrong.
+        """
+        raise NotImplementedError
 
     def perform(self, *, now: datetime) -> Outcome:
         """Call the operation."""
@@ -67,10 +75,9 @@ class Answer(Action):
 
     sdp_types = ("answer", "offer")
 
-    def __init__(self, request: Request, *, session: Session, conference_id: str) -> None:
-        super().__init__(request, session=session, conference_id=conference_id)
+    def read(self) -> None:
         self.description = self._sdp()
-        self.reading = read_call(session=session, conference_id=conference_id)
+        self.reading = read_call(session=self.session, conference_id=self.conference_id)
 
     def perform(self, *, now: datetime) -> Outcome:
         """Answer the conference."""
@@ -89,9 +96,8 @@ class Offer(Action):
 
     sdp_types = ("offer",)
 
-    def __init__(self, request: Request, *, session: Session, conference_id: str) -> None:
-        super().__init__(request, session=session, conference_id=conference_id)
-        self.initiation = Initiation(request.headers["x-conference-action"])
+    def read(self) -> None:
+        self.initiation = Initiation(self._request.headers["x-conference-action"])
         self.offer = self._sdp()
         require_direction(self.offer, RULES[self.initiation])
 
@@ -112,12 +118,14 @@ class Accept(Action):
 
     sdp_types = ("answer",)
 
-    def __init__(self, request: Request, *, session: Session, conference_id: str) -> None:
-        super().__init__(request, session=session, conference_id=conference_id)
+    def read(self) -> None:
         self.modification_id = self._modification_id()
         self.answer = self._sdp()
         self.reading = read_offer(
-            session=session, conference_id=conference_id, modification_id=self.modification_id, answer=self.answer
+            session=self.session,
+            conference_id=self.conference_id,
+            modification_id=self.modification_id,
+            answer=self.answer,
         )
 
     def perform(self, *, now: datetime) -> Outcome:
@@ -136,8 +144,7 @@ class Accept(Action):
 class Withdraw(Action):
     """Reject a modification, or cancel one's own."""
 
-    def __init__(self, request: Request, *, session: Session, conference_id: str) -> None:
-        super().__init__(request, session=session, conference_id=conference_id)
+    def read(self) -> None:
         self.modification_id = self._modification_id()
 
     def perform(self, *, now: datetime) -> Outcome:
