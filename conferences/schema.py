@@ -4,19 +4,64 @@ These serializers describe what `conferences.wire` renders; `tests/sbe_enabler/t
 answers with them.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from django.db.models import Choices
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
-from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
-from conferences.models import Access, LeftReason, Role, Topology
+from conferences import shapes
 from conferences.operations.calls import EndOutcome, MoveRefusal
-from events.states import SessionState
+from events.clock import Instant
 
 Shape = serializers.Serializer[Any]
+
+
+@cache
+def _described(shape: type[Any]) -> type[Shape]:
+    """Return the one serializer with the name, the docstring and the fields of a shape."""
+    hints = get_type_hints(shape, include_extras=True)
+    members = {name: _field(hint) for name, hint in hints.items()}
+    return type(shape.__name__, (Shape,), {"__doc__": shape.__doc__, **members})
+
+
+def _field(hint: Any, **options: Any) -> serializers.Field[Any, Any, Any, Any]:
+    """Return the field that describes a value of this type.
+
+    :raises KeyError: when no field does.
+    """
+    if hint == Instant:
+        return serializers.DateTimeField(**options)
+    if get_origin(hint) is Annotated:
+        return _field(get_args(hint)[0], **options)
+    if get_origin(hint) in {UnionType, Union}:
+        (type_,) = set(get_args(hint)) - {NoneType}
+        return _field(type_, allow_null=True, **options)
+    if get_origin(hint) is list:
+        return _described(get_args(hint)[0])(many=True, **options)
+    if is_typeddict(hint):
+        return _described(hint)(**options)
+    if issubclass(hint, Choices):
+        return serializers.ChoiceField(hint.choices, **options)
+    if issubclass(hint, StrEnum):
+        return serializers.ChoiceField(list(hint), **options)
+    return _FIELDS[hint](**options)
+
+
+_FIELDS: Mapping[Any, type[serializers.Field[Any, Any, Any, Any]]] = {
+    str: serializers.CharField,
+    bool: serializers.BooleanField,
+    int: serializers.IntegerField,
+}
+SessionShape = _described(shapes.SessionShape)
+ParticipantShape = _described(shapes.ParticipantShape)
+ConferenceShape = _described(shapes.ConferenceShape)
 
 
 class EventUrls(Shape):
@@ -26,19 +71,7 @@ class EventUrls(Shape):
     http = serializers.CharField()
 
 
-class SessionShape(Shape):
-    """A session as others see it."""
-
-    id = serializers.CharField()
-    username = serializers.CharField()
-    vtn = serializers.CharField(allow_null=True)
-    icmn = serializers.CharField(allow_null=True)
-    device = serializers.CharField(allow_blank=True)
-    state = serializers.ChoiceField(list(SessionState))
-    expiresAt = serializers.DateTimeField()  # noqa: N815
-
-
-class OwnSessionShape(SessionShape):
+class OwnSessionShape(SessionShape):  # type: ignore[misc, valid-type]
     """A session as it sees itself."""
 
     events = EventUrls()
@@ -58,55 +91,6 @@ class SessionList(Shape):
     next = serializers.CharField(allow_null=True)
 
 
-class Muted(Shape):
-    """What the host has muted of a participant."""
-
-    audio = serializers.BooleanField()
-    video = serializers.BooleanField()
-
-
-class ParticipantShape(Shape):
-    """One user's seat."""
-
-    id = serializers.CharField()
-    username = serializers.CharField(allow_blank=True)
-    role = serializers.ChoiceField(Role.choices)
-    state = serializers.ChoiceField(list(ParticipantState))
-    sessionId = serializers.CharField(allow_null=True)  # noqa: N815
-    device = serializers.CharField(allow_null=True)
-    muted = Muted()
-    leftReason = serializers.ChoiceField(LeftReason.choices, allow_null=True)  # noqa: N815
-
-
-class ModificationShape(Shape):
-    """A pending modification."""
-
-    modId = serializers.CharField()  # noqa: N815
-    kind = serializers.ChoiceField(list(ModificationKind))
-    to = serializers.CharField()
-    state = serializers.ChoiceField(list(ModificationState))
-    expiresAt = serializers.DateTimeField()  # noqa: N815
-
-    def get_fields(self) -> dict[str, serializers.Field[Any, Any, Any, Any]]:
-        """Return the fields; `from` is no name that Python lets a class use."""
-        return {**super().get_fields(), "from": serializers.CharField()}
-
-
-class ConferenceShape(Shape):
-    """A conference."""
-
-    id = serializers.CharField()
-    topology = serializers.ChoiceField(Topology.choices)
-    access = serializers.ChoiceField(Access.choices)
-    name = serializers.CharField(allow_blank=True)
-    state = serializers.ChoiceField(list(ConferenceState))
-    createdAt = serializers.DateTimeField()  # noqa: N815
-    endedAt = serializers.DateTimeField(allow_null=True)  # noqa: N815
-    participants = ParticipantShape(many=True)
-    leftEarlier = serializers.IntegerField()  # noqa: N815
-    pendingModifications = ModificationShape(many=True)  # noqa: N815
-
-
 class ConferenceList(Shape):
     """A page of conferences; `next` is the `after` of the next one."""
 
@@ -114,7 +98,7 @@ class ConferenceList(Shape):
     next = serializers.CharField(allow_null=True)
 
 
-class EndedConferenceShape(ConferenceShape):
+class EndedConferenceShape(ConferenceShape):  # type: ignore[misc, valid-type]
     """A conference as a DELETE leaves it."""
 
     outcome = serializers.ChoiceField(list(EndOutcome))

@@ -1,15 +1,30 @@
 """The shapes of protocol section 2 that answers and events share, as clients see them.
 
-The second part of each `Annotated` type says what the field means; the documentation of events is made from it.
+The second part of an `Annotated` type says what the field means. The documentation of events and the OpenAPI
+description are made from these classes.
 """
 
 from typing import Annotated, Literal, TypedDict
 
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
 from conferences.models import Access, LeftReason, Role, Topology
+from events.clock import Instant
+from events.states import SessionState
 
 
-class MutedShape(TypedDict):
+class SessionShape(TypedDict):
+    """A session as others see it."""
+
+    id: str
+    username: str
+    vtn: str | None
+    icmn: str | None
+    device: str
+    state: SessionState
+    expiresAt: Instant
+
+
+class Muted(TypedDict):
     """What the host has muted of a participant."""
 
     audio: bool
@@ -25,7 +40,7 @@ class ParticipantShape(TypedDict):
     state: ParticipantState
     sessionId: Annotated[str | None, "The session of its device, where it has one."]
     device: str | None
-    muted: MutedShape
+    muted: Muted
     leftReason: LeftReason | None
 
 
@@ -44,7 +59,7 @@ ModificationShape = TypedDict(
         "from": str,
         "to": str,
         "state": ModificationState,
-        "expiresAt": str,
+        "expiresAt": Instant,
     },
 )
 ModificationShape.__doc__ = "A pending modification."
@@ -58,8 +73,8 @@ class ConferenceShape(TypedDict):
     access: Access
     name: str
     state: ConferenceState
-    createdAt: str
-    endedAt: str | None
+    createdAt: Instant
+    endedAt: Instant | None
     participants: list[ParticipantShape]
     leftEarlier: Annotated[int, "How many participants that left are not listed."]
     pendingModifications: list[ModificationShape]

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from conferences.machine import ConferenceState, ModificationKind, ModificationState, ParticipantState
 from conferences.models import FOCUS, Access, Conference, LeftReason, Modification, Participant, Role, Topology
-from conferences.shapes import ConferenceShape, ModificationShape, OriginShape, ParticipantShape
+from conferences.shapes import ConferenceShape, ModificationShape, OriginShape, ParticipantShape, SessionShape
 from events.clock import instant
 from events.models import Session
+from events.states import SessionState
 
 
-def session(row: Session) -> dict[str, object]:
+def session(row: Session) -> SessionShape:
     """Return a session as others may see it: without its token."""
     return {
         "id": row.pk,
@@ -17,7 +18,7 @@ def session(row: Session) -> dict[str, object]:
         "vtn": row.vtn or None,
         "icmn": row.icmn or None,
         "device": row.device,
-        "state": row.state,
+        "state": SessionState(row.state),
         "expiresAt": instant(row.expires_at),
     }
 

@@ -7,9 +7,13 @@ two hosts' clocks nor a step of one of them matters. What is left is at most hal
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 from django.db import connection
 from django.utils import timezone
+
+# An instant as clients see it: RFC 3339 in UTC, to the millisecond.
+Instant = Annotated[str, "instant"]
 
 REFRESH_SECONDS = 5.0
 # A slower reading says little. It replaces the last one only once that is old.
@@ -85,6 +89,6 @@ def ask() -> datetime:
     return at
 
 
-def instant(at: datetime) -> str:
+def instant(at: datetime) -> Instant:
     """Return an instant as RFC 3339 in UTC, to the millisecond."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

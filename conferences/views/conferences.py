@@ -93,7 +93,7 @@ class ConferenceView(EnablerView):
     )
     @idempotent
     def put(self, request: Request, conference_id: str) -> Change:
-        """Act on a conference: the header `x-conference-action` names the action (see `actions.ACTIONS`)."""
+        """Act on a conference: the header `x-conference-action` names the action."""
         action = action_of(request, session=self.session, conference_id=conference_id)
 
         def act() -> Response:

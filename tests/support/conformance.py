@@ -5,9 +5,10 @@ from dataclasses import fields
 from datetime import datetime
 from enum import Enum
 from functools import cache
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from events.clock import Instant
 from events.messages import Absent, EphemeralEvent, Gap, StoredEvent, wire_name
 
 
@@ -41,13 +42,18 @@ def _require_members(value: Mapping[str, Any], hints: Mapping[str, Any], where: 
 
 def _require(value: Any, hint: Any, where: str) -> None:
     """Assert that a value is of its declared type."""
-    if get_origin(hint) is UnionType:
+    if hint in {Instant, datetime}:
+        assert datetime.fromisoformat(value).tzinfo is not None, f"{where}: {value}"
+    elif get_origin(hint) is Annotated:
+        _require(value, get_args(hint)[0], where)
+    elif get_origin(hint) in {UnionType, Union}:
         parts = set(get_args(hint)) - {Absent}
         if value is None:
-            assert type(None) in parts, f"{where} is null"
-            return
-        (hint,) = parts - {type(None)}
-    if get_origin(hint) is list:
+            assert NoneType in parts, f"{where} is null"
+        else:
+            (part,) = parts - {NoneType}
+            _require(value, part, where)
+    elif get_origin(hint) is list:
         assert isinstance(value, list), where
         for each in value:
             _require(each, get_args(hint)[0], where)
@@ -55,9 +61,7 @@ def _require(value: Any, hint: Any, where: str) -> None:
         assert value in get_args(hint), f"{where}: {value}"
     elif is_typeddict(hint):
         assert isinstance(value, dict), where
-        _require_members(value, get_type_hints(hint), where)
-    elif hint is datetime:
-        assert datetime.fromisoformat(value).tzinfo is not None, f"{where}: {value}"
+        _require_members(value, get_type_hints(hint, include_extras=True), where)
     elif issubclass(hint, Enum):
         assert value in {each.value for each in hint}, f"{where}: {value}"
     else:
