@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +29,16 @@ from tests.support.refusals import all_rows
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def require_settled_once(*, now: datetime) -> None:
+    """Let two timekeepers find the one deadline that is due, and require that the second changes nothing."""
+    first, second = due(now=now), due(now=now)
+    settle(deque(first))
+    before = all_rows()
+    settle(deque(second))
+    assert len(second) == 1
+    assert all_rows() == before
+
+
 class TestTogether:
     def test_everything_at_once_leaves_nothing(self, call: Call, carol: Device) -> None:
         Device.register("alice", "phone")
@@ -42,12 +52,7 @@ class TestTogether:
 
     def test_two_keepers_who_found_the_same_settle_it_once(self, ringing: Call) -> None:
         late = timezone.now() + timedelta(seconds=31)
-        first, second = due(now=late), due(now=late)
-        settle(deque(first))
-        before = all_rows()
-        settle(deque(second))
-        assert len(second) == 1
-        assert all_rows() == before
+        require_settled_once(now=late)
 
     def test_two_keepers_expire_a_modification_once(self, call: Call) -> None:
         call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
@@ -75,12 +80,7 @@ class TestTogether:
     def test_two_keepers_give_up_a_seat_once(self, call: Call) -> None:
         now = timezone.now()
         Session.objects.filter(pk=call.bob.id).update(state=SessionState.ENDED, ended_at=now, leaving_since=now)
-        first, second = due(now=now), due(now=now)
-        settle(deque(first))
-        before = all_rows()
-        settle(deque(second))
-        assert len(second) == 1
-        assert all_rows() == before
+        require_settled_once(now=now)
 
     def test_a_seat_that_was_left_meanwhile_is_let_be(self, call: Call) -> None:
         seat = Participant.objects.get(session=call.bob.id)
