@@ -6,7 +6,7 @@ from events import offers
 
 
 class ConferencesConfig(AppConfig):
-    """Registers the application, and lets events find the offers that it stores."""
+    """Registers the application, and the offers that events refer to."""
 
     name = "conferences"
 

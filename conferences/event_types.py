@@ -1,4 +1,4 @@
-"""The events that participants receive (protocol section 5). The docstring of each says when, and to whom, it is sent.
+"""The events that participants receive (protocol section 5). Each docstring says when an event is sent and who gets it.
 
 The event section of docs/protocol.md, `templates/static/sbe/event-types.js` and the tests' check of every received
 event are made from these classes.

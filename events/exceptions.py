@@ -45,7 +45,7 @@ class MalformedError(RefusalError):
 
 
 class UnauthenticatedError(RefusalError):
-    """Nobody that the enabler knows speaks here."""
+    """The request has no valid credentials."""
 
     status, code = 401, "unauthenticated"
     detail = "Send a live session's token as 'Authorization: Bearer …', or an API key with 'x-session-id'."

@@ -48,7 +48,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.filter(username=address)
 
     def due(self, now: datetime) -> Self:
-        """Those whose time is over but that nobody has told."""
+        """Those that have expired but have not been ended yet."""
         return self.not_over().filter(expires_at__lte=now)
 
     def not_over(self) -> Self:
@@ -56,7 +56,7 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.filter(state=SessionState.ACTIVE, ended_at__isnull=True)
 
     def leaving(self) -> Self:
-        """Those that have ended, but whose seats have not all been given up."""
+        """Those that have ended but have not left all their conferences yet."""
         return self.filter(leaving_since__isnull=False)
 
 

@@ -1,4 +1,4 @@
-"""What the focus reports: how it settled what it was asked, what it offers, and whose media it lost."""
+"""Apply what the focus reports: results of tasks, its offers, lost legs, speakers and the quality of connections."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -33,7 +33,7 @@ from media.sdp.description import Description, parse
 
 logger = logging.getLogger(__name__)
 
-# What a result that says nothing comes down to.
+# The refusal of an offer whose result has neither an answer nor a refusal.
 _NOTHING = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve this.")
 
 
@@ -185,15 +185,15 @@ def _newest_leg(locked: LockedConference, seat: Participant) -> str | None:
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 
-# Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
+# Called by the media node, through the wiring; every open WebSocket of the conference gets it.
 def speaker_changed(*, conference_id: str, participant_id: str, by: Assignment) -> None:
     """Tell a conference who speaks."""
     _tell_ephemeral(conference_id, by, ActiveSpeaker(participant=participant_id))
 
 
-# Called by the media node, through the wiring; tells everybody who listens, and is kept nowhere.
+# Called by the media node, through the wiring; every open WebSocket of the conference gets it.
 def connection_changed(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
-    """Tell a conference how somebody's connection to the focus is."""
+    """Tell a conference how the connection between a participant and the focus is."""
     _tell_ephemeral(conference_id, by, Quality(participant=participant_id, connection=connection))
 
 

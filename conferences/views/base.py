@@ -69,7 +69,7 @@ class EnablerView(APIView):
             return True
         known = Conference.objects.concerning(self.session)
         if self.request.headers.get("x-conference-action") == ANSWER:
-            # Whoever knows the ID of an open conference may come in.
+            # Every session that knows the ID of an open conference may join it.
             known |= Conference.objects.filter(access=Access.OPEN)
         return known.filter(pk=conference_id).exists()
 

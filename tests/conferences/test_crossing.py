@@ -1,4 +1,4 @@
-"""Two people call each other and both accept: exactly one call survives, whoever is first."""
+"""Two people call each other and both accept: exactly one call survives, whichever request is first."""
 
 import pytest
 

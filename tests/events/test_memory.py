@@ -1,4 +1,4 @@
-"""What a WebSocket costs that only waits."""
+"""The memory of an idle WebSocket."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Whoever follows the event channel has a turn until it has read the log, and none while it waits."""
+"""A client of the event channel holds a turn until it has read the log, and none while it waits."""
 
 import asyncio
 from collections.abc import AsyncIterator

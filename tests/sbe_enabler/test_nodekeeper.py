@@ -86,7 +86,7 @@ class TestOutage:
             nodekeeper.look(self.watch)
 
     def silence(self, node: str, seconds: float) -> None:
-        """Let a node be silent for so long."""
+        """Let a node be silent for this many seconds."""
         MediaNode.objects.filter(pk=node).update(heartbeat_at=clock.now() - timedelta(seconds=seconds))
 
     @pytest.mark.parametrize("hung", [True, False])

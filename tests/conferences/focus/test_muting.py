@@ -1,4 +1,4 @@
-"""Who may mute whom."""
+"""The host mutes participants, and each participant mutes and unmutes itself."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.mark.any_engine
 class TestMuting:
-    def mute(self, meeting: Meeting, who: Device, whom: Device, **what: bool) -> Any:
-        """Mute, or unmute."""
-        path = f"/mediaConferences/{meeting.id}/participants/{meeting.seat(whom).pk}/mute"
-        return who.request("PUT", path, what)
+    def mute(self, meeting: Meeting, by: Device, target: Device, **muted: bool) -> Any:
+        """Let a device mute, or unmute, the audio or the video of a participant."""
+        path = f"/mediaConferences/{meeting.id}/participants/{meeting.seat(target).pk}/mute"
+        return by.request("PUT", path, muted)
 
     def test_the_host_mutes_any_participant(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
@@ -45,12 +45,12 @@ class TestMuting:
         refused(403, "forbidden", self.mute, trio, bob, alice, audio=True)
         refused(403, "forbidden", self.mute, trio, bob, alice)
 
-    @pytest.mark.parametrize("what", [{}, {"audio": False}, {"audio": False, "video": False}])
+    @pytest.mark.parametrize("muted", [{}, {"audio": False}, {"audio": False, "video": False}])
     def test_muting_a_muted_participant_changes_nothing(
-        self, trio: Meeting, alice: Device, bob: Device, what: dict[str, bool]
+        self, trio: Meeting, alice: Device, bob: Device, muted: dict[str, bool]
     ) -> None:
         before = all_rows()
-        assert self.mute(trio, alice, bob, **what).status_code == 204
+        assert self.mute(trio, alice, bob, **muted).status_code == 204
         assert all_rows() == before
 
     def test_a_participant_that_has_left_cannot_be_muted(self, trio: Meeting, alice: Device, bob: Device) -> None:

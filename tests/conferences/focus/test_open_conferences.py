@@ -1,4 +1,4 @@
-"""Who may come into a conference, and how many."""
+"""Joining an open conference, and its capacity."""
 
 import pytest
 from pytest_django import Settings

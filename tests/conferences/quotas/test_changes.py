@@ -25,7 +25,7 @@ class TestChangesPerMinute:
         assert alice.request("DELETE", f"{seats}/{carol}").status_code == 204
         mute = f"{seats}/{alice.seat(conference)['id']}/mute"
         assert alice.request("PUT", mute, {"audio": True}).status_code == 204
-        # What changes nothing is told to nobody.
+        # A request that changes nothing sends no event.
         assert alice.request("PUT", mute, {"audio": True}).status_code == 204
         response = refused(429, "rate-limited", alice.request, "PUT", mute, {"audio": False})
         assert int(response["retry-after"]) > 0

@@ -1,4 +1,4 @@
-"""Requests of nobody, and of somebody who may not."""
+"""Requests without valid credentials, or without permission."""
 
 from datetime import timedelta
 from typing import Any

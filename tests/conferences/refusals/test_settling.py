@@ -1,4 +1,4 @@
-"""A modification is settled once, by whoever may; until then there is no second one."""
+"""A modification is settled once, by one of its two participants. Until then there is no second one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What still comes from the leg of an earlier stay concerns nobody."""
+"""Late reports and results about the leg of an earlier stay change nothing."""
 
 from datetime import timedelta
 from functools import partial

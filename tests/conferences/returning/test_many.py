@@ -1,4 +1,4 @@
-"""Many that have left cost those who stay next to nothing."""
+"""Participants that have left do not slow down the others."""
 
 import time
 from datetime import timedelta

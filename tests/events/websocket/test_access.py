@@ -1,4 +1,4 @@
-"""Who may listen."""
+"""Access to the WebSocket: tokens, origins and addresses."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The page without a mouse, without eyes, without motion."""
+"""The page by keyboard, with a screen reader, and with reduced motion."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Cameras and microphones that cannot be had."""
+"""Cameras and microphones that are missing or refused."""
 
 import pytest
 from playwright.async_api import expect

@@ -148,7 +148,7 @@ async def _play(world: World, script: Script) -> None:
 class Outcome:
     """What a node has made of a script: what each has got, what is left of alice's media, and who did the work."""
 
-    # In their order, by receiver and kind: what comes first of audio and video is nobody's business.
+    # The order counts for each receiver and kind. Audio and video may be interleaved in any way.
     got: dict[tuple[str, str], list[bytes]]
     leg: tuple[int, int, int, int, int, int]
     streams: list[tuple[bytes, dict[int, Missing]]]

@@ -1,4 +1,4 @@
-"""Media goes only to addresses that have proved themselves, and a check takes over nobody else's."""
+"""Media goes only to addresses that have answered a check. No check takes over the address of another participant."""
 
 import asyncio
 import contextlib

@@ -38,7 +38,7 @@ async def _estimates(world: World, peer: Listener, bits_per_second: int) -> None
 
 
 async def _limit(peer: Listener) -> tuple[int, list[int]]:
-    """Wait until a peer is told how fast to send; take it."""
+    """Wait for the next limit (REMB) that a peer gets, and return it."""
     limit: tuple[int, list[int]] = (await peer.until(lambda: _limits(peer)))[0]
     peer.reports.clear()
     return limit

@@ -45,7 +45,7 @@ async def test_poor_connection_is_reported_again_and_again_until_it_is_fine(
     alice, bob = await world.join("alice", "bob")
     alice.film()
     ((_, _, ssrc),) = await bob.gets(1)
-    # What it says of a stream that it does not get is nobody's business.
+    # Its reports about a stream that it does not get are ignored.
     bob.send_rtcp(_loses(0.9, alice.video.ssrc))
     bob.send_rtcp(_loses(0.25, ssrc))
     await until(lambda: len(world.heard) >= 3)

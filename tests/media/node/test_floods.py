@@ -1,4 +1,4 @@
-"""A participant that floods the node is cut off, and nobody else notices."""
+"""A participant that floods the node is cut off. The others are not affected."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Feedback that lies costs nobody anything."""
+"""False feedback harms no other participant."""
 
 import random
 
@@ -40,7 +40,7 @@ async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
     sound = _feedback_about(alice.video.ssrc, ssrc, sequence)
     for number in range(2_000):
         broken = mutate(b"".join(chance.sample(sound, chance.randint(1, 4))), chance)
-        # What is told apart as RTCP, and comes from where it says that it does: the rest of it may be anything.
+        # Packets that count as RTCP and name their real sender. The rest of each is random.
         head = [0x80 | chance.randrange(64), chance.choice([200, 201, 202, 203, 205, 206])]
         alice.send_rtcp(bytes(head) + broken[2:4].ljust(2, b"\0") + sound[0][4:8] + broken[8:])
         if number % 40 == 0:

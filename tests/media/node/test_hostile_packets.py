@@ -1,4 +1,4 @@
-"""Packets that are garbage, forged, replayed or lie cost nobody else anything."""
+"""Packets that are garbage, forged, replayed or false harm no other participant."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What Chromium takes is taken, and what it cannot take is refused."""
+"""Descriptions that Chromium accepts are accepted, and those that it refuses are refused."""
 
 import re
 

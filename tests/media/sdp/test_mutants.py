@@ -1,4 +1,4 @@
-"""Whatever comes is read or refused."""
+"""Any text is either parsed or refused."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What a participant that means harm sends, and strangers."""
+"""Attacks by participants and by strangers."""
 
 import socket
 from typing import Any

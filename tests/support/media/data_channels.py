@@ -97,7 +97,7 @@ def chunk(kind: int, body: bytes, flags: int = 0, length: int | None = None) -> 
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so that nobody announces."""
+    """Wait until a condition holds that no event announces."""
     async with asyncio.timeout(SECONDS):
         while not condition():
             await asyncio.sleep(0)

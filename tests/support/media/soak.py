@@ -85,7 +85,7 @@ class Soak:
         """Nobody listens."""
 
     async def run(self, seconds: float) -> Holdings:
-        """Let things happen for so long; return what was held half-way, with everybody gone."""
+        """Act for this many seconds. Return what was held half-way, after all participants had left."""
         node = Node(Settings(), self)
         await node.start()
         self._node = node
@@ -243,7 +243,7 @@ class Soak:
 
 
 async def soak(seconds: float, seed: int) -> str:
-    """Let things happen for so long, and return what has happened.
+    """Act for this many seconds, and return what happened.
 
     :raises SoakError: when something went wrong, or was left behind.
     """
