@@ -26,7 +26,7 @@ from events import log
 from events.exceptions import NotFoundError
 from events.messages import EphemeralEvent
 from media import tasks
-from media.messages import AnswerTask, FocusOffer, OfferTask, Refusal, RefusalCode, Result, Task, read_request
+from media.messages import AnswerTask, FocusOffer, OfferTask, Refusal, RefusalCode, Result, TaskKind, read_request
 from media.models import MediaTask
 from media.reports import Assignment, Connection
 from media.sdp.description import Description, parse
@@ -46,14 +46,14 @@ def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
     """
     task = tasks.find(task_id)
     if task is not None:
-        # Before the lock, because reading takes time in proportion to the SDP.
-        asked = read_request(task.kind, task.payload)
-        offer = parse(asked.sdp) if isinstance(asked, OfferTask) and result.answer is not None else None
-        _settle(task, asked, offer, result, now=now)
+        is_answered = task.kind == TaskKind.OFFER and result.answer is not None
+        # Before the lock, because parsing takes time in proportion to the SDP.
+        offer = parse(task.payload["sdp"]) if is_answered else None
+        _settle(task, offer, result, now=now)
 
 
 @transaction.atomic(savepoint=False)
-def _settle(row: MediaTask, asked: Task, offer: Description | None, result: Result, *, now: datetime) -> None:
+def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: datetime) -> None:
     """Apply the result of a task. `offer` is the offer that the focus has answered, if it has answered one."""
     try:
         locked = lock(row.conference, now=now)
@@ -63,6 +63,7 @@ def _settle(row: MediaTask, asked: Task, offer: Description | None, result: Resu
     # Somebody else may have applied it until the conference was locked, or another node may serve the conference now.
     if not tasks.finish(row.pk) or row.node != locked.conference.media_node:
         return
+    asked = read_request(row.kind, row.payload)
     if isinstance(asked, OfferTask):
         _settle_offer(locked, asked, offer, result)
     elif isinstance(asked, AnswerTask) and result.refusal:
