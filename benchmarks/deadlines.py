@@ -1,6 +1,6 @@
-"""Measure the timekeeper: an idle look beside many seats, and many deadlines that are due at once.
+"""Measure the timekeeper: an idle look beside many participants, and many deadlines that are due at once.
 
-    python -m benchmarks.deadlines [--engine sqlite|postgresql] [--seats 100000] [--due 1000] [--keepers 1]
+    python -m benchmarks.deadlines [--engine sqlite|postgresql] [--participants 100000] [--due 1000] [--keepers 1]
                                    [--spread 0] [--out file.json]
 
 Makes open conferences of two with live sessions, and measures what one look costs that finds nothing to do. Then lets
@@ -50,11 +50,11 @@ def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) 
             Session, first, last, id=f"'{role}' || i", token_hash=f"'{role}' || i", username=f"'{role}' || i", **lives
         )
     insert(Conference, first, last, id="'c' || i", topology="'peer'", state=state, created_at=now)
-    seat = {"conference_id": "'c' || i", "username": "'host' || i"}
-    insert(Participant, first, last, id="'host' || i", role="'host'", position="1", **seat, **sits)
-    seat = {"conference_id": "'c' || i", "username": "'guest' || i"}
+    participant = {"conference_id": "'c' || i", "username": "'host' || i"}
+    insert(Participant, first, last, id="'host' || i", role="'host'", position="1", **participant, **sits)
+    participant = {"conference_id": "'c' || i", "username": "'guest' || i"}
     sits = rings if ring_at else {**sits, "session_id": "'guest' || i"}
-    insert(Participant, first, last, id="'guest' || i", role="'guest'", position="2", **seat, **sits)
+    insert(Participant, first, last, id="'guest' || i", role="'guest'", position="2", **participant, **sits)
 
 
 async def look_when_idle() -> float:
@@ -114,16 +114,20 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
-    parser.add_argument("--seats", type=int, default=100_000)
+    parser.add_argument("--participants", type=int, default=100_000)
     parser.add_argument("--due", type=int, default=1000)
     parser.add_argument("--keepers", type=int, default=1)
     parser.add_argument("--spread", type=float, default=0.0, help="in seconds")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with migrated(arguments.engine):
-        make_conferences(1, arguments.seats // 2)
+        make_conferences(1, arguments.participants // 2)
         analyze()
-        figures: dict[str, Any] = {"engine": arguments.engine, "seats": arguments.seats, "due": arguments.due}
+        figures: dict[str, Any] = {
+            "engine": arguments.engine,
+            "participants": arguments.participants,
+            "due": arguments.due,
+        }
         figures["keepers"], figures["spread_s"] = arguments.keepers, arguments.spread
         figures["idle_look_ms"] = round(asyncio.run(look_when_idle()), 2)
         with other_keepers(arguments.keepers - 1):

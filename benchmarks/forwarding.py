@@ -121,7 +121,7 @@ def _run_server(address: str, *, fast: bool) -> None:
 
 
 @dataclass
-class Party:
+class Side:
     """A participant: the connection that it sends on, and the one that it receives on; they may be the same."""
 
     sending: Peer
@@ -133,10 +133,10 @@ class Subject(Protocol):
 
     pid: int
 
-    async def join(self, count: int) -> list[Party]:
+    async def join(self, count: int) -> list[Side]:
         """Let that many participants join one conference, and connect them all with each other."""
 
-    async def leave(self, parties: list[Party]) -> None:
+    async def leave(self, sides: list[Side]) -> None:
         """End the conference."""
 
 
@@ -168,7 +168,7 @@ class Ours:
         answer: Mapping[str, Any] = json.loads(line)
         return answer
 
-    async def join(self, count: int) -> list[Party]:
+    async def join(self, count: int) -> list[Side]:
         """Let participants join: first all come in, then each accepts what the focus offers it."""
         room = Room(secrets.token_hex(4), self.execute)
         peers = [Peer(f"p{number}", address=self._address) for number in range(count)]
@@ -177,12 +177,12 @@ class Ours:
             self._rooms[peer] = room
         await room.update()
         await room.settle()
-        return [Party(peer, peer) for peer in peers]
+        return [Side(peer, peer) for peer in peers]
 
-    async def leave(self, parties: list[Party]) -> None:
+    async def leave(self, sides: list[Side]) -> None:
         """Let all leave."""
-        for party in parties:
-            await self._rooms.pop(party.sending).leave(party.sending)
+        for side in sides:
+            await self._rooms.pop(side.sending).leave(side.sending)
 
 
 @contextlib.asynccontextmanager
@@ -222,7 +222,7 @@ class Janus:
             await asyncio.sleep(0.05)
         raise RuntimeError("Janus does not answer")
 
-    async def join(self, count: int) -> list[Party]:
+    async def join(self, count: int) -> list[Side]:
         """Let participants publish, and then subscribe to all others."""
         polling = asyncio.create_task(self._poll())
         room = random.randint(1, 10**6)
@@ -233,23 +233,23 @@ class Janus:
             body = {"request": "joinandconfigure", "room": room, "ptype": "publisher", "id": number}
             event = await self._message(await self._attach(), body, {"type": "offer", "sdp": peer.offer("active")})
             await peer.connect(event["jsep"]["sdp"])
-        parties = [Party(peer, Peer(f"{peer.id}-in", address=self._address, sends=False)) for peer in publishers]
-        for number, party in enumerate(parties, 1):
+        sides = [Side(peer, Peer(f"{peer.id}-in", address=self._address, sends=False)) for peer in publishers]
+        for number, side in enumerate(sides, 1):
             handle = await self._attach()
             feeds = [{"feed": other} for other in range(1, count + 1) if other != number]
             body = {"request": "join", "room": room, "ptype": "subscriber", "streams": feeds}
             offer = (await self._message(handle, body))["jsep"]["sdp"]
-            answer = {"type": "answer", "sdp": party.receiving.answer(offer)}
+            answer = {"type": "answer", "sdp": side.receiving.answer(offer)}
             await self._message(handle, {"request": "start", "room": room}, answer)
-            await party.receiving.connect(offer)
+            await side.receiving.connect(offer)
         polling.cancel()
-        return parties
+        return sides
 
-    async def leave(self, parties: list[Party]) -> None:
+    async def leave(self, sides: list[Side]) -> None:
         """End all connections, and the session with its handles."""
-        for party in parties:
-            await party.sending.close()
-            await party.receiving.close()
+        for side in sides:
+            await side.sending.close()
+            await side.receiving.close()
         await self._post(f"/{self._session}", {"janus": "destroy"})
         await self.begin()
 
@@ -362,25 +362,25 @@ class Outcome:
 class Load:
     """What participants send, in real time, each packet for so many receivers. Nothing else runs here meanwhile."""
 
-    def __init__(self, parties: list[Party], *, receivers: int, smooth: bool) -> None:
+    def __init__(self, sides: list[Side], *, receivers: int, smooth: bool) -> None:
         self._receivers = receivers
-        self._parties = parties
+        self._sides = sides
         self._events: list[_Event] = []
         order = itertools.count()
-        for party in parties:
-            audio, video = party.sending.sources[:2]
+        for side in sides:
+            audio, video = side.sending.sources[:2]
             packets = 1 if smooth else _FRAME_PACKETS
             kinds = [(audio, 1, 1 / _AUDIO_RATE), (video, packets, packets / (_FRAME_RATE * _FRAME_PACKETS))]
             for source, packets, period in kinds:
                 due = period * random.random()
-                self._events.append(_Event(due, next(order), party.sending, source, packets, period))
+                self._events.append(_Event(due, next(order), side.sending, source, packets, period))
 
     async def run(self, pid: int, seconds: float, *, read: Reader = Peer.read) -> Outcome:
         """Send for so long, and return what came of it. `read` takes what has arrived."""
-        for party in self._parties:
-            party.receiving.pause_reading()
-            read(party.receiving)
-            party.receiving.received = 0
+        for side in self._sides:
+            side.receiving.pause_reading()
+            read(side.receiving)
+            side.receiving.received = 0
         cpu, own, busy, began = _cpu_seconds(pid), time.process_time(), _busy_seconds(), time.perf_counter()
         sent = await self._send(seconds, read)
         elapsed = time.perf_counter() - began
@@ -388,13 +388,13 @@ class Load:
         others = max(0.0, busy - own - (_cpu_seconds(pid) - cpu))
         last_at = time.perf_counter()
         while time.perf_counter() - last_at < _STRAGGLERS_SECONDS:
-            if sum(read(party.receiving) for party in self._parties):
+            if sum(read(side.receiving) for side in self._sides):
                 last_at = time.perf_counter()
             await asyncio.sleep(0.005)
-        received = sum(party.receiving.received for party in self._parties)
+        received = sum(side.receiving.received for side in self._sides)
         cpu = _cpu_seconds(pid) - cpu
-        for party in self._parties:
-            party.receiving.resume_reading()
+        for side in self._sides:
+            side.receiving.resume_reading()
         return Outcome(sent, received, sent * self._receivers, cpu, own / elapsed, others / elapsed)
 
     async def _send(self, seconds: float, read: Reader) -> int:
@@ -405,8 +405,8 @@ class Load:
         sent, read_at, yield_at = 0, begin, begin
         while (now := time.perf_counter()) < begin + seconds:
             if now >= read_at:
-                for party in self._parties:
-                    read(party.receiving)
+                for side in self._sides:
+                    read(side.receiving)
                 read_at = now + _READ_SECONDS
             if now >= yield_at:
                 # Consent checks are due now and then.
@@ -447,7 +447,7 @@ class Stopwatch:
     _EVERY = 8
     _CONTROL = struct.Struct("@Qiiqq")  # struct cmsghdr with a struct timespec
 
-    def __init__(self, parties: list[Party]) -> None:
+    def __init__(self, sides: list[Side]) -> None:
         self.milliseconds: list[float] = []
         self._inbox = Inbox(64)
         self._slots = range(0, 64, self._EVERY)
@@ -455,8 +455,8 @@ class Stopwatch:
         self._views = [memoryview(ffi.buffer(each)) for each in self._controls]
         for slot, control in zip(self._slots, self._controls, strict=True):
             self._inbox.fields[8 * slot + 4] = int(ffi.cast("uintptr_t", control))
-        for party in parties:
-            with socket.socket(fileno=os.dup(party.receiving.fd)) as same:
+        for side in sides:
+            with socket.socket(fileno=os.dup(side.receiving.fd)) as same:
                 same.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
     def __call__(self, peer: Peer) -> int:
@@ -492,8 +492,8 @@ _SO_TIMESTAMPNS = 35
 
 async def measure(subject: Subject, count: int, options: argparse.Namespace, *, smooth: bool) -> dict[str, Any]:
     """Measure one server with so many participants: what a packet costs, and how much arrives."""
-    parties = [party for _ in range(options.rooms) for party in await subject.join(count)]
-    load = Load(parties, receivers=count - 1, smooth=smooth)
+    sides = [side for _ in range(options.rooms) for side in await subject.join(count)]
+    load = Load(sides, receivers=count - 1, smooth=smooth)
     await load.run(subject.pid, _WARM_UP_SECONDS)
     outcome = await load.run(subject.pid, options.seconds)
     figures: dict[str, Any] = {
@@ -503,11 +503,11 @@ async def measure(subject: Subject, count: int, options: argparse.Namespace, *, 
         "others_busy": round(outcome.others_share, 2),
     }
     if isinstance(subject, Ours):
-        stopwatch = Stopwatch(parties)
+        stopwatch = Stopwatch(sides)
         await load.run(subject.pid, _DELAY_SECONDS, read=stopwatch)
         figures["delay_ms_p50"] = _rounded(stopwatch.percentile(0.5))
         figures["delay_ms_p999"] = _rounded(stopwatch.percentile(0.999))
-    await subject.leave(parties)
+    await subject.leave(sides)
     return figures
 
 
@@ -518,11 +518,11 @@ def _rounded(value: float | None) -> float | None:
 async def search(subject: Ours, begin: int, *, smooth: bool) -> int | None:
     """Return the first size, in steps, at which more than a thousandth gets lost; None when there is none."""
     for count in range(begin, _MOST + 1, _STEP):
-        parties = await subject.join(count)
-        load = Load(parties, receivers=count - 1, smooth=smooth)
+        sides = await subject.join(count)
+        load = Load(sides, receivers=count - 1, smooth=smooth)
         await load.run(subject.pid, 1.0)
         outcome = await load.run(subject.pid, 3.0)
-        await subject.leave(parties)
+        await subject.leave(sides)
         _say(f"N = {count}: {outcome.delivered:.4%} delivered, clients {outcome.client_share:.0%} busy")
         if outcome.delivered < 1 - _LOSS:
             return count
@@ -555,12 +555,12 @@ async def measure_memory(subject: Ours, *, size: int, cycles: int) -> dict[str, 
     await _fill(subject, 2)
     before = Footprint.of(subject.pid)
     _say(f"empty: {before}")
-    parties = await subject.join(size)
+    sides = await subject.join(size)
     # More seconds of video than a history keeps.
-    await Load(parties, receivers=size - 1, smooth=False).run(subject.pid, 6.0)
+    await Load(sides, receivers=size - 1, smooth=False).run(subject.pid, 6.0)
     full = Footprint.of(subject.pid)
     _say(f"{size} legs: {full}: {(full.mib - before.mib) / size:.2f} MiB a leg")
-    await subject.leave(parties)
+    await subject.leave(sides)
     marks = []
     for cycle in range(1, cycles + 1):
         await _fill(subject, 3)
@@ -579,12 +579,12 @@ async def measure_memory(subject: Ours, *, size: int, cycles: int) -> dict[str, 
 
 async def _fill(subject: Ours, size: int) -> None:
     """Let a small conference come, send a little, and go."""
-    parties = await subject.join(size)
+    sides = await subject.join(size)
     for _ in range(20):
-        for party in parties:
-            party.sending.send([source.packet() for source in party.sending.sources])
+        for side in sides:
+            side.sending.send([source.packet() for source in side.sending.sources])
         await asyncio.sleep(0)
-    await subject.leave(parties)
+    await subject.leave(sides)
 
 
 # --- The program ------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.forwarding import Party, Stopwatch
+from benchmarks.forwarding import Side, Stopwatch
 from media.focus.node import Node, Settings, prepare_interpreter
 from media.reports import Connection
 from tests.support.media.by_json import by_json
@@ -195,7 +195,7 @@ class Neighbours:
     def __init__(self, caller: Peer, callee: Peer) -> None:
         self._caller, self._callee = caller, callee
         callee.pause_reading()
-        self._watch = Stopwatch([Party(caller, callee)])
+        self._watch = Stopwatch([Side(caller, callee)])
 
     async def run(self) -> None:
         """Send and read until cancelled."""

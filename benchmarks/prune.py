@@ -2,7 +2,7 @@
 
     python -m benchmarks.prune [--conferences 1000000] [--out file.json]
 
-Makes conferences that ended long ago: each has two seats, and every tenth a modification. The timekeeper prunes them.
+Makes conferences that ended long ago: each has two participants, and every tenth a modification. The timekeeper prunes them.
 Meanwhile the benchmark lets four invitations a second ring for a second and notes how late each one ends.
 """
 
@@ -38,15 +38,15 @@ def make_history(number: int) -> None:
     for position, role in enumerate(("host", "guest"), 1):
         insert(Participant, 1, number, id=f"'{role}' || i", role=f"'{role}'", position=str(position), **left)
     offer = f"'{'x' * _OFFER_BYTES}'"
-    parties = {"offered_by_id": "'host' || 10 * i", "offered_to_id": "'guest' || 10 * i"}
+    sides = {"offered_by_id": "'host' || 10 * i", "offered_to_id": "'guest' || 10 * i"}
     instants = dict.fromkeys(("created_at", "expires_at", "settled_at"), old)
     call = {"kind": "'call'", "state": "'mod-accepted'", "offer": offer, "answer": offer}
-    insert(Modification, 1, number // 10, id="'m' || i", conference_id="'c' || 10 * i", **parties, **instants, **call)
+    insert(Modification, 1, number // 10, id="'m' || i", conference_id="'c' || 10 * i", **sides, **instants, **call)
     analyze()
 
 
 def ring(number: int) -> tuple[str, datetime]:
-    """Let a device ring; return its seat's ID and when the ringing is to end."""
+    """Let a device ring; return its participant's ID and when the ringing is to end."""
     from django.utils import timezone
 
     from conferences.machine import ParticipantState
@@ -67,8 +67,8 @@ def ring(number: int) -> tuple[str, datetime]:
         position=1,
     )
     due = now + _RING
-    seat = Participant.objects.create(conference=conference, role=Role.GUEST, position=2, rings_until=due)
-    return seat.pk, due
+    participant = Participant.objects.create(conference=conference, role=Role.GUEST, position=2, rings_until=due)
+    return participant.pk, due
 
 
 async def ring_and_watch(number: int) -> float:
@@ -77,9 +77,9 @@ async def ring_and_watch(number: int) -> float:
 
     from conferences.models import Participant
 
-    seat, due = await asyncio.to_thread(ring, number)
+    participant, due = await asyncio.to_thread(ring, number)
     await asyncio.sleep((due - timezone.now()).total_seconds())
-    while await asyncio.to_thread(Participant.objects.ringing().filter(pk=seat).exists):
+    while await asyncio.to_thread(Participant.objects.ringing().filter(pk=participant).exists):
         await asyncio.sleep(_LOOK_SECONDS)
     return (timezone.now() - due).total_seconds()
 

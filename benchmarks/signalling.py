@@ -169,7 +169,7 @@ class Yardstick:
 
 @dataclass
 class Side:
-    """One party of a call: its session, its connection, and a WebSocket that notes when which event came."""
+    """One side of a call: its session, its connection, and a WebSocket that notes when which event came."""
 
     session: dict[str, Any]
     http: Connection
@@ -204,7 +204,7 @@ class Side:
 
 
 async def register(client: httpx.AsyncClient, server: Server, username: str) -> Side:
-    """Register one party and open its channel."""
+    """Register one side and open its channel."""
     answer = await client.post(
         f"{server.base_url}/sessions",
         json={"username": username},
@@ -268,7 +268,7 @@ class Load:
             await side.close()
 
     async def _open_call(self, client: httpx.AsyncClient, number: int) -> Call:
-        """Register two parties and let one call the other."""
+        """Register two sides and let one call the other."""
         alice = await register(client, self._servers[number % len(self._servers)], f"alice{number}")
         bob = await register(client, self._servers[(number + 1) % len(self._servers)], f"bob{number}")
         started = await client.post(

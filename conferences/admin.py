@@ -249,10 +249,10 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
         """
         for word in search_term.split():
             user = Q(username=word) | Q(vtn=word) | Q(icmn=word)
-            seats = Participant.objects.filter(user).order_by().values("conference")
+            participants = Participant.objects.filter(user).order_by().values("conference")
             offers = Modification.objects.filter(pk=word).order_by().values("conference")
             own = Q(pk__startswith=word) | Q(name__icontains=word)
-            queryset = queryset.filter(own | Q(pk__in=seats) | Q(pk__in=offers))
+            queryset = queryset.filter(own | Q(pk__in=participants) | Q(pk__in=offers))
         return queryset, False
 
     def has_end_permission(self, request: HttpRequest) -> bool:
@@ -268,7 +268,9 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     def people(self, row: Conference) -> str:
         """Who takes part, and how: one a line."""
         return format_html_join(
-            mark_safe("<br>"), "{}", ((f"{seat} ({seat.state})",) for seat in row.participants.all())
+            mark_safe("<br>"),
+            "{}",
+            ((f"{participant} ({participant.state})",) for participant in row.participants.all()),
         )
 
     @admin.display(description="lasts", ordering="created_at")

@@ -110,7 +110,7 @@ class NotOnHoldError(RefusalError):
 
 
 class ParticipantMovingError(RefusalError):
-    """The other party is between two devices; `retryAfterMs` says when to look again."""
+    """The other side is between two devices; `retryAfterMs` says when to look again."""
 
     status, code = 409, "participant-moving"
     detail = "The participant is moving to another device."
@@ -145,7 +145,7 @@ class FocusOnlyError(RefusalError):
 
 
 class ModificationPendingError(RefusalError):
-    """Another offer between the same two parties waits for its answer (RFC 3264 section 4)."""
+    """Another offer between the same two sides waits for its answer (RFC 3264 section 4)."""
 
     status, code = 409, "modification-pending"
     detail = "Another modification is pending: settle it, then offer again."

@@ -8,10 +8,10 @@ open. Until it ends, its host manages it: invites people, and mutes them. Before
 first answer a host whose offer the focus has refused may call again. Ending it, before or after the first answer,
 terminates it for good.
 
-A *participant* is one user's seat. It is invited, and answering accepts it. An accepted participant may modify its
+A *participant* is one user's participant. It is invited, and answering accepts it. An accepted participant may modify its
 media, put the conference on hold and resume it; a participant on hold may change what it sends but stays on hold
-until it resumes. A participant that moves leaves its device but keeps the seat; the first answer from another of its
-devices accepts it again there, off hold. A participant that has left an open conference may return to its seat.
+until it resumes. A participant that moves leaves its device but keeps the participant; the first answer from another of its
+devices accepts it again there, off hold. A participant that has left an open conference may return to its participant.
 
 A *move* to another device is armed by an offer to hold. From a participant that is on hold already, that offer is an
 ordinary modification: it leaves the participant on hold. An armed move begins when its participant ends its part within
@@ -19,7 +19,7 @@ the move window; after the window it has expired. A further offer of this kind a
 resuming and leaving disarm it. That it has expired is remembered as long as the participant is on hold.
 
 A *modification* is one offer and its settlement. Once sent it is settled exactly once: the receiver accepts or rejects
-it, the initiator cancels it, or time does. Nothing follows a settlement (RFC 3264 section 4). The focus is a party
+it, the initiator cancels it, or time does. Nothing follows a settlement (RFC 3264 section 4). The focus is a side
 like any other, but no participant: its offers tell what others have changed, and change nothing when accepted.
 
 `TABLE` lists every state with the actions that are legal in it and the state that each leads to; dead ends are written
@@ -198,7 +198,7 @@ def move_after(move: MoveState, action: Action, becomes: ParticipantState) -> Mo
 
 
 RINGING = frozenset({ParticipantState.INVITED, ParticipantState.MOVING})
-SITTING = frozenset({ParticipantState.ACCEPTED, ParticipantState.ON_HOLD})
+JOINED = frozenset({ParticipantState.ACCEPTED, ParticipantState.ON_HOLD})
 
 
 def decide(state: S, action: Action) -> S:

@@ -11,8 +11,8 @@ from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, Subquery
 
 from conferences.machine import (
+    JOINED,
     RINGING,
-    SITTING,
     ConferenceState,
     ModificationKind,
     ModificationState,
@@ -31,8 +31,8 @@ class Topology(models.TextChoices):
 
 
 # Participants that have not left.
-_PRESENT = RINGING | SITTING
-# How many of the seats that were left a conference shows: as many as its largest capacity, so it shows
+_PRESENT = RINGING | JOINED
+# How many of the participants that were left a conference shows: as many as its largest capacity, so it shows
 # everybody who was there when it ended.
 LEFT_SHOWN = 40
 # What stands for the focus where the ID of a participant would stand.
@@ -94,13 +94,13 @@ class Conference(models.Model):
     created_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     ended_reason = models.CharField(max_length=20, blank=True)
-    media_node = models.CharField(max_length=32, blank=True, help_text="The media node that is its focus.")
+    media_node = models.CharField(max_length=32, blank=True, help_text="The media node that forwards its media.")
     placed_at = models.DateTimeField(null=True, blank=True, help_text="When that node was chosen.")
     generation = models.PositiveIntegerField(
-        default=1, help_text="Grows with each change of the media node: what an earlier one reports is refused."
+        default=1, help_text="Grows with each change of the media node. Reports of an earlier node are refused."
     )
     version = models.PositiveIntegerField(default=1)
-    unlisted = models.PositiveIntegerField(default=0, help_text="How many of its seats its snapshots do not show.")
+    unlisted = models.PositiveIntegerField(default=0, help_text="How many of its participants its snapshots leave out.")
 
     objects = ConferenceQuerySet.as_manager()
 
@@ -161,7 +161,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(conference__in=own.values("conference"))
 
     def calling(self, session: Session) -> Self:
-        """Seats of the session's user as the host of a call that nobody has answered."""
+        """Participants of the session's user as the host of a call that nobody has answered."""
         return self.present().filter(
             shares_identity([session]),
             role=Role.HOST,
@@ -178,10 +178,10 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(listed=False)
 
     def returnable_by(self, session: Session, now: datetime) -> Self:
-        """Vacated seats that the session may take again.
+        """Vacated participants that the session may take again.
 
-        The session that left a seat may. When that session is over, another one of the very same user may, with the
-        same username, VTN and ICMN. While it lives, the seat waits for it.
+        The session that left a participant may. When that session is over, another one of the very same user may, with the
+        same username, VTN and ICMN. While it lives, the participant waits for it.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
@@ -195,9 +195,9 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         """Those at the session that move if it ends its part now."""
         return self.filter(session=session, move_until__isnull=False)
 
-    def sitting(self) -> Self:
+    def joined(self) -> Self:
         """Those that are in the conference with a device."""
-        return self.filter(state__in=sorted(SITTING))
+        return self.filter(state__in=sorted(JOINED))
 
 
 # Left since its descriptions were last scrubbed.
@@ -205,9 +205,9 @@ _UNSCRUBBED = Q(left_at__isnull=False) & (Q(scrubbed_at__isnull=True) | Q(scrubb
 
 
 class Participant(models.Model):
-    """One user's seat in a conference. While it is `moving`, `session` is still the device that it leaves.
+    """One user's participant in a conference. While it is `moving`, `session` is still the device that it leaves.
 
-    Each time a user comes back to the seat, a `Stay` keeps what the row said of the time before.
+    Each time a user comes back to the participant, a `Stay` keeps what the row said of the time before.
     """
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
@@ -218,17 +218,17 @@ class Participant(models.Model):
     vtn = models.CharField("VTN", max_length=16, blank=True)
     icmn = models.CharField("ICMN", max_length=16, blank=True)
     session = models.ForeignKey(Session, on_delete=models.PROTECT, null=True, blank=True, related_name="participants")
-    position = models.PositiveIntegerField(help_text="The order in which people were invited.")
+    position = models.PositiveIntegerField(help_text="The order in which participants were invited.")
     listed = models.BooleanField(
-        default=True, help_text="Snapshots show it: it is present, or one of the last that left."
+        default=True, help_text="Snapshots show it: it is present, or among the last that left."
     )
     joined_at = models.DateTimeField(null=True, blank=True, help_text="When its present or last stay began.")
     rings_until = models.DateTimeField(null=True, blank=True)
-    move_until = models.DateTimeField(null=True, blank=True, help_text="An armed move ends then.")
+    move_until = models.DateTimeField(null=True, blank=True, help_text="When an armed move expires.")
     connect_until = models.DateTimeField(
-        null=True, blank=True, help_text="It has no connection to the focus yet, and is given up then."
+        null=True, blank=True, help_text="When it is removed unless it has connected to the focus."
     )
-    move_expired = models.BooleanField(default=False, help_text="An armed move was not begun in time.")
+    move_expired = models.BooleanField(default=False, help_text="Its last armed move expired before it began.")
     muted_audio = models.BooleanField(default=False)
     muted_video = models.BooleanField(default=False)
     left_reason = models.CharField(max_length=20, blank=True, choices=LeftReason)
@@ -253,7 +253,7 @@ class Participant(models.Model):
         constraints = [
             models.CheckConstraint(condition=_one_of("state", ParticipantState), name="participant_state_is_known"),
             models.CheckConstraint(
-                condition=~_one_of("state", SITTING) | Q(session__isnull=False),
+                condition=~_one_of("state", JOINED) | Q(session__isnull=False),
                 name="participant_sits_at_a_session",
             ),
             models.CheckConstraint(
@@ -262,7 +262,7 @@ class Participant(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["conference", "session"],
-                condition=_one_of("state", SITTING),
+                condition=_one_of("state", JOINED),
                 name="participant_one_seat_per_session",
             ),
             models.UniqueConstraint(fields=["conference"], condition=Q(role=Role.HOST), name="participant_one_host"),
@@ -287,7 +287,7 @@ class Participant(models.Model):
             models.Index(
                 fields=["icmn"], condition=_one_of("state", _PRESENT) & ~Q(icmn=""), name="participant_present_icmn"
             ),
-            models.Index(fields=["session"], condition=_one_of("state", SITTING), name="participant_at_session"),
+            models.Index(fields=["session"], condition=_one_of("state", JOINED), name="participant_at_session"),
             models.Index(fields=["left_at"], condition=_UNSCRUBBED, name="participant_to_scrub"),
             models.Index(fields=["rings_until"], condition=Q(rings_until__isnull=False), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),
@@ -312,18 +312,18 @@ class Participant(models.Model):
         return self.state in RINGING
 
     @property
-    def is_sitting(self) -> bool:
+    def is_joined(self) -> bool:
         """Whether it is in the conference with a device."""
-        return self.state in SITTING
+        return self.state in JOINED
 
     @property
     def has_left(self) -> bool:
-        """Whether its seat is given up."""
+        """Whether its participant is given up."""
         return self.state == ParticipantState.LEFT
 
 
 class Stay(models.Model):
-    """An earlier stay of a participant that came back to its seat. The seat itself tells of the last one."""
+    """An earlier stay of a participant that came back to its participant. The participant itself tells of the last one."""
 
     conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="stays")
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="stays")
@@ -351,10 +351,10 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
         """Those that have waited too long."""
         return self.expiring().filter(expires_at__lte=now)
 
-    def of_stay(self, seat: Participant) -> Self:
+    def of_stay(self, participant: Participant) -> Self:
         """Those that a participant has made or received since it last joined."""
-        own = self.filter(Q(offered_by=seat) | Q(offered_to=seat))
-        return own if seat.joined_at is None else own.filter(created_at__gte=seat.joined_at)
+        own = self.filter(Q(offered_by=participant) | Q(offered_to=participant))
+        return own if participant.joined_at is None else own.filter(created_at__gte=participant.joined_at)
 
     def unscrubbed(self) -> Self:
         """Settled ones whose descriptions still have credentials."""
@@ -363,7 +363,7 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
     def without_leg(self) -> Self:
         """Unscrubbed ones whose credentials serve no leg any more.
 
-        Those that were not accepted never served one. An accepted one serves until the same two parties have accepted
+        Those that were not accepted never served one. An accepted one serves until the same two sides have accepted
         a newer one, or the conference ends. The order is that of `settled_at`, as an adopting media node reads it.
         """
         newer = Modification.objects.unscrubbed().filter(
@@ -383,7 +383,7 @@ _SETTLED_UNSCRUBBED = Q(settled_at__isnull=False, scrubbed=False)
 
 
 class Modification(models.Model):
-    """One offer and its settlement. `pair` names the two parties in either direction.
+    """One offer and its settlement. `pair` names the two sides in either direction.
 
     Where `offered_by`, `offered_to` or the `settled_by` of an accepted one is null, it is the focus.
     """
@@ -408,7 +408,7 @@ class Modification(models.Model):
         null=True,
         blank=True,
         related_name="consequences",
-        help_text="The modification that the focus tells of with its offer.",
+        help_text="The modification that this offer of the focus announces.",
     )
     restart = models.BooleanField(default=False, help_text="The offer comes from a new peer connection.")
     offer = models.TextField()
@@ -454,9 +454,9 @@ class Modification(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.id} ({self.state})"
 
-    def is_of_stay(self, seat: Participant) -> bool:
+    def is_of_stay(self, participant: Participant) -> bool:
         """Tell whether it was made since the participant last joined. What is older concerns an earlier leg."""
-        return seat.joined_at is None or self.created_at >= seat.joined_at
+        return participant.joined_at is None or self.created_at >= participant.joined_at
 
     @property
     def ends_with_ringing(self) -> bool:
@@ -465,7 +465,7 @@ class Modification(models.Model):
 
 
 def pair_of(one: Participant, other: Participant | None) -> str:
-    """Return the name of the two parties, the same in either direction; None is the focus."""
+    """Return the name of the two sides, the same in either direction; None is the focus."""
     return ":".join(sorted((one.pk, other.pk if other else FOCUS)))
 
 

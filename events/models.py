@@ -74,7 +74,7 @@ class Session(models.Model):
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
     leaving_since = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="When it ended, while it still has seats to give up."
+        null=True, blank=True, editable=False, help_text="When it ended, until it has left all its conferences."
     )
     last_seq = models.BigIntegerField(default=0, help_text="The number of its newest event.")
 

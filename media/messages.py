@@ -204,9 +204,11 @@ def _write_restart(restart: Restart) -> dict[str, str]:
 
 
 def _write_view(view: ConferenceView) -> dict[str, Any]:
-    seats = [{"participant": each.id, "state": each.state, "muted": list(each.muted)} for each in view.participants]
+    participants = [
+        {"participant": each.id, "state": each.state, "muted": list(each.muted)} for each in view.participants
+    ]
     cause = view.cause and {"modId": view.cause.mod_id, "kind": view.cause.kind}
-    return {"view": {"seats": seats, "cause": cause}, "ready": list(view.ready), "generation": view.generation}
+    return {"view": {"seats": participants, "cause": cause}, "ready": list(view.ready), "generation": view.generation}
 
 
 def read_task(kind: str, payload: Mapping[str, Any]) -> tuple[Task, ConferenceView]:

@@ -123,12 +123,12 @@ def start_conference(
     devices = list(Session.objects.live(now).devices_of(guests)) if guests else []
     quotas.require_invitations(session, guests, devices, now=now)
     conference = Conference(topology=topology, access=access, name=name, created_at=now)
-    locked = LockedConference(conference=conference, seats=[], pending=[], now=now)
-    host = locked.add_seat(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))
+    locked = LockedConference(conference=conference, participants=[], pending=[], now=now)
+    host = locked.add_participant(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))
     _sit(host, session, now)
     require_space(locked, len(guests))
     for guest in guests:
-        locked.add_seat(guest)
+        locked.add_participant(guest)
     # A caller without media would ring for nothing: the focus accepts the caller's offer first.
     locked.renew_invitations()
     if locked.has_focus:
@@ -150,10 +150,10 @@ def addressee(address: str) -> Participant:
     return Participant(role=Role.GUEST, state=ParticipantState.INVITED, **identity)
 
 
-def _sit(seat: Participant, session: Session, now: datetime) -> None:
-    """Put a session, and whose it is, on a seat."""
-    seat.session, seat.joined_at = session, now
-    seat.username, seat.vtn, seat.icmn = session.username, session.vtn, session.icmn
+def _sit(participant: Participant, session: Session, now: datetime) -> None:
+    """Put a session, and whose it is, on a participant."""
+    participant.session, participant.joined_at = session, now
+    participant.username, participant.vtn, participant.icmn = session.username, session.vtn, session.icmn
 
 
 def require_space(locked: LockedConference, number: int) -> None:
@@ -175,40 +175,42 @@ def begin_ringing(locked: LockedConference) -> None:
     ring(locked, locked.renew_invitations())
 
 
-def ring(locked: LockedConference, seats: list[Participant], live: list[Session] | None = None) -> None:
-    """Note the invitations of ringing seats for their devices. One that rings for several is told once.
+def ring(locked: LockedConference, participants: list[Participant], live: list[Session] | None = None) -> None:
+    """Note the invitations of ringing participants for their devices. One that rings for several is told once.
 
-    Before the conference rings (`LockedConference.rings`), nobody is told. `live` has the seats' live sessions, if they
+    Before the conference rings (`LockedConference.rings`), nobody is told. `live` has the participants' live sessions, if they
     are known.
     """
     if not locked.rings:
         return
     told: set[str] = set()
-    for seat_id, devices in locked.devices_of(seats, live).items():
-        ring_devices(locked, locked.seat(seat_id), [device for device in devices if device.pk not in told])
+    for participant_id, devices in locked.devices_of(participants, live).items():
+        ring_devices(
+            locked, locked.participant(participant_id), [device for device in devices if device.pk not in told]
+        )
         told.update(device.pk for device in devices)
 
 
-def ring_devices(locked: LockedConference, seat: Participant, devices: list[Session]) -> None:
-    """Note the invitation of a ringing seat for these devices. Between browsers a call brings its offer along."""
-    called = seat.state == ParticipantState.INVITED
-    call = _call_to(locked, seat)
+def ring_devices(locked: LockedConference, participant: Participant, devices: list[Session]) -> None:
+    """Note the invitation of a ringing participant for these devices. Between browsers a call brings its offer along."""
+    called = participant.state == ParticipantState.INVITED
+    call = _call_to(locked, participant)
     event = InvitationReceived(
         reason=InvitationReason.CALL if called else InvitationReason.MOVE,
-        from_=wire.origin(locked.host if called else seat),
+        from_=wire.origin(locked.host if called else participant),
         mod_id=call.pk if call else ABSENT,
         description={"type": "offer", "sdp": StoredOffer(call.offer, call.pk)} if call else ABSENT,
-        participant=wire.participant(seat),
+        participant=wire.participant(participant),
         conference=locked.snapshot(),
-        rings_until=seat.rings_until or locked.now,
+        rings_until=participant.rings_until or locked.now,
     )
     locked.tell_sessions(devices, event)
 
 
-def _call_to(locked: LockedConference, seat: Participant) -> Modification | None:
-    """Return the offer with which an invited seat was called, if the host made it one."""
+def _call_to(locked: LockedConference, participant: Participant) -> Modification | None:
+    """Return the offer with which an invited participant was called, if the host made it one."""
     calls = (each for each in locked.pending if each.kind == ModificationKind.CALL)
-    return next((each for each in calls if each.offered_to_id == seat.pk), None)
+    return next((each for each in calls if each.offered_to_id == participant.pk), None)
 
 
 # --- Answering --------------------------------------------------------------------------------------------
@@ -225,12 +227,12 @@ def answer_conference(
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
-    """Let the first device that answers have the seat. In an open conference whoever comes gets a seat.
+    """Let the first device that answers have the participant. In an open conference whoever comes gets a participant.
 
-    Who has left an open conference before returns to the same seat: see `ParticipantQuerySet.returnable_by`.
+    Who has left an open conference before returns to the same participant: see `ParticipantQuerySet.returnable_by`.
 
     Between browsers the answer to an invitation carries the answer to the host's offer. In every other case it carries
-    the device's own offer, which the focus, or in `peer` the other party, has yet to accept.
+    the device's own offer, which the focus, or in `peer` the other side, has yet to accept.
     `reading` is of the host's offer and was made before (`read_call`).
     A call of the user's own that still rings the caller, and nobody else, ends: of two crossing calls one survives.
 
@@ -243,24 +245,24 @@ def answer_conference(
     all_locked = lock_together({conference_id, *own_calls}, now=now)
     locked = all_locked.pop(conference_id)
     require_visible(locked, session, if_match=if_match, to_enter=True)
-    seat = _ringing_seat(locked, session)
+    participant = _ringing_participant(locked, session)
     quotas.require_conference(session)
-    losers = [device for device in locked.devices(seat) if device != session] if seat else []
-    is_called = seat is not None and seat.state == ParticipantState.INVITED
+    losers = [device for device in locked.devices(participant) if device != session] if participant else []
+    is_called = participant is not None and participant.state == ParticipantState.INVITED
     crossing = [other for other in all_locked.values() if is_called and _calls_only(other, locked.host)]
-    if seat is None:
-        seat = _enter(locked, session)
-    if seat.state == ParticipantState.MOVING:
-        outcome = _answer_move(locked, seat, session, description)
+    if participant is None:
+        participant = _enter(locked, session)
+    if participant.state == ParticipantState.MOVING:
+        outcome = _answer_move(locked, participant, session, description)
     else:
-        outcome = _answer_call(locked, seat, session, description, reading)
+        outcome = _answer_call(locked, participant, session, description, reading)
     locked.tell_sessions(losers, InvitationCancelled(reason=CancelReason.ANSWERED_ELSEWHERE))
     for other in crossing:
         _give_way(other)
     # First what stops ringing, so that nobody answers it in the new call.
     save_together([*crossing, locked])
     require_still_live(session, now=now)
-    logger.info("conference %s: %s answered at session %s", conference_id, seat.pk, session.pk)
+    logger.info("conference %s: %s answered at session %s", conference_id, participant.pk, session.pk)
     return outcome
 
 
@@ -278,25 +280,30 @@ def _give_way(locked: LockedConference) -> None:
     locked.tell(host, SessionTerminated(reason=LeftReason.HUNG_UP, conference=locked.snapshot()))
 
 
-def _ringing_seat(locked: LockedConference, session: Session) -> Participant | None:
-    """Return the seat that rings for the session; None where it needs none to come in."""
-    if locked.seat_in_use(session):
+def _ringing_participant(locked: LockedConference, session: Session) -> Participant | None:
+    """Return the participant that rings for the session; None where it needs none to come in."""
+    if locked.participant_at(session):
         raise AlreadyAnsweredError("You take part in this conference with this device already.")
-    if seat := next(_ringing_for(locked, session), None):
-        return seat
+    if participant := next(_ringing_for(locked, session), None):
+        return participant
     if locked.conference.access == Access.OPEN:
         return None
-    own = [seat for seat in locked.seats if session.owns(seat)]
-    raise AlreadyAnsweredError() if any(seat.is_sitting for seat in own) else NotRingingError()
+    own = [participant for participant in locked.participants if session.owns(participant)]
+    raise AlreadyAnsweredError() if any(participant.is_joined for participant in own) else NotRingingError()
 
 
 def _enter(locked: LockedConference, session: Session) -> Participant:
-    """Return the seat that the session has left in an open conference, or a new one."""
+    """Return the participant that the session has left in an open conference, or a new one."""
     decide(ConferenceState(locked.conference.state), Action.ANSWER)
     require_space(locked, 1)
-    if sum(session.owns(seat) for seat in locked.seats if not seat.has_left) >= settings.SEATS_PER_USER:
+    if (
+        sum(session.owns(participant) for participant in locked.participants if not participant.has_left)
+        >= settings.SEATS_PER_USER
+    ):
         raise ConferenceFullError("Too many devices of yours take part in this conference.")
-    return locked.vacated_seat(session) or locked.add_seat(Participant(role=Role.GUEST, state=ParticipantState.INVITED))
+    return locked.participant_to_return(session) or locked.add_participant(
+        Participant(role=Role.GUEST, state=ParticipantState.INVITED)
+    )
 
 
 def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
@@ -310,27 +317,27 @@ def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
 
 
 def _answer_call(
-    locked: LockedConference, seat: Participant, session: Session, description: JudgedSdp, reading: OfferReading
+    locked: LockedConference, participant: Participant, session: Session, description: JudgedSdp, reading: OfferReading
 ) -> Outcome:
-    """Seat who was called, or came in by itself; the first one opens the conference."""
+    """Participant who was called, or came in by itself; the first one opens the conference."""
     opens, rang = locked.conference.state == ConferenceState.INVITATION_SENT, locked.rings
-    call = _call_to(locked, seat)
+    call = _call_to(locked, participant)
     description = _as_type(description, "answer" if call else "offer")
     locked.advance(Action.ANSWER)
-    if seat.has_left:
-        locked.take_again(seat)
+    if participant.has_left:
+        locked.return_participant(participant)
     else:
-        locked.advance_seat(seat, Action.ANSWER)
-    _sit(seat, session, locked.now)
+        locked.advance_participant(participant, Action.ANSWER)
+    _sit(participant, session, locked.now)
     if call:
-        record_answer(locked, call, description, reading.offer_of(call), by=seat)
-        outcome = Outcome(seat.state)
+        record_answer(locked, call, description, reading.offer_of(call), by=participant)
+        outcome = Outcome(participant.state)
     else:
-        offer = send_offer(locked, seat, ModificationKind.CALL, description)
-        outcome = Outcome(seat.state, offer.pk)
+        offer = send_offer(locked, participant, ModificationKind.CALL, description)
+        outcome = Outcome(participant.state, offer.pk)
     if opens:
         event = SessionOpen(
-            from_=wire.origin(seat),
+            from_=wire.origin(participant),
             mod_id=call.pk if call else ABSENT,
             description={"type": "answer", "sdp": description.text} if call else ABSENT,
             conference=locked.snapshot(),
@@ -338,25 +345,27 @@ def _answer_call(
         locked.tell(locked.host, event)
     if not rang:
         begin_ringing(locked)
-    but = [seat, locked.host] if opens else [seat]
-    locked.tell_all(ParticipantJoined(participant=wire.participant(seat)), but=but)
+    but = [participant, locked.host] if opens else [participant]
+    locked.tell_all(ParticipantJoined(participant=wire.participant(participant)), but=but)
     return outcome
 
 
-def _answer_move(locked: LockedConference, seat: Participant, session: Session, description: JudgedSdp) -> Outcome:
-    """Seat the participant at its new device and offer that device's media."""
+def _answer_move(
+    locked: LockedConference, participant: Participant, session: Session, description: JudgedSdp
+) -> Outcome:
+    """Participant the participant at its new device and offer that device's media."""
     offer = _as_type(description, "offer")
-    left_device = seat.session
+    left_device = participant.session
     locked.advance(Action.ANSWER)
-    locked.advance_seat(seat, Action.ANSWER)
-    seat.session = session
-    seat.sdp_origin = seat.ice_ufrag = seat.directions = ""
+    locked.advance_participant(participant, Action.ANSWER)
+    participant.session = session
+    participant.sdp_origin = participant.ice_ufrag = participant.directions = ""
     # The device that was left learns where the conference went.
-    event = ParticipantMoved(participant=wire.participant(seat))
+    event = ParticipantMoved(participant=wire.participant(participant))
     locked.tell(left_device, event)
-    locked.tell_all(event, but=[seat])
-    modification = send_offer(locked, seat, ModificationKind.MOVE, offer)
-    return Outcome(seat.state, modification.pk)
+    locked.tell_all(event, but=[participant])
+    modification = send_offer(locked, participant, ModificationKind.MOVE, offer)
+    return Outcome(participant.state, modification.pk)
 
 
 # --- Ending one's part ------------------------------------------------------------------------------------
@@ -373,113 +382,117 @@ def end_part(*, session: Session, conference_id: str, now: datetime, if_match: s
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     if locked.conference.state == ConferenceState.SESSION_TERMINATED:
         return Ending(locked, EndOutcome.TERMINATED)
-    seat = _seat_to_end(locked, session)
-    if seat.has_left:
+    participant = _participant_to_end(locked, session)
+    if participant.has_left:
         return Ending(locked, EndOutcome.LEFT)
-    if seat.is_ringing and seat.session_id != session.pk:
+    if participant.is_ringing and participant.session_id != session.pk:
         ending = _decline(locked, session)
-    elif seat.is_sitting and seat.move_state is not MoveState.IDLE:
-        ending = _move(locked, seat)
+    elif participant.is_joined and participant.move_state is not MoveState.IDLE:
+        ending = _move(locked, participant)
     else:
-        ending = Ending(locked, leave(locked, seat, LeftReason.HUNG_UP))
+        ending = Ending(locked, leave(locked, participant, LeftReason.HUNG_UP))
     locked.save()
-    logger.info("conference %s: %s by %s", conference_id, ending.outcome, seat.pk)
+    logger.info("conference %s: %s by %s", conference_id, ending.outcome, participant.pk)
     return ending
 
 
-def _seat_to_end(locked: LockedConference, session: Session) -> Participant:
-    """Return the seat that a DELETE of the session is about: the one it sits at, or that rings for it."""
-    return locked.seat_in_use(session) or next(_ringing_for(locked, session), None) or locked.seat_of(session)
+def _participant_to_end(locked: LockedConference, session: Session) -> Participant:
+    """Return the participant that a DELETE of the session is about: the one it sits at, or that rings for it."""
+    return locked.participant_at(session) or next(_ringing_for(locked, session), None) or locked.participant_of(session)
 
 
 def _ringing_for(locked: LockedConference, session: Session) -> Iterator[Participant]:
-    """Yield the seats that ring for the session. In an open conference the invited may come before it rings."""
+    """Yield the participants that ring for the session. In an open conference the invited may come before it rings."""
     may_answer = locked.rings or locked.conference.access == Access.OPEN
-    for seat in locked.seats if may_answer else ():
-        if seat.is_ringing and seat.session_id != session.pk and session.owns(seat):
-            yield seat
+    for participant in locked.participants if may_answer else ():
+        if participant.is_ringing and participant.session_id != session.pk and session.owns(participant):
+            yield participant
 
 
 def _decline(locked: LockedConference, session: Session) -> Ending:
     """Decline on all the user's devices, for each of the user's invitations."""
-    for seat in _ringing_for(locked, session):
-        vacate(locked, seat, LeftReason.DECLINED, by=session)
+    for participant in _ringing_for(locked, session):
+        vacate(locked, participant, LeftReason.DECLINED, by=session)
     return Ending(locked, EndOutcome.DECLINED)
 
 
-def _move(locked: LockedConference, seat: Participant) -> Ending:
+def _move(locked: LockedConference, participant: Participant) -> Ending:
     """Begin the move that `initiate-call-hold` armed, where it can be; otherwise end the part.
 
-    :raises UnauthenticatedError: when the session has ended since its request was authenticated: it leaves its seats.
+    :raises UnauthenticatedError: when the session has ended since its request was authenticated: it leaves its participants.
     """
-    require_live(seat.session, now=locked.now)
-    devices = locked.devices(seat)
+    require_live(participant.session, now=locked.now)
+    devices = locked.devices(participant)
     refusal = None
-    if seat.move_state is MoveState.EXPIRED or (seat.move_until is not None and seat.move_until < locked.now):
+    if participant.move_state is MoveState.EXPIRED or (
+        participant.move_until is not None and participant.move_until < locked.now
+    ):
         refusal = MoveRefusal.WINDOW_OVER
     elif not devices:
         refusal = MoveRefusal.NO_OTHER_DEVICE
     if refusal:
-        return Ending(locked, leave(locked, seat, LeftReason.HUNG_UP), refusal)
-    other = locked.other_party(seat)
+        return Ending(locked, leave(locked, participant, LeftReason.HUNG_UP), refusal)
+    other = locked.other_side(participant)
     if other is not None and other.state == ParticipantState.MOVING:
-        raise ParticipantMovingError(retryAfterMs=retry_after_ms(seat))
-    _cancel_pending(locked, seat)
-    locked.advance_move(seat, Action.MOVE)
-    locked.advance_seat(seat, Action.MOVE)
-    seat.rings_until = locked.now + settings.RING_DURATION
-    locked.tell_all(ParticipantMoving(participant=wire.participant(seat)), but=[seat])
-    ring_devices(locked, seat, devices)
-    return Ending(locked, EndOutcome.MOVING, rings_until=seat.rings_until)
+        raise ParticipantMovingError(retryAfterMs=retry_after_ms(participant))
+    _cancel_pending(locked, participant)
+    locked.advance_move(participant, Action.MOVE)
+    locked.advance_participant(participant, Action.MOVE)
+    participant.rings_until = locked.now + settings.RING_DURATION
+    locked.tell_all(ParticipantMoving(participant=wire.participant(participant)), but=[participant])
+    ring_devices(locked, participant, devices)
+    return Ending(locked, EndOutcome.MOVING, rings_until=participant.rings_until)
 
 
-def leave(locked: LockedConference, seat: Participant, reason: LeftReason) -> EndOutcome:
+def leave(locked: LockedConference, participant: Participant, reason: LeftReason) -> EndOutcome:
     """Let a participant who sits, or moves, leave; without the host, or enough people, the conference ends."""
-    if locked.goes_on_without(seat):
-        vacate(locked, seat, reason)
+    if locked.goes_on_without(participant):
+        vacate(locked, participant, reason)
         return EndOutcome.LEFT
-    terminate(locked, reason, by=seat)
+    terminate(locked, reason, by=participant)
     return EndOutcome.TERMINATED
 
 
-def vacate(locked: LockedConference, seat: Participant, reason: LeftReason, *, by: Session | None = None) -> None:
-    """Give up one seat, tell the others, and end a conference that does not go on without it."""
-    goes_on = locked.goes_on_without(seat)
-    _cancel_pending(locked, seat)
+def vacate(
+    locked: LockedConference, participant: Participant, reason: LeftReason, *, by: Session | None = None
+) -> None:
+    """Give up one participant, tell the others, and end a conference that does not go on without it."""
+    goes_on = locked.goes_on_without(participant)
+    _cancel_pending(locked, participant)
     if locked.rings:
-        _silence(locked, [seat], reason, by=by)
-    locked.give_up_seat(seat, reason)
+        _silence(locked, [participant], reason, by=by)
+    locked.record_leave(participant, reason)
     locked.has_cause(None)
-    event = ParticipantLeft(participant=wire.participant(seat), reason=reason)
+    event = ParticipantLeft(participant=wire.participant(participant), reason=reason)
     if reason is not LeftReason.HUNG_UP:
-        locked.tell(seat, event)
+        locked.tell(participant, event)
     locked.tell_all(event)
     if not goes_on:
         terminate(locked, reason)
 
 
 def _silence(
-    locked: LockedConference, seats: list[Participant], reason: LeftReason, *, by: Session | None = None
+    locked: LockedConference, participants: list[Participant], reason: LeftReason, *, by: Session | None = None
 ) -> None:
-    """Cancel the invitation at every device that rings for the seats, but for the one that knows."""
-    ringing = locked.devices_of([seat for seat in seats if seat.is_ringing])
+    """Cancel the invitation at every device that rings for the participants, but for the one that knows."""
+    ringing = locked.devices_of([participant for participant in participants if participant.is_ringing])
     locked.tell_sessions(
         {device.pk: device for devices in ringing.values() for device in devices if device != by}.values(),
         InvitationCancelled(reason=_CANCEL_REASONS.get(reason, CancelReason.CALLER_CANCELLED)),
     )
 
 
-def _cancel_pending(locked: LockedConference, seat: Participant) -> None:
-    """Cancel what is pending with a participant whose device goes away, and tell the other party.
+def _cancel_pending(locked: LockedConference, participant: Participant) -> None:
+    """Cancel what is pending with a participant whose device goes away, and tell the other side.
 
     The offer of a call is told of by the call's own events.
     """
     for modification in list(locked.pending):
-        if seat.pk in {modification.offered_by_id, modification.offered_to_id}:
-            locked.settle(modification, Action.CANCEL, seat)
-            (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
+        if participant.pk in {modification.offered_by_id, modification.offered_to_id}:
+            locked.settle(modification, Action.CANCEL, participant)
+            (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {participant.pk}
             if modification.kind != ModificationKind.CALL:
-                locked.tell(locked.party(other_id), cancelled(modification, by=seat))
+                locked.tell(locked.side(other_id), cancelled(modification, by=participant))
 
 
 def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant | None = None) -> None:
@@ -489,15 +502,15 @@ def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant |
     locked.conference.ended_at, locked.conference.ended_reason = locked.now, reason
     for modification in list(locked.pending):
         locked.settle(modification, Action.CANCEL, by)
-    present = [seat for seat in locked.seats if not seat.has_left]
+    present = [participant for participant in locked.participants if not participant.has_left]
     if rings:
         _silence(locked, present, reason)
-    for seat in present:
-        locked.give_up_seat(seat, reason if seat is by else LeftReason.CONFERENCE_ENDED)
+    for participant in present:
+        locked.record_leave(participant, reason if participant is by else LeftReason.CONFERENCE_ENDED)
     event = SessionTerminated(reason=reason, conference=locked.snapshot())
-    for seat in present:
-        if seat is not by:
-            locked.tell(seat, event)
+    for participant in present:
+        if participant is not by:
+            locked.tell(participant, event)
     logger.info("conference %s: %s (%s)", locked.conference.pk, locked.conference.state, reason)
 
 

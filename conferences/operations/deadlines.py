@@ -23,7 +23,7 @@ from conferences.models import LeftReason, Modification, Participant
 from conferences.operations.calls import vacate
 from conferences.operations.locked_conference import LockedConference, ReadAhead, Reading, lock
 from conferences.operations.modifications import come_to_nothing
-from conferences.operations.sessions import end_session, give_up_seats
+from conferences.operations.sessions import end_session, leave_all
 from events.exceptions import NotFoundError
 from events.models import Session
 from events.statements import Prepared
@@ -69,7 +69,7 @@ def due(*, now: datetime) -> list[Job]:
     return [
         *jobs,
         *(partial(end_session, session_id=each, now=now, expired=True) for each in expired),
-        *(partial(give_up_seats, session_id=each, now=now) for each in leaving),
+        *(partial(leave_all, session_id=each, now=now) for each in leaving),
     ]
 
 
@@ -107,7 +107,7 @@ def _next_deadlines() -> QuerySet[Session, Any]:
         "move": _earliest(Participant.objects.all(), "move_until"),
         "connection": _earliest(Participant.objects.all(), "connect_until"),
         "session": _earliest(Session.objects.not_over(), "expires_at"),
-        "seats": _earliest(Session.objects.leaving(), "leaving_since"),
+        "leaving": _earliest(Session.objects.leaving(), "leaving_since"),
     }
     return Session.objects.order_by("pk").annotate(**earliest).values_list(*earliest)[:1]
 
@@ -123,7 +123,7 @@ _NEXT_DEADLINES = Prepared(_next_deadlines)
 def _settle_conference(conference_id: str, ahead: ReadAhead, *, now: datetime) -> None:
     """Settle what is due in one of the conferences that are read ahead, unless another keeper has done so before."""
     reading = ahead.take(conference_id)
-    if reading is not None and any(_due_steps(reading.seats, reading.pending, now)):
+    if reading is not None and any(_due_steps(reading.participants, reading.pending, now)):
         settle_conference(conference_id=conference_id, now=now, reading=reading)
 
 
@@ -145,31 +145,31 @@ def settle_conference(*, conference_id: str, now: datetime, reading: Reading | N
 
 def _next_step(locked: LockedConference) -> Step | None:
     """Return what settles one thing that is due in a conference; None when nothing is."""
-    return next(_due_steps(locked.seats, locked.pending, locked.now), None)
+    return next(_due_steps(locked.participants, locked.pending, locked.now), None)
 
 
-def _due_steps(seats: Iterable[Participant], pending: Iterable[Modification], now: datetime) -> Iterator[Step]:
+def _due_steps(participants: Iterable[Participant], pending: Iterable[Modification], now: datetime) -> Iterator[Step]:
     """Yield what settles each thing that is due in a conference."""
     for modification in pending:
         if modification.expires_at <= now and not modification.ends_with_ringing:
             yield partial(_expire_modification, modification=modification)
-    for seat in seats:
-        if seat.is_ringing and seat.rings_until is not None and seat.rings_until <= now:
-            yield partial(vacate, seat=seat, reason=LeftReason.NO_ANSWER)
-        if seat.move_until is not None and seat.move_until <= now:
-            yield partial(_close_move_window, seat=seat)
-        if seat.connect_until is not None and seat.connect_until <= now:
-            yield partial(vacate, seat=seat, reason=LeftReason.MEDIA_LOST)
+    for participant in participants:
+        if participant.is_ringing and participant.rings_until is not None and participant.rings_until <= now:
+            yield partial(vacate, participant=participant, reason=LeftReason.NO_ANSWER)
+        if participant.move_until is not None and participant.move_until <= now:
+            yield partial(_close_move_window, participant=participant)
+        if participant.connect_until is not None and participant.connect_until <= now:
+            yield partial(vacate, participant=participant, reason=LeftReason.MEDIA_LOST)
 
 
 def _expire_modification(locked: LockedConference, modification: Modification) -> None:
     locked.settle(modification, Action.EXPIRE)
     event = ModExpired(mod_id=modification.pk, kind=ModificationKind(modification.kind))
-    for party in (modification.offered_by_id, modification.offered_to_id):
-        locked.tell(locked.party(party), event)
+    for side in (modification.offered_by_id, modification.offered_to_id):
+        locked.tell(locked.side(side), event)
     come_to_nothing(locked, modification)
 
 
-def _close_move_window(locked: LockedConference, seat: Participant) -> None:
-    locked.advance_move(seat, Action.EXPIRE)
-    locked.tell(seat, MoveExpired(participant=wire.participant(seat)))
+def _close_move_window(locked: LockedConference, participant: Participant) -> None:
+    locked.advance_move(participant, Action.EXPIRE)
+    locked.tell(participant, MoveExpired(participant=wire.participant(participant)))

@@ -87,14 +87,14 @@ def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description
         modification.restart = modification.restart or result.restart
         locked.settle(modification, Action.ACCEPT)
         record_origin(locked, modification, offer)
-        has_leg(locked.seat(modification.offered_by_id))
+        has_leg(locked.participant(modification.offered_by_id))
         take_effect(locked, modification, by=None)
         if not rang:
             begin_ringing(locked)
     else:
         locked.settle(modification, Action.REJECT)
-        seat, refusal = locked.seat(modification.offered_by_id), result.refusal or _NOTHING
-        locked.tell(seat, rejected(modification, by=None, refusal=refusal))
+        participant, refusal = locked.participant(modification.offered_by_id), result.refusal or _NOTHING
+        locked.tell(participant, rejected(modification, by=None, refusal=refusal))
     logger.info("conference %s: %s %s by the focus", locked.conference.pk, modification.pk, modification.state)
 
 
@@ -103,11 +103,11 @@ def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: R
 
     The modification was settled by the request that brought the answer, and stays so.
     """
-    seat = locked.seat(asked.participant)
+    participant = locked.participant(asked.participant)
     modification = locked.conference.modifications.defer("offer", "answer").get(pk=asked.mod_id)
-    if seat.is_sitting and modification.is_of_stay(seat):
-        locked.tell(seat, rejected(modification, by=None, refusal=refusal))
-        tell_cause(locked, modification, seat, refusal)
+    if participant.is_joined and modification.is_of_stay(participant):
+        locked.tell(participant, rejected(modification, by=None, refusal=refusal))
+        tell_cause(locked, modification, participant, refusal)
 
 
 def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
@@ -117,10 +117,12 @@ def _expect_legs(locked: LockedConference, participants: Collection[str]) -> boo
     cancelled meanwhile, or when its leg cannot be built anew.
     """
     expected = [
-        seat for seat in locked.seats if seat.pk in participants and seat.is_sitting and seat.connect_until is None
+        participant
+        for participant in locked.participants
+        if participant.pk in participants and participant.is_joined and participant.connect_until is None
     ]
-    for seat in expected:
-        expect_leg(locked, seat)
+    for participant in expected:
+        expect_leg(locked, participant)
     return bool(expected)
 
 
@@ -138,13 +140,13 @@ def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None
         if offer.mod_id in known:
             continue
         known.add(offer.mod_id)
-        seat = locked.seat(offer.participant)
+        participant = locked.participant(offer.participant)
         modification = Modification(
             id=offer.mod_id,
             conference=locked.conference,
             kind=ModificationKind(offer.kind),
-            pair=pair_of(seat, None),
-            offered_to=seat,
+            pair=pair_of(participant, None),
+            offered_to=participant,
             caused_by_id=offer.caused_by if offer.caused_by in known else None,
             restart=offer.restart,
             offer=offer.sdp,
@@ -152,7 +154,7 @@ def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None
             expires_at=locked.now + settings.MODIFICATION_LIFETIME,
         )
         locked.offer(modification)
-        tell_offer(locked, modification, seat, caused_by=modification.caused_by_id)
+        tell_offer(locked, modification, participant, caused_by=modification.caused_by_id)
 
 
 # Called by the media node, through the wiring; tells everybody.
@@ -165,24 +167,24 @@ def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignmen
     """
     try:
         locked = lock(conference_id, now=now)
-        seat = locked.seat(participant_id)
+        participant = locked.participant(participant_id)
     except NotFoundError:
         return
     served = by == Assignment(locked.conference.media_node, locked.conference.generation)
-    if served and seat.is_sitting and leg == _newest_leg(locked, seat):
-        vacate(locked, seat, LeftReason.MEDIA_LOST)
+    if served and participant.is_joined and leg == _newest_leg(locked, participant):
+        vacate(locked, participant, LeftReason.MEDIA_LOST)
         locked.save()
 
 
-def _newest_leg(locked: LockedConference, seat: Participant) -> str | None:
+def _newest_leg(locked: LockedConference, participant: Participant) -> str | None:
     """Return the offer, its own or the focus's, that made a participant's leg, or is about to make a new one.
 
     Where the focus has offered a fresh connection, there is no other, whether anybody answers or not.
     """
     alive = [ModificationState.SENT, ModificationState.ACCEPTED]
-    own = Q(offered_by=seat, state__in=alive)
-    focus = Q(offered_to=seat, state__in=[*alive, ModificationState.EXPIRED])
-    offers = locked.conference.modifications.of_stay(seat).filter(own | focus, restart=True)
+    own = Q(offered_by=participant, state__in=alive)
+    focus = Q(offered_to=participant, state__in=[*alive, ModificationState.EXPIRED])
+    offers = locked.conference.modifications.of_stay(participant).filter(own | focus, restart=True)
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 
@@ -201,7 +203,7 @@ def connection_changed(*, conference_id: str, participant_id: str, connection: C
 def _tell_ephemeral(conference_id: str, by: Assignment, event: EphemeralEvent) -> None:
     """Tell everybody who sits in a conference, if this node still serves it."""
     served = Q(conference__media_node=by.node, conference__generation=by.generation)
-    sitting = Participant.objects.sitting().filter(served, conference=conference_id)
+    sitting = Participant.objects.joined().filter(served, conference=conference_id)
     sessions = [str(pk) for pk in sitting.values_list("session", flat=True)]
     if sessions:
         log.tell_ephemeral(sessions, conference_id, event)

@@ -35,18 +35,18 @@ def invite_participant(
         raise MalformedError("You cannot invite yourself: use 'initiate-call-hold' to move to another device.")
     lock_call(session, [guest])
     locked = lock_for(session, conference_id, now=now, if_match=None)
-    host = locked.seat_of(session)
+    host = locked.participant_of(session)
     if host.role != Role.HOST:
         raise ForbiddenError("Only the host invites.")
     locked.advance(Action.MANAGE)
-    if known := next((seat for seat in locked.others(host) if _is_called(seat, guest)), None):
+    if known := next((participant for participant in locked.others(host) if _is_called(participant, guest)), None):
         return locked, known
     require_space(locked, 1)
     quotas.require_change(host)
     devices = list(Session.objects.live(now).devices_of([guest]))
     quotas.require_invitations(session, [guest], devices, now=now)
     guest.rings_until = locked.rings_until()
-    locked.add_seat(guest)
+    locked.add_participant(guest)
     ring(locked, [guest], devices)
     locked.tell_all(ParticipantInvited(participant=wire.participant(guest)), but=[host])
     locked.save()
@@ -54,11 +54,11 @@ def invite_participant(
     return locked, guest
 
 
-def _is_called(seat: Participant, guest: Participant) -> bool:
-    """Tell whether the address of a guest is that of the seat."""
+def _is_called(participant: Participant, guest: Participant) -> bool:
+    """Tell whether the address of a guest is that of the participant."""
     if guest.username:
-        return seat.username == guest.username
-    return guest.vtn in {seat.vtn, seat.icmn}
+        return participant.username == guest.username
+    return guest.vtn in {participant.vtn, participant.icmn}
 
 
 # Called by the host, or by the participant itself; tells everybody else.
@@ -68,7 +68,7 @@ def remove_participant(
 ) -> None:
     """Remove a participant from the conference, or leave it."""
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
-    target, own = locked.seat(participant_id), locked.seat_of(session)
+    target, own = locked.participant(participant_id), locked.participant_of(session)
     if target is not own and own.role != Role.HOST:
         raise ForbiddenError("Only the host removes others.")
     if target.has_left:
@@ -100,7 +100,7 @@ def mute_participant(
     :raises FocusOnlyError: when the media flows between the browsers: nobody but the sender can mute it there.
     """
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
-    target, own = locked.seat(participant_id), locked.seat_of(session)
+    target, own = locked.participant(participant_id), locked.participant_of(session)
     if target is not own and own.role != Role.HOST:
         raise ForbiddenError("Only the host mutes others.")
     if not locked.has_focus:

@@ -54,16 +54,16 @@ from media.reports import LOST_SECONDS
 
 @dataclass
 class LockedConference:
-    """A locked conference, its listed seats in order, its pending modifications, and what is to be told.
+    """A locked conference, its listed participants in order, its pending modifications, and what is to be told.
 
-    Listed are those who are present and the last `LEFT_SHOWN` that left. An older seat is loaded only when it is named.
+    Listed are those who are present and the last `LEFT_SHOWN` that left. An older participant is loaded only when it is named.
 
     Operations change the rows through the methods here and finish with `save`, which writes what has changed, tells
     whom it concerns and lets the focus know.
     """
 
     conference: Conference
-    seats: list[Participant]
+    participants: list[Participant]
     pending: list[Modification]
     now: datetime
     messages: list[log.Message] = field(default_factory=list)
@@ -71,7 +71,7 @@ class LockedConference:
     settled: list[Modification] = field(default_factory=list)
     unlisted: list[Participant] = field(default_factory=list)
     stays: list[Stay] = field(default_factory=list)
-    # The live sessions of those seats' users whose devices ring, by seat, where these were read ahead.
+    # The live sessions of those participants' users whose devices ring, by participant, where these were read ahead.
     devices_ahead: Mapping[str, list[Session]] = field(default_factory=dict)
     # What the focus is asked besides taking note, and why its other participants must learn something.
     focus_task: Task | None = None
@@ -79,87 +79,89 @@ class LockedConference:
 
     def __post_init__(self) -> None:
         """Remember what was, to write only what an operation changes."""
-        self._seats_before = {seat.pk: _mutable(seat) for seat in self.seats}
+        self._participants_before = {participant.pk: _mutable(participant) for participant in self.participants}
         self._view_before = self._view()
 
     # --- Who is who ---------------------------------------------------------------------------------------
 
-    def seat(self, participant_id: str | None) -> Participant:
-        """Return the seat with this ID.
+    def participant(self, participant_id: str | None) -> Participant:
+        """Return the participant with this ID.
 
         :raises NotFoundError: when it is not in this conference.
         """
-        for seat in (*self.seats, *self.unlisted):
-            if seat.pk == participant_id:
-                return seat
+        for participant in (*self.participants, *self.unlisted):
+            if participant.pk == participant_id:
+                return participant
         if older := self._load(Participant.objects.filter(pk=participant_id)):
             return older
         raise NotFoundError("There is no such participant in this conference.")
 
     def _load(self, rows: ParticipantQuerySet) -> Participant | None:
-        """Return the one of these seats that left last, if it is an unlisted one of this conference."""
+        """Return the one of these participants that left last, if it is an unlisted one of this conference."""
         if not self.conference.unlisted:
             return None
         rows = rows.unlisted().filter(conference=self.conference)
-        seat = rows.select_related("session").order_by("-left_at").first()
-        if seat is not None and seat.pk not in self._seats_before:
-            self._seats_before[seat.pk] = _mutable(seat)
-            self.unlisted.append(seat)
-        return seat
+        participant = rows.select_related("session").order_by("-left_at").first()
+        if participant is not None and participant.pk not in self._participants_before:
+            self._participants_before[participant.pk] = _mutable(participant)
+            self.unlisted.append(participant)
+        return participant
 
     def knows(self, session: Session) -> bool:
         """Tell whether the session, or its user, takes or took part."""
-        if any(seat.session_id == session.pk or session.owns(seat) for seat in self.seats):
+        if any(participant.session_id == session.pk or session.owns(participant) for participant in self.participants):
             return True
         return self._load(Participant.objects.concerning(session)) is not None
 
-    def seat_of(self, session: Session) -> Participant:
-        """Return the seat that the session sits at, or has left last.
+    def participant_of(self, session: Session) -> Participant:
+        """Return the participant that the session sits at, or has left last.
 
         :raises ForbiddenError: when another of the user's devices sits there, or none yet.
         """
-        own = self.seats_of(session)
+        own = self.participants_of(session)
         if not own and (older := self._load(Participant.objects.filter(session=session))):
             own = [older]
         if not own:
             raise ForbiddenError("You do not take part in this conference with this device.")
-        return min(own, key=lambda seat: (seat.has_left, -seat.position))
+        return min(own, key=lambda participant: (participant.has_left, -participant.position))
 
-    def seats_of(self, session: Session) -> list[Participant]:
-        """Return the seats that the session sits at or has left."""
-        return [seat for seat in (*self.seats, *self.unlisted) if seat.session_id == session.pk]
+    def participants_of(self, session: Session) -> list[Participant]:
+        """Return the participants that the session sits at or has left."""
+        return [
+            participant for participant in (*self.participants, *self.unlisted) if participant.session_id == session.pk
+        ]
 
-    def seat_in_use(self, session: Session) -> Participant | None:
-        """Return the seat that the session sits at; None where it has none."""
-        return next((seat for seat in self.seats_of(session) if seat.is_sitting), None)
+    def participant_at(self, session: Session) -> Participant | None:
+        """Return the participant that the session sits at; None where it has none."""
+        return next((participant for participant in self.participants_of(session) if participant.is_joined), None)
 
-    def vacated_seat(self, session: Session) -> Participant | None:
-        """Return the seat that the session may return to, best the one that it has left itself."""
+    def participant_to_return(self, session: Session) -> Participant | None:
+        """Return the participant that the session may return to, best the one that it has left itself."""
         vacated = Participant.objects.returnable_by(session, self.now).filter(conference=self.conference)
         best = vacated.order_by(Case(When(session=session, then=0), default=1), "-left_at").first()
-        return self.seat(best.pk) if best else None
+        return self.participant(best.pk) if best else None
 
     def directions_of(self, session: Session) -> str:
-        """Return the directions of the session's media when it was last off hold; empty where it has no seat."""
-        seat = self.seat_in_use(session)
-        return seat.directions if seat else ""
+        """Return the directions of the session's media when it was last off hold; empty where it has no participant."""
+        participant = self.participant_at(session)
+        return participant.directions if participant else ""
 
-    def others(self, seat: Participant) -> list[Participant]:
+    def others(self, participant: Participant) -> list[Participant]:
         """Return everybody else who has not left."""
-        return [other for other in self.seats if other is not seat and not other.has_left]
+        return [other for other in self.participants if other is not participant and not other.has_left]
 
-    def party(self, participant_id: str | None) -> Participant | None:
-        """Return the party of a modification with this ID: a seat, or the focus (None)."""
-        return None if participant_id is None else self.seat(participant_id)
+    def side(self, participant_id: str | None) -> Participant | None:
+        """Return the side of a modification with this ID: a participant, or the focus (None)."""
+        return None if participant_id is None else self.participant(participant_id)
 
-    def other_party(self, seat: Participant) -> Participant | None:
-        """Return the one whom the seat negotiates with: the focus (None), or between browsers the other one.
+    def other_side(self, participant: Participant) -> Participant | None:
+        """Return the one whom the participant negotiates with: the focus (None), or between browsers the other one.
 
         This is where the topologies differ; what follows is the same for both.
         """
         if self.has_focus:
             return None
-        (other,) = self.others(seat)
+        (other,) = self.others(participant)
         return other
 
     @property
@@ -169,8 +171,8 @@ class LockedConference:
 
     @property
     def host(self) -> Participant:
-        """The seat of the host."""
-        (host,) = (seat for seat in self.seats if seat.role == Role.HOST)
+        """The participant of the host."""
+        (host,) = (participant for participant in self.participants if participant.role == Role.HOST)
         return host
 
     @property
@@ -179,44 +181,51 @@ class LockedConference:
         is_unanswered = self.conference.state == ConferenceState.INVITATION_SENT
         return not (self.has_focus and is_unanswered and self.host.sdp_origin == "")
 
-    def may_call_again(self, seat: Participant) -> bool:
-        """Tell whether a seat is the host's whose first offer the focus has not accepted, before anybody answered."""
-        return not self.rings and seat.role == Role.HOST
+    def may_call_again(self, participant: Participant) -> bool:
+        """Tell whether a participant is the host's whose first offer the focus has not accepted, before anybody answered."""
+        return not self.rings and participant.role == Role.HOST
 
     def has_space_for(self, number: int) -> bool:
         """Tell whether so many more may be invited or come in."""
         capacity = settings.CONFERENCE_CAPACITY if self.has_focus else 2
-        present = sum(not seat.has_left for seat in self.seats)
+        present = sum(not participant.has_left for participant in self.participants)
         return present + number <= capacity
 
-    def goes_on_without(self, seat: Participant) -> bool:
-        """Tell whether the conference goes on when this seat is given up.
+    def goes_on_without(self, participant: Participant) -> bool:
+        """Tell whether the conference goes on when this participant is given up.
 
         It needs its host, and somebody to talk to, be it that their devices still ring; an open one waits for people.
         """
-        others = self.others(seat)
-        return seat.role != Role.HOST and (len(others) > 1 or self.conference.access == Access.OPEN)
+        others = self.others(participant)
+        return participant.role != Role.HOST and (len(others) > 1 or self.conference.access == Access.OPEN)
 
-    def devices(self, seat: Participant) -> list[Session]:
-        """Return the live sessions that ring, or would ring, for the seat: never those of another participant."""
-        return self.devices_of([seat])[seat.pk]
+    def devices(self, participant: Participant) -> list[Session]:
+        """Return the live sessions that ring, or would ring, for the participant: never those of another participant."""
+        return self.devices_of([participant])[participant.pk]
 
-    def devices_of(self, seats: list[Participant], live: list[Session] | None = None) -> dict[str, list[Session]]:
-        """Return the same for each of several seats, in one query; in none if their `live` sessions are known."""
-        if not seats:
+    def devices_of(
+        self, participants: list[Participant], live: list[Session] | None = None
+    ) -> dict[str, list[Session]]:
+        """Return the same for each of several participants, in one query; in none if their `live` sessions are known."""
+        if not participants:
             return {}
-        taken = {seat.session_id for seat in self.seats if seat.is_sitting}
-        known = self._live_sessions(seats) if live is None else live
+        taken = {participant.session_id for participant in self.participants if participant.is_joined}
+        known = self._live_sessions(participants) if live is None else live
         free = [each for each in known if each.pk not in taken]
-        return {seat.pk: [each for each in free if each.owns(seat) and each.pk != seat.session_id] for seat in seats}
+        return {
+            participant.pk: [each for each in free if each.owns(participant) and each.pk != participant.session_id]
+            for participant in participants
+        }
 
-    def _live_sessions(self, seats: list[Participant]) -> Iterable[Session]:
-        """Return the live sessions that share an identity with one of the seats."""
-        if self.devices_ahead.keys() >= {seat.pk for seat in seats}:
-            return {each.pk: each for seat in seats for each in self.devices_ahead[seat.pk]}.values()
-        if len(seats) > 1:
-            return Session.objects.live(self.now).devices_of(seats)
-        user = identity_of(seats[0])
+    def _live_sessions(self, participants: list[Participant]) -> Iterable[Session]:
+        """Return the live sessions that share an identity with one of the participants."""
+        if self.devices_ahead.keys() >= {participant.pk for participant in participants}:
+            return {
+                each.pk: each for participant in participants for each in self.devices_ahead[participant.pk]
+            }.values()
+        if len(participants) > 1:
+            return Session.objects.live(self.now).devices_of(participants)
+        user = identity_of(participants[0])
         return _DEVICES[tuple(user)].objects(now=self.now, **user) if user else []
 
     def rings_until(self) -> datetime:
@@ -226,80 +235,80 @@ class LockedConference:
 
     # --- Changing -----------------------------------------------------------------------------------------
 
-    def add_seat(self, seat: Participant) -> Participant:
+    def add_participant(self, participant: Participant) -> Participant:
         """Give a new participant the next position."""
-        seat.conference = self.conference
-        seat.position = len(self.seats) + self.conference.unlisted + 1
-        self.seats.append(seat)
-        return seat
+        participant.conference = self.conference
+        participant.position = len(self.participants) + self.conference.unlisted + 1
+        self.participants.append(participant)
+        return participant
 
     def renew_invitations(self) -> list[Participant]:
-        """Give the invited their full time from now, and return their seats."""
-        invited = [seat for seat in self.seats if seat.state == ParticipantState.INVITED]
-        for seat in invited:
-            seat.rings_until = self.rings_until()
+        """Give the invited their full time from now, and return their participants."""
+        invited = [participant for participant in self.participants if participant.state == ParticipantState.INVITED]
+        for participant in invited:
+            participant.rings_until = self.rings_until()
         return invited
 
     def advance(self, action: Action) -> None:
         """Take the conference through a transition."""
         self.conference.state = decide(ConferenceState(self.conference.state), action)
 
-    def advance_seat(self, seat: Participant, action: Action) -> None:
+    def advance_participant(self, participant: Participant, action: Action) -> None:
         """Take a participant, and its move, through a transition."""
-        becomes = decide(ParticipantState(seat.state), action)
-        seat.state = becomes
-        self._set_move(seat, move_after(seat.move_state, action, becomes), until=seat.move_until)
-        if not seat.is_ringing:
-            seat.rings_until = None
-        if not seat.is_sitting:
-            seat.connect_until = None
+        becomes = decide(ParticipantState(participant.state), action)
+        participant.state = becomes
+        self._set_move(participant, move_after(participant.move_state, action, becomes), until=participant.move_until)
+        if not participant.is_ringing:
+            participant.rings_until = None
+        if not participant.is_joined:
+            participant.connect_until = None
 
-    def advance_move(self, seat: Participant, action: Action, *, until: datetime | None = None) -> None:
+    def advance_move(self, participant: Participant, action: Action, *, until: datetime | None = None) -> None:
         """Take a participant's move through a transition. One that is armed expires at `until`."""
-        self._set_move(seat, decide(seat.move_state, action), until=until)
+        self._set_move(participant, decide(participant.move_state, action), until=until)
 
-    def _set_move(self, seat: Participant, state: MoveState, *, until: datetime | None) -> None:
+    def _set_move(self, participant: Participant, state: MoveState, *, until: datetime | None) -> None:
         """Write the state of a participant's move to its columns."""
-        seat.move_until = until if state is MoveState.ARMED else None
-        seat.move_expired = state is MoveState.EXPIRED
+        participant.move_until = until if state is MoveState.ARMED else None
+        participant.move_expired = state is MoveState.EXPIRED
 
-    def give_up_seat(self, seat: Participant, reason: LeftReason) -> None:
+    def record_leave(self, participant: Participant, reason: LeftReason) -> None:
         """Let a participant leave, whatever it was doing."""
-        self.advance_seat(seat, Action.LEAVE)
-        seat.left_reason, seat.left_at = reason, self.now
+        self.advance_participant(participant, Action.LEAVE)
+        participant.left_reason, participant.left_at = reason, self.now
         self._unlist_oldest()
 
     def _unlist_oldest(self) -> None:
-        """Show no more than the last `LEFT_SHOWN` that left. A longer list shrinks by a bounded number of seats."""
-        left = [seat for seat in self.seats if seat.has_left]
-        left.sort(key=lambda seat: (seat.left_at or self.now, seat.position))
-        for seat in left[:-LEFT_SHOWN][:LEFT_SHOWN]:
-            seat.listed = False
+        """Show no more than the last `LEFT_SHOWN` that left. A longer list shrinks by a bounded number of participants."""
+        left = [participant for participant in self.participants if participant.has_left]
+        left.sort(key=lambda participant: (participant.left_at or self.now, participant.position))
+        for participant in left[:-LEFT_SHOWN][:LEFT_SHOWN]:
+            participant.listed = False
             self.conference.unlisted += 1
-            self.unlisted.append(seat)
-        self.seats = [seat for seat in self.seats if seat.listed]
+            self.unlisted.append(participant)
+        self.participants = [participant for participant in self.participants if participant.listed]
 
-    def take_again(self, seat: Participant) -> None:
-        """Let a participant return to its seat, which is then as good as new. A `Stay` keeps the time before."""
+    def return_participant(self, participant: Participant) -> None:
+        """Let a participant return to its participant, which is then as good as new. A `Stay` keeps the time before."""
         self.stays.append(
             Stay(
                 conference=self.conference,
-                participant=seat,
-                session=seat.session,
-                joined_at=seat.joined_at,
-                left_at=seat.left_at or self.now,
-                left_reason=seat.left_reason,
+                participant=participant,
+                session=participant.session,
+                joined_at=participant.joined_at,
+                left_at=participant.left_at or self.now,
+                left_reason=participant.left_reason,
             )
         )
-        self.advance_seat(seat, Action.RETURN)
-        seat.left_reason, seat.left_at = "", None
-        seat.muted_audio = seat.muted_video = False
-        seat.sdp_origin = seat.ice_ufrag = seat.directions = ""
-        if not seat.listed:
-            seat.listed = True
+        self.advance_participant(participant, Action.RETURN)
+        participant.left_reason, participant.left_at = "", None
+        participant.muted_audio = participant.muted_video = False
+        participant.sdp_origin = participant.ice_ufrag = participant.directions = ""
+        if not participant.listed:
+            participant.listed = True
             self.conference.unlisted -= 1
-            self.unlisted.remove(seat)
-            self.seats = sorted([*self.seats, seat], key=lambda seat: seat.position)
+            self.unlisted.remove(participant)
+            self.participants = sorted([*self.participants, participant], key=lambda participant: participant.position)
 
     def offer(self, modification: Modification) -> None:
         """Let an offer wait for its settlement. Told to nobody yet."""
@@ -317,7 +326,7 @@ class LockedConference:
 
     def snapshot(self) -> ConferenceShape:
         """Return the conference as the wire shows it now."""
-        return wire.conference(self.conference, self.seats, self.pending)
+        return wire.conference(self.conference, self.participants, self.pending)
 
     def tell(self, receiver: Participant | Session | None, event: StoredEvent) -> None:
         """Note an event for a session, or for the device of a participant; there may be none."""
@@ -332,9 +341,9 @@ class LockedConference:
 
     def tell_all(self, event: StoredEvent, *, but: Collection[Participant] = ()) -> None:
         """Note an event for everybody who sits in the conference, or has just left a device to move."""
-        for seat in self.seats:
-            if seat not in but and (seat.is_sitting or seat.state == ParticipantState.MOVING):
-                self.tell(seat, event)
+        for participant in self.participants:
+            if participant not in but and (participant.is_joined or participant.state == ParticipantState.MOVING):
+                self.tell(participant, event)
 
     # --- Asking the focus ---------------------------------------------------------------------------------
 
@@ -350,18 +359,24 @@ class LockedConference:
         """Return who is in the conference, as the focus must know it."""
         return tuple(
             ParticipantView(
-                seat.pk,
-                seat.state,
-                tuple(kind for kind, muted in (("audio", seat.muted_audio), ("video", seat.muted_video)) if muted),
+                participant.pk,
+                participant.state,
+                tuple(
+                    kind
+                    for kind, muted in (("audio", participant.muted_audio), ("video", participant.muted_video))
+                    if muted
+                ),
             )
-            for seat in self.seats
-            if seat.is_sitting or seat.state == ParticipantState.MOVING
+            for participant in self.participants
+            if participant.is_joined or participant.state == ParticipantState.MOVING
         )
 
     def ready(self) -> list[str]:
         """Return whom the focus may make an offer: those who sit, with nothing pending between the two."""
-        busy = {party for each in self.pending for party in (each.offered_by_id, each.offered_to_id)}
-        return [seat.pk for seat in self.seats if seat.is_sitting and seat.pk not in busy]
+        busy = {side for each in self.pending for side in (each.offered_by_id, each.offered_to_id)}
+        return [
+            participant.pk for participant in self.participants if participant.is_joined and participant.pk not in busy
+        ]
 
     @property
     def has_changed(self) -> bool:
@@ -378,21 +393,21 @@ class LockedConference:
         """Write what has changed, but not to the logs."""
         self.conference.version += 1
         statements.update([self.conference], {"state", "ended_at", "ended_reason", "version", "unlisted"})
-        self._save_seats()
+        self._save_participants()
         statements.insert(self.stays)
         self._save_modifications()
         self._save_task()
 
-    def _save_seats(self) -> None:
-        """Write the seats that are new and the columns that have changed, in two queries however many seats."""
-        new = [seat for seat in self.seats if seat.pk not in self._seats_before]
+    def _save_participants(self) -> None:
+        """Write the participants that are new and the columns that have changed, in two queries however many participants."""
+        new = [participant for participant in self.participants if participant.pk not in self._participants_before]
         statements.insert(new)
         changed: list[Participant] = []
         columns: set[str] = set()
-        for seat in (*self.seats, *self.unlisted):
-            before = self._seats_before.get(seat.pk)
-            if before and before != (after := _mutable(seat)):
-                changed.append(seat)
+        for participant in (*self.participants, *self.unlisted):
+            before = self._participants_before.get(participant.pk)
+            if before and before != (after := _mutable(participant)):
+                changed.append(participant)
                 columns.update(name for name, old, new in zip(_MUTABLE, before, after, strict=True) if old != new)
         statements.update(changed, columns)
 
@@ -429,8 +444,8 @@ def save_together(all_locked: Sequence[LockedConference]) -> None:
 def require_still_live(session: Session, *, now: datetime) -> None:
     """Require that a session has not ended since its request was authenticated.
 
-    Whoever gives a session a seat calls it last: the session can then not end before the transaction does, so whoever
-    ends it finds the seat. The lock does not conflict with the locks of `log.append`.
+    Whoever gives a session a participant calls it last: the session can then not end before the transaction does, so whoever
+    ends it finds the participant. The lock does not conflict with the locks of `log.append`.
 
     :raises UnauthenticatedError: when it has ended.
     """
@@ -443,7 +458,7 @@ def require_still_live(session: Session, *, now: datetime) -> None:
 def require_live(session: Session | None, *, now: datetime) -> None:
     """Require that a session, as it was loaded, has not ended since its request was authenticated.
 
-    A seat whose session is gone (None) is like one whose session has ended.
+    A participant whose session is gone (None) is like one whose session has ended.
 
     :raises UnauthenticatedError: when it has ended.
     """
@@ -452,11 +467,11 @@ def require_live(session: Session | None, *, now: datetime) -> None:
 
 
 def _is_with_focus(modification: Modification) -> bool:
-    """Tell whether the focus is a party of a modification."""
+    """Tell whether the focus is a side of a modification."""
     return modification.offered_by_id is None or modification.offered_to_id is None
 
 
-# What operations change of a seat.
+# What operations change of a participant.
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
     "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
@@ -473,7 +488,7 @@ class Reading:
     """A conference's rows, read without its lock. They hold under the lock while the version is still the same."""
 
     version: int
-    seats: list[Participant]
+    participants: list[Participant]
     pending: list[Modification]
     # A device that registers while it rings makes a new version, too.
     devices: dict[str, list[Session]] = field(default_factory=dict)
@@ -503,8 +518,8 @@ def _read(conference_ids: Collection[str], now: datetime) -> dict[str, Reading]:
     """Read the versions first: rows that change after that make the version differ from the one under the lock."""
     versions = Conference.objects.filter(pk__in=conference_ids).order_by().values_list("pk", "version")
     readings = {pk: Reading(version, [], []) for pk, version in versions}
-    for seat in Participant.objects.listed().filter(conference__in=[*readings]).select_related("session"):
-        readings[seat.conference_id].seats.append(seat)
+    for participant in Participant.objects.listed().filter(conference__in=[*readings]).select_related("session"):
+        readings[participant.conference_id].participants.append(participant)
     for modification in Modification.objects.pending().filter(conference__in=[*readings]).defer("offer"):
         readings[modification.conference_id].pending.append(modification)
     _read_devices(readings.values(), now)
@@ -513,14 +528,16 @@ def _read(conference_ids: Collection[str], now: datetime) -> dict[str, Reading]:
 
 def _read_devices(readings: Iterable[Reading], now: datetime) -> None:
     """Read the live sessions of those whose devices ring."""
-    ringing = [(reading, seat) for reading in readings for seat in reading.seats if seat.is_ringing]
+    ringing = [
+        (reading, participant) for reading in readings for participant in reading.participants if participant.is_ringing
+    ]
     of_identity: dict[tuple[str, str], list[Session]] = defaultdict(list)
-    for session in Session.objects.live(now).devices_of([seat for _, seat in ringing]):
+    for session in Session.objects.live(now).devices_of([participant for _, participant in ringing]):
         for identity in identity_of(session).items():
             of_identity[identity].append(session)
-    for reading, seat in ringing:
-        own = {each.pk: each for identity in identity_of(seat).items() for each in of_identity[identity]}
-        reading.devices[seat.pk] = [*own.values()]
+    for reading, participant in ringing:
+        own = {each.pk: each for identity in identity_of(participant).items() for each in of_identity[identity]}
+        reading.devices[participant.pk] = [*own.values()]
 
 
 def lock(
@@ -538,16 +555,16 @@ def lock(
         raise NoSuchConferenceError
     (conference,) = found
     if reading is None or reading.version != conference.version:
-        seats = _SEATS.objects(conference=conference_id)
+        participants = _PARTICIPANTS.objects(conference=conference_id)
         pending = _PENDING[Topology(conference.topology)].objects(conference=conference_id)
-        reading = Reading(conference.version, seats, pending)
-    for seat in reading.seats:
-        seat.conference = conference
+        reading = Reading(conference.version, participants, pending)
+    for participant in reading.participants:
+        participant.conference = conference
     for modification in reading.pending:
         modification.conference = conference
     return LockedConference(
         conference=conference,
-        seats=reading.seats,
+        participants=reading.participants,
         pending=reading.pending,
         now=now,
         devices_ahead=reading.devices,
@@ -568,7 +585,7 @@ def _devices(now: datetime, **identity: str) -> SessionQuerySet:
 
 # By whether to do without what somebody else holds.
 _LOCKED = {skip: Prepared(partial(_locked, skip=skip), pk=str) for skip in (False, True)}
-_SEATS = Prepared(
+_PARTICIPANTS = Prepared(
     lambda conference: Participant.objects.listed().filter(conference=conference).select_related("session"),
     conference=str,
 )

@@ -96,7 +96,7 @@ class Outcome:
     modification_id: str | None = None
 
 
-# Called by the session that makes the offer; tells the other party.
+# Called by the session that makes the offer; tells the other side.
 @transaction.atomic(savepoint=False)
 def offer_modification(
     *,
@@ -107,10 +107,10 @@ def offer_modification(
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
-    """Send an offer to the other party and let it wait there for its settlement.
+    """Send an offer to the other side and let it wait there for its settlement.
 
     `initiate-call-hold` arms a move as well: a DELETE within the move window begins it (protocol section 6), whatever
-    the other party makes of the offer. A host whose first offer the focus has refused calls again with
+    the other side makes of the offer. A host whose first offer the focus has refused calls again with
     `initiate-conference-mod`.
     The caller has judged the offer's directions (`RULES`).
     """
@@ -118,66 +118,70 @@ def offer_modification(
     if initiation is Initiation.RESUME:
         # A part of the body, which is judged before the state.
         require_resume(offer, locked.directions_of(session), listens=not locked.has_focus)
-    calls_again = initiation is Initiation.MOD and any(map(locked.may_call_again, locked.seats_of(session)))
+    calls_again = initiation is Initiation.MOD and any(map(locked.may_call_again, locked.participants_of(session)))
     locked.advance(Action.CALL_AGAIN if calls_again else Action.NEGOTIATE)
-    seat = locked.seat_of(session)
+    participant = locked.participant_of(session)
     kind = ModificationKind.CALL if calls_again else KINDS[initiation]
-    state = ParticipantState(seat.state)
+    state = ParticipantState(participant.state)
     becomes = decide(state, effect_of(kind, state) if initiation is Initiation.CALL_HOLD else EFFECTS[kind])
     if becomes == ParticipantState.ON_HOLD:
         # Also what a participant on hold offers for another reason leaves its media on hold.
         require_direction(offer, DirectionRule.HOLD)
-    receiver = locked.other_party(seat)
-    require_free_pair(locked, seat, receiver)
-    require_progress(offer, seat.sdp_origin)
-    modification = send_offer(locked, seat, kind, offer)
+    receiver = locked.other_side(participant)
+    require_free_pair(locked, participant, receiver)
+    require_progress(offer, participant.sdp_origin)
+    modification = send_offer(locked, participant, kind, offer)
     if calls_again:
         locked.renew_invitations()
     if initiation is Initiation.CALL_HOLD:
-        locked.advance_move(seat, Action.ARM, until=now + settings.MOVE_WINDOW)
+        locked.advance_move(participant, Action.ARM, until=now + settings.MOVE_WINDOW)
     locked.save()
     return Outcome(modification.state, modification.pk)
 
 
-def require_free_pair(locked: LockedConference, seat: Participant, receiver: Participant | None) -> None:
-    """Require that the two parties may negotiate now: no offer is pending, and somebody is there.
+def require_free_pair(locked: LockedConference, participant: Participant, receiver: Participant | None) -> None:
+    """Require that the two sides may negotiate now: no offer is pending, and somebody is there.
 
     :raises ParticipantMovingError: when the receiver is between two devices.
     :raises ModificationPendingError: when an offer is pending, in either direction.
     """
     if receiver is not None and receiver.state == ParticipantState.MOVING:
-        raise ParticipantMovingError(retryAfterMs=retry_after_ms(seat))
-    pair = pair_of(seat, receiver)
+        raise ParticipantMovingError(retryAfterMs=retry_after_ms(participant))
+    pair = pair_of(participant, receiver)
     if pending := next((each for each in locked.pending if each.pair == pair), None):
-        wait = retry_after_ms(seat) if receiver else _FOCUS_RETRY_MS
+        wait = retry_after_ms(participant) if receiver else _FOCUS_RETRY_MS
         raise ModificationPendingError(modId=pending.pk, retryAfterMs=wait)
 
 
-def retry_after_ms(seat: Participant) -> int:
+def retry_after_ms(participant: Participant) -> int:
     """Return when to try again, in milliseconds: the two sides differ, so that they do not meet again.
 
     RFC 3261 section 14.1: 2.1 to 4 s for the one who called, up to 2 s for the other, in steps of 10 ms.
     """
-    low, high = (210, 400) if seat.role == Role.HOST else (0, 200)
+    low, high = (210, 400) if participant.role == Role.HOST else (0, 200)
     return 10 * random.randint(low, high)  # noqa: S311 - spreads retries, keeps no secret
 
 
-def send_offer(locked: LockedConference, seat: Participant, kind: ModificationKind, offer: JudgedSdp) -> Modification:
-    """Let a participant's offer wait for the other party, which is told or, if it is the focus, asked.
+def send_offer(
+    locked: LockedConference, participant: Participant, kind: ModificationKind, offer: JudgedSdp
+) -> Modification:
+    """Let a participant's offer wait for the other side, which is told or, if it is the focus, asked.
 
-    Where that party's devices still ring, the offer waits as long as they do, and the invitation brings it.
+    Where that side's devices still ring, the offer waits as long as they do, and the invitation brings it.
 
     :raises TooManyOffersError: when the participant's user has made too many in the last minute.
     """
-    quotas.require_offer(seat)
-    receiver = locked.other_party(seat)
-    restart = kind is ModificationKind.MOVE or is_another_connection(offer, seat.sdp_origin, seat.ice_ufrag)
+    quotas.require_offer(participant)
+    receiver = locked.other_side(participant)
+    restart = kind is ModificationKind.MOVE or is_another_connection(
+        offer, participant.sdp_origin, participant.ice_ufrag
+    )
     rings_until = receiver.rings_until if receiver else None
     modification = Modification(
         conference=locked.conference,
         kind=kind,
-        pair=pair_of(seat, receiver),
-        offered_by=seat,
+        pair=pair_of(participant, receiver),
+        offered_by=participant,
         offered_to=receiver,
         restart=restart,
         offer=offer.text,
@@ -186,13 +190,13 @@ def send_offer(locked: LockedConference, seat: Participant, kind: ModificationKi
     )
     locked.offer(modification)
     if receiver is None:
-        if kind in _FIRST_OFFERS or seat.connect_until is not None:
-            expect_leg(locked, seat)
-        locked.ask_focus(OfferTask(seat.pk, modification.pk, offer.text, fresh=restart))
+        if kind in _FIRST_OFFERS or participant.connect_until is not None:
+            expect_leg(locked, participant)
+        locked.ask_focus(OfferTask(participant.pk, modification.pk, offer.text, fresh=restart))
         locked.has_cause(modification, kind_for_others(kind))
     else:
         tell_offer(locked, modification, receiver)
-    logger.info("conference %s: %s %s sent by %s", locked.conference.pk, kind, modification.pk, seat.pk)
+    logger.info("conference %s: %s %s sent by %s", locked.conference.pk, kind, modification.pk, participant.pk)
     return modification
 
 
@@ -234,19 +238,21 @@ def accept_modification(
     if_match: str | None = None,
 ) -> Outcome:
     """Accept an offer with an answer: what was offered takes effect. `reading` was made before (`read_offer`)."""
-    locked, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
-    if seat.pk != modification.offered_to_id:
+    locked, participant, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
+    if participant.pk != modification.offered_to_id:
         raise NotYoursToSettleError("Only the one who received this modification accepts it.")
-    if _was_settled_so(modification, ModificationState.ACCEPTED, seat) and reading.is_answer_of(modification, answer):
+    if _was_settled_so(modification, ModificationState.ACCEPTED, participant) and reading.is_answer_of(
+        modification, answer
+    ):
         return Outcome(modification.state)
     decide(ModificationState(modification.state), Action.ACCEPT)
-    record_answer(locked, modification, answer, reading.offer_of(modification), by=seat)
+    record_answer(locked, modification, answer, reading.offer_of(modification), by=participant)
     if locked.has_focus:
         if modification.restart:
-            has_leg(seat)
-        locked.ask_focus(AnswerTask(seat.pk, modification.pk, answer.text))
+            has_leg(participant)
+        locked.ask_focus(AnswerTask(participant.pk, modification.pk, answer.text))
     else:
-        take_effect(locked, modification, by=seat)
+        take_effect(locked, modification, by=participant)
     locked.save()
     return Outcome(modification.state)
 
@@ -254,11 +260,11 @@ def accept_modification(
 def _lock_to_settle(
     session: Session, conference_id: str, modification_id: str, now: datetime, if_match: str | None
 ) -> tuple[LockedConference, Participant, Modification]:
-    """Lock an open conference of the session's, and return its seat and the modification to settle."""
+    """Lock an open conference of the session's, and return its participant and the modification to settle."""
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     locked.advance(Action.NEGOTIATE)
     modification = _modification(locked, modification_id)
-    return locked, locked.seat_of(session), modification
+    return locked, locked.participant_of(session), modification
 
 
 def record_answer(
@@ -266,7 +272,7 @@ def record_answer(
 ) -> None:
     """Judge an answer against its offer and settle the modification with it.
 
-    From then on both parties' legs are where these descriptions leave them.
+    From then on both sides' legs are where these descriptions leave them.
     """
     require_fit(answer, offer)
     if by.state == ParticipantState.ON_HOLD:
@@ -286,7 +292,7 @@ def record_origin(locked: LockedConference, modification: Modification, offer: D
 
     An offer to hold, or made on hold, keeps the directions from before the hold: a resume restores them.
     """
-    initiator = locked.party(modification.offered_by_id)
+    initiator = locked.side(modification.offered_by_id)
     if initiator is None:
         return
     kind = modification.kind
@@ -296,26 +302,26 @@ def record_origin(locked: LockedConference, modification: Modification, offer: D
         initiator.directions = directions_of(offer)
 
 
-def _record_origin(seat: Participant, description: Description) -> None:
-    seat.sdp_origin = f"{description.session_id} {description.version}"
-    seat.ice_ufrag = description.ice_ufrag
+def _record_origin(participant: Participant, description: Description) -> None:
+    participant.sdp_origin = f"{description.session_id} {description.version}"
+    participant.ice_ufrag = description.ice_ufrag
 
 
-def expect_leg(locked: LockedConference, seat: Participant) -> None:
-    """Start the time after which the seat is given up if the focus has no leg for it. Media nodes only watch legs."""
-    seat.connect_until = locked.now + timedelta(seconds=LOST_SECONDS)
+def expect_leg(locked: LockedConference, participant: Participant) -> None:
+    """Start the time after which the participant is given up if the focus has no leg for it. Media nodes only watch legs."""
+    participant.connect_until = locked.now + timedelta(seconds=LOST_SECONDS)
 
 
-def has_leg(seat: Participant) -> None:
+def has_leg(participant: Participant) -> None:
     """Note that the focus has a leg for the participant: from now on its media node sees whether that is lost."""
-    seat.connect_until = None
+    participant.connect_until = None
 
 
 def take_effect(locked: LockedConference, modification: Modification, *, by: Participant | None) -> None:
     """Let what a participant offered, and `by` accepted, take effect, and tell."""
-    initiator, kind = locked.seat(modification.offered_by_id), ModificationKind(modification.kind)
+    initiator, kind = locked.participant(modification.offered_by_id), ModificationKind(modification.kind)
     action = effect_of(kind, ParticipantState(initiator.state))
-    locked.advance_seat(initiator, action)
+    locked.advance_participant(initiator, action)
     event = ModAccepted(
         mod_id=modification.pk,
         kind=kind,
@@ -345,19 +351,21 @@ def withdraw_modification(
     if_match: str | None = None,
 ) -> Outcome:
     """Reject or cancel an offer: everything stays as it was (RFC 3264 section 4)."""
-    locked, seat, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
-    if seat.pk not in {modification.offered_by_id, modification.offered_to_id}:
-        raise NotYoursToSettleError("Only the two parties of this modification settle it.")
-    action = Action.CANCEL if seat.pk == modification.offered_by_id else Action.REJECT
+    locked, participant, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
+    if participant.pk not in {modification.offered_by_id, modification.offered_to_id}:
+        raise NotYoursToSettleError("Only the two sides of this modification settle it.")
+    action = Action.CANCEL if participant.pk == modification.offered_by_id else Action.REJECT
     final = decide(ModificationState.SENT, action)
-    if _was_settled_so(modification, final, seat):
+    if _was_settled_so(modification, final, participant):
         return Outcome(final)
-    locked.settle(modification, action, seat)
+    locked.settle(modification, action, participant)
     if action is Action.CANCEL:
-        disarm_move(locked, seat, modification)
-    (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {seat.pk}
-    event = cancelled(modification, by=seat) if action is Action.CANCEL else rejected(modification, by=seat)
-    locked.tell(locked.party(other_id), event)
+        disarm_move(locked, participant, modification)
+    (other_id,) = {modification.offered_by_id, modification.offered_to_id} - {participant.pk}
+    event = (
+        cancelled(modification, by=participant) if action is Action.CANCEL else rejected(modification, by=participant)
+    )
+    locked.tell(locked.side(other_id), event)
     come_to_nothing(locked, modification)
     locked.save()
     return Outcome(modification.state)
@@ -370,21 +378,23 @@ def come_to_nothing(locked: LockedConference, modification: Modification) -> Non
     """
     if not locked.has_focus:
         return
-    seat = locked.seat(modification.offered_by_id or modification.offered_to_id)
+    participant = locked.participant(modification.offered_by_id or modification.offered_to_id)
     was_rejected = modification.state == ModificationState.REJECTED
-    locked.ask_focus(WithdrawTask(seat.pk, modification.pk, rejected=was_rejected))
+    locked.ask_focus(WithdrawTask(participant.pk, modification.pk, rejected=was_rejected))
     if was_rejected:
-        tell_cause(locked, modification, seat)
+        tell_cause(locked, modification, participant)
 
 
 def tell_cause(
-    locked: LockedConference, modification: Modification, seat: Participant, refusal: Refusal | None = None
+    locked: LockedConference, modification: Modification, participant: Participant, refusal: Refusal | None = None
 ) -> None:
     """Tell the participant who caused an offer of the focus that another one does not follow."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
-    initiator = locked.party(cause.offered_by_id) if cause else None
-    if cause and initiator and initiator is not seat and not initiator.has_left and cause.is_of_stay(initiator):
-        locked.tell(initiator, rejected(cause, by=seat, refusal=refusal, participant=wire.participant(seat)))
+    initiator = locked.side(cause.offered_by_id) if cause else None
+    if cause and initiator and initiator is not participant and not initiator.has_left and cause.is_of_stay(initiator):
+        locked.tell(
+            initiator, rejected(cause, by=participant, refusal=refusal, participant=wire.participant(participant))
+        )
 
 
 def rejected(
@@ -410,10 +420,10 @@ def cancelled(modification: Modification, *, by: Participant | None) -> ModCance
     return ModCancelled(mod_id=modification.pk, kind=ModificationKind(modification.kind), from_=wire.origin(by))
 
 
-def disarm_move(locked: LockedConference, seat: Participant, modification: Modification) -> None:
+def disarm_move(locked: LockedConference, participant: Participant, modification: Modification) -> None:
     """Forget the move of a participant that takes its hold back."""
     if modification.kind == ModificationKind.HOLD:
-        locked.advance_move(seat, Action.DISARM)
+        locked.advance_move(participant, Action.DISARM)
 
 
 def _modification(locked: LockedConference, modification_id: str) -> Modification:
@@ -430,13 +440,13 @@ def _modification(locked: LockedConference, modification_id: str) -> Modificatio
     return settled
 
 
-def _was_settled_so(modification: Modification, state: ModificationState, seat: Participant) -> bool:
+def _was_settled_so(modification: Modification, state: ModificationState, participant: Participant) -> bool:
     """Tell whether this very participant has settled the modification this very way.
 
     :raises ModificationSettledError: when it is settled in any other way.
     """
     if modification.state == ModificationState.SENT:
         return False
-    if modification.state == state and modification.settled_by_id == seat.pk:
+    if modification.state == state and modification.settled_by_id == participant.pk:
         return True
     raise ModificationSettledError(state=modification.state)

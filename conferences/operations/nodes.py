@@ -120,13 +120,15 @@ def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -
     for modification in [each for each in locked.pending if each not in waiting]:
         _withdraw(locked, modification)
     asked = {each.offered_by_id for each in waiting}
-    seats = [seat for seat in locked.seats if seat.is_sitting and seat.pk not in asked]
-    restarts = [restart for seat in seats if (restart := _restart(locked, seat))]
+    participants = [
+        participant for participant in locked.participants if participant.is_joined and participant.pk not in asked
+    ]
+    restarts = [restart for participant in participants if (restart := _restart(locked, participant))]
     locked.ask_focus(UpdateTask(tuple(restarts)))
     locked.save()
     for modification in waiting:
-        seat = locked.seat(modification.offered_by_id)
-        locked.ask_focus(OfferTask(seat.pk, modification.pk, modification.offer, fresh=True))
+        participant = locked.participant(modification.offered_by_id)
+        locked.ask_focus(OfferTask(participant.pk, modification.pk, modification.offer, fresh=True))
         locked.send_focus_task()
     logger.info("conference %s: adopted by media node %s", conference_id, locked.conference.media_node)
 
@@ -135,19 +137,19 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
     """Settle an offer from or to the node that is gone, and tell the participant."""
     own = modification.offered_to_id is None
     locked.settle(modification, Action.REJECT if own else Action.CANCEL)
-    participant = locked.seat(modification.offered_by_id if own else modification.offered_to_id)
+    participant = locked.participant(modification.offered_by_id if own else modification.offered_to_id)
     event = rejected(modification, by=None, refusal=_GONE) if own else cancelled(modification, by=None)
     locked.tell(participant, event)
 
 
-def _restart(locked: LockedConference, seat: Participant) -> Restart | None:
+def _restart(locked: LockedConference, participant: Participant) -> Restart | None:
     """Return what the new node needs to build a participant's leg anew; None where it never had a leg.
 
     That is what was settled last: the participant's offer and the answer to it, or its answer to the focus.
     """
-    settled = locked.conference.modifications.of_stay(seat).filter(state=ModificationState.ACCEPTED)
+    settled = locked.conference.modifications.of_stay(participant).filter(state=ModificationState.ACCEPTED)
     last = settled.order_by("-settled_at").first()
     if last is None:
         return None
-    own = last.offered_by_id == seat.pk
-    return Restart(seat.pk, new_id(), last.offer if own else last.answer, answer=last.answer if own else "")
+    own = last.offered_by_id == participant.pk
+    return Restart(participant.pk, new_id(), last.offer if own else last.answer, answer=last.answer if own else "")

@@ -42,27 +42,27 @@ def require_conference(session: Session) -> None:
 
     :raises TooManyConferencesError: when it already sits in as many as the bound.
     """
-    if Participant.objects.sitting().filter(session=session).count() >= settings.CONFERENCES_PER_SESSION:
+    if Participant.objects.joined().filter(session=session).count() >= settings.CONFERENCES_PER_SESSION:
         raise TooManyConferencesError(limit=settings.CONFERENCES_PER_SESSION)
 
 
-def require_offer(seat: Participant) -> None:
+def require_offer(participant: Participant) -> None:
     """Count an offer of the user who sits there, in whichever conference and at whichever device.
 
     :raises TooManyOffersError: when the user's offers of the last minute reach the bound.
     """
-    if wait := take(f"offers.{key_of(seat.username)}", settings.OFFERS_PER_MINUTE):
+    if wait := take(f"offers.{key_of(participant.username)}", settings.OFFERS_PER_MINUTE):
         raise TooManyOffersError(headers={"Retry-After": str(math.ceil(wait))}, limit=settings.OFFERS_PER_MINUTE)
 
 
-def require_change(seat: Participant) -> None:
+def require_change(participant: Participant) -> None:
     """Count a change by the user who sits there that everybody in a conference is told: a mute, invitation or removal.
 
     A large conference takes long over each, and others wait meanwhile. So there is a bound for a few seconds too.
 
     :raises RateLimitedError: when the user's changes of the last seconds, or of the last minute, reach their bound.
     """
-    user = key_of(seat.username)
+    user = key_of(participant.username)
     require_room(f"burst.{user}", settings.CHANGES_AT_ONCE, window=_BURST_SECONDS)
     require_room(f"changes.{user}", settings.CHANGES_PER_MINUTE)
 

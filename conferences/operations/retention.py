@@ -28,7 +28,7 @@ MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 BATCH = 500
 # The most descriptions that a transaction scrubs; each may have hundreds of kilobytes.
 SCRUB_BATCH = 50
-# How far back a seat is scrubbed again after another stay: longer than an operation waits for its lock.
+# How far back a participant is scrubbed again after another stay: longer than an operation waits for its lock.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
 # Writes a row that has been scrubbed; returns whether that changed anything.
@@ -143,10 +143,10 @@ def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
             yield "stays", _delete(Stay.objects.filter(pk__in=ids))
         unlisted = Participant.objects.unlisted().filter(conference__in=chosen).order_by()
         while ids := _ids(unlisted):
-            yield "seats", _delete(Participant.objects.filter(pk__in=ids))
+            yield "participants", _delete(Participant.objects.filter(pk__in=ids))
         while chosen:
-            number = _with_few_seats(chosen)
-            yield "conferences", _delete_with_seats(chosen[:number])
+            number = _with_few_participants(chosen)
+            yield "conferences", _delete_with_participants(chosen[:number])
             del chosen[:number]
 
 
@@ -157,27 +157,27 @@ def _delete_modifications(ids: list[str]) -> int:
     return _delete(Modification.objects.filter(pk__in=ids))
 
 
-def _with_few_seats(conferences: list[str]) -> int:
-    """Return how many of these conferences have `BATCH` seats together; the first counts in any case."""
+def _with_few_participants(conferences: list[str]) -> int:
+    """Return how many of these conferences have `BATCH` participants together; the first counts in any case."""
     everybody = Participant.objects.filter(conference__in=conferences).order_by()
-    seats = dict(everybody.values_list("conference").annotate(number=Count("pk")))
+    participants = dict(everybody.values_list("conference").annotate(number=Count("pk")))
     total = number = 0
     for number, conference in enumerate(conferences, 1):
-        total += seats.get(conference, 0)
+        total += participants.get(conference, 0)
         if total > BATCH:
             return max(1, number - 1)
     return number
 
 
 @transaction.atomic
-def _delete_with_seats(conferences: list[str]) -> int:
-    """Delete conferences and their seats; return how many conferences."""
+def _delete_with_participants(conferences: list[str]) -> int:
+    """Delete conferences and their participants; return how many conferences."""
     _delete(Participant.objects.filter(conference__in=conferences))
     return _delete(Conference.objects.filter(pk__in=conferences))
 
 
 def _delete_sessions(until: datetime) -> int:
-    """Delete sessions that ended and have neither a seat, nor a stay, nor events left."""
+    """Delete sessions that ended and have neither a participant, nor a stay, nor events left."""
     due = Session.objects.filter(ended_at__lte=until).order_by("ended_at")
     for rows in (Participant.objects, Stay.objects, Event.objects):
         due = due.exclude(Exists(rows.filter(session=OuterRef("pk"))))
@@ -193,20 +193,22 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
     The events of a conference that goes on stay as they are: a client may still have to read them.
     """
     due = Participant.objects.unscrubbed(now).order_by("left_at")
-    while seats := list(due.select_related("conference")[:SCRUB_BATCH]):
-        over = {seat.conference_id for seat in seats if seat.conference.ended_at}
-        for party in ("offered_by", "offered_to"):
-            yield from _in_steps(_settled_with(seats, party), scrub_modification)
+    while participants := list(due.select_related("conference")[:SCRUB_BATCH]):
+        over = {participant.conference_id for participant in participants if participant.conference.ended_at}
+        for side in ("offered_by", "offered_to"):
+            yield from _in_steps(_settled_with(participants, side), scrub_modification)
         yield from _in_steps(Event.objects.filter(conference_id__in=over), _scrub_event)
         # A participant that has come back meanwhile keeps what its new leg needs.
-        left = Participant.objects.filter(pk__in=[seat.pk for seat in seats], left_at__isnull=False)
-        yield "scrubbed seats", left.update(scrubbed_at=now, ice_ufrag="")
+        left = Participant.objects.filter(
+            pk__in=[participant.pk for participant in participants], left_at__isnull=False
+        )
+        yield "scrubbed participants", left.update(scrubbed_at=now, ice_ufrag="")
 
 
 def _scrub_old_legs() -> Iterator[tuple[str, int]]:
     """Delete the credentials of offers that came to nothing, and of legs that a newer description has replaced.
 
-    It walks along an index once, and continues at the pair of parties that it has reached.
+    It walks along an index once, and continues at the pair of sides that it has reached.
     """
     due, pair = Modification.objects.without_leg().order_by("pair", "settled_at"), ""
     while found := list(due.filter(pair__gte=pair).values_list("pk", "pair")[:SCRUB_BATCH]):
@@ -214,18 +216,18 @@ def _scrub_old_legs() -> Iterator[tuple[str, int]]:
         pair = found[-1][1]
 
 
-def _settled_with(seats: Iterable[Participant], party: str) -> QuerySet[Modification]:
+def _settled_with(participants: Iterable[Participant], side: str) -> QuerySet[Modification]:
     """Return the settled modifications of participants that have left, without those of stays scrubbed before.
 
-    One query for each `party`, `offered_by` and `offered_to`: a query for both would read the whole table.
+    One query for each `side`, `offered_by` and `offered_to`: a query for both would read the whole table.
     """
     chosen = Q(pk__in=[])
-    for seat in seats:
-        of_seat = Q(**{party: seat})
-        if seat.scrubbed_at is not None:
-            of_seat &= Q(settled_at__gte=seat.scrubbed_at - _SCRUB_OVERLAP)
-        chosen |= of_seat
-    return Modification.objects.filter(chosen, settled_at__isnull=False, **{f"{party}__left_at__isnull": False})
+    for participant in participants:
+        of_participant = Q(**{side: participant})
+        if participant.scrubbed_at is not None:
+            of_participant &= Q(settled_at__gte=participant.scrubbed_at - _SCRUB_OVERLAP)
+        chosen |= of_participant
+    return Modification.objects.filter(chosen, settled_at__isnull=False, **{f"{side}__left_at__isnull": False})
 
 
 def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterator[tuple[str, int]]:

@@ -49,8 +49,15 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
         if not locked.rings:
             # It will ring for this device too, as soon as it rings.
             continue
-        if seat := next((seat for seat in locked.seats if seat.is_ringing and session.owns(seat)), None):
-            ring_devices(locked, seat, [session])
+        if participant := next(
+            (
+                participant
+                for participant in locked.participants
+                if participant.is_ringing and session.owns(participant)
+            ),
+            None,
+        ):
+            ring_devices(locked, participant, [session])
             locked.save()
     logger.info("session %s: %s", session.pk, session.state)
     return session, token
@@ -73,38 +80,39 @@ def refresh_session(*, session_id: str, now: datetime) -> Session:
 def end_session(*, session_id: str, now: datetime, expired: bool = False) -> None:
     """End a session; it leaves its conferences.
 
-    The session ends first, in a transaction of its own: from then on it takes no new seat. What a crash leaves undone
+    The session ends first, in a transaction of its own: from then on it takes no new participant. What a crash leaves undone
     after that, `deadlines.settle_due` finds.
     """
     with transaction.atomic():
-        # This lock waits for operations that give the session a seat: see `locked_conference.require_still_live`.
+        # This lock waits for operations that give the session a participant: see `locked_conference.require_still_live`.
         session = Session.objects.select_for_update().get(pk=session_id)
         if session.state != SessionState.ACTIVE or (expired and session.expires_at > now):
             return
         session.state = SessionState.EXPIRED if expired else SessionState.ENDED
         session.ended_at = now
-        session.leaving_since = now if Participant.objects.sitting().filter(session=session).exists() else None
+        session.leaving_since = now if Participant.objects.joined().filter(session=session).exists() else None
         session.save(update_fields=["state", "ended_at", "leaving_since"])
         log.close(session_id)
     logger.info("session %s: %s", session_id, session.state)
     if session.leaving_since:
-        give_up_seats(session_id=session_id, now=now)
+        leave_all(session_id=session_id, now=now)
 
 
-def give_up_seats(*, session_id: str, now: datetime) -> None:
-    """Give up the seats of a session that has ended."""
-    for seat in Participant.objects.sitting().filter(session=session_id):
-        abandon_seat(participant=seat, now=now)
+def leave_all(*, session_id: str, now: datetime) -> None:
+    """Let a session that has ended leave every conference that it has joined."""
+    joined = Participant.objects.joined().filter(session=session_id)
+    for conference_id, participant_id in joined.values_list("conference", "pk"):
+        leave_after_end(conference_id=conference_id, participant_id=participant_id, now=now)
     Session.objects.filter(pk=session_id).update(leaving_since=None)
 
 
 @transaction.atomic(savepoint=False)
-def abandon_seat(*, participant: Participant, now: datetime) -> None:
-    """Give up the seat of a session that has ended. One that is moving waits for its new device instead."""
-    locked = lock(participant.conference_id, now=now)
-    seat = locked.seat(participant.pk)
-    if not seat.is_sitting or seat.session is None or seat.session.state == SessionState.ACTIVE:
+def leave_after_end(*, conference_id: str, participant_id: str, now: datetime) -> None:
+    """Let a participant leave whose session has ended. One that is moving waits for its new device instead."""
+    locked = lock(conference_id, now=now)
+    participant = locked.participant(participant_id)
+    if not participant.is_joined or participant.session is None or participant.session.state == SessionState.ACTIVE:
         return
-    expired = seat.session.state == SessionState.EXPIRED
-    leave(locked, seat, LeftReason.SESSION_EXPIRED if expired else LeftReason.HUNG_UP)
+    expired = participant.session.state == SessionState.EXPIRED
+    leave(locked, participant, LeftReason.SESSION_EXPIRED if expired else LeftReason.HUNG_UP)
     locked.save()

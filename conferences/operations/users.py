@@ -26,7 +26,7 @@ def lock_call(caller: Session, guests: Iterable[Participant]) -> None:
 
 
 def lock_devices_of_mover(session: Session, conference_id: str) -> None:
-    """Let no device register for the user of a session that is about to move from its seat in the conference."""
+    """Let no device register for the user of a session that is about to move from its participant in the conference."""
     if _is_needed():
         _lock("pg_advisory_xact_lock_shared", Participant.objects.armed(session).filter(conference=conference_id))
 

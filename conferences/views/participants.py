@@ -27,11 +27,15 @@ class ParticipantsView(EnablerView):
         data = parse(InvitationSerializer, request)
 
         def invite() -> Response:
-            locked, seat = hosting.invite_participant(
+            locked, participant = hosting.invite_participant(
                 session=self.session, conference_id=conference_id, to=data["to"], now=clock.now()
             )
-            headers = {"Location": f"{request.path}/{seat.pk}", "ETag": etag(locked.conference), "x-state": seat.state}
-            return Response(wire.participant(seat), status=201, headers=headers)
+            headers = {
+                "Location": f"{request.path}/{participant.pk}",
+                "ETag": etag(locked.conference),
+                "x-state": participant.state,
+            }
+            return Response(wire.participant(participant), status=201, headers=headers)
 
         return invite
 

@@ -97,7 +97,7 @@ def test_it_ends_where_the_caller_does_not_call_again(alice: Device, bob: Device
     settle_due(now=timezone.now() + timedelta(seconds=LOST_SECONDS))
     body = alice.get(conference)
     assert body["state"] == "session-terminated"
-    assert [seat["leftReason"] for seat in body["participants"]] == ["media-lost", "conference-ended"]
+    assert [participant["leftReason"] for participant in body["participants"]] == ["media-lost", "conference-ended"]
     assert bob.news() == []
 
 
@@ -117,7 +117,11 @@ def test_the_invited_may_enter_an_open_conference_before_it_rings(
 ) -> None:
     conference = refused_call(alice, node, "bob", "carol", access="open")
     assert bob.join(conference).status_code == 204
-    assert [seat["state"] for seat in alice.get(conference)["participants"]] == ["accepted", "accepted", "invited"]
+    assert [participant["state"] for participant in alice.get(conference)["participants"]] == [
+        "accepted",
+        "accepted",
+        "invited",
+    ]
     # Somebody is there to talk to.
     assert carol.news_types() == ["invitation-received"]
     bob.follow(conference)

@@ -1,4 +1,4 @@
-"""A seat for which the focus never had a leg is given up after as long as one whose media is lost."""
+"""A participant for which the focus never had a leg is given up after as long as one whose media is lost."""
 
 from datetime import datetime, timedelta
 
@@ -20,8 +20,8 @@ LOST, INSTANT = timedelta(seconds=LOST_SECONDS), timedelta(microseconds=1)
 
 
 def due(device: Device) -> datetime:
-    """Return when the seat of a device is given up."""
-    until = Participant.objects.sitting().get(session=device.id).connect_until
+    """Return when the participant of a device is given up."""
+    until = Participant.objects.joined().get(session=device.id).connect_until
     assert until is not None
     return until
 
@@ -74,17 +74,17 @@ def test_a_participant_whose_offer_was_refused_may_offer_again(alice: Device, bo
     assert bob.put(conference, MOD, bob.offer()).status_code == 204
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
     settle_due(now=first + LOST)
-    assert bob.seat(conference)["state"] == "accepted"
+    assert bob.participant(conference)["state"] == "accepted"
 
 
-def test_a_later_refusal_costs_no_seat(alice: Device, bob: Device, node: ScriptedNode) -> None:
+def test_a_later_refusal_costs_no_participant(alice: Device, bob: Device, node: ScriptedNode) -> None:
     call = open_call(alice, bob, "focus")
     refuse(node)
     assert bob.put(call.id, MOD, bob.offer()).status_code == 204
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
 
 
-def test_a_device_that_a_participant_moved_to_in_vain_gives_up_its_seat(
+def test_a_device_that_a_participant_moved_to_in_vain_gives_up_its_participant(
     alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
     call, phone = open_call(alice, bob, "focus"), Device.register("alice", "phone")
@@ -101,8 +101,8 @@ def test_a_participant_that_loses_its_leg_within_a_negotiation_has_as_long_to_co
     alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
     call = open_call(alice, bob, "focus")
-    seats = [participant["id"] for participant in alice.get(call.id)["participants"]]
-    node.without_leg = seats[1:]
+    participants = [participant["id"] for participant in alice.get(call.id)["participants"]]
+    node.without_leg = participants[1:]
     assert alice.put(call.id, MOD, alice.offer()).status_code == 204
     until = due(bob)
     assert timedelta() < until - timezone.now() <= LOST
@@ -114,11 +114,11 @@ def test_a_participant_that_loses_its_leg_within_a_negotiation_has_as_long_to_co
     assert bob.put(call.id, MOD, bob.offer()).status_code == 204
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
 
-    node.without_leg = seats[1:]
+    node.without_leg = participants[1:]
     assert alice.put(call.id, MOD, alice.offer()).status_code == 204
     settle_due(now=due(bob))
     assert bob.get(call.id)["participants"][1]["leftReason"] == "media-lost"
-    # It stands at that seat no more: what the node says late changes nothing.
+    # It stands at that participant no more: what the node says late changes nothing.
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
 
 

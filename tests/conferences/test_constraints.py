@@ -26,7 +26,7 @@ def conference(**fields: Any) -> Conference:
     return Conference.objects.create(**{"topology": "peer", "created_at": NOW, **fields})
 
 
-def seat(in_: Conference, **fields: Any) -> Participant:
+def participant(in_: Conference, **fields: Any) -> Participant:
     row = {
         "conference": in_,
         "role": "guest",
@@ -38,7 +38,7 @@ def seat(in_: Conference, **fields: Any) -> Participant:
 
 
 def modification(by: Participant | None, to: Participant | None, **fields: Any) -> Modification:
-    one = by or to or seat(conference())
+    one = by or to or participant(conference())
     row = {
         "conference": one.conference,
         "kind": "mod",
@@ -54,9 +54,9 @@ def event(of: Session, in_: Conference, seq: int) -> Event:
     return Event.objects.create(session=of, conference_id=in_.pk, seq=seq, type="x", wire="{}", at=NOW)
 
 
-def two_seats() -> tuple[Participant, Participant]:
+def two_participants() -> tuple[Participant, Participant]:
     room = conference()
-    return seat(room), seat(room)
+    return participant(room), participant(room)
 
 
 VIOLATIONS: dict[str, list[Callable[[], object]]] = {
@@ -69,43 +69,45 @@ VIOLATIONS: dict[str, list[Callable[[], object]]] = {
         lambda: conference(ended_at=NOW),
         lambda: conference(state="session-open", ended_at=NOW),
     ],
-    "participant_state_is_known": [lambda: seat(conference(), state="nonsense")],
+    "participant_state_is_known": [lambda: participant(conference(), state="nonsense")],
     "participant_sits_at_a_session": [
-        lambda: seat(conference(), state="accepted"),
-        lambda: seat(conference(), state="on-hold"),
+        lambda: participant(conference(), state="accepted"),
+        lambda: participant(conference(), state="on-hold"),
     ],
     "participant_rings_for_a_time": [
-        lambda: seat(conference(), rings_until=None),
-        lambda: seat(conference(), state="moving", session=session(), rings_until=None),
+        lambda: participant(conference(), rings_until=None),
+        lambda: participant(conference(), state="moving", session=session(), rings_until=None),
     ],
     "participant_present_is_listed": [
-        lambda: seat(conference(), listed=False),
-        lambda: seat(conference(), state="accepted", session=session(), listed=False),
+        lambda: participant(conference(), listed=False),
+        lambda: participant(conference(), state="accepted", session=session(), listed=False),
     ],
     "participant_one_seat_per_session": [
-        lambda: [seat(room, state="accepted", session=one) for room, one in [(conference(), session())] for _ in "12"],
         lambda: [
-            seat(room, state=state, session=one)
+            participant(room, state="accepted", session=one) for room, one in [(conference(), session())] for _ in "12"
+        ],
+        lambda: [
+            participant(room, state=state, session=one)
             for room, one in [(conference(), session())]
             for state in ("accepted", "on-hold")
         ],
     ],
-    "participant_one_host": [lambda: [seat(room, role="host") for room in [conference()] for _ in "12"]],
-    "participant_one_per_position": [lambda: [seat(room, position=1) for room in [conference()] for _ in "12"]],
-    "modification_state_is_known": [lambda: modification(*two_seats(), state="nonsense", settled_at=NOW)],
-    "modification_kind_is_known": [lambda: modification(*two_seats(), kind="nonsense")],
+    "participant_one_host": [lambda: [participant(room, role="host") for room in [conference()] for _ in "12"]],
+    "participant_one_per_position": [lambda: [participant(room, position=1) for room in [conference()] for _ in "12"]],
+    "modification_state_is_known": [lambda: modification(*two_participants(), state="nonsense", settled_at=NOW)],
+    "modification_kind_is_known": [lambda: modification(*two_participants(), kind="nonsense")],
     "modification_is_settled_once": [
-        lambda: modification(*two_seats(), settled_at=NOW),
-        lambda: modification(*two_seats(), state="mod-accepted"),
+        lambda: modification(*two_participants(), settled_at=NOW),
+        lambda: modification(*two_participants(), state="mod-accepted"),
     ],
     "modification_has_two_parties": [
-        lambda: modification(*two_seats()[:1] * 2),
+        lambda: modification(*two_participants()[:1] * 2),
         lambda: modification(None, None),
     ],
     "modification_one_pending_per_pair": [
-        lambda: [modification(*seats) for seats in [two_seats()] for _ in "12"],
-        lambda: [modification(*order) for one, other in [two_seats()] for order in [(one, other), (other, one)]],
-        lambda: [modification(*order) for one, _ in [two_seats()] for order in [(one, None), (None, one)]],
+        lambda: [modification(*participants) for participants in [two_participants()] for _ in "12"],
+        lambda: [modification(*order) for one, other in [two_participants()] for order in [(one, other), (other, one)]],
+        lambda: [modification(*order) for one, _ in [two_participants()] for order in [(one, None), (None, one)]],
     ],
     "event_one_per_seq": [lambda: [event(of, in_, 1) for of, in_ in [(session(), conference())] for _ in "12"]],
     "event_counts_from_one": [lambda: event(session(), conference(), 0), lambda: event(session(), conference(), -1)],
@@ -134,16 +136,16 @@ def test_every_constraint_is_tried() -> None:
 
 
 def test_rows_that_break_no_constraint_are_taken() -> None:
-    one, other = two_seats()
+    one, other = two_participants()
     modification(one, other)
     modification(one, other, state="mod-rejected", settled_at=NOW)
-    modification(*two_seats())
+    modification(*two_participants())
     modification(None, one), modification(other, None)
     conference(state="session-terminated", ended_at=NOW)
     device, room = session(), conference()
-    seat(room, state="accepted", session=device, role="host")
-    seat(room, state="left", session=device)
-    seat(conference(), state="accepted", session=device, role="host")
+    participant(room, state="accepted", session=device, role="host")
+    participant(room, state="left", session=device)
+    participant(conference(), state="accepted", session=device, role="host")
     event(device, room, 1), event(device, room, 2), event(session(), room, 1)
 
 
@@ -156,6 +158,6 @@ def test_a_token_belongs_to_one_session(field: str) -> None:
 
 def test_a_session_that_somebody_sat_at_is_not_deleted() -> None:
     device = session()
-    seat(conference(), state="accepted", session=device)
+    participant(conference(), state="accepted", session=device)
     with pytest.raises(models.ProtectedError):
         device.delete()

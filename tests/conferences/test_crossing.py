@@ -30,7 +30,7 @@ def test_the_own_call_to_the_caller_ends_with_the_answer(alice: Device, bob: Dev
     assert alice.get(crossing)["state"] == "session-open"
     ended = alice.get(alices)
     assert ended["state"] == "session-terminated"
-    assert [seat["leftReason"] for seat in ended["participants"]] == ["hung-up", "conference-ended"]
+    assert [participant["leftReason"] for participant in ended["participants"]] == ["hung-up", "conference-ended"]
     for device in (bob, bobs):
         cancelled = [event for event in device.news() if event["type"] == "invitation-cancelled"]
         assert [(event["confId"], event["reason"]) for event in cancelled] == [(alices, "caller-cancelled")]

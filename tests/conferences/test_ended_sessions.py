@@ -1,4 +1,4 @@
-"""A session that ends between its authentication and the conference's lock takes no seat and begins no move."""
+"""A session that ends between its authentication and the conference's lock takes no participant and begins no move."""
 
 import threading
 from collections.abc import Callable
@@ -91,7 +91,7 @@ def test_it_starts_no_conference(alice: Device, ends: Ends) -> None:
 
 @pytest.mark.parametrize("how", ["ends", "expires"])
 def test_it_begins_no_move(call: Call, how: str) -> None:
-    """It has ended, and has not given up its seats yet."""
+    """It has ended, and has not given up its participants yet."""
     Device.register("alice", "phone")
     hold(call, "initiate-call-hold")
     authenticated, now = call.alice.row, timezone.now()
@@ -103,8 +103,8 @@ def test_it_begins_no_move(call: Call, how: str) -> None:
     assert all_rows() == before
 
 
-def test_one_that_ends_while_it_answers_loses_the_seat(ringing: Call) -> None:
-    """The end waits for the answer's transaction, then finds the seat."""
+def test_one_that_ends_while_it_answers_loses_the_participant(ringing: Call) -> None:
+    """The end waits for the answer's transaction, then finds the participant."""
     authenticated = ringing.bob.row
     answered, release = threading.Event(), threading.Event()
 
@@ -130,7 +130,7 @@ def test_one_that_ends_while_it_answers_loses_the_seat(ringing: Call) -> None:
     answering.join()
     ending.join()
     assert Session.objects.get(pk=ringing.bob.id).state == "ended"
-    assert not Participant.objects.sitting().filter(session=ringing.bob.id).exists()
+    assert not Participant.objects.joined().filter(session=ringing.bob.id).exists()
 
 
 def end_in_thread(session_id: str) -> None:

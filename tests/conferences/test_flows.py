@@ -75,7 +75,7 @@ def test_flow_1_answer_opens_the_session(alice: Device, bob: Device, topology: s
     assert opened["type"] == "session-open"
     assert opened["from"]["username"] == "bob"
     assert opened["conference"]["state"] == "session-open"
-    assert [seat["username"] for seat in opened["conference"]["participants"]] == ["alice", "bob"]
+    assert [participant["username"] for participant in opened["conference"]["participants"]] == ["alice", "bob"]
     (cancelled,) = tablet.news()
     assert (cancelled["type"], cancelled["reason"]) == ("invitation-cancelled", "answered-elsewhere")
     accepted = bob.news()

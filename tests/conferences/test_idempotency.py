@@ -150,7 +150,7 @@ class TestActing:
         call.bob.withdraw(call.id, mod)
         assert call.alice.put(call.id, MOD, offer(version=3), **act).status_code == 204
 
-    def test_the_keys_of_two_parties_do_not_meet(self, call: Call) -> None:
+    def test_the_keys_of_two_sides_do_not_meet(self, call: Call) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")["x-mod-id"]
         response = call.bob.put(call.id, WITHDRAW, {"modId": mod}, idempotency_key="k1")
         assert response["x-state"] == "mod-rejected"

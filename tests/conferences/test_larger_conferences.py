@@ -57,14 +57,14 @@ def told(device: Device) -> list[str]:
 
 def state_of(call: Call, username: str) -> tuple[str, str | None]:
     """Return a participant's newest state and why it left."""
-    seats = {seat["username"]: seat for seat in call.alice.get(call.id)["participants"]}
-    return seats[username]["state"], seats[username]["leftReason"]
+    participants = {participant["username"]: participant for participant in call.alice.get(call.id)["participants"]}
+    return participants[username]["state"], participants[username]["leftReason"]
 
 
 def path_of(call: Call, username: str) -> str:
     """Return the address of a participant."""
-    seat = Participant.objects.get(conference=call.id, username=username)
-    return f"/mediaConferences/{call.id}/participants/{seat.pk}"
+    participant = Participant.objects.get(conference=call.id, username=username)
+    return f"/mediaConferences/{call.id}/participants/{participant.pk}"
 
 
 # --- Joining ----------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ def test_everybody_is_rung_and_the_first_answer_opens_it(
 ) -> None:
     response = alice.gather("bob", "carol", "dave", "bob")
     body = response.json()
-    assert [seat["username"] for seat in body["participants"]] == ["alice", "bob", "carol", "dave"]
+    assert [participant["username"] for participant in body["participants"]] == ["alice", "bob", "carol", "dave"]
     for device in (bob, carol, dave):
         (rings,) = device.news()
         assert (rings["type"], rings["from"]["username"]) == ("invitation-received", "alice")
@@ -95,7 +95,7 @@ def test_the_others_learn_who_joins(four: Call, carol: Device, dave: Device) -> 
         assert (offer["type"], offer["kind"]) == ("mod-received", "sync")
 
 
-def test_a_device_that_rings_for_two_seats_gets_one_event(alice: Device, bob: Device) -> None:
+def test_a_device_that_rings_for_two_participants_gets_one_event(alice: Device, bob: Device) -> None:
     conference = alice.gather("bob", "tel:+15550101").json()["id"]
     tablet = Device.register("bob", "tablet", vtn="+15550101")
     assert bob.news_types() == tablet.news_types() == ["invitation-received"]
@@ -179,7 +179,7 @@ def test_two_move_at_the_same_time(four: Call, carol: Device) -> None:
     assert four.alice.put(four.id, "initiate-conference-mod", four.alice.offer()).status_code == 204
     for phone in phones:
         assert phone.join(four.id).status_code == 204
-        assert phone.seat(four.id)["state"] == "accepted"
+        assert phone.participant(four.id)["state"] == "accepted"
 
 
 def test_a_move_that_comes_to_nothing_ends_nothing_for_the_others(four: Call, carol: Device) -> None:
@@ -226,15 +226,15 @@ def test_the_host_invites_one_more(four: Call, carol: Device, address: str) -> N
     erin = Device.register("erin", vtn="+15550155")
     etag = four.alice.request("GET", f"/mediaConferences/{four.id}")["etag"]
     response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": address})
-    seat = response.json()
-    assert (response.status_code, seat["state"]) == (201, "invited")
-    assert response["location"].endswith(f"/{four.id}/participants/{seat['id']}")
+    participant = response.json()
+    assert (response.status_code, participant["state"]) == (201, "invited")
+    assert response["location"].endswith(f"/{four.id}/participants/{participant['id']}")
     assert response["etag"] != etag
-    assert four.alice.get(four.id)["participants"][-1] == seat
+    assert four.alice.get(four.id)["participants"][-1] == participant
     assert four.alice.news() == []
     for device in (four.bob, carol):
         (invited,) = device.news()
-        assert (invited["type"], invited["participant"]) == ("participant-invited", seat)
+        assert (invited["type"], invited["participant"]) == ("participant-invited", participant)
     (rings,) = erin.news()
     assert (rings["type"], rings["reason"], rings["from"]["username"]) == ("invitation-received", "call", "alice")
     assert erin.join(four.id).status_code == 204
@@ -260,7 +260,11 @@ def test_a_participant_that_has_left_may_be_invited_again(four: Call) -> None:
     response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": "bob"})
     assert response.status_code == 201
     assert four.bob.join(four.id).status_code == 204
-    assert [seat["state"] for seat in four.alice.get(four.id)["participants"] if seat["username"] == "bob"] == [
+    assert [
+        participant["state"]
+        for participant in four.alice.get(four.id)["participants"]
+        if participant["username"] == "bob"
+    ] == [
         "left",
         "accepted",
     ]

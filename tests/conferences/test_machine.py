@@ -6,8 +6,8 @@ import pytest
 
 from conferences.machine import (
     EFFECTS,
+    JOINED,
     RINGING,
-    SITTING,
     TABLE,
     Action,
     ConferenceState,
@@ -147,7 +147,7 @@ def test_an_end_can_be_reached_from_every_state() -> None:
 
 
 @pytest.mark.parametrize("action", [Action.HOLD, Action.MODIFY])
-@pytest.mark.parametrize("becomes", sorted(SITTING))
+@pytest.mark.parametrize("becomes", sorted(JOINED))
 def test_move_stays_armed_while_only_the_media_changes(action: Action, becomes: ParticipantState) -> None:
     assert move_after(MoveState.ARMED, action, becomes) is MoveState.ARMED
 
@@ -175,10 +175,10 @@ def test_expired_move_is_remembered_as_long_as_the_participant_is_on_hold() -> N
 def test_every_kind_that_a_participant_offers_has_an_effect_on_who_sits() -> None:
     assert set(EFFECTS) == set(ModificationKind) - {ModificationKind.SYNC}
     for effect in EFFECTS.values():
-        assert any(effect in TABLE[state] for state in SITTING)
+        assert any(effect in TABLE[state] for state in JOINED)
 
 
 def test_ringing_and_sitting_divide_those_who_have_not_left() -> None:
-    assert RINGING.isdisjoint(SITTING)
-    assert {ParticipantState.LEFT, *RINGING, *SITTING} == set(ParticipantState)
-    assert ParticipantState.LEFT not in RINGING | SITTING
+    assert RINGING.isdisjoint(JOINED)
+    assert {ParticipantState.LEFT, *RINGING, *JOINED} == set(ParticipantState)
+    assert ParticipantState.LEFT not in RINGING | JOINED

@@ -68,7 +68,7 @@ def test_everybody_is_offered_a_fresh_connection(node: ScriptedNode, other: Scri
         assert device.accept(call.id, event["modId"], device.mirror(event)).status_code == 204
     adopt()
     assert call.alice.get(call.id)["state"] == "session-open"
-    assert set(other.legs[call.id]) == {seat["id"] for seat in call.alice.get(call.id)["participants"]}
+    assert set(other.legs[call.id]) == {participant["id"] for participant in call.alice.get(call.id)["participants"]}
 
 
 def test_a_participant_that_does_not_answer_in_time_can_be_lost(
@@ -81,12 +81,12 @@ def test_a_participant_that_does_not_answer_in_time_can_be_lost(
     other.works = False
     settle_due(now=later)
     assert call.bob.news_types() == ["mod-expired"]
-    seat = call.bob.seat(call.id)["id"]
+    participant = call.bob.participant(call.id)["id"]
     for by in (Assignment(node.id, 1), Assignment("other", 1)):
-        leg_lost(conference_id=call.id, participant_id=seat, leg=event["modId"], by=by, now=later)
-    assert call.bob.seat(call.id)["state"] == "accepted"
+        leg_lost(conference_id=call.id, participant_id=participant, leg=event["modId"], by=by, now=later)
+    assert call.bob.participant(call.id)["state"] == "accepted"
     by = Assignment("other", 2)
-    leg_lost(conference_id=call.id, participant_id=seat, leg=event["modId"], by=by, now=later)
+    leg_lost(conference_id=call.id, participant_id=participant, leg=event["modId"], by=by, now=later)
     assert call.alice.get(call.id)["participants"][1]["leftReason"] == "media-lost"
 
 
@@ -119,8 +119,8 @@ def test_a_late_result_of_a_node_that_lost_the_conference_is_refused(
     late = MediaTask.objects.create(
         node=node.id, conference=call.id, kind="update", payload={}, created_at=timezone.now()
     )
-    seat, text = call.alice.seat(call.id)["id"], describe(session=1000)
-    offer = FocusOffer(seat, "m", text, OfferKind.SYNC, caused_by=None)
+    participant, text = call.alice.participant(call.id)["id"], describe(session=1000)
+    offer = FocusOffer(participant, "m", text, OfferKind.SYNC, caused_by=None)
     settle_task(task_id=late.pk, result=Result(offers=(offer,)), now=timezone.now())
     assert Conference.objects.get(pk=call.id).version == version
     assert call.alice.offers(call.id) == []
@@ -163,7 +163,7 @@ def test_answer_to_a_call_that_the_node_took_along_is_asked_of_the_other(
     adopt()
     (accepted,) = (event for event in bob.news() if event["type"] == "mod-accepted")
     assert accepted["modId"] == response["x-mod-id"]
-    assert bob.seat(conference)["state"] == "accepted"
+    assert bob.participant(conference)["state"] == "accepted"
 
 
 def test_offer_of_the_node_that_is_gone_is_cancelled(

@@ -30,28 +30,28 @@ NUMBER = 2000
 
 
 @pytest.fixture
-def _many_seats() -> None:
+def _many_participants() -> None:
     """Write open conferences with a history, and one conference whose guest rings too long."""
     now = timezone.now()
     past, late = (f"'{(now + timedelta(days=days)).isoformat(' ')}'" for days in (-1, 1))
     over = f"'{(now - timedelta(seconds=1)).isoformat(' ')}'"
-    seat = {"conference_id": "'c' || i", "session_id": "'s' || i", "state": "'accepted'"}
+    participant = {"conference_id": "'c' || i", "session_id": "'s' || i", "state": "'accepted'"}
     insert(Session, 1, NUMBER, id="'s' || i", token_hash="i", username="'u' || i", created_at=past, expires_at=late)
     live = {"topology": "'focus'", "state": "'session-open'", "media_node": "'n'", "created_at": past}
     insert(Conference, 1, NUMBER, id="'c' || i", **live)
     for position, role in enumerate(("host", "guest"), 1):
-        insert(Participant, 1, NUMBER, id=f"'{role}' || i", role=f"'{role}'", position=f"{position}", **seat)
-        seat["session_id"] = f"'s' || (i % {NUMBER} + 1)"
-    parties = {"pair": "'p' || i", "conference_id": "'c' || i", "kind": "'mod'"}
-    parties["offered_by_id"] = "CASE WHEN i % 2 = 1 THEN 'host' || i END"
-    parties["offered_to_id"] = "CASE WHEN i % 2 = 0 THEN 'guest' || i END"
+        insert(Participant, 1, NUMBER, id=f"'{role}' || i", role=f"'{role}'", position=f"{position}", **participant)
+        participant["session_id"] = f"'s' || (i % {NUMBER} + 1)"
+    sides = {"pair": "'p' || i", "conference_id": "'c' || i", "kind": "'mod'"}
+    sides["offered_by_id"] = "CASE WHEN i % 2 = 1 THEN 'host' || i END"
+    sides["offered_to_id"] = "CASE WHEN i % 2 = 0 THEN 'guest' || i END"
     settled = {"state": "'mod-accepted'", "created_at": past, "expires_at": past, "settled_at": past}
-    insert(Modification, 1, NUMBER, id="'m' || i", **parties, **settled)
+    insert(Modification, 1, NUMBER, id="'m' || i", **sides, **settled)
     Participant.objects.filter(pk="guest7").update(state="invited", session=None, username="u9", rings_until=over[1:-1])
     prepare_to_plan()
 
 
-@pytest.mark.usefixtures("_many_seats")
+@pytest.mark.usefixtures("_many_participants")
 def test_a_look_of_the_timekeeper_reads_no_whole_table() -> None:
     now = timezone.now()
 
@@ -64,13 +64,13 @@ def test_a_look_of_the_timekeeper_reads_no_whole_table() -> None:
     assert len(plans(next_deadline)) == 1
 
 
-@pytest.mark.usefixtures("_many_seats")
+@pytest.mark.usefixtures("_many_participants")
 def test_a_look_for_conferences_without_a_node_reads_no_whole_table() -> None:
     tasks.heartbeat("n")
     assert_indexed(lambda: adopt_orphans(now=timezone.now(), watched=timedelta(minutes=1)))
 
 
-@pytest.mark.usefixtures("_many_seats")
+@pytest.mark.usefixtures("_many_participants")
 def test_pruning_reads_no_whole_table(settings: Settings) -> None:
     """One row of each kind is due, among many that are not."""
     now = timezone.now()
@@ -89,30 +89,30 @@ def test_pruning_reads_no_whole_table(settings: Settings) -> None:
     Conference.objects.filter(pk="c7").update(state="session-terminated", ended_at=old)
     Participant.objects.filter(conference="c7").update(state="left", left_at=old)
     Session.objects.filter(pk="s9").update(state="ended", ended_at=old)
-    # Of the seats that were left one is due, a clock that is ahead has written one, and many are done.
+    # Of the participants that were left one is due, a clock that is ahead has written one, and many are done.
     Participant.objects.filter(role="guest").update(state="left", left_at=old, scrubbed_at=now)
     Participant.objects.filter(pk__in=["guest10", "guest12"]).update(left_at=now, scrubbed_at=None)
     Participant.objects.filter(pk="guest12").update(left_at=now + timedelta(seconds=5))
-    # Of the settled modifications one was offered to that seat, and another one came to nothing.
+    # Of the settled modifications one was offered to that participant, and another one came to nothing.
     Modification.objects.filter(pk__in=["m10", "m13"]).update(offer="a=ice-pwd:1")
     Modification.objects.filter(pk="m13").update(state="mod-rejected")
     prepare_to_plan()
     gone: Counter[str] = Counter()
 
     def prune() -> None:
-        # A seat that stays due is found without end.
+        # A participant that stays due is found without end.
         for kind, number in islice(prune_in_batches(now=now), 100):
             gone[kind] += number
 
     seen = "\n".join(assert_indexed(prune))
     kinds = ("events", "answers", "modifications", "stays", "conferences", "media tasks")
-    assert gone == dict.fromkeys((*kinds, "scrubbed seats"), 1) | {"descriptions": 2}
+    assert gone == dict.fromkeys((*kinds, "scrubbed participants"), 1) | {"descriptions": 2}
     # A scan along a large index reads the whole table too.
     assert "participant_to_scrub" in seen
     assert "modification_to_scrub" in seen
 
 
-@pytest.mark.usefixtures("_many_seats")
+@pytest.mark.usefixtures("_many_participants")
 def test_search_of_the_support_desk_finds_users_and_modifications_by_an_index() -> None:
     """Only the names of conferences are looked through."""
     if connection.vendor == "sqlite":

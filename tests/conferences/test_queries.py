@@ -28,7 +28,7 @@ def headers(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"if_match": "*", "idempotency_key": "k1"} if request.param else {}
 
 
-def _seats(action: str) -> int:
+def _participants(action: str) -> int:
     """Return the queries that only an answer needs.
 
     One reads the host's offer before the lock, one counts the session's conferences, one finds a crossing call, and one
@@ -51,7 +51,9 @@ def put(device: Device, conference: str, action: str, body: Any, headers: dict[s
     assert len(inserted) == (1 if events else 0)
     assert sum(sql.count(conference) for sql in inserted) >= events
     # PostgreSQL locks the conference in a query of its own; a key costs two, besides.
-    assert queries.count <= MOST + _seats(action) + _key(headers), "\n".join(query["sql"][:200] for query in queries)
+    assert queries.count <= MOST + _participants(action) + _key(headers), "\n".join(
+        query["sql"][:200] for query in queries
+    )
 
 
 @pytest.mark.parametrize("devices", [1, 4])
@@ -213,7 +215,7 @@ class TestFocus:
         with Queries() as queries:
             response = device.put(conference, action, body, **headers)
         assert response.status_code == 204, response.content
-        assert queries.count <= self.MOST + _seats(action) + _key(headers), "\n".join(
+        assert queries.count <= self.MOST + _participants(action) + _key(headers), "\n".join(
             query["sql"][:200] for query in queries
         )
 
@@ -237,8 +239,8 @@ class TestFocus:
             Conference.objects.update(unlisted=1)
         with Queries() as queries:
             assert late.put(conference, "conference-answer", late.offer(), **headers).status_code == 204
-        # One more keeps the stay that has ended, and one loads a seat that is not listed.
-        assert queries.count <= self.MOST + _seats("conference-answer") + 1 + (not listed) + _key(headers)
+        # One more keeps the stay that has ended, and one loads a participant that is not listed.
+        assert queries.count <= self.MOST + _participants("conference-answer") + 1 + (not listed) + _key(headers)
 
     def test_answering_a_call(self, devices: list[Device], node: ScriptedNode, headers: dict[str, str]) -> None:
         host, *guests = devices
@@ -290,9 +292,9 @@ class TestFocus:
         assert queries.count <= self.MOST
 
     def test_muting(self, devices: list[Device], conference: str) -> None:
-        seat = devices[0].get(conference)["participants"][1]["id"]
+        participant = devices[0].get(conference)["participants"][1]["id"]
         with Queries() as queries:
-            path = f"/mediaConferences/{conference}/participants/{seat}/mute"
+            path = f"/mediaConferences/{conference}/participants/{participant}/mute"
             assert devices[0].request("PUT", path, {"audio": True}).status_code == 204
         assert queries.count <= self.MOST
 

@@ -57,7 +57,7 @@ def test_a_listener_and_a_publisher_resume_with_a_focus(alice: Device, node: Scr
     guest.follow(conference)
     response = guest.put(conference, RESUME, guest.offer(before, kinds=("audio",)))
     assert response.status_code == 204, response.content
-    assert guest.seat(conference)["state"] == "accepted"
+    assert guest.participant(conference)["state"] == "accepted"
 
 
 def test_a_publisher_with_a_focus_resumes_also_when_there_is_nothing_left_to_receive(

@@ -136,14 +136,16 @@ class TestAParticipantThatLeaves:
         return "focus"
 
     def test_its_descriptions_are_scrubbed_and_those_of_others_stay(self, node: ScriptedNode, call: Call) -> None:
-        seat = Participant.objects.get(conference=call.id, session=call.bob.id)
-        Participant.objects.filter(pk=seat.pk).update(left_at=timezone.now(), state="left")
+        participant = Participant.objects.get(conference=call.id, session=call.bob.id)
+        Participant.objects.filter(pk=participant.pk).update(left_at=timezone.now(), state="left")
         events = list(Event.objects.values_list("wire", flat=True))
         prune(now=timezone.now())
         own: list[str] = []
         others: list[str] = []
         for each in Modification.objects.exclude(state="mod-sent"):
-            (own if seat.pk in {each.offered_by_id, each.offered_to_id} else others).extend([each.offer, each.answer])
+            (own if participant.pk in {each.offered_by_id, each.offered_to_id} else others).extend(
+                [each.offer, each.answer]
+            )
         assert own
         assert not any("ice-pwd" in text for text in own)
         assert any("ice-pwd" in text for text in others)
@@ -248,7 +250,7 @@ def with_credentials() -> set[str]:
 
 
 def newest_accepted() -> set[str]:
-    """Return the modification that each two parties have accepted last."""
+    """Return the modification that each two sides have accepted last."""
     accepted = Modification.objects.filter(state="mod-accepted").order_by("settled_at")
     return set({pair: row for row, pair in accepted.values_list("pk", "pair")}.values())
 

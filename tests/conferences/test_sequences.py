@@ -116,10 +116,10 @@ class Clients(RuleBasedStateMachine):
         """Return one of the conferences, mostly the newest."""
         return self.conferences[-1 if choice % 3 else choice % len(self.conferences)]
 
-    def seats_of(self, conference: str) -> list[str]:
-        """Return the IDs of all seats in their order: by chance a sequence could not be repeated."""
-        seats = Participant.objects.filter(conference=conference)
-        return list(seats.order_by("position").values_list("pk", flat=True))
+    def participants_of(self, conference: str) -> list[str]:
+        """Return the IDs of all participants in their order: by chance a sequence could not be repeated."""
+        participants = Participant.objects.filter(conference=conference)
+        return list(participants.order_by("position").values_list("pk", flat=True))
 
     def number_of(self, session: str | None) -> int:
         """Return the number of the device with this session."""
@@ -156,16 +156,20 @@ class Clients(RuleBasedStateMachine):
     @rule(choice=CHOICES)
     def answer_as_it_should_be(self, choice: int) -> None:
         session, conference = list(self.invitations)[choice % len(self.invitations)]
-        seats = self.invitations[session, conference]["participants"]
-        type_ = "offer" if any(seat["state"] == "moving" for seat in seats) else "answer"
+        participants = self.invitations[session, conference]["participants"]
+        type_ = "offer" if any(participant["state"] == "moving" for participant in participants) else "answer"
         self.answer_in(self.number_of(session), conference, self.sdp(self.number_of(session), type_, "inactive"))
 
     def follow(self, device: Device, conference: str) -> None:
-        """Let a device that has got the seat know so: it was told the rest when it rang."""
+        """Let a device that has got the participant know so: it was told the rest when it rang."""
         view = self.invitations.pop((device.id, conference))
         view["state"] = "session-open"
-        (seat,) = (seat for seat in view["participants"] if seat["id"] == self.ring_for[device.id, conference])
-        seat.update(state="accepted", sessionId=device.id, username=seat["username"] or device.username)
+        (participant,) = (
+            participant
+            for participant in view["participants"]
+            if participant["id"] == self.ring_for[device.id, conference]
+        )
+        participant.update(state="accepted", sessionId=device.id, username=participant["username"] or device.username)
         self.views[device.id, conference] = view
 
     @rule(number=NUMBERS, choice=CHOICES)
@@ -231,8 +235,8 @@ class Clients(RuleBasedStateMachine):
     @rule(number=NUMBERS, choice=CHOICES)
     def remove(self, number: int, choice: int) -> None:
         device, conference = self.devices[number], self.pick(choice)
-        seats = self.seats_of(conference)
-        path = f"/mediaConferences/{conference}/participants/{seats[choice % len(seats)]}"
+        participants = self.participants_of(conference)
+        path = f"/mediaConferences/{conference}/participants/{participants[choice % len(participants)]}"
         response = device.request("DELETE", path)
         if response.status_code == 204:
             self.follow_after_removing(device, conference)
@@ -271,16 +275,16 @@ class Clients(RuleBasedStateMachine):
 
     def check_rows(self) -> None:
         """Require what must hold after every step."""
-        seats = list(Participant.objects.order_by("position"))
+        participants = list(Participant.objects.order_by("position"))
         mods = list(Modification.objects.only("state", "pair", "conference").order_by("created_at"))
         self.check_transitions(Conference, list(Conference.objects.only("state").order_by("created_at")))
-        self.check_transitions(Participant, seats)
+        self.check_transitions(Participant, participants)
         self.check_transitions(Modification, mods)
-        self.check_conferences(seats, [mod for mod in mods if mod.state == ModificationState.SENT])
+        self.check_conferences(participants, [mod for mod in mods if mod.state == ModificationState.SENT])
         sessions = list(Session.objects.all())
         self.check_logs(sessions)
         now = timezone.now()
-        self.check_views({session.pk for session in sessions if session.is_live(now)}, seats)
+        self.check_views({session.pk for session in sessions if session.is_live(now)}, participants)
 
     def check_transitions(self, model: type, rows: Sequence[Conference | Participant | Modification]) -> None:
         """Require that every row went at most one transition along the table."""
@@ -297,24 +301,26 @@ class Clients(RuleBasedStateMachine):
         self.states[model] = now
 
     def check_conferences(self, rows: list[Participant], pending: list[Modification]) -> None:
-        """Require that conferences, their seats and what is pending fit together."""
+        """Require that conferences, their participants and what is pending fit together."""
         assert max(Counter(mod.pair for mod in pending).values(), default=0) <= 1
         for conference, state in self.states[Conference].items():
-            seats = [seat for seat in rows if seat.conference_id == conference]
-            present = [seat for seat in seats if not seat.has_left]
-            sitting = [seat.session_id for seat in present if seat.is_sitting]
+            participants = [participant for participant in rows if participant.conference_id == conference]
+            present = [participant for participant in participants if not participant.has_left]
+            sitting = [participant.session_id for participant in present if participant.is_joined]
             assert len(set(sitting)) == len(sitting)
             if state == ConferenceState.SESSION_TERMINATED:
                 assert not present
                 assert conference not in {mod.conference_id for mod in pending}
             else:
                 assert len(present) == 2
-                assert len([seat for seat in present if seat.is_ringing]) <= 1
-                assert any(seat.state == ParticipantState.INVITED for seat in present) == (state == "invitation-sent")
-            for seat in seats:
-                assert (seat.rings_until is not None) == seat.is_ringing
-                assert (seat.left_reason != "") == seat.has_left == (seat.left_at is not None)
-                assert seat.move_until is None or seat.is_sitting
+                assert len([participant for participant in present if participant.is_ringing]) <= 1
+                assert any(participant.state == ParticipantState.INVITED for participant in present) == (
+                    state == "invitation-sent"
+                )
+            for participant in participants:
+                assert (participant.rings_until is not None) == participant.is_ringing
+                assert (participant.left_reason != "") == participant.has_left == (participant.left_at is not None)
+                assert participant.move_until is None or participant.is_joined
 
     def check_logs(self, sessions: list[Session]) -> None:
         """Require numbers without gaps, and let every device read what is new."""
@@ -340,18 +346,18 @@ class Clients(RuleBasedStateMachine):
             view = self.views[key] = wire["conference"]
         if "participant" in wire:
             told = wire["participant"]
-            seat = self.seat_in(view, told)
-            was_mine = seat["sessionId"] == event.session_id
-            seat.update(told)
+            participant = self.participant_in(view, told)
+            was_mine = participant["sessionId"] == event.session_id
+            participant.update(told)
             if was_mine and (told["sessionId"] != event.session_id or told["state"] == "left"):
                 # It has handed over, or was taken out: nothing more is told here.
                 del self.views[key]
 
-    def seat_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
-        """Return the seat that an event tells of."""
-        (seat,) = (seat for seat in view["participants"] if seat["id"] == told["id"])
-        assert isinstance(seat, dict)
-        return seat
+    def participant_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
+        """Return the participant that an event tells of."""
+        (participant,) = (participant for participant in view["participants"] if participant["id"] == told["id"])
+        assert isinstance(participant, dict)
+        return participant
 
     def check_views(self, live: set[str], rows: list[Participant]) -> None:
         """Require that who follows a conference by its events knows what a fresh look would tell."""
@@ -359,11 +365,12 @@ class Clients(RuleBasedStateMachine):
             if session in live:
                 assert view["state"] == self.states[Conference][conference]
                 assert [
-                    (seat["id"], seat["state"], seat["sessionId"], seat["username"]) for seat in view["participants"]
+                    (participant["id"], participant["state"], participant["sessionId"], participant["username"])
+                    for participant in view["participants"]
                 ] == [
-                    (seat.pk, seat.state, seat.session_id, seat.username)
-                    for seat in rows
-                    if seat.conference_id == conference
+                    (participant.pk, participant.state, participant.session_id, participant.username)
+                    for participant in rows
+                    if participant.conference_id == conference
                 ]
 
     def teardown(self) -> None:
@@ -434,8 +441,8 @@ class Gatherings(Clients):
         body = {"to": ["alice", "bob", "carol"][choice % 3]}
         response = device.request("POST", f"/mediaConferences/{conference}/participants", body)
         if response.status_code == 201:
-            view, seat = self.views[device.id, conference], response.json()
-            self.seat_in(view, seat).update(seat)
+            view, participant = self.views[device.id, conference], response.json()
+            self.participant_in(view, participant).update(participant)
         self.check(device, response, {201})
 
     @rule(number=NUMBERS, choice=CHOICES)
@@ -445,8 +452,8 @@ class Gatherings(Clients):
     @rule(number=NUMBERS, choice=CHOICES, audio=st.booleans())
     def mute(self, number: int, choice: int, audio: bool) -> None:
         device, conference = self.devices[number], self.pick(choice)
-        seats = self.seats_of(conference)
-        path = f"/mediaConferences/{conference}/participants/{seats[choice % len(seats)]}/mute"
+        participants = self.participants_of(conference)
+        path = f"/mediaConferences/{conference}/participants/{participants[choice % len(participants)]}/mute"
         self.check(device, device.request("PUT", path, {"audio": audio}), {204})
 
     @rule(works=st.booleans())
@@ -463,7 +470,7 @@ class Gatherings(Clients):
 
     def follow_after_removing(self, device: Device, conference: str) -> None:
         """Let whoever has removed another look at the conference, which goes on."""
-        if Participant.objects.sitting().filter(conference=conference, session=device.id).exists():
+        if Participant.objects.joined().filter(conference=conference, session=device.id).exists():
             self.views[device.id, conference] = device.get(conference)
         else:
             self.views.pop((device.id, conference), None)
@@ -498,39 +505,44 @@ class Gatherings(Clients):
             assert CODES.get(body["code"]) == response.status_code, body
         self.check_rows()
 
-    def seat_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
-        """Return the seat that an event tells of, which may be new."""
-        for seat in view["participants"]:
-            if seat["id"] == told["id"]:
-                assert isinstance(seat, dict)
-                return seat
+    def participant_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
+        """Return the participant that an event tells of, which may be new."""
+        for participant in view["participants"]:
+            if participant["id"] == told["id"]:
+                assert isinstance(participant, dict)
+                return participant
         view["participants"].append(dict(told))
         new: dict[str, Any] = view["participants"][-1]
         return new
 
     def check_conferences(self, rows: list[Participant], pending: list[Modification]) -> None:
         assert max(Counter(mod.pair for mod in pending).values(), default=0) <= 1
-        parties = {party for mod in pending for party in mod.pair.split(":") if party != "focus"}
-        assert parties <= {seat.pk for seat in rows if seat.is_sitting}
+        sides = {side for mod in pending for side in mod.pair.split(":") if side != "focus"}
+        assert sides <= {participant.pk for participant in rows if participant.is_joined}
         assert not (self.node.works and MediaTask.objects.exists())
         for row in Conference.objects.all():
             assert row.version >= self.versions.get(row.pk, 0)
             self.versions[row.pk] = row.version
-            present = [seat for seat in rows if seat.conference_id == row.pk and not seat.has_left]
-            sitting = [seat.session_id for seat in present if seat.is_sitting]
+            present = [
+                participant for participant in rows if participant.conference_id == row.pk and not participant.has_left
+            ]
+            sitting = [participant.session_id for participant in present if participant.is_joined]
             assert len(set(sitting)) == len(sitting)
             if row.state == ConferenceState.SESSION_TERMINATED:
                 assert not present
             else:
-                assert [seat.role for seat in present].count("host") == 1
+                assert [participant.role for participant in present].count("host") == 1
                 assert len(present) >= (1 if row.access == "open" else 2)
             if self.node.works:
-                moving = {seat.pk for seat in present if seat.state == ParticipantState.MOVING}
-                assert set(self.node.legs[row.pk]) <= {seat.pk for seat in present if seat.is_sitting} | moving
-        for seat in rows:
-            assert (seat.rings_until is not None) == seat.is_ringing
-            assert (seat.left_reason != "") == seat.has_left == (seat.left_at is not None)
-            assert seat.move_until is None or seat.is_sitting
+                moving = {participant.pk for participant in present if participant.state == ParticipantState.MOVING}
+                assert (
+                    set(self.node.legs[row.pk])
+                    <= {participant.pk for participant in present if participant.is_joined} | moving
+                )
+        for participant in rows:
+            assert (participant.rings_until is not None) == participant.is_ringing
+            assert (participant.left_reason != "") == participant.has_left == (participant.left_at is not None)
+            assert participant.move_until is None or participant.is_joined
 
 
 def event_wire(event: Event) -> dict[str, Any]:
@@ -543,7 +555,8 @@ def event_wire(event: Event) -> dict[str, Any]:
 def essential(view: View) -> list[dict[str, Any]]:
     """Return the participants as far as events tell."""
     return [
-        {name: seat[name] for name in ("id", "username", "role", "state", "sessionId")} for seat in view["participants"]
+        {name: participant[name] for name in ("id", "username", "role", "state", "sessionId")}
+        for participant in view["participants"]
     ]
 
 

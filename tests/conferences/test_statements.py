@@ -20,7 +20,7 @@ from tests.support.devices import Device, open_call
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SEATS = Prepared(
+PARTICIPANTS = Prepared(
     lambda conference: Participant.objects.listed().filter(conference=conference).select_related("session"),
     conference=str,
 )
@@ -57,7 +57,7 @@ def test_instances_are_those_of_the_orm(alice: Device, bob: Device, carol: Devic
     ringing = alice.call("bob").json()["id"]
     for conference in (open_call(carol, alice).id, ringing):
         expected = list(Participant.objects.filter(conference=conference).select_related("session"))
-        found = SEATS.objects(conference=conference)
+        found = PARTICIPANTS.objects(conference=conference)
         assert found == expected
         assert [columns(each) for each in found] == [columns(each) for each in expected]
         assert [columns(each.session) for each in found] == [columns(each.session) for each in expected]
@@ -88,7 +88,7 @@ def test_rows_are_inserted_in_batches_and_updated_at_once() -> None:
     update([], {"username"})
 
 
-def test_settling_a_ringcompiles_nothing(
+def test_settling_a_ring_compiles_nothing(
     alice: Device, bob: Device, compiles_nothing: Callable[[Callable[[], object]], None]
 ) -> None:
     late = timezone.now() + timedelta(hours=1)
@@ -103,7 +103,7 @@ def test_settling_a_ringcompiles_nothing(
         assert Conference.objects.get(pk=conference).ended_reason == "no-answer"
 
 
-def test_ending_a_callcompiles_nothing(
+def test_ending_a_call_compiles_nothing(
     alice: Device, bob: Device, compiles_nothing: Callable[[Callable[[], object]], None]
 ) -> None:
     for again in (False, True):

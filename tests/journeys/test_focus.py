@@ -125,7 +125,7 @@ async def test_three_write_and_pin_a_tile_one_moves_and_the_host_mutes_removes_a
     await _a_tile_is_pinned_with_the_keyboard(alice, bob)
     bob = await _one_moves_to_another_device_and_nobody_renegotiates(visit, alice, bob, carol)
     await _the_host_mutes_and_removes(alice, bob, carol)
-    # A reloaded page takes its seat again.
+    # A reloaded page takes its participant again.
     await bob.page.reload()
     await bob.press("rejoin-join")
     await bob.is_in("open")
@@ -144,7 +144,7 @@ async def _one_moves_to_another_device_and_nobody_renegotiates(
     for other in (alice, carol):
         await expect(tile(other, bob)).to_have_attribute("data-state", "moving")
         await expect(tile(other, bob)).to_contain_text("Moving to another device", use_inner_text=True)
-        # The hold that begins a move was offered, and then what the seat keeps meanwhile.
+        # The hold that begins a move was offered, and then what the participant keeps meanwhile.
         await _is_offered(other, offers[other.username] + 2)
         await is_settled(other)
     await phone.press("ring-accept")
@@ -190,13 +190,13 @@ async def _the_host_mutes_and_removes(alice: Person, bob: Person, carol: Person)
     await agree(alice, bob)
 
 
-async def own_seat(person: Person) -> str:
-    """Return the ID of somebody's own seat."""
+async def own_participant(person: Person) -> str:
+    """Return the ID of somebody's own participant."""
     return str(await person.page.evaluate("window.sbe.client.currentCall.me.id"))
 
 
 async def removed_in_an_earlier_stay(person: Person) -> None:
-    """Let a page read late that it was removed from the seat in which it sits again."""
+    """Let a page read late that it was removed from the participant in which it sits again."""
     await person.page.evaluate(
         """() => {
           const {currentCall} = window.sbe.client;
@@ -226,14 +226,14 @@ async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
     await carol.press("btn-hangup")
     await expect(tile(alice, carol)).to_have_count(0)
     await sees(alice, bob)
-    seat, address = await own_seat(bob), bob.page.url
+    participant, address = await own_participant(bob), bob.page.url
     await bob.press("btn-hangup")
     await alice.shows("lonely", "Nobody else is here")
     await bob.page.goto(address + query)
     await bob.press("join-video")
     await bob.is_in("open")
     await all_see_each_other(alice, bob)
-    assert await own_seat(bob) == seat
+    assert await own_participant(bob) == participant
     # It may have missed that it was removed, and come back meanwhile.
     await removed_in_an_earlier_stay(bob)
     await goes_on(bob, alice)

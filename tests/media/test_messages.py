@@ -22,12 +22,12 @@ from media.messages import (
 # It touches no database.
 pytestmark = pytest.mark.once
 
-SEATS = [
+PARTICIPANTS = [
     {"participant": "alice", "state": "accepted", "muted": ["audio"]},
     {"participant": "bob", "state": "moving", "muted": []},
 ]
 STORED_VIEW = {
-    "view": {"seats": SEATS, "cause": {"modId": "m0", "kind": "hold"}},
+    "view": {"seats": PARTICIPANTS, "cause": {"modId": "m0", "kind": "hold"}},
     "ready": ["alice"],
     "generation": 3,
 }

@@ -175,7 +175,7 @@ async def test_of_two_crossing_calls_that_both_accept_one_survives(servers: list
 
 
 async def open_call(endpoints: Endpoints, servers: list[Server]) -> tuple[Endpoint, Endpoint, str]:
-    """Open a conference between two parties, each at a server of its own."""
+    """Open a conference between two sides, each at a server of its own."""
     alice, bob = await users(endpoints, servers, "alice", "bob")
     conference = await started(alice, bob.username)
     assert (await bob.answer(conference)).status_code == 204
@@ -264,8 +264,8 @@ async def test_no_more_come_in_than_there_is_room_for(
             *(guest.put(conference, "conference-answer", at(1, number)) for number, guest in enumerate(guests, start=1))
         )
         assert codes(answers) == ["conference-full"] * (DEVICES - 3)
-        seats = (await host.request("GET", f"/mediaConferences/{conference}")).json()["participants"]
-        assert [seat["state"] for seat in seats] == ["accepted"] * 4
+        participants = (await host.request("GET", f"/mediaConferences/{conference}")).json()["participants"]
+        assert [participant["state"] for participant in participants] == ["accepted"] * 4
         single(of_type(await host.log(), "session-open", conference))
         assert len(of_type(await host.log(), "participant-joined", conference)) == 2
         await host.delete(conference)
@@ -317,7 +317,7 @@ async def test_a_participant_that_changes_much_at_once_ends_up_with_everybody(
     views = [(await each.request("GET", f"/mediaConferences/{conference}")).json() for each in people]
     assert all(view == views[0] for view in views)
     assert views[0]["pendingModifications"] == []
-    assert [seat["state"] for seat in views[0]["participants"]] == ["accepted"] * len(people)
+    assert [participant["state"] for participant in views[0]["participants"]] == ["accepted"] * len(people)
 
 
 # --- Sessions ---------------------------------------------------------------------------------------------
@@ -375,7 +375,7 @@ async def test_people_who_all_do_everything_at_once_never_deadlock(servers: list
         await asyncio.gather(*map(live, range(len(people))))
 
 
-async def test_end_of_a_session_and_its_answer_leave_no_seat_behind(
+async def test_end_of_a_session_and_its_answer_leave_no_participant_behind(
     servers: list[Server], endpoints: Endpoints
 ) -> None:
     for _ in range(ROUNDS):

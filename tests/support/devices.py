@@ -140,10 +140,12 @@ class Device:
                 followed.append(event)
         return followed
 
-    def seat(self, conference: str) -> dict[str, Any]:
-        """Return the newest seat of this device."""
-        seats = [seat for seat in self.get(conference)["participants"] if seat["sessionId"] == self.id]
-        return dict(seats[-1])
+    def participant(self, conference: str) -> dict[str, Any]:
+        """Return the newest participant of this device."""
+        participants = [
+            participant for participant in self.get(conference)["participants"] if participant["sessionId"] == self.id
+        ]
+        return dict(participants[-1])
 
     def get(self, conference: str) -> dict[str, Any]:
         """Return the conference as this device sees it."""

@@ -70,7 +70,7 @@ class ScriptedNode:
         """Do one task; doing it again does no harm."""
         payload, view = task.payload, task.payload["view"]
         legs = self.legs[task.conference]
-        states = {seat["participant"]: seat["state"] for seat in view["seats"]}
+        states = {participant["participant"]: participant["state"] for participant in view["seats"]}
         for gone in set(legs) - set(states):
             del legs[gone]
         result = Result()

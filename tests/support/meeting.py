@@ -36,8 +36,8 @@ class Meeting:
         for device in self.devices:
             device.news()
 
-    def seat(self, device: Device) -> Participant:
-        """Return the newest seat of a device."""
+    def participant(self, device: Device) -> Participant:
+        """Return the newest participant of a device."""
         return Participant.objects.filter(conference=self.id, session=device.id).latest("position")
 
 
@@ -67,5 +67,5 @@ def last_task() -> MediaTask:
 
 
 def states(task: MediaTask) -> list[str]:
-    """Return the states of the seats that a task shows."""
-    return [seat["state"] for seat in task.payload["view"]["seats"]]
+    """Return the states of the participants that a task shows."""
+    return [participant["state"] for participant in task.payload["view"]["seats"]]

@@ -12,22 +12,25 @@ def replay(events: list[dict[str, Any]], conference_id: str, *, answered_at: str
     that session. Pending modifications are not compared, because requests report a session's own ones.
     """
     state = ""
-    seats: dict[str, tuple[str, str | None]] = {}
+    participants: dict[str, tuple[str, str | None]] = {}
     for event in events:
         if event.get("confId") != conference_id:
             continue
         if snapshot := event.get("conference"):
-            state, seats = snapshot["state"], facts(snapshot)["seats"]
-        if seat := event.get("participant"):
-            seats[seat["id"]] = (seat["state"], seat["sessionId"])
+            state, participants = snapshot["state"], facts(snapshot)["participants"]
+        if participant := event.get("participant"):
+            participants[participant["id"]] = (participant["state"], participant["sessionId"])
         if event["type"] == "invitation-received" and answered_at is not None:
-            state, seats[event["participant"]["id"]] = "session-open", ("accepted", answered_at)
-    return {"state": state, "seats": seats}
+            state, participants[event["participant"]["id"]] = "session-open", ("accepted", answered_at)
+    return {"state": state, "participants": participants}
 
 
 def facts(conference: dict[str, Any]) -> Facts:
     """Return the same facts from a snapshot of a conference."""
     return {
         "state": conference["state"],
-        "seats": {seat["id"]: (seat["state"], seat["sessionId"]) for seat in conference["participants"]},
+        "participants": {
+            participant["id"]: (participant["state"], participant["sessionId"])
+            for participant in conference["participants"]
+        },
     }

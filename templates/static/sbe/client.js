@@ -487,7 +487,8 @@ export class SbeClient extends Emitter {
     const isMine = (/** @type {Conference} */ { state, participants }) =>
       state !== "session-terminated" &&
       participants.some(
-        (seat) => seat.sessionId === this.session?.id && seat.state !== "left" && seat.state !== "invited",
+        (participant) =>
+          participant.sessionId === this.session?.id && participant.state !== "left" && participant.state !== "invited",
       );
     this.rejoinable =
       conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;

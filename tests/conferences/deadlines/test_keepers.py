@@ -15,7 +15,7 @@ from conferences.operations import deadlines
 from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import due, next_deadline, settle, settle_due
 from conferences.operations.locked_conference import ReadAhead, lock
-from conferences.operations.sessions import abandon_seat
+from conferences.operations.sessions import leave_after_end
 from events.models import Event, Session
 from events.states import SessionState
 from tests.support.actions import CALL_HOLD, HOLD, MOD
@@ -77,16 +77,16 @@ class TestTogether:
         assert len(jobs) == 1
         assert all_rows() == before
 
-    def test_two_keepers_give_up_a_seat_once(self, call: Call) -> None:
+    def test_two_keepers_let_a_participant_leave_once(self, call: Call) -> None:
         now = timezone.now()
         Session.objects.filter(pk=call.bob.id).update(state=SessionState.ENDED, ended_at=now, leaving_since=now)
         require_settled_once(now=now)
 
-    def test_a_seat_that_was_left_meanwhile_is_let_be(self, call: Call) -> None:
-        seat = Participant.objects.get(session=call.bob.id)
+    def test_a_participant_that_has_left_meanwhile_stays_as_it_is(self, call: Call) -> None:
+        left = Participant.objects.get(session=call.bob.id)
         call.bob.delete(call.id)
         before = all_rows()
-        abandon_seat(participant=seat, now=timezone.now())
+        leave_after_end(conference_id=call.id, participant_id=left.pk, now=timezone.now())
         assert all_rows() == before
 
     def test_another_thread_may_take_the_last_job(self) -> None:
@@ -168,7 +168,7 @@ class TestTogether:
             with transaction.atomic():
                 loaded = lock(conference, now=timezone.now())
                 room = lock(conference, now=timezone.now(), reading=reading)
-            assert room.seats is reading.seats
+            assert room.participants is reading.participants
             assert room.snapshot() == loaded.snapshot()
             assert [each.offer for each in room.pending] == [each.offer for each in loaded.pending]
         assert ahead.take(ringing) is None

@@ -35,10 +35,10 @@ class TestMoveWindow:
             hold(call, CALL_HOLD)
         else:
             call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))
-        seat = Participant.objects.get(conference=call.id, role="host")
-        assert seat.move_until is not None
-        assert timedelta() < seat.move_until - timezone.now() <= settings.MOVE_WINDOW
-        assert_all_is_settled(seat.move_until - INSTANT)
+        participant = Participant.objects.get(conference=call.id, role="host")
+        assert participant.move_until is not None
+        assert timedelta() < participant.move_until - timezone.now() <= settings.MOVE_WINDOW
+        assert_all_is_settled(participant.move_until - INSTANT)
         body = call.alice.delete(call.id).json()
         assert (body["outcome"], "moveRefused" in body) == ("moving", False)
         assert phone.news_types() == ["invitation-received"]

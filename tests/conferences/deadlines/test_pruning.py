@@ -171,7 +171,7 @@ class TestPruning:
         assert prune(now=now)["events"] == others
         assert log.count() == count
 
-    def test_seats_and_modifications_are_deleted_in_batches_too(
+    def test_participants_and_modifications_are_deleted_in_batches_too(
         self, call: Call, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for version in (3, 4, 5):
@@ -191,7 +191,7 @@ class TestPruning:
         assert gone == {"modifications": len(modifications), "conferences": 3}
         assert not Participant.objects.exists()
 
-    def test_a_conference_with_more_seats_than_a_batch_goes_by_itself(
+    def test_a_conference_with_more_participants_than_a_batch_goes_by_itself(
         self, call: Call, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         call.alice.delete(call.id)

@@ -34,7 +34,7 @@ class TestRinging:
         assert (cancelled["type"], cancelled["reason"]) == ("invitation-cancelled", "no-answer")
         body = ringing.bob.get(ringing.id)
         assert (body["state"], body["pendingModifications"]) == ("session-terminated", [])
-        assert [seat["leftReason"] for seat in body["participants"]] == ["conference-ended", "no-answer"]
+        assert [participant["leftReason"] for participant in body["participants"]] == ["conference-ended", "no-answer"]
         assert_all_is_settled(until)
 
     def test_an_answer_in_time_stops_it(self, ringing: Call) -> None:

@@ -52,7 +52,9 @@ class TestSessions:
     @pytest.mark.parametrize(
         ("state", "reason"), [(SessionState.ENDED, "hung-up"), (SessionState.EXPIRED, "session-expired")]
     )
-    def test_a_seat_that_a_crash_left_behind_is_given_up(self, call: Call, state: SessionState, reason: str) -> None:
+    def test_a_participant_that_a_crash_left_behind_is_given_up(
+        self, call: Call, state: SessionState, reason: str
+    ) -> None:
         now = timezone.now()
         Session.objects.filter(pk=call.bob.id).update(state=state, ended_at=now, leaving_since=now)
         assert settle_due(now=now) == 1
@@ -60,7 +62,7 @@ class TestSessions:
         assert (terminated["type"], terminated["reason"]) == ("session-terminated", reason)
         assert_all_is_settled(now)
 
-    def test_a_seat_that_moves_waits_for_its_new_device(self, call: Call) -> None:
+    def test_a_participant_that_moves_waits_for_its_new_device(self, call: Call) -> None:
         phone = Device.register("alice", "phone")
         hold(call, CALL_HOLD)
         call.alice.delete(call.id)

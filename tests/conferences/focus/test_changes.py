@@ -25,7 +25,7 @@ class TestChanges:
             assert (event["type"], event["kind"], event["causedBy"]) == ("mod-received", "sync", mod)
             assert event["restart"] is False
             pending = [each for each in device.get(trio.id)["pendingModifications"] if each["modId"] == event["modId"]]
-            assert [(each["from"], each["to"]) for each in pending] == [("focus", trio.seat(device).pk)]
+            assert [(each["from"], each["to"]) for each in pending] == [("focus", trio.participant(device).pk)]
 
     def test_ten_joins_cost_one_further_offer(self, alice: Device, bob: Device) -> None:
         meeting = Meeting.open(alice, bob)
@@ -91,7 +91,7 @@ class TestChanges:
         assert (response.status_code, response["x-state"]) == (204, "mod-rejected")
         (rejected,) = bob.news()
         assert (rejected["type"], rejected["modId"], rejected["kind"]) == ("mod-rejected", mod, "mod")
-        assert rejected["participant"] == carol.seat(trio.id)
+        assert rejected["participant"] == carol.participant(trio.id)
         assert rejected["from"]["username"] == "carol"
         # The very same is not offered again, but what changes later is.
         trio.catch_up()
@@ -132,7 +132,7 @@ class TestChanges:
         assert (rejected["type"], rejected["modId"], rejected["reason"]) == ("mod-rejected", mod, "sdp-invalid")
         assert bob.news() == []
         assert alice.get(trio.id) == before
-        assert (trio.seat(alice).move_until is not None) == (action == CALL_HOLD)
+        assert (trio.participant(alice).move_until is not None) == (action == CALL_HOLD)
         refused(409, "modification-settled", alice.withdraw, trio.id, mod)
 
     def test_an_answer_that_the_focus_cannot_use_is_reported(
@@ -163,7 +163,7 @@ class TestChanges:
         settle_task(task_id=task.pk, result=Result(refusal=REFUSAL), now=timezone.now())
         assert bob.news() == carol.news() == []
 
-    def test_only_the_two_parties_settle(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
+    def test_only_the_two_sides_settle(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
         (waiting,) = carol.offers(trio.id)
         refused(409, "not-yours-to-settle", alice.accept, trio.id, waiting["modId"], carol.mirror(waiting))
@@ -174,8 +174,8 @@ class TestChanges:
         mod = put(bob, trio.id, CALL_HOLD, "recvonly")
         response = bob.withdraw(trio.id, mod)
         assert (response.status_code, response["x-state"]) == (204, "mod-cancelled")
-        assert trio.seat(bob).move_until is None
+        assert trio.participant(bob).move_until is None
         node.works = True
         node.work()
         assert bob.news() == []
-        assert bob.seat(trio.id)["state"] == "accepted"
+        assert bob.participant(trio.id)["state"] == "accepted"

@@ -34,7 +34,7 @@ class TestExpiry:
         assert bob.news() == []
         task = last_task()
         assert (task.kind, task.payload["modId"], task.payload["rejected"]) == ("withdraw", waiting["modId"], False)
-        assert trio.seat(carol).pk in task.payload["ready"]
+        assert trio.participant(carol).pk in task.payload["ready"]
 
     def test_an_offer_that_the_focus_never_answers(
         self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
@@ -58,7 +58,7 @@ class TestExpiry:
     ) -> None:
         node.works = False
         mod = alice.gather("bob", access="open")["x-mod-id"]
-        # The offer and the seat without a leg, in one conference.
+        # The offer and the participant without a leg, in one conference.
         assert self.due() == 1
         expired = alice.news()[0]
         assert (expired["type"], expired["modId"]) == ("mod-expired", mod)

@@ -21,12 +21,12 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 class TestLosingMedia:
     def leg(self, meeting: Meeting, device: Device) -> str:
         """Return the offer that made a device's leg."""
-        return Modification.objects.get(offered_by=meeting.seat(device), restart=True).pk
+        return Modification.objects.get(offered_by=meeting.participant(device), restart=True).pk
 
     def lose(self, meeting: Meeting, device: Device, leg: str) -> None:
         """Report that a device's media did not come back."""
-        seat = meeting.seat(device).pk
-        leg_lost(conference_id=meeting.id, participant_id=seat, leg=leg, by=SCRIPTED, now=timezone.now())
+        participant = meeting.participant(device).pk
+        leg_lost(conference_id=meeting.id, participant_id=participant, leg=leg, by=SCRIPTED, now=timezone.now())
 
     def test_a_guest_leaves(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
         self.lose(trio, bob, self.leg(trio, bob))
@@ -53,7 +53,7 @@ class TestLosingMedia:
         result = replace(node.execute(task), restart=True)
         settle_task(task_id=task.pk, result=result, now=timezone.now())
         self.lose(trio, bob, old)
-        assert bob.seat(trio.id)["state"] == "accepted"
+        assert bob.participant(trio.id)["state"] == "accepted"
         self.lose(trio, bob, mod)
         assert bob.get(trio.id)["participants"][1]["leftReason"] == "media-lost"
 
@@ -62,13 +62,13 @@ class TestLosingMedia:
         node.works = False
         bob.peer_connection += 1000
         put(bob, trio.id, MOD)
-        seats = Participant.objects.order_by("pk").values_list("state", flat=True)
-        before = list(seats)
+        participants = Participant.objects.order_by("pk").values_list("state", flat=True)
+        before = list(participants)
         self.lose(trio, bob, old)
         node.work()
         self.lose(trio, bob, old)
         self.lose(trio, bob, "nonsense")
         leg_lost(conference_id="nonsense", participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
         leg_lost(conference_id=trio.id, participant_id="x", leg=old, by=SCRIPTED, now=timezone.now())
-        assert list(seats.all()) == before
-        assert bob.seat(trio.id)["state"] == "accepted"
+        assert list(participants.all()) == before
+        assert bob.participant(trio.id)["state"] == "accepted"

@@ -22,7 +22,7 @@ def test_a_move_gets_a_new_leg_and_the_others_learn_who_is_where(
     task = last_task()
     assert (task.kind, task.payload["view"]["cause"]) == ("update", None)
     assert states(task) == ["accepted", "moving", "accepted"]
-    assert trio.seat(bob).pk not in task.payload["ready"]
+    assert trio.participant(bob).pk not in task.payload["ready"]
     mod = phone.join(trio.id)["x-mod-id"]
     task = last_task()
     assert (task.kind, task.payload["modId"], task.payload["fresh"]) == ("offer", mod, True)

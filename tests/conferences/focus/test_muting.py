@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 class TestMuting:
     def mute(self, meeting: Meeting, by: Device, target: Device, **muted: bool) -> Any:
         """Let a device mute, or unmute, the audio or the video of a participant."""
-        path = f"/mediaConferences/{meeting.id}/participants/{meeting.seat(target).pk}/mute"
+        path = f"/mediaConferences/{meeting.id}/participants/{meeting.participant(target).pk}/mute"
         return by.request("PUT", path, muted)
 
     def test_the_host_mutes_any_participant(
@@ -32,14 +32,14 @@ class TestMuting:
         assert alice.get(trio.id)["participants"][1]["muted"] == {"audio": True, "video": False}
         task = last_task()
         assert (task.kind, task.payload["view"]["cause"]) == ("update", None)
-        assert [seat["muted"] for seat in task.payload["view"]["seats"]] == [[], ["audio"], []]
+        assert [participant["muted"] for participant in task.payload["view"]["seats"]] == [[], ["audio"], []]
 
     def test_only_the_participant_unmutes_themselves(self, trio: Meeting, alice: Device, bob: Device) -> None:
         self.mute(trio, alice, bob, audio=True, video=True)
         refused(403, "forbidden", self.mute, trio, alice, bob, audio=False)
         refused(403, "forbidden", self.mute, trio, alice, bob, audio=True, video=False)
         assert self.mute(trio, bob, bob, audio=False).status_code == 204
-        assert bob.seat(trio.id)["muted"] == {"audio": False, "video": True}
+        assert bob.participant(trio.id)["muted"] == {"audio": False, "video": True}
 
     def test_guests_mute_nobody_else(self, trio: Meeting, alice: Device, bob: Device) -> None:
         refused(403, "forbidden", self.mute, trio, bob, alice, audio=True)

@@ -25,7 +25,11 @@ class TestOpen:
         assert carol.join(conference).status_code == 204
         (joined,) = alice.news()
         assert (joined["type"], joined["participant"]["username"]) == ("participant-joined", "carol")
-        assert [seat["role"] for seat in carol.get(conference)["participants"]] == ["host", "guest", "guest"]
+        assert [participant["role"] for participant in carol.get(conference)["participants"]] == [
+            "host",
+            "guest",
+            "guest",
+        ]
 
     def test_it_may_call_people_too(self, alice: Device, bob: Device, carol: Device) -> None:
         conference = started(alice, "bob")
@@ -43,20 +47,22 @@ class TestOpen:
     def test_a_participant_cannot_join_twice(self, trio: Meeting, bob: Device) -> None:
         refused(409, "already-answered", bob.join, trio.id)
 
-    def test_a_participant_that_has_left_returns_to_the_same_seat(
+    def test_a_participant_that_has_left_returns_to_the_same_participant(
         self, trio: Meeting, alice: Device, bob: Device
     ) -> None:
         assert bob.delete(trio.id).json()["outcome"] == "left"
         alice.news()
         assert bob.join(trio.id).status_code == 204
-        seats = [seat for seat in alice.get(trio.id)["participants"] if seat["username"] == "bob"]
-        assert [seat["state"] for seat in seats] == ["accepted"]
+        participants = [
+            participant for participant in alice.get(trio.id)["participants"] if participant["username"] == "bob"
+        ]
+        assert [participant["state"] for participant in participants] == ["accepted"]
         trio.catch_up()
         put(bob, trio.id, HOLD, "recvonly")
-        assert bob.seat(trio.id)["state"] == "on-hold"
+        assert bob.participant(trio.id)["state"] == "on-hold"
         assert bob.delete(trio.id).json()["outcome"] == "left"
 
-    def test_another_device_of_the_user_has_a_seat_of_its_own(self, trio: Meeting) -> None:
+    def test_another_device_of_the_user_has_a_participant_of_its_own(self, trio: Meeting) -> None:
         tablet = Device.register("bob", "tablet")
         assert tablet.join(trio.id).status_code == 204
         assert tablet.delete(trio.id).json()["outcome"] == "left"

@@ -23,7 +23,7 @@ def test_every_participant_learns_who_speaks_and_whose_connection_breaks(
     monkeypatch.setattr(wakeups, "tell_ephemeral", lambda ids, wire: told.append((list(ids), json.loads(wire))))
     carol.delete(trio.id)
     before = all_rows()
-    speaker = trio.seat(bob).pk
+    speaker = trio.participant(bob).pk
     for by in (SCRIPTED, Assignment("scripted", 2), Assignment("other", 1)):
         speaker_changed(conference_id=trio.id, participant_id=speaker, by=by)
         connection_changed(conference_id=trio.id, participant_id=speaker, connection=Connection.DISCONNECTED, by=by)

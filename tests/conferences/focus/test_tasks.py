@@ -27,17 +27,18 @@ class TestTasks:
         task = MediaTask.objects.get()
         assert (task.kind, task.node, task.conference) == ("offer", "scripted", trio.id)
         assert task.payload == {
-            "participant": trio.seat(bob).pk,
+            "participant": trio.participant(bob).pk,
             "modId": mod,
             "sdp": new["sdp"],
             "fresh": False,
             "view": {
                 "seats": [
-                    {"participant": trio.seat(device).pk, "state": "accepted", "muted": []} for device in trio.devices
+                    {"participant": trio.participant(device).pk, "state": "accepted", "muted": []}
+                    for device in trio.devices
                 ],
                 "cause": {"modId": mod, "kind": "sync"},
             },
-            "ready": [trio.seat(alice).pk, trio.seat(carol).pk],
+            "ready": [trio.participant(alice).pk, trio.participant(carol).pk],
             "generation": 1,
         }
 
@@ -50,16 +51,16 @@ class TestTasks:
         reply = carol.mirror(waiting)
         carol.accept(trio.id, waiting["modId"], reply)
         task = last_task()
-        fields = {"participant": trio.seat(carol).pk, "modId": waiting["modId"]}
+        fields = {"participant": trio.participant(carol).pk, "modId": waiting["modId"]}
         assert task.kind == "answer"
         assert {name: task.payload[name] for name in ("participant", "modId", "sdp")} == {**fields, "sdp": reply["sdp"]}
-        assert trio.seat(carol).pk in task.payload["ready"]
-        assert trio.seat(alice).pk not in task.payload["ready"]
+        assert trio.participant(carol).pk in task.payload["ready"]
+        assert trio.participant(alice).pk not in task.payload["ready"]
         (waiting,) = alice.offers(trio.id)
         alice.withdraw(trio.id, waiting["modId"])
         task = last_task()
         assert (task.kind, task.payload["rejected"]) == ("withdraw", True)
-        assert trio.seat(alice).pk in task.payload["ready"]
+        assert trio.participant(alice).pk in task.payload["ready"]
 
     def test_every_change_of_who_hears_whom_makes_one_task(
         self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
@@ -125,16 +126,18 @@ class TestTasks:
     ) -> None:
         node.works = False
         put(bob, trio.id, MOD)
-        seats = [trio.seat(device).pk for device in (alice, bob, carol)]
+        participants = [trio.participant(device).pk for device in (alice, bob, carol)]
         carol.delete(trio.id)
         node.works = True
         offers = [
-            FocusOffer(seat, new_id(), offer()["sdp"], OfferKind.SYNC, caused_by="nonsense")
-            for seat in [*seats, "nonsense"]
+            FocusOffer(participant, new_id(), offer()["sdp"], OfferKind.SYNC, caused_by="nonsense")
+            for participant in [*participants, "nonsense"]
         ]
         now = timezone.now()
         settle_task(task_id=last_task().pk, result=Result(offers=(*offers, *offers)), now=now)
-        assert [each.offered_to_id for each in Modification.objects.pending().filter(offered_by=None)] == seats[:1]
+        assert [each.offered_to_id for each in Modification.objects.pending().filter(offered_by=None)] == participants[
+            :1
+        ]
         assert alice.offers(trio.id)[0]["causedBy"] is None
 
     def test_an_offer_that_comes_with_two_results_is_sent_once(
@@ -146,7 +149,7 @@ class TestTasks:
         before = alice.log()
         alice.accept(trio.id, waiting["modId"], alice.mirror(waiting))
         text = waiting["description"]["sdp"]
-        again = FocusOffer(trio.seat(alice).pk, waiting["modId"], text, OfferKind.SYNC, caused_by=None)
+        again = FocusOffer(trio.participant(alice).pk, waiting["modId"], text, OfferKind.SYNC, caused_by=None)
         settle_task(task_id=last_task().pk, result=Result(offers=(again,)), now=timezone.now())
         assert alice.log() == before
         assert alice.offers(trio.id) == []

@@ -19,22 +19,22 @@ class TestChangesPerMinute:
     ) -> None:
         settings.CHANGES_PER_MINUTE = 3
         conference = alice.gather("bob").json()["id"]
-        seats = f"/mediaConferences/{conference}/participants"
-        assert alice.request("POST", seats, {"to": "carol"}).status_code == 201
+        participants = f"/mediaConferences/{conference}/participants"
+        assert alice.request("POST", participants, {"to": "carol"}).status_code == 201
         carol = alice.get(conference)["participants"][-1]["id"]
-        assert alice.request("DELETE", f"{seats}/{carol}").status_code == 204
-        mute = f"{seats}/{alice.seat(conference)['id']}/mute"
+        assert alice.request("DELETE", f"{participants}/{carol}").status_code == 204
+        mute = f"{participants}/{alice.participant(conference)['id']}/mute"
         assert alice.request("PUT", mute, {"audio": True}).status_code == 204
         # A request that changes nothing sends no event.
         assert alice.request("PUT", mute, {"audio": True}).status_code == 204
         response = refused(429, "rate-limited", alice.request, "PUT", mute, {"audio": False})
         assert int(response["retry-after"]) > 0
-        refused(429, "rate-limited", alice.request, "POST", seats, {"to": "dave"})
+        refused(429, "rate-limited", alice.request, "POST", participants, {"to": "dave"})
 
     def test_few_are_made_at_once(self, alice: Device, settings: Settings, still_clock: Clock) -> None:
         settings.CHANGES_AT_ONCE = 2
         conference = alice.gather(access="open").json()["id"]
-        mute = f"/mediaConferences/{conference}/participants/{alice.seat(conference)['id']}/mute"
+        mute = f"/mediaConferences/{conference}/participants/{alice.participant(conference)['id']}/mute"
         for audio in (True, False):
             assert alice.request("PUT", mute, {"audio": audio}).status_code == 204
         response = refused(429, "rate-limited", alice.request, "PUT", mute, {"audio": True})
@@ -48,7 +48,7 @@ class TestChangesPerMinute:
         settings.CHANGES_PER_MINUTE = 1
         for device, status in ((alice, 204), (Device.register("alice", "phone"), 429), (bob, 204)):
             conference = device.gather(access="open").json()["id"]
-            mute = f"/mediaConferences/{conference}/participants/{device.seat(conference)['id']}/mute"
+            mute = f"/mediaConferences/{conference}/participants/{device.participant(conference)['id']}/mute"
             assert device.request("PUT", mute, {"audio": True}).status_code == status
 
 

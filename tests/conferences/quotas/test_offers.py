@@ -63,7 +63,7 @@ class TestOffersPerMinute:
         call.bob.accept(call.id, mod, answer("sendonly", version=3))
         self.limit(settings, 2)
         refused(429, "too-many-offers", call.alice.put, call.id, "initiate-conference-resume", offer(version=4))
-        assert call.alice.seat(call.id)["state"] == "on-hold"
+        assert call.alice.participant(call.id)["state"] == "on-hold"
 
     def test_all_devices_and_conferences_of_a_user_count_together(self, alice: Device, settings: Settings) -> None:
         self.limit(settings, 2)

@@ -1,4 +1,4 @@
-"""How many conferences, sessions and seats one user may have."""
+"""How many conferences, sessions and participants one user may have."""
 
 from functools import partial
 

@@ -28,8 +28,8 @@ class TestTopology:
 
     @pytest.mark.parametrize("body", [{"audio": True}, {"video": True}, {"audio": False, "video": False}, {}])
     def test_only_a_focus_mutes(self, call: Call, body: dict[str, bool]) -> None:
-        for seat in call.alice.get(call.id)["participants"]:
-            path = f"/mediaConferences/{call.id}/participants/{seat['id']}/mute"
+        for participant in call.alice.get(call.id)["participants"]:
+            path = f"/mediaConferences/{call.id}/participants/{participant['id']}/mute"
             refused(409, "focus-only", call.alice.request, "PUT", path, body)
 
 

@@ -97,7 +97,7 @@ class TestNotYoursToSettle:
 
     def test_somebody_else_in_the_conference_does_not_either(self, call: Call, carol: Device) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
-        # No conference of topology `peer` gets a third seat, but who settles does not hang on that.
+        # No conference of topology `peer` gets a third participant, but who settles does not hang on that.
         Participant.objects.create(
             conference_id=call.id, role="guest", state="accepted", username="carol", session_id=carol.id, position=3
         )

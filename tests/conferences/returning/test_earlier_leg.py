@@ -36,17 +36,19 @@ class TestTheEarlierLeg:
     def test_its_loss_does_not_concern_the_new_one(
         self, meeting: Meeting, bob: Device, node: ScriptedNode, accepted: bool
     ) -> None:
-        seat = meeting.seat(bob)
-        old = Modification.objects.get(offered_by=seat, restart=True).pk
+        participant = meeting.participant(bob)
+        old = Modification.objects.get(offered_by=participant, restart=True).pk
         node.refusal = None if accepted else REFUSAL
         self.come_back(meeting, bob)
-        lose = partial(leg_lost, conference_id=meeting.id, participant_id=seat.pk, by=SCRIPTED, now=timezone.now())
+        lose = partial(
+            leg_lost, conference_id=meeting.id, participant_id=participant.pk, by=SCRIPTED, now=timezone.now()
+        )
         lose(leg=old)
-        assert bob.seat(meeting.id)["state"] == "accepted"
+        assert bob.participant(meeting.id)["state"] == "accepted"
         if accepted:
-            newest = Modification.objects.filter(offered_by=seat, restart=True).latest("created_at").pk
+            newest = Modification.objects.filter(offered_by=participant, restart=True).latest("created_at").pk
             lose(leg=newest)
-            assert bob.seat(meeting.id)["leftReason"] == "media-lost"
+            assert bob.participant(meeting.id)["leftReason"] == "media-lost"
 
     def test_a_late_result_for_its_answer_reaches_nobody(
         self, meeting: Meeting, alice: Device, bob: Device, node: ScriptedNode
@@ -68,8 +70,8 @@ class TestTheEarlierLeg:
         late = last_task()
         self.come_back(meeting, bob)
         bob.news()
-        seat = meeting.seat(bob).pk
-        offered = FocusOffer(seat, "old", "v=0", OfferKind.SYNC, caused_by=None)
+        participant = meeting.participant(bob).pk
+        offered = FocusOffer(participant, "old", "v=0", OfferKind.SYNC, caused_by=None)
         settle_task(task_id=late.pk, result=Result(answer="v=0", offers=(offered,)), now=timezone.now())
         assert bob.news() == []
         assert Modification.objects.get(pk=mod).state == "mod-cancelled"
@@ -97,4 +99,4 @@ class TestTheEarlierLeg:
         MediaNode.objects.filter(pk=node.id).delete()
         adopt_conference(conference_id=meeting.id, now=timezone.now(), watched=timedelta(minutes=1))
         restarts = last_task().payload["restarts"]
-        assert [each["participant"] for each in restarts] == [meeting.seat(alice).pk]
+        assert [each["participant"] for each in restarts] == [meeting.participant(alice).pk]

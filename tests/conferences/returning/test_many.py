@@ -46,7 +46,7 @@ class TestManyThatLeft:
     ) -> None:
         shown = alice.get(meeting.id)
         assert shown["leftEarlier"] == 3
-        assert [seat["username"] for seat in shown["participants"]] == [
+        assert [participant["username"] for participant in shown["participants"]] == [
             "alice",
             "bob",
             *(session.username for session in gone[3:]),
@@ -66,21 +66,21 @@ class TestManyThatLeft:
         assert alice.delete(meeting.id).json()["leftEarlier"] == 6
         ended = bob.news()[-1]["conference"]
         assert len(ended["participants"]) == 5
-        assert {"alice", "bob", "dave"} <= {seat["username"] for seat in ended["participants"]}
+        assert {"alice", "bob", "dave"} <= {participant["username"] for participant in ended["participants"]}
         assert bob.get(meeting.id) == ended
 
-    def test_one_that_is_not_shown_returns_to_its_seat(
+    def test_one_that_is_not_shown_returns_to_its_participant(
         self, meeting: Meeting, alice: Device, bob: Device, gone: list[Session]
     ) -> None:
-        seat = Participant.objects.get(session=gone[1])
-        assert not seat.listed
+        participant = Participant.objects.get(session=gone[1])
+        assert not participant.listed
         alice.news()
         come(meeting.id, gone[1])
         shown = bob.get(meeting.id)
         assert shown["leftEarlier"] == 2
-        assert [(each["id"], each["state"]) for each in shown["participants"]][2] == (seat.pk, "accepted")
+        assert [(each["id"], each["state"]) for each in shown["participants"]][2] == (participant.pk, "accepted")
         assert [event["participant"]["id"] for event in alice.news() if event["type"] == "participant-joined"] == [
-            seat.pk
+            participant.pk
         ]
         session = Session.objects.create(
             username=gone[0].username, token_hash="x", created_at=timezone.now(), expires_at=gone[0].expires_at
@@ -96,8 +96,8 @@ class TestManyThatLeft:
         assert old.get(meeting.id) == alice.get(meeting.id)
         assert old.delete(meeting.id).json()["outcome"] == "left"
         refused(409, "not-ringing", old.put, meeting.id, HOLD, old.offer("recvonly"))
-        seat = Participant.objects.get(session=gone[0]).pk
-        path = f"/mediaConferences/{meeting.id}/participants/{seat}"
+        participant = Participant.objects.get(session=gone[0]).pk
+        path = f"/mediaConferences/{meeting.id}/participants/{participant}"
         assert alice.request("DELETE", path).status_code == 204
         refused(404, "not-found", alice.request, "PUT", f"{path}/mute", {"audio": True})
         refused(404, "not-found", alice.request, "DELETE", f"{path}x")
@@ -116,12 +116,12 @@ class TestManyThatLeft:
         other.join(meeting.id)
         old = Device(gone[0].pk, gone[0].username, gone[0].username)
         assert old.delete(meeting.id).json()["outcome"] == "left"
-        assert other.seat(meeting.id)["state"] == "accepted"
+        assert other.participant(meeting.id)["state"] == "accepted"
 
     def test_a_late_word_from_the_focus_finds_it(self, meeting: Meeting, gone: list[Session]) -> None:
-        seat = Participant.objects.get(session=gone[0]).pk
-        leg_lost(conference_id=meeting.id, participant_id=seat, leg="x", by=SCRIPTED, now=timezone.now())
-        assert Participant.objects.get(pk=seat).left_reason == "hung-up"
+        participant = Participant.objects.get(session=gone[0]).pk
+        leg_lost(conference_id=meeting.id, participant_id=participant, leg="x", by=SCRIPTED, now=timezone.now())
+        assert Participant.objects.get(pk=participant).left_reason == "hung-up"
 
     def test_a_conference_from_before_shows_fewer_with_each_that_leaves(
         self, meeting: Meeting, alice: Device, bob: Device

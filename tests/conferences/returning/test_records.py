@@ -21,15 +21,15 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 class TestRecords:
     def test_support_sees_each_stay(self, meeting: Meeting, bob: Device) -> None:
-        began = meeting.seat(bob).joined_at
+        began = meeting.participant(bob).joined_at
         assert began is not None
         bob.delete(meeting.id)
-        left = meeting.seat(bob).left_at
+        left = meeting.participant(bob).left_at
         bob.join(meeting.id)
         (stay,) = Stay.objects.all()
         assert (stay.joined_at, stay.left_at, stay.left_reason) == (began, left, "hung-up")
-        assert (stay.session_id, stay.participant_id) == (bob.id, meeting.seat(bob).pk)
-        joined = meeting.seat(bob).joined_at
+        assert (stay.session_id, stay.participant_id) == (bob.id, meeting.participant(bob).pk)
+        joined = meeting.participant(bob).joined_at
         assert joined is not None
         assert joined > stay.left_at
         client = Client()
@@ -61,31 +61,31 @@ class TestRecords:
             assert not model._default_manager.exists(), model
 
     def test_each_stay_loses_its_credentials(self, meeting: Meeting, bob: Device) -> None:
-        seat = meeting.seat(bob).pk
+        participant = meeting.participant(bob).pk
         for _ in range(2):
             bob.delete(meeting.id)
             prune(now=timezone.now())
-            assert not any("ice-pwd" in text for text in self.descriptions(seat))
+            assert not any("ice-pwd" in text for text in self.descriptions(participant))
             bob.join(meeting.id)
             bob.follow(meeting.id)
-            assert any("ice-pwd" in text for text in self.descriptions(seat))
+            assert any("ice-pwd" in text for text in self.descriptions(participant))
         bob.delete(meeting.id)
         bob.join(meeting.id)
         prune(now=timezone.now())
-        assert any("ice-pwd" in text for text in self.descriptions(seat))
+        assert any("ice-pwd" in text for text in self.descriptions(participant))
         bob.delete(meeting.id)
         prune(now=timezone.now())
-        assert not any("ice-pwd" in text for text in self.descriptions(seat))
+        assert not any("ice-pwd" in text for text in self.descriptions(participant))
 
     def test_descriptions_that_were_scrubbed_long_ago_are_not_read_again(self, meeting: Meeting, bob: Device) -> None:
         bob.delete(meeting.id)
         prune(now=timezone.now())
-        old = Modification.objects.filter(offered_by=meeting.seat(bob))
+        old = Modification.objects.filter(offered_by=meeting.participant(bob))
         old.update(offer="a=ice-pwd:1", settled_at=timezone.now() - timedelta(hours=1))
         bob.join(meeting.id)
         bob.delete(meeting.id)
         prune(now=timezone.now())
-        assert [text for text in self.descriptions(meeting.seat(bob).pk) if "ice-pwd" in text] == ["a=ice-pwd:1"]
+        assert [text for text in self.descriptions(meeting.participant(bob).pk) if "ice-pwd" in text] == ["a=ice-pwd:1"]
 
     def test_one_that_returns_while_it_is_scrubbed_keeps_its_credentials(
         self, meeting: Meeting, bob: Device, monkeypatch: pytest.MonkeyPatch
@@ -99,9 +99,9 @@ class TestRecords:
 
         monkeypatch.setattr("conferences.operations.retention.scrub_modification", return_first)
         prune(now=timezone.now())
-        seat = meeting.seat(bob)
-        assert (seat.state, seat.scrubbed_at, seat.ice_ufrag != "") == ("accepted", None, True)
+        participant = meeting.participant(bob)
+        assert (participant.state, participant.scrubbed_at, participant.ice_ufrag != "") == ("accepted", None, True)
 
-    def descriptions(self, seat: str) -> list[str]:
-        """Return the descriptions of a seat's own offers."""
-        return list(Modification.objects.filter(offered_by=seat).values_list("offer", flat=True))
+    def descriptions(self, participant: str) -> list[str]:
+        """Return the descriptions of a participant's own offers."""
+        return list(Modification.objects.filter(offered_by=participant).values_list("offer", flat=True))

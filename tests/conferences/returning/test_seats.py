@@ -1,4 +1,4 @@
-"""A participant that comes back gets its own seat."""
+"""A participant that comes back gets its own participant."""
 
 from typing import Any
 
@@ -19,72 +19,74 @@ from tests.support.replay import facts, replay
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
 
-def seats_of(device: Device, conference: str, username: str) -> list[dict[str, Any]]:
-    """Return a user's seats in the conference, as a device sees it."""
-    return [seat for seat in device.get(conference)["participants"] if seat["username"] == username]
+def participants_of(device: Device, conference: str, username: str) -> list[dict[str, Any]]:
+    """Return a user's participants in the conference, as a device sees it."""
+    return [
+        participant for participant in device.get(conference)["participants"] if participant["username"] == username
+    ]
 
 
 @pytest.mark.any_engine
 class TestReturning:
     @pytest.mark.timeout(900)
-    def test_one_guest_does_not_use_up_the_seats(
+    def test_one_guest_does_not_use_up_the_participants(
         self, meeting: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
-        seat, before, session = bob.seat(meeting.id)["id"], size(alice, meeting.id), bob.row
+        participant, before, session = bob.participant(meeting.id)["id"], size(alice, meeting.id), bob.row
         rounds = examples(12, deep=1_100)
         for _ in range(rounds):
             go(meeting.id, session)
             come(meeting.id, session)
         meeting.catch_up()
-        (mine,) = seats_of(alice, meeting.id, "bob")
-        assert (mine["id"], mine["state"], mine["leftReason"]) == (seat, "accepted", None)
+        (mine,) = participants_of(alice, meeting.id, "bob")
+        assert (mine["id"], mine["state"], mine["leftReason"]) == (participant, "accepted", None)
         assert size(alice, meeting.id) == before
         assert Participant.objects.count() == 2
         assert carol.join(meeting.id).status_code == 204
-        assert Stay.objects.filter(participant=seat).count() == rounds
+        assert Stay.objects.filter(participant=participant).count() == rounds
 
     def test_the_others_see_it_leave_and_join(self, meeting: Meeting, alice: Device, bob: Device) -> None:
-        seat = bob.seat(meeting.id)["id"]
+        participant = bob.participant(meeting.id)["id"]
         bob.delete(meeting.id)
         bob.join(meeting.id)
         told = [event for event in alice.news() if event["type"].startswith("participant-")]
         assert [(event["type"], event["participant"]["id"]) for event in told] == [
-            ("participant-left", seat),
-            ("participant-joined", seat),
+            ("participant-left", participant),
+            ("participant-joined", participant),
         ]
-        assert told[1]["participant"] == bob.seat(meeting.id)
+        assert told[1]["participant"] == bob.participant(meeting.id)
         opening = {"confId": meeting.id, "type": "", "conference": alice.get(meeting.id)}
         assert replay([opening, *alice.log()], meeting.id) == facts(alice.get(meeting.id))
 
-    def test_the_seat_is_as_good_as_new(self, meeting: Meeting, alice: Device, bob: Device) -> None:
+    def test_the_participant_is_as_good_as_new(self, meeting: Meeting, alice: Device, bob: Device) -> None:
         put(bob, meeting.id, CALL_HOLD, "recvonly")
-        path = f"/mediaConferences/{meeting.id}/participants/{bob.seat(meeting.id)['id']}/mute"
+        path = f"/mediaConferences/{meeting.id}/participants/{bob.participant(meeting.id)['id']}/mute"
         assert alice.request("PUT", path, {"audio": True}).status_code == 204
         Participant.objects.filter(session=bob.id).update(move_until=None)
         assert bob.delete(meeting.id).json()["outcome"] == "left"
         assert bob.join(meeting.id).status_code == 204
-        seat = bob.seat(meeting.id)
-        assert (seat["state"], seat["muted"], seat["leftReason"]) == (
+        participant = bob.participant(meeting.id)
+        assert (participant["state"], participant["muted"], participant["leftReason"]) == (
             "accepted",
             {"audio": False, "video": False},
             None,
         )
         meeting.catch_up()
         put(bob, meeting.id, HOLD, "recvonly")
-        assert bob.seat(meeting.id)["state"] == "on-hold"
+        assert bob.participant(meeting.id)["state"] == "on-hold"
         assert bob.delete(meeting.id).json()["outcome"] == "left"
 
     def test_a_new_session_of_the_user_returns_when_the_old_one_is_over(self, meeting: Meeting, bob: Device) -> None:
-        seat = bob.seat(meeting.id)["id"]
+        participant = bob.participant(meeting.id)["id"]
         bob.request("DELETE", f"/sessions/{bob.id}")
         again = Device.register("bob", "phone", vtn="+15550101")
         again.join(meeting.id)
-        assert again.seat(meeting.id)["id"] == seat
+        assert again.participant(meeting.id)["id"] == participant
         again.delete(meeting.id)
         Session.objects.filter(pk=again.id).update(expires_at=timezone.now())
         third = Device.register("bob", vtn="+15550101")
         third.join(meeting.id)
-        assert third.seat(meeting.id)["id"] == seat
+        assert third.participant(meeting.id)["id"] == participant
 
     def test_a_removed_participant_returns_to_an_open_conference_only(
         self, meeting: Meeting, alice: Device, bob: Device, carol: Device
@@ -92,30 +94,35 @@ class TestReturning:
         closed = carol.gather("alice", "bob").json()["id"]
         alice.join(closed), bob.join(closed)
         for host, conference in ((alice, meeting.id), (carol, closed)):
-            path = f"/mediaConferences/{conference}/participants/{bob.seat(conference)['id']}"
+            path = f"/mediaConferences/{conference}/participants/{bob.participant(conference)['id']}"
             assert host.request("DELETE", path).status_code == 204
         refused(409, "not-ringing", bob.join, closed)
         assert bob.join(meeting.id).status_code == 204
         assert [stay.left_reason for stay in Stay.objects.all()] == ["removed"]
 
-    def test_a_participant_that_is_invited_again_gets_another_seat(
+    def test_a_participant_that_is_invited_again_gets_another_participant(
         self, meeting: Meeting, alice: Device, bob: Device
     ) -> None:
-        first = bob.seat(meeting.id)["id"]
+        first = bob.participant(meeting.id)["id"]
         bob.delete(meeting.id)
         path = f"/mediaConferences/{meeting.id}/participants"
         second = alice.request("POST", path, {"to": "bob"}).json()["id"]
         assert bob.join(meeting.id).status_code == 204
-        assert bob.seat(meeting.id)["id"] == second != first
+        assert bob.participant(meeting.id)["id"] == second != first
         bob.delete(meeting.id)
         assert bob.join(meeting.id).status_code == 204
-        assert bob.seat(meeting.id)["id"] == second, "the one that was left last"
+        assert bob.participant(meeting.id)["id"] == second, "the one that was left last"
 
-    def test_an_invitation_that_came_to_nothing_is_no_seat_to_return_to(self, alice: Device, bob: Device) -> None:
+    def test_an_invitation_that_came_to_nothing_is_no_participant_to_return_to(
+        self, alice: Device, bob: Device
+    ) -> None:
         conference = started(alice, "bob")
         bob.delete(conference)
         assert bob.join(conference).status_code == 204
-        assert [seat["state"] for seat in seats_of(alice, conference, "bob")] == ["left", "accepted"]
+        assert [participant["state"] for participant in participants_of(alice, conference, "bob")] == [
+            "left",
+            "accepted",
+        ]
         assert not Stay.objects.exists()
 
     def test_a_full_conference_takes_nobody_back(
@@ -135,15 +142,15 @@ class TestReturning:
 
 
 @pytest.mark.any_engine
-class TestWhoseSeatItIs:
-    def test_a_living_session_keeps_its_seat(self, meeting: Meeting, bob: Device) -> None:
-        seat = bob.seat(meeting.id)["id"]
+class TestWhoseParticipantItIs:
+    def test_a_living_session_keeps_its_participant(self, meeting: Meeting, bob: Device) -> None:
+        participant = bob.participant(meeting.id)["id"]
         bob.delete(meeting.id)
         tablet = Device.register("bob", "tablet", vtn="+15550101")
         tablet.join(meeting.id)
-        assert tablet.seat(meeting.id)["id"] != seat
+        assert tablet.participant(meeting.id)["id"] != participant
         bob.join(meeting.id)
-        assert bob.seat(meeting.id)["id"] == seat
+        assert bob.participant(meeting.id)["id"] == participant
 
     @pytest.mark.parametrize(
         "identity",
@@ -158,29 +165,29 @@ class TestWhoseSeatItIs:
     )
     def test_another_user_gets_a_new_one(self, meeting: Meeting, bob: Device, identity: dict[str, str]) -> None:
         """Not even when the device has the same label, and the session that left is over."""
-        seat = bob.seat(meeting.id)["id"]
+        participant = bob.participant(meeting.id)["id"]
         bob.request("DELETE", f"/sessions/{bob.id}")
         other = Device.register(device="laptop", **identity)
         assert other.join(meeting.id).status_code == 204
-        assert other.seat(meeting.id)["id"] != seat
-        assert Participant.objects.get(pk=seat).state == "left"
+        assert other.participant(meeting.id)["id"] != participant
+        assert Participant.objects.get(pk=participant).state == "left"
 
     def test_a_device_that_was_moved_from_gets_a_new_one(self, meeting: Meeting, alice: Device, bob: Device) -> None:
-        seat, phone = bob.seat(meeting.id)["id"], Device.register("bob", "phone", vtn="+15550101")
+        participant, phone = bob.participant(meeting.id)["id"], Device.register("bob", "phone", vtn="+15550101")
         put(bob, meeting.id, CALL_HOLD, "recvonly")
         bob.delete(meeting.id)
         assert phone.join(meeting.id).status_code == 204
         phone.delete(meeting.id)
         assert bob.join(meeting.id).status_code == 204
-        assert bob.seat(meeting.id)["id"] != seat
+        assert bob.participant(meeting.id)["id"] != participant
         assert phone.join(meeting.id).status_code == 204
-        assert phone.seat(meeting.id)["id"] == seat
+        assert phone.participant(meeting.id)["id"] == participant
 
     def test_the_one_that_a_session_left_itself_comes_first(self, meeting: Meeting, bob: Device) -> None:
-        seat = bob.seat(meeting.id)["id"]
+        participant = bob.participant(meeting.id)["id"]
         tablet = Device.register("bob", "tablet", vtn="+15550101")
         tablet.join(meeting.id)
         bob.delete(meeting.id), tablet.delete(meeting.id)
         tablet.request("DELETE", f"/sessions/{tablet.id}")
         bob.join(meeting.id)
-        assert bob.seat(meeting.id)["id"] == seat
+        assert bob.participant(meeting.id)["id"] == participant

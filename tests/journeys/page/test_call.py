@@ -198,9 +198,11 @@ async def test_move_without_another_device_and_to_one_that_declines(visit: Visit
 
 async def _removed_by_the_host(server: Server, alice: Person, bob: Person) -> str:
     conference = await alice.conference()
-    (seat,) = (seat for seat in conference["participants"] if seat["username"] == bob.username)
+    (participant,) = (
+        participant for participant in conference["participants"] if participant["username"] == bob.username
+    )
     token = await alice.page.evaluate("window.sbe.client.session.token")
-    address = f"{server.base_url}/mediaConferences/{conference['id']}/participants/{seat['id']}"
+    address = f"{server.base_url}/mediaConferences/{conference['id']}/participants/{participant['id']}"
     answer = httpx.delete(address, headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 204, answer.text
     return "You were removed from the call."

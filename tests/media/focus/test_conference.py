@@ -43,18 +43,18 @@ class Nobody:
 
 
 class Room:
-    """A conference on a node, whose participants are seats and descriptions, and no media."""
+    """A conference on a node, whose participants are participants and descriptions, and no media."""
 
     def __init__(self, node: Node, clock: Clock | None = None) -> None:
         self.node = node
         self.clock = clock or Clock()
-        self.seats: list[str] = []
+        self.participants: list[str] = []
         self._numbers = count()
 
     async def offer(self, who: str, text: str, *, fresh: bool = True, modification: str = "") -> dict[str, Any]:
         """Bring an offer to the focus, which may tell everybody; return what it says."""
-        if who not in self.seats:
-            self.seats.append(who)
+        if who not in self.participants:
+            self.participants.append(who)
         modification = modification or f"{who}-{next(self._numbers)}"
         offer = {"participant": who, "modId": modification, "sdp": text, "fresh": fresh}
         return await self._task("offer", offer, modification)
@@ -71,9 +71,11 @@ class Room:
         return await self._task("update", payload)
 
     async def _task(self, kind: str, payload: dict[str, Any], modification: str = "") -> dict[str, Any]:
-        seats = [{"participant": seat, "state": "accepted", "muted": []} for seat in self.seats]
-        view = {"seats": seats, "cause": {"modId": modification, "kind": "sync"}}
-        return await by_json(self.node)("room", kind, {"view": view, "ready": self.seats, **payload})
+        participants = [
+            {"participant": participant, "state": "accepted", "muted": []} for participant in self.participants
+        ]
+        view = {"seats": participants, "cause": {"modId": modification, "kind": "sync"}}
+        return await by_json(self.node)("room", kind, {"view": view, "ready": self.participants, **payload})
 
 
 @pytest_asyncio.fixture
@@ -343,7 +345,7 @@ async def test_answers_change_what_is_sent_no_more_often_than_offers_may(
 async def test_an_offer_for_a_fresh_connection_waits_as_well(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     last = described(head, audio, video)
-    room.seats = ["alice"]
+    room.participants = ["alice"]
     offers = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
     assert [offer["modId"] for offer in offers] == ["m"]
     assert (await room.update())["offers"] == offers
@@ -352,7 +354,7 @@ async def test_an_offer_for_a_fresh_connection_waits_as_well(room: Room, chromiu
 async def test_a_fresh_connection_that_nobody_has_answered_is_offered_again(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     last = described(head, audio, video)
-    room.seats = ["alice"]
+    room.participants = ["alice"]
     await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}])
     (again,) = (await room.withdraw("alice", "m"))["offers"]
     assert again["restart"] is True
@@ -366,7 +368,7 @@ async def test_a_fresh_connection_that_nobody_has_answered_is_offered_again(room
 
 async def test_a_fresh_connection_that_was_rejected_is_not_offered_again(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
-    room.seats = ["alice"]
+    room.participants = ["alice"]
     await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": described(head, audio, video)}])
     assert await room.withdraw("alice", "m", rejected=True) == {}
 
@@ -384,7 +386,7 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chro
     ours = nameless(video).replace("a=sendrecv", "a=recvonly")
     last = described(head, audio, video, ours, video.replace("a=ssrc", "a=x-ssrc"))
     last = last.replace("a=mid:2", "a=mid:f7").replace("BUNDLE 0 1 2 3", "BUNDLE 0 1 f7 3")
-    room.seats = ["alice"]
+    room.participants = ["alice"]
     (offer,) = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
     leg = room.node.conferences["room"].participants["alice"].leg
     assert leg is not None
@@ -421,8 +423,8 @@ async def test_tasks_of_a_conference_take_turns(room: Room, chromium: list[str])
     text = described(*chromium)
     answers = await asyncio.gather(*(room.offer(f"p{number}", text) for number in range(5)))
     assert all("answer" in answer for answer in answers)
-    seats, room.seats = room.seats, []
-    await asyncio.gather(room.update(), *(room.update() for _ in seats))
+    participants, room.participants = room.participants, []
+    await asyncio.gather(room.update(), *(room.update() for _ in participants))
     assert room.node.counts().conferences == 0
 
 
@@ -455,7 +457,7 @@ async def test_conferences_have_a_certificate_that_lasts(room: Room, chromium: l
     room.clock.added = node.CERTIFICATE_SECONDS
     assert node.CERTIFICATE_SECONDS < 30 * 86400
     again = await room.offer("bob", described(head, audio))
-    room.seats = []
+    room.participants = []
     await room.update()
     new = await room.offer("alice", described(head, audio))
     prints = [re.findall("a=fingerprint:(.*)\r", each["answer"])[0] for each in (old, again, new)]
@@ -472,7 +474,7 @@ def test_a_broken_offer_is_nobody_elses_loss(caplog: pytest.LogCaptureFixture) -
         assert "answer" in await room.offer("carol", SAMPLES["chromium-audio"])
         await room.offer("bob", text, fresh=False)
         assert {offer["participant"] for offer in (await room.update())["offers"]} >= {"alice"}
-        room.seats = []
+        room.participants = []
         await room.update()
 
     with asyncio.Runner() as runner:

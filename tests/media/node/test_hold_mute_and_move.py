@@ -55,7 +55,7 @@ async def test_receivers_share_what_they_get_also_after_their_sender_was_on_hold
 
 async def test_mute_is_for_one_kind(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
-    world.room.seats["alice"].muted = ["audio"]
+    world.room.participants["alice"].muted = ["audio"]
     await world.room.update()
     await world.room.settle()
     alice.send([alice.audio.packet()])
@@ -72,8 +72,8 @@ async def test_move_to_another_device_goes_on_without_renegotiation(world: World
     assert world.room.offered == []
     phone = Listener("alice")
     world.peers.append(phone)
-    world.room.seats["alice"].peer = phone
-    world.room.seats["alice"].state = "accepted"
+    world.room.participants["alice"].peer = phone
+    world.room.participants["alice"].state = "accepted"
     await world.room.renegotiate(phone, fresh=True, kind="move")
     assert [each for each in world.room.offered if each[0] == "bob"] == []
     phone.film(3)

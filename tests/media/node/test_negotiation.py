@@ -37,7 +37,7 @@ async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_no
         line.attributes = [each.replace("VP8", "H265").replace("opus", "G722") for each in line.attributes]
     with pytest.raises(RefusedError, match="sdp-invalid"):
         await world.room.join(carol)
-    del world.room.seats["carol"]
+    del world.room.participants["carol"]
     alice.film()
     await bob.gets(1)
 

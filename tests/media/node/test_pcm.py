@@ -64,7 +64,7 @@ async def test_a_participant_keeps_its_audio_without_opus_whoever_joins(world: W
 
     async def all_hear_carol() -> None:
         await world.room.settle()
-        assert {world.leg(id_).layout.published["audio"].codecs[0].name for id_ in world.room.seats} == {"PCMU"}
+        assert {world.leg(id_).layout.published["audio"].codecs[0].name for id_ in world.room.participants} == {"PCMU"}
         carol.send([carol.audio.packet() for _ in range(5)])
         assert in_order(await alice.gets(5, PCMU))
 

@@ -18,7 +18,7 @@ async def test_legs_of_a_node_that_is_gone_are_built_anew_from_their_last_offers
     await world.room.take_over({"alice": alice, "bob": bob}, {peer.id: peer.offer() for peer in before})
     assert sorted(id_ for id_, _, _ in world.room.offered) == ["alice", "bob"]
     for id_, _, offer in [*world.room.offered]:
-        peer = world.room.seats[id_].peer
+        peer = world.room.participants[id_].peer
         connecting = asyncio.create_task(peer.connect(offer))
         await world.room.answer_one()
         await connecting

@@ -89,7 +89,7 @@ def _is_bright(frame: Any) -> bool:
 
 
 class Robot:
-    """A seat in a conference, with a microphone and a camera that are made up."""
+    """A participant in a conference, with a microphone and a camera that are made up."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.username = endpoint.username
@@ -103,7 +103,7 @@ class Robot:
         assert able is not None
         camera = next(line for line in self.peer.getTransceivers() if line.kind == "video")
         camera.setCodecPreferences([codec for codec in able.codecs if codec.name != "rtx"])
-        self._conference = self._seat = ""
+        self._conference = self._participant = ""
         self._received: dict[MediaStreamTrack, Reception] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._remote = ""
@@ -121,8 +121,8 @@ class Robot:
         """Wait for an invitation, accept it, and follow whatever the focus offers from then on."""
         invitation = await self._endpoint.told("invitation-received")
         self._conference = invitation["confId"]
-        seats = invitation["conference"]["participants"]
-        self._seat = next(each["id"] for each in seats if each["username"] == self.username)
+        participants = invitation["conference"]["participants"]
+        self._participant = next(each["id"] for each in participants if each["username"] == self.username)
         await self.peer.setLocalDescription(await self.peer.createOffer())
         answered = await self._endpoint.put(self._conference, "conference-answer", self._local())
         assert answered.status_code == 204, answered.text
@@ -180,7 +180,7 @@ class Robot:
 
     def say(self, text: str) -> None:
         """Write to all."""
-        self._chat.send(json.dumps({"id": "1", "from": self._seat, "text": text}))
+        self._chat.send(json.dumps({"id": "1", "from": self._participant, "text": text}))
 
     def check(self) -> None:
         """Raise what went wrong while nobody was looking."""

@@ -127,7 +127,7 @@ class Soak:
 
     async def _do_something(self) -> None:
         """Do one of all the things that can be done now."""
-        absent = [id_ for id_ in map(str, range(_PARTICIPANTS)) if id_ not in self.room.seats]
+        absent = [id_ for id_ in map(str, range(_PARTICIPANTS)) if id_ not in self.room.participants]
         choices = ["hold", "mute", "modify", "screen", "move", "leave", "vanish"] if self.peers else []
         weights = [4, 3, 3, 1, 2, 1, 0.1][: len(choices)]
         if absent:
@@ -157,11 +157,11 @@ class Soak:
         await self.room.update()
 
     async def _hold(self, id_: str, peer: Peer) -> None:
-        state = self.room.seats[id_].state
+        state = self.room.participants[id_].state
         await self.room.set_state(peer, *(("accepted", "resume") if state == "on-hold" else ("on-hold", "hold")))
 
     async def _mute(self, id_: str, peer: Peer) -> None:
-        self.room.seats[id_].muted = self.chance.choice([[], ["audio"], ["video"], ["audio", "video"]])
+        self.room.participants[id_].muted = self.chance.choice([[], ["audio"], ["video"], ["audio", "video"]])
         await self.room.update()
 
     async def _modify(self, id_: str, peer: Peer) -> None:
@@ -187,10 +187,10 @@ class Soak:
         peer.fall_silent()
 
     async def _let_lost_go(self) -> None:
-        """Take those off their seats whose legs the node has given up."""
+        """Take those off their participants whose legs the node has given up."""
         while self.lost_ids:
             id_ = self.lost_ids.pop()
-            if id_ in self.room.seats and id_ not in self.peers:
+            if id_ in self.room.participants and id_ not in self.peers:
                 self.done["lost"] += 1
                 self.room.dismiss(id_)
                 await self.room.update()
@@ -217,11 +217,11 @@ class Soak:
 
     async def _come_to_rest(self) -> None:
         """Take everything back that keeps media from anybody, and settle all that is offered."""
-        for id_ in set(self.room.seats) - set(self.peers):
+        for id_ in set(self.room.participants) - set(self.peers):
             self.room.dismiss(id_)
         for id_, peer in self.peers.items():
-            self.room.seats[id_].muted = []
-            self.room.seats[id_].state = "accepted"
+            self.room.participants[id_].muted = []
+            self.room.participants[id_].state = "accepted"
             # What somebody rejected is offered again after an offer of theirs.
             await self.room.renegotiate(peer)
         await self.room.update()

@@ -1,7 +1,7 @@
 """Synthetic participants: as much of a WebRTC endpoint as load needs, and a hundred times lighter than a whole one.
 
 A `Peer` has a UDP socket, checks connectivity as ICE's controlling side, is DTLS client, sends RTP that it makes up,
-and counts what arrives without decrypting it. A `Room` does around a node what the operations do: it knows the seats,
+and counts what arrives without decrypting it. A `Room` does around a node what the operations do: it knows the participants,
 brings tasks to the node one by one, and lets peers answer what the focus offers.
 """
 
@@ -436,7 +436,7 @@ Execute = Callable[[str, str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 @dataclass
-class _Seat:
+class _Participant:
     peer: Peer
     state: str = "accepted"
     muted: list[str] = field(default_factory=list)
@@ -453,7 +453,7 @@ class Room:
 
     def __init__(self, id_: str, execute: Execute) -> None:
         self.id = id_
-        self.seats: dict[str, _Seat] = {}
+        self.participants: dict[str, _Participant] = {}
         self.tasks = 0
         self._execute = execute
         # What the focus has offered and nobody has answered yet: participant, modification, description.
@@ -464,7 +464,7 @@ class Room:
 
         Without `settle` the focus makes no offers yet.
         """
-        self.seats[peer.id] = _Seat(peer)
+        self.participants[peer.id] = _Participant(peer)
         await self.renegotiate(peer, fresh=True, kind="sync" if settle else None)
         if settle:
             await self.settle()
@@ -474,12 +474,12 @@ class Room:
 
         An offer of the focus that the peer has not answered is withdrawn.
         """
-        seat = self.seats[peer.id]
+        participant = self.participants[peer.id]
         self.offered = [each for each in self.offered if each[0] != peer.id]
-        seat.pending = modification = secrets.token_hex(8)
+        participant.pending = modification = secrets.token_hex(8)
         offer = {"participant": peer.id, "modId": modification, "sdp": peer.offer(), "fresh": fresh}
         result = await self._task("offer", offer, cause=(modification, kind) if kind else None)
-        seat.pending = None
+        participant.pending = None
         if fresh:
             await peer.connect(result["answer"])
         if kind:
@@ -491,7 +491,7 @@ class Room:
         self, peers: Mapping[str, Peer], last_offers: Mapping[str, str], answers: Mapping[str, str] | None = None
     ) -> Mapping[str, Any]:
         """Let a node that has never seen the conference make offers for fresh connections to these peers."""
-        self.seats = {id_: _Seat(peer) for id_, peer in peers.items()}
+        self.participants = {id_: _Participant(peer) for id_, peer in peers.items()}
         restarts = [
             {"participant": id_, "modId": f"restart-{id_}", "sdp": sdp, "answer": (answers or {}).get(id_, "")}
             for id_, sdp in last_offers.items()
@@ -506,15 +506,15 @@ class Room:
 
     def dismiss(self, id_: str) -> None:
         """Remove a participant; the node learns of it with the next task."""
-        del self.seats[id_]
+        del self.participants[id_]
         self.offered = [each for each in self.offered if each[0] != id_]
 
     async def set_state(self, peer: Peer, state: str, kind: str) -> None:
         """Put a peer on hold, take it back, or let it begin to move."""
-        self.seats[peer.id].state = state
+        self.participants[peer.id].state = state
         if state == "moving":
             # An offer that the old device has not answered is withdrawn.
-            self.seats[peer.id].pending = None
+            self.participants[peer.id].pending = None
             self.offered = [each for each in self.offered if each[0] != peer.id]
         await self.update(kind)
 
@@ -530,21 +530,24 @@ class Room:
     async def answer_one(self) -> None:
         """Let a peer answer what the focus has offered it."""
         id_, modification, offer = self.offered.pop(0)
-        seat = self.seats[id_]
-        answer = seat.peer.answer(offer)
-        seat.pending = None
+        participant = self.participants[id_]
+        answer = participant.peer.answer(offer)
+        participant.pending = None
         await self._task("answer", {"participant": id_, "modId": modification, "sdp": answer})
 
     async def withdraw_one(self, *, rejected: bool) -> None:
         """Withdraw an offer of the focus to a peer."""
         id_, modification, _ = self.offered.pop(0)
-        self.seats[id_].pending = None
+        self.participants[id_].pending = None
         await self._task("withdraw", {"participant": id_, "modId": modification, "rejected": rejected})
 
     def view(self, cause: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Return the view of the conference that tasks carry."""
-        seats = [{"participant": id_, "state": seat.state, "muted": seat.muted} for id_, seat in self.seats.items()]
-        return {"seats": seats, "cause": cause}
+        participants = [
+            {"participant": id_, "state": participant.state, "muted": participant.muted}
+            for id_, participant in self.participants.items()
+        ]
+        return {"seats": participants, "cause": cause}
 
     async def _task(
         self, kind: str, payload: Mapping[str, Any], *, cause: tuple[str, str] | None = None, silently: bool = False
@@ -553,15 +556,21 @@ class Room:
         # An offer that builds a leg is the first thing that a participant does: before that nothing is offered to it.
         quiet = silently or (kind == "offer" and cause is None)
         ready = (
-            [] if quiet else [id_ for id_, seat in self.seats.items() if not seat.pending and seat.state != "moving"]
+            []
+            if quiet
+            else [
+                id_
+                for id_, participant in self.participants.items()
+                if not participant.pending and participant.state != "moving"
+            ]
         )
         result = await self._execute(self.id, kind, {**payload, "view": view, "ready": ready})
         self.tasks += 1
         if "refusal" in result:
             raise RefusedError(f"{kind}: {result['refusal']}")
         for offer in result.get("offers", ()):
-            seat = self.seats[offer["participant"]]
-            assert seat.pending is None, "an offer to somebody who was not ready"
-            seat.pending = offer["modId"]
+            participant = self.participants[offer["participant"]]
+            assert participant.pending is None, "an offer to somebody who was not ready"
+            participant.pending = offer["modId"]
             self.offered.append((offer["participant"], offer["modId"], offer["sdp"]))
         return result
