@@ -180,10 +180,10 @@ class Browser(Peer):
 
     def __init__(self, id_: str) -> None:
         super().__init__(id_)
-        for line, section in zip(self.lines, _OFFER.split("m=")[1:], strict=False):
-            head, *attributes = section.strip().splitlines()
-            line.formats = head.split(" ", 3)[3]
-            line.attributes = [each for each in attributes if each.startswith(_KEPT)]
+        for section, text in zip(self.sections, _OFFER.split("m=")[1:], strict=False):
+            head, *attributes = text.strip().splitlines()
+            section.formats = head.split(" ", 3)[3]
+            section.attributes = [each for each in attributes if each.startswith(_KEPT)]
 
 
 _KEPT = ("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap:")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.prune [--conferences 1000000] [--out file.json]
 
-Makes conferences that ended long ago: each has two participants, and every tenth a modification. The timekeeper prunes them.
-Meanwhile the benchmark lets four invitations a second ring for a second and notes how late each one ends.
+The benchmark makes conferences that ended long ago. Each has two participants, and every tenth has a modification. While
+the timekeeper prunes them, four invitations a second ring for one second each. The result says how late each one ends.
 """
 
 import argparse

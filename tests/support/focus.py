@@ -118,12 +118,12 @@ class ScriptedNode:
         leg = Leg() if payload["fresh"] or participant not in legs else legs[participant]
         legs[participant] = leg
         leg.mod_id, leg.before = payload["modId"], replace(leg)
-        leg.kinds = tuple(line.kind for line in offered.media)
+        leg.kinds = tuple(section.kind for section in offered.media)
         leg.sends = tuple(
-            line.kind for line in offered.media if line.live and line.direction in {"sendrecv", "sendonly"}
+            section.kind for section in offered.media if section.live and section.direction in {"sendrecv", "sendonly"}
         )
         leg.offered, tracks = None, self._tracks(participant, legs, states)
-        if _fits(tracks, [line.kind for line in offered.media if line.direction in {"sendrecv", "recvonly"}]):
+        if _fits(tracks, [section.kind for section in offered.media if section.direction in {"sendrecv", "recvonly"}]):
             leg.knows = tracks
         answer = self.answers.setdefault(payload["modId"], mirror(payload["sdp"], session=1000, setup="passive"))
         return Result(answer=answer)
@@ -151,14 +151,14 @@ class ScriptedNode:
 
 
 def _kinds(text: str) -> tuple[str, ...]:
-    """Return what media lines a description has."""
-    return tuple(line.kind for line in parse(text).media)
+    """Return the kinds of a description's media sections."""
+    return tuple(section.kind for section in parse(text).media)
 
 
-def _fits(tracks: Tracks, lines: list[str]) -> bool:
-    """Tell whether an answer has lines for all these tracks."""
+def _fits(tracks: Tracks, sections: list[str]) -> bool:
+    """Tell whether an answer has sections for all these tracks."""
     wanted = [kind for kinds in tracks.values() for kind in kinds]
-    return all(wanted.count(kind) <= lines.count(kind) for kind in wanted)
+    return all(wanted.count(kind) <= sections.count(kind) for kind in wanted)
 
 
 def beat(node_id: str, at: datetime, **news: Any) -> None:

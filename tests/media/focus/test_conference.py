@@ -17,7 +17,7 @@ from media.focus.node import Node, Settings
 from media.reports import LOST_SECONDS, Connection
 from media.sdp.description import parse
 from media.sdp.negotiation import Negotiation
-from media.sdp.syntax import MAX_MEDIA_LINES
+from media.sdp.syntax import MAX_MEDIA_SECTIONS
 from tests.support.depth import examples
 from tests.support.media.broken import NAMES, mutated
 from tests.support.media.by_json import by_json
@@ -89,27 +89,27 @@ async def room() -> AsyncIterator[Room]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[list[str]]:
-    """The sections of a browser's offer: the session's, an audio line, a video line."""
+    """The sections of a browser's offer: the session's, one for audio, one for video."""
     peer = Peer("browser")
     yield re.split(r"(?m)^(?=m=)", peer.offer())
     peer.socket.close()
 
 
-def described(head: str, *lines: str) -> str:
-    """Put lines together that get their names by their place."""
-    named = [re.sub(r"a=mid:\S+", f"a=mid:{number}", line) for number, line in enumerate(lines)]
-    return re.sub(r"BUNDLE.*\r", f"BUNDLE {' '.join(map(str, range(len(lines))))}\r", head) + "".join(named)
+def described(head: str, *sections: str) -> str:
+    """Return a description of these media sections, with their places as mids."""
+    named = [re.sub(r"a=mid:\S+", f"a=mid:{number}", section) for number, section in enumerate(sections)]
+    return re.sub(r"BUNDLE.*\r", f"BUNDLE {' '.join(map(str, range(len(sections))))}\r", head) + "".join(named)
 
 
-def speaking(line: str, codec: str) -> str:
-    """Return a media line with this codec alone."""
-    first, _, rest = FORMATS.sub("", line).partition("\r\n")
+def speaking(section: str, codec: str) -> str:
+    """Return the media section with this codec alone."""
+    first, _, rest = FORMATS.sub("", section).partition("\r\n")
     return f"{' '.join([*first.split(' ')[:3], '100'])}\r\n{rest}a=rtpmap:100 {codec}\r\n"
 
 
-def nameless(line: str) -> str:
-    """Return a media line that names no sources."""
-    return re.sub(r"a=(?:ssrc|ssrc-group|msid|candidate|end-of-candidates).*\r\n", "", line)
+def nameless(section: str) -> str:
+    """Return the media section without its sources."""
+    return re.sub(r"a=(?:ssrc|ssrc-group|msid|candidate|end-of-candidates).*\r\n", "", section)
 
 
 def sent_to(room: Room, who: str) -> list[str]:
@@ -186,7 +186,7 @@ async def test_a_participant_sends_a_few_tracks(room: Room, chromium: list[str])
     assert refused["refusal"]["code"] == "sdp-invalid"
     assert room.node.conferences["room"].tracks == before
     # Nor in turn, a few at a time: a track lasts as long as its participant.
-    idle = [line.replace("a=sendrecv", "a=inactive") for line in screens]
+    idle = [screen.replace("a=sendrecv", "a=inactive") for screen in screens]
     refused = await room.offer("bob", described(head, audio, *idle, nameless(video)), fresh=False)
     assert refused["refusal"]["code"] == "sdp-invalid"
     assert "answer" in await room.offer("bob", described(head, audio, *idle), fresh=False)
@@ -201,7 +201,7 @@ async def test_lines_that_are_only_received_on_are_no_tracks(room: Room, chromiu
 async def test_tracks_that_a_leg_has_no_section_for_are_left_out(room: Room, chromium: list[str]) -> None:
     head, audio, video = chromium
     closed = "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
-    full = [audio, video] + [closed] * (MAX_MEDIA_LINES - 2)
+    full = [audio, video] + [closed] * (MAX_MEDIA_SECTIONS - 2)
     assert "answer" in await room.offer("alice", described(head, *full))
     assert "answer" in await room.offer("bob", described(head, audio, video, nameless(video)))
     assert "answer" in await room.offer("carol", described(head, audio, video))
@@ -391,7 +391,7 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chro
     leg = room.node.conferences["room"].participants["alice"].leg
     assert leg is not None
     assert [section.label for section in leg.negotiation.sections] == ["audio", "video", "", "screen"]
-    wanted = {line.mid for line in parse(offer["sdp"]).media if line.receives}
+    wanted = {section.mid for section in parse(offer["sdp"]).media if section.receives}
     assert wanted == {"0", "1", "3"}
 
 

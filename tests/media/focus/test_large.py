@@ -101,8 +101,8 @@ async def test_join_touches_its_own_tracks_and_no_others(node: Node, work: Count
     assert joined["create_offer"] <= 3 * LARGE
 
 
-async def test_media_lines_that_stay_as_they_are_stay_the_same_objects(node: Node, work: Counter[str]) -> None:
-    """New objects are work for the garbage collector, which stops the loop: each of N members has 2 N lines."""
+async def test_media_sections_that_stay_as_they_are_stay_the_same_objects(node: Node, work: Counter[str]) -> None:
+    """New objects are work for the garbage collector, which stops the loop: each of N members has 2 N sections."""
     joined, left = await cost(node, work, LARGE)
     assert joined["replace"] <= 20 * LARGE
     assert left["replace"] <= 20 * LARGE

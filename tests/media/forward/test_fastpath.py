@@ -51,10 +51,10 @@ def _numbered_otherwise(name: str, **options: Any) -> Listener:
     peer = Listener(name, **options)
     renumbered = [(":111", ":109"), (":96", ":120"), ("apt=96", "apt=120"), (":97", ":121")]
     renumbered += [("extmap:1 ", "extmap:6 "), ("extmap:5 ", "extmap:1 ")]
-    for line in peer.lines:
-        line.formats = line.formats.replace("111", "109").replace("96", "120").replace("97", "121")
+    for section in peer.sections:
+        section.formats = section.formats.replace("111", "109").replace("96", "120").replace("97", "121")
         for old, new in renumbered:
-            line.attributes = [each.replace(old, new) for each in line.attributes]
+            section.attributes = [each.replace(old, new) for each in section.attributes]
     return peer
 
 
@@ -63,10 +63,10 @@ SWITCH = 225
 
 
 class Script:
-    """What alice sends, the same in each world: bursts of packets, and in which order they arrive, or do not.
+    """What alice sends, the same in each world: bursts of packets, in the order in which they arrive. Some are lost.
 
-    She has a microphone and two cameras on one media line: the second replaces the first at burst SWITCH. Now and then
-    a packet of the other camera comes as well, which goes nowhere. The microphone's codec is `audio`.
+    Alice has a microphone and two cameras in one media section. The second camera replaces the first at burst SWITCH.
+    Now and then a packet of the other camera arrives as well, and is not forwarded. The microphone's codec is `audio`.
     """
 
     def __init__(self, seed: int, *, shuffled: bool, audio: int = AUDIO) -> None:

@@ -86,9 +86,9 @@ async def test_a_participant_that_leaves_is_heard_no_more_and_its_sections_are_u
     alice, bob, carol = await world.join("alice", "bob", "carol")
     await world.room.leave(carol)
     await world.room.settle()
-    lines = len(bob.lines)
+    sections = len(bob.sections)
     await world.join("dave")
-    assert len(bob.lines) == lines
+    assert len(bob.sections) == sections
     world.peers[-1].film()
     await bob.gets(1)
     await alice.gets(1)

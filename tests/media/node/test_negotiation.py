@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World
-from tests.support.media.synthetic import Line, RefusedError
+from tests.support.media.synthetic import PeerSection, RefusedError
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -22,7 +22,7 @@ async def test_data_channels_go_with_the_offer_that_brought_them(world: World) -
     (alice,) = await world.join("alice")
     task = {"participant": "alice", "modId": "chat", "fresh": False, "rejected": False, "ready": []}
     task["view"] = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
-    alice.lines.append(Line("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
+    alice.sections.append(PeerSection("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
     await by_json(world.node)("room", "offer", {**task, "sdp": alice.offer()})
     assert world.leg("alice").channels is not None
     await by_json(world.node)("room", "withdraw", task)
@@ -33,8 +33,8 @@ async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_no
     alice, bob = await world.join("alice", "bob")
     carol = Listener("carol")
     world.peers.append(carol)
-    for line in carol.lines:
-        line.attributes = [each.replace("VP8", "H265").replace("opus", "G722") for each in line.attributes]
+    for section in carol.sections:
+        section.attributes = [each.replace("VP8", "H265").replace("opus", "G722") for each in section.attributes]
     with pytest.raises(RefusedError, match="sdp-invalid"):
         await world.room.join(carol)
     del world.room.participants["carol"]

@@ -9,7 +9,7 @@ from media.focus.node import Settings
 from media.sdp.description import parse
 from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World, around, in_order
-from tests.support.media.synthetic import AUDIO, PCMU, Line
+from tests.support.media.synthetic import AUDIO, PCMU, PeerSection
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -111,10 +111,10 @@ H264 = [
 async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(world: World) -> None:
     names = ("host", "bob", "first", "second")
     peers = {name: Listener(name) for name in names}
-    vp8 = [*peers["host"].video_line.attributes]
+    vp8 = [*peers["host"].video_section.attributes]
     for name, peer in peers.items():
         if name != "first":
-            peer.video_line.formats, peer.video_line.attributes = "96 102", [*vp8, *H264]
+            peer.video_section.formats, peer.video_section.attributes = "96 102", [*vp8, *H264]
         world.peers.append(peer)
         await world.room.join(peer, settle=False)
 
@@ -123,15 +123,15 @@ async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(wor
         return await by_json(world.node)("room", kind, {**common, **fields})
 
     for name in ("first", "second"):
-        peers[name].video_line.formats, peers[name].video_line.attributes = "102", H264
+        peers[name].video_section.formats, peers[name].video_section.attributes = "102", H264
         assert "answer" in await task("offer", name, sdp=peers[name].offer(), fresh=False)
     # Nobody has anything in common with the VP8 that comes back.
     await task("withdraw", "first", rejected=False)
     for name in ("host", "bob"):
         answer = (await task("offer", name, sdp=peers[name].offer(), fresh=False))["answer"]
-        assert [media.live for media in parse(answer).media if media.mid == peers[name].video_line.mid] == [True]
+        assert [media.live for media in parse(answer).media if media.mid == peers[name].video_section.mid] == [True]
     late = Listener("late")
-    late.video_line.formats, late.video_line.attributes = "96 102", [*vp8, *H264]
+    late.video_section.formats, late.video_section.attributes = "96 102", [*vp8, *H264]
     world.peers.append(late)
     await world.room.join(late, settle=False)
     assert world.leg("late").layout.published.keys() == {"audio", "video"}
@@ -143,7 +143,7 @@ async def test_a_line_that_lacks_the_codec_that_is_sent_silences_nobody_for_othe
         alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
         picky = Listener("picky", audio=(AUDIO, PCMU))
         # Here it takes another one's sound, in PCMU alone.
-        picky.lines.append(Line("audio", "second", str(PCMU), []))
+        picky.sections.append(PeerSection("audio", "second", str(PCMU), []))
         world.peers.append(picky)
         await world.room.join(picky)
         for speaker in (alice, bob):

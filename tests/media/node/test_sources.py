@@ -103,7 +103,7 @@ async def test_second_source_of_a_line_is_never_mixed_into_its_track(
     other = Source(secrets.randbits(31), VIDEO, 90000, 500)
     if is_named:
         named = [f"a=ssrc:{alice.video.ssrc} cname:alice", f"a=ssrc:{other.ssrc} cname:alice"]
-        alice.lines[1].attributes = [*alice.lines[1].attributes, *named]
+        alice.sections[1].attributes = [*alice.sections[1].attributes, *named]
     for peer in (alice, bob):
         world.peers.append(peer)
         await world.room.join(peer)

@@ -15,4 +15,4 @@ def changed(old: str, new: str, text: str | None = None) -> str:
 
 def keys(description: Description) -> list[tuple[bool, bool]]:
     """Return of each section whether it has ICE credentials and a fingerprint."""
-    return [(description.has_ice(line), description.has_fingerprint(line)) for line in description.media]
+    return [(description.has_ice(section), description.has_fingerprint(section)) for section in description.media]

@@ -59,13 +59,13 @@ def offered(leg: Negotiation, *outgoing: Outgoing, agreed: Agreed) -> str:
     return offer
 
 
-def line(text: str, index: int) -> str:
+def section_text(text: str, index: int) -> str:
     """Return one m= section."""
     return "m=" + re.split(r"(?m)^m=", text)[1 + index]
 
 
 def answering(offer: str, by: str = CHROMIUM, directions: dict[str, str] | None = None) -> str:
-    """Return an answer: the offer's lines, taken as they are, with the other side's transport."""
+    """Return an answer: the offer's sections, accepted as they are, with the other side's transport."""
     swapped = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
     keys = "".join(
         f"{each}\r\n" for each in dict.fromkeys(re.findall(r"a=(?:ice-ufrag|ice-pwd|fingerprint):[^\r]*", by))
@@ -74,7 +74,7 @@ def answering(offer: str, by: str = CHROMIUM, directions: dict[str, str] | None 
     for media in parse(offer).media:
         direction = (directions or {}).get(media.mid, swapped[media.direction])
         text = text.replace(
-            section := line(text, parse(offer).media.index(media)),
+            section := section_text(text, parse(offer).media.index(media)),
             re.sub(r"a=(sendrecv|sendonly|recvonly|inactive)", f"a={direction}", section),
         )
     return changed(text, ("t=0 0\r\n", f"t=0 0\r\n{keys}a=setup:active\r\n"))

@@ -20,7 +20,7 @@ from media.reports import Connection
 from media.transport.consent import CONSENT_SECONDS
 from media.transport.dtls import Transport
 from tests.support.media.by_json import by_json
-from tests.support.media.synthetic import VIDEO, Line, Peer, Room, Source
+from tests.support.media.synthetic import VIDEO, Peer, PeerSection, Room, Source
 
 SECONDS = 10.0
 
@@ -105,9 +105,9 @@ class Listener(Peer):
         self.send_datagram(self.outward.protect_rtcp(bytes(packet)))
 
     @property
-    def video_line(self) -> Line:
-        """The media line of the camera."""
-        return next(line for line in self.lines if line.kind == "video")
+    def video_section(self) -> PeerSection:
+        """The media section of the camera."""
+        return next(section for section in self.sections if section.kind == "video")
 
     @property
     def audio(self) -> Source:

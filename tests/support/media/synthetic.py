@@ -1,8 +1,8 @@
-"""Synthetic participants: as much of a WebRTC endpoint as load needs, and a hundred times lighter than a whole one.
+"""Synthetic participants: the part of a WebRTC endpoint that load needs, a hundred times lighter than a whole one.
 
-A `Peer` has a UDP socket, checks connectivity as ICE's controlling side, is DTLS client, sends RTP that it makes up,
-and counts what arrives without decrypting it. A `Room` does around a node what the operations do: it knows the participants,
-brings tasks to the node one by one, and lets peers answer what the focus offers.
+A `Peer` has a UDP socket, is ICE's controlling side and DTLS client, sends RTP that it makes up, and counts the packets
+that arrive without decrypting them. A `Room` stands in for the operations: it knows the participants, brings tasks to
+the node one by one, and has the peers answer the focus's offers.
 """
 
 import asyncio
@@ -105,8 +105,8 @@ class Source:
 
 
 @dataclass
-class Line:
-    """A media line as the peer knows it: what it says of codecs, and which way media goes."""
+class PeerSection:
+    """A media section as the peer knows it: its codecs, and which way media goes."""
 
     kind: str
     mid: str
@@ -117,7 +117,7 @@ class Line:
     rejected: bool = False
 
     def direction(self, offered: str = "sendrecv") -> str:
-        """Return the line's direction, as an answer to what was offered."""
+        """Return the section's direction, as an answer to what was offered."""
         ways = _REVERSED[offered]
         sends = self.source is not None and ways in ("sendrecv", "sendonly")
         receives = self.receives and ways in ("sendrecv", "recvonly")
@@ -159,26 +159,26 @@ class Peer:
         self._destination: Destination | None = None
         self._checking: asyncio.Task[None] | None = None
         self._tx: Any = None
-        self.lines: list[Line] = []
+        self.sections: list[PeerSection] = []
         for kind in ("audio", "video") if sends else ():
-            self.lines.append(self.own_line(kind, receives))
+            self.sections.append(self.own_section(kind, receives))
         if data:
-            self.lines.append(Line("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
+            self.sections.append(PeerSection("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
 
-    def own_line(self, kind: str, receives: bool) -> Line:
-        """Return a further line of this kind, with a source that sends on it."""
-        mid = f"o{len(self.lines)}"
+    def own_section(self, kind: str, receives: bool) -> PeerSection:
+        """Return a further section of this kind, with a source that sends there."""
+        mid = f"o{len(self.sections)}"
         if kind == "audio":
             stated = [each for type_ in self._audio for each in _AUDIO_CODECS[type_][1]]
             source = Source(_ssrc(), self._audio[0], _AUDIO_CODECS[self._audio[0]][0], AUDIO_SIZE)
-            return Line(kind, mid, " ".join(map(str, self._audio)), _AUDIO_LINES + stated, source, receives)
+            return PeerSection(kind, mid, " ".join(map(str, self._audio)), _AUDIO_LINES + stated, source, receives)
         source = Source(_ssrc(), VIDEO, 90000, VIDEO_SIZE, rtx_ssrc=_ssrc())
-        return Line(kind, mid, f"{VIDEO} {RTX}", _VIDEO_LINES, source, receives)
+        return PeerSection(kind, mid, f"{VIDEO} {RTX}", _VIDEO_LINES, source, receives)
 
     @property
     def sources(self) -> list[Source]:
         """What the peer sends: audio first, then video."""
-        return [line.source for line in self.lines if line.source is not None and not line.rejected]
+        return [section.source for section in self.sections if section.source is not None and not section.rejected]
 
     def speak(self, payload_type: int) -> None:
         """Send audio with this codec from now on, on the same SSRC, as browsers do."""
@@ -187,44 +187,44 @@ class Peer:
 
     def share_screen(self) -> None:
         """Add a further video section, which the next `offer` contains."""
-        self.lines.append(self.own_line("video", receives=False))
+        self.sections.append(self.own_section("video", receives=False))
 
     # --- Offers and answers -----------------------------------------------------------------------------------
 
     def offer(self, setup: str = "actpass") -> str:
-        """Return an offer of all lines. The peer can only be DTLS client; `setup` says how much it insists on that."""
-        return self._describe(setup, ["sendrecv"] * len(self.lines))
+        """Return an offer of all sections, with this `a=setup`. The peer can only be DTLS client."""
+        return self._describe(setup, ["sendrecv"] * len(self.sections))
 
     def answer(self, offer: str) -> str:
-        """Return the answer to an offer: every line is accepted, and received where it can be."""
+        """Return the answer to an offer: every section is accepted, and received where it can be."""
         directions = []
         for index, text in enumerate(offer.replace("\r\n", "\n").split("\nm=")[1:]):
             head, *attributes = text.strip().split("\n")
             kind, port, _, formats = head.split(" ", 3)
-            if index == len(self.lines):
-                self.lines.append(Line(kind, _value(attributes, "mid"), formats, []))
-            elif self.lines[index].mid != _value(attributes, "mid"):
-                # The line was rejected before, and carries something else now (RFC 8829 section 5.2.2).
-                self.lines[index] = Line(kind, _value(attributes, "mid"), formats, [])
-            if self.lines[index].source is None and kind != "application":
-                # On a line of the other side's it takes what is offered now.
+            if index == len(self.sections):
+                self.sections.append(PeerSection(kind, _value(attributes, "mid"), formats, []))
+            elif self.sections[index].mid != _value(attributes, "mid"):
+                # The section was rejected before, and carries something else now (RFC 8829 section 5.2.2).
+                self.sections[index] = PeerSection(kind, _value(attributes, "mid"), formats, [])
+            if self.sections[index].source is None and kind != "application":
+                # In a section of the other side, the peer accepts what is offered now.
                 kept = [each for each in attributes if each.startswith(("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap"))]
-                self.lines[index].formats, self.lines[index].attributes = formats, kept
-            self.lines[index].rejected = port == "0" and "a=bundle-only" not in attributes
+                self.sections[index].formats, self.sections[index].attributes = formats, kept
+            self.sections[index].rejected = port == "0" and "a=bundle-only" not in attributes
             stated = [each for each in _REVERSED if f"a={each}" in attributes]
             directions.append(stated[0] if stated else "sendrecv")
         return self._describe("active", directions)
 
     def _describe(self, setup: str, offered: Iterable[str]) -> str:
         self._version += 1
-        bundle = " ".join(line.mid for line in self.lines if not line.rejected)
+        bundle = " ".join(section.mid for section in self.sections if not section.rejected)
         address, port = self.socket.getsockname()[:2]
         lines = ["v=0", f"o=- {self._session} {self._version} IN IP4 127.0.0.1", "s=-", "t=0 0"]
         lines += [f"a=group:BUNDLE {bundle}", "a=extmap-allow-mixed", "a=msid-semantic: WMS"]
-        for line, direction in zip(self.lines, offered, strict=True):
-            protocol = "UDP/DTLS/SCTP" if line.kind == "application" else "UDP/TLS/RTP/SAVPF"
+        for section, direction in zip(self.sections, offered, strict=True):
+            protocol = "UDP/DTLS/SCTP" if section.kind == "application" else "UDP/TLS/RTP/SAVPF"
             lines += [
-                f"m={line.kind} {0 if line.rejected else 9} {protocol} {line.formats}",
+                f"m={section.kind} {0 if section.rejected else 9} {protocol} {section.formats}",
                 "c=IN IP4 0.0.0.0",
                 f"a=candidate:1 1 udp 2122260223 {address} {port} typ host",
                 "a=end-of-candidates",
@@ -232,13 +232,13 @@ class Peer:
                 f"a=ice-pwd:{self._password}",
                 f"a=fingerprint:sha-256 {certificate().fingerprint}",
                 f"a=setup:{setup}",
-                f"a=mid:{line.mid}",
-                *line.attributes,
+                f"a=mid:{section.mid}",
+                *section.attributes,
             ]
-            if line.kind != "application":
-                lines += [f"a={line.direction(direction)}", "a=rtcp-mux", "a=rtcp-rsize"]
-            if line.source is not None:
-                lines += _sources_of(line.source, self.id)
+            if section.kind != "application":
+                lines += [f"a={section.direction(direction)}", "a=rtcp-mux", "a=rtcp-rsize"]
+            if section.source is not None:
+                lines += _sources_of(section.source, self.id)
         return "\r\n".join(lines) + "\r\n"
 
     # --- Connection -------------------------------------------------------------------------------------------
