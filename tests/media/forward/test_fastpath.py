@@ -101,7 +101,7 @@ async def _play(world: World, script: Script) -> None:
     other_camera = alice.video.ssrc + 1
     for peer in (alice, carol):
         world.peers.append(peer)
-        await world.room.join(peer)
+        await world.conference.join(peer)
     await world.join("bob", "dave", **options)
     ssrcs = [alice.audio.ssrc, alice.video.ssrc, other_camera]
     clock, tracks = world.clock, [world.track("alice", label) for label in ("audio", "video")]

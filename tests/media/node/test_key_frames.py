@@ -125,7 +125,7 @@ async def test_turning_a_section_off_and_on_costs_the_sender_few_key_frames(worl
     section, count = bob.sections[1], 6 * participants.KEY_FRAME_BURST
     for number in range(count):
         section.receives = bool(number % 2)
-        await world.room.renegotiate(bob)
+        await world.conference.renegotiate(bob)
         await world.pass_time(tracks.KEY_FRAME_SECONDS, alice, bob)
     bob.film()
     await alice.gets(1)

@@ -36,8 +36,8 @@ async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_no
     for section in carol.sections:
         section.attributes = [each.replace("VP8", "H265").replace("opus", "G722") for each in section.attributes]
     with pytest.raises(RefusedError, match="sdp-invalid"):
-        await world.room.join(carol)
-    del world.room.participants["carol"]
+        await world.conference.join(carol)
+    del world.conference.participants["carol"]
     alice.film()
     await bob.gets(1)
 
@@ -45,12 +45,12 @@ async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_no
 async def test_a_rejected_offer_is_not_repeated_until_something_changes(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.share_screen()
-    await world.room.renegotiate(alice)
-    assert [id_ for id_, _, _ in world.room.offered] == ["bob"]
-    await world.room.withdraw_one(rejected=True)
-    assert world.room.offered == []
-    await world.room.update()
-    assert world.room.offered == []
+    await world.conference.renegotiate(alice)
+    assert [id_ for id_, _, _ in world.conference.offered] == ["bob"]
+    await world.conference.withdraw_one(rejected=True)
+    assert world.conference.offered == []
+    await world.conference.update()
+    assert world.conference.offered == []
     alice.film()
     await bob.gets(1)
     await world.join("carol")
@@ -63,13 +63,13 @@ async def test_ten_joins_while_an_answer_is_owed_cost_one_further_offer(world: W
     for name in ("carol", "dave", "erin"):
         peer = Listener(name)
         world.peers.append(peer)
-        await world.room.join(peer, settle=False)
-        await world.room.update()
-    assert [id_ for id_, _, _ in world.room.offered].count("alice") == 1
+        await world.conference.join(peer, settle=False)
+        await world.conference.update()
+    assert [id_ for id_, _, _ in world.conference.offered].count("alice") == 1
     answered = 0
-    while world.room.offered:
-        answered += world.room.offered[0][0] == "alice"
-        await world.room.answer_one()
+    while world.conference.offered:
+        answered += world.conference.offered[0][0] == "alice"
+        await world.conference.answer_one()
     assert answered == 2
     world.peers[-1].film()
     await alice.gets(1)

@@ -22,7 +22,7 @@ async def test_a_retransmission_without_rtx_is_identical(world: World, extension
     bob.sections[1].formats = f"{VIDEO}"
     for peer in (alice, bob):
         world.peers.append(peer)
-        await world.room.join(peer)
+        await world.conference.join(peer)
     alice.film()
     ((sequence, _, ssrc),) = await bob.gets(1)
     wire = bob.tap()

@@ -20,7 +20,7 @@ from media.reports import Connection
 from media.transport.consent import CONSENT_SECONDS
 from media.transport.dtls import Transport
 from tests.support.media.by_json import by_json
-from tests.support.media.synthetic import VIDEO, Peer, PeerSection, Room, Source
+from tests.support.media.synthetic import VIDEO, Peer, PeerSection, Source, SyntheticConference
 
 SECONDS = 10.0
 
@@ -164,7 +164,7 @@ class World:
         self.node, self.clock = node, clock
         self.lost, self.spoken, self.heard = notes.lost_legs, notes.spoken, notes.heard
         self.peers: list[Listener] = []
-        self.room = Room("room", by_json(node))
+        self.conference = SyntheticConference("room", by_json(node))
 
     def stop_ticking(self) -> None:
         """Stop the ticks of the node, so that no allowance is renewed while a test counts."""
@@ -202,7 +202,7 @@ class World:
         joined = [Listener(name, **options) for name in names]
         for each in joined:
             self.peers.append(each)
-            await self.room.join(each)
+            await self.conference.join(each)
         return joined
 
 

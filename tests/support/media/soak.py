@@ -21,7 +21,7 @@ import psutil
 from media.focus.node import Node, Settings
 from media.reports import Connection
 from tests.support.media.by_json import by_json
-from tests.support.media.synthetic import Peer, Room
+from tests.support.media.synthetic import Peer, SyntheticConference
 
 _PARTICIPANTS = 6
 _TASK_SECONDS = 5.0
@@ -89,7 +89,7 @@ class Soak:
         node = Node(Settings(), self)
         await node.start()
         self._node = node
-        self.room = Room("soak", self._execute)
+        self.conference = SyntheticConference("soak", self._execute)
         try:
             await self._half(seconds / 2)
             middle = Holdings.now()
@@ -113,7 +113,7 @@ class Soak:
         await self._come_to_rest()
         await self._require_all_media()
         for id_ in list(self.peers):
-            await self.room.leave(self.peers.pop(id_))
+            await self.conference.leave(self.peers.pop(id_))
         while self.vanished:
             await self.vanished.pop().close()
 
@@ -127,13 +127,13 @@ class Soak:
 
     async def _do_something(self) -> None:
         """Do one of all the things that can be done now."""
-        absent = [id_ for id_ in map(str, range(_PARTICIPANTS)) if id_ not in self.room.participants]
+        absent = [id_ for id_ in map(str, range(_PARTICIPANTS)) if id_ not in self.conference.participants]
         choices = ["hold", "mute", "modify", "screen", "move", "leave", "vanish"] if self.peers else []
         weights = [4, 3, 3, 1, 2, 1, 0.1][: len(choices)]
         if absent:
             choices.append("join")
             weights.append(4)
-        if self.room.offered:
+        if self.conference.offered:
             choices += ["answer", "expire", "reject"]
             weights += [30, 1, 1]
         if not choices:
@@ -144,42 +144,42 @@ class Soak:
         if choice == "join":
             await self._join(self.chance.choice(absent))
         elif choice == "answer":
-            await self.room.answer_one()
+            await self.conference.answer_one()
         elif choice in ("expire", "reject"):
-            await self.room.withdraw_one(rejected=choice == "reject")
+            await self.conference.withdraw_one(rejected=choice == "reject")
         else:
             id_ = self.chance.choice(list(self.peers))
             await getattr(self, f"_{choice}")(id_, self.peers[id_])
 
     async def _join(self, id_: str) -> None:
         peer = self.peers[id_] = Peer(id_)
-        await self.room.join(peer, settle=False)
-        await self.room.update()
+        await self.conference.join(peer, settle=False)
+        await self.conference.update()
 
     async def _hold(self, id_: str, peer: Peer) -> None:
-        state = self.room.participants[id_].state
-        await self.room.set_state(peer, *(("accepted", "resume") if state == "on-hold" else ("on-hold", "hold")))
+        state = self.conference.participants[id_].state
+        await self.conference.set_state(peer, *(("accepted", "resume") if state == "on-hold" else ("on-hold", "hold")))
 
     async def _mute(self, id_: str, peer: Peer) -> None:
-        self.room.participants[id_].muted = self.chance.choice([[], ["audio"], ["video"], ["audio", "video"]])
-        await self.room.update()
+        self.conference.participants[id_].muted = self.chance.choice([[], ["audio"], ["video"], ["audio", "video"]])
+        await self.conference.update()
 
     async def _modify(self, id_: str, peer: Peer) -> None:
-        await self.room.renegotiate(peer)
+        await self.conference.renegotiate(peer)
 
     async def _screen(self, id_: str, peer: Peer) -> None:
         if len(peer.sources) < 3:
             peer.share_screen()
-        await self.room.renegotiate(peer)
+        await self.conference.renegotiate(peer)
 
     async def _move(self, id_: str, peer: Peer) -> None:
-        await self.room.set_state(peer, "moving", "move")
+        await self.conference.set_state(peer, "moving", "move")
         await peer.close()
         await self._join(id_)
 
     async def _leave(self, id_: str, peer: Peer) -> None:
         del self.peers[id_]
-        await self.room.leave(peer)
+        await self.conference.leave(peer)
 
     async def _vanish(self, id_: str, peer: Peer) -> None:
         """Stop checking, and hear nothing any more: the node has to notice."""
@@ -190,10 +190,10 @@ class Soak:
         """Take those off their participants whose legs the node has given up."""
         while self.lost_ids:
             id_ = self.lost_ids.pop()
-            if id_ in self.room.participants and id_ not in self.peers:
+            if id_ in self.conference.participants and id_ not in self.peers:
                 self.done["lost"] += 1
-                self.room.dismiss(id_)
-                await self.room.update()
+                self.conference.dismiss(id_)
+                await self.conference.update()
 
     @contextlib.asynccontextmanager
     async def _sending(self) -> AsyncIterator[None]:
@@ -217,15 +217,15 @@ class Soak:
 
     async def _come_to_rest(self) -> None:
         """Take everything back that keeps media from anybody, and settle all that is offered."""
-        for id_ in set(self.room.participants) - set(self.peers):
-            self.room.dismiss(id_)
+        for id_ in set(self.conference.participants) - set(self.peers):
+            self.conference.dismiss(id_)
         for id_, peer in self.peers.items():
-            self.room.participants[id_].muted = []
-            self.room.participants[id_].state = "accepted"
+            self.conference.participants[id_].muted = []
+            self.conference.participants[id_].state = "accepted"
             # What somebody rejected is offered again after an offer of theirs.
-            await self.room.renegotiate(peer)
-        await self.room.update()
-        await self.room.settle()
+            await self.conference.renegotiate(peer)
+        await self.conference.update()
+        await self.conference.settle()
 
     async def _require_all_media(self) -> None:
         """Require that everybody gets everything that the others send."""
@@ -257,4 +257,4 @@ async def soak(seconds: float, seed: int) -> str:
     if complaints.said:
         raise SoakError("it was logged:\n" + "\n".join(complaints.said[:20]))
     happened = ", ".join(f"{count} {name}" for name, count in sorted(run.done.items()))
-    return f"{run.room.tasks} tasks: {happened}; {holdings}"
+    return f"{run.conference.tasks} tasks: {happened}; {holdings}"

@@ -1,8 +1,8 @@
 """Synthetic participants: the part of a WebRTC endpoint that load needs, a hundred times lighter than a whole one.
 
 A `Peer` has a UDP socket, is ICE's controlling side and DTLS client, sends RTP that it makes up, and counts the packets
-that arrive without decrypting them. A `Room` stands in for the operations: it knows the participants, brings tasks to
-the node one by one, and has the peers answer the focus's offers.
+that arrive without decrypting them. A `SyntheticConference` stands in for the operations: it knows the participants,
+brings tasks to the node one by one, and has the peers answer the focus's offers.
 """
 
 import asyncio
@@ -448,7 +448,7 @@ class RefusedError(Exception):
     """The node has refused what a participant offered or answered."""
 
 
-class Room:
+class SyntheticConference:
     """One conference around a node. `execute(conference, kind, payload)` carries a task out and returns its result."""
 
     def __init__(self, id_: str, execute: Execute) -> None:
