@@ -1,4 +1,4 @@
-"""The others learn who speaks and whose connection breaks."""
+"""Participants are notified of the speaker and of broken connections."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.mark.any_engine
-def test_every_participant_learns_who_speaks_and_whose_connection_breaks(
+def test_every_participant_is_notified_of_the_speaker_and_of_broken_connections(
     trio: Meeting, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[list[str], dict[str, Any]]] = []
