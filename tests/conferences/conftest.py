@@ -44,7 +44,7 @@ def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @lru_cache(maxsize=1)
 def _readers_known_to(number_of_modules: int) -> list[tuple[ModuleType, Callable[..., Any]]]:
-    """Return the modules that have readers, with these readers. The result changes only when another module is imported."""
+    """Return the modules that have readers, with these readers. Only importing a module changes the result."""
     ours = [module for name, module in sys.modules.items() if name.startswith(_OURS)]
     return [(module, reader) for module in ours for reader in _READERS if vars(module).get(reader.__name__) is reader]
 

@@ -86,7 +86,7 @@ class TestBroken:
         head, video = self.TEXT.split("m=video")
         lines = [line for line in video.splitlines(keepends=True) if not line.startswith(f"a={name}")]
         text = head + "m=video" + "".join(lines)
-        # Without a bundle it could not connect. In a bundle the audio section's keys apply to both (RFC 9143 section 7.1.3).
+        # It could not connect without a bundle. In a bundle, audio's keys apply to both (RFC 9143 section 7.1.3).
         self.refuse(call, text.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0"))
         assert call.alice.put(call.id, MOD, text, **BARE).status_code == 204
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @same_everywhere
 class TestOrigin:
-    """The version in the o= line must not decrease. Another session ID with other ICE credentials is a new connection."""
+    """The version in the o= line must not decrease. A new session ID with new ICE credentials is a new connection."""
 
     @pytest.mark.parametrize("version", [0, 1])
     def test_an_offer_with_a_lower_version_is_refused(self, call: Call, version: int) -> None:
