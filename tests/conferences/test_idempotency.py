@@ -207,7 +207,7 @@ def test_an_internal_error_is_not_mistaken_for_a_repetition(call: Call, monkeypa
 
 
 class TestReading:
-    """Reading a body takes time proportional to its length, in which a transaction of SQLite blocks all other writes."""
+    """Reading a long body takes time. Inside a transaction of SQLite it would block all other writes."""
 
     @pytest.fixture
     def read(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:

@@ -215,7 +215,7 @@ def test_the_host_can_remove_a_guest(four: Call, carol: Device) -> None:
     assert all_rows() == before
 
 
-def test_participants_cannot_remove_themselves(four: Call, carol: Device) -> None:
+def test_a_participant_that_removes_itself_leaves(four: Call, carol: Device) -> None:
     assert carol.request("DELETE", path_of(four, "carol")).status_code == 204
     assert state_of(four, "carol") == ("left", "hung-up")
     assert carol.news() == []

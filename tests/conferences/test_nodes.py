@@ -188,7 +188,9 @@ def test_ended_conference_is_not_adopted(node: ScriptedNode, other: ScriptedNode
     assert not tasks.waiting("other", 1)
 
 
-def test_conference_is_not_adopted_twice(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+def test_conference_that_another_process_has_adopted_is_not_adopted_again(
+    node: ScriptedNode, other: ScriptedNode, call: Call
+) -> None:
     before = all_rows()
     adopt_conference(conference_id=call.id, now=timezone.now(), watched=LONG)
     assert all_rows() == before
@@ -206,7 +208,7 @@ def test_a_participant_that_never_had_a_leg_is_not_offered_one(
     assert alice.news() == []
 
 
-def test_a_silent_node_is_not_replaced_before_it_was_watched(
+def test_a_silent_node_is_not_replaced_before_it_was_watched_long_enough(
     node: ScriptedNode, other: ScriptedNode, call: Call, settings: Settings
 ) -> None:
     gone(node)

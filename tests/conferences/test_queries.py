@@ -187,18 +187,18 @@ class TestFocus:
     @pytest.fixture(params=[3, 12])
     def scene(self, request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene:
         """Devices, all but the last of which have joined an open conference, if the test has one."""
-        comes = "conference" in request.fixturenames
+        joins = "conference" in request.fixturenames
 
         def build() -> tuple[str, tuple[Device, ...]]:
             devices = tuple(Device.register(f"user-{number}") for number in range(request.param))
-            if not comes:
+            if not joins:
                 return "", devices
             conference = str(devices[0].gather(access="open").json()["id"])
             for device in devices[1:-1]:
                 assert device.join(conference).status_code == 204
             return conference, devices
 
-        return begin_with(f"{request.param} devices{', most in a conference' * comes}", build, focus=True)
+        return begin_with(f"{request.param} devices{', most in a conference' * joins}", build, focus=True)
 
     @pytest.fixture
     def devices(self, scene: Scene) -> list[Device]:

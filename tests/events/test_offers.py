@@ -1,4 +1,4 @@
-"""A long offer goes to every device of the called user, and is stored once."""
+"""A long offer is sent to every device of the called user, and stored once."""
 
 import json
 from datetime import timedelta
@@ -29,7 +29,7 @@ def long_offer(characters: int) -> dict[str, str]:
 
 
 def heard(device: Device, after: int = 0) -> list[dict[str, object]]:
-    """Return what a reader of a device's log is told next."""
+    """Return the events that a reader of a device's log reads next."""
     return [json.loads(entry.wire) for entry in async_to_sync(read)(device.id, after)]
 
 
@@ -55,7 +55,7 @@ def test_device_that_registers_later_gets_the_offer_too(devices: list[Device]) -
     assert heard(late)[0]["description"] == body
 
 
-def test_offer_of_usual_size_stands_in_each_event_and_is_carried_by_the_wake_up(
+def test_offer_of_usual_size_is_in_each_event_and_in_the_wake_up(
     devices: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: dict[str, list[tuple[int, str]]] = {}
@@ -86,7 +86,7 @@ def test_batch_of_long_offers_is_bounded(devices: list[Device]) -> None:
     assert seen == [1, 2, 3, 4]
 
 
-def test_credentials_are_deleted_from_it_as_from_others(devices: list[Device]) -> None:
+def test_credentials_are_deleted_from_long_offers_too(devices: list[Device]) -> None:
     alice = Device.register("alice")
     conference = alice.call("bob", **long_offer(200_000)).json()["id"]
     alice.delete(conference)

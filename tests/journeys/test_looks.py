@@ -1,4 +1,4 @@
-"""How the test page looks in each of its states: nothing overflows, all can be read, nothing comes from elsewhere."""
+"""The test page in each of its states: nothing overflows, all text is readable, nothing is loaded from elsewhere."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
 @pytest.mark.timeout(300)
-async def test_every_state_before_a_call_fits_and_reads_well(visit: Visit, server: Server) -> None:
+async def test_every_state_before_a_call_fits_and_is_readable(visit: Visit, server: Server) -> None:
     inspector = Inspector()
     look = inspector.look
     long = "A-rather-long-name-without-any-space-in-it-at-all-that-goes-on-and-on"
@@ -62,10 +62,10 @@ async def test_every_state_before_a_call_fits_and_reads_well(visit: Visit, serve
     assert inspector.found == [], "\n".join(inspector.found)
 
 
-# `make test` looks at some of these states below.
+# `make test` checks some of these states below.
 @pytest.mark.timeout(300)
 @pytest.mark.deep
-async def test_every_state_of_a_call_fits_and_reads_well(visit: Visit) -> None:
+async def test_every_state_of_a_call_fits_and_is_readable(visit: Visit) -> None:
     inspector = Inspector()
     look = inspector.look
     phone = await visit("alice-looks", "phone")
@@ -116,7 +116,7 @@ async def test_every_state_of_a_call_fits_and_reads_well(visit: Visit) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.deep
-async def test_conferences_fit_and_read_well(visit: Visit) -> None:
+async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     inspector = Inspector()
     look = inspector.look
     wire = Wire()
@@ -153,7 +153,7 @@ async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     await dave.press("btn-camera")
     await expect(tile(alice, dave)).to_have_attribute("data-picture", "false")
     await look("one muted, one on hold, one without a picture", alice)
-    # Half a minute of silence would be long.
+    # Half a minute of silence would take too long.
     quality = {"type": "quality", "confId": await alice.conference_id()}
     quality["participant"] = await alice.page.evaluate("window.sbe.client.currentCall.others[0].id")
     wire.say(**quality, connection="poor")
@@ -206,7 +206,7 @@ async def _reload(person: Person) -> None:
     await expect(person.part("rejoin")).to_be_visible()
 
 
-async def test_some_states_of_a_call_fit_and_read_well(visit: Visit) -> None:
+async def test_some_states_of_a_call_fit_and_are_readable(visit: Visit) -> None:
     inspector = Inspector()
     wire = Wire()
     alice, bob = await in_a_call(visit, "odd", kind="audio", alice={"before": wire.attach})
@@ -266,6 +266,6 @@ async def test_the_policy_is_in_force(visit: Visit) -> None:
     )
     assert sorted(set(refused[0])) == ["connect-src", "script-src-elem", "style-src-attr"]
     assert refused[1], "an inline script ran"
-    # These refusals were wanted; that a journey would have noticed them is what the others rely on.
+    # These refusals were intended. Other journeys rely on such refusals being noticed.
     assert len([complaint for complaint in alice.complaints if "Content Security Policy" in complaint]) >= 3
     alice.complaints.clear()

@@ -1,4 +1,4 @@
-"""What a user goes through when the event channel, or the server, goes away in the middle of something."""
+"""What a user sees when the event channel or the server fails during a change."""
 
 from collections.abc import Awaitable, Callable
 
@@ -43,7 +43,7 @@ async def test_a_modification_survives_the_server(
     await nothing_lost_or_doubled(alice, bob)
 
 
-# The falling back of test_client.py cuts the WebSocket between two modifications.
+# The fallback test in test_client.py cuts the WebSocket between two modifications.
 @pytest.mark.deep
 async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
     wire = Wire()
