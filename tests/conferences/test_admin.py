@@ -144,8 +144,8 @@ def test_page_shows_everything_about_a_conference_except_its_secrets(staff: Clie
     call.bob.accept(call.id, mod, answer("sendonly", version=3))
     pending = call.bob.put(call.id, "initiate-conference-mod", offer(version=4, session=777))["x-mod-id"]
     words = text(staff.get(page(call.id)))
-    for told in (call.id, "alice", "bob", "+15550101", "on-hold", mod, pending, "mod-accepted", "mod-sent"):
-        assert told in words, told
+    for expected in (call.id, "alice", "bob", "+15550101", "on-hold", mod, pending, "mod-accepted", "mod-sent"):
+        assert expected in words, expected
     for type_ in set(Event.objects.values_list("type", flat=True)):
         assert type_ in words, type_
     hashes = Session.objects.values_list("token_hash", flat=True)
@@ -207,9 +207,9 @@ def test_action_ends_a_conference_and_notifies_its_participants(staff: Client, c
     response = end(staff, call.id, ringing)
     assert "2 ended." in text(response)
     for device in (call.alice, call.bob, carol):
-        (told,) = device.news()
-        assert (told["type"], told["reason"]) == ("session-terminated", "ended-by-support")
-        assert told["conference"]["state"] == "session-terminated"
+        (terminated,) = device.news()
+        assert (terminated["type"], terminated["reason"]) == ("session-terminated", "ended-by-support")
+        assert terminated["conference"]["state"] == "session-terminated"
     assert dave.news_types() == ["invitation-cancelled"]
     assert shown(staff) == set()
     assert "0 ended." in text(end(staff, call.id))

@@ -156,9 +156,9 @@ def test_flow_6_reject_and_cancel_change_nothing(call: Call, node: ScriptedNode,
     # A focus settles an offer at once. Only an offer that it has not read yet can be cancelled.
     node.works = who == "bob"
     mod = call.alice.put(call.id, "initiate-conference-hold", call.alice.offer("recvonly"))["x-mod-id"]
-    told = call.bob.news()
+    events = call.bob.news()
     call.alice.news()
-    rejected = mod if who == "alice" else told[-1]["modId"]
+    rejected = mod if who == "alice" else events[-1]["modId"]
     settler, other = (call.bob, call.alice) if who == "bob" else (call.alice, call.bob)
     response = settler.withdraw(call.id, rejected)
     assert (response.status_code, response["x-state"]) == (204, state)

@@ -50,7 +50,7 @@ def catch_up(conference: str, *devices: Device) -> None:
         device.news()
 
 
-def told(device: Device) -> list[str]:
+def news_without_offers(device: Device) -> list[str]:
     """Return the types of a device's new events, without the offers of the focus."""
     return [type_ for type_ in device.news_types() if type_ != "mod-received"]
 
@@ -81,10 +81,10 @@ def test_all_invited_users_ring_and_the_first_answer_opens_it(
         assert (rings["type"], rings["from"]["username"]) == ("invitation-received", "alice")
     alice.news()
     carol.join(body["id"])
-    assert told(alice) == ["session-open"]
+    assert news_without_offers(alice) == ["session-open"]
     assert bob.news() == dave.news() == []
     bob.join(body["id"])
-    assert told(alice) == told(carol)[-1:] == ["participant-joined"]
+    assert news_without_offers(alice) == news_without_offers(carol)[-1:] == ["participant-joined"]
 
 
 def test_the_others_are_notified_of_a_join(four: Call, carol: Device, dave: Device) -> None:
@@ -162,7 +162,7 @@ def test_it_ends_with_the_session_of_the_host(four: Call, carol: Device) -> None
 
 def test_it_continues_after_the_session_of_a_guest_ends(four: Call, carol: Device) -> None:
     four.bob.request("DELETE", f"/sessions/{four.bob.id}")
-    assert told(four.alice) == told(carol) == ["participant-left"]
+    assert news_without_offers(four.alice) == news_without_offers(carol) == ["participant-left"]
     assert four.alice.get(four.id)["state"] == "session-open"
 
 
@@ -188,7 +188,7 @@ def test_a_failed_move_does_not_end_the_conference_for_the_others(four: Call, ca
     four.bob.delete(four.id)
     catch_up(four.id, four.alice, carol)
     assert phone.delete(four.id).json()["outcome"] == "declined"
-    assert told(four.alice) == told(carol) == ["participant-left"]
+    assert news_without_offers(four.alice) == news_without_offers(carol) == ["participant-left"]
     assert state_of(four, "bob") == ("left", "declined")
 
 
@@ -209,7 +209,7 @@ def test_the_host_can_remove_a_guest(four: Call, carol: Device) -> None:
     assert four.alice.request("DELETE", path).status_code == 204
     assert state_of(four, "bob") == ("left", "removed")
     for device in (four.alice, four.bob, carol):
-        assert told(device) == ["participant-left"]
+        assert news_without_offers(device) == ["participant-left"]
     before = all_rows()
     assert four.alice.request("DELETE", path).status_code == 204
     assert all_rows() == before

@@ -345,17 +345,17 @@ class Clients(RuleBasedStateMachine):
         if "conference" in wire:
             view = self.views[key] = wire["conference"]
         if "participant" in wire:
-            told = wire["participant"]
-            participant = self.participant_in(view, told)
+            stated = wire["participant"]
+            participant = self.participant_in(view, stated)
             was_mine = participant["sessionId"] == event.session_id
-            participant.update(told)
-            if was_mine and (told["sessionId"] != event.session_id or told["state"] == "left"):
+            participant.update(stated)
+            if was_mine and (stated["sessionId"] != event.session_id or stated["state"] == "left"):
                 # The device has moved away or was removed, so it gets no more events of this conference.
                 del self.views[key]
 
-    def participant_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
+    def participant_in(self, view: View, stated: dict[str, Any]) -> dict[str, Any]:
         """Return the participant that an event is about."""
-        (participant,) = (participant for participant in view["participants"] if participant["id"] == told["id"])
+        (participant,) = (participant for participant in view["participants"] if participant["id"] == stated["id"])
         assert isinstance(participant, dict)
         return participant
 
@@ -505,13 +505,13 @@ class Gatherings(Clients):
             assert CODES.get(body["code"]) == response.status_code, body
         self.check_rows()
 
-    def participant_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
+    def participant_in(self, view: View, stated: dict[str, Any]) -> dict[str, Any]:
         """Return the participant that an event is about, which may be new."""
         for participant in view["participants"]:
-            if participant["id"] == told["id"]:
+            if participant["id"] == stated["id"]:
                 assert isinstance(participant, dict)
                 return participant
-        view["participants"].append(dict(told))
+        view["participants"].append(dict(stated))
         new: dict[str, Any] = view["participants"][-1]
         return new
 

@@ -56,7 +56,7 @@ def test_the_seven_flows_run_as_pasted_and_answer_as_written(serve: Callable[...
     assert done.stderr == ""
     prepared, *outputs = re.split(rf"\n{_END} 0\n", done.stdout)
     assert prepared == outputs.pop() == ""
-    told = json.loads(outputs.pop())["events"]
+    events = json.loads(outputs.pop())["events"]
     assert len(outputs) == len(commands) == README.count("```sh\n") - 1
     mod_ids = []
     for command, answer, output in zip(commands, answers, outputs, strict=True):
@@ -68,7 +68,7 @@ def test_the_seven_flows_run_as_pasted_and_answer_as_written(serve: Callable[...
             assert part.lower() in output.lower(), (command, output)
     assert all(re.fullmatch(r"[\w-]{16,}", mod_id) for mod_id in mod_ids), mod_ids
     assert len(set(mod_ids)) == len(mod_ids) == 4
-    types = {event["type"] for event in told}
+    types = {event["type"] for event in events}
     assert types >= {"invitation-received", "mod-received", "participant-moving", "participant-moved"}
 
 

@@ -168,7 +168,7 @@ async def test_deadlines_are_settled_in_time_by_processes_whose_clocks_differ(
             for number in range(2):
                 began_at = time.monotonic()
                 await alice.call("nobody")
-                await alice.told("session-terminated", number + 1 + (2 if ahead < 0 else 0))
+                await alice.wait_for_event("session-terminated", number + 1 + (2 if ahead < 0 else 0))
                 took = time.monotonic() - began_at
                 assert took >= RING_SECONDS, (ahead, took)
             assert took <= RING_SECONDS + SKEW_SECONDS / 4, (ahead, took)

@@ -253,15 +253,15 @@ async def test_the_policy_is_in_force(visit: Visit) -> None:
     alice = await visit("alice-policy")
     refused = await alice.page.evaluate(
         """async () => {
-          const told = [];
-          document.addEventListener("securitypolicyviolation", ({effectiveDirective}) => told.push(effectiveDirective));
+          const seen = [];
+          document.addEventListener("securitypolicyviolation", ({effectiveDirective}) => seen.push(effectiveDirective));
           const script = document.createElement("script");
           script.textContent = "window.injected = true";
           document.body.append(script);
           document.body.setAttribute("style", "color: red");
           await fetch("http://127.0.0.1:9/").catch(() => undefined);
           await new Promise((wake) => setTimeout(wake));
-          return [told.sort(), window.injected === undefined];
+          return [seen.sort(), window.injected === undefined];
         }"""
     )
     assert sorted(set(refused[0])) == ["connect-src", "script-src-elem", "style-src-attr"]

@@ -1,4 +1,4 @@
-"""SQLite's transactions take turns within a process."""
+"""Transactions of SQLite take turns within a process."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ def run() -> Iterator[Callable[..., "Future[None]"]]:
         yield lambda function: pool.submit(work, function)
 
 
-def test_a_transaction_waits_for_those_before_it_and_no_others(run: Callable[..., "Future[None]"]) -> None:
+def test_a_transaction_waits_only_for_those_before_it(run: Callable[..., "Future[None]"]) -> None:
     begun, passed = 0, [-1]
     is_busy, is_served = threading.Event(), threading.Event()
 
@@ -82,7 +82,7 @@ def test_a_transaction_that_fails_passes_its_turn_on(run: Callable[..., "Future[
             run(fail).result(_PATIENCE_SECONDS)
 
 
-def test_a_transaction_that_gets_no_turn_in_time_is_refused(run: Callable[..., "Future[None]"]) -> None:
+def test_a_transaction_without_a_turn_in_time_is_refused(run: Callable[..., "Future[None]"]) -> None:
     def begin() -> None:
         connection.settings_dict = {**connection.settings_dict, "OPTIONS": {"timeout": 0.05}}
         with transaction.atomic():

@@ -107,7 +107,7 @@ def describe(
 
 
 def offer(direction: str = "sendrecv", **variation: object) -> dict[str, str]:
-    """Return an offer as JSON has it."""
+    """Return an offer in its JSON form."""
     return {"type": "offer", "sdp": describe(direction, **variation)}  # type: ignore[arg-type]
 
 

@@ -148,9 +148,9 @@ class TestPropagation:
         settle_task(task_id=last_task().pk, result=Result(refusal=REFUSAL), now=timezone.now())
         (mine,) = carol.news()
         assert (mine["type"], mine["modId"], mine["reason"]) == ("mod-rejected", waiting["modId"], "sdp-invalid")
-        (told,) = bob.news()
-        assert (told["type"], told["modId"], told["reason"]) == ("mod-rejected", mod, "sdp-invalid")
-        assert told["participant"]["username"] == "carol"
+        (rejected,) = bob.news()
+        assert (rejected["type"], rejected["modId"], rejected["reason"]) == ("mod-rejected", mod, "sdp-invalid")
+        assert rejected["participant"]["username"] == "carol"
         assert Modification.objects.get(pk=waiting["modId"]).state == "mod-accepted"
 
     def test_an_answer_for_a_participant_that_has_left_is_not_sent(

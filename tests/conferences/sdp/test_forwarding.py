@@ -45,8 +45,8 @@ class TestForwarding:
         else:
             accepted = call.bob.accept(call.id, mod, {"type": "answer", "sdp": reply})
         assert (accepted.status_code, accepted["x-state"]) == (204, "mod-accepted")
-        (told,) = call.alice.news()
-        assert told["description"] == {"type": "answer", "sdp": reply}
+        (event,) = call.alice.news()
+        assert event["description"] == {"type": "answer", "sdp": reply}
 
     def test_a_call_is_forwarded_unchanged(self, alice: Device, bob: Device) -> None:
         conference = alice.call("bob", sdp=self.ODD).json()["id"]

@@ -38,8 +38,8 @@ def test_messages_of_one_transaction_keep_their_order(
     conference: Conference, new_session: Callable[..., Session], news: list[Any]
 ) -> None:
     alice, bob = new_session("alice"), new_session("bob")
-    told = [message for n in range(5) for message in messages(conference, alice, bob, n=n)]
-    append(*told)
+    written = [message for n in range(5) for message in messages(conference, alice, bob, n=n)]
+    append(*written)
     append(*messages(conference, bob, n=5))
     for session, number in ((alice, 5), (bob, 6)):
         assert numbers(session) == list(range(1, number + 1))

@@ -142,9 +142,9 @@ async def test_the_timeline_and_the_chart_show_the_call(visit: Visit) -> None:
     rows = await alice.page.evaluate(
         """() => [...document.querySelectorAll("[data-testid=timeline-item]")].map(({dataset}) => ({...dataset}))"""
     )
-    told = [(row["title"], row.get("state")) for row in rows if row["sort"] != "channel"]
-    told = [row for row in told if not row[0].startswith("GET")]
-    assert told[1:] == [
+    titles = [(row["title"], row.get("state")) for row in rows if row["sort"] != "channel"]
+    titles = [row for row in titles if not row[0].startswith("GET")]
+    assert titles[1:] == [
         ("POST /mediaConferences", "invitation-sent"),
         ("session-open", "session-open"),
         ("initiate-conference-hold", "mod-sent"),

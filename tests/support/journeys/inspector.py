@@ -38,10 +38,10 @@ _AXE = """async (runOnly) => {
   const options = {runOnly, resultTypes: ["violations"], preload: false};
   const {violations, passes, incomplete} = await axe.run(document, options);
   if (under) under.style.visibility = "";
-  const told = (results) => results.flatMap(({id, nodes}) =>
+  const described = (results) => results.flatMap(({id, nodes}) =>
     nodes.map(({target, failureSummary}) => `${id}: ${target.join(" ")}: ${failureSummary}`));
   const looked = passes.some(({id}) => id === "color-contrast");
-  return looked ? told(violations) : ["no contrast was looked at", ...told([...violations, ...incomplete])];
+  return looked ? described(violations) : ["no contrast was looked at", ...described([...violations, ...incomplete])];
 }"""
 
 

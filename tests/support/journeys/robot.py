@@ -119,7 +119,7 @@ class Robot:
 
     async def answer(self) -> None:
         """Wait for an invitation, accept it, and follow whatever the focus offers from then on."""
-        invitation = await self._endpoint.told("invitation-received")
+        invitation = await self._endpoint.wait_for_event("invitation-received")
         self._conference = invitation["confId"]
         participants = invitation["conference"]["participants"]
         self._participant = next(each["id"] for each in participants if each["username"] == self.username)
