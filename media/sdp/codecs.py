@@ -163,7 +163,7 @@ def _common(kind: str, agreed: Codecs, shown: Codecs) -> Codecs:
     common = tuple(narrowed(codec, by_key[codec.key]) for codec in agreed if codec.key in by_key)
     if not is_usable(common):
         has = f"only {_listed(shown, beside=agreed)}" if is_usable(shown) else f"no {kind} codec that the focus knows"
-        raise NegotiationError(f"The conference speaks {_listed(agreed, beside=shown)}; this offer has {has}.")
+        raise NegotiationError(f"The conference uses {_listed(agreed, beside=shown)}; this offer has {has}.")
     return common
 
 

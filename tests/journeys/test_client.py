@@ -18,7 +18,7 @@ from tests.support.journeys.people import (
     call,
     in_a_call,
     move,
-    nothing_lost_or_doubled,
+    nothing_lost_or_repeated,
 )
 from tests.support.journeys.wire import Wire, come_back_soon
 from tests.support.services import ROOT, Backends, Server
@@ -68,7 +68,7 @@ async def test_events_fall_back_to_sse_and_long_poll_and_come_back(visit: Visit,
     await bob.is_in("open")
     wire.mend()
     await bob.is_live("websocket")
-    await nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_repeated(alice, bob)
 
 
 _OPEN_SOCKETS = """() => {
@@ -138,7 +138,7 @@ async def test_dropped_repeated_and_swapped_events_are_handled_once_in_order(vis
     await bob.sees_video()
     assert max(event["seq"] for event in await alice.events()) >= 7
     assert wire.opened >= 3, "nothing was lost, so nothing was proved"
-    await nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_repeated(alice, bob)
 
 
 # --- Glare --------------------------------------------------------------------------------------------------
@@ -400,7 +400,7 @@ async def test_nothing_is_done_twice_if_responses_are_lost(visit: Visit) -> None
     await bob.is_told("alice-lost rejected the hold.")
     # Reading the log fetches a conference that has not ended.
     await agrees_with_a_fresh_get(alice)
-    await nothing_lost_or_doubled(bob)
+    await nothing_lost_or_repeated(bob)
     told_to_alice = Counter(event["type"] for event in await alice.events())
     told_to_bob = Counter(event["type"] for event in await bob.events())
     assert told_to_bob["invitation-received"] == told_to_alice["session-open"] == 1

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from playwright.async_api import expect
 
-from tests.support.journeys.people import Visit, in_a_call, nothing_lost_or_doubled
+from tests.support.journeys.people import Visit, in_a_call, nothing_lost_or_repeated
 from tests.support.journeys.wire import Wire, come_back_soon
 from tests.support.services import Server
 
@@ -40,7 +40,7 @@ async def test_a_modification_survives_the_server(
     await bob.press("mod-accept")
     await alice.is_in("open")
     await bob.sees_video()
-    await nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_repeated(alice, bob)
 
 
 # The fallback test in test_client.py cuts the WebSocket between two modifications.
@@ -57,4 +57,4 @@ async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
     await bob.is_live()
     await bob.press("mod-accept")
     await alice.is_in("on-hold")
-    await nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_repeated(alice, bob)

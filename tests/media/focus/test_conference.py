@@ -278,7 +278,9 @@ async def test_an_offer_that_is_cancelled_after_it_was_answered_has_not_been_mad
     assert sent_to(conference, "alice") == []
 
 
-async def test_a_conference_speaks_again_what_only_a_cancelled_offer_did_not(conference: SignalledConference) -> None:
+async def test_a_conference_uses_a_codec_again_if_the_offer_without_it_was_cancelled(
+    conference: SignalledConference,
+) -> None:
     both = SAMPLES["chromium-audio-video"]
     await conference.offer("alice", both)
     await conference.offer("bob", both)

@@ -339,7 +339,7 @@ async def test_it_sends_another_codec_when_the_conference_changes_it(page: Page)
 
 
 @pytest.mark.parametrize("name", ["PCMU", "PCMA"])
-async def test_it_speaks_pcm_while_a_member_lacks_opus(page: Page, name: str) -> None:
+async def test_it_uses_pcm_while_a_member_lacks_opus(page: Page, name: str) -> None:
     other = Leg(page)
     await other.act("audio")
     await other.act("speaks", name)

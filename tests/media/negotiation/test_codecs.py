@@ -30,7 +30,7 @@ pytestmark = pytest.mark.once
 
 
 class TestAgreement:
-    def test_a_conference_speaks_what_every_member_can_receive(self) -> None:
+    def test_a_conference_uses_codecs_that_every_member_can_receive(self) -> None:
         assert names(agreed_by(CHROMIUM), "video") == ["VP8", "H264", "AV1", "VP9"]
         assert names(agreed_by(CHROMIUM, FIREFOX), "video") == ["VP8", "AV1", "VP9"]
         assert names(agreed_by(CHROMIUM, FIREFOX, AIORTC), "video") == ["VP8"]
@@ -49,7 +49,7 @@ class TestAgreement:
     def test_none_left_is_refused_in_words(self) -> None:
         conference = agreed_by(AIORTC)
         alone = without(FIREFOX, r"a=rtpmap:12[01] .*")
-        with pytest.raises(NegotiationError, match=r"^The conference speaks VP8 and H264; this offer has only AV1\.$"):
+        with pytest.raises(NegotiationError, match=r"^The conference uses VP8 and H264; this offer has only AV1\.$"):
             conference.joined_by(read_capabilities(alone))
 
     def test_profiles_are_named_where_only_they_differ(self) -> None:

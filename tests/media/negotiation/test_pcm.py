@@ -96,9 +96,7 @@ class TestPcm:
 
     def test_a_member_without_them_keeps_opus_and_the_newcomer_gets_no_audio(self) -> None:
         agreed = agreed_by(without(CHROMIUM, "a=rtpmap:[08] .*").replace("63 9 0 8", "63 9"))
-        with pytest.raises(
-            NegotiationError, match=r"^The conference speaks opus; this offer has only PCMU and PCMA\.$"
-        ):
+        with pytest.raises(NegotiationError, match=r"^The conference uses opus; this offer has only PCMU and PCMA\.$"):
             settled(PCM_ONLY, agreed=agreed)
 
     def test_where_its_static_type_is_taken_another_is_used(self) -> None:

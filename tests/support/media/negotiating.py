@@ -1,4 +1,4 @@
-"""A leg and the participants around it, for tests of what they negotiate."""
+"""A leg and its participants, for tests of negotiation."""
 
 import re
 
@@ -17,7 +17,7 @@ CAROL = Outgoing("carol-video", "video", "carol", "video", 1003, 1004, live=True
 
 
 def changed(text: str, *changes: tuple[str, str]) -> str:
-    """Return the description with something changed; it must have been there."""
+    """Return the description with texts replaced. It must contain each of them."""
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
@@ -25,12 +25,12 @@ def changed(text: str, *changes: tuple[str, str]) -> str:
 
 
 def without(text: str, pattern: str) -> str:
-    """Return the description without the lines."""
+    """Return the description without the lines that match."""
     return re.sub(rf"(?m)^{pattern}\r\n", "", text)
 
 
 def unheard_of(text: str, *codecs: str) -> str:
-    """Return the description with other codecs instead of these, which nobody knows."""
+    """Return the description with unknown codecs instead of these."""
     return re.sub(rf"(a=rtpmap:\d+) ({'|'.join(codecs)})/", r"\1 un\2/", text)
 
 
@@ -53,7 +53,7 @@ def settled(text: str, *outgoing: Outgoing, agreed: Agreed | None = None) -> tup
 
 
 def offered(leg: Negotiation, *outgoing: Outgoing, agreed: Agreed) -> str:
-    """Return the leg's offer, which there must be."""
+    """Return the leg's offer, which must not be None."""
     offer = leg.create_offer(outgoing, agreed)
     assert offer is not None
     return offer
