@@ -183,7 +183,7 @@ class Negotiation:
         raise next(iter(failures), NegotiationError("No media section of this offer can be served."))
 
     def _transports(self, description: Description) -> list[tuple[ParsedSection, ...]]:
-        """Return the transports of an offer that may be served: first the one with sections that were accepted earlier."""
+        """Return the transports of an offer that may be served: the one with already accepted sections first."""
         known = set(_accepted(self._terms.states))
         found = transports(description)[:_MOST_TRANSPORTS]
         return sorted(found, key=lambda sections: known.isdisjoint(media.mid for media in sections))

@@ -123,7 +123,7 @@ def carol(device: Callable[[str], Device]) -> Device:
 def node(scene: Scene | None) -> Iterator[ScriptedNode]:
     """A focus that carries out each task as soon as it is committed."""
     if scene:
-        assert scene.node is not None, "nobody plays the focus of this scene"
+        assert scene.node is not None, "this scene has no focus"
         yield scene.node
         return
     with scripted_node() as node:

@@ -93,4 +93,4 @@ def test_unknown_address_in_the_admin_is_a_page(client: Client) -> None:
 def test_unknown_host_is_refused_with_a_problem_document(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     response = client.get("/sessions", headers={"host": "evil.example"})
     assert (response.status_code, response.json()["code"]) == (400, "malformed")
-    assert not caplog.records, "nobody fills the log with refusals"
+    assert not caplog.records, "refusals do not fill the log"

@@ -46,7 +46,7 @@ def test_failed_logins_lock_their_address(settings: Settings, hashed_in: list[st
     hashed = len(hashed_in)
     response = log_in("192.0.2.1", "another")
     assert (response.status_code, response["retry-after"]) == (429, "300")
-    assert len(hashed_in) == hashed, "a locked address makes nobody hash"
+    assert len(hashed_in) == hashed, "no password of a locked address is hashed"
     assert log_in("192.0.2.2", "another").status_code == 200
 
 

@@ -387,7 +387,7 @@ async def test_end_of_a_session_and_its_answer_leave_no_participant_behind(
             row = (await caller.request("GET", f"/mediaConferences/{conference}")).json()
             return bool(row["state"] != "session-open")
 
-        await until(is_over, "the conference with nobody in it ends")
+        await until(is_over, "the empty conference ends")
 
 
 # --- Identical requests -----------------------------------------------------------------------------------

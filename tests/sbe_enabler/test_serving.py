@@ -365,7 +365,7 @@ def test_shutdown_waits_for_a_request(serve: Serve) -> None:
     assert httpx.get(f"{server.base_url}/healthz").status_code == 200
     with ThreadPoolExecutor() as threads:
         stopping = threads.submit(server.stop)
-        wait_until(lambda: connections(server.port, "0A") == 0, "nobody listens any more")
+        wait_until(lambda: connections(server.port, "0A") == 0, "the port is closed")
         database.execute("ROLLBACK")
         database.close()
         assert client.getresponse().status == 201
@@ -388,7 +388,7 @@ def test_shutdown_does_not_wait_for_a_long_poll(serve: Serve) -> None:
     wait_until(lambda: connections(server.port) > 0, "the poll is under way")
     started = time.monotonic()
     os.kill(server.pid, signal.SIGTERM)
-    wait_until(lambda: connections(server.port, "0A") == 0, "nobody listens any more")
+    wait_until(lambda: connections(server.port, "0A") == 0, "the port is closed")
     # The second signal: `make` forwards one in addition to the terminal's.
     assert server.stop() == 0
     assert time.monotonic() - started < 20

@@ -10,18 +10,18 @@ _ARGUMENTS = [
     "--auto-select-desktop-capture-source=Entire screen",
     "--allow-loopback-in-peer-connection",
     "--autoplay-policy=no-user-gesture-required",
-    # The browser's own, around the page.
+    # Of the browser's own window, around the page.
     "--animation-duration-scale=0",
 ]
-# Cameras and microphones, none of them real; and nobody is asked whether the page may use them. Two of the three
-# cameras give a picture: the one between them plays a depth camera.
+# Fake cameras and microphones, which the page can use without a prompt. Two of the three
+# cameras give a picture. The one between them acts as a depth camera.
 FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=3,fps=10"
 NO_QUESTIONS = "--use-fake-ui-for-media-stream"
 # Deadlines of the service that suit a slow machine.
 LONG_DEADLINES = {"SBE_RING_SECONDS": "120", "SBE_MODIFICATION_SECONDS": "120", "SBE_MOVE_WINDOW_SECONDS": "60"}
 
-# Pages no larger than the layout of a desk needs, which the processor draws; small pictures from every camera; no echo
-# to look for: what more would take of a machine proves nothing.
+# Pages are only as large as the desktop layout needs, because the processor draws them. Cameras give small pictures, and
+# echo cancellation is off. More would cost time without testing more.
 VIEWPORT: ViewportSize = {"width": 880, "height": 520}
 _SMALL_DEVICES = """(() => {
   const {mediaDevices} = navigator;

@@ -570,7 +570,7 @@ class SyntheticConference:
             raise RefusedError(f"{kind}: {result['refusal']}")
         for offer in result.get("offers", ()):
             participant = self.participants[offer["participant"]]
-            assert participant.pending is None, "an offer to somebody who was not ready"
+            assert participant.pending is None, "an offer to a participant that was not ready"
             participant.pending = offer["modId"]
             self.offered.append((offer["participant"], offer["modId"], offer["sdp"]))
         return result
