@@ -46,7 +46,7 @@ from conferences.operations.locked_conference import (
 from conferences.operations.modifications import Outcome, cancelled, record_answer, retry_after_ms, send_offer
 from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
-from conferences.operations.users import lock_call, lock_devices_of_mover
+from conferences.operations.users import lock_call, lock_move
 from conferences.sdp import JudgedSdp
 from events.exceptions import MalformedError
 from events.messages import ABSENT
@@ -125,7 +125,7 @@ def start_conference(
     conference = Conference(topology=topology, access=access, name=name, created_at=now)
     locked = LockedConference(conference=conference, participants=[], pending=[], now=now)
     host = locked.add_participant(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))
-    _sit(host, session, now)
+    _join(host, session, now)
     require_space(locked, len(guests))
     for guest in guests:
         locked.add_participant(guest)
@@ -150,7 +150,7 @@ def addressee(address: str) -> Participant:
     return Participant(role=Role.GUEST, state=ParticipantState.INVITED, **identity)
 
 
-def _sit(participant: Participant, session: Session, now: datetime) -> None:
+def _join(participant: Participant, session: Session, now: datetime) -> None:
     """Put a session, and whose it is, on a participant."""
     participant.session, participant.joined_at = session, now
     participant.username, participant.vtn, participant.icmn = session.username, session.vtn, session.icmn
@@ -244,21 +244,21 @@ def answer_conference(
     own_calls = Participant.objects.calling(session).values_list("conference", flat=True)
     all_locked = lock_together({conference_id, *own_calls}, now=now)
     locked = all_locked.pop(conference_id)
-    require_visible(locked, session, if_match=if_match, to_enter=True)
+    require_visible(locked, session, if_match=if_match, to_join=True)
     participant = _ringing_participant(locked, session)
     quotas.require_conference(session)
     losers = [device for device in locked.devices(participant) if device != session] if participant else []
     is_called = participant is not None and participant.state == ParticipantState.INVITED
-    crossing = [other for other in all_locked.values() if is_called and _calls_only(other, locked.host)]
+    crossing = [other for other in all_locked.values() if is_called and _rings_only(other, locked.host)]
     if participant is None:
-        participant = _enter(locked, session)
+        participant = _returning_or_new(locked, session)
     if participant.state == ParticipantState.MOVING:
         outcome = _answer_move(locked, participant, session, description)
     else:
         outcome = _answer_call(locked, participant, session, description, reading)
     locked.tell_sessions(losers, InvitationCancelled(reason=CancelReason.ANSWERED_ELSEWHERE))
     for other in crossing:
-        _give_way(other)
+        _end_crossing_call(other)
     # First what stops ringing, so that nobody answers it in the new call.
     save_together([*crossing, locked])
     require_still_live(session, now=now)
@@ -266,14 +266,14 @@ def answer_conference(
     return outcome
 
 
-def _calls_only(locked: LockedConference, callee: Participant) -> bool:
+def _rings_only(locked: LockedConference, callee: Participant) -> bool:
     """Tell whether a conference still rings this one user, and has nobody else."""
     guests = locked.others(locked.host)
     is_unanswered = locked.conference.state == ConferenceState.INVITATION_SENT
     return is_unanswered and callee.session is not None and all(map(callee.session.owns, guests))
 
 
-def _give_way(locked: LockedConference) -> None:
+def _end_crossing_call(locked: LockedConference) -> None:
     """End a call because its host has answered one from the callee; the device that called learns of it by an event."""
     host = locked.host
     terminate(locked, LeftReason.HUNG_UP, by=host)
@@ -282,7 +282,7 @@ def _give_way(locked: LockedConference) -> None:
 
 def _ringing_participant(locked: LockedConference, session: Session) -> Participant | None:
     """Return the participant that rings for the session; None where it needs none to come in."""
-    if locked.participant_at(session):
+    if locked.joined_participant(session):
         raise AlreadyAnsweredError("You take part in this conference with this device already.")
     if participant := next(_ringing_for(locked, session), None):
         return participant
@@ -292,7 +292,7 @@ def _ringing_participant(locked: LockedConference, session: Session) -> Particip
     raise AlreadyAnsweredError() if any(participant.is_joined for participant in own) else NotRingingError()
 
 
-def _enter(locked: LockedConference, session: Session) -> Participant:
+def _returning_or_new(locked: LockedConference, session: Session) -> Participant:
     """Return the participant that the session has left in an open conference, or a new one."""
     decide(ConferenceState(locked.conference.state), Action.ANSWER)
     require_space(locked, 1)
@@ -301,7 +301,7 @@ def _enter(locked: LockedConference, session: Session) -> Participant:
         >= settings.SEATS_PER_USER
     ):
         raise ConferenceFullError("Too many devices of yours take part in this conference.")
-    return locked.participant_to_return(session) or locked.add_participant(
+    return locked.returnable_participant(session) or locked.add_participant(
         Participant(role=Role.GUEST, state=ParticipantState.INVITED)
     )
 
@@ -328,7 +328,7 @@ def _answer_call(
         locked.return_participant(participant)
     else:
         locked.advance_participant(participant, Action.ANSWER)
-    _sit(participant, session, locked.now)
+    _join(participant, session, locked.now)
     if call:
         record_answer(locked, call, description, reading.offer_of(call), by=participant)
         outcome = Outcome(participant.state)
@@ -373,22 +373,22 @@ def _answer_move(
 
 # Called by whoever rings or takes part; tells everybody else.
 @transaction.atomic(savepoint=False)
-def end_part(*, session: Session, conference_id: str, now: datetime, if_match: str | None = None) -> Ending:
+def end_participation(*, session: Session, conference_id: str, now: datetime, if_match: str | None = None) -> Ending:
     """End the session's part in the conference: decline, cancel, leave, terminate, or begin an armed move.
 
     Ending what has ended changes nothing.
     """
-    lock_devices_of_mover(session, conference_id)
+    lock_move(session, conference_id)
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     if locked.conference.state == ConferenceState.SESSION_TERMINATED:
         return Ending(locked, EndOutcome.TERMINATED)
-    participant = _participant_to_end(locked, session)
+    participant = _own_participant(locked, session)
     if participant.has_left:
         return Ending(locked, EndOutcome.LEFT)
     if participant.is_ringing and participant.session_id != session.pk:
         ending = _decline(locked, session)
     elif participant.is_joined and participant.move_state is not MoveState.IDLE:
-        ending = _move(locked, participant)
+        ending = _begin_move(locked, participant)
     else:
         ending = Ending(locked, leave(locked, participant, LeftReason.HUNG_UP))
     locked.save()
@@ -396,9 +396,9 @@ def end_part(*, session: Session, conference_id: str, now: datetime, if_match: s
     return ending
 
 
-def _participant_to_end(locked: LockedConference, session: Session) -> Participant:
+def _own_participant(locked: LockedConference, session: Session) -> Participant:
     """Return the participant that a DELETE of the session is about: the one it sits at, or that rings for it."""
-    return locked.participant_at(session) or next(_ringing_for(locked, session), None) or locked.participant_of(session)
+    return locked.joined_participant(session) or next(_ringing_for(locked, session), None) or locked.participant_of(session)
 
 
 def _ringing_for(locked: LockedConference, session: Session) -> Iterator[Participant]:
@@ -412,11 +412,11 @@ def _ringing_for(locked: LockedConference, session: Session) -> Iterator[Partici
 def _decline(locked: LockedConference, session: Session) -> Ending:
     """Decline on all the user's devices, for each of the user's invitations."""
     for participant in _ringing_for(locked, session):
-        vacate(locked, participant, LeftReason.DECLINED, by=session)
+        remove(locked, participant, LeftReason.DECLINED, by=session)
     return Ending(locked, EndOutcome.DECLINED)
 
 
-def _move(locked: LockedConference, participant: Participant) -> Ending:
+def _begin_move(locked: LockedConference, participant: Participant) -> Ending:
     """Begin the move that `initiate-call-hold` armed, where it can be; otherwise end the part.
 
     :raises UnauthenticatedError: when the session has ended since its request was authenticated: it leaves its participants.
@@ -446,23 +446,23 @@ def _move(locked: LockedConference, participant: Participant) -> Ending:
 
 def leave(locked: LockedConference, participant: Participant, reason: LeftReason) -> EndOutcome:
     """Let a participant who sits, or moves, leave; without the host, or enough people, the conference ends."""
-    if locked.goes_on_without(participant):
-        vacate(locked, participant, reason)
+    if locked.continues_without(participant):
+        remove(locked, participant, reason)
         return EndOutcome.LEFT
     terminate(locked, reason, by=participant)
     return EndOutcome.TERMINATED
 
 
-def vacate(
+def remove(
     locked: LockedConference, participant: Participant, reason: LeftReason, *, by: Session | None = None
 ) -> None:
     """Give up one participant, tell the others, and end a conference that does not go on without it."""
-    goes_on = locked.goes_on_without(participant)
+    goes_on = locked.continues_without(participant)
     _cancel_pending(locked, participant)
     if locked.rings:
-        _silence(locked, [participant], reason, by=by)
+        _stop_ringing(locked, [participant], reason, by=by)
     locked.record_leave(participant, reason)
-    locked.has_cause(None)
+    locked.announce(None)
     event = ParticipantLeft(participant=wire.participant(participant), reason=reason)
     if reason is not LeftReason.HUNG_UP:
         locked.tell(participant, event)
@@ -471,10 +471,10 @@ def vacate(
         terminate(locked, reason)
 
 
-def _silence(
+def _stop_ringing(
     locked: LockedConference, participants: list[Participant], reason: LeftReason, *, by: Session | None = None
 ) -> None:
-    """Cancel the invitation at every device that rings for the participants, but for the one that knows."""
+    """Cancel the invitation at every device that rings for the participants, but for the one that involves."""
     ringing = locked.devices_of([participant for participant in participants if participant.is_ringing])
     locked.tell_sessions(
         {device.pk: device for devices in ringing.values() for device in devices if device != by}.values(),
@@ -496,7 +496,7 @@ def _cancel_pending(locked: LockedConference, participant: Participant) -> None:
 
 
 def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant | None = None) -> None:
-    """End the conference for everybody; whoever ended it knows already."""
+    """End the conference for everybody; whoever ended it involves already."""
     rings = locked.rings
     locked.advance(Action.END)
     locked.conference.ended_at, locked.conference.ended_reason = locked.now, reason
@@ -504,7 +504,7 @@ def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant |
         locked.settle(modification, Action.CANCEL, by)
     present = [participant for participant in locked.participants if not participant.has_left]
     if rings:
-        _silence(locked, present, reason)
+        _stop_ringing(locked, present, reason)
     for participant in present:
         locked.record_leave(participant, reason if participant is by else LeftReason.CONFERENCE_ENDED)
     event = SessionTerminated(reason=reason, conference=locked.snapshot())

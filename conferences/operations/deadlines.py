@@ -20,9 +20,9 @@ from conferences import wire
 from conferences.event_types import ModExpired, MoveExpired
 from conferences.machine import Action, ModificationKind
 from conferences.models import LeftReason, Modification, Participant
-from conferences.operations.calls import vacate
+from conferences.operations.calls import remove
 from conferences.operations.locked_conference import LockedConference, ReadAhead, Reading, lock
-from conferences.operations.modifications import come_to_nothing
+from conferences.operations.modifications import report_failed_offer
 from conferences.operations.sessions import end_session, leave_all
 from events.exceptions import NotFoundError
 from events.models import Session
@@ -155,11 +155,11 @@ def _due_steps(participants: Iterable[Participant], pending: Iterable[Modificati
             yield partial(_expire_modification, modification=modification)
     for participant in participants:
         if participant.is_ringing and participant.rings_until is not None and participant.rings_until <= now:
-            yield partial(vacate, participant=participant, reason=LeftReason.NO_ANSWER)
+            yield partial(remove, participant=participant, reason=LeftReason.NO_ANSWER)
         if participant.move_until is not None and participant.move_until <= now:
             yield partial(_close_move_window, participant=participant)
         if participant.connect_until is not None and participant.connect_until <= now:
-            yield partial(vacate, participant=participant, reason=LeftReason.MEDIA_LOST)
+            yield partial(remove, participant=participant, reason=LeftReason.MEDIA_LOST)
 
 
 def _expire_modification(locked: LockedConference, modification: Modification) -> None:
@@ -167,7 +167,7 @@ def _expire_modification(locked: LockedConference, modification: Modification) -
     event = ModExpired(mod_id=modification.pk, kind=ModificationKind(modification.kind))
     for side in (modification.offered_by_id, modification.offered_to_id):
         locked.tell(locked.side(side), event)
-    come_to_nothing(locked, modification)
+    report_failed_offer(locked, modification)
 
 
 def _close_move_window(locked: LockedConference, participant: Participant) -> None:

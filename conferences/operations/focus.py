@@ -11,12 +11,12 @@ from django.db.models import Q
 from conferences.event_types import ActiveSpeaker, Quality
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
-from conferences.operations.calls import begin_ringing, vacate
+from conferences.operations.calls import begin_ringing, remove
 from conferences.operations.locked_conference import LockedConference, lock
 from conferences.operations.modifications import (
     expect_leg,
-    has_leg,
-    record_origin,
+    record_leg,
+    record_offer,
     rejected,
     take_effect,
     tell_cause,
@@ -34,7 +34,7 @@ from media.sdp.description import Description, parse
 logger = logging.getLogger(__name__)
 
 # The refusal of an offer whose result has neither an answer nor a refusal.
-_NOTHING = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve this.")
+_NO_RESULT = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve this.")
 
 
 # Called by the media node, through the wiring, with what came of a task; tells everybody concerned.
@@ -86,14 +86,14 @@ def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description
         modification.answer, rang = result.answer or "", locked.rings
         modification.restart = modification.restart or result.restart
         locked.settle(modification, Action.ACCEPT)
-        record_origin(locked, modification, offer)
-        has_leg(locked.participant(modification.offered_by_id))
+        record_offer(locked, modification, offer)
+        record_leg(locked.participant(modification.offered_by_id))
         take_effect(locked, modification, by=None)
         if not rang:
             begin_ringing(locked)
     else:
         locked.settle(modification, Action.REJECT)
-        participant, refusal = locked.participant(modification.offered_by_id), result.refusal or _NOTHING
+        participant, refusal = locked.participant(modification.offered_by_id), result.refusal or _NO_RESULT
         locked.tell(participant, rejected(modification, by=None, refusal=refusal))
     logger.info("conference %s: %s %s by the focus", locked.conference.pk, modification.pk, modification.state)
 
@@ -172,7 +172,7 @@ def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignmen
         return
     served = by == Assignment(locked.conference.media_node, locked.conference.generation)
     if served and participant.is_joined and leg == _newest_leg(locked, participant):
-        vacate(locked, participant, LeftReason.MEDIA_LOST)
+        remove(locked, participant, LeftReason.MEDIA_LOST)
         locked.save()
 
 

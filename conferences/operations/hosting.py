@@ -11,7 +11,7 @@ from conferences.exceptions import FocusOnlyError
 from conferences.machine import Action
 from conferences.models import LeftReason, Participant, Role
 from conferences.operations import quotas
-from conferences.operations.calls import addressee, leave, require_space, ring, vacate
+from conferences.operations.calls import addressee, leave, require_space, ring, remove
 from conferences.operations.locked_conference import LockedConference, lock_for
 from conferences.operations.users import lock_call
 from events.exceptions import ForbiddenError, MalformedError, NotFoundError
@@ -39,7 +39,7 @@ def invite_participant(
     if host.role != Role.HOST:
         raise ForbiddenError("Only the host invites.")
     locked.advance(Action.MANAGE)
-    if known := next((participant for participant in locked.others(host) if _is_called(participant, guest)), None):
+    if known := next((participant for participant in locked.others(host) if _has_address_of(participant, guest)), None):
         return locked, known
     require_space(locked, 1)
     quotas.require_change(host)
@@ -54,7 +54,7 @@ def invite_participant(
     return locked, guest
 
 
-def _is_called(participant: Participant, guest: Participant) -> bool:
+def _has_address_of(participant: Participant, guest: Participant) -> bool:
     """Tell whether the address of a guest is that of the participant."""
     if guest.username:
         return participant.username == guest.username
@@ -77,7 +77,7 @@ def remove_participant(
         leave(locked, own, LeftReason.HUNG_UP)
     else:
         quotas.require_change(own)
-        vacate(locked, target, LeftReason.REMOVED)
+        remove(locked, target, LeftReason.REMOVED)
     locked.save()
 
 

@@ -79,7 +79,7 @@ class LockedConference:
 
     def __post_init__(self) -> None:
         """Remember what was, to write only what an operation changes."""
-        self._participants_before = {participant.pk: _mutable(participant) for participant in self.participants}
+        self._participants_before = {participant.pk: _values(participant) for participant in self.participants}
         self._view_before = self._view()
 
     # --- Who is who ---------------------------------------------------------------------------------------
@@ -103,11 +103,11 @@ class LockedConference:
         rows = rows.unlisted().filter(conference=self.conference)
         participant = rows.select_related("session").order_by("-left_at").first()
         if participant is not None and participant.pk not in self._participants_before:
-            self._participants_before[participant.pk] = _mutable(participant)
+            self._participants_before[participant.pk] = _values(participant)
             self.unlisted.append(participant)
         return participant
 
-    def knows(self, session: Session) -> bool:
+    def involves(self, session: Session) -> bool:
         """Tell whether the session, or its user, takes or took part."""
         if any(participant.session_id == session.pk or session.owns(participant) for participant in self.participants):
             return True
@@ -131,11 +131,11 @@ class LockedConference:
             participant for participant in (*self.participants, *self.unlisted) if participant.session_id == session.pk
         ]
 
-    def participant_at(self, session: Session) -> Participant | None:
+    def joined_participant(self, session: Session) -> Participant | None:
         """Return the participant that the session sits at; None where it has none."""
         return next((participant for participant in self.participants_of(session) if participant.is_joined), None)
 
-    def participant_to_return(self, session: Session) -> Participant | None:
+    def returnable_participant(self, session: Session) -> Participant | None:
         """Return the participant that the session may return to, best the one that it has left itself."""
         vacated = Participant.objects.returnable_by(session, self.now).filter(conference=self.conference)
         best = vacated.order_by(Case(When(session=session, then=0), default=1), "-left_at").first()
@@ -143,7 +143,7 @@ class LockedConference:
 
     def directions_of(self, session: Session) -> str:
         """Return the directions of the session's media when it was last off hold; empty where it has no participant."""
-        participant = self.participant_at(session)
+        participant = self.joined_participant(session)
         return participant.directions if participant else ""
 
     def others(self, participant: Participant) -> list[Participant]:
@@ -191,7 +191,7 @@ class LockedConference:
         present = sum(not participant.has_left for participant in self.participants)
         return present + number <= capacity
 
-    def goes_on_without(self, participant: Participant) -> bool:
+    def continues_without(self, participant: Participant) -> bool:
         """Tell whether the conference goes on when this participant is given up.
 
         It needs its host, and somebody to talk to, be it that their devices still ring; an open one waits for people.
@@ -351,7 +351,7 @@ class LockedConference:
         """Give the focus a task, at most one per operation."""
         self.focus_task = task
 
-    def has_cause(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
+    def announce(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
         """Note what the participants must learn from the focus with its next offers: of what kind, and by whom."""
         self.cause = Cause(modification.pk if modification else None, OfferKind(kind))
 
@@ -406,7 +406,7 @@ class LockedConference:
         columns: set[str] = set()
         for participant in (*self.participants, *self.unlisted):
             before = self._participants_before.get(participant.pk)
-            if before and before != (after := _mutable(participant)):
+            if before and before != (after := _values(participant)):
                 changed.append(participant)
                 columns.update(name for name, old, new in zip(_MUTABLE, before, after, strict=True) if old != new)
         statements.update(changed, columns)
@@ -419,7 +419,7 @@ class LockedConference:
     def _save_task(self) -> None:
         """Ask the focus, in one task, for what it has to do and to know; any task tells it everything."""
         view = self._view()
-        if self.focus_task is None and view == self._view_before and not any(map(_is_with_focus, self.settled)):
+        if self.focus_task is None and view == self._view_before and not any(map(_involves_focus, self.settled)):
             return
         if self.conference.media_node:
             self.send_focus_task()
@@ -466,7 +466,7 @@ def require_live(session: Session | None, *, now: datetime) -> None:
         raise UnauthenticatedError("Your session has ended: register again.")
 
 
-def _is_with_focus(modification: Modification) -> bool:
+def _involves_focus(modification: Modification) -> bool:
     """Tell whether the focus is a side of a modification."""
     return modification.offered_by_id is None or modification.offered_to_id is None
 
@@ -480,7 +480,7 @@ _MUTABLE = (
 
 
 # Returns their values.
-_mutable = attrgetter(*_MUTABLE)
+_values = attrgetter(*_MUTABLE)
 
 
 @dataclass(frozen=True)
@@ -531,12 +531,12 @@ def _read_devices(readings: Iterable[Reading], now: datetime) -> None:
     ringing = [
         (reading, participant) for reading in readings for participant in reading.participants if participant.is_ringing
     ]
-    of_identity: dict[tuple[str, str], list[Session]] = defaultdict(list)
+    by_identity: dict[tuple[str, str], list[Session]] = defaultdict(list)
     for session in Session.objects.live(now).devices_of([participant for _, participant in ringing]):
         for identity in identity_of(session).items():
-            of_identity[identity].append(session)
+            by_identity[identity].append(session)
     for reading, participant in ringing:
-        own = {each.pk: each for identity in identity_of(participant).items() for each in of_identity[identity]}
+        own = {each.pk: each for identity in identity_of(participant).items() for each in by_identity[identity]}
         reading.devices[participant.pk] = [*own.values()]
 
 
@@ -622,15 +622,15 @@ def lock_for(session: Session, conference_id: str, *, now: datetime, if_match: s
 
 
 def require_visible(
-    locked: LockedConference, session: Session, *, if_match: str | None, to_enter: bool = False
+    locked: LockedConference, session: Session, *, if_match: str | None, to_join: bool = False
 ) -> None:
     """Require that the session, or its user, takes part in a conference, or may enter because it is open.
 
     :raises NotFoundError: when not.
     :raises PreconditionFailedError: when the conference has none of the ETags in the `If-Match` header.
     """
-    is_open = to_enter and locked.conference.access == Access.OPEN
-    if not is_open and not locked.knows(session):
+    is_open = to_join and locked.conference.access == Access.OPEN
+    if not is_open and not locked.involves(session):
         raise NoSuchConferenceError
     wanted = {"*"} if if_match is None else {*parse_etags(if_match)}
     if wanted.isdisjoint({"*", etag(locked.conference)}):

@@ -193,14 +193,14 @@ def send_offer(
         if kind in _FIRST_OFFERS or participant.connect_until is not None:
             expect_leg(locked, participant)
         locked.ask_focus(OfferTask(participant.pk, modification.pk, offer.text, fresh=restart))
-        locked.has_cause(modification, kind_for_others(kind))
+        locked.announce(modification, announced_kind(kind))
     else:
         tell_offer(locked, modification, receiver)
     logger.info("conference %s: %s %s sent by %s", locked.conference.pk, kind, modification.pk, participant.pk)
     return modification
 
 
-def kind_for_others(kind: ModificationKind) -> ModificationKind:
+def announced_kind(kind: ModificationKind) -> ModificationKind:
     """Return as what kind of offer the focus tells the others of a modification."""
     return ModificationKind.SYNC if kind in {ModificationKind.CALL, ModificationKind.MOD} else kind
 
@@ -241,7 +241,7 @@ def accept_modification(
     locked, participant, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
     if participant.pk != modification.offered_to_id:
         raise NotYoursToSettleError("Only the one who received this modification accepts it.")
-    if _was_settled_so(modification, ModificationState.ACCEPTED, participant) and reading.is_answer_of(
+    if _is_repeated(modification, ModificationState.ACCEPTED, participant) and reading.is_answer_of(
         modification, answer
     ):
         return Outcome(modification.state)
@@ -249,7 +249,7 @@ def accept_modification(
     record_answer(locked, modification, answer, reading.offer_of(modification), by=participant)
     if locked.has_focus:
         if modification.restart:
-            has_leg(participant)
+            record_leg(participant)
         locked.ask_focus(AnswerTask(participant.pk, modification.pk, answer.text))
     else:
         take_effect(locked, modification, by=participant)
@@ -280,14 +280,14 @@ def record_answer(
     require_progress(answer, by.sdp_origin)
     modification.answer = answer.text
     locked.settle(modification, Action.ACCEPT, by)
-    record_origin(locked, modification, offer)
-    _record_origin(by, answer.content)
+    record_offer(locked, modification, offer)
+    _record_description(by, answer.content)
     # The focus decides the directions that it offers, and a hold narrows those of the other side.
     if not locked.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
         by.directions = directions_of(answer.content)
 
 
-def record_origin(locked: LockedConference, modification: Modification, offer: Description) -> None:
+def record_offer(locked: LockedConference, modification: Modification, offer: Description) -> None:
     """Note where an accepted offer leaves the leg of the participant who made it.
 
     An offer to hold, or made on hold, keeps the directions from before the hold: a resume restores them.
@@ -296,13 +296,13 @@ def record_origin(locked: LockedConference, modification: Modification, offer: D
     if initiator is None:
         return
     kind = modification.kind
-    _record_origin(initiator, offer)
+    _record_description(initiator, offer)
     is_off_hold = initiator.state != ParticipantState.ON_HOLD and kind != ModificationKind.HOLD
     if is_off_hold or kind == ModificationKind.RESUME:
         initiator.directions = directions_of(offer)
 
 
-def _record_origin(participant: Participant, description: Description) -> None:
+def _record_description(participant: Participant, description: Description) -> None:
     participant.sdp_origin = f"{description.session_id} {description.version}"
     participant.ice_ufrag = description.ice_ufrag
 
@@ -312,7 +312,7 @@ def expect_leg(locked: LockedConference, participant: Participant) -> None:
     participant.connect_until = locked.now + timedelta(seconds=LOST_SECONDS)
 
 
-def has_leg(participant: Participant) -> None:
+def record_leg(participant: Participant) -> None:
     """Note that the focus has a leg for the participant: from now on its media node sees whether that is lost."""
     participant.connect_until = None
 
@@ -329,7 +329,7 @@ def take_effect(locked: LockedConference, modification: Modification, *, by: Par
         description={"type": "answer", "sdp": modification.answer},
     )
     locked.tell(initiator, event)
-    locked.has_cause(modification, kind_for_others(kind))
+    locked.announce(modification, announced_kind(kind))
     _tell_effect(locked, action, initiator)
 
 
@@ -356,7 +356,7 @@ def withdraw_modification(
         raise NotYoursToSettleError("Only the two sides of this modification settle it.")
     action = Action.CANCEL if participant.pk == modification.offered_by_id else Action.REJECT
     final = decide(ModificationState.SENT, action)
-    if _was_settled_so(modification, final, participant):
+    if _is_repeated(modification, final, participant):
         return Outcome(final)
     locked.settle(modification, action, participant)
     if action is Action.CANCEL:
@@ -366,12 +366,12 @@ def withdraw_modification(
         cancelled(modification, by=participant) if action is Action.CANCEL else rejected(modification, by=participant)
     )
     locked.tell(locked.side(other_id), event)
-    come_to_nothing(locked, modification)
+    report_failed_offer(locked, modification)
     locked.save()
     return Outcome(modification.state)
 
 
-def come_to_nothing(locked: LockedConference, modification: Modification) -> None:
+def report_failed_offer(locked: LockedConference, modification: Modification) -> None:
     """Take back what hangs on an offer that was rejected, cancelled, or left unanswered.
 
     The focus forgets it, and whoever caused an offer of the focus learns who rejected that.
@@ -440,7 +440,7 @@ def _modification(locked: LockedConference, modification_id: str) -> Modificatio
     return settled
 
 
-def _was_settled_so(modification: Modification, state: ModificationState, participant: Participant) -> bool:
+def _is_repeated(modification: Modification, state: ModificationState, participant: Participant) -> bool:
     """Tell whether this very participant has settled the modification this very way.
 
     :raises ModificationSettledError: when it is settled in any other way.

@@ -145,7 +145,7 @@ def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
         while ids := _ids(unlisted):
             yield "participants", _delete(Participant.objects.filter(pk__in=ids))
         while chosen:
-            number = _with_few_participants(chosen)
+            number = _number_in_batch(chosen)
             yield "conferences", _delete_with_participants(chosen[:number])
             del chosen[:number]
 
@@ -157,7 +157,7 @@ def _delete_modifications(ids: list[str]) -> int:
     return _delete(Modification.objects.filter(pk__in=ids))
 
 
-def _with_few_participants(conferences: list[str]) -> int:
+def _number_in_batch(conferences: list[str]) -> int:
     """Return how many of these conferences have `BATCH` participants together; the first counts in any case."""
     everybody = Participant.objects.filter(conference__in=conferences).order_by()
     participants = dict(everybody.values_list("conference").annotate(number=Count("pk")))
@@ -196,8 +196,8 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
     while participants := list(due.select_related("conference")[:SCRUB_BATCH]):
         over = {participant.conference_id for participant in participants if participant.conference.ended_at}
         for side in ("offered_by", "offered_to"):
-            yield from _in_steps(_settled_with(participants, side), scrub_modification)
-        yield from _in_steps(Event.objects.filter(conference_id__in=over), _scrub_event)
+            yield from _scrub_in_batches(_settled_with(participants, side), scrub_modification)
+        yield from _scrub_in_batches(Event.objects.filter(conference_id__in=over), _scrub_event)
         # A participant that has come back meanwhile keeps what its new leg needs.
         left = Participant.objects.filter(
             pk__in=[participant.pk for participant in participants], left_at__isnull=False
@@ -212,7 +212,7 @@ def _scrub_old_legs() -> Iterator[tuple[str, int]]:
     """
     due, pair = Modification.objects.without_leg().order_by("pair", "settled_at"), ""
     while found := list(due.filter(pair__gte=pair).values_list("pk", "pair")[:SCRUB_BATCH]):
-        yield from _in_steps(Modification.objects.filter(pk__in=[pk for pk, _ in found]), scrub_modification)
+        yield from _scrub_in_batches(Modification.objects.filter(pk__in=[pk for pk, _ in found]), scrub_modification)
         pair = found[-1][1]
 
 
@@ -230,7 +230,7 @@ def _settled_with(participants: Iterable[Participant], side: str) -> QuerySet[Mo
     return Modification.objects.filter(chosen, settled_at__isnull=False, **{f"{side}__left_at__isnull": False})
 
 
-def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterator[tuple[str, int]]:
+def _scrub_in_batches(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterator[tuple[str, int]]:
     """Scrub a few rows at each step. The transaction only writes: scrubbing takes time in proportion to the texts."""
     ids = list(rows.order_by().values_list("pk", flat=True))
     for start in range(0, len(ids), SCRUB_BATCH):

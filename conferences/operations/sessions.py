@@ -11,7 +11,7 @@ from conferences.models import LeftReason, Participant
 from conferences.operations import quotas
 from conferences.operations.calls import leave, ring_devices
 from conferences.operations.locked_conference import lock
-from conferences.operations.users import lock_ringing_for
+from conferences.operations.users import lock_registration
 from events import log
 from events.exceptions import NotFoundError
 from events.models import Session, hash_token
@@ -39,7 +39,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
         created_at=now,
         expires_at=now + settings.SESSION_LIFETIME,
     )
-    lock_ringing_for(session)
+    lock_registration(session)
     quotas.require_session(session, now=now)
     ringing = Participant.objects.ringing().concerning(session).order_by("conference")
     conferences = ringing.values_list("conference", flat=True).distinct()

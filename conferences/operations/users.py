@@ -25,13 +25,13 @@ def lock_call(caller: Session, guests: Iterable[Participant]) -> None:
     _lock("pg_advisory_xact_lock", [caller, *guests])
 
 
-def lock_devices_of_mover(session: Session, conference_id: str) -> None:
+def lock_move(session: Session, conference_id: str) -> None:
     """Let no device register for the user of a session that is about to move from its participant in the conference."""
     if _is_needed():
         _lock("pg_advisory_xact_lock_shared", Participant.objects.armed(session).filter(conference=conference_id))
 
 
-def lock_ringing_for(session: Session) -> None:
+def lock_registration(session: Session) -> None:
     """Let nobody begin to ring the session's user until the end of the transaction. Call it before any other lock."""
     _lock("pg_advisory_xact_lock", [session])
 
