@@ -124,8 +124,8 @@ def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -
     for modification in [each for each in locked.pending if each not in waiting]:
         _withdraw(locked, modification)
     asked = {each.offered_by_id for each in waiting}
-    settled = [each for each in locked.joined if each.pk not in asked]
-    restarts = [restart for each in settled if (restart := _restart(locked, each))]
+    others = [each for each in locked.joined if each.pk not in asked]
+    restarts = [restart for each in others if (restart := _restart(locked, each))]
     locked.ask_focus(UpdateTask(tuple(restarts)))
     locked.save()
     for modification in waiting:

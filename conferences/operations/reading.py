@@ -30,7 +30,7 @@ class OfferReading:
         return parse(modification.offer)
 
     def is_answer_of(self, modification: Modification, answer: JudgedSdp) -> bool:
-        """Tell whether a modification was accepted with this answer, even if its credentials have been deleted since."""
+        """Tell whether a modification was accepted with this answer, even if its credentials were deleted since."""
         if not modification.scrubbed:
             return modification.answer == answer.text
         known = self.scrubbed_answer if self.modification_id == modification.pk else None

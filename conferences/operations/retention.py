@@ -28,7 +28,8 @@ MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 BATCH = 500
 # The most descriptions that a transaction scrubs; each may have hundreds of kilobytes.
 SCRUB_BATCH = 50
-# A participant is scrubbed anew after another stay, from this long before the last time: longer than a lock is awaited.
+# After another stay, a participant is scrubbed from this long before the last scrubbing. An operation waits less for its
+# lock, so nothing is missed.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
 # Writes a scrubbed row. Returns whether that changed anything.
@@ -230,7 +231,7 @@ def _settled_with(participants: Iterable[Participant], side: str) -> QuerySet[Mo
 
 
 def _scrub_in_batches(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterator[tuple[str, int]]:
-    """Scrub a batch of rows at each step, and write it in a transaction. Scrubbing is slow, so it is done before that."""
+    """Scrub a batch of rows at each step, then write it in a transaction. Scrubbing takes long, writing does not."""
     ids = list(rows.order_by().values_list("pk", flat=True))
     for start in range(0, len(ids), SCRUB_BATCH):
         writes = [scrub_row(row) for row in rows.model._default_manager.filter(pk__in=ids[start : start + SCRUB_BATCH])]
