@@ -72,7 +72,7 @@ class MoveRefusal(StrEnum):
     WINDOW_OVER = "window-over"
 
 
-# Why devices stop ringing, by why the participant left. For all other reasons it is `caller-cancelled`.
+# The reasons of `invitation-cancelled`, by the reason why the participant left. All others are `caller-cancelled`.
 _CANCEL_REASONS = {
     LeftReason.DECLINED: CancelReason.DECLINED_ELSEWHERE,
     LeftReason.NO_ANSWER: CancelReason.NO_ANSWER,
@@ -242,7 +242,7 @@ def answer_conference(
     In `peer` the answer to an invitation carries the SDP answer to the host's offer. In every other case it carries
     the device's own SDP offer, which the focus or the other participant must still accept.
 
-    Two users may call each other. The answer to one call ends the other if that still rings, and rings nobody else.
+    Two users may call each other at the same time. The answer to one call ends the other, if it rings nobody else.
 
     :param reading: the host's offer, parsed before the lock was taken (`read_call`).
     :raises AlreadyAnsweredError: when another device was first, or this one takes part already.
@@ -411,7 +411,7 @@ def end_participation(*, session: Session, conference_id: str, now: datetime, if
 def _own_participant(locked: LockedConference, session: Session) -> Participant:
     """Return the participant that a DELETE of the session ends.
 
-    That is the one that has joined at the session, else one that rings for it, else the last that left it.
+    That is the one that has joined at the session, else one that rings for it, else that of `participant_of`.
     """
     joined = locked.joined_participant(session)
     return joined or next(_ringing_for(locked, session), None) or locked.participant_of(session)
@@ -476,7 +476,7 @@ def remove(
 ) -> None:
     """Remove one participant, tell the others, and end a conference that cannot continue without it.
 
-    :param by: the session that has asked for it: it gets no `invitation-cancelled`.
+    :param by: the session that declines: it gets no `invitation-cancelled`.
     """
     continues = locked.continues_without(participant)
     _cancel_pending(locked, participant)

@@ -54,7 +54,7 @@ def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
 
 @transaction.atomic(savepoint=False)
 def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: datetime) -> None:
-    """Apply the result of a task. `offer` is the participant's offer that the focus has answered, if it has."""
+    """Apply the result of a task. `offer` is the participant's offer if the focus has answered it."""
     try:
         locked = lock(row.conference, now=now)
     except NotFoundError:
@@ -112,7 +112,7 @@ def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: R
 
 
 def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
-    """Give joined participants without a leg a deadline to get one. Return whether any of them had none before.
+    """Set the deadline of `expect_leg` for these participants, unless they have it already. Return whether any was set.
 
     The node watches legs only. A participant has none if the focus answered its offer with a new leg but the offer was
     cancelled meanwhile, or if its leg could not be rebuilt.

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def invite_participant(
     *, session: Session, conference_id: str, to: str, now: datetime
 ) -> tuple[LockedConference, Participant]:
-    """Invite one more user and return the new participant, or the present one if the user takes part or rings already.
+    """Invite one more user and return the new participant, or the existing one if the user takes part or rings already.
 
     :raises MalformedError: when the host invites itself.
     :raises ForbiddenError: when the session's participant is not the host.

@@ -134,7 +134,7 @@ class LockedConference:
         return next((each for each in self.participants_of(session) if each.is_joined), None)
 
     def returnable_participant(self, session: Session) -> Participant | None:
-        """Return the participant as which the session may return, preferably one that it was before itself."""
+        """Return the participant as which the session may return, preferably one that the session itself has left."""
         returnable = Participant.objects.returnable_by(session, self.now).filter(conference=self.conference)
         best = returnable.order_by(Case(When(session=session, then=0), default=1), "-left_at").first()
         return self.participant(best.pk) if best else None
@@ -190,7 +190,7 @@ class LockedConference:
 
     @property
     def rings(self) -> bool:
-        """Whether invitations ring. In `focus` it must have accepted an offer of the host, or somebody has answered."""
+        """Whether invitations ring: in `focus`, after it has accepted an offer of the host or somebody has answered."""
         is_unanswered = self.conference.state == ConferenceState.INVITATION_SENT
         return not (self.has_focus and is_unanswered and self.host.sdp_origin == "")
 
@@ -243,7 +243,7 @@ class LockedConference:
         return _DEVICES[tuple(user)].objects(now=self.now, **user) if user else []
 
     def rings_until(self) -> datetime:
-        """Return when an invitation made now ends. Before it rings, it may also wait for the host's first offer."""
+        """Return when an invitation made now ends. Before it rings, this includes time for the host's first offer."""
         wait = timedelta() if self.rings else timedelta(seconds=LOST_SECONDS)
         return self.now + wait + settings.RING_DURATION
 
@@ -365,11 +365,11 @@ class LockedConference:
     # --- Asking the focus ---------------------------------------------------------------------------------
 
     def ask_focus(self, task: Task) -> None:
-        """Set the task that `save` writes for the focus: at most one per operation."""
+        """Set the task that `save` writes for the focus. A later one replaces it."""
         self.focus_task = task
 
     def announce(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
-        """Set the modification, if there is one, and the kind that the next offers of the focus announce."""
+        """Set what the next offers of the focus announce: a modification, if there is one, and their kind."""
         self.cause = Cause(modification.pk if modification else None, OfferKind(kind))
 
     def _view(self) -> tuple[ParticipantView, ...]:
@@ -447,7 +447,7 @@ def require_still_live(session: Session, *, now: datetime) -> None:
     """Require that a session has not ended since its request was authenticated.
 
     An operation that gives a participant this session calls it last. The session then cannot end before the
-    transaction, so `end_session` finds the participant. The lock does not conflict with those of `log.append`.
+    transaction does, so `end_session` finds the participant. The lock does not conflict with those of `log.append`.
 
     :raises UnauthenticatedError: when it has ended.
     """

@@ -340,7 +340,7 @@ def take_effect(locked: LockedConference, modification: Modification, *, by: Par
 
 
 def _tell_effect(locked: LockedConference, action: Action, initiator: Participant) -> None:
-    """Tell everybody of a hold or resume that has taken effect."""
+    """Tell everybody about a hold or resume that has taken effect."""
     events = {Action.HOLD: ParticipantOnHold, Action.RESUME: ParticipantResumed}
     if event := events.get(action):
         locked.tell_all(event(participant=wire.participant(initiator)))
@@ -427,7 +427,7 @@ def cancelled(modification: Modification, *, by: Participant | None) -> ModCance
 
 
 def disarm_move(locked: LockedConference, participant: Participant, modification: Modification) -> None:
-    """Disarm the move of a participant if it cancels its hold."""
+    """Disarm a participant's move if the cancelled offer was its hold."""
     if modification.kind == ModificationKind.HOLD:
         locked.advance_move(participant, Action.DISARM)
 

@@ -28,7 +28,7 @@ MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 BATCH = 500
 # The most descriptions that a transaction scrubs; each may have hundreds of kilobytes.
 SCRUB_BATCH = 50
-# After another stay, a participant is scrubbed from this long before the last scrubbing. An operation waits less for its
+# After another stay, scrubbing begins again this long before the last one. It is longer than an operation waits for its
 # lock, so nothing is missed.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
@@ -200,7 +200,7 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
         for side in ("offered_by", "offered_to"):
             yield from _scrub_in_batches(_settled_with(participants, side), scrub_modification)
         yield from _scrub_in_batches(Event.objects.filter(conference_id__in=ended), _scrub_event)
-        # A participant that has returned meanwhile keeps the fragment of its new leg.
+        # A participant that has returned meanwhile keeps the ICE user fragment of its new leg.
         left = Participant.objects.filter(pk__in=[each.pk for each in participants], left_at__isnull=False)
         yield "scrubbed participants", left.update(scrubbed_at=now, ice_ufrag="")
 
@@ -231,7 +231,7 @@ def _settled_with(participants: Iterable[Participant], side: str) -> QuerySet[Mo
 
 
 def _scrub_in_batches(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterator[tuple[str, int]]:
-    """Scrub a batch of rows at each step, then write it in a transaction. Scrubbing takes long, writing does not."""
+    """Scrub and write a batch at each step. The transaction only writes, because scrubbing long texts takes time."""
     ids = list(rows.order_by().values_list("pk", flat=True))
     for start in range(0, len(ids), SCRUB_BATCH):
         writes = [scrub_row(row) for row in rows.model._default_manager.filter(pk__in=ids[start : start + SCRUB_BATCH])]

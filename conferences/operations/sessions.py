@@ -59,7 +59,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
 
 @transaction.atomic(savepoint=False)
 def refresh_session(*, session_id: str, now: datetime) -> Session:
-    """Extend the life of a session.
+    """Let a live session expire `SESSION_LIFETIME` from now.
 
     :raises NotFoundError: when it has ended in the meantime.
     """
