@@ -114,8 +114,8 @@ def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: R
 def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
     """Set the deadline of `expect_leg` for these participants, unless they have it already. Return whether any was set.
 
-    The node watches legs only. A participant has none if the focus answered its offer with a new leg but the offer was
-    cancelled meanwhile, or if its leg could not be rebuilt.
+    The node watches legs only. A participant has none if its leg could not be rebuilt. It has none either if the focus
+    answered its offer with a new leg, but the offer was cancelled meanwhile.
     """
     expected = [each for each in locked.joined if each.pk in participants and each.connect_until is None]
     for participant in expected:
