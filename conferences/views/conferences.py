@@ -104,7 +104,7 @@ class ConferenceView(EnablerView):
     @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={200: schema.EndedConferenceShape, **schema.REFUSALS})
     def delete(self, request: Request, conference_id: str) -> Response:
         """End my part in the conference, or begin the move that `initiate-call-hold` has armed."""
-        ending = calls.end_part(
+        ending = calls.end_participation(
             session=self.session,
             conference_id=conference_id,
             now=clock.now(),

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from conferences.models import Access, Participant, Topology
-from conferences.operations.calls import answer_conference, end_part, start_conference
+from conferences.operations.calls import answer_conference, end_participation, start_conference
 from conferences.operations.reading import read_call
 from conferences.operations.sessions import end_session
 from conferences.sdp import judge
@@ -99,7 +99,7 @@ def test_it_begins_no_move(call: Call, how: str) -> None:
     Session.objects.filter(pk=call.alice.id).update(**over)
     before = all_rows()
     with pytest.raises(UnauthenticatedError):
-        end_part(session=authenticated, conference_id=call.id, now=now)
+        end_participation(session=authenticated, conference_id=call.id, now=now)
     assert all_rows() == before
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from conferences.models import Conference, Participant
-from conferences.operations.calls import answer_conference, end_part
+from conferences.operations.calls import answer_conference, end_participation
 from conferences.operations.reading import OfferReading
 from conferences.sdp import judge
 from events.models import Session
@@ -38,7 +38,7 @@ def come(conference: str, session: Session) -> None:
 
 def go(conference: str, session: Session) -> None:
     """Let a session leave, without HTTP."""
-    end_part(session=session, conference_id=conference, now=timezone.now())
+    end_participation(session=session, conference_id=conference, now=timezone.now())
 
 
 def crowd(conference: str, number: int) -> None:
