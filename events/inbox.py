@@ -1,7 +1,8 @@
-"""The process's one channel of the channel layer. It is in the group of each session that has readers here.
+"""The single channel of the channel layer through which a process receives messages for all its readers.
 
-It hands each message to the readers of its session. Whether the process is in a group follows from `READERS` alone:
-what the layer did not take at once is tried again until both agree.
+The channel is a member of the group of each session that has readers in this process. Each message goes to the readers
+of its session. `READERS` alone decides which groups the channel belongs to. If the layer fails to add or remove it,
+the inbox retries until the groups match `READERS`.
 """
 
 import asyncio
@@ -16,12 +17,12 @@ from events.readers import READERS, Rank
 
 logger = logging.getLogger(__name__)
 
-# How long a new reader counts the answers to its roll call.
+# How long a new reader waits for other processes to report their readers of the session.
 _ROLL_CALL_SECONDS = 10.0
 
 
 class Inbox:
-    """The channel of one event loop: a server has one."""
+    """The channel of one event loop. A server has one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -30,18 +31,21 @@ class Inbox:
         self._receiver: asyncio.Task[None] | None = None
         self._unsettled: set[str] = set()
         self._roll_calls: dict[Rank, set[Rank]] = {}
-        # The loop itself keeps only weak references to its tasks.
+        # Keep references: the event loop has only weak ones to its tasks.
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def settle(self, session_id: str) -> None:
-        """Join the group of a session that has readers here, or leave it. Joining again renews the membership."""
+        """Join the group of a session with readers here, or leave that of any other. Joining again renews membership."""
         if not await self._try_to_settle(session_id):
             if not self._unsettled:
                 self._start(self._retry())
             self._unsettled.add(session_id)
 
     async def call_roll(self, session_id: str, rank: Rank) -> None:
-        """Let the other processes tell how many readers of a session they have; the oldest give way to a new one."""
+        """Ask the other processes for their readers of a session, after a new one with this rank was added here.
+
+        If the session then has more than READERS_PER_SESSION, `_count` replaces the oldest ones.
+        """
         self._roll_calls[rank] = {reader.rank for reader in READERS.of(session_id)}
         self.loop.call_later(_ROLL_CALL_SECONDS, self._roll_calls.pop, rank, None)
         await self._tell(session_id, joined=rank, channel=self._channel)
@@ -49,7 +53,7 @@ class Inbox:
     # --- Groups ---
 
     async def _try_to_settle(self, session_id: str) -> bool:
-        """Join or leave a group; return whether the layer took that."""
+        """Join or leave a group; return whether the layer succeeded."""
         async with self._lock:
             if READERS.of(session_id):
                 return await LAYER.use(lambda layer: self._join(layer, session_id))
@@ -63,19 +67,19 @@ class Inbox:
     async def _join(self, layer: Any, session_id: str) -> None:
         if self._receiver is None:
             self._channel = await layer.new_channel()
-            # Channels layers take a cancelled `receive` for the end of the channel, so it must not be what times out.
+            # Receive in a task without timeout: channel layers drop a channel whose `receive` is cancelled.
             self._receiver = self.loop.create_task(self._receive(layer), name="inbox")
         await layer.group_add(group_of(session_id), self._channel)
 
     async def _close(self) -> None:
-        """Give up the channel: there are no readers."""
+        """Stop receiving, because the process has no readers."""
         if self._receiver is not None:
             self._receiver.cancel()
             await asyncio.wait([self._receiver], timeout=PATIENCE_SECONDS)
             self._receiver = None
 
     async def _retry(self) -> None:
-        """Settle what the layer did not take. Readers that were without it meanwhile may have missed something."""
+        """Retry the groups on which the layer failed. Their readers then read the log: they may have missed events."""
         while True:
             await asyncio.sleep(REST_SECONDS)
             for session_id in list(self._unsettled):
@@ -90,16 +94,16 @@ class Inbox:
     # --- Messages ---
 
     async def _receive(self, layer: Any) -> None:
-        """Receive messages as long as there are readers."""
+        """Receive messages until cancelled."""
         while True:
             try:
                 self._take(await layer.receive(self._channel))
             except Exception:
-                logger.exception("A message of the channel layer was lost")
+                logger.exception("A message from the channel layer was lost")
                 await asyncio.sleep(REST_SECONDS)
 
     def _take(self, message: dict[str, Any]) -> None:
-        """Take in wake-ups, and what other processes say of their readers."""
+        """Handle a message: a wake-up, or one about readers in other processes."""
         match message:
             case {"session": session_id, "news": entries}:
                 news = [(int(seq), str(wire)) for seq, wire in entries]
@@ -117,7 +121,7 @@ class Inbox:
                         READERS.replace(reader)
 
     def _count(self, session_id: str, called: Rank, ranks: set[Rank]) -> None:
-        """Count the readers of another process, and let the oldest give way when there are too many in all."""
+        """Count the readers of another process. Replace the oldest readers while there are too many in total."""
         known = self._roll_calls.get(called, set())
         known |= ranks
         while called in known and len(known) > settings.READERS_PER_SESSION:
@@ -126,7 +130,7 @@ class Inbox:
             self._start(self._tell(session_id, replaced=oldest))
 
     async def _tell(self, session_id: str, **content: object) -> None:
-        """Tell all processes that have readers of a session."""
+        """Send a message to all processes that have readers of a session."""
         message = message_to(session_id, **content)
         await LAYER.use(lambda layer: layer.group_send(group_of(session_id), message))
 
