@@ -84,7 +84,7 @@ def session_by_token(token: str, *, now: datetime) -> Session:
     """
     found = _BY_TOKEN.objects(now=now, token_hash=hash_token(token))
     if not found:
-        raise UnauthenticatedError("This token belongs to no live session: register again.")
+        raise UnauthenticatedError("The token does not belong to a live session. Register again.")
     return found[0]
 
 
@@ -101,14 +101,14 @@ def _gateway(key: str, session_id: str | None, *, now: datetime) -> Speaker:
     try:
         api_key = APIKey.objects.get_from_key(key)
     except APIKey.DoesNotExist:
-        raise UnauthenticatedError("This API key is not valid.") from None
+        raise UnauthenticatedError("The API key is not valid.") from None
     if api_key.has_expired:
-        raise UnauthenticatedError("This API key has expired.")
+        raise UnauthenticatedError("The API key has expired.")
     session = None
     if session_id is not None:
         session = Session.objects.live(now).filter(pk=session_id.replace("\0", "")).first()
         if session is None or session.pk != session_id:
-            raise UnauthenticatedError("The header 'x-session-id' names no live session.")
+            raise UnauthenticatedError("The header 'x-session-id' does not name a live session.")
     return Speaker(session, gateway=api_key.prefix)
 
 

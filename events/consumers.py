@@ -146,7 +146,7 @@ class EventsConsumer(LeanConsumer):
         return None
 
     def _credentials(self, session_id: str) -> tuple[str, str | None]:
-        """Return `Authorization` and `x-session-id` of the handshake. Browsers can only send a token as a subprotocol."""
+        """Return the credentials of the handshake: `Authorization` (in browsers, a subprotocol) and `x-session-id`."""
         for protocol in self.scope["subprotocols"]:
             if protocol.startswith(_BEARER):
                 return f"Bearer {protocol.removeprefix(_BEARER)}", None

@@ -41,14 +41,14 @@ class MalformedError(RefusalError):
     """The headers or the body cannot be parsed."""
 
     status, code = 400, "malformed"
-    detail = "The request cannot be read."
+    detail = "The headers or the body cannot be read."
 
 
 class UnauthenticatedError(RefusalError):
     """The request has no valid credentials."""
 
     status, code = 401, "unauthenticated"
-    detail = "Send a live session's token as 'Authorization: Bearer …', or an API key with 'x-session-id'."
+    detail = "Send a live session's token as 'Authorization: Bearer …', or an API key as 'Authorization: Api-Key …'."
 
 
 class ForbiddenError(RefusalError):
@@ -62,21 +62,21 @@ class NotFoundError(RefusalError):
     """The resource does not exist, or this client may not see it."""
 
     status, code = 404, "not-found"
-    detail = "There is no such thing here."
+    detail = "The resource does not exist."
 
 
 class MethodNotAllowedError(RefusalError):
     """The address exists but does not support the method."""
 
     status, code = 405, "method-not-allowed"
-    detail = "This address does not know that method."
+    detail = "This address does not support the method."
 
 
 class NotAcceptableError(RefusalError):
     """The client accepts no media type that could be sent."""
 
     status, code = 406, "not-acceptable"
-    detail = "Answers here are application/json."
+    detail = "This address answers with application/json."
 
 
 class ReaderReplacedError(RefusalError):
@@ -104,11 +104,11 @@ class RateLimitedError(RefusalError):
     """The client sent too many requests. `Retry-After` has the seconds to wait."""
 
     status, code = 429, "rate-limited"
-    detail = "Too many requests: wait a little."
+    detail = "Too many requests. Wait and try again."
 
 
 class DatabaseUnavailableError(RefusalError):
     """The database is unreachable or took too long."""
 
     status, code = 503, "database-unavailable"
-    detail = "The database does not answer at the moment. Try again soon."
+    detail = "The database does not answer. Try again soon."

@@ -35,7 +35,7 @@ class Inbox:
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def settle(self, session_id: str) -> None:
-        """Join the group of a session with readers here, or leave that of any other. Joining again renews membership."""
+        """Join a session's group if it has readers here, otherwise leave it. Joining again renews the membership."""
         if not await self._try_to_settle(session_id):
             if not self._unsettled:
                 self._start(self._retry())

@@ -115,7 +115,7 @@ def _refusal(error: Exception) -> refusals.RefusalError | None:
             seconds = str(int(getattr(error, "wait", None) or 0) + 1)
             return refusals.RateLimitedError(headers={"Retry-After": seconds})
         case drf.ValidationError():
-            return refusals.MalformedError("A field is missing or wrong.", errors=error.detail)
+            return refusals.MalformedError("A field is missing or invalid.", errors=error.detail)
         case drf.ParseError():
             return refusals.MalformedError(str(error.detail))
         case _ if isinstance(error, OUTAGE):

@@ -76,7 +76,7 @@ def _cursor(text: str) -> int:
     try:
         return parse_cursor(text)
     except CursorError as error:
-        raise MalformedError("'after' is the seq of an event, or 0.") from error
+        raise MalformedError("'after' must be the seq of an event, or 0.") from error
 
 
 def _wait(text: str) -> float:
@@ -86,7 +86,7 @@ def _wait(text: str) -> float:
     except RangeError:
         return LONGEST_WAIT
     except NumberError:
-        raise MalformedError("'wait' is a whole number of seconds.") from None
+        raise MalformedError("'wait' must be a whole number of seconds.") from None
 
 
 async def _poll(session_id: str, after: int, seconds: float, end_turn: Callable[[], None]) -> HttpResponse:
