@@ -1,4 +1,4 @@
-"""Whether this process can do its work: what a gateway or a supervisor asks."""
+"""`/healthz`, by which a gateway or a supervisor checks whether this process can work."""
 
 import asyncio
 import logging
@@ -17,33 +17,34 @@ from sbe_enabler import __version__
 
 logger = logging.getLogger(__name__)
 
+# How long to wait for each answer.
 _PATIENCE_SECONDS = 2.0
 
 T = TypeVar("T")
 
 
 class Silence(Enum):
-    """No answer."""
+    """The result of a check that got no answer in time."""
 
     SILENT = 0
 
 
-# One thread asks the database. While it waits, further requests wait for the same answer.
+# One thread queries the database. While it waits, further requests wait for the same answer.
 _asker = ThreadPoolExecutor(1, thread_name_prefix="healthz")
 
 
 class _Question:
-    """The question to the database that is under way."""
+    """The current query of the database, shared by all requests that wait for it."""
 
     _future: "Future[dict[str, dict[str, int]]] | None" = None
 
     def ask(self) -> "asyncio.Future[dict[str, dict[str, int]]]":
-        """Ask, unless the last question still waits; return its answer."""
+        """Start a query unless one is running; return a future of its result."""
         if self._future is None or self._future.done():
             self._future = _asker.submit(ask_database)
-        # A caller that stops waiting must not cancel the question: others may wait for it.
+        # A caller that stops waiting must not cancel the query: others may wait for it.
         answer = asyncio.wrap_future(self._future)
-        # After the last caller has stopped waiting, nobody else retrieves the error.
+        # Retrieve the error here: if all callers have stopped waiting, asyncio would log it as never retrieved.
         answer.add_done_callback(lambda future: future.cancelled() or future.exception())
         return asyncio.shield(answer)
 
@@ -52,7 +53,7 @@ _question = _Question()
 
 
 def ask_database() -> dict[str, dict[str, int]]:
-    """Ask the database which media nodes live and what they count, on a connection of this thread's own."""
+    """Return the counters of each live media node. The connection to the database is new and closed afterwards."""
     try:
         return tasks.live_counters(now=clock.now())
     finally:
@@ -60,7 +61,7 @@ def ask_database() -> dict[str, dict[str, int]]:
 
 
 async def ask_channel_layer() -> None:
-    """Hand the channel layer a message that nobody waits for."""
+    """Send a message to a group without members."""
     layer = get_channel_layer()
     if layer is None:
         raise LookupError("no channel layer is configured")
@@ -68,7 +69,7 @@ async def ask_channel_layer() -> None:
 
 
 async def _answer(name: str, question: Awaitable[T]) -> T | Silence:
-    """Return the answer to a question; SILENT where none comes in time."""
+    """Wait for an answer; return SILENT if it fails or takes longer than _PATIENCE_SECONDS. `name` is for the log."""
     try:
         return await asyncio.wait_for(question, _PATIENCE_SECONDS)
     except Exception as error:
@@ -77,9 +78,10 @@ async def _answer(name: str, question: Awaitable[T]) -> T | Silence:
 
 
 async def healthz(request: HttpRequest) -> JsonResponse:
-    """Tell whether the database and the channel layer answer: 200 when both do, otherwise 503, in seconds.
+    """Return 200 if the database and the channel layer answer, otherwise 503, within _PATIENCE_SECONDS.
 
-    Media nodes are told of with what they count; without one, only conferences of topology `focus` are refused.
+    The body lists the live media nodes with their counters. They do not affect the status: without a node, only
+    conferences of topology `focus` are refused.
     """
     database, channel_layer = await asyncio.gather(
         _answer("The database", _question.ask()),
