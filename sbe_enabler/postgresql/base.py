@@ -20,7 +20,7 @@ from media.pause import Pause
 
 R = TypeVar("R")
 
-# How much longer than the server's own limit the client waits, and how long nobody connects after a failure.
+# How much longer than the server's own limit the client waits, and how long no thread connects after a failure.
 _GRACE_SECONDS = 1.0
 _PAUSE_SECONDS = 1.0
 
@@ -71,7 +71,7 @@ class _Outage:
             yield
             return
         if self._pause.lasts or not self._trying.acquire(blocking=False):
-            raise psycopg.OperationalError("the database failed a moment ago")
+            raise psycopg.OperationalError("the database failed less than a second ago")
         try:
             yield
             self._lasts = False

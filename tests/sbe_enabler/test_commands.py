@@ -212,7 +212,7 @@ def test_no_process_starts_while_the_database_is_away(command: str, tmp_path: Pa
     ("variables", "said"),
     [
         ({"SBE_RING_SECONDS": "soon"}, "SBE_RING_SECONDS"),
-        ({"SBE_SECRET_KEY": "short"}, "SBE_SECRET_KEY needs 50 characters or more"),
+        ({"SBE_SECRET_KEY": "short"}, "SBE_SECRET_KEY must have at least 50 random characters"),
         ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "127.0.0.1"),
     ],
 )
