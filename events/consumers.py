@@ -25,7 +25,7 @@ from django.http import HttpRequest
 from events.cursor import CursorError, parse_cursor
 from events.exceptions import RateLimitedError, UnauthenticatedError
 from events.heartbeats import HEARTBEATS
-from events.problems import OUTAGE, note_outage
+from events.problems import OUTAGE, log_outage
 from events.reader import Reader, SessionOverError
 from events.readers import ReplacedError
 from events.threads import in_database_thread
@@ -74,7 +74,7 @@ class LeanConsumer(AsyncWebsocketConsumer):
         await getattr(self, get_handler_name(message))(message)
         return True
 
-    def forget_handshake(self) -> None:
+    def free_handshake(self) -> None:
         """Free the memory of the handshake. Channels' routers keep the scope until the WebSocket closes."""
         scope: Any = self.scope
         scope["headers"].clear()
@@ -90,8 +90,8 @@ class EventsConsumer(LeanConsumer):
     _is_beat_due = _is_replaced = False
     _answered: asyncio.Event | None = None
     _nonce: str | None = None
-    _asked_at = 0.0
-    _bytes_unanswered = _bytes_since_asked = 0
+    _beat_sent_at = 0.0
+    _bytes_unanswered = _bytes_since_beat = 0
 
     async def connect(self) -> None:
         """Authenticate the session's client and start to follow its log. Any other client gets a close code."""
@@ -114,14 +114,14 @@ class EventsConsumer(LeanConsumer):
         except CursorError:
             return await self.close(MALFORMED)
         except OUTAGE as error:
-            note_outage(error)
+            log_outage(error)
             return await self.close(UNAVAILABLE)
         if speaker.session is None or speaker.session.pk != session_id:
             return await self.close(NOT_FOUND)
-        self._reader = Reader(session_id, after, self._wake, ephemeral=True, on_replaced=self._give_way)
+        self._reader = Reader(session_id, after, self._wake, ephemeral=True, on_replaced=self._stop_replaced)
         self._sender = asyncio.create_task(self._start(self._reader, turn_end_of(self.scope)))
         HEARTBEATS.add(self)
-        self.forget_handshake()
+        self.free_handshake()
         return None
 
     async def disconnect(self, code: int) -> None:
@@ -140,7 +140,7 @@ class EventsConsumer(LeanConsumer):
             return await self.close(MALFORMED)
         if self._nonce is not None and _nonce_in(text_data) == self._nonce:
             # The client has read everything that was sent before this heartbeat.
-            self._nonce, self._bytes_unanswered = None, self._bytes_since_asked
+            self._nonce, self._bytes_unanswered = None, self._bytes_since_beat
             if self._answered is not None:
                 self._answered.set()
         return None
@@ -176,7 +176,7 @@ class EventsConsumer(LeanConsumer):
         if self._sender is None and self._reader is not None:
             self._sender = asyncio.create_task(self._send_on(self._reader))
 
-    def _give_way(self) -> None:
+    def _stop_replaced(self) -> None:
         """Stop at once because newer readers replaced this one, even if a send is blocked by a slow client."""
         self._is_replaced = True
         if self._sender is None:
@@ -216,7 +216,7 @@ class EventsConsumer(LeanConsumer):
         except TimeoutError:
             return TOO_SLOW
         except OUTAGE as error:
-            note_outage(error)
+            log_outage(error)
             return UNAVAILABLE
         except Disconnected:
             # The client disconnected during a send. It reconnects with its cursor.
@@ -231,13 +231,13 @@ class EventsConsumer(LeanConsumer):
         """Send all events of the log, and the heartbeat if one is due."""
         while reader.has_news or self._is_beat_due:
             for entry in await reader.next() if reader.has_news else ():
-                await self._require_room(len(entry.wire.encode()))
+                await self._wait_for_room(len(entry.wire.encode()))
                 await self.send(text_data=entry.wire)
             if self._is_beat_due:
                 self._is_beat_due = False
                 await self._beat()
 
-    async def _require_room(self, size: int) -> None:
+    async def _wait_for_room(self, size: int) -> None:
         """Wait while this many more bytes would exceed UNANSWERED_BYTES, then count them as sent.
 
         :raises TimeoutError: when the client answers no heartbeat within two heartbeat intervals.
@@ -250,7 +250,7 @@ class EventsConsumer(LeanConsumer):
                 await self._answered.wait()
             self._answered = None
         self._bytes_unanswered += size
-        self._bytes_since_asked += size
+        self._bytes_since_beat += size
 
     async def _beat(self) -> None:
         """Send a heartbeat.
@@ -260,8 +260,8 @@ class EventsConsumer(LeanConsumer):
         now = time.monotonic()
         if self._nonce is None:
             self._nonce = secrets.token_urlsafe(9)
-            self._asked_at, self._bytes_since_asked = now, 0
-        elif now - self._asked_at > 1.5 * settings.HEARTBEAT_SECONDS:
+            self._beat_sent_at, self._bytes_since_beat = now, 0
+        elif now - self._beat_sent_at > 1.5 * settings.HEARTBEAT_SECONDS:
             raise TimeoutError
         await self.send(text_data=json.dumps({"type": "heartbeat", "nonce": self._nonce}))
 
@@ -287,7 +287,7 @@ def _nonce_in(text: str) -> object:
     return answer.get("nonce") if isinstance(answer, dict) and answer.get("type") == "heartbeat" else None
 
 
-class NowhereConsumer(LeanConsumer):
+class NotFoundConsumer(LeanConsumer):
     """A WebSocket at an unknown address: accepts it and closes it with 4404."""
 
     async def connect(self) -> None:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 60  # seconds
 # How long a request waits for Redis, and how long to wait before using Redis again after a failure.
-_PATIENCE_SECONDS = 0.25
+_TIMEOUT_SECONDS = 0.25
 PAUSE_SECONDS = 3.0
 
 
@@ -109,8 +109,8 @@ class _Redis:
     def __init__(self, url: str) -> None:
         self._client: Any = redis.Redis.from_url(
             url,
-            socket_timeout=_PATIENCE_SECONDS,
-            socket_connect_timeout=_PATIENCE_SECONDS,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
         self._pause = Pause(PAUSE_SECONDS)

@@ -10,7 +10,7 @@ from django.conf import settings
 _STEP_SECONDS = 0.05
 
 
-class Beating(Protocol):
+class Member(Protocol):
     """Something that sends heartbeats."""
 
     def beat(self) -> None:
@@ -21,23 +21,23 @@ class Heartbeats:
     """Calls `beat` of each member every `HEARTBEAT_SECONDS`. Members are kept in the order in which they are due."""
 
     def __init__(self) -> None:
-        self._due: dict[Beating, float] = {}
+        self._due: dict[Member, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, member: Beating) -> None:
+    def add(self, member: Member) -> None:
         """Add a member. Its first heartbeat is due after one interval."""
         loop = asyncio.get_running_loop()
         self._due[member] = loop.time() + settings.HEARTBEAT_SECONDS
-        self._timer = self._timer or loop.call_at(self._due[member], self._ring, loop)
+        self._timer = self._timer or loop.call_at(self._due[member], self._on_timer, loop)
 
-    def remove(self, member: Beating) -> None:
+    def remove(self, member: Member) -> None:
         """Remove a member if it is present."""
         self._due.pop(member, None)
         if not self._due and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _on_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         """Call the members that are due, and schedule the timer for the next ones."""
         now = loop.time()
         members = [member for member, _ in takewhile(lambda due: due[1] <= now, self._due.items())]
@@ -45,7 +45,7 @@ class Heartbeats:
             # Insert it again at the end: it is due last now.
             del self._due[member]
             self._due[member] = now + settings.HEARTBEAT_SECONDS
-        self._timer = loop.call_at(max(next(iter(self._due.values())), now + _STEP_SECONDS), self._ring, loop)
+        self._timer = loop.call_at(max(next(iter(self._due.values())), now + _STEP_SECONDS), self._on_timer, loop)
         for member in members:
             member.beat()
 

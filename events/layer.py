@@ -1,6 +1,6 @@
 """Bounded use of the channel layer.
 
-When the layer fails, requests and readers wait for at most PATIENCE_SECONDS and continue without it.
+When the layer fails, requests and readers wait for at most TIMEOUT_SECONDS and continue without it.
 """
 
 import asyncio
@@ -15,8 +15,8 @@ from media.pause import Pause
 logger = logging.getLogger(__name__)
 
 # The timeout of each use of the channel layer, and how long nothing uses it after a failure.
-PATIENCE_SECONDS = 3.0
-REST_SECONDS = 3.0
+TIMEOUT_SECONDS = 3.0
+PAUSE_SECONDS = 3.0
 
 
 class ProcessChannelLayer(InMemoryChannelLayer):
@@ -31,17 +31,17 @@ class ProcessChannelLayer(InMemoryChannelLayer):
 
 
 class Layer:
-    """Uses the configured channel layer, with a timeout. After a failure it skips all uses for REST_SECONDS."""
+    """Uses the configured channel layer, with a timeout. After a failure it skips all uses for PAUSE_SECONDS."""
 
     def __init__(self) -> None:
-        self.pause = Pause(REST_SECONDS)
+        self.pause = Pause(PAUSE_SECONDS)
 
     async def use(self, use: Callable[[Any], Awaitable[None]]) -> bool:
         """Call `use` with the layer. If it fails, times out, or the layer failed recently, return False."""
         if self.pause.lasts:
             return False
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await use(get_channel_layer())
         except Exception as error:
             self.pause.begin()

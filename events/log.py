@@ -86,10 +86,10 @@ def _wake(rows: Sequence[Event]) -> None:
     )
 
 
-def tell_ephemeral(session_ids: Sequence[str], conference_id: str, event: EphemeralEvent) -> None:
+def send_ephemeral(session_ids: Sequence[str], conference_id: str, event: EphemeralEvent) -> None:
     """Send an event that is not stored and has no number. Only WebSockets that are open now receive it."""
     wire = compact({"type": event.type, "confId": conference_id, **event.as_wire()})
-    wakeups.tell_ephemeral(session_ids, wire)
+    wakeups.send_ephemeral(session_ids, wire)
 
 
 def close(session_id: str) -> None:

@@ -83,14 +83,14 @@ def refuse_outage(request: HttpRequest, error: Exception) -> HttpResponse:
     return refuse(request, _outage(error))
 
 
-def note_outage(error: Exception) -> None:
+def log_outage(error: Exception) -> None:
     """Log a database error as a warning."""
     logger.warning("The database cannot be used: %s", error)
 
 
 def _outage(error: Exception) -> refusals.DatabaseUnavailableError:
     """Log a database error; return the refusal."""
-    note_outage(error)
+    log_outage(error)
     return refusals.DatabaseUnavailableError(headers={"Retry-After": str(_OUTAGE_SECONDS)})
 
 

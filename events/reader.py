@@ -27,7 +27,7 @@ from events.watcher import WATCHER
 BATCH = 50
 BATCH_CHARACTERS = 256 * 1024
 # How many unread wake-ups a reader keeps.
-_WAITING_WAKE_UPS = 16
+_UNREAD_WAKE_UPS = 16
 # The rank of all readers without Redis: a single process compares no ranks.
 _NO_RANK: Rank = (0.0, "")
 
@@ -74,7 +74,7 @@ class Reader:
     `ephemeral`, `next` also returns ephemeral events. `on_replaced` is called as soon as newer readers replace this
     one, even while its events are being sent.
 
-    `READERS` bounds the session's readers in this process, and the inbox's roll call those in all processes.
+    `READERS` bounds the session's readers in this process, and the inbox bounds those in all processes.
     """
 
     __slots__ = (
@@ -113,22 +113,22 @@ class Reader:
             self.rank = (await in_database_thread(clock.now)()).timestamp(), secrets.token_urlsafe(9)
         READERS.add(self)
         WATCHER.start()
-        await inbox().settle(self.session_id)
+        await inbox().update_group(self.session_id)
         if settings.REDIS_URL:
-            await inbox().call_roll(self.session_id, self.rank)
+            await inbox().count_readers(self.session_id, self.rank)
 
     async def stop(self) -> None:
         """Unregister. Calling it again has no further effect."""
         READERS.remove(self)
         WATCHER.stop_when_idle()
-        await inbox().settle(self.session_id)
+        await inbox().update_group(self.session_id)
 
     def take(self, news: News) -> None:
         """Handle a wake-up: keep the events that it carries.
 
         If it carries none, or too many wake-ups are unread, the reader reads the log instead.
         """
-        if news and len(self._news) < _WAITING_WAKE_UPS:
+        if news and len(self._news) < _UNREAD_WAKE_UPS:
             self._news += (news,)
         else:
             self._news, self._is_behind = () if news else self._news, True

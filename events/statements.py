@@ -20,7 +20,7 @@ from django.db.models import AutoField, Field, JSONField, Model, QuerySet
 M = TypeVar("M", bound=Model)
 
 # The most rows of one INSERT, which keeps the number of its values far below every database's limit.
-_INSERTED_AT_ONCE = 500
+_INSERT_BATCH = 500
 # Values of these types need no conversion, except in a JSONField.
 _PLAIN = (str, int, bool, NoneType)
 _EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
@@ -143,10 +143,10 @@ def _adapted(value: object) -> Any:
 
 def insert(rows: Sequence[Model]) -> None:
     """Insert rows of one model. Keys that the database generates are not read back."""
-    for at in range(0, len(rows), _INSERTED_AT_ONCE):
-        batch = rows[at : at + _INSERTED_AT_ONCE]
-        text, fields = _insertion(type(batch[0]), len(batch))
-        _write(text, batch, fields)
+    for at in range(0, len(rows), _INSERT_BATCH):
+        batch = rows[at : at + _INSERT_BATCH]
+        text, fields = _insert_statement(type(batch[0]), len(batch))
+        _execute(text, batch, fields)
     for row in rows:
         row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
@@ -154,11 +154,11 @@ def insert(rows: Sequence[Model]) -> None:
 def update(rows: Sequence[Model], names: Collection[str]) -> None:
     """Update the fields `names` (each an `attname`) of rows of one model, in one statement."""
     if rows:
-        text, fields = _change(type(rows[0]), tuple(sorted(names)), len(rows))
-        _write(text, rows, fields)
+        text, fields = _update_statement(type(rows[0]), tuple(sorted(names)), len(rows))
+        _execute(text, rows, fields)
 
 
-def _write(text: str, rows: Sequence[Model], fields: Sequence["Field[Any, Any]"]) -> None:
+def _execute(text: str, rows: Sequence[Model], fields: Sequence["Field[Any, Any]"]) -> None:
     """Execute a statement with the values of these fields of each row."""
     connection = _connection()
     values = [_value(row, each, connection) for row in rows for each in fields]
@@ -182,7 +182,7 @@ def _value(row: Model, column: "Field[Any, Any]", connection: BaseDatabaseWrappe
 
 
 @lru_cache(maxsize=256)
-def _insertion(model: type[Model], number: int) -> tuple[str, list["Field[Any, Any]"]]:
+def _insert_statement(model: type[Model], number: int) -> tuple[str, list["Field[Any, Any]"]]:
     """Return the statement that inserts this many rows, and the fields whose values it takes."""
     fields = [each for each in model._meta.concrete_fields if not isinstance(each, AutoField)]
     row = ",".join(["%s"] * len(fields))
@@ -193,7 +193,7 @@ def _insertion(model: type[Model], number: int) -> tuple[str, list["Field[Any, A
 
 
 @lru_cache(maxsize=256)
-def _change(model: type[Model], names: tuple[str, ...], number: int) -> tuple[str, list["Field[Any, Any]"]]:
+def _update_statement(model: type[Model], names: tuple[str, ...], number: int) -> tuple[str, list["Field[Any, Any]"]]:
     """Return the statement that updates these fields of this many rows, and the fields whose values it takes."""
     meta = model._meta
     known = {each.attname: each for each in meta.concrete_fields}

@@ -43,7 +43,7 @@ def in_thread_of(pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable
     return run
 
 
-def work_for(loop: asyncio.AbstractEventLoop) -> None:
+def set_server_loop(loop: asyncio.AbstractEventLoop) -> None:
     """In a thread of no pool, set the server's loop that `run_in_server_loop` uses."""
     _server_loop.set(loop)
 

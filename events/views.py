@@ -18,7 +18,7 @@ from events.exceptions import (
     UnauthenticatedError,
 )
 from events.numbers import NumberError, RangeError, read_number
-from events.problems import OUTAGE, note_outage, refuse
+from events.problems import OUTAGE, log_outage, refuse
 from events.reader import Batch, Entry, Heartbeat, SessionOverError, follow, read
 from events.readers import ReplacedError
 from events.threads import in_database_thread
@@ -152,4 +152,4 @@ async def server_sent(session_id: str, after: int, end_turn: Callable[[], None])
     except ReplacedError:
         yield _REPLACED
     except OUTAGE as error:
-        note_outage(error)
+        log_outage(error)

@@ -10,7 +10,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from events.layer import LAYER, REST_SECONDS, group_of, message_to
+from events.layer import LAYER, PAUSE_SECONDS, group_of, message_to
 from events.threads import run_in_server_loop
 
 # The most characters of events that a wake-up carries. If there are more, it carries none, and readers read the log.
@@ -20,13 +20,13 @@ CARRIED_CHARACTERS = 64 * 1024
 def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
     """Send each session's new events (numbers and wires) to its readers. Call it from a thread that runs sync code."""
     messages = {
-        session_id: message_to(session_id, news=entries if _is_light(entries) else [])
+        session_id: message_to(session_id, news=entries if _is_small(entries) else [])
         for session_id, entries in news.items()
     }
     _send_from_thread(messages)
 
 
-def tell_ephemeral(session_ids: Iterable[str], wire: str) -> None:
+def send_ephemeral(session_ids: Iterable[str], wire: str) -> None:
     """Send an ephemeral event to the open WebSockets of these sessions. It is not stored and not sent again."""
     _send_from_thread({session_id: message_to(session_id, news=[(None, wire)]) for session_id in session_ids})
 
@@ -38,11 +38,11 @@ def end(session_id: str) -> None:
 
 def _send_from_thread(messages: Mapping[str, dict[str, object]]) -> None:
     """Send wake-ups on the server's loop and do not wait. Without a server (commands, tests), send them here."""
-    if not run_in_server_loop(_send_or_owe, messages):
+    if not run_in_server_loop(_send_or_retry, messages):
         async_to_sync(send)(messages)
 
 
-def _is_light(entries: Sequence[tuple[int, str]]) -> bool:
+def _is_small(entries: Sequence[tuple[int, str]]) -> bool:
     """Return whether these events are small enough to be carried by a wake-up."""
     return sum(len(wire) for _, wire in entries) <= CARRIED_CHARACTERS
 
@@ -60,32 +60,32 @@ async def send(messages: Mapping[str, dict[str, object]]) -> bool:
     return await LAYER.use(send_all)
 
 
-async def _send_or_owe(messages: Mapping[str, dict[str, object]]) -> None:
+async def _send_or_retry(messages: Mapping[str, dict[str, object]]) -> None:
     """Send wake-ups. If the layer is down, retry the sessions that were missed."""
     if not await send(messages):
-        _debts.add(messages)
+        _missed.add(messages)
 
 
-class _Debts:
+class _MissedSessions:
     """The sessions whose wake-ups the layer did not accept, and the task that retries them."""
 
     def __init__(self) -> None:
         self._sessions: set[str] = set()
-        self._payer: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
 
     def add(self, session_ids: Iterable[str]) -> None:
         """Add sessions, and start the retries if they are not running."""
         self._sessions.update(session_ids)
-        if self._payer is None or self._payer.done():
-            self._payer = asyncio.create_task(self._pay())
+        if self._retrying is None or self._retrying.done():
+            self._retrying = asyncio.create_task(self._retry())
 
-    async def _pay(self) -> None:
-        """Every REST_SECONDS, send a wake-up without events to all missed sessions, until the layer accepts it."""
+    async def _retry(self) -> None:
+        """Every PAUSE_SECONDS, send a wake-up without events to all missed sessions, until the layer accepts it."""
         while self._sessions:
-            await asyncio.sleep(REST_SECONDS)
-            owed = frozenset(self._sessions)
-            if await send({session_id: message_to(session_id, news=[]) for session_id in owed}):
-                self._sessions -= owed
+            await asyncio.sleep(PAUSE_SECONDS)
+            missed = frozenset(self._sessions)
+            if await send({session_id: message_to(session_id, news=[]) for session_id in missed}):
+                self._sessions -= missed
 
 
-_debts = _Debts()
+_missed = _MissedSessions()

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from events import clock
 from events.models import Session
-from events.problems import OUTAGE, note_outage
+from events.problems import OUTAGE, log_outage
 from events.readers import READERS
 from events.threads import in_database_thread
 
@@ -49,21 +49,21 @@ async def _watch() -> None:
     while True:
         await asyncio.sleep(settings.HEARTBEAT_SECONDS)
         try:
-            await _look()
+            await _check()
         except OUTAGE as error:
-            note_outage(error)
+            log_outage(error)
         except Exception:
             logger.exception("The check for readers that missed a wake-up failed")
 
 
-async def _look() -> None:
+async def _check() -> None:
     """Check all sessions, in batches."""
     sessions = READERS.sessions()
     for start in range(0, len(sessions), BATCH):
-        await _look_at(sessions[start : start + BATCH])
+        await _check_batch(sessions[start : start + BATCH])
 
 
-async def _look_at(sessions: Sequence[str]) -> None:
+async def _check_batch(sessions: Sequence[str]) -> None:
     """Make each reader read the log if its cursor differs from the session's last number."""
     newest = await in_database_thread(newest_numbers)(sessions)
     for session_id in sessions:

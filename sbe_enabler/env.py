@@ -64,7 +64,7 @@ class Environment:
         text = self.string(name)
         return [word.strip() for word in text.split(",") if word.strip()] if text else list(default)
 
-    def words_like(self, name: str, pattern: str, example: str, default: tuple[str, ...] = ()) -> list[str]:
+    def words_matching(self, name: str, pattern: str, example: str, default: tuple[str, ...] = ()) -> list[str]:
         """Read a comma-separated list of items that all match `pattern`. `example` is for the error message."""
         words = self.words(name, default)
         for word in words:

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from conferences.operations.focus import connection_changed, leg_lost, settle_task, speaker_changed
 from conferences.operations.nodes import assigned
 from events import clock
-from events.threads import work_for
+from events.threads import set_server_loop
 from media.focus.node import Settings
 from media.focus.service import Service, Wiring
 
@@ -30,7 +30,7 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
         connection_changed=connection_changed,
         assigned=assigned,
         now=clock.now,
-        enter=lambda own_loop: work_for(server_loop or own_loop),
+        enter=lambda own_loop: set_server_loop(server_loop or own_loop),
     )
     try:
         return Service(node, wiring)

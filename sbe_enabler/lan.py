@@ -60,16 +60,17 @@ def ensure_certificate(directory: Path, hosts: Sequence[str]) -> tuple[Path, Pat
     Both are made anew if they are missing, do not match, expire within 30 days, or are for other hosts.
     """
     certificate, key = directory / "lan_certificate.pem", directory / "lan_key.pem"
-    if not _serves(certificate, key, hosts):
+    if not _is_usable(certificate, key, hosts):
         certificate.unlink(missing_ok=True)
         key.unlink(missing_ok=True)
         private_key = ec.generate_private_key(ec.SECP256R1())
         write_private(key, _pem(private_key))
-        write_private(certificate, _signed(private_key, hosts).public_bytes(serialization.Encoding.PEM).decode())
+        signed = _self_signed_certificate(private_key, hosts)
+        write_private(certificate, signed.public_bytes(serialization.Encoding.PEM).decode())
     return certificate, key
 
 
-def _serves(certificate: Path, key: Path, hosts: Sequence[str]) -> bool:
+def _is_usable(certificate: Path, key: Path, hosts: Sequence[str]) -> bool:
     """Return whether certificate and key match, are for exactly `hosts`, and do not expire soon."""
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
@@ -103,7 +104,7 @@ def _general_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
     return [name(host) for host in hosts]
 
 
-def _signed(key: ec.EllipticCurvePrivateKey, hosts: Sequence[str]) -> x509.Certificate:
+def _self_signed_certificate(key: ec.EllipticCurvePrivateKey, hosts: Sequence[str]) -> x509.Certificate:
     """Return a self-signed server certificate that cannot sign other certificates."""
     now = datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "SBE Enabler")])

@@ -28,14 +28,14 @@ async def keep_nodes() -> None:
     while True:
         pause = LONGEST_SLEEP_SECONDS
         try:
-            pause = await in_database_thread(look)(watch)
+            pause = await in_database_thread(replace_lost_nodes)(watch)
         except Exception as error:
             watch.note_failure()
             logger.warning("The nodekeeper failed and will try again: %r", error)
         await asyncio.sleep(pause)
 
 
-def look(watch: Watch) -> float:
+def replace_lost_nodes(watch: Watch) -> float:
     """Move up to one batch of conferences whose node is gone; return the seconds to sleep."""
     now = clock.now()
     tasks.try_write(now=now)

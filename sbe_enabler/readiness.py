@@ -9,7 +9,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 
 @contextmanager
-def plain_words() -> Iterator[None]:
+def database_errors_in_one_line() -> Iterator[None]:
     """Report a database error in one line instead of a traceback.
 
     :raises CommandError: when the block raises a database error.
@@ -25,7 +25,7 @@ def require_database() -> None:
 
     :raises CommandError: when it does not answer, or migrations are missing.
     """
-    with plain_words():
+    with database_errors_in_one_line():
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     # The process uses the database on other threads from now on.

@@ -23,14 +23,14 @@ STATE_DIR = state_directory(env)
 DEBUG = env.boolean("SBE_DEBUG", default=False)
 
 
-SECRET_KEY_LEAST = 50
+SECRET_KEY_MIN_LENGTH = 50
 
 
 def _secret_key() -> str:
     """Return SBE_SECRET_KEY, or the key that `quickstart` wrote to the state directory."""
     if key := env.string("SBE_SECRET_KEY"):
-        if len(key) < SECRET_KEY_LEAST:
-            raise ImproperlyConfigured(f"SBE_SECRET_KEY must have at least {SECRET_KEY_LEAST} random characters.")
+        if len(key) < SECRET_KEY_MIN_LENGTH:
+            raise ImproperlyConfigured(f"SBE_SECRET_KEY must have at least {SECRET_KEY_MIN_LENGTH} random characters.")
         return key
     path = STATE_DIR / "secret_key"
     if path.is_file():
@@ -39,7 +39,7 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
-ALLOWED_HOSTS = env.words_like(
+ALLOWED_HOSTS = env.words_matching(
     "SBE_ALLOWED_HOSTS",
     r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]",
     "enabler.example.org",
@@ -212,7 +212,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # Other origins whose pages may call the REST API and open the event channel. The enabler's own pages always may.
-ALLOWED_ORIGINS = env.words_like("SBE_ALLOWED_ORIGINS", r"https?://[^\s/?#]+", "https://app.example.org")
+ALLOWED_ORIGINS = env.words_matching("SBE_ALLOWED_ORIGINS", r"https?://[^\s/?#]+", "https://app.example.org")
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
 CORS_ALLOW_HEADERS = [
     "accept",
@@ -297,8 +297,8 @@ MEDIA_ANNOUNCE = env.addresses("MEDIA_ANNOUNCE")
 MEDIA_FAST_PATH = env.boolean("MEDIA_FAST_PATH", default=True)
 
 # URIs as in RFC 7064 (STUN) and RFC 7065 (TURN).
-STUN_URLS = env.words_like("STUN_URLS", r"stuns?:[^\s/?#@]+", "stun:stun.example.org:3478")
-TURN_URLS = env.words_like(
+STUN_URLS = env.words_matching("STUN_URLS", r"stuns?:[^\s/?#@]+", "stun:stun.example.org:3478")
+TURN_URLS = env.words_matching(
     "TURN_URLS", r"turns?:[^\s/?#@]+(\?transport=(udp|tcp))?", "turn:turn.example.org?transport=udp"
 )
 TURN_SECRET = env.string("TURN_SECRET")

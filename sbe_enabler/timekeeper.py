@@ -39,7 +39,7 @@ async def _keep_settling() -> None:
     while True:
         pause = LONGEST_SLEEP_SECONDS
         try:
-            pause = await look()
+            pause = await run_once()
         except Exception:
             logger.exception("The timekeeper failed and will try again")
         await asyncio.sleep(pause)
@@ -69,7 +69,7 @@ async def _prune() -> None:
     logger.info("Pruned: %s", dict(gone))
 
 
-async def look() -> float:
+async def run_once() -> float:
     """Settle due deadlines; return the seconds to sleep. If nothing is due, this makes one query."""
     if pause := await in_database_thread(_pause)():
         return pause

@@ -29,14 +29,14 @@ if settings.DEV_SERVER:
     urlpatterns.append(path("", include("sbe_enabler.devserver.urls")))
 
 
-def _for_people(request: HttpRequest) -> bool:
+def _is_for_admin(request: HttpRequest) -> bool:
     """Return whether the request is for the admin, so that the response must be a page for people."""
     return request.path.startswith("/admin/")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a request that Django refuses, such as one for an unknown host."""
-    if _for_people(request):
+    if _is_for_admin(request):
         return defaults.bad_request(request, exception)
     if isinstance(exception, DisallowedHost):
         return problem_response(request, 400, "malformed", "The server does not accept this host (SBE_ALLOWED_HOSTS).")
@@ -45,7 +45,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def unsafe_method(request: HttpRequest, reason: str) -> HttpResponse:
     """Answer a request that failed Django's CSRF check. Outside the admin, such an address is read-only."""
-    if _for_people(request):
+    if _is_for_admin(request):
         return csrf_failure(request, reason)
     response = problem_response(request, 405, "method-not-allowed", "This address is read-only.")
     response["Allow"] = "GET, HEAD"
@@ -54,7 +54,7 @@ def unsafe_method(request: HttpRequest, reason: str) -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a request for a path that does not exist."""
-    if _for_people(request):
+    if _is_for_admin(request):
         return defaults.page_not_found(request, exception)
     return problem_response(request, 404, "not-found", "There is nothing at this address.")
 
@@ -64,7 +64,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if isinstance(error, OUTAGE):
         return refuse_outage(request, error)
-    if _for_people(request):
+    if _is_for_admin(request):
         return defaults.server_error(request)
     return problem_response(request, 500, "internal-error", "The server failed. The request was not the cause.")
 

@@ -206,4 +206,4 @@ def _tell_ephemeral(conference_id: str, by: Assignment, event: EphemeralEvent) -
     sitting = Participant.objects.joined().filter(served, conference=conference_id)
     sessions = [str(pk) for pk in sitting.values_list("session", flat=True)]
     if sessions:
-        log.tell_ephemeral(sessions, conference_id, event)
+        log.send_ephemeral(sessions, conference_id, event)

@@ -25,12 +25,12 @@ def client() -> httpx.AsyncClient:
     loop = asyncio.get_running_loop()
     if loop not in _clients:
         _clients[loop] = httpx.AsyncClient(
-            verify=_trust(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=False, trust_env=False
+            verify=_tls_context(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=False, trust_env=False
         )
     return _clients[loop]
 
 
-def _trust() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     """Return a TLS context that trusts the system's authorities and this server's own certificate, if it has one."""
     context = ssl.create_default_context()
     if settings.TLS_CERTIFICATE:

@@ -86,7 +86,7 @@ class SessionsView(View):
         body = {field: identity[field] for field in _FIELDS if field in identity}
         if any(isinstance(value, dict | list) for value in body.values()):
             raise ProblemError(400, "malformed", "A name, number or device must be a string.")
-        return _pass_on(await ask(request, "POST", "/sessions", body=body))
+        return _forward(await ask(request, "POST", "/sessions", body=body))
 
     async def get(self, request: HttpRequest) -> HttpResponse:
         """List the registered sessions, from at most _MOST_PAGES pages of the enabler."""
@@ -95,7 +95,7 @@ class SessionsView(View):
         for _ in range(_MOST_PAGES):
             response = await ask(request, "GET", "/sessions", parameters=parameters)
             if response.status_code != httpx.codes.OK:
-                return _pass_on(response)
+                return _forward(response)
             page = response.json()
             sessions += page["sessions"]
             if not page["next"]:
@@ -122,7 +122,7 @@ def _json_object(request: HttpRequest) -> dict[str, object]:
     return body
 
 
-def _pass_on(response: httpx.Response) -> HttpResponse:
+def _forward(response: httpx.Response) -> HttpResponse:
     """Forward the enabler's response to the browser: status, body, media type and `Retry-After`."""
     answer = HttpResponse(response.content, status=response.status_code, content_type=response.headers["content-type"])
     if retry_after := response.headers.get("retry-after"):

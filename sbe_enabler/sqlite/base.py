@@ -14,7 +14,7 @@ from django.db.backends.sqlite3 import base
 from sbe_enabler.sqlite.checkpoints import Checkpoints
 
 
-class Turns:
+class FairLock:
     """A fair lock: threads get it in the order in which they ask for it."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Turns:
         self._is_taken = False
         self._waiting: deque[threading.Lock] = deque()
 
-    def take(self, seconds: float) -> bool:
+    def acquire(self, seconds: float) -> bool:
         """Acquire the lock; return False if that takes longer than `seconds`."""
         with self._mutex:
             if not self._is_taken:
@@ -41,7 +41,7 @@ class Turns:
             self._waiting.remove(turn)
             return True
 
-    def pass_on(self) -> None:
+    def release(self) -> None:
         """Release the lock: pass it to the longest-waiting thread, if any."""
         with self._mutex:
             if self._waiting:
@@ -51,12 +51,12 @@ class Turns:
 
 
 # One lock is enough: a process has only one database file.
-_turns = Turns()
+_transaction_lock = FairLock()
 checkpoints = Checkpoints()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's backend, in which each transaction holds `_turns`."""
+    """Django's backend, in which each transaction holds `_transaction_lock`."""
 
     _has_turn = False
 
@@ -66,7 +66,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         :raises django.db.OperationalError: when that takes longer than the option `timeout`.
         """
         with self.wrap_database_errors:
-            if not _turns.take(self.settings_dict["OPTIONS"]["timeout"]):
+            if not _transaction_lock.acquire(self.settings_dict["OPTIONS"]["timeout"]):
                 raise sqlite3.OperationalError("database is locked")
         self._has_turn = True
         try:
@@ -96,4 +96,4 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _end_turn(self) -> None:
         if self._has_turn:
             self._has_turn = False
-            _turns.pass_on()
+            _transaction_lock.release()

@@ -249,4 +249,4 @@ def test_media_that_stays_where_the_server_does_not_is_noticed(
     settings: LazySettings, bind: str, media: str, node: bool, stays: bool
 ) -> None:
     settings.MEDIA_BIND, settings.MEDIA_NODE = media, node
-    assert serving.media_stays_here(bind) is stays
+    assert serving.is_media_local_only(bind) is stays

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rest_framework_api_key.models import APIKey
 
-_LONGEST_NAME = 50
+_MAX_NAME_LENGTH = 50
 
 
 class Command(BaseCommand):
@@ -20,8 +20,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print only the key to standard output; explain it on standard error."""
         name = options["name"].strip()
-        if not 0 < len(name) <= _LONGEST_NAME:
-            raise CommandError(f"The name must have 1 to {_LONGEST_NAME} characters.")
+        if not 0 < len(name) <= _MAX_NAME_LENGTH:
+            raise CommandError(f"The name must have 1 to {_MAX_NAME_LENGTH} characters.")
         _, key = APIKey.objects.create_key(name=name)
         self.stderr.write(f"API key for {name} (it is not shown again):")
         self.stdout.write(key)

@@ -15,11 +15,11 @@ from django.core.management.base import BaseCommand, CommandParser
 from rest_framework_api_key.models import APIKey
 
 from sbe_enabler.private_files import write_private
-from sbe_enabler.readiness import plain_words
+from sbe_enabler.readiness import database_errors_in_one_line
 
 _STAFF_NAME = "admin"
 _KEY_NAME = "test page"
-_LOST = f"lost the password? .venv/bin/python manage.py changepassword {_STAFF_NAME}"
+_PASSWORD_HINT = f"lost the password? .venv/bin/python manage.py changepassword {_STAFF_NAME}"
 
 
 class Command(BaseCommand):
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         """Create what is missing, print new credentials, and serve until stopped."""
         self.lan = options["lan"]
         try:
-            with plain_words():
+            with database_errors_in_one_line():
                 call_command("migrate", verbosity=0, interactive=False)
             self._create_staff_login()
             self._create_demo_key()
@@ -78,7 +78,7 @@ class Command(BaseCommand):
     def announce(self, scheme: str, bind: str, port: int) -> None:
         """Print the URLs to open."""
         page = f"{scheme}://{self._host()}:{port}"
-        lines = ["", f"  API            {page}/api/schema", f"  Admin          {page}/admin/   ({_LOST})"]
+        lines = ["", f"  API            {page}/api/schema", f"  Admin          {page}/admin/   ({_PASSWORD_HINT})"]
         if settings.DEV_SERVER:
             lines[1:1] = [
                 f"  Test page      {page}/",

@@ -30,7 +30,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the server. Once it listens, it calls the option `announce(scheme, bind, port)` if a command gave one."""
-        _share_one_heap()
+        _use_one_malloc_arena()
         from sbe_enabler.asgi import application
         from sbe_enabler.readiness import require_database
         from sbe_enabler.serving import Address, ListenError, WebServer, require_usable
@@ -54,11 +54,11 @@ class Command(BaseCommand):
             background=_background(),
             on_listening=lambda port: announce(address.scheme, address.bind, port),
         )
-        if media_stays_here(address.bind):
+        if is_media_local_only(address.bind):
             self.stderr.write(
                 f"Media is received only on {settings.MEDIA_BIND}. For browsers on other machines, set MEDIA_BIND."
             )
-        _spare_the_collector()
+        _tune_garbage_collection()
         try:
             with _media_node(server.loop):
                 server.run()
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def media_stays_here(bind: str) -> bool:
+def is_media_local_only(bind: str) -> bool:
     """Return whether other machines can reach the server at `bind`, but not its media node."""
     return settings.MEDIA_NODE and _is_loopback(settings.MEDIA_BIND) and not _is_loopback(bind)
 
@@ -85,7 +85,7 @@ def _is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
-def _share_one_heap() -> None:
+def _use_one_malloc_arena() -> None:
     """Make all threads use glibc's first malloc arena.
 
     An arena per thread would grow by megabytes and never shrink.
@@ -94,7 +94,7 @@ def _share_one_heap() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def _spare_the_collector() -> None:
+def _tune_garbage_collection() -> None:
     """Collect garbage less often, and exclude the objects that exist already: imported code is never freed.
 
     This saves a twentieth of the processor time.
