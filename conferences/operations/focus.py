@@ -205,4 +205,4 @@ def _tell_ephemeral(conference_id: str, by: Assignment, event: EphemeralEvent) -
     joined = Participant.objects.joined().filter(served, conference=conference_id)
     sessions = [str(pk) for pk in joined.values_list("session", flat=True)]
     if sessions:
-        log.tell_ephemeral(sessions, conference_id, event)
+        log.send_ephemeral(sessions, conference_id, event)

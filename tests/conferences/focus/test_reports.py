@@ -20,7 +20,7 @@ def test_every_participant_learns_who_speaks_and_whose_connection_breaks(
     trio: Meeting, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[list[str], dict[str, Any]]] = []
-    monkeypatch.setattr(wakeups, "tell_ephemeral", lambda ids, wire: told.append((list(ids), json.loads(wire))))
+    monkeypatch.setattr(wakeups, "send_ephemeral", lambda ids, wire: told.append((list(ids), json.loads(wire))))
     carol.delete(trio.id)
     before = all_rows()
     speaker = trio.participant(bob).pk
