@@ -33,15 +33,14 @@ from conferences.exceptions import (
 from conferences.machine import Action, ConferenceState, ModificationKind, MoveState, ParticipantState, decide
 from conferences.models import Access, Conference, LeftReason, Modification, Participant, Role, Topology
 from conferences.operations import quotas
-from conferences.operations.locked_conference import (
-    LockedConference,
+from conferences.operations.locked_conference import LockedConference, save_together
+from conferences.operations.locking import (
     lock,
     lock_for,
     lock_together,
     require_live,
     require_still_live,
     require_visible,
-    save_together,
 )
 from conferences.operations.modifications import Outcome, cancelled, record_answer, retry_after_ms, send_offer
 from conferences.operations.nodes import NoNodeError, place

@@ -21,7 +21,8 @@ from conferences.event_types import ModExpired, MoveExpired
 from conferences.machine import Action, ModificationKind
 from conferences.models import LeftReason, Modification, Participant
 from conferences.operations.calls import remove
-from conferences.operations.locked_conference import LockedConference, ReadAhead, Reading, lock
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import ReadAhead, Reading, lock
 from conferences.operations.modifications import report_failed_offer
 from conferences.operations.sessions import end_session, leave_all
 from events.exceptions import NotFoundError

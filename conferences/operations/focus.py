@@ -12,7 +12,8 @@ from conferences.event_types import ActiveSpeaker, Quality
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
 from conferences.operations.calls import begin_ringing, remove
-from conferences.operations.locked_conference import LockedConference, lock
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock
 from conferences.operations.modifications import (
     expect_leg,
     record_leg,

@@ -12,7 +12,8 @@ from conferences.machine import Action
 from conferences.models import LeftReason, Participant, Role
 from conferences.operations import quotas
 from conferences.operations.calls import addressee, leave, remove, require_space, ring
-from conferences.operations.locked_conference import LockedConference, lock_for
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock_for
 from conferences.operations.users import lock_call
 from events.exceptions import ForbiddenError, MalformedError, NotFoundError
 from events.models import Session

@@ -35,7 +35,8 @@ from conferences.machine import (
 )
 from conferences.models import Modification, Participant, Role, pair_of
 from conferences.operations import quotas
-from conferences.operations.locked_conference import LockedConference, lock_for
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock_for
 from conferences.operations.reading import OfferReading
 from conferences.sdp import (
     DirectionRule,

@@ -10,7 +10,8 @@ from django.db.models.functions import Coalesce
 
 from conferences.machine import Action, ModificationState
 from conferences.models import Conference, Modification, Participant
-from conferences.operations.locked_conference import LockedConference, lock
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock
 from conferences.operations.modifications import cancelled, rejected
 from events.models import new_id
 from media import tasks

@@ -10,7 +10,7 @@ from django.db import transaction
 from conferences.models import LeftReason, Participant
 from conferences.operations import quotas
 from conferences.operations.calls import leave, ring_devices
-from conferences.operations.locked_conference import lock
+from conferences.operations.locking import lock
 from conferences.operations.users import lock_registration
 from events import log
 from events.exceptions import NotFoundError
@@ -78,7 +78,7 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
     `deadlines.settle_due` finishes it.
     """
     with transaction.atomic():
-        # This lock waits for operations that join with the session: see `locked_conference.require_still_live`.
+        # This lock waits for operations that join with the session: see `locking.require_still_live`.
         session = Session.objects.select_for_update().get(pk=session_id)
         if session.state != SessionState.ACTIVE or (expired and session.expires_at > now):
             return

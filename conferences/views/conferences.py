@@ -10,7 +10,7 @@ from conferences.exceptions import NoSuchConferenceError
 from conferences.idempotency import Change, idempotent
 from conferences.models import Access, Conference, Modification, Participant, Topology
 from conferences.operations import calls
-from conferences.operations.locked_conference import etag
+from conferences.operations.locking import etag
 from conferences.parsers import BoundedJSONParser, SdpParser
 from conferences.serializers import ActionSerializer, ConferenceSerializer
 from conferences.shapes import ConferenceShape

@@ -7,7 +7,7 @@ from rest_framework.response import Response
 from conferences import schema, wire
 from conferences.idempotency import Change, idempotent
 from conferences.operations import hosting
-from conferences.operations.locked_conference import etag
+from conferences.operations.locking import etag
 from conferences.serializers import InvitationSerializer, MuteSerializer
 from conferences.views.base import EnablerView, parse
 from events import clock
