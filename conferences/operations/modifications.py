@@ -398,7 +398,13 @@ def tell_cause(
     """Tell the participant whose modification caused an offer of the focus that another one does not follow it."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
     initiator = locked.side(cause.offered_by_id) if cause else None
-    if cause and initiator and initiator is not participant and not initiator.has_left and cause.is_of_stay(initiator):
+    if (
+        cause
+        and initiator
+        and initiator is not participant
+        and not initiator.has_left
+        and cause.is_since_join(initiator)
+    ):
         locked.tell(
             initiator, rejected(cause, by=participant, refusal=refusal, participant=wire.participant(participant))
         )
