@@ -48,7 +48,8 @@ from media.reports import LOST_SECONDS
 class LockedConference:
     """A locked conference: its listed participants by position, its pending modifications, and the queued events.
 
-    Listed are the participants that are present and the last `MAX_LISTED_LEFT` that left. Others are loaded when needed.
+    Listed are the participants that are present and the last `MAX_LISTED_LEFT` that left. Others are loaded when
+    needed.
 
     Operations change the rows through these methods and finish with `save`. It writes the changes, appends the queued
     events to the logs, and writes a task for the focus.
