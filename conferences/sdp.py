@@ -32,7 +32,7 @@ class DirectionRule(Enum):
 
 
 @dataclass(frozen=True)
-class JudgedSdp:
+class ValidatedSdp:
     """A valid session description: its text as received, and the parsed content.
 
     `type` is "offer" or "answer". It is empty for a bare SDP in a request that may carry either.
@@ -43,7 +43,7 @@ class JudgedSdp:
     content: Description
 
 
-def judge(type_: str, text: str) -> JudgedSdp:
+def validate(type_: str, text: str) -> ValidatedSdp:
     """Parse a session description and return it, if it is valid by itself.
 
     :raises TooLargeError: when it exceeds 512 KiB in UTF-8.
@@ -61,7 +61,7 @@ def judge(type_: str, text: str) -> JudgedSdp:
         raise SdpInvalidError(f"The SDP is invalid. {error}") from error
     if not content.media:
         raise SdpInvalidError("The SDP has no media section.")
-    return JudgedSdp(type=type_, text=text, content=content)
+    return ValidatedSdp(type=type_, text=text, content=content)
 
 
 def _require_keys(content: Description) -> None:
@@ -97,12 +97,12 @@ def _transport_owners(content: Description) -> Iterator[ParsedSection]:
             yield section
 
 
-def require_direction(judged: JudgedSdp, rule: DirectionRule) -> None:
+def require_direction(sdp: ValidatedSdp, rule: DirectionRule) -> None:
     """Require that the live audio and video sections have directions that the rule allows.
 
     :raises SdpDirectionError: when they do not.
     """
-    directions = _directions(judged.content)
+    directions = _directions(sdp.content)
     if rule is DirectionRule.HOLD and not _HOLD_DIRECTIONS.issuperset(directions):
         raise SdpDirectionError("On hold, every audio and video section must be recvonly, sendonly or inactive.")
 
@@ -112,14 +112,14 @@ def directions_of(description: Description) -> str:
     return " ".join(sorted(_directions(description))) or "inactive"
 
 
-def require_resume(judged: JudgedSdp, before: str, *, listens: bool) -> None:
+def require_resume(sdp: ValidatedSdp, before: str, *, listens: bool) -> None:
     """Require that an offer restores the directions from before the hold.
 
     :param before: those directions, as `directions_of` returned them. Empty means unknown, and counts as sendrecv.
     :param listens: whether the participant must also receive again. In `focus` topology the focus decides that.
     :raises SdpDirectionError: when it does not.
     """
-    now, was = _directions(judged.content), set((before or "sendrecv").split()) - {"inactive"}
+    now, was = _directions(sdp.content), set((before or "sendrecv").split()) - {"inactive"}
     if not listens:
         was -= {"recvonly"}
     if "sendrecv" in now or was <= now:
@@ -134,7 +134,7 @@ def _directions(description: Description) -> set[str]:
     return {section.direction for section in description.live() if section.is_rtp}
 
 
-def require_fit(answer: JudgedSdp, offer: Description) -> None:
+def require_fit(answer: ValidatedSdp, offer: Description) -> None:
     """Require that the answer fits the offer, section by section (RFC 3264 section 6).
 
     :raises SdpInvalidError: when sections are missing, added, renamed or of another kind, when a disabled section is
@@ -186,21 +186,21 @@ def _require_offered_groups(answer: Description, offer: Description) -> None:
         raise SdpInvalidError("The answer divides an offered BUNDLE group.")
 
 
-def require_progress(judged: JudgedSdp, last_origin: str) -> None:
+def require_progress(sdp: ValidatedSdp, last_origin: str) -> None:
     """Require that the o= version is not lower than in the same leg's last description (RFC 3264 section 8).
 
     :raises SdpInvalidError: when it is.
     """
     session_id, _, version = last_origin.partition(" ")
-    if session_id == judged.content.session_id and judged.content.version < int(version):
+    if session_id == sdp.content.session_id and sdp.content.version < int(version):
         raise SdpInvalidError("The version in the o= line of the SDP is lower than in the last description.")
 
 
-def is_another_connection(judged: JudgedSdp, last_origin: str, last_ufrag: str) -> bool:
+def is_another_connection(sdp: ValidatedSdp, last_origin: str, last_ufrag: str) -> bool:
     """Tell whether an offer comes from another peer connection than the same leg's last description.
 
     A peer connection keeps the session ID of its o= line (RFC 8829 section 5.2.2). An ICE restart changes only the ICE
     credentials. Some clients write a new session ID each time, and keep the ICE credentials. So both must differ.
     """
     session_id = last_origin.partition(" ")[0]
-    return session_id != judged.content.session_id and last_ufrag != judged.content.ice_ufrag
+    return session_id != sdp.content.session_id and last_ufrag != sdp.content.ice_ufrag

@@ -21,7 +21,7 @@ from conferences.operations.modifications import (
     withdraw_modification,
 )
 from conferences.operations.reading import read_call, read_offer
-from conferences.sdp import JudgedSdp, require_direction
+from conferences.sdp import ValidatedSdp, require_direction
 from conferences.serializers import ActionSerializer
 from conferences.views.base import ANSWER, description, parse
 from events.exceptions import MalformedError
@@ -51,7 +51,7 @@ class Action:
         """Call the operation."""
         raise NotImplementedError
 
-    def _sdp(self) -> JudgedSdp:
+    def _sdp(self) -> ValidatedSdp:
         """Return the validated SDP of the body.
 
         :raises SdpInvalidError: when it is missing, invalid or of another type.

@@ -16,7 +16,7 @@ from conferences.models import Access, Conference
 from conferences.operations.modifications import Outcome
 from conferences.parsers import BODY_LIMIT
 from conferences.permissions import SpeaksForSession
-from conferences.sdp import JudgedSdp, judge
+from conferences.sdp import ValidatedSdp, validate
 from events.authentication import speaker_of
 from events.exceptions import MalformedError, NotFoundError, RateLimitedError, RefusalError, UnauthenticatedError
 from events.models import Session
@@ -96,7 +96,7 @@ def parse(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]
     return data
 
 
-def description(request: Request, data: dict[str, Any], *types: str) -> JudgedSdp:
+def description(request: Request, data: dict[str, Any], *types: str) -> ValidatedSdp:
     """Return the validated SDP of a body.
 
     If the body names no type, the SDP gets the only one of `types`. If there are several, its type stays empty.
@@ -111,7 +111,7 @@ def description(request: Request, data: dict[str, Any], *types: str) -> JudgedSd
     if type_ and type_ not in types:
         raise SdpInvalidError(f"Send an SDP of type '{types[0]}' here.")
     count_sdp(speaker_of(request), text)
-    return judge(type_, text)
+    return validate(type_, text)
 
 
 def page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], str | None]:
