@@ -46,7 +46,7 @@ from conferences.operations.modifications import Outcome, cancelled, record_answ
 from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
 from conferences.operations.users import lock_call, lock_move
-from conferences.sdp import JudgedSdp
+from conferences.sdp import ValidatedSdp
 from events.exceptions import MalformedError
 from events.messages import ABSENT
 from events.models import Session
@@ -100,7 +100,7 @@ def start_conference(
     topology: Topology,
     access: Access,
     name: str,
-    offer: JudgedSdp,
+    offer: ValidatedSdp,
     now: datetime,
 ) -> tuple[LockedConference, Outcome]:
     """Start a conference and ring the invited users' devices, including those that register while it rings.
@@ -228,7 +228,7 @@ def answer_conference(
     *,
     session: Session,
     conference_id: str,
-    description: JudgedSdp,
+    description: ValidatedSdp,
     reading: OfferReading,
     now: datetime,
     if_match: str | None = None,
@@ -317,7 +317,7 @@ def _returning_or_new(locked: LockedConference, session: Session) -> Participant
     return locked.add_participant(Participant(role=Role.GUEST, state=ParticipantState.INVITED))
 
 
-def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
+def _as_type(description: ValidatedSdp, type_: str) -> ValidatedSdp:
     """Return the description with this type: "offer" or "answer". A bare SDP does not say which it is.
 
     :raises SdpInvalidError: when the description has the other type.
@@ -328,7 +328,11 @@ def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
 
 
 def _answer_call(
-    locked: LockedConference, participant: Participant, session: Session, description: JudgedSdp, reading: OfferReading
+    locked: LockedConference,
+    participant: Participant,
+    session: Session,
+    description: ValidatedSdp,
+    reading: OfferReading,
 ) -> Outcome:
     """Join as a participant that is invited, new or returning. The first to join opens the conference."""
     opens, rang = locked.conference.state == ConferenceState.INVITATION_SENT, locked.rings
@@ -362,7 +366,7 @@ def _answer_call(
 
 
 def _answer_move(
-    locked: LockedConference, participant: Participant, session: Session, description: JudgedSdp
+    locked: LockedConference, participant: Participant, session: Session, description: ValidatedSdp
 ) -> Outcome:
     """Join as a moving participant at its new device, and send that device's offer."""
     offer = _as_type(description, "offer")

@@ -107,7 +107,7 @@ def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: R
     """
     participant = locked.participant(asked.participant)
     modification = locked.conference.modifications.defer("offer", "answer").get(pk=asked.mod_id)
-    if participant.is_joined and modification.is_of_stay(participant):
+    if participant.is_joined and modification.is_since_join(participant):
         locked.tell(participant, rejected(modification, by=None, refusal=refusal))
         tell_cause(locked, modification, participant, refusal)
 
@@ -184,7 +184,7 @@ def _newest_leg(locked: LockedConference, participant: Participant) -> str | Non
     alive = [ModificationState.SENT, ModificationState.ACCEPTED]
     own = Q(offered_by=participant, state__in=alive)
     focus = Q(offered_to=participant, state__in=[*alive, ModificationState.EXPIRED])
-    offers = locked.conference.modifications.of_stay(participant).filter(own | focus, restart=True)
+    offers = locked.conference.modifications.since_join(participant).filter(own | focus, restart=True)
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 

@@ -21,7 +21,7 @@ from conferences.machine import (
     move_after,
 )
 from conferences.models import (
-    LEFT_SHOWN,
+    MAX_LISTED_LEFT,
     Access,
     Conference,
     LeftReason,
@@ -48,7 +48,8 @@ from media.reports import LOST_SECONDS
 class LockedConference:
     """A locked conference: its listed participants by position, its pending modifications, and the queued events.
 
-    Listed are the participants that are present and the last `LEFT_SHOWN` that left. Others are loaded when needed.
+    Listed are the participants that are present and the last `MAX_LISTED_LEFT` that left. Others are loaded when
+    needed.
 
     Operations change the rows through these methods and finish with `save`. It writes the changes, appends the queued
     events to the logs, and writes a task for the focus.
@@ -288,10 +289,10 @@ class LockedConference:
         self._unlist_oldest()
 
     def _unlist_oldest(self) -> None:
-        """Unlist those that left before the last `LEFT_SHOWN`, but no more than `LEFT_SHOWN` at a time."""
+        """Unlist those that left before the last `MAX_LISTED_LEFT`, but no more than `MAX_LISTED_LEFT` at a time."""
         left = [each for each in self.participants if each.has_left]
         left.sort(key=lambda each: (each.left_at or self.now, each.position))
-        for participant in left[:-LEFT_SHOWN][:LEFT_SHOWN]:
+        for participant in left[:-MAX_LISTED_LEFT][:MAX_LISTED_LEFT]:
             participant.listed = False
             self.conference.unlisted += 1
             self.unlisted.append(participant)

@@ -40,7 +40,7 @@ from conferences.operations.locking import lock_for
 from conferences.operations.reading import OfferReading
 from conferences.sdp import (
     DirectionRule,
-    JudgedSdp,
+    ValidatedSdp,
     directions_of,
     is_another_connection,
     require_direction,
@@ -104,7 +104,7 @@ def offer_modification(
     session: Session,
     conference_id: str,
     initiation: Initiation,
-    offer: JudgedSdp,
+    offer: ValidatedSdp,
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
@@ -164,7 +164,7 @@ def retry_after_ms(participant: Participant) -> int:
 
 
 def send_offer(
-    locked: LockedConference, participant: Participant, kind: ModificationKind, offer: JudgedSdp
+    locked: LockedConference, participant: Participant, kind: ModificationKind, offer: ValidatedSdp
 ) -> Modification:
     """Make a participant's offer pending, and send it to the other side: an event, or a task for the focus.
 
@@ -233,7 +233,7 @@ def accept_modification(
     session: Session,
     conference_id: str,
     modification_id: str,
-    answer: JudgedSdp,
+    answer: ValidatedSdp,
     reading: OfferReading,
     now: datetime,
     if_match: str | None = None,
@@ -272,7 +272,7 @@ def _lock_to_settle(
 
 
 def record_answer(
-    locked: LockedConference, modification: Modification, answer: JudgedSdp, offer: Description, *, by: Participant
+    locked: LockedConference, modification: Modification, answer: ValidatedSdp, offer: Description, *, by: Participant
 ) -> None:
     """Check an answer against its offer, and settle the modification with it.
 
@@ -398,7 +398,13 @@ def tell_cause(
     """Tell the participant whose modification caused an offer of the focus that another one does not follow it."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
     initiator = locked.side(cause.offered_by_id) if cause else None
-    if cause and initiator and initiator is not participant and not initiator.has_left and cause.is_of_stay(initiator):
+    if (
+        cause
+        and initiator
+        and initiator is not participant
+        and not initiator.has_left
+        and cause.is_since_join(initiator)
+    ):
         locked.tell(
             initiator, rejected(cause, by=participant, refusal=refusal, participant=wire.participant(participant))
         )

@@ -150,7 +150,7 @@ def _restart(locked: LockedConference, participant: Participant) -> Restart | No
 
     This is the last settled exchange: the participant's offer and its answer, or its answer to the focus.
     """
-    settled = locked.conference.modifications.of_stay(participant).filter(state=ModificationState.ACCEPTED)
+    settled = locked.conference.modifications.since_join(participant).filter(state=ModificationState.ACCEPTED)
     last = settled.order_by("-settled_at").first()
     if last is None:
         return None

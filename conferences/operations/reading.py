@@ -10,7 +10,7 @@ from conferences.machine import ModificationKind, ModificationState
 from conferences.models import Modification
 from conferences.operations import quotas
 from conferences.scrubbing import scrub
-from conferences.sdp import JudgedSdp
+from conferences.sdp import ValidatedSdp
 from events.models import Session
 from media.sdp.description import Description, parse
 
@@ -29,7 +29,7 @@ class OfferReading:
             return self.offer
         return parse(modification.offer)
 
-    def is_answer_of(self, modification: Modification, answer: JudgedSdp) -> bool:
+    def is_answer_of(self, modification: Modification, answer: ValidatedSdp) -> bool:
         """Tell whether a modification was accepted with this answer, even if its credentials were deleted since."""
         if not modification.scrubbed:
             return modification.answer == answer.text
@@ -37,7 +37,7 @@ class OfferReading:
         return modification.answer == (scrub(answer.text) if known is None else known)
 
 
-def read_offer(*, session: Session, conference_id: str, modification_id: str, answer: JudgedSdp) -> OfferReading:
+def read_offer(*, session: Session, conference_id: str, modification_id: str, answer: ValidatedSdp) -> OfferReading:
     """Parse what an answer to a modification is checked against, if the session has received that modification.
 
     :raises RateLimitedError: when too much SDP was parsed for the session.

@@ -210,7 +210,7 @@ def _scrub_old_legs() -> Iterator[tuple[str, int]]:
 
     This scans an index once, and each query continues at the pair of sides where the last one stopped.
     """
-    due, pair = Modification.objects.without_leg().order_by("pair", "settled_at"), ""
+    due, pair = Modification.objects.scrubbable().order_by("pair", "settled_at"), ""
     while found := list(due.filter(pair__gte=pair).values_list("pk", "pair")[:SCRUB_BATCH]):
         yield from _scrub_in_batches(Modification.objects.filter(pk__in=[pk for pk, _ in found]), scrub_modification)
         pair = found[-1][1]

@@ -31,7 +31,10 @@ def lock_call(caller: Session, guests: Iterable[Participant]) -> None:
 def lock_move(session: Session, conference_id: str) -> None:
     """If the session's participant in the conference has an armed move, keep devices of its user from registering."""
     if _is_needed():
-        _lock("pg_advisory_xact_lock_shared", Participant.objects.armed(session).filter(conference=conference_id))
+        _lock(
+            "pg_advisory_xact_lock_shared",
+            Participant.objects.with_armed_move(session).filter(conference=conference_id),
+        )
 
 
 def lock_registration(session: Session) -> None:

@@ -12,7 +12,7 @@ from conferences.models import Access, Participant, Topology
 from conferences.operations.calls import answer_conference, end_participation, start_conference
 from conferences.operations.reading import read_call
 from conferences.operations.sessions import end_session
-from conferences.sdp import judge
+from conferences.sdp import validate
 from events.exceptions import UnauthenticatedError
 from events.models import Session
 from tests.support.descriptions import describe
@@ -40,7 +40,7 @@ def ends(request: pytest.FixtureRequest) -> Ends:
 
 def prepared(session: Session, conference: str, type_: str = "answer") -> Callable[[], object]:
     """Read everything for an answer with a session that was authenticated before; return what answers."""
-    description = judge(type_, describe(session=777, setup="active" if type_ == "answer" else "actpass"))
+    description = validate(type_, describe(session=777, setup="active" if type_ == "answer" else "actpass"))
     return partial(
         answer_conference,
         session=session,
@@ -83,7 +83,7 @@ def test_it_starts_no_conference(alice: Device, ends: Ends) -> None:
             topology=Topology.PEER,
             access=Access.INVITED,
             name="",
-            offer=judge("offer", describe()),
+            offer=validate("offer", describe()),
             now=timezone.now(),
         )
     assert all_rows() == before

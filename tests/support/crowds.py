@@ -9,7 +9,7 @@ from django.utils import timezone
 from conferences.models import Conference, Participant
 from conferences.operations.calls import answer_conference, end_participation
 from conferences.operations.reading import OfferReading
-from conferences.sdp import judge
+from conferences.sdp import validate
 from events.models import Session
 from tests.support.database import insert
 from tests.support.descriptions import describe
@@ -26,7 +26,7 @@ def gather_two() -> tuple[str, tuple[Device, ...]]:
 
 def come(conference: str, session: Session) -> None:
     """Let a session enter an open conference, without HTTP."""
-    offer = judge("offer", describe(session=int(time.monotonic_ns())))
+    offer = validate("offer", describe(session=int(time.monotonic_ns())))
     answer_conference(
         session=session,
         conference_id=conference,

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from conferences.models import LEFT_SHOWN, Conference, Participant
+from conferences.models import MAX_LISTED_LEFT, Conference, Participant
 from conferences.operations.focus import leg_lost
 from events.models import Session, hash_token
 from tests.support.actions import HOLD
@@ -32,7 +32,7 @@ class TestManyThatLeft:
     @pytest.fixture
     def gone(self, meeting: Meeting, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> list[Session]:
         """Some more than a snapshot shows have come and gone."""
-        monkeypatch.setattr("conferences.operations.locked_conference.LEFT_SHOWN", 5)
+        monkeypatch.setattr("conferences.operations.locked_conference.MAX_LISTED_LEFT", 5)
         node.works = False
         sessions = strangers(5 + 3)
         for session in sessions:
@@ -127,7 +127,7 @@ class TestManyThatLeft:
         self, meeting: Meeting, alice: Device, bob: Device
     ) -> None:
         """Everybody who ever left was listed once."""
-        crowd(meeting.id, 3 * LEFT_SHOWN)
+        crowd(meeting.id, 3 * MAX_LISTED_LEFT)
         Participant.objects.update(listed=True)
         Conference.objects.update(unlisted=0)
         numbers = []
@@ -135,7 +135,7 @@ class TestManyThatLeft:
             bob.delete(meeting.id)
             numbers.append(alice.get(meeting.id)["leftEarlier"])
             bob.join(meeting.id)
-        assert numbers == [LEFT_SHOWN, 2 * LEFT_SHOWN, 2 * LEFT_SHOWN + 1]
+        assert numbers == [MAX_LISTED_LEFT, 2 * MAX_LISTED_LEFT, 2 * MAX_LISTED_LEFT + 1]
         assert Participant.objects.filter(listed=False).count() == numbers[-1]
 
     def test_it_costs_a_join_and_a_snapshot_next_to_nothing(self, meeting: Meeting, alice: Device, bob: Device) -> None:
