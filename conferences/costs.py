@@ -3,25 +3,25 @@
 from django.conf import settings
 
 from conferences.sdp import SDP_LIMIT
-from events.authentication import Speaker
+from events.authentication import Principal
 from events.counters import require_room
 
 # Bodies up to this many bytes are not counted: the limit on requests bounds them.
 _SMALL_BODY = 64 * 1024
 
 
-def count_body(speaker: Speaker, size: int) -> None:
+def count_body(principal: Principal, size: int) -> None:
     """Count the bytes of a large body. Call it before the body is parsed.
 
-    :raises RateLimitedError: when the speaker's user has sent too many bytes in the last minute.
+    :raises RateLimitedError: when the principal's user has sent too many bytes in the last minute.
     """
     if size > _SMALL_BODY:
-        require_room(f"body.{speaker.user}", 2 * settings.SDP_CHARACTERS_PER_MINUTE, size)
+        require_room(f"body.{principal.user}", 2 * settings.SDP_CHARACTERS_PER_MINUTE, size)
 
 
-def count_sdp(speaker: Speaker, sdp: str) -> None:
+def count_sdp(principal: Principal, sdp: str) -> None:
     """Count the characters of an SDP. Call it before the SDP is parsed.
 
-    :raises RateLimitedError: when the speaker's user has sent too many characters in the last minute.
+    :raises RateLimitedError: when the principal's user has sent too many characters in the last minute.
     """
-    require_room(f"sdp.{speaker.user}", settings.SDP_CHARACTERS_PER_MINUTE, min(len(sdp), SDP_LIMIT))
+    require_room(f"sdp.{principal.user}", settings.SDP_CHARACTERS_PER_MINUTE, min(len(sdp), SDP_LIMIT))

@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from conferences.exceptions import IdempotencyMismatchError
 from conferences.models import KeptAnswer
 from events import clock
-from events.authentication import speaker_of
+from events.authentication import principal_of
 from events.exceptions import MalformedError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -63,7 +63,7 @@ def _answer_once(handler: Handler, recheck: Recheck) -> View:
         if not _KEY.fullmatch(key):
             raise MalformedError("An Idempotency-Key must have 1 to 255 visible ASCII characters.")
         kept = KeptAnswer(
-            key_hash=_digest(speaker_of(request).name, key),
+            key_hash=_digest(principal_of(request).name, key),
             request_hash=_fingerprint(request),
             created_at=clock.now(),
         )

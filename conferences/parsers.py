@@ -8,7 +8,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
 from conferences.costs import count_body
-from events.authentication import speaker_of
+from events.authentication import principal_of
 from events.exceptions import TooLargeError
 
 BODY_LIMIT = 1024 * 1024  # bytes
@@ -18,14 +18,14 @@ def _text(stream: IO[bytes], context: Mapping[str, Any] | None) -> str:
     """Read a body and decode it as UTF-8.
 
     :raises TooLargeError: when it exceeds the limit.
-    :raises RateLimitedError: when the speaker's user has sent too many bytes in large bodies.
+    :raises RateLimitedError: when the principal's user has sent too many bytes in large bodies.
     :raises ParseError: when it is not UTF-8.
     """
     body = stream.read(BODY_LIMIT + 1)
     if len(body) > BODY_LIMIT:
         raise TooLargeError("The body is too large.", limit=BODY_LIMIT)
     if context:
-        count_body(speaker_of(context["request"]), len(body))
+        count_body(principal_of(context["request"]), len(body))
     try:
         return body.decode()
     except UnicodeDecodeError:

@@ -4,7 +4,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from events.authentication import Speaker
+from events.authentication import Principal
 from events.exceptions import ForbiddenError, UnauthenticatedError
 
 
@@ -16,9 +16,9 @@ class SpeaksForSession(BasePermission):
 
         :raises UnauthenticatedError: when it has an API key but names no session.
         """
-        if isinstance(request.user, Speaker) and request.user.session is None:
+        if isinstance(request.user, Principal) and request.user.session is None:
             raise UnauthenticatedError("Name the session that you speak for in the header 'x-session-id'.")
-        return isinstance(request.user, Speaker)
+        return isinstance(request.user, Principal)
 
 
 class IsGateway(BasePermission):
@@ -30,7 +30,7 @@ class IsGateway(BasePermission):
         :raises UnauthenticatedError: when the request has no credentials.
         :raises ForbiddenError: when it has the token of a session.
         """
-        if not isinstance(request.user, Speaker):
+        if not isinstance(request.user, Principal):
             raise UnauthenticatedError("Send an API key as 'Authorization: Api-Key …'.")
         if request.user.gateway is None:
             raise ForbiddenError("This request needs an API key.")

@@ -124,10 +124,10 @@ IF_MATCH_HEADER = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER)
 PAGE = [OpenApiParameter("limit", int), OpenApiParameter("after", str)]
 
 
-class SpeakerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Describes `SpeakerAuthentication`: a session's token or an API key."""
+class PrincipalScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes `PrincipalAuthentication`: a session's token or an API key."""
 
-    target_class = "events.authentication.SpeakerAuthentication"
+    target_class = "events.authentication.PrincipalAuthentication"
     # One authentication class has two schemes.
     name = ["sessionToken", "apiKey"]
 

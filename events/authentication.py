@@ -20,7 +20,7 @@ from events.statements import Prepared
 
 
 @dataclass(frozen=True)
-class Speaker:
+class Principal:
     """The session or gateway that makes a request. `gateway` is the prefix of the API key, if the request has one."""
 
     session: Session | None
@@ -39,20 +39,20 @@ class Speaker:
         return f"user.{key_of(self.session.username)}" if self.session else f"gateway.{self.gateway}"
 
 
-def identify(authorization: str, session_id: str | None, *, now: datetime) -> Speaker:
+def identify(authorization: str, session_id: str | None, *, now: datetime) -> Principal:
     """Return the session or gateway that the `Authorization` and `x-session-id` headers identify.
 
     :raises UnauthenticatedError: when the credentials are missing or unknown.
     """
     scheme, _, credential = authorization.partition(" ")
     if scheme.lower() == "bearer":
-        return Speaker(session_by_token(credential.strip(), now=now))
+        return Principal(session_by_token(credential.strip(), now=now))
     if scheme.lower() == "api-key":
         return _gateway(credential.strip(), session_id, now=now)
     raise UnauthenticatedError
 
 
-def identify_from(address: str, authorization: str, session_id: str | None, *, now: datetime) -> Speaker:
+def identify_from(address: str, authorization: str, session_id: str | None, *, now: datetime) -> Principal:
     """Identify a client, and count each request with unknown credentials against its network address.
 
     :raises UnauthenticatedError: when the credentials are missing or unknown.
@@ -96,7 +96,7 @@ _BY_TOKEN = Prepared(
 )
 
 
-def _gateway(key: str, session_id: str | None, *, now: datetime) -> Speaker:
+def _gateway(key: str, session_id: str | None, *, now: datetime) -> Principal:
     """Return the gateway with this API key and the session that it acts for, if any."""
     try:
         api_key = APIKey.objects.get_from_key(key)
@@ -109,13 +109,13 @@ def _gateway(key: str, session_id: str | None, *, now: datetime) -> Speaker:
         session = Session.objects.live(now).filter(pk=session_id.replace("\0", "")).first()
         if session is None or session.pk != session_id:
             raise UnauthenticatedError("The header 'x-session-id' does not name a live session.")
-    return Speaker(session, gateway=api_key.prefix)
+    return Principal(session, gateway=api_key.prefix)
 
 
-class SpeakerAuthentication(BaseAuthentication):
-    """DRF authentication that sets `request.user` to a `Speaker`."""
+class PrincipalAuthentication(BaseAuthentication):
+    """DRF authentication that sets `request.user` to a `Principal`."""
 
-    def authenticate(self, request: Request) -> tuple[Speaker, None] | None:
+    def authenticate(self, request: Request) -> tuple[Principal, None] | None:
         """Identify the client by its headers; return None when it sends no `Authorization`."""
         authorization = request.headers.get("authorization")
         if authorization is None:
@@ -128,7 +128,7 @@ class SpeakerAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-def speaker_of(request: Request) -> Speaker:
+def principal_of(request: Request) -> Principal:
     """Return the session or gateway that makes an authenticated request."""
-    assert isinstance(request.user, Speaker)  # noqa: S101 - narrows the type
+    assert isinstance(request.user, Principal)  # noqa: S101 - narrows the type
     return request.user

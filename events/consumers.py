@@ -104,7 +104,7 @@ class EventsConsumer(LeanConsumer):
             address, _ = self.scope.get("client") or ("", 0)
             # Run it in its own task, so that the context variables that it sets are freed with that task.
             admission = in_database_thread(admit)(address, *self._credentials(session_id))
-            speaker = await asyncio.create_task(admission)
+            principal = await asyncio.create_task(admission)
             query = parse_qs(self.scope["query_string"].decode("latin-1"))
             after = parse_cursor(query.get("after", ["0"])[0])
         except UnauthenticatedError:
@@ -116,7 +116,7 @@ class EventsConsumer(LeanConsumer):
         except OUTAGE as error:
             log_outage(error)
             return await self.close(UNAVAILABLE)
-        if speaker.session is None or speaker.session.pk != session_id:
+        if principal.session is None or principal.session.pk != session_id:
             return await self.close(NOT_FOUND)
         self._reader = Reader(session_id, after, self._wake, ephemeral=True, on_replaced=self._stop_replaced)
         self._sender = asyncio.create_task(self._start(self._reader, turn_end_of(self.scope)))

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from events import clock
-from events.authentication import Speaker, identify_from
+from events.authentication import Principal, identify_from
 from events.counters import require_room, take
 
 if TYPE_CHECKING:
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 
-class SpeakerThrottle(BaseThrottle):
+class PrincipalThrottle(BaseThrottle):
     """DRF throttle that counts requests per session, or per API key if a gateway acts for itself."""
 
     _wait = 0.0
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         """Count the request; return whether it is allowed. Requests without credentials are not counted here."""
-        if isinstance(request.user, Speaker):
+        if isinstance(request.user, Principal):
             self._wait = take(_name(request.user), _limit(request.user))
         return not self._wait
 
@@ -31,32 +31,32 @@ class SpeakerThrottle(BaseThrottle):
         return self._wait
 
 
-def _name(speaker: Speaker) -> str:
+def _name(principal: Principal) -> str:
     """Return the key under which the requests are counted."""
-    return f"requests.{speaker.name}"
+    return f"requests.{principal.name}"
 
 
-def _limit(speaker: Speaker) -> int:
+def _limit(principal: Principal) -> int:
     """Return the number of requests allowed per minute."""
-    limit: int = settings.REQUESTS_PER_MINUTE if speaker.gateway is None else settings.GATEWAY_REQUESTS_PER_MINUTE
+    limit: int = settings.REQUESTS_PER_MINUTE if principal.gateway is None else settings.GATEWAY_REQUESTS_PER_MINUTE
     return limit
 
 
-def charge(speaker: Speaker, requests: int) -> None:
+def charge(principal: Principal, requests: int) -> None:
     """Count an expensive response as this many further requests.
 
     :raises RateLimitedError: when the limit does not allow them.
     """
     if requests:
-        require_room(_name(speaker), _limit(speaker), requests)
+        require_room(_name(principal), _limit(principal), requests)
 
 
-def admit(address: str, authorization: str, session_id: str | None) -> Speaker:
+def admit(address: str, authorization: str, session_id: str | None) -> Principal:
     """Authenticate a client that opens or polls an event channel, and count one request.
 
     :raises UnauthenticatedError: when the credentials are missing or unknown.
     :raises RateLimitedError: when the client made too many requests, or its address sent unknown credentials too often.
     """
-    speaker = identify_from(address, authorization, session_id, now=clock.now())
-    require_room(_name(speaker), _limit(speaker))
-    return speaker
+    principal = identify_from(address, authorization, session_id, now=clock.now())
+    require_room(_name(principal), _limit(principal))
+    return principal

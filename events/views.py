@@ -63,12 +63,12 @@ async def _require_session(request: HttpRequest, session_id: str) -> None:
     :raises NotFoundError: when the client is another session.
     :raises RateLimitedError: when the session makes too many requests; each poll and each stream counts as one.
     """
-    speaker = await in_database_thread(admit)(
+    principal = await in_database_thread(admit)(
         request.META.get("REMOTE_ADDR", ""),
         request.headers.get("authorization", ""),
         request.headers.get("x-session-id", session_id),
     )
-    if speaker.session is None or speaker.session.pk != session_id:
+    if principal.session is None or principal.session.pk != session_id:
         raise NotFoundError("There is no such session.")
 
 

@@ -183,12 +183,12 @@ CACHES = {
 # --- REST -------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["events.authentication.SpeakerAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["events.authentication.PrincipalAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["conferences.parsers.BoundedJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["events.throttles.SpeakerThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["events.throttles.PrincipalThrottle"],
     "EXCEPTION_HANDLER": "events.problems.handle_exception",
     "UNAUTHENTICATED_USER": None,
     "UNAUTHENTICATED_TOKEN": None,

@@ -17,7 +17,7 @@ from conferences.operations.modifications import Outcome
 from conferences.parsers import BODY_LIMIT
 from conferences.permissions import SpeaksForSession
 from conferences.sdp import ValidatedSdp, validate
-from events.authentication import speaker_of
+from events.authentication import principal_of
 from events.exceptions import MalformedError, NotFoundError, RateLimitedError, RefusalError, UnauthenticatedError
 from events.models import Session
 from events.numbers import NumberError, read_number
@@ -46,12 +46,12 @@ class EnablerView(APIView):
         return super().initialize_request(request, *args, **kwargs)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticate the speaker, and check the path.
+        """Authenticate the principal, and check the path.
 
         A NUL in the path is refused here, because PostgreSQL accepts none in a parameter. A long body is not parsed
-        if the speaker may not see the conference.
+        if the principal may not see the conference.
 
-        :raises NotFoundError: when there is no such conference, or it is not visible to the speaker.
+        :raises NotFoundError: when there is no such conference, or it is not visible to the principal.
         """
         super().initial(request, *args, **kwargs)
         if any("\0" in value for value in kwargs.values()):
@@ -80,7 +80,7 @@ class EnablerView(APIView):
     @property
     def session(self) -> Session:
         """The session that makes the request, or for which a gateway makes it."""
-        session = speaker_of(self.request).session
+        session = principal_of(self.request).session
         assert session is not None  # noqa: S101 - SpeaksForSession requires it
         return session
 
@@ -103,14 +103,14 @@ def description(request: Request, data: dict[str, Any], *types: str) -> Validate
 
     :raises SdpInvalidError: when the SDP is missing, invalid or of another type.
     :raises TooLargeError: when it exceeds 512 KiB.
-    :raises RateLimitedError: when the speaker's user has sent too much SDP in the last minute.
+    :raises RateLimitedError: when the principal's user has sent too much SDP in the last minute.
     """
     type_, text = data.get("type", types[0] if len(types) == 1 else ""), data.get("sdp")
     if text is None:
         raise SdpInvalidError("The SDP is missing.")
     if type_ and type_ not in types:
         raise SdpInvalidError(f"Send an SDP of type '{types[0]}' here.")
-    count_sdp(speaker_of(request), text)
+    count_sdp(principal_of(request), text)
     return validate(type_, text)
 
 

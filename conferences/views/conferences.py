@@ -17,7 +17,7 @@ from conferences.shapes import ConferenceShape
 from conferences.views.actions import ACTION_HEADER, action_of
 from conferences.views.base import EnablerView, description, outcome_headers, page, parse, without_nul
 from events import clock
-from events.authentication import speaker_of
+from events.authentication import principal_of
 from events.clock import instant
 from events.throttles import charge
 
@@ -67,7 +67,7 @@ class ConferencesView(EnablerView):
         state = without_nul(request.query_params.get("state", ""))
         rows = rows.filter(state=state) if state else rows.live()
         listed, after = page(request, _with_members(rows))
-        charge(speaker_of(request), len(listed) // _ROWS_PER_REQUEST)
+        charge(principal_of(request), len(listed) // _ROWS_PER_REQUEST)
         return Response({"conferences": [_conference(row) for row in listed], "next": after})
 
 

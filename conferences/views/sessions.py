@@ -17,7 +17,7 @@ from conferences.permissions import IsGateway
 from conferences.serializers import SessionSerializer
 from conferences.views.base import EnablerView, page, parse, without_nul
 from events import clock
-from events.authentication import speaker_of
+from events.authentication import principal_of
 from events.exceptions import NotFoundError
 from events.models import Session
 
@@ -79,12 +79,12 @@ class SessionView(EnablerView):
     permission_classes = [IsAuthenticated]
 
     def _session(self, request: Request, session_id: str) -> Session:
-        """Return the session with this ID, if the speaker may see it.
+        """Return the session with this ID, if the principal may see it.
 
-        :raises NotFoundError: when there is none, or the speaker is another session.
+        :raises NotFoundError: when there is none, or the principal is another session.
         """
-        speaker = speaker_of(request)
-        row = Session.objects.filter(pk=session_id).first() if speaker.gateway is not None else speaker.session
+        principal = principal_of(request)
+        row = Session.objects.filter(pk=session_id).first() if principal.gateway is not None else principal.session
         if row is None or row.pk != session_id:
             raise NotFoundError("There is no such session.")
         return row
