@@ -50,7 +50,7 @@ test-stages:
 
 test-deep: export SBE_TEST_DEEP := 1
 test-deep: $(VENV)/.dev node_modules/.installed ## run also the long and random tests at full length (half an hour)
-	@.ci/need chromium gcc iproute2 libc6-dev redis-server postgresql
+	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev redis-server postgresql
 	@$(BIN)/python -m media.forward.fastpath
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(DEEP_TESTS))
 	$(BIN)/python -m tests.support.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py

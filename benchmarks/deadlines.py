@@ -64,7 +64,7 @@ async def look_when_idle() -> float:
     seconds = []
     for _ in range(_LOOKS):
         began = time.perf_counter()
-        await timekeeper.look()
+        await timekeeper.run_once()
         seconds.append(time.perf_counter() - began)
     return 1000 * statistics.median(seconds)
 

@@ -26,7 +26,7 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 # The time of these functions is proportional to an SDP's length. They must not run while others wait for a lock.
-_READERS = (description.parse, description.read, scrubbing.scrub, scrubbing.scrub_event, sdp.judge)
+_READERS = (description.parse, description.read, scrubbing.scrub, scrubbing.scrub_event, sdp.validate)
 _OURS = ("conferences.", "events.", "media.", "sbe_enabler.")
 
 

@@ -107,7 +107,7 @@ def test_row_shows_participants_and_pending_modifications(staff: Client, call: C
     words = text(staff.get(LIST))
     assert "alice (accepted)" in words
     assert "bob (accepted)" in words
-    row = re.search(r'field-waiting">(\d+)<', staff.get(LIST).content.decode())
+    row = re.search(r'field-pending_offers">(\d+)<', staff.get(LIST).content.decode())
     assert row
     assert row[1] == "1"
 
@@ -221,7 +221,7 @@ def test_ending_must_be_confirmed(staff: Client, call: Call, carol: Device) -> N
     carol.call("dave")
     before = all_rows()
     asked = ask_to_end(staff, call.id)
-    assert "ends the conference at once" in text(asked)
+    assert "ends the conference immediately" in text(asked)
     assert re.search(r"alice \(accepted\),\s+bob \(accepted\)", text(asked))
     assert "carol" not in text(asked)
     assert f'value="{call.id}"' in asked.content.decode()
@@ -445,7 +445,7 @@ def test_list_counts_and_sorts_without_joining_other_rows(staff: Client, call: C
 def test_the_number_of_conferences_ended_at_once_is_bounded(
     staff: Client, call: Call, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conferences.admin.MOST_ENDED", 1)
+    monkeypatch.setattr("conferences.admin.MAX_ENDED", 1)
     other = carol.call("bob").json()["id"]
     before = all_rows()
     for confirmed in ({}, {"confirmed": "yes"}):

@@ -9,10 +9,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from conferences.models import Access, Participant, Topology
-from conferences.operations.calls import answer_conference, end_part, start_conference
+from conferences.operations.calls import answer_conference, end_participation, start_conference
 from conferences.operations.reading import read_call
 from conferences.operations.sessions import end_session
-from conferences.sdp import judge
+from conferences.sdp import validate
 from events.exceptions import UnauthenticatedError
 from events.models import Session
 from tests.support.descriptions import describe
@@ -40,7 +40,7 @@ def ends(request: pytest.FixtureRequest) -> Ends:
 
 def prepared(session: Session, conference: str, type_: str = "answer") -> Callable[[], object]:
     """Prepare the answer of a session that was authenticated earlier; return a function that answers."""
-    description = judge(type_, describe(session=777, setup="active" if type_ == "answer" else "actpass"))
+    description = validate(type_, describe(session=777, setup="active" if type_ == "answer" else "actpass"))
     return partial(
         answer_conference,
         session=session,
@@ -83,7 +83,7 @@ def test_an_ended_session_cannot_start_a_conference(alice: Device, ends: Ends) -
             topology=Topology.PEER,
             access=Access.INVITED,
             name="",
-            offer=judge("offer", describe()),
+            offer=validate("offer", describe()),
             now=timezone.now(),
         )
     assert all_rows() == before
@@ -99,7 +99,7 @@ def test_an_ended_session_cannot_begin_a_move(call: Call, how: str) -> None:
     Session.objects.filter(pk=call.alice.id).update(**over)
     before = all_rows()
     with pytest.raises(UnauthenticatedError):
-        end_part(session=authenticated, conference_id=call.id, now=now)
+        end_participation(session=authenticated, conference_id=call.id, now=now)
     assert all_rows() == before
 
 

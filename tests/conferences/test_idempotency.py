@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from conferences.models import Conference, KeptAnswer
 from conferences.operations.retention import KEPT_ANSWERS_LIFETIME, prune
-from conferences.sdp import JudgedSdp, judge
+from conferences.sdp import ValidatedSdp, validate
 from events.models import Event, Session
 from tests.support.descriptions import answer, describe, offer
 from tests.support.devices import Call, Device, gateway_key, hold
@@ -214,11 +214,11 @@ class TestReading:
         """For each SDP that was read: whether a transaction was open."""
         noted: list[bool] = []
 
-        def note(type_: str, text: str) -> JudgedSdp:
+        def note(type_: str, text: str) -> ValidatedSdp:
             noted.append(connection.in_atomic_block)
-            return judge(type_, text)
+            return validate(type_, text)
 
-        monkeypatch.setattr("conferences.views.base.judge", note)
+        monkeypatch.setattr("conferences.views.base.validate", note)
         return noted
 
     def test_an_sdp_is_read_before_the_transaction(self, alice: Device, bob: Device, read: list[bool]) -> None:

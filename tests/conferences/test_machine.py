@@ -147,14 +147,14 @@ def test_a_final_state_can_be_reached_from_every_state() -> None:
 
 
 @pytest.mark.parametrize("action", [Action.HOLD, Action.MODIFY])
-@pytest.mark.parametrize("becomes", sorted(JOINED))
-def test_move_stays_armed_while_only_the_media_changes(action: Action, becomes: ParticipantState) -> None:
-    assert move_after(MoveState.ARMED, action, becomes) is MoveState.ARMED
+@pytest.mark.parametrize("reached", sorted(JOINED))
+def test_move_stays_armed_while_only_the_media_changes(action: Action, reached: ParticipantState) -> None:
+    assert move_after(MoveState.ARMED, action, reached) is MoveState.ARMED
 
 
 @pytest.mark.parametrize("state", MoveState)
 @pytest.mark.parametrize(
-    ("action", "becomes"),
+    ("action", "reached"),
     [
         (Action.RESUME, ParticipantState.ACCEPTED),
         (Action.LEAVE, ParticipantState.LEFT),
@@ -162,8 +162,8 @@ def test_move_stays_armed_while_only_the_media_changes(action: Action, becomes: 
         (Action.RETURN, ParticipantState.ACCEPTED),
     ],
 )
-def test_no_move_remains_after_this_action(state: MoveState, action: Action, becomes: ParticipantState) -> None:
-    assert move_after(state, action, becomes) is MoveState.IDLE
+def test_no_move_remains_after_this_action(state: MoveState, action: Action, reached: ParticipantState) -> None:
+    assert move_after(state, action, reached) is MoveState.IDLE
 
 
 def test_expired_move_is_remembered_as_long_as_the_participant_is_on_hold() -> None:

@@ -7,7 +7,7 @@ from conferences import sdp
 from conferences.models import Modification
 from conferences.operations.reading import OfferReading, read_call, read_offer
 from conferences.scrubbing import scrub
-from conferences.sdp import judge
+from conferences.sdp import validate
 from media.sdp import description
 from tests.support.descriptions import answer, describe, offer
 from tests.support.devices import Call, Device
@@ -49,7 +49,7 @@ def test_wrong_answer_to_a_call_is_refused_after_reading_the_offer_early(
 
 def test_an_offer_is_read_only_for_its_receiver(call: Call, carol: Device) -> None:
     mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
-    judged = judge("answer", describe(setup="active"))
+    judged = validate("answer", describe(setup="active"))
     for device, conference, is_read in (
         (call.bob, call.id, True),
         (call.alice, call.id, False),
@@ -82,6 +82,6 @@ def test_repeated_answer_is_recognised_after_its_credentials_are_deleted(call: C
     assert call.bob.put(call.id, ACCEPT, body).status_code == 204
     other = {"modId": mod, **answer(version=4)}
     refused(409, "modification-settled", call.bob.put, call.id, ACCEPT, other)
-    judged = judge("answer", body["sdp"])
+    judged = validate("answer", body["sdp"])
     # It was scrubbed between the reading and the lock.
     assert OfferReading().is_answer_of(Modification.objects.get(pk=mod), judged)

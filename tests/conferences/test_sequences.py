@@ -24,7 +24,7 @@ from events import exceptions as general
 from events import wakeups
 from events.exceptions import RefusalError
 from events.models import Event, Session
-from events.throttles import SpeakerThrottle
+from events.throttles import PrincipalThrottle
 from media.models import MediaTask
 from tests.support.depth import examples
 from tests.support.descriptions import describe, mirror
@@ -566,7 +566,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[None
     settings.MIDDLEWARE = ["sbe_enabler.middleware.correlate"]
     monkeypatch.setattr(wakeups, "wake", lambda *args: None)
     monkeypatch.setattr(wakeups, "end", lambda *args: None)
-    monkeypatch.setattr(SpeakerThrottle, "allow_request", lambda *args: True)
+    monkeypatch.setattr(PrincipalThrottle, "allow_request", lambda *args: True)
     logging.disable(logging.INFO)
     yield
     logging.disable(logging.NOTSET)

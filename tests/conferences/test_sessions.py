@@ -14,7 +14,8 @@ from rest_framework_api_key.models import APIKey
 
 from conferences.operations import sessions
 from conferences.operations.deadlines import settle_due
-from conferences.operations.locked_conference import LockedConference, lock
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock
 from conferences.operations.sessions import refresh_session
 from events.models import Session, hash_token
 from events.states import SessionState

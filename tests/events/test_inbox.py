@@ -26,7 +26,7 @@ Follow = Callable[..., Awaitable[Reader]]
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the pause after a failure of the layer."""
-    monkeypatch.setattr(inbox, "REST_SECONDS", 0.05)
+    monkeypatch.setattr(inbox, "PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(layer.LAYER, "pause", Pause(0.05))
 
 

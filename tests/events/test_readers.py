@@ -86,7 +86,7 @@ async def replaced(bob: Endpoint, accept: str) -> httpx.Response:
 
 async def test_socket_whose_cancellation_was_swallowed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer, codes = EventsConsumer(), []
-    reader = Reader("session", 0, lambda: None, on_replaced=consumer._give_way)
+    reader = Reader("session", 0, lambda: None, on_replaced=consumer._stop_replaced)
 
     async def next_entries(_: Reader) -> list[Entry]:
         reader.give_way()

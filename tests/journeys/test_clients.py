@@ -52,6 +52,7 @@ _READ = "() => window.sbe.client.currentCall.chat.messages.filter(({mine}) => !m
 
 # A username, and the label of a track: `audio`, `video` or `screen`.
 Track = tuple[str, str]
+EVERYTHING: set[Track] = {(of, label) for of in ("chris", "fiona", "rob") for label in ("audio", "video")}
 
 
 @dataclass
@@ -104,24 +105,28 @@ async def meeting(visit: Visit, server: Server) -> AsyncIterator[Meeting]:
 
 @in_a_network_of_its_own
 async def test_chromium_firefox_and_aiortc_meet(meeting: Meeting) -> None:
-    everything = {(of, label) for of in ("chris", "fiona", "rob") for label in ("audio", "video")}
-    await all_receive(meeting, everything)
+    await all_receive(meeting, EVERYTHING)
     for who in ("chris", "fiona"):
         assert await meeting.shape(who, of="rob") == [WIDTH, HEIGHT]
     await all_read_what_one_writes(meeting)
 
     await meeting.fiona.press("btn-hold")
-    await all_receive(meeting, everything - {("fiona", "audio"), ("fiona", "video")})
+    await all_receive(meeting, EVERYTHING - {("fiona", "audio"), ("fiona", "video")})
     await meeting.fiona.press("btn-hold")
-    await all_receive(meeting, everything)
+    await all_receive(meeting, EVERYTHING)
 
+
+@pytest.mark.deep
+@in_a_network_of_its_own
+async def test_aiortc_holds_and_resumes_and_firefox_shares_its_screen(meeting: Meeting) -> None:
+    await all_receive(meeting, EVERYTHING)
     await meeting.rob.offer("initiate-conference-hold", "recvonly")
-    await all_receive(meeting, everything - {("rob", "audio"), ("rob", "video")})
+    await all_receive(meeting, EVERYTHING - {("rob", "audio"), ("rob", "video")})
     await meeting.rob.offer("initiate-conference-resume", "sendrecv")
-    await all_receive(meeting, everything)
+    await all_receive(meeting, EVERYTHING)
 
     assert await meeting.fiona.evaluate("() => window.sbe.client.currentCall.shareScreen()") == "accepted"
-    await all_receive(meeting, everything | {("fiona", "screen")})
+    await all_receive(meeting, EVERYTHING | {("fiona", "screen")})
 
 
 async def all_receive(meeting: Meeting, tracks: set[Track]) -> None:

@@ -16,7 +16,9 @@ from tests.support.services import Server
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
+# `make test` runs the sample below instead of the two `deep` tests.
 @pytest.mark.timeout(300)
+@pytest.mark.deep
 async def test_every_state_before_a_call_fits_and_is_readable(visit: Visit, server: Server) -> None:
     inspector = Inspector()
     look = inspector.look
@@ -62,7 +64,6 @@ async def test_every_state_before_a_call_fits_and_is_readable(visit: Visit, serv
     assert inspector.found == [], "\n".join(inspector.found)
 
 
-# `make test` checks some of these states below.
 @pytest.mark.timeout(300)
 @pytest.mark.deep
 async def test_every_state_of_a_call_fits_and_is_readable(visit: Visit) -> None:
@@ -206,9 +207,10 @@ async def _reload(person: Person) -> None:
     await expect(person.part("rejoin")).to_be_visible()
 
 
-async def test_some_states_of_a_call_fit_and_are_readable(visit: Visit) -> None:
+async def test_some_states_fit_and_are_readable(visit: Visit) -> None:
     inspector = Inspector()
     wire = Wire()
+    await inspector.look("lobby", await visit("carol-odd"))
     alice, bob = await in_a_call(visit, "odd", kind="audio", alice={"before": wire.attach})
     await inspector.look("call", alice)
     await alice.press("btn-hold")

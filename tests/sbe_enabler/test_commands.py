@@ -212,7 +212,7 @@ def test_no_process_starts_without_a_database(command: str, tmp_path: Path) -> N
     ("variables", "said"),
     [
         ({"SBE_RING_SECONDS": "soon"}, "SBE_RING_SECONDS"),
-        ({"SBE_SECRET_KEY": "short"}, "SBE_SECRET_KEY needs 50 characters or more"),
+        ({"SBE_SECRET_KEY": "short"}, "SBE_SECRET_KEY must have at least 50 random characters"),
         ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "127.0.0.1"),
     ],
 )
@@ -249,4 +249,4 @@ def test_media_on_loopback_is_detected_if_the_server_listens_elsewhere(
     settings: LazySettings, bind: str, media: str, node: bool, stays: bool
 ) -> None:
     settings.MEDIA_BIND, settings.MEDIA_NODE = media, node
-    assert serving.media_stays_here(bind) is stays
+    assert serving.is_media_local_only(bind) is stays

@@ -60,7 +60,7 @@ def test_first_start_makes_everything_and_the_second_keeps_it(tmp_path: Path) ->
     with quickstart(state) as (url, output):
         text = output.read_text()
         password = re.search(r"admin / (\S+)", text)
-        key = re.search(r"API key for trials, shown only now: (\S+)", text)
+        key = re.search(r"API key for trials \(shown only once\): (\S+)", text)
         assert password
         assert key
         assert f"{url}/?user=alice" in text
@@ -78,7 +78,7 @@ def test_first_start_makes_everything_and_the_second_keeps_it(tmp_path: Path) ->
         assert files
 
     with quickstart(state) as (url, output):
-        assert "shown only now" not in output.read_text()
+        assert "shown only once" not in output.read_text()
         assert (state / "secret_key").read_text() == secret
         assert sign_in(url, password[1]) == "/admin/"
         assert {path: path.stat().st_mtime_ns for path in files} == files

@@ -67,7 +67,7 @@ async def test_database_that_hangs_is_not_waited_for(
 async def test_channel_layer_that_hangs_is_not_waited_for(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(health, "_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(health, "ask_channel_layer", lambda: asyncio.sleep(60))
     monkeypatch.setattr(health, "ask_database", dict)
     started = time.monotonic()

@@ -83,7 +83,7 @@ class TestOutage:
         """Look twice a second for this many seconds."""
         for _ in range(int(seconds * 2)):
             self.time.now += 0.5
-            nodekeeper.look(self.watch)
+            nodekeeper.replace_lost_nodes(self.watch)
 
     def silence(self, node: str, seconds: float) -> None:
         """Make a node silent for this many seconds."""
@@ -118,9 +118,9 @@ class TestOutage:
         monkeypatch.setattr(nodekeeper, "LONGEST_SLEEP_SECONDS", 300.0)
         # A second more than the bound needs: the process knows the database's clock only to half a round trip.
         self.silence("two", 501)
-        assert 50 <= nodekeeper.look(self.watch) <= 100
+        assert 50 <= nodekeeper.replace_lost_nodes(self.watch) <= 100
         tasks.heartbeat("two")
-        assert nodekeeper.look(self.watch) == 300
+        assert nodekeeper.replace_lost_nodes(self.watch) == 300
 
     def test_looking_fails_while_the_database_is_read_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
         written: list[str] = []
@@ -129,11 +129,11 @@ class TestOutage:
             written.append(str(fields))
             raise ConnectionError("read-only")
 
-        nodekeeper.look(self.watch)
+        nodekeeper.replace_lost_nodes(self.watch)
         self.silence("two", 3)
         monkeypatch.setattr("media.models.MediaNodeQuerySet.update", refuse)
         with pytest.raises(ConnectionError):
-            nodekeeper.look(self.watch)
+            nodekeeper.replace_lost_nodes(self.watch)
         assert len(written) == 1
 
 

@@ -55,7 +55,7 @@ async def test_due_jobs_are_settled_concurrently(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(timekeeper, "next_deadline", clock.now)
     monkeypatch.setattr(timekeeper, "due", lambda *, now: [job, job])
-    await timekeeper.look()
+    await timekeeper.run_once()
     assert not meeting.broken
     # Each job begins a transaction of its own.
     assert in_transaction == [False, False]

@@ -7,9 +7,9 @@ from datetime import timedelta
 from django.utils import timezone
 
 from conferences.models import Conference, Participant
-from conferences.operations.calls import answer_conference, end_part
+from conferences.operations.calls import answer_conference, end_participation
 from conferences.operations.reading import OfferReading
-from conferences.sdp import judge
+from conferences.sdp import validate
 from events.models import Session
 from tests.support.database import insert
 from tests.support.descriptions import describe
@@ -26,7 +26,7 @@ def gather_two() -> tuple[str, tuple[Device, ...]]:
 
 def come(conference: str, session: Session) -> None:
     """Join an open conference as this session, without HTTP."""
-    offer = judge("offer", describe(session=int(time.monotonic_ns())))
+    offer = validate("offer", describe(session=int(time.monotonic_ns())))
     answer_conference(
         session=session,
         conference_id=conference,
@@ -38,7 +38,7 @@ def come(conference: str, session: Session) -> None:
 
 def go(conference: str, session: Session) -> None:
     """Leave a conference as this session, without HTTP."""
-    end_part(session=session, conference_id=conference, now=timezone.now())
+    end_participation(session=session, conference_id=conference, now=timezone.now())
 
 
 def crowd(conference: str, number: int) -> None:

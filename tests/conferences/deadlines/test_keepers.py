@@ -14,7 +14,7 @@ from conferences.models import Conference, Modification, Participant
 from conferences.operations import deadlines
 from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import due, next_deadline, settle, settle_due
-from conferences.operations.locked_conference import ReadAhead, lock
+from conferences.operations.locking import ReadAhead, lock
 from conferences.operations.sessions import leave_after_end
 from events.models import Event, Session
 from events.states import SessionState

@@ -20,7 +20,7 @@ def test_every_participant_is_notified_of_the_speaker_and_of_broken_connections(
     trio: Meeting, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[tuple[list[str], dict[str, Any]]] = []
-    monkeypatch.setattr(wakeups, "tell_ephemeral", lambda ids, wire: sent.append((list(ids), json.loads(wire))))
+    monkeypatch.setattr(wakeups, "send_ephemeral", lambda ids, wire: sent.append((list(ids), json.loads(wire))))
     carol.delete(trio.id)
     before = all_rows()
     speaker = trio.participant(bob).pk

@@ -64,7 +64,7 @@ class TestSdpPerMinute:
         self, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         call = open_call(alice, bob)
-        monkeypatch.setattr(base, "judge", lambda *args: pytest.fail("it was read"))
+        monkeypatch.setattr(base, "validate", lambda *args: pytest.fail("it was read"))
         long = {"type": "offer", "sdp": 40_000 * "v"}
         for action in ("initiate-conference-mod", "conference-answer", "accept-conference-mod"):
             refused(404, "not-found", carol.put, call.id, action, long)

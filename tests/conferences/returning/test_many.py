@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from conferences.models import LEFT_SHOWN, Conference, Participant
+from conferences.models import MAX_LISTED_LEFT, Conference, Participant
 from conferences.operations.focus import leg_lost
 from events.models import Session, hash_token
 from tests.support.actions import HOLD
@@ -32,7 +32,7 @@ class TestManyFormerParticipants:
     @pytest.fixture
     def gone(self, meeting: Meeting, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> list[Session]:
         """Sessions that have joined and left: three more than a snapshot lists."""
-        monkeypatch.setattr("conferences.operations.locked_conference.LEFT_SHOWN", 5)
+        monkeypatch.setattr("conferences.operations.locked_conference.MAX_LISTED_LEFT", 5)
         node.works = False
         sessions = strangers(5 + 3)
         for session in sessions:
@@ -131,7 +131,7 @@ class TestManyFormerParticipants:
         self, meeting: Meeting, alice: Device, bob: Device
     ) -> None:
         """Earlier versions listed all participants that had left."""
-        crowd(meeting.id, 3 * LEFT_SHOWN)
+        crowd(meeting.id, 3 * MAX_LISTED_LEFT)
         Participant.objects.update(listed=True)
         Conference.objects.update(unlisted=0)
         numbers = []
@@ -139,7 +139,7 @@ class TestManyFormerParticipants:
             bob.delete(meeting.id)
             numbers.append(alice.get(meeting.id)["leftEarlier"])
             bob.join(meeting.id)
-        assert numbers == [LEFT_SHOWN, 2 * LEFT_SHOWN, 2 * LEFT_SHOWN + 1]
+        assert numbers == [MAX_LISTED_LEFT, 2 * MAX_LISTED_LEFT, 2 * MAX_LISTED_LEFT + 1]
         assert Participant.objects.filter(listed=False).count() == numbers[-1]
 
     def test_former_participants_slow_down_neither_joins_nor_snapshots(

@@ -372,8 +372,8 @@ def test_where_it_cannot_be_compiled_that_is_said_and_no_error(tmp_path: Path, w
 # --- Memory -----------------------------------------------------------------------------------------------------------
 
 
-# One script in order, one in disorder, and what Python must take over.
-_SAMPLE = "packets_what_python_does[0] or disorder_as_python_does[0] or burst_for_more or cannot_be_encrypted"
+# One script in disorder, and what Python must take over.
+_SAMPLE = "disorder_as_python_does[0] or burst_for_more or cannot_be_encrypted"
 
 
 @pytest.mark.timeout(900)

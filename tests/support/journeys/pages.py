@@ -20,8 +20,8 @@ NO_QUESTIONS = "--use-fake-ui-for-media-stream"
 # Deadlines of the service that suit a slow machine.
 LONG_DEADLINES = {"SBE_RING_SECONDS": "120", "SBE_MODIFICATION_SECONDS": "120", "SBE_MOVE_WINDOW_SECONDS": "60"}
 
-# Pages are only as large as the desktop layout needs, because the processor draws them. Cameras give small pictures, and
-# echo cancellation is off. More would cost time without testing more.
+# Pages are only as large as the desktop layout needs, because the processor draws them. Cameras give small pictures,
+# and echo cancellation is off. More would cost time without testing more.
 VIEWPORT: ViewportSize = {"width": 880, "height": 520}
 _SMALL_DEVICES = """(() => {
   const {mediaDevices} = navigator;
