@@ -123,8 +123,8 @@ class Agreed:
     def in_use(self) -> "Agreed":
         """Return what media sections list: the preferred codec of each kind, and others only for sections that lack it.
 
-        So a description has no more codecs than are sent. PCMU and PCMA come after all others, whoever came first. For
-        the result, this returns the same again.
+        So a description has no more codecs than are sent. PCMU and PCMA come last, whatever the order of joining.
+        Applied to its own result, this changes nothing.
         """
         codecs = {
             kind: _in_use(codecs, [keys for each, keys in self.sections if each == kind])

@@ -95,7 +95,7 @@ class Script:
 
 
 async def _play(world: World, script: Script) -> None:
-    """Let alice send all of it to bob, carol and dave, of whom none is numbered like the other."""
+    """Let alice send the script to bob, carol and dave. carol numbers payload types and extensions differently."""
     options = {"audio": (script.audio,)}
     alice, carol = Listener("alice", **options), _numbered_otherwise("carol", **options)
     other_camera = alice.video.ssrc + 1

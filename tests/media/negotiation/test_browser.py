@@ -144,7 +144,7 @@ class Leg:
         return found
 
     async def tracks(self) -> dict[str, list[str]]:
-        """Return by mid whose track the browser told of last, and of what kind."""
+        """Return, by mid, the stream ID and the kind of the track that the browser added last."""
         tracks: dict[str, list[str]] = await self.page.evaluate("(name) => tracks[name]", self.name)
         return tracks
 
