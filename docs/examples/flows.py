@@ -1,6 +1,6 @@
-"""Run the seven flows as the README has them, one after the other: `python3 docs/examples/flows.py`.
+"""Run the README's seven flows one after the other: `python3 docs/examples/flows.py`.
 
-The server must be running; where it is not at the README's address, give its own as the argument.
+The server must be running. If it is not at the README's address, give its address as the argument.
 """
 
 import re
@@ -14,18 +14,19 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 
 
 def preparation() -> str:
-    """Return what comes before the flows: the users, and a call."""
+    """Return the README's first block, which registers the users and starts a call."""
     return str(re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[0])
 
 
 def flows() -> list[tuple[str, str, str, str]]:
-    """Return of each flow its number, what happens, what is answered, and the command."""
-    step = r"^\*\*(\d)\. ([^\n]*):\*\* ([^\n]*)\n\n```sh\n(.*?)\n```$"
-    return re.findall(step, README, re.MULTILINE | re.DOTALL)
+    """Return each command of the README as: the number of its flow, what happens, the expected answer, the command."""
+    step = r"^\*\*([^\n]*) \(flow (\d)\):\*\* ([^\n]*)\n\n```sh\n(.*?)\n```$"
+    steps = re.findall(step, README, re.MULTILINE | re.DOTALL)
+    return [(number, what, answer, command) for what, number, answer, command in steps]
 
 
 def main(arguments: list[str]) -> int:
-    """Run everything in one shell, print what each does and is answered, and return the exit status."""
+    """Run everything in one shell, with a line before each command. Return the exit status."""
     address = arguments[0] if arguments else ADDRESS
     if not re.match(r"https?://", address):
         print(f"{address} is no address: give the server's, such as {ADDRESS}")
