@@ -61,7 +61,7 @@ class CancelReason(StrEnum):
 class InvitationReceived(StoredEvent):
     """The device rings, for a call or for a move from another device of the user.
 
-    Every live session of the user gets it, except those that are in the conference or just leave it to move.
+    Every live session of the user gets it, except those that are in the conference and the one that a move leaves.
     """
 
     type = EventType.INVITATION_RECEIVED
@@ -70,7 +70,7 @@ class InvitationReceived(StoredEvent):
     mod_id: Annotated[str | Absent, "Only for a call in `peer`: the modification that an answer settles."] = ABSENT
     description: Annotated[OfferShape | Absent, "Only for a call in `peer`: the caller's offer."] = ABSENT
     participant: Annotated[ParticipantShape, "The participant that rings."]
-    conference: Annotated[ConferenceShape, "The conference as it is now."]
+    conference: Annotated[ConferenceShape, "The conference when the event was written."]
     rings_until: Annotated[datetime, "When the ringing ends, if no device answers."]
 
 
@@ -90,7 +90,7 @@ class SessionOpen(StoredEvent):
     from_: Annotated[OriginShape, "The participant that answered."]
     mod_id: Annotated[str | Absent, "Only in `peer`: the modification that the answer has settled."] = ABSENT
     description: Annotated[AnswerShape | Absent, "Only in `peer`: the answer to the caller's offer."] = ABSENT
-    conference: Annotated[ConferenceShape, "The conference as it is now."]
+    conference: Annotated[ConferenceShape, "The conference when the event was written."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +106,12 @@ class ModReceived(ModificationEvent):
     """Another participant, or the focus, has made an offer. Only its receiver gets it, and accepts or rejects it."""
 
     type = EventType.MOD_RECEIVED
-    from_: Annotated[OriginShape, "The participant, or the focus, that made the offer."]
+    from_: Annotated[OriginShape, "The participant that made the offer, or the focus."]
     description: Annotated[OfferShape, "The offer."]
     restart: Annotated[bool, "The offer needs a new peer connection."]
     expires_at: Annotated[datetime, "When the modification expires, if it is not settled."]
     caused_by: Annotated[
-        str | Absent | None,
-        "Only from the focus: the modification of another participant that the offer announces, or null.",
+        str | Absent | None, "Only from the focus: another participant's modification that caused the offer, or null."
     ] = ABSENT
 
 
@@ -121,7 +120,7 @@ class ModAccepted(ModificationEvent):
     """The receiver has accepted the offer. Only its initiator gets it."""
 
     type = EventType.MOD_ACCEPTED
-    from_: Annotated[OriginShape, "The participant, or the focus, that accepted."]
+    from_: Annotated[OriginShape, "The participant that accepted the offer, or the focus."]
     description: Annotated[AnswerShape, "The answer."]
 
 
@@ -129,13 +128,13 @@ class ModAccepted(ModificationEvent):
 class ModRejected(ModificationEvent):
     """The offer was rejected, and the media stays as it was. Only the initiator gets it.
 
-    In `focus` there are two more cases. The initiator gets it for each participant that does not follow a modification
-    after the focus has accepted it. A participant gets it for an offer of the focus, if the focus cannot use its
-    answer.
+    In `focus` there are two more cases. After the focus has accepted a modification, the initiator gets this event for
+    each participant that does not follow. A participant gets it if the focus cannot use its answer to an offer of the
+    focus.
     """
 
     type = EventType.MOD_REJECTED
-    from_: Annotated[OriginShape, "The participant, or the focus, that rejected."]
+    from_: Annotated[OriginShape, "The participant that rejected the offer, or the focus."]
     participant: Annotated[ParticipantShape | Absent, "Only in `focus`: the participant that did not follow."] = ABSENT
     reason: Annotated[str | Absent, "Only from the focus: the code of the refusal (section 8)."] = ABSENT
     detail: Annotated[str | Absent, "Only from the focus: an explanation for people."] = ABSENT
@@ -143,13 +142,13 @@ class ModRejected(ModificationEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ModCancelled(ModificationEvent):
-    """The offer was cancelled. The initiator cancelled it, a side has left or moved, or a media node has failed.
+    """The initiator cancelled the offer, one side left or moved, or a media node failed.
 
     Only the other side gets it.
     """
 
     type = EventType.MOD_CANCELLED
-    from_: Annotated[OriginShape, "The participant that cancelled, left or moved, or the focus."]
+    from_: Annotated[OriginShape, "The participant that cancelled the offer, left or moved; or the focus."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +162,7 @@ class ModExpired(ModificationEvent):
 class ParticipantEvent(StoredEvent):
     """An event about one participant."""
 
-    participant: Annotated[ParticipantShape, "The participant as it is now."]
+    participant: Annotated[ParticipantShape, "The participant when the event was written."]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +205,7 @@ class ParticipantMoving(ParticipantEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantMoved(ParticipantEvent):
-    """A participant has answered on its new device. The old device and everyone else in the conference get it."""
+    """A participant has answered on its new device. Its old device and everyone else in the conference get it."""
 
     type = EventType.PARTICIPANT_MOVED
 

@@ -17,7 +17,7 @@
  * @property {string} [modId] Only for a call in `peer`: the modification that an answer settles.
  * @property {Description} [description] Only for a call in `peer`: the caller's offer.
  * @property {Participant} participant The participant that rings.
- * @property {Conference} conference The conference as it is now.
+ * @property {Conference} conference The conference when the event was written.
  * @property {string} ringsUntil When the ringing ends, if no device answers.
  *
  * @typedef {object} InvitationCancelled The device stops ringing. Every ringing device gets it, except the one that answered or declined.
@@ -35,7 +35,7 @@
  * @property {Origin} from The participant that answered.
  * @property {string} [modId] Only in `peer`: the modification that the answer has settled.
  * @property {Description} [description] Only in `peer`: the answer to the caller's offer.
- * @property {Conference} conference The conference as it is now.
+ * @property {Conference} conference The conference when the event was written.
  *
  * @typedef {object} ModReceived Another participant, or the focus, has made an offer. Only its receiver gets it, and accepts or rejects it.
  * @property {"mod-received"} type
@@ -44,11 +44,11 @@
  * @property {string} at
  * @property {string} modId The modification.
  * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} kind The purpose of the offer.
- * @property {Origin} from The participant, or the focus, that made the offer.
+ * @property {Origin} from The participant that made the offer, or the focus.
  * @property {Description} description The offer.
  * @property {boolean} restart The offer needs a new peer connection.
  * @property {string} expiresAt When the modification expires, if it is not settled.
- * @property {string | null} [causedBy] Only from the focus: the modification of another participant that the offer announces, or null.
+ * @property {string | null} [causedBy] Only from the focus: another participant's modification that caused the offer, or null.
  *
  * @typedef {object} ModAccepted The receiver has accepted the offer. Only its initiator gets it.
  * @property {"mod-accepted"} type
@@ -57,7 +57,7 @@
  * @property {string} at
  * @property {string} modId The modification.
  * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} kind The purpose of the offer.
- * @property {Origin} from The participant, or the focus, that accepted.
+ * @property {Origin} from The participant that accepted the offer, or the focus.
  * @property {Description} description The answer.
  *
  * @typedef {object} ModRejected The offer was rejected, and the media stays as it was. Only the initiator gets it.
@@ -67,19 +67,19 @@
  * @property {string} at
  * @property {string} modId The modification.
  * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} kind The purpose of the offer.
- * @property {Origin} from The participant, or the focus, that rejected.
+ * @property {Origin} from The participant that rejected the offer, or the focus.
  * @property {Participant} [participant] Only in `focus`: the participant that did not follow.
  * @property {string} [reason] Only from the focus: the code of the refusal (section 8).
  * @property {string} [detail] Only from the focus: an explanation for people.
  *
- * @typedef {object} ModCancelled The offer was cancelled. The initiator cancelled it, a side has left or moved, or a media node has failed.
+ * @typedef {object} ModCancelled The initiator cancelled the offer, one side left or moved, or a media node failed.
  * @property {"mod-cancelled"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {string} modId The modification.
  * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} kind The purpose of the offer.
- * @property {Origin} from The participant that cancelled, left or moved, or the focus.
+ * @property {Origin} from The participant that cancelled the offer, left or moved; or the focus.
  *
  * @typedef {object} ModExpired The offer was not settled in time. The initiator and the receiver get it.
  * @property {"mod-expired"} type
@@ -94,56 +94,56 @@
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {Participant} participant The participant as it is now.
+ * @property {Participant} participant The participant when the event was written.
  *
  * @typedef {object} ParticipantJoined A participant has joined the conference or returned to it. Everyone else in the conference gets it.
  * @property {"participant-joined"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {Participant} participant The participant as it is now.
+ * @property {Participant} participant The participant when the event was written.
  *
  * @typedef {object} ParticipantOnHold A hold has taken effect. Everyone in the conference gets it, including the participant on hold.
  * @property {"participant-on-hold"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {Participant} participant The participant as it is now.
+ * @property {Participant} participant The participant when the event was written.
  *
  * @typedef {object} ParticipantResumed A resume has taken effect. Everyone in the conference gets it, including the participant that resumed.
  * @property {"participant-resumed"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {Participant} participant The participant as it is now.
+ * @property {Participant} participant The participant when the event was written.
  *
  * @typedef {object} ParticipantMoving A move has begun, and the user's other devices ring. Everyone else in the conference gets it.
  * @property {"participant-moving"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {Participant} participant The participant as it is now.
+ * @property {Participant} participant The participant when the event was written.
  *
- * @typedef {object} ParticipantMoved A participant has answered on its new device. The old device and everyone else in the conference get it.
+ * @typedef {object} ParticipantMoved A participant has answered on its new device. Its old device and everyone else in the conference get it.
  * @property {"participant-moved"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {Participant} participant The participant as it is now.
+ * @property {Participant} participant The participant when the event was written.
  *
  * @typedef {object} ParticipantMuted A participant was muted or unmuted. Everyone in the conference gets it, except the requester.
  * @property {"participant-muted"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {Participant} participant The participant as it is now.
+ * @property {Participant} participant The participant when the event was written.
  *
  * @typedef {object} ParticipantLeft A participant has left. Everyone in the conference gets it. So does the participant, unless it hung up.
  * @property {"participant-left"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {Participant} participant The participant as it is now.
+ * @property {Participant} participant The participant when the event was written.
  * @property {"hung-up" | "declined" | "no-answer" | "removed" | "media-lost" | "session-expired" | "conference-ended" | "ended-by-support"} reason Why it left.
  *
  * @typedef {object} MoveExpired The participant armed a move but did not begin it in time. Only that participant gets it.
@@ -151,7 +151,7 @@
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {Participant} participant The participant as it is now.
+ * @property {Participant} participant The participant when the event was written.
  *
  * @typedef {object} SessionTerminated The conference has ended. Everyone in the conference gets it, except the participant that ended it.
  * @property {"session-terminated"} type
