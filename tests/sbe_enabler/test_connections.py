@@ -12,9 +12,8 @@ import pytest
 import websockets
 
 from events.authentication import network_of
-from sbe_enabler.connections import Places
+from sbe_enabler.connections import SEND_BUFFER_BYTES, Slots
 from sbe_enabler.lan import ensure_certificate
-from sbe_enabler.serving import SEND_BUFFER_BYTES
 from tests.support.services import Backends, Server, wait_until
 
 pytestmark = pytest.mark.once
@@ -163,7 +162,7 @@ def test_connections_of_one_address_are_bounded_and_others_are_served(server: Se
         assert b"retry-after: 5\r\n" in answer
         assert b'"code": "rate-limited"' in answer
         assert httpx.get(f"{server.base_url}/healthz").status_code == 200
-    wait_until(lambda: _is_served(server, "127.0.0.3"), "the places are free again")
+    wait_until(lambda: _is_served(server, "127.0.0.3"), "the slots are free again")
 
 
 def _is_served(server: Server, address: str) -> bool:
@@ -173,7 +172,7 @@ def _is_served(server: Server, address: str) -> bool:
         return client.get(f"{server.base_url}/healthz").status_code == 200
 
 
-def test_web_sockets_hold_the_place_of_their_connection_until_they_close(server: Server) -> None:
+def test_web_sockets_hold_the_slot_of_their_connection_until_they_close(server: Server) -> None:
     headers = {"authorization": f"Api-Key {server.api_key}"}
     session = httpx.post(f"{server.base_url}/sessions", json={"username": "alice"}, headers=headers).json()
     url = f"ws://127.0.0.1:{server.port}/sessions/{session['id']}/events"
@@ -193,7 +192,7 @@ def test_web_sockets_hold_the_place_of_their_connection_until_they_close(server:
 
     for _ in range(2):
         assert asyncio.run(open_and_close()) == [101] * _MOST + [429]
-        wait_until(lambda: _is_served(server, "127.0.0.4"), "the places are free again")
+        wait_until(lambda: _is_served(server, "127.0.0.4"), "the slots are free again")
 
 
 def test_unfinished_tls_handshakes_are_bounded_too(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -245,12 +244,12 @@ def test_client_behind_a_gateway_is_counted_by_itself_and_the_gateway_is_not(ser
     asyncio.run(hold_and_ask())
 
 
-def test_places_are_counted_by_network_and_in_all() -> None:
-    places = Places(2, most=3)
-    assert [places.take("192.0.2.1") for _ in range(3)] == [True, True, False]
-    assert [places.take("2001:db8::1"), places.take("2001:db8::2")] == [True, False]
-    places.release("192.0.2.1")
-    assert places.take("2001:db8::2")
+def test_slots_are_counted_by_network_and_in_all() -> None:
+    slots = Slots(2, most=3)
+    assert [slots.take("192.0.2.1") for _ in range(3)] == [True, True, False]
+    assert [slots.take("2001:db8::1"), slots.take("2001:db8::2")] == [True, False]
+    slots.release("192.0.2.1")
+    assert slots.take("2001:db8::2")
 
 
 def test_ipv4_clients_of_a_socket_for_both_families_are_counted_separately() -> None:
