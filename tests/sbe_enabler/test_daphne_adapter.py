@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from types import SimpleNamespace
 from typing import Any
 
@@ -242,7 +243,6 @@ class Unstarted:
         self.clock = Clock()
         self.slots = Slots(1)
         self.errors: list[Any] = []
-        self.connections: list[Any] = []
         self.server = DaphneServer(
             self._application,
             Limits(self.slots, request_seconds=5),
@@ -268,21 +268,16 @@ class Unstarted:
     def connect(self, received: bytes = b"") -> tuple[Any, Any]:
         """Return an HTTP connection that has received these bytes, and its transport."""
         connection: Any = self.server.http_factory.buildProtocol(None)
-        self.connections.append(connection)
         transport: Any = StringTransport(peerAddress=IPv4Address("TCP", ADDRESS, 1))  # type: ignore[no-untyped-call]
         connection.makeConnection(transport)
         connection.dataReceived(received)
         return connection, transport
 
-    def upgrade(self, handshake: bytes) -> Any:
-        """Return a WebSocket that has received this handshake over HTTP."""
-        _, transport = self.connect(handshake)
-        assert isinstance(transport.protocol, WebSocket)
-        return transport.protocol
-
     def open_web_socket(self) -> Any:
-        """Return an open WebSocket."""
-        protocol = self.upgrade(HANDSHAKE)
+        """Return an open WebSocket that has taken over an HTTP connection."""
+        _, transport = self.connect(HANDSHAKE)
+        protocol = transport.protocol
+        assert isinstance(protocol, WebSocket)
         protocol.handle_reply({"type": "websocket.accept", "subprotocol": "a"})
         assert protocol.state == protocol.STATE_OPEN
         protocol.transport.clear()
@@ -293,15 +288,21 @@ class Unstarted:
 async def unstarted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Unstarted]:
     # Daphne's loop does not run.
     monkeypatch.setattr(DaphneServer, "loop", asyncio.get_running_loop())
+    bodies: list[Any] = []
+
+    def body_file(size: int) -> Any:
+        bodies.append(SpooledTemporaryFile(size))  # noqa: SIM115
+        return bodies[-1]
+
+    monkeypatch.setattr("sbe_enabler.web.http.SpooledTemporaryFile", body_file)
     server = Unstarted()
     yield server
     for application in server.server.applications:
         application.cancel()
         await asyncio.wait([application])
     # Twisted closes the bodies of answered requests only.
-    for connection in server.connections:
-        for request in connection.requests:
-            request.content.close()
+    for body in bodies:
+        body.close()
 
 
 ADDRESS = "192.0.2.1"
@@ -432,7 +433,12 @@ async def test_a_websocket_holds_the_slot_of_its_connection_until_it_is_gone(uns
 
 
 def test_a_handshake_that_fails_releases_the_slot_and_raises_nothing(unstarted: Unstarted) -> None:
-    protocol = unstarted.upgrade(HANDSHAKE.replace(b"Version: 13", b"Version: 99"))
+    assert unstarted.slots.take(ADDRESS)
+    protocol: Any = unstarted.server.ws_factory.buildProtocol(None)
+    transport: Any = StringTransport(peerAddress=IPv4Address("TCP", ADDRESS, 1))  # type: ignore[no-untyped-call]
+    transport.registerProducer(object(), True)
+    protocol.makeConnection(transport)
+    protocol.dataReceived(HANDSHAKE.replace(b"Version: 13", b"Version: 99"))
     assert protocol.transport.value().startswith(b"HTTP/1.1 400 ")
     protocol.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
     assert unstarted.slots.take(ADDRESS)
