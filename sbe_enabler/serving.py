@@ -184,9 +184,9 @@ async def _supervise(make: Background) -> None:
         try:
             await make()
         except Exception:
-            logger.exception("%s died; it starts again in %.0f s", make.__name__, delay)
+            logger.exception("%s failed; it restarts in %.0f s", make.__name__, delay)
         else:
-            logger.error("%s ended; it starts again in %.0f s", make.__name__, delay)
+            logger.error("%s ended; it restarts in %.0f s", make.__name__, delay)
         await asyncio.sleep(delay)
         lasted = time.monotonic() - started
         delay = 1.0 if lasted > 2 * _LONGEST_BACK_OFF else min(2 * delay, _LONGEST_BACK_OFF)
