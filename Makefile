@@ -13,6 +13,8 @@ SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 # `make test` runs a sample of these. `make test-deep` runs them at full length, with the tests that are marked `deep`.
 DEEP_TESTS := $(addprefix tests/,events/test_counters.py conferences/refusals conferences/test_sequences.py conferences/test_numbers.py media sbe_enabler/test_races.py)
 
+FLOODS := tests/media/focus/test_floods.py
+
 # Checks load the settings, but use none of their secrets.
 CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-all SBE_STATE_DIR=$(VENV)/check-state
 
@@ -50,9 +52,11 @@ test-stages:
 
 test-deep: export SBE_TEST_DEEP := 1
 test-deep: $(VENV)/.dev node_modules/.installed ## run also the long and random tests at full length (half an hour)
-	@.ci/need chromium gcc iproute2 libc6-dev redis-server postgresql
+	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev redis-server postgresql
 	@$(BIN)/python -m media.forward.fastpath
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(DEEP_TESTS))
+	$(BIN)/python -m pytest -n 2 --dist worksteal --deselect $(FLOODS) $(or $(ARGS),$(DEEP_TESTS))
+	@# These compare the delays of a call. Another worker would add to them.
+	$(BIN)/python -m pytest $(FLOODS)
 	$(BIN)/python -m tests.support.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py
 	$(BIN)/python -m tests.support.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m any_engine
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m deep $(DEEP_TESTS:%=--ignore %) --ignore tests/journeys

@@ -1,1 +1,1 @@
-"""Benchmarks, each a program of its own."""
+"""Benchmarks. Each module is a program: `python -m benchmarks.NAME`."""

@@ -1,13 +1,13 @@
-"""Measure what messages of data channels cost the loop that forwards media.
+"""Measure how much time the messages of data channels cost the event loop that forwards media.
 
     python -m benchmarks.data [--out file.json] [--seconds 5]
 
-The legs' ends are in memory: the node's on one event loop, the browsers' on another one in a thread of its own. In each
-conference one member sends 200 messages of 100 bytes a second. Loop time is the processor time of the node's thread.
-DTLS, SCTP and its acknowledgements are part of it, the network is not.
+Both ends of each leg are in this process, without a network. The node's ends run on one event loop, the browsers' ends
+on another loop in a separate thread. In each conference one member sends 200 messages of 100 bytes a second. Loop time
+is the processor time of the node's thread. It includes DTLS, SCTP and its acknowledgements.
 
-- `busy_percent`: the share of a core that the loop takes. `us_a_delivery`: the same for one message to one receiver.
-- `longest_ms`: the longest stretch from one wait to the next.
+- `busy_percent`: the share of a core that the loop uses. `us_a_delivery`: loop time per message and receiver.
+- `longest_ms`: the longest time from one wait of the loop to the next.
 """
 
 import argparse
@@ -39,7 +39,7 @@ _SCENES = ((1, 2), (1, 32), (30, 2), (30, 4))
 
 
 class Browsers:
-    """The event loop of the browsers' ends, in a thread of its own."""
+    """The event loop of the browsers' ends, in a separate thread."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -47,7 +47,7 @@ class Browsers:
         self._thread.start()
 
     async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Await something there."""
+        """Run a coroutine on that loop and return its result."""
         future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self.loop)
         return await asyncio.wrap_future(future)
 
@@ -76,7 +76,7 @@ class Browser:
         self.received += 1
 
     async def flood(self) -> None:
-        """Send until cancelled, as fast as the relay takes it and no faster than the rate."""
+        """Send until cancelled, at the rate, or slower if the relay accepts less."""
         while True:
             if self.channel.bufferedAmount < 10 * len(_MESSAGE):
                 self.channel.send(_MESSAGE)
@@ -84,7 +84,7 @@ class Browser:
 
 
 def _hand(loop: asyncio.AbstractEventLoop, end: End, datagram: bytes) -> None:
-    """Hand a datagram to an end on another loop."""
+    """Deliver a datagram to an end on another loop."""
     loop.call_soon_threadsafe(partial(end.transport.feed, datagram))
 
 
@@ -97,7 +97,7 @@ class Leg:
     browser: Browser
 
     async def close(self, browsers: Browsers) -> None:
-        """Close both."""
+        """Close both ends."""
         await browsers.run(self.browser.close())
         await self.channels.close()
         await self.server.transport.close()
@@ -124,7 +124,7 @@ async def _connect(browsers: Browsers) -> tuple[End, Browser]:
 
 
 async def _make_conference(browsers: Browsers, budget: Budget, size: int) -> list[Leg]:
-    """Let some browsers meet, each with a channel."""
+    """Connect this many browsers to one conference, each with a data channel."""
     made: list[Leg] = []
     relay = Relay(lambda: [leg.channels for leg in made], budget)
     for _ in range(size):
@@ -139,7 +139,7 @@ async def _make_conference(browsers: Browsers, budget: Budget, size: int) -> lis
 
 
 async def _measure(browsers: Browsers, meter: Meter, count: int, size: int, seconds: float) -> dict[str, float]:
-    """Let one member of each conference flood, and measure once the bursts are used up."""
+    """Measure while one member of each conference sends, after the bursts that the relay allows are used up."""
     budget = Budget()
     conferences = [await _make_conference(browsers, budget, size) for _ in range(count)]
     legs = [leg for conference in conferences for leg in conference]
@@ -178,8 +178,8 @@ async def _run(options: argparse.Namespace, meter: Meter) -> None:
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--seconds", type=float, default=5, help="how long each measurement lasts")
+    parser.add_argument("--out", type=Path, help="write the rows to this file as JSON")
     options = parser.parse_args()
     meter = Meter()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(meter)) as runner:

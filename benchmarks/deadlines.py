@@ -1,11 +1,11 @@
-"""Measure the timekeeper: an idle look beside many participants, and many deadlines that are due at once.
+"""Measure the timekeeper: an idle look with many participants, and many deadlines that are due at once.
 
     python -m benchmarks.deadlines [--engine sqlite|postgresql] [--participants 100000] [--due 1000] [--keepers 1]
                                    [--spread 0] [--out file.json]
 
-Makes open conferences of two with live sessions, and measures what one look costs that finds nothing to do. Then lets
-1,000 invitations end at the same instant, or evenly within `--spread` seconds, and measures how long after the last of
-these instants one timekeeper, or several, have settled them all.
+The benchmark makes open conferences of two with live sessions. It measures the time of one look that finds nothing due.
+Then 1,000 invitations end at the same instant, or evenly within `--spread` seconds. The result says how long after the
+last of these instants the timekeepers have settled all of them.
 """
 
 import argparse
@@ -25,16 +25,16 @@ from tests.support.database import analyze, insert, migrated
 
 _LOOKS = 30
 _PATIENCE_SECONDS = 120.0
-# How long before the deadlines their rows are written. Other timekeepers start meanwhile.
+# The rows are written this long before their deadlines. Other timekeepers start meanwhile.
 _NOTICE_SECONDS = 8.0
-# The polls share the processors with the timekeeper.
+# Polling more often would take processor time from the timekeeper.
 _SECONDS_BETWEEN_POLLS = 0.1
-# The instants at which invitations end that are spread over a time.
+# The number of instants at which the invitations end, with --spread.
 _INSTANTS = 10
 
 
 def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) -> None:
-    """Write open conferences of two, or conferences whose guest rings until then."""
+    """Write open conferences of two. With `ring_at`, their guests ring until then instead."""
     from django.utils import timezone
 
     from conferences.models import Conference, Participant
@@ -44,34 +44,34 @@ def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) 
     lives = {"created_at": now, "expires_at": late}
     state = "'invitation-sent'" if ring_at else "'session-open'"
     rings = {"state": "'invited'", "session_id": "NULL", "rings_until": f"'{ring_at and ring_at.isoformat(' ')}'"}
-    sits = {"state": "'accepted'", "session_id": "'host' || i"}
+    joined = {"state": "'accepted'", "session_id": "'host' || i"}
     for role in ("host", "guest"):
         insert(
             Session, first, last, id=f"'{role}' || i", token_hash=f"'{role}' || i", username=f"'{role}' || i", **lives
         )
     insert(Conference, first, last, id="'c' || i", topology="'peer'", state=state, created_at=now)
     participant = {"conference_id": "'c' || i", "username": "'host' || i"}
-    insert(Participant, first, last, id="'host' || i", role="'host'", position="1", **participant, **sits)
+    insert(Participant, first, last, id="'host' || i", role="'host'", position="1", **participant, **joined)
     participant = {"conference_id": "'c' || i", "username": "'guest' || i"}
-    sits = rings if ring_at else {**sits, "session_id": "'guest' || i"}
-    insert(Participant, first, last, id="'guest' || i", role="'guest'", position="2", **participant, **sits)
+    joined = rings if ring_at else {**joined, "session_id": "'guest' || i"}
+    insert(Participant, first, last, id="'guest' || i", role="'guest'", position="2", **participant, **joined)
 
 
 async def look_when_idle() -> float:
-    """Return the median of what a look costs, in milliseconds."""
+    """Return the median time of a look that finds nothing due, in milliseconds."""
     from sbe_enabler import timekeeper
 
     seconds = []
     for _ in range(_LOOKS):
         began = time.perf_counter()
-        await timekeeper.look()
+        await timekeeper.run_once()
         seconds.append(time.perf_counter() - began)
     return 1000 * statistics.median(seconds)
 
 
 @contextlib.contextmanager
 def other_keepers(number: int) -> Iterator[None]:
-    """Let so many timekeepers run in processes of their own."""
+    """Run this many timekeepers, each in a separate process."""
     command = [sys.executable, "manage.py", "timekeeper"]
     processes = [subprocess.Popen(command) for _ in range(number)]
     try:
@@ -83,7 +83,7 @@ def other_keepers(number: int) -> Iterator[None]:
 
 
 def make_ringing(due: int, ring_at: datetime, spread: timedelta) -> None:
-    """Write conferences whose guests ring, the first until `ring_at`, the last `spread` longer."""
+    """Write conferences whose guests ring: the first until `ring_at`, the last until `ring_at + spread`."""
     instants = _INSTANTS if spread else 1
     for number in range(instants):
         first, last = (5_000_000 + due * each // instants for each in (number, number + 1))
@@ -92,7 +92,7 @@ def make_ringing(due: int, ring_at: datetime, spread: timedelta) -> None:
 
 
 async def settle_many(due: int, spread: timedelta) -> float:
-    """Let invitations end; return the seconds from the last instant until all are settled."""
+    """End `due` invitations; return the seconds from the last deadline until all are settled."""
     from django.utils import timezone
 
     from conferences.models import Participant
@@ -114,11 +114,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
-    parser.add_argument("--participants", type=int, default=100_000)
-    parser.add_argument("--due", type=int, default=1000)
-    parser.add_argument("--keepers", type=int, default=1)
-    parser.add_argument("--spread", type=float, default=0.0, help="in seconds")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--participants", type=int, default=100_000, help="in open conferences")
+    parser.add_argument("--due", type=int, default=1000, help="invitations that end")
+    parser.add_argument("--keepers", type=int, default=1, help="timekeepers that run at once")
+    parser.add_argument("--spread", type=float, default=0.0, help="seconds from the first deadline to the last")
+    parser.add_argument("--out", type=Path, help="write the figures to this file as JSON")
     arguments = parser.parse_args()
     with migrated(arguments.engine):
         make_conferences(1, arguments.participants // 2)

@@ -1,30 +1,32 @@
-"""Measure the forwarding: what one packet costs the process that forwards it, and how long it takes.
+"""Measure the forwarding: the processor time per packet, and the delay.
 
-    python -m benchmarks.forwarding [--out file.json] [--sizes 8,16,24] [--rooms 1] [--seconds 5] [--smooth] [--memory]
-                                     [--python]
+    python -m benchmarks.forwarding [--out file.json] [--sizes 8,16,24] [--conferences 1] [--seconds 5] [--smooth]
+                                    [--memory] [--python]
 
-A node in a process of its own on one core, N synthetic participants on another one. Each sends 50 audio packets of
-100 bytes and 150 video packets of 1,160 bytes a second, with the header extensions that browsers send, and gets those
-of all others. Video comes as an encoder makes it: 30 frames a second of five packets, each frame in one go, as
-Chromium's pacer sends frames of this size; the participants' frames and audio packets fall anywhere. With `--smooth`
-the 150 packets are spread evenly instead; a normal run measures that as well, in a column of its own.
+A node runs in a separate process on one core, and N synthetic participants on another. Each participant sends 50 audio
+packets of 100 bytes and 150 video packets of 1,160 bytes a second, with the header extensions that browsers send. It
+receives the packets of all others.
 
-The node has its compiled fast path, without which (or with `--python`) it forwards in Python alone.
+Video has the pattern of an encoder: 30 frames a second of five packets. The packets of a frame are sent at once, as
+Chromium's pacer sends frames of this size. The participants' frames and audio packets are not synchronised. With
+`--smooth` the 150 packets are spread evenly instead. A normal run measures both patterns, in separate columns.
 
-- µs per packet: processor time of the forwarding process, user and system, over the packets that arrived.
-- Delivered: the share of packets that arrived, of those that should have.
-- Delay: from when a packet was made, which its RTP time stamp says, to when the receiver's socket got it, which the
-  kernel notes. That includes encrypting and sending it at the sender, some tens of microseconds for a frame. (Janus
-  writes time stamps of its own.)
-- Others busy: the share of a core that all other processes took meanwhile. Figures count where it is next to nothing.
-- Memory (with `--memory`, nothing else then): what a leg takes, and what is left of many that came and went.
+The node uses its compiled fast path. Without it, or with `--python`, Python alone forwards.
 
-Where Debian's `janus` is installed and a network namespace can be made, the same participants use its VideoRoom on
-the same core in the same namespace, with one event loop and as shipped (a thread for each peer connection). It needs
-a namespace because it ignores the loopback interface; packets take the same way as there all the same.
+- µs per packet: processor time of the forwarding process, user and system, divided by the packets that arrived.
+- Delivered: the share of the expected packets that arrived.
+- Delay: from making a packet (its RTP timestamp) to its arrival at the receiver's socket (the kernel's timestamp). It
+  includes the sender's time to encrypt and send, some tens of microseconds for a frame. Janus writes its own RTP
+  timestamps, so its delay is not measured.
+- Others busy: the share of a core that all other processes used meanwhile. The figures are valid if it is close to 0.
+- Memory (`--memory` measures nothing else): the memory of a leg, and the growth after many legs have come and gone.
 
-A machine that others share is faster in one minute than in the next. So ours and Janus with one loop take turns, three
-times for each size, and every figure is the median of the three; the ratio is that of the three ratios.
+If Debian's `janus` is installed and a network namespace can be made, the same participants use its VideoRoom on the
+same core in the same namespace: with one event loop, and as shipped (one thread per peer connection). Janus needs the
+namespace because it ignores the loopback interface. Packets still take the kernel's loopback path.
+
+The speed of a shared machine varies from minute to minute. So this node and Janus with one loop take turns, three times
+for each size. Every figure is the median of three; the ratio is the median of the three ratios.
 """
 
 import argparse
@@ -57,7 +59,7 @@ from media.focus.node import Node, Settings
 from media.forward.datagrams import SLOT, Inbox, ffi
 from media.reports import Connection
 from tests.support.media.by_json import by_json
-from tests.support.media.synthetic import VIDEO, Peer, Room, Source
+from tests.support.media.synthetic import VIDEO, Peer, Source, SyntheticConference
 
 SIZES = (8, 16, 24)
 _ADDRESS = "10.213.0.1"  # inside the namespace
@@ -67,7 +69,7 @@ _STRAGGLERS_SECONDS = 0.3
 _READ_SECONDS = 0.001
 _PATIENCE_SECONDS = 30.0
 _AUDIO_RATE, _FRAME_RATE, _FRAME_PACKETS = 50.0, 30.0, 5
-# When the loss is searched for: steps of N, where to stop, and what counts.
+# The search for the first N with loss: the steps, the largest N, and the share that counts as loss.
 _STEP, _MOST, _LOSS = 4, 48, 0.001
 _TURNS = 3
 _LINE_LIMIT = 64 * 1024 * 1024
@@ -77,21 +79,21 @@ _LINE_LIMIT = 64 * 1024 * 1024
 
 
 class _Reports:
-    """What the node reports: nobody listens to who speaks."""
+    """Ignores the node's reports, except lost legs."""
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
-        """Say that a leg is lost, which should not happen."""
+        """Print that a leg is lost, which should not happen."""
         print("lost:", conference, participant, leg, file=sys.stderr)
 
     def speaker_changed(self, conference: str, participant: str) -> None:
-        """Pass over who speaks."""
+        """Ignore the speaker."""
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """Pass over whose connection breaks: then packets are missing as well."""
+        """Ignore broken connections: the missing packets show them."""
 
 
 async def serve(address: str, *, fast: bool) -> None:
-    """Run a node: tasks come as lines of JSON, and so go the results. The end of the input ends it."""
+    """Run a node until the end of its input. Tasks and results are lines of JSON."""
     node = Node(Settings(bind=address, fast=fast), _Reports())
     await node.start()
     lines = asyncio.StreamReader(limit=_LINE_LIMIT)
@@ -122,19 +124,19 @@ def _run_server(address: str, *, fast: bool) -> None:
 
 @dataclass
 class Side:
-    """A participant: the connection that it sends on, and the one that it receives on; they may be the same."""
+    """A participant: its connection for sending and its connection for receiving, which may be the same."""
 
     sending: Peer
     receiving: Peer
 
 
 class Subject(Protocol):
-    """A forwarding server under measurement, pinned to a core of its own."""
+    """A forwarding server under measurement, pinned to one core that nothing else uses."""
 
     pid: int
 
     async def join(self, count: int) -> list[Side]:
-        """Let that many participants join one conference, and connect them all with each other."""
+        """Have this many participants join one conference, and connect them all with each other."""
 
     async def leave(self, sides: list[Side]) -> None:
         """End the conference."""
@@ -147,10 +149,10 @@ class Ours:
         self.pid = process.pid
         self._process, self._address = process, address
         self._turn = asyncio.Lock()
-        self._rooms: dict[Peer, Room] = {}
+        self._conferences: dict[Peer, SyntheticConference] = {}
 
     async def execute(self, conference: str, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Let the node carry out a task."""
+        """Have the node carry out a task; return its result."""
         return await self._ask({"conference": conference, "kind": kind, "payload": payload})
 
     async def counters(self) -> Mapping[str, int]:
@@ -169,20 +171,20 @@ class Ours:
         return answer
 
     async def join(self, count: int) -> list[Side]:
-        """Let participants join: first all come in, then each accepts what the focus offers it."""
-        room = Room(secrets.token_hex(4), self.execute)
+        """Have all participants join. After that, each accepts the offers of the focus."""
+        conference = SyntheticConference(secrets.token_hex(4), self.execute)
         peers = [Peer(f"p{number}", address=self._address) for number in range(count)]
         for peer in peers:
-            await room.join(peer, settle=False)
-            self._rooms[peer] = room
-        await room.update()
-        await room.settle()
+            await conference.join(peer, settle=False)
+            self._conferences[peer] = conference
+        await conference.update()
+        await conference.settle()
         return [Side(peer, peer) for peer in peers]
 
     async def leave(self, sides: list[Side]) -> None:
-        """Let all leave."""
+        """Have all participants leave."""
         for side in sides:
-            await self._rooms.pop(side.sending).leave(side.sending)
+            await self._conferences.pop(side.sending).leave(side.sending)
 
 
 @contextlib.asynccontextmanager
@@ -196,7 +198,7 @@ async def ours(address: str, core: int, *, fast: bool) -> AsyncIterator[Ours]:
     try:
         subject = Ours(process, address)
         if fast and not (await subject.counters())["fastPath"]:
-            _say("The fast path is not compiled (python -m media.forward.fastpath): Python alone forwards.")
+            _say("The fast path is not compiled (python -m media.forward.fastpath), so Python alone forwards.")
         yield subject
     finally:
         assert process.stdin is not None
@@ -205,7 +207,7 @@ async def ours(address: str, core: int, *, fast: bool) -> AsyncIterator[Ours]:
 
 
 class Janus:
-    """Debian's Janus with its VideoRoom, over its HTTP API: a publishing and a subscribing connection each."""
+    """Debian's Janus with its VideoRoom, over its HTTP API. A participant has two connections, one per direction."""
 
     def __init__(self, process: asyncio.subprocess.Process, address: str, client: httpx.AsyncClient) -> None:
         self.pid = process.pid
@@ -223,7 +225,7 @@ class Janus:
         raise RuntimeError("Janus does not answer")
 
     async def join(self, count: int) -> list[Side]:
-        """Let participants publish, and then subscribe to all others."""
+        """Have all participants publish, and then subscribe to all others."""
         polling = asyncio.create_task(self._poll())
         room = random.randint(1, 10**6)
         handle = await self._attach()
@@ -272,7 +274,7 @@ class Janus:
         return event
 
     async def _poll(self) -> None:
-        """Bring the answers that come as events to who waits for them."""
+        """Complete the waiting messages with the answers, which arrive as events."""
         while True:
             events = (await self._client.get(f"/janus/{self._session}?maxev=20")).json()
             for event in events if isinstance(events, list) else [events]:
@@ -288,7 +290,7 @@ class Janus:
 
 @contextlib.asynccontextmanager
 async def janus(address: str, core: int, *, event_loops: int) -> AsyncIterator[Janus]:
-    """Run Janus on a core, with so many event loops; 0 is how it is shipped."""
+    """Run Janus on a core with this many event loops; 0 is the default as shipped."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree("/etc/janus", folder, dirs_exist_ok=True)
         settings = Path(folder, "janus.jcfg").read_text()
@@ -324,7 +326,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 
 @dataclass(order=True)
 class _Event:
-    """A source's next packets: when, and how often."""
+    """The next packets of a source: when they are due, and their period, in seconds."""
 
     due: float
     order: int
@@ -334,19 +336,19 @@ class _Event:
     period: float = field(compare=False)
 
 
-# Takes what has arrived at a peer; returns how many datagrams.
+# Reads the datagrams that have arrived at a peer; returns their number.
 Reader = Callable[[Peer], int]
 
 
 @dataclass
 class Outcome:
-    """What came of some seconds of load."""
+    """The result of some seconds of load."""
 
     sent: int
     received: int
     expected: int
     server_seconds: float
-    # Of one core: what the participants took, and what all else on the machine did, which should be next to nothing.
+    # Shares of one core: of the participants, and of everything else on the machine, which should be close to 0.
     client_share: float
     others_share: float
 
@@ -360,7 +362,7 @@ class Outcome:
 
 
 class Load:
-    """What participants send, in real time, each packet for so many receivers. Nothing else runs here meanwhile."""
+    """The participants' packets, sent in real time. Each packet has `receivers` receivers. It blocks the event loop."""
 
     def __init__(self, sides: list[Side], *, receivers: int, smooth: bool) -> None:
         self._receivers = receivers
@@ -376,7 +378,7 @@ class Load:
                 self._events.append(_Event(due, next(order), side.sending, source, packets, period))
 
     async def run(self, pid: int, seconds: float, *, read: Reader = Peer.read) -> Outcome:
-        """Send for so long, and return what came of it. `read` takes what has arrived."""
+        """Send for this many seconds; return the outcome. `read` reads what has arrived at a peer."""
         for side in self._sides:
             side.receiving.pause_reading()
             read(side.receiving)
@@ -398,7 +400,7 @@ class Load:
         return Outcome(sent, received, sent * self._receivers, cpu, own / elapsed, others / elapsed)
 
     async def _send(self, seconds: float, read: Reader) -> int:
-        """Send what is due when it is due; return how many packets."""
+        """Send each packet when it is due; return the number of packets sent."""
         begin = time.perf_counter()
         events = [_Event(begin + each.due, *_rest(each)) for each in self._events]
         heapq.heapify(events)
@@ -409,7 +411,7 @@ class Load:
                     read(side.receiving)
                 read_at = now + _READ_SECONDS
             if now >= yield_at:
-                # Consent checks are due now and then.
+                # Let the peers answer consent checks.
                 await asyncio.sleep(0)
                 yield_at = now + 0.02
             event = events[0]
@@ -433,15 +435,15 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _busy_seconds() -> float:
-    """Return the processor time that the whole machine has spent, and that its host has kept from it."""
+    """Return the processor time that the whole machine has used, including the time that its host has stolen."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
 class Stopwatch:
-    """Reads what arrives at peers, and notes how long video packets were on their way.
+    """Reads datagrams that arrive at peers, and records the delay of video packets in milliseconds.
 
-    The kernel's time of arrival is asked for one slot in eight of a batch, so that measuring costs little.
+    It reads the kernel's time of arrival for one slot in eight of a batch only, so that measuring costs little.
     """
 
     _EVERY = 8
@@ -460,7 +462,7 @@ class Stopwatch:
                 same.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
     def __call__(self, peer: Peer) -> int:
-        """Take what has arrived at a peer."""
+        """Read the datagrams that have arrived at a peer; return their number."""
         inbox, total = self._inbox, 0
         while True:
             for slot in self._slots:
@@ -482,7 +484,7 @@ class Stopwatch:
             self.milliseconds.append(ticks / 90)
 
     def percentile(self, share: float) -> float | None:
-        """Return the delay that this share stays below, in milliseconds; None where no packet told its time."""
+        """Return this percentile (0 to 1) of the delays, in milliseconds; None if no delay was recorded."""
         ordered = sorted(self.milliseconds)
         return ordered[int(len(ordered) * share)] if ordered else None
 
@@ -491,8 +493,8 @@ _SO_TIMESTAMPNS = 35
 
 
 async def measure(subject: Subject, count: int, options: argparse.Namespace, *, smooth: bool) -> dict[str, Any]:
-    """Measure one server with so many participants: what a packet costs, and how much arrives."""
-    sides = [side for _ in range(options.rooms) for side in await subject.join(count)]
+    """Measure the cost of a packet and the share delivered, with this many participants in each conference."""
+    sides = [side for _ in range(options.conferences) for side in await subject.join(count)]
     load = Load(sides, receivers=count - 1, smooth=smooth)
     await load.run(subject.pid, _WARM_UP_SECONDS)
     outcome = await load.run(subject.pid, options.seconds)
@@ -516,7 +518,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 async def search(subject: Ours, begin: int, *, smooth: bool) -> int | None:
-    """Return the first size, in steps, at which more than a thousandth gets lost; None when there is none."""
+    """Return the first size, in steps, at which more than _LOSS of the packets are lost; None if there is none."""
     for count in range(begin, _MOST + 1, _STEP):
         sides = await subject.join(count)
         load = Load(sides, receivers=count - 1, smooth=smooth)
@@ -534,7 +536,7 @@ async def search(subject: Ours, begin: int, *, smooth: bool) -> int | None:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a process holds at one moment."""
+    """The memory, descriptors and threads of a process."""
 
     mib: float
     descriptors: int
@@ -542,7 +544,7 @@ class Footprint:
 
     @classmethod
     def of(cls, pid: int) -> "Footprint":
-        """Look at a process."""
+        """Return the footprint of a process now."""
         process = psutil.Process(pid)
         return cls(process.memory_info().rss / 2**20, process.num_fds(), process.num_threads())
 
@@ -551,12 +553,12 @@ class Footprint:
 
 
 async def measure_memory(subject: Ours, *, size: int, cycles: int) -> dict[str, float]:
-    """Measure what a leg takes at this size, with a full history, and what is left after many joined and left."""
+    """Measure the memory of a leg with a full history, at this size, and the growth after many joins and leaves."""
     await _fill(subject, 2)
     before = Footprint.of(subject.pid)
     _say(f"empty: {before}")
     sides = await subject.join(size)
-    # More seconds of video than a history keeps.
+    # Longer than the history, so that it is full.
     await Load(sides, receivers=size - 1, smooth=False).run(subject.pid, 6.0)
     full = Footprint.of(subject.pid)
     _say(f"{size} legs: {full}: {(full.mib - before.mib) / size:.2f} MiB a leg")
@@ -578,7 +580,7 @@ async def measure_memory(subject: Ours, *, size: int, cycles: int) -> dict[str, 
 
 
 async def _fill(subject: Ours, size: int) -> None:
-    """Let a small conference come, send a little, and go."""
+    """Make a small conference, send a few packets, and end it."""
     sides = await subject.join(size)
     for _ in range(20):
         for side in sides:
@@ -605,7 +607,7 @@ _COLUMNS = {
 
 
 async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure all that can be measured here; return a row for each size."""
+    """Measure this node, and Janus if it is available; return a row for each size."""
     server_core, client_core = sorted(os.sched_getaffinity(0))[:2]
     os.sched_setaffinity(0, {client_core})
     rows: list[dict[str, Any]] = [{"n": size} for size in options.sizes]
@@ -630,13 +632,13 @@ async def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.search:
         async with ours(options.address, server_core, fast=options.fast) as subject:
             first = await search(subject, max(options.sizes), smooth=options.smooth)
-        found = f"N = {first} is the first, in steps of {_STEP}, where" if first else f"not up to N = {_MOST}:"
-        print(f"{found} one core loses more than {_LOSS:.1%} of the packets")
+        found = f"first at N = {first}, in steps of {_STEP}" if first else f"never up to N = {_MOST}"
+        print(f"One core loses more than {_LOSS:.1%} of the packets: {found}.")
     return rows
 
 
 async def _take_turns(subject: Ours, rival: Janus | None, count: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Measure both servers in turns; return the medians, and that of the ratios."""
+    """Measure both servers in turn, _TURNS times; return the medians of all figures and of the ratio."""
     turns: list[dict[str, Any]] = []
     for _ in range(_TURNS):
         turn = await measure(subject, count, options, smooth=options.smooth)
@@ -661,7 +663,7 @@ def _say(text: str) -> None:
 
 
 def _in_namespace(command: list[str]) -> int | None:
-    """Run a command in a network namespace of its own with an address; None where that cannot be had."""
+    """Run a command in a new network namespace with an address; return its status, or None if that is impossible."""
     unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
     if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
         return None
@@ -672,31 +674,39 @@ def _in_namespace(command: list[str]) -> int | None:
     return subprocess.run([*unshare, "sh", "-c", prepare, "sh", *command], check=False).returncode
 
 
+def _sizes(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, help="write the rows to this file as JSON")
-    parser.add_argument("--sizes", type=lambda text: [int(each) for each in text.split(",")], default=list(SIZES))
-    parser.add_argument("--rooms", type=int, default=1, help="so many conferences of each size at once")
+    parser.add_argument("--sizes", type=_sizes, default=list(SIZES), help="conference sizes, separated by commas")
+    parser.add_argument("--conferences", type=int, default=1, help="conferences of each size at once")
     parser.add_argument("--seconds", type=float, default=5, help="how long each measurement lasts")
     parser.add_argument("--smooth", action="store_true", help="spread video packets evenly")
-    parser.add_argument("--one-pattern", dest="both", action="store_false", help="do not measure both patterns")
+    parser.add_argument(
+        "--one-pattern", dest="both", action="store_false", help="measure only one pattern of video packets"
+    )
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--python", dest="fast", action="store_false", help="forward in Python alone")
     parser.add_argument("--no-janus", dest="janus", action="store_false", help="leave Janus out")
-    parser.add_argument("--no-search", dest="search", action="store_false", help="do not look for the most that goes")
+    parser.add_argument(
+        "--no-search", dest="search", action="store_false", help="do not search for the first size with loss"
+    )
     parser.add_argument("--address", default="127.0.0.1", help=argparse.SUPPRESS)
     parser.add_argument("--serve", metavar="ADDRESS", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main() -> int:
-    """Measure, print a table, and write the rows where asked to."""
+    """Measure, print a table, and write the rows to the file; return the exit status."""
     options = _parse()
     if options.serve:
         _run_server(options.serve, fast=options.fast)
         return 0
     if len(os.sched_getaffinity(0)) < 2:
-        print("This needs two cores: one to forward, one for the participants.")
+        print("This benchmark needs two cores: one to forward, one for the participants.")
         return 2
     inside = options.address == _ADDRESS
     if options.memory:
@@ -704,13 +714,13 @@ def main() -> int:
     elif options.janus and not inside:
         options.janus = False
         if shutil.which("janus") is None:
-            print("Janus is not installed: only our own figures.")
+            print("Janus is not installed, so only this node is measured.")
         else:
             again = [sys.executable, "-m", "benchmarks.forwarding", "--address", _ADDRESS, *sys.argv[1:]]
             result = _in_namespace(again)
             if result is not None:
                 return result
-            print("No network namespace can be made, which Janus needs: only our own figures.")
+            print("Janus needs a network namespace, which cannot be made here. Only this node is measured.")
     rows = asyncio.run(run(options))
     _print_table(rows) if not options.memory else print(json.dumps(rows[0], indent=2))
     if options.out:

@@ -1,4 +1,4 @@
-"""Measure what idle event channels cost: WebSockets that only answer heartbeats, each of a session of its own."""
+"""Measure the cost of idle event channels: WebSockets that only answer heartbeats, one for each session."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ _IDLE_SECONDS = 30.0
 
 
 async def measure_idle(server: Server, numbers: Sequence[int]) -> dict[str, float]:
-    """Open ever more idle channels; return the memory and the share of a core that each such number takes."""
+    """Open more and more idle channels. Return the memory per channel and the share of a core, for each number."""
     process = psutil.Process(server.pid)
     figures: dict[str, float] = {}
     async with contextlib.AsyncExitStack() as stack:
@@ -37,7 +37,7 @@ async def measure_idle(server: Server, numbers: Sequence[int]) -> dict[str, floa
 
 
 async def _register(server: Server, number: int) -> list[dict[str, Any]]:
-    """Register sessions of different users."""
+    """Register sessions, each of a different user."""
     limits = httpx.Limits(max_connections=_AT_ONCE)
     async with httpx.AsyncClient(trust_env=False, timeout=_PATIENCE, limits=limits) as client:
 
@@ -59,7 +59,7 @@ async def _open(stack: contextlib.AsyncExitStack, sessions: Sequence[dict[str, A
 
 
 async def _a_few_at_once(work: Sequence[Any]) -> list[Any]:
-    """Await all of these, a bounded number at a time."""
+    """Await all of these, at most _AT_ONCE at a time. Return their results in order."""
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def run(each: Any) -> Any:

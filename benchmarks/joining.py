@@ -1,14 +1,15 @@
-"""Measure how fast one joins: from the test page's PUT `conference-answer` to the first frame of the others.
+"""Measure how fast a user joins: from the test page's PUT `conference-answer` to the first video frame.
 
     python -m benchmarks.joining [--out file.json] [--runs 20]
 
-A real `manage.py serve` with its media node, and Chromium with fake cameras, all on this machine. Somebody keeps an
-open conference; again and again somebody else opens its link on a fresh page, presses "join", and leaves.
+The benchmark runs a real `manage.py serve` with its media node, and Chromium with fake cameras, all on this machine.
+One user stays in an open conference. In each run another user opens its link on a fresh page, presses "join", and
+leaves.
 
-- Join: from when the page sends the PUT to when it has decoded the first video frame from the other side.
-- Answer: to when the page gets to applying the focus's answer; two pages with video keep both cores busy meanwhile.
-- The enabler's own share: from the PUT to the focus's answer in the event, as a light client sees it that sends the
-  offer of a browser, with nothing else to do. After the pages have gone.
+- Join: from the PUT until the page has decoded the first video frame of the other side.
+- Answer: from the PUT until the page applies the focus's answer. Two pages with video keep both cores busy meanwhile.
+- Own share: from the PUT until the event with the focus's answer arrives. A light client measures this after the pages
+  have closed. It sends the offer of a browser and does nothing else.
 """
 
 import argparse
@@ -38,7 +39,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
 ]
-# Notes when the PUT is sent, when the answer is applied, and when the first frame is decoded, in ms of the page.
+# Records when the PUT is sent, the answer applied, and the first frame decoded, in ms of the page's clock.
 _STOPWATCH = """(() => {
   const watch = (window.stopwatch = {});
   const send = window.fetch;
@@ -78,7 +79,7 @@ async def _open(browser: Browser, server: Server, query: str) -> Page:
 
 
 async def measure(browser: Browser, server: Server, runs: int) -> list[tuple[float, float]]:
-    """Let people join one after the other; return (join, answer) of each in ms."""
+    """Have users join one after the other; return (join, answer) of each in ms."""
     host = await _open(browser, server, "user=host&device=laptop")
     await host.get_by_test_id("open-start").click(timeout=PATIENCE_MS)
     link = await host.wait_for_selector("#lonely-link", timeout=PATIENCE_MS)
@@ -98,7 +99,7 @@ async def measure(browser: Browser, server: Server, runs: int) -> list[tuple[flo
 
 
 async def _in_chromium(server: Server, runs: int) -> list[tuple[float, float]]:
-    """Measure in a Chromium of its own."""
+    """Start a Chromium and measure with it."""
     async with async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         try:
@@ -108,7 +109,7 @@ async def _in_chromium(server: Server, runs: int) -> list[tuple[float, float]]:
 
 
 async def measure_own_share(server: Server, runs: int) -> list[float]:
-    """Let light clients answer an open conference one after the other; return how long the answers took, in ms."""
+    """Have light clients join an open conference one after the other; return how long each answer took, in ms."""
     offer = {"type": "offer", "sdp": OFFER.read_text()}
     times = []
     async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_MS / 1000) as client:
@@ -134,10 +135,10 @@ async def measure_own_share(server: Server, runs: int) -> list[float]:
 
 
 async def main() -> None:
-    """Measure, and print or write the medians."""
+    """Measure, print the medians, and write them to the file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, help="write the medians to this file as JSON")
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=20, help="number of joins")
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as name,

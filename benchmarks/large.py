@@ -1,15 +1,15 @@
-"""Measure what one join or leave of a large conference costs the loop that forwards media.
+"""Measure how much time one join or leave of a large conference costs the loop that forwards media.
 
     python -m benchmarks.large [--out file.json] [--sizes 10,20,40,80] [--rounds 3]
 
-A node in a process of its own on one core; the participants are on the others. N of them are in one conference, with
-Chromium's list of codecs, and nobody in it sends. One more joins and leaves, several times. Two others are in a call of
-their own on the same node, and one of them sends a packet every 5 ms.
+A node runs in a separate process on one core; the participants run on the other cores. N - 1 of them are in one
+conference, with Chromium's list of codecs, and send nothing. Another one joins and leaves several times. Two neighbours
+are in a call on the same node, and one of them sends a packet every 5 ms.
 
-- Loop time: processor time of the loop's thread from one wait for the network to the next, less what an idle loop with
-  the same neighbours takes. `loop_ms_longest` is the longest such stretch.
-- Neighbour's delay: from when a packet is made to when the kernel gives it to its receiver, at the 99.9th percentile,
-  above the median of an idle node. `idle_delay_ms_p999` is the same while nobody joins: what the machine itself adds.
+- Loop time: processor time of the loop's thread between waits for the network, minus the time of an idle loop with the
+  same neighbours. `loop_ms_longest` is the longest time from one wait to the next.
+- Neighbour's delay: from making a packet until the kernel of the receiver has it. The 99.9th percentile, above the
+  median of an idle node. `idle_delay_ms_p999` is the same without joins: the delay that the machine itself adds.
 - Offer: the largest offer that the focus makes meanwhile, in bytes.
 """
 
@@ -32,7 +32,7 @@ from benchmarks.forwarding import Side, Stopwatch
 from media.focus.node import Node, Settings, prepare_interpreter
 from media.reports import Connection
 from tests.support.media.by_json import by_json
-from tests.support.media.synthetic import Peer, Room
+from tests.support.media.synthetic import Peer, SyntheticConference
 from tests.support.samples import SAMPLES
 
 SIZES = (10, 20, 40, 80)
@@ -43,25 +43,25 @@ _LINE_LIMIT = 64 * 1024 * 1024
 _OFFER = SAMPLES["chromium-audio-video"].replace("\r\n", "\n")
 
 
-class _Nobody:
-    """Takes the node's reports."""
+class _Reports:
+    """Ignores the node's reports, except lost legs."""
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
-        """Say that a leg is lost, which should not happen."""
+        """Print that a leg is lost, which should not happen."""
         print("lost:", conference, participant, leg, file=sys.stderr)
 
     def speaker_changed(self, conference: str, participant: str) -> None:
-        """Pass over who speaks."""
+        """Ignore the speaker."""
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """Pass over how connections are."""
+        """Ignore the quality of connections."""
 
 
 # --- The node's process -------------------------------------------------------------------------------------
 
 
 class Meter(selectors.EpollSelector):
-    """A selector that measures the stretches of work between two waits, in seconds of the thread's processor time."""
+    """A selector that measures the work between two waits, in seconds of the thread's processor time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Meter(selectors.EpollSelector):
         self._since = (time.thread_time(), time.perf_counter())
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Note the stretch that ends, and wait."""
+        """Record the work since the last wait, and wait again."""
         worked, passed = time.thread_time() - self._since[0], time.perf_counter() - self._since[1]
         self.total += worked
         self.longest, self.longest_wall = max(self.longest, worked), max(self.longest_wall, passed)
@@ -78,16 +78,16 @@ class Meter(selectors.EpollSelector):
         return events
 
     def read(self) -> dict[str, float]:
-        """Return what was measured since the last call, in milliseconds."""
+        """Return the times since the last call of this method, in milliseconds."""
         figures = {"total": self.total, "longest": self.longest, "longest_wall": self.longest_wall}
         self.total = self.longest = self.longest_wall = 0.0
         return {name: 1000 * seconds for name, seconds in figures.items()}
 
 
 async def _serve(meter: Meter) -> None:
-    """Run a node: tasks come as lines of JSON, and so go the results. The end of the input ends it."""
+    """Run a node until the end of its input. Tasks and results are lines of JSON."""
     prepare_interpreter()
-    node = Node(Settings(), _Nobody())
+    node = Node(Settings(), _Reports())
     await node.start()
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -101,7 +101,7 @@ async def _serve(meter: Meter) -> None:
 
 
 def _print(result: dict[str, Any]) -> None:
-    """Write a result, each offer on a line of its own: to encode them all at once would keep the interpreter."""
+    """Write a result, with each offer on a separate line. Encoding all at once would hold the interpreter lock."""
     offers = result.pop("offers", [])
     print(json.dumps({"result": result, "offers": len(offers)}))
     for offer in offers:
@@ -124,13 +124,13 @@ class Server:
         self.offer_bytes = 0
 
     async def execute(self, conference: str, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Let the node carry out a task."""
+        """Have the node carry out a task; return its result."""
         result = await self._ask({"conference": conference, "kind": kind, "payload": payload})
         self.offer_bytes = max([self.offer_bytes, *(len(offer["sdp"]) for offer in result.get("offers", ()))])
         return result
 
     async def meter(self) -> Mapping[str, float]:
-        """Return what the loop's thread took since this was last called."""
+        """Return the times of the node's `Meter` since the last call, in milliseconds."""
         return await self._ask({"meter": True})
 
     async def _ask(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -152,7 +152,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[Server]:
-    """Run a node on the last core, and leave that core to it."""
+    """Run a node on the last core. This process uses the other cores meanwhile."""
     cores = os.sched_getaffinity(0)
     core = max(cores)
     os.sched_setaffinity(0, cores - {core} or cores)
@@ -176,21 +176,21 @@ async def serving() -> AsyncIterator[Server]:
 
 
 class Browser(Peer):
-    """A synthetic participant whose offer lists what Chromium's does."""
+    """A synthetic participant whose offer lists Chromium's codecs and extensions."""
 
     def __init__(self, id_: str) -> None:
         super().__init__(id_)
-        for line, section in zip(self.lines, _OFFER.split("m=")[1:], strict=False):
-            head, *attributes = section.strip().splitlines()
-            line.formats = head.split(" ", 3)[3]
-            line.attributes = [each for each in attributes if each.startswith(_KEPT)]
+        for section, text in zip(self.sections, _OFFER.split("m=")[1:], strict=False):
+            head, *attributes = text.strip().splitlines()
+            section.formats = head.split(" ", 3)[3]
+            section.attributes = [each for each in attributes if each.startswith(_KEPT)]
 
 
 _KEPT = ("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap:")
 
 
 class Neighbours:
-    """A call of two, of which one sends all the time."""
+    """A call of two participants, one of whom sends a packet every 5 ms."""
 
     def __init__(self, caller: Peer, callee: Peer) -> None:
         self._caller, self._callee = caller, callee
@@ -206,31 +206,33 @@ class Neighbours:
             await asyncio.sleep(due - time.perf_counter())
             self._watch(self._callee)
 
-    def delays(self, *shares: float) -> list[float]:
-        """Return the delays that these shares stay below, in milliseconds, since this was last called."""
-        delays = [self._watch.percentile(share) or 0.0 for share in shares]
+    def delays(self, *percentiles: float) -> list[float]:
+        """Return these percentiles (0 to 1) of the delays since the last call, in milliseconds."""
+        delays = [self._watch.percentile(each) or 0.0 for each in percentiles]
         self._watch.milliseconds.clear()
         return delays
 
 
-def newcomers(server: Server, number: int) -> tuple[Room, list[Peer]]:
-    """Return an empty conference, and so many who have yet to join it."""
-    return Room(secrets.token_hex(4), server.execute), [Browser(secrets.token_hex(16)) for _ in range(number)]
+def newcomers(server: Server, number: int) -> tuple[SyntheticConference, list[Peer]]:
+    """Return an empty conference, and this many peers that can join it."""
+    return SyntheticConference(secrets.token_hex(4), server.execute), [
+        Browser(secrets.token_hex(16)) for _ in range(number)
+    ]
 
 
-async def conference_of(server: Server, number: int) -> tuple[Room, list[Peer]]:
+async def conference_of(server: Server, number: int) -> tuple[SyntheticConference, list[Peer]]:
     """Return a conference and its members."""
-    room, peers = newcomers(server, number)
+    conference, peers = newcomers(server, number)
     for peer in peers:
-        await room.join(peer, settle=False)
-    await room.update()
-    await room.settle()
-    return room, peers
+        await conference.join(peer, settle=False)
+    await conference.update()
+    await conference.settle()
+    return conference, peers
 
 
-async def call_on(server: Server) -> tuple[Room, Peer, Peer]:
+async def call_on(server: Server) -> tuple[SyntheticConference, Peer, Peer]:
     """Return a call, its caller and its callee."""
-    call = Room(secrets.token_hex(4), server.execute)
+    call = SyntheticConference(secrets.token_hex(4), server.execute)
     caller, callee = Peer("caller"), Peer("callee")
     for peer in (caller, callee):
         await call.join(peer)
@@ -238,8 +240,8 @@ async def call_on(server: Server) -> tuple[Room, Peer, Peer]:
 
 
 async def _measure(server: Server, count: int, rounds: int) -> dict[str, Any]:
-    """Let one more join and leave a conference of N - 1."""
-    room, peers = await conference_of(server, count - 1)
+    """Measure while another participant joins and leaves a conference of N - 1."""
+    conference, peers = await conference_of(server, count - 1)
     call, caller, callee = await call_on(server)
     neighbours = Neighbours(caller, callee)
     sending = asyncio.create_task(neighbours.run())
@@ -250,10 +252,10 @@ async def _measure(server: Server, count: int, rounds: int) -> dict[str, Any]:
     figures: dict[str, list[Mapping[str, float]]] = {"join": [], "leave": []}
     for _ in range(rounds):
         last = Browser(secrets.token_hex(16))
-        for name, work in (("join", room.join), ("leave", room.leave)):
+        for name, work in (("join", conference.join), ("leave", conference.leave)):
             begin = time.perf_counter()
             await work(last)
-            await room.settle()
+            await conference.settle()
             passed = time.perf_counter() - begin
             spent = dict(await server.meter())
             spent["total"] -= idle["total"] * passed / _IDLE_SECONDS
@@ -262,7 +264,7 @@ async def _measure(server: Server, count: int, rounds: int) -> dict[str, Any]:
     sending.cancel()
     await asyncio.wait([sending])
     for peer in peers:
-        await room.leave(peer)
+        await conference.leave(peer)
     for peer in (caller, callee):
         await call.leave(peer)
     medians = {
@@ -297,11 +299,11 @@ def _sizes(text: str) -> list[int]:
 
 def main() -> None:
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--sizes", type=_sizes, default=SIZES)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out")
-    parser.add_argument("--serve", action="store_true")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sizes", type=_sizes, default=SIZES, help="conference sizes, separated by commas")
+    parser.add_argument("--rounds", type=int, default=3, help="joins and leaves for each size")
+    parser.add_argument("--out", help="write the rows to this file as JSON")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         _run_server()

@@ -1,15 +1,15 @@
-"""What one conference can do to an unrelated call on the same media node: attacks, and the call's delay meanwhile.
+"""Measure how attacks from one conference delay the packets of an unrelated call on the same media node.
 
     python -m benchmarks.neighbour [--out file.json] [--members 40] [--seconds 5] [crowd holds sources]
 
-A node in a process of its own on one core, as in `benchmarks.large`. Of the call, one sends a packet every 5 ms. For
-each attack: the delay in milliseconds above the median of an idle node, at the 99.9th percentile and at most, the same
-while nothing happens, and the longest stretch of work of the node's loop.
+A node runs in a separate process on one core, as in `benchmarks.large`. One side of the call sends a packet every 5 ms.
+For each attack, the benchmark prints the delay in milliseconds above the median of an idle node: the 99.9th percentile,
+the maximum, and the 99.9th percentile without an attack. It also prints the longest time between two waits of the loop.
 
-- `crowd`: so many members join one conference at once.
-- `holds`: for 15 seconds a member of a full conference holds and resumes as soon as everybody has answered. All members
-  send sound.
-- `sources`: for `--seconds` a member sends 2,000 packets a second, each with an SSRC of its own.
+- `crowd`: `--members` participants join one conference at once.
+- `holds`: for 15 seconds a member of a full conference holds, and resumes as soon as all others have answered. All
+  members send audio.
+- `sources`: for `--seconds` a member sends 2,000 packets a second, each with a new SSRC.
 """
 
 import argparse
@@ -25,40 +25,40 @@ from typing import Any
 from benchmarks.large import Neighbours, Server, call_on, conference_of, newcomers, serving
 from tests.support.media.synthetic import Peer
 
-# The call's callee answers no checks of the node meanwhile, which takes it for lost after 30.
+# Shorter than 30 seconds: the callee answers no checks meanwhile, and the node would then report it as lost.
 _HOLDS_SECONDS = 15.0
 _AUDIO_SECONDS = 0.02
 
 
-# What it needs is there at its first step; after that it attacks.
+# An attack prepares up to its first `yield`. The next step is the attack itself.
 Attack = AsyncIterator[None]
 
 
 async def _crowd(server: Server, options: argparse.Namespace) -> Attack:
-    """Let all join at once."""
-    room, peers = newcomers(server, options.members)
+    """All members join at once."""
+    conference, peers = newcomers(server, options.members)
     yield
-    await asyncio.gather(*(room.join(peer, settle=False) for peer in peers))
-    await room.update()
-    await room.settle()
+    await asyncio.gather(*(conference.join(peer, settle=False) for peer in peers))
+    await conference.update()
+    await conference.settle()
 
 
 async def _holds(server: Server, options: argparse.Namespace) -> Attack:
-    """Let one member hold and resume again and again."""
-    room, peers = await conference_of(server, options.members)
+    """One member holds and resumes again and again."""
+    conference, peers = await conference_of(server, options.members)
     talking = asyncio.create_task(_talk(peers))
     yield
     end = time.perf_counter() + _HOLDS_SECONDS
     while time.perf_counter() < end:
         for state, kind in (("on-hold", "hold"), ("accepted", "resume")):
-            await room.set_state(peers[0], state, kind)
-            await room.settle()
+            await conference.set_state(peers[0], state, kind)
+            await conference.settle()
     talking.cancel()
     await asyncio.wait([talking])
 
 
 async def _talk(peers: list[Peer]) -> None:
-    """Let all send sound until cancelled."""
+    """Send audio from all peers until cancelled."""
     due = time.perf_counter()
     while True:
         for peer in peers:
@@ -68,7 +68,7 @@ async def _talk(peers: list[Peer]) -> None:
 
 
 async def _sources(server: Server, options: argparse.Namespace) -> Attack:
-    """Let one member change its SSRC with each packet."""
+    """One member changes its SSRC with each packet."""
     _, peers = await conference_of(server, options.members)
     yield
     source = peers[0].sources[1]
@@ -84,7 +84,7 @@ _ATTACKS = {"crowd": _crowd, "holds": _holds, "sources": _sources}
 
 
 async def _measure(server: Server, name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Let one attack run beside a call."""
+    """Measure a call while one attack runs; return the row."""
     _, caller, callee = await call_on(server)
     attack = _ATTACKS[name](server, options)
     await anext(attack)
@@ -126,9 +126,9 @@ def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("attacks", nargs="*", metavar="attack", help=", ".join(_ATTACKS))
-    parser.add_argument("--members", type=int, default=40)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--members", type=int, default=40, help="of the attacking conference")
+    parser.add_argument("--seconds", type=float, default=5, help="of idle time, and of `sources`")
+    parser.add_argument("--out", type=Path, help="write the rows to this file as JSON")
     asyncio.run(_run(parser.parse_args()))
 
 

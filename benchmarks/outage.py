@@ -1,18 +1,19 @@
-"""Let PostgreSQL, Redis and a media node fail while calls run, and see that nothing falls over.
+"""Make PostgreSQL, Redis and a media node fail while calls run, and check that no call or event is lost.
 
     python -m benchmarks.outage [--scale 1.0] [--out file.json]
 
-Two web processes, three media nodes, PostgreSQL and Redis, all on loopback. Both databases are reached through relays:
-a relay that is stopped refuses connections, one that hangs swallows everything. PostgreSQL is stopped for 20 s and
-hangs for 20 s, Redis is stopped for 60 s, and one media node is killed. With the times between, in which nothing
-fails, that takes five minutes; `--scale` shortens all of it.
+The benchmark runs two web processes, three media nodes, PostgreSQL and Redis, all on loopback. The processes reach both
+databases through relays. A stopped relay refuses connections; a hanging relay accepts everything and forwards nothing.
+PostgreSQL is stopped for 20 s and hangs for 20 s, Redis is stopped for 60 s, and one media node is killed. With pauses
+between these failures, this takes five minutes; `--scale` shortens all times.
 
 Meanwhile six conferences of two members stay open, with real connections to their nodes, and pairs of users call each
-other again and again. A refused request is repeated with the same `Idempotency-Key`. The script fails when
+other again and again. A refused request is repeated with the same `Idempotency-Key`. The benchmark fails when
 
 - a conference leaves a media node that is alive, or stays on the one that was killed;
-- a session's events have a hole, or differ from its log in the end, or somebody leaves an open conference;
-- anything answers 500, or a process logs an internal error.
+- a session's events have a gap, or differ from its log in the end;
+- a member leaves one of the six conferences;
+- any request is answered with 500, or a process logs an internal error.
 """
 
 import argparse
@@ -49,9 +50,9 @@ _PAIRS = 3
 _PATIENCE_SECONDS = 120.0
 _RETRY_SECONDS = 0.5
 _NEWS_SECONDS = 10.0
-# After each part. A shorter one would not show that calls go on.
+# The pause after each failure. A shorter one would not show that calls continue.
 _PAUSE_SECONDS, _SHORTEST_PAUSE_SECONDS = 38.0, 15.0
-# Repeated with the same key: what was refused for the moment.
+# Temporary refusals: the request is repeated with the same key.
 _LATER = {429, 502, 503}
 _VARIABLES = {
     "SBE_REQUESTS_PER_MINUTE": "1000000",
@@ -65,10 +66,6 @@ _VARIABLES = {
 }
 
 
-class OutageError(Exception):
-    """Something fell over."""
-
-
 @dataclass
 class Cluster:
     """All processes, and the relays between them and their databases."""
@@ -80,7 +77,7 @@ class Cluster:
     database_url: str
 
     def placements(self) -> dict[str, int]:
-        """Return the media port of each live focus conference's node, asked past the relay; -1 for an unknown node."""
+        """Return the media port of each live focus conference's node; -1 if the node is unknown. Bypasses the relay."""
         query = (
             "SELECT c.id, n.announce FROM conferences_conference c LEFT JOIN media_medianode n ON n.id = c.media_node"
             " WHERE c.topology = 'focus' AND c.ended_at IS NULL"
@@ -92,7 +89,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(directory: Path) -> Iterator[Cluster]:
-    """Run everything until the end of the block."""
+    """Run all processes until the end of the block."""
     with ExitStack() as stack:
         backends = Backends(directory)
         stack.callback(backends.close)
@@ -134,10 +131,10 @@ class Member:
     """One session: its requests, its event channel, and its connection to a focus."""
 
     def __init__(self, world: "World", session: dict[str, Any]) -> None:
-        """Begin to follow the event channel."""
+        """Start following the event channel."""
         self.id, self.token, self.username = session["id"], session["token"], session["username"]
         self.events: list[dict[str, Any]] = []
-        self.holes: list[str] = []
+        self.gaps: list[str] = []
         self.peer: Peer | None = None
         self._world = world
         self._news = asyncio.Condition()
@@ -145,17 +142,17 @@ class Member:
         self._follower = asyncio.create_task(self._follow())
 
     async def insist(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        """Make a request, at one server after the other, until it is served or refused for good."""
+        """Send a request to the servers in turn until it is served or permanently refused."""
         named = {"authorization": f"Bearer {self.token}", "idempotency-key": secrets.token_hex(8)}
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         return await self._world.insist(self._servers, method, path, body, named)
 
     async def put(self, conference: str, action: str, body: Any) -> httpx.Response:
-        """Act on a conference."""
+        """Send an action of a conference until it is served or permanently refused."""
         return await self.insist("PUT", f"/mediaConferences/{conference}", body, x_conference_action=action)
 
-    async def told(self, type_: str, conference: str) -> dict[str, Any]:
-        """Wait for an event of a conference."""
+    async def event(self, type_: str, conference: str) -> dict[str, Any]:
+        """Wait for an event of this type in this conference; return the last one."""
 
         def found() -> list[dict[str, Any]]:
             return [each for each in self.events if each["type"] == type_ and each["confId"] == conference]
@@ -164,15 +161,15 @@ class Member:
             await self._news.wait_for(lambda: bool(found()))
         return found()[-1]
 
-    async def heard(self, number: int) -> list[dict[str, Any]]:
-        """Return the events so far, having waited a while for this many."""
+    async def received(self, number: int) -> list[dict[str, Any]]:
+        """Return the events so far. Wait up to _NEWS_SECONDS until there are this many."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_NEWS_SECONDS), self._news:
                 await self._news.wait_for(lambda: len(self.events) >= number)
         return self.events
 
     async def close(self) -> None:
-        """Stop following, and let the connection go."""
+        """Stop following, and close the media connection."""
         self._follower.cancel()
         await asyncio.gather(self._follower, return_exceptions=True)
         if self.peer is not None:
@@ -193,16 +190,16 @@ class Member:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _take(self, event: dict[str, Any]) -> None:
-        """Note an event. One that came already is no fault: delivery is at least once."""
+        """Record an event. A repeated one is no fault: delivery is at least once."""
         seq = event.get("seq")
         if seq is None:
             if event["type"] == "gap":
-                self.holes.append(str(event))
+                self.gaps.append(str(event))
             return
         if seq <= len(self.events):
             return
         if seq > len(self.events) + 1:
-            self.holes.append(f"{len(self.events)} -> {seq}")
+            self.gaps.append(f"{len(self.events)} -> {seq}")
         async with self._news:
             self.events.append(event)
             self._news.notify_all()
@@ -212,7 +209,7 @@ class Member:
             self._world.start(self.peer.connect(event["description"]["sdp"]))
 
     async def _accept(self, event: dict[str, Any]) -> None:
-        """Accept what the focus offers, with a new connection where it asks for one."""
+        """Accept an offer of the focus, with a new connection if the offer requires one."""
         sdp, former = event["description"]["sdp"], self.peer
         if former is None:
             return
@@ -229,7 +226,7 @@ class Member:
 
 @dataclass
 class World:
-    """The users, and what they met."""
+    """The users, their requests' statuses, and the faults that were found."""
 
     cluster: Cluster
     client: httpx.AsyncClient
@@ -240,7 +237,7 @@ class World:
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
 
     def start(self, work: Any) -> None:
-        """Let something run; an error of it is a fault."""
+        """Run a coroutine in the background. An exception of it is a fault."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -251,7 +248,7 @@ class World:
             self.faults.append(f"{task.get_coro()}: {error!r}")
 
     async def close(self) -> None:
-        """End everything that runs."""
+        """Cancel the background tasks and close all members."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -260,7 +257,7 @@ class World:
     async def insist(
         self, servers: Iterator[Server], method: str, path: str, body: Any, headers: dict[str, str]
     ) -> httpx.Response:
-        """Repeat a request until it is served or refused for good."""
+        """Repeat a request until it is served or permanently refused."""
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while True:
                 url = next(servers).base_url + path
@@ -286,12 +283,12 @@ class World:
         return self.members[-1]
 
     async def open_conference(self) -> str:
-        """Open a focus conference of two that stays; return its ID."""
+        """Open a focus conference of two that stays open; return its ID."""
         host, guest = [await self.register(name) for name in ("host", "guest")]
         host.peer, guest.peer = Peer(host.username), Peer(guest.username)
         body = {"to": [guest.username], "type": "offer", "sdp": host.peer.offer()}
         conference = str((await host.insist("POST", "/mediaConferences", body)).json()["id"])
-        await guest.told("invitation-received", conference)
+        await guest.event("invitation-received", conference)
         await guest.put(conference, "conference-answer", {"type": "offer", "sdp": guest.peer.offer()})
         for member in (host, guest):
             async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -299,21 +296,21 @@ class World:
         return conference
 
     async def call_again_and_again(self) -> None:
-        """Let a pair of users call each other, change the call, and hang up."""
+        """Have two users call each other, modify the call and hang up, until cancelled."""
         alice, bob = [await self.register(name) for name in ("alice", "bob")]
         for version in itertools.count(10):
             body = {"to": [bob.username], "topology": "peer", **offer()}
             conference = (await alice.insist("POST", "/mediaConferences", body)).json()["id"]
-            await bob.told("invitation-received", conference)
+            await bob.event("invitation-received", conference)
             await bob.put(conference, "conference-answer", answer())
-            await alice.told("session-open", conference)
+            await alice.event("session-open", conference)
             change = {"type": "offer", "sdp": describe(version=version)}
             await alice.put(conference, "initiate-conference-mod", change)
-            received = await bob.told("mod-received", conference)
+            received = await bob.event("mod-received", conference)
             await bob.put(conference, "accept-conference-mod", {"modId": received["modId"], **answer()})
-            await alice.told("mod-accepted", conference)
+            await alice.event("mod-accepted", conference)
             await alice.insist("DELETE", f"/mediaConferences/{conference}")
-            await bob.told("session-terminated", conference)
+            await bob.event("session-terminated", conference)
             self.calls += 1
 
     async def log_of(self, member: Member) -> list[dict[str, Any]]:
@@ -327,16 +324,16 @@ class World:
 
 
 class Watch:
-    """Notes each conference that changes its node."""
+    """Records each conference that changes its node."""
 
     def __init__(self, cluster: Cluster) -> None:
-        """Note where all of them are."""
+        """Start with the present node of each conference."""
         self._cluster = cluster
         self.homes = cluster.placements()
         self.moves: list[tuple[str, int, int]] = []
 
     async def keep(self) -> None:
-        """Look twice a second."""
+        """Check all conferences twice a second."""
         while True:
             now = await asyncio.to_thread(self._cluster.placements)
             for name, port in now.items():
@@ -348,7 +345,7 @@ class Watch:
 
 @contextlib.asynccontextmanager
 async def people(running: Cluster) -> AsyncIterator[World]:
-    """Yield the world without users; they end with the block."""
+    """Yield a world without users. Users that register later are closed at the end of the block."""
     timeout = httpx.Timeout(15, connect=5)
     async with AsyncExitStack() as stack:
         client = httpx.AsyncClient(trust_env=False, verify=False, timeout=timeout, limits=httpx.Limits())
@@ -358,10 +355,7 @@ async def people(running: Cluster) -> AsyncIterator[World]:
 
 
 async def run(running: Cluster, scale: float) -> dict[str, Any]:
-    """Let everything fail in turn; return the figures.
-
-    :raises OutageError: when something fell over.
-    """
+    """Make everything fail in turn; return the figures, with all `faults`."""
     async with people(running) as world:
         conferences = [await world.open_conference() for _ in range(_CONFERENCES)]
         for _ in range(_PAIRS):
@@ -370,7 +364,7 @@ async def run(running: Cluster, scale: float) -> dict[str, Any]:
         world.start(watch.keep())
         calls = await fail_in_turn(world, scale)
         if watch.moves:
-            world.faults.append(f"left living nodes: {watch.moves}")
+            world.faults.append(f"left live nodes: {watch.moves}")
         took = await kill_a_node(world, watch)
         await asyncio.sleep(_pause(scale))
         calls["in all"] = world.calls
@@ -379,7 +373,7 @@ async def run(running: Cluster, scale: float) -> dict[str, Any]:
 
 
 async def fail_in_turn(world: World, scale: float) -> dict[str, int]:
-    """Let the databases fail; return how many calls were finished in each part."""
+    """Make the databases fail in turn; return how many calls were finished during each failure and its pause."""
     database, redis = world.cluster.database, world.cluster.redis
     calls = {}
     for name, begin, end, seconds in (
@@ -397,17 +391,17 @@ async def fail_in_turn(world: World, scale: float) -> dict[str, int]:
         calls[name] = world.calls - before
         print(f"{name}: {calls[name]} calls finished, {dict(world.statuses)}", flush=True)
         if not calls[name]:
-            world.faults.append(f"no call was finished: {name}")
+            world.faults.append(f"no call was finished during: {name}")
     return calls
 
 
 def _pause(scale: float) -> float:
-    """Return for how long nothing fails after each part, in seconds."""
+    """Return the length of the pause after each failure, in seconds."""
     return max(_PAUSE_SECONDS * scale, _SHORTEST_PAUSE_SECONDS)
 
 
 async def kill_a_node(world: World, watch: Watch) -> float:
-    """Kill the node of most conferences; return how long it took until all of them had moved."""
+    """Kill the node with most conferences; return how many seconds passed until all of them had moved."""
     victim = Counter(watch.homes.values()).most_common(1)[0][0]
     stays = {name: port for name, port in watch.homes.items() if port != victim}
     world.cluster.nodes[victim].kill()
@@ -418,22 +412,22 @@ async def kill_a_node(world: World, watch: Watch) -> float:
     took = time.monotonic() - began_at
     moved = {name for name, port in stays.items() if watch.homes[name] != port}
     if moved:
-        world.faults.append(f"left living nodes: {moved}")
-    print(f"a node killed: its conferences had moved after {took:.1f} s", flush=True)
+        world.faults.append(f"left live nodes: {moved}")
+    print(f"one node killed: its conferences had moved after {took:.1f} s", flush=True)
     return took
 
 
 async def check(world: World, conferences: list[str]) -> None:
-    """Compare what everybody was told with the logs, and see that the conferences are whole."""
+    """Compare all received events with the logs, and check that the conferences are complete."""
     for member in world.members:
         await asyncio.sleep(0)
         log = await world.log_of(member)
-        # Calls go on: more events may come meanwhile, but all of the log must.
-        told = (await member.heard(len(log)))[: len(log)]
-        if member.holes or [event["seq"] for event in told] != list(range(1, len(told) + 1)):
-            world.faults.append(f"{member.username}: holes {member.holes}")
-        if told != log:
-            world.faults.append(f"{member.username}: {len(told)} of {len(log)} events")
+        # Calls continue, so more events may arrive meanwhile. All events of the log must have arrived.
+        received = (await member.received(len(log)))[: len(log)]
+        if member.gaps or [event["seq"] for event in received] != list(range(1, len(received) + 1)):
+            world.faults.append(f"{member.username}: gaps {member.gaps}")
+        if received != log:
+            world.faults.append(f"{member.username}: {len(received)} of {len(log)} events")
         world.faults += [f"left: {event}" for event in log if event["confId"] in conferences and _is_loss(event)]
     for server in world.cluster.servers:
         if "Internal Server Error" in server.log():
@@ -445,10 +439,10 @@ def _is_loss(event: dict[str, Any]) -> bool:
 
 
 def main() -> int:
-    """Run, print and write the figures; return the exit status."""
+    """Run, print the figures and write them to the file; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=1.0, help="of all times")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--scale", type=float, default=1.0, help="factor for all times")
+    parser.add_argument("--out", type=Path, help="write the figures to this file as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, cluster(Path(directory)) as running:
         figures = asyncio.run(run(running, arguments.scale))

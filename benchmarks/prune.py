@@ -1,9 +1,10 @@
-"""Prune a long history on PostgreSQL while rings end.
+"""Measure how late ringing ends while the timekeeper prunes a long history on PostgreSQL.
 
     python -m benchmarks.prune [--conferences 1000000] [--out file.json]
 
-Makes conferences that ended long ago: each has two participants, and every tenth a modification. The timekeeper prunes them.
-Meanwhile the benchmark lets four invitations a second ring for a second and notes how late each one ends.
+The benchmark makes conferences that ended long ago. Each has two participants, and every tenth has a modification.
+While the timekeeper prunes them, four invitations a second ring for one second each. The result says how late the
+ringing ends.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def make_history(number: int) -> None:
 
 
 def ring(number: int) -> tuple[str, datetime]:
-    """Let a device ring; return its participant's ID and when the ringing is to end."""
+    """Make an invitation that rings; return its participant's ID and the instant at which the ringing must end."""
     from django.utils import timezone
 
     from conferences.machine import ParticipantState
@@ -72,7 +73,7 @@ def ring(number: int) -> tuple[str, datetime]:
 
 
 async def ring_and_watch(number: int) -> float:
-    """Let a device ring and return how many seconds late the ringing ended."""
+    """Make an invitation that rings; return how many seconds late the ringing ended."""
     from django.utils import timezone
 
     from conferences.models import Participant
@@ -85,7 +86,7 @@ async def ring_and_watch(number: int) -> float:
 
 
 async def measure(conferences: int) -> dict[str, Any]:
-    """Prune beside rings; return the figures."""
+    """Prune while invitations ring; return the figures."""
     from conferences.models import Conference
     from sbe_enabler import timekeeper
 
@@ -115,8 +116,8 @@ async def measure(conferences: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--conferences", type=int, default=1_000_000)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--conferences", type=int, default=1_000_000, help="that are due for pruning")
+    parser.add_argument("--out", type=Path, help="write the figures to this file as JSON")
     arguments = parser.parse_args()
     with migrated("postgresql"):
         began = time.monotonic()

@@ -2,16 +2,16 @@
 
     python -m benchmarks.signalling [--out file.json] [--seconds 20] [--rounds 10000] [--only-idle]
 
-Real `manage.py serve` processes in processes of their own; from here HTTP keep-alive connections and WebSockets.
+The benchmark starts real `manage.py serve` processes. It uses them over HTTP keep-alive connections and WebSockets.
 
-- Latency: rounds at a fixed rate, whether or not earlier ones are done, as users would make them. Measured is the time
-  from sending a PUT to its event at the other side, of both PUTs of a round.
-- Throughput: each of several calls begins its next round when the last is done; the rounds finished per second.
-  One refusal or error ends the measurement.
+- Latency: rounds begin at a fixed rate, as users would make them, even if earlier ones are still running. The latency
+  is the time from sending a PUT to the arrival of its event at the other side, for both PUTs of a round.
+- Throughput: each of several calls begins its next round when the last is done. The result is the rounds finished per
+  second. One refusal or error ends the measurement.
 - Yardstick: PUTs of the same size and rate to one plain view of the framework (`benchmarks.yardstick`), before and
-  after. A ratio to it holds on any machine.
-- Memory: the server's resident set when it has served a thousand rounds, and when it has served them all.
-- Idle channels: what 1,000 and 5,000 WebSockets that only answer heartbeats cost (`benchmarks.idle`).
+  after. Ratios to the yardstick can be compared between machines.
+- Memory: the server's resident set after a thousand rounds, and after all rounds.
+- Idle channels: the cost of 1,000 and of 5,000 WebSockets that only answer heartbeats (`benchmarks.idle`).
 """
 
 import argparse
@@ -46,7 +46,7 @@ _RATE = 20.0  # rounds per second
 _PATIENCE = 10.0  # seconds
 _IDLE_CHANNELS = (1000, 5000)
 _WARM_UP_ROUNDS = 200
-_OFFER_BYTES = 1400  # about what `tests.support.descriptions.describe` makes
+_OFFER_BYTES = 1400  # about the size of `tests.support.descriptions.describe()`
 _VARIABLES = {
     "SBE_REQUESTS_PER_MINUTE": "1000000",
     "SBE_OFFERS_PER_MINUTE": "1000000",
@@ -58,7 +58,7 @@ _VARIABLES = {
 
 
 class Connection:
-    """One HTTP/1.1 connection that is kept alive. Small, so that it measures the server and not itself."""
+    """One HTTP/1.1 connection that is kept alive. It is minimal, so that it adds little to the measured times."""
 
     def __init__(self, host: str, port: int, token: str) -> None:
         self._host, self._port, self._token = host, port, token
@@ -71,7 +71,10 @@ class Connection:
         self._writer.close()
 
     async def put(self, path: str, action: str, body: Mapping[str, object], correlator: str = "-") -> None:
-        """Send one action and require its 204."""
+        """Send one action.
+
+        :raises RuntimeError: when the answer is not 204.
+        """
         data = json.dumps(body).encode()
         head = (
             f"PUT {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nAuthorization: Bearer {self._token}\r\n"
@@ -85,14 +88,14 @@ class Connection:
 
 
 class Yardstick:
-    """One view of the framework alone, in a process of its own; `rounds` of two PUTs each are timed like a call's."""
+    """A separate process that serves one plain view of the framework. Its PUTs are timed like those of calls."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._port = free_port()
 
     def __enter__(self) -> Self:
-        """Start it and wait until it listens."""
+        """Start the process and wait until it listens."""
         environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "benchmarks.yardstick.settings",
@@ -115,7 +118,7 @@ class Yardstick:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop it."""
+        """Stop the process."""
         self._process.terminate()
         self._process.wait(_PATIENCE)
 
@@ -125,7 +128,7 @@ class Yardstick:
         return False
 
     async def measure(self, seconds: float) -> dict[str, float]:
-        """Make PUTs at the rate of the calls, then as fast as as many connections can."""
+        """Make PUTs at the rate of the calls, then as fast as the same number of connections can."""
         async with contextlib.AsyncExitStack() as stack:
             connections = [
                 await stack.enter_async_context(Connection("127.0.0.1", self._port, "")) for _ in range(_CALLS)
@@ -140,7 +143,7 @@ class Yardstick:
         }
 
     async def _at_rate(self, connections: list[Connection], seconds: float) -> list[float]:
-        """Make two PUTs for each round that the calls would make; return how long each took, in seconds."""
+        """Make two PUTs for each round of the calls; return how long each PUT took, in seconds."""
         begin = time.perf_counter()
         running = set()
         locks = [asyncio.Lock() for _ in connections]
@@ -169,7 +172,7 @@ class Yardstick:
 
 @dataclass
 class Side:
-    """One side of a call: its session, its connection, and a WebSocket that notes when which event came."""
+    """One side of a call: its session, its connection and its WebSocket. `arrivals` has events with their times."""
 
     session: dict[str, Any]
     http: Connection
@@ -177,7 +180,7 @@ class Side:
     arrivals: asyncio.Queue[tuple[float, dict[str, Any]]] = field(default_factory=asyncio.Queue)
 
     def __post_init__(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         self._listening = asyncio.create_task(self._listen())
 
     async def close(self) -> None:
@@ -188,7 +191,7 @@ class Side:
         await self.socket.close()
 
     async def _listen(self) -> None:
-        """Note events as they come, and answer heartbeats."""
+        """Record events as they arrive, and answer heartbeats."""
         async for text in self.socket:
             if text.startswith('{"type": "heartbeat"'):
                 await self.socket.send(text)
@@ -196,15 +199,18 @@ class Side:
                 self.arrivals.put_nowait((time.perf_counter(), json.loads(text)))
 
     async def next_event(self, type_: str) -> tuple[float, dict[str, Any]]:
-        """Return the next event and when it came; it must be of this type and the next in number."""
+        """Return the next event and the time of its arrival.
+
+        :raises RuntimeError: when it is not of this type.
+        """
         arrived_at, event = await asyncio.wait_for(self.arrivals.get(), _PATIENCE)
         if event["type"] != type_:
-            raise RuntimeError(f"{event['type']} came in the place of {type_}")
+            raise RuntimeError(f"{event['type']} arrived instead of {type_}")
         return arrived_at, event
 
 
 async def register(client: httpx.AsyncClient, server: Server, username: str) -> Side:
-    """Register one side and open its channel."""
+    """Register a session and open its event channel."""
     answer = await client.post(
         f"{server.base_url}/sessions",
         json={"username": username},
@@ -222,7 +228,7 @@ async def register(client: httpx.AsyncClient, server: Server, username: str) -> 
 
 @dataclass
 class Call:
-    """An open conference of two, and the events of its rounds."""
+    """A conference of two, and the events of its rounds."""
 
     conference: str
     alice: Side
@@ -231,7 +237,7 @@ class Call:
     versions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(3))
 
     async def round(self) -> None:
-        """Modify the conference once, there and back."""
+        """Modify the conference once: Alice offers and Bob answers."""
         version = next(self.versions)
         path = f"/mediaConferences/{self.conference}"
         offer = {"type": "offer", "sdp": describe(version=version)}
@@ -240,7 +246,7 @@ class Call:
         await self._timed("accept-conference-mod", self.bob, self.alice, "mod-accepted", path, answer)
 
     async def _timed(self, action: str, sender: Side, receiver: Side, type_: str, path: str, body: Any) -> str:
-        """Send one action; wait for its answer and its event; note the time to the event."""
+        """Send one action and wait for its response and its event. Record the time; return the modification's ID."""
         correlator = f"{self.conference}.{len(self.events)}"
         sent_at = time.perf_counter()
         _, (arrived_at, event) = await asyncio.gather(
@@ -251,7 +257,7 @@ class Call:
 
 
 class Load:
-    """Open calls over some servers: the callers at the first one, those called at the last one."""
+    """Calls whose two sides use different servers, if there is more than one."""
 
     def __init__(self, servers: list[Server]) -> None:
         self._servers = servers
@@ -268,7 +274,7 @@ class Load:
             await side.close()
 
     async def _open_call(self, client: httpx.AsyncClient, number: int) -> Call:
-        """Register two sides and let one call the other."""
+        """Register two sides and connect them in a call."""
         alice = await register(client, self._servers[number % len(self._servers)], f"alice{number}")
         bob = await register(client, self._servers[(number + 1) % len(self._servers)], f"bob{number}")
         started = await client.post(
@@ -303,7 +309,7 @@ class Load:
         return [event for call, number in zip(self.calls, earlier, strict=True) for event in call.events[number:]]
 
     async def at_full_speed(self, more: Callable[[int], bool]) -> float:
-        """Let every call make rounds as long as `more(rounds begun)`; return the rounds per second."""
+        """Make rounds in all calls while `more(rounds begun)` is true; return the rounds per second."""
         begun = itertools.count()
 
         async def run(call: Call) -> None:
@@ -334,7 +340,7 @@ async def measure_sqlite(server: Server, *, seconds: float, rounds: int) -> dict
 
 
 async def _measure_events(server: Server, load: Load, seconds: float) -> dict[str, float]:
-    """Measure how long events take at the fixed rate, and print where the slowest waited."""
+    """Measure the latency of events at the fixed rate, and print where the slowest waited."""
     lateness = Lateness()
     async with lateness.watch():
         events = await load.at_rate(seconds)
@@ -377,13 +383,13 @@ def _with_servers(
 
 
 def _measure_yardstick(seconds: float) -> dict[str, float]:
-    """Measure the yardstick in a process of its own."""
+    """Start the yardstick, measure it, and stop it."""
     with Yardstick(Path(tempfile.mkdtemp(prefix="sbe-bench-"))) as yardstick:
         return asyncio.run(yardstick.measure(seconds))
 
 
 def _measure_rounds(backends: Backends, seconds: float, rounds: int) -> dict[str, float]:
-    """Measure the rounds on both kinds of backend, between two measurements of the yardstick."""
+    """Measure SQLite between two measurements of the yardstick, then PostgreSQL and Redis."""
     before = _measure_yardstick(seconds)
     figures = _with_servers(
         backends.sqlite(), 1, lambda servers: measure_sqlite(servers[0], seconds=seconds, rounds=rounds)
@@ -396,7 +402,7 @@ def _measure_rounds(backends: Backends, seconds: float, rounds: int) -> dict[str
 
 
 def _ratios(figures: Mapping[str, float]) -> dict[str, float]:
-    """Return what holds on any machine: the enabler against the yardstick, and the slow ones against the median."""
+    """Return ratios that can be compared between machines: to the yardstick, and of slow events to the median."""
     return {
         "event_to_yardstick_p50": figures["event_ms_p50"] / figures["yardstick_ms_p50"],
         "event_p99_to_p50": figures["event_ms_p99"] / figures["event_ms_p50"],
@@ -412,11 +418,11 @@ def _print(figures: Mapping[str, float]) -> None:
 
 
 def main() -> int:
-    """Run all measurements, print a table, and write the figures where asked to."""
+    """Run all measurements, print the figures, and write them to the file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, help="write the figures to this file as JSON")
     parser.add_argument("--seconds", type=float, default=20, help="how long each timed part lasts")
-    parser.add_argument("--rounds", type=int, default=10_000, help="rounds until the memory is read")
+    parser.add_argument("--rounds", type=int, default=10_000, help="rounds before the memory is read")
     parser.add_argument("--only-idle", action="store_true", help="measure the idle channels and nothing else")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {options.rounds} rounds")

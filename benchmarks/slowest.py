@@ -1,7 +1,7 @@
-"""Say where the slowest events of a benchmark waited, from the lines that the server logs of its slow requests.
+"""Show where the slowest events of a benchmark waited, from the server's log lines about slow requests.
 
-`sbe_enabler.slowness` describes the phases. From the last commit on, the event travels by itself: `delivery` is the
-rest of its time. It also contains the request's way to the server, and what this process takes to send and read.
+`sbe_enabler.slowness` describes the phases. `delivery` is the time after the last commit, in which the event travels to
+its reader. It also includes the request's way to the server, and this process's time to send and read.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-# Logs every request that takes any time worth looking at.
+# Makes the server log almost every request.
 VARIABLES = {"SBE_SLOW_REQUEST_SECONDS": "0.001"}
 _LINE = re.compile(r"slow request: \S+ \S+ \d+ (?P<correlator>\S+) (?P<division>.*)")
 _TICK_SECONDS = 0.01
 _LATE_SECONDS = 0.002
-# These add up to an event's time; the others overlap with them.
+# The phases add up to an event's time. The overlaps are parts of phases.
 _PHASES = ("body", "queue", "lock", "view", "commit", "delivery")
 _OVERLAPS = ("busy", "ready", "waits", "gc", "late", "late here")
 
@@ -37,14 +37,14 @@ class Timed:
 
 
 class Lateness:
-    """Notes when this process's own event loop is late."""
+    """Records when this process's own event loop is late."""
 
     def __init__(self) -> None:
         self._stretches: list[tuple[float, float]] = []
 
     @contextlib.asynccontextmanager
     async def watch(self) -> AsyncIterator[None]:
-        """Note it during the block."""
+        """Watch the loop during the block."""
         task = asyncio.create_task(self._watch())
         try:
             yield
@@ -60,14 +60,14 @@ class Lateness:
                 self._stretches.append((due, now))
 
     def during(self, event: Timed) -> float:
-        """Return for how many milliseconds it was late while an event was under way."""
+        """Return for how many milliseconds the loop was late while an event was under way."""
         return 1000 * sum(
             max(0.0, min(event.arrived_at, end) - max(event.sent_at, begin)) for begin, end in self._stretches
         )
 
 
 def divisions(log: str) -> dict[str, dict[str, float]]:
-    """Return by correlator how the time of each logged request divides, in milliseconds."""
+    """Return the phases of each logged request by correlator, in milliseconds."""
     return {
         match["correlator"]: {
             name: float(value) for name, _, value in (pair.partition("=") for pair in match["division"].split())
@@ -77,7 +77,7 @@ def divisions(log: str) -> dict[str, dict[str, float]]:
 
 
 def print_slowest(events: Sequence[Timed], log: str, lateness: Lateness) -> None:
-    """Print how the time of the slowest hundredth divides, beside that of all, as means in milliseconds."""
+    """Print the mean time of each phase, in milliseconds: of all events, and of the slowest hundredth."""
     requests = divisions(log)
     ordered = sorted(events, key=lambda each: -each.milliseconds)
     rows = [
@@ -97,7 +97,7 @@ def print_slowest(events: Sequence[Timed], log: str, lateness: Lateness) -> None
 
 
 def _divide(event: Timed, request: Mapping[str, float], late_here: float) -> dict[str, float]:
-    """Return the division of one event's time."""
+    """Return the phases of one event, in milliseconds."""
     before = sum(request[name] for name in ("body", "queue", "lock", "commit"))
     return {
         **request,

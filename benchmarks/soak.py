@@ -1,8 +1,8 @@
-"""Let six synthetic participants do everything to a node, for a long time, and look for what is left.
+"""Run a node for a long time with six synthetic participants that act at random, and look for leaks.
 
     python -m benchmarks.soak [--seconds 1800] [--seed 1]
 
-What they do, and when it fails, says `tests.support.media.soak`.
+`tests.support.media.soak` says how they act and when the run fails.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from tests.support.media.soak import SoakError, soak
 
 
 def main() -> int:
-    """Run the soak, and say what happened."""
+    """Run the soak and print its summary; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seconds", type=float, default=1800)
-    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--seconds", type=float, default=1800, help="how long it runs")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random choices")
     options = parser.parse_args()
     print(f"seed {options.seed}, {options.seconds:.0f} s", flush=True)
     try:

@@ -1,12 +1,18 @@
-"""Measure what two see of each other when their connections suddenly carry little.
+"""Measure the video of a call when its connections suddenly become slow.
 
     unshare --net python -m benchmarks.thin [--kbit 700] [--seconds 60]
 
-A real `manage.py serve` with its media node and two pages in Chromium, with fake cameras of 20 frames a second, in a
-network namespace of their own (add `--map-root-user` where you are not root). After ten seconds all that the node
-sends goes through one narrow pipe with a short queue (`tc`, htb). For each ten seconds it prints how many frames a
-second were decoded, how many packets were lost on the way, how long pictures stood still, which share of the video
-packets that arrived were repeats, and how much the node sent into the pipe, with what did not fit.
+The benchmark runs a real `manage.py serve` with its media node, and two pages in Chromium with fake cameras of 20
+frames a second. It needs its own network namespace (without root, add `--map-root-user` to `unshare`). After ten
+seconds, all packets of the node go through one narrow pipe with a short queue (`tc`, htb). Every ten seconds it prints,
+for each page:
+
+- frames decoded per second,
+- packets lost,
+- seconds in which the picture was frozen,
+- the percentage of retransmissions among the video packets that arrived,
+
+and how much the node sent into the pipe, including the packets that the pipe dropped.
 """
 
 import argparse
@@ -44,7 +50,7 @@ _SEEN = """async () => {
 
 
 async def _open(browser: Browser, server: Server, user: str) -> Page:
-    """Open the test page as somebody."""
+    """Open the test page as this user."""
     context = await browser.new_context(base_url=server.base_url, permissions=["camera", "microphone"])
     page = await context.new_page()
     await page.goto(f"/?user={user}&device=laptop")
@@ -52,7 +58,7 @@ async def _open(browser: Browser, server: Server, user: str) -> Page:
 
 
 async def _meet(alice: Page, bob: Page) -> None:
-    """Let one call the other, through the focus."""
+    """Alice calls Bob through the focus. Return when both see video."""
     await bob.wait_for_function("() => window.sbe.client.session", timeout=PATIENCE_MS)
     await alice.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await alice.get_by_test_id("call-video-bob").click(timeout=PATIENCE_MS)
@@ -62,13 +68,13 @@ async def _meet(alice: Page, bob: Page) -> None:
 
 
 def _narrow(kbit: int) -> None:
-    """Let all that the node sends go through a pipe."""
+    """Send all packets of the node through a pipe of this rate."""
     for line in _PIPE.format(kbit=kbit, queued=_PACKETS_QUEUED, port=_MEDIA_PORT).strip().splitlines():
         subprocess.run(line.split(), check=True)
 
 
 def _offered_bits() -> float:
-    """Return how many bits have come to the pipe; a packet that it dropped counts like the mean of the others."""
+    """Return how many bits were sent into the pipe. A dropped packet counts with the mean size of the others."""
     shown = subprocess.run(["tc", "-s", "-j", "qdisc", "show", "dev", "lo"], check=True, capture_output=True).stdout
     pipe: dict[str, float] = next((each for each in json.loads(shown) if each["kind"] == "pfifo"), {})
     if not pipe.get("packets"):
@@ -77,8 +83,8 @@ def _offered_bits() -> float:
 
 
 async def measure(alice: Page, bob: Page, kbit: int, seconds: int) -> None:
-    """Print what both see, every ten seconds."""
-    print("second  frames/s       lost           still (s)     repeats (%)   of alice and bob; sent (kbit/s)")
+    """Print the figures of both pages every ten seconds."""
+    print("second  frames/s       lost           frozen (s)    repeats (%)   of alice and bob; sent (kbit/s)")
     before: list[Any] = [await page.evaluate(_SEEN) for page in (alice, bob)]
     offered = 0.0
     for second in range(0, seconds, _STEP_SECONDS):
@@ -95,8 +101,8 @@ async def measure(alice: Page, bob: Page, kbit: int, seconds: int) -> None:
 def _row(steps: Sequence[Sequence[float]]) -> str:
     """Return the figures of both pages as text."""
     figures = [
-        (frames / _STEP_SECONDS, lost, still, 100 * repeats / (packets or 1))
-        for frames, lost, still, packets, repeats in steps
+        (frames / _STEP_SECONDS, lost, frozen, 100 * repeats / (packets or 1))
+        for frames, lost, frozen, packets, repeats in steps
     ]
     widths = ("5.1f", "5.0f", "5.1f", "5.1f")
     pairs = zip(widths, zip(*figures, strict=True), strict=True)
@@ -104,10 +110,10 @@ def _row(steps: Sequence[Sequence[float]]) -> str:
 
 
 async def main() -> None:
-    """Serve, and measure."""
+    """Start the server and the browser, and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--kbit", type=int, default=700)
-    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--kbit", type=int, default=700, help="rate of the pipe, in kbit/s")
+    parser.add_argument("--seconds", type=int, default=60, help="how long it measures")
     arguments = parser.parse_args()
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     variables = {"SBE_LOG_LEVEL": "WARNING", "MEDIA_PORT": str(_MEDIA_PORT)}

@@ -1,1 +1,1 @@
-"""The conference resource: the state machine, the rows, the operations, REST and the admin."""
+"""Conferences: state machines, models, operations, the REST interface and the admin."""

@@ -1,4 +1,4 @@
-"""The support desk's view: live conferences first, everything read-only, and one thing to do: end a conference."""
+"""Conferences and sessions in the admin. Everything is read-only, except that staff may end conferences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,38 +28,38 @@ if TYPE_CHECKING:
     ConferenceModelAdmin = admin.ModelAdmin[Conference]
     SessionModelAdmin = admin.ModelAdmin[Session]
 else:
-    # Only the type checker knows Django's admin classes as generic ones.
+    # Django's admin classes are generic only in the type stubs.
     ConferenceModelAdmin = SessionModelAdmin = admin.ModelAdmin
 
-# How many of the newest rows of each kind a conference's page shows.
+# The most rows of each kind on a conference's page.
 NEWEST = 100
-# How many conferences are ended at a time.
-MOST_ENDED = 100
-# What somebody may search for: each word costs the database a look at all rows.
+# The most conferences that one request ends.
+MAX_ENDED = 100
+# Bounds on a search: for each word the database reads all rows.
 _MOST_WORDS = 5
 _LONGEST_SEARCH = 200
-# A list is sorted by a few columns; each has a number of one or two digits, a sign and a dot.
+# The longest sort order, in characters: a few columns, each with a sign, one or two digits and a dot.
 _LONGEST_ORDER = 64
 
 
 class LiveFilter(admin.SimpleListFilter):
-    """Shows what is live unless asked for the rest."""
+    """Shows only live rows by default."""
 
     title = "live or ended"
     parameter_name = "live"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> list[tuple[str, str]]:
-        """Return the choices beside the default."""
+        """Return the choices other than the default."""
         return [("ended", "Ended"), ("all", "All")]
 
     def choices(self, changelist: Any) -> Any:
-        """Name the default, which Django calls "All"."""
+        """Yield the choices, with the default called "Live" instead of Django's "All"."""
         default, *others = super().choices(changelist)
         yield {**default, "display": "Live"}
         yield from others
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the choice."""
+        """Return the rows of the chosen filter."""
         if queryset.model is Session:
             live = Q(state=SessionState.ACTIVE)
         else:
@@ -70,54 +70,54 @@ class LiveFilter(admin.SimpleListFilter):
             case "ended":
                 return queryset.exclude(live)
             case _:
-                # Whoever searches looks for one conference, live or not.
+                # A search without a filter finds live and ended rows.
                 return queryset if request.GET.get("q") else queryset.filter(live)
 
 
-class SoundChangeList(ChangeList):
-    """A list whose query the database can answer: Django lets through years that do not exist, and any length."""
+class CheckedChangeList(ChangeList):
+    """A list that refuses query parameters that the database cannot answer, or only slowly. Django accepts them."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
-        """Return the rows that the query asks for.
+        """Return the rows that match the query parameters.
 
-        :raises IncorrectLookupParameters: when part of the query cannot be looked up; Django then shows an error page.
+        :raises IncorrectLookupParameters: when a parameter is not valid. Django then shows an error page.
         """
         try:
             for name, values in (*request.GET.lists(), *request.POST.lists()):
                 for value in values:
-                    _require_sound(name, str(value))
+                    _require_valid(name, str(value))
         except ValueError as error:
             raise IncorrectLookupParameters(error) from None
         return super().get_queryset(request, exclude_parameters)
 
 
-def _require_sound(name: str, value: str) -> None:
-    """Require that a query parameter has no NUL, is short, and is a possible part of a date where it is one.
+def _require_valid(name: str, value: str) -> None:
+    """Require that a query parameter has no NUL, is not too long, and that a part of a date is in its range.
 
-    :raises ValueError: when it is not.
+    :raises ValueError: when it is not valid.
     """
     if "\0" in name + value:
         raise ValueError("A query parameter has a NUL character.")
     if name == SEARCH_VAR and (len(value) > _LONGEST_SEARCH or len(value.split()) > _MOST_WORDS):
         raise ValueError(f"Search for at most {_MOST_WORDS} words and {_LONGEST_SEARCH} characters.")
     if name == ORDER_VAR and len(value) > _LONGEST_ORDER:
-        raise ValueError("The list has fewer columns.")
+        raise ValueError("The sort order is too long.")
     if name.rpartition("__")[2] in {"year", "month", "day"}:
         read_number(value, least=1, most=MAXYEAR - 1)
 
 
 class ReadOnly:
-    """Lets staff look, and nobody change: what changes a conference is an operation.
+    """Makes an admin read-only. Only operations change conferences.
 
-    Lists show what the database finds by an index, or in one look at all rows, however many there are.
+    A list needs an index, or one scan of its table, however many rows there are.
     """
 
-    # Both would count all rows, the second once for each choice.
+    # Both would count all rows. Facets would do so once for each choice.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow the filters of the page only. Others could compare secrets, or try a regular expression for minutes."""
+        """Allow only the filters of the page. Others could compare secrets, or run a regular expression for minutes."""
         named = [each for each in self.list_filter if isinstance(each, str)]  # type: ignore[attr-defined]
         choices = {f"{name}{kind}" for name in named for kind in ("", "__exact", "__isnull")}
         dates = {f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day")}  # type: ignore[attr-defined]
@@ -136,20 +136,21 @@ class ReadOnly:
         return False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Return the kind of list, which refuses hostile queries."""
-        return SoundChangeList
+        """Return the class of the list, which refuses hostile queries."""
+        return CheckedChangeList
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return the row with this ID; no ID has a NUL, which PostgreSQL would not even compare."""
+        """Return the row with this ID, or None. PostgreSQL accepts no NUL in a parameter, and no ID has one."""
         return None if "\0" in object_id else super().get_object(request, object_id, from_field)  # type: ignore[misc]
 
 
 @dataclass(frozen=True)
 class Section:
-    """The newest rows of one kind on a conference's page: a long one has more than a page can hold.
+    """A table of the newest rows of one kind on a conference's page.
 
-    Django's inlines would build a form for each row, which takes a second for a few hundred. `fields` maps the names of
-    the fields to headings, where these are not the fields' own.
+    It is bounded, because a long conference has more rows than a page can hold. Django's inlines would build a form for
+    each row, which takes a second for a few hundred. `fields` maps names of fields to headings. None stands for the
+    field's own name.
     """
 
     title: str
@@ -159,7 +160,7 @@ class Section:
     related: Sequence[str] = ()
 
     def table(self, conference_id: str) -> dict[str, object]:
-        """Return the title, the columns (name and heading) and the rows of a conference."""
+        """Return the title, the columns (name and heading) and the rows (name and value) for a conference."""
         columns = [(name, heading or label_for_field(name, self.model)) for name, heading in self.fields.items()]
         newest = self.model._default_manager.filter(conference_id=conference_id).order_by(*self.ordering)
         rows = newest.select_related(*self.related)[:NEWEST]
@@ -170,64 +171,62 @@ class Section:
         }
 
     def _shown(self, row: Model, name: str) -> object:
-        """Return a value as the admin shows it."""
+        """Return the value of a field as the admin displays it."""
         value = getattr(row, name)
         if isinstance(value, Model):
             return str(value)
         return display_for_field(value, cast("Field[Any, Any]", self.model._meta.get_field(name)), "-")
 
     def may_be_seen_by(self, request: HttpRequest) -> bool:
-        """Tell whether someone may look at rows of this kind."""
+        """Tell whether the user may view rows of this kind."""
         return request.user.has_perm(f"{self.model._meta.app_label}.view_{self.model._meta.model_name}")
 
 
-def _named(*names: str, **headings: str) -> dict[str, str | None]:
-    """Return fields with their own headings, then those with others."""
+def _columns(*names: str, **headings: str) -> dict[str, str | None]:
+    """Return `Section.fields`: first the fields with their own names as headings, then those with other headings."""
     return {**dict.fromkeys(names), **headings}
 
 
-# The SDP of modifications and events has keys in it: it is not shown.
+# Modifications and events are shown without their SDP, because it has keys.
 SECTIONS = (
     Section(
         "participants",
         Participant,
-        _named(
+        _columns(
             *("role", "username", "vtn", "icmn", "state", "session"),
             *("joined_at", "rings_until", "move_until", "left_reason", "left_at"),
         ),
-        # First everybody that snapshots show.
+        # Participants that snapshots list come first.
         ordering=("-listed", "-position"),
         related=("session",),
     ),
     Section(
         "earlier stays",
         Stay,
-        _named("participant", "session", "joined_at", "left_at", "left_reason"),
+        _columns("participant", "session", "joined_at", "left_at", "left_reason"),
         ordering=("-left_at",),
         related=("participant", "session"),
     ),
     Section(
         "modifications",
         Modification,
-        _named("created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", id="modId"),
+        _columns("created_at", "kind", "state", "offered_by", "offered_to", "settled_by", "settled_at", id="modId"),
         ordering=("-created_at",),
         related=("offered_by", "offered_to", "settled_by"),
     ),
-    Section("events", Event, _named("at", "session", "seq", "type"), ordering=("-id",), related=("session",)),
+    Section("events", Event, _columns("at", "session", "seq", "type"), ordering=("-id",), related=("session",)),
 )
 
 
 @admin.register(Conference)
 class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
-    """Conferences, the live ones first."""
+    """The list and the pages of conferences. The list shows live ones by default."""
 
-    list_display = ["title", "state", "people", "created_at", "lasts", "waiting"]
+    list_display = ["title", "state", "participant_states", "created_at", "duration", "pending_offers"]
     list_filter = [LiveFilter, "state", "topology"]
-    # `get_search_results` says what is searched.
+    # Django shows the search field only if this is set. `get_search_results` decides what is searched.
     search_fields = ["id", "name"]
-    search_help_text = (
-        "A whole username or number (VTN or ICMN), the start of a confId, a modId, or a part of the name."
-    )
+    search_help_text = "A whole username, number (VTN or ICMN) or modId, the beginning of a confId, or part of a name."
     ordering = ["-created_at"]
     date_hierarchy = "created_at"
     fields = ["id", "name", "state", "topology", "access", "created_at", "ended_at", "ended_reason", "version"]
@@ -235,7 +234,7 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     list_per_page = 50
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conference]:
-        """Return conferences with what the list shows of them."""
+        """Return conferences, with their listed participants and pending modifications prefetched."""
         listed = Prefetch("participants", Participant.objects.listed())
         pending = Prefetch("modifications", Modification.objects.pending().only("conference"), to_attr="pending")
         return super().get_queryset(request).prefetch_related(listed, pending)
@@ -243,9 +242,9 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Conference], search_term: str
     ) -> tuple[QuerySet[Conference], bool]:
-        """Return the conferences in which each word is found.
+        """Return the conferences that match every word of the search.
 
-        Users are found by an index, so only by their whole names. There may be millions of participants.
+        Users match only by their whole names, which have an index: there may be millions of participants.
         """
         for word in search_term.split():
             user = Q(username=word) | Q(vtn=word) | Q(icmn=word)
@@ -256,37 +255,37 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
         return queryset, False
 
     def has_end_permission(self, request: HttpRequest) -> bool:
-        """Tell whether someone may end conferences: those who may change them."""
+        """Tell whether the user may end conferences. It takes the permission to change them."""
         return request.user.has_perm("conferences.change_conference")
 
     @admin.display(description="conference", ordering="name")
     def title(self, row: Conference) -> str:
-        """The name, or the beginning of the ID."""
+        """The name, or else the beginning of the ID."""
         return row.name or row.pk[:8]
 
-    @admin.display(description="people")
-    def people(self, row: Conference) -> str:
-        """Who takes part, and how: one a line."""
+    @admin.display(description="participants")
+    def participant_states(self, row: Conference) -> str:
+        """The listed participants with their states, one on each line."""
         return format_html_join(
             mark_safe("<br>"),
             "{}",
             ((f"{participant} ({participant.state})",) for participant in row.participants.all()),
         )
 
-    @admin.display(description="lasts", ordering="created_at")
-    def lasts(self, row: Conference) -> str:
-        """How long it has lasted, or did."""
+    @admin.display(description="duration", ordering="created_at")
+    def duration(self, row: Conference) -> str:
+        """The time from its start to its end, or until now."""
         return timesince(row.created_at, row.ended_at or clock.now())
 
     @admin.display(description="pending offers")
-    def waiting(self, row: Any) -> int:
-        """How many modifications are pending."""
+    def pending_offers(self, row: Any) -> int:
+        """The number of pending modifications."""
         return len(row.pending)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the conference with its newest rows, and a button that ends it to staff who may."""
+        """Show the conference and its tables, and a button to end it if the user may do so."""
         seen = [section for section in SECTIONS if section.may_be_seen_by(request) and "\0" not in object_id]
         tables = [section.table(object_id) for section in seen]
         context = {**(extra_context or {}), "may_end": self.has_end_permission(request), "tables": tables}
@@ -294,10 +293,10 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
 
     @admin.action(description="End the selected conferences", permissions=["end"])
     def end_conference(self, request: HttpRequest, queryset: QuerySet[Conference]) -> HttpResponse | None:
-        """End the selected conferences for everybody in them, once that is confirmed."""
-        chosen = list(queryset[: MOST_ENDED + 1])
-        if len(chosen) > MOST_ENDED:
-            self.message_user(request, f"Select at most {MOST_ENDED} conferences.", messages.WARNING)
+        """Ask for confirmation, then end the selected conferences for everyone in them."""
+        chosen = list(queryset[: MAX_ENDED + 1])
+        if len(chosen) > MAX_ENDED:
+            self.message_user(request, f"Select at most {MAX_ENDED} conferences.", messages.WARNING)
             return None
         if chosen and "confirmed" not in request.POST:
             context = {"title": "End conferences", "opts": self.opts, "conferences": chosen}
@@ -310,12 +309,12 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
 
 @admin.register(Session)
 class SessionAdmin(ReadOnly, SessionModelAdmin):
-    """Registered endpoints, the live ones first. Tokens are stored hashed and not shown."""
+    """The list and the pages of sessions. The list shows live ones by default. Token hashes are not shown."""
 
     list_display = ["username", "device", "vtn", "icmn", "state", "created_at", "expires_at", "last_seq"]
     list_filter = [LiveFilter]
     search_fields = ["id__startswith", "username", "vtn", "icmn", "device"]
-    search_help_text = "A username, a number (VTN or ICMN), a device or a session ID."
+    search_help_text = "Part of a username, number (VTN or ICMN) or device, or the beginning of a session ID."
     fields = ["id", "username", "device", "vtn", "icmn", "state", "created_at", "expires_at", "ended_at", "last_seq"]
     ordering = ["-created_at"]
     list_per_page = 50

@@ -6,12 +6,12 @@ from events import offers
 
 
 class ConferencesConfig(AppConfig):
-    """Registers the application, and the offers that events refer to."""
+    """The application. It gives `events` access to stored offers."""
 
     name = "conferences"
 
     def ready(self) -> None:
-        """Let events find offers."""
-        from conferences.models import offer_of  # the models load after this module
+        """Register the function with which `events` reads the SDP of an offer."""
+        from conferences.models import offer_of  # models can only be imported after this module
 
         offers.find_offers_by(offer_of)

@@ -1,27 +1,27 @@
-"""Large bodies and long descriptions are counted before they are read: reading takes time in proportion to them."""
+"""Rate limits on large bodies and long SDPs. They are counted before parsing, because parsing takes time."""
 
 from django.conf import settings
 
 from conferences.sdp import SDP_LIMIT
-from events.authentication import Speaker
+from events.authentication import Principal
 from events.counters import require_room
 
-# Bodies up to this many bytes are bounded by the number of requests alone.
+# Bodies up to this many bytes are not counted: the limit on requests bounds them.
 _SMALL_BODY = 64 * 1024
 
 
-def require_body(speaker: Speaker, size: int) -> None:
-    """Count the bytes of a large body before it is parsed.
+def count_body(principal: Principal, size: int) -> None:
+    """Count the bytes of a large body. Call it before the body is parsed.
 
-    :raises RateLimitedError: when this speaker has sent too many.
+    :raises RateLimitedError: when the principal's user has sent too many bytes in the last minute.
     """
     if size > _SMALL_BODY:
-        require_room(f"body.{speaker.user}", 2 * settings.SDP_CHARACTERS_PER_MINUTE, size)
+        require_room(f"body.{principal.user}", 2 * settings.SDP_CHARACTERS_PER_MINUTE, size)
 
 
-def require_readable(speaker: Speaker, sdp: str) -> None:
-    """Count the characters of an SDP before it is parsed.
+def count_sdp(principal: Principal, sdp: str) -> None:
+    """Count the characters of an SDP. Call it before the SDP is parsed.
 
-    :raises RateLimitedError: when this speaker has sent too many.
+    :raises RateLimitedError: when the principal's user has sent too many characters in the last minute.
     """
-    require_room(f"sdp.{speaker.user}", settings.SDP_CHARACTERS_PER_MINUTE, min(len(sdp), SDP_LIMIT))
+    require_room(f"sdp.{principal.user}", settings.SDP_CHARACTERS_PER_MINUTE, min(len(sdp), SDP_LIMIT))

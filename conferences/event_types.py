@@ -1,7 +1,7 @@
-"""The events that participants receive (protocol section 5). Each docstring says when an event is sent and who gets it.
+"""The events that participants receive (protocol section 5). Each docstring states when an event is sent, and to whom.
 
-The event section of docs/protocol.md, `templates/static/sbe/event-types.js` and the tests' check of every received
-event are made from these classes.
+`make reference` generates the reference in docs/protocol.md and `templates/static/sbe/event-types.js` from these
+classes. The tests check every received event against them.
 """
 
 from dataclasses import dataclass
@@ -59,21 +59,24 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class InvitationReceived(StoredEvent):
-    """The device rings: the user is called, or moves to another of their devices. Every device of the user gets it."""
+    """The device rings, for a call or for a move from another device of the user.
+
+    Every live session of the user gets it, except those that are in the conference or just leave it to move.
+    """
 
     type = EventType.INVITATION_RECEIVED
-    reason: Annotated[InvitationReason, "A call, or a move of this very user from another device."]
-    from_: Annotated[OriginShape, "The host who calls; for a move the user's own participant."]
-    mod_id: Annotated[str | Absent, "Only for a call in `peer`: the modification that the answer settles."] = ABSENT
+    reason: Annotated[InvitationReason, "`call`, or `move` when this user moves from another device."]
+    from_: Annotated[OriginShape, "The host who calls. For a move: the user's own participant."]
+    mod_id: Annotated[str | Absent, "Only for a call in `peer`: the modification that an answer settles."] = ABSENT
     description: Annotated[OfferShape | Absent, "Only for a call in `peer`: the caller's offer."] = ABSENT
     participant: Annotated[ParticipantShape, "The participant that rings."]
     conference: Annotated[ConferenceShape, "The conference as it is now."]
-    rings_until: Annotated[datetime, "When it stops ringing unless somebody answers."]
+    rings_until: Annotated[datetime, "When the ringing ends, if no device answers."]
 
 
 @dataclass(frozen=True, kw_only=True)
 class InvitationCancelled(StoredEvent):
-    """The device stops ringing."""
+    """The device stops ringing. Every ringing device gets it, except the one that answered or declined."""
 
     type = EventType.INVITATION_CANCELLED
     reason: Annotated[CancelReason, "What ended the ringing."]
@@ -81,10 +84,10 @@ class InvitationCancelled(StoredEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOpen(StoredEvent):
-    """Somebody has answered, and the conference is open. Only the host gets it."""
+    """The first answer has opened the conference. Only the host gets it."""
 
     type = EventType.SESSION_OPEN
-    from_: Annotated[OriginShape, "The participant who answered first."]
+    from_: Annotated[OriginShape, "The participant that answered."]
     mod_id: Annotated[str | Absent, "Only in `peer`: the modification that the answer has settled."] = ABSENT
     description: Annotated[AnswerShape | Absent, "Only in `peer`: the answer to the caller's offer."] = ABSENT
     conference: Annotated[ConferenceShape, "The conference as it is now."]
@@ -92,24 +95,24 @@ class SessionOpen(StoredEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ModificationEvent(StoredEvent):
-    """Something about one modification."""
+    """An event about one modification."""
 
     mod_id: Annotated[str, "The modification."]
-    kind: Annotated[ModificationKind, "What it was offered for."]
+    kind: Annotated[ModificationKind, "The purpose of the offer."]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModReceived(ModificationEvent):
-    """Another participant, or the focus, has made an offer: accept or reject it. Only its receiver gets it."""
+    """Another participant, or the focus, has made an offer. Only its receiver gets it, and accepts or rejects it."""
 
     type = EventType.MOD_RECEIVED
     from_: Annotated[OriginShape, "The participant, or the focus, that made the offer."]
     description: Annotated[OfferShape, "The offer."]
     restart: Annotated[bool, "The offer needs a new peer connection."]
-    expires_at: Annotated[datetime, "When the modification expires unless it is settled."]
+    expires_at: Annotated[datetime, "When the modification expires, if it is not settled."]
     caused_by: Annotated[
         str | Absent | None,
-        "Only from the focus: the modification of another participant that led to this offer, where there is one.",
+        "Only from the focus: the modification of another participant that the offer announces, or null.",
     ] = ABSENT
 
 
@@ -124,93 +127,100 @@ class ModAccepted(ModificationEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ModRejected(ModificationEvent):
-    """The offer is rejected, and the media stays as it was. Only its initiator gets it.
+    """The offer was rejected, and the media stays as it was. Only the initiator gets it.
 
-    In `focus` it also names a participant that did not follow a modification which the focus had accepted. A
-    participant whose answer to the focus cannot be used gets it for the focus's own modification.
+    In `focus` there are two more cases. The initiator gets it for each participant that does not follow a modification
+    after the focus has accepted it. A participant gets it for an offer of the focus, if the focus cannot use its
+    answer.
     """
 
     type = EventType.MOD_REJECTED
     from_: Annotated[OriginShape, "The participant, or the focus, that rejected."]
     participant: Annotated[ParticipantShape | Absent, "Only in `focus`: the participant that did not follow."] = ABSENT
     reason: Annotated[str | Absent, "Only from the focus: the code of the refusal (section 8)."] = ABSENT
-    detail: Annotated[str | Absent, "Only from the focus: the refusal in words for people."] = ABSENT
+    detail: Annotated[str | Absent, "Only from the focus: an explanation for people."] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModCancelled(ModificationEvent):
-    """The initiator has taken the offer back, or cannot make it any more. Only its receiver gets it."""
+    """The offer was cancelled. The initiator cancelled it, a side has left or moved, or a media node has failed.
+
+    Only the other side gets it.
+    """
 
     type = EventType.MOD_CANCELLED
-    from_: Annotated[OriginShape, "The participant, or the focus, that had made the offer."]
+    from_: Annotated[OriginShape, "The participant that cancelled, left or moved, or the focus."]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModExpired(ModificationEvent):
-    """Nobody has settled the offer in time. Both its initiator and its receiver get it."""
+    """The offer was not settled in time. The initiator and the receiver get it."""
 
     type = EventType.MOD_EXPIRED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantEvent(StoredEvent):
-    """Something about one participant."""
+    """An event about one participant."""
 
     participant: Annotated[ParticipantShape, "The participant as it is now."]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantInvited(ParticipantEvent):
-    """The host has invited another user. Everybody else in the conference gets it."""
+    """The host has invited another user. Everyone else in the conference gets it."""
 
     type = EventType.PARTICIPANT_INVITED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantJoined(ParticipantEvent):
-    """A user has answered, or has come back. Everybody else in the conference gets it."""
+    """A participant has joined the conference or returned to it. Everyone else in the conference gets it.
+
+    For the first answer, the host gets `session-open` instead.
+    """
 
     type = EventType.PARTICIPANT_JOINED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantOnHold(ParticipantEvent):
-    """A hold has taken effect. Everybody in the conference gets it."""
+    """A hold has taken effect. Everyone in the conference gets it, including the participant on hold."""
 
     type = EventType.PARTICIPANT_ON_HOLD
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantResumed(ParticipantEvent):
-    """A resume has taken effect. Everybody in the conference gets it."""
+    """A resume has taken effect. Everyone in the conference gets it, including the participant that resumed."""
 
     type = EventType.PARTICIPANT_RESUMED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantMoving(ParticipantEvent):
-    """A participant leaves its device, and the user's other devices ring. Everybody else in the conference gets it."""
+    """A move has begun, and the user's other devices ring. Everyone else in the conference gets it."""
 
     type = EventType.PARTICIPANT_MOVING
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantMoved(ParticipantEvent):
-    """A participant has answered at another device. The device that it left and everybody else get it."""
+    """A participant has answered on its new device. The old device and everyone else in the conference get it."""
 
     type = EventType.PARTICIPANT_MOVED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantMuted(ParticipantEvent):
-    """The host has muted or unmuted a participant. Everybody but the one who asked for it gets it."""
+    """A participant was muted or unmuted. Everyone in the conference gets it, except the requester."""
 
     type = EventType.PARTICIPANT_MUTED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantLeft(ParticipantEvent):
-    """A participant has left. Everybody else gets it; so does the participant, unless it hung up."""
+    """A participant has left. Everyone in the conference gets it. So does the participant, unless it hung up."""
 
     type = EventType.PARTICIPANT_LEFT
     reason: Annotated[LeftReason, "Why it left."]
@@ -218,23 +228,23 @@ class ParticipantLeft(ParticipantEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class MoveExpired(ParticipantEvent):
-    """The participant has prepared a move but not begun it in time. Only that participant gets it."""
+    """The participant armed a move but did not begin it in time. Only that participant gets it."""
 
     type = EventType.MOVE_EXPIRED
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionTerminated(StoredEvent):
-    """The conference has ended. Everybody gets it, except the participant who ended it."""
+    """The conference has ended. Everyone in the conference gets it, except the participant that ended it."""
 
     type = EventType.SESSION_TERMINATED
     reason: Annotated[LeftReason, "Why it ended."]
-    conference: Annotated[ConferenceShape, "The conference as its end leaves it."]
+    conference: Annotated[ConferenceShape, "The conference after its end."]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveSpeaker(EphemeralEvent):
-    """Another participant speaks now. Everybody in the conference who listens gets it."""
+    """The active speaker has changed. Everyone in the conference with an open WebSocket gets it."""
 
     type = EventType.ACTIVE_SPEAKER
     participant: Annotated[str, "The participant's ID."]
@@ -242,18 +252,18 @@ class ActiveSpeaker(EphemeralEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class Quality(EphemeralEvent):
-    """The connection between a participant and the focus has changed. Everybody in the conference who listens gets it.
+    """The connection of a participant has changed. Everyone in the conference with an open WebSocket gets it.
 
-    It is `poor` when at least a twelfth of the packets were lost for 3 s in either direction; it is then repeated
-    every 10 s. It is `disconnected` after 15 s of silence. After 30 s the participant leaves (`media-lost`).
+    - `poor`: For 3 s, at least 8 % of the packets in one direction were lost. The event is repeated every 10 s.
+    - `disconnected`: The participant has answered no connectivity check for 15 s. After 30 s it leaves (`media-lost`).
     """
 
     type = EventType.QUALITY
     participant: Annotated[str, "The participant's ID."]
-    connection: Annotated[Connection, "How the focus receives the participant."]
+    connection: Annotated[Connection, "The state of the connection."]
 
 
-# In the order of the documentation.
+# The order of the reference.
 EVENTS: tuple[type[StoredEvent] | type[EphemeralEvent], ...] = (
     InvitationReceived,
     InvitationCancelled,

@@ -1,6 +1,6 @@
-"""Refusals that concern conferences, each with its status, code and words (protocol section 8).
+"""Refusals of requests about conferences, each with its status, code and detail (protocol section 8).
 
-`events.exceptions` has those of requests in general.
+`events.exceptions` has the refusals of requests in general.
 
 RefusalError
 ├── NoSuchConferenceError    404 not-found
@@ -34,7 +34,7 @@ from events.exceptions import NotFoundError, RefusalError
 
 
 class ActionMissingError(RefusalError):
-    """A `PUT` on a conference names no action."""
+    """A `PUT` on a conference has no header `x-conference-action`."""
 
     status, code = 400, "action-missing"
     detail = "Name the action in the header 'x-conference-action'."
@@ -48,160 +48,163 @@ class ActionUnknownError(RefusalError):
 
 
 class SdpInvalidError(RefusalError):
-    """The session description is missing, broken or does not fit."""
+    """The session description is missing, is not well-formed, or does not fit the offer."""
 
     status, code = 422, "sdp-invalid"
     detail = "The SDP is missing or invalid."
 
 
 class SdpDirectionError(RefusalError):
-    """The directions in the session description do not fit the action."""
+    """The directions of the media sections do not fit the action or the offer."""
 
     status, code = 422, "sdp-direction"
-    detail = "The directions of the media lines do not fit the action."
+    detail = "The directions of the media sections do not fit the action."
 
 
 class NoSuchConferenceError(NotFoundError):
-    """The conference does not exist, or not for this session."""
+    """The conference does not exist, or this session may not see it."""
 
     detail = "There is no such conference."
 
 
 class ConferenceNotOpenError(RefusalError):
-    """The conference has not been answered yet, or has ended."""
+    """The conference has not been answered yet, or has ended. `state` is the state that forbids the action."""
 
     status, code = 409, "conference-not-open"
     detail = "The conference is not open."
 
 
 class ConferenceFullError(RefusalError):
-    """The conference takes no one more."""
+    """The conference has no room for another participant."""
 
     status, code = 409, "conference-full"
     detail = "The conference is full."
 
 
 class NotRingingError(RefusalError):
-    """Nothing rings for this session in this conference."""
+    """The session has no invitation to this conference that still rings."""
 
     status, code = 409, "not-ringing"
-    detail = "The conference does not ring for you."
+    detail = "You have no invitation to this conference that still rings."
 
 
 class AlreadyAnsweredError(RefusalError):
-    """Another device was first, or this one has answered before."""
+    """Another device of the user, or this one, has answered already."""
 
     status, code = 409, "already-answered"
     detail = "The invitation has been answered already."
 
 
 class AlreadyOnHoldError(RefusalError):
-    """A hold by someone who is on hold."""
+    """A hold by a participant that is on hold."""
 
     status, code = 409, "already-on-hold"
     detail = "You are on hold already: resume first."
 
 
 class NotOnHoldError(RefusalError):
-    """A resume by someone who is not on hold."""
+    """A resume by a participant that is not on hold."""
 
     status, code = 409, "not-on-hold"
     detail = "You are not on hold."
 
 
 class ParticipantMovingError(RefusalError):
-    """The other side is between two devices; `retryAfterMs` says when to look again."""
+    """A participant is between two devices. If it is the other one, `retryAfterMs` says when to try again."""
 
     status, code = 409, "participant-moving"
     detail = "The participant is moving to another device."
 
 
 class CalleeBusyError(RefusalError):
-    """Somebody who is invited, named in `to`, has `limit` unanswered invitations already."""
+    """The invited user has as many unanswered invitations as `limit` allows. `to` is the user's address."""
 
     status, code = 409, "callee-busy"
-    detail = "The one you call has too many unanswered invitations: try again later."
+    detail = "The user has too many unanswered invitations: try again later."
 
 
 class TooManyConferencesError(RefusalError):
-    """The session takes part in as many conferences as it may, given as `limit`."""
+    """The session takes part in as many conferences as `limit` allows."""
 
     status, code = 409, "too-many-conferences"
     detail = "This session takes part in too many conferences: leave one first."
 
 
 class TooManySessionsError(RefusalError):
-    """The user has as many live sessions as one user may have, given as `limit`."""
+    """The user has as many live sessions as `limit` allows."""
 
     status, code = 409, "too-many-sessions"
     detail = "This user has too many live sessions: end one first."
 
 
 class FocusOnlyError(RefusalError):
-    """The conference's media does not pass through the enabler."""
+    """The request needs a focus, but the media of this conference flows between the browsers."""
 
     status, code = 409, "focus-only"
-    detail = "Only a conference of topology 'focus' can do this: here the media flows between the browsers."
+    detail = "Only a conference of topology 'focus' can do this. Here the media flows between the browsers."
 
 
 class ModificationPendingError(RefusalError):
-    """Another offer between the same two sides waits for its answer (RFC 3264 section 4)."""
+    """Another offer between the same two sides is pending (RFC 3264 section 4).
+
+    `modId` names it, and `retryAfterMs` says when to try again.
+    """
 
     status, code = 409, "modification-pending"
     detail = "Another modification is pending: settle it, then offer again."
 
 
 class ModificationSettledError(RefusalError):
-    """The modification has its final state, given as `state`."""
+    """The modification is settled already. `state` is its final state."""
 
     status, code = 409, "modification-settled"
-    detail = "The modification has been settled."
+    detail = "The modification is settled already."
 
 
 class NotYoursToSettleError(RefusalError):
-    """Only the receiver accepts or rejects, only the initiator cancels."""
+    """Only the receiver may accept or reject a modification, and only the initiator may cancel it."""
 
     status, code = 409, "not-yours-to-settle"
     detail = "This modification is not yours to settle."
 
 
 class PreconditionFailedError(RefusalError):
-    """The conference has changed since the given ETag."""
+    """The conference has changed since the ETag in `If-Match`. `etag` is the present one."""
 
     status, code = 412, "precondition-failed"
     detail = "The conference has changed: read it again."
 
 
 class IdempotencyMismatchError(RefusalError):
-    """The Idempotency-Key was used for another request."""
+    """The `Idempotency-Key` belongs to a different request."""
 
     status, code = 422, "idempotency-mismatch"
-    detail = "This Idempotency-Key belongs to another request."
+    detail = "This Idempotency-Key belongs to a different request: use a new key."
 
 
 class IdempotencyExpiredError(RefusalError):
-    """The first request with this Idempotency-Key made a session that has ended since."""
+    """The first request with this `Idempotency-Key` returned a session that has ended since."""
 
     status, code = 409, "idempotency-expired"
     detail = "The session of this Idempotency-Key has ended: register again with a new key."
 
 
 class TooManyInvitationsError(RefusalError):
-    """The caller has as many unanswered invitations, or as many to one user, as it may have, given as `limit`."""
+    """The caller has as many unanswered invitations, in total or to one user, as `limit` allows."""
 
     status, code = 429, "too-many-invitations"
-    detail = "You have too many unanswered invitations, in all or to this user: wait until some are answered."
+    detail = "You have too many unanswered invitations, in total or to this user: wait until some are answered."
 
 
 class TooManyOffersError(RefusalError):
-    """The user has made as many offers in the last minute as one user may make, given as `limit`."""
+    """The user has made as many offers in the last minute as `limit` allows."""
 
     status, code = 429, "too-many-offers"
-    detail = "You have made too many offers in the last minute, and others renegotiate for each: wait a little."
+    detail = "You have made too many offers in the last minute: wait as long as the header 'Retry-After' says."
 
 
 class MediaUnavailableError(RefusalError):
-    """No media node can serve this."""
+    """No media node can serve a conference of topology `focus` now."""
 
     status, code = 503, "media-unavailable"
-    detail = "No media node can serve a conference of topology 'focus' at this time: try again in a moment."
+    detail = "No media node can serve a conference of topology 'focus' now: try again in a few seconds."

@@ -9,10 +9,10 @@ from django.conf import settings
 
 
 def ice_servers(username: str, expires_at: datetime) -> list[dict[str, object]]:
-    """Return `RTCIceServer` dictionaries; the TURN credential lives as long as the session.
+    """Return `RTCIceServer` dictionaries. The TURN credential expires with the session.
 
-    The credential is the base64 HMAC-SHA-1 of "<expiry>:<name>" under the secret that the TURN server shares, as in
-    draft-uberti-behave-turn-rest-00; the algorithm is the TURN servers' choice, not ours.
+    The credential is the base64 HMAC-SHA-1 of "<expiry>:<name>" with the secret shared with the TURN server
+    (draft-uberti-behave-turn-rest-00). TURN servers prescribe the algorithm.
     """
     servers: list[dict[str, object]] = []
     if settings.STUN_URLS:

@@ -1,11 +1,11 @@
 """Repeat the answer to a repeated request (`Idempotency-Key`, protocol section 3).
 
-The kept answer is written in the transaction of the change itself: either both are there or neither. Two twins in the
-same instant are told apart by the primary key, on which the second waits for the first. Refusals are not kept: they
-have changed nothing, so asking again is safe.
+The answer is kept in the same transaction as the change, so either both are stored or neither. If two equal requests
+arrive at the same time, the second waits for the first on the primary key. Refusals are not kept: they change nothing,
+so the client may send the request again.
 
-A handler reads its request and returns the change that the request asks for. Reading takes time in proportion to the
-body, so it is done before the transaction, which on SQLite stops everybody else's writes.
+A handler parses its request and returns the change, a function. Parsing takes time in proportion to the body. It
+happens before the transaction begins, because on SQLite a transaction blocks all other writers.
 """
 
 import base64
@@ -25,13 +25,13 @@ from rest_framework.response import Response
 from conferences.exceptions import IdempotencyMismatchError
 from conferences.models import KeptAnswer
 from events import clock
-from events.authentication import speaker_of
+from events.authentication import principal_of
 from events.exceptions import MalformedError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _KEPT_HEADERS = ("ETag", "Location", "x-mod-id", "x-state")
-# What makes two requests the same, besides method, path and body.
-_TELLING_HEADERS = ("content-type", "if-match", "x-conference-action", "x-mod-id", "x-session-id")
+# Two requests are equal if these headers, the method, the path and the body are equal.
+_COMPARED_HEADERS = ("content-type", "if-match", "x-conference-action", "x-mod-id", "x-session-id")
 
 Change = Callable[[], Response]
 Handler = Callable[..., Change]
@@ -40,17 +40,20 @@ Recheck = Callable[[Any], None]
 
 
 def idempotent(handler: Handler) -> View:
-    """Let a view's handler honour `Idempotency-Key`."""
+    """Decorate a view's handler to honour `Idempotency-Key`."""
     return _answer_once(handler, lambda body: None)
 
 
-def idempotent_while(recheck: Recheck) -> Callable[[Handler], View]:
-    """Do the same, but pass the body of a kept answer to `recheck` first, which raises where it is no longer true."""
+def idempotent_if(recheck: Recheck) -> Callable[[Handler], View]:
+    """Return the same decorator, with a check before an answer is repeated.
+
+    `recheck` gets the body of the kept answer, and raises a refusal if the answer must not be repeated.
+    """
     return partial(_answer_once, recheck=recheck)
 
 
 def _answer_once(handler: Handler, recheck: Recheck) -> View:
-    """Return the handler with a memory. Keys belong to the speaker: a session, or a gateway that speaks for itself."""
+    """Return the decorated handler. A key belongs to the session, or to the API key, that makes the request."""
 
     @wraps(handler)
     def answer_once(view: Any, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -58,9 +61,9 @@ def _answer_once(handler: Handler, recheck: Recheck) -> View:
         if key is None:
             return handler(view, request, *args, **kwargs)()
         if not _KEY.fullmatch(key):
-            raise MalformedError("An Idempotency-Key has 1 to 255 visible ASCII characters.")
+            raise MalformedError("An Idempotency-Key must have 1 to 255 visible ASCII characters.")
         kept = KeptAnswer(
-            key_hash=_digest(speaker_of(request).name, key),
+            key_hash=_digest(principal_of(request).name, key),
             request_hash=_fingerprint(request),
             created_at=clock.now(),
         )
@@ -70,7 +73,7 @@ def _answer_once(handler: Handler, recheck: Recheck) -> View:
         try:
             return _make(change, kept)
         except IntegrityError:
-            # A twin was quicker.
+            # An equal request, sent at the same time, was first.
             if first := _first(kept):
                 return _repeat(first, kept.request_hash, recheck)
             raise
@@ -79,7 +82,7 @@ def _answer_once(handler: Handler, recheck: Recheck) -> View:
 
 
 def _first(kept: KeptAnswer) -> KeptAnswer | None:
-    """Return the answer that an earlier request with the same key was given."""
+    """Return the answer to an earlier request with the same key."""
     return KeptAnswer.objects.filter(pk=kept.pk).first()
 
 
@@ -93,11 +96,11 @@ def _make(change: Change, kept: KeptAnswer) -> Response:
 
 
 def _keep(kept: KeptAnswer, response: Response) -> None:
-    """Write the answer beside the change."""
+    """Write the answer, in the transaction of the change."""
     kept.status = response.status_code
     kept.headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
     if response.data is not None:
-        # The answer to a registration has a token in it, and tokens are stored nowhere in the clear.
+        # The answer to a registration has a token, and tokens are never stored in plain text.
         kept.body = _cipher().encrypt(json.dumps(response.data).encode()).decode()
     kept.save(update_fields=["status", "headers", "body"])
 
@@ -105,7 +108,7 @@ def _keep(kept: KeptAnswer, response: Response) -> None:
 def _repeat(kept: KeptAnswer, request_hash: str, recheck: Recheck) -> Response:
     """Return the kept answer.
 
-    :raises IdempotencyMismatchError: when it was given to another request.
+    :raises IdempotencyMismatchError: when it belongs to a different request.
     """
     if kept.request_hash != request_hash:
         raise IdempotencyMismatchError
@@ -115,8 +118,8 @@ def _repeat(kept: KeptAnswer, request_hash: str, recheck: Recheck) -> Response:
 
 
 def _fingerprint(request: Request) -> str:
-    """Return what tells this request from others under the same key."""
-    headers = [request.headers.get(name, "") for name in _TELLING_HEADERS]
+    """Return a hash that differs between different requests with the same key."""
+    headers = [request.headers.get(name, "") for name in _COMPARED_HEADERS]
     body = hashlib.sha256(request._request.body).hexdigest()
     return _digest(request.method or "", request.get_full_path(), *headers, body)
 

@@ -1,30 +1,49 @@
-"""The state machines of a conference, its participants, their moves and its modifications.
+"""The state machines of a conference, a participant, a move and a modification (protocol sections 4, 6 and 7).
 
-The rules, in prose (protocol sections 4, 6 and 7):
+`TABLE` lists every state with its legal actions and the state that each action leads to. A final state has `{}`.
+Every other action is illegal: `decide` raises the refusal that fits the state, and nothing changes. The diagrams in
+docs/states.md are generated from the table.
 
-A *conference* begins with an invitation that was sent. The first answer opens it. While it is open, offers are
-made and settled, and further answers (of more invited people, or of a device that a participant moves to) leave it
-open. Until it ends, its host manages it: invites people, and mutes them. Before the
-first answer a host whose offer the focus has refused may call again. Ending it, before or after the first answer,
-terminates it for good.
+A *conference* starts in `invitation-sent`, when its host has made the first offer.
 
-A *participant* is one user's participant. It is invited, and answering accepts it. An accepted participant may modify its
-media, put the conference on hold and resume it; a participant on hold may change what it sends but stays on hold
-until it resumes. A participant that moves leaves its device but keeps the participant; the first answer from another of its
-devices accepts it again there, off hold. A participant that has left an open conference may return to its participant.
+- `answer`: The first answer opens the conference. Later answers leave it open. They come from other invited users, from
+  a new device of a moving participant, and from sessions that join or return to a conference with access "open".
+- `negotiate`: While the conference is open, participants offer modifications, and accept, reject or cancel them.
+- `call-again`: Before the first answer, a host whose first offer the focus has not accepted may make it again.
+- `manage`: Until the conference ends, the host invites and mutes participants. A participant may mute or unmute itself.
+- `end`: The conference is terminated permanently, before or after the first answer.
 
-A *move* to another device is armed by an offer to hold. From a participant that is on hold already, that offer is an
-ordinary modification: it leaves the participant on hold. An armed move begins when its participant ends its part within
-the move window; after the window it has expired. A further offer of this kind arms it again. Taking the hold back,
-resuming and leaving disarm it. That it has expired is remembered as long as the participant is on hold.
+A *participant* is the record of one user in one conference. The host starts in `accepted`, every other participant in
+`invited`.
 
-A *modification* is one offer and its settlement. Once sent it is settled exactly once: the receiver accepts or rejects
-it, the initiator cancels it, or time does. Nothing follows a settlement (RFC 3264 section 4). The focus is a side
-like any other, but no participant: its offers tell what others have changed, and change nothing when accepted.
+- `answer`: An invited participant is accepted. A moving participant is accepted at its new device, off hold.
+- `modify`, `hold`, `resume`: The participant's offer has been accepted and takes effect. An accepted participant may
+  modify its media or put the conference on hold. A participant on hold may modify its media, and stays on hold until
+  it resumes.
+- `move`: An accepted participant, or one on hold, leaves its device. Its user's other devices ring.
+- `leave`: The participant leaves. This is legal in every state except `left`.
+- `return`: A participant that left a conference with access "open" is accepted again.
 
-`TABLE` lists every state with the actions that are legal in it and the state that each leads to; dead ends are written
-`{}`. A transition that is not in the table does not exist: `decide` raises the refusal that fits the state, and since
-it touches nothing, nothing has changed. The diagrams in docs/states.md are generated from this very table.
+A *move* takes a participant to another device of the same user. It starts in `idle`.
+
+- `arm`: `initiate-call-hold` arms the move until the move window ends. Every further one restarts the window. If the
+  participant is on hold already, the offer is an ordinary modification and the participant stays on hold.
+- `move`: A `DELETE` within the move window begins the move.
+- `expire`: The move window has ended.
+- `disarm`: The move is forgotten, armed or expired. This happens when the participant cancels an offer to hold, and on
+  transitions of the participant (`move_after`). An armed move survives `hold` and `modify`. An expired move survives
+  transitions to `on-hold`. All other transitions disarm it.
+
+A *modification* is one offer and its settlement. It starts in `mod-sent` and is settled exactly once (RFC 3264
+section 4).
+
+- `accept`, `reject`: The receiver settles it. The focus may be the receiver.
+- `cancel`: The initiator settles it. A pending modification is also cancelled when a side leaves or moves, or when the
+  conference ends.
+- `expire`: Nobody has settled it in time.
+
+The focus is a side of a modification, but not a participant. Its offers announce the changes of other participants.
+When a participant accepts one, no participant changes its state.
 """
 
 from collections.abc import Mapping
@@ -72,7 +91,7 @@ class MoveState(StrEnum):
 
 
 class Action(StrEnum):
-    """What can happen to a conference, a participant, a move or a modification."""
+    """The actions of all four machines. The module docstring explains each."""
 
     ANSWER = "answer"
     CALL_AGAIN = "call-again"
@@ -94,7 +113,7 @@ class Action(StrEnum):
 
 
 class ModificationKind(StrEnum):
-    """What an offer is made for."""
+    """The purpose of an offer. Only the focus offers `sync`: it announces what others have changed."""
 
     CALL = "call"
     MOD = "mod"
@@ -171,7 +190,8 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ModificationState.EXPIRED: {},
 }
 
-# What an accepted modification does to the participant who offered it. Only the focus offers to synchronise.
+# The action that an accepted offer of each kind performs on the participant who made it. `SYNC` is missing, because
+# only the focus offers it.
 EFFECTS: Mapping[ModificationKind, Action] = {
     ModificationKind.CALL: Action.MODIFY,
     ModificationKind.MOD: Action.MODIFY,
@@ -182,32 +202,38 @@ EFFECTS: Mapping[ModificationKind, Action] = {
 
 
 def effect_of(kind: ModificationKind, state: ParticipantState) -> Action:
-    """Return what an accepted offer of this kind does to a participant in this state."""
+    """Return the action that an accepted offer performs on its participant, which is now in `state`.
+
+    A participant on hold that offers another hold (`initiate-call-hold`) only modifies its media.
+    """
     if kind is ModificationKind.HOLD and state is ParticipantState.ON_HOLD:
         return Action.MODIFY
     return EFFECTS[kind]
 
 
-def move_after(move: MoveState, action: Action, becomes: ParticipantState) -> MoveState:
-    """Return what is left of a move when `action` takes its participant to the state `becomes`.
+def move_after(move: MoveState, action: Action, reached: ParticipantState) -> MoveState:
+    """Return the state of a move after `action` has taken its participant to the state `reached`.
 
-    An armed move stays armed while the participant only changes its media.
+    `hold` and `modify` keep an armed move armed. An expired move stays expired while the participant is on hold. Any
+    other transition disarms the move.
     """
-    stays = action in {Action.HOLD, Action.MODIFY} if move is MoveState.ARMED else becomes is ParticipantState.ON_HOLD
+    stays = action in {Action.HOLD, Action.MODIFY} if move is MoveState.ARMED else reached is ParticipantState.ON_HOLD
     return move if stays else decide(move, Action.DISARM)
 
 
+# States in which devices of the user ring.
 RINGING = frozenset({ParticipantState.INVITED, ParticipantState.MOVING})
+# States in which the participant is in the conference with a device.
 JOINED = frozenset({ParticipantState.ACCEPTED, ParticipantState.ON_HOLD})
 
 
 def decide(state: S, action: Action) -> S:
     """Return the state that `action` leads to from `state`.
 
-    :raises RefusalError: the one that fits, when the table has no such transition.
+    :raises RefusalError: when the table has no such transition. Its class depends on the state.
     """
     try:
-        # The table maps each machine onto itself; test_machine proves it.
+        # Every transition stays within its machine: test_machine checks this.
         return TABLE[state][action]  # type: ignore[return-value]
     except KeyError:
         raise _refusal(state, action) from None

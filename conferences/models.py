@@ -1,7 +1,6 @@
-"""Rows: conferences, participants, modifications, and the answers kept for repeated requests.
+"""The rows of conferences, participants, their stays, modifications and kept answers to repeated requests.
 
-What must never be false stands in the database as a constraint. QuerySet methods read as words; what a row may
-become is decided by `conferences.machine` alone.
+Database constraints guard the invariants. Only `conferences.machine` decides transitions between states.
 """
 
 from datetime import datetime
@@ -32,22 +31,22 @@ class Topology(models.TextChoices):
 
 # Participants that have not left.
 _PRESENT = RINGING | JOINED
-# How many of the participants that were left a conference shows: as many as its largest capacity, so it shows
-# everybody who was there when it ended.
-LEFT_SHOWN = 40
-# What stands for the focus where the ID of a participant would stand.
+# The most participants that have left, but are still listed in snapshots. It equals the largest capacity, so a snapshot
+# of an ended conference lists everybody who was present at its end.
+MAX_LISTED_LEFT = 40
+# Names the focus in the place of a participant's ID.
 FOCUS = "focus"
 
 
 class Access(models.TextChoices):
-    """Who may answer a conference."""
+    """Who may answer a conference: only invited users, or every session that knows its ID."""
 
     INVITED = "invited"
     OPEN = "open"
 
 
 class Role(models.TextChoices):
-    """What a participant is in the conference."""
+    """The role of a participant in a conference."""
 
     HOST = "host"
     GUEST = "guest"
@@ -67,24 +66,24 @@ class LeftReason(models.TextChoices):
 
 
 def _one_of(field: str, states: Any) -> Q:
-    """Return the condition that the field holds one of the values of an enum or a set."""
+    """Return the condition that the field holds one of these states."""
     return Q(**{f"{field}__in": sorted(str(state) for state in states)})
 
 
 class ConferenceQuerySet(models.QuerySet["Conference"]):
-    """Conferences, in words."""
+    """Queries for conferences."""
 
     def live(self) -> Self:
-        """Those that have not ended."""
+        """Return those that have not ended."""
         return self.filter(ended_at__isnull=True)
 
     def concerning(self, session: Session) -> Self:
-        """Those in which the session, or its user, takes or took part."""
+        """Return those in which the session or its user takes part, or has taken part."""
         return self.filter(pk__in=Participant.objects.concerning(session).values("conference"))
 
 
 class Conference(models.Model):
-    """A conference; `version` grows with every change that its members can see."""
+    """A conference. Every operation that saves it increments `version`, from which its ETag is made."""
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     topology = models.CharField(max_length=8, choices=Topology)
@@ -124,7 +123,7 @@ class Conference(models.Model):
                 name="conference_live",
             ),
             models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="conference_ended"),
-            # What a node serves, what it has got lately, and what has lost its node.
+            # For the conferences of a node, those placed on it recently, and those without a node.
             models.Index(
                 fields=["media_node", "placed_at"],
                 condition=Q(ended_at__isnull=True),
@@ -137,31 +136,31 @@ class Conference(models.Model):
 
 
 class ParticipantQuerySet(models.QuerySet["Participant"]):
-    """Participants, in words."""
+    """Queries for participants."""
 
     def concerning(self, session: Session) -> Self:
-        """Those that are the session or its user."""
+        """Return those that use the session or belong to its user."""
         return self.filter(Q(session=session) | shares_identity([session]))
 
     def ringing(self) -> Self:
-        """Those whose devices ring."""
+        """Return those whose devices ring."""
         return self.filter(state__in=sorted(RINGING))
 
     def present(self) -> Self:
-        """Those that have not left."""
+        """Return those that have not left."""
         return self.filter(state__in=sorted(_PRESENT))
 
     def unanswered(self, now: datetime) -> Self:
-        """Invitations that still wait for an answer at `now`."""
+        """Return invited participants whose invitation has not ended at `now`."""
         return self.filter(state=ParticipantState.INVITED, rings_until__gt=now)
 
     def invited_by(self, session: Session) -> Self:
-        """Those in the live conferences that the session's user hosts."""
+        """Return those in conferences that the session's user hosts, if the host has not left."""
         own = Participant.objects.present().filter(shares_identity([session]), role=Role.HOST)
         return self.filter(conference__in=own.values("conference"))
 
     def calling(self, session: Session) -> Self:
-        """Participants of the session's user as the host of a call that nobody has answered."""
+        """Return the session's user as the host of each call by invitation that nobody has answered."""
         return self.present().filter(
             shares_identity([session]),
             role=Role.HOST,
@@ -170,44 +169,45 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         )
 
     def listed(self) -> Self:
-        """Those that the snapshots of their conference show."""
+        """Return those that the snapshots of their conference list."""
         return self.filter(listed=True)
 
     def unlisted(self) -> Self:
-        """Those that left longer ago."""
+        """Return those that left earlier: snapshots only count them."""
         return self.filter(listed=False)
 
     def returnable_by(self, session: Session, now: datetime) -> Self:
-        """Vacated participants that the session may take again.
+        """Return participants that have left and that the session may join as again.
 
-        The session that left a participant may. When that session is over, another one of the very same user may, with the
-        same username, VTN and ICMN. While it lives, the participant waits for it.
+        The session with which the participant left may return. After that session is over, another one may return if
+        it has the same username, VTN and ICMN.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
         return self.filter(Q(session=session) | (same_user & over), state=ParticipantState.LEFT)
 
     def unscrubbed(self, now: datetime) -> Self:
-        """Those that have left by `now`, and whose descriptions still have credentials."""
+        """Return those that left at or before `now` and whose descriptions still have credentials."""
         return self.filter(_UNSCRUBBED, left_at__lte=now)
 
-    def armed(self, session: Session) -> Self:
-        """Those at the session that move if it ends its part now."""
+    def with_armed_move(self, session: Session) -> Self:
+        """Return those that use the session and have armed a move."""
         return self.filter(session=session, move_until__isnull=False)
 
     def joined(self) -> Self:
-        """Those that are in the conference with a device."""
+        """Return those that are in the conference with a device."""
         return self.filter(state__in=sorted(JOINED))
 
 
-# Left since its descriptions were last scrubbed.
+# The participant left after its descriptions were last scrubbed.
 _UNSCRUBBED = Q(left_at__isnull=False) & (Q(scrubbed_at__isnull=True) | Q(scrubbed_at__lt=F("left_at")))
 
 
 class Participant(models.Model):
-    """One user's participant in a conference. While it is `moving`, `session` is still the device that it leaves.
+    """One user in one conference, with a role, a state and the session (device) that it uses.
 
-    Each time a user comes back to the participant, a `Stay` keeps what the row said of the time before.
+    While the participant is `moving`, `session` is still the device that it leaves. A user who left and returns keeps
+    the same row. A `Stay` then records the previous session, times and reason.
     """
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
@@ -277,7 +277,7 @@ class Participant(models.Model):
             models.Index(fields=["username"], name="participant_username"),
             models.Index(fields=["vtn"], condition=~Q(vtn=""), name="participant_vtn"),
             models.Index(fields=["icmn"], condition=~Q(icmn=""), name="participant_icmn"),
-            # What quotas count: few rows, however long the history of a user.
+            # For quotas: they count only present participants, so a user's history does not slow them.
             models.Index(
                 fields=["username"], condition=_one_of("state", _PRESENT), name="participant_present_username"
             ),
@@ -301,29 +301,29 @@ class Participant(models.Model):
 
     @property
     def move_state(self) -> MoveState:
-        """The state of its move to another device."""
+        """The state of the move to another device."""
         if self.move_until is not None:
             return MoveState.ARMED
         return MoveState.EXPIRED if self.move_expired else MoveState.IDLE
 
     @property
     def is_ringing(self) -> bool:
-        """Whether its devices ring."""
+        """Whether devices of the user ring, for a call or for a move."""
         return self.state in RINGING
 
     @property
     def is_joined(self) -> bool:
-        """Whether it is in the conference with a device."""
+        """Whether the participant is in the conference with a device, accepted or on hold."""
         return self.state in JOINED
 
     @property
     def has_left(self) -> bool:
-        """Whether its participant is given up."""
+        """Whether the participant has left. It may return to an open conference."""
         return self.state == ParticipantState.LEFT
 
 
 class Stay(models.Model):
-    """An earlier stay of a participant that came back to its participant. The participant itself tells of the last one."""
+    """One time that a participant spent in a conference before it returned. Its row holds the present or last stay."""
 
     conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="stays")
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="stays")
@@ -341,41 +341,45 @@ class Stay(models.Model):
 
 
 class ModificationQuerySet(models.QuerySet["Modification"]):
-    """Modifications, in words."""
+    """Queries for modifications."""
 
     def pending(self) -> Self:
-        """Those that nobody has settled."""
+        """Return those that are not settled."""
         return self.filter(state=ModificationState.SENT, settled_at__isnull=True)
 
     def due(self, now: datetime) -> Self:
-        """Those that have waited too long."""
+        """Return those that must expire at `now`."""
         return self.expiring().filter(expires_at__lte=now)
 
-    def of_stay(self, participant: Participant) -> Self:
-        """Those that a participant has made or received since it last joined."""
+    def since_join(self, participant: Participant) -> Self:
+        """Return those that a participant has made or received since it last joined."""
         own = self.filter(Q(offered_by=participant) | Q(offered_to=participant))
         return own if participant.joined_at is None else own.filter(created_at__gte=participant.joined_at)
 
     def unscrubbed(self) -> Self:
-        """Settled ones whose descriptions still have credentials."""
+        """Return settled ones whose descriptions still have credentials."""
         return self.filter(_SETTLED_UNSCRUBBED)
 
-    def without_leg(self) -> Self:
-        """Unscrubbed ones whose credentials serve no leg any more.
+    def scrubbable(self) -> Self:
+        """Return unscrubbed ones whose credentials no leg uses.
 
-        Those that were not accepted never served one. An accepted one serves until the same two sides have accepted
-        a newer one, or the conference ends. The order is that of `settled_at`, as an adopting media node reads it.
+        A leg uses the credentials of an accepted modification until the same two sides have accepted a newer one, or
+        the conference has ended. Credentials of other modifications are never used. "Newer" compares `settled_at`, as
+        a media node does that adopts the conference.
         """
         newer = Modification.objects.unscrubbed().filter(
             pair=OuterRef("pair"), settled_at__gt=OuterRef("settled_at"), state=ModificationState.ACCEPTED
         )
-        # A subquery with a value: PostgreSQL would read the whole table for EXISTS or a join.
+        # A scalar subquery, because PostgreSQL would read the whole table for EXISTS or a join.
         ended = Subquery(Conference.objects.filter(pk=OuterRef("conference")).order_by().values("ended_at"))
         over = ~Q(state=ModificationState.ACCEPTED) | Q(conference_ended_at__isnull=False) | Exists(newer)
         return self.unscrubbed().alias(conference_ended_at=ended).filter(over)
 
     def expiring(self) -> Self:
-        """Those that wait for a time of their own: an offer to somebody whose devices ring ends with the ringing."""
+        """Return pending ones that expire by themselves.
+
+        The offer of a call to a participant does not: it ends with the ringing (`ends_with_ringing`).
+        """
         return self.pending().exclude(kind=ModificationKind.CALL, offered_to__isnull=False)
 
 
@@ -383,9 +387,9 @@ _SETTLED_UNSCRUBBED = Q(settled_at__isnull=False, scrubbed=False)
 
 
 class Modification(models.Model):
-    """One offer and its settlement. `pair` names the two sides in either direction.
+    """One offer and its settlement. `pair` names the two sides, in either direction.
 
-    Where `offered_by`, `offered_to` or the `settled_by` of an accepted one is null, it is the focus.
+    A null `offered_by` or `offered_to` means the focus. So does a null `settled_by` of an accepted modification.
     """
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
@@ -432,7 +436,7 @@ class Modification(models.Model):
                 | (~Q(state=ModificationState.SENT) & Q(settled_at__isnull=False)),
                 name="modification_is_settled_once",
             ),
-            # The focus (null) is one of two at most.
+            # At most one of the two sides is the focus (null).
             models.CheckConstraint(
                 condition=Q(offered_by__isnull=False, offered_to__isnull=True)
                 | Q(offered_by__isnull=True, offered_to__isnull=False)
@@ -454,28 +458,28 @@ class Modification(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.id} ({self.state})"
 
-    def is_of_stay(self, participant: Participant) -> bool:
-        """Tell whether it was made since the participant last joined. What is older concerns an earlier leg."""
+    def is_since_join(self, participant: Participant) -> bool:
+        """Tell whether it was made since the participant last joined. An older one concerns an earlier leg."""
         return participant.joined_at is None or self.created_at >= participant.joined_at
 
     @property
     def ends_with_ringing(self) -> bool:
-        """Whether it has no time of its own: an offer to somebody whose devices ring."""
+        """Whether it is the offer of a call to a participant: it ends with the ringing and never expires by itself."""
         return self.kind == ModificationKind.CALL and self.offered_to_id is not None
 
 
 def pair_of(one: Participant, other: Participant | None) -> str:
-    """Return the name of the two sides, the same in either direction; None is the focus."""
+    """Return the name of a pair of sides, which is the same in either direction. None is the focus."""
     return ":".join(sorted((one.pk, other.pk if other else FOCUS)))
 
 
 def offer_of(modification_id: str) -> str | None:
-    """Return the text of a modification's offer, None when the modification is gone."""
+    """Return the SDP of a modification's offer. Return None if the modification has been deleted."""
     return Modification.objects.filter(pk=modification_id).values_list("offer", flat=True).first()
 
 
 class KeptAnswer(models.Model):
-    """The answer to a request with an `Idempotency-Key`, kept for its repetition. The body is encrypted."""
+    """The answer to a request with an `Idempotency-Key`, kept to repeat it. The body is encrypted."""
 
     key_hash = models.CharField(primary_key=True, max_length=64)
     request_hash = models.CharField(max_length=64)

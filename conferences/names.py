@@ -1,35 +1,35 @@
-"""Names that people read: one form for what looks the same, and nothing in them that hides (RFC 8265, RFC 8266)."""
+"""Normalise names that people read, and find characters in them that are not displayed (RFC 8265, RFC 8266)."""
 
 import re
 import unicodedata
 
-# A name of 128 characters may be typed with up to four code points for each. Only so much is normalised: the time that
-# takes grows with the square of a run of combining marks, and no other thread runs meanwhile.
+# The most code points that are normalised: four for each of the 128 characters of a name. The time that normalisation
+# takes grows with the square of a run of combining marks, and it blocks all other threads.
 LONGEST_TYPED = 4 * 128
 
 _SPACES = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 # Control and format characters (zero-width, bidirectional), lone surrogates, line and paragraph separators.
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-# What else is not displayed: Default_Ignorable_Code_Point (Unicode Standard Annex 44) but the variation selectors of
-# emoji; characters without a picture (Braille, Khitan, a notehead); and noncharacters.
+# Other characters that are not displayed: Default_Ignorable_Code_Point (Unicode Standard Annex 44) except the variation
+# selectors of emoji, blank characters (Braille, Khitan, a musical notehead), and noncharacters.
 _HIDDEN = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0d\uffa0\ufff0-\ufff8"
     "\U00016fe4\U0001d159\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ufdd0-\ufdef]"
     "|[" + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)) + "]"
 )
-# A variation selector is displayed with the emoji before it, or in a keycap. These emoji are not of the category So.
+# A variation selector is visible only after an emoji, or in a keycap. These emoji are not in the category So.
 _SELECTOR = re.compile("[\ufe0e\ufe0f]")
 _KEYCAP = re.compile("[0-9#*]\ufe0f\u20e3")
 _OTHER_EMOJI = frozenset("\u203c\u2049\u2139\u2194\u25fb\u25fc\u25fd\u25fe\u2934\u2935\u3030")
 
 
 def normalize_name(name: str) -> str:
-    """Return the form in which names are stored and compared: NFC, with single ASCII spaces (RFC 8266 section 2.1)."""
+    """Return the form in which names are stored and compared: NFC with single ASCII spaces (RFC 8266 section 2.1)."""
     return _SPACES.sub(" ", unicodedata.normalize("NFC", name)).strip(" ")
 
 
 def has_hidden(name: str) -> bool:
-    """Tell whether a name has characters that are not displayed, so that it looks like another one."""
+    """Tell whether a name has characters that are not displayed, with which it could imitate another name."""
     if _HIDDEN.search(name) or any(unicodedata.category(character) in _HIDDEN_CATEGORIES for character in name):
         return True
     rest = f" {_KEYCAP.sub('', name)}"
@@ -40,5 +40,5 @@ def has_hidden(name: str) -> bool:
 
 
 def is_visible(name: str) -> bool:
-    """Tell whether something of a name is displayed: spaces and combining marks alone are nothing."""
+    """Tell whether a name has a visible character. Spaces and combining marks do not count."""
     return any(unicodedata.category(character)[0] not in "ZM" for character in name)

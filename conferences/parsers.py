@@ -1,4 +1,4 @@
-"""Read request bodies: JSON, or a bare SDP. Never more than the limit."""
+"""Parse request bodies up to 1 MiB: JSON objects and bare SDPs."""
 
 import json
 from collections.abc import Mapping
@@ -7,25 +7,25 @@ from typing import IO, Any, ClassVar
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 
-from conferences.costs import require_body
-from events.authentication import speaker_of
+from conferences.costs import count_body
+from events.authentication import principal_of
 from events.exceptions import TooLargeError
 
 BODY_LIMIT = 1024 * 1024  # bytes
 
 
 def _text(stream: IO[bytes], context: Mapping[str, Any] | None) -> str:
-    """Read the body as UTF-8.
+    """Read a body and decode it as UTF-8.
 
     :raises TooLargeError: when it exceeds the limit.
-    :raises RateLimitedError: when the speaker has sent too many large ones.
+    :raises RateLimitedError: when the principal's user has sent too many bytes in large bodies.
     :raises ParseError: when it is not UTF-8.
     """
     body = stream.read(BODY_LIMIT + 1)
     if len(body) > BODY_LIMIT:
         raise TooLargeError("The body is too large.", limit=BODY_LIMIT)
     if context:
-        require_body(speaker_of(context["request"]), len(body))
+        count_body(principal_of(context["request"]), len(body))
     try:
         return body.decode()
     except UnicodeDecodeError:
@@ -33,7 +33,7 @@ def _text(stream: IO[bytes], context: Mapping[str, Any] | None) -> str:
 
 
 class BoundedJSONParser(BaseParser):
-    """Reads a JSON object."""
+    """Parses a JSON object."""
 
     media_type: ClassVar[str] = "application/json"  # type: ignore[misc]
 
@@ -42,7 +42,7 @@ class BoundedJSONParser(BaseParser):
     ) -> dict[str, Any]:
         """Return the object.
 
-        :raises ParseError: when the body is anything else.
+        :raises ParseError: when the body is not a JSON object.
         """
         try:
             parsed = json.loads(_text(stream, parser_context), parse_constant=_refuse_constant)
@@ -54,17 +54,17 @@ class BoundedJSONParser(BaseParser):
 
 
 class SdpParser(BaseParser):
-    """Reads a bare SDP as though it were the member `sdp` of a JSON object."""
+    """Parses a bare SDP as if it were the member `sdp` of a JSON object."""
 
     media_type: ClassVar[str] = "application/sdp"  # type: ignore[misc]
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return the SDP."""
+        """Return an object with the SDP as `sdp`."""
         return {"sdp": _text(stream, parser_context)}
 
 
 def _refuse_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which are no JSON."""
+    """Refuse NaN and Infinity, which Python's parser accepts but JSON does not have."""
     raise ValueError(name)

@@ -1,7 +1,7 @@
-"""The OpenAPI description, as far as drf-spectacular cannot read it off the views: shapes of answers, and who speaks.
+"""The parts of the OpenAPI description that drf-spectacular cannot derive from the views: answers and authentication.
 
-These serializers describe what `conferences.wire` renders; `tests/sbe_enabler/test_openapi.py` compares real
-answers with them.
+These serializers describe what `conferences.wire` renders. `tests/sbe_enabler/test_openapi.py` compares them with
+real answers.
 """
 
 from collections.abc import Mapping
@@ -25,16 +25,16 @@ Shape = serializers.Serializer[Any]
 
 @cache
 def _described(shape: type[Any]) -> type[Shape]:
-    """Return the one serializer with the name, the docstring and the fields of a shape."""
+    """Return the serializer with the name, the docstring and the fields of a shape. Each shape has only one."""
     hints = get_type_hints(shape, include_extras=True)
     members = {name: _field(hint) for name, hint in hints.items()}
     return type(shape.__name__, (Shape,), {"__doc__": shape.__doc__, **members})
 
 
 def _field(hint: Any, **options: Any) -> serializers.Field[Any, Any, Any, Any]:
-    """Return the field that describes a value of this type.
+    """Return the serializer field for a type hint.
 
-    :raises KeyError: when no field does.
+    :raises KeyError: when there is none for this type.
     """
     if hint == Instant:
         return serializers.DateTimeField(**options)
@@ -65,41 +65,41 @@ ConferenceShape = _described(shapes.ConferenceShape)
 
 
 class EventUrls(Shape):
-    """Where a session's event channel is."""
+    """The addresses of a session's event channel."""
 
-    webSocket = serializers.CharField()  # noqa: N815 - the wire's name
+    webSocket = serializers.CharField()  # noqa: N815 - the name on the wire
     http = serializers.CharField()
 
 
 class OwnSessionShape(SessionShape):  # type: ignore[misc, valid-type]
-    """A session as it sees itself."""
+    """A session as its own user sees it."""
 
     events = EventUrls()
     iceServers = serializers.ListField(child=serializers.DictField())  # noqa: N815
 
 
 class NewSessionShape(OwnSessionShape):
-    """A session that was just registered, with its token, which is shown this once."""
+    """A newly registered session with its token. No other answer shows the token."""
 
     token = serializers.CharField()
 
 
 class SessionList(Shape):
-    """A page of sessions; `next` is the `after` of the next one."""
+    """A page of sessions. `next` is the value of `after` for the next page, or null."""
 
     sessions = SessionShape(many=True)
     next = serializers.CharField(allow_null=True)
 
 
 class ConferenceList(Shape):
-    """A page of conferences; `next` is the `after` of the next one."""
+    """A page of conferences. `next` is the value of `after` for the next page, or null."""
 
     conferences = ConferenceShape(many=True)
     next = serializers.CharField(allow_null=True)
 
 
 class EndedConferenceShape(ConferenceShape):  # type: ignore[misc, valid-type]
-    """A conference as a DELETE leaves it."""
+    """A conference after a DELETE."""
 
     outcome = serializers.ChoiceField(list(EndOutcome))
     moveRefused = serializers.ChoiceField(list(MoveRefusal), required=False)  # noqa: N815
@@ -112,8 +112,8 @@ class Problem(Shape):
     type = serializers.CharField()
     title = serializers.CharField()
     status = serializers.IntegerField()
-    code = serializers.CharField(help_text="Stable, for programs.")
-    detail = serializers.CharField(help_text="For people.")
+    code = serializers.CharField(help_text="A stable name, for programs.")
+    detail = serializers.CharField(help_text="An explanation, for people.")
     xCorrelator = serializers.CharField(allow_null=True)  # noqa: N815
 
 
@@ -124,25 +124,25 @@ IF_MATCH_HEADER = OpenApiParameter("If-Match", str, OpenApiParameter.HEADER)
 PAGE = [OpenApiParameter("limit", int), OpenApiParameter("after", str)]
 
 
-class SpeakerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Describes `SpeakerAuthentication`: a session's token, or an API key."""
+class PrincipalScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes `PrincipalAuthentication`: a session's token or an API key."""
 
-    target_class = "events.authentication.SpeakerAuthentication"
-    # One authentication, two schemes.
+    target_class = "events.authentication.PrincipalAuthentication"
+    # One authentication class has two schemes.
     name = ["sessionToken", "apiKey"]
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:
-        """Return the two schemes."""
+        """Return the two security schemes."""
         return [
             {"type": "http", "scheme": "bearer", "description": "The token of a session."},
             {
                 "type": "apiKey",
                 "in": "header",
                 "name": "Authorization",
-                "description": "`Api-Key <key>`, with `x-session-id` naming the session that it speaks for.",
+                "description": "`Api-Key <key>`. If the request needs a session, also `x-session-id` with its ID.",
             },
         ]
 
     def get_security_requirement(self, auto_schema: AutoSchema) -> list[dict[str, list[Any]]]:
-        """Return that either will do."""
+        """Return the two schemes as alternatives."""
         return [{name: []} for name in self.name]

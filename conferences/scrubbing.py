@@ -1,13 +1,14 @@
-"""Take from a session description what lets somebody reach or impersonate a peer, and keep the rest for support.
+"""Remove credentials, keys and addresses from stored session descriptions, and keep the rest for support.
 
-It never refuses a text: what is stored may be anything that a client once sent.
+Scrubbing never fails: stored text may be anything that a client has sent.
 """
 
 import json
 import re
 from typing import Any
 
-# Lines that are taken out: ICE credentials and addresses (RFC 8839), keys and certificates (RFC 4568, 8122, 8842).
+# Attributes whose lines are removed: ICE credentials and addresses (RFC 8839), keys and certificates (RFC 4568, 8122,
+# 8842).
 _SECRETS = frozenset(
     {
         "ice-ufrag", "ice-pwd", "candidate", "remote-candidates", "ice-pacing", "fingerprint", "crypto", "tls-id",
@@ -18,13 +19,14 @@ _LINE = re.compile(r"\s*([a-z])\s*=\s*(.*)", re.IGNORECASE | re.DOTALL)
 _NAME = re.compile(r"[^:\s]*")
 _IPV4 = re.compile(r"(?<!\d)\d{1,3}(?:\.\d{1,3}){3}(?!\d)")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]{2,}")
-# An address in the form of a field: c=IN IP4 …, o=- 1 1 IN IP6 …, a=rtcp:9 IN IP4 ….
+# An address after its network and address type: c=IN IP4 …, o=- 1 1 IN IP6 …, a=rtcp:9 IN IP4 ….
 _NETWORK_ADDRESS = re.compile(r"(\bIN\s+IP([46])\s+)\S+", re.IGNORECASE)
-_NOWHERE = {"4": "0.0.0.0", "6": "::"}  # noqa: S104 - no socket is bound to it
+# The unspecified addresses, which replace all others.
+_UNSPECIFIED = {"4": "0.0.0.0", "6": "::"}  # noqa: S104 - no socket is bound to it
 
 
 def scrub(sdp: str) -> str:
-    """Return a description without credentials, keys and addresses. A scrubbed one stays as it is."""
+    """Return a description without credentials, keys and addresses. Scrubbing it again changes nothing."""
     lines = re.split(r"(\r\n|\r|\n)", sdp)
     kept = [
         _without_addresses(line) + end
@@ -35,14 +37,14 @@ def scrub(sdp: str) -> str:
 
 
 def scrub_event(wire: str) -> str:
-    """Return an event as it is sent, with each description in it scrubbed."""
+    """Return an event, in its JSON form, with every description in it scrubbed."""
     if '"sdp"' not in wire:
         return wire
     return json.dumps(_scrub_values(json.loads(wire)), ensure_ascii=False, separators=(",", ":"))
 
 
 def _scrub_values(value: Any) -> Any:
-    """Scrub whatever stands under `sdp` in a JSON value."""
+    """Scrub every string with the key `sdp` in a JSON value."""
     if isinstance(value, dict):
         return {
             key: scrub(each) if key == "sdp" and isinstance(each, str) else _scrub_values(each)
@@ -52,7 +54,7 @@ def _scrub_values(value: Any) -> Any:
 
 
 def _is_secret(line: str) -> bool:
-    """Tell whether a line is to be taken out."""
+    """Tell whether a line must be removed."""
     match = _LINE.match(line)
     if match is None:
         return False
@@ -62,12 +64,12 @@ def _is_secret(line: str) -> bool:
 
 
 def _without_addresses(line: str) -> str:
-    """Return a line whose addresses lead nowhere."""
-    line = _NETWORK_ADDRESS.sub(lambda match: match[1] + _NOWHERE[match[2]], line)
-    line = _IPV4.sub(_NOWHERE["4"], line)
-    return _IPV6.sub(lambda match: _nowhere(match[0]), line)
+    """Return a line with all its addresses replaced by the unspecified address."""
+    line = _NETWORK_ADDRESS.sub(lambda match: match[1] + _UNSPECIFIED[match[2]], line)
+    line = _IPV4.sub(_UNSPECIFIED["4"], line)
+    return _IPV6.sub(lambda match: _without_ipv6(match[0]), line)
 
 
-def _nowhere(token: str) -> str:
-    """Return the address that leads nowhere in the place of what could be an IPv6 address, and other text as it is."""
-    return _NOWHERE["6"] if token.count(":") > 1 else token
+def _without_ipv6(token: str) -> str:
+    """Return the unspecified address if the token could be an IPv6 address, and the token itself otherwise."""
+    return _UNSPECIFIED["6"] if token.count(":") > 1 else token

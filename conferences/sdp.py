@@ -1,4 +1,7 @@
-"""Judge what a session description may say. What passes is forwarded byte for byte."""
+"""Validate session descriptions: each alone, against the action of its request, and an answer against its offer.
+
+In `peer` topology a valid description is forwarded byte for byte.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ from media.sdp.syntax import SdpError
 SDP_LIMIT = 512 * 1024  # bytes
 
 _HOLD_DIRECTIONS = frozenset({"recvonly", "sendonly", "inactive"})
-# What may answer an offered direction (RFC 3264 section 6.1).
+# The directions that may answer each offered direction (RFC 3264 section 6.1).
 _ANSWERS = {
     "sendrecv": frozenset({"sendrecv", "sendonly", "recvonly", "inactive"}),
     "sendonly": frozenset({"recvonly", "inactive"}),
@@ -22,17 +25,17 @@ _ANSWERS = {
 
 
 class DirectionRule(Enum):
-    """Which directions an action wants (protocol section 4, "Hold")."""
+    """The directions that an action requires of live audio and video sections (protocol section 4)."""
 
     ANY = "any"
     HOLD = "hold"
 
 
 @dataclass(frozen=True)
-class JudgedSdp:
-    """A session description that has been found well-formed: its text as received, and what it says.
+class ValidatedSdp:
+    """A valid session description: its text as received, and the parsed content.
 
-    `type` is "offer" or "answer", or empty where a bare SDP may be either.
+    `type` is "offer" or "answer". It is empty for a bare SDP in a request that may carry either.
     """
 
     type: str
@@ -40,13 +43,14 @@ class JudgedSdp:
     content: Description
 
 
-def judge(type_: str, text: str) -> JudgedSdp:
-    """Read a session description of the type and judge what can be judged of it alone.
+def validate(type_: str, text: str) -> ValidatedSdp:
+    """Parse a session description and return it, if it is valid by itself.
 
     :raises TooLargeError: when it exceeds 512 KiB in UTF-8.
-    :raises SdpInvalidError: when it is broken, has no media, or a live media line lacks keys to connect with.
+    :raises SdpInvalidError: when it is not well-formed or has no media section, when a live section lacks ICE
+        credentials or a DTLS fingerprint, or when a codec with parameters has no name.
     """
-    # Counting characters first spares encoding what is too long anyway.
+    # The number of characters is a lower bound of the number of bytes. It saves encoding a much longer text.
     if len(text) > SDP_LIMIT or len(text.encode(errors="surrogatepass")) > SDP_LIMIT:
         raise TooLargeError("The SDP is too large.", limit=SDP_LIMIT)
     try:
@@ -56,108 +60,116 @@ def judge(type_: str, text: str) -> JudgedSdp:
     except SdpError as error:
         raise SdpInvalidError(f"The SDP is invalid. {error}") from error
     if not content.media:
-        raise SdpInvalidError("The SDP has no media line.")
-    return JudgedSdp(type=type_, text=text, content=content)
+        raise SdpInvalidError("The SDP has no media section.")
+    return ValidatedSdp(type=type_, text=text, content=content)
 
 
 def _require_keys(content: Description) -> None:
-    """Require ICE credentials and a DTLS fingerprint of each live section, its own or those of its bundle."""
-    for line in _transport_owners(content):
-        if not content.has_ice(line):
-            raise SdpInvalidError(f"The {line.kind} line has no ICE credentials.")
-        if not content.has_fingerprint(line):
-            raise SdpInvalidError(f"The {line.kind} line has no DTLS fingerprint (a=fingerprint).")
+    """Require that each live section has ICE credentials and a DTLS fingerprint, or shares those of its bundle."""
+    for section in _transport_owners(content):
+        if not content.has_ice(section):
+            raise SdpInvalidError(f"The {section.kind} section has no ICE credentials (a=ice-ufrag, a=ice-pwd).")
+        if not content.has_fingerprint(section):
+            raise SdpInvalidError(f"The {section.kind} section has no DTLS fingerprint (a=fingerprint).")
 
 
 def _require_names(content: Description) -> None:
-    """Require a name of each codec that has parameters: no browser applies the description otherwise."""
+    """Require a name (a=rtpmap) for each codec with parameters: browsers reject the description otherwise."""
     for media in content.media:
         if media.is_rtp and (nameless := media.nameless_codecs()):
-            raise SdpInvalidError(f"Payload type {nameless.pop()} has parameters, but no a=rtpmap.")
+            raise SdpInvalidError(f"Payload type {nameless.pop()} has parameters, but no name (a=rtpmap).")
 
 
 def _transport_owners(content: Description) -> Iterator[ParsedSection]:
-    """Yield the live sections that must have keys. One may carry those of its bundle (RFC 9143 section 7.1.3)."""
-    group_of = {mid: group for group in content.bundles for mid in group}
-    # Other media than these needs no ICE: browsers reject it.
-    connected = [line for line in content.live() if line.is_rtp or line.kind == "application"]
-    live = connected or content.live()
-    shared = {group_of.get(line.mid) for line in live if content.has_ice(line) and content.has_fingerprint(line)}
-    for line in live:
-        if line.mid not in group_of or group_of[line.mid] not in shared:
-            yield line
+    """Yield the live sections that must have ICE credentials and a fingerprint.
 
-
-def require_direction(judged: JudgedSdp, rule: DirectionRule) -> None:
-    """Require the directions that the rule wants of the live audio and video lines.
-
-    :raises SdpDirectionError: when they do not fit.
+    In a bundle it is enough that one section has both (RFC 9143 section 7.1.3).
     """
-    directions = _directions(judged.content)
+    group_of = {mid: group for group in content.bundles for mid in group}
+    # Browsers reject sections of other kinds, so these need no ICE.
+    connected = [section for section in content.live() if section.is_rtp or section.kind == "application"]
+    live = connected or content.live()
+    shared = {
+        group_of.get(section.mid) for section in live if content.has_ice(section) and content.has_fingerprint(section)
+    }
+    for section in live:
+        if section.mid not in group_of or group_of[section.mid] not in shared:
+            yield section
+
+
+def require_direction(sdp: ValidatedSdp, rule: DirectionRule) -> None:
+    """Require that the live audio and video sections have directions that the rule allows.
+
+    :raises SdpDirectionError: when they do not.
+    """
+    directions = _directions(sdp.content)
     if rule is DirectionRule.HOLD and not _HOLD_DIRECTIONS.issuperset(directions):
-        raise SdpDirectionError("On hold every media line must be recvonly, sendonly or inactive.")
+        raise SdpDirectionError("On hold, every audio and video section must be recvonly, sendonly or inactive.")
 
 
 def directions_of(description: Description) -> str:
-    """Return the distinct directions of the live audio and video lines; "inactive" where there is none."""
+    """Return the distinct directions of the live audio and video sections, or "inactive" if there are none."""
     return " ".join(sorted(_directions(description))) or "inactive"
 
 
-def require_resume(judged: JudgedSdp, before: str, *, listens: bool) -> None:
-    """Require an offer to send again as `before` the hold (`directions_of`); unknown counts as both ways.
+def require_resume(sdp: ValidatedSdp, before: str, *, listens: bool) -> None:
+    """Require that an offer restores the directions from before the hold.
 
-    If it `listens` on its own lines, it must also receive again. A focus decides what each participant receives.
-
+    :param before: those directions, as `directions_of` returned them. Empty means unknown, and counts as sendrecv.
+    :param listens: whether the participant must also receive again. In `focus` topology the focus decides that.
     :raises SdpDirectionError: when it does not.
     """
-    now, was = _directions(judged.content), set((before or "sendrecv").split()) - {"inactive"}
+    now, was = _directions(sdp.content), set((before or "sendrecv").split()) - {"inactive"}
     if not listens:
         was -= {"recvonly"}
     if "sendrecv" in now or was <= now:
         return
     if "sendrecv" in was:
-        raise SdpDirectionError("To resume, at least one media line must be sendrecv.")
-    raise SdpDirectionError(f"To resume, media lines must be {' and '.join(sorted(was))}, as before the hold.")
+        raise SdpDirectionError("To resume, at least one media section must be sendrecv.")
+    raise SdpDirectionError(f"To resume, media sections must be {' and '.join(sorted(was))}, as before the hold.")
 
 
 def _directions(description: Description) -> set[str]:
-    """Return the directions of the live audio and video lines."""
-    return {line.direction for line in description.live() if line.is_rtp}
+    """Return the directions of the live audio and video sections."""
+    return {section.direction for section in description.live() if section.is_rtp}
 
 
-def require_fit(answer: JudgedSdp, offer: Description) -> None:
-    """Require that the answer answers the offer line by line (RFC 3264 section 6).
+def require_fit(answer: ValidatedSdp, offer: Description) -> None:
+    """Require that the answer fits the offer, section by section (RFC 3264 section 6).
 
-    :raises SdpInvalidError: when lines are missing, added or of another kind.
+    :raises SdpInvalidError: when sections are missing, added, renamed or of another kind, when a disabled section is
+        accepted, or when the DTLS roles or BUNDLE groups do not fit.
     :raises SdpDirectionError: when a direction cannot answer the offered one.
     """
     offered, answered = offer.media, answer.content.media
-    if [line.kind for line in offered] != [line.kind for line in answered]:
-        raise SdpInvalidError("The answer must have the offer's media lines, in their order.")
-    for offer_line, answer_line in zip(offered, answered, strict=True):
+    if [section.kind for section in offered] != [section.kind for section in answered]:
+        raise SdpInvalidError("The answer must have the media sections of the offer, in the same order.")
+    for offered_section, answered_section in zip(offered, answered, strict=True):
         # RFC 9143 section 7.3.1: an answer keeps the offer's identification tags.
-        if offer_line.mid and answer_line.mid not in {"", offer_line.mid}:
-            raise SdpInvalidError(f"The answer calls the media line '{offer_line.mid}' by another name (a=mid).")
-        if not answer_line.live:
+        if offered_section.mid and answered_section.mid not in {"", offered_section.mid}:
+            raise SdpInvalidError(f"The answer gives the media section '{offered_section.mid}' another name (a=mid).")
+        if not answered_section.live:
             continue
-        if not offer_line.live:
-            raise SdpInvalidError("The answer accepts a media line that the offer does not have.")
-        if answer_line.is_rtp and answer_line.direction not in _ANSWERS[offer_line.direction]:
-            raise SdpDirectionError(f"{answer_line.direction} cannot answer {offer_line.direction}.")
+        if not offered_section.live:
+            raise SdpInvalidError("The answer accepts a media section that the offer disables (port 0).")
+        if answered_section.is_rtp and answered_section.direction not in _ANSWERS[offered_section.direction]:
+            raise SdpDirectionError(
+                f"The direction {answered_section.direction} cannot answer {offered_section.direction}."
+            )
     _require_applicable(answer.content, offer)
 
 
 def _require_applicable(answer: Description, offer: Description) -> None:
-    """Require what a browser needs to apply an answer: chosen DTLS roles, and BUNDLE groups that were offered."""
+    """Require that browsers can apply the answer: it chooses DTLS roles, and its BUNDLE groups were offered."""
     pairs = list(zip(offer.media, answer.media, strict=True))
-    # By section and not by mid, which it may lack.
+    # The key is the section, because it may have no mid.
     offered_roles = {id(theirs): offer.stated(ours, "setup") for ours, theirs in pairs}
     for tag, *_ in transports(answer):
         role = answer.stated(tag, "setup")
         if role in ("actpass", "holdconn"):
             raise SdpInvalidError("An answer must choose its DTLS role: active or passive (a=setup).")
         if role and role == offered_roles[id(tag)]:
-            raise SdpInvalidError(f"The answer has the offer's own DTLS role, {role} (a=setup).")
+            raise SdpInvalidError(f"The answer has the same DTLS role as the offer: {role} (a=setup).")
     accepted = {theirs.mid or ours.mid for ours, theirs in pairs if theirs.port != 0}
     if missing := answer.bundled - accepted:
         raise SdpInvalidError(f"The answer's BUNDLE group names {min(missing)!r}, which is absent or rejected.")
@@ -165,7 +177,7 @@ def _require_applicable(answer: Description, offer: Description) -> None:
 
 
 def _require_offered_groups(answer: Description, offer: Description) -> None:
-    """Require each BUNDLE group of an answer to be a part of another offered group (RFC 9143 section 7.3)."""
+    """Require that each BUNDLE group of the answer is part of a different offered group (RFC 9143 section 7.3)."""
     offered = {mid: group for group in offer.bundles for mid in group}
     answered = [{offered.get(mid) for mid in group} for group in answer.bundles if group]
     if any(len(groups) > 1 or None in groups for groups in answered):
@@ -174,21 +186,21 @@ def _require_offered_groups(answer: Description, offer: Description) -> None:
         raise SdpInvalidError("The answer divides an offered BUNDLE group.")
 
 
-def require_progress(judged: JudgedSdp, last_origin: str) -> None:
-    """Require that the o= version has not gone back since the same leg's last description (RFC 3264 section 8).
+def require_progress(sdp: ValidatedSdp, last_origin: str) -> None:
+    """Require that the o= version is not lower than in the same leg's last description (RFC 3264 section 8).
 
-    :raises SdpInvalidError: when it has.
+    :raises SdpInvalidError: when it is.
     """
     session_id, _, version = last_origin.partition(" ")
-    if session_id == judged.content.session_id and judged.content.version < int(version):
-        raise SdpInvalidError("The version in the SDP's o= line has gone back.")
+    if session_id == sdp.content.session_id and sdp.content.version < int(version):
+        raise SdpInvalidError("The version in the o= line of the SDP is lower than in the last description.")
 
 
-def is_another_connection(judged: JudgedSdp, last_origin: str, last_ufrag: str) -> bool:
+def is_another_connection(sdp: ValidatedSdp, last_origin: str, last_ufrag: str) -> bool:
     """Tell whether an offer comes from another peer connection than the same leg's last description.
 
-    One connection keeps the session ID of its o= line (RFC 8829 section 5.2.2) or, where a client writes another one
-    each time, its ICE credentials; an ICE restart changes these and keeps the session ID.
+    A peer connection keeps the session ID of its o= line (RFC 8829 section 5.2.2). An ICE restart changes only the ICE
+    credentials. Some clients write a new session ID each time, and keep the ICE credentials. So both must differ.
     """
     session_id = last_origin.partition(" ")[0]
-    return session_id != judged.content.session_id and last_ufrag != judged.content.ice_ufrag
+    return session_id != sdp.content.session_id and last_ufrag != sdp.content.ice_ufrag

@@ -1,4 +1,4 @@
-"""Read what clients send. Unknown members are ignored and stored nowhere; a wrong type is refused, never converted."""
+"""Validate request bodies. Unknown members are ignored and not stored. A wrong type is refused, never converted."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from rest_framework import serializers
 from conferences.models import Access, Topology
 from conferences.names import LONGEST_TYPED, has_hidden, is_visible, normalize_name
 
-_NUMBER = RegexValidator(r"^\+[1-9][0-9]{1,14}\Z", "Write the number as E.164: '+' and up to 15 digits.")
+_NUMBER = RegexValidator(r"^\+[1-9][0-9]{1,14}\Z", "Write the number in E.164 format: '+' and up to 15 digits.")
 _ADDRESS = RegexValidator(r"^(?!tel:)|^tel:\+[1-9][0-9]{1,14}\Z", "Write a number as 'tel:+' and up to 15 digits.")
-_USERNAME = RegexValidator(r"^(?!tel:)", "A username does not begin with 'tel:'.")
+_USERNAME = RegexValidator(r"^(?!tel:)", "A username must not begin with 'tel:'.")
 
 
 class TextField(serializers.CharField):
-    """A string. DRF's own field would take numbers as well."""
+    """A string. DRF's own field would also accept numbers."""
 
     def to_internal_value(self, data: Any) -> str:
         """Return the string."""
@@ -26,10 +26,13 @@ class TextField(serializers.CharField):
 
 
 class NameField(TextField):
-    """A name that people read: normalised, without hidden characters, and not invisible as a whole."""
+    """A name that people read. It is normalised, and refused if it has characters that are not displayed."""
 
     def to_internal_value(self, data: Any) -> str:
-        """Return the normalised name."""
+        """Return the normalised name.
+
+        :raises ValidationError: when it is too long, or has a character that is not displayed or none that is visible.
+        """
         text = super().to_internal_value(data)
         if len(text) > LONGEST_TYPED:
             self.fail("max_length", max_length=self.max_length)
@@ -37,13 +40,13 @@ class NameField(TextField):
         if has_hidden(name):
             raise serializers.ValidationError("Control, zero-width and bidirectional characters are not allowed.")
         if name and not is_visible(name):
-            raise serializers.ValidationError("A name needs at least one visible character.")
+            raise serializers.ValidationError("A name must have at least one visible character.")
         return name
 
 
 @extend_schema_field(OpenApiTypes.STR)
 class SdpField(serializers.Field[str, Any, str, Any]):
-    """An SDP, untouched: it is judged later, by those who know how."""
+    """An SDP as it was sent. `conferences.sdp` validates it later."""
 
     def to_internal_value(self, data: Any) -> str:
         """Return the text."""
@@ -66,7 +69,7 @@ class SessionSerializer(serializers.Serializer[Any]):
 
 
 class DescriptionSerializer(serializers.Serializer[Any]):
-    """A session description, as `RTCPeerConnection.localDescription` serialises, or a bare SDP."""
+    """A session description as `RTCPeerConnection.localDescription` serialises it, or a bare SDP (without `type`)."""
 
     type = serializers.ChoiceField(["offer", "answer"], required=False)
     sdp = SdpField(required=False, allow_null=True)
@@ -75,16 +78,16 @@ class DescriptionSerializer(serializers.Serializer[Any]):
 class ActionSerializer(DescriptionSerializer):
     """`PUT /mediaConferences/{confId}`."""
 
-    modId = TextField(max_length=64, required=False)  # noqa: N815 - the wire's name
+    modId = TextField(max_length=64, required=False)  # noqa: N815 - the name on the wire
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is judged before its items. DRF's own field would judge each item first."""
+    """A list whose length is checked before its items. DRF's own field would check every item first."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         """Return the items."""
         if isinstance(data, list) and self.max_length is not None and len(data) > self.max_length:
-            raise serializers.ValidationError(f"No more than {self.max_length} items.")
+            raise serializers.ValidationError(f"The list must have at most {self.max_length} items.")
         return super().to_internal_value(data)
 
 
@@ -97,9 +100,9 @@ class ConferenceSerializer(DescriptionSerializer):
     name = NameField(max_length=128, allow_blank=True, default="")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Require somebody to call, but for a conference that waits for whoever comes."""
+        """Require at least one address in `to`, unless the conference is open."""
         if not attrs["to"] and attrs["access"] != Access.OPEN:
-            raise serializers.ValidationError({"to": "Only a conference with access 'open' may name nobody."})
+            raise serializers.ValidationError({"to": "Only a conference with access 'open' may leave this empty."})
         return attrs
 
 
@@ -111,7 +114,7 @@ class InvitationSerializer(serializers.Serializer[Any]):
 
 @extend_schema_field(OpenApiTypes.BOOL)
 class StrictBooleanField(serializers.Field[bool, Any, bool, Any]):
-    """A JSON boolean. DRF's own field would take strings and numbers as well."""
+    """A JSON boolean. DRF's own field would also accept strings and numbers."""
 
     def to_internal_value(self, data: Any) -> bool:
         """Return the boolean."""

@@ -1,7 +1,7 @@
-"""The shapes of protocol section 2 that answers and events share, as clients see them.
+"""The JSON objects that answers and events share (protocol section 3).
 
-The second part of an `Annotated` type says what the field means. The documentation of events and the OpenAPI
-description are made from these classes.
+In an `Annotated` type, the second part describes the field. The reference of events and the OpenAPI description are
+generated from these classes.
 """
 
 from typing import Annotated, Literal, TypedDict
@@ -25,20 +25,20 @@ class SessionShape(TypedDict):
 
 
 class Muted(TypedDict):
-    """What the host has muted of a participant."""
+    """Which media of a participant the focus does not forward, because it is muted."""
 
     audio: bool
     video: bool
 
 
 class ParticipantShape(TypedDict):
-    """One user in a conference."""
+    """One user in one conference."""
 
     id: str
     username: str
     role: Role
     state: ParticipantState
-    sessionId: Annotated[str | None, "The session of its device, where it has one."]
+    sessionId: Annotated[str | None, "The session that it uses, or used last; null before it has answered."]
     device: str | None
     muted: Muted
     leftReason: LeftReason | None
@@ -49,7 +49,7 @@ class OriginShape(TypedDict):
     username: str | None
 
 
-OriginShape.__doc__ = "A participant by its ID and username, or the focus: `focus` and null."
+OriginShape.__doc__ = "The author of an event: a participant's ID and username, or `focus` and null."
 
 ModificationShape = TypedDict(
     "ModificationShape",
@@ -76,7 +76,7 @@ class ConferenceShape(TypedDict):
     createdAt: Instant
     endedAt: Instant | None
     participants: list[ParticipantShape]
-    leftEarlier: Annotated[int, "How many participants that left are not listed."]
+    leftEarlier: Annotated[int, "The number of participants that have left and are not listed."]
     pendingModifications: list[ModificationShape]
 
 

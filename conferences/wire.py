@@ -1,4 +1,4 @@
-"""Render rows as the shapes of protocol section 3. The only place that knows the wire's names for columns."""
+"""Render rows as `conferences.shapes` (protocol section 3). Only this module maps columns to wire names."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from events.states import SessionState
 
 
 def session(row: Session) -> SessionShape:
-    """Return a session as others may see it: without its token."""
+    """Return a session as others see it, without its token."""
     return {
         "id": row.pk,
         "username": row.username,
@@ -24,7 +24,7 @@ def session(row: Session) -> SessionShape:
 
 
 def participant(row: Participant) -> ParticipantShape:
-    """Return a participant. The session, where it has one, must have been loaded with it."""
+    """Return a participant. Load it with its session (`select_related`), or each call makes a query."""
     return {
         "id": row.pk,
         "username": row.username,
@@ -38,14 +38,14 @@ def participant(row: Participant) -> ParticipantShape:
 
 
 def origin(row: Participant | None) -> OriginShape:
-    """Return the participant that an event comes from; None is the focus."""
+    """Return the author of an event: a participant, or the focus (None)."""
     if row is None:
         return {"participant": FOCUS, "username": None}
     return {"participant": row.pk, "username": row.username}
 
 
 def modification(row: Modification) -> ModificationShape:
-    """Return a pending modification as a conference lists it."""
+    """Return a pending modification, as a snapshot of its conference lists it."""
     return {
         "modId": row.pk,
         "kind": ModificationKind(row.kind),

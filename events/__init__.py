@@ -1,1 +1,1 @@
-"""The event channel: a durable log per session and its deliveries."""
+"""Sessions and the event channel: one durable log per session, sent over WebSocket, SSE and long poll."""

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class EventsConfig(AppConfig):
-    """Registers the application."""
+    """Configuration of the application; the admin shows it as "Sessions"."""
 
     name = "events"
     verbose_name = "Sessions"

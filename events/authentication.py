@@ -1,4 +1,7 @@
-"""Who speaks: a session by its token, or a gateway by its API key, for itself or for a session (protocol section 3)."""
+"""Authenticate a session by its token, or a gateway by its API key (protocol section 3).
+
+A gateway makes requests for itself, or for the session that `x-session-id` names.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +20,8 @@ from events.statements import Prepared
 
 
 @dataclass(frozen=True)
-class Speaker:
-    """Who makes a request. `gateway` is the prefix of its API key, where it has one."""
+class Principal:
+    """The session or gateway that makes a request. `gateway` is the prefix of the API key, if the request has one."""
 
     session: Session | None
     gateway: str | None = None
@@ -27,33 +30,33 @@ class Speaker:
 
     @property
     def name(self) -> str:
-        """The name under which requests are counted and answers kept."""
+        """The key for counting requests and for storing idempotent answers."""
         return f"session.{self.session.pk}" if self.session else f"gateway.{self.gateway}"
 
     @property
     def user(self) -> str:
-        """The name under which is counted what all devices of a user do together."""
+        """The key for limits that all devices of a user share."""
         return f"user.{key_of(self.session.username)}" if self.session else f"gateway.{self.gateway}"
 
 
-def identify(authorization: str, session_id: str | None, *, now: datetime) -> Speaker:
-    """Return who speaks with these two headers.
+def identify(authorization: str, session_id: str | None, *, now: datetime) -> Principal:
+    """Return the session or gateway that the `Authorization` and `x-session-id` headers identify.
 
-    :raises UnauthenticatedError: when that is nobody known.
+    :raises UnauthenticatedError: when the credentials are missing or unknown.
     """
     scheme, _, credential = authorization.partition(" ")
     if scheme.lower() == "bearer":
-        return Speaker(session_by_token(credential.strip(), now=now))
+        return Principal(session_by_token(credential.strip(), now=now))
     if scheme.lower() == "api-key":
         return _gateway(credential.strip(), session_id, now=now)
     raise UnauthenticatedError
 
 
-def identify_from(address: str, authorization: str, session_id: str | None, *, now: datetime) -> Speaker:
-    """Do the same for a client at this address, whose unknown credentials are counted.
+def identify_from(address: str, authorization: str, session_id: str | None, *, now: datetime) -> Principal:
+    """Identify a client, and count each request with unknown credentials against its network address.
 
-    :raises UnauthenticatedError: when it is nobody known.
-    :raises RateLimitedError: when there have been too many of these.
+    :raises UnauthenticatedError: when the credentials are missing or unknown.
+    :raises RateLimitedError: when this address sent unknown credentials too often.
     """
     try:
         return identify(authorization, session_id, now=now)
@@ -63,13 +66,13 @@ def identify_from(address: str, authorization: str, session_id: str | None, *, n
 
 
 def network_of(address: str) -> str:
-    """Return what one client can be expected to hold: an IPv4 address, or an IPv6 network of 64 bits."""
+    """Return the address block of one client: its IPv4 address, or its IPv6 /64 network."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
         return "elsewhere"
     if isinstance(parsed, IPv6Address):
-        # A socket for both families shows an IPv4 client this way. All of these lie in one IPv6 network.
+        # A dual-stack socket reports IPv4 clients as ::ffff:a.b.c.d, and all of these share one /64.
         return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
     return str(parsed)
 
@@ -77,15 +80,15 @@ def network_of(address: str) -> str:
 def session_by_token(token: str, *, now: datetime) -> Session:
     """Return the live session with this token.
 
-    :raises UnauthenticatedError: when there is none.
+    :raises UnauthenticatedError: when no live session has it.
     """
     found = _BY_TOKEN.objects(now=now, token_hash=hash_token(token))
     if not found:
-        raise UnauthenticatedError("This token belongs to no live session: register again.")
+        raise UnauthenticatedError("The token does not belong to a live session. Register again.")
     return found[0]
 
 
-# Nearly every request executes it.
+# Nearly every request executes this query.
 _BY_TOKEN = Prepared(
     lambda now, token_hash: Session.objects.live(now).filter(token_hash=token_hash).order_by(),
     now=datetime,
@@ -93,27 +96,27 @@ _BY_TOKEN = Prepared(
 )
 
 
-def _gateway(key: str, session_id: str | None, *, now: datetime) -> Speaker:
-    """Return the gateway with this key, and the session that it speaks for."""
+def _gateway(key: str, session_id: str | None, *, now: datetime) -> Principal:
+    """Return the gateway with this API key and the session that it acts for, if any."""
     try:
         api_key = APIKey.objects.get_from_key(key)
     except APIKey.DoesNotExist:
-        raise UnauthenticatedError("This API key is not valid.") from None
+        raise UnauthenticatedError("The API key is not valid.") from None
     if api_key.has_expired:
-        raise UnauthenticatedError("This API key has expired.")
+        raise UnauthenticatedError("The API key has expired.")
     session = None
     if session_id is not None:
         session = Session.objects.live(now).filter(pk=session_id.replace("\0", "")).first()
         if session is None or session.pk != session_id:
-            raise UnauthenticatedError("The header 'x-session-id' names no live session.")
-    return Speaker(session, gateway=api_key.prefix)
+            raise UnauthenticatedError("The header 'x-session-id' does not name a live session.")
+    return Principal(session, gateway=api_key.prefix)
 
 
-class SpeakerAuthentication(BaseAuthentication):
-    """Sets `request.user` to the `Speaker`."""
+class PrincipalAuthentication(BaseAuthentication):
+    """DRF authentication that sets `request.user` to a `Principal`."""
 
-    def authenticate(self, request: Request) -> tuple[Speaker, None] | None:
-        """Identify the speaker by the request's headers."""
+    def authenticate(self, request: Request) -> tuple[Principal, None] | None:
+        """Identify the client by its headers; return None when it sends no `Authorization`."""
         authorization = request.headers.get("authorization")
         if authorization is None:
             return None
@@ -121,11 +124,11 @@ class SpeakerAuthentication(BaseAuthentication):
         return identify_from(address, authorization, request.headers.get("x-session-id"), now=clock.now()), None
 
     def authenticate_header(self, request: Request) -> str:
-        """Return the challenge that goes with a 401."""
+        """Return the `WWW-Authenticate` challenge of a 401."""
         return "Bearer"
 
 
-def speaker_of(request: Request) -> Speaker:
-    """Return who makes a request that the permissions have let pass."""
-    assert isinstance(request.user, Speaker)  # noqa: S101 - narrows the type
+def principal_of(request: Request) -> Principal:
+    """Return the session or gateway that makes an authenticated request."""
+    assert isinstance(request.user, Principal)  # noqa: S101 - narrows the type
     return request.user

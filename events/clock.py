@@ -1,7 +1,8 @@
-"""The clock that decides: the database's. Every process on every host judges deadlines by it.
+"""The database's clock, by which every process on every host judges deadlines.
 
-A process reads it once in five seconds and counts on with its own monotonic clock. So neither the difference between
-two hosts' clocks nor a step of one of them matters. What is left is at most half the round trip to the database.
+A process reads this clock every five seconds and advances the reading with its own monotonic clock. Differences between
+the hosts' clocks, and steps of a host's clock, therefore have no effect. The error is at most half a round trip to the
+database.
 """
 
 import time
@@ -12,35 +13,35 @@ from typing import Annotated
 from django.db import connection
 from django.utils import timezone
 
-# An instant as clients see it: RFC 3339 in UTC, to the millisecond.
+# An instant in the wire format: RFC 3339 in UTC, with milliseconds.
 Instant = Annotated[str, "instant"]
 
 REFRESH_SECONDS = 5.0
-# A slower reading says little. It replaces the last one only once that is old.
+# A reading with a longer round trip is inaccurate: it replaces the last one only if that is older than _OLD_SECONDS.
 _SLOW_SECONDS = 0.5
 _OLD_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What the database's clock showed at an instant of the monotonic clock."""
+    """A value of the database's clock, and the value of the monotonic clock at that moment."""
 
     at: datetime
     taken_at: float
 
     def now(self) -> datetime:
-        """Return what it shows at present."""
+        """Return the database's time now: the reading plus its age."""
         return self.at + timedelta(seconds=self.age)
 
     @property
     def age(self) -> float:
-        """How many seconds ago it was taken."""
+        """The age of the reading in seconds."""
         return time.monotonic() - self.taken_at
 
 
 @dataclass
 class State:
-    """The last good reading of this process, and when the next is due."""
+    """The last good reading of this process, and the monotonic time at which the next one is due."""
 
     reading: _Reading | None = None
     due_at: float = 0.0
@@ -50,9 +51,9 @@ state = State()
 
 
 def now() -> datetime:
-    """Return the present by the database's clock. Call it where queries may be made, not on an event loop.
+    """Return the current time of the database's clock. This may make a query, so do not call it on an event loop.
 
-    SQLite is a file on this machine, so its clock is this machine's.
+    An SQLite database is a local file, so this returns the local clock.
 
     :raises django.db.Error: when a reading is due and the database does not answer.
     """
@@ -65,7 +66,7 @@ def now() -> datetime:
 
 
 def _refresh(last: _Reading | None) -> _Reading:
-    """Read the database's clock, and return the better one of that and the last reading."""
+    """Read the database's clock. Keep the last reading instead if the new one was slow and the last one is not old."""
     reading, trip_seconds = _read()
     if last is not None and trip_seconds > _SLOW_SECONDS and last.age < _OLD_SECONDS:
         reading = last
@@ -74,7 +75,7 @@ def _refresh(last: _Reading | None) -> _Reading:
 
 
 def _read() -> tuple[_Reading, float]:
-    """Read the database's clock; return that and how many seconds it took. It was read half-way."""
+    """Read the database's clock; return the reading, dated at the middle of the round trip, and the trip's seconds."""
     asked_at = time.monotonic()
     at = ask()
     trip_seconds = time.monotonic() - asked_at
@@ -82,7 +83,7 @@ def _read() -> tuple[_Reading, float]:
 
 
 def ask() -> datetime:
-    """Ask the database for the time, not for that of its transaction's beginning."""
+    """Query the database's current time. `NOW()` would return the time at which the transaction began."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT CLOCK_TIMESTAMP()")
         at: datetime = cursor.fetchone()[0]
@@ -90,5 +91,5 @@ def ask() -> datetime:
 
 
 def instant(at: datetime) -> Instant:
-    """Return an instant as RFC 3339 in UTC, to the millisecond."""
+    """Format an instant as RFC 3339 in UTC, with milliseconds."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,8 +1,8 @@
 """The event channel over WebSocket: a thin adapter over the reader (protocol section 5).
 
-The client answers each heartbeat with the same heartbeat. Each carries a nonce, so only a client that reads can answer.
-That is also the flow control: the bytes sent since the last answered heartbeat are bounded. A client that leaves two
-unanswered is closed and resumes by its cursor.
+The client echoes each heartbeat. A heartbeat carries a nonce, so only a client that reads can echo it. Heartbeats are
+also the flow control: the bytes sent since the last echoed heartbeat are bounded. The server closes a WebSocket that
+leaves two heartbeats unanswered. The client then reconnects and resumes from its cursor.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from django.http import HttpRequest
 from events.cursor import CursorError, parse_cursor
 from events.exceptions import RateLimitedError, UnauthenticatedError
 from events.heartbeats import HEARTBEATS
-from events.problems import OUTAGE, note_outage
+from events.problems import OUTAGE, log_outage
 from events.reader import Reader, SessionOverError
 from events.readers import ReplacedError
 from events.threads import in_database_thread
@@ -36,45 +36,46 @@ logger = logging.getLogger(__name__)
 
 PROTOCOL = "sbe.v1"
 _BEARER = "bearer."
-# Close codes: those of HTTP plus 4000. The server's WebSocket library sends no others but 1000.
+# Close codes: the HTTP status plus 4000. Autobahn can send only 1000 and 3000 to 4999.
 MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW = 4400, 4401, 4403, 4404, 4408
 REPLACED, TOO_OFTEN = 4409, 4429
 FAILED, UNAVAILABLE = 4500, 4503
-# A client that is gone without a word (RFC 6455 section 7.1.5).
+# The client disconnected without a close frame (RFC 6455 section 7.1.5).
 _GONE = 1006
-# How many bytes may be under way to a client that has not answered a heartbeat since.
+# The most bytes to send to a client beyond the last heartbeat that it answered.
 UNANSWERED_BYTES = 1024 * 1024
-# The client sends heartbeats and nothing else; more than this is not read.
+# The longest message to accept from a client, in characters: it only sends heartbeats.
 _CLIENT_MESSAGE_LIMIT = 1024
 
 
 class LeanConsumer(AsyncWebsocketConsumer):
-    """A Channels consumer of WebSockets that waits in the task in which it was called, and has no channel of its own.
+    """A Channels WebSocket consumer that runs in the task that called it and has no channel of its own.
 
-    Channels would start another task for each message, and close database connections of threads that it does not use.
+    Channels' own consumer starts a task for each message. It also closes database connections of threads that this
+    consumer does not use.
     """
 
     groups: list[str] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one WebSocket until it is gone."""
+        """Serve one WebSocket until it disconnects."""
         self.scope, self.base_send = scope, send
         try:
-            # No variable here holds the last message while the next one is awaited.
+            # Do not store the message in a variable: it would stay in memory while this awaits the next one.
             while await self._serve(await receive()):
                 pass
         finally:
             await self.disconnect(_GONE)
 
     async def _serve(self, message: dict[str, Any]) -> bool:
-        """Hand a message to its method; return whether more may come."""
+        """Call the handler of a message; return False when the WebSocket has disconnected."""
         if message["type"] == "websocket.disconnect":
             return False
         await getattr(self, get_handler_name(message))(message)
         return True
 
-    def forget_handshake(self) -> None:
-        """Let go of what only the handshake needed: Channels' routers hold the scope as long as the WebSocket lives."""
+    def free_handshake(self) -> None:
+        """Free the memory of the handshake. Channels' routers keep the scope until the WebSocket closes."""
         scope: Any = self.scope
         scope["headers"].clear()
         scope["subprotocols"].clear()
@@ -82,28 +83,28 @@ class LeanConsumer(AsyncWebsocketConsumer):
 
 
 class EventsConsumer(LeanConsumer):
-    """One WebSocket of one session. It has a task that sends only while there is something to send."""
+    """One WebSocket of one session. A second task exists only while there is something to send."""
 
     _reader: Reader | None = None
     _sender: asyncio.Task[None] | None = None
     _is_beat_due = _is_replaced = False
     _answered: asyncio.Event | None = None
     _nonce: str | None = None
-    _asked_at = 0.0
-    _bytes_unanswered = _bytes_since_asked = 0
+    _beat_sent_at = 0.0
+    _bytes_unanswered = _bytes_since_beat = 0
 
     async def connect(self) -> None:
-        """Let the session's own client in and start to follow its log."""
-        # Accept first: only an accepted WebSocket can tell a browser why it is closed.
+        """Authenticate the session's client and start to follow its log. Any other client gets a close code."""
+        # Accept first: browsers only see the close code of an accepted WebSocket.
         await self.accept(subprotocol=PROTOCOL if PROTOCOL in self.scope["subprotocols"] else None)
         if not self._is_host_and_origin_allowed():
             return await self.close(FORBIDDEN)
         session_id = self.scope["url_route"]["kwargs"]["session_id"]
         try:
             address, _ = self.scope.get("client") or ("", 0)
-            # In a task of its own: what its context remembers goes with it.
+            # Run it in its own task, so that the context variables that it sets are freed with that task.
             admission = in_database_thread(admit)(address, *self._credentials(session_id))
-            speaker = await asyncio.create_task(admission)
+            principal = await asyncio.create_task(admission)
             query = parse_qs(self.scope["query_string"].decode("latin-1"))
             after = parse_cursor(query.get("after", ["0"])[0])
         except UnauthenticatedError:
@@ -113,18 +114,18 @@ class EventsConsumer(LeanConsumer):
         except CursorError:
             return await self.close(MALFORMED)
         except OUTAGE as error:
-            note_outage(error)
+            log_outage(error)
             return await self.close(UNAVAILABLE)
-        if speaker.session is None or speaker.session.pk != session_id:
+        if principal.session is None or principal.session.pk != session_id:
             return await self.close(NOT_FOUND)
-        self._reader = Reader(session_id, after, self._wake, ephemeral=True, on_replaced=self._give_way)
+        self._reader = Reader(session_id, after, self._wake, ephemeral=True, on_replaced=self._stop_replaced)
         self._sender = asyncio.create_task(self._start(self._reader, turn_end_of(self.scope)))
         HEARTBEATS.add(self)
-        self.forget_handshake()
+        self.free_handshake()
         return None
 
     async def disconnect(self, code: int) -> None:
-        """Stop following."""
+        """Stop sending and stop the reader."""
         HEARTBEATS.remove(self)
         if self._sender is not None:
             self._sender.cancel()
@@ -134,18 +135,18 @@ class EventsConsumer(LeanConsumer):
             await self._reader.stop()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Take the answer to a heartbeat. The channel is not for anything else."""
+        """Handle the answer to a heartbeat, the only message that a client may send."""
         if text_data is None or len(text_data) > _CLIENT_MESSAGE_LIMIT or self._reader is None:
             return await self.close(MALFORMED)
         if self._nonce is not None and _nonce_in(text_data) == self._nonce:
-            # The client has read everything that came before the heartbeat that it answers.
-            self._nonce, self._bytes_unanswered = None, self._bytes_since_asked
+            # The client has read everything that was sent before this heartbeat.
+            self._nonce, self._bytes_unanswered = None, self._bytes_since_beat
             if self._answered is not None:
                 self._answered.set()
         return None
 
     def _credentials(self, session_id: str) -> tuple[str, str | None]:
-        """Return the `Authorization` of the handshake: a browser can only send it as a subprotocol."""
+        """Return the credentials of the handshake: `Authorization` (in browsers, a subprotocol) and `x-session-id`."""
         for protocol in self.scope["subprotocols"]:
             if protocol.startswith(_BEARER):
                 return f"Bearer {protocol.removeprefix(_BEARER)}", None
@@ -153,9 +154,9 @@ class EventsConsumer(LeanConsumer):
         return headers.get(b"authorization", b"").decode("latin-1"), session_id
 
     def _is_host_and_origin_allowed(self) -> bool:
-        """Tell whether the handshake names a host of ours, and the page is our own, an allowed one, or no page.
+        """Return whether `Host` is in ALLOWED_HOSTS, and `Origin` is missing, allowed or the same as the host.
 
-        Without the check of the host, a foreign name that resolves to this server would make its pages our own.
+        Without the check of the host, a page on a foreign name that resolves to this server would be same-origin.
         """
         headers = {name: value.decode("latin-1") for name, value in self.scope["headers"]}
         try:
@@ -166,17 +167,17 @@ class EventsConsumer(LeanConsumer):
             return False
 
     def beat(self) -> None:
-        """Send a heartbeat as soon as nothing else is being sent."""
+        """Send a heartbeat as soon as the sending task is free."""
         self._is_beat_due = True
         self._wake()
 
     def _wake(self) -> None:
-        """Send what there is, unless that is being done already, or is over."""
+        """Start the sending task, unless it is running already or has closed the WebSocket."""
         if self._sender is None and self._reader is not None:
             self._sender = asyncio.create_task(self._send_on(self._reader))
 
-    def _give_way(self) -> None:
-        """Stop following at once, even while the client takes in nothing."""
+    def _stop_replaced(self) -> None:
+        """Stop at once because newer readers replaced this one, even if a send is blocked by a slow client."""
         self._is_replaced = True
         if self._sender is None:
             self._wake()
@@ -184,12 +185,12 @@ class EventsConsumer(LeanConsumer):
             self._sender.cancel()
 
     async def _start(self, reader: Reader, end_turn: Callable[[], None]) -> None:
-        """Become a reader, send the log, and let the next handshake have its turn."""
+        """Register the reader, send the log so far, and end the turn of this handshake."""
         await self._send_on(reader, is_new=True)
         end_turn()
 
     async def _send_on(self, reader: Reader, *, is_new: bool = False) -> None:
-        """Send what there is. If the log is over or sending fails, close and stop following."""
+        """Send what is pending. If the session is over or sending fails, close the WebSocket and stop the reader."""
         code = await self._try_to_send(reader, is_new=is_new)
         if code is None:
             self._sender = None
@@ -200,7 +201,7 @@ class EventsConsumer(LeanConsumer):
         await reader.stop()
 
     async def _try_to_send(self, reader: Reader, *, is_new: bool) -> int | None:
-        """Send what there is; return the code with which the WebSocket is to be closed, if it is."""
+        """Send what is pending; return the close code if the WebSocket must be closed, otherwise None."""
         try:
             if is_new:
                 await reader.start()
@@ -208,38 +209,38 @@ class EventsConsumer(LeanConsumer):
         except SessionOverError:
             return UNAUTHENTICATED
         except (asyncio.CancelledError, ReplacedError):
-            # A library may swallow the cancellation; the reader then says the same.
+            # If a library swallows the cancellation, the reader raises ReplacedError instead.
             if not self._is_replaced:
                 raise
             return REPLACED
         except TimeoutError:
             return TOO_SLOW
         except OUTAGE as error:
-            note_outage(error)
+            log_outage(error)
             return UNAVAILABLE
         except Disconnected:
-            # The client went while something was on its way to it; it comes again with its cursor.
+            # The client disconnected during a send. It reconnects with its cursor.
             return _GONE
         except Exception:
-            # Closing makes the client come again, with its cursor; staying would leave it deaf.
+            # Close, so that the client reconnects with its cursor. An open WebSocket would get no more events.
             logger.exception("The event channel of session %s failed", reader.session_id)
             return FAILED
         return None
 
     async def _send(self, reader: Reader) -> None:
-        """Send the log as far as it goes, and the heartbeat that is due."""
+        """Send all events of the log, and the heartbeat if one is due."""
         while reader.has_news or self._is_beat_due:
             for entry in await reader.next() if reader.has_news else ():
-                await self._require_room(len(entry.wire.encode()))
+                await self._wait_for_room(len(entry.wire.encode()))
                 await self.send(text_data=entry.wire)
             if self._is_beat_due:
                 self._is_beat_due = False
                 await self._beat()
 
-    async def _require_room(self, size: int) -> None:
-        """Wait until the client has taken in what was sent, where that is much.
+    async def _wait_for_room(self, size: int) -> None:
+        """Wait while this many more bytes would exceed UNANSWERED_BYTES, then count them as sent.
 
-        :raises TimeoutError: when it does not within two heartbeats.
+        :raises TimeoutError: when the client answers no heartbeat within two heartbeat intervals.
         """
         while self._bytes_unanswered and self._bytes_unanswered + size > UNANSWERED_BYTES:
             self._answered = asyncio.Event()
@@ -249,24 +250,24 @@ class EventsConsumer(LeanConsumer):
                 await self._answered.wait()
             self._answered = None
         self._bytes_unanswered += size
-        self._bytes_since_asked += size
+        self._bytes_since_beat += size
 
     async def _beat(self) -> None:
         """Send a heartbeat.
 
-        :raises TimeoutError: when two are unanswered.
+        :raises TimeoutError: when the client has left two unanswered.
         """
         now = time.monotonic()
         if self._nonce is None:
             self._nonce = secrets.token_urlsafe(9)
-            self._asked_at, self._bytes_since_asked = now, 0
-        elif now - self._asked_at > 1.5 * settings.HEARTBEAT_SECONDS:
+            self._beat_sent_at, self._bytes_since_beat = now, 0
+        elif now - self._beat_sent_at > 1.5 * settings.HEARTBEAT_SECONDS:
             raise TimeoutError
         await self.send(text_data=json.dumps({"type": "heartbeat", "nonce": self._nonce}))
 
 
 def _named_host(headers: Mapping[bytes, str]) -> str:
-    """Return the host that a handshake names, by the rules for every other request.
+    """Return the host that a handshake names, by the same rules as Django's `get_host()`.
 
     :raises DisallowedHost: when it is not in ALLOWED_HOSTS.
     """
@@ -278,7 +279,7 @@ def _named_host(headers: Mapping[bytes, str]) -> str:
 
 
 def _nonce_in(text: str) -> object:
-    """Return the nonce in the answer to a heartbeat, or None when the text is no such answer."""
+    """Return the nonce in the answer to a heartbeat; None if the text is something else."""
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):
@@ -286,10 +287,10 @@ def _nonce_in(text: str) -> object:
     return answer.get("nonce") if isinstance(answer, dict) and answer.get("type") == "heartbeat" else None
 
 
-class NowhereConsumer(LeanConsumer):
-    """A WebSocket at an address where there is none."""
+class NotFoundConsumer(LeanConsumer):
+    """A WebSocket at an unknown address: accepts it and closes it with 4404."""
 
     async def connect(self) -> None:
-        """Say so."""
+        """Accept first, so that a browser sees the close code."""
         await self.accept()
         await self.close(NOT_FOUND)

@@ -1,7 +1,7 @@
-"""Count requests by name in a sliding window, of a minute if nothing else is said, at a constant cost.
+"""Rate limits: count requests by name in a sliding window, by default of one minute, at a constant cost per request.
 
-A window is estimated from two buckets: the requests of this minute, and those of the last minute as far as it still
-counts. With Redis the processes share the buckets, and the database's clock tells which one is current. While
+The window is estimated from two buckets: the current one, and the fraction of the previous one that is still inside
+the window. With Redis, all processes share the buckets, and the database's clock tells which bucket is current. While
 Redis does not answer, each process counts for itself.
 """
 
@@ -25,14 +25,14 @@ from media.pause import Pause
 logger = logging.getLogger(__name__)
 
 WINDOW = 60  # seconds
-# The longest that a request waits for Redis, and how long Redis is left alone after a failure.
-_PATIENCE_SECONDS = 0.25
+# How long a request waits for Redis, and how long to wait before using Redis again after a failure.
+_TIMEOUT_SECONDS = 0.25
 PAUSE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class Usage:
-    """The requests of this bucket and of the one before, `elapsed` seconds after this one began."""
+    """The requests in the current and the previous bucket, `elapsed` seconds after the current one began."""
 
     current: int
     previous: int
@@ -40,11 +40,14 @@ class Usage:
     window: int = WINDOW  # seconds
 
     def wait(self, limit: int, number: int = 1) -> float:
-        """Return the seconds until the window has room for the last `number` of these; 0 when it has now."""
+        """Return the seconds until the limit allows a request that counts as `number`; 0 if it does now.
+
+        `current` already includes this request.
+        """
         others = self.current - number
         room = limit - others
         if room <= 0:
-            # This bucket must first become the previous one, and then age.
+            # The current bucket must first become the previous one. After that, its weight must fall far enough.
             return self.window - self.elapsed + self.window * (1 - limit / others)
         if self.previous <= room:
             return 0.0
@@ -52,9 +55,9 @@ class Usage:
 
 
 def take(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> float:
-    """Count a request as `number`; return 0 when the limit has room, otherwise the seconds after which to ask again.
+    """Count a request as `number` requests; return 0 if the limit allows it, otherwise the seconds until it would.
 
-    A request that is not allowed is not counted. A name always has the same window, of at most a minute.
+    A refused request is not counted. Always use the same `window` for a name: at most WINDOW seconds.
     """
     now = clock.now().timestamp()
     closed_until = float(cache.get(f"closed.{name}", 0.0))
@@ -70,33 +73,33 @@ def take(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> flo
 
 
 def require_room(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> None:
-    """Count a request, as `number`, that the limit must allow.
+    """Count a request as `number` requests, or refuse it.
 
-    :raises RateLimitedError: when it does not, with the seconds after which to ask again.
+    :raises RateLimitedError: when the limit does not allow it; `Retry-After` has the seconds to wait.
     """
     if wait := take(name, limit, number, window=window):
         raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))})
 
 
 def key_of(username: str) -> str:
-    """Return a name for a user: a username may have characters that a cache does not take in its keys."""
+    """Hash a username for use in a cache key: it may have characters that keys must not have."""
     return hashlib.sha256(username.encode()).hexdigest()
 
 
 def _add(name: str, bucket: int, number: int) -> tuple[int, int]:
-    """Add to a bucket; return its count and that of the bucket before."""
+    """Add to a bucket; return its count and that of the previous bucket."""
     current, previous = f"{settings.COUNTER_PREFIX}{name}.{bucket}", f"{settings.COUNTER_PREFIX}{name}.{bucket - 1}"
     counts = shared().add(current, previous, number) if settings.REDIS_URL else None
     return counts or _add_here(current, previous, number)
 
 
 def _add_here(current: str, previous: str, number: int) -> tuple[int, int]:
-    """Count in this process alone."""
+    """Add to a bucket of this process only."""
     cache.add(current, 0, timeout=2 * WINDOW)
     try:
         return cache.incr(current, number), int(cache.get(previous, 0))
     except ValueError:
-        # A full cache has dropped the key in between.
+        # The cache was full and evicted the key in between.
         return max(0, number), 0
 
 
@@ -106,14 +109,14 @@ class _Redis:
     def __init__(self, url: str) -> None:
         self._client: Any = redis.Redis.from_url(
             url,
-            socket_timeout=_PATIENCE_SECONDS,
-            socket_connect_timeout=_PATIENCE_SECONDS,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
         self._pause = Pause(PAUSE_SECONDS)
 
     def add(self, current: str, previous: str, number: int) -> tuple[int, int] | None:
-        """Add in one round trip; return None while Redis does not answer."""
+        """Add to a bucket in one round trip and return both counts; return None while Redis does not answer."""
         if self._pause.lasts:
             return None
         try:
@@ -122,11 +125,12 @@ class _Redis:
                 count, _, before = pipeline.execute()
         except (redis.RedisError, OSError) as error:
             self._pause.begin()
-            logger.warning("Redis does not count requests, so each process counts for itself: %r", error)
+            logger.warning("Redis does not answer, so this process counts requests for itself: %r", error)
             return None
         return int(count), int(before or 0)
 
 
 @once
 def shared() -> _Redis:
+    """Return the buckets in Redis. The connection is made at first use."""
     return _Redis(settings.REDIS_URL)

@@ -1,4 +1,4 @@
-"""The cursor: the number of the last event that a reader has taken in."""
+"""The cursor: the number (`seq`) of the last event that a client has read."""
 
 from events.numbers import NumberError, read_number
 
@@ -6,13 +6,13 @@ _LARGEST = 10**18 - 1
 
 
 class CursorError(ValueError):
-    """The text is no cursor."""
+    """The text is not a cursor."""
 
 
 def parse_cursor(text: str) -> int:
-    """Return the cursor that a client sent.
+    """Parse the cursor that a client sent: 0 or the number of an event.
 
-    :raises CursorError: when it is no number of an event, nor 0.
+    :raises CursorError: when it is not a whole number, or too large.
     """
     try:
         return read_number(text, most=_LARGEST)

@@ -1,6 +1,6 @@
-"""Refusals of requests in general, each with its status, code and words (protocol section 8).
+"""The general refusals of requests, each with its status, code and default `detail` (protocol section 8).
 
-`conferences.exceptions` has those that concern conferences.
+`conferences.exceptions` has the refusals that concern conferences.
 
 RefusalError
 ├── MalformedError            400 malformed
@@ -20,10 +20,10 @@ from typing import ClassVar
 
 
 class RefusalError(Exception):
-    """A request that is answered with no, and that has changed nothing.
+    """A refused request. It has changed nothing.
 
-    `detail` is for people; `fields` are what a client needs to go on, in the wire's camelCase; `headers` go
-    with the answer.
+    `detail` is an explanation for people. `fields` are further members of the problem document, in camelCase. `headers`
+    are added to the response.
     """
 
     status: ClassVar[int]
@@ -38,77 +38,77 @@ class RefusalError(Exception):
 
 
 class MalformedError(RefusalError):
-    """Headers or body cannot be read as what they should be."""
+    """The headers or the body cannot be parsed."""
 
     status, code = 400, "malformed"
-    detail = "The request cannot be read."
+    detail = "The headers or the body cannot be read."
 
 
 class UnauthenticatedError(RefusalError):
     """The request has no valid credentials."""
 
     status, code = 401, "unauthenticated"
-    detail = "Send a live session's token as 'Authorization: Bearer …', or an API key with 'x-session-id'."
+    detail = "Send a live session's token as 'Authorization: Bearer …', or an API key as 'Authorization: Api-Key …'."
 
 
 class ForbiddenError(RefusalError):
-    """The speaker is known but may not do this."""
+    """The client is authenticated but may not do this."""
 
     status, code = 403, "forbidden"
     detail = "You may not do this."
 
 
 class NotFoundError(RefusalError):
-    """The thing does not exist, or not for this speaker."""
+    """The resource does not exist, or this client may not see it."""
 
     status, code = 404, "not-found"
-    detail = "There is no such thing here."
+    detail = "The resource does not exist."
 
 
 class MethodNotAllowedError(RefusalError):
-    """The address exists, but not for this method."""
+    """The address exists but does not support the method."""
 
     status, code = 405, "method-not-allowed"
-    detail = "This address does not know that method."
+    detail = "This address does not support the method."
 
 
 class NotAcceptableError(RefusalError):
-    """The client accepts nothing that could be sent."""
+    """The client accepts no media type that could be sent."""
 
     status, code = 406, "not-acceptable"
-    detail = "Answers here are application/json."
+    detail = "This address answers with application/json."
 
 
 class ReaderReplacedError(RefusalError):
-    """A poll gave way: enough newer readers follow the session's event channel."""
+    """Newer readers of the session's event channel replaced this poll."""
 
     status, code = 409, "reader-replaced"
     detail = "Newer connections to this session's event channel have replaced this one."
 
 
 class TooLargeError(RefusalError):
-    """The body or the SDP exceeds its limit, given as `limit` in bytes."""
+    """The body or the SDP exceeds its limit. The field `limit`, if present, has it in bytes."""
 
     status, code = 413, "too-large"
     detail = "The request is too large."
 
 
 class UnsupportedMediaTypeError(RefusalError):
-    """The body is of a type that is not read here."""
+    """The body has a media type that is not supported."""
 
     status, code = 415, "unsupported-media-type"
     detail = "Send application/json, or an SDP as application/sdp."
 
 
 class RateLimitedError(RefusalError):
-    """Too many requests; `Retry-After` says how long to wait."""
+    """The client sent too many requests. `Retry-After` has the seconds to wait."""
 
     status, code = 429, "rate-limited"
-    detail = "Too many requests: wait a little."
+    detail = "Too many requests. Wait and try again."
 
 
 class DatabaseUnavailableError(RefusalError):
-    """The database is away, or took too long."""
+    """The database is unreachable or took too long."""
 
     status, code = 503, "database-unavailable"
-    detail = "The database does not answer at the moment. Try again soon."
+    detail = "The database does not answer. Try again soon."

@@ -1,4 +1,7 @@
-"""What a user is known by: a username, a VTN or an ICMN (the sheet). Two rows that share one are of the same user."""
+"""A user's identity: username, VTN or ICMN (design sheet).
+
+Two rows with an equal username, VTN or ICMN belong to the same user.
+"""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -9,7 +12,7 @@ IDENTITY = ("username", "vtn", "icmn")
 
 
 class Identified(Protocol):
-    """A row that names a user; a field that is not known is empty."""
+    """A row that identifies a user. Unknown fields are empty strings."""
 
     username: str
     vtn: str
@@ -17,12 +20,12 @@ class Identified(Protocol):
 
 
 def identity_of(row: Identified) -> dict[str, str]:
-    """Return the identifying fields of a row that are known, and their values."""
+    """Return the non-empty identity fields of a row, with their values."""
     return {name: value for name in IDENTITY if (value := getattr(row, name))}
 
 
 def shares_identity(rows: Iterable[Identified]) -> Q:
-    """Return the condition that a row names the user of one of these rows."""
+    """Return a condition that matches rows of the same user as one of these rows."""
     known: dict[str, list[str]] = {}
     for row in rows:
         for name, value in identity_of(row).items():

@@ -1,7 +1,8 @@
-"""The process's one channel of the channel layer. It is in the group of each session that has readers here.
+"""The single channel of the channel layer through which a process receives messages for all its readers.
 
-It hands each message to the readers of its session. Whether the process is in a group follows from `READERS` alone:
-what the layer did not take at once is tried again until both agree.
+The channel is a member of the group of each session that has readers in this process. Each message goes to the readers
+of its session. `READERS` alone decides which groups the channel belongs to. If the layer fails to add or remove it,
+the inbox retries until the groups match `READERS`.
 """
 
 import asyncio
@@ -11,95 +12,98 @@ from typing import Any
 
 from django.conf import settings
 
-from events.layer import LAYER, PATIENCE_SECONDS, REST_SECONDS, group_of, message_to
+from events.layer import LAYER, PAUSE_SECONDS, TIMEOUT_SECONDS, group_of, message_to
 from events.readers import READERS, Rank
 
 logger = logging.getLogger(__name__)
 
-# How long a new reader counts the answers to its roll call.
-_ROLL_CALL_SECONDS = 10.0
+# How long a new reader waits for other processes to report their readers of the session.
+_COUNT_SECONDS = 10.0
 
 
 class Inbox:
-    """The channel of one event loop: a server has one."""
+    """The channel of one event loop. A server has one loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._lock = asyncio.Lock()
         self._channel = ""
         self._receiver: asyncio.Task[None] | None = None
-        self._unsettled: set[str] = set()
-        self._roll_calls: dict[Rank, set[Rank]] = {}
-        # The loop itself keeps only weak references to its tasks.
+        self._outdated: set[str] = set()
+        self._counts: dict[Rank, set[Rank]] = {}
+        # Keep references: the event loop has only weak ones to its tasks.
         self._tasks: set[asyncio.Task[object]] = set()
 
-    async def settle(self, session_id: str) -> None:
-        """Join the group of a session that has readers here, or leave it. Joining again renews the membership."""
-        if not await self._try_to_settle(session_id):
-            if not self._unsettled:
-                self._start(self._retry())
-            self._unsettled.add(session_id)
+    async def update_group(self, session_id: str) -> None:
+        """Join a session's group if it has readers here, otherwise leave it. Joining again renews the membership."""
+        if not await self._try_to_update_group(session_id):
+            if not self._outdated:
+                self._run(self._retry())
+            self._outdated.add(session_id)
 
-    async def call_roll(self, session_id: str, rank: Rank) -> None:
-        """Let the other processes tell how many readers of a session they have; the oldest give way to a new one."""
-        self._roll_calls[rank] = {reader.rank for reader in READERS.of(session_id)}
-        self.loop.call_later(_ROLL_CALL_SECONDS, self._roll_calls.pop, rank, None)
-        await self._tell(session_id, joined=rank, channel=self._channel)
+    async def count_readers(self, session_id: str, rank: Rank) -> None:
+        """Ask the other processes for their readers of a session, after a new one with this rank was added here.
+
+        If the session then has more than READERS_PER_SESSION, `_count` replaces the oldest ones.
+        """
+        self._counts[rank] = {reader.rank for reader in READERS.of(session_id)}
+        self.loop.call_later(_COUNT_SECONDS, self._counts.pop, rank, None)
+        await self._send(session_id, joined=rank, channel=self._channel)
 
     # --- Groups ---
 
-    async def _try_to_settle(self, session_id: str) -> bool:
-        """Join or leave a group; return whether the layer took that."""
+    async def _try_to_update_group(self, session_id: str) -> bool:
+        """Join or leave a group; return whether the layer succeeded."""
         async with self._lock:
             if READERS.of(session_id):
                 return await LAYER.use(lambda layer: self._join(layer, session_id))
             if self._receiver is None:
                 return True
             is_done = await LAYER.use(lambda layer: layer.group_discard(group_of(session_id), self._channel))
-            if is_done and READERS.is_empty and self._unsettled <= {session_id}:
+            if is_done and READERS.is_empty and self._outdated <= {session_id}:
                 await self._close()
             return is_done
 
     async def _join(self, layer: Any, session_id: str) -> None:
         if self._receiver is None:
             self._channel = await layer.new_channel()
-            # Channels layers take a cancelled `receive` for the end of the channel, so it must not be what times out.
+            # Receive in a task without timeout: channel layers drop a channel whose `receive` is cancelled.
             self._receiver = self.loop.create_task(self._receive(layer), name="inbox")
         await layer.group_add(group_of(session_id), self._channel)
 
     async def _close(self) -> None:
-        """Give up the channel: there are no readers."""
+        """Stop receiving, because the process has no readers."""
         if self._receiver is not None:
             self._receiver.cancel()
-            await asyncio.wait([self._receiver], timeout=PATIENCE_SECONDS)
+            await asyncio.wait([self._receiver], timeout=TIMEOUT_SECONDS)
             self._receiver = None
 
     async def _retry(self) -> None:
-        """Settle what the layer did not take. Readers that were without it meanwhile may have missed something."""
+        """Retry the groups on which the layer failed. Their readers then read the log: they may have missed events."""
         while True:
-            await asyncio.sleep(REST_SECONDS)
-            for session_id in list(self._unsettled):
-                if not await self._try_to_settle(session_id):
+            await asyncio.sleep(PAUSE_SECONDS)
+            for session_id in list(self._outdated):
+                if not await self._try_to_update_group(session_id):
                     break
-                self._unsettled.discard(session_id)
+                self._outdated.discard(session_id)
                 for reader in READERS.of(session_id):
                     reader.take([])
-            if not self._unsettled:
+            if not self._outdated:
                 return
 
     # --- Messages ---
 
     async def _receive(self, layer: Any) -> None:
-        """Receive messages as long as there are readers."""
+        """Receive messages until cancelled."""
         while True:
             try:
-                self._take(await layer.receive(self._channel))
+                self._handle(await layer.receive(self._channel))
             except Exception:
-                logger.exception("A message of the channel layer was lost")
-                await asyncio.sleep(REST_SECONDS)
+                logger.exception("A message from the channel layer was lost")
+                await asyncio.sleep(PAUSE_SECONDS)
 
-    def _take(self, message: dict[str, Any]) -> None:
-        """Take in wake-ups, and what other processes say of their readers."""
+    def _handle(self, message: dict[str, Any]) -> None:
+        """Handle a message: a wake-up, or one about readers in other processes."""
         match message:
             case {"session": session_id, "news": entries}:
                 news = [(int(seq), str(wire)) for seq, wire in entries]
@@ -108,7 +112,7 @@ class Inbox:
             case {"session": session_id, "joined": joined, "channel": channel} if channel != self._channel:
                 ranks = [reader.rank for reader in READERS.of(session_id)]
                 answer = message_to(session_id, called=joined, ranks=ranks)
-                self._start(LAYER.use(lambda layer: layer.send(channel, answer)))
+                self._run(LAYER.use(lambda layer: layer.send(channel, answer)))
             case {"session": session_id, "called": [called_at, name], "ranks": ranks}:
                 self._count(session_id, (called_at, name), {(joined_at, other) for joined_at, other in ranks})
             case {"session": session_id, "replaced": [_, name]}:
@@ -117,20 +121,20 @@ class Inbox:
                         READERS.replace(reader)
 
     def _count(self, session_id: str, called: Rank, ranks: set[Rank]) -> None:
-        """Count the readers of another process, and let the oldest give way when there are too many in all."""
-        known = self._roll_calls.get(called, set())
+        """Count the readers of another process. Replace the oldest readers while there are too many in total."""
+        known = self._counts.get(called, set())
         known |= ranks
         while called in known and len(known) > settings.READERS_PER_SESSION:
             oldest = min(known)
             known.remove(oldest)
-            self._start(self._tell(session_id, replaced=oldest))
+            self._run(self._send(session_id, replaced=oldest))
 
-    async def _tell(self, session_id: str, **content: object) -> None:
-        """Tell all processes that have readers of a session."""
+    async def _send(self, session_id: str, **content: object) -> None:
+        """Send a message to all processes that have readers of a session."""
         message = message_to(session_id, **content)
         await LAYER.use(lambda layer: layer.group_send(group_of(session_id), message))
 
-    def _start(self, work: Coroutine[Any, Any, object]) -> None:
+    def _run(self, work: Coroutine[Any, Any, object]) -> None:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,4 +1,7 @@
-"""The channel layer. When it fails, a request or a reader waits for a moment and goes on without it."""
+"""Bounded use of the channel layer.
+
+When the layer fails, requests and readers wait for at most TIMEOUT_SECONDS and continue without it.
+"""
 
 import asyncio
 import logging
@@ -11,16 +14,16 @@ from media.pause import Pause
 
 logger = logging.getLogger(__name__)
 
-# How long anything waits for the channel layer, and how long the layer is left alone once it has failed.
-PATIENCE_SECONDS = 3.0
-REST_SECONDS = 3.0
+# The timeout of each use of the channel layer, and how long nothing uses it after a failure.
+TIMEOUT_SECONDS = 3.0
+PAUSE_SECONDS = 3.0
 
 
 class ProcessChannelLayer(InMemoryChannelLayer):
-    """The channel layer of a service that runs in one process.
+    """The in-memory channel layer of a service that runs in one process.
 
-    The process has one channel and leaves each group that it no longer needs, so there is nothing to clean up. Channels
-    would look at every group for each message.
+    Channels' own layer searches every group for expired members at each message. That is not needed here: the process
+    has one channel, which leaves each group that it no longer needs.
     """
 
     def _clean_expired(self) -> None:
@@ -28,21 +31,21 @@ class ProcessChannelLayer(InMemoryChannelLayer):
 
 
 class Layer:
-    """Uses the channel layer of the settings, and leaves it alone for a while after a failure."""
+    """Uses the configured channel layer, with a timeout. After a failure it skips all uses for PAUSE_SECONDS."""
 
     def __init__(self) -> None:
-        self.pause = Pause(REST_SECONDS)
+        self.pause = Pause(PAUSE_SECONDS)
 
     async def use(self, use: Callable[[Any], Awaitable[None]]) -> bool:
-        """Do something with the layer, unless it failed a moment ago; return whether that was done."""
+        """Call `use` with the layer. If it fails, times out, or the layer failed recently, return False."""
         if self.pause.lasts:
             return False
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await use(get_channel_layer())
         except Exception as error:
             self.pause.begin()
-            logger.warning("The channel layer fails, events wait for heartbeats: %r", error)
+            logger.warning("The channel layer failed; events may be late by one heartbeat: %r", error)
             return False
         return True
 
@@ -51,10 +54,10 @@ LAYER = Layer()
 
 
 def group_of(session_id: str) -> str:
-    """Return the channel layer's group of a session's readers."""
+    """Return the name of the group for a session's readers."""
     return f"session.{session_id}"
 
 
 def message_to(session_id: str, **content: object) -> dict[str, object]:
-    """Return a message to the processes that have readers of a session."""
+    """Build a message for the group of a session's readers."""
     return {"type": "wake", "session": session_id, **content}

@@ -1,7 +1,7 @@
-"""The outbox of the event channel: events are appended in the transaction of the change that they tell of.
+"""The outbox of the event channel: events are appended in the transaction of the change that they describe.
 
-Every session counts its own events, 1, 2, 3 …, without gaps: the number is taken under the lock of the session's
-row and becomes visible with the commit, so no reader ever sees a later event before an earlier one.
+Each session numbers its own events 1, 2, 3 … without gaps. A number is taken under the lock of the session's row and
+becomes visible with the commit. So no reader ever sees a later event before an earlier one.
 """
 
 from collections import Counter
@@ -30,10 +30,10 @@ class Message:
 
 
 def append(messages: Sequence[Message], *, now: datetime) -> None:
-    """Append the messages to the logs of their sessions, in order, and wake their readers on commit.
+    """Append the messages to their sessions' logs, in order, and wake the readers on commit.
 
-    Call it last in a transaction that already holds the conferences' locks: it locks the sessions in the order of
-    their IDs. Sessions that have ended are told nothing.
+    Call it last in a transaction that already holds the conferences' locks. It locks the sessions in the order of
+    their IDs. Messages to sessions that are over are dropped.
     """
     if not messages:
         return
@@ -41,7 +41,7 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
     newest = _take_numbers(counts, now)
     next_seq = {session_id: seq - counts[session_id] + 1 for session_id, seq in newest.items()}
     rows = []
-    # An event that many sessions receive is rendered once.
+    # Render an event once, even if many sessions receive it.
     rendered: dict[int, str] = {}
     for message in messages:
         if message.session_id in next_seq:
@@ -55,10 +55,10 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
 
 
 def _take_numbers(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
-    """Reserve this many numbers for each live session and return the last of each. The rows stay locked.
+    """Reserve this many sequence numbers per live session; return each session's last. The rows stay locked.
 
-    One statement locks, counts and reads; the ORM would need three. An UPDATE alone would lock in any order, and two
-    of them could wait for each other: hence the subquery.
+    One statement locks, counts and reads; the ORM would need three. The subquery locks the rows in order. A plain
+    UPDATE would lock them in any order, and two of them could deadlock.
     """
     table, cases = Session._meta.db_table, " ".join(["WHEN %s THEN %s"] * len(counts))
     places = ",".join(["%s"] * len(counts))
@@ -76,29 +76,29 @@ def _take_numbers(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
 
 
 def _wake(rows: Sequence[Event]) -> None:
-    """Hand the committed events to the readers of their sessions."""
+    """Send the committed events to the readers of their sessions."""
     entries: dict[str, list[tuple[int, str]]] = {}
     for row in rows:
         entries.setdefault(row.session_id, []).append((row.seq, row.wire))
-    # A reader fetches a long offer itself.
+    # If an offer is stored elsewhere, send no events: the reader then reads the log, which inserts the offer.
     wakeups.wake(
         {session: news if all(is_complete(wire) for _, wire in news) else [] for session, news in entries.items()}
     )
 
 
-def tell_ephemeral(session_ids: Sequence[str], conference_id: str, event: EphemeralEvent) -> None:
-    """Send an event that is not stored. It gets no number, and only WebSockets that are open now receive it."""
+def send_ephemeral(session_ids: Sequence[str], conference_id: str, event: EphemeralEvent) -> None:
+    """Send an event that is not stored and has no number. Only WebSockets that are open now receive it."""
     wire = compact({"type": event.type, "confId": conference_id, **event.as_wire()})
-    wakeups.tell_ephemeral(session_ids, wire)
+    wakeups.send_ephemeral(session_ids, wire)
 
 
 def close(session_id: str) -> None:
-    """Let the readers of a session's log, which is over, read to its end and go; on commit."""
+    """On commit, tell the readers of a session that it is over. They read the rest of its log and stop."""
     transaction.on_commit(partial(wakeups.end, session_id))
 
 
 def _row(message: Message, fields: str, seq: int, now: datetime) -> Event:
-    """Return the row of a message that has its number. `fields` has the event's own fields and `at`, as JSON."""
+    """Return the row of a message with this number. `fields` is a JSON object of the event's own fields and `at`."""
     head = compact({"seq": seq, "type": message.event.type, "confId": message.conference_id})
     return Event(
         session_id=message.session_id,

@@ -1,7 +1,7 @@
-"""What every event has in common: a type, and declared fields with the names that clients see.
+"""The base classes of events: a type, and declared fields that become JSON members.
 
-An event is a frozen dataclass, so an undeclared field cannot be sent. Each field is an `Annotated` type whose second
-part says what the field means; the documentation and the client's types are made from it.
+An event is a frozen dataclass, so an undeclared field cannot be sent. Each field has an `Annotated` type whose second
+argument describes the field. `make reference` generates the documentation and the client's types from these.
 """
 
 import json
@@ -19,30 +19,30 @@ class _Absent(Enum):
 
 
 Absent = _Absent
-# The default of a field that some events of a type do not have.
+# The default of an optional field: a field with this value is not sent.
 ABSENT: Final = _Absent.ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """The fields of an event, without what the log adds: `seq`, `confId` and `at`."""
+    """The fields of an event, except those that the log adds: `seq`, `confId` and `at`."""
 
     type: ClassVar[str]
 
     def as_wire(self) -> dict[str, Any]:
-        """Return the fields by the names that clients see, in the order of their declaration."""
+        """Return the fields by their names on the wire, in the order of their declaration."""
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         return {wire_name(name): _wire_value(value) for name, value in values if value is not ABSENT}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredEvent(Body):
-    """An event that is written to a session's log."""
+    """An event that is stored in a session's log."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EphemeralEvent(Body):
-    """An event without a number, which only WebSockets that are open now receive."""
+    """An event that is not stored and has no number. Only WebSockets that are open now receive it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +54,13 @@ class Gap(Body):
 
 
 def wire_name(name: str) -> str:
-    """Return the name of a field as clients see it: `rings_until` is `ringsUntil`, `from_` is `from`."""
+    """Return the name of a field on the wire: `rings_until` becomes `ringsUntil`, `from_` becomes `from`."""
     first, *others = name.rstrip("_").split("_")
     return first + "".join(other.capitalize() for other in others)
 
 
 def compact(fields_: Mapping[str, Any]) -> str:
-    """Return JSON as the event channel sends it."""
+    """Serialize to JSON as the event channel sends it: without spaces, and not limited to ASCII."""
     return json.dumps(fields_, ensure_ascii=False, separators=(",", ":"))
 
 

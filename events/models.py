@@ -1,4 +1,4 @@
-"""Rows: sessions, and the log of events that each of them reads.
+"""Models: sessions and their event logs.
 
 An event is written once, read in order and pruned by age.
 """
@@ -17,51 +17,54 @@ from events.states import SessionState
 
 
 def new_id() -> str:
-    """Return an unguessable opaque ID of 128 bits."""
+    """Return a random ID of 128 bits as 32 hexadecimal digits."""
     return secrets.token_hex(16)
 
 
 def hash_token(token: str) -> str:
-    """Return what is stored of a token. It has 256 random bits, so one round of SHA-256 hides it."""
+    """Return the hash under which a token is stored. A token has 256 random bits, so one round of SHA-256 is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
-    """Sessions, in words."""
+    """Queries for sessions."""
 
     def live(self, now: datetime) -> Self:
-        """Those that may speak at `now`."""
+        """Sessions that are active and have not expired at `now`."""
         return self.not_over().filter(expires_at__gt=now)
 
     def devices_of(self, participants: Iterable[Identified]) -> Self:
-        """Those that share an identity with one of the participants."""
+        """Sessions of the participants' users: they share the username, the VTN or the ICMN."""
         return self.filter(shares_identity(participants))
 
     def sharing_identity_with(self, session: "Session") -> Self:
-        """Those with the username, the VTN or the ICMN of a session."""
+        """Sessions of the same user as this one, including itself."""
         return self.filter(shares_identity([session]))
 
     def addressed_by(self, address: str) -> Self:
-        """Those that an address in `to` names: a username, or a number as `tel:+…`."""
+        """Sessions of the user at an address in `to`: a username, or a VTN or ICMN as `tel:+…`."""
         if number := address.removeprefix("tel:") if address.startswith("tel:") else "":
             return self.filter(Q(vtn=number) | Q(icmn=number))
         return self.filter(username=address)
 
     def due(self, now: datetime) -> Self:
-        """Those that have expired but have not been ended yet."""
+        """Sessions that have expired but are not marked as expired yet."""
         return self.not_over().filter(expires_at__lte=now)
 
     def not_over(self) -> Self:
-        """Those that have not ended. SQLite uses a partial index only for a condition without parameters."""
+        """Sessions that have not ended.
+
+        `ended_at` repeats the condition without a parameter: otherwise SQLite would not use the partial indexes.
+        """
         return self.filter(state=SessionState.ACTIVE, ended_at__isnull=True)
 
     def leaving(self) -> Self:
-        """Those that have ended but have not left all their conferences yet."""
+        """Sessions that have ended but have not left all their conferences yet."""
         return self.filter(leaving_since__isnull=False)
 
 
 class Session(models.Model):
-    """One registered endpoint (a browser tab, a phone) of a user; its token is stored hashed."""
+    """One registered endpoint of a user, such as a browser tab or a phone. Only a hash of its token is stored."""
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
@@ -81,7 +84,7 @@ class Session(models.Model):
     objects = SessionQuerySet.as_manager()
 
     class Meta:
-        # The table keeps the name of the application that it was made by.
+        # The table keeps the name of the application that created it.
         db_table = "conferences_session"
         ordering = ["-created_at"]
         constraints = [
@@ -102,11 +105,11 @@ class Session(models.Model):
         return f"{self.username} ({self.device})" if self.device else self.username
 
     def is_live(self, now: datetime) -> bool:
-        """Tell whether the session may speak at `now`."""
+        """Return whether the session is active and has not expired at `now`."""
         return self.state == SessionState.ACTIVE and self.expires_at > now
 
     def owns(self, participant: Identified) -> bool:
-        """Tell whether the participant is this session's user: they share the username, the VTN or the ICMN."""
+        """Return whether the participant is this session's user: they share the username, the VTN or the ICMN."""
         return (
             self.username == participant.username
             or (self.vtn != "" and self.vtn == participant.vtn)
@@ -115,19 +118,19 @@ class Session(models.Model):
 
 
 class EventQuerySet(models.QuerySet["Event"]):
-    """Events, in words."""
+    """Queries for events."""
 
     def of(self, session_id: str) -> Self:
         """The log of one session, in order."""
         return self.filter(session_id=session_id).order_by("seq")
 
     def after(self, seq: int) -> Self:
-        """Those that follow a cursor."""
+        """Events whose number is greater than a cursor."""
         return self.filter(seq__gt=seq)
 
 
 class Event(models.Model):
-    """What a session is told: `wire` is the JSON as it is sent, `seq` its number in the session's log."""
+    """One event of a session's log: `seq` is its number, `wire` the JSON to send (see `events.offers`)."""
 
     session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="events")
     seq = models.BigIntegerField()

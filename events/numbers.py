@@ -1,19 +1,19 @@
-"""Read numbers from requests. Python's `int` also takes signs, underscores, foreign digits and any length."""
+"""Parse numbers in requests. Python's `int` also accepts signs, underscores, non-ASCII digits and any length."""
 
 
 class NumberError(ValueError):
-    """The text is not a whole number in ASCII digits."""
+    """The text does not consist of ASCII digits."""
 
 
 class RangeError(NumberError):
-    """The number is too small or too large."""
+    """The number is outside the allowed range."""
 
 
 def read_number(text: str, *, least: int = 0, most: int) -> int:
-    """Return the whole number that a client sent, from `least` to `most`. Leading zeros do not count.
+    """Parse a whole number from `least` to `most`. Leading zeros are ignored.
 
-    :raises RangeError: when the number is outside this range.
-    :raises NumberError: when the text is not a number.
+    :raises RangeError: when the number is outside the range.
+    :raises NumberError: when the text does not consist of ASCII digits.
     """
     if not text.isascii() or not text.isdigit():
         raise NumberError(f"Not a number: {text[:32]!r}.")

@@ -1,7 +1,7 @@
-"""Long offers in events: each device of a called user is told the offer, but its text is stored only once.
+"""Long offers in events: every device of a called user receives the offer, but its SDP is stored only once.
 
-It is stored with its modification. In the log such an event has a reference in the place of the text, and a reader
-of the log puts the text in. The application that stores offers registers how to find one with `find_offers_by`.
+The SDP is stored with its modification. In the log, such an event has a reference instead of the SDP. Readers of the
+log replace the reference with the SDP. The application that stores offers registers a lookup with `find_offers_by`.
 """
 
 import json
@@ -9,30 +9,30 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-# Shorter offers are written into each event: that spares readers a query.
+# Offers up to this length are stored in each event, which saves readers a query.
 LONG_CHARACTERS = 16 * 1024
-# The quotes of a client's own text are escaped, so nothing that it sends looks like this.
+# Quotes in text from clients are escaped in JSON, so no client can forge a reference.
 _REFERENCE = re.compile(r'"sdp":\{"offer":"([0-9a-f]{32})"\}')
 
 
-# The function that `find_offers_by` registered.
+# The lookup that `find_offers_by` registered.
 _FIND: list[Callable[[str], str | None]] = []
 
 
 class StoredOffer(str):
-    """The text of an offer that is stored with a modification."""
+    """The SDP of an offer that is stored with a modification."""
 
     modification_id: str
 
     def __new__(cls, text: str, modification_id: str) -> Self:
-        """Remember where the text is stored."""
+        """Make an offer from its SDP and the ID of its modification."""
         offer = super().__new__(cls, text)
         offer.modification_id = modification_id
         return offer
 
 
 def shorten(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields of an event with a reference in the place of a long offer that is stored elsewhere."""
+    """Return the fields of an event, with a reference instead of the SDP if that is a long `StoredOffer`."""
     description = fields.get("description")
     if not isinstance(description, dict):
         return fields
@@ -43,12 +43,12 @@ def shorten(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def find_offers_by(find: Callable[[str], str | None]) -> None:
-    """Register the function that returns the text of a modification's offer, None when it is gone."""
+    """Register the function that returns the SDP of a modification's offer; None if it no longer exists."""
     _FIND[:] = [find]
 
 
 def complete(wire: str) -> str:
-    """Return an event of the log as it is sent, with the text of its offer."""
+    """Replace the reference in an event, if any, with the SDP; with an empty one if the offer no longer exists."""
     match = _REFERENCE.search(wire)
     if match is None:
         return wire
@@ -57,5 +57,5 @@ def complete(wire: str) -> str:
 
 
 def is_complete(wire: str) -> bool:
-    """Tell whether an event of the log can be sent as it is."""
+    """Return whether an event has no reference, so that it can be sent unchanged."""
     return _REFERENCE.search(wire) is None

@@ -1,4 +1,4 @@
-"""Turn refusals into problem documents (RFC 9457). The one exception handler of all REST views."""
+"""Turn refusals into problem documents (RFC 9457); `handle_exception` is the exception handler of all REST views."""
 
 import logging
 from http import HTTPStatus
@@ -13,13 +13,13 @@ from events import exceptions as refusals
 
 logger = logging.getLogger(__name__)
 
-# What a database that is away or hangs raises, and when a client may try again.
+# The errors of a database that is unreachable or hangs, and the `Retry-After` of such a response.
 OUTAGE = (OperationalError, InterfaceError)
 _OUTAGE_SECONDS = 2
 
 PROBLEM_TYPE = "application/problem+json"
 
-# RFC 9110 names these anew.
+# RFC 9110 changed these phrases; Python 3.11 and 3.12 have the old ones.
 _NEW_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 
@@ -31,7 +31,7 @@ def reason_phrase(status: int) -> str:
 def problem_document(
     status: int, code: str, detail: str, correlator: str | None, **fields: object
 ) -> dict[str, object]:
-    """Return a problem document (RFC 9457): a stable `code`, a `detail` for people, and `fields` for the client."""
+    """Build a problem document (RFC 9457) with a stable `code`, a `detail` for people, and further `fields`."""
     return {
         "type": "about:blank",
         "title": reason_phrase(status),
@@ -52,13 +52,13 @@ def problem_response(
     headers: dict[str, str] | None = None,
     **fields: object,
 ) -> HttpResponse:
-    """Return a problem document as the answer to a request."""
+    """Return a response with a problem document and the request's correlator."""
     document = problem_document(status, code, detail, request.headers.get("x-correlator"), **fields)
     return JsonResponse(document, status=status, headers=headers, content_type=PROBLEM_TYPE)
 
 
 def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
-    """Answer a request whose view raised; an error that is no refusal is left to be a fault of ours."""
+    """Answer a request whose view raised an error; return None for an unexpected error, which becomes a 500."""
     refusal = _refusal(error)
     if refusal is None:
         return None
@@ -68,34 +68,34 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> HttpResponse 
 
 
 def refuse(request: HttpRequest, refusal: refusals.RefusalError) -> HttpResponse:
-    """Return the problem document of a refusal."""
+    """Return the response for a refusal."""
     response = problem_response(
         request, refusal.status, refusal.code, refusal.detail, headers=refusal.headers, **refusal.fields
     )
     if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        # Django would log it as an error of ours.
+        # Mark the response as logged: Django logs every other 5xx response as an error.
         response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
 def refuse_outage(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Return the problem document for a request that could not use the database."""
+    """Log a database error; return the response for the request that could not use the database."""
     return refuse(request, _outage(error))
 
 
-def note_outage(error: Exception) -> None:
-    """Log why the database cannot be used."""
+def log_outage(error: Exception) -> None:
+    """Log a database error as a warning."""
     logger.warning("The database cannot be used: %s", error)
 
 
 def _outage(error: Exception) -> refusals.DatabaseUnavailableError:
-    """Return the refusal, having logged the reason."""
-    note_outage(error)
+    """Log a database error; return the refusal."""
+    log_outage(error)
     return refusals.DatabaseUnavailableError(headers={"Retry-After": str(_OUTAGE_SECONDS)})
 
 
 def _refusal(error: Exception) -> refusals.RefusalError | None:
-    """Return what is refused, in our words; None for an unexpected error."""
+    """Translate an error of Django, DRF or the database to a refusal; return None for an unexpected error."""
     match error:
         case refusals.RefusalError():
             return error
@@ -115,7 +115,7 @@ def _refusal(error: Exception) -> refusals.RefusalError | None:
             seconds = str(int(getattr(error, "wait", None) or 0) + 1)
             return refusals.RateLimitedError(headers={"Retry-After": seconds})
         case drf.ValidationError():
-            return refusals.MalformedError("A field is missing or wrong.", errors=error.detail)
+            return refusals.MalformedError("A field is missing or invalid.", errors=error.detail)
         case drf.ParseError():
             return refusals.MalformedError(str(error.detail))
         case _ if isinstance(error, OUTAGE):

@@ -1,7 +1,7 @@
-"""Follow a session's log: the one reader behind WebSocket, SSE and long poll.
+"""Follow a session's log. WebSocket, SSE and long poll all use this reader.
 
-Starting and recovering are the same: subscribe, read on from the cursor, wait. A reader that waits makes no query: the
-process's watcher finds lost wake-ups and ended sessions, for all its readers together.
+A reader starts and recovers in the same way: it subscribes, reads from its cursor to the end of the log, and waits.
+A waiting reader makes no queries. The process's watcher finds lost wake-ups and ended sessions for all readers.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ from events.readers import READERS, News, Rank, ReplacedError
 from events.threads import in_database_thread
 from events.watcher import WATCHER
 
-# The most that is read, and held, at a time: events, and characters of events (but always at least one event).
+# The limits of one read: events, and their characters in total. One event is always read, however long it is.
 BATCH = 50
 BATCH_CHARACTERS = 256 * 1024
-# The wake-ups that a slow reader keeps.
-_WAITING_WAKE_UPS = 16
-# A service of one process compares no ranks.
+# How many unread wake-ups a reader keeps.
+_UNREAD_WAKE_UPS = 16
+# The rank of all readers without Redis: a single process compares no ranks.
 _NO_RANK: Rank = (0.0, "")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a log as it is sent, and the cursor that follows it.
+    """One event as sent (`wire`), and the client's cursor after it.
 
-    `is_gap` marks the line that stands for events no longer kept, and that has no number of its own; `is_ephemeral` one
-    that is in no log and is not told again.
+    `is_gap` marks the notice that events are no longer kept; it has no number of its own. `is_ephemeral` marks an event
+    that is not stored and is sent only once.
     """
 
     wire: str
@@ -48,33 +48,33 @@ class Entry:
 
 @dataclass(frozen=True)
 class Batch:
-    """The next events of a log, at least one."""
+    """The next events of a log: at least one."""
 
     entries: list[Entry]
 
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Nothing has happened for a heartbeat's time."""
+    """The heartbeat interval is over: the client should get a sign of life."""
 
 
 class SessionOverError(Exception):
-    """The session has ended or expired: nothing more will be told."""
+    """The session has ended or expired, and its log has no further events."""
 
 
 async def read(session_id: str, after: int) -> list[Entry]:
-    """Return the next events after the cursor, or a gap where the log cannot go on from there."""
+    """Return the next events after the cursor, or a gap notice if the next event is no longer kept."""
     return await in_database_thread(_read)(session_id, after)
 
 
 class Reader:
-    """Follows the log of one session from a cursor. It costs a task only while there is something to read.
+    """Follows the log of one session from a cursor. It has no task of its own.
 
-    `on_news` is called when there may be something to read: the log, wake-ups, or the end. Then call `next`. With
-    `ephemeral`, it also returns what is only told to whoever listens right now. `on_replaced` is called as soon as the
-    session has enough newer readers, also while events are being sent.
+    `on_news` is called when there may be something to read; then call `next` until `has_news` is false. With
+    `ephemeral`, `next` also returns ephemeral events. `on_replaced` is called as soon as newer readers replace this
+    one, even while its events are being sent.
 
-    It is one of the session's readers. `READERS` bounds those of this process, and a roll call those of all processes.
+    `READERS` bounds the session's readers in this process, and the inbox bounds those in all processes.
     """
 
     __slots__ = (
@@ -107,32 +107,35 @@ class Reader:
         self._news: tuple[News, ...] = ()
 
     async def start(self) -> None:
-        """Become one of the session's readers."""
+        """Register as a reader of the session, with this process, the group of its wake-ups, and other processes."""
         if settings.REDIS_URL:
-            # By the database's clock, because the processes compare their ranks.
+            # Use the database's clock, because processes on several hosts compare ranks.
             self.rank = (await in_database_thread(clock.now)()).timestamp(), secrets.token_urlsafe(9)
         READERS.add(self)
         WATCHER.start()
-        await inbox().settle(self.session_id)
+        await inbox().update_group(self.session_id)
         if settings.REDIS_URL:
-            await inbox().call_roll(self.session_id, self.rank)
+            await inbox().count_readers(self.session_id, self.rank)
 
     async def stop(self) -> None:
-        """Be none any more."""
+        """Unregister. Calling it again has no further effect."""
         READERS.remove(self)
         WATCHER.stop_when_idle()
-        await inbox().settle(self.session_id)
+        await inbox().update_group(self.session_id)
 
     def take(self, news: News) -> None:
-        """Keep new events. A slow reader keeps a bounded number of them, and is then sent to the log."""
-        if news and len(self._news) < _WAITING_WAKE_UPS:
+        """Handle a wake-up: keep the events that it carries.
+
+        If it carries none, or too many wake-ups are unread, the reader reads the log instead.
+        """
+        if news and len(self._news) < _UNREAD_WAKE_UPS:
             self._news += (news,)
         else:
             self._news, self._is_behind = () if news else self._news, True
         self._on_news()
 
     def give_way(self) -> None:
-        """Let `next` raise ReplacedError, and call `on_replaced`."""
+        """Make `next` raise ReplacedError, and call `on_replaced`, or else `on_news`."""
         self._is_replaced = True
         (self._on_replaced or self._on_news)()
 
@@ -142,17 +145,17 @@ class Reader:
         return self._is_behind or self._is_replaced or bool(self._news)
 
     async def next(self) -> list[Entry]:
-        """Return the next events after the cursor, and move the cursor. Go on until `has_news` is false.
+        """Return the next events after the cursor, and advance the cursor. Call it again until `has_news` is false.
 
         :raises SessionOverError: once the session is over and everything has been returned.
-        :raises ReplacedError: once the session has enough newer readers.
+        :raises ReplacedError: once newer readers have replaced this one.
         """
         if self._is_replaced:
             raise ReplacedError
         return await self._read_on() if self._is_behind else self._use_wake_up()
 
     async def _read_on(self) -> list[Entry]:
-        """Return the next events of the log."""
+        """Return the next events of the log; an empty list at its end."""
         self._is_behind = False
         if entries := await read(self.session_id, self.cursor):
             self._is_behind, self.cursor = True, entries[-1].cursor
@@ -160,12 +163,12 @@ class Reader:
         if self._is_over:
             raise SessionOverError
         if not await _is_live(self.session_id):
-            # Nothing is added to the log any more, but something may have been before that was seen.
+            # The log is final now. Read it once more: an event may have been added between the read and this check.
             self._is_over = self._is_behind = True
         return []
 
     def _use_wake_up(self) -> list[Entry]:
-        """Return what a wake-up carries. If something is missing before it, go back to the log."""
+        """Return the events of the oldest wake-up. If an event before them is missing, read the log next."""
         news, self._news = self._news[0], self._news[1:]
         ephemeral = [
             Entry(wire, self.cursor, is_ephemeral=True) for seq, wire in news if seq is None and self._ephemeral
@@ -181,12 +184,12 @@ class Reader:
 async def follow(
     session_id: str, after: int, *, heartbeat: float, on_waiting: Callable[[], None]
 ) -> AsyncGenerator[Batch | Heartbeat, None]:
-    """Yield the events after the cursor as they come, and a `Heartbeat` once in `heartbeat` seconds.
+    """Yield the events after the cursor as they arrive, and a `Heartbeat` every `heartbeat` seconds.
 
-    `on_waiting` is called each time when everything has been read.
+    `on_waiting` is called each time the whole log has been read.
 
-    :raises SessionOverError: once the session is over and everything has been yielded.
-    :raises ReplacedError: once the session has enough newer readers.
+    :raises SessionOverError: once the session is over and all events have been yielded.
+    :raises ReplacedError: once newer readers have replaced this one.
     """
     is_woken = asyncio.Event()
     reader = Reader(session_id, after, is_woken.set)
@@ -210,7 +213,7 @@ async def follow(
 
 
 async def _is_live(session_id: str) -> bool:
-    """Tell whether the session is still live."""
+    """Return whether the session is still live."""
     return await in_database_thread(_exists_live)(session_id)
 
 
@@ -226,15 +229,15 @@ def _read(session_id: str, after: int) -> list[Entry]:
         return []
     oldest = Event.objects.of(session_id).after(after).values_list("seq", flat=True).first()
     if oldest == after + 1:
-        # The event was committed after the first query.
+        # This event was committed after the first query.
         return _entries(_batch(session_id, after), after)
     return [_gap(oldest or newest + 1)]
 
 
 def _batch(session_id: str, after: int) -> list[tuple[int, str]]:
-    """Return the numbers and wires of the next events, as far as they fit in a batch.
+    """Return the numbers and wires of the next events that fit in a batch.
 
-    The window sums up the sizes of the preceding events, so the first event always fits.
+    The window sums the sizes of the preceding events only, so the first event always fits.
     """
     before = Window(Sum(Length("wire")), order_by="seq", frame=RowRange(None, -1))
     rows = Event.objects.of(session_id).after(after).filter(seq__lte=after + BATCH)
@@ -243,7 +246,7 @@ def _batch(session_id: str, after: int) -> list[tuple[int, str]]:
 
 
 def _complete(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Yield the events with the texts of long offers, as far as they fit in a batch."""
+    """Yield the events with long offers inserted, as many as fit in a batch. The first event always fits."""
     before = 0
     for seq, wire in rows:
         if before >= BATCH_CHARACTERS:
@@ -254,12 +257,12 @@ def _complete(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
 
 
 def _entries(rows: list[tuple[int, str]], after: int) -> list[Entry]:
-    """Return the rows that follow the cursor without a hole, or the gap where there is a hole at once."""
+    """Return the events up to the first missing number, or a gap notice if the first event is missing."""
     if rows and rows[0][0] != after + 1:
         return [_gap(rows[0][0])]
     return [Entry(wire, seq) for number, (seq, wire) in enumerate(rows, after + 1) if number == seq]
 
 
 def _gap(oldest: int) -> Entry:
-    """Return the line that tells a reader where the log goes on."""
+    """Return the notice that the next event that is kept has the number `oldest`."""
     return Entry(compact({"type": Gap.type, **Gap(oldest=oldest).as_wire()}), oldest - 1, is_gap=True)

@@ -1,43 +1,43 @@
-"""The readers of each session in this process. Each session has a bounded number; the newest win."""
+"""The readers of each session in this process. Their number per session is bounded: newer ones replace older ones."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from django.conf import settings
 
-# New events: their numbers and wires. An event that is not stored has no number.
+# New events: their numbers and wires. An ephemeral event has no number.
 News = Sequence[tuple[int | None, str]]
-# When a reader came, and its name.
+# When a reader started (seconds of the database's clock), and a random name.
 Rank = tuple[float, str]
 
 
 class ReplacedError(Exception):
-    """The session has as many newer readers as it may have."""
+    """Newer readers of the session have replaced this one."""
 
 
 class Reader(Protocol):
     """One connection or waiting poll that follows the log of a session."""
 
     session_id: str
-    # The number of the last event that it has read.
+    # The number of the last event that this reader has returned.
     cursor: int
     rank: Rank
 
     def take(self, news: News) -> None:
-        """Take in new events. None at all means that the log is to be read."""
+        """Handle a wake-up with new events. If it is empty, read the log."""
 
     def give_way(self) -> None:
-        """Stop, because the session has enough newer readers."""
+        """Stop: newer readers have replaced this one."""
 
 
 class Readers:
-    """The readers of each session, the oldest first. A reader that was told to give way counts no more."""
+    """The readers of each session, oldest first. Replaced readers are not in it."""
 
     def __init__(self) -> None:
         self._of_session: dict[str, tuple[Reader, ...]] = {}
 
     def add(self, reader: Reader) -> None:
-        """Take in the newest reader of its session. The oldest gives way when they are too many."""
+        """Add the newest reader of its session. If there are more than READERS_PER_SESSION now, replace the oldest."""
         readers = (*self.of(reader.session_id), reader)
         self._of_session[reader.session_id] = readers
         if len(readers) > settings.READERS_PER_SESSION:
@@ -45,24 +45,24 @@ class Readers:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no readers at all."""
+        """Whether the process has no readers."""
         return not self._of_session
 
     def sessions(self) -> list[str]:
-        """Return the sessions that have readers."""
+        """Return the IDs of the sessions that have readers."""
         return list(self._of_session)
 
     def of(self, session_id: str) -> tuple[Reader, ...]:
-        """Return the readers of a session."""
+        """Return the readers of a session, oldest first."""
         return self._of_session.get(session_id, ())
 
     def replace(self, reader: Reader) -> None:
-        """Let a reader give way to newer ones."""
+        """Remove a reader and tell it to stop, in favour of newer ones."""
         self.remove(reader)
         reader.give_way()
 
     def remove(self, reader: Reader) -> None:
-        """Forget a reader that has stopped."""
+        """Remove a reader if it is still present."""
         left = tuple(each for each in self.of(reader.session_id) if each is not reader)
         if left:
             self._of_session[reader.session_id] = left

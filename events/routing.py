@@ -1,11 +1,11 @@
-"""Addresses of the event channel over WebSocket."""
+"""WebSocket URLs of the event channel."""
 
 from django.urls import path, re_path
 
-from events.consumers import EventsConsumer, NowhereConsumer
+from events.consumers import EventsConsumer, NotFoundConsumer
 
 websocket_urlpatterns = [
-    # Channels routes ASGI applications with Django's function for views.
+    # The types say that `path` takes a view; Channels uses it for ASGI applications.
     path("sessions/<str:session_id>/events", EventsConsumer.as_asgi()),  # type: ignore[arg-type]
-    re_path("", NowhereConsumer.as_asgi()),  # type: ignore[arg-type]
+    re_path("", NotFoundConsumer.as_asgi()),  # type: ignore[arg-type]
 ]

@@ -1,7 +1,7 @@
-"""Statements that are compiled once and executed many times.
+"""SQL statements that are compiled once and executed many times.
 
-Django compiles a queryset whenever it is evaluated. For a small query that takes several times as long as the database
-takes to answer. Here the ORM still writes every statement that reads, but only once for each connection.
+Django compiles a queryset each time it is evaluated. For a small query, that takes several times as long as the
+database needs to answer. Here the ORM still compiles every SELECT, but only once per connection.
 """
 
 import threading
@@ -19,21 +19,22 @@ from django.db.models import AutoField, Field, JSONField, Model, QuerySet
 
 M = TypeVar("M", bound=Model)
 
-# How many rows one INSERT writes, so that its values stay far below what a database takes.
-_INSERTED_AT_ONCE = 500
-# Every field but JSON takes these as they are.
+# The most rows of one INSERT, which keeps the number of its values far below every database's limit.
+_INSERT_BATCH = 500
+# Values of these types need no conversion, except in a JSONField.
 _PLAIN = (str, int, bool, NoneType)
 _EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 class Prepared(Generic[M]):
-    """A query whose text never changes, and that is executed with other values each time.
+    """A query whose SQL never changes. Each execution has its own values.
 
-    `build` gets each parameter by its name, and returns the queryset. It must not depend on a value otherwise.
+    `build` takes each parameter by name and returns the queryset. A value may only be passed on into the queryset: the
+    SQL must not depend on it, because `build` is called with sample values.
     """
 
     def __init__(self, build: Callable[..., QuerySet[M, Any]], **parameters: type[str] | type[datetime]) -> None:
-        """Name the parameters of `build` and their types. Nothing is compiled yet."""
+        """Declare the parameters of `build` with their types. Nothing is compiled yet."""
         self._build = build
         self._samples = {name: _sample(at, name, kind) for at, (name, kind) in enumerate(parameters.items())}
         self._of_thread = threading.local()
@@ -43,13 +44,13 @@ class Prepared(Generic[M]):
         return list(self._compiled.execute(values))
 
     def objects(self, **values: object) -> list[M]:
-        """Return the rows as instances, with those that `select_related` names."""
+        """Return the rows as model instances, including the related ones of `select_related`."""
         compiled = self._compiled
         return [compiled.instance(row) for row in compiled.execute(values)]
 
     @property
     def _compiled(self) -> "_Compiled":
-        """The statement for this thread's connection."""
+        """The statement compiled for this thread's connection. A new connection compiles it again."""
         known: _Compiled | None = getattr(self._of_thread, "compiled", None)
         if known is None or known.compiler.connection is not _connection():
             known = self._of_thread.compiled = _compile(self._build(**self._samples), self._samples)
@@ -57,18 +58,22 @@ class Prepared(Generic[M]):
 
 
 def _connection() -> BaseDatabaseWrapper:
-    """Return this thread's connection itself. Django's proxy would look for it at each attribute."""
+    """Return this thread's connection object. Django's proxy would look it up at each attribute access."""
     return connections[DEFAULT_DB_ALIAS]
 
 
 def _sample(at: int, name: str, kind: type[str] | type[datetime]) -> object:
-    """Return a value that is found again among the values of a statement."""
+    """Return a distinctive value for a parameter, by which `_compile` finds its place in the statement."""
     return _EPOCH + timedelta(days=at) if kind is datetime else f"<{name}>"
 
 
 @dataclass
 class _Compiled:
-    """A statement with the places of its parameters, and how its rows become Python values and instances."""
+    """A statement, and how to convert its rows to Python values and model instances.
+
+    `values` are the statement's values, with samples in the place of parameters. `places` maps the index of each
+    parameter to its name.
+    """
 
     compiler: Any
     text: str
@@ -76,20 +81,20 @@ class _Compiled:
     places: Mapping[int, str]
 
     def __post_init__(self) -> None:
-        """Note what the ORM would find out for each execution."""
+        """Precompute what the ORM would compute at each execution."""
         select, info = self.compiler.select, self.compiler.klass_info
         self._converters = self.compiler.get_converters([column for column, _, _ in select])
         self._parts = [self._part(each) for each in (info, *info.get("related_klass_infos", ()))] if info else []
 
     def _part(self, info: Mapping[str, Any]) -> "_Part":
-        """Return which columns make an instance, by what the ORM says of it."""
+        """Return the columns of one model instance, from the ORM's `klass_info`."""
         at = info["select_fields"]
         own = slice(at[0], at[-1] + 1)
         names = [column.target.attname for column, _, _ in self.compiler.select[own]]
         return _Part(info["model"], own, names, info.get("local_setter"))
 
     def execute(self, values: Mapping[str, object]) -> Iterator[list[Any]]:
-        """Return the rows, with values as the fields have them."""
+        """Execute the statement; return its rows with values converted to the fields' Python types."""
         given = self.values.copy()
         for place, name in self.places.items():
             given[place] = _adapted(values[name])
@@ -100,7 +105,7 @@ class _Compiled:
         return rows
 
     def instance(self, row: Sequence[Any]) -> Any:
-        """Return the instance that a row describes."""
+        """Return the model instance of a row, with its related instances attached."""
         instance, *related = (each.instance(row) for each in self._parts)
         for part, other in zip(self._parts[1:], related, strict=True):
             part.attach(instance, other)
@@ -109,7 +114,7 @@ class _Compiled:
 
 @dataclass
 class _Part:
-    """The columns of a row that make an instance, and how that is attached to the one which refers to it."""
+    """The columns of one model instance in a row; `attach` sets it on the instance that refers to it."""
 
     model: type[Model]
     columns: slice
@@ -117,13 +122,13 @@ class _Part:
     attach: Any
 
     def instance(self, row: Sequence[Any]) -> Any:
-        """Return the instance; None where an outer join found none. The first column is the key."""
+        """Return the instance; None if an outer join found no row. The first column is the primary key."""
         values = row[self.columns]
         return None if values[0] is None else self.model.from_db(DEFAULT_DB_ALIAS, self.names, values)
 
 
 def _compile(rows: QuerySet[Any, Any], samples: Mapping[str, object]) -> _Compiled:
-    """Compile a queryset, and find the samples among its values."""
+    """Compile a queryset, and find the places of the samples among its values."""
     compiler = rows.query.get_compiler(using=DEFAULT_DB_ALIAS)
     text, values = compiler.as_sql()
     names = {_adapted(sample): name for name, sample in samples.items()}
@@ -132,29 +137,29 @@ def _compile(rows: QuerySet[Any, Any], samples: Mapping[str, object]) -> _Compil
 
 
 def _adapted(value: object) -> Any:
-    """Return a value as the database takes it."""
+    """Convert a datetime for the database adapter. Other values are returned unchanged."""
     return _connection().ops.adapt_datetimefield_value(value) if isinstance(value, datetime) else value
 
 
 def insert(rows: Sequence[Model]) -> None:
-    """Insert rows of one model. A key that the database chooses is not read back."""
-    for at in range(0, len(rows), _INSERTED_AT_ONCE):
-        batch = rows[at : at + _INSERTED_AT_ONCE]
-        text, fields = _insertion(type(batch[0]), len(batch))
-        _write(text, batch, fields)
+    """Insert rows of one model. Keys that the database generates are not read back."""
+    for at in range(0, len(rows), _INSERT_BATCH):
+        batch = rows[at : at + _INSERT_BATCH]
+        text, fields = _insert_statement(type(batch[0]), len(batch))
+        _execute(text, batch, fields)
     for row in rows:
         row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
 def update(rows: Sequence[Model], names: Collection[str]) -> None:
-    """Write some fields (`attname`) of rows of one model, in one statement."""
+    """Update the fields `names` (each an `attname`) of rows of one model, in one statement."""
     if rows:
-        text, fields = _change(type(rows[0]), tuple(sorted(names)), len(rows))
-        _write(text, rows, fields)
+        text, fields = _update_statement(type(rows[0]), tuple(sorted(names)), len(rows))
+        _execute(text, rows, fields)
 
 
-def _write(text: str, rows: Sequence[Model], fields: Sequence["Field[Any, Any]"]) -> None:
-    """Execute a statement with the values of some fields of each row."""
+def _execute(text: str, rows: Sequence[Model], fields: Sequence["Field[Any, Any]"]) -> None:
+    """Execute a statement with the values of these fields of each row."""
     connection = _connection()
     values = [_value(row, each, connection) for row in rows for each in fields]
     with connection.cursor() as cursor:
@@ -162,7 +167,10 @@ def _write(text: str, rows: Sequence[Model], fields: Sequence["Field[Any, Any]"]
 
 
 def _value(row: Model, column: "Field[Any, Any]", connection: BaseDatabaseWrapper) -> Any:
-    """Return a value as the database takes it. The ORM takes ten calls for that; most values are of these types."""
+    """Return the value of a column converted for the database adapter.
+
+    The common types are converted here, because the ORM needs ten calls for each value.
+    """
     value = getattr(row, column.attname)
     if type(value) in _PLAIN and not isinstance(column, JSONField):
         return value
@@ -174,19 +182,19 @@ def _value(row: Model, column: "Field[Any, Any]", connection: BaseDatabaseWrappe
 
 
 @lru_cache(maxsize=256)
-def _insertion(model: type[Model], number: int) -> tuple[str, list["Field[Any, Any]"]]:
+def _insert_statement(model: type[Model], number: int) -> tuple[str, list["Field[Any, Any]"]]:
     """Return the statement that inserts this many rows, and the fields whose values it takes."""
     fields = [each for each in model._meta.concrete_fields if not isinstance(each, AutoField)]
     row = ",".join(["%s"] * len(fields))
     table, *columns = map(_connection().ops.quote_name, [model._meta.db_table, *(str(each.column) for each in fields)])
     rows = ",".join([f"({row})"] * number)
-    # No value is spliced in.
+    # The text has only names and placeholders, no values.
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {rows}", fields  # noqa: S608
 
 
 @lru_cache(maxsize=256)
-def _change(model: type[Model], names: tuple[str, ...], number: int) -> tuple[str, list["Field[Any, Any]"]]:
-    """Return the statement that writes these fields of this many rows, and the fields whose values it takes."""
+def _update_statement(model: type[Model], names: tuple[str, ...], number: int) -> tuple[str, list["Field[Any, Any]"]]:
+    """Return the statement that updates these fields of this many rows, and the fields whose values it takes."""
     meta = model._meta
     known = {each.attname: each for each in meta.concrete_fields}
     fields: list[Field[Any, Any]] = [meta.pk, *(known[name] for name in names)]
@@ -200,6 +208,6 @@ def _change(model: type[Model], names: tuple[str, ...], number: int) -> tuple[st
 
 
 def _placeholder(column: "Field[Any, Any]") -> str:
-    """Return the placeholder of a value. PostgreSQL takes a NULL among values for text, unless it is told otherwise."""
+    """Return the placeholder of a value. PostgreSQL needs a cast: it takes a NULL in VALUES for text."""
     connection = _connection()
     return f"CAST(%s AS {column.db_type(connection)})" if connection.vendor == "postgresql" else "%s"

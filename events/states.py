@@ -1,4 +1,4 @@
-"""The states of a session. Both ends are final, so they need no table of transitions."""
+"""The states of a session. `active` changes once, to `expired` or `ended`, so no table of transitions is needed."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""The threads in which a server works with the database, each on a connection of its own that stays open."""
+"""The threads in which a server uses the database. Each keeps its own connection open."""
 
 import asyncio
 import threading
@@ -13,6 +13,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import connection
 
+# How long after its last use a connection needs no health check.
 _TRUST_SECONDS = 1.0
 _thread = threading.local()
 
@@ -21,17 +22,17 @@ R = TypeVar("R")
 
 POOL = ThreadPoolExecutor(settings.DATABASE_THREADS, thread_name_prefix="database")
 
-# The event loop of the server that a database thread works for.
+# The event loop of the server that calls a database thread.
 _server_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("server_loop", default=None)
 
 
 def in_database_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Return an async function that runs the sync one in one of these threads."""
+    """Return an async function that runs the sync function in a thread of POOL."""
     return in_thread_of(POOL, function)
 
 
 def in_thread_of(pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Return the same with the threads of another pool."""
+    """Return an async function that runs the sync function in a thread of this pool."""
     call = database_sync_to_async(function, thread_sensitive=False, executor=pool)
 
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -42,13 +43,13 @@ def in_thread_of(pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable
     return run
 
 
-def work_for(loop: asyncio.AbstractEventLoop) -> None:
-    """Let this thread, which is none of the pool's, work for the server on that loop."""
+def set_server_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """In a thread of no pool, set the server's loop that `run_in_server_loop` uses."""
     _server_loop.set(loop)
 
 
 def run_in_server_loop(function: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> bool:
-    """Let the server run an async function, without waiting for it; return False in a thread that works for none."""
+    """Start an async function on the server's loop and do not wait for it; return False if there is no such loop."""
     loop = _server_loop.get()
     if loop is None or loop.is_closed():
         return False
@@ -57,9 +58,9 @@ def run_in_server_loop(function: Callable[P, Coroutine[Any, Any, None]], *args: 
 
 
 def trust_busy_connection() -> None:
-    """Spare the database a health check where this thread has used its connection within the last second.
+    """Skip the connection's health check if this thread has used the connection within the last second.
 
-    Django would check at the beginning of every request, which costs a fifth of one.
+    Django checks at the start of every request, which takes a fifth of the request's time.
     """
     now = time.monotonic()
     if now - getattr(_thread, "used_at", 0.0) < _TRUST_SECONDS:
@@ -67,7 +68,7 @@ def trust_busy_connection() -> None:
     _thread.used_at = now
 
 
-# The loop itself keeps only weak references to its tasks.
+# Keep references: the event loop has only weak ones to its tasks.
 _started: set[asyncio.Task[None]] = set()
 
 

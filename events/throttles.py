@@ -1,4 +1,4 @@
-"""How many requests one speaker may make in a minute, over REST and over the event channel."""
+"""Limit the requests of one session or gateway per minute, over REST and the event channel together."""
 
 from typing import TYPE_CHECKING
 
@@ -7,56 +7,56 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from events import clock
-from events.authentication import Speaker, identify_from
+from events.authentication import Principal, identify_from
 from events.counters import require_room, take
 
 if TYPE_CHECKING:
-    # DRF's views load this module through the settings before they are complete.
+    # Importing it at run time would be circular: DRF's views import this module through the settings.
     from rest_framework.views import APIView
 
 
-class SpeakerThrottle(BaseThrottle):
-    """Counts requests per session, or per API key where a gateway speaks for itself."""
+class PrincipalThrottle(BaseThrottle):
+    """DRF throttle that counts requests per session, or per API key if a gateway acts for itself."""
 
     _wait = 0.0
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        """Tell whether the speaker may go on."""
-        if isinstance(request.user, Speaker):
+        """Count the request; return whether it is allowed. Requests without credentials are not counted here."""
+        if isinstance(request.user, Principal):
             self._wait = take(_name(request.user), _limit(request.user))
         return not self._wait
 
     def wait(self) -> float:
-        """Return the seconds after which the speaker may ask again."""
+        """Return the seconds after which the client may try again."""
         return self._wait
 
 
-def _name(speaker: Speaker) -> str:
-    """Return the name by which a speaker's requests are counted."""
-    return f"requests.{speaker.name}"
+def _name(principal: Principal) -> str:
+    """Return the key under which the requests are counted."""
+    return f"requests.{principal.name}"
 
 
-def _limit(speaker: Speaker) -> int:
-    """Return how many requests a speaker may make in a minute."""
-    limit: int = settings.REQUESTS_PER_MINUTE if speaker.gateway is None else settings.GATEWAY_REQUESTS_PER_MINUTE
+def _limit(principal: Principal) -> int:
+    """Return the number of requests allowed per minute."""
+    limit: int = settings.REQUESTS_PER_MINUTE if principal.gateway is None else settings.GATEWAY_REQUESTS_PER_MINUTE
     return limit
 
 
-def charge(speaker: Speaker, requests: int) -> None:
-    """Count an answer that took as long as this many further requests.
+def charge(principal: Principal, requests: int) -> None:
+    """Count an expensive response as this many further requests.
 
-    :raises RateLimitedError: when this speaker asks for too much.
+    :raises RateLimitedError: when the limit does not allow them.
     """
     if requests:
-        require_room(_name(speaker), _limit(speaker), requests)
+        require_room(_name(principal), _limit(principal), requests)
 
 
-def admit(address: str, authorization: str, session_id: str | None) -> Speaker:
-    """Return who opens an event channel, or polls it; that counts as a request.
+def admit(address: str, authorization: str, session_id: str | None) -> Principal:
+    """Authenticate a client that opens or polls an event channel, and count one request.
 
-    :raises UnauthenticatedError: when it is nobody known.
-    :raises RateLimitedError: when this speaker, or unknown ones at this address, ask too often.
+    :raises UnauthenticatedError: when the credentials are missing or unknown.
+    :raises RateLimitedError: when the client made too many requests, or its address sent unknown credentials too often.
     """
-    speaker = identify_from(address, authorization, session_id, now=clock.now())
-    require_room(_name(speaker), _limit(speaker))
-    return speaker
+    principal = identify_from(address, authorization, session_id, now=clock.now())
+    require_room(_name(principal), _limit(principal))
+    return principal

@@ -1,20 +1,20 @@
-"""Say when a request of the event channel has nothing left to do but wait.
+"""End the turn of a request that only waits for events from now on.
 
-The server lets the requests of one client network take turns (`sbe_enabler.turns`). One that waits needs no turn.
+The requests of one client network take turns (`sbe_enabler.turns`). A request that waits for events must not hold one.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-# Where the server puts the function that ends the turn, in the scope of a request.
+# The key in a request's ASGI scope under which the server puts the function that ends the turn.
 END_TURN = "sbe.end_turn"
 
 
 def turn_end_of(scope: Any) -> Callable[[], None]:
-    """Return the function that ends the turn of a request; it may be called several times."""
+    """Return the function that ends the turn of a request. It may be called several times."""
     end: Callable[[], None] = scope.get(END_TURN, _nothing)
     return end
 
 
 def _nothing() -> None:
-    """End no turn: nobody gave one."""
+    """Do nothing: the server did not give this request a turn."""

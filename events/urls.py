@@ -1,4 +1,4 @@
-"""Addresses of the event channel over HTTP."""
+"""HTTP URLs of the event channel."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The event channel over HTTP: long poll, and server-sent events. Thin adapters over the reader."""
+"""The event channel over HTTP: long poll and server-sent events (SSE), as thin adapters over the reader."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -18,7 +18,7 @@ from events.exceptions import (
     UnauthenticatedError,
 )
 from events.numbers import NumberError, RangeError, read_number
-from events.problems import OUTAGE, note_outage, refuse
+from events.problems import OUTAGE, log_outage, refuse
 from events.reader import Batch, Entry, Heartbeat, SessionOverError, follow, read
 from events.readers import ReplacedError
 from events.threads import in_database_thread
@@ -27,22 +27,22 @@ from events.turns import turn_end_of
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"
-# A stream ends after this many bytes: nobody tells how much of it a client has read, and it resumes by its cursor.
+# A stream ends after this many bytes, because the server cannot see how much the client has read. It then resumes.
 STREAM_BYTES = 1024 * 1024
 STREAM_HEARTBEATS = 20
-# The last event of a stream that newer readers replace. A client that comes again by itself waits a while.
+# The last event of a stream that newer readers replace. An EventSource then waits 60 s before it reconnects.
 _REPLACED = 'retry: 60000\nevent: reader-replaced\ndata: {"type":"reader-replaced"}\n\n'
 
 
-# No cookie speaks for a session, so no foreign page can; whoever tries to write is told why that cannot be.
+# Sessions use no cookies, so there is no CSRF. Without the check, a POST gets 405 here instead of a CSRF failure.
 @csrf_exempt
 async def events(request: ASGIRequest, session_id: str) -> HttpResponseBase:
-    """Answer with the events after the cursor: as a stream where the client accepts one, otherwise as a long poll."""
+    """Return the events after the cursor: as a stream if the client accepts one, otherwise as a long poll."""
     try:
         if request.method != "GET":
             raise MethodNotAllowedError(headers={"Allow": "GET"})
         await _require_session(request, session_id)
-        # Outside of an ASGI server, as in some tests, a request has no scope.
+        # In some tests, requests do not come from an ASGI server and have no scope.
         end_turn = turn_end_of(getattr(request, "scope", {}))
         if "text/event-stream" in request.headers.get("accept", ""):
             after = _cursor(request.headers.get("last-event-id") or request.GET.get("after", "0"))
@@ -57,18 +57,18 @@ async def events(request: ASGIRequest, session_id: str) -> HttpResponseBase:
 
 
 async def _require_session(request: HttpRequest, session_id: str) -> None:
-    """Require that the session itself asks, or a gateway for it.
+    """Require that the client is the session itself, or a gateway that acts for it.
 
-    :raises UnauthenticatedError: when nobody known asks.
-    :raises NotFoundError: when it is another session's channel.
-    :raises RateLimitedError: when the session asks too often; each poll and each stream counts as a request.
+    :raises UnauthenticatedError: when the credentials are missing or unknown.
+    :raises NotFoundError: when the client is another session.
+    :raises RateLimitedError: when the session makes too many requests; each poll and each stream counts as one.
     """
-    speaker = await in_database_thread(admit)(
+    principal = await in_database_thread(admit)(
         request.META.get("REMOTE_ADDR", ""),
         request.headers.get("authorization", ""),
         request.headers.get("x-session-id", session_id),
     )
-    if speaker.session is None or speaker.session.pk != session_id:
+    if principal.session is None or principal.session.pk != session_id:
         raise NotFoundError("There is no such session.")
 
 
@@ -76,21 +76,21 @@ def _cursor(text: str) -> int:
     try:
         return parse_cursor(text)
     except CursorError as error:
-        raise MalformedError("'after' is the seq of an event, or 0.") from error
+        raise MalformedError("'after' must be the seq of an event, or 0.") from error
 
 
 def _wait(text: str) -> float:
-    """Return how long a poll may wait, in seconds."""
+    """Parse `wait`: how long a poll may wait, in seconds; at most LONGEST_WAIT."""
     try:
         return float(read_number(text, most=int(LONGEST_WAIT)))
     except RangeError:
         return LONGEST_WAIT
     except NumberError:
-        raise MalformedError("'wait' is a whole number of seconds.") from None
+        raise MalformedError("'wait' must be a whole number of seconds.") from None
 
 
 async def _poll(session_id: str, after: int, seconds: float, end_turn: Callable[[], None]) -> HttpResponse:
-    """Answer as soon as there is an event, or when the time is over."""
+    """Return the next events as soon as there are any, or no events after `seconds`."""
     try:
         entries = await _next_entries(session_id, after, seconds, end_turn)
     except SessionOverError:
@@ -98,16 +98,16 @@ async def _poll(session_id: str, after: int, seconds: float, end_turn: Callable[
     except ReplacedError:
         raise ReaderReplacedError from None
     cursor = entries[-1].cursor if entries else after
-    # The events are JSON already, byte for byte as over the other transports.
+    # The events are JSON already, with the same bytes as over the other transports.
     body = f'{{"events":[{",".join(entry.wire for entry in entries)}],"after":{cursor}}}'
     return HttpResponse(body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 async def _next_entries(session_id: str, after: int, seconds: float, end_turn: Callable[[], None]) -> list[Entry]:
-    """Return the first events after the cursor; an empty list when none came within `seconds`.
+    """Return the next events after the cursor; an empty list if there are none within `seconds`.
 
-    A poll that need not wait is no reader, and replaces none. The log is read once more at the end, because a wake-up
-    may have been lost since the watcher's last look.
+    A poll that does not wait is not registered as a reader, so it replaces none. At the end, the log is read once more:
+    a wake-up may have been lost since the watcher's last check.
     """
     entries = await read(session_id, after)
     if entries or not seconds:
@@ -118,7 +118,7 @@ async def _next_entries(session_id: str, after: int, seconds: float, end_turn: C
 
 
 def _stream(session_id: str, after: int, end_turn: Callable[[], None]) -> StreamingHttpResponse:
-    """Answer with a stream of server-sent events."""
+    """Return a response that streams server-sent events."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(
         server_sent(session_id, after, end_turn), content_type="text/event-stream", headers=headers
@@ -126,7 +126,10 @@ def _stream(session_id: str, after: int, end_turn: Callable[[], None]) -> Stream
 
 
 async def server_sent(session_id: str, after: int, end_turn: Callable[[], None]) -> AsyncIterator[str]:
-    """Yield the log in the format of server-sent events, with comments as heartbeats."""
+    """Yield the log in the format of server-sent events, with comments as heartbeats.
+
+    It ends after STREAM_BYTES or STREAM_HEARTBEATS, and when the session is over or the database is unavailable.
+    """
     yield ": follow\n\n"
     sent, beats = 0, 0
     followed = follow(session_id, after, heartbeat=settings.HEARTBEAT_SECONDS, on_waiting=end_turn)
@@ -149,4 +152,4 @@ async def server_sent(session_id: str, after: int, end_turn: Callable[[], None])
     except ReplacedError:
         yield _REPLACED
     except OUTAGE as error:
-        note_outage(error)
+        log_outage(error)

@@ -1,8 +1,7 @@
 """Wake the readers of a session's log through the channel layer.
 
-A wake-up carries the new events along, so that a reader who is up to date need not ask the database. One that is
-lost, late or out of order costs latency, never an event: the log is what counts, and its numbers show a reader what
-is missing.
+A wake-up carries the new events, so a reader that is up to date needs no query. A wake-up that is lost, late or out of
+order delays an event but never loses one: the events' numbers show a reader that it must read the log.
 """
 
 import asyncio
@@ -11,47 +10,47 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
-from events.layer import LAYER, REST_SECONDS, group_of, message_to
+from events.layer import LAYER, PAUSE_SECONDS, group_of, message_to
 from events.threads import run_in_server_loop
 
-# What is larger than this in all is left for the reader to fetch.
+# The most characters of events that a wake-up carries. If there are more, it carries none, and readers read the log.
 CARRIED_CHARACTERS = 64 * 1024
 
 
 def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
-    """Hand each session's new events (their numbers and wires) to its readers, from a thread that runs sync code."""
+    """Send each session's new events (numbers and wires) to its readers. Call it from a thread that runs sync code."""
     messages = {
-        session_id: message_to(session_id, news=entries if _is_light(entries) else [])
+        session_id: message_to(session_id, news=entries if _is_small(entries) else [])
         for session_id, entries in news.items()
     }
     _send_from_thread(messages)
 
 
-def tell_ephemeral(session_ids: Iterable[str], wire: str) -> None:
-    """Tell these sessions' WebSockets something that passes: it is in no log, and whoever misses it misses nothing."""
+def send_ephemeral(session_ids: Iterable[str], wire: str) -> None:
+    """Send an ephemeral event to the open WebSockets of these sessions. It is not stored and not sent again."""
     _send_from_thread({session_id: message_to(session_id, news=[(None, wire)]) for session_id in session_ids})
 
 
 def end(session_id: str) -> None:
-    """Tell the readers of a session that it is over, from a thread that runs sync code."""
+    """Tell the readers of a session that it is over. Call this from a thread that runs sync code."""
     _send_from_thread({session_id: message_to(session_id, news=[])})
 
 
 def _send_from_thread(messages: Mapping[str, dict[str, object]]) -> None:
-    """Send wake-ups on the server's loop: its requests do not wait for that. Commands and tests have no server."""
-    if not run_in_server_loop(_send_or_owe, messages):
+    """Send wake-ups on the server's loop and do not wait. Without a server (commands, tests), send them here."""
+    if not run_in_server_loop(_send_or_retry, messages):
         async_to_sync(send)(messages)
 
 
-def _is_light(entries: Sequence[tuple[int, str]]) -> bool:
-    """Tell whether these events may travel through the channel layer."""
+def _is_small(entries: Sequence[tuple[int, str]]) -> bool:
+    """Return whether these events are small enough to be carried by a wake-up."""
     return sum(len(wire) for _, wire in entries) <= CARRIED_CHARACTERS
 
 
 async def send(messages: Mapping[str, dict[str, object]]) -> bool:
-    """Send wake-ups to groups; return whether the layer took them.
+    """Send wake-ups to the sessions' groups; return whether the channel layer accepted all of them.
 
-    The rows are committed: whom a wake-up misses finds them at the next heartbeat.
+    The events are committed already. Readers that miss a wake-up find them at the next heartbeat, through the watcher.
     """
 
     async def send_all(layer: Any) -> None:
@@ -61,32 +60,32 @@ async def send(messages: Mapping[str, dict[str, object]]) -> bool:
     return await LAYER.use(send_all)
 
 
-async def _send_or_owe(messages: Mapping[str, dict[str, object]]) -> None:
-    """Send wake-ups. If the layer is down, send the readers to the log as soon as it takes something again."""
+async def _send_or_retry(messages: Mapping[str, dict[str, object]]) -> None:
+    """Send wake-ups. If the layer is down, retry the sessions that were missed."""
     if not await send(messages):
-        _debts.add(messages)
+        _missed.add(messages)
 
 
-class _Debts:
-    """The sessions whose wake-ups the layer did not take."""
+class _MissedSessions:
+    """The sessions whose wake-ups the layer did not accept, and the task that retries them."""
 
     def __init__(self) -> None:
         self._sessions: set[str] = set()
-        self._payer: asyncio.Task[None] | None = None
+        self._retrying: asyncio.Task[None] | None = None
 
     def add(self, session_ids: Iterable[str]) -> None:
-        """Note sessions."""
+        """Add sessions, and start the retries if they are not running."""
         self._sessions.update(session_ids)
-        if self._payer is None or self._payer.done():
-            self._payer = asyncio.create_task(self._pay())
+        if self._retrying is None or self._retrying.done():
+            self._retrying = asyncio.create_task(self._retry())
 
-    async def _pay(self) -> None:
-        """Send all of them to the log, once the layer takes that."""
+    async def _retry(self) -> None:
+        """Every PAUSE_SECONDS, send a wake-up without events to all missed sessions, until the layer accepts it."""
         while self._sessions:
-            await asyncio.sleep(REST_SECONDS)
-            owed = frozenset(self._sessions)
-            if await send({session_id: message_to(session_id, news=[]) for session_id in owed}):
-                self._sessions -= owed
+            await asyncio.sleep(PAUSE_SECONDS)
+            missed = frozenset(self._sessions)
+            if await send({session_id: message_to(session_id, news=[]) for session_id in missed}):
+                self._sessions -= missed
 
 
-_debts = _Debts()
+_missed = _MissedSessions()

@@ -1,7 +1,7 @@
-"""Watch the sessions of all readers of a process, with one query for many of them, once per heartbeat.
+"""The watcher: once per heartbeat, find the readers of this process that missed a wake-up or the end of their session.
 
-A reader lives on wake-ups. One that missed a wake-up, or the end of its session, is found here: its cursor differs
-from the session's last number, or the session is no longer live.
+Readers depend on wake-ups. If a reader missed one, its cursor differs from the session's last number. One query returns
+these numbers for many sessions, and shows which sessions are no longer live.
 """
 
 import asyncio
@@ -12,30 +12,30 @@ from django.conf import settings
 
 from events import clock
 from events.models import Session
-from events.problems import OUTAGE, note_outage
+from events.problems import OUTAGE, log_outage
 from events.readers import READERS
 from events.threads import in_database_thread
 
 logger = logging.getLogger(__name__)
 
-# How many sessions one query asks for.
+# How many sessions one query covers.
 BATCH = 500
 
 
 class Watcher:
-    """Watches while there are readers."""
+    """The task that checks the readers while there are any."""
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Watch on the running event loop, unless that is done already."""
+        """Start the task on the running event loop, unless it runs there already."""
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
             self._task = loop.create_task(_watch(), name="watcher")
 
     def stop_when_idle(self) -> None:
-        """Stop when there are no readers."""
+        """Stop the task if there are no readers."""
         if self._task is not None and READERS.is_empty:
             self._task.cancel()
             self._task = None
@@ -45,26 +45,26 @@ WATCHER = Watcher()
 
 
 async def _watch() -> None:
-    """Look at all sessions once per heartbeat, whether or not the last look succeeded."""
+    """Check all sessions once per heartbeat. A failed check does not stop the next one."""
     while True:
         await asyncio.sleep(settings.HEARTBEAT_SECONDS)
         try:
-            await _look()
+            await _check()
         except OUTAGE as error:
-            note_outage(error)
+            log_outage(error)
         except Exception:
-            logger.exception("Looking for readers that missed a wake-up failed")
+            logger.exception("The check for readers that missed a wake-up failed")
 
 
-async def _look() -> None:
-    """Look at all sessions."""
+async def _check() -> None:
+    """Check all sessions, in batches."""
     sessions = READERS.sessions()
     for start in range(0, len(sessions), BATCH):
-        await _look_at(sessions[start : start + BATCH])
+        await _check_batch(sessions[start : start + BATCH])
 
 
-async def _look_at(sessions: Sequence[str]) -> None:
-    """Send those readers to the log whose cursor differs from what the database says."""
+async def _check_batch(sessions: Sequence[str]) -> None:
+    """Make each reader read the log if its cursor differs from the session's last number."""
     newest = await in_database_thread(newest_numbers)(sessions)
     for session_id in sessions:
         for reader in READERS.of(session_id):
@@ -73,5 +73,5 @@ async def _look_at(sessions: Sequence[str]) -> None:
 
 
 def newest_numbers(sessions: Sequence[str]) -> Mapping[str, int]:
-    """Return the last number in the log of each of these sessions that is live."""
+    """Return the last event number of each of these sessions that is still live."""
     return dict(Session.objects.live(clock.now()).filter(pk__in=sessions).values_list("pk", "last_seq"))

@@ -1,8 +1,8 @@
 """What operations ask a media node to do, and what it answers.
 
 A task is stored as a row of `media.models.MediaTask` until its result has been applied: `write_task` and `read_task`
-define its JSON form. Whoever changes a field must keep reading the rows of the version before, because a running
-system is upgraded.
+define its JSON form. If a field changes, `read_task` must still read the rows of the version before: a running
+system may be upgraded.
 """
 
 from collections.abc import Mapping

@@ -1,3 +1,3 @@
-"""The wiring of the SBE Enabler: settings, URLs, processes. Nothing imports it."""
+"""The wiring of the SBE Enabler: settings, URLs and processes. No other package imports it."""
 
 __version__ = "0.1.0"

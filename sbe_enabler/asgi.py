@@ -10,7 +10,7 @@ from django.core.asgi import get_asgi_application
 
 _django = get_asgi_application()
 
-# Only now are there models to import.
+# These imports need the models, which `get_asgi_application` loads.
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
@@ -23,12 +23,12 @@ from sbe_enabler.turns import InTurns
 
 
 def _protect(headers: Headers, path: str, url: str) -> None:
-    """Forbid a browser to guess that a static file is something else than it says."""
+    """Add the header that stops browsers from guessing another media type for a static file."""
     headers["X-Content-Type-Options"] = "nosniff"
 
 
 def _with_static_files(application: Any) -> Any:
-    """Serve STATIC_ROOT in front of the application; while debugging, the source files as they are now."""
+    """Serve static files before the application: from STATIC_ROOT, or with DEBUG straight from the sources."""
     if settings.DEBUG:
         return ASGIStaticFilesHandler(application)
     settings.STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,12 +43,12 @@ def _with_static_files(application: Any) -> Any:
 
 
 def sync_handler() -> SyncHandler:
-    """Return what serves sync views: a handler that logs slow requests if `SBE_SLOW_REQUEST_SECONDS` is set."""
+    """Return the handler of sync views. If `SBE_SLOW_REQUEST_SECONDS` is set, it logs slow requests."""
     slow_seconds = settings.SLOW_REQUEST_SECONDS
     return TimedHandler(slow_seconds) if slow_seconds else SyncHandler()
 
 
-# Django's and Channels' types do not agree on what a URL pattern is.
+# Django and Channels declare different types for URL patterns.
 _web_sockets: Any = websocket_urlpatterns
 _by_protocol: Any = ProtocolTypeRouter(
     {"http": _with_static_files(Handler(_django, sync_handler())), "websocket": URLRouter(_web_sockets)}

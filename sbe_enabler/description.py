@@ -1,4 +1,7 @@
-"""The OpenAPI description, for anybody. It is made once: that takes as long as many other requests."""
+"""The public OpenAPI description.
+
+A process generates it once per format, because that takes as long as many other requests.
+"""
 
 import threading
 from functools import cache as once
@@ -14,7 +17,7 @@ _generating = threading.Lock()
 
 
 class DescriptionView(SpectacularAPIView):
-    """`/api/schema`."""
+    """`/api/schema`, without authentication."""
 
     authentication_classes = []
     permission_classes = []
@@ -31,13 +34,14 @@ class DescriptionView(SpectacularAPIView):
 
 
 def rendered(media_type: str) -> str | bytes:
-    """Return the description in one format. The generator cannot run in several threads at once."""
+    """Return the description in one format. The lock is needed because the generator is not thread-safe."""
     with _generating:
         return generated(media_type)
 
 
 @once
 def generated(media_type: str) -> str | bytes:
+    """Generate the description in one format. Later calls return the cached result."""
     (renderer,) = (each for each in DescriptionView.renderer_classes if each.media_type == media_type)
     schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
     return renderer().render(schema, renderer_context={})

@@ -1,4 +1,4 @@
-"""The support desk: Django's admin, with the conferences first."""
+"""The support desk: Django's admin site with conferences first, safe lookups and limited logins."""
 
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -16,58 +16,58 @@ from django.template.response import TemplateResponse
 
 _View = Callable[..., HttpResponseBase]
 
-# The cookie of a browser that an account has logged in with, and for how long it counts.
+# The cookie of a browser in which an account has logged in, and how long it is valid.
 _KNOWN_BROWSER = "known_browser"
 _KNOWN_SECONDS = 365 * 86400
-# Lookups that staff do not need.
+# Lookups that staff do not need and that may take minutes.
 _EXPRESSIONS = frozenset({"regex", "iregex"})
-# What others call their parts of the admin, in the desk's own words.
+# Our names for the admin sections of other applications.
 _NAMES = {"rest_framework_api_key": "API keys", "auth": "Staff"}
 
 
 class SupportDesk(admin.AdminSite):
-    """The site at /admin/."""
+    """The admin site at `/admin/`."""
 
     site_header = "SBE Enabler"
     site_title = "SBE Enabler"
     index_title = "Support desk"
     index_template = "admin/desk.html"
-    # There are few lists, and all of them are wide.
+    # The site has few lists, and they need the width.
     enable_nav_sidebar = False
 
     def admin_view(self, view: _View, cacheable: bool = False) -> Any:
-        """Return the view as it is served to staff. It refuses a query that the database cannot answer (400).
+        """Wrap a view so that it refuses queries that the database cannot answer (400).
 
-        Lists take any lookup and any value from the address, and Django checks only some of them.
+        Lists accept any lookup and any value in the query string, and Django checks only some of them.
         """
         served = super().admin_view(view, cacheable)
 
         @wraps(served)
         def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if any(not _EXPRESSIONS.isdisjoint(name.split("__")) for name in request.GET):
-                raise SuspiciousOperation("A query has a regular expression, which may take minutes.")
+                raise SuspiciousOperation("The query has a regular expression, which may take minutes.")
             try:
                 return served(request, *args, **kwargs)
             except (DataError, OverflowError, ValueError) as error:
-                raise SuspiciousOperation(f"A query has an impossible value: {error}") from error
+                raise SuspiciousOperation(f"The query has an invalid value: {error}") from error
 
         return serve
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Log in, and remember the browser: see `lockout_parameters`."""
+        """Log in, and set the cookie by which `lockout_parameters` recognizes the browser."""
         response = super().login(request, extra_context)
         if request.method == "POST" and request.user.is_authenticated:
             _remember_browser(response, request.user.get_username())
         return response
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
-        """Return the lists of the index: conferences, then sessions, then everything else."""
+        """Return the applications of the index page: conferences, then sessions, then the others."""
         rank = {"conferences": 0, "events": 1}
         return sorted(super().get_app_list(request, app_label), key=lambda app: rank.get(app["app_label"], len(rank)))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Show the lists, and how many conferences are live to those who may see them."""
-        from conferences.models import Conference  # only here: this module is loaded before any model may be
+        """Show the index page. Staff who may view conferences also see the number of live ones."""
+        from conferences.models import Conference  # here, because this module loads before models can be imported
 
         sees = request.user.has_perm("conferences.view_conference")
         live = Conference.objects.live().count() if sees else None
@@ -75,14 +75,14 @@ class SupportDesk(admin.AdminSite):
 
 
 def client_network(request: HttpRequest) -> str:
-    """Return the address, or for IPv6 the network, whose failed logins are counted."""
-    from events.authentication import network_of  # only here: this module is loaded before any model may be
+    """Return the key for counting failed logins: an IPv4 address or an IPv6 /64 network."""
+    from events.authentication import network_of  # here, because this module loads before models can be imported
 
     return network_of(request.META.get("REMOTE_ADDR", ""))
 
 
 def _remember_browser(response: HttpResponse, username: str) -> None:
-    """Give a browser the proof that this account has logged in with it."""
+    """Set a signed cookie which proves that this account has logged in with the browser."""
     response.set_cookie(
         _KNOWN_BROWSER,
         signing.dumps(username, salt=_KNOWN_BROWSER),
@@ -95,7 +95,7 @@ def _remember_browser(response: HttpResponse, username: str) -> None:
 
 
 def _knows_browser(request: HttpRequest, username: object) -> bool:
-    """Tell whether this account has logged in with the browser before."""
+    """Return whether the browser has a valid cookie which proves that this account has logged in with it."""
     try:
         proof = request.COOKIES.get(_KNOWN_BROWSER, "")
         return bool(signing.loads(proof, salt=_KNOWN_BROWSER, max_age=_KNOWN_SECONDS) == username)
@@ -104,29 +104,29 @@ def _knows_browser(request: HttpRequest, username: object) -> bool:
 
 
 def lockout_parameters(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> list[str | list[str]]:
-    """Return by what failed logins are counted: by address and by account.
+    """Return what failed logins are counted by: the address and the account, each on its own.
 
-    Anybody can fail to log in to an account. So that this does not lock out its owner, a browser that the account has
-    logged in with is counted by itself.
+    A stranger's failed logins must not lock out the account's owner. So a browser in which the account has logged in
+    before is counted separately, by account and address together.
     """
     username = (credentials or request.POST).get("username")
     return [["username", "ip_address"]] if _knows_browser(request, username) else ["ip_address", "username"]
 
 
 def refuse_login(request: HttpRequest, *details: object) -> HttpResponse:
-    """Answer a login from an address, or for an account, that is locked."""
+    """Return the 429 response for a locked address or account."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
     text = f"Too many failed logins. Try again in {seconds} seconds."
     return HttpResponse(text, status=429, headers={"Retry-After": str(seconds)}, content_type="text/plain")
 
 
 class SupportDeskConfig(AdminConfig):
-    """Puts the support desk in the place of Django's own site."""
+    """Makes the support desk the default admin site."""
 
     default_site = "sbe_enabler.desk.SupportDesk"
 
     def ready(self) -> None:
-        """Find the admin's parts, and name them."""
+        """Discover the admin modules, and rename the sections in _NAMES."""
         super().ready()
         for label, name in _NAMES.items():
             apps.get_app_config(label).verbose_name = name

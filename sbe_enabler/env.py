@@ -1,7 +1,7 @@
-"""Read settings from the environment through typed helpers.
+"""Read settings from environment variables, with typed readers.
 
-An odd value is refused at start, by the name of its variable, rather than met later by a user. Each helper
-reads one variable of the given mapping; an unset or empty variable means the default.
+Each reader reads one variable. An unset or empty variable means the default. An invalid value stops the process at
+start with an error that names the variable.
 """
 
 import re
@@ -21,17 +21,17 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 class Environment:
     """A mapping of variables with typed readers.
 
-    :raises ImproperlyConfigured: from every reader, when the value does not fit; the text names the variable.
+    :raises ImproperlyConfigured: from every reader, when the value is invalid. The message names the variable.
     """
 
     variables: Mapping[str, str]
 
     def string(self, name: str, default: str = "") -> str:
-        """Read a text."""
+        """Read a string without surrounding whitespace."""
         return self.variables.get(name, "").strip() or default
 
     def boolean(self, name: str, *, default: bool) -> bool:
-        """Read a switch: 1/0, true/false, yes/no, on/off."""
+        """Read a switch: 1/0, true/false, yes/no or on/off, in any case."""
         value = self.string(name).lower()
         if value == "":
             return default
@@ -46,7 +46,7 @@ class Environment:
     def number(
         self, name: str, default: float, *, least: float = 0, most: float = 1e9, kind: type[float] = float
     ) -> float:
-        """Read a number between `least` and `most`, in the unit that the variable's documentation names."""
+        """Read a number between `least` and `most`. The variable's documentation states the unit."""
         text = self.string(name)
         if not text:
             return default
@@ -54,9 +54,9 @@ class Environment:
             value = kind(text)
         except ValueError:
             raise ImproperlyConfigured(f"{name} must be a number, not {text!r}.") from None
-        # A NaN fails this comparison as well.
+        # NaN also fails this comparison.
         if not least <= value <= most:
-            raise ImproperlyConfigured(f"{name} must lie between {least} and {most}, not at {text}.")
+            raise ImproperlyConfigured(f"{name} must be between {least} and {most}, not {text}.")
         return value
 
     def words(self, name: str, default: tuple[str, ...] = ()) -> list[str]:
@@ -64,12 +64,12 @@ class Environment:
         text = self.string(name)
         return [word.strip() for word in text.split(",") if word.strip()] if text else list(default)
 
-    def words_like(self, name: str, pattern: str, example: str, default: tuple[str, ...] = ()) -> list[str]:
-        """Read a comma-separated list of words that match a pattern."""
+    def words_matching(self, name: str, pattern: str, example: str, default: tuple[str, ...] = ()) -> list[str]:
+        """Read a comma-separated list of items that all match `pattern`. `example` is for the error message."""
         words = self.words(name, default)
         for word in words:
             if not re.fullmatch(pattern, word):
-                raise ImproperlyConfigured(f"{name} must have words such as {example}, not {word!r}.")
+                raise ImproperlyConfigured(f"{name} must be a list of items like {example}, not {word!r}.")
         return words
 
     def address(self, name: str, default: str) -> str:
@@ -81,32 +81,32 @@ class Environment:
         return [_address(name, word) for word in self.words(name)]
 
     def one_of(self, name: str, default: str, choices: frozenset[str]) -> str:
-        """Read one of the named choices."""
+        """Read one of the choices."""
         value = self.string(name, default)
         if value not in choices:
             raise ImproperlyConfigured(f"{name} must be one of {', '.join(sorted(choices))}, not {value!r}.")
         return value
 
     def url(self, name: str, default: str = "", *, schemes: tuple[str, ...]) -> str:
-        """Read an absolute URL of one of the schemes, without a trailing slash."""
+        """Read an absolute URL with one of the schemes; trailing slashes are removed."""
         value = self.string(name, default)
         if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).netloc):
             raise ImproperlyConfigured(f"{name} must be a {' or '.join(schemes)} URL, not {value!r}.")
         return value.rstrip("/")
 
     def database(self, name: str) -> dict[str, Any]:
-        """Read a PostgreSQL URL into Django's NAME, USER, PASSWORD, HOST, PORT and OPTIONS; empty when unset."""
+        """Read a PostgreSQL URL as Django's NAME, USER, PASSWORD, HOST, PORT and OPTIONS; an empty dict when unset."""
         value = self.string(name)
         if not value:
             return {}
         if not value.startswith(("postgres://", "postgresql://")):
             raise ImproperlyConfigured(f"{name} must look like postgresql://user:password@host:5432/name.")
-        from psycopg import ProgrammingError, conninfo  # only here: SQLite needs none of it
+        from psycopg import ProgrammingError, conninfo  # here, because SQLite does not need it
 
         try:
             given: dict[str, Any] = conninfo.conninfo_to_dict(value)
         except ProgrammingError as error:
-            # libpq knows every valid parameter, and its message names an unknown one.
+            # libpq knows all valid parameters, and its message names an unknown one.
             raise ImproperlyConfigured(f"{name} cannot be read: {str(error).strip()}") from None
         _check_numbers(name, given)
         parts = {key: str(given.pop(word, "")) for key, word in _URL_PARTS.items()}
@@ -119,9 +119,9 @@ _URL_PARTS = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": 
 
 
 def _check_numbers(name: str, given: Mapping[str, Any]) -> None:
-    """Require numbers where libpq would only complain once it connects.
+    """Check `connect_timeout` and `port`, which libpq only checks when it connects.
 
-    :raises ImproperlyConfigured: for anything that is no number.
+    :raises ImproperlyConfigured: when one of them is not a number.
     """
     timeout = str(given.get("connect_timeout", "2"))
     if not re.fullmatch("[1-9][0-9]?", timeout):
@@ -131,9 +131,9 @@ def _check_numbers(name: str, given: Mapping[str, Any]) -> None:
 
 
 def _address(name: str, value: str) -> str:
-    """Return an IPv4 or IPv6 address as it was written."""
+    """Check an IPv4 or IPv6 address and return it unchanged."""
     try:
         ip_address(value)
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must have IPv4 or IPv6 addresses, not {value!r}.") from None
+        raise ImproperlyConfigured(f"{name} must have only IPv4 and IPv6 addresses, not {value!r}.") from None
     return value

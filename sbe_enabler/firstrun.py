@@ -1,6 +1,6 @@
-"""What must stand before the settings load: the state directory, the secret key and, on a LAN, a certificate.
+"""Prepare `quickstart` before the settings load: the state directory, the secret key and, with --lan, a certificate.
 
-Everything here runs before Django is configured, so it may read the environment but no setting.
+This code runs before Django is configured. It may read environment variables but no settings.
 """
 
 import secrets
@@ -14,14 +14,14 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def state_directory(env: Environment) -> Path:
-    """Return the directory of everything that the service writes beside its database."""
+    """Return the absolute path of the directory that the service writes to: `SBE_STATE_DIR`, or `var`."""
     return Path(env.string("SBE_STATE_DIR", str(BASE_DIR / "var"))).absolute()
 
 
 def prepare(arguments: Sequence[str], variables: MutableMapping[str, str]) -> None:
-    """Make what `quickstart` cannot start without, and name it in `variables` for the settings to read.
+    """For `quickstart`, write the missing secrets and set the variables that the settings then read.
 
-    This function will do nothing for any other command: a deployment brings its own secrets.
+    For any other command this does nothing: a deployment has its own secrets.
     """
     if arguments[:1] != ["quickstart"]:
         return
@@ -37,8 +37,8 @@ def prepare(arguments: Sequence[str], variables: MutableMapping[str, str]) -> No
 
 
 def _prepare_lan(state: Path, variables: MutableMapping[str, str]) -> None:
-    """Certify the machine's own names, admit requests that use them, and receive media at its addresses."""
-    from sbe_enabler import lan  # only here: it loads the cryptography library
+    """Make a certificate for this machine's names, allow these hosts, and announce its addresses for media."""
+    from sbe_enabler import lan  # here, because it loads the cryptography library
 
     hosts = lan.own_hosts()
     certificate, key = lan.ensure_certificate(state, hosts)
@@ -46,6 +46,6 @@ def _prepare_lan(state: Path, variables: MutableMapping[str, str]) -> None:
     variables["SBE_TLS_CERTIFICATE"] = str(certificate)
     variables["SBE_TLS_KEY"] = str(key)
     variables.setdefault("SBE_ALLOWED_HOSTS", ",".join(hosts))
-    # Media must come in from where the pages come from; this machine's own pages use loopback.
+    # Media must arrive on the same addresses as the pages. Pages on this machine use loopback.
     variables.setdefault("MEDIA_BIND", "0.0.0.0")  # noqa: S104 - what --lan asks for
     variables.setdefault("MEDIA_ANNOUNCE", ",".join([*lan.own_addresses(), "127.0.0.1"]))

@@ -1,4 +1,4 @@
-"""The focus as a part of this process: a media node, and what it does to conferences."""
+"""Create the media node of this process, and connect its reports to the operations of conferences."""
 
 import asyncio
 from ipaddress import ip_address
@@ -9,19 +9,19 @@ from django.core.management.base import CommandError
 from conferences.operations.focus import connection_changed, leg_lost, settle_task, speaker_changed
 from conferences.operations.nodes import assigned
 from events import clock
-from events.threads import work_for
+from events.threads import set_server_loop
 from media.focus.node import Settings
 from media.focus.service import Service, Wiring
 
 
 def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Service:
-    """Return a media node as the settings describe it; its port is bound, and nothing runs yet.
+    """Return a media node built from the settings. Its port is bound, but nothing runs yet.
 
-    :param server_loop: the loop of the web server that it lives beside, which then does its announcements.
-    :raises CommandError: when the port cannot be bound, or nobody would know where it is.
+    :param server_loop: the loop of the web server in the same process, which then sends the node's wake-ups.
+    :raises CommandError: when the port cannot be bound, or the node would have no address to announce.
     """
     if ip_address(settings.MEDIA_BIND).is_unspecified and not settings.MEDIA_ANNOUNCE:
-        raise CommandError(f"MEDIA_BIND={settings.MEDIA_BIND} means every address: MEDIA_ANNOUNCE must name some.")
+        raise CommandError(f"MEDIA_BIND={settings.MEDIA_BIND} means all addresses: set MEDIA_ANNOUNCE as well.")
     node = Settings(settings.MEDIA_BIND, settings.MEDIA_PORT, tuple(settings.MEDIA_ANNOUNCE), settings.MEDIA_FAST_PATH)
     wiring = Wiring(
         settle=settle_task,
@@ -30,10 +30,10 @@ def media_service(server_loop: asyncio.AbstractEventLoop | None = None) -> Servi
         connection_changed=connection_changed,
         assigned=assigned,
         now=clock.now,
-        enter=lambda own_loop: work_for(server_loop or own_loop),
+        enter=lambda own_loop: set_server_loop(server_loop or own_loop),
     )
     try:
         return Service(node, wiring)
     except OSError as error:
         address = f"{settings.MEDIA_BIND} port {settings.MEDIA_PORT}"
-        raise CommandError(f"Media cannot be received on {address}: {error.strerror}.") from None
+        raise CommandError(f"Cannot receive media on {address}: {error.strerror}.") from None

@@ -1,4 +1,4 @@
-"""Whether this process can do its work: what a gateway or a supervisor asks."""
+"""`/healthz`, by which a gateway or a supervisor checks whether this process can work."""
 
 import asyncio
 import logging
@@ -17,42 +17,43 @@ from sbe_enabler import __version__
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 2.0
+# How long to wait for each answer.
+_TIMEOUT_SECONDS = 2.0
 
 T = TypeVar("T")
 
 
-class Silence(Enum):
-    """No answer."""
+class NoAnswer(Enum):
+    """The result of a check that got no answer in time."""
 
-    SILENT = 0
-
-
-# One thread asks the database. While it waits, further requests wait for the same answer.
-_asker = ThreadPoolExecutor(1, thread_name_prefix="healthz")
+    NO_ANSWER = 0
 
 
-class _Question:
-    """The question to the database that is under way."""
+# One thread queries the database. While it waits, further requests wait for the same answer.
+_executor = ThreadPoolExecutor(1, thread_name_prefix="healthz")
+
+
+class _DatabaseQuery:
+    """The current query of the database, shared by all requests that wait for it."""
 
     _future: "Future[dict[str, dict[str, int]]] | None" = None
 
-    def ask(self) -> "asyncio.Future[dict[str, dict[str, int]]]":
-        """Ask, unless the last question still waits; return its answer."""
+    def result(self) -> "asyncio.Future[dict[str, dict[str, int]]]":
+        """Start a query unless one is running; return a future of its result."""
         if self._future is None or self._future.done():
-            self._future = _asker.submit(ask_database)
-        # A caller that stops waiting must not cancel the question: others may wait for it.
+            self._future = _executor.submit(ask_database)
+        # A caller that stops waiting must not cancel the query: others may wait for it.
         answer = asyncio.wrap_future(self._future)
-        # After the last caller has stopped waiting, nobody else retrieves the error.
+        # Retrieve the error here: if all callers have stopped waiting, asyncio would log it as never retrieved.
         answer.add_done_callback(lambda future: future.cancelled() or future.exception())
         return asyncio.shield(answer)
 
 
-_question = _Question()
+_query = _DatabaseQuery()
 
 
 def ask_database() -> dict[str, dict[str, int]]:
-    """Ask the database which media nodes live and what they count, on a connection of this thread's own."""
+    """Return the counters of each live media node. The connection to the database is new and closed afterwards."""
     try:
         return tasks.live_counters(now=clock.now())
     finally:
@@ -60,37 +61,38 @@ def ask_database() -> dict[str, dict[str, int]]:
 
 
 async def ask_channel_layer() -> None:
-    """Hand the channel layer a message that nobody waits for."""
+    """Send a message to a group without members."""
     layer = get_channel_layer()
     if layer is None:
         raise LookupError("no channel layer is configured")
     await layer.group_send("healthz", {"type": "healthz"})
 
 
-async def _answer(name: str, question: Awaitable[T]) -> T | Silence:
-    """Return the answer to a question; SILENT where none comes in time."""
+async def _answer_in_time(name: str, answer: Awaitable[T]) -> T | NoAnswer:
+    """Wait for an answer; return NO_ANSWER if it fails or takes longer than _TIMEOUT_SECONDS. `name` is for the log."""
     try:
-        return await asyncio.wait_for(question, _PATIENCE_SECONDS)
+        return await asyncio.wait_for(answer, _TIMEOUT_SECONDS)
     except Exception as error:
         logger.warning("%s does not answer: %s", name, type(error).__name__)
-        return Silence.SILENT
+        return NoAnswer.NO_ANSWER
 
 
 async def healthz(request: HttpRequest) -> JsonResponse:
-    """Tell whether the database and the channel layer answer: 200 when both do, otherwise 503, in seconds.
+    """Return 200 if the database and the channel layer answer, otherwise 503, within _TIMEOUT_SECONDS.
 
-    Media nodes are told of with what they count; without one, only conferences of topology `focus` are refused.
+    The body lists the live media nodes with their counters. They do not affect the status: without a node, only
+    conferences of topology `focus` are refused.
     """
     database, channel_layer = await asyncio.gather(
-        _answer("The database", _question.ask()),
-        _answer("The channel layer", ask_channel_layer()),
+        _answer_in_time("The database", _query.result()),
+        _answer_in_time("The channel layer", ask_channel_layer()),
     )
-    healthy = Silence.SILENT not in (database, channel_layer)
+    healthy = NoAnswer.NO_ANSWER not in (database, channel_layer)
     state = {
         "status": "ok" if healthy else "unavailable",
-        "database": "unavailable" if database is Silence.SILENT else "ok",
-        "channelLayer": "unavailable" if channel_layer is Silence.SILENT else "ok",
-        "mediaNodes": {} if database is Silence.SILENT else database,
+        "database": "unavailable" if database is NoAnswer.NO_ANSWER else "ok",
+        "channelLayer": "unavailable" if channel_layer is NoAnswer.NO_ANSWER else "ok",
+        "mediaNodes": {} if database is NoAnswer.NO_ANSWER else database,
         "version": __version__,
     }
     return JsonResponse(state, status=200 if healthy else 503, headers={"Cache-Control": "no-store"})

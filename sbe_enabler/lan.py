@@ -1,7 +1,7 @@
-"""The machine's own names on the local network, and a certificate for them.
+"""This machine's names on the local network, and a certificate for them.
 
-A browser gives a page camera and microphone only over HTTPS (or on the loopback address), so a phone that is
-to be the second device needs a certificate, even one that it has to be told to trust.
+Browsers give a page camera and microphone only over HTTPS or on the loopback address. To use a phone as the second
+device, the service needs a certificate. It is self-signed, so the user must accept it in the browser.
 """
 
 import socket
@@ -18,14 +18,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sbe_enabler.private_files import write_private
 
-# Phones refuse a server certificate that is good for longer than 398 days, whoever signed it.
+# Phones refuse server certificates that are valid for more than 398 days.
 _LIFETIME = timedelta(days=397)
 _RENEW_BEFORE = timedelta(days=30)
 _CLOCK_SKEW = timedelta(hours=1)
 
 
 def own_addresses() -> list[str]:
-    """Return the IPv4 addresses that others can reach this machine at, the default route's first."""
+    """Return this machine's IPv4 addresses without loopback. The address of the default route is first."""
     addresses = [
         str(address.ip)
         for adapter in ifaddr.get_adapters()
@@ -37,10 +37,10 @@ def own_addresses() -> list[str]:
 
 
 def _default_route_address() -> str:
-    """Return the source address of the default route, or nothing where there is no such route."""
+    """Return the source address of the default route; an empty string if there is no such route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # Connecting a UDP socket only asks the routing table: no packet is sent.
+            # Connecting a UDP socket only reads the routing table and sends no packet.
             probe.connect(("192.0.2.1", 9))
         except OSError:
             return ""
@@ -48,7 +48,7 @@ def _default_route_address() -> str:
 
 
 def own_hosts() -> list[str]:
-    """Return every name that a browser may use for this machine: addresses, host name, loopback."""
+    """Return all names by which browsers may reach this machine: its addresses, host names and loopback."""
     name = socket.gethostname().lower()
     names = [name] if "." in name else [name, f"{name}.local"]
     return [*own_addresses(), *names, "localhost", "127.0.0.1"]
@@ -57,20 +57,21 @@ def own_hosts() -> list[str]:
 def ensure_certificate(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path]:
     """Return the paths of a certificate for exactly `hosts` and of its private key (both PEM).
 
-    This function will make both when they are missing, about to expire, or made for other hosts.
+    Both are made anew if they are missing, do not match, expire within 30 days, or are for other hosts.
     """
     certificate, key = directory / "lan_certificate.pem", directory / "lan_key.pem"
-    if not _serves(certificate, key, hosts):
+    if not _is_usable(certificate, key, hosts):
         certificate.unlink(missing_ok=True)
         key.unlink(missing_ok=True)
         private_key = ec.generate_private_key(ec.SECP256R1())
         write_private(key, _pem(private_key))
-        write_private(certificate, _signed(private_key, hosts).public_bytes(serialization.Encoding.PEM).decode())
+        signed = _self_signed_certificate(private_key, hosts)
+        write_private(certificate, signed.public_bytes(serialization.Encoding.PEM).decode())
     return certificate, key
 
 
-def _serves(certificate: Path, key: Path, hosts: Sequence[str]) -> bool:
-    """Return whether the files hold a matching pair for `hosts` that does not expire soon."""
+def _is_usable(certificate: Path, key: Path, hosts: Sequence[str]) -> bool:
+    """Return whether certificate and key match, are for exactly `hosts`, and do not expire soon."""
     try:
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
         private_key = serialization.load_pem_private_key(key.read_bytes(), password=None)
@@ -92,7 +93,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 def _general_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
-    """Return the hosts as subject alternative names: addresses as addresses, the rest as DNS names."""
+    """Return the hosts as subject alternative names: IP addresses for IPv4 addresses, DNS names for the rest."""
 
     def name(host: str) -> x509.GeneralName:
         try:
@@ -103,8 +104,8 @@ def _general_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
     return [name(host) for host in hosts]
 
 
-def _signed(key: ec.EllipticCurvePrivateKey, hosts: Sequence[str]) -> x509.Certificate:
-    """Return a self-signed server certificate that is no authority for others."""
+def _self_signed_certificate(key: ec.EllipticCurvePrivateKey, hosts: Sequence[str]) -> x509.Certificate:
+    """Return a self-signed server certificate that cannot sign other certificates."""
     now = datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "SBE Enabler")])
     public = key.public_key()

@@ -1,4 +1,4 @@
-"""Middleware that serves sync and async views alike."""
+"""Middleware for sync and async views."""
 
 import re
 import secrets
@@ -12,13 +12,13 @@ _CORRELATOR = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 def correlator_or_new(given: str) -> str:
-    """Return the correlator that a caller has sent, or a new one if it is not valid."""
+    """Return the correlator that a client sent, or a new one if it is not 1 to 128 visible ASCII characters."""
     return given if _CORRELATOR.fullmatch(given) else secrets.token_hex(8)
 
 
 def _correlator(request: HttpRequest) -> str:
     """Return the correlator of a request."""
-    # Not from `request.headers`, which remembers what it saw at its first use.
+    # Do not use `request.headers`: it caches the headers at its first use, before the new correlator is set.
     return correlator_or_new(request.META.get("HTTP_X_CORRELATOR", ""))
 
 
@@ -26,7 +26,7 @@ def _correlator(request: HttpRequest) -> str:
 def correlate(
     get_response: Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]],
 ) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
-    """Give every answer its `x-correlator`: the caller's, echoed, or a new one (protocol section 3)."""
+    """Set `x-correlator` on each response: the client's own, or a new one (protocol section 3)."""
     if iscoroutinefunction(get_response):
 
         async def correlate_async(request: HttpRequest) -> HttpResponseBase:

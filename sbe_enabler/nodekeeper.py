@@ -1,7 +1,7 @@
-"""The nodekeeper: lets live media nodes adopt the conferences of one that is gone.
+"""The nodekeeper: moves conferences of media nodes that are gone to live ones.
 
-It runs beside the timekeeper, any number of times over. Media nodes that are silent while the database is away are
-left alone: only silence that this process has watched itself, with a database that takes writes, counts.
+It runs beside each timekeeper; several may run at once. A node counts as gone only if this process has watched its
+silence itself, while the database accepted writes. An outage of the database therefore costs no node its conferences.
 """
 
 import asyncio
@@ -18,25 +18,25 @@ from media.focus.watch import Watch
 logger = logging.getLogger(__name__)
 
 LONGEST_SLEEP_SECONDS = 1.0
-# Between two batches of adoptions: each one lets every participant of a conference negotiate anew.
+# The pause between two batches of adoptions. Each adoption makes all participants of a conference renegotiate.
 SHORTEST_SLEEP_SECONDS = 0.1
 
 
 async def keep_nodes() -> None:
-    """Watch the media nodes until cancelled."""
+    """Watch the media nodes and move conferences, until cancelled."""
     watch = Watch()
     while True:
         pause = LONGEST_SLEEP_SECONDS
         try:
-            pause = await in_database_thread(look)(watch)
+            pause = await in_database_thread(replace_lost_nodes)(watch)
         except Exception as error:
             watch.note_failure()
-            logger.warning("The nodekeeper could not look; it looks again: %r", error)
+            logger.warning("The nodekeeper failed and will try again: %r", error)
         await asyncio.sleep(pause)
 
 
-def look(watch: Watch) -> float:
-    """Let conferences be adopted where that is due; return how many seconds to sleep."""
+def replace_lost_nodes(watch: Watch) -> float:
+    """Move up to one batch of conferences whose node is gone; return the seconds to sleep."""
     now = clock.now()
     tasks.try_write(now=now)
     watched = watch.note_look()

@@ -1,4 +1,4 @@
-"""Files with secrets, which only the service's own user can read."""
+"""Write files with secrets that only the service's own user can read."""
 
 import os
 import tempfile
@@ -6,16 +6,15 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> bool:
-    """Write a secret that only the service's own user can read, unless the file is there already.
+    """Write a file that only the service's own user can read; return False if it exists already.
 
-    This function will leave either the whole file or none, also when it is interrupted or run twice at once.
-    Returns whether this call made the file.
+    The file appears complete or not at all, even if the call is interrupted or two calls run at once.
     """
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as file:
             file.write(text + "\n")
-        # A link, unlike a rename, never replaces what another process has just written.
+        # Unlike a rename, a link never replaces a file that another process has just written.
         os.link(draft, path)
     except FileExistsError:
         return False

@@ -1,4 +1,4 @@
-"""What a process needs before it starts."""
+"""Checks before a process starts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from django.db.migrations.executor import MigrationExecutor
 
 
 @contextmanager
-def plain_words() -> Iterator[None]:
-    """Tell who runs a command in a line that the database cannot be used, instead of where in the program.
+def database_errors_in_one_line() -> Iterator[None]:
+    """Report a database error in one line instead of a traceback.
 
-    :raises CommandError: when it cannot.
+    :raises CommandError: when the block raises a database error.
     """
     try:
         yield
@@ -21,14 +21,14 @@ def plain_words() -> Iterator[None]:
 
 
 def require_database() -> None:
-    """Require a database that answers and has all that this version's migrations make.
+    """Require a database that answers and to which all migrations of this version are applied.
 
-    :raises CommandError: when it does not.
+    :raises CommandError: when it does not answer, or migrations are missing.
     """
-    with plain_words():
+    with database_errors_in_one_line():
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    # What follows uses the database on other threads.
+    # The process uses the database on other threads from now on.
     connection.close()
     if missing:
-        raise CommandError("The database is not that of this version: run `manage.py migrate` first.")
+        raise CommandError("The database lacks migrations of this version: run `manage.py migrate` first.")

@@ -1,6 +1,6 @@
-"""Settings of the SBE Enabler. The environment alone chooses; the code above does not know what is in force.
+"""Django settings of the SBE Enabler. They depend on environment variables only.
 
-Every variable is described in docs/configuration.md. Durations are in seconds.
+docs/configuration.md describes every variable. Durations are in seconds.
 """
 
 import os
@@ -23,14 +23,14 @@ STATE_DIR = state_directory(env)
 DEBUG = env.boolean("SBE_DEBUG", default=False)
 
 
-SECRET_KEY_LEAST = 50
+SECRET_KEY_MIN_LENGTH = 50
 
 
 def _secret_key() -> str:
-    """Return the configured key, or the one that the first start wrote beside the database."""
+    """Return SBE_SECRET_KEY, or the key that `quickstart` wrote to the state directory."""
     if key := env.string("SBE_SECRET_KEY"):
-        if len(key) < SECRET_KEY_LEAST:
-            raise ImproperlyConfigured(f"SBE_SECRET_KEY needs {SECRET_KEY_LEAST} characters or more, drawn at random.")
+        if len(key) < SECRET_KEY_MIN_LENGTH:
+            raise ImproperlyConfigured(f"SBE_SECRET_KEY must have at least {SECRET_KEY_MIN_LENGTH} random characters.")
         return key
     path = STATE_DIR / "secret_key"
     if path.is_file():
@@ -39,7 +39,7 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
-ALLOWED_HOSTS = env.words_like(
+ALLOWED_HOSTS = env.words_matching(
     "SBE_ALLOWED_HOSTS",
     r"\*|\.?[\w-]+(\.[\w-]+)*\.?|\[[0-9A-Fa-f:.]+\]",
     "enabler.example.org",
@@ -98,10 +98,10 @@ TEMPLATES = [
     },
 ]
 
-# --- Database: SQLite beside the process, or PostgreSQL ---------------------------------------------------
+# --- Database: SQLite in the state directory, or PostgreSQL ---------------------------------------------------
 
 DATABASES: dict[str, dict[str, Any]]
-# How long a statement may take; `migrate` lifts this limit.
+# How long a statement may take on PostgreSQL. `migrate` removes this limit.
 DATABASE_SECONDS = env.number("SBE_DATABASE_SECONDS", 5, least=1, most=300)
 if _postgres := env.database("DATABASE_URL"):
     _given = _postgres.pop("OPTIONS")
@@ -117,14 +117,14 @@ if _postgres := env.database("DATABASE_URL"):
             **_postgres,
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
-            # Statements are planned once for each connection: that spares PostgreSQL a third of its work.
+            # Plan each statement once per connection, which saves PostgreSQL a third of its work.
             "OPTIONS": {
                 "server_side_binding": True,
                 "prepare_threshold": 5,
                 "connect_timeout": 2,
                 **_given,
                 "limit": DATABASE_SECONDS,
-                # PostgreSQL takes the last of two values, so DATABASE_URL wins.
+                # PostgreSQL uses the last of repeated values, so those in DATABASE_URL override the limits.
                 "options": " ".join([*_options, _given.get("options", "")]).strip(),
             },
         }
@@ -136,20 +136,20 @@ else:
             "NAME": STATE_DIR / "db.sqlite3",
             "CONN_MAX_AGE": None,
             "OPTIONS": {
-                # A transaction takes the write lock when it begins: what it reads is what it decides on.
+                # Take the write lock at the beginning: nothing changes between a transaction's reads and its writes.
                 "transaction_mode": "IMMEDIATE",
-                # An index that SQLite builds for one statement costs a read of the whole table.
+                # Build no automatic indexes: for each statement, SQLite would read the whole table for one.
                 "init_command": (
                     "PRAGMA journal_mode=wal; PRAGMA synchronous=normal; PRAGMA automatic_index=off;"
                     f"PRAGMA wal_autocheckpoint={LOG_PAGES}"
                 ),
                 "timeout": 10,
             },
-            # In memory, the threads of a test would share one connection's table locks.
+            # Use a file: with a database in memory, a test's threads would share one connection and its locks.
             "TEST": {"NAME": STATE_DIR / "test.sqlite3"},
         }
     }
-# How many threads of a server work with the database; each keeps one connection.
+# How many threads of a process use the database. Each keeps one connection open.
 DATABASE_THREADS = env.integer("SBE_DATABASE_THREADS", 4, least=1, most=64)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -164,15 +164,15 @@ if REDIS_URL:
         }
     }
 else:
-    # A process has one channel for all its readers. What finds it full is found in the log instead.
+    # A process has one channel for all its readers. If it is full, messages are lost, and readers read the log.
     CHANNEL_LAYERS = {"default": {"BACKEND": "events.layer.ProcessChannelLayer", "CONFIG": {"capacity": 10_000}}}
-# What each process remembers by itself. Requests are counted in Redis where there is one (events/counters.py).
+# A cache in each process. With Redis, requests are counted there instead (events/counters.py).
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     },
-    # Failed logins: no flood of them drives out what else is counted.
+    # Failed logins have their own cache, so that a flood of them cannot evict other counters.
     "attempts": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "attempts",
@@ -183,12 +183,12 @@ CACHES = {
 # --- REST -------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["events.authentication.SpeakerAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["events.authentication.PrincipalAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["conferences.parsers.BoundedJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_THROTTLE_CLASSES": ["events.throttles.SpeakerThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": ["events.throttles.PrincipalThrottle"],
     "EXCEPTION_HANDLER": "events.problems.handle_exception",
     "UNAUTHENTICATED_USER": None,
     "UNAUTHENTICATED_TOKEN": None,
@@ -211,8 +211,8 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# Pages of other origins that may call the REST API and open the event channel; the enabler's own may always.
-ALLOWED_ORIGINS = env.words_like("SBE_ALLOWED_ORIGINS", r"https?://[^\s/?#]+", "https://app.example.org")
+# Other origins whose pages may call the REST API and open the event channel. The enabler's own pages always may.
+ALLOWED_ORIGINS = env.words_matching("SBE_ALLOWED_ORIGINS", r"https?://[^\s/?#]+", "https://app.example.org")
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
 CORS_ALLOW_HEADERS = [
     "accept",
@@ -237,19 +237,19 @@ MODIFICATION_LIFETIME = timedelta(seconds=env.number("SBE_MODIFICATION_SECONDS",
 MOVE_WINDOW = timedelta(seconds=env.number("SBE_MOVE_WINDOW_SECONDS", 5, least=0.1, most=60))
 EVENT_RETENTION = timedelta(seconds=env.number("SBE_EVENT_RETENTION_SECONDS", 86400, least=1, most=365 * 86400))
 RECORD_RETENTION = timedelta(days=env.number("SBE_RECORD_RETENTION_DAYS", 365, least=1, most=36500))
-# With more, one core would not forward all that is sent.
+# One core could not forward the media of a larger conference.
 CONFERENCE_CAPACITY = env.integer("SBE_CONFERENCE_CAPACITY", 32, least=2, most=40)
-# A media node that was not heard of for so long gets no new conference.
+# A media node that is silent for this long gets no new conference, and other nodes take over its conferences.
 MEDIA_NODE_PATIENCE = timedelta(seconds=env.number("SBE_MEDIA_NODE_SECONDS", 5, least=0.1, most=300))
 HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
-# What one client may hold open, and how long it may take to send a request or to read an answer.
+# How many connections one client may have, and how long it may take to send a request or to read an answer.
 CONNECTIONS_PER_ADDRESS = env.integer("SBE_CONNECTIONS_PER_ADDRESS", 256, least=1)
 REQUEST_SECONDS = env.number("SBE_REQUEST_SECONDS", 30, least=0.1, most=3600)
 REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
 UNKNOWN_TOKENS_PER_MINUTE = env.integer("SBE_UNKNOWN_TOKENS_PER_MINUTE", 120, least=1)
 COUNTER_PREFIX = "sbe.count."
 GATEWAY_REQUESTS_PER_MINUTE = env.integer("SBE_GATEWAY_REQUESTS_PER_MINUTE", 60000, least=1)
-# Quotas: what one user may ask of the service and of others.
+# Quotas of one user or session.
 SESSIONS_PER_IDENTITY = env.integer("SBE_SESSIONS_PER_IDENTITY", 32, least=1)
 READERS_PER_SESSION = env.integer("SBE_READERS_PER_SESSION", 4, least=1)
 CONFERENCES_PER_SESSION = env.integer("SBE_CONFERENCES_PER_SESSION", 20, least=1)
@@ -258,18 +258,18 @@ INVITATIONS_PER_CALLEE = env.integer("SBE_INVITATIONS_PER_CALLEE", 16, least=1)
 INVITATIONS_PER_PAIR = env.integer("SBE_INVITATIONS_PER_PAIR", 4, least=1)
 OFFERS_PER_MINUTE = env.integer("SBE_OFFERS_PER_MINUTE", 30, least=1)
 CHANGES_PER_MINUTE = env.integer("SBE_CHANGES_PER_MINUTE", 120, least=1)
-# A host can mute everybody in a conference of 40, one by one.
+# Enough for a host to mute all participants of a conference of 40, one by one.
 CHANGES_AT_ONCE = env.integer("SBE_CHANGES_AT_ONCE", 40, least=1)
 SEATS_PER_USER = env.integer("SBE_SEATS_PER_USER", 4, least=1)
 SDP_CHARACTERS_PER_MINUTE = env.integer("SBE_SDP_CHARACTERS_PER_MINUTE", 8 * 1024 * 1024, least=1)
-# Requests that take longer are logged, with where they waited; 0 logs none.
+# Log requests that take longer than this, and where they waited. 0 logs none.
 SLOW_REQUEST_SECONDS = env.number("SBE_SLOW_REQUEST_SECONDS", 0, most=300)
 TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
 
 # --- Logins at the support desk ---------------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-# After this many failed logins from one address or for one account, both in one process, it is locked for a while.
+# The failed logins, per process, after which an address or an account is locked.
 AXES_FAILURE_LIMIT = env.integer("SBE_LOGIN_FAILURES", 10, least=1)
 AXES_COOLOFF_TIME = timedelta(seconds=env.number("SBE_LOGIN_LOCK_SECONDS", 300, least=1, most=86400))
 AXES_LOCKOUT_PARAMETERS = "sbe_enabler.desk.lockout_parameters"
@@ -278,40 +278,40 @@ AXES_CLIENT_IP_CALLABLE = "sbe_enabler.desk.client_network"
 AXES_HANDLER = "axes.handlers.cache.AxesCacheHandler"
 AXES_CACHE = "attempts"
 AXES_RESET_ON_SUCCESS = True
-# Attempts while locked do not prolong the lock.
+# Failed logins during a lock do not extend it.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# Axes wants a cache that all processes share. Here each process counts the failed logins that it serves.
+# The warning that axes needs a cache shared by all processes. Here each process counts its own failed logins.
 SILENCED_SYSTEM_CHECKS = ["axes.W001"]
 
 # --- Media: the focus ---------------------------------------------------------------------------------------
 
-# Whether this web process runs a media node of its own; `manage.py medianode` runs one in a process.
+# Whether the web process runs a media node. `manage.py medianode` runs one in its own process.
 MEDIA_NODE = env.boolean("SBE_MEDIA_NODE", default=True)
 MEDIA_BIND = env.address("MEDIA_BIND", "127.0.0.1")
 MEDIA_PORT = env.integer("MEDIA_PORT", 0, most=65535)
-# The addresses by which browsers reach the node, where they are not the one that it is bound to.
+# The addresses by which browsers reach the node, if they differ from MEDIA_BIND.
 MEDIA_ANNOUNCE = env.addresses("MEDIA_ANNOUNCE")
-# Whether packets take the compiled fast path, where it is compiled.
+# Whether to forward packets on the fast path if it is compiled.
 MEDIA_FAST_PATH = env.boolean("MEDIA_FAST_PATH", default=True)
 
-# As browsers take them (RFC 7064, RFC 7065).
-STUN_URLS = env.words_like("STUN_URLS", r"stuns?:[^\s/?#@]+", "stun:stun.example.org:3478")
-TURN_URLS = env.words_like(
+# URIs as in RFC 7064 (STUN) and RFC 7065 (TURN).
+STUN_URLS = env.words_matching("STUN_URLS", r"stuns?:[^\s/?#@]+", "stun:stun.example.org:3478")
+TURN_URLS = env.words_matching(
     "TURN_URLS", r"turns?:[^\s/?#@]+(\?transport=(udp|tcp))?", "turn:turn.example.org?transport=udp"
 )
 TURN_SECRET = env.string("TURN_SECRET")
 if TURN_URLS and not TURN_SECRET:
-    raise ImproperlyConfigured("TURN_SECRET is missing: TURN_URLS needs the secret that the TURN server shares.")
+    raise ImproperlyConfigured("TURN_SECRET is missing: TURN_URLS needs the secret shared with the TURN servers.")
 
-# --- The Dev Server behind the test page: a client of the enabler like any other ---------------------------
+# --- The Dev Server behind the test page, an ordinary client of the enabler ---------------------------
 
-# It registers anyone as anyone, so only `quickstart` switches it on by itself.
+# It lets anyone register as any user, so it is off by default. Only `quickstart` switches it on.
 DEV_SERVER = env.boolean("SBE_DEV_SERVER", default=False)
 SBE_ENABLER_URL = env.url("SBE_ENABLER_URL", schemes=("http", "https"))
 SBE_API_KEY = env.string("SBE_API_KEY")
-# Where the first start writes the key that the Dev Server uses when SBE_API_KEY is unset.
+# The file to which `quickstart` writes an API key. The Dev Server uses it if SBE_API_KEY is unset.
 DEMO_KEY_FILE = STATE_DIR / "demo_api_key"
 
 # --- Static files, language, security ---------------------------------------------------------------------
@@ -335,16 +335,16 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-# The process speaks TLS itself when it is given a certificate; otherwise a gateway in front may.
+# With a certificate, the process serves HTTPS itself. Otherwise a gateway may terminate TLS.
 TLS_CERTIFICATE = env.string("SBE_TLS_CERTIFICATE")
 TLS_KEY = env.string("SBE_TLS_KEY")
 if bool(TLS_CERTIFICATE) != bool(TLS_KEY):
-    raise ImproperlyConfigured("SBE_TLS_CERTIFICATE and SBE_TLS_KEY belong together: set both or neither.")
+    raise ImproperlyConfigured("Set both SBE_TLS_CERTIFICATE and SBE_TLS_KEY, or neither.")
 TLS = env.boolean("SBE_TLS", default=bool(TLS_CERTIFICATE))
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = TLS
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
-# The address that clients see comes from the gateway in front, where there is one.
+# Behind a gateway, the host and scheme that clients use are in its X-Forwarded headers.
 USE_X_FORWARDED_HOST = env.boolean("SBE_BEHIND_GATEWAY", default=False)
 if USE_X_FORWARDED_HOST:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -359,9 +359,9 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.one_of("SBE_LOG_LEVEL", "INFO", _LOG_LEVELS)},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
-        # A refusal is an answer, not a fault: Django would log each one as a warning.
+        # Refusals are normal answers, but Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
-        # Anybody can name a wrong host or send too many parameters, and fill the log with tracebacks.
+        # Otherwise any client could fill the log with tracebacks, by a wrong host or too many parameters.
         "django.security": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
         "twisted": {"level": "WARNING"},

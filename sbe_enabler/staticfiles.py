@@ -1,15 +1,15 @@
-"""Static files under hashed names, so that they may be cached for ever."""
+"""Static files under hashed names, which clients may cache forever."""
 
 from servestatic.storage import CompressedManifestStaticFilesStorage
 
 
 class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
-    """Rewrite the imports between ES modules too, so that one module never loads another's old version.
+    """Also rewrites the imports between ES modules, so that a module never loads an old version of another.
 
-    A module's name holds the hash of what it imports, so modules must not import each other in a circle; types
-    that a JSDoc comment imports count as well.
+    A module's hash depends on the modules that it imports. So imports must not be circular, including imports of types
+    in JSDoc comments.
     """
 
     support_js_module_import_aggregation = True
-    # One pass for each step of the longest chain of imports.
+    # The longest chain of imports needs one pass per step.
     max_post_process_passes = 20

@@ -1,7 +1,7 @@
-"""The timekeeper: settles what is due within 250 ms, by the same operations as a client would.
+"""The timekeeper: settles due deadlines within 250 ms, with the same operations that clients call.
 
-Run it as a task of the web process or as `manage.py timekeeper`, any number of times over. It sleeps until the next
-deadline that stands in the database, and looks again before one that it has not seen could be due.
+It runs as a task of the web process or as `manage.py timekeeper`; several may run at once. It sleeps until the next
+deadline in the database. It wakes earlier if a deadline that is created meanwhile could be due before that.
 """
 
 import asyncio
@@ -20,43 +20,43 @@ from events.threads import in_database_thread
 logger = logging.getLogger(__name__)
 
 LONGEST_SLEEP_SECONDS = 1.0
-# A deadline that cannot be settled must not keep the timekeeper from sleeping at all.
+# The pause after each pass that had due deadlines. If one cannot be settled, this prevents a busy loop.
 SHORTEST_SLEEP_SECONDS = 0.02
 PRUNE_SECONDS = 600.0
-# How many threads settle deadlines at the same time; the others are left to requests. SQLite has one writer.
+# How many threads settle deadlines at the same time. Requests keep the other half. SQLite allows one writer only.
 _SETTLERS = max(1, settings.DATABASE_THREADS // 2) if connection.features.has_select_for_update_skip_locked else 1
 
 
 async def keep_time() -> None:
-    """Settle what is due, and prune, until cancelled. A database that is away costs latency, nothing else."""
+    """Settle due deadlines and prune old rows, until cancelled. An outage of the database only delays both."""
     async with asyncio.TaskGroup() as group:
         group.create_task(_keep_settling())
         group.create_task(_keep_pruning())
 
 
 async def _keep_settling() -> None:
-    """Settle what is due until cancelled."""
+    """Settle due deadlines until cancelled."""
     while True:
         pause = LONGEST_SLEEP_SECONDS
         try:
-            pause = await look()
+            pause = await run_once()
         except Exception:
-            logger.exception("The timekeeper could not look; it looks again")
+            logger.exception("The timekeeper failed and will try again")
         await asyncio.sleep(pause)
 
 
 async def _keep_pruning() -> None:
-    """Delete what is older than its retention until cancelled."""
+    """Every PRUNE_SECONDS, delete rows older than their retention, until cancelled."""
     while True:
         await asyncio.sleep(PRUNE_SECONDS)
         try:
             await _prune()
         except Exception:
-            logger.exception("Pruning failed; it is tried again in %.0f s", PRUNE_SECONDS)
+            logger.exception("Pruning failed; next attempt in %.0f s", PRUNE_SECONDS)
 
 
 async def _prune() -> None:
-    """Delete batch after batch, and leave the database to others for half of the time."""
+    """Delete old rows in batches. After each batch, sleep for as long as the batch took."""
     gone: Counter[str] = Counter()
     batches = prune_in_batches(now=await in_database_thread(clock.now)())
     while True:
@@ -66,11 +66,11 @@ async def _prune() -> None:
             break
         gone[batch[0]] += batch[1]
         await asyncio.sleep(time.monotonic() - began_at)
-    logger.info("pruned: %s", dict(gone))
+    logger.info("Pruned: %s", dict(gone))
 
 
-async def look() -> float:
-    """Settle what is due now; return how many seconds to sleep. A look that finds nothing due makes one query."""
+async def run_once() -> float:
+    """Settle due deadlines; return the seconds to sleep. If nothing is due, this makes one query."""
     if pause := await in_database_thread(_pause)():
         return pause
     jobs = deque(await in_database_thread(_due)())
@@ -80,14 +80,14 @@ async def look() -> float:
 
 
 def _due() -> list[Job]:
-    """Return what must be done now."""
+    """Return the jobs that are due now."""
     return due(now=clock.now())
 
 
 def _pause() -> float:
-    """Return for how many seconds nothing is due, or can become due."""
+    """Return the seconds until a deadline can be due; 0 if one is due now."""
     deadline = next_deadline()
-    # What is created from now on is due after the shortest of these at the earliest.
+    # A deadline that is created from now on is due after the shortest of these at the earliest.
     unseen = min(
         settings.RING_DURATION, settings.MODIFICATION_LIFETIME, settings.MOVE_WINDOW, settings.SESSION_LIFETIME
     )

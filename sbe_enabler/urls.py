@@ -1,4 +1,4 @@
-"""Every address of the service."""
+"""All URLs of the service, and the answers to requests that match none."""
 
 import sys
 
@@ -29,44 +29,44 @@ if settings.DEV_SERVER:
     urlpatterns.append(path("", include("sbe_enabler.devserver.urls")))
 
 
-def _for_people(request: HttpRequest) -> bool:
-    """Return whether a person reads the answer in the admin, rather than a program."""
+def _is_for_admin(request: HttpRequest) -> bool:
+    """Return whether the request is for the admin, so that the response must be a page for people."""
     return request.path.startswith("/admin/")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that Django itself refuses, such as one for an unknown host."""
-    if _for_people(request):
+    """Answer a request that Django refuses, such as one for an unknown host."""
+    if _is_for_admin(request):
         return defaults.bad_request(request, exception)
     if isinstance(exception, DisallowedHost):
-        return problem_response(request, 400, "malformed", "This server has another host name (SBE_ALLOWED_HOSTS).")
-    return problem_response(request, 400, "malformed", "The request cannot be understood.")
+        return problem_response(request, 400, "malformed", "The server does not accept this host (SBE_ALLOWED_HOSTS).")
+    return problem_response(request, 400, "malformed", "The request is malformed.")
 
 
 def unsafe_method(request: HttpRequest, reason: str) -> HttpResponse:
-    """Answer a request that Django takes for a forged form. Only the admin has forms."""
-    if _for_people(request):
+    """Answer a request that failed Django's CSRF check. Outside the admin, such an address is read-only."""
+    if _is_for_admin(request):
         return csrf_failure(request, reason)
-    response = problem_response(request, 405, "method-not-allowed", "This address can only be read.")
+    response = problem_response(request, 405, "method-not-allowed", "This address is read-only.")
     response["Allow"] = "GET, HEAD"
     return response
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Answer a request for a path that does not exist."""
-    if _for_people(request):
+    if _is_for_admin(request):
         return defaults.page_not_found(request, exception)
     return problem_response(request, 404, "not-found", "There is nothing at this address.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer a request that could not use the database, or met a fault of ours; the log has it under the correlator."""
+    """Answer a request that failed: 503 for an outage of the database, 500 for an unexpected error."""
     error = sys.exc_info()[1]
     if isinstance(error, OUTAGE):
         return refuse_outage(request, error)
-    if _for_people(request):
+    if _is_for_admin(request):
         return defaults.server_error(request)
-    return problem_response(request, 500, "internal-error", "The server failed; this is not the caller's fault.")
+    return problem_response(request, 500, "internal-error", "The server failed. The request was not the cause.")
 
 
 handler400 = bad_request

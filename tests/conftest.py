@@ -1,4 +1,4 @@
-"""Fixtures that every test may use."""
+"""Fixtures for all tests."""
 
 import functools
 import gc
@@ -28,7 +28,7 @@ from tests.support.endpoints import Endpoints
 from tests.support.scratch import in_memory
 from tests.support.services import SHARED, Backend, Backends, Server
 
-# The code in which the thread of a pool waits for work.
+# The code in which a thread of a pool waits for work.
 _WAITS_FOR_WORK = pool_threads._worker.__code__
 # Matches a module whose tests are all marked `once`.
 _ALL_ONCE = re.compile(r"^pytestmark = \[?pytest\.mark\.once\b", re.MULTILINE)
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Exclude lasting objects from garbage collection, as the server does. Collecting took a tenth of the time."""
+    """Exclude permanent objects from garbage collection, as the server does. Collecting took a tenth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -65,13 +65,13 @@ def _deletions() -> list[str]:
     """Return the statements that delete a test's rows. Permissions stay, because writing them again is slow."""
     tables = set(connection.introspection.django_table_names()) - {"django_content_type", "auth_permission"}
     statements = [f"DELETE FROM {table}" for table in sorted(tables)]
-    # PostgreSQL takes them all in one round trip.
+    # PostgreSQL executes all of them in one round trip.
     return ["; ".join(statements)] if connection.vendor == "postgresql" else statements
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _empty_tables_quickly() -> Iterator[None]:
-    """Empty the tables without the command `flush`, which looks longer for the tables than it takes to empty them."""
+    """Empty the tables without the command `flush`, which takes longer to find the tables than to empty them."""
 
     def empty(command: str, **options: Any) -> None:
         assert command == "flush"
@@ -86,7 +86,7 @@ def _empty_tables_quickly() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _forget_the_cache() -> None:
-    """Start every test with unused rate limits."""
+    """Start every test with reset rate limits."""
     forget_the_cache()
 
 
@@ -102,7 +102,7 @@ def forget_the_cache() -> None:
 
 @pytest.fixture(scope="session")
 def _opened_by_other_threads() -> Iterator[list[tuple[threading.Thread, BaseDatabaseWrapper]]]:
-    """Note the connections that other threads open, also between two tests: a thread may outlive its test."""
+    """Collect the connections that other threads open, also between two tests: a thread can outlive its test."""
     opened: list[tuple[threading.Thread, BaseDatabaseWrapper]] = []
 
     def note(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
@@ -119,7 +119,7 @@ def _opened_by_other_threads() -> Iterator[list[tuple[threading.Thread, BaseData
 def _close_the_connections_of_other_threads(
     _opened_by_other_threads: list[tuple[threading.Thread, BaseDatabaseWrapper]],
 ) -> Iterator[None]:
-    """Close the connections of other threads: PostgreSQL drops no database that has connections."""
+    """Close the connections of other threads: PostgreSQL cannot drop a database with open connections."""
     yield
     while _opened_by_other_threads:
         thread, connection = _opened_by_other_threads.pop()
@@ -131,10 +131,10 @@ def _close_the_connections_of_other_threads(
 def _wait_until_idle(thread: threading.Thread) -> None:
     """Wait until a thread has ended, or waits for work in its pool: SQLite crashes when it loses its connection.
 
-    A task that is cancelled does not wait for the thread that works for it.
+    A cancelled task does not wait for the thread that works for it.
     """
     deadline = time.monotonic() + 30
-    # Another thread may get the ident of one that has ended.
+    # A new thread can get the ident of one that has ended.
     while thread.is_alive() and (frame := sys._current_frames().get(thread.ident or 0)):
         if frame.f_code is _WAITS_FOR_WORK:
             return
@@ -147,7 +147,7 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
     """Make databases for real servers: `backends.sqlite()`, or `backends.grown()` for PostgreSQL and Redis."""
     with tempfile.TemporaryDirectory(prefix="sbe-backends-", dir=in_memory(), ignore_cleanup_errors=True) as directory:
         base = tmp_path_factory.getbasetemp()
-        # The directory that all workers share, or all stages.
+        # The directory that all workers and all stages share.
         shared = os.environ.get(SHARED) or (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
         makers = Backends(Path(directory), Path(shared, "backends"))
         yield makers

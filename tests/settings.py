@@ -20,7 +20,7 @@ for ours, name in _SERVICES.items():
         os.environ[name] = os.environ[ours]
 os.environ["SBE_SECRET_KEY"] = "only-for-tests" * 4
 os.environ["SBE_DEV_SERVER"] = "1"
-# Without this, every httpx client would read all certificate authorities, which takes longer than most requests.
+# Otherwise every httpx client would read all certificate authorities, which takes longer than most requests.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = os.devnull
 os.environ["SBE_STATE_DIR"] = tempfile.mkdtemp(prefix="sbe-tests-", dir=in_memory())
@@ -28,11 +28,11 @@ atexit.register(shutil.rmtree, os.environ["SBE_STATE_DIR"], ignore_errors=True)
 
 from sbe_enabler.settings import *  # noqa: E402, F403 - the environment comes first
 
-# Some tests make more offers in a minute than any person.
+# Some tests make more offers in a minute than any user.
 OFFERS_PER_MINUTE = CHANGES_PER_MINUTE = CHANGES_AT_ONCE = INVITATIONS_PER_PAIR = 1_000_000
 SDP_CHARACTERS_PER_MINUTE = 10**12
 # Parallel runs share one Redis.
 COUNTER_PREFIX = f"sbe-test-{os.getpid()}."
-# Pages render without `collectstatic`; real servers in tests have their own settings.
+# Pages render without `collectstatic`. Real servers in tests have their own settings.
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

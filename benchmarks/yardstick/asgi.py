@@ -1,4 +1,4 @@
-"""The application that Daphne serves, with a database that it makes anew."""
+"""The application that Daphne serves. It creates its database first."""
 
 from django.core.asgi import get_asgi_application
 from django.core.management import call_command

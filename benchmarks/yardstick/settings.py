@@ -1,4 +1,4 @@
-"""An ordinary small project, with the SQLite options of the enabler."""
+"""Settings of a small project with the enabler's SQLite options."""
 
 import os
 from pathlib import Path

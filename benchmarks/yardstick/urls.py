@@ -1,4 +1,4 @@
-"""The one view. Its table is the one of Django's own sessions: any table does."""
+"""The one view. It uses the table of Django's sessions; any table would do."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ class Row(APIView):
 
 
 def fill() -> None:
-    """Make the rows."""
+    """Write the rows that the view reads."""
     Session.objects.bulk_create(
         Session(session_key=f"row-{number}", session_data="", expire_date=timezone.now()) for number in range(ROWS)
     )

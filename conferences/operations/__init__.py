@@ -1,13 +1,14 @@
-"""The use cases. Each is one transaction: lock the conference, decide, save, record, announce.
+"""The use cases. A change is one transaction: lock the conference, decide, save, record, announce.
 
 - `sessions`: register, refresh, end.
-- `calls`: start a conference, answer it, end one's part, terminate.
-- `hosting`: invite, remove and mute others.
+- `calls`: start, answer, leave or end a conference, and move to another device.
+- `hosting`: invite, remove and mute participants.
 - `modifications`: offer, accept, reject or cancel.
 - `focus`: apply what the focus reports.
+- `nodes`: choose media nodes for conferences, and replace those that are gone.
 - `deadlines`: settle what is due.
 - `retention`: delete what is older than its retention.
 
-All of them work on a `locked_conference`. Locks are always taken in one order: `users`, then conferences by ID, then
-sessions by ID.
+Operations on a conference use a `LockedConference`. Locks are always taken in one order: `users`, then conferences by
+ID, then sessions by ID.
 """

@@ -33,21 +33,20 @@ from conferences.exceptions import (
 from conferences.machine import Action, ConferenceState, ModificationKind, MoveState, ParticipantState, decide
 from conferences.models import Access, Conference, LeftReason, Modification, Participant, Role, Topology
 from conferences.operations import quotas
-from conferences.operations.locked_conference import (
-    LockedConference,
+from conferences.operations.locked_conference import LockedConference, save_together
+from conferences.operations.locking import (
     lock,
     lock_for,
     lock_together,
     require_live,
     require_still_live,
     require_visible,
-    save_together,
 )
 from conferences.operations.modifications import Outcome, cancelled, record_answer, retry_after_ms, send_offer
 from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
-from conferences.operations.users import lock_call, lock_devices_of_mover
-from conferences.sdp import JudgedSdp
+from conferences.operations.users import lock_call, lock_move
+from conferences.sdp import ValidatedSdp
 from events.exceptions import MalformedError
 from events.messages import ABSENT
 from events.models import Session
@@ -57,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 
 class EndOutcome(StrEnum):
-    """What a DELETE came to."""
+    """What a DELETE has done (protocol section 6)."""
 
     DECLINED = "declined"
     LEFT = "left"
@@ -66,13 +65,13 @@ class EndOutcome(StrEnum):
 
 
 class MoveRefusal(StrEnum):
-    """Why a DELETE after `initiate-call-hold` was an ordinary end."""
+    """Why a DELETE after `initiate-call-hold` was an ordinary end and no move."""
 
     NO_OTHER_DEVICE = "no-other-device"
     WINDOW_OVER = "window-over"
 
 
-# What devices that ring are told, where it is not that the caller gave up.
+# The reasons of `invitation-cancelled`, by the reason why the participant left. All others are `caller-cancelled`.
 _CANCEL_REASONS = {
     LeftReason.DECLINED: CancelReason.DECLINED_ELSEWHERE,
     LeftReason.NO_ANSWER: CancelReason.NO_ANSWER,
@@ -81,7 +80,7 @@ _CANCEL_REASONS = {
 
 @dataclass(frozen=True)
 class Ending:
-    """The conference as a DELETE leaves it."""
+    """The result of a DELETE: the conference after it, and what it has done."""
 
     locked: LockedConference
     outcome: EndOutcome
@@ -92,7 +91,7 @@ class Ending:
 # --- Starting ---------------------------------------------------------------------------------------------
 
 
-# Called by the host; tells every device of those who are called.
+# Called by the host; tells every device of the invited users.
 @transaction.atomic(savepoint=False)
 def start_conference(
     *,
@@ -101,20 +100,21 @@ def start_conference(
     topology: Topology,
     access: Access,
     name: str,
-    offer: JudgedSdp,
+    offer: ValidatedSdp,
     now: datetime,
 ) -> tuple[LockedConference, Outcome]:
-    """Start a conference and ring the devices of whom it invites, also those that register while it rings.
+    """Start a conference and ring the invited users' devices, including those that register while it rings.
 
     In `focus` they ring as soon as the focus has accepted the caller's offer.
 
     :raises MalformedError: when `to` does not fit the topology, or names the caller.
-    :raises ConferenceFullError: when `to` names too many.
-    :raises TooManyConferencesError, TooManyInvitationsError, CalleeBusyError: when a quota is used up.
+    :raises ConferenceFullError: when `to` names more users than the conference has room for.
+    :raises TooManyConferencesError, TooManyInvitationsError, TooManyOffersError, CalleeBusyError: when a quota is
+        used up.
     :raises MediaUnavailableError: for `focus`, when no media node is alive.
     """
     if topology is Topology.PEER and (len(to) != 1 or access is Access.OPEN):
-        raise MalformedError("A conference of topology 'peer' is for two: 'to' names exactly one, by invitation.")
+        raise MalformedError("In topology 'peer', 'to' must have one address and 'access' must be 'invited'.")
     guests = list({address: addressee(address) for address in to}.values())
     if any(session.owns(guest) for guest in guests):
         raise MalformedError("You cannot call yourself: use 'initiate-call-hold' to move to another device.")
@@ -125,11 +125,11 @@ def start_conference(
     conference = Conference(topology=topology, access=access, name=name, created_at=now)
     locked = LockedConference(conference=conference, participants=[], pending=[], now=now)
     host = locked.add_participant(Participant(role=Role.HOST, state=ParticipantState.ACCEPTED))
-    _sit(host, session, now)
+    _join(host, session, now)
     require_space(locked, len(guests))
     for guest in guests:
         locked.add_participant(guest)
-    # A caller without media would ring for nothing: the focus accepts the caller's offer first.
+    # In `focus` this includes the time until the focus accepts the caller's offer: nothing rings before that.
     locked.renew_invitations()
     if locked.has_focus:
         _place(conference, now)
@@ -145,25 +145,31 @@ def start_conference(
 def addressee(address: str) -> Participant:
     """Return an unsaved invited participant for an address: a username, or a number as `tel:+…`."""
     number = address.removeprefix("tel:") if address.startswith("tel:") else ""
-    # The number may be either kind; whoever answers shows which, and under what name.
+    # The number may be a VTN or an ICMN. The session that answers brings the user's whole identity (`_join`).
     identity = {"vtn": number, "icmn": number} if number else {"username": address}
     return Participant(role=Role.GUEST, state=ParticipantState.INVITED, **identity)
 
 
-def _sit(participant: Participant, session: Session, now: datetime) -> None:
-    """Put a session, and whose it is, on a participant."""
+def _join(participant: Participant, session: Session, now: datetime) -> None:
+    """Record that a participant joins at a session now, and copy the user's identity from it."""
     participant.session, participant.joined_at = session, now
     participant.username, participant.vtn, participant.icmn = session.username, session.vtn, session.icmn
 
 
 def require_space(locked: LockedConference, number: int) -> None:
-    """Require that so many more may be in the conference."""
+    """Require that the conference has space for this many more participants.
+
+    :raises ConferenceFullError: when it has not.
+    """
     if not locked.has_space_for(number):
         raise ConferenceFullError
 
 
 def _place(conference: Conference, now: datetime) -> None:
-    """Choose the media node that a new conference lives on."""
+    """Choose the media node of a new conference.
+
+    :raises MediaUnavailableError: when no node is alive.
+    """
     try:
         place(conference, now=now)
     except NoNodeError:
@@ -171,28 +177,28 @@ def _place(conference: Conference, now: datetime) -> None:
 
 
 def begin_ringing(locked: LockedConference) -> None:
-    """Ring everybody who is invited, for the full time from now."""
+    """Ring all invited participants, for the full ringing time from now."""
     ring(locked, locked.renew_invitations())
 
 
 def ring(locked: LockedConference, participants: list[Participant], live: list[Session] | None = None) -> None:
-    """Note the invitations of ringing participants for their devices. One that rings for several is told once.
+    """Queue the invitations of ringing participants for their devices, at most one for each device.
 
-    Before the conference rings (`LockedConference.rings`), nobody is told. `live` has the participants' live sessions, if they
-    are known.
+    Before the conference rings (`LockedConference.rings`), queue none.
+
+    :param live: the live sessions of the participants' users, if they have been read already.
     """
     if not locked.rings:
         return
-    told: set[str] = set()
+    seen: set[str] = set()
     for participant_id, devices in locked.devices_of(participants, live).items():
-        ring_devices(
-            locked, locked.participant(participant_id), [device for device in devices if device.pk not in told]
-        )
-        told.update(device.pk for device in devices)
+        new = [each for each in devices if each.pk not in seen]
+        ring_devices(locked, locked.participant(participant_id), new)
+        seen.update(each.pk for each in new)
 
 
 def ring_devices(locked: LockedConference, participant: Participant, devices: list[Session]) -> None:
-    """Note the invitation of a ringing participant for these devices. Between browsers a call brings its offer along."""
+    """Queue the invitation of a ringing participant for these devices. In `peer` a call carries the host's offer."""
     called = participant.state == ParticipantState.INVITED
     call = _call_to(locked, participant)
     event = InvitationReceived(
@@ -208,7 +214,7 @@ def ring_devices(locked: LockedConference, participant: Participant, devices: li
 
 
 def _call_to(locked: LockedConference, participant: Participant) -> Modification | None:
-    """Return the offer with which an invited participant was called, if the host made it one."""
+    """Return the pending offer with which the host called a participant; None where there is none, as in `focus`."""
     calls = (each for each in locked.pending if each.kind == ModificationKind.CALL)
     return next((each for each in calls if each.offered_to_id == participant.pk), None)
 
@@ -216,100 +222,105 @@ def _call_to(locked: LockedConference, participant: Participant) -> Modification
 # --- Answering --------------------------------------------------------------------------------------------
 
 
-# Called by any device of an invited user, or of one who moves, and in an open conference by anybody; tells everybody.
+# Called by a device of an invited or moving user, or by anybody in an open conference; tells everybody.
 @transaction.atomic(savepoint=False)
 def answer_conference(
     *,
     session: Session,
     conference_id: str,
-    description: JudgedSdp,
+    description: ValidatedSdp,
     reading: OfferReading,
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
-    """Let the first device that answers have the participant. In an open conference whoever comes gets a participant.
+    """Answer an invitation or a move with this device. The first device that answers joins as the participant.
 
-    Who has left an open conference before returns to the same participant: see `ParticipantQuerySet.returnable_by`.
+    An open conference needs no invitation. A participant that has left it returns as the same participant
+    (`ParticipantQuerySet.returnable_by`); everybody else becomes a new one.
 
-    Between browsers the answer to an invitation carries the answer to the host's offer. In every other case it carries
-    the device's own offer, which the focus, or in `peer` the other side, has yet to accept.
-    `reading` is of the host's offer and was made before (`read_call`).
-    A call of the user's own that still rings the caller, and nobody else, ends: of two crossing calls one survives.
+    In `peer` the answer to an invitation carries the SDP answer to the host's offer. In every other case it carries
+    the device's own SDP offer, which the focus or the other participant must still accept.
 
-    :raises AlreadyAnsweredError: when another device was first.
+    Two users may call each other at the same time. The answer to one call ends the other, if it rings nobody else.
+
+    :param reading: the host's offer, parsed before the lock was taken (`read_call`).
+    :raises AlreadyAnsweredError: when another device was first, or this one takes part already.
     :raises NotRingingError: when nothing rings for this session.
-    :raises ConferenceFullError: when an open conference takes no one more.
-    :raises TooManyConferencesError: when the session already takes part in as many conferences as the bound.
+    :raises ConferenceFullError: when an open conference has no space, or too many devices of the user take part.
+    :raises TooManyConferencesError: when the session already takes part in as many conferences as it may.
     """
     own_calls = Participant.objects.calling(session).values_list("conference", flat=True)
     all_locked = lock_together({conference_id, *own_calls}, now=now)
     locked = all_locked.pop(conference_id)
-    require_visible(locked, session, if_match=if_match, to_enter=True)
+    require_visible(locked, session, if_match=if_match, to_join=True)
     participant = _ringing_participant(locked, session)
     quotas.require_conference(session)
-    losers = [device for device in locked.devices(participant) if device != session] if participant else []
+    losers = [each for each in locked.devices(participant) if each != session] if participant else []
     is_called = participant is not None and participant.state == ParticipantState.INVITED
-    crossing = [other for other in all_locked.values() if is_called and _calls_only(other, locked.host)]
+    crossing = [other for other in all_locked.values() if is_called and _rings_only(other, locked.host)]
     if participant is None:
-        participant = _enter(locked, session)
+        participant = _returning_or_new(locked, session)
     if participant.state == ParticipantState.MOVING:
         outcome = _answer_move(locked, participant, session, description)
     else:
         outcome = _answer_call(locked, participant, session, description, reading)
     locked.tell_sessions(losers, InvitationCancelled(reason=CancelReason.ANSWERED_ELSEWHERE))
     for other in crossing:
-        _give_way(other)
-    # First what stops ringing, so that nobody answers it in the new call.
+        _end_crossing_call(other)
+    # Crossing calls first: a device must stop ringing for them before it is told of the answer.
     save_together([*crossing, locked])
     require_still_live(session, now=now)
     logger.info("conference %s: %s answered at session %s", conference_id, participant.pk, session.pk)
     return outcome
 
 
-def _calls_only(locked: LockedConference, callee: Participant) -> bool:
-    """Tell whether a conference still rings this one user, and has nobody else."""
+def _rings_only(locked: LockedConference, callee: Participant) -> bool:
+    """Tell whether a conference is an unanswered call to the user of `callee` and to nobody else."""
     guests = locked.others(locked.host)
     is_unanswered = locked.conference.state == ConferenceState.INVITATION_SENT
     return is_unanswered and callee.session is not None and all(map(callee.session.owns, guests))
 
 
-def _give_way(locked: LockedConference) -> None:
-    """End a call because its host has answered one from the callee; the device that called learns of it by an event."""
+def _end_crossing_call(locked: LockedConference) -> None:
+    """End a call whose host has answered a call from the callee. The device that made the call gets an event, too."""
     host = locked.host
     terminate(locked, LeftReason.HUNG_UP, by=host)
     locked.tell(host, SessionTerminated(reason=LeftReason.HUNG_UP, conference=locked.snapshot()))
 
 
 def _ringing_participant(locked: LockedConference, session: Session) -> Participant | None:
-    """Return the participant that rings for the session; None where it needs none to come in."""
-    if locked.participant_at(session):
-        raise AlreadyAnsweredError("You take part in this conference with this device already.")
+    """Return the participant that rings for the session; None where an open conference needs no invitation.
+
+    :raises AlreadyAnsweredError: when the session, or another device of the user, takes part already.
+    :raises NotRingingError: when nothing rings for the session.
+    """
+    if locked.joined_participant(session):
+        raise AlreadyAnsweredError("This device takes part in this conference already.")
     if participant := next(_ringing_for(locked, session), None):
         return participant
     if locked.conference.access == Access.OPEN:
         return None
-    own = [participant for participant in locked.participants if session.owns(participant)]
-    raise AlreadyAnsweredError() if any(participant.is_joined for participant in own) else NotRingingError()
+    raise AlreadyAnsweredError() if any(map(session.owns, locked.joined)) else NotRingingError()
 
 
-def _enter(locked: LockedConference, session: Session) -> Participant:
-    """Return the participant that the session has left in an open conference, or a new one."""
+def _returning_or_new(locked: LockedConference, session: Session) -> Participant:
+    """Return the participant as which the session returns to an open conference, or a new one.
+
+    :raises ConferenceFullError: when there is no space, or too many devices of the user take part.
+    """
     decide(ConferenceState(locked.conference.state), Action.ANSWER)
     require_space(locked, 1)
-    if (
-        sum(session.owns(participant) for participant in locked.participants if not participant.has_left)
-        >= settings.SEATS_PER_USER
-    ):
-        raise ConferenceFullError("Too many devices of yours take part in this conference.")
-    return locked.participant_to_return(session) or locked.add_participant(
-        Participant(role=Role.GUEST, state=ParticipantState.INVITED)
-    )
+    if sum(map(session.owns, locked.present)) >= settings.SEATS_PER_USER:
+        raise ConferenceFullError("Too many of your devices take part in this conference.")
+    if returning := locked.returnable_participant(session):
+        return returning
+    return locked.add_participant(Participant(role=Role.GUEST, state=ParticipantState.INVITED))
 
 
-def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
-    """Return the description as an offer or an answer, whichever this answer to an invitation carries.
+def _as_type(description: ValidatedSdp, type_: str) -> ValidatedSdp:
+    """Return the description with this type: "offer" or "answer". A bare SDP does not say which it is.
 
-    A bare SDP does not say which it is.
+    :raises SdpInvalidError: when the description has the other type.
     """
     if description.type not in {type_, ""}:
         raise SdpInvalidError(f"Send an SDP of type '{type_}' here.")
@@ -317,9 +328,13 @@ def _as_type(description: JudgedSdp, type_: str) -> JudgedSdp:
 
 
 def _answer_call(
-    locked: LockedConference, participant: Participant, session: Session, description: JudgedSdp, reading: OfferReading
+    locked: LockedConference,
+    participant: Participant,
+    session: Session,
+    description: ValidatedSdp,
+    reading: OfferReading,
 ) -> Outcome:
-    """Participant who was called, or came in by itself; the first one opens the conference."""
+    """Join as a participant that is invited, new or returning. The first to join opens the conference."""
     opens, rang = locked.conference.state == ConferenceState.INVITATION_SENT, locked.rings
     call = _call_to(locked, participant)
     description = _as_type(description, "answer" if call else "offer")
@@ -328,7 +343,7 @@ def _answer_call(
         locked.return_participant(participant)
     else:
         locked.advance_participant(participant, Action.ANSWER)
-    _sit(participant, session, locked.now)
+    _join(participant, session, locked.now)
     if call:
         record_answer(locked, call, description, reading.offer_of(call), by=participant)
         outcome = Outcome(participant.state)
@@ -351,16 +366,16 @@ def _answer_call(
 
 
 def _answer_move(
-    locked: LockedConference, participant: Participant, session: Session, description: JudgedSdp
+    locked: LockedConference, participant: Participant, session: Session, description: ValidatedSdp
 ) -> Outcome:
-    """Participant the participant at its new device and offer that device's media."""
+    """Join as a moving participant at its new device, and send that device's offer."""
     offer = _as_type(description, "offer")
     left_device = participant.session
     locked.advance(Action.ANSWER)
     locked.advance_participant(participant, Action.ANSWER)
     participant.session = session
     participant.sdp_origin = participant.ice_ufrag = participant.directions = ""
-    # The device that was left learns where the conference went.
+    # The device that the participant has left gets the event as well.
     event = ParticipantMoved(participant=wire.participant(participant))
     locked.tell(left_device, event)
     locked.tell_all(event, but=[participant])
@@ -368,27 +383,27 @@ def _answer_move(
     return Outcome(participant.state, modification.pk)
 
 
-# --- Ending one's part ------------------------------------------------------------------------------------
+# --- Leaving and ending -----------------------------------------------------------------------------------
 
 
-# Called by whoever rings or takes part; tells everybody else.
+# Called by a session that rings or takes part; tells everybody else.
 @transaction.atomic(savepoint=False)
-def end_part(*, session: Session, conference_id: str, now: datetime, if_match: str | None = None) -> Ending:
+def end_participation(*, session: Session, conference_id: str, now: datetime, if_match: str | None = None) -> Ending:
     """End the session's part in the conference: decline, cancel, leave, terminate, or begin an armed move.
 
-    Ending what has ended changes nothing.
+    If it has ended already, nothing changes.
     """
-    lock_devices_of_mover(session, conference_id)
+    lock_move(session, conference_id)
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     if locked.conference.state == ConferenceState.SESSION_TERMINATED:
         return Ending(locked, EndOutcome.TERMINATED)
-    participant = _participant_to_end(locked, session)
+    participant = _own_participant(locked, session)
     if participant.has_left:
         return Ending(locked, EndOutcome.LEFT)
     if participant.is_ringing and participant.session_id != session.pk:
         ending = _decline(locked, session)
     elif participant.is_joined and participant.move_state is not MoveState.IDLE:
-        ending = _move(locked, participant)
+        ending = _begin_move(locked, participant)
     else:
         ending = Ending(locked, leave(locked, participant, LeftReason.HUNG_UP))
     locked.save()
@@ -396,13 +411,17 @@ def end_part(*, session: Session, conference_id: str, now: datetime, if_match: s
     return ending
 
 
-def _participant_to_end(locked: LockedConference, session: Session) -> Participant:
-    """Return the participant that a DELETE of the session is about: the one it sits at, or that rings for it."""
-    return locked.participant_at(session) or next(_ringing_for(locked, session), None) or locked.participant_of(session)
+def _own_participant(locked: LockedConference, session: Session) -> Participant:
+    """Return the participant that a DELETE of the session ends.
+
+    That is the one that has joined at the session, else one that rings for it, else that of `participant_of`.
+    """
+    joined = locked.joined_participant(session)
+    return joined or next(_ringing_for(locked, session), None) or locked.participant_of(session)
 
 
 def _ringing_for(locked: LockedConference, session: Session) -> Iterator[Participant]:
-    """Yield the participants that ring for the session. In an open conference the invited may come before it rings."""
+    """Yield the participants as which the session may answer. In an open conference, it may answer before it rings."""
     may_answer = locked.rings or locked.conference.access == Access.OPEN
     for participant in locked.participants if may_answer else ():
         if participant.is_ringing and participant.session_id != session.pk and session.owns(participant):
@@ -410,16 +429,18 @@ def _ringing_for(locked: LockedConference, session: Session) -> Iterator[Partici
 
 
 def _decline(locked: LockedConference, session: Session) -> Ending:
-    """Decline on all the user's devices, for each of the user's invitations."""
+    """Decline everything that rings for the session, on all devices of its user."""
     for participant in _ringing_for(locked, session):
-        vacate(locked, participant, LeftReason.DECLINED, by=session)
+        remove(locked, participant, LeftReason.DECLINED, by=session)
     return Ending(locked, EndOutcome.DECLINED)
 
 
-def _move(locked: LockedConference, participant: Participant) -> Ending:
-    """Begin the move that `initiate-call-hold` armed, where it can be; otherwise end the part.
+def _begin_move(locked: LockedConference, participant: Participant) -> Ending:
+    """Begin the move that `initiate-call-hold` armed if it is possible; otherwise leave.
 
-    :raises UnauthenticatedError: when the session has ended since its request was authenticated: it leaves its participants.
+    :raises UnauthenticatedError: when the session has ended since its request was authenticated. Its participants
+        leave then anyway (`end_session`).
+    :raises ParticipantMovingError: when the other side is moving, too.
     """
     require_live(participant.session, now=locked.now)
     devices = locked.devices(participant)
@@ -445,47 +466,49 @@ def _move(locked: LockedConference, participant: Participant) -> Ending:
 
 
 def leave(locked: LockedConference, participant: Participant, reason: LeftReason) -> EndOutcome:
-    """Let a participant who sits, or moves, leave; without the host, or enough people, the conference ends."""
-    if locked.goes_on_without(participant):
-        vacate(locked, participant, reason)
+    """Remove a participant that has joined or is moving, or end a conference that cannot continue without it."""
+    if locked.continues_without(participant):
+        remove(locked, participant, reason)
         return EndOutcome.LEFT
     terminate(locked, reason, by=participant)
     return EndOutcome.TERMINATED
 
 
-def vacate(
+def remove(
     locked: LockedConference, participant: Participant, reason: LeftReason, *, by: Session | None = None
 ) -> None:
-    """Give up one participant, tell the others, and end a conference that does not go on without it."""
-    goes_on = locked.goes_on_without(participant)
+    """Remove one participant, tell the others, and end a conference that cannot continue without it.
+
+    :param by: the session that declines: it gets no `invitation-cancelled`.
+    """
+    continues = locked.continues_without(participant)
     _cancel_pending(locked, participant)
     if locked.rings:
-        _silence(locked, [participant], reason, by=by)
+        _stop_ringing(locked, [participant], reason, by=by)
     locked.record_leave(participant, reason)
-    locked.has_cause(None)
+    locked.announce(None)
     event = ParticipantLeft(participant=wire.participant(participant), reason=reason)
     if reason is not LeftReason.HUNG_UP:
         locked.tell(participant, event)
     locked.tell_all(event)
-    if not goes_on:
+    if not continues:
         terminate(locked, reason)
 
 
-def _silence(
+def _stop_ringing(
     locked: LockedConference, participants: list[Participant], reason: LeftReason, *, by: Session | None = None
 ) -> None:
-    """Cancel the invitation at every device that rings for the participants, but for the one that knows."""
-    ringing = locked.devices_of([participant for participant in participants if participant.is_ringing])
-    locked.tell_sessions(
-        {device.pk: device for devices in ringing.values() for device in devices if device != by}.values(),
-        InvitationCancelled(reason=_CANCEL_REASONS.get(reason, CancelReason.CALLER_CANCELLED)),
-    )
+    """Queue `invitation-cancelled` for every device that rings for the participants, except the session `by`."""
+    ringing = locked.devices_of([each for each in participants if each.is_ringing])
+    devices = {each.pk: each for own in ringing.values() for each in own if each != by}
+    event = InvitationCancelled(reason=_CANCEL_REASONS.get(reason, CancelReason.CALLER_CANCELLED))
+    locked.tell_sessions(devices.values(), event)
 
 
 def _cancel_pending(locked: LockedConference, participant: Participant) -> None:
-    """Cancel what is pending with a participant whose device goes away, and tell the other side.
+    """Cancel the pending offers from and to a participant that leaves its device, and tell the other side.
 
-    The offer of a call is told of by the call's own events.
+    A call's offer needs no event of its own: the events of the call end it.
     """
     for modification in list(locked.pending):
         if participant.pk in {modification.offered_by_id, modification.offered_to_id}:
@@ -496,15 +519,15 @@ def _cancel_pending(locked: LockedConference, participant: Participant) -> None:
 
 
 def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant | None = None) -> None:
-    """End the conference for everybody; whoever ended it knows already."""
+    """End the conference for everybody, and tell everybody but the participant `by` that ended it."""
     rings = locked.rings
     locked.advance(Action.END)
     locked.conference.ended_at, locked.conference.ended_reason = locked.now, reason
     for modification in list(locked.pending):
         locked.settle(modification, Action.CANCEL, by)
-    present = [participant for participant in locked.participants if not participant.has_left]
+    present = locked.present
     if rings:
-        _silence(locked, present, reason)
+        _stop_ringing(locked, present, reason)
     for participant in present:
         locked.record_leave(participant, reason if participant is by else LeftReason.CONFERENCE_ENDED)
     event = SessionTerminated(reason=reason, conference=locked.snapshot())
@@ -517,7 +540,7 @@ def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant |
 # Called by support staff, in the admin.
 @transaction.atomic(savepoint=False)
 def terminate_conference(*, conference_id: str, now: datetime) -> bool:
-    """End a live conference on behalf of the operator. Return whether it was live."""
+    """End a conference on behalf of the operator. Return False if it had ended before."""
     locked = lock(conference_id, now=now)
     if locked.conference.state == ConferenceState.SESSION_TERMINATED:
         return False

@@ -1,8 +1,8 @@
-"""Settle what is due. Every deadline is a column, so a restart forgets none, and any number of keepers may look.
+"""Settle deadlines that have passed. Each is a column, so a restart loses none, and several timekeepers may look.
 
-A look finds what is due by indexes, and makes a job of each conference and each session. A job is a transaction, or a
-few for a session. Where the database can, a job passes over a conference that somebody else holds: the next look finds
-it again.
+A look finds due rows by indexes, and makes a job for each conference and each session. A conference's job is one
+transaction; a session's is a few. If the database can, a job skips a conference that another transaction has locked.
+The next look finds that conference again.
 """
 
 import logging
@@ -20,9 +20,10 @@ from conferences import wire
 from conferences.event_types import ModExpired, MoveExpired
 from conferences.machine import Action, ModificationKind
 from conferences.models import LeftReason, Modification, Participant
-from conferences.operations.calls import vacate
-from conferences.operations.locked_conference import LockedConference, ReadAhead, Reading, lock
-from conferences.operations.modifications import come_to_nothing
+from conferences.operations.calls import remove
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import ReadAhead, Reading, lock
+from conferences.operations.modifications import report_failed_offer
 from conferences.operations.sessions import end_session, leave_all
 from events.exceptions import NotFoundError
 from events.models import Session
@@ -33,15 +34,15 @@ logger = logging.getLogger(__name__)
 Job = Callable[[], None]
 Step = Callable[[LockedConference], None]
 
-# How many deadlines of each kind one look finds. More would delay deadlines that become due meanwhile; with fewer, two
-# timekeepers would often work on the same conferences.
+# The most deadlines of each kind that one look finds. More would delay deadlines that become due meanwhile. With fewer,
+# two timekeepers would often work on the same conferences.
 BATCH = 400
-# How many conferences are read at once, so that the first need not wait long for the others.
+# How many conferences are read together. With more, the first would wait longer for the others.
 _READ_TOGETHER = 50
 
 
 def settle_due(*, now: datetime) -> int:
-    """Settle all deadlines that have passed by `now`; return how many jobs were tried."""
+    """Settle the deadlines that have passed by `now`. Return how many jobs were tried."""
     jobs = deque(due(now=now))
     number = len(jobs)
     settle(jobs)
@@ -49,7 +50,7 @@ def settle_due(*, now: datetime) -> int:
 
 
 def due(*, now: datetime) -> list[Job]:
-    """Return what must be done about the deadlines that have passed by `now`, the oldest of each kind first."""
+    """Return jobs for the deadlines that have passed by `now`: for the `BATCH` oldest of each kind."""
     found = (
         *_oldest(Modification.objects.due(now), "expires_at", "conference"),
         *_oldest(Participant.objects.ringing().filter(rings_until__lte=now), "rings_until", "conference"),
@@ -60,7 +61,7 @@ def due(*, now: datetime) -> list[Job]:
     leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
     conferences = list(dict.fromkeys(found))
     batches = [conferences[at : at + _READ_TOGETHER] for at in range(0, len(conferences), _READ_TOGETHER)]
-    # Several keepers find the same: they must not all begin with the same batch.
+    # Several timekeepers find the same conferences, and should begin with different batches.
     random.shuffle(batches)
     jobs: list[Job] = []
     for together in batches:
@@ -76,13 +77,13 @@ def due(*, now: datetime) -> list[Job]:
 def _oldest(
     rows: QuerySet[Modification] | QuerySet[Participant] | QuerySet[Session], at: str, key: str
 ) -> Iterable[str]:
-    """Return a key of the rows that have been due longest."""
+    """Return the values of `key` of the `BATCH` rows whose deadlines `at` are the oldest."""
     keys: Iterable[str] = rows.order_by(at).values_list(key, flat=True)[:BATCH]
     return keys
 
 
 def settle(jobs: deque[Job]) -> None:
-    """Do jobs until none is left. Several threads may share them; one that fails holds up no other."""
+    """Run jobs until none is left. Several threads may share the queue. A job that fails does not stop the others."""
     while jobs:
         try:
             job = jobs.popleft()
@@ -95,7 +96,7 @@ def settle(jobs: deque[Job]) -> None:
 
 
 def next_deadline() -> datetime | None:
-    """Return the earliest deadline that is not settled, in one query. Where no session is known there is none."""
+    """Return the earliest deadline that is not settled, in one query; None if there is no deadline or no session."""
     return min((at for row in _NEXT_DEADLINES.rows() for at in row if at is not None), default=None)
 
 
@@ -113,7 +114,7 @@ def _next_deadlines() -> QuerySet[Session, Any]:
 
 
 def _earliest(rows: QuerySet[Any], at: str) -> Subquery:
-    """Return a column's earliest value. SQLite uses a partial index only where its condition is repeated."""
+    """Return a column's earliest value. SQLite uses a partial index only if the query repeats its condition."""
     return Subquery(rows.filter(**{f"{at}__isnull": False}).order_by(at).values(at)[:1])
 
 
@@ -121,7 +122,7 @@ _NEXT_DEADLINES = Prepared(_next_deadlines)
 
 
 def _settle_conference(conference_id: str, ahead: ReadAhead, *, now: datetime) -> None:
-    """Settle what is due in one of the conferences that are read ahead, unless another keeper has done so before."""
+    """Settle what is due in a conference that was read ahead, unless another timekeeper has already done so."""
     reading = ahead.take(conference_id)
     if reading is not None and any(_due_steps(reading.participants, reading.pending, now)):
         settle_conference(conference_id=conference_id, now=now, reading=reading)
@@ -129,7 +130,7 @@ def _settle_conference(conference_id: str, ahead: ReadAhead, *, now: datetime) -
 
 @transaction.atomic
 def settle_conference(*, conference_id: str, now: datetime, reading: Reading | None = None) -> None:
-    """Settle what is due in a conference, unless somebody else holds it right now."""
+    """Settle what is due in a conference. Skip it if another transaction has locked it, or if it is gone."""
     try:
         locked = lock(conference_id, now=now, skip_locked=True, reading=reading)
     except NotFoundError:
@@ -139,27 +140,27 @@ def settle_conference(*, conference_id: str, now: datetime, reading: Reading | N
         locked.save()
         if _next_step(locked) is None:
             return
-        # A locked conference is saved once.
+        # A `LockedConference` is saved once, so each further step loads it anew.
         locked = lock(conference_id, now=now)
 
 
 def _next_step(locked: LockedConference) -> Step | None:
-    """Return what settles one thing that is due in a conference; None when nothing is."""
+    """Return the step that settles one due deadline of a conference; None if none is due."""
     return next(_due_steps(locked.participants, locked.pending, locked.now), None)
 
 
 def _due_steps(participants: Iterable[Participant], pending: Iterable[Modification], now: datetime) -> Iterator[Step]:
-    """Yield what settles each thing that is due in a conference."""
+    """Yield a step for each due deadline of a conference."""
     for modification in pending:
         if modification.expires_at <= now and not modification.ends_with_ringing:
             yield partial(_expire_modification, modification=modification)
     for participant in participants:
         if participant.is_ringing and participant.rings_until is not None and participant.rings_until <= now:
-            yield partial(vacate, participant=participant, reason=LeftReason.NO_ANSWER)
+            yield partial(remove, participant=participant, reason=LeftReason.NO_ANSWER)
         if participant.move_until is not None and participant.move_until <= now:
             yield partial(_close_move_window, participant=participant)
         if participant.connect_until is not None and participant.connect_until <= now:
-            yield partial(vacate, participant=participant, reason=LeftReason.MEDIA_LOST)
+            yield partial(remove, participant=participant, reason=LeftReason.MEDIA_LOST)
 
 
 def _expire_modification(locked: LockedConference, modification: Modification) -> None:
@@ -167,7 +168,7 @@ def _expire_modification(locked: LockedConference, modification: Modification) -
     event = ModExpired(mod_id=modification.pk, kind=ModificationKind(modification.kind))
     for side in (modification.offered_by_id, modification.offered_to_id):
         locked.tell(locked.side(side), event)
-    come_to_nothing(locked, modification)
+    report_failed_offer(locked, modification)
 
 
 def _close_move_window(locked: LockedConference, participant: Participant) -> None:

@@ -1,4 +1,4 @@
-"""Apply what the focus reports: results of tasks, its offers, lost legs, speakers and the quality of connections."""
+"""Apply what the focus reports: results of tasks, its offers, lost legs, active speakers, connection quality."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -11,12 +11,13 @@ from django.db.models import Q
 from conferences.event_types import ActiveSpeaker, Quality
 from conferences.machine import Action, ModificationKind, ModificationState
 from conferences.models import LeftReason, Modification, Participant, pair_of
-from conferences.operations.calls import begin_ringing, vacate
-from conferences.operations.locked_conference import LockedConference, lock
+from conferences.operations.calls import begin_ringing, remove
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock
 from conferences.operations.modifications import (
     expect_leg,
-    has_leg,
-    record_origin,
+    record_leg,
+    record_offer,
     rejected,
     take_effect,
     tell_cause,
@@ -34,33 +35,33 @@ from media.sdp.description import Description, parse
 logger = logging.getLogger(__name__)
 
 # The refusal of an offer whose result has neither an answer nor a refusal.
-_NOTHING = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve this.")
+_NO_RESULT = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve this.")
 
 
-# Called by the media node, through the wiring, with what came of a task; tells everybody concerned.
+# Called by the media node, through the wiring; tells the participants concerned.
 def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
-    """Apply the result of a task and delete it; applying it again changes nothing.
+    """Apply the result of a task and delete the task. Applying it again changes nothing.
 
-    An answer settles the participant's offer, a refusal rejects it, and each offer of the focus waits for its
-    participant from now on, unless something is pending between them again.
+    An answer accepts the participant's offer, and a refusal rejects it. Each offer of the focus becomes pending,
+    unless another offer between the same two sides is pending again.
     """
     task = tasks.find(task_id)
     if task is not None:
         is_answered = task.kind == TaskKind.OFFER and result.answer is not None
-        # Before the lock, because parsing takes time in proportion to the SDP.
+        # Parse it before the lock is taken: parsing takes time in proportion to the SDP.
         offer = parse(task.payload["sdp"]) if is_answered else None
         _settle(task, offer, result, now=now)
 
 
 @transaction.atomic(savepoint=False)
 def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: datetime) -> None:
-    """Apply the result of a task. `offer` is the offer that the focus has answered, if it has answered one."""
+    """Apply the result of a task. `offer` is the participant's offer if the focus has answered it."""
     try:
         locked = lock(row.conference, now=now)
     except NotFoundError:
         tasks.finish(row.pk)
         return
-    # Somebody else may have applied it until the conference was locked, or another node may serve the conference now.
+    # Before this lock, another process may have applied it, or another node may have adopted the conference.
     if not tasks.finish(row.pk) or row.node != locked.conference.media_node:
         return
     asked = read_request(row.kind, row.payload)
@@ -76,8 +77,8 @@ def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: d
 def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description | None, result: Result) -> None:
     """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime.
 
-    The node may have built a fresh leg for it (RFC 8842 section 3.1), whose loss must then count.
-    A refused hold leaves an armed move armed: a move needs nobody's consent.
+    The node may have built a new leg for it (RFC 8842 section 3.1). `restart` then says so, because a report of that
+    leg's loss must count. A refused hold leaves an armed move armed: a move needs no consent.
     """
     modification = next((each for each in locked.pending if each.pk == asked.mod_id), None)
     if modification is None:
@@ -86,51 +87,48 @@ def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description
         modification.answer, rang = result.answer or "", locked.rings
         modification.restart = modification.restart or result.restart
         locked.settle(modification, Action.ACCEPT)
-        record_origin(locked, modification, offer)
-        has_leg(locked.participant(modification.offered_by_id))
+        record_offer(locked, modification, offer)
+        record_leg(locked.participant(modification.offered_by_id))
         take_effect(locked, modification, by=None)
         if not rang:
             begin_ringing(locked)
     else:
         locked.settle(modification, Action.REJECT)
-        participant, refusal = locked.participant(modification.offered_by_id), result.refusal or _NOTHING
+        participant, refusal = locked.participant(modification.offered_by_id), result.refusal or _NO_RESULT
         locked.tell(participant, rejected(modification, by=None, refusal=refusal))
     logger.info("conference %s: %s %s by the focus", locked.conference.pk, modification.pk, modification.state)
 
 
 def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: Refusal) -> None:
-    """Tell that an answer to the focus could not be used: the participant stays on its previous media.
+    """Tell a participant that the focus could not use its answer, so that it stays on its previous media.
 
-    The modification was settled by the request that brought the answer, and stays so.
+    The participant that caused the focus's offer is told, too. The request that brought the answer has settled the
+    modification, which stays settled.
     """
     participant = locked.participant(asked.participant)
     modification = locked.conference.modifications.defer("offer", "answer").get(pk=asked.mod_id)
-    if participant.is_joined and modification.is_of_stay(participant):
+    if participant.is_joined and modification.is_since_join(participant):
         locked.tell(participant, rejected(modification, by=None, refusal=refusal))
         tell_cause(locked, modification, participant, refusal)
 
 
 def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
-    """Give participants without a leg as long to come back as those whose media is lost; tell whether that is new.
+    """Set the deadline of `expect_leg` for these participants, unless they have it already. Return whether any was set.
 
-    The node watches legs only. A participant is left without one by an offer that was answered with a fresh leg and
-    cancelled meanwhile, or when its leg cannot be built anew.
+    The node watches legs only. A participant has none if its leg could not be rebuilt. It has none either if the focus
+    answered its offer with a new leg, but the offer was cancelled meanwhile.
     """
-    expected = [
-        participant
-        for participant in locked.participants
-        if participant.pk in participants and participant.is_joined and participant.connect_until is None
-    ]
+    expected = [each for each in locked.joined if each.pk in participants and each.connect_until is None]
     for participant in expected:
         expect_leg(locked, participant)
     return bool(expected)
 
 
 def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None:
-    """Let the offers of the focus wait for their participants.
+    """Make the offers of the focus pending, and send them to their participants.
 
-    One whose participant has left, moves or negotiates again is dropped: the task that follows makes good for it. So is
-    one that came with the result of another task already.
+    An offer is dropped if its participant has left, is moving or is negotiating again: a later task replaces it. It is
+    also dropped if the result of another task has already brought it.
     """
     ready = set(locked.ready())
     offers = [offer for offer in offers if offer.participant in ready]
@@ -160,10 +158,12 @@ def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None
 # Called by the media node, through the wiring; tells everybody.
 @transaction.atomic(savepoint=False)
 def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None:
-    """Let a participant leave whose media did not come back. `leg` is the modification whose offer made the leg.
+    """Remove a participant whose media did not come back.
 
-    A report about a leg that the participant does not use any more changes nothing. Neither does one by a node that
-    has lost the conference to another.
+    A report about an earlier leg of the participant changes nothing. Neither does a report by a node that does not
+    serve the conference any more.
+
+    :param leg: the ID of the modification whose offer made the leg.
     """
     try:
         locked = lock(conference_id, now=now)
@@ -172,38 +172,38 @@ def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignmen
         return
     served = by == Assignment(locked.conference.media_node, locked.conference.generation)
     if served and participant.is_joined and leg == _newest_leg(locked, participant):
-        vacate(locked, participant, LeftReason.MEDIA_LOST)
+        remove(locked, participant, LeftReason.MEDIA_LOST)
         locked.save()
 
 
 def _newest_leg(locked: LockedConference, participant: Participant) -> str | None:
-    """Return the offer, its own or the focus's, that made a participant's leg, or is about to make a new one.
+    """Return the ID of the offer, its own or the focus's, that made a participant's leg or will make a new one.
 
-    Where the focus has offered a fresh connection, there is no other, whether anybody answers or not.
+    Once the focus has offered a new connection, the earlier leg is gone, even if that offer expires unanswered.
     """
     alive = [ModificationState.SENT, ModificationState.ACCEPTED]
     own = Q(offered_by=participant, state__in=alive)
     focus = Q(offered_to=participant, state__in=[*alive, ModificationState.EXPIRED])
-    offers = locked.conference.modifications.of_stay(participant).filter(own | focus, restart=True)
+    offers = locked.conference.modifications.since_join(participant).filter(own | focus, restart=True)
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 
 # Called by the media node, through the wiring; every open WebSocket of the conference gets it.
 def speaker_changed(*, conference_id: str, participant_id: str, by: Assignment) -> None:
-    """Tell a conference who speaks."""
+    """Tell a conference which participant is the active speaker."""
     _tell_ephemeral(conference_id, by, ActiveSpeaker(participant=participant_id))
 
 
 # Called by the media node, through the wiring; every open WebSocket of the conference gets it.
 def connection_changed(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
-    """Tell a conference how the connection between a participant and the focus is."""
+    """Tell a conference the quality of the connection between a participant and the focus."""
     _tell_ephemeral(conference_id, by, Quality(participant=participant_id, connection=connection))
 
 
 def _tell_ephemeral(conference_id: str, by: Assignment, event: EphemeralEvent) -> None:
-    """Tell everybody who sits in a conference, if this node still serves it."""
+    """Send an event to all participants that have joined a conference, if the reporting node still serves it."""
     served = Q(conference__media_node=by.node, conference__generation=by.generation)
-    sitting = Participant.objects.joined().filter(served, conference=conference_id)
-    sessions = [str(pk) for pk in sitting.values_list("session", flat=True)]
+    joined = Participant.objects.joined().filter(served, conference=conference_id)
+    sessions = [str(pk) for pk in joined.values_list("session", flat=True)]
     if sessions:
-        log.tell_ephemeral(sessions, conference_id, event)
+        log.send_ephemeral(sessions, conference_id, event)

@@ -1,4 +1,4 @@
-"""What the host does to others, and everybody to themselves: invite, remove, mute (protocol section 3)."""
+"""Inviting, removing and muting participants. Only the host may do this to others (protocol section 3)."""
 
 import logging
 from datetime import datetime
@@ -11,8 +11,9 @@ from conferences.exceptions import FocusOnlyError
 from conferences.machine import Action
 from conferences.models import LeftReason, Participant, Role
 from conferences.operations import quotas
-from conferences.operations.calls import addressee, leave, require_space, ring, vacate
-from conferences.operations.locked_conference import LockedConference, lock_for
+from conferences.operations.calls import addressee, leave, remove, require_space, ring
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock_for
 from conferences.operations.users import lock_call
 from events.exceptions import ForbiddenError, MalformedError, NotFoundError
 from events.models import Session
@@ -20,15 +21,17 @@ from events.models import Session
 logger = logging.getLogger(__name__)
 
 
-# Called by the host; tells the devices of the one who is invited, and everybody else.
+# Called by the host; tells the devices of the invited user, and everybody else.
 @transaction.atomic(savepoint=False)
 def invite_participant(
     *, session: Session, conference_id: str, to: str, now: datetime
 ) -> tuple[LockedConference, Participant]:
-    """Invite one more. Who is there already, or rings, is not invited again.
+    """Invite one more user and return the new participant, or the existing one if the user takes part or rings already.
 
-    :raises MalformedError: when the host means itself.
-    :raises ConferenceFullError: when the conference takes no one more, as `peer` never does.
+    :raises MalformedError: when the host invites itself.
+    :raises ForbiddenError: when the session's participant is not the host.
+    :raises ConferenceFullError: when the conference has no space, as is always so in `peer`.
+    :raises RateLimitedError, TooManyInvitationsError, CalleeBusyError: when a quota is used up.
     """
     guest = addressee(to)
     if session.owns(guest):
@@ -37,9 +40,9 @@ def invite_participant(
     locked = lock_for(session, conference_id, now=now, if_match=None)
     host = locked.participant_of(session)
     if host.role != Role.HOST:
-        raise ForbiddenError("Only the host invites.")
+        raise ForbiddenError("Only the host can invite.")
     locked.advance(Action.MANAGE)
-    if known := next((participant for participant in locked.others(host) if _is_called(participant, guest)), None):
+    if known := next((each for each in locked.others(host) if _has_address_of(each, guest)), None):
         return locked, known
     require_space(locked, 1)
     quotas.require_change(host)
@@ -54,8 +57,8 @@ def invite_participant(
     return locked, guest
 
 
-def _is_called(participant: Participant, guest: Participant) -> bool:
-    """Tell whether the address of a guest is that of the participant."""
+def _has_address_of(participant: Participant, guest: Participant) -> bool:
+    """Tell whether a participant has the address by which a guest is invited."""
     if guest.username:
         return participant.username == guest.username
     return guest.vtn in {participant.vtn, participant.icmn}
@@ -66,18 +69,18 @@ def _is_called(participant: Participant, guest: Participant) -> bool:
 def remove_participant(
     *, session: Session, conference_id: str, participant_id: str, now: datetime, if_match: str | None = None
 ) -> None:
-    """Remove a participant from the conference, or leave it."""
+    """Remove a participant from the conference, or leave it. If the participant has left already, do nothing."""
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     target, own = locked.participant(participant_id), locked.participant_of(session)
     if target is not own and own.role != Role.HOST:
-        raise ForbiddenError("Only the host removes others.")
+        raise ForbiddenError("Only the host can remove others.")
     if target.has_left:
         return
     if target is own:
         leave(locked, own, LeftReason.HUNG_UP)
     else:
         quotas.require_change(own)
-        vacate(locked, target, LeftReason.REMOVED)
+        remove(locked, target, LeftReason.REMOVED)
     locked.save()
 
 
@@ -93,16 +96,18 @@ def mute_participant(
     now: datetime,
     if_match: str | None = None,
 ) -> None:
-    """Mute, or unmute, what a participant sends, at the focus; None leaves it as it is.
+    """Mute or unmute a participant's media at the focus; None leaves it as it is.
 
-    The host mutes everybody, everybody mutes and unmutes themselves, and nobody unmutes anybody else.
+    The host may mute everybody. Participants may mute and unmute themselves. Only the participant can unmute itself.
 
-    :raises FocusOnlyError: when the media flows between the browsers: nobody but the sender can mute it there.
+    :raises ForbiddenError: when the session may not do this.
+    :raises FocusOnlyError: in `peer`, where only the sender can mute its media.
+    :raises NotFoundError: when the participant has left.
     """
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     target, own = locked.participant(participant_id), locked.participant_of(session)
     if target is not own and own.role != Role.HOST:
-        raise ForbiddenError("Only the host mutes others.")
+        raise ForbiddenError("Only the host can mute others.")
     if not locked.has_focus:
         raise FocusOnlyError
     locked.advance(Action.MANAGE)
@@ -112,7 +117,7 @@ def mute_participant(
     wanted = (before[0] if audio is None else audio, before[1] if video is None else video)
     unmutes = any(was and not is_ for was, is_ in zip(before, wanted, strict=True))
     if unmutes and target is not own:
-        raise ForbiddenError("Nobody unmutes somebody else.")
+        raise ForbiddenError("Only the participant can unmute themselves.")
     if wanted == before:
         return
     quotas.require_change(own)

@@ -35,11 +35,12 @@ from conferences.machine import (
 )
 from conferences.models import Modification, Participant, Role, pair_of
 from conferences.operations import quotas
-from conferences.operations.locked_conference import LockedConference, lock_for
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock_for
 from conferences.operations.reading import OfferReading
 from conferences.sdp import (
     DirectionRule,
-    JudgedSdp,
+    ValidatedSdp,
     directions_of,
     is_another_connection,
     require_direction,
@@ -57,9 +58,9 @@ from media.sdp.description import Description
 
 logger = logging.getLogger(__name__)
 
-# What a participant offers first at a device.
+# Kinds of the first offer of a participant at a device.
 _FIRST_OFFERS = {ModificationKind.CALL, ModificationKind.MOVE}
-# When to try again with the focus, which gives way by itself: as soon as what is pending is settled.
+# When to retry an offer to the focus. The focus avoids glare by itself, so a short wait for the settlement is enough.
 _FOCUS_RETRY_MS = 100
 
 
@@ -82,7 +83,7 @@ KINDS = {
 RULES = {
     Initiation.MOD: DirectionRule.ANY,
     Initiation.HOLD: DirectionRule.HOLD,
-    # What was before the hold decides: `require_resume`.
+    # The directions from before the hold decide: `require_resume`.
     Initiation.RESUME: DirectionRule.ANY,
     Initiation.CALL_HOLD: DirectionRule.HOLD,
 }
@@ -90,7 +91,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the answer's headers say: the resulting state, and the modification where one was made."""
+    """What the headers of the HTTP answer say: the new state, and the ID of the modification if one was made."""
 
     state: str
     modification_id: str | None = None
@@ -103,29 +104,29 @@ def offer_modification(
     session: Session,
     conference_id: str,
     initiation: Initiation,
-    offer: JudgedSdp,
+    offer: ValidatedSdp,
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
-    """Send an offer to the other side and let it wait there for its settlement.
+    """Send an offer to the other side. It is pending until it is settled.
 
-    `initiate-call-hold` arms a move as well: a DELETE within the move window begins it (protocol section 6), whatever
-    the other side makes of the offer. A host whose first offer the focus has refused calls again with
-    `initiate-conference-mod`.
-    The caller has judged the offer's directions (`RULES`).
+    `initiate-call-hold` also arms a move: a DELETE within the move window begins it (protocol section 6), whatever the
+    other side answers. If the focus has refused the host's first offer, `initiate-conference-mod` calls again.
+
+    The caller has checked the offer's directions (`RULES`).
     """
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     if initiation is Initiation.RESUME:
-        # A part of the body, which is judged before the state.
+        # This checks the body, so it comes before the checks of the state (protocol section 8).
         require_resume(offer, locked.directions_of(session), listens=not locked.has_focus)
     calls_again = initiation is Initiation.MOD and any(map(locked.may_call_again, locked.participants_of(session)))
     locked.advance(Action.CALL_AGAIN if calls_again else Action.NEGOTIATE)
     participant = locked.participant_of(session)
     kind = ModificationKind.CALL if calls_again else KINDS[initiation]
     state = ParticipantState(participant.state)
-    becomes = decide(state, effect_of(kind, state) if initiation is Initiation.CALL_HOLD else EFFECTS[kind])
-    if becomes == ParticipantState.ON_HOLD:
-        # Also what a participant on hold offers for another reason leaves its media on hold.
+    next_state = decide(state, effect_of(kind, state) if initiation is Initiation.CALL_HOLD else EFFECTS[kind])
+    if next_state == ParticipantState.ON_HOLD:
+        # Also a participant that is on hold and stays there may offer hold directions only.
         require_direction(offer, DirectionRule.HOLD)
     receiver = locked.other_side(participant)
     require_free_pair(locked, participant, receiver)
@@ -140,9 +141,9 @@ def offer_modification(
 
 
 def require_free_pair(locked: LockedConference, participant: Participant, receiver: Participant | None) -> None:
-    """Require that the two sides may negotiate now: no offer is pending, and somebody is there.
+    """Require that no offer is pending between the two sides, and that the receiver is not moving.
 
-    :raises ParticipantMovingError: when the receiver is between two devices.
+    :raises ParticipantMovingError: when the receiver is moving between two devices.
     :raises ModificationPendingError: when an offer is pending, in either direction.
     """
     if receiver is not None and receiver.state == ParticipantState.MOVING:
@@ -154,22 +155,22 @@ def require_free_pair(locked: LockedConference, participant: Participant, receiv
 
 
 def retry_after_ms(participant: Participant) -> int:
-    """Return when to try again, in milliseconds: the two sides differ, so that they do not meet again.
+    """Return the milliseconds after which to retry an offer: different for each side, to avoid another collision.
 
-    RFC 3261 section 14.1: 2.1 to 4 s for the one who called, up to 2 s for the other, in steps of 10 ms.
+    RFC 3261 section 14.1: 2.1 to 4 s for the side that called, up to 2 s for the other, in steps of 10 ms.
     """
     low, high = (210, 400) if participant.role == Role.HOST else (0, 200)
     return 10 * random.randint(low, high)  # noqa: S311 - spreads retries, keeps no secret
 
 
 def send_offer(
-    locked: LockedConference, participant: Participant, kind: ModificationKind, offer: JudgedSdp
+    locked: LockedConference, participant: Participant, kind: ModificationKind, offer: ValidatedSdp
 ) -> Modification:
-    """Let a participant's offer wait for the other side, which is told or, if it is the focus, asked.
+    """Make a participant's offer pending, and send it to the other side: an event, or a task for the focus.
 
-    Where that side's devices still ring, the offer waits as long as they do, and the invitation brings it.
+    If the receiver's devices still ring, the offer expires with the ringing, and the invitation carries it.
 
-    :raises TooManyOffersError: when the participant's user has made too many in the last minute.
+    :raises TooManyOffersError: when the participant's user has made too many offers in the last minute.
     """
     quotas.require_offer(participant)
     receiver = locked.other_side(participant)
@@ -193,15 +194,15 @@ def send_offer(
         if kind in _FIRST_OFFERS or participant.connect_until is not None:
             expect_leg(locked, participant)
         locked.ask_focus(OfferTask(participant.pk, modification.pk, offer.text, fresh=restart))
-        locked.has_cause(modification, kind_for_others(kind))
+        locked.announce(modification, announced_kind(kind))
     else:
         tell_offer(locked, modification, receiver)
     logger.info("conference %s: %s %s sent by %s", locked.conference.pk, kind, modification.pk, participant.pk)
     return modification
 
 
-def kind_for_others(kind: ModificationKind) -> ModificationKind:
-    """Return as what kind of offer the focus tells the others of a modification."""
+def announced_kind(kind: ModificationKind) -> ModificationKind:
+    """Return the kind of the offers with which the focus announces a modification to the other participants."""
     return ModificationKind.SYNC if kind in {ModificationKind.CALL, ModificationKind.MOD} else kind
 
 
@@ -212,7 +213,7 @@ def tell_offer(
     *,
     caused_by: str | Absent | None = ABSENT,
 ) -> None:
-    """Tell a participant of the offer that waits for it."""
+    """Queue the event that brings a pending offer to its receiver."""
     event = ModReceived(
         mod_id=modification.pk,
         kind=ModificationKind(modification.kind),
@@ -232,16 +233,19 @@ def accept_modification(
     session: Session,
     conference_id: str,
     modification_id: str,
-    answer: JudgedSdp,
+    answer: ValidatedSdp,
     reading: OfferReading,
     now: datetime,
     if_match: str | None = None,
 ) -> Outcome:
-    """Accept an offer with an answer: what was offered takes effect. `reading` was made before (`read_offer`)."""
+    """Accept an offer with an answer, so that it takes effect.
+
+    :param reading: the offer, parsed before the lock was taken (`read_offer`).
+    """
     locked, participant, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
     if participant.pk != modification.offered_to_id:
-        raise NotYoursToSettleError("Only the one who received this modification accepts it.")
-    if _was_settled_so(modification, ModificationState.ACCEPTED, participant) and reading.is_answer_of(
+        raise NotYoursToSettleError("Only the receiver of this modification can accept it.")
+    if _is_repeated(modification, ModificationState.ACCEPTED, participant) and reading.is_answer_of(
         modification, answer
     ):
         return Outcome(modification.state)
@@ -249,7 +253,7 @@ def accept_modification(
     record_answer(locked, modification, answer, reading.offer_of(modification), by=participant)
     if locked.has_focus:
         if modification.restart:
-            has_leg(participant)
+            record_leg(participant)
         locked.ask_focus(AnswerTask(participant.pk, modification.pk, answer.text))
     else:
         take_effect(locked, modification, by=participant)
@@ -260,7 +264,7 @@ def accept_modification(
 def _lock_to_settle(
     session: Session, conference_id: str, modification_id: str, now: datetime, if_match: str | None
 ) -> tuple[LockedConference, Participant, Modification]:
-    """Lock an open conference of the session's, and return its participant and the modification to settle."""
+    """Lock an open conference; return it with the session's participant and the modification to settle."""
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     locked.advance(Action.NEGOTIATE)
     modification = _modification(locked, modification_id)
@@ -268,11 +272,14 @@ def _lock_to_settle(
 
 
 def record_answer(
-    locked: LockedConference, modification: Modification, answer: JudgedSdp, offer: Description, *, by: Participant
+    locked: LockedConference, modification: Modification, answer: ValidatedSdp, offer: Description, *, by: Participant
 ) -> None:
-    """Judge an answer against its offer and settle the modification with it.
+    """Check an answer against its offer, and settle the modification with it.
 
-    From then on both sides' legs are where these descriptions leave them.
+    Both descriptions are recorded as the last ones of their legs.
+
+    :raises SdpInvalidError: when the answer does not fit the offer, or its version has gone back.
+    :raises SdpDirectionError: when its directions do not fit the offer, or a hold.
     """
     require_fit(answer, offer)
     if by.state == ParticipantState.ON_HOLD:
@@ -280,45 +287,45 @@ def record_answer(
     require_progress(answer, by.sdp_origin)
     modification.answer = answer.text
     locked.settle(modification, Action.ACCEPT, by)
-    record_origin(locked, modification, offer)
-    _record_origin(by, answer.content)
-    # The focus decides the directions that it offers, and a hold narrows those of the other side.
+    record_offer(locked, modification, offer)
+    _record_description(by, answer.content)
+    # An answer to the focus, or to a hold, has directions that the other side chose: a resume need not restore them.
     if not locked.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
         by.directions = directions_of(answer.content)
 
 
-def record_origin(locked: LockedConference, modification: Modification, offer: Description) -> None:
-    """Note where an accepted offer leaves the leg of the participant who made it.
+def record_offer(locked: LockedConference, modification: Modification, offer: Description) -> None:
+    """Record an accepted offer as the last description of its initiator's leg. For the focus, do nothing.
 
-    An offer to hold, or made on hold, keeps the directions from before the hold: a resume restores them.
+    An offer to hold, or made on hold, leaves the recorded directions as they are: a resume restores them.
     """
     initiator = locked.side(modification.offered_by_id)
     if initiator is None:
         return
     kind = modification.kind
-    _record_origin(initiator, offer)
+    _record_description(initiator, offer)
     is_off_hold = initiator.state != ParticipantState.ON_HOLD and kind != ModificationKind.HOLD
     if is_off_hold or kind == ModificationKind.RESUME:
         initiator.directions = directions_of(offer)
 
 
-def _record_origin(participant: Participant, description: Description) -> None:
+def _record_description(participant: Participant, description: Description) -> None:
     participant.sdp_origin = f"{description.session_id} {description.version}"
     participant.ice_ufrag = description.ice_ufrag
 
 
 def expect_leg(locked: LockedConference, participant: Participant) -> None:
-    """Start the time after which the participant is given up if the focus has no leg for it. Media nodes only watch legs."""
+    """Give the participant `LOST_SECONDS` to get a leg, or it leaves. Media nodes detect only the loss of a leg."""
     participant.connect_until = locked.now + timedelta(seconds=LOST_SECONDS)
 
 
-def has_leg(participant: Participant) -> None:
-    """Note that the focus has a leg for the participant: from now on its media node sees whether that is lost."""
+def record_leg(participant: Participant) -> None:
+    """Record that the focus has a leg for the participant. From now on its media node detects the loss."""
     participant.connect_until = None
 
 
 def take_effect(locked: LockedConference, modification: Modification, *, by: Participant | None) -> None:
-    """Let what a participant offered, and `by` accepted, take effect, and tell."""
+    """Apply a participant's offer that `by` has accepted, and queue the events. `by` is None for the focus."""
     initiator, kind = locked.participant(modification.offered_by_id), ModificationKind(modification.kind)
     action = effect_of(kind, ParticipantState(initiator.state))
     locked.advance_participant(initiator, action)
@@ -329,18 +336,18 @@ def take_effect(locked: LockedConference, modification: Modification, *, by: Par
         description={"type": "answer", "sdp": modification.answer},
     )
     locked.tell(initiator, event)
-    locked.has_cause(modification, kind_for_others(kind))
+    locked.announce(modification, announced_kind(kind))
     _tell_effect(locked, action, initiator)
 
 
 def _tell_effect(locked: LockedConference, action: Action, initiator: Participant) -> None:
-    """Tell everybody what an accepted hold or resume made of the one who offered it."""
+    """Tell everybody about a hold or resume that has taken effect."""
     events = {Action.HOLD: ParticipantOnHold, Action.RESUME: ParticipantResumed}
     if event := events.get(action):
         locked.tell_all(event(participant=wire.participant(initiator)))
 
 
-# Called by the receiver, who rejects, or the initiator, who cancels; tells the other one.
+# Called by the receiver, which rejects, or the initiator, which cancels; tells the other side.
 @transaction.atomic(savepoint=False)
 def withdraw_modification(
     *,
@@ -353,10 +360,10 @@ def withdraw_modification(
     """Reject or cancel an offer: everything stays as it was (RFC 3264 section 4)."""
     locked, participant, modification = _lock_to_settle(session, conference_id, modification_id, now, if_match)
     if participant.pk not in {modification.offered_by_id, modification.offered_to_id}:
-        raise NotYoursToSettleError("Only the two sides of this modification settle it.")
+        raise NotYoursToSettleError("Only the two sides of this modification can settle it.")
     action = Action.CANCEL if participant.pk == modification.offered_by_id else Action.REJECT
     final = decide(ModificationState.SENT, action)
-    if _was_settled_so(modification, final, participant):
+    if _is_repeated(modification, final, participant):
         return Outcome(final)
     locked.settle(modification, action, participant)
     if action is Action.CANCEL:
@@ -366,15 +373,15 @@ def withdraw_modification(
         cancelled(modification, by=participant) if action is Action.CANCEL else rejected(modification, by=participant)
     )
     locked.tell(locked.side(other_id), event)
-    come_to_nothing(locked, modification)
+    report_failed_offer(locked, modification)
     locked.save()
     return Outcome(modification.state)
 
 
-def come_to_nothing(locked: LockedConference, modification: Modification) -> None:
-    """Take back what hangs on an offer that was rejected, cancelled, or left unanswered.
+def report_failed_offer(locked: LockedConference, modification: Modification) -> None:
+    """Tell the focus that an offer was rejected, was cancelled or has expired. In `peer`, do nothing.
 
-    The focus forgets it, and whoever caused an offer of the focus learns who rejected that.
+    If a participant has rejected an offer of the focus, tell the participant that caused this offer, too.
     """
     if not locked.has_focus:
         return
@@ -388,10 +395,16 @@ def come_to_nothing(locked: LockedConference, modification: Modification) -> Non
 def tell_cause(
     locked: LockedConference, modification: Modification, participant: Participant, refusal: Refusal | None = None
 ) -> None:
-    """Tell the participant who caused an offer of the focus that another one does not follow."""
+    """Tell the participant whose modification caused an offer of the focus that another one does not follow it."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
     initiator = locked.side(cause.offered_by_id) if cause else None
-    if cause and initiator and initiator is not participant and not initiator.has_left and cause.is_of_stay(initiator):
+    if (
+        cause
+        and initiator
+        and initiator is not participant
+        and not initiator.has_left
+        and cause.is_since_join(initiator)
+    ):
         locked.tell(
             initiator, rejected(cause, by=participant, refusal=refusal, participant=wire.participant(participant))
         )
@@ -404,7 +417,7 @@ def rejected(
     refusal: Refusal | None = None,
     participant: ParticipantShape | Absent = ABSENT,
 ) -> ModRejected:
-    """Return the event of a rejection by a participant, or by the focus (None), which says why in its refusal."""
+    """Return the event of a rejection by a participant, or by the focus (None) with a refusal that says why."""
     return ModRejected(
         mod_id=modification.pk,
         kind=ModificationKind(modification.kind),
@@ -416,12 +429,12 @@ def rejected(
 
 
 def cancelled(modification: Modification, *, by: Participant | None) -> ModCancelled:
-    """Return the event of an offer that its initiator, a participant or the focus (None), takes back."""
+    """Return the event of an offer that its initiator, a participant or the focus (None), has cancelled."""
     return ModCancelled(mod_id=modification.pk, kind=ModificationKind(modification.kind), from_=wire.origin(by))
 
 
 def disarm_move(locked: LockedConference, participant: Participant, modification: Modification) -> None:
-    """Forget the move of a participant that takes its hold back."""
+    """Disarm a participant's move if the cancelled offer was its hold."""
     if modification.kind == ModificationKind.HOLD:
         locked.advance_move(participant, Action.DISARM)
 
@@ -429,7 +442,7 @@ def disarm_move(locked: LockedConference, participant: Participant, modification
 def _modification(locked: LockedConference, modification_id: str) -> Modification:
     """Return a modification of this conference.
 
-    :raises NotFoundError: when it has none with this ID.
+    :raises NotFoundError: when there is none with this ID.
     """
     for pending in locked.pending:
         if pending.pk == modification_id:
@@ -440,10 +453,10 @@ def _modification(locked: LockedConference, modification_id: str) -> Modificatio
     return settled
 
 
-def _was_settled_so(modification: Modification, state: ModificationState, participant: Participant) -> bool:
-    """Tell whether this very participant has settled the modification this very way.
+def _is_repeated(modification: Modification, state: ModificationState, participant: Participant) -> bool:
+    """Tell whether this participant has already settled the modification in this way: a repeated request.
 
-    :raises ModificationSettledError: when it is settled in any other way.
+    :raises ModificationSettledError: when it was settled in any other way.
     """
     if modification.state == ModificationState.SENT:
         return False

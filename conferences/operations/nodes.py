@@ -1,4 +1,4 @@
-"""Choose media nodes for conferences, and replace those that are gone: there every leg is built anew."""
+"""Choose media nodes for conferences, and replace those that are gone. The new node rebuilds every leg."""
 
 import logging
 from datetime import datetime, timedelta
@@ -10,7 +10,8 @@ from django.db.models.functions import Coalesce
 
 from conferences.machine import Action, ModificationState
 from conferences.models import Conference, Modification, Participant
-from conferences.operations.locked_conference import LockedConference, lock
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock
 from conferences.operations.modifications import cancelled, rejected
 from events.models import new_id
 from media import tasks
@@ -19,12 +20,12 @@ from media.models import MediaNode
 
 logger = logging.getLogger(__name__)
 
-# A leg takes a moment until it is built: so long before its heartbeat, a node need not have counted it.
+# A leg takes a moment to build: a heartbeat may miss the legs of conferences placed this long before it.
 _UNCOUNTED = timedelta(seconds=2)
-# What a conference that was placed a moment ago will add to its node: at least its two first legs.
+# How many legs a conference that was just placed will add to its node: at least its first two.
 _LEGS_OF_CONFERENCE = 2
 
-_GONE = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The media node that was asked is gone. Offer it again.")
+_GONE = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The media node of this conference was replaced. Make the offer again.")
 
 
 class NoNodeError(Exception):
@@ -32,12 +33,12 @@ class NoNodeError(Exception):
 
 
 def place(conference: Conference, *, now: datetime) -> None:
-    """Put a conference on the live node with the fewest legs, in the transaction that saves it.
+    """Set the live node with the fewest legs on a conference. The caller saves it in the same transaction.
 
-    The legs that a node reports are as old as its heartbeat. Conferences placed since then are counted by the
-    database, so a burst spreads over all nodes.
+    The legs that a node reports are as old as its heartbeat. The database counts the conferences placed since then, so
+    a burst spreads over all nodes.
 
-    :raises NoNodeError: when there is none.
+    :raises NoNodeError: when no node is alive.
     """
     placed = Conference.objects.live().filter(
         media_node=OuterRef("pk"), placed_at__gt=OuterRef("heartbeat_at") - Value(_UNCOUNTED)
@@ -52,21 +53,21 @@ def place(conference: Conference, *, now: datetime) -> None:
 
 
 def assigned(*, node_id: str) -> dict[str, int]:
-    """Return the live conferences that a node is to serve, by ID, with the generation of each."""
+    """Return the generations of the live conferences that a node must serve, by the conferences' IDs."""
     return dict(Conference.objects.live().filter(media_node=node_id).values_list("pk", "generation"))
 
 
-# How many conferences one look moves. Each move makes all participants negotiate anew.
+# The most conferences that one look moves. After each move, all its participants negotiate anew.
 ADOPTIONS_PER_LOOK = 10
 
 
 def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
-    """Place a few of the conferences whose node is gone on live ones; return how many were tried.
+    """Move a few conferences whose node is gone to live nodes. Return how many were tried.
 
-    A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE` and the caller has watched for
-    as long. Any number of callers may do this at the same time: each takes other conferences.
+    A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE` while the caller watched it that
+    long. Several callers may do this at the same time: each takes different conferences.
 
-    :param watched: for how long the caller has watched the nodes with the database reachable.
+    :param watched: how long the caller has watched the nodes with the database reachable.
     """
     if not tasks.live_nodes(now=now):
         return 0
@@ -90,7 +91,7 @@ def _orphans(now: datetime, watched: timedelta) -> QuerySet[Conference]:
 
 
 def _nodes_in_use() -> set[str]:
-    """Return the IDs of the nodes that live conferences name, with one jump in the index for each node."""
+    """Return the IDs of the nodes that live conferences name, with one index lookup for each node."""
     nodes: set[str] = set()
     node = ""
     while node is not None:
@@ -102,11 +103,15 @@ def _nodes_in_use() -> set[str]:
 # Called by the nodekeeper; tells everybody in the conference.
 @transaction.atomic(savepoint=False)
 def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -> None:
-    """Place a conference on another node and let that offer fresh connections, made from what legs said last.
+    """Move a conference to another node, which offers new connections built from the last settled descriptions.
 
-    A call, a rejoin or a move that waits for its answer is asked of the new node again. Another offer of a participant
-    is rejected, and it may make it again; an offer of the node that is gone is cancelled. Nothing happens where
-    another process holds or has adopted the conference, or its node has been heard of again.
+    The pending offers end as follows:
+
+    - The new node gets the participants' calls, rejoins and moves.
+    - The participants' other offers are rejected. They may make them again.
+    - The offers of the node that is gone are cancelled.
+
+    Nothing happens if another process has locked or adopted the conference, or if its node is alive again.
     """
     free = _orphans(now, watched).select_for_update(skip_locked=True, no_key=True)
     if not free.filter(pk=conference_id).values_list("pk", flat=True).first():
@@ -120,10 +125,8 @@ def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -
     for modification in [each for each in locked.pending if each not in waiting]:
         _withdraw(locked, modification)
     asked = {each.offered_by_id for each in waiting}
-    participants = [
-        participant for participant in locked.participants if participant.is_joined and participant.pk not in asked
-    ]
-    restarts = [restart for participant in participants if (restart := _restart(locked, participant))]
+    others = [each for each in locked.joined if each.pk not in asked]
+    restarts = [restart for each in others if (restart := _restart(locked, each))]
     locked.ask_focus(UpdateTask(tuple(restarts)))
     locked.save()
     for modification in waiting:
@@ -134,7 +137,7 @@ def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -
 
 
 def _withdraw(locked: LockedConference, modification: Modification) -> None:
-    """Settle an offer from or to the node that is gone, and tell the participant."""
+    """Settle a pending offer from or to the node that is gone, and tell the participant."""
     own = modification.offered_to_id is None
     locked.settle(modification, Action.REJECT if own else Action.CANCEL)
     participant = locked.participant(modification.offered_by_id if own else modification.offered_to_id)
@@ -143,11 +146,11 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
 
 
 def _restart(locked: LockedConference, participant: Participant) -> Restart | None:
-    """Return what the new node needs to build a participant's leg anew; None where it never had a leg.
+    """Return what the new node needs to rebuild a participant's leg; None if it never had a leg.
 
-    That is what was settled last: the participant's offer and the answer to it, or its answer to the focus.
+    This is the last settled exchange: the participant's offer and its answer, or its answer to the focus.
     """
-    settled = locked.conference.modifications.of_stay(participant).filter(state=ModificationState.ACCEPTED)
+    settled = locked.conference.modifications.since_join(participant).filter(state=ModificationState.ACCEPTED)
     last = settled.order_by("-settled_at").first()
     if last is None:
         return None

@@ -1,8 +1,8 @@
 """Bounds on what one user may ask of the service and of other users (protocol section 8, `docs/configuration.md`).
 
 Each bound on what is open at one time is a count in the database. Starting, inviting and registering count under the
-locks that `conferences.operations.users` takes on the users, so requests in the same instant do not exceed a bound
-together. The bound on offers is a rate, which `events.counters` counts.
+locks on the users (`conferences.operations.users`), so simultaneous requests do not exceed a bound together. The bounds
+on offers, changes and parsing are rates, which `events.counters` counts.
 """
 
 import math
@@ -23,7 +23,7 @@ from conferences.models import Participant
 from events.counters import key_of, require_room, take
 from events.models import Session
 
-# Changes within this time are made at once.
+# The window of `CHANGES_AT_ONCE`.
 _BURST_SECONDS = 5
 
 
@@ -40,14 +40,14 @@ def require_session(session: Session, *, now: datetime) -> None:
 def require_conference(session: Session) -> None:
     """Require that the session may take part in one more conference.
 
-    :raises TooManyConferencesError: when it already sits in as many as the bound.
+    :raises TooManyConferencesError: when the conferences that it has joined reach the bound.
     """
     if Participant.objects.joined().filter(session=session).count() >= settings.CONFERENCES_PER_SESSION:
         raise TooManyConferencesError(limit=settings.CONFERENCES_PER_SESSION)
 
 
 def require_offer(participant: Participant) -> None:
-    """Count an offer of the user who sits there, in whichever conference and at whichever device.
+    """Count an offer of the participant's user. All their conferences and devices count together.
 
     :raises TooManyOffersError: when the user's offers of the last minute reach the bound.
     """
@@ -56,9 +56,9 @@ def require_offer(participant: Participant) -> None:
 
 
 def require_change(participant: Participant) -> None:
-    """Count a change by the user who sits there that everybody in a conference is told: a mute, invitation or removal.
+    """Count a change by the participant's user that everybody is told: a mute, an invitation or a removal.
 
-    A large conference takes long over each, and others wait meanwhile. So there is a bound for a few seconds too.
+    In a large conference each change takes long, and other requests wait. So there is also a bound for a few seconds.
 
     :raises RateLimitedError: when the user's changes of the last seconds, or of the last minute, reach their bound.
     """
@@ -68,12 +68,12 @@ def require_change(participant: Participant) -> None:
 
 
 def require_reading(session: Session, modification_id: str, text: str) -> None:
-    """Count the characters of a stored offer that an answer is judged against.
+    """Count the characters of a stored offer that is parsed to check an answer against it.
 
-    Reading them takes time in proportion, and the answer may be wrong any number of times. The first answer in a minute
-    is free: others make the offers, and must not use up what the session may answer.
+    Parsing takes time in proportion, and a client may send any number of wrong answers. The first answer to an offer in
+    a minute is free. Otherwise, others could use up the session's characters by making offers.
 
-    :raises RateLimitedError: when the session has had too many read.
+    :raises RateLimitedError: when too many characters were parsed for the session in the last minute.
     """
     if take(f"answers.{session.pk}.{modification_id}", 1):
         require_room(f"readings.{session.pk}", settings.SDP_CHARACTERS_PER_MINUTE, len(text))
@@ -82,11 +82,11 @@ def require_reading(session: Session, modification_id: str, text: str) -> None:
 def require_invitations(
     caller: Session, guests: Sequence[Participant], devices: Sequence[Session], *, now: datetime
 ) -> None:
-    """Require that the caller may invite these guests, who are not saved yet. `devices` are their live sessions.
+    """Require that the caller may invite these guests, which are not saved yet. `devices` are their live sessions.
 
     :raises TooManyInvitationsError: when the caller's unanswered invitations, or those to one guest, would exceed
-        their bound. One caller cannot use up what others may call the guest with.
-    :raises CalleeBusyError: when one of the guests has too many unanswered invitations, from whomever.
+        their bound. So one caller alone cannot make a guest busy for others.
+    :raises CalleeBusyError: when the unanswered invitations of all callers to one of the guests reach their bound.
     """
     if not guests:
         return
@@ -109,13 +109,13 @@ def _number_to(names: frozenset[str], invitations: Sequence[set[str]]) -> int:
 
 
 def _too_many_invitations(limit: int) -> TooManyInvitationsError:
-    """Return the refusal of an invitation that a caller may make once others are over."""
+    """Return the refusal of an invitation, to be retried when others have ended."""
     wait = math.ceil(settings.RING_DURATION.total_seconds())
     return TooManyInvitationsError(headers={"Retry-After": str(wait)}, limit=limit)
 
 
 def _names(guests: Sequence[Participant], devices: Sequence[Session]) -> list[frozenset[str]]:
-    """Return by which usernames and numbers each guest can be called, as far as registered devices tell.
+    """Return the usernames and numbers by which each guest can be called, as far as registered devices show.
 
     A user with two numbers has three addresses, and one bound for all of them.
     """
@@ -128,9 +128,9 @@ def _names(guests: Sequence[Participant], devices: Sequence[Session]) -> list[fr
 
 
 def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> list[tuple[bool, str, str]]:
-    """Return the unanswered invitations by the caller (true) and to these names and numbers (false), in one query.
+    """Return the unanswered invitations by the caller (True) and to these names and numbers (False), in one query.
 
-    Each row has the username and VTN that it calls. The bounds themselves keep the rows few.
+    Each row has the username and the VTN that it calls. The bounds themselves limit the number of rows.
     """
     unanswered = Participant.objects.unanswered(now).order_by()
     called = unanswered.filter(Q(username__in=names) | Q(vtn__in=names))

@@ -1,7 +1,7 @@
-"""Read stored descriptions before their conference is locked.
+"""Parse stored descriptions before their conference is locked.
 
-Reading takes time in proportion to the SDP. Under the lock, which on SQLite is that of the whole database, others would
-wait for it. A stored description never changes, except that its credentials are deleted.
+Parsing takes time in proportion to the SDP. Under the lock, other requests would wait: on SQLite, all that write. A
+stored description never changes, except that its credentials are deleted.
 """
 
 from dataclasses import dataclass
@@ -10,37 +10,37 @@ from conferences.machine import ModificationKind, ModificationState
 from conferences.models import Modification
 from conferences.operations import quotas
 from conferences.scrubbing import scrub
-from conferences.sdp import JudgedSdp
+from conferences.sdp import ValidatedSdp
 from events.models import Session
 from media.sdp.description import Description, parse
 
 
 @dataclass(frozen=True)
 class OfferReading:
-    """What an answer is compared with: the offer of a modification, or the answer as it is kept without credentials."""
+    """What an answer is checked against: the parsed offer of a modification, or its answer without credentials."""
 
     modification_id: str | None = None
     offer: Description | None = None
     scrubbed_answer: str | None = None
 
     def offer_of(self, modification: Modification) -> Description:
-        """Return the offer of a modification. It is read only now if the modification was not there before the lock."""
+        """Return the parsed offer of a modification. Parse it now if this reading is not of that modification."""
         if self.offer is not None and self.modification_id == modification.pk:
             return self.offer
         return parse(modification.offer)
 
-    def is_answer_of(self, modification: Modification, answer: JudgedSdp) -> bool:
-        """Tell whether a modification was accepted with this answer, also if its credentials have been deleted."""
+    def is_answer_of(self, modification: Modification, answer: ValidatedSdp) -> bool:
+        """Tell whether a modification was accepted with this answer, even if its credentials were deleted since."""
         if not modification.scrubbed:
             return modification.answer == answer.text
         known = self.scrubbed_answer if self.modification_id == modification.pk else None
         return modification.answer == (scrub(answer.text) if known is None else known)
 
 
-def read_offer(*, session: Session, conference_id: str, modification_id: str, answer: JudgedSdp) -> OfferReading:
-    """Read what an answer to a modification is compared with, if the session has received that modification.
+def read_offer(*, session: Session, conference_id: str, modification_id: str, answer: ValidatedSdp) -> OfferReading:
+    """Parse what an answer to a modification is checked against, if the session has received that modification.
 
-    :raises RateLimitedError: when the session has had too much SDP read.
+    :raises RateLimitedError: when too much SDP was parsed for the session.
     """
     known = Modification.objects.filter(pk=modification_id, conference=conference_id, offered_to__session=session)
     row = known.only("state", "scrubbed", "offer").first()
@@ -52,9 +52,9 @@ def read_offer(*, session: Session, conference_id: str, modification_id: str, an
 
 
 def read_call(*, session: Session, conference_id: str) -> OfferReading:
-    """Read the offer with which the session's user is called, if the conference is between browsers.
+    """Parse the pending offer with which the host calls the session's user, as there is only in `peer`.
 
-    :raises RateLimitedError: when the session has had too much SDP read.
+    :raises RateLimitedError: when too much SDP was parsed for the session.
     """
     calls = Modification.objects.pending().filter(conference=conference_id, kind=ModificationKind.CALL)
     for row in calls.filter(offered_to__isnull=False).select_related("offered_to"):
@@ -64,6 +64,6 @@ def read_call(*, session: Session, conference_id: str) -> OfferReading:
 
 
 def _read(session: Session, row: Modification) -> OfferReading:
-    """Read a stored offer. It is counted, because any number of wrong answers may follow."""
+    """Parse a stored offer, and count its characters: a client may send any number of wrong answers."""
     quotas.require_reading(session, row.pk, row.offer)
     return OfferReading(row.pk, offer=parse(row.offer))

@@ -1,7 +1,7 @@
-"""Delete what is older than its retention, and the credentials of legs that are gone.
+"""Delete rows that are older than their retention, and the credentials of legs that are gone.
 
-It works in batches of bounded size, so that deadlines and requests do not wait. Every batch is a transaction of its
-own and finds its rows by an index. Readers see a whole log, or a log without its beginning, never one with a hole.
+The batches have a bounded size, so that deadlines and requests do not wait. Every batch is a transaction of its own and
+finds its rows by an index. Readers see a whole log, or a log without its beginning, but never one with a hole.
 """
 
 from collections import Counter
@@ -22,23 +22,24 @@ from events.models import Event, Session
 from media import tasks
 
 KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
-# After this time no media node will do a task any more, and a silent media node does not come back.
+# After this time no media node executes a task any more, and a silent media node does not come back.
 MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 # The most rows of one kind that a transaction deletes. SQLite nests conditions no deeper than 1,000.
 BATCH = 500
 # The most descriptions that a transaction scrubs; each may have hundreds of kilobytes.
 SCRUB_BATCH = 50
-# How far back a participant is scrubbed again after another stay: longer than an operation waits for its lock.
+# After another stay, scrubbing begins again this long before the last one. It is longer than an operation waits for its
+# lock, so nothing is missed.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
-# Writes a row that has been scrubbed; returns whether that changed anything.
+# Writes a scrubbed row. Returns whether that changed anything.
 Write = Callable[[], bool]
 
 KINDS = ("events", "answers", "conferences", "sessions", "media tasks")
 
 
 def prune(*, now: datetime) -> dict[str, int]:
-    """Delete everything that is older than its retention; return how many rows of each kind were deleted."""
+    """Delete everything that is older than its retention. Return how many rows of each kind were deleted."""
     gone = Counter(dict.fromkeys(KINDS, 0))
     for kind, number in prune_in_batches(now=now):
         gone[kind] += number
@@ -46,10 +47,11 @@ def prune(*, now: datetime) -> dict[str, int]:
 
 
 def prune_in_batches(*, now: datetime) -> Iterator[tuple[str, int]]:
-    """Delete one batch at each step; yield its kind and how many rows were deleted.
+    """Delete or scrub one batch at each step. Yield its kind and its number of rows.
 
-    Events are deleted by age alone, and a reader whose cursor is too old gets a `gap`. Conferences are deleted long
-    after they ended and after their events, sessions after the last conference that they took part in.
+    - Events are deleted by age alone. A reader whose cursor is too old gets a `gap`.
+    - Conferences are deleted `RECORD_RETENTION` after they ended, and after their events.
+    - Sessions are deleted after the last conference that they took part in.
     """
     ended_before = now - settings.RECORD_RETENTION
     yield from _delete_events(now - settings.EVENT_RETENTION)
@@ -71,9 +73,9 @@ def _repeat(kind: str, delete_batch: Callable[[], int]) -> Iterator[tuple[str, i
 
 
 def _delete_events(until: datetime) -> Iterator[tuple[str, int]]:
-    """Delete the beginnings of logs: events up to an age, but none that follows a younger one.
+    """Delete the beginnings of logs: events up to `until`, but none that follows a younger one.
 
-    Clocks that differ write instants out of order. An event that follows a younger one waits until that is due too.
+    If clocks differ, instants are out of order. An event that follows a younger one waits until that one is due.
     """
     due = Event.objects.filter(at__lte=until).order_by("at", "pk")
     seen: tuple[datetime, int] | None = None
@@ -81,18 +83,18 @@ def _delete_events(until: datetime) -> Iterator[tuple[str, int]]:
         if number := _delete_beginnings(oldest, until):
             yield "events", number
         else:
-            # Every one of these waits.
+            # All of these must wait.
             seen = oldest[-1].at, oldest[-1].pk
 
 
 def _after(due: QuerySet[Event], seen: tuple[datetime, int] | None) -> QuerySet[Event]:
-    """Return what follows the last event that had to wait."""
+    """Return the due events after the last one that must wait."""
     due = due.only("at", "session_id", "seq")
     return due.filter(at__gte=seen[0]).exclude(at=seen[0], pk__lte=seen[1]) if seen else due
 
 
 def _delete_beginnings(oldest: Iterable[Event], until: datetime) -> int:
-    """Delete the logs up to these events, at most `BATCH` rows, and stop each log at its first young event."""
+    """Delete the logs up to these events, at most `BATCH` rows, but only up to the first young event of each log."""
     last: dict[str, int] = {}
     for event in oldest:
         last[event.session_id] = max(event.seq, last.get(event.session_id, 0))
@@ -105,7 +107,7 @@ def _delete_beginnings(oldest: Iterable[Event], until: datetime) -> int:
 
 
 def _spans(last: dict[str, int]) -> Iterator[tuple[str, int, int]]:
-    """Yield the first and the last event that each log may lose, so that all lose `BATCH` rows together."""
+    """Yield the session, the first and the last `seq` to delete of each log: at most `BATCH` events together."""
     log = Event.objects.filter(session=OuterRef("pk")).order_by("seq").values("seq")
     logs = Session.objects.filter(pk__in=last).order_by("pk").annotate(first=Subquery(log[:1]))
     left = BATCH
@@ -117,7 +119,7 @@ def _spans(last: dict[str, int]) -> Iterator[tuple[str, int, int]]:
 
 
 def _old(log: Iterable[Event], until: datetime) -> Iterator[int]:
-    """Yield the events of one log that stand before its first young one."""
+    """Yield the primary keys of the events of one log before its first young one."""
     return (event.pk for event in takewhile(lambda event: event.at <= until, log))
 
 
@@ -125,13 +127,13 @@ def _old(log: Iterable[Event], until: datetime) -> Iterator[int]:
 
 
 def _delete_answers(until: datetime) -> int:
-    """Delete kept answers up to an age."""
+    """Delete one batch of kept answers that were made by `until`."""
     due = KeptAnswer.objects.filter(created_at__lte=until).order_by("created_at")
     return _delete(KeptAnswer.objects.filter(pk__in=_ids(due)))
 
 
 def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
-    """Delete conferences that ended and have no events left, with everything that belongs to them."""
+    """Delete conferences that ended by `until` and have no events left, with everything that belongs to them."""
     due = Conference.objects.filter(ended_at__lte=until).order_by("ended_at")
     without_events = due.exclude(Exists(Event.objects.filter(conference_id=OuterRef("pk"))))
     while chosen := _ids(without_events):
@@ -145,22 +147,22 @@ def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
         while ids := _ids(unlisted):
             yield "participants", _delete(Participant.objects.filter(pk__in=ids))
         while chosen:
-            number = _with_few_participants(chosen)
+            number = _number_in_batch(chosen)
             yield "conferences", _delete_with_participants(chosen[:number])
             del chosen[:number]
 
 
 @transaction.atomic
 def _delete_modifications(ids: list[str]) -> int:
-    """Delete modifications, and forget that they caused others."""
+    """Delete modifications, and clear `caused_by` where others name them."""
     Modification.objects.filter(caused_by__in=ids).update(caused_by=None)
     return _delete(Modification.objects.filter(pk__in=ids))
 
 
-def _with_few_participants(conferences: list[str]) -> int:
-    """Return how many of these conferences have `BATCH` participants together; the first counts in any case."""
-    everybody = Participant.objects.filter(conference__in=conferences).order_by()
-    participants = dict(everybody.values_list("conference").annotate(number=Count("pk")))
+def _number_in_batch(conferences: list[str]) -> int:
+    """Return how many of the first conferences have at most `BATCH` participants together, but at least 1."""
+    rows = Participant.objects.filter(conference__in=conferences).order_by()
+    participants = dict(rows.values_list("conference").annotate(number=Count("pk")))
     total = number = 0
     for number, conference in enumerate(conferences, 1):
         total += participants.get(conference, 0)
@@ -171,13 +173,13 @@ def _with_few_participants(conferences: list[str]) -> int:
 
 @transaction.atomic
 def _delete_with_participants(conferences: list[str]) -> int:
-    """Delete conferences and their participants; return how many conferences."""
+    """Delete conferences and their participants. Return the number of conferences."""
     _delete(Participant.objects.filter(conference__in=conferences))
     return _delete(Conference.objects.filter(pk__in=conferences))
 
 
 def _delete_sessions(until: datetime) -> int:
-    """Delete sessions that ended and have neither a participant, nor a stay, nor events left."""
+    """Delete one batch of sessions that ended by `until` and that no participant, stay or event names any more."""
     due = Session.objects.filter(ended_at__lte=until).order_by("ended_at")
     for rows in (Participant.objects, Stay.objects, Event.objects):
         due = due.exclude(Exists(rows.filter(session=OuterRef("pk"))))
@@ -190,48 +192,46 @@ def _delete_sessions(until: datetime) -> int:
 def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
     """Delete the credentials and addresses in the descriptions of participants that have left.
 
-    The events of a conference that goes on stay as they are: a client may still have to read them.
+    The events of a conference that has not ended stay as they are, because a client may still need them.
     """
     due = Participant.objects.unscrubbed(now).order_by("left_at")
     while participants := list(due.select_related("conference")[:SCRUB_BATCH]):
-        over = {participant.conference_id for participant in participants if participant.conference.ended_at}
+        ended = {each.conference_id for each in participants if each.conference.ended_at}
         for side in ("offered_by", "offered_to"):
-            yield from _in_steps(_settled_with(participants, side), scrub_modification)
-        yield from _in_steps(Event.objects.filter(conference_id__in=over), _scrub_event)
-        # A participant that has come back meanwhile keeps what its new leg needs.
-        left = Participant.objects.filter(
-            pk__in=[participant.pk for participant in participants], left_at__isnull=False
-        )
+            yield from _scrub_in_batches(_settled_with(participants, side), scrub_modification)
+        yield from _scrub_in_batches(Event.objects.filter(conference_id__in=ended), _scrub_event)
+        # A participant that has returned meanwhile keeps the ICE user fragment of its new leg.
+        left = Participant.objects.filter(pk__in=[each.pk for each in participants], left_at__isnull=False)
         yield "scrubbed participants", left.update(scrubbed_at=now, ice_ufrag="")
 
 
 def _scrub_old_legs() -> Iterator[tuple[str, int]]:
-    """Delete the credentials of offers that came to nothing, and of legs that a newer description has replaced.
+    """Delete the credentials of offers that were not accepted, and of legs that a newer description has replaced.
 
-    It walks along an index once, and continues at the pair of sides that it has reached.
+    This scans an index once, and each query continues at the pair of sides where the last one stopped.
     """
-    due, pair = Modification.objects.without_leg().order_by("pair", "settled_at"), ""
+    due, pair = Modification.objects.scrubbable().order_by("pair", "settled_at"), ""
     while found := list(due.filter(pair__gte=pair).values_list("pk", "pair")[:SCRUB_BATCH]):
-        yield from _in_steps(Modification.objects.filter(pk__in=[pk for pk, _ in found]), scrub_modification)
+        yield from _scrub_in_batches(Modification.objects.filter(pk__in=[pk for pk, _ in found]), scrub_modification)
         pair = found[-1][1]
 
 
 def _settled_with(participants: Iterable[Participant], side: str) -> QuerySet[Modification]:
     """Return the settled modifications of participants that have left, without those of stays scrubbed before.
 
-    One query for each `side`, `offered_by` and `offered_to`: a query for both would read the whole table.
+    :param side: `offered_by` or `offered_to`. One query for both would read the whole table.
     """
     chosen = Q(pk__in=[])
     for participant in participants:
-        of_participant = Q(**{side: participant})
+        own = Q(**{side: participant})
         if participant.scrubbed_at is not None:
-            of_participant &= Q(settled_at__gte=participant.scrubbed_at - _SCRUB_OVERLAP)
-        chosen |= of_participant
+            own &= Q(settled_at__gte=participant.scrubbed_at - _SCRUB_OVERLAP)
+        chosen |= own
     return Modification.objects.filter(chosen, settled_at__isnull=False, **{f"{side}__left_at__isnull": False})
 
 
-def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterator[tuple[str, int]]:
-    """Scrub a few rows at each step. The transaction only writes: scrubbing takes time in proportion to the texts."""
+def _scrub_in_batches(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterator[tuple[str, int]]:
+    """Scrub and write a batch at each step. The transaction only writes, because scrubbing long texts takes time."""
     ids = list(rows.order_by().values_list("pk", flat=True))
     for start in range(0, len(ids), SCRUB_BATCH):
         writes = [scrub_row(row) for row in rows.model._default_manager.filter(pk__in=ids[start : start + SCRUB_BATCH])]
@@ -241,7 +241,7 @@ def _in_steps(rows: QuerySet[Any], scrub_row: Callable[[Any], Write]) -> Iterato
 
 
 def scrub_modification(row: Modification) -> Write:
-    """Scrub the offer and the answer of a modification; return what writes them, and says whether anything changed."""
+    """Scrub the offer and the answer of a modification. Return the function that writes them."""
     offer, answer = scrub(row.offer), scrub(row.answer)
     changes = (offer, answer) != (row.offer, row.answer)
     rows = Modification.objects.filter(pk=row.pk)
@@ -249,17 +249,17 @@ def scrub_modification(row: Modification) -> Write:
 
 
 def _scrub_event(row: Event) -> Write:
-    """Scrub the descriptions in an event; return what writes it, and says whether anything changed."""
+    """Scrub the descriptions in an event. Return the function that writes it."""
     wire = scrub_event(row.wire)
     changes, rows = wire != row.wire, Event.objects.filter(pk=row.pk)
     return lambda: changes and rows.update(wire=wire) > 0
 
 
 def _ids(rows: QuerySet[Any]) -> list[Any]:
-    """Return the primary keys of the first rows, one batch."""
+    """Return the primary keys of the first `BATCH` rows."""
     return list(rows.values_list("pk", flat=True)[:BATCH])
 
 
 def _delete(rows: QuerySet[Any]) -> int:
-    """Delete rows in one statement, without loading what depends on them: that is deleted by name."""
+    """Delete rows in one statement. Unlike `QuerySet.delete`, this does not load or delete rows that refer to them."""
     return rows._raw_delete(rows.db)

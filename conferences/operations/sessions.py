@@ -10,8 +10,8 @@ from django.db import transaction
 from conferences.models import LeftReason, Participant
 from conferences.operations import quotas
 from conferences.operations.calls import leave, ring_devices
-from conferences.operations.locked_conference import lock
-from conferences.operations.users import lock_ringing_for
+from conferences.operations.locking import lock
+from conferences.operations.users import lock_registration
 from events import log
 from events.exceptions import NotFoundError
 from events.models import Session, hash_token
@@ -23,9 +23,9 @@ logger = logging.getLogger(__name__)
 # Called by a Dev Server or gateway, with its API key.
 @transaction.atomic(savepoint=False)
 def register_session(*, username: str, vtn: str, icmn: str, device: str, now: datetime) -> tuple[Session, str]:
-    """Register an endpoint and return it with its token, which is stored nowhere.
+    """Register an endpoint and return its session and token. The token itself is not stored.
 
-    Whatever rings for its user at this moment rings here too.
+    Everything that rings for the user now rings on this device, too.
 
     :raises TooManySessionsError: when the user has as many live sessions as one user may have.
     """
@@ -39,7 +39,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
         created_at=now,
         expires_at=now + settings.SESSION_LIFETIME,
     )
-    lock_ringing_for(session)
+    lock_registration(session)
     quotas.require_session(session, now=now)
     ringing = Participant.objects.ringing().concerning(session).order_by("conference")
     conferences = ringing.values_list("conference", flat=True).distinct()
@@ -47,16 +47,10 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     session.save(force_insert=True)
     for locked in all_locked:
         if not locked.rings:
-            # It will ring for this device too, as soon as it rings.
+            # Once it rings, it will find this device.
             continue
-        if participant := next(
-            (
-                participant
-                for participant in locked.participants
-                if participant.is_ringing and session.owns(participant)
-            ),
-            None,
-        ):
+        own = (each for each in locked.participants if each.is_ringing and session.owns(each))
+        if participant := next(own, None):
             ring_devices(locked, participant, [session])
             locked.save()
     logger.info("session %s: %s", session.pk, session.state)
@@ -65,7 +59,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
 
 @transaction.atomic(savepoint=False)
 def refresh_session(*, session_id: str, now: datetime) -> Session:
-    """Move the expiry of a live session.
+    """Let a live session expire `SESSION_LIFETIME` from now.
 
     :raises NotFoundError: when it has ended in the meantime.
     """
@@ -78,13 +72,13 @@ def refresh_session(*, session_id: str, now: datetime) -> Session:
 
 
 def end_session(*, session_id: str, now: datetime, expired: bool = False) -> None:
-    """End a session; it leaves its conferences.
+    """End a session, and remove its participants from their conferences.
 
-    The session ends first, in a transaction of its own: from then on it takes no new participant. What a crash leaves undone
-    after that, `deadlines.settle_due` finds.
+    The session ends first, in a transaction of its own. After that it cannot join. If a crash interrupts the rest,
+    `deadlines.settle_due` finishes it.
     """
     with transaction.atomic():
-        # This lock waits for operations that give the session a participant: see `locked_conference.require_still_live`.
+        # This lock waits for operations that join with the session: see `locking.require_still_live`.
         session = Session.objects.select_for_update().get(pk=session_id)
         if session.state != SessionState.ACTIVE or (expired and session.expires_at > now):
             return
@@ -99,7 +93,7 @@ def end_session(*, session_id: str, now: datetime, expired: bool = False) -> Non
 
 
 def leave_all(*, session_id: str, now: datetime) -> None:
-    """Let a session that has ended leave every conference that it has joined."""
+    """Remove the participants of a session that has ended from all conferences that it has joined."""
     joined = Participant.objects.joined().filter(session=session_id)
     for conference_id, participant_id in joined.values_list("conference", "pk"):
         leave_after_end(conference_id=conference_id, participant_id=participant_id, now=now)
@@ -108,7 +102,7 @@ def leave_all(*, session_id: str, now: datetime) -> None:
 
 @transaction.atomic(savepoint=False)
 def leave_after_end(*, conference_id: str, participant_id: str, now: datetime) -> None:
-    """Let a participant leave whose session has ended. One that is moving waits for its new device instead."""
+    """Remove a joined participant whose session has ended. A moving one stays: it waits for another device."""
     locked = lock(conference_id, now=now)
     participant = locked.participant(participant_id)
     if not participant.is_joined or participant.session is None or participant.session.state == SessionState.ACTIVE:

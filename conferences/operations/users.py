@@ -1,11 +1,13 @@
-"""Let nobody who rings a user's devices and no device of that user that registers miss each other.
+"""Locks on users, so that every device rings that registers while its user is called.
 
-A call, or a move, rings the devices that it finds; a device that registers rings for whatever it finds ringing. Where
-transactions run side by side, neither sees what the other has not committed, and both could look too early. So whoever
-calls takes an exclusive lock on each identity of the caller and the called, a move takes a shared one on the mover's,
-and a device that registers takes an exclusive one. `quotas` counts under the exclusive locks.
+A call or a move rings the devices that it finds. A device that registers rings for the invitations that it finds. If
+the transactions are concurrent, neither sees what the other has not committed, and both could find nothing. Therefore:
 
-SQLite runs one writing transaction after the other: there is nothing to lock.
+- A call takes an exclusive lock on each identity of the caller and of the called users.
+- A move takes a shared lock on each identity of its user.
+- A registration takes an exclusive lock on each identity of its user.
+
+`quotas` counts under the exclusive locks. SQLite runs one writing transaction at a time and needs no such locks.
 """
 
 import hashlib
@@ -18,21 +20,25 @@ from events.models import Session
 
 
 def lock_call(caller: Session, guests: Iterable[Participant]) -> None:
-    """Let no device of the caller or the guests register, and nobody else call with or to them, in this transaction.
+    """Lock the caller and the guests exclusively until the end of the transaction.
 
-    It excludes other calls so that quotas can count. Call it before any other lock is taken.
+    None of their devices can register meanwhile. No other call can involve them, so that quotas can count. Call this
+    before any other lock is taken.
     """
     _lock("pg_advisory_xact_lock", [caller, *guests])
 
 
-def lock_devices_of_mover(session: Session, conference_id: str) -> None:
-    """Let no device register for the user of a session that is about to move from its participant in the conference."""
+def lock_move(session: Session, conference_id: str) -> None:
+    """If the session's participant in the conference has an armed move, keep devices of its user from registering."""
     if _is_needed():
-        _lock("pg_advisory_xact_lock_shared", Participant.objects.armed(session).filter(conference=conference_id))
+        _lock(
+            "pg_advisory_xact_lock_shared",
+            Participant.objects.with_armed_move(session).filter(conference=conference_id),
+        )
 
 
-def lock_ringing_for(session: Session) -> None:
-    """Let nobody begin to ring the session's user until the end of the transaction. Call it before any other lock."""
+def lock_registration(session: Session) -> None:
+    """Keep others from ringing the session's user until the transaction ends. Call it before any other lock."""
     _lock("pg_advisory_xact_lock", [session])
 
 
@@ -48,10 +54,10 @@ def _lock(function: str, rows: Iterable[Participant | Session]) -> None:
 
 
 def _is_needed() -> bool:
-    """Tell whether the database runs writing transactions side by side."""
+    """Tell whether the database runs writing transactions concurrently."""
     return connection.vendor == "postgresql"
 
 
 def _key(name: str) -> int:
-    """Return the number that stands for a name among the database's advisory locks."""
+    """Return the key of a name's advisory lock."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)

@@ -1,7 +1,6 @@
-"""What `PUT /mediaConferences/{confId}` can do: one class for each action, by its name in `x-conference-action`.
+"""The actions of `PUT /mediaConferences/{confId}`: `ACTIONS` maps each name in `x-conference-action` to a class.
 
-`ACTIONS` is the whole table. To follow an SDP, begin with the class of its action: it reads the body, and `perform`
-calls one operation.
+The class reads and validates the request. Its `perform` calls one operation.
 """
 
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from conferences.operations.modifications import (
     withdraw_modification,
 )
 from conferences.operations.reading import read_call, read_offer
-from conferences.sdp import JudgedSdp, require_direction
+from conferences.sdp import ValidatedSdp, require_direction
 from conferences.serializers import ActionSerializer
 from conferences.views.base import ANSWER, description, parse
 from events.exceptions import MalformedError
@@ -30,9 +29,9 @@ from events.models import Session
 
 
 class Action:
-    """An action that a request asks for. Making it reads and judges the request, and changes nothing."""
+    """The action of one request. The constructor reads and validates the request, and changes nothing."""
 
-    # What its SDP may be; the first is expected. Empty when it needs none.
+    # The types that its SDP may have. Error messages name the first. Empty if the action has no SDP.
     sdp_types: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, request: Request, *, session: Session, conference_id: str) -> None:
@@ -42,9 +41,9 @@ class Action:
         self.read()
 
     def read(self) -> None:
-        """Read and judge what this action needs of the request.
+        """Read and validate the parts of the request that this action needs.
 
-        :raises RefusalError: when that is missing or wrong.
+        :raises RefusalError: when one is missing or invalid.
         """
         raise NotImplementedError
 
@@ -52,26 +51,26 @@ class Action:
         """Call the operation."""
         raise NotImplementedError
 
-    def _sdp(self) -> JudgedSdp:
-        """Return the judged SDP of the body.
+    def _sdp(self) -> ValidatedSdp:
+        """Return the validated SDP of the body.
 
-        :raises SdpInvalidError: when it is missing, broken, or of another type.
+        :raises SdpInvalidError: when it is missing, invalid or of another type.
         """
         return description(self._request, self._data, *self.sdp_types)
 
     def _modification_id(self) -> str:
-        """Return which modification is meant: `modId` in the body, or `x-mod-id` beside a bare SDP.
+        """Return the ID of the modification: `modId` in the body, or else the header `x-mod-id`.
 
-        :raises MalformedError: when neither says.
+        :raises MalformedError: when the request has neither.
         """
         modification_id = self._data.get("modId") or self._request.headers.get("x-mod-id")
         if not modification_id:
-            raise MalformedError("Say which modification: 'modId' in the body, or the header 'x-mod-id'.")
+            raise MalformedError("Name the modification: send 'modId' in the body, or the header 'x-mod-id'.")
         return str(modification_id)
 
 
 class Answer(Action):
-    """Answer an invitation, or join an open conference: the answer to the caller's offer, or an own offer."""
+    """Answer an invitation or join an open conference, with an answer to the caller's offer or with an offer."""
 
     sdp_types = ("answer", "offer")
 
@@ -92,7 +91,7 @@ class Answer(Action):
 
 
 class Offer(Action):
-    """Offer a modification, a hold or a resume, or prepare a move. The name says which."""
+    """Offer a modification, a hold or a resume. `initiate-call-hold` offers a hold and arms a move."""
 
     sdp_types = ("offer",)
 
@@ -142,7 +141,7 @@ class Accept(Action):
 
 
 class Withdraw(Action):
-    """Reject a modification, or cancel one's own."""
+    """Reject a modification of the other side, or cancel your own."""
 
     def read(self) -> None:
         self.modification_id = self._modification_id()
@@ -167,10 +166,11 @@ ACTIONS: Mapping[str, type[Action]] = {
 
 
 def action_of(request: Request, *, session: Session, conference_id: str) -> Action:
-    """Return the action that a request asks for.
+    """Return the action of a request, which is then validated.
 
-    :raises ActionMissingError: when it names none.
-    :raises ActionUnknownError: when there is none of this name.
+    :raises ActionMissingError: when the request names none.
+    :raises ActionUnknownError: when no action has this name.
+    :raises RefusalError: when the request is not valid for the action.
     """
     name = request.headers.get("x-conference-action")
     if name is None:
@@ -182,7 +182,7 @@ def action_of(request: Request, *, session: Session, conference_id: str) -> Acti
 
 
 def _described(name: str) -> str:
-    """Return a line of the OpenAPI description: what an action does, and which SDP it takes."""
+    """Return the line about an action in the OpenAPI description, with the types of SDP that it takes."""
     action = ACTIONS[name]
     sdp = f" SDP: {' or '.join(action.sdp_types)}." if action.sdp_types else ""
     return f"- `{name}`: {(action.__doc__ or '').strip()}{sdp}"

@@ -1,4 +1,4 @@
-"""`/mediaConferences`: start, read, act on and end conferences."""
+"""`/mediaConferences`: start, list, read, change and end conferences."""
 
 from django.db.models import Prefetch, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -10,23 +10,23 @@ from conferences.exceptions import NoSuchConferenceError
 from conferences.idempotency import Change, idempotent
 from conferences.models import Access, Conference, Modification, Participant, Topology
 from conferences.operations import calls
-from conferences.operations.locked_conference import etag
+from conferences.operations.locking import etag
 from conferences.parsers import BoundedJSONParser, SdpParser
 from conferences.serializers import ActionSerializer, ConferenceSerializer
 from conferences.shapes import ConferenceShape
 from conferences.views.actions import ACTION_HEADER, action_of
-from conferences.views.base import EnablerView, description, outcome_headers, page, parse, plain
+from conferences.views.base import EnablerView, description, outcome_headers, page, parse, without_nul
 from events import clock
-from events.authentication import speaker_of
+from events.authentication import principal_of
 from events.clock import instant
 from events.throttles import charge
 
-# A list counts as one more request for each of this many conferences.
+# Every this many conferences in a list count as one more request.
 _ROWS_PER_REQUEST = 5
 
 
 class ConferencesView(EnablerView):
-    """`/mediaConferences`: start a conference, list one's own."""
+    """`/mediaConferences`: start a conference, and list the conferences of the session's user."""
 
     parser_classes = [BoundedJSONParser]
 
@@ -37,7 +37,7 @@ class ConferencesView(EnablerView):
     )
     @idempotent
     def post(self, request: Request) -> Change:
-        """Start a conference and ring everybody in `to`."""
+        """Start a conference and invite the users in `to`."""
         data = parse(ConferenceSerializer, request)
         offer = description(request, data, "offer")
 
@@ -62,23 +62,23 @@ class ConferencesView(EnablerView):
         responses={200: schema.ConferenceList, **schema.REFUSALS},
     )
     def get(self, request: Request) -> Response:
-        """List the conferences that I take part in: the live ones, or those in `state`."""
+        """List the conferences that I take part in, or took part in: the live ones, or those in `state`."""
         rows = Conference.objects.concerning(self.session)
-        state = plain(request.query_params.get("state", ""))
+        state = without_nul(request.query_params.get("state", ""))
         rows = rows.filter(state=state) if state else rows.live()
         listed, after = page(request, _with_members(rows))
-        charge(speaker_of(request), len(listed) // _ROWS_PER_REQUEST)
+        charge(principal_of(request), len(listed) // _ROWS_PER_REQUEST)
         return Response({"conferences": [_conference(row) for row in listed], "next": after})
 
 
 class ConferenceView(EnablerView):
-    """`/mediaConferences/{confId}`: the sheet's seven flows."""
+    """`/mediaConferences/{confId}`: read a conference, act on it, and leave or end it."""
 
     parser_classes = [BoundedJSONParser, SdpParser]
 
     @extend_schema(responses={200: schema.ConferenceShape, **schema.REFUSALS})
     def get(self, request: Request, conference_id: str) -> Response:
-        """Return a conference that I take part in."""
+        """Return a conference that I take part in, or took part in."""
         row = _with_members(Conference.objects.concerning(self.session)).filter(pk=conference_id).first()
         if row is None:
             raise NoSuchConferenceError
@@ -93,7 +93,7 @@ class ConferenceView(EnablerView):
     )
     @idempotent
     def put(self, request: Request, conference_id: str) -> Change:
-        """Act on a conference: the header `x-conference-action` names the action."""
+        """Act on a conference. The header `x-conference-action` names the action."""
         action = action_of(request, session=self.session, conference_id=conference_id)
 
         def act() -> Response:
@@ -103,8 +103,8 @@ class ConferenceView(EnablerView):
 
     @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={200: schema.EndedConferenceShape, **schema.REFUSALS})
     def delete(self, request: Request, conference_id: str) -> Response:
-        """End my part in the conference, or begin the move that `initiate-call-hold` has armed."""
-        ending = calls.end_part(
+        """Decline, leave or end the conference, or begin the move that `initiate-call-hold` has armed."""
+        ending = calls.end_participation(
             session=self.session,
             conference_id=conference_id,
             now=clock.now(),
@@ -120,7 +120,7 @@ class ConferenceView(EnablerView):
 
 
 def _with_members(rows: QuerySet[Conference]) -> QuerySet[Conference]:
-    """Load participants and pending modifications with the conferences, in one query each."""
+    """Prefetch the listed participants and the pending modifications, with one query for each kind."""
     return rows.prefetch_related(
         Prefetch("participants", Participant.objects.listed().select_related("session")),
         Prefetch("modifications", Modification.objects.pending().defer("offer")),
@@ -128,5 +128,5 @@ def _with_members(rows: QuerySet[Conference]) -> QuerySet[Conference]:
 
 
 def _conference(row: Conference) -> ConferenceShape:
-    """Return a conference that has been loaded with its members."""
+    """Render a conference from `_with_members`."""
     return wire.conference(row, row.participants.all(), row.modifications.all())

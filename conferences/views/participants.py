@@ -7,14 +7,14 @@ from rest_framework.response import Response
 from conferences import schema, wire
 from conferences.idempotency import Change, idempotent
 from conferences.operations import hosting
-from conferences.operations.locked_conference import etag
+from conferences.operations.locking import etag
 from conferences.serializers import InvitationSerializer, MuteSerializer
 from conferences.views.base import EnablerView, parse
 from events import clock
 
 
 class ParticipantsView(EnablerView):
-    """`/mediaConferences/{confId}/participants`: invite one more."""
+    """`/mediaConferences/{confId}/participants`: invite a participant."""
 
     @extend_schema(
         request=InvitationSerializer,
@@ -23,7 +23,7 @@ class ParticipantsView(EnablerView):
     )
     @idempotent
     def post(self, request: Request, conference_id: str) -> Change:
-        """Invite one more participant (the host)."""
+        """Invite one more participant. Only the host may do so."""
         data = parse(InvitationSerializer, request)
 
         def invite() -> Response:
@@ -41,11 +41,11 @@ class ParticipantsView(EnablerView):
 
 
 class ParticipantView(EnablerView):
-    """`/mediaConferences/{confId}/participants/{id}`: remove one."""
+    """`/mediaConferences/{confId}/participants/{id}`: remove a participant."""
 
     @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={204: None, **schema.REFUSALS})
     def delete(self, request: Request, conference_id: str, participant_id: str) -> Response:
-        """Remove a participant (the host), or leave."""
+        """Remove a participant, which only the host may do, or leave."""
         hosting.remove_participant(
             session=self.session,
             conference_id=conference_id,
@@ -57,7 +57,7 @@ class ParticipantView(EnablerView):
 
 
 class MuteView(EnablerView):
-    """`/mediaConferences/{confId}/participants/{id}/mute`."""
+    """`/mediaConferences/{confId}/participants/{id}/mute`: mute and unmute."""
 
     @extend_schema(
         request=MuteSerializer,
@@ -66,7 +66,7 @@ class MuteView(EnablerView):
     )
     @idempotent
     def put(self, request: Request, conference_id: str, participant_id: str) -> Change:
-        """Mute a participant (the host), or mute and unmute oneself."""
+        """Mute a participant, which only the host may do, or mute and unmute yourself."""
         data = parse(MuteSerializer, request)
 
         def mute() -> Response:

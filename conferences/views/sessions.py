@@ -10,26 +10,29 @@ from rest_framework.response import Response
 from conferences import schema, wire
 from conferences.exceptions import IdempotencyExpiredError
 from conferences.ice import ice_servers
-from conferences.idempotency import Change, idempotent_while
+from conferences.idempotency import Change, idempotent_if
 from conferences.names import normalize_name
 from conferences.operations import sessions
 from conferences.permissions import IsGateway
 from conferences.serializers import SessionSerializer
-from conferences.views.base import EnablerView, page, parse, plain
+from conferences.views.base import EnablerView, page, parse, without_nul
 from events import clock
-from events.authentication import speaker_of
+from events.authentication import principal_of
 from events.exceptions import NotFoundError
 from events.models import Session
 
 
 def _require_live_session(body: dict[str, Any]) -> None:
-    """Refuse to repeat an answer with a token, or TURN credentials, of a session that has ended."""
+    """Require that the session in a kept answer is live, before its token or TURN credentials are repeated.
+
+    :raises IdempotencyExpiredError: when it has ended.
+    """
     if not Session.objects.live(clock.now()).filter(pk=body["id"]).exists():
         raise IdempotencyExpiredError
 
 
 class SessionsView(EnablerView):
-    """`/sessions`: a gateway registers endpoints and lists the live ones."""
+    """`/sessions`: a gateway registers sessions and lists the live ones."""
 
     permission_classes = [IsGateway]
 
@@ -38,9 +41,9 @@ class SessionsView(EnablerView):
         parameters=[schema.IDEMPOTENCY_HEADER],
         responses={201: schema.NewSessionShape, **schema.REFUSALS},
     )
-    @idempotent_while(_require_live_session)
+    @idempotent_if(_require_live_session)
     def post(self, request: Request) -> Change:
-        """Register a session. The token in the answer is shown this once."""
+        """Register a session. No later answer shows its token."""
         data = parse(SessionSerializer, request)
 
         def register() -> Response:
@@ -62,26 +65,26 @@ class SessionsView(EnablerView):
         responses={200: schema.SessionList, **schema.REFUSALS},
     )
     def get(self, request: Request) -> Response:
-        """List the live sessions, of one user where `username` says so."""
+        """List the live sessions, or only those of the user in `username`."""
         rows = Session.objects.live(clock.now())
-        if username := normalize_name(plain(request.query_params.get("username", ""))):
+        if username := normalize_name(without_nul(request.query_params.get("username", ""))):
             rows = rows.filter(username=username)
         listed, after = page(request, rows)
         return Response({"sessions": [wire.session(row) for row in listed], "next": after})
 
 
 class SessionView(EnablerView):
-    """`/sessions/{id}`: one's own session; a gateway's any."""
+    """`/sessions/{id}`: a session reads, refreshes and ends itself. A gateway may do so for any session."""
 
     permission_classes = [IsAuthenticated]
 
     def _session(self, request: Request, session_id: str) -> Session:
-        """Return the session with this ID, if the speaker may see it.
+        """Return the session with this ID, if the principal may see it.
 
-        :raises NotFoundError: when not.
+        :raises NotFoundError: when there is none, or the principal is another session.
         """
-        speaker = speaker_of(request)
-        row = Session.objects.filter(pk=session_id).first() if speaker.gateway is not None else speaker.session
+        principal = principal_of(request)
+        row = Session.objects.filter(pk=session_id).first() if principal.gateway is not None else principal.session
         if row is None or row.pk != session_id:
             raise NotFoundError("There is no such session.")
         return row
@@ -94,9 +97,9 @@ class SessionView(EnablerView):
     @extend_schema(
         request=None, parameters=[schema.IDEMPOTENCY_HEADER], responses={200: schema.OwnSessionShape, **schema.REFUSALS}
     )
-    @idempotent_while(_require_live_session)
+    @idempotent_if(_require_live_session)
     def put(self, request: Request, session_id: str) -> Change:
-        """Refresh the session: its expiry moves."""
+        """Refresh the session, which extends its expiry."""
         session = self._session(request, session_id)
 
         def refresh() -> Response:
@@ -106,7 +109,7 @@ class SessionView(EnablerView):
 
     @extend_schema(responses={204: None, **schema.REFUSALS})
     def delete(self, request: Request, session_id: str) -> Response:
-        """End the session: it leaves its conferences."""
+        """End the session. It leaves its conferences."""
         session = self._session(request, session_id)
         sessions.end_session(session_id=session.pk, now=clock.now())
         return Response(status=204)

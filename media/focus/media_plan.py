@@ -53,7 +53,7 @@ class MediaPlan:
         return tuple(each for each in self._all_outgoing if each.stream != id_)
 
     def codecs_in_use(self) -> Agreed:
-        """Return the codecs that media lines list, of those that all participants can receive."""
+        """Return the codecs that media sections list, of those that all participants can receive."""
         if self._codecs_are_stale:
             before, self._codecs_in_use = self._codecs_in_use, self.agreed().in_use()
             self._codecs_are_stale = False

@@ -47,7 +47,7 @@ class Participant:
     causes: list[Cause] = field(default_factory=list)
     # The tracks of the offer that it rejected last. They are not offered again unchanged.
     declined: tuple[Outgoing, ...] | None = None
-    # Whether it was accepted without Opus. Then it keeps its audio, whoever joins later.
+    # Whether it was accepted without Opus. It then keeps its audio when others join later.
     lacks_opus: bool = False
     # The version of the media plan that it needs no offer for; None while that is unknown.
     informed: int | None = None

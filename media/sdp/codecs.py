@@ -92,17 +92,17 @@ class Agreed:
     codecs: Mapping[str, Codecs] = field(default_factory=dict)
     # The codecs of each media section of the participants, equal sections once. A section may have fewer codecs than
     # its participant.
-    lines: Shown = frozenset()
+    sections: Shown = frozenset()
     # Whether the others keep Opus when a participant joins that lacks it. That one then has no audio.
     keeps_opus: bool = False
 
-    def joined_by(self, shown: Mapping[str, Codecs], lines: Shown = frozenset()) -> "Agreed":
+    def joined_by(self, shown: Mapping[str, Codecs], sections: Shown = frozenset()) -> "Agreed":
         """Return what is left when a participant with these codecs joins, or shows other codecs than before.
 
         The order of the codecs stays. If nothing is taken away, the result equals `self`.
 
         :param shown: what `read_capabilities` says of its offer.
-        :param lines: what `lines_of` says of it.
+        :param sections: what `section_codecs` says of it.
         :raises NegotiationError: when a kind in use would have no codec left.
         """
         agreed = dict(self.codecs)
@@ -111,26 +111,26 @@ class Agreed:
                 agreed[kind] = _common(kind, self._required(kind), codecs) and _common(kind, agreed[kind], codecs)
             elif is_usable(codecs):
                 agreed[kind] = codecs
-        return Agreed(MappingProxyType(agreed), self.lines | lines)
+        return Agreed(MappingProxyType(agreed), self.sections | sections)
 
-    def joined_by_what_fits(self, shown: Mapping[str, Codecs], lines: Shown) -> "Agreed":
+    def joined_by_what_fits(self, shown: Mapping[str, Codecs], sections: Shown) -> "Agreed":
         """Return the same as `joined_by`, without the kinds for which no common codec would be left."""
         fitting = self.compatible(shown)
         if len(fitting) < len(shown):
-            lines = frozenset(line for line in lines if line[0] in fitting)
-        return self.joined_by(fitting, lines)
+            sections = frozenset(section for section in sections if section[0] in fitting)
+        return self.joined_by(fitting, sections)
 
     def in_use(self) -> "Agreed":
         """Return what media sections list: the preferred codec of each kind, and others only for sections that lack it.
 
-        So a description has no more codecs than are sent. PCMU and PCMA come after all others, whoever came first. For
-        the result, this returns the same again.
+        So a description has no more codecs than are sent. PCMU and PCMA come last, whatever the order of joining.
+        Applied to its own result, this changes nothing.
         """
         codecs = {
-            kind: _in_use(codecs, [keys for each, keys in self.lines if each == kind])
+            kind: _in_use(codecs, [keys for each, keys in self.sections if each == kind])
             for kind, codecs in self.codecs.items()
         }
-        return Agreed(MappingProxyType(codecs), self.lines)
+        return Agreed(MappingProxyType(codecs), self.sections)
 
     def compatible(self, shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
         """Return the kinds for which the conference and these capabilities have a codec in common, or may have one."""
@@ -146,11 +146,11 @@ class Agreed:
         return opus if opus and self.keeps_opus else self.codecs[kind]
 
 
-def _in_use(codecs: Codecs, lines: Iterable[Collection[Key]]) -> Codecs:
+def _in_use(codecs: Codecs, sections: Iterable[Collection[Key]]) -> Codecs:
     """Return the codecs that sections list, with tones at their clock rates, and RED if it is preferred."""
     codecs = tuple(sorted(codecs, key=lambda codec: _LATER.get(codec.name, 0)))
     media = [codec for codec in codecs if codec.name not in _AUXILIARY]
-    chosen = {codec.key for keys in lines for codec in [each for each in media if each.key in keys][:1]}
+    chosen = {codec.key for keys in sections for codec in [each for each in media if each.key in keys][:1]}
     chosen |= {codec.key for codec in media[:1]}
     rates = {codec.clock_rate for codec in media if codec.key in chosen}
     chosen |= {codec.key for codec in codecs if codec.name == "telephone-event" and codec.clock_rate in rates}
@@ -163,7 +163,7 @@ def _common(kind: str, agreed: Codecs, shown: Codecs) -> Codecs:
     common = tuple(narrowed(codec, by_key[codec.key]) for codec in agreed if codec.key in by_key)
     if not is_usable(common):
         has = f"only {_listed(shown, beside=agreed)}" if is_usable(shown) else f"no {kind} codec that the focus knows"
-        raise NegotiationError(f"The conference speaks {_listed(agreed, beside=shown)}; this offer has {has}.")
+        raise NegotiationError(f"The conference uses {_listed(agreed, beside=shown)}; this offer has {has}.")
     return common
 
 
@@ -210,8 +210,8 @@ def capabilities_of(sections: Iterable[ParsedSection]) -> Mapping[str, Codecs]:
     live = [media for media in sections if media.kind in FEEDBACK]
     shown: dict[str, Codecs] = {}
     for kind in dict.fromkeys(media.kind for media in live):
-        lines = [media for media in live if media.kind == kind]
-        receiving = [media for media in lines if media.direction != "sendonly"] or lines
+        same_kind = [media for media in live if media.kind == kind]
+        receiving = [media for media in same_kind if media.direction != "sendonly"] or same_kind
         by_key: dict[Key, Codec] = {}
         for media in receiving:
             for codec in read_codecs(media):
@@ -220,7 +220,7 @@ def capabilities_of(sections: Iterable[ParsedSection]) -> Mapping[str, Codecs]:
     return shown
 
 
-def lines_of(sections: Iterable[ParsedSection]) -> Shown:
+def section_codecs(sections: Iterable[ParsedSection]) -> Shown:
     """Return what each of these live sections can carry.
 
     :raises NegotiationError: when they contradict themselves.
@@ -283,7 +283,7 @@ def _names(values: Iterable[str]) -> dict[int, str]:
     for payload_type, rest in _by_payload_type(values):
         name = rest.split()[0]
         if said.setdefault(payload_type, name).lower() != name.lower():
-            raise NegotiationError(f"Payload type {payload_type} has two different a=rtpmap on one line.")
+            raise NegotiationError(f"Payload type {payload_type} has two different a=rtpmap in one media section.")
     return said
 
 

@@ -164,7 +164,7 @@ def read(text: str) -> Description:
     media = tuple(_media(lines, default) for lines in sections)
     mids = [each.mid for each in media if each.mid]
     if len(set(mids)) < len(mids):
-        raise SdpError("Two media lines have the same a=mid.")
+        raise SdpError("Two media sections have the same a=mid.")
     # A browser gives a section without a=mid a mid, and a BUNDLE group may name that.
     known = set(mids) if len(mids) == len(media) else None
     return Description(session_id, version, attributes, media, _bundles(attributes, known))
@@ -173,12 +173,12 @@ def read(text: str) -> Description:
 def _media(lines: list[str], default: str) -> ParsedSection:
     match = _MEDIA.fullmatch(lines[0])
     if match is None or int(match[2]) > 65535:
-        raise SdpError(f"This is no media line: {lines[0][:80]!r}.")
+        raise SdpError(f"This is no m= line: {lines[0][:80]!r}.")
     attributes = syntax.attributes_of(lines, match[1])
     # The last a=mid counts, as in browsers.
     mid = attributes.get("mid", ("",))[-1]
     if mid and not _MID.fullmatch(mid):
-        raise SdpError("A media line's a=mid is not one short word.")
+        raise SdpError("The a=mid of a media section is not one short token.")
     return ParsedSection(
         kind=match[1],
         port=int(match[2]),
@@ -204,7 +204,7 @@ def _bundles(attributes: Attributes, known: set[str] | None) -> tuple[tuple[str,
     ]
     named = [mid for group in groups for mid in group]
     if len(set(named)) < len(named) or (known is not None and not known.issuperset(named)):
-        raise SdpError("Its BUNDLE groups do not name its media lines, each once.")
+        raise SdpError("A BUNDLE group names a media section that is not there, or that another group names too.")
     return tuple(group for group in groups if group)
 
 
@@ -232,7 +232,7 @@ def read_answered_transport(description: Description) -> Remote:
     """
     found = transports(description)
     if len(found) > 1:
-        raise NegotiationError("Every media line must be in one BUNDLE group: the focus has one transport for all.")
+        raise NegotiationError("All media sections must be in one BUNDLE group: the focus has one transport for all.")
     return read_transport(description, found[0] if found else ())
 
 
@@ -243,7 +243,7 @@ def read_transport(description: Description, sections: Sequence[ParsedSection]) 
     """
     for media in sections:
         if media.is_rtp and not media.flag("rtcp-mux"):
-            raise NegotiationError(f"The {media.kind} line lacks a=rtcp-mux: the focus has one transport for all.")
+            raise NegotiationError(f"The {media.kind} section lacks a=rtcp-mux: the focus has one transport for all.")
     # One section states the transport for the bundle (RFC 9143 section 7.1.3). The session's attributes are defaults.
     for attributes in [*(media.attributes for media in sections), description.attributes]:
         stated = {**description.attributes, **attributes}

@@ -81,7 +81,7 @@ def read_extensions(media: ParsedSection) -> dict[str, int]:
         numbered = number(id_, 255)
         if numbered and numbered != 15 and key not in ids:
             if meanings.setdefault(numbered, meaning(key)) != meaning(key):
-                raise NegotiationError(f"Header extension {numbered} has two meanings on one line.")
+                raise NegotiationError(f"Header extension {numbered} has two meanings in one media section.")
             ids[key] = numbered
     return ids
 

@@ -14,7 +14,7 @@ Record = TypeVar("Record", "SectionState", "Section", Codec)
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A track that a leg should get. `live` false: it keeps its line, but nothing is sent now."""
+    """A track that a leg should get. `live` false: it keeps its section, but nothing is sent now."""
 
     track: str
     kind: str
@@ -41,9 +41,9 @@ class Section:
     ssrcs: tuple[int, ...]  # of the participant, primary; may be empty: then MID or payload type decide
     rtx_ssrcs: Mapping[int, int]  # of the participant: retransmission SSRC to the primary one
     label: str  # of what the participant sends here; "" where it never did
-    outgoing: Outgoing | None  # what we send here, or keep the line for
-    sctp_port: int | None = None  # of the participant, on a data channel line
-    max_message_size: int | None = None  # bytes that the participant takes, on a data channel line; 0: any
+    outgoing: Outgoing | None  # what we send here, or keep the section for
+    sctp_port: int | None = None  # of the participant, in a section for data channels
+    max_message_size: int | None = None  # for data channels: bytes of a message that the participant accepts; 0: any
 
 
 def revised(record: Record, **fields: Any) -> Record:

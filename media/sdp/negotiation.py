@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from media.credentials import Credentials, Fingerprint, new_credentials
-from media.sdp.codecs import Agreed, Codec, Codecs, Shown, capabilities_of, lines_of, read_capabilities, usable
+from media.sdp.codecs import Agreed, Codec, Codecs, Shown, capabilities_of, read_capabilities, section_codecs, usable
 from media.sdp.description import (
     Description,
     NegotiationError,
@@ -36,16 +36,16 @@ from media.sdp.media_section import Outgoing, Section, SectionState
 from media.sdp.sections import (
     NO_NUMBERS,
     Numbers,
-    answered_line,
-    new_line,
+    answered_section,
+    new_section,
     numbered,
-    offered_lines,
+    offered_sections,
     our_mid,
     place,
     read_numbers,
     restated,
 )
-from media.sdp.syntax import MAX_MEDIA_LINES
+from media.sdp.syntax import MAX_MEDIA_SECTIONS
 from media.sdp.writer import LocalEnd, Role, write_body
 
 __all__ = [
@@ -73,7 +73,7 @@ _SETUPS: Mapping[Role, str] = {"server": "passive", "client": "active"}
 class _Terms:
     """Everything that is settled, or would be if the pending offer were answered."""
 
-    lines: tuple[SectionState, ...]
+    states: tuple[SectionState, ...]
     bundle: tuple[str, ...]
     numbers: Numbers
     credentials: Credentials
@@ -113,7 +113,7 @@ class Negotiation:
     @property
     def sections(self) -> tuple[Section, ...]:
         """The media sections as settled, in their order; empty before the first answer."""
-        return tuple(line.section for line in self._terms.lines)
+        return tuple(state.section for state in self._terms.states)
 
     @property
     def settled(self) -> bool:
@@ -128,7 +128,7 @@ class Negotiation:
     @property
     def received_labels(self) -> frozenset[str]:
         """The labels of what the participant sends by its offer that waits for our answer; empty without one."""
-        return _sent(self._received.lines if self._received else ())
+        return _sent(self._received.states if self._received else ())
 
     @property
     def local_credentials(self) -> Credentials:
@@ -180,11 +180,11 @@ class Negotiation:
                 raise
             except NegotiationError as error:
                 failures.append(error)
-        raise next(iter(failures), NegotiationError("No media line of this offer can be served."))
+        raise next(iter(failures), NegotiationError("No media section of this offer can be served."))
 
     def _transports(self, description: Description) -> list[tuple[ParsedSection, ...]]:
-        """Return the transports of an offer that may be served: first the one with accepted sections of before."""
-        known = set(_accepted(self._terms.lines))
+        """Return the transports of an offer that may be served: the one with already accepted sections first."""
+        known = set(_accepted(self._terms.states))
         found = transports(description)[:_MOST_TRANSPORTS]
         return sorted(found, key=lambda sections: known.isdisjoint(media.mid for media in sections))
 
@@ -196,17 +196,17 @@ class Negotiation:
         terms = self._terms
         shown = capabilities_of(sections)
         capabilities = others.compatible(shown)
-        carried = lines_of(media for media in sections if media.kind in capabilities)
+        carried = section_codecs(media for media in sections if media.kind in capabilities)
         agreed = others.joined_by(capabilities, carried).in_use()
-        lines = offered_lines(description, sections, terms.lines, agreed)
-        accepted = _accepted(lines)
+        states = offered_sections(description, sections, terms.states, agreed)
+        accepted = _accepted(states)
         if not accepted:
             # This raises an error that names the missing codecs.
             others.joined_by(shown)
         _require_tag(sections, accepted)
         remote = read_transport(description, sections)
         return _Terms(
-            lines=tuple(lines),
+            states=tuple(states),
             bundle=tuple(each.mid for each in sections if each.mid in accepted and each.mid in description.bundled),
             numbers=read_numbers(description, sections, terms.numbers),
             credentials=self._credentials_for(remote),
@@ -228,9 +228,9 @@ class Negotiation:
         received = self._received
         if received is None or received.role is None:
             raise NegotiationError("There is no offer to answer.")
-        lines, _ = place(received.lines, outgoing)
+        states, _ = place(received.states, outgoing)
         self._before = self._terms, self._offered
-        self._terms = replace(received, lines=tuple(lines))
+        self._terms = replace(received, states=tuple(states))
         self._received = self._offered = None
         return self._write(self._terms, _SETUPS[received.role])
 
@@ -246,15 +246,15 @@ class Negotiation:
             raise NegotiationError("There is an offer pending.")
         terms, agreed = self._terms, agreed.in_use()
         wanted = [track for track in outgoing if track.track not in terms.declined]
-        numbers = numbered(terms.lines, agreed, terms.numbers)
-        lines, waiting = place((restated(line, agreed, numbers.known) for line in terms.lines), wanted)
-        numbers = self._add(lines, waiting, agreed, numbers) if terms.grows else numbers
-        if not lines or (self.settled and not _news(terms.lines, lines)):
+        numbers = numbered(terms.states, agreed, terms.numbers)
+        states, waiting = place((restated(state, agreed, numbers.known) for state in terms.states), wanted)
+        numbers = self._add(states, waiting, agreed, numbers) if terms.grows else numbers
+        if not states or (self.settled and not _news(terms.states, states)):
             return None
-        accepted = _accepted(lines)
+        accepted = _accepted(states)
         bundle = [mid for mid in terms.bundle if mid in accepted]
         bundle += [mid for mid in accepted if mid not in bundle and terms.grows]
-        offered = replace(terms, lines=tuple(lines), bundle=tuple(bundle), numbers=numbers)
+        offered = replace(terms, states=tuple(states), bundle=tuple(bundle), numbers=numbers)
         text = self._write(offered, "actpass")
         self._offered = offered
         return text
@@ -272,10 +272,10 @@ class Negotiation:
         received, self._received = self._received, None
         if received is None:
             return
-        lines = tuple(line for line in received.lines if not line.section.rejected)
-        bundle = tuple(_accepted(lines)) if received.grows else ()
+        states = tuple(state for state in received.states if not state.section.rejected)
+        bundle = tuple(_accepted(states)) if received.grows else ()
         self._terms = replace(
-            received, lines=lines, bundle=bundle, credentials=self._terms.credentials, remote=None, role=None
+            received, states=states, bundle=bundle, credentials=self._terms.credentials, remote=None, role=None
         )
 
     def receive_answer(self, text: str, *, may_change: bool = True) -> None:
@@ -289,8 +289,8 @@ class Negotiation:
         if offered is None:
             raise NegotiationError("There is no offer that this could answer.")
         description = read(text)
-        lines = _kept(self._terms.lines, _answered(offered.lines, description))
-        if not may_change and _sent(lines) != _sent(self._terms.lines):
+        states = _kept(self._terms.states, _answered(offered.states, description))
+        if not may_change and _sent(states) != _sent(self._terms.states):
             raise NegotiationError("Answers have changed too often what is sent: an offer can.")
         remote = read_answered_transport(description)
         # Without a=setup, an answerer is active (RFC 4145 section 4). An offerer leaves us the choice, as in browsers.
@@ -300,14 +300,14 @@ class Negotiation:
         if self.settled and remote.credentials != self.remote_credentials:
             raise NegotiationError("An answer cannot restart ICE: an offer can.")
         role = self._role(remote)
-        accepted = _accepted(lines)
+        accepted = _accepted(states)
         self._terms = replace(
             offered,
-            lines=tuple(lines),
+            states=tuple(states),
             bundle=tuple(mid for mid in description.bundle if mid in accepted),
             remote=remote,
             role=role,
-            declined=offered.declined | _declined(offered.lines, lines),
+            declined=offered.declined | _declined(offered.states, states),
         )
         self._offered = None
 
@@ -347,22 +347,22 @@ class Negotiation:
             return self._terms.credentials
         return self._new_credentials()
 
-    def _add(self, lines: list[SectionState], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
+    def _add(self, states: list[SectionState], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
         """Add sections for the tracks. Reuse rejected sections of their kind first. Return what numbers mean then."""
         for track in tracks:
-            line, numbers = new_line(track, self._free_mid(lines), agreed, numbers)
-            if line is None:
+            state, numbers = new_section(track, self._free_mid(states), agreed, numbers)
+            if state is None:
                 continue
-            rejected = (i for i, each in enumerate(lines) if each.section.rejected and each.section.kind == track.kind)
-            index = next(rejected, len(lines))
-            if index == MAX_MEDIA_LINES:
+            rejected = (i for i, each in enumerate(states) if each.section.rejected and each.section.kind == track.kind)
+            index = next(rejected, len(states))
+            if index == MAX_MEDIA_SECTIONS:
                 break
-            lines[index : index + 1] = [line]
+            states[index : index + 1] = [state]
         return numbers
 
-    def _free_mid(self, lines: Sequence[SectionState]) -> str:
+    def _free_mid(self, states: Sequence[SectionState]) -> str:
         """Return a mid that no section has, and that we have never used."""
-        used = {line.section.mid for line in lines}
+        used = {state.section.mid for state in states}
         while True:
             self._mids += 1
             if (mid := our_mid(self._mids)) not in used:
@@ -370,7 +370,7 @@ class Negotiation:
 
     def _write(self, terms: _Terms, setup: str) -> str:
         """Return the description. Its version rises if it differs from our last one (RFC 3264 section 8)."""
-        body = write_body(terms.lines, terms.bundle, self._local, terms.credentials, setup)
+        body = write_body(terms.states, terms.bundle, self._local, terms.credentials, setup)
         if body != self._body:
             self._body = body
             self._version += 1
@@ -384,20 +384,22 @@ def _require_tag(sections: Sequence[ParsedSection], accepted: Sequence[str]) -> 
     alone.
     """
     if not accepted:
-        raise NegotiationError("No media line of this offer can be served.")
+        raise NegotiationError("No media section of this offer can be served.")
     tag = sections[0]
     if tag.mid not in accepted and not any(media.port for media in sections if media.mid in accepted):
-        raise NegotiationError(f"The {tag.kind} line speaks for the bundle, and it cannot be served.")
+        raise NegotiationError(
+            f"The {tag.kind} section is the tagged one of its BUNDLE group, and it cannot be served."
+        )
 
 
-def _accepted(lines: Sequence[SectionState]) -> list[str]:
+def _accepted(states: Sequence[SectionState]) -> list[str]:
     """Return the mids of the sections that are not rejected."""
-    return [line.section.mid for line in lines if not line.section.rejected]
+    return [state.section.mid for state in states if not state.section.rejected]
 
 
-def _sent(lines: Sequence[SectionState]) -> frozenset[str]:
+def _sent(states: Sequence[SectionState]) -> frozenset[str]:
     """Return the labels of what the participant sends."""
-    return frozenset(line.section.label for line in lines if line.section.receiving)
+    return frozenset(state.section.label for state in states if state.section.receiving)
 
 
 def _news(before: Sequence[SectionState], now: Sequence[SectionState]) -> bool:
@@ -414,11 +416,13 @@ def _news(before: Sequence[SectionState], now: Sequence[SectionState]) -> bool:
 def _answered(offered: Sequence[SectionState], description: Description) -> list[SectionState]:
     """Return the offered sections as the answer settles them."""
     if len(offered) != len(description.media):
-        raise NegotiationError("The answer must have the offer's media lines, in their order, with their a=mid.")
-    lines = [answered_line(line, media, description) for line, media in zip(offered, description.media, strict=True)]
-    if all(line.section.rejected for line in lines):
-        raise NegotiationError("The answer rejects every media line.")
-    return lines
+        raise NegotiationError("The answer must have the offer's media sections, in their order, with their a=mid.")
+    states = [
+        answered_section(state, media, description) for state, media in zip(offered, description.media, strict=True)
+    ]
+    if all(state.section.rejected for state in states):
+        raise NegotiationError("The answer rejects every media section.")
+    return states
 
 
 def _kept(before: Sequence[SectionState], now: Sequence[SectionState]) -> list[SectionState]:

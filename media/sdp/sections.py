@@ -46,8 +46,8 @@ def read_numbers(description: Description, sections: Iterable[ParsedSection], be
     meanings: dict[int, tuple[str, ...]] = {}
     extensions: dict[str, int] = {}
     uris: dict[int, str] = {}
-    lines = [media for media in sections if is_rtp(media)]
-    for media in lines:
+    rtp = [media for media in sections if is_rtp(media)]
+    for media in rtp:
         for codec in read_codecs(media):
             known.setdefault(codec.key, codec)
             _mean(meanings, codec.payload_type, codec.key)
@@ -57,7 +57,7 @@ def read_numbers(description: Description, sections: Iterable[ParsedSection], be
             if uris.setdefault(id_, meaning(uri)) != meaning(uri):
                 raise NegotiationError(f"Header extension {id_} has two meanings in one bundle.")
             extensions.setdefault(uri, id_)
-    listed = (number(text, 127) for media in lines for text in media.formats)
+    listed = (number(text, 127) for media in rtp for text in media.formats)
     taken = {each for each in listed if each is not None}
     kept = {
         key: codec for key, codec in before.known.items() if not taken & {codec.payload_type, codec.rtx_payload_type}
@@ -66,7 +66,7 @@ def read_numbers(description: Description, sections: Iterable[ParsedSection], be
         known=kept | known,
         taken=before.taken | taken,
         extensions={uri: id_ for uri, id_ in before.extensions.items() if id_ not in uris} | extensions,
-        mixed=all(mixes(description, media) for media in lines),
+        mixed=all(mixes(description, media) for media in rtp),
     )
 
 
@@ -96,7 +96,7 @@ def is_rtp(media: ParsedSection) -> bool:
     return media.kind in _FIRST_LABELS and media.protocol in _RTP
 
 
-def offered_lines(
+def offered_sections(
     description: Description, sections: Sequence[ParsedSection], before: Sequence[SectionState], agreed: Agreed
 ) -> list[SectionState]:
     """Return the sections of the participant's offer as we can accept them. Tracks stay where they are.
@@ -106,30 +106,32 @@ def offered_lines(
     """
     _require_order(description.media, before)
     served = {id(media) for media in sections}
-    lines: list[SectionState] = []
+    states: list[SectionState] = []
     for index, media in enumerate(description.media):
         previous = before[index] if index < len(before) and not before[index].section.rejected else None
         if id(media) not in served:
-            lines.append(_rejected(media))
+            states.append(_rejected(media))
         elif is_rtp(media):
-            lines.append(_rtp_line(media, previous, agreed, mixed=mixes(description, media)))
-        elif any(line.section.kind == "application" and not line.section.rejected for line in lines):
+            states.append(_rtp_section(media, previous, agreed, mixed=mixes(description, media)))
+        elif any(state.section.kind == "application" and not state.section.rejected for state in states):
             # A leg has only one SCTP association (RFC 8841 section 6).
-            lines.append(_rejected(media))
+            states.append(_rejected(media))
         else:
-            lines.append(_data_line(media))
-    _require_distinct_sources(lines)
-    return _labelled(lines, description.media)
+            states.append(_data_section(media))
+    _require_distinct_sources(states)
+    return _labelled(states, description.media)
 
 
 def _require_order(media: Sequence[ParsedSection], before: Sequence[SectionState]) -> None:
     """Require the previous sections in their order. Only a rejected one may change (RFC 8829 section 5.2.2)."""
     if len(media) < len(before):
-        raise NegotiationError("A media line of before is missing: they never disappear.")
-    for line, now in zip(before, media, strict=False):
-        mids = [line.section.mid] if now.live else ["", line.section.mid]
-        if not line.section.rejected and (now.kind != line.section.kind or now.mid not in mids):
-            raise NegotiationError(f"The media line {line.section.mid} has changed its place, its a=mid or its kind.")
+        raise NegotiationError("An earlier media section is missing: media sections are never removed.")
+    for state, now in zip(before, media, strict=False):
+        mids = [state.section.mid] if now.live else ["", state.section.mid]
+        if not state.section.rejected and (now.kind != state.section.kind or now.mid not in mids):
+            raise NegotiationError(
+                f"The media section {state.section.mid} has changed its place, its a=mid or its kind."
+            )
 
 
 def _rejected(media: ParsedSection) -> SectionState:
@@ -151,28 +153,28 @@ def _rejected(media: ParsedSection) -> SectionState:
     return SectionState(section, media.protocol, next(iter(media.formats), "0"), shown={}, takes=False)
 
 
-def _data_line(media: ParsedSection) -> SectionState:
+def _data_section(media: ParsedSection) -> SectionState:
     """Return the section for data channels (RFC 8841), or a rejected one if it is for something else."""
-    line = _rejected(media)
+    state = _rejected(media)
     port = number(media.attributes.get("sctp-port", ("",))[0], 65535)
     size = number(media.attributes.get("max-message-size", (str(MAX_MESSAGE_SIZE),))[0], 2**32 - 1)
     wanted = media.kind == "application" and media.protocol in _SCTP and media.formats == ("webrtc-datachannel",)
     if not (wanted and port and size is not None):
-        return line
-    section = replace(line.section, rejected=False, sctp_port=port, max_message_size=size)
-    return replace(line, section=section)
+        return state
+    section = replace(state.section, rejected=False, sctp_port=port, max_message_size=size)
+    return replace(state, section=section)
 
 
-def _rtp_line(media: ParsedSection, previous: SectionState | None, agreed: Agreed, *, mixed: bool) -> SectionState:
+def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Agreed, *, mixed: bool) -> SectionState:
     """Return the section of audio or video, or a rejected one if no codec is left."""
-    line = _rejected(media)
+    state = _rejected(media)
     shown = {codec.key: codec for codec in read_codecs(media)}
     codecs = _wanted(shown, agreed.codecs.get(media.kind, ()))
     if not is_usable(codecs):
-        return line
+        return state
     ssrcs, rtx_ssrcs = read_sources(media)
     section = replace(
-        line.section,
+        state.section,
         rejected=False,
         receiving=media.sends,
         codecs=codecs,
@@ -185,7 +187,7 @@ def _rtp_line(media: ParsedSection, previous: SectionState | None, agreed: Agree
         outgoing=previous.section.outgoing if previous else None,
     )
     ours = previous.ours if previous else is_our_mid(media.mid)
-    return replace(line, section=section, shown=shown, takes=media.receives, ours=ours)
+    return replace(state, section=section, shown=shown, takes=media.receives, ours=ours)
 
 
 def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:
@@ -205,7 +207,7 @@ def read_sources(media: ParsedSection) -> tuple[tuple[int, ...], dict[int, int]]
         stated[primary] = None
     primaries = tuple(ssrc for ssrc in stated if ssrc not in repeats and ssrc not in repairs)
     if len(stated) + len(repeats) > _MAX_SOURCES:
-        raise NegotiationError("A media line names more sources than any browser.")
+        raise NegotiationError("A media section names more sources than any browser does.")
     return primaries, {second: primary for second, primary in repeats.items() if primary in primaries}
 
 
@@ -225,29 +227,29 @@ def _ssrc(text: str) -> int | None:
     return number(text, 2**32 - 1)
 
 
-def _require_distinct_sources(lines: Iterable[SectionState]) -> None:
+def _require_distinct_sources(states: Iterable[SectionState]) -> None:
     """Require that only one section names an SSRC: in a bundle, it decides which section a packet belongs to."""
-    sources = Counter(ssrc for line in lines for ssrc in (*line.section.ssrcs, *line.section.rtx_ssrcs))
+    sources = Counter(ssrc for state in states for ssrc in (*state.section.ssrcs, *state.section.rtx_ssrcs))
     for ssrc, times in sources.items():
         if times > 1:
-            raise NegotiationError(f"The SSRC {ssrc} is named for two media lines.")
+            raise NegotiationError(f"The SSRC {ssrc} is named in two media sections.")
 
 
-def _labelled(lines: list[SectionState], media: Sequence[ParsedSection]) -> list[SectionState]:
+def _labelled(states: list[SectionState], media: Sequence[ParsedSection]) -> list[SectionState]:
     """Label what the participant sends. Its own sections are labelled by their place, ours when it first sends there.
 
     A label stays with its section for as long as the section lives, whatever its direction.
     """
-    used = {(line.section.kind, line.section.label) for line in lines}
+    used = {(state.section.kind, state.section.label) for state in states}
     labelled = []
-    for line, stated in zip(lines, media, strict=True):
-        section = line.section
+    for state, parsed in zip(states, media, strict=True):
+        section = state.section
         unlabelled = section.kind in _FIRST_LABELS and not section.rejected and not section.label
-        if unlabelled and (not line.ours or stated.sends):
+        if unlabelled and (not state.ours or parsed.sends):
             label = next(each for each in _labels(section.kind) if (section.kind, each) not in used)
             used.add((section.kind, label))
-            line = replace(line, section=replace(section, label=label))
-        labelled.append(line)
+            state = replace(state, section=replace(section, label=label))
+        labelled.append(state)
     return labelled
 
 
@@ -259,22 +261,22 @@ def _labels(kind: str) -> Iterable[str]:
         yield f"{first[-1]}{count}"
 
 
-def place(lines: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple[list[SectionState], list[Outgoing]]:
+def place(states: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple[list[SectionState], list[Outgoing]]:
     """Return the sections with the tracks on them, and the live tracks for which there is no section.
 
     A track stays in its section. A track that has ended frees it. A new track takes the first free section.
     """
     wanted = {(track.kind, track.track): track for track in outgoing}
     placed = []
-    for line in lines:
-        before = line.section.outgoing
-        track = wanted.pop((line.section.kind, before.track), None) if before and not line.section.rejected else None
-        placed.append(line.carrying(track))
+    for state in states:
+        before = state.section.outgoing
+        track = wanted.pop((state.section.kind, before.track), None) if before and not state.section.rejected else None
+        placed.append(state.carrying(track))
     waiting = []
     for track in wanted.values():
         # A track that is not sent now needs no section yet.
         if track.live:
-            free = next((index for index, line in enumerate(placed) if line.is_free_for(track.kind)), None)
+            free = next((index for index, state in enumerate(placed) if state.is_free_for(track.kind)), None)
             if free is None:
                 waiting.append(track)
             else:
@@ -282,30 +284,30 @@ def place(lines: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple[
     return placed, waiting
 
 
-def numbered(lines: Iterable[SectionState], agreed: Agreed, numbers: Numbers) -> Numbers:
+def numbered(states: Iterable[SectionState], agreed: Agreed, numbers: Numbers) -> Numbers:
     """Add the numbers of codecs that the leg has never shown, for the sections that we have added."""
-    for kind in {line.section.kind for line in lines if line.ours and not line.section.rejected}:
+    for kind in {state.section.kind for state in states if state.ours and not state.section.rejected}:
         _, numbers = _own_codecs(agreed.codecs.get(kind, ()), numbers)
     return numbers
 
 
-def restated(line: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) -> SectionState:
+def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) -> SectionState:
     """Return the section as we offer it again: with the codecs now agreed, and asking for what the participant sends.
 
     The participant decides whether it sends. So we ask for media wherever it has ever sent, even while it holds. A
     section of ours may get any codec that the leg knows, except those that the participant has refused there.
     """
-    section = line.section
+    section = state.section
     if section.kind not in _FIRST_LABELS or section.rejected:
-        return line
-    agreed_on = [codec for codec in agreed.codecs.get(section.kind, ()) if codec.key not in line.refused]
-    codecs = _wanted({**known, **line.shown} if line.ours else line.shown, agreed_on)
+        return state
+    agreed_on = [codec for codec in agreed.codecs.get(section.kind, ()) if codec.key not in state.refused]
+    codecs = _wanted({**known, **state.shown} if state.ours else state.shown, agreed_on)
     served = is_usable(codecs)
     section = revised(section, receiving=served and bool(section.label), codecs=codecs if served else section.codecs)
-    return revised(line, section=section, served=served)
+    return revised(state, section=section, served=served)
 
 
-def new_line(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
+def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
     """Return a section of our own for the track, or None if no codec is agreed; and what the numbers mean with it."""
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
@@ -342,24 +344,24 @@ def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
     return _wanted(numbers.known, agreed), numbers
 
 
-def answered_line(line: SectionState, media: ParsedSection, description: Description) -> SectionState:
+def answered_section(state: SectionState, media: ParsedSection, description: Description) -> SectionState:
     """Return our offered section as the participant's answer settles it (RFC 3264 section 6.1).
 
     :raises NegotiationError: when it answers something else.
     """
-    section = line.section
+    section = state.section
     if media.kind != section.kind or media.mid not in ([section.mid] if media.port else ["", section.mid]):
-        raise NegotiationError("The answer must have the offer's media lines, in their order, with their a=mid.")
+        raise NegotiationError("The answer must have the offer's media sections, in their order, with their a=mid.")
     if media.port == 0:
         # A removed section may have lost its attributes, even its a=mid (RFC 3264 section 8.2).
         return _rejected(replace(media, mid=section.mid))
     if section.rejected:
-        raise NegotiationError("The answer accepts a media line that the offer does not have.")
+        raise NegotiationError("The answer accepts a media section that the offer rejects.")
     if not is_rtp(media):
-        return _answered_data(line, media)
+        return _answered_data(state, media)
     if (media.sends and not section.receiving) or (media.receives and not section.sending):
         raise NegotiationError(
-            f"{media.direction} cannot answer what was offered for the {media.kind} line {media.mid}."
+            f"{media.direction} cannot answer what was offered in the {media.kind} section {media.mid}."
         )
     codecs = _answered_codecs(section.codecs, media)
     ssrcs, rtx_ssrcs = read_sources(media)
@@ -375,17 +377,19 @@ def answered_line(line: SectionState, media: ParsedSection, description: Descrip
         ssrcs=ssrcs,
         rtx_ssrcs=rtx_ssrcs,
     )
-    takes = media.receives if section.sending else line.takes
+    takes = media.receives if section.sending else state.takes
     refused = {codec.key for codec in section.codecs} - {codec.key for codec in codecs}
-    shown = {key: codec for key, codec in line.shown.items() if key not in refused}
-    return revised(line, section=settled, takes=takes, shown=shown, refused=line.refused | refused)
+    shown = {key: codec for key, codec in state.shown.items() if key not in refused}
+    return revised(state, section=settled, takes=takes, shown=shown, refused=state.refused | refused)
 
 
-def _answered_data(line: SectionState, media: ParsedSection) -> SectionState:
-    now = _data_line(media).section
+def _answered_data(state: SectionState, media: ParsedSection) -> SectionState:
+    now = _data_section(media).section
     if now.rejected:
-        raise NegotiationError("The answer changes the line of the data channels.")
-    return replace(line, section=replace(line.section, sctp_port=now.sctp_port, max_message_size=now.max_message_size))
+        raise NegotiationError("The answer changes the section for data channels.")
+    return replace(
+        state, section=replace(state.section, sctp_port=now.sctp_port, max_message_size=now.max_message_size)
+    )
 
 
 def _answered_codecs(offered: Codecs, media: ParsedSection) -> Codecs:
@@ -399,5 +403,5 @@ def _answered_codecs(offered: Codecs, media: ParsedSection) -> Codecs:
             feedback = tuple(each for each in codec.feedback if each in now.feedback)
             kept.append(revised(codec, rtx_payload_type=rtx, feedback=feedback))
     if not is_usable(kept):
-        raise NegotiationError(f"The answer has none of the codecs offered for the {media.kind} line {media.mid}.")
+        raise NegotiationError(f"The answer has none of the codecs offered in the {media.kind} section {media.mid}.")
     return tuple(kept)

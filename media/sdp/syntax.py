@@ -11,7 +11,7 @@ _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
 # A focus offer to a leg with 256 sections stays below this. Reading takes time in proportion to the lines.
 MAX_SECTION_LINES = 500
-MAX_MEDIA_LINES = 256
+MAX_MEDIA_SECTIONS = 256
 
 # One letter, "=", and a value without NUL, other control characters and Unicode's line separators.
 # Only the session name may begin with a space, or be one (RFC 8866 section 5.3).
@@ -84,7 +84,7 @@ def split(text: str) -> list[list[str]]:
         if line.startswith("m="):
             sections.append([])
         sections[-1].append(line)
-    if len(sections) > MAX_MEDIA_LINES + 1 or max(map(len, sections)) > MAX_SECTION_LINES:
+    if len(sections) > MAX_MEDIA_SECTIONS + 1 or max(map(len, sections)) > MAX_SECTION_LINES:
         raise SdpError("It has more lines than any browser writes.")
     # Browsers ignore the version.
     if not _SESSION.fullmatch("".join(line[0] for line in sections[0])):

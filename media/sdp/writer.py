@@ -42,7 +42,7 @@ _DIRECTIONS = {
 
 
 def write_body(
-    lines: Sequence[SectionState], bundle: Iterable[str], local: LocalEnd, credentials: Credentials, setup: str
+    states: Sequence[SectionState], bundle: Iterable[str], local: LocalEnd, credentials: Credentials, setup: str
 ) -> str:
     """Return everything after the o= line.
 
@@ -61,34 +61,34 @@ def write_body(
         body.append(f"a=group:BUNDLE {' '.join(bundle)}")
     # "ice2" states that we implement ICE-lite by RFC 8445.
     body += ["a=ice-lite", "a=ice-options:ice2", *transport]
-    live = [line for line in lines if not line.section.rejected]
-    tagged = next((line for line in live if line.section.mid in bundle[:1]), live[0] if live else None)
-    rtp = [line.section for line in lines if line.section.codecs]
+    live = [state for state in states if not state.section.rejected]
+    tagged = next((state for state in live if state.section.mid in bundle[:1]), live[0] if live else None)
+    rtp = [state.section for state in states if state.section.codecs]
     mixed = bool(rtp) and all(section.mixed for section in rtp)
     if mixed:
         body.append("a=extmap-allow-mixed")
-    for line in lines:
-        own = transport if line is tagged else []
-        candidates = _candidates(local) if line is tagged or line is live[-1] else []
-        body += _line(line, local, [*own, *candidates], mixed=not mixed and line.section.mixed)
+    for state in states:
+        own = transport if state is tagged else []
+        candidates = _candidates(local) if state is tagged or state is live[-1] else []
+        body += _section(state, local, [*own, *candidates], mixed=not mixed and state.section.mixed)
     return "\r\n".join(body) + "\r\n"
 
 
-def _line(line: SectionState, local: LocalEnd, transport: list[str], *, mixed: bool) -> list[str]:
-    section = line.section
+def _section(state: SectionState, local: LocalEnd, transport: list[str], *, mixed: bool) -> list[str]:
+    section = state.section
     if section.rejected:
         mid = [f"a=mid:{section.mid}"] if section.mid else []
         return [
-            f"m={section.kind} 0 {line.protocol} {line.format}",
+            f"m={section.kind} 0 {state.protocol} {state.format}",
             "c=IN IP4 0.0.0.0",
             *mid,
             "a=inactive",
             "a=rtcp-mux",
         ]
     address, port = local.candidates[0] if local.candidates else ("0.0.0.0", 9)  # noqa: S104 - says "none yet"
-    formats = " ".join(map(str, _formats(section.codecs))) or line.format
+    formats = " ".join(map(str, _formats(section.codecs))) or state.format
     lines = [
-        f"m={section.kind} {port} {line.protocol} {formats}",
+        f"m={section.kind} {port} {state.protocol} {formats}",
         f"c=IN IP{ipaddress.ip_address(address).version} {address}",
         *[f"a=mid:{section.mid}"] * bool(section.mid),
         *transport,

@@ -1,4 +1,4 @@
-"""The Dev Server of the sheet: the application behind the test page, a client of the enabler like any other.
+"""The Dev Server of the design sheet: the back end of the test page, and an ordinary client of the enabler.
 
-It knows the enabler by REST and its API key only, so it also works against an enabler elsewhere.
+It uses the enabler only through REST with an API key, so the enabler may run on another server.
 """

@@ -1,4 +1,4 @@
-"""The enabler as the Dev Server sees it: REST and an API key."""
+"""Call the enabler's REST API with an API key."""
 
 import asyncio
 import logging
@@ -16,22 +16,22 @@ logger = logging.getLogger(__name__)
 
 _TIMEOUT = httpx.Timeout(10, connect=3, pool=3)
 _LIMITS = httpx.Limits(max_connections=50, max_keepalive_connections=10, keepalive_expiry=30)
-# A connection pool belongs to the loop that it was made on.
+# An HTTP client belongs to the event loop on which its connections were opened.
 _clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]" = WeakKeyDictionary()
 
 
 def client() -> httpx.AsyncClient:
-    """Return this loop's client. It follows no redirect and takes no proxy from the environment."""
+    """Return this loop's HTTP client. It follows no redirects and ignores proxy variables of the environment."""
     loop = asyncio.get_running_loop()
     if loop not in _clients:
         _clients[loop] = httpx.AsyncClient(
-            verify=_trust(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=False, trust_env=False
+            verify=_tls_context(), timeout=_TIMEOUT, limits=_LIMITS, follow_redirects=False, trust_env=False
         )
     return _clients[loop]
 
 
-def _trust() -> ssl.SSLContext:
-    """Return whom to believe: the usual authorities, and this very server's own certificate if it has one."""
+def _tls_context() -> ssl.SSLContext:
+    """Return a TLS context that trusts the system's authorities and this server's own certificate, if it has one."""
     context = ssl.create_default_context()
     if settings.TLS_CERTIFICATE:
         context.load_verify_locations(settings.TLS_CERTIFICATE)
@@ -39,14 +39,14 @@ def _trust() -> ssl.SSLContext:
 
 
 def public_url(request: HttpRequest) -> str:
-    """Return where the browser finds the enabler: the one configured, otherwise where the page came from."""
+    """Return the enabler's URL for the browser: SBE_ENABLER_URL, otherwise the origin of the page."""
     return settings.SBE_ENABLER_URL or request.build_absolute_uri("/").rstrip("/")
 
 
 def _own_url(request: HttpRequest) -> str:
-    """Return this very server's address: the one that the request came in at.
+    """Return the URL of this server itself: the address on which the request arrived.
 
-    :raises ProblemError: when the server listens on something that has no address, such as a Unix socket.
+    :raises ProblemError: when there is no such address, as with a Unix socket.
     """
     scope: dict[str, Any] = getattr(request, "scope", {})
     server = scope.get("server")
@@ -57,11 +57,11 @@ def _own_url(request: HttpRequest) -> str:
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:
-    """Return who speaks, and what of the browser's request goes on.
+    """Return the headers for the enabler: the API key, and those of the browser's request to forward.
 
-    The enabler makes the URLs in its answers from the host and scheme that it sees; on this very server those
-    must be the ones that the browser used. An `Idempotency-Key` stays here: all browsers share the Dev Server's API
-    key, so the enabler would repeat one browser's token to another that sends the same key.
+    The enabler builds the URLs in its responses from the host and scheme of the request. If the enabler is this server,
+    they must be the browser's. `Idempotency-Key` is not forwarded, because all browsers share one API key: if two sent
+    the same key, the enabler would return the first one's token to the second.
     """
     headers = {"authorization": f"Api-Key {_api_key()}", "x-correlator": request.headers["x-correlator"]}
     if not settings.SBE_ENABLER_URL:
@@ -72,9 +72,9 @@ def _headers(request: HttpRequest) -> dict[str, str]:
 
 
 def _api_key() -> str:
-    """Return the API key: the one configured, otherwise the one that the first start wrote.
+    """Return the API key: SBE_API_KEY, otherwise the one that `quickstart` wrote.
 
-    :raises ProblemError: when there is neither.
+    :raises ProblemError: when there is none.
     """
     try:
         key: str = settings.SBE_API_KEY or settings.DEMO_KEY_FILE.read_text().strip()
@@ -93,23 +93,23 @@ async def ask(
     body: dict[str, object] | None = None,
     parameters: dict[str, str] | None = None,
 ) -> httpx.Response:
-    """Make one call for the browser's `request` and return the enabler's answer, whatever its status.
+    """Call the enabler on behalf of the browser's `request` and return its response, whatever the status.
 
-    :raises ProblemError: when no answer of the enabler's comes.
+    :raises ProblemError: when the enabler cannot be reached, or something else answers.
     """
     base = settings.SBE_ENABLER_URL or _own_url(request)
     try:
         response = await client().request(method, base + path, json=body, params=parameters, headers=_headers(request))
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError) as error:
-        logger.warning("the enabler at %s cannot be reached: %s", base, type(error).__name__)
+        logger.warning("The enabler at %s cannot be reached: %s", base, type(error).__name__)
         raise ProblemError(502, "enabler-unreachable", "The enabler cannot be reached.") from error
     if not _is_json(response):
-        logger.warning("%s answered %s, which is not the enabler's", base, response.status_code)
-        raise ProblemError(502, "enabler-unreachable", "Something other than the enabler answered.")
+        logger.warning("%s answered %s without JSON, so it is not the enabler", base, response.status_code)
+        raise ProblemError(502, "enabler-unreachable", "The response did not come from the enabler.")
     return response
 
 
 def _is_json(response: httpx.Response) -> bool:
-    """Return whether the answer is a JSON document, as all of the enabler's are."""
+    """Return whether the response is JSON, as all responses of the enabler are."""
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     return media_type in {"application/json", "application/problem+json"}

@@ -1,4 +1,4 @@
-"""Refusals of the Dev Server, in the shape of the enabler's own (RFC 9457, protocol section 8)."""
+"""Refusals of the Dev Server, in the same format as the enabler's (RFC 9457, protocol section 8)."""
 
 from http import HTTPStatus
 
@@ -9,7 +9,7 @@ class ProblemError(Exception):
     """A request that the Dev Server refuses or cannot serve."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
-        """Say why: a stable `code` for programs, a `detail` for people."""
+        """Take the status, a stable `code` for programs, and a `detail` for people."""
         super().__init__(detail)
         self.status, self.code, self.detail = status, code, detail
 

@@ -1,4 +1,4 @@
-"""Addresses of the test page and of the Dev Server behind it."""
+"""URLs of the test page and of its back end, the Dev Server."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The test page, and the two calls by which its JavaScript registers and sees who else has."""
+"""The test page, and the two calls with which its JavaScript registers a session and lists all sessions."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from sbe_enabler.devserver.problems import ProblemError
 
 _BODY_LIMIT = 4096  # bytes
 _MOST_PAGES = 20
-# What a browser may say of itself; everything else stays here.
+# The fields of a registration that are forwarded to the enabler.
 _FIELDS = ("username", "vtn", "icmn", "device")
 _PERMISSIONS = {
     "accelerometer": "()",
@@ -34,7 +34,7 @@ _PERMISSIONS = {
 
 @require_safe
 def test_page(request: HttpRequest) -> HttpResponse:
-    """Show the test page, which may talk to the enabler and to nobody else."""
+    """Return the test page. Its policy allows connections only to this server and the enabler."""
     enabler_url = public_url(request)
     response = render(request, "testpage/index.html", {"enabler_url": enabler_url})
     response["Content-Security-Policy"] = _content_security_policy(enabler_url)
@@ -44,7 +44,7 @@ def test_page(request: HttpRequest) -> HttpResponse:
 
 
 def _content_security_policy(enabler_url: str) -> str:
-    """Return the policy of the test page. No inline script or style, and nothing from another host."""
+    """Return the test page's policy: no inline scripts or styles, and nothing from hosts other than the enabler's."""
     parts = urlsplit(enabler_url)
     web_socket = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
     return "; ".join(
@@ -64,38 +64,38 @@ def _content_security_policy(enabler_url: str) -> str:
     )
 
 
-# No cookie means anything here, so there is no login that a foreign page could borrow; and a foreign page cannot
-# send application/json without a preflight, which nothing here answers.
+# CSRF protection is not needed: these calls use no cookies. Also, a page of another origin cannot send application/json
+# without a preflight request, which this server does not allow here.
 @method_decorator(csrf_exempt, name="dispatch")
 class SessionsView(View):
-    """`/dev/sessions`: register this browser; see who is registered."""
+    """`/dev/sessions`: register a session for this browser; list the registered sessions."""
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
-        """Serve the request, or say in a problem document why not."""
+        """Handle the request. Turn a ProblemError into a problem document."""
         handler = {"GET": self.get, "POST": self.post}.get(request.method or "")
         try:
             if handler is None:
-                raise ProblemError(405, "method-not-allowed", "This address knows GET and POST.")
+                raise ProblemError(405, "method-not-allowed", "This address supports GET and POST.")
             return await handler(request)
         except ProblemError as problem:
             return problem.response(request)
 
     async def post(self, request: HttpRequest) -> HttpResponse:
-        """Register a session for whoever asks: this is a server for trials, it knows no passwords."""
+        """Register a session with the identity in the body. This server is only for trials and has no passwords."""
         identity = _json_object(request)
         body = {field: identity[field] for field in _FIELDS if field in identity}
         if any(isinstance(value, dict | list) for value in body.values()):
-            raise ProblemError(400, "malformed", "A name, number or device is a string.")
-        return _pass_on(await ask(request, "POST", "/sessions", body=body))
+            raise ProblemError(400, "malformed", "A name, number or device must be a string.")
+        return _forward(await ask(request, "POST", "/sessions", body=body))
 
     async def get(self, request: HttpRequest) -> HttpResponse:
-        """List everybody who is registered."""
+        """List the registered sessions, from at most _MOST_PAGES pages of the enabler."""
         sessions: list[object] = []
         parameters: dict[str, str] = {}
         for _ in range(_MOST_PAGES):
             response = await ask(request, "GET", "/sessions", parameters=parameters)
             if response.status_code != httpx.codes.OK:
-                return _pass_on(response)
+                return _forward(response)
             page = response.json()
             sessions += page["sessions"]
             if not page["next"]:
@@ -105,14 +105,14 @@ class SessionsView(View):
 
 
 def _json_object(request: HttpRequest) -> dict[str, object]:
-    """Return the body of a request.
+    """Parse the body of a request.
 
-    :raises ProblemError: when it is too large, of another type, or no JSON object.
+    :raises ProblemError: when it is too large, has another media type, or is not a JSON object.
     """
     if request.content_type != "application/json":
         raise ProblemError(415, "unsupported-media-type", "Send application/json.")
     if len(request.body) > _BODY_LIMIT:
-        raise ProblemError(413, "too-large", f"A body has at most {_BODY_LIMIT} bytes here.")
+        raise ProblemError(413, "too-large", f"The body must have at most {_BODY_LIMIT} bytes.")
     try:
         body = json.loads(request.body)
     except (ValueError, RecursionError):
@@ -122,8 +122,8 @@ def _json_object(request: HttpRequest) -> dict[str, object]:
     return body
 
 
-def _pass_on(response: httpx.Response) -> HttpResponse:
-    """Give the browser the enabler's answer as it is."""
+def _forward(response: httpx.Response) -> HttpResponse:
+    """Forward the enabler's response to the browser: status, body, media type and `Retry-After`."""
     answer = HttpResponse(response.content, status=response.status_code, content_type=response.headers["content-type"])
     if retry_after := response.headers.get("retry-after"):
         answer["Retry-After"] = retry_after
@@ -131,6 +131,6 @@ def _pass_on(response: httpx.Response) -> HttpResponse:
 
 
 def _uncached(response: HttpResponse) -> HttpResponse:
-    """Keep tokens and presence out of caches."""
+    """Forbid caches to store the response, because it has tokens or users' presence."""
     response["Cache-Control"] = "no-store"
     return response

@@ -1,1 +1,1 @@
-"""Formats of dates in the admin."""
+"""Date formats of the admin."""

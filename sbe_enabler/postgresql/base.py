@@ -1,8 +1,8 @@
 """Django's PostgreSQL backend, with a bound on every wait.
 
-PostgreSQL itself ends statements that take too long (`statement_timeout`). A server that hangs ends nothing, so the
-client also stops waiting, and closes the connection. After such a failure no thread connects for a moment, and then
-one thread at a time until it succeeds. So requests that have queued up are refused at once, not one after the other.
+PostgreSQL itself cancels statements that take too long (`statement_timeout`). A server that hangs cannot do that, so
+the client also stops waiting and closes the connection. After such a failure, no thread connects for _PAUSE_SECONDS,
+and then one thread at a time until it succeeds. So queued requests fail at once instead of one timeout after another.
 """
 
 import contextlib
@@ -20,28 +20,28 @@ from media.pause import Pause
 
 R = TypeVar("R")
 
-# How much longer the client waits than the server's own limit.
+# How much longer than the server's own limit the client waits, and how long no thread connects after a failure.
 _GRACE_SECONDS = 1.0
 _PAUSE_SECONDS = 1.0
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that gives up on a server that does not answer."""
+    """A connection that closes itself if the server does not answer in time."""
 
-    # How long the server itself lets a statement run, in seconds; None waits for ever.
+    # The server's own limit for a statement, in seconds; None waits forever.
     limit: float | None = None
 
     def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:
         """Wait for the server's answer.
 
-        :raises psycopg.OperationalError: when none comes in time; the connection is then closed.
+        :raises psycopg.OperationalError: when it does not arrive in time. The connection is then closed.
         """
         if timeout is None and self.limit is not None:
             timeout = self.limit + _GRACE_SECONDS
         try:
             return super().wait(gen, interval, timeout)
         except psycopg.OperationalError:
-            # A statement that is still active was not answered; after an answer the state is another one.
+            # ACTIVE means that the statement got no answer; an answer would have changed the status.
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 _outage.begin()
                 self.pgconn.finish()
@@ -49,7 +49,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 class _Outage:
-    """The time from a failure until a connection succeeds. One thread of this process tries at a time."""
+    """The state from a failure until a connection succeeds. Meanwhile, one thread at a time may try to connect."""
 
     def __init__(self) -> None:
         self._lasts = False
@@ -57,13 +57,13 @@ class _Outage:
         self._trying = threading.Lock()
 
     def begin(self) -> None:
-        """Note that the server failed just now."""
+        """Record that the server failed just now."""
         self._lasts = True
         self._pause.begin()
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
-        """Try to connect.
+        """Enclose an attempt to connect; its success ends the outage.
 
         :raises psycopg.OperationalError: when the server failed a moment ago, or another thread is trying.
         """
@@ -71,7 +71,7 @@ class _Outage:
             yield
             return
         if self._pause.lasts or not self._trying.acquire(blocking=False):
-            raise psycopg.OperationalError("the database failed a moment ago")
+            raise psycopg.OperationalError("the database failed less than a second ago")
         try:
             yield
             self._lasts = False
@@ -85,7 +85,7 @@ _outage = _Outage()
 def connect(**parameters: Any) -> BoundedConnection:
     """Connect to PostgreSQL.
 
-    :raises psycopg.OperationalError: when the server does not let us in, or failed a moment ago.
+    :raises psycopg.OperationalError: when the connection fails, or the server failed a moment ago.
     """
     limit = parameters.pop("limit", None)
     with _outage.attempt():
@@ -99,12 +99,12 @@ def connect(**parameters: Any) -> BoundedConnection:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's backend, with bounded connections. The option `limit` is that of the connection."""
+    """Django's backend with `BoundedConnection`. The option `limit` sets the connection's `limit`."""
 
     Database = SimpleNamespace(**{**vars(psycopg), "connect": connect})  # type: ignore[assignment]
 
     def lift_limits(self) -> None:
-        """Let the statements of the present connection take as long as they need."""
+        """Remove the time limits of the current connection: on the client and on the server."""
         self.ensure_connection()
         self.connection.limit = None
         with self.cursor() as cursor:

@@ -1,1 +1,1 @@
-"""SQLite with a queue for its write lock."""
+"""Django's SQLite backend with a queue for the write lock."""

@@ -1,8 +1,8 @@
-"""Django's SQLite backend, in which the transactions of one process take turns.
+"""Django's SQLite backend, with a FIFO queue for the transactions of a process.
 
-SQLite has no queue for its write lock. A thread that finds it taken sleeps and tries again, less and less often: one of
-four busy threads could lose for a second. Here each transaction waits in line for the one before it, and runs as soon
-as that has ended. Only other processes, and statements outside of transactions, still compete for SQLite's own lock.
+SQLite has no queue for its write lock. A thread that finds it taken sleeps and retries, at growing intervals, so one of
+four busy threads could starve for a second. Here each transaction waits for the one before it and begins as soon as
+that has ended. Only other processes and statements outside transactions still compete for SQLite's own lock.
 """
 
 import sqlite3
@@ -14,16 +14,16 @@ from django.db.backends.sqlite3 import base
 from sbe_enabler.sqlite.checkpoints import Checkpoints
 
 
-class Turns:
-    """A lock that is passed on in the order of asking."""
+class FairLock:
+    """A fair lock: threads get it in the order in which they ask for it."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._is_taken = False
         self._waiting: deque[threading.Lock] = deque()
 
-    def take(self, seconds: float) -> bool:
-        """Wait for the turn, and tell whether it came in time."""
+    def acquire(self, seconds: float) -> bool:
+        """Acquire the lock; return False if that takes longer than `seconds`."""
         with self._mutex:
             if not self._is_taken:
                 self._is_taken = True
@@ -34,15 +34,15 @@ class Turns:
         return turn.acquire(timeout=seconds) or not self._leave(turn)
 
     def _leave(self, turn: threading.Lock) -> bool:
-        """Leave the line; return False when the turn came at the last moment."""
+        """Leave the queue; return False if this thread was given the lock meanwhile."""
         with self._mutex:
             if turn not in self._waiting:
                 return False
             self._waiting.remove(turn)
             return True
 
-    def pass_on(self) -> None:
-        """End a turn."""
+    def release(self) -> None:
+        """Release the lock: pass it to the longest-waiting thread, if any."""
         with self._mutex:
             if self._waiting:
                 self._waiting.popleft().release()
@@ -50,23 +50,23 @@ class Turns:
                 self._is_taken = False
 
 
-# There is one database file.
-_turns = Turns()
+# One lock is enough: a process has only one database file.
+_transaction_lock = FairLock()
 checkpoints = Checkpoints()
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's backend, whose transactions take turns."""
+    """Django's backend, in which each transaction holds `_transaction_lock`."""
 
     _has_turn = False
 
     def _start_transaction_under_autocommit(self) -> None:
-        """Begin a transaction when it is this connection's turn.
+        """Begin a transaction as soon as it is this connection's turn.
 
-        :raises django.db.OperationalError: when the others take longer than the option `timeout`.
+        :raises django.db.OperationalError: when that takes longer than the option `timeout`.
         """
         with self.wrap_database_errors:
-            if not _turns.take(self.settings_dict["OPTIONS"]["timeout"]):
+            if not _transaction_lock.acquire(self.settings_dict["OPTIONS"]["timeout"]):
                 raise sqlite3.OperationalError("database is locked")
         self._has_turn = True
         try:
@@ -76,18 +76,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise
 
     def _commit(self) -> None:
-        """Commit. After a failure the transaction goes on until it is rolled back."""
+        """Commit. If that fails, the transaction keeps its turn until it is rolled back."""
         super()._commit()  # type: ignore[misc]
         self._end_turn()
         checkpoints.count(self.settings_dict["NAME"])
 
     def _rollback(self) -> None:
-        """Roll back. After a failure Django closes the connection."""
+        """Roll back. If that fails, Django closes the connection, which ends the turn."""
         super()._rollback()  # type: ignore[misc]
         self._end_turn()
 
     def _close(self) -> None:
-        """Close the connection, and with it a transaction."""
+        """Close the connection, which ends its transaction and its turn."""
         try:
             super()._close()  # type: ignore[misc]
         finally:
@@ -96,4 +96,4 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _end_turn(self) -> None:
         if self._has_turn:
             self._has_turn = False
-            _turns.pass_on()
+            _transaction_lock.release()

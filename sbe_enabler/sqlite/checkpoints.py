@@ -1,8 +1,8 @@
-"""Checkpoints: what was committed moves from the write-ahead log into the database file.
+"""Checkpoints copy committed pages from SQLite's write-ahead log into the database file, in a thread of their own.
 
-SQLite lets whoever commits do that when the log has 1,000 pages, which takes 20 ms and more on a disk. Everybody who
-waits for the write lock waits as long. Here a thread does it after every few commits, while others write and read. What
-it does not reach, a commit moves as before, but only when the log has `LOG_PAGES`.
+By default, SQLite makes a checkpoint during a commit once the log has 1,000 pages. On a disk this takes 20 ms or more,
+and all threads that wait for the write lock wait too. Here a thread makes one every _COMMITS commits, while others read
+and write. If that does not keep up, a commit still makes one once the log has `LOG_PAGES` pages.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# A commit writes 15 pages or so, of 4 KiB each.
+# Commits between two checkpoints. A commit writes about 15 pages of 4 KiB.
 _COMMITS = 50
 LOG_PAGES = 8000
 
 
 class Checkpoints:
-    """Counts commits, and makes a checkpoint when there are enough. Threads may share it."""
+    """Counts commits, and starts a checkpoint every _COMMITS. It is thread-safe, and at most one checkpoint runs."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -27,7 +27,7 @@ class Checkpoints:
         self._running = False
 
     def count(self, database: Path | str) -> None:
-        """Note a commit to the database with this file."""
+        """Count a commit to this database file."""
         with self._mutex:
             self._commits += 1
             if self._running or self._commits < _COMMITS:
@@ -39,14 +39,14 @@ class Checkpoints:
         try:
             _make_checkpoint(database)
         except sqlite3.Error:
-            logger.debug("A checkpoint of %s failed; commits make it later", database, exc_info=True)
+            logger.debug("A checkpoint of %s failed; a later one covers the same pages", database, exc_info=True)
         finally:
             self._running = False
 
 
 def _make_checkpoint(database: Path | str) -> None:
-    """Move what no reader needs any more. This waits for nobody, and nobody waits for it."""
-    # Where the file is gone, none is made.
+    """Copy the pages that no reader still needs in the log. A PASSIVE checkpoint neither waits nor blocks others."""
+    # With mode=rw, SQLite does not create a missing file.
     uri = f"{Path(database).absolute().as_uri()}?mode=rw"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

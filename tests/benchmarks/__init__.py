@@ -1,1 +1,1 @@
-"""Tests of the benchmarks, which they run as commands."""
+"""Tests of the benchmarks. They run the benchmarks as commands."""

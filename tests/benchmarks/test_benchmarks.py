@@ -1,4 +1,4 @@
-"""The benchmarks start, and write the figures that others read."""
+"""The benchmarks start, and write figures in the documented form."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Devices and calls that the tests of the conference resource share."""
+"""Fixtures for the tests of the conference resource: devices, calls and a focus."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -21,17 +21,17 @@ from tests.support.scenes import BeginWith, Build, SavedScene, Scene, restored
 
 @pytest.fixture(autouse=True)
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Let the counters' clock stand still, so that no test crosses the end of a minute."""
+    """Stop the clock of the counters, so that no test crosses the end of a minute."""
     return stop_clock(monkeypatch)
 
 
-# These functions take time in proportion to an SDP. They must not run while others wait for a lock.
-_READERS = (description.parse, description.read, scrubbing.scrub, scrubbing.scrub_event, sdp.judge)
+# The time of these functions is proportional to an SDP's length. They must not run while others wait for a lock.
+_READERS = (description.parse, description.read, scrubbing.scrub, scrubbing.scrub_event, sdp.validate)
 _OURS = ("conferences.", "events.", "media.", "sbe_enabler.")
 
 
 def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a function so that it fails inside any transaction but the test's own."""
+    """Wrap a function so that it fails inside any transaction except the test's own."""
 
     @wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -44,7 +44,7 @@ def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @lru_cache(maxsize=1)
 def _readers_known_to(number_of_modules: int) -> list[tuple[ModuleType, Callable[..., Any]]]:
-    """Return the modules that have readers, with these. The answer changes only when another module is imported."""
+    """Return the modules that have readers, with these readers. Only importing a module changes the result."""
     ours = [module for name, module in sys.modules.items() if name.startswith(_OURS)]
     return [(module, reader) for module in ours for reader in _READERS if vars(module).get(reader.__name__) is reader]
 
@@ -80,7 +80,7 @@ def begin_with(saved_scenes: dict[str, SavedScene]) -> Iterator[BeginWith]:
 
 @pytest.fixture
 def scene(request: pytest.FixtureRequest, begin_with: BeginWith, topology: str) -> Scene | None:
-    """What the test begins with: the call, if it has one. Modules with other scenes have a fixture of their own."""
+    """The state that the test begins with: the call, if it has one. Modules with other scenes override this fixture."""
     if "call" not in request.fixturenames:
         return None
 
@@ -94,7 +94,7 @@ def scene(request: pytest.FixtureRequest, begin_with: BeginWith, topology: str) 
 
 @pytest.fixture
 def device(scene: Scene | None) -> Callable[[str], Device]:
-    """Return a device of the scene, or register it."""
+    """Return this device of the scene, or register it."""
 
     def find(username: str) -> Device:
         known = scene.devices.get(username) if scene else None
@@ -115,15 +115,15 @@ def bob(device: Callable[[str], Device]) -> Device:
 
 @pytest.fixture
 def carol(device: Callable[[str], Device]) -> Device:
-    """A device that takes no part in the calls of alice and bob."""
+    """A device that is not in the calls of alice and bob."""
     return device("carol")
 
 
 @pytest.fixture
 def node(scene: Scene | None) -> Iterator[ScriptedNode]:
-    """A focus that does each task as soon as it is committed."""
+    """A focus that carries out each task as soon as it is committed."""
     if scene:
-        assert scene.node is not None, "nobody plays the focus of this scene"
+        assert scene.node is not None, "this scene has no focus"
         yield scene.node
         return
     with scripted_node() as node:
@@ -132,7 +132,7 @@ def node(scene: Scene | None) -> Iterator[ScriptedNode]:
 
 @pytest.fixture
 def topology() -> str:
-    """The topology of `call`; modules that test both have a fixture of their own."""
+    """The topology of `call`. Modules that test both topologies override this fixture."""
     return "peer"
 
 
@@ -143,7 +143,7 @@ def call(scene: Scene, alice: Device, bob: Device, topology: str) -> Call:
 
 @pytest.fixture
 def ringing(alice: Device, bob: Device) -> Call:
-    """A call that bob has not answered."""
+    """A call that bob has not answered yet."""
     conference = alice.call("bob").json()["id"]
     alice.news(), bob.news()
     return Call(conference, alice, bob)

@@ -1,4 +1,4 @@
-"""The support desk: what staff see, what they do not, and the one thing that they may do."""
+"""The support desk: what staff can see, what they cannot see, and their one action."""
 
 import re
 import time
@@ -23,13 +23,13 @@ from tests.support.refusals import all_rows
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = "/admin/conferences/conference/"
-# What stands in every description of `tests.support.descriptions`, and must be seen nowhere.
+# Parts of every description of `tests.support.descriptions` that no page may show.
 SECRETS = ("2/1muCWoOi3uLifh0NuRHlRg", "4ZcD", "AB:AB", "a=", "v=0")
 
 
 @pytest.fixture
 def staff() -> Client:
-    """The browser of somebody who may do everything."""
+    """The browser of a superuser."""
     client = Client()
     client.force_login(User.objects.create_superuser("chief", password="irrelevant"))
     return client
@@ -37,7 +37,7 @@ def staff() -> Client:
 
 @pytest.fixture
 def desk() -> Callable[..., Client]:
-    """Make the browser of staff with these permissions only."""
+    """Make the browser of a staff member with these permissions only."""
 
     def log_in(*codenames: str) -> Client:
         user = User.objects.create_user(f"desk{User.objects.count()}", is_staff=True)
@@ -54,7 +54,7 @@ def desk() -> Callable[..., Client]:
 
 
 def text(response: Any) -> str:
-    """Return the words of a page, without its markup."""
+    """Return the text of a page, without its markup."""
     assert response.status_code == 200, response
     return unescape(re.sub(r"<[^>]*>", " ", response.content.decode()))
 
@@ -72,17 +72,17 @@ def page(conference: str) -> str:
 
 
 def ask_to_end(client: Client, *conferences: str, **fields: str) -> Any:
-    """Choose conferences in the list, or on a page of their own, to be ended."""
+    """Choose the action that ends conferences, in the list or on a conference's page."""
     return client.post(LIST, {"action": "end_conference", "_selected_action": conferences, **fields}, follow=True)
 
 
 def end(client: Client, *conferences: str) -> Any:
-    """End conferences, and say that this is meant."""
+    """End conferences, and confirm it."""
     return ask_to_end(client, *conferences, confirmed="yes")
 
 
 @pytest.mark.any_engine
-def test_nobody_gets_in_without_a_staff_login(call: Call) -> None:
+def test_every_page_requires_a_staff_login(call: Call) -> None:
     client = Client()
     client.force_login(User.objects.create_user("visitor"))
     for visitor in (Client(), client):
@@ -102,18 +102,18 @@ def test_list_shows_live_conferences_unless_asked_otherwise(staff: Client, call:
     assert shown(staff, "?topology=peer&live=all") == {call.id, ended}
 
 
-def test_row_tells_who_is_in_it_and_what_is_pending(staff: Client, call: Call) -> None:
+def test_row_shows_participants_and_pending_modifications(staff: Client, call: Call) -> None:
     call.bob.put(call.id, "initiate-conference-mod", offer(version=3, session=777))
     words = text(staff.get(LIST))
     assert "alice (accepted)" in words
     assert "bob (accepted)" in words
-    row = re.search(r'field-waiting">(\d+)<', staff.get(LIST).content.decode())
+    row = re.search(r'field-pending_offers">(\d+)<', staff.get(LIST).content.decode())
     assert row
     assert row[1] == "1"
 
 
 @pytest.mark.parametrize("what", ["username", "number", "confId", "beginning", "modId", "name"])
-def test_conference_is_found_by(staff: Client, alice: Device, bob: Device, carol: Device, what: str) -> None:
+def test_conference_is_found(staff: Client, alice: Device, bob: Device, carol: Device, what: str) -> None:
     started = alice.call("tel:+15550101", name="Lunch")
     wanted, other = started.json()["id"], carol.call("dave").json()["id"]
     assert bob.answer(wanted).status_code == 204
@@ -139,13 +139,13 @@ def test_hostile_search_finds_nothing(staff: Client, call: Call, term: str) -> N
 
 
 @pytest.mark.any_engine
-def test_page_shows_everything_about_a_conference_but_its_secrets(staff: Client, call: Call) -> None:
+def test_page_shows_everything_about_a_conference_except_its_secrets(staff: Client, call: Call) -> None:
     mod = call.alice.put(call.id, "initiate-conference-hold", offer("recvonly", version=3))["x-mod-id"]
     call.bob.accept(call.id, mod, answer("sendonly", version=3))
     pending = call.bob.put(call.id, "initiate-conference-mod", offer(version=4, session=777))["x-mod-id"]
     words = text(staff.get(page(call.id)))
-    for told in (call.id, "alice", "bob", "+15550101", "on-hold", mod, pending, "mod-accepted", "mod-sent"):
-        assert told in words, told
+    for expected in (call.id, "alice", "bob", "+15550101", "on-hold", mod, pending, "mod-accepted", "mod-sent"):
+        assert expected in words, expected
     for type_ in set(Event.objects.values_list("type", flat=True)):
         assert type_ in words, type_
     hashes = Session.objects.values_list("token_hash", flat=True)
@@ -158,7 +158,7 @@ def test_page_shows_everything_about_a_conference_but_its_secrets(staff: Client,
             assert secret not in everything, (address, secret)
 
 
-def test_sessions_are_listed_live_first_and_found(staff: Client, call: Call) -> None:
+def test_live_sessions_are_listed_first_and_can_be_found(staff: Client, call: Call) -> None:
     gone = Device.register("erin")
     gone.request("DELETE", f"/sessions/{gone.id}")
     address = "/admin/events/session/"
@@ -171,7 +171,7 @@ def test_sessions_are_listed_live_first_and_found(staff: Client, call: Call) -> 
 
 @pytest.mark.any_engine
 @pytest.mark.parametrize("kind", ["conferences/conference", "events/session"])
-def test_nothing_is_added_changed_or_deleted_here(staff: Client, call: Call, kind: str) -> None:
+def test_staff_cannot_add_change_or_delete_rows(staff: Client, call: Call, kind: str) -> None:
     row = call.id if kind == "conferences/conference" else call.alice.id
     base = f"/admin/{kind}/"
     before = all_rows()
@@ -195,21 +195,21 @@ def test_nothing_is_added_changed_or_deleted_here(staff: Client, call: Call, kin
 
 @pytest.mark.any_engine
 @pytest.mark.parametrize("model", [Participant, Modification, Event])
-def test_parts_of_a_conference_have_no_pages_of_their_own(staff: Client, model: type[Any]) -> None:
+def test_parts_of_a_conference_have_no_pages(staff: Client, model: type[Any]) -> None:
     assert staff.get(f"/admin/{model._meta.app_label}/{model._meta.model_name}/").status_code == 404
 
 
 @pytest.mark.any_engine
-def test_action_ends_a_conference_and_tells_everybody(staff: Client, call: Call, carol: Device) -> None:
+def test_action_ends_a_conference_and_notifies_its_participants(staff: Client, call: Call, carol: Device) -> None:
     dave = Device.register("dave")
     ringing = carol.call("dave").json()["id"]
     carol.news(), dave.news()
     response = end(staff, call.id, ringing)
     assert "2 ended." in text(response)
     for device in (call.alice, call.bob, carol):
-        (told,) = device.news()
-        assert (told["type"], told["reason"]) == ("session-terminated", "ended-by-support")
-        assert told["conference"]["state"] == "session-terminated"
+        (terminated,) = device.news()
+        assert (terminated["type"], terminated["reason"]) == ("session-terminated", "ended-by-support")
+        assert terminated["conference"]["state"] == "session-terminated"
     assert dave.news_types() == ["invitation-cancelled"]
     assert shown(staff) == set()
     assert "0 ended." in text(end(staff, call.id))
@@ -217,11 +217,11 @@ def test_action_ends_a_conference_and_tells_everybody(staff: Client, call: Call,
 
 
 @pytest.mark.any_engine
-def test_ending_is_asked_about_first(staff: Client, call: Call, carol: Device) -> None:
+def test_ending_must_be_confirmed(staff: Client, call: Call, carol: Device) -> None:
     carol.call("dave")
     before = all_rows()
     asked = ask_to_end(staff, call.id)
-    assert "ends the conference at once" in text(asked)
+    assert "ends the conference immediately" in text(asked)
     assert re.search(r"alice \(accepted\),\s+bob \(accepted\)", text(asked))
     assert "carol" not in text(asked)
     assert f'value="{call.id}"' in asked.content.decode()
@@ -245,7 +245,7 @@ def test_page_of_a_live_conference_has_a_button_that_ends_it(
 
 
 @pytest.mark.any_engine
-def test_home_leads_to_the_live_conferences(staff: Client, desk: Callable[..., Client], call: Call) -> None:
+def test_home_links_to_the_live_conferences(staff: Client, desk: Callable[..., Client], call: Call) -> None:
     home = staff.get("/admin/").content.decode()
     assert re.search(rf'href="{LIST}"><strong>1</strong> live conference<', home)
     assert "API Key Permissions" not in home
@@ -254,7 +254,7 @@ def test_home_leads_to_the_live_conferences(staff: Client, desk: Callable[..., C
 
 
 @pytest.mark.any_engine
-def test_ending_takes_the_permission_to_change(desk: Callable[..., Client], call: Call) -> None:
+def test_ending_requires_the_permission_to_change(desk: Callable[..., Client], call: Call) -> None:
     looking = desk("view_conference")
     before = all_rows()
     assert shown(looking) == {call.id}
@@ -316,7 +316,7 @@ def test_long_conference_opens_with_a_bounded_number_of_queries(staff: Client, c
     assert staff.get(page(call.id)).content.decode().count('class="field-seq"') == NEWEST == len(newest)
 
 
-def test_page_of_a_conference_takes_as_long_however_many_rows_it_leaves_out(staff: Client, call: Call) -> None:
+def test_page_of_a_conference_does_not_slow_down_with_the_rows_it_omits(staff: Client, call: Call) -> None:
     now, alice = timezone.now(), Session.objects.get(pk=call.alice.id)
     left = {"role": "guest", "state": "left", "listed": False, "left_at": now, "session": alice}
 
@@ -338,12 +338,12 @@ def test_page_of_a_conference_takes_as_long_however_many_rows_it_leaves_out(staf
     add(range(100, 100 + 2 * NEWEST))
     few = min(seconds() for _ in range(3))
     add(range(1_000, 4_000))
-    # In proportion it would be thirty times as long.
+    # A time proportional to the rows would be thirty times as long.
     assert min(seconds() for _ in range(3)) < 4 * few
 
 
 @pytest.mark.any_engine
-def test_staff_see_only_the_rows_that_they_may_see(desk: Callable[..., Client], call: Call) -> None:
+def test_staff_see_only_the_rows_that_they_are_permitted_to_see(desk: Callable[..., Client], call: Call) -> None:
     words = text(desk("view_conference", "view_participant").get(page(call.id))).lower()
     assert "participants (the newest" in words
     assert "modifications (the newest" not in words
@@ -370,7 +370,7 @@ def test_api_keys_are_created_shown_once_and_revoked(staff: Client) -> None:
     assert status(key) == 401
 
 
-# --- What hostile staff could ask for ---------------------------------------------------------------------
+# --- Requests of hostile staff ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_filters_of_the_page_work(staff: Client, call: Call, query: str) -> None
 
 
 @pytest.mark.parametrize("query", ["q=" + 201 * "x", "q=a+b+c+d+e+f", "o=" + 33 * "1."])
-def test_query_that_no_page_makes_is_refused(staff: Client, call: Call, query: str) -> None:
+def test_query_that_no_page_links_to_is_refused(staff: Client, call: Call, query: str) -> None:
     response = staff.get(f"{LIST}?{query}")
     assert (response.status_code, response["location"]) == (302, f"{LIST}?e=1")
 
@@ -416,16 +416,16 @@ def test_query_that_no_page_makes_is_refused(staff: Client, call: Call, query: s
         "rest_framework_api_key/apikey/?hashed_key__regex=(",
     ],
 )
-def test_lists_of_others_refuse_what_the_database_cannot_answer(staff: Client, query: str) -> None:
+def test_lists_of_other_applications_refuse_values_that_the_database_cannot_store(staff: Client, query: str) -> None:
     assert staff.get(f"/admin/{query}").status_code == 400
 
 
-def test_action_on_rows_that_cannot_be_is_refused(staff: Client) -> None:
+def test_action_on_impossible_rows_is_refused(staff: Client) -> None:
     chosen = {"action": "delete_selected", "_selected_action": "abc", "index": "0"}
     assert staff.post("/admin/auth/user/", chosen).status_code == 400
 
 
-def test_search_finds_each_word_wherever_it_stands(staff: Client, call: Call, carol: Device) -> None:
+def test_search_finds_each_word_in_any_field(staff: Client, call: Call, carol: Device) -> None:
     other = carol.call("bob", name="Lunch").json()["id"]
     assert shown(staff, "?q=bob+alice") == {call.id}
     assert shown(staff, "?q=bob+carol+lunc") == {other}
@@ -442,10 +442,10 @@ def test_list_counts_and_sorts_without_joining_other_rows(staff: Client, call: C
     assert not any("GROUP BY" in sql or "JOIN" in sql for sql in conferences), conferences
 
 
-def test_few_conferences_are_ended_at_a_time(
+def test_the_number_of_conferences_ended_at_once_is_bounded(
     staff: Client, call: Call, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("conferences.admin.MOST_ENDED", 1)
+    monkeypatch.setattr("conferences.admin.MAX_ENDED", 1)
     other = carol.call("bob").json()["id"]
     before = all_rows()
     for confirmed in ({}, {"confirmed": "yes"}):

@@ -1,4 +1,4 @@
-"""With a focus a call rings only once the focus has the caller's media; a caller who was refused may call again."""
+"""A focus call rings only after the focus has accepted the caller's offer. A refused caller can call again."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ MOD, HOLD = "initiate-conference-mod", "initiate-conference-hold"
 
 
 def refused_call(caller: Device, node: ScriptedNode, *to: str, **fields: str) -> str:
-    """Let the focus refuse the offer of a new call; return the conference's ID."""
+    """Start a call whose offer the focus refuses; return the conference's ID."""
     node.refusal = REFUSAL
     response = caller.gather(*to, **fields)
     assert response.status_code == 201, response.content
@@ -29,10 +29,12 @@ def refused_call(caller: Device, node: ScriptedNode, *to: str, **fields: str) ->
     return str(response.json()["id"])
 
 
-def test_a_refused_caller_rings_nobody_and_learns_why(alice: Device, bob: Device, node: ScriptedNode) -> None:
+def test_a_refused_call_does_not_ring_and_its_caller_is_notified(
+    alice: Device, bob: Device, node: ScriptedNode
+) -> None:
     conference = refused_call(alice, node, "bob")
-    (told,) = alice.news()
-    assert (told["type"], told["kind"], told["reason"]) == ("mod-rejected", "call", "sdp-invalid")
+    (rejected,) = alice.news()
+    assert (rejected["type"], rejected["kind"], rejected["reason"]) == ("mod-rejected", "call", "sdp-invalid")
     assert bob.news() == []
     late = Device.register("bob", "phone")
     assert late.news() == []
@@ -41,7 +43,7 @@ def test_a_refused_caller_rings_nobody_and_learns_why(alice: Device, bob: Device
     assert bob.news() == late.news() == []
 
 
-def test_a_caller_who_calls_again_rings_for_the_full_time(
+def test_a_repeated_call_rings_for_the_full_time(
     alice: Device, bob: Device, node: ScriptedNode, settings: Settings
 ) -> None:
     conference = refused_call(alice, node, "bob")
@@ -61,7 +63,7 @@ def test_a_caller_who_calls_again_rings_for_the_full_time(
     assert [event["reason"] for event in late.news()] == ["answered-elsewhere"]
 
 
-def test_it_may_be_refused_several_times(alice: Device, bob: Device, node: ScriptedNode) -> None:
+def test_a_call_can_be_refused_several_times(alice: Device, bob: Device, node: ScriptedNode) -> None:
     conference = refused_call(alice, node, "bob")
     (before,) = Participant.objects.ringing().values_list("rings_until", flat=True)
     node.refusal = REFUSAL
@@ -76,7 +78,7 @@ def test_it_may_be_refused_several_times(alice: Device, bob: Device, node: Scrip
     assert bob.news_types() == ["invitation-received"]
 
 
-def test_only_a_refused_host_calls_again_and_one_offer_at_a_time(
+def test_only_a_refused_host_can_call_again_with_one_offer_at_a_time(
     alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
     conference = refused_call(alice, node, "bob")
@@ -92,7 +94,7 @@ def test_only_a_refused_host_calls_again_and_one_offer_at_a_time(
     refused(409, "conference-not-open", alice.put, conference, MOD, alice.offer())
 
 
-def test_it_ends_where_the_caller_does_not_call_again(alice: Device, bob: Device, node: ScriptedNode) -> None:
+def test_a_refused_call_ends_if_the_caller_does_not_call_again(alice: Device, bob: Device, node: ScriptedNode) -> None:
     conference = refused_call(alice, node, "bob")
     settle_due(now=timezone.now() + timedelta(seconds=LOST_SECONDS))
     body = alice.get(conference)
@@ -101,7 +103,7 @@ def test_it_ends_where_the_caller_does_not_call_again(alice: Device, bob: Device
     assert bob.news() == []
 
 
-def test_a_participant_invited_in_the_meantime_rings_with_the_others(
+def test_a_user_invited_in_the_meantime_rings_with_the_others(
     alice: Device, bob: Device, carol: Device, node: ScriptedNode
 ) -> None:
     conference = refused_call(alice, node, "bob")
@@ -112,7 +114,7 @@ def test_a_participant_invited_in_the_meantime_rings_with_the_others(
     assert bob.news_types() == carol.news_types() == ["invitation-received"]
 
 
-def test_the_invited_may_enter_an_open_conference_before_it_rings(
+def test_invited_users_can_join_an_open_conference_before_it_rings(
     alice: Device, bob: Device, carol: Device, node: ScriptedNode
 ) -> None:
     conference = refused_call(alice, node, "bob", "carol", access="open")
@@ -122,14 +124,14 @@ def test_the_invited_may_enter_an_open_conference_before_it_rings(
         "accepted",
         "invited",
     ]
-    # Somebody is there to talk to.
+    # Carol's devices ring now, because bob is in the conference.
     assert carol.news_types() == ["invitation-received"]
     bob.follow(conference)
     assert alice.put(conference, MOD, alice.offer()).status_code == 204
     assert carol.news() == []
 
 
-def test_between_browsers_it_rings_at_once(alice: Device, bob: Device) -> None:
+def test_a_peer_call_rings_at_once(alice: Device, bob: Device) -> None:
     conference = alice.call("bob").json()["id"]
     assert bob.news_types() == ["invitation-received"]
     refused(409, "conference-not-open", alice.put, conference, MOD, alice.offer())

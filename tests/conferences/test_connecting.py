@@ -1,4 +1,4 @@
-"""A participant for which the focus never had a leg is given up after as long as one whose media is lost."""
+"""A participant without a leg leaves after the same time as one whose media is lost."""
 
 from datetime import datetime, timedelta
 
@@ -20,14 +20,14 @@ LOST, INSTANT = timedelta(seconds=LOST_SECONDS), timedelta(microseconds=1)
 
 
 def due(device: Device) -> datetime:
-    """Return when the participant of a device is given up."""
+    """Return the deadline at which a device's participant leaves if it has no leg."""
     until = Participant.objects.joined().get(session=device.id).connect_until
     assert until is not None
     return until
 
 
 def refuse(node: ScriptedNode) -> None:
-    """Let the focus refuse every offer from now on."""
+    """Make the focus refuse every offer from now on."""
     node.refusal = REFUSAL
 
 
@@ -49,7 +49,7 @@ def test_a_guest_whose_offer_was_refused_leaves(alice: Device, bob: Device, node
     assert settle_due(now=until) == 0
 
 
-def test_an_open_conference_ends_whose_host_was_refused(alice: Device, node: ScriptedNode) -> None:
+def test_an_open_conference_whose_host_was_refused_ends(alice: Device, node: ScriptedNode) -> None:
     refuse(node)
     conference = alice.gather(access="open").json()["id"]
     assert settle_due(now=due(alice)) == 1
@@ -63,7 +63,7 @@ def test_an_offer_that_is_not_answered_counts_as_refused(alice: Device, node: Sc
     assert alice.get(conference)["state"] == "session-terminated"
 
 
-def test_a_participant_whose_offer_was_refused_may_offer_again(alice: Device, bob: Device, node: ScriptedNode) -> None:
+def test_a_participant_whose_offer_was_refused_can_offer_again(alice: Device, bob: Device, node: ScriptedNode) -> None:
     conference = alice.gather("bob", access="open").json()["id"]
     refuse(node)
     bob.join(conference)
@@ -77,14 +77,14 @@ def test_a_participant_whose_offer_was_refused_may_offer_again(alice: Device, bo
     assert bob.participant(conference)["state"] == "accepted"
 
 
-def test_a_later_refusal_costs_no_participant(alice: Device, bob: Device, node: ScriptedNode) -> None:
+def test_a_refusal_of_a_later_offer_sets_no_deadline(alice: Device, bob: Device, node: ScriptedNode) -> None:
     call = open_call(alice, bob, "focus")
     refuse(node)
     assert bob.put(call.id, MOD, bob.offer()).status_code == 204
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
 
 
-def test_a_device_that_a_participant_moved_to_in_vain_gives_up_its_participant(
+def test_a_participant_whose_new_device_is_refused_after_a_move_leaves(
     alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
     call, phone = open_call(alice, bob, "focus"), Device.register("alice", "phone")
@@ -97,7 +97,7 @@ def test_a_device_that_a_participant_moved_to_in_vain_gives_up_its_participant(
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
 
 
-def test_a_participant_that_loses_its_leg_within_a_negotiation_has_as_long_to_come_back(
+def test_a_participant_without_a_leg_after_a_negotiation_has_the_same_deadline(
     alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
     call = open_call(alice, bob, "focus")
@@ -107,7 +107,7 @@ def test_a_participant_that_loses_its_leg_within_a_negotiation_has_as_long_to_co
     until = due(bob)
     assert timedelta() < until - timezone.now() <= LOST
     assert not Participant.objects.filter(session=alice.id, connect_until__isnull=False).exists()
-    # The node says so again, and gives no more time by that.
+    # The node reports it again, which does not extend the deadline.
     assert alice.put(call.id, MOD, alice.offer()).status_code == 204
     assert due(bob) == until
     node.without_leg = []
@@ -118,10 +118,10 @@ def test_a_participant_that_loses_its_leg_within_a_negotiation_has_as_long_to_co
     assert alice.put(call.id, MOD, alice.offer()).status_code == 204
     settle_due(now=due(bob))
     assert bob.get(call.id)["participants"][1]["leftReason"] == "media-lost"
-    # It stands at that participant no more: what the node says late changes nothing.
+    # The deadline is removed with the participant's end. A late report of the node changes nothing.
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
 
 
-def test_between_browsers_nobody_waits_for_a_focus(alice: Device, bob: Device) -> None:
+def test_a_peer_call_sets_no_deadline(alice: Device, bob: Device) -> None:
     open_call(alice, bob)
     assert not Participant.objects.filter(connect_until__isnull=False).exists()

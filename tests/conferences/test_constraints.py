@@ -1,4 +1,4 @@
-"""What must never be false stands in the database: each constraint refuses a row that breaks it."""
+"""The database enforces the invariants: each constraint refuses a row that breaks it."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -55,8 +55,8 @@ def event(of: Session, in_: Conference, seq: int) -> Event:
 
 
 def two_participants() -> tuple[Participant, Participant]:
-    room = conference()
-    return participant(room), participant(room)
+    one = conference()
+    return participant(one), participant(one)
 
 
 VIOLATIONS: dict[str, list[Callable[[], object]]] = {
@@ -84,16 +84,16 @@ VIOLATIONS: dict[str, list[Callable[[], object]]] = {
     ],
     "participant_one_seat_per_session": [
         lambda: [
-            participant(room, state="accepted", session=one) for room, one in [(conference(), session())] for _ in "12"
+            participant(in_, state="accepted", session=of) for in_, of in [(conference(), session())] for _ in "12"
         ],
         lambda: [
-            participant(room, state=state, session=one)
-            for room, one in [(conference(), session())]
+            participant(in_, state=state, session=of)
+            for in_, of in [(conference(), session())]
             for state in ("accepted", "on-hold")
         ],
     ],
-    "participant_one_host": [lambda: [participant(room, role="host") for room in [conference()] for _ in "12"]],
-    "participant_one_per_position": [lambda: [participant(room, position=1) for room in [conference()] for _ in "12"]],
+    "participant_one_host": [lambda: [participant(in_, role="host") for in_ in [conference()] for _ in "12"]],
+    "participant_one_per_position": [lambda: [participant(in_, position=1) for in_ in [conference()] for _ in "12"]],
     "modification_state_is_known": [lambda: modification(*two_participants(), state="nonsense", settled_at=NOW)],
     "modification_kind_is_known": [lambda: modification(*two_participants(), kind="nonsense")],
     "modification_is_settled_once": [
@@ -123,30 +123,30 @@ def constraints() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("name", "violate"), [(name, violate) for name, violations in VIOLATIONS.items() for violate in violations]
 )
-def test_the_database_refuses(name: str, violate: Callable[[], object]) -> None:
+def test_each_constraint_refuses_rows_that_break_it(name: str, violate: Callable[[], object]) -> None:
     with pytest.raises(IntegrityError) as error, transaction.atomic():
         violate()
-    # SQLite names the columns of a unique index, or the index where it has a condition; not always the constraint.
+    # SQLite does not always name the constraint. For a unique index it names the columns, or a conditional index.
     message = str(error.value)
     assert name in message or "UNIQUE constraint failed" in message
 
 
-def test_every_constraint_is_tried() -> None:
+def test_every_constraint_is_tested() -> None:
     assert set(constraints()) == set(VIOLATIONS)
 
 
-def test_rows_that_break_no_constraint_are_taken() -> None:
+def test_rows_that_break_no_constraint_are_accepted() -> None:
     one, other = two_participants()
     modification(one, other)
     modification(one, other, state="mod-rejected", settled_at=NOW)
     modification(*two_participants())
     modification(None, one), modification(other, None)
     conference(state="session-terminated", ended_at=NOW)
-    device, room = session(), conference()
-    participant(room, state="accepted", session=device, role="host")
-    participant(room, state="left", session=device)
+    device, meeting = session(), conference()
+    participant(meeting, state="accepted", session=device, role="host")
+    participant(meeting, state="left", session=device)
     participant(conference(), state="accepted", session=device, role="host")
-    event(device, room, 1), event(device, room, 2), event(session(), room, 1)
+    event(device, meeting, 1), event(device, meeting, 2), event(session(), meeting, 1)
 
 
 @pytest.mark.parametrize("field", ["token_hash"])
@@ -156,7 +156,7 @@ def test_a_token_belongs_to_one_session(field: str) -> None:
         session(token_hash="same")
 
 
-def test_a_session_that_somebody_sat_at_is_not_deleted() -> None:
+def test_a_session_of_a_participant_cannot_be_deleted() -> None:
     device = session()
     participant(conference(), state="accepted", session=device)
     with pytest.raises(models.ProtectedError):

@@ -1,4 +1,4 @@
-"""Two people call each other and both accept: exactly one call survives, whichever request is first."""
+"""Two users call each other and both accept. Exactly one call survives, whichever request comes first."""
 
 import pytest
 
@@ -15,13 +15,13 @@ def topology(request: pytest.FixtureRequest) -> str:
 
 
 def start(caller: Device, *to: str, topology: str, **fields: str) -> str:
-    """Call people and return the conference's ID."""
+    """Start a call; return the conference's ID."""
     response = caller.call(*to) if topology == "peer" else caller.gather(*to, **fields)
     assert response.status_code == 201, response.content
     return str(response.json()["id"])
 
 
-def test_the_own_call_to_the_caller_ends_with_the_answer(alice: Device, bob: Device, topology: str) -> None:
+def test_answering_a_call_ends_the_own_call_to_the_caller(alice: Device, bob: Device, topology: str) -> None:
     bobs, alices = Device.register("bob", "phone"), start(alice, "bob", topology=topology)
     crossing = start(bob, "alice", topology=topology)
     for device in (alice, bob, bobs):
@@ -40,7 +40,7 @@ def test_the_own_call_to_the_caller_ends_with_the_answer(alice: Device, bob: Dev
     assert bob.get(crossing)["state"] == "session-open"
 
 
-def test_it_ends_also_where_another_device_placed_it(alice: Device, bob: Device, topology: str) -> None:
+def test_answering_a_call_ends_the_crossing_call_of_another_device(alice: Device, bob: Device, topology: str) -> None:
     phone = Device.register("alice", "phone")
     alices, crossing = start(alice, "bob", topology=topology), start(bob, "alice", topology=topology)
     assert phone.join(crossing).status_code == 204
@@ -48,7 +48,9 @@ def test_it_ends_also_where_another_device_placed_it(alice: Device, bob: Device,
     assert "session-terminated" in alice.news_types()
 
 
-def test_a_conference_that_rings_others_goes_on(alice: Device, bob: Device, carol: Device, node: ScriptedNode) -> None:
+def test_a_crossing_conference_that_rings_others_continues(
+    alice: Device, bob: Device, carol: Device, node: ScriptedNode
+) -> None:
     for to, access in ((("bob", "carol"), "invited"), (("carol",), "invited"), (("bob",), "open")):
         own = start(alice, *to, topology="focus", access=access)
         crossing = start(bob, "alice", topology="focus")
@@ -57,7 +59,7 @@ def test_a_conference_that_rings_others_goes_on(alice: Device, bob: Device, caro
         alice.delete(own), alice.delete(crossing)
 
 
-def test_a_call_that_was_answered_goes_on(alice: Device, bob: Device, topology: str) -> None:
+def test_a_crossing_call_that_was_answered_continues(alice: Device, bob: Device, topology: str) -> None:
     own = start(alice, "bob", topology=topology)
     assert Device.register("bob", "phone").join(own).status_code == 204
     crossing = start(bob, "alice", topology=topology)
@@ -65,7 +67,7 @@ def test_a_call_that_was_answered_goes_on(alice: Device, bob: Device, topology: 
     assert alice.get(own)["state"] == "session-open"
 
 
-def test_entering_an_open_conference_ends_no_call(alice: Device, bob: Device, node: ScriptedNode) -> None:
+def test_joining_an_open_conference_ends_no_call(alice: Device, bob: Device, node: ScriptedNode) -> None:
     own, open_one = start(alice, "bob", topology="focus"), start(bob, topology="focus", access="open")
     assert alice.join(open_one).status_code == 204
     assert alice.get(own)["state"] == "invitation-sent"

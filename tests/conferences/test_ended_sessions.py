@@ -1,4 +1,4 @@
-"""A session that ends between its authentication and the conference's lock takes no participant and begins no move."""
+"""A session that ends between its authentication and the conference's lock can neither join nor begin a move."""
 
 import threading
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from conferences.models import Access, Participant, Topology
-from conferences.operations.calls import answer_conference, end_part, start_conference
+from conferences.operations.calls import answer_conference, end_participation, start_conference
 from conferences.operations.reading import read_call
 from conferences.operations.sessions import end_session
-from conferences.sdp import judge
+from conferences.sdp import validate
 from events.exceptions import UnauthenticatedError
 from events.models import Session
 from tests.support.descriptions import describe
@@ -26,7 +26,7 @@ Ends = Callable[[str], None]
 
 @pytest.fixture(params=["ends", "expires"])
 def ends(request: pytest.FixtureRequest) -> Ends:
-    """Return what ends a session."""
+    """Return a function that ends a session, or makes it expire."""
 
     def end(session_id: str) -> None:
         now = timezone.now()
@@ -39,8 +39,8 @@ def ends(request: pytest.FixtureRequest) -> Ends:
 
 
 def prepared(session: Session, conference: str, type_: str = "answer") -> Callable[[], object]:
-    """Read everything for an answer with a session that was authenticated before; return what answers."""
-    description = judge(type_, describe(session=777, setup="active" if type_ == "answer" else "actpass"))
+    """Prepare the answer of a session that was authenticated earlier; return a function that answers."""
+    description = validate(type_, describe(session=777, setup="active" if type_ == "answer" else "actpass"))
     return partial(
         answer_conference,
         session=session,
@@ -51,7 +51,7 @@ def prepared(session: Session, conference: str, type_: str = "answer") -> Callab
     )
 
 
-def test_it_answers_no_call(ringing: Call, ends: Ends) -> None:
+def test_an_ended_session_cannot_answer_a_call(ringing: Call, ends: Ends) -> None:
     authenticated = ringing.bob.row
     ends(ringing.bob.id)
     before = all_rows()
@@ -60,7 +60,7 @@ def test_it_answers_no_call(ringing: Call, ends: Ends) -> None:
     assert all_rows() == before
 
 
-def test_it_answers_no_move(call: Call, ends: Ends) -> None:
+def test_an_ended_session_cannot_answer_a_move(call: Call, ends: Ends) -> None:
     phone = Device.register("alice", "phone")
     hold(call, "initiate-call-hold")
     call.alice.delete(call.id)
@@ -72,7 +72,7 @@ def test_it_answers_no_move(call: Call, ends: Ends) -> None:
     assert all_rows() == before
 
 
-def test_it_starts_no_conference(alice: Device, ends: Ends) -> None:
+def test_an_ended_session_cannot_start_a_conference(alice: Device, ends: Ends) -> None:
     authenticated = alice.row
     ends(alice.id)
     before = all_rows()
@@ -83,15 +83,15 @@ def test_it_starts_no_conference(alice: Device, ends: Ends) -> None:
             topology=Topology.PEER,
             access=Access.INVITED,
             name="",
-            offer=judge("offer", describe()),
+            offer=validate("offer", describe()),
             now=timezone.now(),
         )
     assert all_rows() == before
 
 
 @pytest.mark.parametrize("how", ["ends", "expires"])
-def test_it_begins_no_move(call: Call, how: str) -> None:
-    """It has ended, and has not given up its participants yet."""
+def test_an_ended_session_cannot_begin_a_move(call: Call, how: str) -> None:
+    """The session has ended, but has not left its conferences yet."""
     Device.register("alice", "phone")
     hold(call, "initiate-call-hold")
     authenticated, now = call.alice.row, timezone.now()
@@ -99,11 +99,11 @@ def test_it_begins_no_move(call: Call, how: str) -> None:
     Session.objects.filter(pk=call.alice.id).update(**over)
     before = all_rows()
     with pytest.raises(UnauthenticatedError):
-        end_part(session=authenticated, conference_id=call.id, now=now)
+        end_participation(session=authenticated, conference_id=call.id, now=now)
     assert all_rows() == before
 
 
-def test_one_that_ends_while_it_answers_loses_the_participant(ringing: Call) -> None:
+def test_a_session_that_ends_while_it_answers_leaves_the_conference(ringing: Call) -> None:
     """The end waits for the answer's transaction, then finds the participant."""
     authenticated = ringing.bob.row
     answered, release = threading.Event(), threading.Event()
@@ -123,7 +123,7 @@ def test_one_that_ends_while_it_answers_loses_the_participant(ringing: Call) -> 
     answering.start()
     assert answered.wait(10)
     ending.start()
-    # It cannot end yet. Were it able to, it would be quick.
+    # It cannot end yet. If it could, this would take much less time.
     ending.join(0.5)
     assert Session.objects.get(pk=ringing.bob.id).state == "active"
     release.set()
@@ -134,7 +134,7 @@ def test_one_that_ends_while_it_answers_loses_the_participant(ringing: Call) -> 
 
 
 def end_in_thread(session_id: str) -> None:
-    """End a session on a connection of its own."""
+    """End a session with the database connection of this thread."""
     try:
         end_session(session_id=session_id, now=timezone.now())
     finally:

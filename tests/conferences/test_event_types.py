@@ -16,7 +16,7 @@ REJECTED = ModRejected(mod_id="m", kind=ModificationKind.HOLD, from_=ORIGIN)
 AT = "2026-01-01T00:00:00.000Z"
 
 
-def test_event_is_sent_with_the_names_that_clients_see() -> None:
+def test_event_is_sent_with_the_field_names_of_the_protocol() -> None:
     assert REJECTED.as_wire() == {"modId": "m", "kind": "hold", "from": ORIGIN}
 
 
@@ -58,7 +58,7 @@ def test_event_cannot_be_changed() -> None:
     ],
     ids=str,
 )
-def test_check_of_received_events_finds(change: dict[str, object]) -> None:
+def test_check_of_received_events_reports_faults(change: dict[str, object]) -> None:
     event = json.loads(compact({"seq": 1, "type": REJECTED.type, "confId": "c", **REJECTED.as_wire(), "at": AT}))
     require_declared(event)
     with pytest.raises(AssertionError):

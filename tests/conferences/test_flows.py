@@ -1,4 +1,4 @@
-"""The sheet's seven flows, over REST, as far as requests, states and events go, in both topologies."""
+"""The design sheet's seven flows over REST in both topologies: requests, states and events."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def topology(request: pytest.FixtureRequest) -> str:
 
 
 def start(alice: Device, topology: str, to: str = "bob", **fields: str) -> tuple[str, str]:
-    """Let alice call; return the confId and the modId of her offer, having looked at what the focus made of it."""
+    """Start a call by alice and read the events about her offer; return the confId and the offer's modId."""
     response = alice.gather(to, topology=topology, **fields)
     assert (response.status_code, response["x-state"]) == (201, "invitation-sent")
     assert [event["modId"] for event in alice.news()] == ([response["x-mod-id"]] if topology == "focus" else [])
@@ -44,7 +44,7 @@ def test_host_sends_an_invitation(alice: Device, bob: Device, topology: str, nod
         assert invitation["description"]["type"] == "offer"
     else:
         assert call["to"] == "focus"
-        # Nobody's device rings for a caller whose media the focus may yet refuse.
+        # No device rings before the focus has accepted the caller's offer.
         assert bob.news() == []
         node.work()
         assert not {"modId", "description"} & set(_invitation(bob))
@@ -56,7 +56,7 @@ def test_host_sends_an_invitation(alice: Device, bob: Device, topology: str, nod
 
 
 def _invitation(device: Device) -> dict[str, Any]:
-    """Return the one event of a device, which is alice's call."""
+    """Return the one event of a device: the invitation by alice."""
     (invitation,) = device.news()
     assert (invitation["type"], invitation["seq"], invitation["reason"]) == ("invitation-received", 1, "call")
     assert invitation["from"]["username"] == "alice"
@@ -93,7 +93,7 @@ def test_flow_1_answer_opens_the_session(alice: Device, bob: Device, topology: s
         assert sync["from"] == {"participant": "focus", "username": None}
 
 
-def test_flow_2_modification_reaches_the_other_one(call: Call, node: ScriptedNode) -> None:
+def test_flow_2_modification_reaches_the_other_side(call: Call, node: ScriptedNode) -> None:
     node.works = False
     new = call.alice.offer(kinds=("audio", "video", "video"))
     response = call.alice.put(call.id, "initiate-conference-mod", new)
@@ -151,30 +151,28 @@ def test_flow_5_accepting_brings_the_answer_to_the_initiator(call: Call) -> None
 
 
 @pytest.mark.parametrize(("who", "state"), [("bob", "mod-rejected"), ("alice", "mod-cancelled")])
-def test_flow_6_reject_and_cancel_leave_everything_as_it_was(
-    call: Call, node: ScriptedNode, who: str, state: str
-) -> None:
+def test_flow_6_reject_and_cancel_change_nothing(call: Call, node: ScriptedNode, who: str, state: str) -> None:
     before = call.alice.get(call.id)
-    # A focus settles an offer before anybody could; what its initiator cancels, it has not looked at.
+    # A focus settles an offer at once. Only an offer that it has not read yet can be cancelled.
     node.works = who == "bob"
     mod = call.alice.put(call.id, "initiate-conference-hold", call.alice.offer("recvonly"))["x-mod-id"]
-    told = call.bob.news()
+    events = call.bob.news()
     call.alice.news()
-    rejected = mod if who == "alice" else told[-1]["modId"]
+    rejected = mod if who == "alice" else events[-1]["modId"]
     settler, other = (call.bob, call.alice) if who == "bob" else (call.alice, call.bob)
     response = settler.withdraw(call.id, rejected)
     assert (response.status_code, response["x-state"]) == (204, state)
     node.works = True
     node.work()
     if call.has_focus and who == "alice":
-        # The focus tells of the hold before it learns that nothing came of it.
+        # The focus reports the hold before it receives the rejection.
         assert [event["kind"] for event in call.bob.follow(call.id)] == ["hold", "sync"]
         assert call.alice.news() == []
     else:
         (settled,) = other.news()
         assert (settled["type"], settled["modId"]) == (state, mod)
     if call.has_focus and who == "bob":
-        # It is bob who does not follow: alice is on hold all the same.
+        # Only bob rejected the offer of the focus. Alice is still on hold.
         assert settled["participant"]["username"] == "bob"
         assert call.bob.offers(call.id) == []
     else:
@@ -210,7 +208,7 @@ class TestFlow7Move:
             cancelled = news.pop(0)
             assert (cancelled["type"], cancelled["modId"]) == ("mod-cancelled", mod)
         if not answered and call.has_focus:
-            # The focus had not looked at the hold when it was cancelled.
+            # The focus had not read the hold when it was cancelled.
             assert news.pop()["causedBy"] == mod
         (moving,) = news
         assert moving["type"] == "participant-moving"
@@ -263,7 +261,7 @@ class TestFlow7Move:
             accepted = call.bob.accept(call.id, response["x-mod-id"], answer("sendonly", version=4))
             assert accepted.status_code == 204
         if settled:
-            # It was on hold before: nobody is told so again.
+            # It was on hold before, so no second event reports that.
             assert call.alice.news_types() == ["mod-accepted"]
             assert call.bob.news() == []
             assert call.alice.get(call.id)["participants"][0]["state"] == "on-hold"
@@ -284,7 +282,7 @@ class TestFlow7Move:
         assert desk.news_types() == ["invitation-received"]
         assert desk.answer(call.id, desk.offer()).status_code == 204
 
-    def test_without_another_device_it_is_an_ordinary_end(self, call: Call) -> None:
+    def test_without_another_device_a_move_ends_the_call(self, call: Call) -> None:
         hold(call, "initiate-call-hold")
         body = call.alice.delete(call.id).json()
         assert (body["outcome"], body["moveRefused"], body["state"]) == (
@@ -302,7 +300,7 @@ class TestFlow7Move:
         assert call.bob.news_types() == ["participant-left", "session-terminated"]
         assert call.alice.news_types() == ["participant-left"]
 
-    def test_hanging_up_while_it_rings_gives_up_the_move(self, call: Call, phone: Device) -> None:
+    def test_hanging_up_while_the_other_devices_ring_cancels_the_move(self, call: Call, phone: Device) -> None:
         hold(call, "initiate-call-hold")
         call.alice.delete(call.id)
         phone.news()
@@ -313,7 +311,7 @@ class TestFlow7Move:
 class TestEnding:
     """`DELETE` in every situation."""
 
-    def test_declining_tells_the_host_and_the_other_devices(self, alice: Device, bob: Device, topology: str) -> None:
+    def test_declining_notifies_the_host_and_the_other_devices(self, alice: Device, bob: Device, topology: str) -> None:
         tablet = Device.register("bob", "tablet")
         conference, _ = start(alice, topology)
         bob.news(), tablet.news()
@@ -326,7 +324,7 @@ class TestEnding:
         assert tablet.news()[0]["reason"] == "declined-elsewhere"
         assert bob.news() == []
 
-    def test_host_cancels_while_it_rings(self, alice: Device, bob: Device, topology: str) -> None:
+    def test_the_host_can_cancel_while_it_rings(self, alice: Device, bob: Device, topology: str) -> None:
         conference, _ = start(alice, topology)
         bob.news()
         assert alice.delete(conference).json()["outcome"] == "terminated"
@@ -334,7 +332,7 @@ class TestEnding:
         assert bob.answer(conference, answer()).json()["code"] == "not-ringing"
 
     @pytest.mark.parametrize("who", ["alice", "bob"])
-    def test_either_of_two_ends_it(self, call: Call, who: str) -> None:
+    def test_either_of_two_participants_can_end_the_call(self, call: Call, who: str) -> None:
         ender, other = (call.alice, call.bob) if who == "alice" else (call.bob, call.alice)
         assert ender.delete(call.id).json()["state"] == "session-terminated"
         (terminated,) = other.news()
@@ -360,7 +358,7 @@ class TestEnding:
         assert call.bob.request("DELETE", f"/sessions/{call.bob.id}").status_code == 204
         assert call.alice.news()[-1]["type"] == "session-terminated"
 
-    def test_the_host_removes_the_other(self, call: Call) -> None:
+    def test_the_host_can_remove_the_other_participant(self, call: Call) -> None:
         guest = call.alice.get(call.id)["participants"][1]["id"]
         path = f"/mediaConferences/{call.id}/participants/{guest}"
         host = call.bob.get(call.id)["participants"][0]["id"]

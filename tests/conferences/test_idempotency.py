@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from conferences.models import Conference, KeptAnswer
 from conferences.operations.retention import KEPT_ANSWERS_LIFETIME, prune
-from conferences.sdp import JudgedSdp, judge
+from conferences.sdp import ValidatedSdp, validate
 from events.models import Event, Session
 from tests.support.descriptions import answer, describe, offer
 from tests.support.devices import Call, Device, gateway_key, hold
@@ -22,14 +22,14 @@ MOD, HOLD, WITHDRAW = "initiate-conference-mod", "initiate-conference-hold", "re
 
 
 def assert_same(one: Any, other: Any) -> None:
-    """Require that two answers say the same."""
+    """Require that two responses are equal."""
     assert (one.status_code, one.content) == (other.status_code, other.content)
     for name in ("etag", "location", "x-mod-id", "x-state", "content-type"):
         assert one.get(name) == other.get(name)
 
 
 class TestRegistering:
-    def test_the_same_token_again(self, key: str) -> None:
+    def test_a_repetition_returns_the_same_token(self, key: str) -> None:
         first = register(key, "k1")
         before = all_rows()
         again = register(key, "k1")
@@ -40,28 +40,28 @@ class TestRegistering:
         device = Device(id=again.json()["id"], token=again.json()["token"], username="dave")
         assert device.request("GET", "/mediaConferences").status_code == 200
 
-    def test_the_token_is_kept_nowhere_in_the_clear(self, key: str) -> None:
+    def test_the_token_is_not_stored_in_clear_text(self, key: str) -> None:
         token = register(key, "k1").json()["token"]
         everything = repr(all_rows())
         assert token not in everything
         assert not KeptAnswer.objects.filter(key_hash="k1").exists()
         assert key not in everything
 
-    def test_another_key_is_another_session(self, key: str) -> None:
+    def test_another_key_registers_another_session(self, key: str) -> None:
         assert register(key, "k1").json()["id"] != register(key, "k2").json()["id"]
 
-    def test_the_keys_of_two_gateways_do_not_meet(self, key: str) -> None:
+    def test_the_keys_of_two_gateways_are_independent(self, key: str) -> None:
         assert register(key, "k1").json()["id"] != register(gateway_key(), "k1").json()["id"]
 
     @pytest.mark.parametrize("state", ["ended", "expired"])
-    def test_the_token_of_a_session_that_is_over_is_not_repeated(self, key: str, state: str) -> None:
+    def test_the_token_of_an_ended_session_is_not_repeated(self, key: str, state: str) -> None:
         first = register(key, "k1").json()
         Session.objects.filter(pk=first["id"]).update(state=state, ended_at=timezone.now())
         problem = refused(409, "idempotency-expired", register, key, "k1").json()
         assert first["token"] not in str(problem)
         assert register(key, "k2").status_code == 201
 
-    def test_the_token_of_a_session_whose_time_is_over_is_not_repeated(self, key: str) -> None:
+    def test_the_token_of_an_expired_session_is_not_repeated(self, key: str) -> None:
         first = register(key, "k1").json()
         Session.objects.filter(pk=first["id"]).update(expires_at=timezone.now())
         refused(409, "idempotency-expired", register, key, "k1")
@@ -78,7 +78,7 @@ class TestStarting:
         body = {"to": ["bob"], "topology": "peer", **offer(), **fields}
         return alice.request("POST", "/mediaConferences", body, idempotency_key=idempotency_key)
 
-    def test_it_rings_once(self, alice: Device, bob: Device) -> None:
+    def test_a_repeated_call_rings_once(self, alice: Device, bob: Device) -> None:
         first = self.start(alice, "k1")
         before = all_rows()
         again = self.start(alice, "k1")
@@ -87,11 +87,11 @@ class TestStarting:
         assert all_rows() == before
         assert bob.news_types() == ["invitation-received"]
 
-    def test_another_body_under_the_key_is_a_mismatch(self, alice: Device, bob: Device) -> None:
+    def test_another_body_with_the_same_key_is_a_mismatch(self, alice: Device, bob: Device) -> None:
         self.start(alice, "k1")
         refused(422, "idempotency-mismatch", self.start, alice, "k1", name="Lunch")
 
-    def test_the_keys_of_two_sessions_do_not_meet(self, alice: Device, bob: Device) -> None:
+    def test_the_keys_of_two_sessions_are_independent(self, alice: Device, bob: Device) -> None:
         self.start(alice, "k1")
         tablet = Device.register("alice", "tablet")
         assert self.start(tablet, "k1").status_code == 201
@@ -110,7 +110,7 @@ class TestActing:
         assert all_rows() == before
         assert call.bob.news_types() == ["mod-received"]
 
-    def test_an_offer_that_has_been_settled_since_is_not_made_again(self, call: Call) -> None:
+    def test_a_settled_offer_is_not_made_again(self, call: Call) -> None:
         first = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
         call.bob.withdraw(call.id, first["x-mod-id"])
         again = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
@@ -125,13 +125,13 @@ class TestActing:
         assert_same(first, again)
         assert ringing.alice.news_types() == ["session-open"]
 
-    def test_a_bare_sdp_is_known_again(self, call: Call) -> None:
+    def test_a_repeated_bare_sdp_is_recognised(self, call: Call) -> None:
         bare = {"idempotency_key": "k1", "content_type": "application/sdp"}
         first = call.alice.put(call.id, MOD, describe(version=3), **bare)
         assert_same(first, call.alice.put(call.id, MOD, describe(version=3), **bare))
         refused(422, "idempotency-mismatch", call.alice.put, call.id, MOD, describe(version=4), **bare)
 
-    def test_any_other_difference_under_the_key_is_a_mismatch(self, call: Call) -> None:
+    def test_any_other_difference_with_the_same_key_is_a_mismatch(self, call: Call) -> None:
         new = offer("recvonly", version=3)
         assert call.alice.put(call.id, MOD, new, idempotency_key="k1").status_code == 204
         mismatch = (422, "idempotency-mismatch")
@@ -150,12 +150,12 @@ class TestActing:
         call.bob.withdraw(call.id, mod)
         assert call.alice.put(call.id, MOD, offer(version=3), **act).status_code == 204
 
-    def test_the_keys_of_two_sides_do_not_meet(self, call: Call) -> None:
+    def test_the_keys_of_two_sides_are_independent(self, call: Call) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")["x-mod-id"]
         response = call.bob.put(call.id, WITHDRAW, {"modId": mod}, idempotency_key="k1")
         assert response["x-state"] == "mod-rejected"
 
-    def test_a_gateway_that_speaks_for_a_session_shares_its_keys(self, call: Call, key: str) -> None:
+    def test_a_gateway_that_acts_for_a_session_shares_its_keys(self, call: Call, key: str) -> None:
         first = call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
         by_gateway = call.alice.put(
             call.id,
@@ -165,11 +165,11 @@ class TestActing:
             authorization=f"Api-Key {key}",
             x_session_id=call.alice.id,
         )
-        # The header x-session-id makes it another request.
+        # The header x-session-id is part of the request, so this one differs.
         assert (first.status_code, by_gateway.status_code) == (204, 422)
 
 
-def test_refreshing_again_under_the_key_moves_nothing(alice: Device) -> None:
+def test_refreshing_again_with_the_same_key_does_not_extend_the_session(alice: Device) -> None:
     path = f"/sessions/{alice.id}"
     first = alice.request("PUT", path, idempotency_key="k1")
     before = alice.row.expires_at
@@ -179,12 +179,12 @@ def test_refreshing_again_under_the_key_moves_nothing(alice: Device) -> None:
     assert alice.request("PUT", path).json()["expiresAt"] >= first.json()["expiresAt"]
 
 
-def test_without_a_key_nothing_is_kept(call: Call) -> None:
+def test_without_a_key_no_answer_is_stored(call: Call) -> None:
     hold(call)
     assert not KeptAnswer.objects.exists()
 
 
-def test_a_kept_answer_lives_for_a_day(call: Call) -> None:
+def test_an_answer_is_kept_for_a_day(call: Call) -> None:
     call.alice.put(call.id, MOD, offer(version=3), idempotency_key="k1")
     now = timezone.now()
     prune(now=now + KEPT_ANSWERS_LIFETIME - timedelta(minutes=1))
@@ -193,7 +193,7 @@ def test_a_kept_answer_lives_for_a_day(call: Call) -> None:
     assert not KeptAnswer.objects.exists()
 
 
-def test_an_error_of_ours_is_not_taken_for_a_repetition(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_not_mistaken_for_a_repetition(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise IntegrityError
 
@@ -207,18 +207,18 @@ def test_an_error_of_ours_is_not_taken_for_a_repetition(call: Call, monkeypatch:
 
 
 class TestReading:
-    """Reading a body takes time in proportion to it, and a transaction of SQLite stops everybody else's writes."""
+    """Reading a long body takes time. Inside a transaction of SQLite it would block all other writes."""
 
     @pytest.fixture
     def read(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-        """Note whether each SDP is read inside a transaction."""
+        """For each SDP that was read: whether a transaction was open."""
         noted: list[bool] = []
 
-        def note(type_: str, text: str) -> JudgedSdp:
+        def note(type_: str, text: str) -> ValidatedSdp:
             noted.append(connection.in_atomic_block)
-            return judge(type_, text)
+            return validate(type_, text)
 
-        monkeypatch.setattr("conferences.views.base.judge", note)
+        monkeypatch.setattr("conferences.views.base.validate", note)
         return noted
 
     def test_an_sdp_is_read_before_the_transaction(self, alice: Device, bob: Device, read: list[bool]) -> None:

@@ -1,4 +1,4 @@
-"""What inviting, joining, leaving and removing mean among more than two."""
+"""Inviting, joining, leaving and removing in conferences of more than two."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.any_engine, pytest.mark.django_db(transaction=True), p
 
 
 def call_three() -> tuple[str, tuple[Device, ...]]:
-    """Let alice call bob and carol, who answer, and dave, who does not."""
+    """Start a call by alice. Bob and carol answer, dave does not."""
     devices = alice, *called = register("alice", "bob", "carol", "dave")
     response = alice.gather(*(device.username for device in called))
     assert response.status_code == 201, response.content
@@ -38,25 +38,25 @@ def dave(device: Callable[[str], Device]) -> Device:
 
 @pytest.fixture
 def four(scene: Scene, alice: Device, bob: Device) -> Call:
-    """A conference of alice, bob and carol that rings for dave; all have followed the focus and read their news."""
+    """A conference of alice, bob and carol that rings for dave. All have answered the focus and read their events."""
     return Call(scene.conference, alice, bob, "focus")
 
 
 def catch_up(conference: str, *devices: Device) -> None:
-    """Let everybody accept what the focus offers, and look at the news."""
+    """Have all devices accept the offers of the focus and read their events."""
     while any(device.follow(conference) for device in devices):
         pass
     for device in devices:
         device.news()
 
 
-def told(device: Device) -> list[str]:
-    """Return the types of a device's news, but for what the focus offers it."""
+def news_without_offers(device: Device) -> list[str]:
+    """Return the types of a device's new events, without the offers of the focus."""
     return [type_ for type_ in device.news_types() if type_ != "mod-received"]
 
 
 def state_of(call: Call, username: str) -> tuple[str, str | None]:
-    """Return a participant's newest state and why it left."""
+    """Return a participant's newest state and `leftReason`."""
     participants = {participant["username"]: participant for participant in call.alice.get(call.id)["participants"]}
     return participants[username]["state"], participants[username]["leftReason"]
 
@@ -70,7 +70,7 @@ def path_of(call: Call, username: str) -> str:
 # --- Joining ----------------------------------------------------------------------------------------------
 
 
-def test_everybody_is_rung_and_the_first_answer_opens_it(
+def test_all_invited_users_ring_and_the_first_answer_opens_it(
     alice: Device, bob: Device, carol: Device, dave: Device
 ) -> None:
     response = alice.gather("bob", "carol", "dave", "bob")
@@ -81,13 +81,13 @@ def test_everybody_is_rung_and_the_first_answer_opens_it(
         assert (rings["type"], rings["from"]["username"]) == ("invitation-received", "alice")
     alice.news()
     carol.join(body["id"])
-    assert told(alice) == ["session-open"]
+    assert news_without_offers(alice) == ["session-open"]
     assert bob.news() == dave.news() == []
     bob.join(body["id"])
-    assert told(alice) == told(carol)[-1:] == ["participant-joined"]
+    assert news_without_offers(alice) == news_without_offers(carol)[-1:] == ["participant-joined"]
 
 
-def test_the_others_learn_who_joins(four: Call, carol: Device, dave: Device) -> None:
+def test_the_others_are_notified_of_a_join(four: Call, carol: Device, dave: Device) -> None:
     assert dave.join(four.id).status_code == 204
     for device in (four.alice, four.bob, carol):
         joined, offer = device.news()
@@ -103,7 +103,7 @@ def test_a_device_that_rings_for_two_participants_gets_one_event(alice: Device, 
     assert bob.delete(conference).json()["state"] == "session-terminated"
 
 
-def test_a_device_in_the_conference_leaves_it_though_its_user_rings_again(alice: Device, bob: Device) -> None:
+def test_a_device_in_the_conference_can_leave_while_its_user_rings_again(alice: Device, bob: Device) -> None:
     conference = alice.gather("bob", "tel:+15550101", "carol").json()["id"]
     bob.join(conference)
     assert bob.delete(conference).json()["outcome"] == "left"
@@ -112,7 +112,7 @@ def test_a_device_in_the_conference_leaves_it_though_its_user_rings_again(alice:
 # --- Leaving ----------------------------------------------------------------------------------------------
 
 
-def test_one_who_declines_ends_nothing_for_the_others(four: Call, carol: Device, dave: Device) -> None:
+def test_declining_does_not_end_the_conference_for_the_others(four: Call, carol: Device, dave: Device) -> None:
     assert dave.delete(four.id).json()["outcome"] == "declined"
     for device in (four.alice, four.bob, carol):
         (left,) = device.news()
@@ -120,7 +120,7 @@ def test_one_who_declines_ends_nothing_for_the_others(four: Call, carol: Device,
     assert four.alice.get(four.id)["state"] == "session-open"
 
 
-def test_a_guest_leaves_and_the_others_go_on(four: Call, carol: Device, dave: Device) -> None:
+def test_the_conference_continues_after_a_guest_leaves(four: Call, carol: Device, dave: Device) -> None:
     body = four.bob.delete(four.id).json()
     assert (body["outcome"], body["state"]) == ("left", "session-open")
     assert state_of(four, "bob") == ("left", "hung-up")
@@ -139,60 +139,60 @@ def test_leaving_twice_changes_nothing(four: Call) -> None:
     assert all_rows() == before
 
 
-def test_the_last_but_one_who_leaves_ends_it(four: Call, carol: Device, dave: Device) -> None:
+def test_it_ends_when_only_one_participant_remains(four: Call, carol: Device, dave: Device) -> None:
     four.bob.delete(four.id), carol.delete(four.id)
-    # Somebody still rings.
+    # Dave still rings.
     assert four.alice.get(four.id)["state"] == "session-open"
     body = dave.delete(four.id).json()
     assert (body["outcome"], body["state"]) == ("declined", "session-terminated")
     assert four.alice.news_types()[-1] == "session-terminated"
 
 
-def test_the_host_ends_it_for_all(four: Call, carol: Device, dave: Device, node: ScriptedNode) -> None:
+def test_the_host_ends_the_conference_for_all(four: Call, carol: Device, dave: Device, node: ScriptedNode) -> None:
     assert four.alice.delete(four.id).json()["outcome"] == "terminated"
     assert four.bob.news_types() == carol.news_types() == ["session-terminated"]
     assert dave.news_types() == ["invitation-cancelled"]
     assert node.legs[four.id] == {}
 
 
-def test_the_session_of_the_host_ends_and_so_does_the_conference(four: Call, carol: Device) -> None:
+def test_it_ends_with_the_session_of_the_host(four: Call, carol: Device) -> None:
     four.alice.request("DELETE", f"/sessions/{four.alice.id}")
     assert four.bob.news_types() == carol.news_types() == ["session-terminated"]
 
 
-def test_the_session_of_a_guest_ends_and_the_others_go_on(four: Call, carol: Device) -> None:
+def test_it_continues_after_the_session_of_a_guest_ends(four: Call, carol: Device) -> None:
     four.bob.request("DELETE", f"/sessions/{four.bob.id}")
-    assert told(four.alice) == told(carol) == ["participant-left"]
+    assert news_without_offers(four.alice) == news_without_offers(carol) == ["participant-left"]
     assert four.alice.get(four.id)["state"] == "session-open"
 
 
 # --- Moving -----------------------------------------------------------------------------------------------
 
 
-def test_two_move_at_the_same_time(four: Call, carol: Device) -> None:
+def test_two_participants_can_move_at_the_same_time(four: Call, carol: Device) -> None:
     phones = [Device.register(device.username, "phone") for device in (four.bob, carol)]
     for device in (four.bob, carol):
         assert device.put(four.id, "initiate-call-hold", device.offer("recvonly")).status_code == 204
         assert device.delete(four.id).json()["outcome"] == "moving"
         catch_up(four.id, four.alice, *({four.bob.id: [carol]}.get(device.id, [])))
-    # Whoever moves delays nobody else.
+    # Moving participants do not delay the others.
     assert four.alice.put(four.id, "initiate-conference-mod", four.alice.offer()).status_code == 204
     for phone in phones:
         assert phone.join(four.id).status_code == 204
         assert phone.participant(four.id)["state"] == "accepted"
 
 
-def test_a_move_that_comes_to_nothing_ends_nothing_for_the_others(four: Call, carol: Device) -> None:
+def test_a_failed_move_does_not_end_the_conference_for_the_others(four: Call, carol: Device) -> None:
     phone = Device.register("bob", "phone")
     four.bob.put(four.id, "initiate-call-hold", four.bob.offer("recvonly"))
     four.bob.delete(four.id)
     catch_up(four.id, four.alice, carol)
     assert phone.delete(four.id).json()["outcome"] == "declined"
-    assert told(four.alice) == told(carol) == ["participant-left"]
+    assert news_without_offers(four.alice) == news_without_offers(carol) == ["participant-left"]
     assert state_of(four, "bob") == ("left", "declined")
 
 
-def test_a_host_whose_move_comes_to_nothing_ends_it(four: Call, carol: Device) -> None:
+def test_a_failed_move_of_the_host_ends_it(four: Call, carol: Device) -> None:
     phone = Device.register("alice", "phone")
     four.alice.put(four.id, "initiate-call-hold", four.alice.offer("recvonly"))
     four.alice.delete(four.id)
@@ -201,28 +201,28 @@ def test_a_host_whose_move_comes_to_nothing_ends_it(four: Call, carol: Device) -
     assert carol.news_types() == ["participant-left", "session-terminated"]
 
 
-# --- What the host does -----------------------------------------------------------------------------------
+# --- Actions of the host ----------------------------------------------------------------------------------
 
 
-def test_the_host_removes_one(four: Call, carol: Device) -> None:
+def test_the_host_can_remove_a_guest(four: Call, carol: Device) -> None:
     path = path_of(four, "bob")
     assert four.alice.request("DELETE", path).status_code == 204
     assert state_of(four, "bob") == ("left", "removed")
     for device in (four.alice, four.bob, carol):
-        assert told(device) == ["participant-left"]
+        assert news_without_offers(device) == ["participant-left"]
     before = all_rows()
     assert four.alice.request("DELETE", path).status_code == 204
     assert all_rows() == before
 
 
-def test_one_removes_oneself_by_leaving(four: Call, carol: Device) -> None:
+def test_a_participant_that_removes_itself_leaves(four: Call, carol: Device) -> None:
     assert carol.request("DELETE", path_of(four, "carol")).status_code == 204
     assert state_of(four, "carol") == ("left", "hung-up")
     assert carol.news() == []
 
 
 @pytest.mark.parametrize("address", ["erin", "tel:+15550155"])
-def test_the_host_invites_one_more(four: Call, carol: Device, address: str) -> None:
+def test_the_host_can_invite_another_user(four: Call, carol: Device, address: str) -> None:
     erin = Device.register("erin", vtn="+15550155")
     etag = four.alice.request("GET", f"/mediaConferences/{four.id}")["etag"]
     response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": address})
@@ -242,7 +242,7 @@ def test_the_host_invites_one_more(four: Call, carol: Device, address: str) -> N
 
 
 @pytest.mark.parametrize("address", ["bob", "dave", "tel:+15550101"])
-def test_a_participant_that_is_there_or_rings_cannot_be_invited_again(four: Call, address: str) -> None:
+def test_a_user_who_has_joined_or_rings_cannot_be_invited_again(four: Call, address: str) -> None:
     before = all_rows()
     response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": address})
     assert response.status_code == 201
@@ -250,12 +250,12 @@ def test_a_participant_that_is_there_or_rings_cannot_be_invited_again(four: Call
     assert all_rows() == before
 
 
-def test_the_host_does_not_invite_itself(four: Call) -> None:
+def test_the_host_cannot_invite_itself(four: Call) -> None:
     path = f"/mediaConferences/{four.id}/participants"
     refused(400, "malformed", four.alice.request, "POST", path, {"to": "alice"})
 
 
-def test_a_participant_that_has_left_may_be_invited_again(four: Call) -> None:
+def test_a_user_who_has_left_can_be_invited_again(four: Call) -> None:
     four.bob.delete(four.id)
     response = four.alice.request("POST", f"/mediaConferences/{four.id}/participants", {"to": "bob"})
     assert response.status_code == 201
@@ -270,7 +270,7 @@ def test_a_participant_that_has_left_may_be_invited_again(four: Call) -> None:
     ]
 
 
-def test_only_the_host_invites_and_only_while_it_lives(four: Call) -> None:
+def test_only_the_host_can_invite_and_only_before_the_end(four: Call) -> None:
     path = f"/mediaConferences/{four.id}/participants"
     refused(403, "forbidden", four.bob.request, "POST", path, {"to": "erin"})
     four.alice.delete(four.id)

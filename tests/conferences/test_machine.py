@@ -32,10 +32,10 @@ DEAD_ENDS = {
     ModificationState.CANCELLED,
     ModificationState.EXPIRED,
 }
-# A participant that has left may come back, and a move may be armed again.
+# A participant that has left can come back, and a move can be armed again.
 ENDS = DEAD_ENDS | {ParticipantState.LEFT, MoveState.IDLE}
 
-# Protocol section 7, written down a second time: every transition that exists.
+# Every transition of protocol section 7, written a second time.
 LEGAL = {
     ("invitation-sent", "answer"): "session-open",
     ("invitation-sent", "call-again"): "invitation-sent",
@@ -91,12 +91,12 @@ def _expected_refusal(state: State, action: Action) -> str:
 
 
 def _transitions() -> dict[tuple[str, str], str]:
-    """Return every transition of the table, in the form of `LEGAL`."""
+    """Yield every transition of the table in the form of `LEGAL`."""
     return {(str(state), str(action)): str(reached) for state in TABLE for action, reached in TABLE[state].items()}
 
 
 @pytest.mark.parametrize(("state", "action"), list(product(STATES, Action)))
-def test_an_action_leads_where_the_protocol_says_or_changes_nothing(state: State, action: Action) -> None:
+def test_an_action_follows_the_protocol_or_is_refused(state: State, action: Action) -> None:
     if (str(state), str(action)) in LEGAL:
         assert decide(state, action) == LEGAL[str(state), str(action)]  # type: ignore[type-var]
     else:
@@ -123,7 +123,7 @@ def test_the_table_maps_each_machine_onto_itself() -> None:
         assert {type(reached) for reached in transitions.values()} <= {type(state)}
 
 
-def test_dead_ends_lead_nowhere_and_nothing_else_is_one() -> None:
+def test_only_final_states_have_no_actions() -> None:
     assert {state for state, transitions in TABLE.items() if not transitions} == DEAD_ENDS
 
 
@@ -134,7 +134,7 @@ def test_every_state_can_be_reached_and_every_action_does_something() -> None:
     assert {action for transitions in TABLE.values() for action in transitions} == set(Action)
 
 
-def test_an_end_can_be_reached_from_every_state() -> None:
+def test_a_final_state_can_be_reached_from_every_state() -> None:
     for state in STATES:
         seen: set[State] = set()
         ahead: list[State] = [state]
@@ -147,14 +147,14 @@ def test_an_end_can_be_reached_from_every_state() -> None:
 
 
 @pytest.mark.parametrize("action", [Action.HOLD, Action.MODIFY])
-@pytest.mark.parametrize("becomes", sorted(JOINED))
-def test_move_stays_armed_while_only_the_media_changes(action: Action, becomes: ParticipantState) -> None:
-    assert move_after(MoveState.ARMED, action, becomes) is MoveState.ARMED
+@pytest.mark.parametrize("reached", sorted(JOINED))
+def test_move_stays_armed_while_only_the_media_changes(action: Action, reached: ParticipantState) -> None:
+    assert move_after(MoveState.ARMED, action, reached) is MoveState.ARMED
 
 
 @pytest.mark.parametrize("state", MoveState)
 @pytest.mark.parametrize(
-    ("action", "becomes"),
+    ("action", "reached"),
     [
         (Action.RESUME, ParticipantState.ACCEPTED),
         (Action.LEAVE, ParticipantState.LEFT),
@@ -162,8 +162,8 @@ def test_move_stays_armed_while_only_the_media_changes(action: Action, becomes: 
         (Action.RETURN, ParticipantState.ACCEPTED),
     ],
 )
-def test_nothing_is_left_of_a_move_after(state: MoveState, action: Action, becomes: ParticipantState) -> None:
-    assert move_after(state, action, becomes) is MoveState.IDLE
+def test_no_move_remains_after_this_action(state: MoveState, action: Action, reached: ParticipantState) -> None:
+    assert move_after(state, action, reached) is MoveState.IDLE
 
 
 def test_expired_move_is_remembered_as_long_as_the_participant_is_on_hold() -> None:
@@ -172,13 +172,13 @@ def test_expired_move_is_remembered_as_long_as_the_participant_is_on_hold() -> N
         assert move_after(MoveState.EXPIRED, action, ParticipantState.ACCEPTED) is MoveState.IDLE
 
 
-def test_every_kind_that_a_participant_offers_has_an_effect_on_who_sits() -> None:
+def test_every_kind_of_offer_by_a_participant_has_an_effect_on_joined_participants() -> None:
     assert set(EFFECTS) == set(ModificationKind) - {ModificationKind.SYNC}
     for effect in EFFECTS.values():
         assert any(effect in TABLE[state] for state in JOINED)
 
 
-def test_ringing_and_sitting_divide_those_who_have_not_left() -> None:
+def test_every_state_except_left_is_either_ringing_or_joined() -> None:
     assert RINGING.isdisjoint(JOINED)
     assert {ParticipantState.LEFT, *RINGING, *JOINED} == set(ParticipantState)
     assert ParticipantState.LEFT not in RINGING | JOINED

@@ -1,4 +1,4 @@
-"""Names: one form however they were typed, and nothing in them that hides (RFC 8265)."""
+"""Names are normalised, and hidden characters are refused (RFC 8265)."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.support.refusals import refused
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_two_ways_to_type_a_name_are_one_name(alice: Device) -> None:
+def test_two_encodings_of_a_name_are_the_same_name(alice: Device) -> None:
     zoe = Device.register("zo\u00eb")
     assert alice.call("zoe\u0308").status_code == 201
     assert zoe.news_types() == ["invitation-received"]
@@ -25,7 +25,7 @@ def test_a_session_is_registered_under_the_normalised_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["zo\u00eb\u00a0k", "zo\u00eb  k", "\u3000zo\u00eb \u2003k\u202f", "zo\u00eb k"])
-def test_names_that_differ_in_their_spaces_are_one_name(alice: Device, name: str) -> None:
+def test_names_that_differ_only_in_spaces_are_the_same_name(alice: Device, name: str) -> None:
     zoe = Device.register("zo\u00eb k")
     assert alice.call(name).status_code == 201
     assert zoe.news_types() == ["invitation-received"]
@@ -73,7 +73,7 @@ def test_hidden_and_empty_names_are_refused(alice: Device, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a\u200bb", "a\u202eb", "\u3164"])
-def test_every_entrance_refuses_them(alice: Device, node: ScriptedNode, name: str) -> None:
+def test_every_endpoint_refuses_such_names(alice: Device, node: ScriptedNode, name: str) -> None:
     key = gateway_key()
     for body in ({"username": name}, {"username": "bob", "device": name}):
         refused(400, "malformed", post_as_gateway, key, "/sessions", body)
@@ -110,16 +110,16 @@ def post_as_gateway(key: str, path: str, body: dict[str, str]) -> Any:
         "O'Neil 2",
     ],
 )
-def test_names_of_all_scripts_are_taken(alice: Device, name: str) -> None:
+def test_names_of_all_scripts_are_accepted(alice: Device, name: str) -> None:
     assert alice.call(name).status_code == 201
 
 
 class TestLongBodies:
-    """What a body may have too much of is refused before it costs time."""
+    """Bodies that are too long are refused before they cost time."""
 
     @pytest.fixture
     def normalised(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """Return what is normalised, which takes quadratic time in a run of combining marks."""
+        """The texts that are normalised. A run of combining marks takes quadratic time."""
         texts: list[str] = []
 
         def normalize(text: str) -> str:
@@ -135,8 +135,8 @@ class TestLongBodies:
         refused(400, "malformed", alice.call, "bob", name=marks)
         assert max(map(len, normalised)) <= 512
 
-    def test_a_name_that_is_short_once_it_is_normalised_is_taken(self, alice: Device) -> None:
-        # Each letter is typed with two combining marks, and is one character in NFC.
+    def test_a_name_that_is_short_after_normalisation_is_accepted(self, alice: Device) -> None:
+        # Each letter is followed by two combining marks. In NFC it is one character.
         assert alice.call("bob", name=128 * "e\u0302\u0301").json()["name"] == 128 * "\u1ebf"
 
     def test_a_long_list_of_addresses_is_not_read(self, alice: Device, normalised: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""When a media node is gone, another one takes its conferences and offers everybody a fresh connection."""
+"""When a media node is gone, another node takes over its conferences and offers all participants new connections."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -40,24 +40,24 @@ def topology() -> str:
 
 @pytest.fixture
 def other() -> Iterator[ScriptedNode]:
-    """Another node, which lives from the beginning but has the more to do."""
+    """Another node, which is alive from the beginning but has a higher load."""
     with scripted_node("other") as other:
         MediaNode.objects.filter(pk="other").update(legs=100)
         yield other
 
 
 def gone(node: ScriptedNode) -> None:
-    """Let a node crash: it is not heard of any more."""
+    """Crash a node: its heartbeats end."""
     long_ago = timezone.now() - timedelta(days=1)
     MediaNode.objects.filter(pk=node.id).update(heartbeat_at=long_ago)
 
 
 def adopt(watched: timedelta = LONG) -> int:
-    """Let live nodes adopt a few of the conferences whose node is gone."""
+    """Have live nodes adopt conferences whose node is gone, up to one batch."""
     return adopt_orphans(now=timezone.now(), watched=watched)
 
 
-def test_everybody_is_offered_a_fresh_connection(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+def test_all_participants_are_offered_new_connections(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
     gone(node)
     adopt()
     assert Conference.objects.get(pk=call.id).media_node == "other"
@@ -90,14 +90,14 @@ def test_a_participant_that_does_not_answer_in_time_can_be_lost(
     assert call.alice.get(call.id)["participants"][1]["leftReason"] == "media-lost"
 
 
-def test_it_is_offered_once(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+def test_a_new_connection_is_offered_once(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
     gone(node)
     for _ in range(3):
         adopt()
     assert call.alice.news_types() == ["mod-received"]
 
 
-def test_tasks_of_a_slow_node_are_taken_from_it(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+def test_tasks_of_a_slow_node_are_withdrawn(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
     node.works = False
     call.alice.put(call.id, "initiate-conference-mod", call.alice.offer())
     gone(node)
@@ -136,7 +136,7 @@ def test_without_another_node_the_conference_waits(node: ScriptedNode, call: Cal
         assert call.alice.news_types() == ["mod-received"]
 
 
-def test_offer_that_the_node_took_along_is_rejected_and_may_be_made_again(
+def test_offer_lost_with_the_node_is_rejected_and_can_be_repeated(
     node: ScriptedNode, other: ScriptedNode, call: Call
 ) -> None:
     node.works = False
@@ -152,7 +152,7 @@ def test_offer_that_the_node_took_along_is_rejected_and_may_be_made_again(
     assert restart["restart"] is True
 
 
-def test_answer_to_a_call_that_the_node_took_along_is_asked_of_the_other(
+def test_answer_to_a_call_lost_with_the_node_is_requested_from_the_other(
     node: ScriptedNode, other: ScriptedNode, alice: Device, bob: Device
 ) -> None:
     conference = alice.gather("bob").json()["id"]
@@ -180,7 +180,7 @@ def test_offer_of_the_node_that_is_gone_is_cancelled(
     assert restart["restart"] is True
 
 
-def test_conference_that_has_ended_is_let_be(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
+def test_ended_conference_is_not_adopted(node: ScriptedNode, other: ScriptedNode, call: Call) -> None:
     call.alice.delete(call.id)
     gone(node)
     adopt()
@@ -188,7 +188,7 @@ def test_conference_that_has_ended_is_let_be(node: ScriptedNode, other: Scripted
     assert not tasks.waiting("other", 1)
 
 
-def test_conference_that_was_adopted_in_the_same_moment_is_let_be(
+def test_conference_that_another_process_has_adopted_is_not_adopted_again(
     node: ScriptedNode, other: ScriptedNode, call: Call
 ) -> None:
     before = all_rows()
@@ -196,7 +196,7 @@ def test_conference_that_was_adopted_in_the_same_moment_is_let_be(
     assert all_rows() == before
 
 
-def test_a_participant_that_never_had_a_leg_is_not_offered_another(
+def test_a_participant_that_never_had_a_leg_is_not_offered_one(
     node: ScriptedNode, other: ScriptedNode, alice: Device, bob: Device
 ) -> None:
     node.refusal = Refusal(RefusalCode.SDP_INVALID, "No codec in common.")
@@ -208,7 +208,7 @@ def test_a_participant_that_never_had_a_leg_is_not_offered_another(
     assert alice.news() == []
 
 
-def test_silence_that_nobody_watched_moves_nothing(
+def test_a_silent_node_is_not_replaced_before_it_was_watched_long_enough(
     node: ScriptedNode, other: ScriptedNode, call: Call, settings: Settings
 ) -> None:
     gone(node)
@@ -224,7 +224,7 @@ def test_a_node_that_has_retired_is_replaced_at_once(node: ScriptedNode, other: 
     assert Conference.objects.get(pk=call.id).media_node == "other"
 
 
-def test_one_look_moves_a_few(node: ScriptedNode, other: ScriptedNode, alice: Device) -> None:
+def test_one_look_adopts_a_bounded_number(node: ScriptedNode, other: ScriptedNode, alice: Device) -> None:
     for _ in range(ADOPTIONS_PER_LOOK + 2):
         alice.gather("bob")
     gone(node)
@@ -234,7 +234,7 @@ def test_one_look_moves_a_few(node: ScriptedNode, other: ScriptedNode, alice: De
     assert adopt() == 0
 
 
-def test_one_that_cannot_be_adopted_holds_up_no_other(
+def test_a_conference_that_cannot_be_adopted_does_not_delay_others(
     node: ScriptedNode, other: ScriptedNode, alice: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, sound = (alice.gather("bob").json()["id"] for _ in range(2))
@@ -253,14 +253,14 @@ def test_one_that_cannot_be_adopted_holds_up_no_other(
 
 
 class TestPlacing:
-    """Which node gets a conference."""
+    """Placing conferences on nodes."""
 
     @pytest.fixture(autouse=True)
     def _no_node(self, node: ScriptedNode) -> None:
         tasks.retire(node.id)
 
     def placed(self, number: int) -> dict[str, int]:
-        """Start conferences and return how many each node got."""
+        """Start conferences; return the number on each node."""
         now = timezone.now()
         got: Counter[str] = Counter()
         for _ in range(number):
@@ -270,12 +270,12 @@ class TestPlacing:
             got[conference.media_node] += 1
         return dict(got)
 
-    def test_it_goes_where_the_fewest_legs_are(self) -> None:
+    def test_it_is_placed_on_the_node_with_the_fewest_legs(self) -> None:
         for node_id, legs in (("a", 3), ("b", 1), ("c", 2)):
             tasks.heartbeat(node_id, legs=legs)
         assert self.placed(1) == {"b": 1}
 
-    def test_a_node_that_is_silent_gets_none(self, settings: Settings) -> None:
+    def test_a_silent_node_gets_no_conference(self, settings: Settings) -> None:
         now = timezone.now()
         beat("node", now)
         conference = Conference(topology=Topology.FOCUS, created_at=now)
@@ -284,13 +284,13 @@ class TestPlacing:
         with pytest.raises(NoNodeError):
             place(conference, now=now + settings.MEDIA_NODE_PATIENCE + timedelta(milliseconds=100))
 
-    def test_a_burst_spreads_evenly(self) -> None:
+    def test_a_burst_is_spread_evenly(self) -> None:
         for node_id in ("a", "b"):
             tasks.heartbeat(node_id)
         tasks.heartbeat("busy", legs=1000)
         assert self.placed(50) == {"a": 25, "b": 25}
 
-    def test_a_burst_evens_out_what_is_there(self) -> None:
+    def test_a_burst_balances_existing_legs(self) -> None:
         tasks.heartbeat("a", legs=20)
         tasks.heartbeat("b")
         assert self.placed(30) == {"a": 10, "b": 20}
@@ -311,10 +311,10 @@ class TestPlacing:
         Conference.objects.update(state="session-terminated", ended_at=timezone.now())
         assert self.placed(1) == {"a": 1}
 
-    def test_conferences_of_a_node_that_is_gone_spread_evenly(self) -> None:
+    def test_conferences_of_a_node_that_is_gone_are_spread_evenly(self) -> None:
         tasks.heartbeat("gone")
         self.placed(8)
-        # They were placed long ago, so only their adoption tells where they are now.
+        # They were placed long ago, so only their adoptions count as recent placements.
         Conference.objects.update(placed_at=timezone.now() - timedelta(hours=1))
         tasks.retire("gone")
         for node_id in ("a", "b"):

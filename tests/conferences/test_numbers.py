@@ -1,4 +1,4 @@
-"""Numbers in requests: a hostile one is refused or ignored, and is never a fault of the server."""
+"""Numbers in requests: hostile ones are refused or ignored, and never cause an internal error."""
 
 import re
 from typing import Any
@@ -40,7 +40,7 @@ def test_number_out_of_range_is_refused(text: str) -> None:
 
 @pytest.mark.once
 @pytest.mark.parametrize("text", NO_NUMBERS)
-def test_text_that_is_no_number_is_refused(text: str) -> None:
+def test_text_that_is_not_a_number_is_refused(text: str) -> None:
     with pytest.raises(NumberError) as caught:
         read_number(text, most=100)
     assert not isinstance(caught.value, RangeError)
@@ -97,11 +97,11 @@ def test_hostile_numbers_in_a_body_are_refused(alice: Device) -> None:
 
 @pytest.mark.once
 @pytest.mark.parametrize("line", range(len(describe().splitlines())))
-def test_hostile_numbers_in_an_sdp_are_refused_or_passed_on(alice: Device, settings: Any, line: int) -> None:
+def test_hostile_numbers_in_an_sdp_are_refused_or_forwarded(alice: Device, settings: Any, line: int) -> None:
     settings.CONFERENCES_PER_SESSION = settings.INVITATIONS_PER_CALLER = settings.INVITATIONS_PER_CALLEE = 10_000
     lines = describe().splitlines()
     for found in re.finditer(r"\d+", lines[line]):
-        # Each line meets every text in depth, and one of them otherwise.
+        # In deep runs each line is combined with every text, otherwise with one of them.
         for text in HOSTILE_IN_SDP if DEEP else [HOSTILE_IN_SDP[line % len(HOSTILE_IN_SDP)]]:
             changed = lines[line][: found.start()] + text + lines[line][found.end() :]
             sdp = "\r\n".join([*lines[:line], changed, *lines[line + 1 :], ""])
@@ -109,7 +109,7 @@ def test_hostile_numbers_in_an_sdp_are_refused_or_passed_on(alice: Device, setti
             assert all(response.status_code in {201, 422, 503} for response in seen), (changed, seen)
 
 
-def test_hostile_numbers_in_the_admin_are_no_fault(alice: Device) -> None:
+def test_hostile_numbers_in_the_admin_cause_no_error(alice: Device) -> None:
     staff = Client(raise_request_exception=False)
     staff.force_login(User.objects.create_superuser("chief", password="irrelevant"))
     names = ("p", "o", "q", "live", "created_at__year", "created_at__month", "created_at__day")

@@ -1,4 +1,4 @@
-"""The database finds due rows and their participants by indexes. It scans no whole table."""
+"""The database finds due rows and their participants by indexes, without scanning whole tables."""
 
 import re
 from collections import Counter
@@ -31,7 +31,7 @@ NUMBER = 2000
 
 @pytest.fixture
 def _many_participants() -> None:
-    """Write open conferences with a history, and one conference whose guest rings too long."""
+    """Write open conferences with a history, and one conference whose ringing is due to end."""
     now = timezone.now()
     past, late = (f"'{(now + timedelta(days=days)).isoformat(' ')}'" for days in (-1, 1))
     over = f"'{(now - timedelta(seconds=1)).isoformat(' ')}'"
@@ -52,7 +52,7 @@ def _many_participants() -> None:
 
 
 @pytest.mark.usefixtures("_many_participants")
-def test_a_look_of_the_timekeeper_reads_no_whole_table() -> None:
+def test_a_look_of_the_timekeeper_scans_no_table() -> None:
     now = timezone.now()
 
     def look() -> None:
@@ -65,13 +65,13 @@ def test_a_look_of_the_timekeeper_reads_no_whole_table() -> None:
 
 
 @pytest.mark.usefixtures("_many_participants")
-def test_a_look_for_conferences_without_a_node_reads_no_whole_table() -> None:
+def test_a_look_for_conferences_without_a_node_scans_no_table() -> None:
     tasks.heartbeat("n")
     assert_indexed(lambda: adopt_orphans(now=timezone.now(), watched=timedelta(minutes=1)))
 
 
 @pytest.mark.usefixtures("_many_participants")
-def test_pruning_reads_no_whole_table(settings: Settings) -> None:
+def test_pruning_scans_no_table(settings: Settings) -> None:
     """One row of each kind is due, among many that are not."""
     now = timezone.now()
     old, at = now - 2 * max(settings.RECORD_RETENTION, settings.EVENT_RETENTION), f"'{now.isoformat(' ')}'"
@@ -89,18 +89,18 @@ def test_pruning_reads_no_whole_table(settings: Settings) -> None:
     Conference.objects.filter(pk="c7").update(state="session-terminated", ended_at=old)
     Participant.objects.filter(conference="c7").update(state="left", left_at=old)
     Session.objects.filter(pk="s9").update(state="ended", ended_at=old)
-    # Of the participants that were left one is due, a clock that is ahead has written one, and many are done.
+    # Of the participants that have left, one is due, one has a time in the future, and many are done.
     Participant.objects.filter(role="guest").update(state="left", left_at=old, scrubbed_at=now)
     Participant.objects.filter(pk__in=["guest10", "guest12"]).update(left_at=now, scrubbed_at=None)
     Participant.objects.filter(pk="guest12").update(left_at=now + timedelta(seconds=5))
-    # Of the settled modifications one was offered to that participant, and another one came to nothing.
+    # Of the settled modifications, one was offered to that participant, and another one was not accepted.
     Modification.objects.filter(pk__in=["m10", "m13"]).update(offer="a=ice-pwd:1")
     Modification.objects.filter(pk="m13").update(state="mod-rejected")
     prepare_to_plan()
     gone: Counter[str] = Counter()
 
     def prune() -> None:
-        # A participant that stays due is found without end.
+        # A participant that stays due would be found in every look.
         for kind, number in islice(prune_in_batches(now=now), 100):
             gone[kind] += number
 
@@ -114,7 +114,7 @@ def test_pruning_reads_no_whole_table(settings: Settings) -> None:
 
 @pytest.mark.usefixtures("_many_participants")
 def test_search_of_the_support_desk_finds_users_and_modifications_by_an_index() -> None:
-    """Only the names of conferences are looked through."""
+    """Only the names of conferences are scanned."""
     if connection.vendor == "sqlite":
         pytest.skip("SQLite does not see that a parameter fits a partial index")
     desk = ConferenceAdmin(Conference, admin.site)

@@ -1,4 +1,4 @@
-"""How many queries each operation makes: bounded, whatever the number of events and of participants."""
+"""The number of queries of each operation is bounded, independent of the number of events and participants."""
 
 from typing import Any
 
@@ -18,18 +18,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "resume"))
 CALL_HOLD, ACCEPT, WITHDRAW = "initiate-call-hold", "accept-conference-mod", "rejectCancel-conference-mod"
-# What an issue of the project allows a PUT, whatever the number of events it writes up to 4.
+# The queries that an issue of the project allows a PUT that writes up to 4 events.
 MOST = 12
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "with a key"])
 def headers(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Headers that a request may have: with and without an Idempotency-Key, and a precondition."""
+    """Headers of the requests: none, an Idempotency-Key, or a precondition."""
     return {"if_match": "*", "idempotency_key": "k1"} if request.param else {}
 
 
 def _participants(action: str) -> int:
-    """Return the queries that only an answer needs.
+    """Return the number of queries that only an answer needs.
 
     One reads the host's offer before the lock, one counts the session's conferences, one finds a crossing call, and one
     makes sure that the session has not ended.
@@ -38,19 +38,19 @@ def _participants(action: str) -> int:
 
 
 def _key(headers: dict[str, str]) -> int:
-    """Return the queries that look for a kept answer before the body is read."""
+    """Return the number of queries that look for a kept answer before the body is read."""
     return int("idempotency_key" in headers)
 
 
 def put(device: Device, conference: str, action: str, body: Any, headers: dict[str, str], events: int) -> None:
-    """Make a PUT that must succeed, write this many events and not ask too much of the database."""
+    """Send a PUT, and require that it succeeds with this many events and not too many queries."""
     with Queries() as queries:
         response = device.put(conference, action, body, **headers)
     assert response.status_code == 204, response.content
     inserted = [query["sql"] for query in queries if 'INSERT INTO "events_event"' in query["sql"]]
     assert len(inserted) == (1 if events else 0)
     assert sum(sql.count(conference) for sql in inserted) >= events
-    # PostgreSQL locks the conference in a query of its own; a key costs two, besides.
+    # PostgreSQL locks the conference in a separate query. An Idempotency-Key costs two more.
     assert queries.count <= MOST + _participants(action) + _key(headers), "\n".join(
         query["sql"][:200] for query in queries
     )
@@ -105,7 +105,7 @@ def test_answering_a_move(call: Call, headers: dict[str, str]) -> None:
     put(phone, call.id, "conference-answer", offer(session=5), headers, 4)
 
 
-def test_repeating_a_request_asks_only_for_its_answer(call: Call) -> None:
+def test_a_repeated_request_only_queries_its_answer(call: Call) -> None:
     act = {"idempotency_key": "k1"}
     call.alice.put(call.id, MOD, offer(version=3), **act)
     with Queries() as queries:
@@ -114,7 +114,7 @@ def test_repeating_a_request_asks_only_for_its_answer(call: Call) -> None:
     assert queries.count <= 4
 
 
-def test_a_gateway_may_speak_at_two_queries_more(call: Call) -> None:
+def test_a_gateway_needs_two_more_queries(call: Call) -> None:
     headers = {"authorization": f"Api-Key {gateway_key()}", "x_session_id": call.alice.id}
     with Queries() as queries:
         assert call.alice.put(call.id, MOD, offer(version=3), **headers).status_code == 204
@@ -122,7 +122,7 @@ def test_a_gateway_may_speak_at_two_queries_more(call: Call) -> None:
 
 
 @pytest.mark.parametrize("state", ["no such conference", "of others", "modification-pending"])
-def test_a_refusal_is_no_dearer(call: Call, carol: Device, state: str) -> None:
+def test_a_refusal_needs_no_more_queries(call: Call, carol: Device, state: str) -> None:
     call.alice.put(call.id, MOD, offer(version=3))
     device = carol if state == "of others" else call.bob
     conference = "f" * 32 if state == "no such conference" else call.id
@@ -137,12 +137,12 @@ def test_starting_a_call(alice: Device, bob: Device, devices: int) -> None:
         Device.register("bob", f"tablet {number}")
     with Queries() as queries:
         assert alice.call("bob").status_code == 201
-    # One more makes sure that the session has not ended.
+    # One more query checks that the session has not ended.
     assert queries.count <= MOST + 1
 
 
 @pytest.mark.parametrize("outcome", ["declined", "terminated", "moving"])
-def test_ending_ones_part(alice: Device, bob: Device, outcome: str) -> None:
+def test_leaving(alice: Device, bob: Device, outcome: str) -> None:
     if outcome == "declined":
         conference, device = alice.call("bob").json()["id"], bob
     else:
@@ -165,7 +165,7 @@ def test_registering_while_it_rings(alice: Device, devices: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 8])
-def test_reading_conferences_asks_no_more_for_more_of_them(alice: Device, count: int) -> None:
+def test_reading_more_conferences_needs_no_more_queries(alice: Device, count: int) -> None:
     for number in range(count):
         alice.call(f"user {number}")
     with Queries() as queries:
@@ -179,26 +179,26 @@ def test_reading_conferences_asks_no_more_for_more_of_them(alice: Device, count:
 
 
 class TestFocus:
-    """What a conference of many asks of the database is no more for more of them."""
+    """The queries of a focus conference do not increase with its participants."""
 
-    # The task for the focus is a query more.
+    # The task for the focus is one more query.
     MOST = MOST + 1
 
     @pytest.fixture(params=[3, 12])
     def scene(self, request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene:
-        """Of so many devices all but the last have come into an open conference, if the test has one."""
-        comes = "conference" in request.fixturenames
+        """Devices, all but the last of which have joined an open conference, if the test has one."""
+        joins = "conference" in request.fixturenames
 
         def build() -> tuple[str, tuple[Device, ...]]:
             devices = tuple(Device.register(f"user-{number}") for number in range(request.param))
-            if not comes:
+            if not joins:
                 return "", devices
             conference = str(devices[0].gather(access="open").json()["id"])
             for device in devices[1:-1]:
                 assert device.join(conference).status_code == 204
             return conference, devices
 
-        return begin_with(f"{request.param} devices{', most in a conference' * comes}", build, focus=True)
+        return begin_with(f"{request.param} devices{', most in a conference' * joins}", build, focus=True)
 
     @pytest.fixture
     def devices(self, scene: Scene) -> list[Device]:
@@ -206,12 +206,12 @@ class TestFocus:
 
     @pytest.fixture
     def conference(self, scene: Scene, node: ScriptedNode) -> str:
-        """An open conference, in which nobody has followed the focus, which waits from now on."""
+        """An open conference whose focus stops working, and whose participants have not answered its offers."""
         node.works = False
         return scene.conference
 
     def put(self, device: Device, conference: str, action: str, body: Any, headers: dict[str, str]) -> None:
-        """Make a PUT that must succeed and not ask too much of the database."""
+        """Send a PUT, and require that it succeeds without too many queries."""
         with Queries() as queries:
             response = device.put(conference, action, body, **headers)
         assert response.status_code == 204, response.content
@@ -226,12 +226,12 @@ class TestFocus:
             assert host.gather(*(guest.username for guest in guests)).status_code == 201
         assert queries.count <= self.MOST + 1  # the names of those who are called
 
-    def test_coming_in(self, devices: list[Device], conference: str, headers: dict[str, str]) -> None:
+    def test_joining(self, devices: list[Device], conference: str, headers: dict[str, str]) -> None:
         late = devices[-1]
         self.put(late, conference, "conference-answer", late.offer(), headers)
 
     @pytest.mark.parametrize("listed", [True, False])
-    def test_coming_back(self, devices: list[Device], conference: str, headers: dict[str, str], listed: bool) -> None:
+    def test_joining_again(self, devices: list[Device], conference: str, headers: dict[str, str], listed: bool) -> None:
         late = devices[-2]
         late.delete(conference)
         if not listed:
@@ -239,7 +239,7 @@ class TestFocus:
             Conference.objects.update(unlisted=1)
         with Queries() as queries:
             assert late.put(conference, "conference-answer", late.offer(), **headers).status_code == 204
-        # One more keeps the stay that has ended, and one loads a participant that is not listed.
+        # One more query writes the stay that has ended, and one loads a participant that is not listed.
         assert queries.count <= self.MOST + _participants("conference-answer") + 1 + (not listed) + _key(headers)
 
     def test_answering_a_call(self, devices: list[Device], node: ScriptedNode, headers: dict[str, str]) -> None:
@@ -262,7 +262,7 @@ class TestFocus:
         (waiting,) = host.offers(conference)
         self.put(host, conference, action, {"modId": waiting["modId"], **host.mirror(waiting)}, headers)
 
-    def test_applying_what_the_focus_reports(self, devices: list[Device], conference: str, node: ScriptedNode) -> None:
+    def test_applying_a_result_of_the_focus(self, devices: list[Device], conference: str, node: ScriptedNode) -> None:
         for device in devices[:-1]:
             node.works = True
             device.follow(conference)
@@ -274,16 +274,16 @@ class TestFocus:
         with Queries() as queries:
             settle_task(task_id=task.pk, result=result, now=timezone.now())
         assert Modification.objects.pending().count() == len(devices) - 2
-        assert queries.count <= self.MOST + 1  # no request, but the task, and whose doing it is
+        assert queries.count <= self.MOST + 1  # no request; but the task, and the participant that caused it
 
     @pytest.mark.parametrize("who", ["host", "guest"])
-    def test_ending_ones_part(self, devices: list[Device], conference: str, who: str) -> None:
+    def test_leaving(self, devices: list[Device], conference: str, who: str) -> None:
         device = devices[0] if who == "host" else devices[1]
         with Queries() as queries:
             assert device.delete(conference).status_code == 200
         assert queries.count <= self.MOST
 
-    def test_ending_what_rings_for_many(self, devices: list[Device], node: ScriptedNode) -> None:
+    def test_ending_a_call_that_rings_for_many(self, devices: list[Device], node: ScriptedNode) -> None:
         host, *guests = devices
         conference = host.gather(*(guest.username for guest in guests)).json()["id"]
         node.works = False

@@ -7,7 +7,7 @@ from conferences import sdp
 from conferences.models import Modification
 from conferences.operations.reading import OfferReading, read_call, read_offer
 from conferences.scrubbing import scrub
-from conferences.sdp import judge
+from conferences.sdp import validate
 from media.sdp import description
 from tests.support.descriptions import answer, describe, offer
 from tests.support.devices import Call, Device
@@ -24,12 +24,12 @@ def headers(request: pytest.FixtureRequest) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("module", [sdp, description])
-def test_reading_in_a_transaction_is_noticed_in_these_tests(module: object) -> None:
+def test_reading_in_a_transaction_fails_these_tests(module: object) -> None:
     with transaction.atomic(), pytest.raises(AssertionError, match="parse was called in a transaction"):
         module.parse(describe())  # type: ignore[attr-defined]
 
 
-def test_wrong_answer_to_a_modification_is_refused_by_an_offer_that_was_read_before(
+def test_wrong_answer_to_a_modification_is_refused_after_reading_the_offer_early(
     call: Call, headers: dict[str, str]
 ) -> None:
     mod = call.alice.put(call.id, MOD, offer("recvonly", version=3))["x-mod-id"]
@@ -39,7 +39,7 @@ def test_wrong_answer_to_a_modification_is_refused_by_an_offer_that_was_read_bef
     assert call.bob.put(call.id, ACCEPT, right).status_code == 204
 
 
-def test_wrong_answer_to_a_call_is_refused_by_an_offer_that_was_read_before(
+def test_wrong_answer_to_a_call_is_refused_after_reading_the_offer_early(
     ringing: Call, headers: dict[str, str]
 ) -> None:
     wrong = answer(setup="actpass")
@@ -49,7 +49,7 @@ def test_wrong_answer_to_a_call_is_refused_by_an_offer_that_was_read_before(
 
 def test_an_offer_is_read_only_for_its_receiver(call: Call, carol: Device) -> None:
     mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
-    judged = judge("answer", describe(setup="active"))
+    judged = validate("answer", describe(setup="active"))
     for device, conference, is_read in (
         (call.bob, call.id, True),
         (call.alice, call.id, False),
@@ -65,7 +65,7 @@ def test_the_description_of_a_call_is_read_only_for_the_callee(ringing: Call, ca
         assert (read_call(session=device.row, conference_id=ringing.id).offer is not None) == is_read
 
 
-def test_offer_that_came_after_the_reading_is_read_for_itself() -> None:
+def test_offer_made_after_the_reading_is_read_separately() -> None:
     modification = Modification(offer=describe(version=3))
     for reading in (OfferReading(), OfferReading("another", description.parse(describe(version=4)))):
         assert reading.offer_of(modification).version == 3
@@ -73,7 +73,7 @@ def test_offer_that_came_after_the_reading_is_read_for_itself() -> None:
     assert OfferReading(modification.pk, read).offer_of(modification) is read
 
 
-def test_answer_is_known_again_after_its_credentials_are_gone(call: Call) -> None:
+def test_repeated_answer_is_recognised_after_its_credentials_are_deleted(call: Call) -> None:
     mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
     body = {"modId": mod, **answer(version=3)}
     call.bob.put(call.id, ACCEPT, body)
@@ -82,6 +82,6 @@ def test_answer_is_known_again_after_its_credentials_are_gone(call: Call) -> Non
     assert call.bob.put(call.id, ACCEPT, body).status_code == 204
     other = {"modId": mod, **answer(version=4)}
     refused(409, "modification-settled", call.bob.put, call.id, ACCEPT, other)
-    judged = judge("answer", body["sdp"])
+    judged = validate("answer", body["sdp"])
     # It was scrubbed between the reading and the lock.
     assert OfferReading().is_answer_of(Modification.objects.get(pk=mod), judged)

@@ -1,4 +1,4 @@
-"""A resume restores what was before the hold, also for those who only listen, only publish, or only send data."""
+"""A resume restores the directions before the hold, also for listeners, publishers and data-only participants."""
 
 import pytest
 
@@ -20,7 +20,7 @@ HOLD, RESUME = "initiate-conference-hold", "initiate-conference-resume"
         (("application",), "sendrecv", "inactive", "inactive"),
     ],
 )
-def test_it_restores_the_directions(
+def test_a_resume_restores_the_directions(
     alice: Device, bob: Device, kinds: tuple[str, ...], before: str, held: str, theirs: str
 ) -> None:
     mirrored = {"recvonly": "sendonly", "sendonly": "recvonly", "sendrecv": "sendrecv"}[before]
@@ -36,7 +36,7 @@ def test_it_restores_the_directions(
 
 
 @pytest.mark.parametrize(("before", "theirs"), [("recvonly", "sendonly"), ("sendonly", "recvonly")])
-def test_the_callee_restores_its_own_call(alice: Device, bob: Device, before: str, theirs: str) -> None:
+def test_the_callee_can_resume_too(alice: Device, bob: Device, before: str, theirs: str) -> None:
     conference = alice.call("bob", **offer(theirs)).json()["id"]
     assert bob.answer(conference, answer(before)).status_code == 204
     bobs, alices = 777, 4611731400430051336
@@ -60,9 +60,7 @@ def test_a_listener_and_a_publisher_resume_with_a_focus(alice: Device, node: Scr
     assert guest.participant(conference)["state"] == "accepted"
 
 
-def test_a_publisher_with_a_focus_resumes_also_when_there_is_nothing_left_to_receive(
-    alice: Device, node: ScriptedNode
-) -> None:
+def test_a_publisher_can_resume_when_there_is_nothing_left_to_receive(alice: Device, node: ScriptedNode) -> None:
     conference = alice.gather(access="open").json()["id"]
     guest = Device.register("guest")
     guest.answer(conference, describe_offer(guest, "sendonly", "recvonly"))
@@ -75,14 +73,14 @@ def test_a_publisher_with_a_focus_resumes_also_when_there_is_nothing_left_to_rec
 
 
 def describe_offer(device: Device, *directions: str) -> dict[str, str]:
-    """Return the device's next offer with an audio line per direction."""
+    """Return the device's next offer with one audio section for each direction."""
     device.version += 1
     kinds = ("audio",) * len(directions)
     text = describe(kinds=kinds, directions=directions, session=device.peer_connection, version=device.version)
     return {"type": "offer", "sdp": text}
 
 
-def test_a_publisher_does_not_resume_as_a_listener(alice: Device, bob: Device) -> None:
+def test_a_publisher_cannot_resume_as_a_listener(alice: Device, bob: Device) -> None:
     conference = alice.call("bob", **offer("sendonly")).json()["id"]
     bob.answer(conference, answer("recvonly"))
     mod = alice.put(conference, HOLD, offer("inactive", version=3))["x-mod-id"]

@@ -1,4 +1,4 @@
-"""Credentials and addresses are kept only as long as the leg that they belong to."""
+"""Credentials and addresses are stored only as long as the leg that they belong to."""
 
 import json
 import time
@@ -41,14 +41,14 @@ HOSTILE = {
 
 
 def private(version: int = 2, **variation: object) -> str:
-    """Return a description that has every kind of secret."""
+    """Return a description with every kind of secret."""
     text = describe(version=version, **variation).replace("c=IN IP4 0.0.0.0", "c=IN IP4 192.0.2.1")  # type: ignore[arg-type]
     return text + "a=candidate:1 1 udp 2130706431 192.0.2.7 5000 typ host\r\na=tls-id:secretsecretsecretsecret\r\n"
 
 
 @pytest.mark.once
-class TestADescription:
-    def test_it_loses_its_secrets_and_nothing_else(self) -> None:
+class TestDescription:
+    def test_scrubbing_removes_only_the_secrets(self) -> None:
         before = private()
         after = scrub(before)
         assert not any(secret in after for secret in SECRETS)
@@ -61,7 +61,7 @@ class TestADescription:
         ]
         assert len(parse(after).media) == len(parse(before).media)
 
-    def test_a_scrubbed_one_stays_as_it_is(self) -> None:
+    def test_scrubbing_twice_changes_nothing(self) -> None:
         assert scrub(scrub(private())) == scrub(private())
 
     @pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
@@ -74,11 +74,11 @@ class TestADescription:
         assert after.endswith(f"a=mid:0{end}")
 
     @pytest.mark.parametrize("text", ["", "\0", "=", "a", "a=", "\n\n", "🙂" * 9, "a=:", "c=IN IP4", "1:2", "1.2.3"])
-    def test_any_text_is_taken(self, text: str) -> None:
+    def test_any_text_can_be_scrubbed(self, text: str) -> None:
         assert scrub(text) == text
 
     @pytest.mark.parametrize("unit", ["a", "1.", ":", "1:", " ", "\r", "a=", "IN IP4 ", "1.2.3.4"])
-    def test_half_a_megabyte_costs_little(self, unit: str) -> None:
+    def test_half_a_megabyte_is_scrubbed_quickly(self, unit: str) -> None:
         text = unit * (512 * 1024 // len(unit))
         began = time.thread_time()
         scrub(text)
@@ -86,8 +86,8 @@ class TestADescription:
 
 
 @pytest.mark.once
-class TestAnEvent:
-    def test_descriptions_are_scrubbed_wherever_they_stand(self) -> None:
+class TestEvent:
+    def test_descriptions_are_scrubbed_in_every_field(self) -> None:
         wire = {"seq": 1, "description": {"sdp": private()}, "a": [{"b": {"sdp": private()}}], "sdp": 7, "name": "é"}
         after = scrub_event(json.dumps(wire))
         assert not any(secret in after for secret in SECRETS)
@@ -97,19 +97,19 @@ class TestAnEvent:
             "a": [{"b": {"sdp": scrub(private())}}],
         }
 
-    def test_one_without_a_description_stays_as_it_is(self) -> None:
+    def test_an_event_without_a_description_does_not_change(self) -> None:
         assert scrub_event('{"seq": 1,  "at": "192.0.2.1"}') == '{"seq": 1,  "at": "192.0.2.1"}'
 
 
 @pytest.mark.django_db(transaction=True)
-class TestWhatIsStored:
-    def test_everything_stays_while_the_conference_goes_on(self, call: Call) -> None:
+class TestStoredRows:
+    def test_secrets_are_kept_during_the_conference(self, call: Call) -> None:
         before = stored()
         prune(now=timezone.now())
         assert stored() == before
         assert any("ice-pwd" in text for text in before)
 
-    def test_nothing_secret_is_left_after_the_end(self, call: Call) -> None:
+    def test_all_secrets_are_deleted_after_the_end(self, call: Call) -> None:
         mod = call.alice.put(call.id, "initiate-conference-mod", offer(version=3))["x-mod-id"]
         call.bob.accept(call.id, mod, answer(version=3))
         call.alice.delete(call.id)
@@ -121,7 +121,7 @@ class TestWhatIsStored:
         assert set(Participant.objects.values_list("ice_ufrag", flat=True)) == {""}
         assert not Participant.objects.filter(scrubbed_at=None).exists()
 
-    def test_it_is_done_once(self, call: Call) -> None:
+    def test_rows_are_scrubbed_once(self, call: Call) -> None:
         call.alice.delete(call.id)
         prune(now=timezone.now())
         Modification.objects.update(offer="a=ice-pwd:1")
@@ -130,12 +130,14 @@ class TestWhatIsStored:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestAParticipantThatLeaves:
+class TestLeavingParticipant:
     @pytest.fixture
     def topology(self) -> str:
         return "focus"
 
-    def test_its_descriptions_are_scrubbed_and_those_of_others_stay(self, node: ScriptedNode, call: Call) -> None:
+    def test_only_the_descriptions_of_the_leaving_participant_are_scrubbed(
+        self, node: ScriptedNode, call: Call
+    ) -> None:
         participant = Participant.objects.get(conference=call.id, session=call.bob.id)
         Participant.objects.filter(pk=participant.pk).update(left_at=timezone.now(), state="left")
         events = list(Event.objects.values_list("wire", flat=True))
@@ -153,8 +155,8 @@ class TestAParticipantThatLeaves:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestALegThatIsGone:
-    """The conference goes on and nobody has left, but some descriptions serve no leg any more."""
+class TestReplacedLeg:
+    """The conference continues with all participants, but some descriptions belong to no leg any more."""
 
     @pytest.fixture(params=["peer", "focus"])
     def topology(self, request: pytest.FixtureRequest) -> str:
@@ -166,7 +168,7 @@ class TestALegThatIsGone:
             MediaNode.objects.filter(pk="other").update(legs=100)
             yield other
 
-    def test_a_move_leaves_nothing_of_the_old_device(self, node: ScriptedNode, call: Call) -> None:
+    def test_a_move_deletes_the_secrets_of_the_old_device(self, node: ScriptedNode, call: Call) -> None:
         phone = Device.register("alice", "phone")
         hold(call, "initiate-call-hold")
         call.alice.delete(call.id)
@@ -177,13 +179,13 @@ class TestALegThatIsGone:
         assert Modification.objects.filter(pk__in=newest_accepted(), kind="move").exists()
 
     @pytest.mark.parametrize("topology", ["focus"])
-    def test_a_fresh_leg_on_another_node_replaces_the_old_one(
+    def test_a_new_leg_on_another_node_replaces_the_secrets_of_the_old_one(
         self, node: ScriptedNode, other: ScriptedNode, call: Call
     ) -> None:
         MediaNode.objects.filter(pk=node.id).update(heartbeat_at=timezone.now() - timedelta(days=1))
         adopt_orphans(now=timezone.now(), watched=timedelta(minutes=1))
         prune(now=timezone.now())
-        # Nobody has accepted a fresh connection yet.
+        # No participant has accepted a new connection yet.
         assert len(with_credentials()) == 4
         call.follow()
         prune(now=timezone.now())
@@ -200,7 +202,7 @@ class TestALegThatIsGone:
 
     @pytest.mark.parametrize("topology", ["peer"])
     @pytest.mark.parametrize("end", ["cancelled", "rejected", "expired"])
-    def test_an_offer_that_came_to_nothing(self, call: Call, end: str) -> None:
+    def test_an_unaccepted_offer_is_scrubbed(self, call: Call, end: str) -> None:
         (accepted,) = newest_accepted()
         mod = call.alice.put(call.id, "initiate-conference-mod", offer(version=3))["x-mod-id"]
         prune(now=timezone.now())
@@ -215,7 +217,7 @@ class TestALegThatIsGone:
         assert "m=audio" in Modification.objects.get(pk=mod).offer
 
     @pytest.mark.parametrize("topology", ["peer"])
-    def test_the_repetition_of_an_acceptance_is_known_without_its_credentials(self, call: Call) -> None:
+    def test_a_repeated_acceptance_is_recognised_without_its_credentials(self, call: Call) -> None:
         first, second = (self.modify(call, version) for version in (3, 4))
         prune(now=timezone.now())
         assert with_credentials() == {second}
@@ -238,7 +240,7 @@ class TestALegThatIsGone:
         assert not list(prune_in_batches(now=timezone.now()))
 
     def modify(self, call: Call, version: int) -> str:
-        """Let alice offer and bob accept; return the modification's ID."""
+        """Make a modification that alice offers and bob accepts; return its ID."""
         mod: str = call.alice.put(call.id, "initiate-conference-mod", offer(version=version))["x-mod-id"]
         assert call.bob.accept(call.id, mod, answer(version=version)).status_code == 204
         return mod
@@ -250,7 +252,7 @@ def with_credentials() -> set[str]:
 
 
 def newest_accepted() -> set[str]:
-    """Return the modification that each two sides have accepted last."""
+    """Return the modification that each pair of sides accepted last."""
     accepted = Modification.objects.filter(state="mod-accepted").order_by("settled_at")
     return set({pair: row for row, pair in accepted.values_list("pk", "pair")}.values())
 

@@ -1,4 +1,4 @@
-"""Random sequences of what clients may do, sensible and not, with the invariants of the machine after each step."""
+"""Random sequences of client requests, sensible or not. Each step must keep the invariants of the machine."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ from events import exceptions as general
 from events import wakeups
 from events.exceptions import RefusalError
 from events.models import Event, Session
-from events.throttles import SpeakerThrottle
+from events.throttles import PrincipalThrottle
 from media.models import MediaTask
 from tests.support.depth import examples
 from tests.support.descriptions import describe, mirror
@@ -34,7 +34,7 @@ from tests.support.refusals import problem
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(900)]
 
-# What may be refused to requests that are well-formed.
+# The refusals that well-formed requests can get.
 CODES = {
     error.code: error.status
     for error in (vars(exceptions) | vars(general)).values()
@@ -64,7 +64,7 @@ View = dict[str, Any]
 
 
 class Clients(RuleBasedStateMachine):
-    """Alice and bob with two devices each, and carol, who has no part in anything."""
+    """Alice and bob with two devices each, and carol, who is not in any conference."""
 
     devices: ClassVar[list[Device]] = []
     sequences: ClassVar[int] = 0
@@ -82,17 +82,17 @@ class Clients(RuleBasedStateMachine):
         self.seq: Counter[str] = Counter()
         self.states: dict[type, dict[str, str]] = {model: {} for model in STATES}
         self.version = 1
-        # What each device that follows a conference knows of it, by (device, conference).
+        # What each device that follows a conference knows about it, by (device, conference).
         self.views: dict[tuple[str, str], View] = {}
-        # What an invitation has told, until it is answered.
+        # The conference in each invitation, until it is answered.
         self.invitations: dict[tuple[str, str], View] = {}
         self.ring_for: dict[tuple[str, str], str] = {}
 
-    # --- How it begins ------------------------------------------------------------------------------------
+    # --- Setup --------------------------------------------------------------------------------------------
 
     @initialize(begin=st.sampled_from(["ringing", "open", "open", "on hold", "pending", "moving"]), order=st.booleans())
     def begin(self, begin: str, order: bool) -> None:
-        """Bring alice and bob some way into a call, so that few steps lead far."""
+        """Begin in the middle of a call, so that short sequences reach many states."""
         caller, callee = (0, 2) if order else (2, 0)
         self.call(caller, "sendrecv")
         if begin != "ringing":
@@ -106,18 +106,18 @@ class Clients(RuleBasedStateMachine):
             self.initiate(caller, 0, "recvonly", "initiate-call-hold")
             self.accept_as_it_should_be("inactive")
 
-    # --- What clients do ----------------------------------------------------------------------------------
+    # --- Requests of clients ------------------------------------------------------------------------------
 
     @property
     def conferences(self) -> list[str]:
         return list(self.states[Conference])
 
     def pick(self, choice: int) -> str:
-        """Return one of the conferences, mostly the newest."""
+        """Return one of the conferences, usually the newest."""
         return self.conferences[-1 if choice % 3 else choice % len(self.conferences)]
 
     def participants_of(self, conference: str) -> list[str]:
-        """Return the IDs of all participants in their order: by chance a sequence could not be repeated."""
+        """Return the IDs of all participants in their order, so that a sequence can be repeated."""
         participants = Participant.objects.filter(conference=conference)
         return list(participants.order_by("position").values_list("pk", flat=True))
 
@@ -161,7 +161,7 @@ class Clients(RuleBasedStateMachine):
         self.answer_in(self.number_of(session), conference, self.sdp(self.number_of(session), type_, "inactive"))
 
     def follow(self, device: Device, conference: str) -> None:
-        """Let a device that has got the participant know so: it was told the rest when it rang."""
+        """Update what a device knows after it has joined. The invitation contained the rest."""
         view = self.invitations.pop((device.id, conference))
         view["state"] = "session-open"
         (participant,) = (
@@ -243,7 +243,7 @@ class Clients(RuleBasedStateMachine):
         self.check(device, response, {204})
 
     def follow_after_removing(self, device: Device, conference: str) -> None:
-        """The answer says nothing of the conference, and with one of the two it is over."""
+        """The response does not contain the conference. A peer conference ends when one of the two is removed."""
         self.views.pop((device.id, conference), None)
 
     @rule(seconds=st.sampled_from([1, 6, 31]), choice=CHOICES)
@@ -260,10 +260,10 @@ class Clients(RuleBasedStateMachine):
             settle_due(now=now)
             self.check_rows()
 
-    # --- What must hold -----------------------------------------------------------------------------------
+    # --- Invariants ---------------------------------------------------------------------------------------
 
     def check(self, device: Device, response: Any, successes: set[int]) -> None:
-        """Require a known answer, and then everything else."""
+        """Require an expected status or refusal, and then all invariants."""
         if response.status_code not in successes:
             body = problem(response)
             assert CODES.get(body["code"]) == response.status_code, body
@@ -274,7 +274,7 @@ class Clients(RuleBasedStateMachine):
         self.check_rows()
 
     def check_rows(self) -> None:
-        """Require what must hold after every step."""
+        """Require the invariants of all rows."""
         participants = list(Participant.objects.order_by("position"))
         mods = list(Modification.objects.only("state", "pair", "conference").order_by("created_at"))
         self.check_transitions(Conference, list(Conference.objects.only("state").order_by("created_at")))
@@ -287,7 +287,7 @@ class Clients(RuleBasedStateMachine):
         self.check_views({session.pk for session in sessions if session.is_live(now)}, participants)
 
     def check_transitions(self, model: type, rows: Sequence[Conference | Participant | Modification]) -> None:
-        """Require that every row went at most one transition along the table."""
+        """Require that every row made at most one transition of the table."""
         known, machine = self.states[model], STATES[model]
         now = {row.pk: row.state for row in rows}
         for pk, state in now.items():
@@ -301,13 +301,13 @@ class Clients(RuleBasedStateMachine):
         self.states[model] = now
 
     def check_conferences(self, rows: list[Participant], pending: list[Modification]) -> None:
-        """Require that conferences, their participants and what is pending fit together."""
+        """Require that conferences, participants and pending modifications are consistent."""
         assert max(Counter(mod.pair for mod in pending).values(), default=0) <= 1
         for conference, state in self.states[Conference].items():
             participants = [participant for participant in rows if participant.conference_id == conference]
             present = [participant for participant in participants if not participant.has_left]
-            sitting = [participant.session_id for participant in present if participant.is_joined]
-            assert len(set(sitting)) == len(sitting)
+            joined = [participant.session_id for participant in present if participant.is_joined]
+            assert len(set(joined)) == len(joined)
             if state == ConferenceState.SESSION_TERMINATED:
                 assert not present
                 assert conference not in {mod.conference_id for mod in pending}
@@ -323,7 +323,7 @@ class Clients(RuleBasedStateMachine):
                 assert participant.move_until is None or participant.is_joined
 
     def check_logs(self, sessions: list[Session]) -> None:
-        """Require numbers without gaps, and let every device read what is new."""
+        """Require event numbers without gaps, and have every device read its new events."""
         for event in Event.objects.filter(pk__gt=self.newest_event).order_by("pk"):
             self.newest_event = event.pk
             self.seq[event.session_id] += 1
@@ -332,7 +332,7 @@ class Clients(RuleBasedStateMachine):
         assert all(session.last_seq == self.seq[session.pk] for session in sessions)
 
     def read(self, event: Event) -> None:
-        """Let a device apply an event to what it knows."""
+        """Apply an event to what a device knows."""
         wire, key = event_wire(event), (event.session_id, event.conference_id)
         if event.type == "invitation-received":
             self.invitations[key] = wire["conference"]
@@ -345,22 +345,22 @@ class Clients(RuleBasedStateMachine):
         if "conference" in wire:
             view = self.views[key] = wire["conference"]
         if "participant" in wire:
-            told = wire["participant"]
-            participant = self.participant_in(view, told)
+            stated = wire["participant"]
+            participant = self.participant_in(view, stated)
             was_mine = participant["sessionId"] == event.session_id
-            participant.update(told)
-            if was_mine and (told["sessionId"] != event.session_id or told["state"] == "left"):
-                # It has handed over, or was taken out: nothing more is told here.
+            participant.update(stated)
+            if was_mine and (stated["sessionId"] != event.session_id or stated["state"] == "left"):
+                # The device has moved away or was removed, so it gets no more events of this conference.
                 del self.views[key]
 
-    def participant_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
-        """Return the participant that an event tells of."""
-        (participant,) = (participant for participant in view["participants"] if participant["id"] == told["id"])
+    def participant_in(self, view: View, stated: dict[str, Any]) -> dict[str, Any]:
+        """Return the participant that an event is about."""
+        (participant,) = (participant for participant in view["participants"] if participant["id"] == stated["id"])
         assert isinstance(participant, dict)
         return participant
 
     def check_views(self, live: set[str], rows: list[Participant]) -> None:
-        """Require that who follows a conference by its events knows what a fresh look would tell."""
+        """Require that devices that follow a conference by its events know what a fresh GET shows."""
         for (session, conference), view in self.views.items():
             if session in live:
                 assert view["state"] == self.states[Conference][conference]
@@ -385,10 +385,10 @@ class Clients(RuleBasedStateMachine):
 
 
 class Gatherings(Clients):
-    """The same people in conferences through a focus, which works at once, or waits while much else happens."""
+    """The same users in focus conferences. The focus works at once, or waits while other requests happen."""
 
     node: ClassVar[ScriptedNode]
-    # What is offered to the focus may be settled with the same breath.
+    # A focus that works at once settles an offer in the same step.
     beginnings = {**BEGINNINGS, Modification: {"mod-sent", "mod-accepted"}}
 
     def __init__(self) -> None:
@@ -400,7 +400,7 @@ class Gatherings(Clients):
 
     @initialize(begin=st.sampled_from(["ringing", "open", "open", "three", "pending", "moving"]), access=st.booleans())
     def begin(self, begin: str, access: bool) -> None:
-        """Bring people some way into a conference."""
+        """Begin in the middle of a conference."""
         self.gather(0, 3, "open" if access else "invited")
         if begin != "ringing":
             self.come_in(2, 0)
@@ -415,12 +415,12 @@ class Gatherings(Clients):
             self.move(2)
 
     def accept_all(self) -> None:
-        """Let everybody follow the focus."""
+        """Have all devices answer the offers of the focus."""
         for _ in range(3):
             for _ in range(Modification.objects.pending().exclude(offered_to=None).count()):
                 self.accept_as_it_should_be("sendrecv")
 
-    # --- What clients do ----------------------------------------------------------------------------------
+    # --- Requests of clients ------------------------------------------------------------------------------
 
     @rule(number=MEMBERS, whom=st.integers(0, 3), access=st.sampled_from(["open", "invited"]))
     def gather(self, number: int, whom: int, access: str) -> None:
@@ -436,7 +436,7 @@ class Gatherings(Clients):
 
     @rule(number=NUMBERS, choice=CHOICES)
     def call(self, number: int, choice: int) -> None:
-        """Invite somebody more."""
+        """Invite another user."""
         device, conference = self.devices[number], self.pick(choice)
         body = {"to": ["alice", "bob", "carol"][choice % 3]}
         response = device.request("POST", f"/mediaConferences/{conference}/participants", body)
@@ -458,18 +458,18 @@ class Gatherings(Clients):
 
     @rule(works=st.booleans())
     def focus(self, works: bool) -> None:
-        """Let the node work, or wait."""
+        """Switch the node between working and waiting."""
         self.node.works = works
         self.node.wake()
         self.check_rows()
 
     def follow(self, device: Device, conference: str) -> None:
-        """Let a device that has come in look at the conference: others may have changed it while it rang."""
+        """Read the conference as a device that has joined: others may have changed it while it rang."""
         self.invitations.pop((device.id, conference), None)
         self.views[device.id, conference] = device.get(conference)
 
     def follow_after_removing(self, device: Device, conference: str) -> None:
-        """Let whoever has removed another look at the conference, which goes on."""
+        """Read the conference, which continues, as the device that has removed a participant."""
         if Participant.objects.joined().filter(conference=conference, session=device.id).exists():
             self.views[device.id, conference] = device.get(conference)
         else:
@@ -479,8 +479,8 @@ class Gatherings(Clients):
     def delete(self, number: int, choice: int) -> None:
         super().delete(number, choice)
         device, conference = self.devices[number], self.pick(choice)
-        sits = Participant.objects.filter(conference=conference, session=device.id).exclude(state="left").exists()
-        if not sits and self.states[Conference][conference] != ConferenceState.SESSION_TERMINATED:
+        joined = Participant.objects.filter(conference=conference, session=device.id).exclude(state="left").exists()
+        if not joined and self.states[Conference][conference] != ConferenceState.SESSION_TERMINATED:
             self.views.pop((device.id, conference), None)
 
     @precondition(lambda self: Modification.objects.pending().exclude(offered_to=None).exists())
@@ -497,7 +497,7 @@ class Gatherings(Clients):
         response = device.accept(mod.conference_id, mod.pk, {"type": "answer", "sdp": text})
         self.check(device, response, {204})
 
-    # --- What must hold -----------------------------------------------------------------------------------
+    # --- Invariants ---------------------------------------------------------------------------------------
 
     def check(self, device: Device, response: Any, successes: set[int]) -> None:
         if response.status_code not in successes:
@@ -505,13 +505,13 @@ class Gatherings(Clients):
             assert CODES.get(body["code"]) == response.status_code, body
         self.check_rows()
 
-    def participant_in(self, view: View, told: dict[str, Any]) -> dict[str, Any]:
-        """Return the participant that an event tells of, which may be new."""
+    def participant_in(self, view: View, stated: dict[str, Any]) -> dict[str, Any]:
+        """Return the participant that an event is about, which may be new."""
         for participant in view["participants"]:
-            if participant["id"] == told["id"]:
+            if participant["id"] == stated["id"]:
                 assert isinstance(participant, dict)
                 return participant
-        view["participants"].append(dict(told))
+        view["participants"].append(dict(stated))
         new: dict[str, Any] = view["participants"][-1]
         return new
 
@@ -526,8 +526,8 @@ class Gatherings(Clients):
             present = [
                 participant for participant in rows if participant.conference_id == row.pk and not participant.has_left
             ]
-            sitting = [participant.session_id for participant in present if participant.is_joined]
-            assert len(set(sitting)) == len(sitting)
+            joined = [participant.session_id for participant in present if participant.is_joined]
+            assert len(set(joined)) == len(joined)
             if row.state == ConferenceState.SESSION_TERMINATED:
                 assert not present
             else:
@@ -546,14 +546,14 @@ class Gatherings(Clients):
 
 
 def event_wire(event: Event) -> dict[str, Any]:
-    """Return an event as it is sent, and require that it says what its row says."""
+    """Return an event as it is sent, and require that it agrees with its row."""
     wire: dict[str, Any] = json.loads(event.wire)
     assert (wire["seq"], wire["type"], wire["confId"]) == (event.seq, event.type, event.conference_id)
     return wire
 
 
 def essential(view: View) -> list[dict[str, Any]]:
-    """Return the participants as far as events tell."""
+    """Return the fields of the participants that events contain."""
     return [
         {name: participant[name] for name in ("id", "username", "role", "state", "sessionId")}
         for participant in view["participants"]
@@ -562,18 +562,18 @@ def essential(view: View) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[None]:
-    """Leave out what takes time and changes no row: nobody is connected, nobody is counted, little is logged."""
+    """Switch off what takes time and changes no row: wake-ups, rate limits and most logging."""
     settings.MIDDLEWARE = ["sbe_enabler.middleware.correlate"]
     monkeypatch.setattr(wakeups, "wake", lambda *args: None)
     monkeypatch.setattr(wakeups, "end", lambda *args: None)
-    monkeypatch.setattr(SpeakerThrottle, "allow_request", lambda *args: True)
+    monkeypatch.setattr(PrincipalThrottle, "allow_request", lambda *args: True)
     logging.disable(logging.INFO)
     yield
     logging.disable(logging.NOTSET)
 
 
 def run(machine: type[Clients], sequences: int) -> None:
-    """Try a number of sequences, or a tenth of it where the database is not SQLite."""
+    """Run this number of sequences, or a tenth of it if the database is not SQLite."""
     users = [("alice", "laptop"), ("alice", "phone"), ("bob", "desk"), ("bob", "tablet"), ("carol", "laptop")]
     machine.devices = [Device.register(username, device) for username, device in users]
     machine.sequences = 0
@@ -582,7 +582,7 @@ def run(machine: type[Clients], sequences: int) -> None:
         machine,
         settings=hypothesis_settings(
             max_examples=sequences,
-            # A sequence is short enough to be read as it is; shrinking one would take minutes.
+            # Sequences are short enough to be read as they are. Shrinking one would take minutes.
             phases=[Phase.generate],
             stateful_step_count=8,
             deadline=None,
@@ -600,6 +600,6 @@ def test_no_sequence_of_requests_breaks_an_invariant() -> None:
 
 
 @pytest.mark.usefixtures("_quick")
-def test_no_sequence_of_requests_breaks_one_of_a_focus(node: ScriptedNode) -> None:
+def test_no_sequence_of_requests_to_a_focus_breaks_an_invariant(node: ScriptedNode) -> None:
     Gatherings.node = node
     run(Gatherings, examples(5, deep=1_000))

@@ -1,4 +1,4 @@
-"""Sessions: registering, refreshing, expiring, ending, listing; whose they are and what is stored of them."""
+"""Sessions: registering, refreshing, expiring, ending and listing; permissions and stored data."""
 
 import base64
 import hashlib
@@ -14,7 +14,8 @@ from rest_framework_api_key.models import APIKey
 
 from conferences.operations import sessions
 from conferences.operations.deadlines import settle_due
-from conferences.operations.locked_conference import LockedConference, lock
+from conferences.operations.locked_conference import LockedConference
+from conferences.operations.locking import lock
 from conferences.operations.sessions import refresh_session
 from events.models import Session, hash_token
 from events.states import SessionState
@@ -26,13 +27,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def gateway(key: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
-    """Make a request as a gateway does."""
+    """Send a request as a gateway."""
     headers = {"authorization": f"Api-Key {key}", **headers}
     return getattr(Client(), method.lower())(path, body, content_type="application/json", headers=headers)
 
 
 class TestRegistering:
-    def test_it_answers_with_all_that_a_device_needs(self, key: str, settings: Settings) -> None:
+    def test_the_response_has_all_that_a_device_needs(self, key: str, settings: Settings) -> None:
         identity = {"username": "Ann é", "vtn": "+15550100", "icmn": "+15550199", "device": "laptop"}
         begun = timezone.now()
         response = gateway(key, "POST", "/sessions", identity)
@@ -59,7 +60,7 @@ class TestRegistering:
         bodies = [gateway(key, "POST", "/sessions", {"username": "ann"}).json() for _ in range(3)]
         assert len({body["id"] for body in bodies} | {body["token"] for body in bodies}) == 6
 
-    def test_event_channels_are_secure_where_the_request_was(self, key: str) -> None:
+    def test_event_channels_are_secure_if_the_request_was(self, key: str) -> None:
         headers = {"authorization": f"Api-Key {key}", "host": "localhost"}
         body = (
             Client()
@@ -69,7 +70,7 @@ class TestRegistering:
         assert body["events"]["webSocket"] == f"wss://localhost/sessions/{body['id']}/events"
         assert body["events"]["http"] == f"https://localhost/sessions/{body['id']}/events"
 
-    def test_a_call_that_stopped_ringing_in_the_same_moment_does_not_ring(
+    def test_a_call_that_stops_ringing_during_registration_does_not_ring(
         self, ringing: Call, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def lock_too_late(conference_id: str, *, now: datetime) -> LockedConference:
@@ -114,7 +115,7 @@ class TestIceServers:
         settings.TURN_SECRET = "shared with the TURN server"
 
     @pytest.mark.parametrize("method", ["GET", "PUT"])
-    def test_turn_credentials_are_of_the_rest_kind_and_live_as_long_as_the_session(
+    def test_turn_credentials_follow_the_rest_scheme_and_expire_with_the_session(
         self, alice: Device, method: str
     ) -> None:
         body = alice.request(method, f"/sessions/{alice.id}").json()
@@ -127,11 +128,11 @@ class TestIceServers:
         mac = hmac.digest(b"shared with the TURN server", turn["username"].encode(), hashlib.sha1)
         assert base64.b64decode(turn["credential"], validate=True) == mac
 
-    def test_they_are_given_at_once(self, key: str) -> None:
+    def test_the_response_to_registering_has_ice_servers(self, key: str) -> None:
         body = gateway(key, "POST", "/sessions", {"username": "ann"}).json()
         assert [sorted(server) for server in body["iceServers"]] == [["urls"], ["credential", "urls", "username"]]
 
-    def test_nobody_else_sees_them(self, alice: Device, key: str) -> None:
+    def test_others_cannot_see_the_ice_servers(self, alice: Device, key: str) -> None:
         assert "credential" not in gateway(key, "GET", "/sessions").content.decode()
 
 
@@ -141,7 +142,7 @@ class TestListing:
         """The IDs of five sessions of ann, in the order of the list."""
         return sorted(gateway(key, "POST", "/sessions", {"username": "ann"}).json()["id"] for _ in range(5))
 
-    def test_it_comes_in_pages(self, key: str, five: list[str]) -> None:
+    def test_the_list_is_paginated(self, key: str, five: list[str]) -> None:
         seen: list[str] = []
         query = "?limit=2"
         for length in (2, 2, 1):
@@ -152,12 +153,12 @@ class TestListing:
         assert body["next"] is None
         assert seen == five
 
-    def test_a_page_that_is_just_full_is_the_last(self, key: str, five: list[str]) -> None:
+    def test_a_full_last_page_has_no_successor(self, key: str, five: list[str]) -> None:
         body = gateway(key, "GET", "/sessions?limit=5").json()
         assert (len(body["sessions"]), body["next"]) == (5, None)
         assert gateway(key, "GET", f"/sessions?after={five[-1]}").json() == {"sessions": [], "next": None}
 
-    def test_it_may_be_of_one_user(self, key: str, five: list[str], alice: Device) -> None:
+    def test_the_list_can_be_of_one_user(self, key: str, five: list[str], alice: Device) -> None:
         names = {
             name: gateway(key, "GET", f"/sessions?username={name}").json()["sessions"] for name in ("alice", "ann", "A")
         }
@@ -165,22 +166,22 @@ class TestListing:
         assert names["alice"][0]["id"] == alice.id
 
     @pytest.mark.parametrize("change", [{"state": SessionState.ENDED}, {"expires_at": timezone.now()}])
-    def test_it_has_only_live_ones(self, key: str, alice: Device, change: dict[str, Any]) -> None:
+    def test_the_list_has_only_live_sessions(self, key: str, alice: Device, change: dict[str, Any]) -> None:
         Session.objects.update(**change)
         assert gateway(key, "GET", "/sessions").json()["sessions"] == []
 
 
-class TestOwnAndOthers:
-    def test_a_session_sees_itself(self, alice: Device) -> None:
+class TestVisibility:
+    def test_a_session_can_read_itself(self, alice: Device) -> None:
         body = alice.request("GET", f"/sessions/{alice.id}").json()
         assert (body["id"], body["username"]) == (alice.id, "alice")
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-    def test_another_of_the_same_user_does_not_exist_for_it(self, alice: Device, method: str) -> None:
+    def test_a_session_cannot_read_another_session_of_its_user(self, alice: Device, method: str) -> None:
         tablet = Device.register("alice", "tablet")
         refused(404, "not-found", alice.request, method, f"/sessions/{tablet.id}")
 
-    def test_a_gateway_sees_and_ends_any(self, alice: Device, key: str) -> None:
+    def test_a_gateway_can_read_and_end_any_session(self, alice: Device, key: str) -> None:
         path = f"/sessions/{alice.id}"
         assert gateway(key, "GET", path).json()["id"] == alice.id
         assert gateway(key, "DELETE", path).status_code == 204
@@ -190,34 +191,34 @@ class TestOwnAndOthers:
 
 
 class TestRefreshing:
-    def test_it_moves_the_expiry(self, alice: Device, settings: Settings) -> None:
+    def test_refreshing_extends_the_session(self, alice: Device, settings: Settings) -> None:
         Session.objects.update(expires_at=timezone.now() + timedelta(seconds=20))
         body = alice.request("PUT", f"/sessions/{alice.id}").json()
         row = alice.row
         assert abs(row.expires_at - timezone.now() - settings.SESSION_LIFETIME) < timedelta(seconds=20)
         assert datetime.fromisoformat(body["expiresAt"]) - row.expires_at < timedelta(milliseconds=1)
 
-    def test_it_does_not_revive(self, alice: Device, key: str) -> None:
+    def test_refreshing_does_not_revive_a_session(self, alice: Device, key: str) -> None:
         Session.objects.update(expires_at=timezone.now())
         refused(401, "unauthenticated", alice.request, "PUT", f"/sessions/{alice.id}")
         refused(404, "not-found", gateway, key, "PUT", f"/sessions/{alice.id}")
 
-    def test_it_sends_no_event(self, call: Call) -> None:
+    def test_refreshing_sends_no_event(self, call: Call) -> None:
         call.alice.request("PUT", f"/sessions/{call.alice.id}")
         assert call.alice.news() == call.bob.news() == []
 
-    def test_it_is_in_time_until_the_last_instant(self, alice: Device, settings: Settings) -> None:
+    def test_refreshing_is_possible_until_the_last_instant(self, alice: Device, settings: Settings) -> None:
         now = alice.row.expires_at - timedelta(microseconds=1)
         assert refresh_session(session_id=alice.id, now=now).expires_at == now + settings.SESSION_LIFETIME
 
 
 class TestEnding:
-    def test_its_token_is_worth_nothing_from_then_on(self, alice: Device) -> None:
+    def test_the_token_of_an_ended_session_is_refused(self, alice: Device) -> None:
         assert alice.request("DELETE", f"/sessions/{alice.id}").status_code == 204
         assert (alice.row.state, alice.row.ended_at is not None) == ("ended", True)
         refused(401, "unauthenticated", alice.request, "GET", f"/sessions/{alice.id}")
 
-    def test_every_conference_that_it_sits_in_goes_on_without_it(self, call: Call, carol: Device) -> None:
+    def test_an_ended_session_leaves_all_its_conferences(self, call: Call, carol: Device) -> None:
         other = call.alice.call("carol").json()["id"]
         call.alice.request("DELETE", f"/sessions/{call.alice.id}")
         assert call.bob.get(call.id)["state"] == carol.get(other)["state"] == "session-terminated"
@@ -225,24 +226,26 @@ class TestEnding:
         (ended,) = call.bob.news()
         assert (ended["type"], ended["reason"]) == ("session-terminated", "hung-up")
 
-    def test_one_that_rings_goes_on_ringing_at_the_other_devices(self, ringing: Call) -> None:
+    def test_a_call_goes_on_ringing_at_the_other_devices(self, ringing: Call) -> None:
         tablet = Device.register("bob", "tablet")
         ringing.bob.request("DELETE", f"/sessions/{ringing.bob.id}")
         assert ringing.alice.news() == []
         assert tablet.answer(ringing.id).status_code == 204
 
-    def test_one_that_moves_away_does_not_end_the_move(self, call: Call) -> None:
+    def test_ending_the_old_session_of_a_move_does_not_end_the_move(self, call: Call) -> None:
         phone = Device.register("alice", "phone")
         hold(call, "initiate-call-hold")
         call.alice.delete(call.id)
         call.alice.request("DELETE", f"/sessions/{call.alice.id}")
         assert phone.answer(call.id, offer(session=5)).status_code == 204
 
-    def test_nothing_more_is_written_into_its_log(self, call: Call) -> None:
+    def test_an_ended_session_gets_no_more_events(self, call: Call) -> None:
         call.alice.request("DELETE", f"/sessions/{call.alice.id}")
         assert call.alice.news() == []
 
-    def test_an_expired_one_is_over_before_anybody_has_looked(self, alice: Device, bob: Device) -> None:
+    def test_an_expired_session_is_refused_before_the_timekeeper_has_settled_it(
+        self, alice: Device, bob: Device
+    ) -> None:
         Session.objects.filter(pk=bob.id).update(expires_at=timezone.now())
         alice.call("bob")
         assert bob.news() == []

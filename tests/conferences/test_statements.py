@@ -1,4 +1,4 @@
-"""Statements that are compiled once say what the ORM would say, also with other values."""
+"""Statements that are compiled once equal those of the ORM, also with other values."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ LIVE = Prepared(lambda now, username: Session.objects.live(now).filter(username=
 
 @pytest.fixture
 def compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Run something, and require that the ORM compiles no SELECT meanwhile."""
+    """Call a function, and require that the ORM compiles no SELECT meanwhile."""
 
     def run(action: Callable[[], object]) -> None:
         compiled: list[str] = []
@@ -49,11 +49,11 @@ def compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], 
 
 
 def columns(row: Model | None) -> dict[str, object] | None:
-    """Return all that an instance has loaded."""
+    """Return all fields that an instance has loaded."""
     return {name: value for name, value in vars(row).items() if name != "_state"} if row else None
 
 
-def test_instances_are_those_of_the_orm(alice: Device, bob: Device, carol: Device) -> None:
+def test_loaded_instances_equal_those_of_the_orm(alice: Device, bob: Device, carol: Device) -> None:
     ringing = alice.call("bob").json()["id"]
     for conference in (open_call(carol, alice).id, ringing):
         expected = list(Participant.objects.filter(conference=conference).select_related("session"))

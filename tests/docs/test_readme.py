@@ -1,4 +1,4 @@
-"""The README does as it says: its commands run as pasted, and its links lead somewhere."""
+"""The README is correct: its commands run as pasted, and its links have targets."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _END = "=== end of the command, with exit status"
 
 @pytest.fixture(scope="module")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on which nobody is registered before the flows."""
+    """A server without sessions."""
     with Server(backends.sqlite(), tmp_path_factory.mktemp("server")) as running:
         yield running
 
@@ -31,7 +31,7 @@ def _status_lines(output: str) -> list[str]:
 
 
 def _folder(tmp_path: Path, server: Server) -> Path:
-    """Make what the commands find around them: the examples, and the key of the demo."""
+    """Make the directory in which the commands run, with the examples and the API key of the demo."""
     folder = tmp_path / "project"
     (folder / "var").mkdir(parents=True)
     (folder / "var" / "demo_api_key").write_text(server.api_key)
@@ -56,7 +56,7 @@ def test_the_seven_flows_run_as_pasted_and_answer_as_written(serve: Callable[...
     assert done.stderr == ""
     prepared, *outputs = re.split(rf"\n{_END} 0\n", done.stdout)
     assert prepared == outputs.pop() == ""
-    told = json.loads(outputs.pop())["events"]
+    events = json.loads(outputs.pop())["events"]
     assert len(outputs) == len(commands) == README.count("```sh\n") - 1
     mod_ids = []
     for command, answer, output in zip(commands, answers, outputs, strict=True):
@@ -68,7 +68,7 @@ def test_the_seven_flows_run_as_pasted_and_answer_as_written(serve: Callable[...
             assert part.lower() in output.lower(), (command, output)
     assert all(re.fullmatch(r"[\w-]{16,}", mod_id) for mod_id in mod_ids), mod_ids
     assert len(set(mod_ids)) == len(mod_ids) == 4
-    types = {event["type"] for event in told}
+    types = {event["type"] for event in events}
     assert types >= {"invitation-received", "mod-received", "participant-moving", "participant-moved"}
 
 
@@ -89,7 +89,7 @@ def test_the_flows_run_all_at_once(server: Server, tmp_path: Path) -> None:
     assert _status_lines(done.stdout) == statuses
 
 
-def test_the_flows_say_where_nothing_answers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_flows_name_the_address_if_no_server_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 2
     assert "--help is no address" in capsys.readouterr().out
     address = f"http://127.0.0.1:{free_port()}"
@@ -97,7 +97,7 @@ def test_the_flows_say_where_nothing_answers(capsys: pytest.CaptureFixture[str])
     assert f"Nothing answers at {address}" in capsys.readouterr().out
 
 
-def test_every_link_leads_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     links = re.findall(r"\]\(([^)]+)\)", README)
     assert links
     missing = [link for link in links if "://" not in link and not (ROOT / link.partition("#")[0]).exists()]
@@ -105,7 +105,7 @@ def test_every_link_leads_somewhere() -> None:
 
 
 def test_lines_of_prose_have_at_most_120_characters() -> None:
-    """Except tables, images and what stands in code blocks."""
+    """Tables, images and code blocks can be longer."""
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
     prose = {page: re.sub(r"(?ms)^ *```.*?^ *```$|^(?:\||!\[|    ).*?$", "", page.read_text()) for page in pages}
     assert [(page.name, line) for page, text in prose.items() for line in text.splitlines() if len(line) > 120] == []

@@ -1,1 +1,1 @@
-"""Tests."""
+"""Tests of the event log and the event channel."""

@@ -1,4 +1,4 @@
-"""Servers and endpoints that the tests of the event channel share."""
+"""Fixtures for the tests of the event channel: servers and endpoints."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ from tests.support.services import Backend, Backends, Server
 
 @pytest.fixture(scope="session")
 def new_backend(backends: Backends) -> Callable[[], Backend]:
-    """Make a fresh database, of the kind that this run of the suite is for."""
+    """Make a new database of the kind that this test run uses."""
     return backends.grown if "SBE_TEST_DATABASE_URL" in os.environ else backends.sqlite
 
 

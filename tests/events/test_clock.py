@@ -1,4 +1,4 @@
-"""The clock that decides is the database's, whatever the clocks of the processes show."""
+"""The database's clock decides, even if the clocks of the processes differ."""
 
 import ast
 import time
@@ -19,11 +19,11 @@ from tests.support.zygote import Copy
 # --- One place ------------------------------------------------------------------------------------------------
 
 CLOCKS = {("timezone", "now"), ("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
-# The one place, and certificates of this machine.
+# The one module that reads the clock, and certificates, which belong to this machine.
 MAY_READ = {"events/clock.py", "sbe_enabler/lan.py"}
 
 
-def test_nothing_else_reads_the_clock_of_its_machine() -> None:
+def test_no_other_module_reads_the_clock_of_the_machine() -> None:
     found: list[str] = []
     for package in ("conferences", "events", "media", "sbe_enabler"):
         for path in (ROOT / package).rglob("*.py"):
@@ -34,7 +34,7 @@ def test_nothing_else_reads_the_clock_of_its_machine() -> None:
 
 
 def _clock_reads(tree: ast.Module) -> Iterator[int]:
-    """Return the lines that read a clock, or import what reads one under a name of its own."""
+    """Return the lines that read a clock, or import a function that reads one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if (node.value.id, node.attr) in CLOCKS:
@@ -52,7 +52,7 @@ def _clock_reads(tree: ast.Module) -> Iterator[int]:
 
 
 class Database:
-    """A database whose clock is 10 s ahead, and that takes its time to answer."""
+    """A database whose clock is 10 s ahead, and that answers slowly."""
 
     def __init__(self) -> None:
         self.monotonic, self.trip, self.asked = 1000.0, 0.0, 0
@@ -83,12 +83,12 @@ def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     return database
 
 
-def test_it_shows_what_the_database_shows(database: Database) -> None:
+def test_the_clock_shows_the_time_of_the_database(database: Database) -> None:
     database.trip = 0.2
     assert database.error() == pytest.approx(0)
 
 
-def test_it_asks_once_in_five_seconds(database: Database) -> None:
+def test_the_database_is_asked_once_in_five_seconds(database: Database) -> None:
     for _ in range(10):
         clock.now()
         database.monotonic += 0.4
@@ -112,14 +112,14 @@ def test_a_slow_answer_does_not_replace_a_good_one(database: Database) -> None:
 
 
 @pytest.mark.django_db
-def test_on_sqlite_it_is_the_machines() -> None:
+def test_on_sqlite_the_clock_of_the_machine_is_used() -> None:
     if connection.vendor != "sqlite":
         pytest.skip("another database")
     assert abs(clock.now() - timezone.now()) < timedelta(seconds=1)
 
 
 @pytest.mark.django_db
-def test_a_wrong_clock_of_the_machine_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_clock_of_the_machine_has_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("its clock is the machine's")
     right = timezone.now()
@@ -163,12 +163,12 @@ async def test_deadlines_are_settled_in_time_by_processes_whose_clocks_differ(
     alice = await endpoints.register(server, "alice")
     for ahead in (SKEW_SECONDS, -SKEW_SECONDS):
         with skewed(backend, tmp_path / f"keeper{ahead}.log", ahead, "timekeeper"):
-            # The first ring shows that the timekeeper runs. The second one is measured: by a wrong clock it would end
+            # The first ring shows that the timekeeper runs. The second one is measured: with a wrong clock it would end
             # at once, or a minute late.
             for number in range(2):
                 began_at = time.monotonic()
                 await alice.call("nobody")
-                await alice.told("session-terminated", number + 1 + (2 if ahead < 0 else 0))
+                await alice.wait_for_event("session-terminated", number + 1 + (2 if ahead < 0 else 0))
                 took = time.monotonic() - began_at
                 assert took >= RING_SECONDS, (ahead, took)
             assert took <= RING_SECONDS + SKEW_SECONDS / 4, (ahead, took)

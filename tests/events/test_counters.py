@@ -1,4 +1,4 @@
-"""Rate limits: constant cost, shared through Redis, and no wait for a Redis that is away."""
+"""Rate limits have constant cost, are shared through Redis, and do not wait if Redis is down."""
 
 import socket
 import time
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Let no test cross the end of a minute."""
+    """Stop the clock, so that no test crosses the end of a minute."""
     return stop_clock(monkeypatch)
 
 
@@ -52,7 +52,7 @@ def test_limit_holds_and_is_given_back_as_the_window_moves(still_clock: Clock) -
     assert take("alice", 3) == pytest.approx(WINDOW / 3)
 
 
-def test_window_may_be_shorter(still_clock: Clock) -> None:
+def test_window_can_be_shorter(still_clock: Clock) -> None:
     still_clock.at = datetime.fromtimestamp(1000.0 * WINDOW, UTC)
     assert [take("alice", 2, window=5) for _ in range(3)] == [0, 0, 5]
     still_clock.at += timedelta(seconds=4)
@@ -71,7 +71,7 @@ def test_cost_does_not_grow_with_the_number_of_requests() -> None:
 
     early = min(seconds(200) for _ in range(5))
     seconds(examples(6_000, deep=20_000))
-    # A cost in proportion would be at least seven times as high, in depth twenty times.
+    # A cost proportional to the number would be at least seven times as high, in deep runs twenty times.
     assert min(seconds(200) for _ in range(5)) < 5 * early
 
 
@@ -80,7 +80,7 @@ def test_cost_does_not_grow_with_the_number_of_requests() -> None:
 
 @pytest.fixture
 def silent_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """A Redis that takes connections and answers nothing. It is left alone for longer than a test lasts."""
+    """A Redis that accepts connections and never answers. It is not tried again during the test."""
     monkeypatch.setattr(counters, "PAUSE_SECONDS", 60.0)
     counters.shared.cache_clear()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -91,7 +91,7 @@ def silent_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 def test_redis_that_hangs_delays_one_request_and_loses_no_limit(silent_redis: socket.socket) -> None:
     assert [bool(take("alice", 3)) for _ in range(100)] == [False] * 3 + [True] * 97
-    # Redis was tried once, and then left alone for a while.
+    # Redis was tried once, and is not tried again for a while.
     silent_redis.setblocking(False)
     silent_redis.accept()[0].close()
     with pytest.raises(BlockingIOError):
@@ -103,7 +103,7 @@ def test_processes_share_their_counts_through_redis(settings: Settings) -> None:
         pytest.skip("needs Redis")
     for _ in range(3):
         assert take("alice", 3) == 0
-        # What another process would know.
+        # The counts as another process would read them.
         cache.clear()
     assert take("alice", 3) > 0
 

@@ -10,7 +10,7 @@ from events.heartbeats import Heartbeats
 
 
 class Member:
-    """Notes when its heart beats."""
+    """Records the times of its heartbeats."""
 
     def __init__(self) -> None:
         self.beats: list[float] = []
@@ -20,7 +20,7 @@ class Member:
 
 
 async def beaten(members: list[Member], number: int) -> None:
-    """Wait until each has this many heartbeats."""
+    """Wait until each member has had this many heartbeats."""
     async with asyncio.timeout(10):
         while min(len(member.beats) for member in members) < number:
             await asyncio.sleep(0.01)
@@ -31,7 +31,7 @@ def _hasty(settings: Any) -> None:
     settings.HEARTBEAT_SECONDS = 0.2
 
 
-async def test_each_member_beats_at_the_interval() -> None:
+async def test_each_member_gets_heartbeats_at_the_interval() -> None:
     heartbeats, members = Heartbeats(), [Member() for _ in range(3)]
     for member in members:
         heartbeats.add(member)
@@ -64,7 +64,7 @@ async def test_many_members_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> 
         heartbeats.remove(member)
 
 
-async def test_removed_member_beats_no_more() -> None:
+async def test_removed_member_gets_no_more_heartbeats() -> None:
     heartbeats, stays, goes = Heartbeats(), Member(), Member()
     heartbeats.add(goes)
     heartbeats.add(stays)

@@ -32,7 +32,7 @@ def is_refused(response: httpx.Response, status: int, code: str) -> bool:
 # --- Long poll --------------------------------------------------------------------------------------------
 
 
-async def test_poll_answers_at_once_when_there_is_something(server: Server, endpoints: Endpoints) -> None:
+async def test_poll_answers_at_once_if_there_are_events(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     modified = await alice.modify(conference)
     answered = await bob.poll(after=0, wait=25)
@@ -45,7 +45,7 @@ async def test_poll_answers_at_once_when_there_is_something(server: Server, endp
     assert (await bob.poll(after=1)).json() == {"events": body["events"][1:], "after": 2}
 
 
-async def test_poll_waits_and_wakes(server: Server, endpoints: Endpoints) -> None:
+async def test_poll_waits_for_an_event(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     waiting = asyncio.create_task(bob.poll(after=1, wait=25))
     assert (await bob.poll(after=1)).json() == {"events": [], "after": 1}
@@ -55,7 +55,7 @@ async def test_poll_waits_and_wakes(server: Server, endpoints: Endpoints) -> Non
     assert event["modId"] == modified.headers["x-mod-id"]
 
 
-async def test_poll_comes_back_empty_handed_with_the_same_cursor(server: Server, endpoints: Endpoints) -> None:
+async def test_poll_without_events_returns_the_same_cursor(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     began = time.monotonic()
     assert (await bob.poll(after=1, wait=1)).json() == {"events": [], "after": 1}
@@ -103,7 +103,7 @@ async def test_end_of_the_session_ends_a_poll(server: Server, endpoints: Endpoin
         assert is_refused(await waiting, 401, "unauthenticated")
 
 
-async def test_many_polls_at_once_hold_up_no_request(server: Server, endpoints: Endpoints) -> None:
+async def test_many_simultaneous_polls_delay_no_request(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     async with bob.socket(after=1) as socket:
         polls = [asyncio.create_task(bob.poll(after=1, wait=25)) for _ in range(60)]
@@ -123,7 +123,7 @@ async def test_many_polls_at_once_hold_up_no_request(server: Server, endpoints: 
 
 @asynccontextmanager
 async def stream(endpoint: Endpoint, query: str = "", **headers: str) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
-    """Open a stream and read it in blocks, each as its fields; comments are the field ""."""
+    """Open a stream and yield its blocks, each as a dictionary of its fields. Comments are the field ""."""
     named = {"authorization": f"Bearer {endpoint.token}", "accept": "text/event-stream"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
     url = f"{endpoint.server.base_url}{endpoint.events_path}{query}"
@@ -163,7 +163,7 @@ async def seen(received: AsyncIterator[dict[str, str]], number: int) -> list[dic
     return events
 
 
-async def test_stream_replays_and_goes_live(server: Server, endpoints: Endpoints) -> None:
+async def test_stream_replays_the_log_and_continues_live(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     async with stream(bob, "?after=0") as received:
         assert await anext(received) == {"": "follow"}
@@ -201,7 +201,7 @@ async def test_gap_has_no_number_in_a_stream(server: Server, endpoints: Endpoint
 
 
 @pytest.mark.any_engine
-async def test_stream_has_heartbeats_and_ends_after_some(serve: Serve, endpoints: Endpoints) -> None:
+async def test_stream_has_heartbeats_and_ends_after_a_number_of_them(serve: Serve, endpoints: Endpoints) -> None:
     server = serve(**UNLIMITED, SBE_HEARTBEAT_SECONDS="0.1")
     alice, bob, conference = await endpoints.call(server)
     async with stream(bob, "?after=1") as received:
@@ -247,7 +247,7 @@ async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.
     assert STREAM_BYTES < sent < STREAM_BYTES + size + 1000
 
 
-async def test_stream_ends_without_an_error_when_the_database_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stream_ends_without_an_error_when_the_database_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     async def follow(
         session_id: str, after: int, *, heartbeat: float, on_waiting: object
     ) -> AsyncGenerator[Batch, None]:
@@ -267,7 +267,7 @@ async def test_end_of_the_session_ends_a_stream(server: Server, endpoints: Endpo
 
 
 @pytest.mark.any_engine
-async def test_client_that_leaves_a_stream_is_no_fault_of_ours(server: Server, endpoints: Endpoints) -> None:
+async def test_client_that_closes_a_stream_causes_no_error(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     for _ in range(5):
         async with stream(bob, "?after=0") as received:
@@ -276,7 +276,7 @@ async def test_client_that_leaves_a_stream_is_no_fault_of_ours(server: Server, e
     assert (await bob.poll(after=1)).json()["after"] == 2
 
 
-# --- Who may listen ---------------------------------------------------------------------------------------
+# --- Permissions ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.any_engine
@@ -300,14 +300,14 @@ async def test_correlator_is_echoed(server: Server, endpoints: Endpoints) -> Non
 
 
 @pytest.mark.any_engine
-async def test_session_of_somebody_else_does_not_exist(server: Server, endpoints: Endpoints) -> None:
+async def test_session_of_another_user_is_not_found(server: Server, endpoints: Endpoints) -> None:
     alice, bob, _ = await endpoints.call(server)
     assert is_refused(await alice.request("GET", bob.events_path), 404, "not-found")
     assert is_refused(await alice.request("GET", "/sessions/nobody/events"), 404, "not-found")
 
 
 @pytest.mark.any_engine
-async def test_gateway_speaks_for_the_session_that_it_names(server: Server, endpoints: Endpoints) -> None:
+async def test_gateway_can_read_for_the_session_that_it_names(server: Server, endpoints: Endpoints) -> None:
     alice, bob, _ = await endpoints.call(server)
     key = f"Api-Key {server.api_key}"
     assert (await bob.poll(authorization=key)).json()["after"] == 1
@@ -318,7 +318,7 @@ async def test_gateway_speaks_for_the_session_that_it_names(server: Server, endp
 
 @pytest.mark.any_engine
 @pytest.mark.parametrize("session", ["nobody", "%00", "%ff", "x" * 500])
-async def test_gateway_cannot_listen_to_nobody(server: Server, endpoints: Endpoints, session: str) -> None:
+async def test_gateway_must_name_a_session(server: Server, endpoints: Endpoints, session: str) -> None:
     alice = await endpoints.register(server, new_name("alice"))
     key = f"Api-Key {server.api_key}"
     answered = await alice.request("GET", f"/sessions/{session}/events", authorization=key)
@@ -327,7 +327,7 @@ async def test_gateway_cannot_listen_to_nobody(server: Server, endpoints: Endpoi
 
 @pytest.mark.any_engine
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-async def test_channel_is_only_read(server: Server, endpoints: Endpoints, method: str) -> None:
+async def test_channel_supports_only_get(server: Server, endpoints: Endpoints, method: str) -> None:
     alice = await endpoints.register(server, new_name("alice"))
     answered = await alice.request(method, alice.events_path)
     assert is_refused(answered, 405, "method-not-allowed")
@@ -339,14 +339,14 @@ async def test_channel_is_only_read(server: Server, endpoints: Endpoints, method
 
 @pytest.fixture(scope="module")
 def open_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A server that pages of another origin may use."""
+    """A server that allows pages of another origin."""
     variables = {**UNLIMITED, "SBE_ALLOWED_ORIGINS": ORIGIN}
     with Server(new_backend(), tmp_path_factory.mktemp("open"), variables) as running:
         yield running
 
 
 @pytest.mark.any_engine
-async def test_allowed_page_reads_events(open_server: Server, endpoints: Endpoints) -> None:
+async def test_page_of_an_allowed_origin_can_read_events(open_server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(open_server)
     preflight = await bob.request(
         "OPTIONS",
@@ -372,7 +372,7 @@ async def test_allowed_page_reads_events(open_server: Server, endpoints: Endpoin
 
 
 @pytest.mark.any_engine
-async def test_other_pages_read_nothing(open_server: Server, endpoints: Endpoints) -> None:
+async def test_pages_of_other_origins_cannot_read_events(open_server: Server, endpoints: Endpoints) -> None:
     alice = await endpoints.register(open_server, new_name("alice"))
     for origin in ("https://evil.example", "https://app.example.evil.example", "http://app.example", "null"):
         assert "access-control-allow-origin" not in (await alice.poll(origin=origin)).headers

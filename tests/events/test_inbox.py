@@ -25,13 +25,13 @@ Follow = Callable[..., Awaitable[Reader]]
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again soon after a failure of the layer."""
-    monkeypatch.setattr(inbox, "REST_SECONDS", 0.05)
+    """Shorten the pause after a failure of the layer."""
+    monkeypatch.setattr(inbox, "PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(layer.LAYER, "pause", Pause(0.05))
 
 
 def open_session(session_id: str) -> None:
-    """Make sure that there is a live session with this ID."""
+    """Make a live session with this ID, unless it exists."""
     now = timezone.now()
     session = {"token_hash": session_id, "created_at": now, "expires_at": now + timedelta(hours=1)}
     Session.objects.get_or_create(pk=session_id, defaults={"username": "alice", **session})
@@ -57,7 +57,7 @@ async def follow() -> AsyncIterator[Follow]:
 
 
 async def wake(session_id: str, *seqs: int) -> None:
-    """Send a wake-up with these events, as a process does that has committed them."""
+    """Send a wake-up with these events, like a process that has committed them."""
     assert await wakeups.send({session_id: layer.message_to(session_id, news=[(seq, f"{seq}") for seq in seqs])})
 
 
@@ -85,7 +85,7 @@ async def test_readers_of_a_process_share_one_channel(follow: Follow, monkeypatc
     for reader in readers:
         await reader.stop()
     assert not any(task.get_name() == "inbox" for task in asyncio.all_tasks())
-    # The next reader opens another one.
+    # The next reader opens a new channel.
     again = await follow("session-3")
     assert len(made) == 2
     await wake("session-3", 1)
@@ -124,7 +124,7 @@ async def test_event_costs_the_same_whatever_the_number_of_idle_readers(follow: 
     assert among_many < min(costs) + 200
 
 
-async def test_reader_that_came_while_the_layer_was_away_is_woken_once_it_is_back(
+async def test_reader_that_started_while_the_layer_was_down_is_woken_once_it_is_up(
     follow: Follow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await follow("earlier")
@@ -138,7 +138,7 @@ async def test_reader_that_came_while_the_layer_was_away_is_woken_once_it_is_bac
         reader = await follow("later")
         await wake_unheard("later")
         assert not reader.has_news
-    # It may have missed something: it reads the log.
+    # It may have missed events, so it reads the log.
     await has_news(reader)
     assert await reader.next() == []
     await wake("later", 1)
@@ -147,12 +147,14 @@ async def test_reader_that_came_while_the_layer_was_away_is_woken_once_it_is_bac
 
 
 async def wake_unheard(session_id: str) -> None:
-    """Send a wake-up past the rest that the layer has after a failure."""
+    """Send a wake-up in spite of the pause after a failure of the layer."""
     layer_: Any = get_channel_layer()
     await layer_.group_send(layer.group_of(session_id), layer.message_to(session_id, news=[(1, "1")]))
 
 
-async def test_group_that_could_not_be_left_is_left_later(follow: Follow, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_group_that_could_not_be_discarded_is_discarded_later(
+    follow: Follow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await follow("stays")
     leaver = await follow("goes")
     layer_: Any = get_channel_layer()
@@ -173,7 +175,7 @@ async def test_group_that_could_not_be_left_is_left_later(follow: Follow, monkey
     assert left == [layer.group_of("goes")] * 2
 
 
-async def test_message_that_cannot_be_read_ends_nothing(follow: Follow) -> None:
+async def test_unreadable_message_does_not_end_the_inbox(follow: Follow) -> None:
     reader = await follow("session")
     layer_: Any = get_channel_layer()
     for message in ({"type": "wake"}, {"type": "wake", "session": "session", "news": [("x", 1)]}):

@@ -1,4 +1,4 @@
-"""An upgrade from the tables of before keeps every row, and what refers to it."""
+"""An upgrade from the former tables keeps every row and its references."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def migrate(targets: list[tuple[str, str]]) -> Apps:
-    """Bring the test database to these migrations and return the models of that time."""
+    """Migrate the test database to these migrations; return the models of that state."""
     executor = MigrationExecutor(connection)
     executor.migrate(targets)
     return MigrationExecutor(connection).loader.project_state(targets).apps
@@ -29,7 +29,7 @@ def migrate(targets: list[tuple[str, str]]) -> Apps:
 
 @pytest.fixture
 def before() -> Any:
-    """The models of before the sessions moved; the newest tables are there again after the test."""
+    """The models before the sessions moved to another application. The newest tables are restored after the test."""
     newest = MigrationExecutor(connection).loader.graph.leaf_nodes()
     yield migrate(BEFORE)
     migrate(newest)
@@ -55,7 +55,7 @@ def populate(apps: Apps) -> None:
     make("events", "Event")(session=session, conference=conference, seq=7, type="session-open", wire="{}", at=NOW)
 
 
-def test_upgrade_keeps_sessions_and_what_refers_to_them(before: Apps) -> None:
+def test_upgrade_keeps_sessions_and_their_references(before: Apps) -> None:
     populate(before)
     upgrade()
     session = Session.objects.get()

@@ -1,4 +1,4 @@
-"""A long offer goes to every device of the called user, and is stored once."""
+"""A long offer is sent to every device of the called user, and stored once."""
 
 import json
 from datetime import timedelta
@@ -28,8 +28,8 @@ def long_offer(characters: int) -> dict[str, str]:
     return {**body, "sdp": body["sdp"] + (characters // len(candidate) + 1) * candidate}
 
 
-def heard(device: Device, after: int = 0) -> list[dict[str, object]]:
-    """Return what a reader of a device's log is told next."""
+def read_next(device: Device, after: int = 0) -> list[dict[str, object]]:
+    """Return the events that a reader of a device's log reads next."""
     return [json.loads(entry.wire) for entry in async_to_sync(read)(device.id, after)]
 
 
@@ -43,7 +43,7 @@ def test_every_device_gets_the_whole_offer_which_is_stored_once(devices: list[De
     alice, body = Device.register("alice"), long_offer(200_000)
     assert alice.call("bob", **body).status_code == 201
     for device in devices:
-        (event,) = heard(device)
+        (event,) = read_next(device)
         assert event["description"] == body
     assert Event.objects.aggregate(size=Sum(Length("wire")))["size"] < 8 * 4096
 
@@ -52,10 +52,10 @@ def test_device_that_registers_later_gets_the_offer_too(devices: list[Device]) -
     alice, body = Device.register("alice"), long_offer(200_000)
     alice.call("bob", **body)
     late = Device.register("bob", "late")
-    assert heard(late)[0]["description"] == body
+    assert read_next(late)[0]["description"] == body
 
 
-def test_offer_of_usual_size_stands_in_each_event_and_is_carried_by_the_wake_up(
+def test_offer_of_usual_size_is_in_each_event_and_in_the_wake_up(
     devices: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: dict[str, list[tuple[int, str]]] = {}
@@ -80,18 +80,18 @@ def test_batch_of_long_offers_is_bounded(devices: list[Device]) -> None:
     entries = async_to_sync(read)(devices[0].id, 0)
     assert len(entries) < 4
     assert sum(len(entry.wire) for entry in entries) < BATCH_CHARACTERS + 2 * size
-    seen = [event["seq"] for event in heard(devices[0])]
-    while more := heard(devices[0], int(str(seen[-1]))):
+    seen = [event["seq"] for event in read_next(devices[0])]
+    while more := read_next(devices[0], int(str(seen[-1]))):
         seen += [event["seq"] for event in more]
     assert seen == [1, 2, 3, 4]
 
 
-def test_credentials_are_deleted_from_it_as_from_others(devices: list[Device]) -> None:
+def test_credentials_are_deleted_from_long_offers_too(devices: list[Device]) -> None:
     alice = Device.register("alice")
     conference = alice.call("bob", **long_offer(200_000)).json()["id"]
     alice.delete(conference)
     prune(now=timezone.now() + timedelta(minutes=20))
-    event = json.dumps(heard(devices[0])[0])
+    event = json.dumps(read_next(devices[0])[0])
     assert "ice-pwd" not in event
     assert "candidate" not in event
 

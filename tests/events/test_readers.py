@@ -1,4 +1,4 @@
-"""How many readers a session may have: the newest win, in one process and across processes."""
+"""The bound on a session's readers. The newest replace the oldest, in one process and across processes."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ async def sockets(endpoint: Endpoint, number: int) -> AsyncIterator[list[ClientC
 
 
 async def still_open(opened: list[ClientConnection]) -> int:
-    """Return how many of these answer a ping."""
+    """Return how many of these sockets answer a ping."""
 
     async def answers(socket: ClientConnection) -> bool:
         with contextlib.suppress(Exception):
@@ -62,20 +62,20 @@ async def still_open(opened: list[ClientConnection]) -> int:
 # --- One process ------------------------------------------------------------------------------------------
 
 
-async def test_newest_sockets_of_a_session_win(server: Server, endpoints: Endpoints) -> None:
+async def test_newest_sockets_replace_the_oldest(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     async with sockets(bob, 1) as [oldest], sockets(bob, 4) as newest:
         assert await close_code(oldest) == 4409
         await alice.modify(conference)
         for each in newest:
             assert [event["seq"] for event in await events_until(each, 2)] == [2]
-    # Those that have gone count no more.
+    # Closed sockets do not count any more.
     async with sockets(bob, 4) as newest:
         assert await still_open(newest) == 4
 
 
 async def replaced(bob: Endpoint, accept: str) -> httpx.Response:
-    """Follow the log in this way, open sockets until they have replaced that, and return what it was answered."""
+    """Follow the log with this function, and open sockets until they have replaced it; return its result."""
     waiting = asyncio.create_task(bob.request("GET", f"{bob.events_path}?after=1&wait=25", accept=accept))
     async with asyncio.timeout(PATIENCE):
         while not waiting.done():
@@ -86,7 +86,7 @@ async def replaced(bob: Endpoint, accept: str) -> httpx.Response:
 
 async def test_socket_whose_cancellation_was_swallowed_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer, codes = EventsConsumer(), []
-    reader = Reader("session", 0, lambda: None, on_replaced=consumer._give_way)
+    reader = Reader("session", 0, lambda: None, on_replaced=consumer._stop_replaced)
 
     async def next_entries(_: Reader) -> list[Entry]:
         reader.give_way()
@@ -107,7 +107,7 @@ async def test_poll_that_is_replaced_says_so(server: Server, endpoints: Endpoint
     assert (answered.status_code, answered.json()["code"]) == (409, "reader-replaced")
 
 
-async def test_poll_that_need_not_wait_replaces_nobody(server: Server, endpoints: Endpoints) -> None:
+async def test_poll_that_need_not_wait_replaces_no_reader(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     async with sockets(bob, 4) as opened:
         for after, wait, events in ((0, 0, 1), (1, 0, 0), (0, 25, 1)):
@@ -121,19 +121,19 @@ async def test_stream_that_is_replaced_says_so(server: Server, endpoints: Endpoi
     assert answered.text.endswith('event: reader-replaced\ndata: {"type":"reader-replaced"}\n\n')
 
 
-async def test_socket_that_takes_nothing_in_is_replaced_at_once(server: Server, endpoints: Endpoints) -> None:
+async def test_socket_that_does_not_read_is_replaced_at_once(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     for _ in range(2 * UNANSWERED_BYTES // 240_000):
         offered = await alice.modify(conference, characters=240_000)
         await alice.withdraw(conference, offered.headers["x-mod-id"])
     async with bob.socket(after=0) as stuck:
-        # It answers no heartbeat, so without newer readers it would stay open for two of them: 30 s.
+        # It answers no heartbeats, so without newer readers it would stay open for two heartbeats: 30 s.
         await stuck.recv()
         async with sockets(bob, 4):
             assert await close_code(stuck) == 4409
 
 
-async def test_many_sockets_at_once_leave_as_many_as_may_be(server: Server, endpoints: Endpoints) -> None:
+async def test_the_bound_holds_for_many_simultaneous_sockets(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     async with contextlib.AsyncExitStack() as stack:
         opening = (stack.enter_async_context(bob.socket(after=1)) for _ in range(60))
@@ -142,12 +142,12 @@ async def test_many_sockets_at_once_leave_as_many_as_may_be(server: Server, endp
 
 
 async def are_open(opened: list[ClientConnection], number: int) -> bool:
-    """Tell whether this many still answer."""
+    """Tell whether this many sockets still answer."""
     return await still_open(opened) == number
 
 
 async def spend(endpoint: Endpoint) -> None:
-    """Poll until that is refused."""
+    """Poll until a poll is refused."""
     for _ in range(2 * REQUESTS):
         answered = await endpoint.poll()
         if answered.status_code == 429:
@@ -179,7 +179,9 @@ async def test_polls_streams_and_sockets_count_as_requests(server: Server, endpo
 
 
 @pytest.mark.once
-async def test_newest_sockets_win_across_processes(two_servers: tuple[Server, Server], endpoints: Endpoints) -> None:
+async def test_newest_sockets_replace_the_oldest_across_processes(
+    two_servers: tuple[Server, Server], endpoints: Endpoints
+) -> None:
     here, there = two_servers
     _, bob, _ = await endpoints.call(here)
     async with sockets(bob, 1) as [oldest], sockets(bob.elsewhere(there), 3) as newer, sockets(bob, 1) as newest:
@@ -188,7 +190,7 @@ async def test_newest_sockets_win_across_processes(two_servers: tuple[Server, Se
 
 
 @pytest.mark.once
-async def test_many_sockets_at_once_in_two_processes_leave_as_many_as_may_be(
+async def test_the_bound_holds_for_simultaneous_sockets_in_two_processes(
     two_servers: tuple[Server, Server], endpoints: Endpoints
 ) -> None:
     here, there = two_servers
@@ -200,7 +202,7 @@ async def test_many_sockets_at_once_in_two_processes_leave_as_many_as_may_be(
 
 
 @pytest.mark.once
-async def test_readers_of_a_process_that_was_killed_count_no_more(
+async def test_readers_of_a_killed_process_do_not_count(
     two_servers: tuple[Server, Server], endpoints: Endpoints
 ) -> None:
     here, there = two_servers

@@ -1,4 +1,4 @@
-"""A client of the event channel holds a turn until it has read the log, and none while it waits."""
+"""A client of the event channel holds a turn until it has read the log, but not while it waits."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ pytestmark = [
 
 
 class Log:
-    """The log of a session, whose reading takes until it is let go on. The first reading finds nothing."""
+    """A session's log that can be read only after the test releases it. The first read finds no events."""
 
     def __init__(self) -> None:
         self.is_read = asyncio.Event()
@@ -38,7 +38,7 @@ class Log:
 
 @pytest.fixture
 async def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    """Stand in for the log of all sessions."""
+    """Replace the log of all sessions."""
     log = Log()
     monkeypatch.setattr("events.reader.read", log.read)
     return log

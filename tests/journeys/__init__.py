@@ -1,1 +1,1 @@
-"""Tests."""
+"""Tests in real browsers: journeys of users."""

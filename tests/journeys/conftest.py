@@ -1,4 +1,4 @@
-"""Real Chromium pages against a real server: the journeys' fixtures."""
+"""Fixtures of the journeys: a real server and real Chromium pages."""
 
 import contextlib
 import json
@@ -49,14 +49,14 @@ async def launch(playwright: Playwright) -> AsyncIterator[Launch]:
 
 @pytest.fixture(scope="session")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run one server for all journeys. Nobody stays registered after a test."""
+    """Run one server for all journeys. All sessions end with their test."""
     with Server(backends.sqlite(), tmp_path_factory.mktemp("server"), LONG_DEADLINES) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def profiles(chromium: Browser) -> AsyncIterator[list[BrowserContext]]:
-    """Keep the browser profiles that visitors have one after the other: their caches are warm."""
+    """Keep browser profiles for visitors of successive tests, so that their caches are warm."""
     contexts: list[BrowserContext] = []
     yield contexts
     for context in contexts:
@@ -67,14 +67,17 @@ async def profiles(chromium: Browser) -> AsyncIterator[list[BrowserContext]]:
 async def visit(
     chromium: Browser, server: Server, profiles: list[BrowserContext], launch: Launch
 ) -> AsyncIterator[Visit]:
-    """Open the test page as somebody: `await visit("alice", "laptop")`. All sign off with the end of the test.
+    """Open the test page as this user: `await visit("alice", "laptop")`. All users sign off at the end of the test.
 
-    Each has a browser profile of its own, which the first, second, ... of the next test takes over (`profiles`), save
-    where it has another `browser` or other `permissions`. `at` names another server, `also` the addresses that the page
-    may turn to besides; `before` is awaited with the page before it loads anything; `address` and `live` say where to
-    go and what to wait for (nothing, when None). With `direct` a call with one person goes from browser to browser,
-    else through the focus. `media` is what the page is told to emulate (`color_scheme`, `reduced_motion`): unless told
-    otherwise nothing moves that need not, which spares a loaded machine a tenth.
+    Each visitor of a test has a separate browser profile. The visitors of the next test reuse them in the same order
+    (`profiles`), unless they have another `browser` or other `permissions`.
+
+    - `at` names another server, `also` other addresses that the page can use.
+    - `before` is awaited with the page before the page loads anything.
+    - `address` is the page to open, and `live` the condition to wait for (None: do not wait).
+    - With `direct` a call with one user goes from browser to browser, otherwise through the focus.
+    - `media` has the features to emulate (`color_scheme`, `reduced_motion`). By default motion is reduced, which saves
+      a tenth of the time on a loaded machine.
 
     A page that logs an error, or that leaves the server, fails the test. Browsers of `launch` close later: their pages
     must sign off first.
@@ -133,8 +136,8 @@ async def visit(
 
 
 async def _leave(page: Page) -> None:
-    """Sign the person off if the page and its server still can, and close the page."""
-    # Not by `unregister`: it repeats its request while a test has stopped the server.
+    """Sign the user off if the page and its server still work, and close the page."""
+    # Not by `unregister`, which would repeat its request if a test has stopped the server.
     with contextlib.suppress(PlaywrightError):
         await page.evaluate(
             """async () => {
@@ -147,7 +150,7 @@ async def _leave(page: Page) -> None:
 
 
 def _listen(person: Person, addresses: tuple[str, ...]) -> None:
-    """Note the page's WebSocket frames, its errors, and its requests to other servers."""
+    """Record the page's WebSocket frames, its errors, and its requests to other servers."""
 
     def on_frame(payload: str | bytes) -> None:
         event = json.loads(payload)

@@ -1,4 +1,4 @@
-"""SbeClient itself: what it does when the network, the server or the other side gets in its way."""
+"""SbeClient when the network, the server or the other side causes problems."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from tests.support.journeys.people import (
     call,
     in_a_call,
     move,
-    nothing_lost_or_doubled,
+    nothing_lost_or_repeated,
 )
 from tests.support.journeys.wire import Wire, come_back_soon
 from tests.support.services import ROOT, Backends, Server
@@ -33,7 +33,7 @@ CONFERENCES = re.compile(r"/mediaConferences(/[^/]+)?$")
 
 @pytest.fixture(scope="module")
 def lively(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run a server whose heartbeats come often: an event stream is left at one of them."""
+    """Run a server with frequent heartbeats: an event stream is left at a heartbeat."""
     with Server(backends.sqlite(), tmp_path_factory.mktemp("lively"), {"SBE_HEARTBEAT_SECONDS": "2"}) as running:
         yield running
 
@@ -68,7 +68,7 @@ async def test_events_fall_back_to_sse_and_long_poll_and_come_back(visit: Visit,
     await bob.is_in("open")
     wire.mend()
     await bob.is_live("websocket")
-    await nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_repeated(alice, bob)
 
 
 _OPEN_SOCKETS = """() => {
@@ -95,7 +95,7 @@ async def test_page_that_newer_connections_replace_says_so_and_waits_for_its_use
 
 
 def _misbehave() -> Callable[[str], list[str]]:
-    """Return what drops the second event, repeats the fourth and swaps the sixth and the seventh, each once.
+    """Return a handler that drops the second event, repeats the fourth, and swaps the sixth and the seventh, each once.
 
     After the second and the sixth another one comes at once: what nothing follows is never missed on a connection that
     lasts, and TCP loses nothing on one.
@@ -123,7 +123,7 @@ def _misbehave() -> Callable[[str], list[str]]:
     return change
 
 
-async def test_dropped_repeated_and_swapped_events_are_worked_off_once_in_order(visit: Visit) -> None:
+async def test_dropped_repeated_and_swapped_events_are_handled_once_in_order(visit: Visit) -> None:
     wire = Wire()
     wire.change = _misbehave()
     alice, bob = await in_a_call(visit, "mess", kind="audio", alice={"before": wire.attach})
@@ -138,14 +138,14 @@ async def test_dropped_repeated_and_swapped_events_are_worked_off_once_in_order(
     await bob.sees_video()
     assert max(event["seq"] for event in await alice.events()) >= 7
     assert wire.opened >= 3, "nothing was lost, so nothing was proved"
-    await nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_repeated(alice, bob)
 
 
 # --- Glare --------------------------------------------------------------------------------------------------
 
 
 class Collision:
-    """Holds the offers of two pages back until both are on their way, so that they meet at the enabler."""
+    """Holds back the offers of two pages until both have been sent, so that they collide at the enabler."""
 
     def __init__(self) -> None:
         """Hold nothing back yet."""
@@ -154,7 +154,7 @@ class Collision:
         self.statuses: Counter[int] = Counter()
 
     async def attach(self, *people: Person) -> None:
-        """Take the offers of these pages from now on."""
+        """Intercept the offers of these pages from now on."""
         for person in people:
             await person.page.route(CONFERENCES, self._holding(person.username))
             person.page.on("response", lambda response: self.statuses.update([response.status]))
@@ -170,7 +170,7 @@ class Collision:
         return meet
 
     async def let(self, *doings: tuple[Person, str]) -> None:
-        """Let each do something at the same time, and require that both get what they want."""
+        """Have each page do something at the same time, and require that both changes are made."""
         self._awaited = {person.username for person, _ in doings}
         before = self.statuses[409]
         outcomes = await asyncio.gather(
@@ -180,7 +180,7 @@ class Collision:
         assert self.statuses[409] > before, f"there was no glare: {doings}"
 
 
-async def test_glare_is_settled_so_that_both_get_what_they_want(visit: Visit) -> None:
+async def test_both_changes_are_made_after_glare(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "glare")
     collision = Collision()
     await collision.attach(alice, bob)
@@ -206,7 +206,7 @@ async def test_glare_is_settled_so_that_both_get_what_they_want(visit: Visit) ->
 
 # --- A path that breaks -------------------------------------------------------------------------------------
 
-# Makes the page's connection look as if its path were broken.
+# Simulates a broken path of the page's connection.
 _BREAK = """() => {
   const {pc} = window.sbe;
   Object.defineProperty(pc, "connectionState", {configurable: true, get: () => "failed"});
@@ -214,12 +214,12 @@ _BREAK = """() => {
 }"""
 
 
-async def test_a_broken_path_is_mended_but_not_the_one_that_a_mover_left(visit: Visit) -> None:
+async def test_a_broken_path_is_repaired_but_not_that_of_the_old_device_of_a_move(visit: Visit) -> None:
     bob, alice = await visit("bob-path"), await visit("alice-path")
     phone = await visit("alice-path", "phone")
     done: list[str] = []
     bob.page.on("request", lambda request: done.append(request.headers.get("x-conference-action", "")))
-    # The host is the one that mends at once.
+    # The host repairs it at once.
     await call(bob, alice)
     await move(alice)
     await bob.shows("hold-overlay", "alice-path is moving to another device")
@@ -239,7 +239,7 @@ async def test_a_broken_path_is_mended_but_not_the_one_that_a_mover_left(visit: 
     await bob.sees_video()
 
 
-# --- Changes that come to nothing ----------------------------------------------------------------------------
+# --- Rejected changes ----------------------------------------------------------------------------------------
 
 
 # Flow 6, and being asked first in test_page.py, reject as well.
@@ -270,7 +270,7 @@ async def test_a_rejected_change_leaves_no_trace_and_can_be_offered_again(visit:
 
 
 class Gate:
-    """Holds a page's request with an action, or a method, back until it is opened."""
+    """Holds back a page's requests with an action, or a method, until it is opened."""
 
     def __init__(self, what: str) -> None:
         """Hold nothing back yet."""
@@ -279,7 +279,7 @@ class Gate:
         self.opened = asyncio.Event()
 
     async def attach(self, page: Page) -> None:
-        """Take the page's requests from now on."""
+        """Intercept the page's requests from now on."""
         await page.route(CONFERENCES, self._pass)
 
     async def _pass(self, route: Route) -> None:
@@ -291,7 +291,7 @@ class Gate:
 
 
 @pytest.mark.parametrize("topology", ["peer", pytest.param("focus", marks=pytest.mark.deep)])
-async def test_hanging_up_while_a_change_is_accepted_leaves_a_page_that_works(visit: Visit, topology: str) -> None:
+async def test_the_page_works_after_hanging_up_while_a_change_is_accepted(visit: Visit, topology: str) -> None:
     alice, bob = [
         await visit(f"{who}-midst-{topology}", "laptop", direct=topology == "peer") for who in ("alice", "bob")
     ]
@@ -305,13 +305,13 @@ async def test_hanging_up_while_a_change_is_accepted_leaves_a_page_that_works(vi
     await bob.is_in("ended")
     await alice.sees_the_end(bob.username)
     gate.opened.set()
-    # Nothing of it is left in its way, and it complains of nothing.
+    # The next call works, and the page has logged no error.
     await bob.press("ended-done")
     await alice.press("ended-done")
     await call(bob, alice, kind="audio")
 
 
-async def test_giving_up_before_the_invitation_has_arrived_takes_it_back(visit: Visit) -> None:
+async def test_cancelling_before_the_invitation_has_arrived_withdraws_it(visit: Visit) -> None:
     alice, bob = [await visit(f"{who}-sudden", "laptop", direct=True) for who in ("alice", "bob")]
     gate = Gate("POST")
     await gate.attach(alice.page)
@@ -341,7 +341,7 @@ async def test_session_is_refreshed_before_it_expires_and_its_end_is_shown(
         alice, bob = await in_a_call(visit, "brief", kind="audio", at=brief)
         expires = "() => Date.parse(window.sbe.client.session.expiresAt)"
         at_first = await alice.page.evaluate(expires)
-        # Twice refreshed, it has outlived its first life.
+        # Two refreshes have extended it beyond its first expiry.
         await alice.until(f"(first) => ({expires})() > first + 4000", at_first)
         await alice.is_in("open")
         session = await alice.page.evaluate("window.sbe.client.session")
@@ -360,7 +360,7 @@ async def test_session_is_refreshed_before_it_expires_and_its_end_is_shown(
 
 
 class Lossy:
-    """Loses the first answer to each kind of request, after the server has done what was asked."""
+    """Loses the first response to each kind of request, after the server has carried it out."""
 
     def __init__(self) -> None:
         """Nothing is lost yet."""
@@ -368,7 +368,7 @@ class Lossy:
         self.sent: list[str] = []
 
     async def attach(self, page: Page) -> None:
-        """Take the page's requests from now on."""
+        """Intercept the page's requests from now on."""
         await page.route(CONFERENCES, self._pass)
 
     async def _pass(self, route: Route) -> None:
@@ -383,7 +383,7 @@ class Lossy:
         return await route.abort()
 
 
-async def test_nothing_is_done_twice_where_an_answer_is_lost(visit: Visit) -> None:
+async def test_nothing_is_done_twice_if_responses_are_lost(visit: Visit) -> None:
     alices, bobs = Lossy(), Lossy()
     alice, bob = await in_a_call(visit, "lost", alice={"before": alices.attach}, bob={"before": bobs.attach})
     await alice.sees_video()
@@ -398,9 +398,9 @@ async def test_nothing_is_done_twice_where_an_answer_is_lost(visit: Visit) -> No
     await bob.press("btn-hold")
     await alice.press("mod-reject")
     await bob.is_told("alice-lost rejected the hold.")
-    # The reading of the log asks for a conference that is not over.
+    # Reading the log fetches a conference that has not ended.
     await agrees_with_a_fresh_get(alice)
-    await nothing_lost_or_doubled(bob)
+    await nothing_lost_or_repeated(bob)
     told_to_alice = Counter(event["type"] for event in await alice.events())
     told_to_bob = Counter(event["type"] for event in await bob.events())
     assert told_to_bob["invitation-received"] == told_to_alice["session-open"] == 1
@@ -413,7 +413,7 @@ async def test_nothing_is_done_twice_where_an_answer_is_lost(visit: Visit) -> No
         "rejectCancel-conference-mod",
     ]
     assert bobs.lost == ["conference-answer", "accept-conference-mod", "initiate-conference-hold"]
-    # Each request that lost its answer was sent again, and as the same request.
+    # Each request whose response was lost was sent again, unchanged.
     repeated = [what.split()[0] for what, times in Counter([*alices.sent, *bobs.sent]).items() if times == 2]
     assert sorted(repeated) == sorted([*alices.lost, *bobs.lost])
     await alice.press("btn-hangup")
@@ -422,7 +422,7 @@ async def test_nothing_is_done_twice_where_an_answer_is_lost(visit: Visit) -> No
     assert alices.lost[-1] == "DELETE"
 
 
-# --- As others use it ---------------------------------------------------------------------------------------
+# --- Use by other pages -------------------------------------------------------------------------------------
 
 
 async def test_the_example_of_the_documentation_runs_as_written(visit: Visit) -> None:
@@ -458,9 +458,9 @@ async def test_the_example_of_the_documentation_runs_as_written(visit: Visit) ->
     await bob.sees_video()
 
 
-# tests/events/test_http.py and tests/sbe_enabler/test_serving.py ask for the same headers without a browser.
+# tests/events/test_http.py and tests/sbe_enabler/test_serving.py check the same headers without a browser.
 @pytest.mark.deep
-async def test_an_enabler_on_another_origin(
+async def test_the_client_works_with_an_enabler_on_another_origin(
     visit: Visit, backends: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     enabler = Server(backends.sqlite(), tmp_path_factory.mktemp("enabler"))

@@ -20,9 +20,9 @@ from tests.support.services import Backends, Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
-# How much more makes a difference: energy of a sound, which silence has none of, or frames of a picture.
+# The increase that counts as received: energy of a sound, which silence does not have, or frames of a picture.
 _SOME = {"audio": 1e-4, "video": 5, "screen": 5}
-# A small camera, and a screen that nobody has to pick. Firefox runs this in its first, empty page as well.
+# A small camera, and a screen that needs no selection. Firefox runs this in its first, empty page as well.
 _DEVICES = """(() => {
   const {mediaDevices} = navigator;
   if (!mediaDevices) return;
@@ -31,7 +31,7 @@ _DEVICES = """(() => {
   mediaDevices.getUserMedia = ({audio, video}) => open({audio, video: video && {...video, ...small}});
   mediaDevices.getDisplayMedia = () => open({video: small});
 })()"""
-# What a page has decoded so far of everybody: of a sound its energy, of a picture frames; and the picture's shape.
+# What a page has decoded of each user so far: the energy of sound, the frames of pictures, and their shape.
 _RECEIVED = """async () => {
   const {leg, others} = window.sbe.client.currentCall;
   const received = [];
@@ -50,26 +50,27 @@ _CAN_SAY = "() => window.sbe.client.currentCall.chat.open"
 _SAY = "(text) => window.sbe.client.currentCall.say(text)"
 _READ = "() => window.sbe.client.currentCall.chat.messages.filter(({mine}) => !mine).map(({text}) => text).sort()"
 
-# Somebody's username, and what comes from them: `audio`, `video` or `screen`.
+# A username, and the label of a track: `audio`, `video` or `screen`.
 Track = tuple[str, str]
+EVERYTHING: set[Track] = {(of, label) for of in ("chris", "fiona", "rob") for label in ("audio", "video")}
 
 
 @dataclass
 class Meeting:
-    """Who is in the conference: Chris with Chromium, who called the others; Fiona with Firefox, and a robot."""
+    """The users in the conference: Chris with Chromium, who called the others; Fiona with Firefox; and a robot."""
 
     chris: Person
     fiona: Firefox
     rob: Robot
 
     async def received(self, who: str) -> Mapping[Track, float]:
-        """Return how much somebody has received so far of each track, decoded."""
+        """Return how much a user has received and decoded of each track so far."""
         if who == "rob":
             return {track: reception.lively for track, reception in (await self.rob.receptions()).items()}
         return {(of, label): amount for of, label, amount, _ in await self._page(who)(_RECEIVED)}
 
     async def shape(self, who: str, of: str) -> list[int]:
-        """Return the shape of the picture that a page receives of somebody."""
+        """Return the shape of the picture that a page receives of a user."""
         received = await self._page(who)(_RECEIVED)
         return next(shape for username, label, _, shape in received if (username, label) == (of, "video"))
 
@@ -79,7 +80,7 @@ class Meeting:
 
 @pytest.fixture(scope="module")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run a server whose media is reached by an address that is no loopback."""
+    """Run a server whose media has an address outside the loopback interface."""
     with Server(
         backends.sqlite(), tmp_path_factory.mktemp("server"), {**LONG_DEADLINES, "MEDIA_BIND": ADDRESS}
     ) as running:
@@ -88,7 +89,7 @@ def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def meeting(visit: Visit, server: Server) -> AsyncIterator[Meeting]:
-    """Bring the three together."""
+    """Connect the three in one conference."""
     async with firefox() as fiona, Endpoints() as endpoints, robot(await endpoints.register(server, "rob")) as rob:
         chris = await come(visit, "chris")
         await fiona.prepare(_DEVICES)
@@ -104,41 +105,45 @@ async def meeting(visit: Visit, server: Server) -> AsyncIterator[Meeting]:
 
 @in_a_network_of_its_own
 async def test_chromium_firefox_and_aiortc_meet(meeting: Meeting) -> None:
-    everything = {(of, label) for of in ("chris", "fiona", "rob") for label in ("audio", "video")}
-    await all_receive(meeting, everything)
+    await all_receive(meeting, EVERYTHING)
     for who in ("chris", "fiona"):
         assert await meeting.shape(who, of="rob") == [WIDTH, HEIGHT]
     await all_read_what_one_writes(meeting)
 
     await meeting.fiona.press("btn-hold")
-    await all_receive(meeting, everything - {("fiona", "audio"), ("fiona", "video")})
+    await all_receive(meeting, EVERYTHING - {("fiona", "audio"), ("fiona", "video")})
     await meeting.fiona.press("btn-hold")
-    await all_receive(meeting, everything)
+    await all_receive(meeting, EVERYTHING)
 
+
+@pytest.mark.deep
+@in_a_network_of_its_own
+async def test_aiortc_holds_and_resumes_and_firefox_shares_its_screen(meeting: Meeting) -> None:
+    await all_receive(meeting, EVERYTHING)
     await meeting.rob.offer("initiate-conference-hold", "recvonly")
-    await all_receive(meeting, everything - {("rob", "audio"), ("rob", "video")})
+    await all_receive(meeting, EVERYTHING - {("rob", "audio"), ("rob", "video")})
     await meeting.rob.offer("initiate-conference-resume", "sendrecv")
-    await all_receive(meeting, everything)
+    await all_receive(meeting, EVERYTHING)
 
     assert await meeting.fiona.evaluate("() => window.sbe.client.currentCall.shareScreen()") == "accepted"
-    await all_receive(meeting, everything | {("fiona", "screen")})
+    await all_receive(meeting, EVERYTHING | {("fiona", "screen")})
 
 
 async def all_receive(meeting: Meeting, tracks: set[Track]) -> None:
-    """Wait until everybody receives these tracks, as far as they are of others, and nothing else."""
+    """Wait until each user receives those of these tracks that others send, and nothing else."""
     await asyncio.gather(
         *(receives(meeting, who, {track for track in tracks if track[0] != who}) for who in ("chris", "fiona", "rob"))
     )
 
 
 async def receives(meeting: Meeting, who: str, tracks: set[Track]) -> None:
-    """Wait until somebody receives these tracks, each of them more and more, and no other."""
+    """Wait until a user receives these tracks continuously, and no others."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     before: dict[Track, float] = {}
     while True:
         meeting.rob.check()
         now = await meeting.received(who)
-        # What comes back after a hold may be counted anew.
+        # The counters may start again after a hold.
         before = {track: min(before.get(track, amount), amount) for track, amount in now.items()}
         if now.keys() == tracks and all(now[track] >= before[track] + _SOME[track[1]] for track in tracks):
             return
@@ -147,7 +152,7 @@ async def receives(meeting: Meeting, who: str, tracks: set[Track]) -> None:
 
 
 async def all_read_what_one_writes(meeting: Meeting) -> None:
-    """Let everybody write something once all can, and wait until the others have read it."""
+    """Have each user write a message once all can, and wait until the others have read it."""
     chris, fiona, rob = meeting.chris.page, meeting.fiona, meeting.rob
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not (rob.chat_is_open and await chris.evaluate(_CAN_SAY) and await fiona.evaluate(_CAN_SAY)):

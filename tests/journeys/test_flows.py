@@ -1,4 +1,4 @@
-"""The sheet's seven flows, each in real browsers, as far as their users can tell."""
+"""The design sheet's seven flows in real browsers, as their users see them."""
 
 import pytest
 from playwright.async_api import expect
@@ -9,14 +9,14 @@ pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def _agree(*people: Person) -> None:
-    """Require that everybody's events, replayed, lead to what a fresh GET says, and so to the same."""
+    """Require that the replayed events of each user give what a fresh GET shows, and so the same conference."""
     for person in people:
         await agrees_with_a_fresh_get(person)
         heard = person.heard()
         assert heard == list(range(1, len(heard) + 1)), f"{person.username} heard {heard}"
 
 
-# Every other journey begins so, and some of them end so.
+# Every other journey begins like this, and some of them end like this.
 @pytest.mark.deep
 async def test_flow_1_answering_connects_the_two(visit: Visit) -> None:
     alice, bob = await visit("alice1"), await visit("bob1")
@@ -66,7 +66,7 @@ async def test_flows_3_and_4_hold_stops_the_media_and_resume_brings_it_back(visi
     await _agree(alice, bob)
 
 
-async def test_flow_6_what_is_rejected_or_cancelled_leaves_the_media_as_it_was(visit: Visit) -> None:
+async def test_flow_6_a_rejected_or_cancelled_change_leaves_the_media_unchanged(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "6")
     await bob.asks_first()
     await alice.press("btn-hold")
@@ -105,7 +105,7 @@ async def test_flow_7_the_call_moves_to_the_device_that_answers_first(visit: Vis
 
 
 @pytest.mark.deep
-async def test_flow_7_a_call_on_hold_moves_too(visit: Visit) -> None:
+async def test_flow_7_a_call_on_hold_can_move_too(visit: Visit) -> None:
     laptop, bob = await visit("alice7hold", "laptop"), await visit("bob7hold")
     phone = await visit("alice7hold", "phone")
     await call(laptop, bob)
@@ -118,9 +118,9 @@ async def test_flow_7_a_call_on_hold_moves_too(visit: Visit) -> None:
     await laptop.is_in("moved")
 
 
-# What meets at the enabler, every time, is glare in test_client.py; here the buttons are pressed at once.
+# test_client.py makes the offers collide every time. Here only the buttons are pressed at the same time.
 @pytest.mark.deep
-async def test_two_who_modify_at_once_both_get_what_they_want(visit: Visit) -> None:
+async def test_two_simultaneous_changes_are_both_made(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "8", kind="audio")
     await alice.part("btn-camera").dispatch_event("click")
     await bob.part("btn-camera").dispatch_event("click")

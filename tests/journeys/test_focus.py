@@ -1,4 +1,4 @@
-"""Conferences through the focus, in real browsers, as far as their users can tell."""
+"""Conferences through the focus in real browsers, as their users see them."""
 
 import asyncio
 import json
@@ -28,23 +28,23 @@ pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
 def _offers_to(person: Person) -> int:
-    """Return how often the focus has offered somebody something."""
+    """Return how many offers of the focus a user has received."""
     return sum(event["type"] == "mod-received" for event in person.wire)
 
 
 async def _is_offered(person: Person, times: int) -> None:
-    """Wait until the focus has offered somebody something so often."""
+    """Wait until a user has received this many offers of the focus."""
     async with asyncio.timeout(20):
         while _offers_to(person) < times:
             await asyncio.sleep(0.05)
 
 
-async def test_a_call_with_one_goes_through_the_focus(visit: Visit) -> None:
+async def test_a_call_of_two_goes_through_the_focus(visit: Visit) -> None:
     alice, bob = await come(visit, "alice-one"), await come(visit, "bob-one")
     await call(alice, bob)
     await all_see_each_other(alice, bob)
     assert (await alice.conference())["topology"] == "focus"
-    # Each codec once a line: 24 such lines of all that Chromium has would be the longest description that is taken.
+    # Each codec once per section. With all codecs of Chromium, 24 sections would reach the limit of an SDP.
     offered = await alice.page.evaluate("window.sbe.pc.createOffer().then(({sdp}) => sdp)")
     for line in offered.split("m=video")[1:]:
         names = re.findall(r"a=rtpmap:\d+ (?!rtx)([^/]+)", line)
@@ -55,7 +55,7 @@ async def test_a_call_with_one_goes_through_the_focus(visit: Visit) -> None:
     await bob.sees_the_end("alice-one")
 
 
-# A fourth page makes twice the pictures. What it would see, the third one sees.
+# A fourth page would double the number of pictures, and see the same as the third.
 @pytest.mark.parametrize("gathered", [three, pytest.param(four, marks=pytest.mark.deep)])
 async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
     visit: Visit, gathered: Callable[[Visit, str], Awaitable[tuple[Person, ...]]]
@@ -71,7 +71,7 @@ async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
             await expect(tile(other, bob)).to_contain_text("On hold", use_inner_text=True)
             await sees_still(other, bob)
     await sees(alice, last)
-    # The design sheet's hold is recvonly: the holder goes on receiving.
+    # The design sheet's hold is recvonly: the holder continues to receive.
     assert await decoded(bob, alice.username) is not None
     await agree(*people)
     await bob.press("btn-hold")
@@ -80,7 +80,7 @@ async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
     await expect(tile(alice, bob)).to_have_attribute("data-state", "")
     await agree(*people)
 
-    # A screen is seen by all but who rejects it.
+    # All see a screen, except a user who rejects it.
     await last.asks_first()
     await alice.press("btn-screen")
     for other in people[1:-1]:
@@ -99,9 +99,9 @@ async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
     await agree(*people)
 
 
-# Whoever joins by a link comes later too.
+# A user who joins by a link comes later too.
 @pytest.mark.deep
-async def test_a_participant_that_comes_later_sees_everybody_at_once(visit: Visit) -> None:
+async def test_a_participant_that_joins_later_sees_all_others_at_once(visit: Visit) -> None:
     people = alice, *_ = await four(visit, "late")
     await all_see_each_other(*people)
     erin = await come(visit, "erin-late")
@@ -115,7 +115,7 @@ async def test_a_participant_that_comes_later_sees_everybody_at_once(visit: Visi
     await agree(*people, erin)
 
 
-# In one conference: to bring three together takes longer than what they do there.
+# All in one conference, because connecting three pages takes longer than these actions.
 async def test_three_write_and_pin_a_tile_one_moves_and_the_host_mutes_removes_and_ends(visit: Visit) -> None:
     people = alice, bob, carol = await three(visit, "host")
     for person in people:
@@ -125,7 +125,7 @@ async def test_three_write_and_pin_a_tile_one_moves_and_the_host_mutes_removes_a
     await _a_tile_is_pinned_with_the_keyboard(alice, bob)
     bob = await _one_moves_to_another_device_and_nobody_renegotiates(visit, alice, bob, carol)
     await _the_host_mutes_and_removes(alice, bob, carol)
-    # A reloaded page takes its participant again.
+    # A reloaded page returns as the same participant.
     await bob.page.reload()
     await bob.press("rejoin-join")
     await bob.is_in("open")
@@ -144,7 +144,7 @@ async def _one_moves_to_another_device_and_nobody_renegotiates(
     for other in (alice, carol):
         await expect(tile(other, bob)).to_have_attribute("data-state", "moving")
         await expect(tile(other, bob)).to_contain_text("Moving to another device", use_inner_text=True)
-        # The hold that begins a move was offered, and then what the participant keeps meanwhile.
+        # The offers are the hold that begins the move, and then the tracks that the participant keeps meanwhile.
         await _is_offered(other, offers[other.username] + 2)
         await is_settled(other)
     await phone.press("ring-accept")
@@ -190,13 +190,13 @@ async def _the_host_mutes_and_removes(alice: Person, bob: Person, carol: Person)
     await agree(alice, bob)
 
 
-async def own_participant(person: Person) -> str:
-    """Return the ID of somebody's own participant."""
+async def participant_id(person: Person) -> str:
+    """Return the ID of a user's participant."""
     return str(await person.page.evaluate("window.sbe.client.currentCall.me.id"))
 
 
-async def removed_in_an_earlier_stay(person: Person) -> None:
-    """Let a page read late that it was removed from the participant in which it sits again."""
+async def deliver_late_removal(person: Person) -> None:
+    """Have a page read late that its participant was removed, after it has returned as the same participant."""
     await person.page.evaluate(
         """() => {
           const {currentCall} = window.sbe.client;
@@ -226,16 +226,16 @@ async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
     await carol.press("btn-hangup")
     await expect(tile(alice, carol)).to_have_count(0)
     await sees(alice, bob)
-    participant, address = await own_participant(bob), bob.page.url
+    participant, address = await participant_id(bob), bob.page.url
     await bob.press("btn-hangup")
     await alice.shows("lonely", "Nobody else is here")
     await bob.page.goto(address + query)
     await bob.press("join-video")
     await bob.is_in("open")
     await all_see_each_other(alice, bob)
-    assert await own_participant(bob) == participant
-    # It may have missed that it was removed, and come back meanwhile.
-    await removed_in_an_earlier_stay(bob)
+    assert await participant_id(bob) == participant
+    # It may have missed its removal, and have come back meanwhile.
+    await deliver_late_removal(bob)
     await goes_on(bob, alice)
     await bob.press("btn-hangup")
     await alice.shows("lonely", "Nobody else is here")
@@ -243,7 +243,7 @@ async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
     await alice.is_in("ended")
 
 
-async def test_an_answer_that_comes_too_late_is_mended_by_a_fresh_connection(visit: Visit) -> None:
+async def test_a_new_connection_repairs_an_answer_that_comes_too_late(visit: Visit) -> None:
     alice, bob = await come(visit, "alice-late"), await come(visit, "bob-late")
     await call(alice, bob)
     await all_see_each_other(alice, bob)

@@ -1,4 +1,4 @@
-"""How the test page looks in each of its states: nothing overflows, all can be read, nothing comes from elsewhere."""
+"""The test page in each of its states: nothing overflows, all text is readable, nothing is loaded from elsewhere."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -16,8 +16,10 @@ from tests.support.services import Server
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
+# `make test` runs the sample below instead of the two `deep` tests.
 @pytest.mark.timeout(300)
-async def test_every_state_before_a_call_fits_and_reads_well(visit: Visit, server: Server) -> None:
+@pytest.mark.deep
+async def test_every_state_before_a_call_fits_and_is_readable(visit: Visit, server: Server) -> None:
     inspector = Inspector()
     look = inspector.look
     long = "A-rather-long-name-without-any-space-in-it-at-all-that-goes-on-and-on"
@@ -62,10 +64,9 @@ async def test_every_state_before_a_call_fits_and_reads_well(visit: Visit, serve
     assert inspector.found == [], "\n".join(inspector.found)
 
 
-# `make test` looks at some of these states below.
 @pytest.mark.timeout(300)
 @pytest.mark.deep
-async def test_every_state_of_a_call_fits_and_reads_well(visit: Visit) -> None:
+async def test_every_state_of_a_call_fits_and_is_readable(visit: Visit) -> None:
     inspector = Inspector()
     look = inspector.look
     phone = await visit("alice-looks", "phone")
@@ -116,7 +117,7 @@ async def test_every_state_of_a_call_fits_and_reads_well(visit: Visit) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.deep
-async def test_conferences_fit_and_read_well(visit: Visit) -> None:
+async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     inspector = Inspector()
     look = inspector.look
     wire = Wire()
@@ -153,7 +154,7 @@ async def test_conferences_fit_and_read_well(visit: Visit) -> None:
     await dave.press("btn-camera")
     await expect(tile(alice, dave)).to_have_attribute("data-picture", "false")
     await look("one muted, one on hold, one without a picture", alice)
-    # Half a minute of silence would be long.
+    # Half a minute of silence would take too long.
     quality = {"type": "quality", "confId": await alice.conference_id()}
     quality["participant"] = await alice.page.evaluate("window.sbe.client.currentCall.others[0].id")
     wire.say(**quality, connection="poor")
@@ -206,9 +207,10 @@ async def _reload(person: Person) -> None:
     await expect(person.part("rejoin")).to_be_visible()
 
 
-async def test_some_states_of_a_call_fit_and_read_well(visit: Visit) -> None:
+async def test_some_states_fit_and_are_readable(visit: Visit) -> None:
     inspector = Inspector()
     wire = Wire()
+    await inspector.look("lobby", await visit("carol-odd"))
     alice, bob = await in_a_call(visit, "odd", kind="audio", alice={"before": wire.attach})
     await inspector.look("call", alice)
     await alice.press("btn-hold")
@@ -253,19 +255,19 @@ async def test_the_policy_is_in_force(visit: Visit) -> None:
     alice = await visit("alice-policy")
     refused = await alice.page.evaluate(
         """async () => {
-          const told = [];
-          document.addEventListener("securitypolicyviolation", ({effectiveDirective}) => told.push(effectiveDirective));
+          const seen = [];
+          document.addEventListener("securitypolicyviolation", ({effectiveDirective}) => seen.push(effectiveDirective));
           const script = document.createElement("script");
           script.textContent = "window.injected = true";
           document.body.append(script);
           document.body.setAttribute("style", "color: red");
           await fetch("http://127.0.0.1:9/").catch(() => undefined);
           await new Promise((wake) => setTimeout(wake));
-          return [told.sort(), window.injected === undefined];
+          return [seen.sort(), window.injected === undefined];
         }"""
     )
     assert sorted(set(refused[0])) == ["connect-src", "script-src-elem", "style-src-attr"]
     assert refused[1], "an inline script ran"
-    # These refusals were wanted; that a journey would have noticed them is what the others rely on.
+    # These refusals were intended. Other journeys rely on such refusals being noticed.
     assert len([complaint for complaint in alice.complaints if "Content Security Policy" in complaint]) >= 3
     alice.complaints.clear()

@@ -1,11 +1,11 @@
-"""What a user goes through when the event channel, or the server, goes away in the middle of something."""
+"""What a user sees when the event channel or the server fails during a change."""
 
 from collections.abc import Awaitable, Callable
 
 import pytest
 from playwright.async_api import expect
 
-from tests.support.journeys.people import Visit, in_a_call, nothing_lost_or_doubled
+from tests.support.journeys.people import Visit, in_a_call, nothing_lost_or_repeated
 from tests.support.journeys.wire import Wire, come_back_soon
 from tests.support.services import Server
 
@@ -40,10 +40,10 @@ async def test_a_modification_survives_the_server(
     await bob.press("mod-accept")
     await alice.is_in("open")
     await bob.sees_video()
-    await nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_repeated(alice, bob)
 
 
-# The falling back of test_client.py cuts the WebSocket between two modifications.
+# The fallback test in test_client.py cuts the WebSocket between two modifications.
 @pytest.mark.deep
 async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
     wire = Wire()
@@ -57,4 +57,4 @@ async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
     await bob.is_live()
     await bob.press("mod-accept")
     await alice.is_in("on-hold")
-    await nothing_lost_or_doubled(alice, bob)
+    await nothing_lost_or_repeated(alice, bob)

@@ -205,11 +205,11 @@ def test_rtcp_is_taken_apart() -> None:
 
 
 def test_a_process_that_serves_only_the_web_does_not_load_it() -> None:
-    """Not to serve, and not to judge a session description either: it would cost 53 MiB and seconds."""
+    """Not to serve, and not to validate a session description either: it would cost 53 MiB and seconds."""
     script = (
         "import sys; import sbe_enabler.asgi; "
-        "from conferences.sdp import judge; from tests.support.descriptions import describe; "
-        "judge('offer', describe()); "
+        "from conferences.sdp import validate; from tests.support.descriptions import describe; "
+        "validate('offer', describe()); "
         "print([name for name in ('media.aiortc_adapter', 'aiortc', 'aioice', 'av') if name in sys.modules])"
     )
     environment = {"DJANGO_SETTINGS_MODULE": "tests.settings", "PATH": "/usr/bin:/bin", "SBE_SECRET_KEY": "x" * 50}

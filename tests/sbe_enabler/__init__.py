@@ -1,1 +1,1 @@
-"""Tests of the project package: its processes, commands and settings, and servers as a whole."""
+"""Tests of the project package (processes, commands, settings) and of whole servers."""

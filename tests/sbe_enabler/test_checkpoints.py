@@ -1,4 +1,4 @@
-"""What was committed to SQLite moves into the database file beside the commits."""
+"""Commits of SQLite are moved from its log into the database file by a separate thread."""
 
 import contextlib
 import shutil
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.once, pytest.mark.skipif("connection.vendor != 'sqlite
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A database whose log no commit empties."""
+    """A database whose commits make no checkpoints."""
     with closing(sqlite3.connect(tmp_path / "some database.sqlite3", isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode=wal")
         writer.execute("PRAGMA wal_autocheckpoint=0")
@@ -35,7 +35,7 @@ def _path(database: sqlite3.Connection) -> Path:
 
 
 def _rows_without_log(path: Path, table: str) -> int:
-    """Return how many rows of a table the database file has by itself."""
+    """Return how many rows of a table the database file has without its log."""
     alone = path.with_name("alone.sqlite3")
     shutil.copy(path, alone)
     with closing(sqlite3.connect(alone)) as reader:
@@ -55,7 +55,7 @@ def test_commits_move_into_the_file_while_others_read_and_write(database: sqlite
     with closing(sqlite3.connect(_path(database), isolation_level=None)) as other:
         _commit(database, checkpoints, 49)
         assert _rows_without_log(_path(database), "words") == 0
-        # Neither waits for the other.
+        # Neither of them waits for the other.
         other.execute("BEGIN IMMEDIATE")
         other.execute("INSERT INTO words VALUES ('uncommitted')")
         checkpoints.count(_path(database))
@@ -65,7 +65,7 @@ def test_commits_move_into_the_file_while_others_read_and_write(database: sqlite
     wait_until(lambda: _rows_without_log(_path(database), "words") == 100, "the next checkpoint")
 
 
-def test_a_database_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
+def test_a_deleted_database_is_not_created_again(tmp_path: Path) -> None:
     checkpoints = Checkpoints()
     for _ in range(50):
         checkpoints.count(tmp_path / "gone.sqlite3")
@@ -74,19 +74,19 @@ def test_a_database_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
 
 
 class Counter(Checkpoints):
-    """Notes what is counted. Whether a checkpoint then reaches all depends on who else reads the tests' database."""
+    """Counts commits. A checkpoint may be incomplete, because others read the tests' database."""
 
     def __init__(self) -> None:
         super().__init__()
         self.counted: list[str] = []
 
     def count(self, database: Path | str) -> None:
-        """Note a commit."""
+        """Count a commit."""
         self.counted.append(str(database))
 
 
 @pytest.mark.django_db(transaction=True)
-def test_transactions_of_the_orm_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transactions_of_the_orm_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     counter = Counter()
     monkeypatch.setattr(base, "checkpoints", counter)
     for number in range(3):
@@ -98,7 +98,7 @@ def test_transactions_of_the_orm_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.django_db
-def test_a_commit_makes_a_checkpoint_only_of_a_long_log() -> None:
+def test_a_commit_makes_a_checkpoint_only_if_the_log_is_long() -> None:
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA wal_autocheckpoint")
         assert cursor.fetchone() == (LOG_PAGES,)

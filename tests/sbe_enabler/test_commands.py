@@ -63,7 +63,7 @@ async def test_two_timekeepers_settle_each_deadline_once_and_end_on_request(
     with ExitStack() as stack:
         processes = [stack.enter_context(timekeeper(backend, log)) for log in logs]
         await until(all_have_expired, "the modifications expire", seconds=30)
-        # What is offered while they run is settled as well; by then each has looked many times at the first ones.
+        # Offers made while they run are settled as well. By then each timekeeper has looked many times.
         caller, called, conference = calls[0]
         assert (await caller.modify(conference)).status_code == 204
 
@@ -84,7 +84,7 @@ async def test_two_timekeepers_settle_each_deadline_once_and_end_on_request(
 
 
 @in_database
-def test_prune_says_what_went(alice_and_bob: tuple[Device, Device]) -> None:
+def test_prune_prints_what_it_deleted(alice_and_bob: tuple[Device, Device]) -> None:
     alice, bob = alice_and_bob
     open_call(alice, bob)
     output = StringIO()
@@ -109,7 +109,7 @@ def alice_and_bob() -> tuple[Device, Device]:
 
 
 @pytest.mark.once
-def test_diagrams_in_the_docs_are_what_the_table_says() -> None:
+def test_diagrams_in_the_docs_are_up_to_date() -> None:
     assert (ROOT / "docs" / "states.md").read_text() == diagram.render(), "run `make diagram`"
 
 
@@ -139,7 +139,7 @@ def test_diagram_writes_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.once
-def test_reference_of_events_is_what_their_classes_declare() -> None:
+def test_reference_of_events_is_up_to_date() -> None:
     document = (ROOT / "docs" / "protocol.md").read_text()
     assert document == reference.with_reference(document), "run `make reference`"
     types = (ROOT / "templates" / "static" / "sbe" / "event-types.js").read_text()
@@ -167,7 +167,7 @@ def test_reference_writes_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @in_database
-def test_new_api_key_stands_alone_on_standard_output() -> None:
+def test_standard_output_has_only_the_new_api_key() -> None:
     output, words = StringIO(), StringIO()
     call_command("create_api_key", "gateway", stdout=output, stderr=words)
     key = output.getvalue().removesuffix("\n")
@@ -197,14 +197,14 @@ def test_no_process_starts_before_the_migrations(command: str, tmp_path: Path) -
 
 @pytest.mark.once
 @pytest.mark.parametrize("command", ["serve", "timekeeper", "medianode", "quickstart"])
-def test_no_process_starts_while_the_database_is_away(command: str, tmp_path: Path) -> None:
+def test_no_process_starts_without_a_database(command: str, tmp_path: Path) -> None:
     away = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     variables = {"SBE_STATE_DIR": str(tmp_path), "DATABASE_URL": away}
     with pytest.raises(RuntimeError, match=r"^manage.py \w+: CommandError: The database cannot be used: .* refused"):
         manage(command, variables=variables)
 
 
-# --- What is around a command -----------------------------------------------------------------------------
+# --- Errors of commands -----------------------------------------------------------------------------------
 
 
 @pytest.mark.once
@@ -212,7 +212,7 @@ def test_no_process_starts_while_the_database_is_away(command: str, tmp_path: Pa
     ("variables", "said"),
     [
         ({"SBE_RING_SECONDS": "soon"}, "SBE_RING_SECONDS"),
-        ({"SBE_SECRET_KEY": "short"}, "SBE_SECRET_KEY needs 50 characters or more"),
+        ({"SBE_SECRET_KEY": "short"}, "SBE_SECRET_KEY must have at least 50 random characters"),
         ({"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing"}, "127.0.0.1"),
     ],
 )
@@ -245,8 +245,8 @@ def test_a_command_names_what_is_missing_without_a_traceback(
         ("localhost", "127.0.0.1", True, False),
     ],
 )
-def test_media_that_stays_where_the_server_does_not_is_noticed(
+def test_media_on_loopback_is_detected_if_the_server_listens_elsewhere(
     settings: LazySettings, bind: str, media: str, node: bool, stays: bool
 ) -> None:
     settings.MEDIA_BIND, settings.MEDIA_NODE = media, node
-    assert serving.media_stays_here(bind) is stays
+    assert serving.is_media_local_only(bind) is stays

@@ -1,4 +1,4 @@
-"""What one client may hold open, and how long it may take."""
+"""Limits of one client: its connections, and the time of a request."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ _HEAD = b"POST /sessions HTTP/1.1\r\nhost: 127.0.0.1\r\n"
 
 @pytest.fixture(scope="module")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with little patience, which allows few connections."""
+    """A server with short timeouts that allows few connections."""
     variables = {
         "SBE_REQUEST_SECONDS": str(_SECONDS),
         "SBE_CONNECTIONS_PER_ADDRESS": str(_MOST),
@@ -42,7 +42,7 @@ def connect(server: Server, address: str = "127.0.0.1") -> socket.socket:
 
 
 def trickle(connection: socket.socket, first: bytes, *, seconds: float = 10) -> tuple[bytes, float]:
-    """Send a beginning, then byte by byte, until the server closes; return what it said and after how long."""
+    """Send a beginning, then single bytes until the server closes. Return its response and the seconds that passed."""
     began = time.monotonic()
     connection.settimeout(0.05)
     answer = b""
@@ -64,7 +64,7 @@ def trickle(connection: socket.socket, first: bytes, *, seconds: float = 10) -> 
 @pytest.mark.parametrize(
     "first", [_HEAD + b"x-slow: ", _HEAD + b"content-length: 1000\r\n\r\n", b"GET", b"GET /healthz HTTP/1.1\r\na: "]
 )
-def test_request_that_arrives_byte_by_byte_is_given_up(server: Server, first: bytes) -> None:
+def test_request_that_arrives_byte_by_byte_times_out(server: Server, first: bytes) -> None:
     with connect(server, "127.0.0.2") as connection:
         answer, seconds = trickle(connection, first)
     assert _SECONDS - 0.1 <= seconds < _SECONDS + 4
@@ -73,7 +73,7 @@ def test_request_that_arrives_byte_by_byte_is_given_up(server: Server, first: by
         assert b'"code": "too-slow"' in answer
 
 
-def test_connection_without_a_request_is_given_up(server: Server) -> None:
+def test_connection_without_a_request_times_out(server: Server) -> None:
     with connect(server, "127.0.0.2") as connection:
         began = time.monotonic()
         assert connection.recv(4096) == b""
@@ -117,7 +117,7 @@ def test_client_that_pipelines_requests_and_reads_no_answer_is_cut(server: Serve
         with contextlib.suppress(ConnectionError):
             while chunk := connection.recv(1 << 20):
                 answers += chunk
-    # The rest was never made: what waits in memory is bounded, and so is what waits in the kernel.
+    # The other responses were never made: the bytes that wait in memory and in the kernel are bounded.
     assert len(answers) < 200 * size
     assert 0 < max(queued) <= 2 * SEND_BUFFER_BYTES
 
@@ -172,7 +172,7 @@ def _is_served(server: Server, address: str) -> bool:
         return client.get(f"{server.base_url}/healthz").status_code == 200
 
 
-def test_web_sockets_hold_the_slot_of_their_connection_until_they_close(server: Server) -> None:
+def test_web_sockets_count_as_connections_until_they_close(server: Server) -> None:
     headers = {"authorization": f"Api-Key {server.api_key}"}
     session = httpx.post(f"{server.base_url}/sessions", json={"username": "alice"}, headers=headers).json()
     url = f"ws://127.0.0.1:{server.port}/sessions/{session['id']}/events"
@@ -213,7 +213,7 @@ def test_unfinished_tls_handshakes_are_bounded_too(serve: Serve, tmp_path_factor
     assert httpx.get(f"{server.base_url}/healthz", verify=server.trust).status_code == 200
 
 
-def test_client_behind_a_gateway_is_counted_by_itself_and_the_gateway_is_not(serve: Serve) -> None:
+def test_clients_behind_a_gateway_are_counted_separately_and_the_gateway_is_not(serve: Serve) -> None:
     server = serve(SBE_BEHIND_GATEWAY="1", SBE_CONNECTIONS_PER_ADDRESS="2", SBE_READERS_PER_SESSION="10")
     headers = {"authorization": f"Api-Key {server.api_key}"}
     session = httpx.post(f"{server.base_url}/sessions", json={"username": "alice"}, headers=headers).json()
@@ -244,7 +244,7 @@ def test_client_behind_a_gateway_is_counted_by_itself_and_the_gateway_is_not(ser
     asyncio.run(hold_and_ask())
 
 
-def test_slots_are_counted_by_network_and_in_all() -> None:
+def test_connections_are_counted_by_network_and_in_total() -> None:
     slots = Slots(2, most=3)
     assert [slots.take("192.0.2.1") for _ in range(3)] == [True, True, False]
     assert [slots.take("2001:db8::1"), slots.take("2001:db8::2")] == [True, False]

@@ -317,7 +317,7 @@ def test_the_loop_is_the_one_that_daphne_has_made() -> None:
     assert Unstarted().server.loop is daphne.server.twisted_loop
 
 
-def test_an_endpoint_quotes_what_twisted_would_take_for_syntax() -> None:
+def test_an_endpoint_escapes_the_syntax_of_twisted() -> None:
     description = endpoint("::1", 8443, "/a:b/c=d.pem", "/k.pem")
     assert description == r"ssl:8443:interface=\:\:1:certKey=/a\:b/c=d.pem:privateKey=/k.pem"
     assert endpoint("127.0.0.1", 80) == "tcp:80:interface=127.0.0.1"

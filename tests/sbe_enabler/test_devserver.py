@@ -1,4 +1,4 @@
-"""The Dev Server: the test page and the two calls behind it, with an enabler that these tests play."""
+"""The Dev Server: the test page and its two calls, with a scripted enabler."""
 
 import json
 from collections.abc import Callable
@@ -17,22 +17,22 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 class Enabler:
-    """An enabler that answers as a test says, and remembers what it was asked."""
+    """A scripted enabler that answers as a test says, and records its requests."""
 
     def __init__(self) -> None:
-        """Answer 500 until told otherwise."""
+        """Answer 500 by default."""
         self.requests: list[httpx.Request] = []
         self.answer: Answer = lambda request: httpx.Response(500)
 
     def handle(self, request: httpx.Request) -> httpx.Response:
-        """Take one request."""
+        """Record one request and answer it."""
         self.requests.append(request)
         return self.answer(request)
 
 
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Enabler:
-    """Play the enabler."""
+    """The scripted enabler."""
     settings.SBE_API_KEY = "the-key"
     player = Enabler()
     client = httpx.AsyncClient(transport=httpx.MockTransport(player.handle))
@@ -44,7 +44,7 @@ SESSION = {"id": "s1", "token": "t", "username": "alice"}
 
 
 async def register(client: AsyncClient, body: object, **extra: Any) -> Any:
-    """Register as the page does."""
+    """Register like the page."""
     data = body if isinstance(body, bytes | str) else json.dumps(body)
     return await client.post("/dev/sessions", data, content_type=extra.pop("content_type", "application/json"), **extra)
 
@@ -60,11 +60,11 @@ async def test_registers_with_the_key_and_passes_the_session_on(played: Enabler,
     assert json.loads(request.content) == {"username": "alice", "vtn": "+15550100"}
     assert request.headers["authorization"] == "Api-Key the-key"
     assert request.headers["x-correlator"] == "mine"
-    # All browsers share the API key: the enabler would give one browser's token to another with the same key.
+    # All browsers share the API key. With the same Idempotency-Key, the enabler would repeat another browser's token.
     assert "idempotency-key" not in request.headers
 
 
-async def test_only_what_a_browser_may_say_of_itself_goes_on(played: Enabler, async_client: AsyncClient) -> None:
+async def test_only_permitted_fields_are_forwarded(played: Enabler, async_client: AsyncClient) -> None:
     played.answer = lambda request: httpx.Response(201, json=SESSION)
     cookies = {"cookie": "sessionid=x", "x-session-id": "another", "authorization": "Bearer stolen"}
     await register(async_client, {"username": "alice", "role": "staff", "token": "mine"}, headers=cookies)
@@ -75,7 +75,7 @@ async def test_only_what_a_browser_may_say_of_itself_goes_on(played: Enabler, as
     assert request.headers["authorization"] == "Api-Key the-key"
 
 
-async def test_refusal_is_passed_on_as_it_is(played: Enabler, async_client: AsyncClient) -> None:
+async def test_refusal_is_forwarded_unchanged(played: Enabler, async_client: AsyncClient) -> None:
     problem = {"code": "rate-limited", "status": 429}
     headers = {"content-type": "application/problem+json", "retry-after": "3"}
     played.answer = lambda request: httpx.Response(429, headers=headers, content=json.dumps(problem))
@@ -102,7 +102,7 @@ async def test_refusal_is_passed_on_as_it_is(played: Enabler, async_client: Asyn
         (json.dumps({"username": "a" * 5000}), "application/json", 413, "too-large"),
     ],
 )
-async def test_odd_body_is_refused_before_the_enabler_is_asked(
+async def test_odd_body_is_refused_without_asking_the_enabler(
     played: Enabler, async_client: AsyncClient, body: str | bytes, content_type: str, status: int, code: str
 ) -> None:
     response = await register(async_client, body, content_type=content_type)
@@ -119,14 +119,14 @@ async def test_other_methods_are_refused(played: Enabler, async_client: AsyncCli
     assert "access-control-allow-origin" not in response
 
 
-async def test_foreign_page_gets_no_leave_to_send_json(played: Enabler, async_client: AsyncClient) -> None:
+async def test_page_of_another_origin_cannot_send_json(played: Enabler, async_client: AsyncClient) -> None:
     headers = {"origin": "https://evil.example", "access-control-request-method": "POST"}
     response = await async_client.options("/dev/sessions", headers=headers)
     assert "access-control-allow-origin" not in response
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("no"), httpx.ReadTimeout("slow"), httpx.RemoteProtocolError("?")])
-async def test_enabler_that_is_away_is_reported_in_words(
+async def test_unreachable_enabler_is_reported_in_plain_words(
     played: Enabler, async_client: AsyncClient, error: httpx.HTTPError
 ) -> None:
     def fail(request: httpx.Request) -> httpx.Response:
@@ -146,7 +146,7 @@ async def test_enabler_that_is_away_is_reported_in_words(
         httpx.Response(200),
     ],
 )
-async def test_an_answer_of_another_server_is_not_passed_on(
+async def test_an_answer_of_another_server_is_not_forwarded(
     played: Enabler, async_client: AsyncClient, answer: httpx.Response
 ) -> None:
     played.answer = lambda request: answer
@@ -155,13 +155,15 @@ async def test_an_answer_of_another_server_is_not_passed_on(
     assert len(played.requests) == 1
 
 
-async def test_missing_key_is_reported_in_words(played: Enabler, async_client: AsyncClient, settings: Settings) -> None:
+async def test_missing_key_is_reported_in_plain_words(
+    played: Enabler, async_client: AsyncClient, settings: Settings
+) -> None:
     settings.SBE_API_KEY = ""
     response = await register(async_client, {"username": "alice"})
     assert (response.status_code, response.json()["code"]) == (503, "api-key-missing")
 
 
-async def test_list_is_gathered_from_all_pages(played: Enabler, async_client: AsyncClient) -> None:
+async def test_list_is_collected_from_all_pages(played: Enabler, async_client: AsyncClient) -> None:
     def page(request: httpx.Request) -> httpx.Response:
         after = int(request.url.params.get("after", "0"))
         return httpx.Response(200, json={"sessions": [{"id": after}], "next": str(after + 1) if after < 2 else None})
@@ -178,7 +180,7 @@ async def test_list_is_bounded(played: Enabler, async_client: AsyncClient) -> No
     assert len(played.requests) == len(response.json()["sessions"]) == 20
 
 
-async def test_own_server_is_asked_under_the_name_that_the_browser_used(
+async def test_own_server_is_addressed_by_the_host_name_of_the_browser(
     played: Enabler, async_client: AsyncClient, settings: Settings
 ) -> None:
     settings.ALLOWED_HOSTS = ["sbe.example.com"]
@@ -193,7 +195,7 @@ async def test_own_server_is_asked_under_the_name_that_the_browser_used(
     assert request.headers["x-forwarded-proto"] == "https"
 
 
-async def test_enabler_elsewhere_is_asked_under_its_own_name(
+async def test_remote_enabler_is_addressed_by_its_own_host_name(
     played: Enabler, async_client: AsyncClient, settings: Settings
 ) -> None:
     settings.SBE_ENABLER_URL = "https://enabler.example"
@@ -217,5 +219,5 @@ async def test_page_allows_nothing_inline_and_no_other_host(async_client: AsyncC
     assert "camera=(self)" in page["permissions-policy"]
 
 
-async def test_page_is_only_for_reading(async_client: AsyncClient) -> None:
+async def test_page_supports_only_reading(async_client: AsyncClient) -> None:
     assert (await async_client.post("/")).status_code == 405

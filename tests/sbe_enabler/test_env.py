@@ -1,4 +1,4 @@
-"""Odd values in the environment are refused at start, by name."""
+"""Invalid environment variables are refused at start, with the name of the variable."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def test_empty_means_the_default(text: str) -> None:
     assert env(text).database("X") == {}
 
 
-def test_words_are_separated_by_commas() -> None:
+def test_lists_are_separated_by_commas() -> None:
     assert env(" a, b ,,c").words("X") == ["a", "b", "c"]
 
 
@@ -44,7 +44,7 @@ def test_url_loses_its_trailing_slash() -> None:
     assert env("https://a.example/b/").url("X", schemes=("https",)) == "https://a.example/b"
 
 
-def test_database_url_is_taken_apart() -> None:
+def test_database_url_is_parsed() -> None:
     assert env("postgresql://u:p%40ss@db.example:5433/calls").database("X") == {
         "NAME": "calls",
         "USER": "u",
@@ -64,7 +64,7 @@ def test_parameters_of_a_database_url_are_kept() -> None:
     }
 
 
-def test_database_url_may_name_a_socket_directory() -> None:
+def test_database_url_can_name_a_socket_directory() -> None:
     assert env("postgresql:///calls?host=/run/postgresql").database("X")["HOST"] == "/run/postgresql"
 
 
@@ -90,7 +90,7 @@ def test_database_url_may_name_a_socket_directory() -> None:
         ("database", "postgresql://a/b?connect_timeout=0"),
     ],
 )
-def test_odd_value_is_refused_by_the_name_of_its_variable(reader: str, text: str) -> None:
+def test_invalid_value_is_refused_with_the_name_of_its_variable(reader: str, text: str) -> None:
     read: Callable[[], object] = {
         "boolean": lambda: env(text).boolean("X", default=True),
         "integer": lambda: env(text).integer("X", 1),
@@ -105,7 +105,7 @@ def test_odd_value_is_refused_by_the_name_of_its_variable(reader: str, text: str
 
 
 def settings_in(directory: Path, expression: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Load the settings in a process of its own, and print an expression of them as JSON."""
+    """Load the settings in a new process; return the value of an expression of them, by way of JSON."""
     return subprocess.run(
         [sys.executable, "-c", f"import json; from sbe_enabler import settings; print(json.dumps({expression}))"],
         cwd=ROOT,
@@ -126,12 +126,12 @@ def test_parameters_of_a_database_url_reach_the_database(tmp_path: Path) -> None
     variables = {"SBE_SECRET_KEY": SECRET_KEY, "DATABASE_URL": url}
     options = json.loads(settings_in(tmp_path, "settings.DATABASES['default']['OPTIONS']", **variables).stdout)
     assert (options["sslmode"], options["connect_timeout"]) == ("verify-full", "7")
-    # PostgreSQL takes the last of two values.
+    # PostgreSQL uses the last of two values.
     assert options["options"].endswith("-c statement_timeout=9000")
     assert "-c lock_timeout=" in options["options"]
 
 
-def test_every_wait_for_postgresql_is_bounded_unless_told_otherwise(tmp_path: Path) -> None:
+def test_every_wait_for_postgresql_is_bounded_by_default(tmp_path: Path) -> None:
     variables = {"SBE_SECRET_KEY": SECRET_KEY, "DATABASE_URL": "postgresql://db.example/calls"}
     options = json.loads(settings_in(tmp_path, "settings.DATABASES['default']['OPTIONS']", **variables).stdout)
     assert (options["connect_timeout"], options["limit"]) == (2, 5.0)
@@ -169,11 +169,11 @@ def test_settings_refuse_to_start_without_a_secret_key(tmp_path: Path) -> None:
         ("SBE_LOG_LEVEL", "chatty"),
     ],
 )
-def test_settings_name_the_variable_that_does_not_fit(tmp_path: Path, name: str, value: str) -> None:
+def test_settings_name_the_invalid_variable(tmp_path: Path, name: str, value: str) -> None:
     assert name in settings_error(tmp_path, **{"SBE_SECRET_KEY": SECRET_KEY, name: value})
 
 
-def test_every_variable_is_described_and_no_other() -> None:
+def test_exactly_the_existing_variables_are_documented() -> None:
     sources = "".join((ROOT / "sbe_enabler" / name).read_text() for name in ("settings.py", "firstrun.py"))
     read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', sources))
     described = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs/configuration.md").read_text(), re.MULTILINE))

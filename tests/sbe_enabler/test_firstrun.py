@@ -41,7 +41,7 @@ def quickstart(state: Path) -> Iterator[tuple[str, Path]]:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # Where the tests run in the background, they have inherited that Ctrl-C is ignored.
+            # Tests that run in the background have inherited that Ctrl-C is ignored.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
     try:
@@ -60,7 +60,7 @@ def test_first_start_makes_everything_and_the_second_keeps_it(tmp_path: Path) ->
     with quickstart(state) as (url, output):
         text = output.read_text()
         password = re.search(r"admin / (\S+)", text)
-        key = re.search(r"API key for trials, shown only now: (\S+)", text)
+        key = re.search(r"API key for trials \(shown only once\): (\S+)", text)
         assert password
         assert key
         assert f"{url}/?user=alice" in text
@@ -78,14 +78,14 @@ def test_first_start_makes_everything_and_the_second_keeps_it(tmp_path: Path) ->
         assert files
 
     with quickstart(state) as (url, output):
-        assert "shown only now" not in output.read_text()
+        assert "shown only once" not in output.read_text()
         assert (state / "secret_key").read_text() == secret
         assert sign_in(url, password[1]) == "/admin/"
         assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
 def sign_in(url: str, password: str) -> str | None:
-    """Return where the admin sends a person who signs in."""
+    """Return where the admin redirects a user who logs in."""
     with httpx.Client(base_url=url) as client:
         form = client.get("/admin/login/")
         token = form.cookies["csrftoken"]
@@ -102,13 +102,13 @@ def test_only_quickstart_writes_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("given", "kept"), [("", "1"), ("0", "0"), ("1", "1")])
-def test_quickstart_switches_the_dev_server_on_unless_told_otherwise(tmp_path: Path, given: str, kept: str) -> None:
+def test_quickstart_enables_the_dev_server_by_default(tmp_path: Path, given: str, kept: str) -> None:
     variables = {"SBE_STATE_DIR": str(tmp_path), "SBE_DEV_SERVER": given}
     prepare(["quickstart"], variables)
     assert variables["SBE_DEV_SERVER"] == kept
 
 
-def test_configured_secret_key_is_not_written_down(tmp_path: Path) -> None:
+def test_configured_secret_key_is_not_written_to_a_file(tmp_path: Path) -> None:
     prepare(["quickstart"], {"SBE_STATE_DIR": str(tmp_path), "SBE_SECRET_KEY": "mine"})
     assert not (tmp_path / "secret_key").exists()
 
@@ -135,14 +135,14 @@ def test_lan_start_shows_a_code_that_registers_a_phone(
     assert [url.partition(":8443")[2] for url in shown] == ["/?user=bob&device=phone"] * test_page
 
 
-def test_secret_that_exists_is_never_replaced(tmp_path: Path) -> None:
+def test_existing_secret_is_never_replaced(tmp_path: Path) -> None:
     assert write_private(tmp_path / "secret", "first") is True
     assert write_private(tmp_path / "secret", "second") is False
     assert (tmp_path / "secret").read_text() == "first\n"
     assert list(tmp_path.iterdir()) == [tmp_path / "secret"]
 
 
-def test_python_that_is_too_old_is_named(tmp_path: Path) -> None:
+def test_error_names_a_python_that_is_too_old(tmp_path: Path) -> None:
     old = tmp_path / "python3"
     old.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'Python 3.9.2' || exit 1\n")
     old.chmod(0o755)

@@ -75,14 +75,14 @@ def test_addresses_in_answers_are_the_gateways(behind: Gateway) -> None:
     assert session["events"] == {"webSocket": f"wss://{events}", "http": f"https://{events}"}
 
 
-def test_page_may_talk_to_the_gateway(behind: Gateway) -> None:
+def test_page_can_connect_to_the_gateway(behind: Gateway) -> None:
     page = behind.client.get("/")
     assert page.status_code == 200
     origin = f"localhost:{behind.port}"
     assert f"connect-src 'self' https://{origin} wss://{origin};" in page.headers["content-security-policy"]
 
 
-def test_correlator_is_made_where_it_is_absent_and_passed_on_where_it_is_not(behind: Gateway) -> None:
+def test_missing_correlator_is_made_and_an_existing_one_is_forwarded(behind: Gateway) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", behind.client.get("/sessions").headers["x-correlator"])
     response = behind.client.get("/sessions", headers={"x-correlator": "mine-1"})
     assert response.headers.get_list("x-correlator") == ["mine-1"]
@@ -118,7 +118,7 @@ def test_events_come_over_web_socket_and_server_sent_events(behind: Gateway) -> 
         assert response.headers["content-type"].startswith("text/event-stream")
 
 
-def test_health_is_for_whoever_runs_the_gateway(behind: Gateway) -> None:
+def test_the_operator_can_read_health_through_the_gateway(behind: Gateway) -> None:
     assert behind.client.get("/healthz").json()["status"] == "ok"
 
 
@@ -129,7 +129,7 @@ def test_client_cannot_forge_its_address(behind: Gateway) -> None:
     assert response.status_code == 401
 
 
-def test_gateway_speaks_for_an_enabler_that_is_gone(behind: Gateway) -> None:
+def test_gateway_answers_with_a_problem_document_if_the_enabler_is_down(behind: Gateway) -> None:
     for server in behind.servers:
         server.stop()
     try:

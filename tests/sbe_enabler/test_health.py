@@ -1,4 +1,4 @@
-"""What a gateway or a supervisor is told about this process."""
+"""The health that this process reports to a gateway or a supervisor."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ from tests.support.focus import beat
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_healthy_process_says_so(async_client: AsyncClient) -> None:
+async def test_healthy_process_reports_that_it_is_healthy(async_client: AsyncClient) -> None:
     response = await async_client.get("/healthz")
     assert response.status_code == 200
     assert response.json() == {
@@ -67,7 +67,7 @@ async def test_database_that_hangs_is_not_waited_for(
 async def test_channel_layer_that_hangs_is_not_waited_for(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(health, "_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr(health, "ask_channel_layer", lambda: asyncio.sleep(60))
     monkeypatch.setattr(health, "ask_database", dict)
     started = time.monotonic()
@@ -90,7 +90,7 @@ def test_unknown_address_in_the_admin_is_a_page(client: Client) -> None:
     assert response["content-type"].startswith("text/html")
 
 
-def test_unknown_host_is_refused_in_the_same_shape(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_host_is_refused_with_a_problem_document(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     response = client.get("/sessions", headers={"host": "evil.example"})
     assert (response.status_code, response.json()["code"]) == (400, "malformed")
-    assert not caplog.records, "nobody fills the log with refusals"
+    assert not caplog.records, "refusals do not fill the log"

@@ -22,27 +22,27 @@ def load(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
 
 
-def test_certificate_names_every_host_and_nobody_elses(tmp_path: Path) -> None:
+def test_certificate_names_exactly_the_hosts_of_the_machine(tmp_path: Path) -> None:
     certificate = load(lan.ensure_certificate(tmp_path, HOSTS)[0])
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.IPAddress) == [IPv4Address("192.0.2.7"), IPv4Address("127.0.0.1")]
     assert names.get_values_for_type(x509.DNSName) == ["mybox", "mybox.local", "localhost"]
 
 
-def test_certificate_is_one_that_phones_accept(tmp_path: Path) -> None:
+def test_phones_accept_the_certificate(tmp_path: Path) -> None:
     certificate = load(lan.ensure_certificate(tmp_path, HOSTS)[0])
     assert isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
     assert certificate.not_valid_after_utc - certificate.not_valid_before_utc <= timedelta(days=398)
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
 
 
-def test_key_is_for_its_owner_only_and_fits(tmp_path: Path) -> None:
+def test_key_belongs_to_the_certificate_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     certificate, key = lan.ensure_certificate(tmp_path, HOSTS)
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
 
 
-def test_certificate_is_kept_while_it_fits(tmp_path: Path) -> None:
+def test_valid_certificate_is_kept(tmp_path: Path) -> None:
     before = load(lan.ensure_certificate(tmp_path, HOSTS)[0])
     assert load(lan.ensure_certificate(tmp_path, list(reversed(HOSTS)))[0]) == before
 
@@ -63,7 +63,7 @@ def test_certificate_is_renewed_before_it_expires(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("which", ["lan_certificate.pem", "lan_key.pem"])
 @pytest.mark.parametrize("content", ["", "garbage", None])
-def test_damaged_pair_is_made_again(tmp_path: Path, which: str, content: str | None) -> None:
+def test_damaged_pair_is_replaced(tmp_path: Path, which: str, content: str | None) -> None:
     lan.ensure_certificate(tmp_path, HOSTS)
     (tmp_path / which).unlink()
     if content is not None:

@@ -1,4 +1,4 @@
-"""Failed logins are counted by address and by account, and hashing a password holds up nobody else."""
+"""Failed logins are counted by address and by account. Hashing a password delays no other request."""
 
 import asyncio
 import threading
@@ -46,7 +46,7 @@ def test_failed_logins_lock_their_address(settings: Settings, hashed_in: list[st
     hashed = len(hashed_in)
     response = log_in("192.0.2.1", "another")
     assert (response.status_code, response["retry-after"]) == (429, "300")
-    assert len(hashed_in) == hashed, "a locked address makes nobody hash"
+    assert len(hashed_in) == hashed, "no password of a locked address is hashed"
     assert log_in("192.0.2.2", "another").status_code == 200
 
 
@@ -62,7 +62,7 @@ def test_failed_logins_lock_their_account(settings: Settings) -> None:
 
 @pytest.fixture
 def known(settings: Settings) -> Client:
-    """Return a browser that has logged in before."""
+    """Return a browser that has logged in earlier."""
     settings.AXES_FAILURE_LIMIT = 3
     User.objects.create_superuser("chief", password="right")
     User.objects.create_superuser("deputy", password="right")
@@ -135,7 +135,7 @@ async def test_the_number_of_waiting_logins_is_bounded(monkeypatch: pytest.Monke
     assert await login_at(Handler(get_asgi_application(), SyncHandler())) == 429
 
 
-async def test_page_to_log_in_opens_while_logins_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_login_page_opens_while_logins_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handler, "_WAITING_LOGINS", 0)
     assert await login_at(Handler(get_asgi_application(), SyncHandler()), method="GET") == 200
 

@@ -1,4 +1,4 @@
-"""Media nodes as processes of their own: what happens when one of them ends."""
+"""Media nodes as separate processes: one of them ends, and another one replaces it."""
 
 import asyncio
 import signal
@@ -18,7 +18,7 @@ from tests.support.zygote import Copy
 
 pytestmark = pytest.mark.once
 
-# A node killed as a crash would must be replaced within this time.
+# A node that crashes must be replaced within this time.
 REPLACED_WITHIN_SECONDS = 6.0
 
 
@@ -42,7 +42,7 @@ async def test_a_node_that_is_stopped_during_a_call_leaves_nothing_pending(
         body = {"to": [], "access": "open", "type": "offer", "sdp": peer.offer()}
         response = await alice.request("POST", "/mediaConferences", body)
         assert response.status_code == 201, response.text
-        answer = await alice.told("mod-accepted")
+        answer = await alice.wait_for_event("mod-accepted")
         await peer.connect(answer["description"]["sdp"])
         node.terminate()
         assert node.wait(20) == 0
@@ -59,7 +59,7 @@ def conferences(server: Server) -> list[int]:
     return sorted(node["conferences"] for node in nodes.values())
 
 
-# One that comes back is silent first, so the other case adds nothing but a crash instead of a pause.
+# A node that comes back was silent first, so the other case only adds a crash instead of a pause.
 @pytest.mark.parametrize("comes_back", [pytest.param(False, marks=pytest.mark.deep), True])
 async def test_a_node_that_falls_silent_is_replaced_and_stops_serving(
     serve: Callable[..., Server], backends: Backends, endpoints: Endpoints, tmp_path: Path, comes_back: bool
@@ -79,16 +79,16 @@ async def test_a_node_that_falls_silent_is_replaced_and_stops_serving(
         body = {"to": [], "access": "open", **offer()}
         response = await alice.request("POST", "/mediaConferences", body)
         assert response.status_code == 201, response.text
-        await alice.told("mod-accepted")
+        await alice.wait_for_event("mod-accepted")
         with media_node(backend, tmp_path / "second.log"):
             await until(serving(0, 1), "the second node lives", seconds=30)
             first.send_signal(signal.SIGSTOP if comes_back else signal.SIGKILL)
             killed_at = time.monotonic()
-            event = await alice.told("mod-received")
+            event = await alice.wait_for_event("mod-received")
             took = time.monotonic() - killed_at
             if comes_back:
                 first.send_signal(signal.SIGCONT)
-                # The new node has it, and the old one lets go.
+                # The new node serves the conference, and the old one has stopped.
                 await until(serving(0, 1), "the first node is back without it", seconds=10)
     assert event["restart"] is True
     assert took <= REPLACED_WITHIN_SECONDS, took

@@ -1,4 +1,4 @@
-"""A media node that is silent is replaced, unless the database was away: then nobody knows."""
+"""A silent media node is replaced, unless the database was down: then its heartbeats may have been lost."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Time:
 
 
 class TestWatch:
-    def test_looks_without_a_pause_add_up(self) -> None:
+    def test_looks_without_a_pause_extend_the_watch(self) -> None:
         time = Time()
         watch = Watch(time)
         for _ in range(6):
@@ -37,7 +37,7 @@ class TestWatch:
             time.now += 1.0
         assert watched == timedelta(seconds=5)
 
-    def test_a_failure_begins_again(self) -> None:
+    def test_a_failure_restarts_the_watch(self) -> None:
         time = Time()
         watch = Watch(time)
         watch.note_look()
@@ -45,7 +45,7 @@ class TestWatch:
         watch.note_failure()
         assert watch.note_look() == timedelta()
 
-    def test_a_look_that_hung_begins_again(self) -> None:
+    def test_a_look_that_hung_restarts_the_watch(self) -> None:
         time = Time()
         watch = Watch(time)
         watch.note_look()
@@ -80,13 +80,13 @@ class TestOutage:
                 )
 
     def look_for(self, seconds: float) -> None:
-        """Look twice a second."""
+        """Look twice a second for this many seconds."""
         for _ in range(int(seconds * 2)):
             self.time.now += 0.5
-            nodekeeper.look(self.watch)
+            nodekeeper.replace_lost_nodes(self.watch)
 
     def silence(self, node: str, seconds: float) -> None:
-        """Let a node be silent for this many seconds."""
+        """Make a node silent for this many seconds."""
         MediaNode.objects.filter(pk=node).update(heartbeat_at=clock.now() - timedelta(seconds=seconds))
 
     @pytest.mark.parametrize("hung", [True, False])
@@ -110,35 +110,35 @@ class TestOutage:
         self.look_for(2)
         assert homes() == ["one"] * 6
 
-    def test_the_next_look_is_when_somebody_may_have_fallen_silent(
+    def test_the_next_look_is_when_a_node_can_have_been_silent_too_long(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # So long that a slow machine does not matter.
+        # Long enough for a slow machine.
         settings.MEDIA_NODE_PATIENCE = timedelta(seconds=600)
         monkeypatch.setattr(nodekeeper, "LONGEST_SLEEP_SECONDS", 300.0)
         # A second more than the bound needs: the process knows the database's clock only to half a round trip.
         self.silence("two", 501)
-        assert 50 <= nodekeeper.look(self.watch) <= 100
+        assert 50 <= nodekeeper.replace_lost_nodes(self.watch) <= 100
         tasks.heartbeat("two")
-        assert nodekeeper.look(self.watch) == 300
+        assert nodekeeper.replace_lost_nodes(self.watch) == 300
 
-    def test_while_nobody_can_write_looking_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_looking_fails_while_the_database_is_read_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
         written: list[str] = []
 
         def refuse(self: object, **fields: object) -> int:
             written.append(str(fields))
             raise ConnectionError("read-only")
 
-        nodekeeper.look(self.watch)
+        nodekeeper.replace_lost_nodes(self.watch)
         self.silence("two", 3)
         monkeypatch.setattr("media.models.MediaNodeQuerySet.update", refuse)
         with pytest.raises(ConnectionError):
-            nodekeeper.look(self.watch)
+            nodekeeper.replace_lost_nodes(self.watch)
         assert len(written) == 1
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_it_goes_on_when_the_database_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_nodekeeper_continues_when_the_database_is_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodekeeper, "LONGEST_SLEEP_SECONDS", 0.01)
     await sync_to_async(tasks.heartbeat)("one")
     seen: list[timedelta] = []
@@ -158,7 +158,7 @@ async def test_it_goes_on_when_the_database_comes_back(monkeypatch: pytest.Monke
 
 
 async def _until(true: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     async with asyncio.timeout(5):
         while not true():
             await asyncio.sleep(0.005)

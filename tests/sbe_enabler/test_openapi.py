@@ -1,4 +1,4 @@
-"""The OpenAPI description is complete, and real answers have the shapes that it promises."""
+"""The OpenAPI description is complete, and real responses match its schemas."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +24,15 @@ def description() -> dict[str, Any]:
 
 
 def _fits(description: dict[str, Any], shape: str, answer: Any) -> None:
-    """Require that an answer has the shape, and no member that the description does not name."""
+    """Require that a response matches the schema and has no undeclared member."""
     schema = {"$ref": f"#/components/schemas/{shape}", "components": description["components"]}
-    # OpenAPI 3.0 writes "or null" in its own way.
+    # OpenAPI 3.0 writes "or null" as `nullable`.
     jsonschema.Draft202012Validator(_with_nulls(schema)).validate(answer)
     assert set(answer) <= set(description["components"]["schemas"][shape]["properties"])
 
 
 def _with_nulls(schema: Any) -> Any:
-    """Return a schema of OpenAPI 3.0 as JSON Schema has it."""
+    """Return a schema of OpenAPI 3.0 as a JSON Schema."""
     if isinstance(schema, list):
         return [_with_nulls(each) for each in schema]
     if not isinstance(schema, dict):
@@ -73,11 +73,11 @@ def test_the_description_is_made_once(client: Client, format_: str, monkeypatch:
     first = client.get("/api/schema", headers={"accept": format_})
     assert (first.status_code, first["content-type"]) == (200, f"{format_}; charset=utf-8")
     monkeypatch.delattr(SchemaGenerator, "get_schema")
-    # No query makes it anew.
+    # No query generates it again.
     assert client.get("/api/schema?version=2", headers={"accept": format_}).content == first.content
 
 
-def test_answers_have_the_shapes_that_are_described(description: dict[str, Any]) -> None:
+def test_responses_match_their_schemas(description: dict[str, Any]) -> None:
     gateway = {"authorization": f"Api-Key {gateway_key()}"}
     registered = Client().post("/sessions", {"username": "carol"}, content_type="application/json", headers=gateway)
     _fits(description, "NewSessionShape", registered.json())

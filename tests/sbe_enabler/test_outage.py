@@ -1,4 +1,4 @@
-"""A database that is away or hangs: every entrance answers in time, in words a client can use, and recovers."""
+"""A database that is down or hangs: every endpoint answers in time with a useful error, and recovers."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ def behind_relay(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -
 
 @contextlib.contextmanager
 def hanging(relay: Relay) -> Iterator[None]:
-    """Let the database hang."""
+    """Make the database hang during the block."""
     relay.hang()
     try:
         yield
@@ -52,7 +52,7 @@ def hanging(relay: Relay) -> Iterator[None]:
 
 @contextlib.contextmanager
 def away(relay: Relay) -> Iterator[None]:
-    """Let the database be away."""
+    """Make the database refuse connections during the block."""
     relay.stop()
     try:
         yield
@@ -64,7 +64,7 @@ Outage = Callable[[Relay], contextlib.AbstractContextManager[None]]
 
 
 @pytest.mark.parametrize("outage", [hanging, away])
-async def test_every_entrance_refuses_in_time_and_recovers(
+async def test_every_endpoint_refuses_in_time_and_recovers(
     behind_relay: tuple[Server, Relay], endpoints: Endpoints, outage: Outage
 ) -> None:
     server, relay = behind_relay
@@ -94,7 +94,7 @@ def test_one_thread_at_a_time_tries_a_database_that_hangs(backends: Backends) ->
         return False
 
     def slow_tries(_: int) -> list[tuple[float, float]]:
-        """Try for some seconds; return when those tries began and ended that waited for the database."""
+        """Try for some seconds; return the begin and end of each try that waited for the database."""
         slow, until_ = [], time.monotonic() + 4
         while (began := time.monotonic()) < until_:
             assert not connects()
@@ -114,7 +114,7 @@ def test_one_thread_at_a_time_tries_a_database_that_hangs(backends: Backends) ->
 
 
 @pytest.mark.parametrize("outage", [hanging, away])
-async def test_event_channel_that_is_open_closes_and_resumes(
+async def test_open_event_channel_closes_and_resumes(
     behind_relay: tuple[Server, Relay], endpoints: Endpoints, outage: Outage
 ) -> None:
     server, relay = behind_relay
@@ -123,14 +123,14 @@ async def test_event_channel_that_is_open_closes_and_resumes(
         await socket_.recv()
         with outage(relay):
             await until(lambda: is_unavailable(alice), "the outage is noticed")
-            # Heartbeats go on, or the client is told to come again.
+            # Either heartbeats continue, or the server asks the client to reconnect.
             with contextlib.suppress(websockets.ConnectionClosed):
                 while "heartbeat" not in str(await asyncio.wait_for(socket_.recv(), IN_TIME)):
                     pass
     assert socket_.close_code in {1000, 4503}
     await until(lambda: works(alice), "the database is used again")
     assert (await bob.delete(conference)).is_success
-    assert (await alice.told("session-terminated"))["confId"] == conference
+    assert (await alice.wait_for_event("session-terminated"))["confId"] == conference
 
 
 @pytest.mark.parametrize("outage", [hanging, away])
@@ -143,7 +143,7 @@ async def test_timekeeper_and_media_node_recover_by_themselves(
     with outage(relay):
         await until(lambda: is_unavailable(alice), "the outage is noticed")
     await until(lambda: works(alice), "the database is used again")
-    assert (await bob.told("invitation-cancelled"))["reason"]
+    assert (await bob.wait_for_event("invitation-cancelled"))["reason"]
 
     async def has_node() -> bool:
         return bool((await health(alice)).json()["mediaNodes"])
@@ -186,7 +186,7 @@ async def health(endpoint: Endpoint) -> httpx.Response:
     return await endpoint.request("GET", "/healthz")
 
 
-async def test_login_says_that_the_database_is_away(behind_relay: tuple[Server, Relay]) -> None:
+async def test_login_page_says_that_the_database_is_down(behind_relay: tuple[Server, Relay]) -> None:
     server, relay = behind_relay
     async with httpx.AsyncClient(trust_env=False, verify=False, timeout=10) as client:
         page = await client.get(f"{server.base_url}/admin/login/")

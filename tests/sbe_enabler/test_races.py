@@ -1,7 +1,7 @@
-"""Races between processes: what two of them do in the same instant comes out as if one had been first.
+"""Races between processes: two simultaneous actions have the same result as one after the other.
 
-Each test runs with two servers on PostgreSQL and Redis, and with one on SQLite. What is asserted is who wins and what
-everybody is told; the servers' logs must show neither a fault, nor a deadlock, nor a locked database.
+Each test runs with two servers on PostgreSQL and Redis, and with one on SQLite. They check which
+request wins, and all events; the servers' logs must show neither a fault, nor a deadlock, nor a locked database.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ ROUNDS = examples(2, deep=3)
 FAULTS = "Traceback|deadlock|database is locked"
 
 
-# SQLite has one writer and is for trials: of these races it runs a sample in `make test`.
+# SQLite has only one writer and is meant for trials, so `make test` runs only a sample of these races on it.
 SAMPLE_ON_SQLITE = {
-    "test_people_who_all_do_everything_at_once_never_deadlock",
-    "test_twins_have_one_effect_and_identical_answers",
+    "test_simultaneous_requests_of_all_kinds_never_deadlock",
+    "test_simultaneous_identical_requests_have_one_effect_and_equal_answers",
     "test_modification_is_settled_once",
 }
 
@@ -92,20 +92,20 @@ def codes(responses: list[httpx.Response]) -> list[str]:
 
 
 async def race(*requests: Awaitable[httpx.Response]) -> list[httpx.Response]:
-    """Make requests in the same instant."""
+    """Send requests simultaneously; return their responses."""
     async with asyncio.timeout(30):
         return list(await asyncio.gather(*requests))
 
 
 async def started(caller: Endpoint, called: str) -> str:
-    """Call somebody and return the confId."""
+    """Start a call; return the confId."""
     response = await caller.call(called)
     assert response.status_code == 201, response.text
     return str(response.json()["id"])
 
 
 def single(winners: list[Any]) -> Any:
-    """Return the only one."""
+    """Return the only element."""
     assert len(winners) == 1, winners
     return winners[0]
 
@@ -175,7 +175,7 @@ async def test_of_two_crossing_calls_that_both_accept_one_survives(servers: list
 
 
 async def open_call(endpoints: Endpoints, servers: list[Server]) -> tuple[Endpoint, Endpoint, str]:
-    """Open a conference between two sides, each at a server of its own."""
+    """Open a conference between two sides, each at a different server."""
     alice, bob = await users(endpoints, servers, "alice", "bob")
     conference = await started(alice, bob.username)
     assert (await bob.answer(conference)).status_code == 204
@@ -210,8 +210,8 @@ async def test_modification_is_settled_once(servers: list[Server], endpoints: En
         for settlement in settlements:
             if settlement is not winner:
                 assert (settlement.json()["code"], settlement.json()["state"]) == ("modification-settled", final)
-        told = [event for event in await alice.log() + await bob.log() if event.get("modId") == mod]
-        assert sorted(event["type"] for event in told) == sorted(["mod-received", final])
+        events = [event for event in await alice.log() + await bob.log() if event.get("modId") == mod]
+        assert sorted(event["type"] for event in events) == sorted(["mod-received", final])
         finals[final] += 1
     assert sum(finals.values()) == 3 * ROUNDS
 
@@ -219,7 +219,7 @@ async def test_modification_is_settled_once(servers: list[Server], endpoints: En
 async def test_settlement_and_expiry_do_not_both_happen(
     running: list[Server], serve: Callable[..., Server], endpoints: Endpoints
 ) -> None:
-    # Each has a timekeeper of its own.
+    # Each server has its own timekeeper.
     hasty = [serve(server.backend, **UNLIMITED, SBE_MODIFICATION_SECONDS="0.4") for server in running]
     alice, bob, conference = await open_call(endpoints, hasty)
 
@@ -237,9 +237,9 @@ async def test_settlement_and_expiry_do_not_both_happen(
         finals = {each.headers.get("x-state") or each.json()["state"] for each in settlements}
         final = single(list(finals))
         assert final in {"mod-accepted", "mod-cancelled", "mod-expired"}
-        told = [event["type"] for event in await alice.log() + await bob.log() if event.get("modId") == mod]
-        # Whoever settles knows; an expiry is told to both.
-        assert sorted(told) == sorted(["mod-received"] + [final] * (2 if final == "mod-expired" else 1))
+        types = [event["type"] for event in await alice.log() + await bob.log() if event.get("modId") == mod]
+        # The side that settles gets no event. An expiry is reported to both.
+        assert sorted(types) == sorted(["mod-received"] + [final] * (2 if final == "mod-expired" else 1))
     for server in hasty:
         assert not re.search(FAULTS, server.log())
 
@@ -248,11 +248,11 @@ async def test_settlement_and_expiry_do_not_both_happen(
 
 
 def at(version: int, number: int, **variation: Any) -> dict[str, str]:
-    """Return an offer of somebody's peer connection, which has a DTLS fingerprint of nobody's: no media flows here."""
+    """Return an offer of a peer connection. Its DTLS fingerprint is invented, because no media flows here."""
     return {"type": "offer", "sdp": describe(session=1000 + number, version=version, **variation)}
 
 
-async def test_no_more_come_in_than_there_is_room_for(
+async def test_simultaneous_joins_do_not_exceed_the_capacity(
     running: list[Server], serve: Callable[..., Server], endpoints: Endpoints
 ) -> None:
     small = [serve(server.backend, **UNLIMITED, SBE_CONFERENCE_CAPACITY="4") for server in running]
@@ -273,7 +273,7 @@ async def test_no_more_come_in_than_there_is_room_for(
         assert not re.search(FAULTS, server.log())
 
 
-async def test_a_participant_that_changes_much_at_once_ends_up_with_everybody(
+async def test_participants_that_change_simultaneously_end_with_the_same_tracks(
     servers: list[Server], endpoints: Endpoints
 ) -> None:
     people = await users(endpoints, servers, *(["user"] * 5))
@@ -286,7 +286,7 @@ async def test_a_participant_that_changes_much_at_once_ends_up_with_everybody(
         assert accepted.status_code == 204, accepted.text
 
     async def live(number: int) -> None:
-        """Come in, change what one sends, and accept whatever the focus offers, until nothing comes any more."""
+        """Join, change the sent tracks, and accept all offers of the focus until there are no more."""
         me, after, left = people[number], 0, ROUNDS
         lines = at(1, number)["sdp"]
         if number:
@@ -303,7 +303,7 @@ async def test_a_participant_that_changes_much_at_once_ends_up_with_everybody(
             if not batch["events"]:
                 return
             if left:
-                # The host may not do so before somebody has come; whoever meets an offer of the focus comes again.
+                # The host cannot do this before another user has joined. A colliding request is repeated.
                 left -= 1
                 sdp = mirror(lines, session=1000 + number, version=after + 100, setup="actpass")
                 offered = await me.put(conference, "initiate-conference-mod", {"type": "offer", "sdp": sdp})
@@ -353,7 +353,7 @@ async def test_device_that_registers_while_a_move_begins_rings_once(
         await alice.delete(conference)
 
 
-async def test_people_who_all_do_everything_at_once_never_deadlock(servers: list[Server], endpoints: Endpoints) -> None:
+async def test_simultaneous_requests_of_all_kinds_never_deadlock(servers: list[Server], endpoints: Endpoints) -> None:
     names = [new_name(name) for name in ("alice", "bob", "carol", "dave")]
     people = [each for name in names for each in await devices(endpoints, servers, name, 2)]
 
@@ -367,7 +367,7 @@ async def test_people_who_all_do_everything_at_once_never_deadlock(servers: list
             await me.delete(conference)
 
     async def pass_by(username: str) -> httpx.Response:
-        """Register one more device of a user, and end it at once."""
+        """Register another device of a user, and end its session at once."""
         passer = await endpoints.register(servers[-1], username, "passing by")
         return await passer.request("DELETE", f"/sessions/{passer.id}")
 
@@ -387,13 +387,15 @@ async def test_end_of_a_session_and_its_answer_leave_no_participant_behind(
             row = (await caller.request("GET", f"/mediaConferences/{conference}")).json()
             return bool(row["state"] != "session-open")
 
-        await until(is_over, "the conference with nobody in it ends")
+        await until(is_over, "the empty conference ends")
 
 
-# --- Twins ------------------------------------------------------------------------------------------------
+# --- Identical requests -----------------------------------------------------------------------------------
 
 
-async def test_twins_have_one_effect_and_identical_answers(servers: list[Server], endpoints: Endpoints) -> None:
+async def test_simultaneous_identical_requests_have_one_effect_and_equal_answers(
+    servers: list[Server], endpoints: Endpoints
+) -> None:
     alice, bob, conference = await open_call(endpoints, servers)
     body = {"type": "offer", "sdp": describe(version=3)}
     twins = [alice.elsewhere(server) for server in servers]

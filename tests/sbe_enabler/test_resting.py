@@ -1,4 +1,4 @@
-"""WebSockets at rest: they keep little, and still work as autobahn and Daphne mean them to."""
+"""Idle WebSockets: they use little memory, and still work as autobahn and Daphne expect."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ HANDSHAKE = (
 
 
 class Server:
-    """What Daphne's protocol asks of its server."""
+    """The interface that Daphne's protocol expects of its server."""
 
     root_path = ""
     proxy_forwarded_address_header = None
@@ -27,7 +27,7 @@ class Server:
         self.gone: list[object] = []
 
     def create_application(self, protocol: object, scope: dict[str, Any]) -> ReceiveQueue:
-        """Start an application, which takes from its input."""
+        """Start an application that reads from its input."""
         self.inputs.append(ReceiveQueue())
         return self.inputs[-1]
 
@@ -35,7 +35,7 @@ class Server:
         """Ignore a connection."""
 
     def protocol_disconnected(self, protocol: object) -> None:
-        """Note that a connection is gone."""
+        """Record that a connection is closed."""
         self.gone.append(protocol)
 
     def log_action(self, *action: object) -> None:
@@ -58,7 +58,7 @@ def connect(server: Server) -> Callable[[], RestingWebSocket]:
         protocol: RestingWebSocket = factory.buildProtocol(None)
         protocol._raw_query_string = b""
         protocol.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
-        # Daphne's HTTP connection has one, and the transport in tests insists on it.
+        # Daphne's HTTP connection has one, and the transport in tests requires it.
         protocol.registerProducer(object(), True)
         protocol.dataReceived(HANDSHAKE)
         protocol.handle_reply({"type": "websocket.accept", "subprotocol": "a"})
@@ -75,7 +75,7 @@ def frame(opcode: int, payload: bytes, *, is_last: bool = True) -> bytes:
 
 
 async def taken(queue: ReceiveQueue) -> list[dict[str, Any]]:
-    """Return what has arrived."""
+    """Return the messages that have arrived."""
     await queue.get()  # Daphne's own "websocket.connect"
     queue.put_nowait({"type": "end"})
     messages = []
@@ -84,7 +84,7 @@ async def taken(queue: ReceiveQueue) -> list[dict[str, Any]]:
     return messages
 
 
-def test_open_websocket_keeps_few_attributes(connect: Callable[[], RestingWebSocket]) -> None:
+def test_open_websocket_has_few_attributes(connect: Callable[[], RestingWebSocket]) -> None:
     protocol = connect()
     protocol.dataReceived(frame(1, b"hello"))
     assert len(vars(protocol)) <= 40
@@ -93,7 +93,7 @@ def test_open_websocket_keeps_few_attributes(connect: Callable[[], RestingWebSoc
     assert "AAAAAAAA" not in kept
 
 
-async def test_websocket_at_rest_works_as_before(connect: Callable[[], RestingWebSocket], server: Server) -> None:
+async def test_idle_websocket_works_as_before(connect: Callable[[], RestingWebSocket], server: Server) -> None:
     one, other = connect(), connect()
     one.dataReceived(frame(1, b"hel", is_last=False))
     other.dataReceived(frame(1, "grüß".encode()))
@@ -107,7 +107,7 @@ async def test_websocket_at_rest_works_as_before(connect: Callable[[], RestingWe
     assert other.transport.value() == b""
 
 
-async def test_websocket_at_rest_closes_as_before(connect: Callable[[], RestingWebSocket], server: Server) -> None:
+async def test_idle_websocket_closes_as_before(connect: Callable[[], RestingWebSocket], server: Server) -> None:
     by_us, by_client = connect(), connect()
     by_us.handle_reply({"type": "websocket.close", "code": 4408})
     assert by_us.transport.value() == b"\x88\x02" + (4408).to_bytes(2)
@@ -119,7 +119,7 @@ async def test_websocket_at_rest_closes_as_before(connect: Callable[[], RestingW
     assert [message["code"] for message in await taken(server.inputs[1])] == [1000]
 
 
-async def test_input_hands_over_in_order_and_loses_nothing_to_a_cancelled_reader() -> None:
+async def test_receive_queue_keeps_its_order_and_loses_nothing_if_a_reader_is_cancelled() -> None:
     queue = ReceiveQueue()
     waiting = asyncio.create_task(queue.get())
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The web process itself: limits, static files, TLS, the timekeeper beside it, and an orderly end."""
+"""The web process: limits, static files, TLS, its timekeeper, and an orderly shutdown."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ Serve = Callable[..., Server]
 
 @pytest.fixture(scope="module")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> object:
-    """One server for the tests that leave it as it is."""
+    """One server for the tests that do not change it."""
     with Server(backends.sqlite(), tmp_path_factory.mktemp("server")) as running:
         yield running
 
@@ -46,7 +46,7 @@ def register(server: Server, username: str = "alice") -> dict[str, str]:
 
 
 def exchange(server: Server, *pieces: bytes) -> bytes:
-    """Send bytes as they are and return everything that comes until the server closes."""
+    """Send bytes; return everything that arrives until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
         for piece in pieces:
             connection.sendall(piece)
@@ -106,14 +106,14 @@ def test_unfinished_bodies_take_little_memory(server: Server) -> None:
 
 
 @pytest.mark.parametrize("type_", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
-def test_form_is_not_read_before_somebody_wants_it(server: Server, type_: str) -> None:
+def test_form_is_not_parsed_before_it_is_needed(server: Server, type_: str) -> None:
     head = f"POST /sessions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {type_}\r\ncontent-length: 5\r\n"
     answer = exchange(server, head.encode() + b"connection: close\r\n\r\nabcde")
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
-def test_long_form_holds_up_nobody(server: Server) -> None:
-    # Twisted took 4 s to read it, with the whole server.
+def test_long_form_delays_no_other_request(server: Server) -> None:
+    # Twisted needed 4 s to parse it, and blocked the whole server.
     form = {"content-type": "application/x-www-form-urlencoded"}
     process = psutil.Process(server.pid)
     before = process.cpu_times().user
@@ -132,7 +132,7 @@ def test_correlator_cannot_smuggle_a_header_into_the_refusal(server: Server) -> 
 )
 def test_headers_are_bounded(server: Server, header: bytes) -> None:
     answer = exchange(server, b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n" + header + b"\r\n\r\n")
-    # A line that never ends is not even answered.
+    # A line without an end gets no response.
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
 
 
@@ -193,7 +193,7 @@ def test_request_names_one_host(server: Server, head: bytes, status: int) -> Non
     assert status == 200 or b'"code": "malformed"' in answer
 
 
-def test_target_may_be_a_whole_url_whose_host_counts(server: Server) -> None:
+def test_target_can_be_a_whole_url_whose_host_counts(server: Server) -> None:
     def ask(host: str) -> bytes:
         target = f"GET http://{host}/healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
         return exchange(server, target.encode())
@@ -202,7 +202,7 @@ def test_target_may_be_a_whole_url_whose_host_counts(server: Server) -> None:
     assert ask("evil.example").startswith(b"HTTP/1.1 400 ")
 
 
-def test_stranger_cannot_write_tracebacks_into_the_log(server: Server) -> None:
+def test_hostile_request_writes_no_traceback_into_the_log(server: Server) -> None:
     upgrade = b"upgrade: websocket\r\nconnection: upgrade, close\r\nsec-websocket-version: 13\r\n"
     key = b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
     protocol = b"sec-websocket-protocol: sbe.v1, bearer.\xe9\r\n"
@@ -220,7 +220,7 @@ def test_client_cannot_choose_where_the_service_is_mounted(server: Server) -> No
     assert "evil" not in response.text
 
 
-def test_answers_do_not_tell_versions(server: Server) -> None:
+def test_responses_do_not_reveal_versions(server: Server) -> None:
     headers = httpx.get(f"{server.base_url}/").headers
     assert headers["server"] == "sbe-enabler"
     assert headers["date"]
@@ -229,7 +229,7 @@ def test_answers_do_not_tell_versions(server: Server) -> None:
 # --- Static files -----------------------------------------------------------------------------------------
 
 
-def test_every_file_of_the_page_is_served_and_may_be_kept_for_ever(server: Server) -> None:
+def test_every_file_of_the_page_is_served_and_can_be_cached_permanently(server: Server) -> None:
     page = httpx.get(f"{server.base_url}/").text
     files = set(re.findall(r'(?:href|src)="(/static/[^"#]+)', page))
     assert any(file.endswith(".js") for file in files)
@@ -273,11 +273,11 @@ def test_taken_port_is_reported_in_one_sentence(server: Server) -> None:
     text = str(refused.value)
     assert f"Port {server.port} on 127.0.0.1 is taken" in text
     assert "Traceback" not in text
-    # No media node has come and gone in vain.
+    # No media node was started.
     assert "listening" not in text
 
 
-def test_address_that_is_not_ours_is_reported_in_one_sentence(server: Server) -> None:
+def test_address_of_another_machine_is_reported_in_one_sentence(server: Server) -> None:
     with pytest.raises(RuntimeError, match=r"Cannot listen on 192\.0\.2\.254"):
         manage("serve", "--port", "8000", "--bind", "192.0.2.254", variables=server.backend.variables)
 
@@ -285,9 +285,7 @@ def test_address_that_is_not_ours_is_reported_in_one_sentence(server: Server) ->
 @pytest.mark.parametrize(
     ("certificate", "why"), [("missing.pem", "Cannot read missing.pem"), ("README.md", "no PEM certificate")]
 )
-def test_certificate_that_cannot_be_used_is_reported_in_one_sentence(
-    server: Server, certificate: str, why: str
-) -> None:
+def test_unusable_certificate_is_reported_in_one_sentence(server: Server, certificate: str, why: str) -> None:
     variables = {**server.backend.variables, "SBE_TLS_CERTIFICATE": certificate, "SBE_TLS_KEY": certificate}
     with pytest.raises(RuntimeError) as refused:
         manage("serve", "--port", "0", variables=variables)
@@ -316,7 +314,7 @@ def test_page_works_over_the_processs_own_tls(serve: Serve, tmp_path: Path) -> N
     assert asyncio.run(connect()) == "sbe.v1"
 
 
-# --- The timekeeper, and the end --------------------------------------------------------------------------
+# --- The timekeeper, and shutdown -------------------------------------------------------------------------
 
 
 def session_state(server: Server, session_id: str) -> str:
@@ -337,7 +335,7 @@ def test_deadlines_are_settled_before_the_first_request(serve: Serve, backends: 
     wait_until(lambda: session_state(second, session["id"]) == "expired", "the session expires", seconds=10)
 
 
-async def test_end_sends_web_sockets_away(serve: Serve) -> None:
+async def test_shutdown_closes_web_sockets(serve: Serve) -> None:
     server = serve()
     session = register(server)
     url = f"ws://127.0.0.1:{server.port}/sessions/{session['id']}/events"
@@ -350,7 +348,7 @@ async def test_end_sends_web_sockets_away(serve: Serve) -> None:
     assert "Traceback" not in server.log()
 
 
-def test_end_lets_a_request_finish(serve: Serve) -> None:
+def test_shutdown_waits_for_a_request(serve: Serve) -> None:
     server = serve()
     state = Path(server.backend.variables["SBE_STATE_DIR"])
     database = sqlite3.connect(state / "db.sqlite3", isolation_level=None)
@@ -358,11 +356,11 @@ def test_end_lets_a_request_finish(serve: Serve) -> None:
     client = HTTPConnection("127.0.0.1", server.port, timeout=30)
     headers = {"authorization": f"Api-Key {server.api_key}", "content-type": "application/json"}
     client.request("POST", "/sessions", b'{"username": "late"}', headers)
-    # What came first has been read when this is answered.
+    # The earlier request has been read when this one is answered.
     assert httpx.get(f"{server.base_url}/healthz").status_code == 200
     with ThreadPoolExecutor() as threads:
         stopping = threads.submit(server.stop)
-        wait_until(lambda: connections(server.port, "0A") == 0, "nobody listens any more")
+        wait_until(lambda: connections(server.port, "0A") == 0, "the port is closed")
         database.execute("ROLLBACK")
         database.close()
         assert client.getresponse().status == 201
@@ -371,7 +369,7 @@ def test_end_lets_a_request_finish(serve: Serve) -> None:
     assert "Traceback" not in server.log()
 
 
-def test_end_does_not_wait_for_a_long_poll(serve: Serve) -> None:
+def test_shutdown_does_not_wait_for_a_long_poll(serve: Serve) -> None:
     server = serve()
     session = register(server)
     headers = {"authorization": f"Bearer {session['token']}"}
@@ -385,8 +383,8 @@ def test_end_does_not_wait_for_a_long_poll(serve: Serve) -> None:
     wait_until(lambda: connections(server.port) > 0, "the poll is under way")
     started = time.monotonic()
     os.kill(server.pid, signal.SIGTERM)
-    wait_until(lambda: connections(server.port, "0A") == 0, "nobody listens any more")
-    # The second signal, as `make` passes one on beside the terminal's.
+    wait_until(lambda: connections(server.port, "0A") == 0, "the port is closed")
+    # The second signal: `make` forwards one in addition to the terminal's.
     assert server.stop() == 0
     assert time.monotonic() - started < 20
     polling.join()
@@ -400,7 +398,7 @@ def connections(port: int, state: str = "01") -> int:
     return sum(field[1].endswith(f":{port:04X}") and field[3] == state for field in fields)
 
 
-def test_plain_serve_has_no_dev_server_unless_asked(serve: Serve) -> None:
+def test_plain_serve_has_no_dev_server_by_default(serve: Serve) -> None:
     server = serve(SBE_DEV_SERVER="")
     assert httpx.get(f"{server.base_url}/").status_code == 404
     assert httpx.post(f"{server.base_url}/dev/sessions", json={"username": "eve"}).status_code == 404

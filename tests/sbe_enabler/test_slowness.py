@@ -1,4 +1,4 @@
-"""A slow request says in the log where it waited."""
+"""The log shows where a slow request waited."""
 
 import asyncio
 import gc
@@ -37,7 +37,7 @@ def quick(request: HttpRequest) -> HttpResponse:
 
 
 def locking(request: HttpRequest) -> HttpResponse:
-    """Take a lock that somebody else may hold."""
+    """Take a lock that another thread can hold."""
     is_at_work.set()
     with transaction.atomic():
         list(Session.objects.select_for_update().all())
@@ -54,7 +54,7 @@ def computing(request: HttpRequest) -> HttpResponse:
 
 
 def collecting(request: HttpRequest) -> HttpResponse:
-    """Let the garbage collector look at many objects."""
+    """Have the garbage collector look at many objects."""
     objects = [[number] for number in range(100_000)]
     gc.collect()
     assert objects
@@ -84,7 +84,7 @@ async def ask(handler: Any, name: str) -> None:
 
 @pytest.fixture
 def measured(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, float]]:
-    """Return the division of the one request that was logged."""
+    """Return the phases of the one request that was logged."""
 
     def read() -> dict[str, float]:
         (line,) = [each.getMessage() for each in caplog.records if each.name == "sbe_enabler.slowness"]
@@ -96,7 +96,7 @@ def measured(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, float]]
 Measured = Callable[[], dict[str, float]]
 
 
-async def test_phases_add_up(measured: Measured) -> None:
+async def test_phases_add_up_to_the_whole_time(measured: Measured) -> None:
     await ask(TimedHandler(1e-9), "quick")
     division = measured()
     phases = sum(division[name] for name in ("body", "queue", "lock", "commit", "view", "answer", "send"))
@@ -134,10 +134,10 @@ async def test_a_wait_for_the_database_lock_is_logged_separately(measured: Measu
     assert 0 < division["committed"] <= division["total"]
 
 
-async def test_a_late_event_loop_is_seen(measured: Measured) -> None:
+async def test_a_late_event_loop_is_measured(measured: Measured) -> None:
     asking = asyncio.create_task(ask(TimedHandler(1e-9), "computing"))
     await asyncio.to_thread(is_at_work.wait, _PATIENCE_SECONDS)
-    # Keeps the loop from its work.
+    # This blocks the loop.
     time.sleep(2 * _WORK_SECONDS)
     await asking
     assert measured()["late"] > 1000 * _WORK_SECONDS / 2
@@ -154,7 +154,7 @@ async def test_quick_requests_are_not_logged(caplog: pytest.LogCaptureFixture) -
     assert not [each for each in caplog.records if each.name == "sbe_enabler.slowness"]
 
 
-async def test_nothing_is_measured_unless_asked_for(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_is_measured_by_default(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     await ask(sync_handler(), "quick")
     assert not [each for each in caplog.records if each.name == "sbe_enabler.slowness"]
     settings.SLOW_REQUEST_SECONDS = 1e-9

@@ -1,4 +1,4 @@
-"""SQLite's transactions take turns within a process."""
+"""Transactions of SQLite take turns within a process."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from sbe_enabler.sqlite.base import Turns
+from sbe_enabler.sqlite.base import FairLock
 
 pytestmark = [
     pytest.mark.once,
@@ -33,7 +33,7 @@ def run() -> Iterator[Callable[..., "Future[None]"]]:
         yield lambda function: pool.submit(work, function)
 
 
-def test_a_transaction_waits_for_those_before_it_and_no_others(run: Callable[..., "Future[None]"]) -> None:
+def test_a_transaction_waits_only_for_those_before_it(run: Callable[..., "Future[None]"]) -> None:
     begun, passed = 0, [-1]
     is_busy, is_served = threading.Event(), threading.Event()
 
@@ -82,7 +82,7 @@ def test_a_transaction_that_fails_passes_its_turn_on(run: Callable[..., "Future[
             run(fail).result(_PATIENCE_SECONDS)
 
 
-def test_a_transaction_that_gets_no_turn_in_time_is_refused(run: Callable[..., "Future[None]"]) -> None:
+def test_a_transaction_without_a_turn_in_time_is_refused(run: Callable[..., "Future[None]"]) -> None:
     def begin() -> None:
         connection.settings_dict = {**connection.settings_dict, "OPTIONS": {"timeout": 0.05}}
         with transaction.atomic():
@@ -93,8 +93,8 @@ def test_a_transaction_that_gets_no_turn_in_time_is_refused(run: Callable[..., "
 
 
 def test_a_waiter_that_gives_up_leaves_the_queue() -> None:
-    turns = Turns()
-    assert turns.take(0)
-    assert not turns.take(0)
-    turns.pass_on()
-    assert turns.take(0)
+    lock = FairLock()
+    assert lock.acquire(0)
+    assert not lock.acquire(0)
+    lock.release()
+    assert lock.acquire(0)

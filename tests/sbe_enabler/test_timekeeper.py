@@ -1,4 +1,4 @@
-"""The timekeeper as a task: what it does at the same time."""
+"""The timekeeper as a task: work that it does concurrently."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 async def test_a_ring_ends_while_pruning_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch of rows that takes for ever holds up no deadline."""
+    """A batch that takes very long does not delay a deadline."""
     pruning, release = threading.Event(), threading.Event()
 
     def never_ending(**_: object) -> Iterator[tuple[str, int]]:
@@ -43,7 +43,7 @@ async def test_a_ring_ends_while_pruning_takes_long(monkeypatch: pytest.MonkeyPa
         await asyncio.gather(keeping, return_exceptions=True)
 
 
-async def test_due_jobs_are_settled_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_due_jobs_are_settled_concurrently(monkeypatch: pytest.MonkeyPatch) -> None:
     if not connection.features.has_select_for_update_skip_locked:
         pytest.skip("SQLite has one writer")
     meeting, in_transaction = threading.Barrier(2), list[bool]()
@@ -55,24 +55,24 @@ async def test_due_jobs_are_settled_side_by_side(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(timekeeper, "next_deadline", clock.now)
     monkeypatch.setattr(timekeeper, "due", lambda *, now: [job, job])
-    await timekeeper.look()
+    await timekeeper.run_once()
     assert not meeting.broken
     # Each job begins a transaction of its own.
     assert in_transaction == [False, False]
 
 
 def ring() -> str:
-    """Let alice call bob; return the conference's ID."""
+    """Start a call from alice to bob; return the conference's ID."""
     alice, _ = Device.register("alice"), Device.register("bob")
     return str(alice.call("bob").json()["id"])
 
 
 def make_due(conference: str) -> None:
-    """Let the ringing end now."""
+    """Make the ringing due to end now."""
     past = timezone.now() - timedelta(seconds=1)
     Participant.objects.ringing().filter(conference=conference).update(rings_until=past)
 
 
 def is_ringing(conference: str) -> bool:
-    """Tell whether somebody's devices ring."""
+    """Tell whether the call still rings."""
     return Participant.objects.ringing().filter(conference=conference).exists()

@@ -1,4 +1,4 @@
-"""A crowd of requests of one client delays itself and nobody else."""
+"""Many simultaneous requests of one client delay only that client."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ MOST = 2 * settings.DATABASE_THREADS
 
 
 class Application:
-    """An application whose requests wait until they are let go."""
+    """An application whose requests wait until they are released."""
 
     def __init__(self, *, ends_turn: bool = False, closes: bool = False) -> None:
         self._ends_turn, self._closes = ends_turn, closes
@@ -55,12 +55,12 @@ def ask(
 
 
 async def settle() -> None:
-    """Let every task go as far as it can."""
+    """Run all tasks until each of them waits."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_crowd_of_one_client_waits_outside_and_others_do_not() -> None:
+async def test_requests_of_one_client_queue_and_those_of_others_do_not() -> None:
     application = Application()
     turns = InTurns(application)
     crowd = ask(turns, "192.0.2.1", 100)
@@ -120,7 +120,7 @@ async def test_turn_lasts_until_the_answer_is_complete() -> None:
 
 
 @pytest.mark.parametrize(("path", "type_"), [("/healthz", "http"), ("/sessions/abc/events", "websocket")])
-async def test_client_that_reads_slowly_keeps_others_waiting_for_a_moment_only(
+async def test_client_that_reads_slowly_delays_others_only_briefly(
     monkeypatch: pytest.MonkeyPatch, path: str, type_: str
 ) -> None:
     monkeypatch.setattr("sbe_enabler.turns._LONGEST_ANSWER", 0.01)
@@ -128,7 +128,7 @@ async def test_client_that_reads_slowly_keeps_others_waiting_for_a_moment_only(
     application.go_on.set()
     asked = ask(InTurns(application), "192.0.2.1", 3 * MOST, path, type_)
     async with asyncio.timeout(5):
-        # None of the answers is read.
+        # The client reads none of the responses.
         while len(application.served) < 3 * MOST:
             await asyncio.sleep(0.001)
     application.read.set()
@@ -154,7 +154,7 @@ async def test_reader_has_a_turn_until_it_only_waits(type_: str) -> None:
     assert len(application.served) == MOST
     requests = ask(turns, "192.0.2.1", 1, "/mediaConferences") + ask(turns, "192.0.2.2", 1, "/mediaConferences")
     await settle()
-    # The client's own request stands in the same queue. The other client's does not.
+    # The client's own request waits in the same queue. The other client's does not.
     assert application.served[MOST:] == ["192.0.2.2"]
     application.go_on.set()
     application.read.set()
@@ -189,7 +189,7 @@ async def test_queue_of_handshakes_is_bounded() -> None:
     await asyncio.wait_for(asyncio.gather(*crowd), 5)
 
 
-async def test_client_that_goes_away_gives_its_turn_back() -> None:
+async def test_client_that_disconnects_returns_its_turn() -> None:
     application = Application()
     turns = InTurns(application)
     gone = ask(turns, "192.0.2.1", MOST + 5)

@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: real services, endpoints, descriptions, a node. It imports no test."""
+"""Code for tests and benchmarks: services, endpoints, descriptions, a media node. It imports no test."""

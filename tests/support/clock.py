@@ -1,4 +1,4 @@
-"""The clock by which requests are counted, standing still."""
+"""A stopped clock for the rate limits."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,17 +9,17 @@ from django.utils import timezone
 
 @dataclass
 class Clock:
-    """A clock that stands in the middle of a minute until a test moves it."""
+    """A clock that shows the middle of a minute until a test moves it."""
 
     at: datetime = field(default_factory=lambda: timezone.now().replace(second=30))
 
     def now(self) -> datetime:
-        """Return the time that it shows."""
+        """Return the time of this clock."""
         return self.at
 
 
 def stop_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Let the counters read such a clock; return it."""
+    """Make the counters read such a clock; return it."""
     clock = Clock()
     monkeypatch.setattr("events.counters.clock", clock)
     return clock

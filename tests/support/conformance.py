@@ -1,4 +1,4 @@
-"""Hold received events against their declarations: no field is missing, undeclared, or of another type."""
+"""Check received events against their declarations: no field is missing, undeclared, or of another type."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""Guests who come and go."""
+"""Guests who join and leave."""
 
 import json
 import time
@@ -7,9 +7,9 @@ from datetime import timedelta
 from django.utils import timezone
 
 from conferences.models import Conference, Participant
-from conferences.operations.calls import answer_conference, end_part
+from conferences.operations.calls import answer_conference, end_participation
 from conferences.operations.reading import OfferReading
-from conferences.sdp import judge
+from conferences.sdp import validate
 from events.models import Session
 from tests.support.database import insert
 from tests.support.descriptions import describe
@@ -19,14 +19,14 @@ from tests.support.plans import prepare_to_plan
 
 
 def gather_two() -> tuple[str, tuple[Device, ...]]:
-    """Let alice and bob meet."""
+    """Start an open conference of alice and bob."""
     devices = register("alice", "bob")
     return Meeting.open(*devices).id, devices
 
 
 def come(conference: str, session: Session) -> None:
-    """Let a session enter an open conference, without HTTP."""
-    offer = judge("offer", describe(session=int(time.monotonic_ns())))
+    """Join an open conference as this session, without HTTP."""
+    offer = validate("offer", describe(session=int(time.monotonic_ns())))
     answer_conference(
         session=session,
         conference_id=conference,
@@ -37,12 +37,12 @@ def come(conference: str, session: Session) -> None:
 
 
 def go(conference: str, session: Session) -> None:
-    """Let a session leave, without HTTP."""
-    end_part(session=session, conference_id=conference, now=timezone.now())
+    """Leave a conference as this session, without HTTP."""
+    end_participation(session=session, conference_id=conference, now=timezone.now())
 
 
 def crowd(conference: str, number: int) -> None:
-    """Add rows of guests that came and left long ago."""
+    """Add rows of guests that joined and left long ago."""
     position = Participant.objects.filter(conference=conference).count()
     past = f"'{(timezone.now() - timedelta(hours=1)).isoformat(' ')}'"
     texts = {"username": "'guest ' || i", "role": "'guest'", "state": "'left'", "left_reason": "'hung-up'"}
@@ -57,5 +57,5 @@ def crowd(conference: str, number: int) -> None:
 
 
 def size(device: Device, conference: str) -> int:
-    """Return the bytes of a snapshot."""
+    """Return the size of a snapshot, in bytes."""
     return len(json.dumps(device.get(conference)))

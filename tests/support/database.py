@@ -18,7 +18,7 @@ def migrated(engine: str) -> Iterator[None]:
     """Set Django up with an empty database, `sqlite` or `postgresql`; it ends with the block."""
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         os.environ |= {"SBE_SECRET_KEY": SECRET_KEY, "SBE_STATE_DIR": directory, "SBE_LOG_LEVEL": "WARNING"}
-        # Filling the tables takes long statements.
+        # Filling the tables takes statements that run for a long time.
         os.environ["SBE_DATABASE_SECONDS"] = "300"
         os.environ["DJANGO_SETTINGS_MODULE"] = "sbe_enabler.settings"
         if engine == "postgresql":
@@ -58,7 +58,7 @@ def insert(model: "type[Model]", first: int, last: int, **columns: str) -> None:
 
 
 def analyze() -> None:
-    """Let the planner know how many rows there are."""
+    """Update the planner's statistics."""
     from django.db import connection
 
     with connection.cursor() as cursor:

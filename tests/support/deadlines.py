@@ -1,4 +1,4 @@
-"""What tests of deadlines share."""
+"""Checks for tests of deadlines."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""How many cases random tests try: a sample in `make test`, all in `make test-deep` (`SBE_TEST_DEEP=1`)."""
+"""The number of cases of random tests: a sample in `make test`, all in `make test-deep` (`SBE_TEST_DEEP=1`)."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ def examples(sample: int, *, deep: int) -> int:
 
 
 def pairs(some: Sequence[Any], others: Sequence[Any]) -> list[tuple[Any, Any]]:
-    """Return pairs in which each value comes at least once; in depth all pairs."""
+    """Return pairs that contain each value at least once; in deep runs all pairs."""
     if DEEP:
         return list(product(some, others))
     some_pairs = zip(cycle(some), cycle(others), strict=False)

@@ -78,7 +78,7 @@ def describe(
     password: str = "2/1muCWoOi3uLifh0NuRHlRg",
     fingerprint: str = _FINGERPRINT,
 ) -> str:
-    """Return a description; `directions`, `ports` and `mids` give each media line its own.
+    """Return a description; `directions`, `ports` and `mids` give each media section its own.
 
     Each `session` has ICE credentials of its own.
     """
@@ -107,7 +107,7 @@ def describe(
 
 
 def offer(direction: str = "sendrecv", **variation: object) -> dict[str, str]:
-    """Return an offer as JSON has it."""
+    """Return an offer in its JSON form."""
     return {"type": "offer", "sdp": describe(direction, **variation)}  # type: ignore[arg-type]
 
 
@@ -122,15 +122,17 @@ _MIRRORED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendon
 
 
 def mirror(offer_text: str, *, holds: bool = False, **variation: object) -> str:
-    """Return an answer that takes every line of an offer, or on hold receives at most."""
-    lines = parse(offer_text).media
-    directions = [_MIRRORED[line.direction] for line in lines]
+    """Return an answer that accepts every section of an offer, or on hold receives at most."""
+    sections = parse(offer_text).media
+    directions = [_MIRRORED[section.direction] for section in sections]
     if holds:
-        directions = ["recvonly" if line.direction in {"sendrecv", "sendonly"} else "inactive" for line in lines]
+        directions = [
+            "recvonly" if section.direction in {"sendrecv", "sendonly"} else "inactive" for section in sections
+        ]
     return describe(
-        kinds=tuple(line.kind for line in lines),
+        kinds=tuple(section.kind for section in sections),
         directions=tuple(directions),
-        ports=tuple(9 if line.live else 0 for line in lines),
-        mids=tuple(line.mid or str(number) for number, line in enumerate(lines)),
+        ports=tuple(9 if section.live else 0 for section in sections),
+        mids=tuple(section.mid or str(number) for number, section in enumerate(sections)),
         **{"setup": "active", **variation},  # type: ignore[arg-type]
     )

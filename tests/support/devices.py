@@ -1,4 +1,4 @@
-"""A device as tests see it: a session that speaks REST and reads its own log."""
+"""A device in tests: a session that sends requests and reads its own log."""
 
 import itertools
 import json
@@ -25,9 +25,9 @@ def gateway_key() -> str:
 
 @dataclass
 class Device:
-    """One registered endpoint. `seen` is the number of the last event that a test has looked at.
+    """One registered endpoint. `seen` is the number of the last event that a test has read.
 
-    With a focus it has one peer connection, and the versions of its descriptions count up.
+    With a focus it has one peer connection. The versions of its descriptions increase.
     """
 
     id: str
@@ -52,7 +52,7 @@ class Device:
         return cls(id=body["id"], token=body["token"], username=username)
 
     def __deepcopy__(self, memo: object) -> "Device":
-        """Return the same device with a connection of its own."""
+        """Return the same device with a separate HTTP connection."""
         return replace(self, client=Client())
 
     @property
@@ -61,7 +61,7 @@ class Device:
         return Session.objects.get(pk=self.id)
 
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """Make a request. Keyword arguments are headers, with `_` for `-`."""
+        """Send a request. Keyword arguments are headers, with `_` for `-`."""
         content_type = headers.pop("content_type", "application/json")
         data = json.dumps(body) if isinstance(body, dict | list) else (body or "")
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -82,7 +82,7 @@ class Device:
         return self.request("POST", "/mediaConferences", {"to": list(to), **self.offer(), **fields})
 
     def put(self, conference: str, action: str, body: Any = None, **headers: str) -> Any:
-        """Act on a conference."""
+        """Send an action of a conference."""
         path = f"/mediaConferences/{conference}"
         return self.request("PUT", path, body, x_conference_action=action, **headers)
 
@@ -99,7 +99,7 @@ class Device:
         return self.put(conference, "rejectCancel-conference-mod", {"modId": mod})
 
     def delete(self, conference: str, **headers: str) -> Any:
-        """End this device's part in a conference."""
+        """Leave, decline or end a conference, or begin a move."""
         return self.request("DELETE", f"/mediaConferences/{conference}", **headers)
 
     def offer(self, direction: str = "sendrecv", kinds: tuple[str, ...] = ("audio", "video")) -> dict[str, str]:
@@ -109,7 +109,7 @@ class Device:
         return {"type": "offer", "sdp": text}
 
     def join(self, conference: str) -> Any:
-        """Answer an invitation, or come into an open conference, with a new peer connection."""
+        """Answer an invitation, or join an open conference, with a new peer connection."""
         self.peer_connection, self.version = next(_peer_connections), 0
         invitations = [event for event in self.log() if event["confId"] == conference and "reason" in event]
         if invitations and "description" in invitations[-1]:
@@ -162,19 +162,19 @@ class Device:
         return events
 
     def news(self) -> list[dict[str, Any]]:
-        """Return the events since the last look."""
+        """Return the events since the last call."""
         new = [event for event in self.log() if event["seq"] > self.seen]
         self.seen += len(new)
         return new
 
     def news_types(self) -> list[str]:
-        """Return the types of the events since the last look."""
+        """Return the types of the events since the last call."""
         return [event["type"] for event in self.news()]
 
 
 @dataclass
 class Call:
-    """A conference between two devices, whose news have been looked at."""
+    """A conference of two devices, whose events so far have been read."""
 
     id: str
     alice: Device
@@ -187,14 +187,14 @@ class Call:
         return self.topology == "focus"
 
     def follow(self) -> None:
-        """Let both accept all waiting offers, and read their events."""
+        """Accept all waiting offers on both devices, and read their events."""
         while self.alice.follow(self.id) + self.bob.follow(self.id):
             pass
         self.alice.news(), self.bob.news()
 
 
 def open_call(alice: Device, bob: Device, topology: str = "peer") -> Call:
-    """Let alice call bob, and bob answer."""
+    """Start a call of alice that bob answers."""
     response = alice.call(bob.username) if topology == "peer" else alice.gather(bob.username)
     assert response.status_code == 201, response.content
     call = Call(response.json()["id"], alice, bob, topology)
@@ -207,7 +207,7 @@ def open_call(alice: Device, bob: Device, topology: str = "peer") -> Call:
 
 
 def hold(call: Call, action: str = "initiate-conference-hold") -> str:
-    """Let alice hold, and bob accept what he is offered; return the modification's ID."""
+    """Put alice on hold, and have bob accept; return the modification's ID."""
     held = call.alice.offer("recvonly") if call.has_focus else offer("recvonly", version=3)
     response = call.alice.put(call.id, action, held)
     assert response.status_code == 204, response.content
@@ -222,6 +222,6 @@ def hold(call: Call, action: str = "initiate-conference-hold") -> str:
 
 
 def register(*usernames: str) -> tuple[Device, ...]:
-    """Register a device for each, with the phone number of the user."""
+    """Register a device for each user, with the user's phone number."""
     numbers = {"bob": {"vtn": "+15550101"}}
     return tuple(Device.register(username, **numbers.get(username, {})) for username in usernames)

@@ -1,4 +1,4 @@
-"""An endpoint as the network sees it: a session that speaks to real servers over real sockets."""
+"""A session that uses real servers over real sockets."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from tests.support.descriptions import answer, describe, offer
 from tests.support.services import Server
 
 PATIENCE = 15.0
-# Servers under test serve at any rate.
+# Servers under test have no rate limits.
 UNLIMITED = {
     "SBE_REQUESTS_PER_MINUTE": "1000000",
     "SBE_OFFERS_PER_MINUTE": "1000000",
@@ -43,29 +43,29 @@ class Endpoint:
     """One session at one server, as `Endpoints` registers it."""
 
     def __init__(self, server: Server, session: dict[str, Any], client: httpx.AsyncClient) -> None:
-        """Use a session that is registered already."""
+        """Use a registered session."""
         self.server, self.session, self._client = server, session, client
         self.id, self.token, self.username = session["id"], session["token"], session["username"]
         self._versions = 10
 
     def elsewhere(self, server: Server) -> "Endpoint":
-        """Return the same session, speaking to another server."""
+        """Return the same session at another server."""
         return Endpoint(server, self.session, self._client)
 
     # --- REST ---------------------------------------------------------------------------------------------
 
     async def request(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
-        """Make a request. Keyword arguments are headers, with `_` for `-`."""
+        """Send a request. Keyword arguments are headers, with `_` for `-`."""
         named = {"authorization": f"Bearer {self.token}"}
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         return await self._client.request(method, self.server.base_url + path, json=body, headers=named)
 
     async def call(self, to: str, **headers: str) -> httpx.Response:
-        """Call somebody."""
+        """Start a peer call."""
         return await self.request("POST", "/mediaConferences", {"to": [to], "topology": "peer", **offer()}, **headers)
 
     async def put(self, conference: str, action: str, body: Any, **headers: str) -> httpx.Response:
-        """Act on a conference."""
+        """Send an action of a conference."""
         return await self.request("PUT", f"/mediaConferences/{conference}", body, x_conference_action=action, **headers)
 
     async def answer(self, conference: str, **headers: str) -> httpx.Response:
@@ -90,14 +90,14 @@ class Endpoint:
         return await self.put(conference, "rejectCancel-conference-mod", {"modId": modification})
 
     async def delete(self, conference: str) -> httpx.Response:
-        """End this endpoint's part in a conference."""
+        """Leave or decline a conference."""
         return await self.request("DELETE", f"/mediaConferences/{conference}")
 
     # --- The event channel --------------------------------------------------------------------------------
 
     @property
     def events_path(self) -> str:
-        """Return where the event channel is."""
+        """Return the path of the event channel."""
         return f"/sessions/{self.id}/events"
 
     def socket(self, after: int | str | None = None, **options: Any) -> websockets.connect:
@@ -118,7 +118,7 @@ class Endpoint:
             require_declared(event)
         return events
 
-    async def told(self, type_: str, number: int = 1) -> Event:
+    async def wait_for_event(self, type_: str, number: int = 1) -> Event:
         """Wait until the log has this many events of a type, and return the last of them."""
         after, seen = 0, 0
         # The server may still have to start.
@@ -133,16 +133,16 @@ class Endpoint:
 
 
 class Endpoints:
-    """Registers endpoints and closes their connections in the end."""
+    """Registers endpoints, and closes their connections at the end."""
 
     def __init__(self) -> None:
-        """Prepare for as many connections as there are requests at once."""
+        """Make a client without a bound on simultaneous connections."""
         limits = httpx.Limits(max_connections=None)
-        # Nothing here is encrypted. Reading the usual certificates would take longer than most tests.
+        # No connection is encrypted. Reading the usual certificates would take longer than most tests.
         self._client = httpx.AsyncClient(trust_env=False, verify=False, timeout=2 * PATIENCE, limits=limits)
 
     async def __aenter__(self) -> Self:
-        """Begin."""
+        """Return the endpoints."""
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -203,7 +203,7 @@ async def events_until(socket: ClientConnection, seq: int) -> list[Event]:
 
 
 async def close_code(socket: ClientConnection) -> int | None:
-    """Read a WebSocket to its end, answering nothing, and return the code that it was closed with."""
+    """Read a WebSocket until it closes, without answering heartbeats; return its close code."""
     async with asyncio.timeout(PATIENCE):
         with contextlib.suppress(websockets.ConnectionClosed):
             while True:
@@ -212,7 +212,7 @@ async def close_code(socket: ClientConnection) -> int | None:
 
 
 async def until(true: Callable[[], Awaitable[bool]], what: str, *, seconds: float = PATIENCE) -> None:
-    """Wait for a condition that takes a request to know, looking again every 20 ms.
+    """Wait for a condition that is checked by a request, every 20 ms.
 
     :raises TimeoutError: when it does not become true in time; the text names the condition.
     """

@@ -1,4 +1,4 @@
-"""A media node without media. It does its tasks in order, with plausible SDP, and reports like a real node."""
+"""A media node without media. It carries out its tasks in order, with plausible SDP, and reports like a real node."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -37,10 +37,10 @@ class Leg:
 
 
 class ScriptedNode:
-    """Does its tasks as soon as they are committed. With `works = False` it waits for a call of `work()`."""
+    """A node that carries out its tasks as soon as they are committed. With `works = False` it waits for `work()`."""
 
     def __init__(self, node_id: str = "scripted") -> None:
-        """Prepare for any number of conferences."""
+        """Start without conferences."""
         self.id, self.works = node_id, True
         self.refusal: Refusal | None = None
         self.without_leg: list[str] = []
@@ -50,12 +50,12 @@ class ScriptedNode:
         self._is_working = False
 
     def wake(self) -> None:
-        """Work, unless `works` is false or the node works already."""
+        """Call `work`, unless `works` is false or the node is working already."""
         if self.works and not self._is_working:
             self.work()
 
     def work(self) -> None:
-        """Do all tasks, including those that result from doing them."""
+        """Carry out all tasks, including those that result from them."""
         self._is_working = True
         try:
             while waiting := tasks.waiting(self.id, 10):
@@ -67,7 +67,7 @@ class ScriptedNode:
             self._is_working = False
 
     def execute(self, task: MediaTask) -> Result:
-        """Do one task; doing it again does no harm."""
+        """Carry out one task. Repeating a task has no effect."""
         payload, view = task.payload, task.payload["view"]
         legs = self.legs[task.conference]
         states = {participant["participant"]: participant["state"] for participant in view["seats"]}
@@ -111,25 +111,25 @@ class ScriptedNode:
         return FocusOffer(participant, modId, text, OfferKind.SYNC, caused_by=None, restart=True)
 
     def _answer(self, legs: dict[str, Leg], states: dict[str, str], payload: dict[str, Any]) -> Result:
-        """Answer a participant's offer, or refuse it as the test says."""
+        """Answer a participant's offer, or refuse it if the test wants that."""
         if self.refusal:
             return Result(refusal=self.refusal)
         participant, offered = payload["participant"], parse(payload["sdp"])
         leg = Leg() if payload["fresh"] or participant not in legs else legs[participant]
         legs[participant] = leg
         leg.mod_id, leg.before = payload["modId"], replace(leg)
-        leg.kinds = tuple(line.kind for line in offered.media)
+        leg.kinds = tuple(section.kind for section in offered.media)
         leg.sends = tuple(
-            line.kind for line in offered.media if line.live and line.direction in {"sendrecv", "sendonly"}
+            section.kind for section in offered.media if section.live and section.direction in {"sendrecv", "sendonly"}
         )
         leg.offered, tracks = None, self._tracks(participant, legs, states)
-        if _fits(tracks, [line.kind for line in offered.media if line.direction in {"sendrecv", "recvonly"}]):
+        if _fits(tracks, [section.kind for section in offered.media if section.direction in {"sendrecv", "recvonly"}]):
             leg.knows = tracks
         answer = self.answers.setdefault(payload["modId"], mirror(payload["sdp"], session=1000, setup="passive"))
         return Result(answer=answer)
 
     def _tracks(self, participant: str, legs: dict[str, Leg], states: dict[str, str]) -> Tracks:
-        """Return what a participant should get: what the others send, but for those on hold; movers' pictures stay."""
+        """Return the tracks that a participant should get: those of others that are not on hold, or are moving."""
         return {
             other: () if states[other] == "on-hold" else leg.sends
             for other, leg in legs.items()
@@ -151,14 +151,14 @@ class ScriptedNode:
 
 
 def _kinds(text: str) -> tuple[str, ...]:
-    """Return what media lines a description has."""
-    return tuple(line.kind for line in parse(text).media)
+    """Return the kinds of a description's media sections."""
+    return tuple(section.kind for section in parse(text).media)
 
 
-def _fits(tracks: Tracks, lines: list[str]) -> bool:
-    """Tell whether an answer has lines for all these tracks."""
+def _fits(tracks: Tracks, sections: list[str]) -> bool:
+    """Tell whether an answer has sections for all these tracks."""
     wanted = [kind for kinds in tracks.values() for kind in kinds]
-    return all(wanted.count(kind) <= lines.count(kind) for kind in wanted)
+    return all(wanted.count(kind) <= sections.count(kind) for kind in wanted)
 
 
 def beat(node_id: str, at: datetime, **news: Any) -> None:
@@ -169,7 +169,7 @@ def beat(node_id: str, at: datetime, **news: Any) -> None:
 
 @contextmanager
 def scripted_node(node_id: str = "scripted") -> Iterator[ScriptedNode]:
-    """Run a scripted node that counts as alive however much time passes in the test."""
+    """Run a scripted node that counts as alive even if the test moves the clock."""
     node = ScriptedNode(node_id)
     beat(node_id, timezone.now() + timedelta(days=1000))
     end: Callable[[], None] = tasks.listen(node_id, node.wake)

@@ -35,10 +35,10 @@ def messages(conference: Conference, *sessions: Session, **fields: object) -> li
     return [Message(session.pk, conference.pk, Told(fields=fields)) for session in sessions]
 
 
-def append(*told: Message, now: datetime | None = None) -> None:
+def append(*messages: Message, now: datetime | None = None) -> None:
     """Append in a transaction of its own."""
     with transaction.atomic():
-        log.append(told, now=now or timezone.now())
+        log.append(messages, now=now or timezone.now())
 
 
 class Reader:

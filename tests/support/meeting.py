@@ -8,7 +8,7 @@ from media.models import MediaTask
 from media.reports import Assignment
 from tests.support.devices import Device, register
 
-# The assignment of the scripted node to a conference that was never moved.
+# The assignment of the scripted node to a conference that had no other node.
 SCRIPTED = Assignment("scripted", 1)
 REFUSAL = Refusal(RefusalCode.SDP_INVALID, "No codec in common.")
 
@@ -17,12 +17,12 @@ class Meeting:
     """A conference of several devices."""
 
     def __init__(self, conference: str, *devices: Device) -> None:
-        """Wrap a conference that exists."""
+        """Wrap an existing conference."""
         self.id, self.devices = conference, devices
 
     @classmethod
     def open(cls, *devices: Device) -> "Meeting":
-        """Let the first device host an open conference, and the others join; all accept the focus's offers."""
+        """Start an open conference hosted by the first device. The others join, and all accept the focus's offers."""
         meeting = cls(started(devices[0]), *devices)
         for device in devices[1:]:
             assert device.join(meeting.id).status_code == 204
@@ -30,7 +30,7 @@ class Meeting:
         return meeting
 
     def catch_up(self) -> None:
-        """Let everybody accept what the focus offers, and look at the news."""
+        """Have all devices accept the offers of the focus and read their events."""
         while any(device.follow(self.id) for device in self.devices):
             pass
         for device in self.devices:
@@ -49,20 +49,20 @@ def started(host: Device, *to: str, **fields: str) -> str:
 
 
 def gather_three() -> tuple[str, tuple[Device, ...]]:
-    """Let alice, bob and carol meet."""
+    """Start an open conference of alice, bob and carol."""
     devices = register("alice", "bob", "carol")
     return Meeting.open(*devices).id, devices
 
 
 def put(device: Device, conference: str, action: str, direction: str = "sendrecv", **variation: Any) -> str:
-    """Make an offer that must be taken; return its modId."""
+    """Make an offer that must be accepted for processing (204); return its modId."""
     response = device.put(conference, action, device.offer(direction, **variation))
     assert (response.status_code, response["x-state"]) == (204, "mod-sent"), response.content
     return str(response["x-mod-id"])
 
 
 def last_task() -> MediaTask:
-    """Return the newest task that nobody has done."""
+    """Return the newest task that is not carried out yet."""
     return MediaTask.objects.latest("pk")
 
 

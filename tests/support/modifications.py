@@ -1,4 +1,4 @@
-"""An offer within a call, for tests of what descriptions may say."""
+"""An offer within a call, for tests of the rules for descriptions."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ same_everywhere = pytest.mark.once
 
 
 def mod_by_alice(call: Call, **variation: Any) -> str:
-    """Let alice offer something; return the modification's ID."""
+    """Make an offer by alice; return the modification's ID."""
     response = call.alice.put(call.id, MOD, offer(**{"version": 3, **variation}))
     assert response.status_code == 204, response.content
     return str(response["x-mod-id"])

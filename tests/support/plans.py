@@ -11,7 +11,7 @@ from tests.support.database import analyze
 
 
 def prepare_to_plan() -> None:
-    """Let the planner know how many rows there are.
+    """Update the planner's statistics.
 
     PostgreSQL keeps what earlier tests have deleted in its indexes, and takes a large index for a slow one.
     """

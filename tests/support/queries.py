@@ -15,5 +15,5 @@ class Queries(CaptureQueriesContext):
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """The number of queries."""
         return sum(not query["sql"].startswith(_CONTROL) for query in self.captured_queries)

@@ -7,7 +7,7 @@ from django.db import connections
 
 
 def at_once(requests: list[Any]) -> list[int]:
-    """Make requests in as many threads and return their statuses."""
+    """Send each request in a separate thread; return their statuses."""
 
     def make(request: Any) -> int:
         try:

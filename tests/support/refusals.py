@@ -26,7 +26,7 @@ def all_rows() -> dict[str, list[tuple[Any, ...]]]:
 
 
 def refused(status: int, code: str, request: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Make a request that must be refused with this status and code and change nothing; return the answer."""
+    """Send a request that must be refused with this status and code, and change nothing; return the response."""
     before = all_rows()
     response = request(*args, **kwargs)
     assert (response.status_code, problem(response)["code"]) == (status, code), response.content

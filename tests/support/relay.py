@@ -12,7 +12,7 @@ class Relay:
     """Forwards connections on a port of its own to another port of the loopback address. A context manager."""
 
     def __init__(self, target: int) -> None:
-        """Listen."""
+        """Start listening."""
         self._target = target
         self._flows = threading.Event()
         self._flows.set()
@@ -22,7 +22,7 @@ class Relay:
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:
-        """Begin to forward."""
+        """Start forwarding."""
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
         return self
 

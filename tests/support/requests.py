@@ -14,7 +14,7 @@ before_the_database = pytest.mark.once
 
 
 def anyone(method: str, path: str, body: Any = None, **headers: str) -> Any:
-    """Make a request with nothing but these headers."""
+    """Send a request with these headers only."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     data = "" if body is None else json.dumps(body)
     return Client().generic(method, path, data, content_type="application/json", headers=named)
@@ -44,7 +44,7 @@ def address(path: str, call: Call) -> str:
 
 
 def register(key: str, idempotency_key: str, **fields: Any) -> Any:
-    """Register a session as a gateway does."""
+    """Register a session as a gateway."""
     return Client().post(
         "/sessions",
         {"username": "dave", **fields},

@@ -1,4 +1,4 @@
-"""Scenes that many tests begin with. The first such test builds the scene by requests, the others restore its rows."""
+"""Scenes that many tests begin with. The first test builds a scene by requests. The others restore its rows."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,13 +16,13 @@ from media import tasks
 from tests.support.devices import Device
 from tests.support.focus import ScriptedNode, scripted_node
 
-# Brings devices into a conference; returns its ID and the devices.
+# Makes a conference and its devices; returns its ID and the devices.
 Build = Callable[[], tuple[str, tuple[Device, ...]]]
 
 
 @dataclass
 class Scene:
-    """A conference, the devices around it by username, and the focus, if one lives."""
+    """A conference, its devices by username, and the focus, if there is one."""
 
     conference: str
     devices: Mapping[str, Device]
@@ -37,7 +37,7 @@ class SavedScene:
     """A copy of a scene and of all its rows."""
 
     def __init__(self, scene: Scene) -> None:
-        """Save the scene that the tables hold now."""
+        """Save the scene that is in the tables now."""
         self._scene, self._at = deepcopy(scene), timezone.now()
         ours = [apps.get_app_config(label) for label in ("conferences", "events", "media")]
         models: list[type[Model]] = [model for app in ours for model in app.get_models(include_auto_created=True)]

@@ -1,4 +1,4 @@
-"""Where test databases live: in memory, if there is room. Waiting for a disk would gain nothing."""
+"""The directory of test databases: in memory if there is space, because tests need no durability."""
 
 import os
 import shutil

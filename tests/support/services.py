@@ -407,7 +407,7 @@ class Server:
         return False
 
     def stop(self) -> int:
-        """Ask the process to end, wait for it, and return its exit status."""
+        """Ask the process to end and wait for it; return its exit status."""
         return _stop(self._process, signal.SIGTERM) if self._process else 0
 
     def kill(self) -> None:

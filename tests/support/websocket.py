@@ -1,4 +1,4 @@
-"""A WebSocket as the consumer gets it, without a server."""
+"""A WebSocket as the consumer sees it, without a server."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,3 +1,3 @@
-"""Instants to the second, in the order that sorts: support compares them with logs. With their zone."""
+"""Instants to the second with the year first, as in logs, so that support can compare them; with their zone."""
 
 DATETIME_FORMAT = "Y-m-d H:i:s T"

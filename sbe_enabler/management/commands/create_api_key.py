@@ -5,23 +5,23 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rest_framework_api_key.models import APIKey
 
-_LONGEST_NAME = 50
+_MAX_NAME_LENGTH = 50
 
 
 class Command(BaseCommand):
-    """Print a new API key, once: only its hash is kept."""
+    """Creates an API key and prints it. It cannot be shown again, because only its hash is stored."""
 
-    help = "Create an API key and print it, once: only its hash is kept."
+    help = "Create an API key and print it. It cannot be shown again, because only its hash is stored."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the name of whoever is to use the key."""
-        parser.add_argument("name", help="whom the key is for; shown in the admin")
+        """Declare the name of the key."""
+        parser.add_argument("name", help="the client that will use the key; shown in the admin")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Put the key alone on standard output, and words on standard error."""
+        """Print only the key to standard output; explain it on standard error."""
         name = options["name"].strip()
-        if not 0 < len(name) <= _LONGEST_NAME:
-            raise CommandError(f"A name has 1 to {_LONGEST_NAME} characters.")
+        if not 0 < len(name) <= _MAX_NAME_LENGTH:
+            raise CommandError(f"The name must have 1 to {_MAX_NAME_LENGTH} characters.")
         _, key = APIKey.objects.create_key(name=name)
-        self.stderr.write(f"API key for {name}; it is not shown again:")
+        self.stderr.write(f"API key for {name} (it is not shown again):")
         self.stdout.write(key)

@@ -43,11 +43,11 @@ def _section(title: str, states: type[State], first: State) -> str:
 
 
 class Command(BaseCommand):
-    """Writes the file."""
+    """Writes docs/states.md."""
 
     help = "Write the state diagrams in docs/states.md from the table of the state machine."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Write the document."""
+        """Write the document and print its path."""
         PATH.write_text(render())
         self.stdout.write(str(PATH))

@@ -1,4 +1,4 @@
-"""`manage.py medianode`: forward media in a process of its own."""
+"""`manage.py medianode`: run a media node in its own process."""
 
 import signal
 import threading
@@ -10,12 +10,12 @@ from sbe_enabler.readiness import require_database
 
 
 class Command(BaseCommand):
-    """Runs until SIGINT or SIGTERM."""
+    """Runs a media node until SIGINT or SIGTERM."""
 
-    help = "Run a media node: forward the media of conferences. Any number of them may run, on any hosts."
+    help = "Run a media node, which forwards the media of conferences. Several may run, on any hosts."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the node."""
+        """Check the database, run the node, and stop it on a signal."""
         from sbe_enabler.focus import media_service
 
         require_database()

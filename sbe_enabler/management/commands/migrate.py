@@ -1,4 +1,4 @@
-"""`manage.py migrate`: Django's own, without the time limits of a server's statements."""
+"""`manage.py migrate`: Django's command without the time limits for statements on PostgreSQL."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from django.db import connection
 
 
 class Command(migrate.Command):
-    """Change the database to what this version needs, however long that takes."""
+    """Applies migrations without time limits."""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Migrate."""
+        """Remove the time limits, migrate, and close the connection, so that later ones have the limits again."""
         if connection.vendor == "postgresql":
             connection.lift_limits()  # type: ignore[attr-defined]
         try:

@@ -1,4 +1,4 @@
-"""`manage.py prune`: delete what is older than its retention."""
+"""`manage.py prune`: delete rows that are older than their retention."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from events import clock
 
 
 class Command(BaseCommand):
-    """Runs once; the timekeeper does the same every ten minutes."""
+    """Prunes once. The timekeeper does the same every ten minutes."""
 
     help = "Delete events, kept answers, conferences and sessions that are older than their retention."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prune, and say what went."""
+        """Prune, and print how many rows of each kind were deleted."""
         gone = prune(now=clock.now())
         self.stdout.write(", ".join(f"{number} {kind}" for kind, number in gone.items()))

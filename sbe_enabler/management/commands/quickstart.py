@@ -1,4 +1,4 @@
-"""`manage.py quickstart`: from an empty directory to a running service; what `make run` calls."""
+"""`manage.py quickstart`, which `make run` calls: prepare everything in an empty directory and run the service."""
 
 import hashlib
 import secrets
@@ -15,28 +15,28 @@ from django.core.management.base import BaseCommand, CommandParser
 from rest_framework_api_key.models import APIKey
 
 from sbe_enabler.private_files import write_private
-from sbe_enabler.readiness import plain_words
+from sbe_enabler.readiness import database_errors_in_one_line
 
 _STAFF_NAME = "admin"
 _KEY_NAME = "test page"
-_LOST = f"password lost? .venv/bin/python manage.py changepassword {_STAFF_NAME}"
+_PASSWORD_HINT = f"lost the password? .venv/bin/python manage.py changepassword {_STAFF_NAME}"
 
 
 class Command(BaseCommand):
-    """Prepare the database, the first logins and the static files, then serve."""
+    """Prepares the database, a staff login, an API key and the static files, then runs the server."""
 
-    help = "Prepare everything that is still missing, then serve; safe to run again."
+    help = "Prepare everything that is still missing, then run the server. Safe to run again."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take where to listen."""
+        """Declare where to listen."""
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
-        parser.add_argument("--lan", action="store_true", help="HTTPS on all of the machine's own addresses")
+        parser.add_argument("--lan", action="store_true", help="serve HTTPS on all addresses of this machine")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Do what is missing, tell what was made, and serve until stopped."""
+        """Create what is missing, print new credentials, and serve until stopped."""
         self.lan = options["lan"]
         try:
-            with plain_words():
+            with database_errors_in_one_line():
                 call_command("migrate", verbosity=0, interactive=False)
             self._create_staff_login()
             self._create_demo_key()
@@ -47,26 +47,26 @@ class Command(BaseCommand):
             self.stderr.write("Stopped.")
 
     def _create_staff_login(self) -> None:
-        """Make the first login of the admin, with a password that nobody chose."""
+        """If there is no staff account, create one with a random password and print it."""
         users = get_user_model().objects
         if users.filter(is_staff=True).exists():
             return
         password = secrets.token_urlsafe(12)
         users.create_superuser(username=_STAFF_NAME, email="", password=password)
-        self.stdout.write(f"Staff login, shown only now:    {_STAFF_NAME} / {password}")
+        self.stdout.write(f"Staff login (shown only once):    {_STAFF_NAME} / {password}")
 
     def _create_demo_key(self) -> None:
-        """Make the key by which the Dev Server behind the test page speaks to the enabler."""
+        """Create the API key with which the Dev Server calls the enabler, unless it has a valid one."""
         path: Path = settings.DEMO_KEY_FILE
         if settings.SBE_API_KEY or (path.is_file() and _is_known(path.read_text().strip())):
             return
         path.unlink(missing_ok=True)
         _, key = APIKey.objects.create_key(name=_KEY_NAME)
         write_private(path, key)
-        self.stdout.write(f"API key for trials, shown only now: {key}\n(the test page reads it from {path})")
+        self.stdout.write(f"API key for trials (shown only once): {key}\n(the Dev Server reads it from {path})")
 
     def _collect_static_files(self) -> None:
-        """Copy and compress the static files, unless none has changed since the last time."""
+        """Run `collectstatic` if a static file has changed since the last time. With DEBUG it is not needed."""
         stamp: Path = settings.STATIC_ROOT.with_name("static.stamp")
         fingerprint = _static_fingerprint()
         if settings.DEBUG or (stamp.is_file() and stamp.read_text() == fingerprint):
@@ -76,9 +76,9 @@ class Command(BaseCommand):
         stamp.write_text(fingerprint)
 
     def announce(self, scheme: str, bind: str, port: int) -> None:
-        """Print the addresses to open."""
+        """Print the URLs to open."""
         page = f"{scheme}://{self._host()}:{port}"
-        lines = ["", f"  API            {page}/api/schema", f"  Admin          {page}/admin/   ({_LOST})"]
+        lines = ["", f"  API            {page}/api/schema", f"  Admin          {page}/admin/   ({_PASSWORD_HINT})"]
         if settings.DEV_SERVER:
             lines[1:1] = [
                 f"  Test page      {page}/",
@@ -87,14 +87,14 @@ class Command(BaseCommand):
         self.stdout.write("\n".join([*lines, ""]))
         if self.lan and settings.DEV_SERVER:
             self.print_code(f"{page}/?user=bob&device=phone")
-            self.stdout.write("Whoever opens the code's address is bob; call him as alice.")
+            self.stdout.write("The QR code opens the test page as bob. Call him from another page as alice.")
         if self.lan:
-            self.stdout.write("The certificate is this machine's own: the browser asks once whether to trust it.")
+            self.stdout.write("The certificate is self-signed: the browser asks once whether to trust it.")
         self.stdout.write("Ctrl-C stops the server.")
         self.stdout.flush()
 
     def _host(self) -> str:
-        """Return the address that this machine's own people open."""
+        """Return the host for the printed URLs: loopback, or with --lan this machine's first LAN address."""
         if not self.lan:
             return "127.0.0.1"
         from sbe_enabler import lan
@@ -102,20 +102,20 @@ class Command(BaseCommand):
         return (lan.own_addresses() or ["127.0.0.1"])[0]
 
     def print_code(self, url: str) -> None:
-        """Show the address as a QR code for a phone's camera."""
+        """Print a URL as a QR code, for a phone's camera."""
         code = StringIO()
         segno.make(url, micro=False).terminal(out=code, compact=True)
         self.stdout.write(code.getvalue())
 
 
 def _is_known(key: str) -> bool:
-    """Return whether the database knows this key; one that was revoked on purpose is not replaced."""
+    """Return whether the database has this key, even if it was revoked: a revoked key is not replaced."""
     prefix, _, _ = key.partition(".")
     return bool(APIKey.objects.filter(prefix=prefix).exists())
 
 
 def _static_fingerprint() -> str:
-    """Return a value that changes whenever a static file is added, changed or removed."""
+    """Return a hash of the names, sizes and modification times of all static files."""
     digest = hashlib.sha256()
     for finder in get_finders():
         for name, storage in finder.list([]):

@@ -1,6 +1,6 @@
-"""`manage.py reference`: write the reference of events, for people and for the JavaScript client.
+"""`manage.py reference`: generate the reference of events in docs/protocol.md, and the client's event-types.js.
 
-Both are made from the classes in `conferences/event_types.py`: a part of docs/protocol.md, and event-types.js.
+The source of both is the classes in `conferences/event_types.py`.
 """
 
 import inspect
@@ -32,7 +32,7 @@ CLIENT = Path(settings.BASE_DIR) / "templates" / "static" / "sbe" / "event-types
 BEGIN, END = "<!-- `make reference` writes what follows -->\n", "<!-- until here -->\n"
 _WIDTH = 120
 
-# The shapes by their names in docs/protocol.md and in types.js, and an example of each.
+# Each shape's name in docs/protocol.md, its name in types.js, and an example.
 _SHAPES: dict[Any, tuple[str, str, Any]] = {
     ParticipantShape: ("participant", "Participant", {"id": "…", "username": "bob", "state": "accepted", "…": "…"}),
     ConferenceShape: ("conference", "Conference", {"id": "…", "state": "session-open", "…": "…"}),
@@ -49,7 +49,7 @@ _SIMPLE: dict[Any, tuple[str, str, Any]] = {
 
 
 class Field:
-    """One field of an event, as people and as JavaScript read it."""
+    """One field of an event: its name and meaning, its type for people and in JSDoc, and an example."""
 
     def __init__(self, name: str, annotation: Any) -> None:
         annotated, self.meaning = get_args(annotation)
@@ -61,24 +61,24 @@ class Field:
 
     @property
     def for_people(self) -> str:
-        """The type as docs/protocol.md names it."""
+        """The type's name in docs/protocol.md."""
         named = _named(self._type)[0]
         return f"{named} or null" if self.is_nullable else named
 
     @property
     def for_client(self) -> str:
-        """The type as JSDoc writes it."""
+        """The type in JSDoc syntax."""
         named = _named(self._type)[1]
         return f"{named} | null" if self.is_nullable else named
 
     @property
     def example(self) -> Any:
-        """A value."""
+        """A sample value."""
         return _named(self._type)[2]
 
 
 def _named(type_: Any) -> tuple[str, str, Any]:
-    """Return a type's name for people, its name in JSDoc, and a value."""
+    """Return a type's name in docs/protocol.md, its name in JSDoc, and a sample value."""
     if isinstance(type_, type) and issubclass(type_, StrEnum | TextChoices):
         values = [str(value.value) for value in type_]
         return ", ".join(f"`{value}`" for value in values), " | ".join(f'"{value}"' for value in values), values[0]
@@ -86,7 +86,7 @@ def _named(type_: Any) -> tuple[str, str, Any]:
 
 
 def fields_of(event: type[Body]) -> list[Field]:
-    """Return the declared fields of an event, in their order."""
+    """Return the fields of an event in the order of their declaration."""
     hints = get_type_hints(event, include_extras=True)
     return [Field(field.name, hints[field.name]) for field in fields(event)]
 
@@ -95,7 +95,7 @@ def fields_of(event: type[Body]) -> list[Field]:
 
 
 def render_reference() -> str:
-    """Return the part of docs/protocol.md: a heading, a sentence, a table and an example for each event."""
+    """Return the reference in docs/protocol.md: for each event a heading, its docstring, a table and an example."""
     return BEGIN + "\n" + "\n".join(_section(event) for event in EVENTS) + "\n" + END
 
 
@@ -109,7 +109,7 @@ def _section(event: type[Body]) -> str:
 
 
 def _example(event: type[Body]) -> dict[str, Any]:
-    """Return an event with the fields that it always has."""
+    """Return a sample event with all fields that are not optional."""
     own = {field.name: field.example for field in fields_of(event) if not field.is_optional}
     if issubclass(event, EphemeralEvent):
         return {"type": event.type, "confId": "…", **own}
@@ -117,7 +117,7 @@ def _example(event: type[Body]) -> dict[str, Any]:
 
 
 def _wrapped(text: str) -> str:
-    """Return JSON on several lines where it is too long for one."""
+    """Break JSON after commas into lines of at most _WIDTH characters."""
     lines, rest = [], text
     while len(rest) > _WIDTH:
         at = rest.rindex(", ", 0, _WIDTH) + 1
@@ -127,7 +127,7 @@ def _wrapped(text: str) -> str:
 
 
 def with_reference(document: str) -> str:
-    """Return docs/protocol.md with its part about events replaced."""
+    """Return docs/protocol.md with its reference of events replaced."""
     before, _, rest = document.partition(BEGIN)
     return before + render_reference() + rest.partition(END)[2]
 
@@ -136,7 +136,7 @@ def with_reference(document: str) -> str:
 
 
 def render_types() -> str:
-    """Return event-types.js: one type for each event, and their union."""
+    """Return the text of event-types.js: one type for each event, and their union."""
     names = [event.__name__ for event in (*EVENTS, Gap)]
     union = " | ".join(names)
     shapes = sorted({shape for _, shape, _ in _SHAPES.values()})
@@ -154,7 +154,7 @@ def render_types() -> str:
 
 
 def _typedef(event: type[Body]) -> Iterator[str]:
-    """Yield the lines of one event's type."""
+    """Yield the JSDoc lines of one event's type."""
     summary = inspect.cleandoc(event.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     yield f"@typedef {{object}} {event.__name__} {summary}"
     yield f'@property {{"{event.type}"}} type'
@@ -169,12 +169,12 @@ def _typedef(event: type[Body]) -> Iterator[str]:
 
 
 class Command(BaseCommand):
-    """Writes both."""
+    """Writes both files."""
 
     help = "Write the reference of events in docs/protocol.md, and the types of the JavaScript client."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Write the files."""
+        """Write the files and print their paths."""
         PROTOCOL.write_text(with_reference(PROTOCOL.read_text()))
         CLIENT.write_text(render_types())
         self.stdout.write(f"{PROTOCOL}\n{CLIENT}")

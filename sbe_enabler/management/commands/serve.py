@@ -1,4 +1,4 @@
-"""`manage.py serve`: one web process, with the timekeeper beside it."""
+"""`manage.py serve`: run a web process, by default with a timekeeper, a nodekeeper and a media node."""
 
 import asyncio
 import ctypes
@@ -16,27 +16,27 @@ _M_ARENA_MAX = -8  # malloc.h
 
 
 class Command(BaseCommand):
-    """Serve HTTP and WebSockets until SIGINT or SIGTERM."""
+    """Serves HTTP and WebSockets until SIGINT or SIGTERM."""
 
     help = "Serve HTTP and WebSockets (HTTPS with SBE_TLS_CERTIFICATE and SBE_TLS_KEY) until SIGINT or SIGTERM."
-    # The checks cost a restart a second; `make check` and `quickstart` run them.
+    # Skip the system checks: they would delay each restart by a second. `make check` and `quickstart` run them.
     requires_system_checks = []
     stealth_options = ("announce",)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take where to listen."""
+        """Declare where to listen."""
         parser.add_argument("--bind", default="127.0.0.1", help="address to listen on (default: %(default)s)")
         parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the server; `announce(scheme, port)`, given by another command, is called when it listens."""
-        _share_one_heap()
+        """Run the server. Once it listens, it calls the option `announce(scheme, bind, port)` if a command gave one."""
+        _use_one_malloc_arena()
         from sbe_enabler.asgi import application
         from sbe_enabler.readiness import require_database
         from sbe_enabler.serving import Address, ListenError, WebServer, require_usable
 
         if not 0 <= options["port"] <= _LARGEST_PORT:
-            raise CommandError(f"Port {options['port']} does not exist: ports lie between 0 and {_LARGEST_PORT}.")
+            raise CommandError(f"The port must be between 0 and {_LARGEST_PORT}, not {options['port']}.")
         require_database()
         address = Address(options["bind"], options["port"], settings.TLS_CERTIFICATE, settings.TLS_KEY)
         try:
@@ -54,11 +54,11 @@ class Command(BaseCommand):
             background=_background(),
             on_listening=lambda port: announce(address.scheme, address.bind, port),
         )
-        if media_stays_here(address.bind):
+        if is_media_local_only(address.bind):
             self.stderr.write(
-                f"Media is received on {settings.MEDIA_BIND} only. For browsers elsewhere set MEDIA_BIND."
+                f"Media is received only on {settings.MEDIA_BIND}. For browsers on other machines, set MEDIA_BIND."
             )
-        _spare_the_collector()
+        _tune_garbage_collection()
         try:
             with _media_node(server.loop):
                 server.run()
@@ -66,33 +66,39 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
 
     def _announce(self, scheme: str, bind: str, port: int) -> None:
-        """Say where the server listens."""
+        """Print the URL on which the server listens."""
         host = f"[{bind}]" if ":" in bind else bind
         self.stdout.write(f"Listening on {scheme}://{host}:{port}")
         self.stdout.flush()
 
 
-def media_stays_here(bind: str) -> bool:
-    """Tell whether others reach the server at the address that it is bound to, but not its media node."""
+def is_media_local_only(bind: str) -> bool:
+    """Return whether other machines can reach the server at `bind`, but not its media node."""
     return settings.MEDIA_NODE and _is_loopback(settings.MEDIA_BIND) and not _is_loopback(bind)
 
 
 def _is_loopback(address: str) -> bool:
-    """Tell whether only this machine reaches an address."""
+    """Return whether only this machine can reach an address."""
     try:
         return ip_address(address).is_loopback
     except ValueError:
         return address == "localhost"
 
 
-def _share_one_heap() -> None:
-    """Let all threads share the C library's first heap: each of their own would grow by megabytes and never shrink."""
-    with suppress(AttributeError, OSError):  # a C library other than glibc
+def _use_one_malloc_arena() -> None:
+    """Make all threads use glibc's first malloc arena.
+
+    An arena per thread would grow by megabytes and never shrink.
+    """
+    with suppress(AttributeError, OSError):  # another C library than glibc
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def _spare_the_collector() -> None:
-    """Let garbage collection look less often, and never at what was imported: that stays. It spares a twentieth."""
+def _tune_garbage_collection() -> None:
+    """Collect garbage less often, and exclude the objects that exist already: imported code is never freed.
+
+    This saves a twentieth of the processor time.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -100,7 +106,7 @@ def _spare_the_collector() -> None:
 
 @contextmanager
 def _media_node(server_loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Run a media node beside the server, on threads of its own."""
+    """Run a media node in its own threads while the block runs, if SBE_MEDIA_NODE is set."""
     if not settings.MEDIA_NODE:
         yield
         return
@@ -115,7 +121,7 @@ def _media_node(server_loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 
 def _background() -> list[Callable[[], Coroutine[Any, Any, None]]]:
-    """Return what runs on the server's loop beside the requests."""
+    """Return the background tasks of the server's loop: timekeeper and nodekeeper, unless SBE_TIMEKEEPER is off."""
     if not settings.TIMEKEEPER:
         return []
     from sbe_enabler.nodekeeper import keep_nodes

@@ -1,4 +1,4 @@
-"""`manage.py timekeeper`: settle deadlines in a process of its own."""
+"""`manage.py timekeeper`: run a timekeeper and a nodekeeper in their own process."""
 
 import asyncio
 import contextlib
@@ -13,15 +13,15 @@ from sbe_enabler.timekeeper import keep_time
 
 
 class Command(BaseCommand):
-    """Runs until SIGINT or SIGTERM."""
+    """Runs the timekeeper and the nodekeeper until SIGINT or SIGTERM."""
 
     help = (
-        "Settle what is due (rings, modifications, moves, sessions) and replace media nodes that are gone. "
-        "Safe to run many times over."
+        "Settle due deadlines (invitations, modifications, moves, sessions) and replace media nodes that are gone. "
+        "Several may run at once."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the timekeeper."""
+        """Check the database, then run both."""
         require_database()
         asyncio.run(_run())
 

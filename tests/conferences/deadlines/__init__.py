@@ -1,1 +1,1 @@
-"""Tests of what time ends."""
+"""Tests of deadlines."""

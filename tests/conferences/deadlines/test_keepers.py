@@ -14,7 +14,7 @@ from conferences.models import Conference, Modification, Participant
 from conferences.operations import deadlines
 from conferences.operations.calls import terminate_conference
 from conferences.operations.deadlines import due, next_deadline, settle, settle_due
-from conferences.operations.locked_conference import ReadAhead, lock
+from conferences.operations.locking import ReadAhead, lock
 from conferences.operations.sessions import leave_after_end
 from events.models import Event, Session
 from events.states import SessionState
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def require_settled_once(*, now: datetime) -> None:
-    """Let two timekeepers find the one deadline that is due, and require that the second changes nothing."""
+    """Have two timekeepers find the one deadline that is due, and require that the second one changes nothing."""
     first, second = due(now=now), due(now=now)
     settle(deque(first))
     before = all_rows()
@@ -39,8 +39,8 @@ def require_settled_once(*, now: datetime) -> None:
     assert all_rows() == before
 
 
-class TestTogether:
-    def test_everything_at_once_leaves_nothing(self, call: Call, carol: Device) -> None:
+class TestSimultaneousDeadlines:
+    def test_all_kinds_of_deadlines_are_settled_together(self, call: Call, carol: Device) -> None:
         Device.register("alice", "phone")
         call.alice.call("carol"), carol.call("dave")
         call.bob.put(call.id, MOD, offer(session=777, version=3))
@@ -50,7 +50,7 @@ class TestTogether:
         assert not Conference.objects.live().exists()
         assert not Session.objects.filter(state="active").exists()
 
-    def test_two_keepers_who_found_the_same_settle_it_once(self, ringing: Call) -> None:
+    def test_two_keepers_that_find_the_same_deadline_settle_it_once(self, ringing: Call) -> None:
         late = timezone.now() + timedelta(seconds=31)
         require_settled_once(now=late)
 
@@ -65,11 +65,11 @@ class TestTogether:
         settle(deque(second))
         assert all_rows() == before
 
-    def test_a_keeper_who_comes_late_leaves_the_next_modification_alone(self, call: Call, settings: Settings) -> None:
+    def test_a_late_keeper_does_not_expire_the_next_modification(self, call: Call, settings: Settings) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
         jobs = due(now=timezone.now() + settings.MODIFICATION_LIFETIME)
         call.bob.withdraw(call.id, mod)
-        # The next one lives longer.
+        # The next modification expires later.
         settings.MODIFICATION_LIFETIME *= 2
         call.alice.put(call.id, MOD, offer(version=3))
         before = all_rows()
@@ -77,30 +77,28 @@ class TestTogether:
         assert len(jobs) == 1
         assert all_rows() == before
 
-    def test_two_keepers_let_a_participant_leave_once(self, call: Call) -> None:
+    def test_two_keepers_make_a_participant_leave_once(self, call: Call) -> None:
         now = timezone.now()
         Session.objects.filter(pk=call.bob.id).update(state=SessionState.ENDED, ended_at=now, leaving_since=now)
         require_settled_once(now=now)
 
-    def test_a_participant_that_has_left_meanwhile_stays_as_it_is(self, call: Call) -> None:
+    def test_a_participant_that_has_left_meanwhile_does_not_change(self, call: Call) -> None:
         left = Participant.objects.get(session=call.bob.id)
         call.bob.delete(call.id)
         before = all_rows()
         leave_after_end(conference_id=call.id, participant_id=left.pk, now=timezone.now())
         assert all_rows() == before
 
-    def test_another_thread_may_take_the_last_job(self) -> None:
+    def test_another_thread_can_take_the_last_job(self) -> None:
         class Emptied(deque[Any]):
-            """It had a job when it was looked at, and has none when that is taken."""
+            """A queue that shows a job when it is checked, and is empty when the job is taken."""
 
             def __bool__(self) -> bool:
                 return True
 
         settle(Emptied())
 
-    def test_a_conference_that_somebody_holds_is_passed_over(
-        self, ringing: Call, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_a_conference_that_is_locked_is_skipped(self, ringing: Call, caplog: pytest.LogCaptureFixture) -> None:
         if not connection.features.has_select_for_update_skip_locked:
             pytest.skip("the database has one writer")
         late = timezone.now() + timedelta(seconds=31)
@@ -119,7 +117,7 @@ class TestTogether:
         holding.start()
         assert held.wait(10)
         assert settle_due(now=late) == 1
-        # Waiting would end with an error, after the database's limit.
+        # If the keeper waited for the lock, it would fail after the database's limit.
         assert [each for each in caplog.records if each.levelname == "ERROR"] == []
         assert ringing.alice.get(ringing.id)["state"] == "invitation-sent"
         release.set()
@@ -136,7 +134,7 @@ class TestTogether:
             assert alice.get(conference)["state"] == "session-terminated"
             assert_all_is_settled(settle_at)
 
-    def test_one_that_fails_holds_up_no_other(
+    def test_a_deadline_that_fails_does_not_delay_others(
         self, call: Call, carol: Device, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         first, second = carol.call("dave").json()["id"], call.alice.call("erin").json()["id"]
@@ -173,7 +171,7 @@ class TestTogether:
             assert [each.offer for each in room.pending] == [each.offer for each in loaded.pending]
         assert ahead.take(ringing) is None
 
-    def test_rows_read_ahead_do_not_count_after_a_change(self, ringing: Call) -> None:
+    def test_rows_read_ahead_are_not_used_after_a_change(self, ringing: Call) -> None:
         reading = ReadAhead([ringing.id], now=timezone.now()).take(ringing.id)
         assert ringing.bob.answer(ringing.id).status_code == 204
         before = all_rows()
@@ -182,7 +180,7 @@ class TestTogether:
         assert all_rows() == before
         assert ringing.alice.get(ringing.id)["state"] == "session-open"
 
-    def test_devices_are_read_ahead_by_every_identity(self, alice: Device, carol: Device) -> None:
+    def test_devices_of_every_identity_are_read_ahead(self, alice: Device, carol: Device) -> None:
         devices = [Device.register("bob"), Device.register("bob", "phone"), Device.register("robert", vtn="+15550101")]
         devices += [Device.register("someone", icmn="+15550101"), Device.register("dave")]
         alice.call("bob"), alice.call("tel:+15550101"), carol.call("dave")
@@ -196,7 +194,7 @@ class TestTogether:
             (cancelled,) = device.news()
             assert (cancelled["type"], cancelled["reason"]) == ("invitation-cancelled", "no-answer")
 
-    def test_a_device_that_registers_after_the_reading_stops_ringing_too(self, ringing: Call) -> None:
+    def test_a_device_that_registers_after_the_rows_are_read_stops_ringing_too(self, ringing: Call) -> None:
         late = timezone.now() + timedelta(seconds=31)
         reading = ReadAhead([ringing.id], now=late).take(ringing.id)
         phone = Device.register("bob", "phone")
@@ -214,7 +212,7 @@ class TestTogether:
         assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
         assert not any("FOR NO KEY UPDATE" in query["sql"] for query in queries)
 
-    def test_one_more_costs_no_queries_for_reading_it(self, alice: Device) -> None:
+    def test_one_more_deadline_adds_no_queries_to_read_it(self, alice: Device) -> None:
         late, counts = timezone.now() + timedelta(seconds=31), []
         for number in (2, 4):
             for callee in range(number):
@@ -222,11 +220,11 @@ class TestTogether:
             with Queries() as queries:
                 assert settle_due(now=late) == number
             counts.append(queries.count)
-        # The lock, what has changed of three kinds, the caller's number, and its events.
+        # The lock, the changed rows of three kinds, the caller's event number, and its events.
         assert counts[1] - counts[0] <= 2 * 6
         assert_all_is_settled(late)
 
-    def test_due_jobs_of_one_conference_are_settled_without_the_others(self, call: Call, carol: Device) -> None:
+    def test_due_jobs_of_one_conference_are_settled_independently_of_others(self, call: Call, carol: Device) -> None:
         ringing = carol.call("dave").json()["id"]
         settle_due(now=timezone.now() + timedelta(seconds=31))
         assert carol.get(ringing)["state"] == "session-terminated"
@@ -251,7 +249,7 @@ def test_the_next_deadline_is_the_earliest(call: Call, settings: Settings) -> No
     assert next_deadline() == Participant.objects.get(conference=call.id, role="host").move_until
     settle_due(now=timezone.now() + settings.MOVE_WINDOW)
     assert next_deadline() == Modification.objects.pending().get().expires_at
-    # An offer that comes with an invitation ends with it.
+    # The offer of an invitation ends with the invitation.
     Modification.objects.all().delete()
     conference = call.alice.call("dave").json()["id"]
     assert next_deadline() == Participant.objects.ringing().get(conference=conference).rings_until

@@ -1,4 +1,4 @@
-"""A modification that nobody settles expires."""
+"""A modification that is not settled expires."""
 
 from datetime import timedelta
 
@@ -17,9 +17,11 @@ from tests.support.refusals import refused
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class TestModifications:
+class TestModificationDeadline:
     @pytest.mark.parametrize("action", [MOD, HOLD])
-    def test_one_that_nobody_settles_expires_for_both_sides(self, call: Call, action: str, settings: Settings) -> None:
+    def test_an_unsettled_modification_expires_for_both_sides(
+        self, call: Call, action: str, settings: Settings
+    ) -> None:
         before = call.alice.get(call.id)
         mod = call.alice.put(call.id, action, offer("recvonly", version=3))["x-mod-id"]
         call.bob.news()
@@ -37,10 +39,10 @@ class TestModifications:
         assert_all_is_settled(row.expires_at)
         assert call.bob.put(call.id, MOD, offer(session=777, version=3)).status_code == 204
 
-    def test_the_offer_of_a_call_ends_with_its_ringing(self, ringing: Call) -> None:
+    def test_the_offer_of_a_call_expires_with_its_ringing(self, ringing: Call) -> None:
         Modification.objects.update(expires_at=timezone.now())
         assert_all_is_settled(timezone.now())
 
-    def test_one_that_has_been_settled_does_not_expire(self, call: Call) -> None:
+    def test_a_settled_modification_does_not_expire(self, call: Call) -> None:
         hold(call)
         assert_all_is_settled(timezone.now() + timedelta(seconds=60))

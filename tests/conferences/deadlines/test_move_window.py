@@ -1,4 +1,4 @@
-"""A move is armed for a while."""
+"""A move stays armed for a limited time."""
 
 from datetime import datetime, timedelta
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def let_pass(call: Call, duration: timedelta) -> None:
-    """Let an armed move look as if it had been armed that much earlier."""
+    """Shift an armed move into the past by this many seconds."""
     Participant.objects.filter(conference=call.id).update(move_until=F("move_until") - duration)
 
 
@@ -28,7 +28,7 @@ class TestMoveWindow:
         return Device.register("alice", "phone")
 
     @pytest.mark.parametrize("accepted", [True, False])
-    def test_before_it_closes_a_delete_moves(
+    def test_a_delete_before_it_closes_begins_the_move(
         self, call: Call, phone: Device, accepted: bool, settings: Settings
     ) -> None:
         if accepted:
@@ -44,14 +44,14 @@ class TestMoveWindow:
         assert phone.news_types() == ["invitation-received"]
 
     def close(self, call: Call) -> datetime:
-        """Let the timekeeper find the window closed."""
+        """Have the timekeeper find that the window has closed."""
         let_pass(call, timedelta(seconds=10))
         now = timezone.now()
         assert settle_due(now=now) == 1
         return now
 
     @pytest.mark.parametrize("looked", [True, False])
-    def test_after_it_has_closed_a_delete_is_an_ordinary_end(self, call: Call, phone: Device, looked: bool) -> None:
+    def test_a_delete_after_it_has_closed_ends_the_call(self, call: Call, phone: Device, looked: bool) -> None:
         hold(call, CALL_HOLD)
         if looked:
             now = self.close(call)
@@ -70,7 +70,7 @@ class TestMoveWindow:
         assert phone.news() == []
         assert call.bob.news()[-1]["reason"] == "hung-up"
 
-    def test_after_it_has_closed_the_leg_is_simply_on_hold(self, call: Call, phone: Device) -> None:
+    def test_the_participant_is_only_on_hold_after_it_has_closed(self, call: Call, phone: Device) -> None:
         hold(call, CALL_HOLD)
         self.close(call)
         mod = call.alice.put(call.id, "initiate-conference-resume", offer(version=4))["x-mod-id"]
@@ -78,7 +78,7 @@ class TestMoveWindow:
         body = call.alice.delete(call.id).json()
         assert (body["outcome"], "moveRefused" in body) == ("terminated", False)
 
-    def test_arming_again_opens_it_again(self, call: Call, phone: Device) -> None:
+    def test_arming_the_move_again_opens_it_again(self, call: Call, phone: Device) -> None:
         mod = call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))["x-mod-id"]
         self.close(call)
         call.bob.withdraw(call.id, mod)
@@ -101,7 +101,7 @@ class TestMoveWindow:
         assert body.get("moveRefused") == ("window-over" if closed else None)
         assert phone.news_types() == ([] if closed else ["invitation-received"])
 
-    def test_a_participant_that_was_on_hold_already_learns_that_the_window_is_over(
+    def test_a_participant_that_was_on_hold_already_is_notified_that_it_has_closed(
         self, call: Call, phone: Device
     ) -> None:
         hold(call)
@@ -113,7 +113,7 @@ class TestMoveWindow:
         assert phone.news() == []
 
     @pytest.mark.parametrize("closed", [True, False])
-    def test_a_hold_that_its_initiator_cancels_moves_nothing(self, call: Call, phone: Device, closed: bool) -> None:
+    def test_a_cancelled_hold_does_not_arm_a_move(self, call: Call, phone: Device, closed: bool) -> None:
         mod = call.alice.put(call.id, CALL_HOLD, offer("recvonly", version=3))["x-mod-id"]
         if closed:
             self.close(call)
@@ -122,7 +122,7 @@ class TestMoveWindow:
         assert (body["outcome"], "moveRefused" in body) == ("terminated", False)
         assert phone.news() == []
 
-    def test_a_resume_takes_the_move_back(self, call: Call, phone: Device) -> None:
+    def test_a_resume_disarms_the_move(self, call: Call, phone: Device) -> None:
         hold(call, CALL_HOLD)
         mod = call.alice.put(call.id, "initiate-conference-resume", offer(version=4))["x-mod-id"]
         assert call.bob.accept(call.id, mod, answer(version=4)).status_code == 204

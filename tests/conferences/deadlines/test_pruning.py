@@ -22,17 +22,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class TestPruning:
-    def test_events_go_by_age(self, call: Call, settings: Settings) -> None:
+    def test_events_are_deleted_by_age(self, call: Call, settings: Settings) -> None:
         count = Event.objects.count()
         newest = max(Event.objects.values_list("at", flat=True))
         assert prune(now=newest + settings.EVENT_RETENTION - timedelta(minutes=1))["events"] == 0
         assert prune(now=newest + settings.EVENT_RETENTION)["events"] == count
         assert not Event.objects.exists()
-        # The numbers go on where they were.
+        # The numbering continues where it was.
         call.alice.put(call.id, MOD, offer(version=3))
         assert [event["seq"] for event in call.bob.log()] == [call.bob.seen + 1]
 
-    def test_records_go_long_after_they_ended(self, call: Call, settings: Settings) -> None:
+    def test_conferences_and_sessions_are_deleted_long_after_they_end(self, call: Call, settings: Settings) -> None:
         now = timezone.now()
         call.alice.delete(call.id)
         for device in (call.alice, call.bob):
@@ -63,7 +63,7 @@ class TestPruning:
         late = prune(now=timezone.now() + timedelta(days=4000))
         assert (late["conferences"], late["sessions"]) == (0, 0)
 
-    def test_a_log_loses_its_beginning_only_even_when_clocks_differed(self, call: Call, settings: Settings) -> None:
+    def test_a_log_loses_only_its_beginning_even_if_clocks_differed(self, call: Call, settings: Settings) -> None:
         now = timezone.now()
         for version in (3, 4, 5):
             call.bob.withdraw(call.id, call.alice.put(call.id, MOD, offer(version=version))["x-mod-id"])
@@ -77,7 +77,7 @@ class TestPruning:
         assert not log.exists()
 
     @pytest.mark.parametrize("size", [1, 2, 3])
-    def test_a_log_has_no_hole_between_batches(
+    def test_a_log_has_no_gap_between_batches(
         self, call: Call, settings: Settings, monkeypatch: pytest.MonkeyPatch, size: int
     ) -> None:
         now = timezone.now()
@@ -85,7 +85,7 @@ class TestPruning:
             call.bob.withdraw(call.id, call.alice.put(call.id, MOD, offer(version=version))["x-mod-id"])
         log = Event.objects.of(call.bob.id)
         for seq in log.values_list("seq", flat=True):
-            # The later an event was written, the earlier its clock.
+            # Later events have earlier times.
             log.filter(seq=seq).update(at=now - settings.EVENT_RETENTION - timedelta(seconds=seq))
         last = log.last()
         assert last is not None
@@ -96,12 +96,12 @@ class TestPruning:
             assert left == list(range(last.seq + 1 - len(left), last.seq + 1))
         assert not log.exists()
 
-    def test_a_log_that_fills_a_batch_leaves_nothing_of_it_to_others(
+    def test_a_log_that_fills_a_batch_leaves_no_place_in_it_for_others(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = timezone.now()
         conference = Conference.objects.create(topology="peer", created_at=now, state=ConferenceState.SESSION_OPEN)
-        # The oldest two are of two logs, but the first log begins with two that are younger.
+        # The two oldest events are in different logs, but the first log begins with two younger ones.
         for name, ages in (("first", [1, 2, 4]), ("second", [3])):
             session = Session.objects.create(id=name, token_hash=name, username=name, created_at=now, expires_at=now)
             for seq, age in enumerate(ages, 1):
@@ -116,7 +116,7 @@ class TestPruning:
         ]
         assert next(batches) == ("events", 2)
 
-    def test_a_conference_waits_for_its_events(self, call: Call, settings: Settings) -> None:
+    def test_a_conference_is_kept_until_its_events_are_deleted(self, call: Call, settings: Settings) -> None:
         settings.EVENT_RETENTION = 2 * settings.RECORD_RETENTION
         late = timezone.now() + settings.RECORD_RETENTION + timedelta(minutes=1)
         call.alice.delete(call.id)
@@ -124,7 +124,7 @@ class TestPruning:
         Event.objects.all().delete()
         assert prune(now=late)["conferences"] == 1
 
-    def test_more_than_the_parameters_of_a_statement_are_deleted(self, settings: Settings) -> None:
+    def test_more_rows_than_a_statement_has_parameters_are_deleted(self, settings: Settings) -> None:
         now = timezone.now()
         ended = {"created_at": now, "ended_at": now, "state": ConferenceState.SESSION_TERMINATED}
         number = 2 * retention.BATCH + 1
@@ -154,10 +154,10 @@ class TestPruning:
             batches.setdefault(kind, []).append(number)
         assert batches == {kind: [2, 2, 1] for kind in retention.KINDS}
 
-    def test_a_log_that_waits_holds_up_no_other(
+    def test_a_log_that_must_wait_does_not_delay_others(
         self, call: Call, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Bob's whole log waits for its first event, which came from a clock that was ahead."""
+        """Bob's whole log must wait for its first event, which was written with a clock that was ahead."""
         now = timezone.now()
         for version in (3, 4, 5):
             call.bob.withdraw(call.id, call.alice.put(call.id, MOD, offer(version=version))["x-mod-id"])
@@ -191,7 +191,7 @@ class TestPruning:
         assert gone == {"modifications": len(modifications), "conferences": 3}
         assert not Participant.objects.exists()
 
-    def test_a_conference_with_more_participants_than_a_batch_goes_by_itself(
+    def test_a_conference_with_more_participants_than_a_batch_is_a_batch_by_itself(
         self, call: Call, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         call.alice.delete(call.id)
@@ -202,7 +202,7 @@ class TestPruning:
         late = timezone.now() + settings.RECORD_RETENTION
         assert prune(now=late)["conferences"] == 3
 
-    def test_a_session_waits_for_its_events(self, call: Call, settings: Settings) -> None:
+    def test_a_session_is_kept_until_its_events_are_deleted(self, call: Call, settings: Settings) -> None:
         settings.EVENT_RETENTION = 2 * settings.RECORD_RETENTION
         call.alice.delete(call.id)
         for device in (call.alice, call.bob):

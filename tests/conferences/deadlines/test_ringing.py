@@ -1,4 +1,4 @@
-"""Ringing ends in time."""
+"""Ringing ends at its deadline."""
 
 from datetime import datetime, timedelta
 
@@ -16,13 +16,13 @@ from tests.support.refusals import refused
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class TestRinging:
+class TestRingingDeadline:
     def until(self, conference: str) -> datetime:
         (until,) = Participant.objects.ringing().filter(conference=conference).values_list("rings_until", flat=True)
         assert until is not None
         return until
 
-    def test_it_rings_until_its_time_is_over(self, ringing: Call, settings: Settings) -> None:
+    def test_a_call_rings_until_its_deadline(self, ringing: Call, settings: Settings) -> None:
         until = self.until(ringing.id)
         assert until - Conference.objects.get().created_at == settings.RING_DURATION
         assert_all_is_settled(until - INSTANT)
@@ -37,17 +37,17 @@ class TestRinging:
         assert [participant["leftReason"] for participant in body["participants"]] == ["conference-ended", "no-answer"]
         assert_all_is_settled(until)
 
-    def test_an_answer_in_time_stops_it(self, ringing: Call) -> None:
+    def test_an_answer_before_the_deadline_stops_the_ringing(self, ringing: Call) -> None:
         until = self.until(ringing.id)
         ringing.bob.answer(ringing.id)
         assert_all_is_settled(until + timedelta(seconds=1))
 
-    def test_a_call_that_nobody_could_hear_ends_too(self, alice: Device) -> None:
+    def test_a_call_without_any_device_to_ring_ends_too(self, alice: Device) -> None:
         conference = alice.call("nobody").json()["id"]
         assert settle_due(now=self.until(conference)) == 1
         assert alice.get(conference)["state"] == "session-terminated"
 
-    def test_a_move_that_nobody_answers_ends_the_participation(self, call: Call) -> None:
+    def test_a_participant_whose_move_is_not_answered_leaves(self, call: Call) -> None:
         phone = Device.register("alice", "phone")
         hold(call, CALL_HOLD)
         call.alice.delete(call.id)

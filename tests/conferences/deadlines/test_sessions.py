@@ -15,9 +15,9 @@ from tests.support.devices import Call, Device, hold
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class TestSessions:
+class TestSessionDeadline:
     @pytest.mark.parametrize("who", ["alice", "bob"])
-    def test_one_that_expires_ends_a_conference_of_two(self, call: Call, who: str) -> None:
+    def test_a_session_that_expires_ends_its_conference_of_two(self, call: Call, who: str) -> None:
         gone, other = (call.alice, call.bob) if who == "alice" else (call.bob, call.alice)
         now = timezone.now()
         Session.objects.filter(pk=gone.id).update(expires_at=now)
@@ -30,19 +30,21 @@ class TestSessions:
         assert gone.news() == []
         assert_all_is_settled(now)
 
-    def test_a_host_that_expires_while_it_rings_stops_the_ringing(self, ringing: Call) -> None:
+    def test_the_ringing_stops_when_the_session_of_the_host_expires(self, ringing: Call) -> None:
         now = timezone.now()
         Session.objects.filter(pk=ringing.alice.id).update(expires_at=now)
         settle_due(now=now)
         (cancelled,) = ringing.bob.news()
         assert (cancelled["type"], cancelled["reason"]) == ("invitation-cancelled", "caller-cancelled")
 
-    def test_one_that_was_refreshed_in_time_does_not(self, alice: Device) -> None:
+    def test_a_session_that_was_refreshed_in_time_does_not_end(self, alice: Device) -> None:
         late = alice.row.expires_at
         alice.request("PUT", f"/sessions/{alice.id}")
         assert_all_is_settled(late)
 
-    def test_one_refreshed_since_it_was_found_due_does_not(self, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_session_refreshed_after_it_was_found_due_does_not_end(
+        self, call: Call, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         now = timezone.now()
         stale = Session.objects.get(pk=call.bob.id)
         end_session(session_id=stale.pk, now=now, expired=True)
@@ -52,7 +54,7 @@ class TestSessions:
     @pytest.mark.parametrize(
         ("state", "reason"), [(SessionState.ENDED, "hung-up"), (SessionState.EXPIRED, "session-expired")]
     )
-    def test_a_participant_that_a_crash_left_behind_is_given_up(
+    def test_a_participant_that_a_crash_left_without_a_session_leaves(
         self, call: Call, state: SessionState, reason: str
     ) -> None:
         now = timezone.now()
@@ -62,7 +64,7 @@ class TestSessions:
         assert (terminated["type"], terminated["reason"]) == ("session-terminated", reason)
         assert_all_is_settled(now)
 
-    def test_a_participant_that_moves_waits_for_its_new_device(self, call: Call) -> None:
+    def test_a_moving_participant_stays_when_its_old_session_expires(self, call: Call) -> None:
         phone = Device.register("alice", "phone")
         hold(call, CALL_HOLD)
         call.alice.delete(call.id)

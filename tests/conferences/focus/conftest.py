@@ -1,4 +1,4 @@
-"""The scene that most of these tests begin with."""
+"""The scene of most of these tests."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.scenes import BeginWith, Scene
 
 @pytest.fixture
 def scene(request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene | None:
-    """Most tests begin with three in a conference."""
+    """A conference of three, with which most of these tests begin."""
     return begin_with("three meet", gather_three, focus=True) if "trio" in request.fixturenames else None
 
 

@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.mark.any_engine
-class TestChanges:
-    def test_the_others_learn_of_a_change_by_an_offer(self, trio: Meeting, bob: Device, carol: Device) -> None:
+class TestPropagation:
+    def test_a_change_reaches_the_others_as_an_offer(self, trio: Meeting, bob: Device, carol: Device) -> None:
         mod = put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
         assert bob.news_types() == ["mod-accepted"]
         for device in (trio.devices[0], carol):
@@ -27,16 +27,16 @@ class TestChanges:
             pending = [each for each in device.get(trio.id)["pendingModifications"] if each["modId"] == event["modId"]]
             assert [(each["from"], each["to"]) for each in pending] == [("focus", trio.participant(device).pk)]
 
-    def test_ten_joins_cost_one_further_offer(self, alice: Device, bob: Device) -> None:
+    def test_ten_joins_during_an_offer_cause_one_further_offer(self, alice: Device, bob: Device) -> None:
         meeting = Meeting.open(alice, bob)
         guests = [Device.register(f"guest-{number}") for number in range(10)]
         for guest in guests:
             assert guest.join(meeting.id).status_code == 204
-        # One for the first who joined, one for the nine that came while it waited.
+        # One for the first join, one for the nine joins while that offer was pending.
         assert len(bob.follow(meeting.id)) == 2
         assert bob.follow(meeting.id) == []
 
-    def test_a_hold_reaches_the_others_as_a_hold(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_hold_reaches_the_others_with_kind_hold(self, trio: Meeting, alice: Device, bob: Device) -> None:
         mod = put(alice, trio.id, HOLD, "recvonly")
         (held, offered) = bob.news()
         assert (held["type"], held["participant"]["state"]) == ("participant-on-hold", "on-hold")
@@ -47,7 +47,9 @@ class TestChanges:
         assert resumed["type"] == "participant-resumed"
         assert (offered["kind"], offered["causedBy"]) == ("resume", mod)
 
-    def test_a_participant_on_hold_answers_with_a_hold(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_participant_on_hold_answers_with_hold_directions(
+        self, trio: Meeting, alice: Device, bob: Device
+    ) -> None:
         put(alice, trio.id, HOLD, "recvonly")
         trio.catch_up()
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -57,7 +59,7 @@ class TestChanges:
         refused(422, "sdp-direction", alice.accept, trio.id, waiting["modId"], sending)
         assert alice.accept(trio.id, waiting["modId"], held).status_code == 204
 
-    def test_a_participant_that_collides_with_the_focus_redoes_its_change(self, trio: Meeting, bob: Device) -> None:
+    def test_a_participant_whose_offer_collides_with_the_focus_offers_again(self, trio: Meeting, bob: Device) -> None:
         put(trio.devices[2], trio.id, MOD, kinds=("audio", "video", "video"))
         (waiting,) = bob.offers(trio.id)
         response = refused(409, "modification-pending", bob.put, trio.id, MOD, bob.offer())
@@ -65,7 +67,7 @@ class TestChanges:
         bob.follow(trio.id)
         put(bob, trio.id, MOD)
 
-    def test_a_focus_that_collides_with_a_participant_gives_way(
+    def test_the_focus_gives_way_when_its_offer_collides(
         self, trio: Meeting, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         node.works = False
@@ -74,14 +76,14 @@ class TestChanges:
         refused(409, "modification-pending", bob.put, trio.id, MOD, bob.offer())
         node.works = True
         node.work()
-        # The offer that carol caused met bob's own one, and came again when that was settled.
+        # The offer that carol caused collided with bob's own offer, and was repeated when bob's was settled.
         accepted, offered = [event for event in bob.news() if event["type"].startswith("mod-")]
         assert (accepted["type"], accepted["modId"]) == ("mod-accepted", mod)
         assert (offered["type"], offered["kind"]) == ("mod-received", "sync")
         trio.catch_up()
         assert Modification.objects.pending().count() == 0
 
-    def test_a_rejection_changes_nothing_and_the_initiator_learns_of_it(
+    def test_a_rejection_changes_nothing_and_is_reported_to_the_initiator(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
         mod = put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -93,7 +95,7 @@ class TestChanges:
         assert (rejected["type"], rejected["modId"], rejected["kind"]) == ("mod-rejected", mod, "mod")
         assert rejected["participant"] == carol.participant(trio.id)
         assert rejected["from"]["username"] == "carol"
-        # The very same is not offered again, but what changes later is.
+        # The rejected change is not offered again. Later changes are.
         trio.catch_up()
         assert carol.offers(trio.id) == []
         put(bob, trio.id, MOD, kinds=("audio", "video", "video", "audio"))
@@ -101,7 +103,7 @@ class TestChanges:
         assert carol.withdraw(trio.id, waiting["modId"]).status_code == 204
         refused(409, "modification-settled", carol.accept, trio.id, waiting["modId"], carol.mirror(waiting))
 
-    def test_rejecting_an_offer_that_no_participant_caused_is_reported_to_nobody(
+    def test_a_rejected_offer_that_no_participant_caused_is_not_reported(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
         carol.delete(trio.id)
@@ -111,7 +113,7 @@ class TestChanges:
         assert bob.withdraw(trio.id, waiting["modId"]).status_code == 204
         assert "mod-rejected" not in alice.news_types()
 
-    def test_rejecting_an_offer_whose_cause_has_left_is_reported_to_nobody(
+    def test_a_rejected_offer_whose_initiator_has_left_is_not_reported(
         self, trio: Meeting, bob: Device, carol: Device
     ) -> None:
         put(carol, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -135,7 +137,7 @@ class TestChanges:
         assert (trio.participant(alice).move_until is not None) == (action == CALL_HOLD)
         refused(409, "modification-settled", alice.withdraw, trio.id, mod)
 
-    def test_an_answer_that_the_focus_cannot_use_is_reported(
+    def test_an_answer_that_the_focus_refuses_is_reported(
         self, trio: Meeting, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         mod = put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -146,12 +148,12 @@ class TestChanges:
         settle_task(task_id=last_task().pk, result=Result(refusal=REFUSAL), now=timezone.now())
         (mine,) = carol.news()
         assert (mine["type"], mine["modId"], mine["reason"]) == ("mod-rejected", waiting["modId"], "sdp-invalid")
-        (told,) = bob.news()
-        assert (told["type"], told["modId"], told["reason"]) == ("mod-rejected", mod, "sdp-invalid")
-        assert told["participant"]["username"] == "carol"
+        (rejected,) = bob.news()
+        assert (rejected["type"], rejected["modId"], rejected["reason"]) == ("mod-rejected", mod, "sdp-invalid")
+        assert rejected["participant"]["username"] == "carol"
         assert Modification.objects.get(pk=waiting["modId"]).state == "mod-accepted"
 
-    def test_the_answer_of_a_participant_that_left_reaches_nobody(
+    def test_an_answer_for_a_participant_that_has_left_is_not_sent(
         self, trio: Meeting, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -163,13 +165,13 @@ class TestChanges:
         settle_task(task_id=task.pk, result=Result(refusal=REFUSAL), now=timezone.now())
         assert bob.news() == carol.news() == []
 
-    def test_only_the_two_sides_settle(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
+    def test_only_the_two_sides_settle_an_offer(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
         (waiting,) = carol.offers(trio.id)
         refused(409, "not-yours-to-settle", alice.accept, trio.id, waiting["modId"], carol.mirror(waiting))
         refused(409, "not-yours-to-settle", alice.withdraw, trio.id, waiting["modId"])
 
-    def test_a_participant_may_withdraw_its_own_offer(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+    def test_a_participant_can_withdraw_its_own_offer(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
         node.works = False
         mod = put(bob, trio.id, CALL_HOLD, "recvonly")
         response = bob.withdraw(trio.id, mod)

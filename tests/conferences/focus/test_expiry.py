@@ -17,12 +17,12 @@ from tests.support.meeting import Meeting, last_task, put
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("node")]
 
 
-class TestExpiry:
+class TestFocusDeadlines:
     def due(self) -> int:
-        """Settle what is due when an offer has waited for its time."""
+        """Settle everything that is due when an offer expires."""
         return settle_due(now=timezone.now() + timedelta(seconds=31))
 
-    def test_an_offer_of_the_focus(self, trio: Meeting, bob: Device, carol: Device, node: ScriptedNode) -> None:
+    def test_an_offer_of_the_focus_expires(self, trio: Meeting, bob: Device, carol: Device, node: ScriptedNode) -> None:
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
         trio.devices[0].follow(trio.id)
         (waiting,) = carol.offers(trio.id)
@@ -36,7 +36,7 @@ class TestExpiry:
         assert (task.kind, task.payload["modId"], task.payload["rejected"]) == ("withdraw", waiting["modId"], False)
         assert trio.participant(carol).pk in task.payload["ready"]
 
-    def test_an_offer_that_the_focus_never_answers(
+    def test_an_offer_that_the_focus_never_answers_expires(
         self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         before = alice.get(trio.id)
@@ -48,22 +48,22 @@ class TestExpiry:
         (expired,) = bob.news()
         assert (expired["type"], expired["modId"]) == ("mod-expired", mod)
         assert alice.get(trio.id) == before
-        # A late answer changes nothing.
+        # A late answer has no effect.
         settle_task(task_id=offered.pk, result=Result(answer=bob.offer()["sdp"]), now=timezone.now())
         assert bob.news() == []
         assert alice.get(trio.id) == before
 
-    def test_the_offer_of_a_host_whose_invitations_ring_expires(
+    def test_the_offer_of_a_host_expires_while_its_invitations_wait(
         self, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         node.works = False
         mod = alice.gather("bob", access="open")["x-mod-id"]
-        # The offer and the participant without a leg, in one conference.
+        # The offer expires, and so does the participant without a leg, in one conference.
         assert self.due() == 1
         expired = alice.news()[0]
         assert (expired["type"], expired["modId"]) == ("mod-expired", mod)
 
-    def test_an_invitation(self, alice: Device, bob: Device, carol: Device) -> None:
+    def test_an_invitation_expires(self, alice: Device, bob: Device, carol: Device) -> None:
         conference = alice.gather("bob", "carol").json()["id"]
         bob.join(conference)
         bob.follow(conference), alice.follow(conference)

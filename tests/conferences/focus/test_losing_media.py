@@ -1,4 +1,4 @@
-"""A participant whose leg the node has lost leaves."""
+"""A participant leaves when the node reports that its leg is lost."""
 
 from dataclasses import replace
 
@@ -20,15 +20,15 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 @pytest.mark.any_engine
 class TestLosingMedia:
     def leg(self, meeting: Meeting, device: Device) -> str:
-        """Return the offer that made a device's leg."""
+        """Return the ID of the offer that made a device's leg."""
         return Modification.objects.get(offered_by=meeting.participant(device), restart=True).pk
 
     def lose(self, meeting: Meeting, device: Device, leg: str) -> None:
-        """Report that a device's media did not come back."""
+        """Report as the node that a device's leg is lost."""
         participant = meeting.participant(device).pk
         leg_lost(conference_id=meeting.id, participant_id=participant, leg=leg, by=SCRIPTED, now=timezone.now())
 
-    def test_a_guest_leaves(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
+    def test_a_guest_whose_leg_is_lost_leaves(self, trio: Meeting, alice: Device, bob: Device, carol: Device) -> None:
         self.lose(trio, bob, self.leg(trio, bob))
         for device in (alice, bob, carol):
             event = device.news()[0]
@@ -38,15 +38,15 @@ class TestLosingMedia:
         self.lose(trio, bob, self.leg(trio, bob))
         assert all_rows() == before
 
-    def test_a_host_ends_it(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_host_whose_leg_is_lost_ends_the_conference(self, trio: Meeting, alice: Device, bob: Device) -> None:
         self.lose(trio, alice, self.leg(trio, alice))
         assert alice.news_types() == ["participant-left"]
         assert bob.news_types() == ["participant-left", "session-terminated"]
 
-    def test_a_leg_that_the_node_built_anew_by_itself_may_be_lost(
+    def test_a_leg_that_the_node_rebuilt_by_itself_can_be_lost(
         self, trio: Meeting, bob: Device, node: ScriptedNode
     ) -> None:
-        """An offer with another certificate, but the same session ID, looks like any other here."""
+        """An offer with another certificate but the same session ID looks like any other offer here."""
         old, node.works = self.leg(trio, bob), False
         mod = put(bob, trio.id, MOD)
         (task,) = tasks.waiting(node.id, 10)
@@ -57,7 +57,9 @@ class TestLosingMedia:
         self.lose(trio, bob, mod)
         assert bob.get(trio.id)["participants"][1]["leftReason"] == "media-lost"
 
-    def test_a_leg_that_is_not_used_any_more_is_no_loss(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+    def test_losing_a_leg_that_has_been_replaced_changes_nothing(
+        self, trio: Meeting, bob: Device, node: ScriptedNode
+    ) -> None:
         old = self.leg(trio, bob)
         node.works = False
         bob.peer_connection += 1000

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.mark.any_engine
-def test_a_move_gets_a_new_leg_and_the_others_learn_who_is_where(
+def test_a_move_gets_a_new_leg_and_the_others_learn_the_new_session(
     trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
     phone = Device.register("bob", "phone")
@@ -34,7 +34,7 @@ def test_a_move_gets_a_new_leg_and_the_others_learn_who_is_where(
 
 
 @pytest.mark.any_engine
-def test_a_move_whose_hold_the_focus_refuses_begins_all_the_same(
+def test_a_move_begins_even_if_the_focus_refuses_its_hold(
     trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
 ) -> None:
     phone = Device.register("bob", "phone")

@@ -15,11 +15,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 @pytest.mark.any_engine
 class TestMuting:
     def mute(self, meeting: Meeting, by: Device, target: Device, **muted: bool) -> Any:
-        """Let a device mute, or unmute, the audio or the video of a participant."""
+        """Mute or unmute a participant's audio or video, as this device."""
         path = f"/mediaConferences/{meeting.id}/participants/{meeting.participant(target).pk}/mute"
         return by.request("PUT", path, muted)
 
-    def test_the_host_mutes_any_participant(
+    def test_the_host_can_mute_any_participant(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         node.works = False
@@ -34,14 +34,14 @@ class TestMuting:
         assert (task.kind, task.payload["view"]["cause"]) == ("update", None)
         assert [participant["muted"] for participant in task.payload["view"]["seats"]] == [[], ["audio"], []]
 
-    def test_only_the_participant_unmutes_themselves(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_only_the_participant_can_unmute_themselves(self, trio: Meeting, alice: Device, bob: Device) -> None:
         self.mute(trio, alice, bob, audio=True, video=True)
         refused(403, "forbidden", self.mute, trio, alice, bob, audio=False)
         refused(403, "forbidden", self.mute, trio, alice, bob, audio=True, video=False)
         assert self.mute(trio, bob, bob, audio=False).status_code == 204
         assert bob.participant(trio.id)["muted"] == {"audio": False, "video": True}
 
-    def test_guests_mute_nobody_else(self, trio: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_guest_cannot_mute_others(self, trio: Meeting, alice: Device, bob: Device) -> None:
         refused(403, "forbidden", self.mute, trio, bob, alice, audio=True)
         refused(403, "forbidden", self.mute, trio, bob, alice)
 
@@ -59,6 +59,6 @@ class TestMuting:
         alice.delete(trio.id)
         refused(409, "conference-not-open", self.mute, trio, alice, bob, audio=True)
 
-    def test_it_needs_no_one_to_be_there_yet(self, alice: Device) -> None:
+    def test_the_host_can_mute_before_anyone_has_joined(self, alice: Device) -> None:
         meeting = Meeting.open(alice)
         assert self.mute(meeting, alice, alice, audio=True).status_code == 204

@@ -1,4 +1,4 @@
-"""Joining an open conference, and its capacity."""
+"""Joining open conferences, and their capacity."""
 
 import pytest
 from pytest_django import Settings
@@ -12,8 +12,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.mark.any_engine
-class TestOpen:
-    def test_anybody_who_knows_the_id_can_join(self, alice: Device, bob: Device, carol: Device) -> None:
+class TestOpenConference:
+    def test_any_session_with_the_id_can_join(self, alice: Device, bob: Device, carol: Device) -> None:
         conference = started(alice)
         assert bob.request("GET", f"/mediaConferences/{conference}").status_code == 404
         response = bob.join(conference)
@@ -31,13 +31,15 @@ class TestOpen:
             "guest",
         ]
 
-    def test_it_may_call_people_too(self, alice: Device, bob: Device, carol: Device) -> None:
+    def test_it_can_invite_users_too(self, alice: Device, bob: Device, carol: Device) -> None:
         conference = started(alice, "bob")
         carol.join(conference)
         assert bob.join(conference).status_code == 204
         assert len(alice.get(conference)["participants"]) == 3
 
-    def test_an_invited_one_is_for_the_invited(self, alice: Device, bob: Device, carol: Device) -> None:
+    def test_only_invited_users_can_join_a_conference_that_is_not_open(
+        self, alice: Device, bob: Device, carol: Device
+    ) -> None:
         conference = alice.gather("bob").json()["id"]
         refused(404, "not-found", carol.join, conference)
         bob.join(conference)
@@ -47,7 +49,7 @@ class TestOpen:
     def test_a_participant_cannot_join_twice(self, trio: Meeting, bob: Device) -> None:
         refused(409, "already-answered", bob.join, trio.id)
 
-    def test_a_participant_that_has_left_returns_to_the_same_participant(
+    def test_a_user_who_has_left_returns_as_the_same_participant(
         self, trio: Meeting, alice: Device, bob: Device
     ) -> None:
         assert bob.delete(trio.id).json()["outcome"] == "left"
@@ -62,12 +64,12 @@ class TestOpen:
         assert bob.participant(trio.id)["state"] == "on-hold"
         assert bob.delete(trio.id).json()["outcome"] == "left"
 
-    def test_another_device_of_the_user_has_a_participant_of_its_own(self, trio: Meeting) -> None:
+    def test_another_device_of_the_user_becomes_a_separate_participant(self, trio: Meeting) -> None:
         tablet = Device.register("bob", "tablet")
         assert tablet.join(trio.id).status_code == 204
         assert tablet.delete(trio.id).json()["outcome"] == "left"
 
-    def test_it_waits_for_people_while_its_host_is_there(self, alice: Device, bob: Device) -> None:
+    def test_it_stays_open_while_only_its_host_is_in_it(self, alice: Device, bob: Device) -> None:
         conference = started(alice)
         for _ in range(2):
             bob.join(conference)
@@ -76,14 +78,14 @@ class TestOpen:
         assert [type_ for type_ in alice.news_types() if type_ == "session-open"] == ["session-open"]
         assert alice.delete(conference).json()["state"] == "session-terminated"
 
-    def test_a_caller_that_knows_the_id_of_an_ended_conference_learns_that_it_ended(
+    def test_a_session_with_the_id_of_an_ended_conference_learns_that_it_ended(
         self, alice: Device, bob: Device
     ) -> None:
         conference = started(alice)
         alice.delete(conference)
         refused(409, "conference-not-open", bob.join, conference)
 
-    def test_a_stranger_may_only_answer(self, alice: Device, bob: Device) -> None:
+    def test_a_session_that_has_not_joined_can_only_answer(self, alice: Device, bob: Device) -> None:
         conference = started(alice)
         for action in (MOD, HOLD, "accept-conference-mod", "nonsense"):
             refused(404, "not-found", bob.put, conference, action, {"sdp": 7})
@@ -91,7 +93,7 @@ class TestOpen:
         refused(400, "malformed", bob.put, conference, "conference-answer", {"sdp": 7})
         refused(422, "sdp-invalid", bob.put, conference, "conference-answer", {})
 
-    def test_a_peer_conference_is_not_open(self, alice: Device) -> None:
+    def test_a_peer_conference_cannot_be_open(self, alice: Device) -> None:
         refused(400, "malformed", alice.gather, topology="peer", access="open")
 
 
@@ -100,13 +102,13 @@ class TestCapacity:
     def _small(self, settings: Settings) -> None:
         settings.CONFERENCE_CAPACITY = 3
 
-    def test_an_open_conference_takes_no_more_than_the_limit(self, trio: Meeting, bob: Device) -> None:
+    def test_an_open_conference_admits_no_more_than_its_capacity(self, trio: Meeting, bob: Device) -> None:
         dave = Device.register("dave")
         refused(409, "conference-full", dave.join, trio.id)
         bob.delete(trio.id)
         assert dave.join(trio.id).status_code == 204
 
-    def test_no_more_people_are_called_than_the_limit(self, alice: Device) -> None:
+    def test_no_more_users_can_be_invited_than_the_capacity(self, alice: Device) -> None:
         refused(409, "conference-full", alice.gather, "bob", "carol", "dave")
         conference = alice.gather("bob", "carol").json()["id"]
         path = f"/mediaConferences/{conference}/participants"

@@ -1,4 +1,4 @@
-"""A guest's log leads to what a fresh GET shows."""
+"""Replaying a guest's log gives the same conference as a fresh GET."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ def _ends(meeting: Meeting) -> None:
 
 
 @pytest.mark.parametrize("change", [_holds, _leaves, _invites, _ends])
-def test_the_log_of_a_guest_leads_to_what_a_fresh_look_shows(
+def test_replaying_the_log_of_a_guest_gives_what_a_fresh_get_shows(
     alice: Device, bob: Device, carol: Device, change: Callable[[Meeting], None]
 ) -> None:
     conference = alice.gather("bob", "carol").json()["id"]

@@ -1,4 +1,4 @@
-"""The others learn who speaks and whose connection breaks."""
+"""Participants are notified of the speaker and of broken connections."""
 
 import json
 from typing import Any
@@ -16,11 +16,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.mark.any_engine
-def test_every_participant_learns_who_speaks_and_whose_connection_breaks(
+def test_every_participant_is_notified_of_the_speaker_and_of_broken_connections(
     trio: Meeting, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[list[str], dict[str, Any]]] = []
-    monkeypatch.setattr(wakeups, "tell_ephemeral", lambda ids, wire: told.append((list(ids), json.loads(wire))))
+    sent: list[tuple[list[str], dict[str, Any]]] = []
+    monkeypatch.setattr(wakeups, "send_ephemeral", lambda ids, wire: sent.append((list(ids), json.loads(wire))))
     carol.delete(trio.id)
     before = all_rows()
     speaker = trio.participant(bob).pk
@@ -28,10 +28,10 @@ def test_every_participant_learns_who_speaks_and_whose_connection_breaks(
         speaker_changed(conference_id=trio.id, participant_id=speaker, by=by)
         connection_changed(conference_id=trio.id, participant_id=speaker, connection=Connection.DISCONNECTED, by=by)
     of_bob = {"confId": trio.id, "participant": speaker}
-    assert [event for _, event in told] == [
+    assert [event for _, event in sent] == [
         {"type": "active-speaker", **of_bob},
         {"type": "quality", **of_bob, "connection": "disconnected"},
     ]
-    for sessions, _ in told:
+    for sessions, _ in sent:
         assert sorted(sessions) == sorted([alice.id, bob.id])
     assert all_rows() == before

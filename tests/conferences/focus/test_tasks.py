@@ -1,4 +1,4 @@
-"""What the focus is asked to do, and how its results are applied."""
+"""Tasks for the focus, and how their results are applied."""
 
 import pytest
 from django.utils import timezone
@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 class TestTasks:
-    def test_an_offer(self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode) -> None:
+    def test_an_offer_makes_a_task(
+        self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
+    ) -> None:
         node.works = False
         new = bob.offer(kinds=("audio", "video", "video"))
         mod = bob.put(trio.id, MOD, new)["x-mod-id"]
@@ -42,7 +44,7 @@ class TestTasks:
             "generation": 1,
         }
 
-    def test_an_answer_and_a_withdrawal(
+    def test_an_answer_and_a_withdrawal_make_tasks(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -62,7 +64,7 @@ class TestTasks:
         assert (task.kind, task.payload["rejected"]) == ("withdraw", True)
         assert trio.participant(alice).pk in task.payload["ready"]
 
-    def test_every_change_of_who_hears_whom_makes_one_task(
+    def test_every_change_of_the_media_routes_makes_one_task(
         self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         mod = put(alice, trio.id, HOLD, "recvonly")
@@ -77,14 +79,14 @@ class TestTasks:
         alice.delete(trio.id)
         assert states(last_task()) == []
 
-    def test_ringing_makes_no_task_for_the_focus(self, trio: Meeting, alice: Device, node: ScriptedNode) -> None:
+    def test_ringing_makes_no_task(self, trio: Meeting, alice: Device, node: ScriptedNode) -> None:
         node.works = False
         dave = Device.register("dave")
         alice.request("POST", f"/mediaConferences/{trio.id}/participants", {"to": "dave"})
         dave.delete(trio.id)
         assert MediaTask.objects.count() == 0
 
-    def test_a_result_is_applied_once(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+    def test_a_result_is_applied_only_once(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
         node.works = False
         put(bob, trio.id, HOLD, "recvonly")
         task = last_task()
@@ -94,7 +96,7 @@ class TestTasks:
         settle_task(task_id=task.pk, result=result, now=timezone.now())
         assert all_rows() == before
 
-    def test_a_task_is_done_again_after_a_crash(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+    def test_a_task_is_carried_out_again_after_a_crash(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
         node.works = False
         put(bob, trio.id, HOLD, "recvonly")
         for _ in range(2):
@@ -104,16 +106,14 @@ class TestTasks:
         node.work()
         assert bob.news_types() == ["mod-accepted", "participant-on-hold"]
 
-    def test_a_result_without_anything_is_a_refusal(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+    def test_an_empty_result_is_a_refusal(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
         node.works = False
         put(bob, trio.id, HOLD, "recvonly")
         settle_task(task_id=last_task().pk, result=Result(), now=timezone.now())
         (rejected,) = bob.news()
         assert (rejected["type"], rejected["reason"]) == ("mod-rejected", "media-unavailable")
 
-    def test_an_update_that_finds_nothing_to_do_changes_nothing(
-        self, trio: Meeting, alice: Device, node: ScriptedNode
-    ) -> None:
+    def test_an_update_without_effect_changes_nothing(self, trio: Meeting, alice: Device, node: ScriptedNode) -> None:
         etag = alice.request("GET", f"/mediaConferences/{trio.id}")["etag"]
         node.works = False
         view = ConferenceView(participants=(), ready=())
@@ -121,7 +121,7 @@ class TestTasks:
         settle_task(task_id=last_task().pk, result=Result(), now=timezone.now())
         assert alice.request("GET", f"/mediaConferences/{trio.id}")["etag"] == etag
 
-    def test_offers_that_do_not_fit_their_participant_are_dropped(
+    def test_offers_to_participants_that_cannot_take_them_are_dropped(
         self, trio: Meeting, alice: Device, bob: Device, carol: Device, node: ScriptedNode
     ) -> None:
         node.works = False
@@ -140,7 +140,7 @@ class TestTasks:
         ]
         assert alice.offers(trio.id)[0]["causedBy"] is None
 
-    def test_an_offer_that_comes_with_two_results_is_sent_once(
+    def test_an_offer_in_two_results_is_sent_once(
         self, trio: Meeting, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         put(bob, trio.id, MOD, kinds=("audio", "video", "video"))
@@ -154,7 +154,7 @@ class TestTasks:
         assert alice.log() == before
         assert alice.offers(trio.id) == []
 
-    def test_a_conference_that_is_gone_leaves_no_task(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
+    def test_a_deleted_conference_leaves_no_task(self, trio: Meeting, bob: Device, node: ScriptedNode) -> None:
         node.works = False
         put(bob, trio.id, MOD)
         Event.objects.all().delete()
@@ -162,7 +162,7 @@ class TestTasks:
         settle_task(task_id=last_task().pk, result=Result(), now=timezone.now())
         assert MediaTask.objects.count() == 0
 
-    def test_somebody_else_may_apply_it_first(
+    def test_another_process_can_apply_a_result_first(
         self, trio: Meeting, bob: Device, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         node.works = False

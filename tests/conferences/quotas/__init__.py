@@ -1,1 +1,1 @@
-"""Tests of how much one user may do."""
+"""Tests of the quotas of a user."""

@@ -1,4 +1,4 @@
-"""How many other changes a user may make in a minute."""
+"""Quota of the changes without an SDP that a user can make per minute."""
 
 from datetime import timedelta
 
@@ -31,7 +31,7 @@ class TestChangesPerMinute:
         assert int(response["retry-after"]) > 0
         refused(429, "rate-limited", alice.request, "POST", participants, {"to": "dave"})
 
-    def test_few_are_made_at_once(self, alice: Device, settings: Settings, still_clock: Clock) -> None:
+    def test_a_burst_of_changes_is_limited(self, alice: Device, settings: Settings, still_clock: Clock) -> None:
         settings.CHANGES_AT_ONCE = 2
         conference = alice.gather(access="open").json()["id"]
         mute = f"/mediaConferences/{conference}/participants/{alice.participant(conference)['id']}/mute"
@@ -42,7 +42,7 @@ class TestChangesPerMinute:
         still_clock.at += timedelta(seconds=10)
         assert alice.request("PUT", mute, {"audio": True}).status_code == 204
 
-    def test_another_device_of_the_user_has_no_more_and_another_user_has_as_many(
+    def test_the_devices_of_a_user_share_the_quota_and_other_users_have_their_own(
         self, alice: Device, bob: Device, settings: Settings
     ) -> None:
         settings.CHANGES_PER_MINUTE = 1
@@ -52,7 +52,7 @@ class TestChangesPerMinute:
             assert device.request("PUT", mute, {"audio": True}).status_code == status
 
 
-def test_a_long_list_counts_as_several_requests(alice: Device, settings: Settings) -> None:
+def test_a_long_list_of_users_counts_as_several_requests(alice: Device, settings: Settings) -> None:
     for _ in range(5):
         alice.delete(alice.call("bob").json()["id"])
     # Ten requests have been made. Each list counts as two.

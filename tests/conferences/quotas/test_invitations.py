@@ -1,4 +1,4 @@
-"""How many invitations may ring at the same time: of a callee, of a caller, and of a pair."""
+"""Quotas of simultaneous invitations: per callee, per caller, and per pair."""
 
 from functools import partial
 
@@ -17,7 +17,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class TestInvitationsPerCallee:
-    def test_the_next_call_is_refused_until_one_is_over(self, alice: Device, bob: Device, settings: Settings) -> None:
+    def test_the_next_call_is_refused_until_an_invitation_ends(
+        self, alice: Device, bob: Device, settings: Settings
+    ) -> None:
         settings.INVITATIONS_PER_CALLEE = 2
         first = alice.call("bob").json()["id"]
         carol = Device.register("carol")
@@ -32,13 +34,13 @@ class TestInvitationsPerCallee:
         bob.answer(alice.call("bob").json()["id"])
         assert Device.register("carol").call("bob").status_code == 201
 
-    def test_a_number_counts_as_an_address(self, alice: Device, bob: Device, settings: Settings) -> None:
+    def test_an_invitation_by_number_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLEE = 1
         assert alice.call("tel:+15550101").status_code == 201
         problem = refused(409, "callee-busy", Device.register("carol").call, "tel:+15550101").json()
         assert problem["to"] == "tel:+15550101"
 
-    def test_all_addresses_of_a_user_have_one_bound(self, alice: Device, key: str, settings: Settings) -> None:
+    def test_all_addresses_of_a_user_count_together(self, alice: Device, key: str, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLEE = 1
         register(key, "k1", username="dave", vtn="+15550177", icmn="+15550178")
         assert alice.call("dave").status_code == 201
@@ -46,12 +48,12 @@ class TestInvitationsPerCallee:
         for address in ("dave", "tel:+15550177", "tel:+15550178"):
             assert refused(409, "callee-busy", carol.call, address).json()["to"] == address
 
-    def test_others_are_not_concerned(self, alice: Device, bob: Device, settings: Settings) -> None:
+    def test_other_callees_can_still_be_called(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLEE = 1
         alice.call("bob")
         assert alice.call("carol").status_code == 201
 
-    def test_an_invitation_counts_like_a_call(
+    def test_an_invitation_to_a_conference_counts_like_a_call(
         self, alice: Device, bob: Device, node: ScriptedNode, settings: Settings
     ) -> None:
         settings.INVITATIONS_PER_CALLEE = 1
@@ -60,7 +62,7 @@ class TestInvitationsPerCallee:
         path = f"/mediaConferences/{conference}/participants"
         refused(409, "callee-busy", alice.request, "POST", path, {"to": "bob"})
 
-    def test_calls_in_the_same_instant_do_not_exceed_it(self, bob: Device, settings: Settings) -> None:
+    def test_simultaneous_calls_do_not_exceed_the_quota(self, bob: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLEE = 3
         callers = [Device.register(f"caller-{number}") for number in range(8)]
         statuses = at_once([partial(caller.call, "bob") for caller in callers])
@@ -69,7 +71,7 @@ class TestInvitationsPerCallee:
 
 
 class TestInvitationsPerCaller:
-    def test_the_next_call_is_refused_until_one_is_over(self, alice: Device, settings: Settings) -> None:
+    def test_the_next_call_is_refused_until_an_invitation_ends(self, alice: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLER = 2
         first = alice.call("bob").json()["id"]
         # All devices of a user count together.
@@ -91,14 +93,14 @@ class TestInvitationsPerCaller:
         bob.call("alice")
         assert alice.call("carol").status_code == 201
 
-    def test_calls_in_the_same_instant_do_not_exceed_it(self, alice: Device, settings: Settings) -> None:
+    def test_simultaneous_calls_do_not_exceed_the_quota(self, alice: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLER = 3
         statuses = at_once([partial(alice.call, f"callee-{number}") for number in range(8)])
         assert sorted(statuses) == [201] * 3 + [429] * 5
 
 
 class TestInvitationsPerPair:
-    def test_one_caller_does_not_use_up_what_others_may_call_with(
+    def test_one_caller_does_not_use_up_the_quota_of_others(
         self, alice: Device, bob: Device, settings: Settings
     ) -> None:
         settings.INVITATIONS_PER_PAIR = service.INVITATIONS_PER_PAIR
@@ -111,7 +113,9 @@ class TestInvitationsPerPair:
         assert (response["retry-after"], response.json()["limit"]) == ("30", 4)
         assert Device.register("carol").call("bob").status_code == 201
 
-    def test_the_next_call_is_refused_until_one_is_over(self, alice: Device, bob: Device, settings: Settings) -> None:
+    def test_the_next_call_is_refused_until_an_invitation_ends(
+        self, alice: Device, bob: Device, settings: Settings
+    ) -> None:
         settings.INVITATIONS_PER_PAIR = 1
         first = alice.call("bob").json()["id"]
         refused(429, "too-many-invitations", alice.call, "bob")
@@ -119,7 +123,7 @@ class TestInvitationsPerPair:
         bob.answer(first)
         assert alice.call("bob").status_code == 201
 
-    def test_calls_in_the_same_instant_do_not_exceed_it(self, alice: Device, bob: Device, settings: Settings) -> None:
+    def test_simultaneous_calls_do_not_exceed_the_quota(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_PAIR = 3
         statuses = at_once(8 * [partial(alice.call, "bob")])
         assert sorted(statuses) == [201] * 3 + [429] * 5

@@ -1,4 +1,4 @@
-"""How many offers a user may make in a minute."""
+"""Quota of the offers that a user can make per minute."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class TestOffersPerMinute:
     @pytest.fixture
     def scene(self) -> None:
-        """No scene: the requests that make the call count."""
+        """No scene, because the requests that make the call must count."""
 
     @pytest.fixture
     def call(self, alice: Device, bob: Device) -> Call:
@@ -72,7 +72,7 @@ class TestOffersPerMinute:
         refused(429, "too-many-offers", phone.call, "dave")
         assert Device.register("another alice").call("dave").status_code == 201
 
-    def test_a_gateway_that_speaks_for_a_session_is_no_way_around(
+    def test_offers_through_a_gateway_count_for_their_session(
         self, alice: Device, key: str, settings: Settings
     ) -> None:
         self.limit(settings, 1)
@@ -82,10 +82,10 @@ class TestOffersPerMinute:
         post = partial(Client().post, "/mediaConferences", body, content_type="application/json", headers=headers)
         refused(429, "too-many-offers", post)
 
-    def test_answers_to_offers_are_free(self, call: Call, settings: Settings) -> None:
+    def test_answers_do_not_count(self, call: Call, settings: Settings) -> None:
         self.limit(settings, 1)
         Device.register("carol").call("bob")
-        # Bob has offered nothing, so one offer is left after any number of answers.
+        # Bob has not offered yet, so he has one offer left after any number of answers.
         for version in range(3, 6):
             self.limit(settings, 10)
             mod = call.alice.put(call.id, "initiate-conference-mod", offer(version=version))["x-mod-id"]
@@ -111,19 +111,21 @@ class TestOffersPerMinute:
         assert [post().status_code for _ in range(5)] == [201] * 5
         assert alice.call("carol").status_code == 201
 
-    def test_it_is_over_after_a_minute(self, alice: Device, settings: Settings, still_clock: Clock) -> None:
+    def test_offers_are_allowed_again_after_a_minute(
+        self, alice: Device, settings: Settings, still_clock: Clock
+    ) -> None:
         self.limit(settings, 1)
         alice.call("bob")
         refused(429, "too-many-offers", alice.call, "carol")
         still_clock.at += timedelta(minutes=2)
         assert alice.call("carol").status_code == 201
 
-    def test_calls_in_the_same_instant_do_not_exceed_it(self, alice: Device, settings: Settings) -> None:
+    def test_simultaneous_calls_do_not_exceed_the_quota(self, alice: Device, settings: Settings) -> None:
         self.limit(settings, 3)
         statuses = at_once([partial(alice.call, f"callee-{number}") for number in range(8)])
         assert sorted(statuses) == [201] * 3 + [429] * 5
 
-    def test_a_person_who_toggles_by_hand_does_not_meet_the_default(self, call: Call, settings: Settings) -> None:
+    def test_a_user_who_toggles_hold_by_hand_stays_below_the_default(self, call: Call, settings: Settings) -> None:
         self.limit(settings, service.OFFERS_PER_MINUTE)
         for version in range(3, 31, 2):
             for action, direction, at in (("hold", "recvonly", version), ("resume", "sendrecv", version + 1)):
@@ -132,8 +134,8 @@ class TestOffersPerMinute:
                 answered = "sendonly" if action == "hold" else "sendrecv"
                 call.bob.accept(call.id, put["x-mod-id"], answer(answered, version=at))
 
-    @pytest.mark.parametrize("way", ["toggling", "cancelling", "coming and going"])
-    def test_a_member_cannot_make_the_others_renegotiate_in_a_loop(
+    @pytest.mark.parametrize("way", ["toggling", "cancelling", "leaving and joining"])
+    def test_a_member_cannot_make_the_others_renegotiate_without_limit(
         self, alice: Device, bob: Device, carol: Device, node: ScriptedNode, way: str, settings: Settings
     ) -> None:
         conference = alice.gather(access="open").json()["id"]
@@ -144,28 +146,28 @@ class TestOffersPerMinute:
         ways: dict[str, Callable[[], int]] = {
             "toggling": lambda: toggle(bob, conference),
             "cancelling": lambda: cancel(bob, conference, node),
-            "coming and going": lambda: come_again(bob, conference),
+            "leaving and joining": lambda: rejoin(bob, conference),
         }
         statuses, offers = [], 0
         for _ in range(12):
             statuses.append(ways[way]())
             offers += len(carol.follow(conference))
             alice.follow(conference), bob.follow(conference)
-        # One was for coming in.
+        # Joining used one of the six.
         assert statuses == [204] * 5 + [429] * 7
-        # Coming and going again are two changes.
+        # Leaving and joining again are two changes.
         assert offers <= 12
         assert carol.put(conference, "initiate-conference-mod", carol.offer()).status_code == 204
 
 
 def toggle(device: Device, conference: str) -> int:
-    """Offer one track more, or one less."""
+    """Offer one more track, or one less; return the status."""
     kinds = ("audio", "video", "video") if device.version % 2 else ("audio", "video")
     return int(device.put(conference, "initiate-conference-mod", device.offer(kinds=kinds)).status_code)
 
 
 def cancel(device: Device, conference: str, node: ScriptedNode) -> int:
-    """Offer, and take that back before the focus has looked at it."""
+    """Offer, and withdraw the offer before the focus has answered; return the status of the offer."""
     node.works = False
     response = device.put(conference, "initiate-conference-mod", device.offer())
     if response.status_code == 204:
@@ -175,7 +177,7 @@ def cancel(device: Device, conference: str, node: ScriptedNode) -> int:
     return int(response.status_code)
 
 
-def come_again(device: Device, conference: str) -> int:
-    """Leave and come in again."""
+def rejoin(device: Device, conference: str) -> int:
+    """Leave and join again; return the status of joining."""
     device.delete(conference)
     return int(device.join(conference).status_code)

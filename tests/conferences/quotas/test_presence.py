@@ -1,4 +1,4 @@
-"""How many conferences, sessions and participants one user may have."""
+"""Quotas of the conferences, sessions and participants of one user."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class TestConferencesPerSession:
-    def test_a_session_starts_no_more(self, alice: Device, settings: Settings) -> None:
+    def test_a_session_cannot_start_more_conferences(self, alice: Device, settings: Settings) -> None:
         settings.CONFERENCES_PER_SESSION = 1
         first = alice.call("bob").json()["id"]
         problem = refused(409, "too-many-conferences", alice.call, "carol").json()
@@ -28,7 +28,7 @@ class TestConferencesPerSession:
         alice.delete(first)
         assert alice.call("dave").status_code == 201
 
-    def test_a_session_answers_no_more(self, alice: Device, bob: Device, settings: Settings) -> None:
+    def test_a_session_cannot_answer_more_conferences(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.CONFERENCES_PER_SESSION = 1
         first, second = alice.call("bob"), Device.register("carol").call("bob")
         bob.answer(first.json()["id"])
@@ -39,7 +39,7 @@ class TestConferencesPerSession:
 
 
 class TestSessionsPerIdentity:
-    def test_the_next_one_is_refused_until_one_is_over(self, key: str, settings: Settings) -> None:
+    def test_the_next_session_is_refused_until_one_ends(self, key: str, settings: Settings) -> None:
         settings.SESSIONS_PER_IDENTITY = 2
         first = register(key, "k1").json()["id"]
         register(key, "k2")
@@ -48,20 +48,20 @@ class TestSessionsPerIdentity:
         Session.objects.filter(pk=first).update(state="ended")
         assert register(key, "k3").status_code == 201
 
-    def test_a_shared_number_counts(self, key: str, settings: Settings) -> None:
+    def test_sessions_with_the_same_number_count_together(self, key: str, settings: Settings) -> None:
         settings.SESSIONS_PER_IDENTITY = 1
         assert register(key, "k1", username="dave", vtn="+15550177").status_code == 201
         refused(409, "too-many-sessions", register, key, "k2", username="erin", vtn="+15550177")
         assert register(key, "k3", username="erin").status_code == 201
 
-    def test_registrations_in_the_same_instant_do_not_exceed_it(self, key: str, settings: Settings) -> None:
+    def test_simultaneous_registrations_do_not_exceed_the_quota(self, key: str, settings: Settings) -> None:
         settings.SESSIONS_PER_IDENTITY = 3
         statuses = at_once([partial(register, key, f"k{number}") for number in range(8)])
         assert sorted(statuses) == [201] * 3 + [409] * 5
 
 
-def test_counting_reads_present_rows_only(alice: Device) -> None:
-    """However long the history of a user, PostgreSQL finds what quotas count by partial indexes."""
+def test_counting_reads_only_rows_of_present_participants(alice: Device) -> None:
+    """PostgreSQL counts by partial indexes, so the length of a user's history does not matter."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no statistics that a test could fill")
     now = timezone.now()
@@ -81,8 +81,8 @@ def test_counting_reads_present_rows_only(alice: Device) -> None:
 
 
 @pytest.mark.usefixtures("node")
-class TestSeatsPerUser:
-    def test_one_user_does_not_fill_an_open_conference(self, alice: Device, bob: Device, settings: Settings) -> None:
+class TestParticipantsPerUser:
+    def test_one_user_cannot_fill_an_open_conference(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.SEATS_PER_USER = 2
         conference = alice.gather(access="open").json()["id"]
         tabs = [Device.register("mallory", f"tab {number}") for number in range(3)]

@@ -1,4 +1,4 @@
-"""How much SDP a user may send in a minute."""
+"""Quota of the characters of SDP that a user can send per minute."""
 
 from functools import partial
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class TestSdpPerMinute:
-    def test_one_that_is_refused_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
+    def test_a_refused_sdp_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.SDP_CHARACTERS_PER_MINUTE = 2500
         statuses = [alice.call("bob", sdp=1000 * "v").status_code for _ in range(5)]
         assert statuses == [422, 422, 422, 429, 429]
@@ -22,7 +22,7 @@ class TestSdpPerMinute:
         assert int(response["retry-after"]) > 0
         assert bob.call("alice").status_code == 201
 
-    def test_a_bare_one_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
+    def test_a_bare_sdp_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
         call = open_call(alice, bob)
         # Bob's answer to the call has counted already.
         settings.SDP_CHARACTERS_PER_MINUTE = 10_000
@@ -31,19 +31,19 @@ class TestSdpPerMinute:
         refused(422, "sdp-invalid", action)
         refused(429, "rate-limited", action)
 
-    def test_an_offer_counts_again_for_the_user_that_answers_it_wrongly(
+    def test_an_offer_counts_for_the_user_who_answers_it_wrongly(
         self, alice: Device, bob: Device, settings: Settings
     ) -> None:
         body = offer()
         body["sdp"] += 20 * ("a=x:" + 1000 * "y" + "\r\n")
         call = alice.call("bob", **body).json()["id"]
-        # Short answers that do not fit: each but the first counts the long offer.
+        # These short answers do not fit. From the second one on, each counts the long offer too.
         settings.SDP_CHARACTERS_PER_MINUTE = 2 * len(body["sdp"])
         wrong = answer(kinds=("audio",))
         statuses = [bob.answer(call, wrong).status_code for _ in range(5)]
         assert statuses == [422, 422, 422, 429, 429]
 
-    def test_long_offers_of_others_use_up_nothing_that_a_session_may_say(
+    def test_long_offers_of_others_do_not_use_up_the_quota(
         self, alice: Device, bob: Device, settings: Settings
     ) -> None:
         call = open_call(alice, bob)
@@ -60,11 +60,11 @@ class TestSdpPerMinute:
         assert statuses == [422, 422, 422, 429]
         assert bob.call("alice").status_code == 201
 
-    def test_a_long_one_is_not_read_for_a_conference_that_is_not_there(
+    def test_a_long_sdp_is_not_read_if_the_conference_does_not_exist(
         self, alice: Device, bob: Device, carol: Device, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         call = open_call(alice, bob)
-        monkeypatch.setattr(base, "judge", lambda *args: pytest.fail("it was read"))
+        monkeypatch.setattr(base, "validate", lambda *args: pytest.fail("it was read"))
         long = {"type": "offer", "sdp": 40_000 * "v"}
         for action in ("initiate-conference-mod", "conference-answer", "accept-conference-mod"):
             refused(404, "not-found", carol.put, call.id, action, long)

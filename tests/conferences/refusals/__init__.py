@@ -1,1 +1,1 @@
-"""Every refusal of protocol section 8: its status, its code, and that nothing has changed."""
+"""Every refusal of protocol section 8: its status, its code, and that it changes nothing."""

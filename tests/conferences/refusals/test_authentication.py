@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def end_rows(device: Device, state: SessionState) -> None:
-    """Let a session be over, and nobody yet know."""
+    """End a session in the database only, so that no process has noticed yet."""
     now = timezone.now()
     if state is SessionState.EXPIRED:
         Session.objects.filter(pk=device.id).update(expires_at=now - timedelta(milliseconds=1))
@@ -42,7 +42,7 @@ class TestUnauthenticated:
         response = refused(401, "unauthenticated", anyone, "DELETE", path, authorization=header)
         assert response["www-authenticate"] == "Bearer"
 
-    def test_a_token_under_the_scheme_of_keys_is_refused(self, call: Call) -> None:
+    def test_a_token_with_the_scheme_of_api_keys_is_refused(self, call: Call) -> None:
         header = f"Api-Key {call.alice.token}"
         refused(401, "unauthenticated", anyone, "GET", "/sessions", authorization=header)
 
@@ -51,12 +51,12 @@ class TestUnauthenticated:
         refused(401, "unauthenticated", anyone, "GET", "/mediaConferences", authorization=header)
 
     @pytest.mark.parametrize("state", [SessionState.EXPIRED, SessionState.ENDED])
-    def test_a_session_that_is_over_cannot_authenticate(self, call: Call, state: SessionState) -> None:
+    def test_an_ended_or_expired_session_cannot_authenticate(self, call: Call, state: SessionState) -> None:
         end_rows(call.alice, state)
         refused(401, "unauthenticated", call.alice.delete, call.id)
 
     @pytest.mark.parametrize("change", [{"revoked": True}, {"expiry_date": timezone.now() - timedelta(seconds=1)}])
-    def test_a_key_that_is_over_cannot_authenticate(self, key: str, change: dict[str, Any]) -> None:
+    def test_a_revoked_or_expired_key_cannot_authenticate(self, key: str, change: dict[str, Any]) -> None:
         assert anyone("GET", "/sessions", authorization=f"Api-Key {key}").status_code == 200
         APIKey.objects.update(**change)
         response = refused(401, "unauthenticated", anyone, "GET", "/sessions", authorization=f"Api-Key {key}")
@@ -65,7 +65,7 @@ class TestUnauthenticated:
     def test_an_altered_key_cannot_authenticate(self, key: str) -> None:
         refused(401, "unauthenticated", anyone, "GET", "/sessions", authorization=f"Api-Key {key}x")
 
-    def test_a_gateway_must_name_the_session_that_it_speaks_for(self, call: Call, key: str) -> None:
+    def test_a_gateway_must_name_the_session_that_it_acts_for(self, call: Call, key: str) -> None:
         path, header = f"/mediaConferences/{call.id}", f"Api-Key {key}"
         refused(401, "unauthenticated", anyone, "DELETE", path, authorization=header)
         refused(401, "unauthenticated", anyone, "DELETE", path, authorization=header, x_session_id="")
@@ -74,14 +74,12 @@ class TestUnauthenticated:
         assert (response.status_code, response.json()["outcome"]) == (200, "terminated")
 
     @pytest.mark.parametrize("state", [SessionState.EXPIRED, SessionState.ENDED])
-    def test_a_gateway_does_not_speak_for_a_session_that_is_over(
-        self, call: Call, key: str, state: SessionState
-    ) -> None:
+    def test_a_gateway_cannot_act_for_an_ended_session(self, call: Call, key: str, state: SessionState) -> None:
         end_rows(call.alice, state)
         request = {"authorization": f"Api-Key {key}", "x_session_id": call.alice.id}
         refused(401, "unauthenticated", anyone, "DELETE", f"/mediaConferences/{call.id}", **request)
 
-    def test_a_session_cannot_name_another_one(self, call: Call) -> None:
+    def test_a_session_cannot_act_for_another_one(self, call: Call) -> None:
         response = call.alice.request("GET", f"/sessions/{call.alice.id}", x_session_id=call.bob.id)
         assert response.json()["username"] == "alice"
 
@@ -89,7 +87,7 @@ class TestUnauthenticated:
 @pytest.mark.any_engine
 class TestForbidden:
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    def test_sessions_are_registered_and_listed_by_gateways(self, alice: Device, method: str) -> None:
+    def test_only_gateways_can_register_and_list_sessions(self, alice: Device, method: str) -> None:
         refused(403, "forbidden", alice.request, method, "/sessions", {"username": "eve"})
 
     @pytest.mark.parametrize("action", [MOD, HOLD, RESUME, CALL_HOLD])

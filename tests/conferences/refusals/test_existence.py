@@ -1,4 +1,4 @@
-"""What does not exist for the caller: conferences, sessions, modifications, addresses, methods."""
+"""Conferences, sessions, modifications, addresses and methods that do not exist for the requester."""
 
 import pytest
 
@@ -26,18 +26,16 @@ class TestNotFound:
             refused(404, "not-found", anyone, method, path, authorization=header)
 
     @pytest.mark.parametrize(("method", "path"), [each for each in EVERY_ADDRESS if "{conference}" in each[1]])
-    def test_a_conference_that_i_take_no_part_in_does_not_exist(
-        self, call: Call, carol: Device, method: str, path: str
-    ) -> None:
+    def test_a_conference_of_others_is_not_found(self, call: Call, carol: Device, method: str, path: str) -> None:
         place = address(path, call)
         here = refused(404, "not-found", carol.request, method, place, {"to": "x"}, x_conference_action=MOD)
         nowhere = place.replace(call.id, "f" * 32)
         there = refused(404, "not-found", carol.request, method, nowhere, {"to": "x"}, x_conference_action=MOD)
-        # Nothing in the answer tells the one from the other.
+        # The response does not show whether the conference exists.
         assert {**problem(here), "xCorrelator": ""} == {**problem(there), "xCorrelator": ""}
 
     @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-    def test_the_session_of_another_does_not_exist(self, call: Call, method: str) -> None:
+    def test_the_session_of_another_user_is_not_found(self, call: Call, method: str) -> None:
         refused(404, "not-found", call.alice.request, method, f"/sessions/{call.bob.id}")
 
     @pytest.mark.parametrize("mod", ["none", "0" * 32, "ü", "é" * 64])
@@ -51,7 +49,7 @@ class TestNotFound:
         refused(404, "not-found", call.bob.accept, call.id, mod, answer(version=3))
         refused(404, "not-found", call.bob.withdraw, call.id, mod)
 
-    def test_a_modification_of_another_own_conference_is_not_found(self, call: Call, carol: Device) -> None:
+    def test_a_modification_of_ones_other_conference_is_not_found(self, call: Call, carol: Device) -> None:
         other = open_call(call.bob, carol)
         mod = other.alice.put(other.id, MOD, offer(version=3))["x-mod-id"]
         refused(404, "not-found", call.bob.withdraw, call.id, mod)
@@ -87,7 +85,7 @@ class TestNotFound:
         ("BREW", "/mediaConferences"),
     ],
 )
-def test_a_method_that_the_address_does_not_have_is_refused(call: Call, key: str, method: str, path: str) -> None:
+def test_a_method_that_the_address_does_not_support_is_refused(call: Call, key: str, method: str, path: str) -> None:
     headers = {"authorization": f"Api-Key {key}", "x_session_id": call.bob.id}
     response = refused(405, "method-not-allowed", anyone, method, address(path, call), **headers)
     assert method not in response["allow"]

@@ -1,4 +1,4 @@
-"""Headers that are missing, wrong, or not met."""
+"""Headers that are missing or wrong, and preconditions that do not hold."""
 
 import pytest
 
@@ -34,7 +34,7 @@ class TestHeaders:
         body = {"modId": "x", **offer(version=3)}
         refused(415, "unsupported-media-type", call.alice.put, call.id, action, body, content_type=kind)
 
-    def test_a_conference_does_not_start_with_a_bare_sdp(self, alice: Device) -> None:
+    def test_a_conference_cannot_be_started_with_a_bare_sdp(self, alice: Device) -> None:
         request = {"content_type": "application/sdp"}
         refused(415, "unsupported-media-type", alice.request, "POST", "/mediaConferences", describe(), **request)
 
@@ -52,7 +52,7 @@ class TestHeaders:
         refused(412, "precondition-failed", call.alice.request, "PUT", f"{path}/mute", mute, if_match=tag)
 
     @pytest.mark.parametrize("tag", ["*", '"{version}"', '"0", "{version}"', '"{version}","1"'])
-    def test_a_precondition_that_holds_is_met(self, call: Call, tag: str) -> None:
+    def test_a_precondition_that_holds_is_accepted(self, call: Call, tag: str) -> None:
         tag = tag.format(version=Conference.objects.get(pk=call.id).version)
         assert call.alice.put(call.id, MOD, offer(version=3), if_match=tag).status_code == 204
         refused(412, "precondition-failed", call.alice.delete, call.id, if_match='"1"')
@@ -62,35 +62,35 @@ class TestHeaders:
         new = offer(version=3)
         refused(400, "malformed", call.alice.put, call.id, MOD, new, idempotency_key=key)
 
-    def test_a_format_that_nobody_serves_is_refused(self, alice: Device) -> None:
+    def test_an_unsupported_accept_header_is_refused(self, alice: Device) -> None:
         refused(406, "not-acceptable", alice.request, "GET", "/mediaConferences", accept="image/png")
 
 
 @pytest.mark.any_engine
 @before_the_database
 class TestCorrelator:
-    def test_it_is_echoed(self, alice: Device) -> None:
+    def test_a_correlator_is_echoed(self, alice: Device) -> None:
         response = alice.request("GET", "/mediaConferences", x_correlator="trace-42")
         assert response["x-correlator"] == "trace-42"
 
-    def test_it_is_made_anew_each_time(self, alice: Device) -> None:
+    def test_each_request_without_a_correlator_gets_a_new_one(self, alice: Device) -> None:
         made = {alice.request("GET", "/mediaConferences")["x-correlator"] for _ in range(3)}
         assert len(made) == 3
         assert "" not in made
 
     @pytest.mark.parametrize("hostile", ["", "x" * 129, "a b", "<é>", "a\tb", "\x7f"])
-    def test_a_hostile_one_is_replaced(self, alice: Device, hostile: str) -> None:
+    def test_a_hostile_correlator_is_replaced(self, alice: Device, hostile: str) -> None:
         response = refused(405, "method-not-allowed", alice.request, "PATCH", "/mediaConferences", x_correlator=hostile)
         assert response["x-correlator"] not in {hostile, ""}
 
-    def test_problems_name_it(self, alice: Device) -> None:
+    def test_problem_documents_contain_the_correlator(self, alice: Device) -> None:
         response = alice.request("GET", "/nowhere", x_correlator="trace-42")
         assert problem(response)["xCorrelator"] == "trace-42"
         response = anyone("GET", "/sessions", x_correlator="trace-43")
         assert problem(response)["xCorrelator"] == "trace-43"
 
 
-def test_a_conference_that_has_not_changed_is_not_sent_again(call: Call) -> None:
+def test_an_unchanged_conference_is_not_sent_again(call: Call) -> None:
     path = f"/mediaConferences/{call.id}"
     etag = call.alice.request("GET", path)["etag"]
     response = call.alice.request("GET", path, if_none_match=etag)

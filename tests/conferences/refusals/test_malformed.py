@@ -61,7 +61,7 @@ def _pairs(fields: dict[str, list[Any]]) -> list[tuple[str, Any]]:
 @before_the_database
 class TestMalformed:
     @pytest.mark.parametrize("body", NO_OBJECTS, ids=lambda body: repr(body[:12]))
-    def test_a_body_that_is_no_json_object_is_refused(self, call: Call, key: str, body: bytes) -> None:
+    def test_a_body_that_is_not_a_json_object_is_refused(self, call: Call, key: str, body: bytes) -> None:
         refused(400, "malformed", call.alice.request, "POST", "/mediaConferences", body)
         refused(400, "malformed", call.alice.put, call.id, MOD, body)
         header = {"authorization": f"Api-Key {key}"}
@@ -82,18 +82,18 @@ class TestMalformed:
         response = refused(400, "malformed", anyone, "POST", "/sessions", body, authorization=f"Api-Key {key}")
         assert field in problem(response)["errors"]
 
-    def test_a_session_needs_a_name_and_a_conference_somebody_to_call(self, alice: Device, key: str) -> None:
+    def test_a_session_needs_a_name_and_a_conference_needs_a_callee(self, alice: Device, key: str) -> None:
         response = refused(400, "malformed", anyone, "POST", "/sessions", {}, authorization=f"Api-Key {key}")
         assert set(problem(response)["errors"]) == {"username"}
         response = refused(400, "malformed", alice.request, "POST", "/mediaConferences", offer())
         assert set(problem(response)["errors"]) == {"to"}
 
     @pytest.mark.parametrize("to", [["bob", "carol"], ["alice"]])
-    def test_a_peer_conference_calls_exactly_one_other_user(self, alice: Device, to: list[str]) -> None:
+    def test_a_peer_conference_must_call_exactly_one_other_user(self, alice: Device, to: list[str]) -> None:
         body = {"to": to, "topology": "peer", **offer()}
         refused(400, "malformed", alice.request, "POST", "/mediaConferences", body)
 
-    def test_one_does_not_call_oneself_by_number(self, bob: Device) -> None:
+    def test_users_cannot_call_themselves_by_number(self, bob: Device) -> None:
         refused(400, "malformed", bob.call, "tel:+15550101")
 
     def test_a_peer_conference_cannot_be_open(self, alice: Device) -> None:
@@ -115,13 +115,13 @@ class TestMalformed:
         refused(400, "malformed", call.bob.put, call.id, action)
 
     @pytest.mark.parametrize("body", [{"audio": "true"}, {"audio": 1}, {"video": None}, {"video": []}])
-    def test_a_mute_that_is_no_boolean_is_refused(self, call: Call, body: dict[str, Any]) -> None:
+    def test_a_mute_that_is_not_a_boolean_is_refused(self, call: Call, body: dict[str, Any]) -> None:
         guest = call.alice.get(call.id)["participants"][1]["id"]
         path = f"/mediaConferences/{call.id}/participants/{guest}/mute"
         refused(400, "malformed", call.alice.request, "PUT", path, body)
 
     @pytest.mark.parametrize("body", [{}, {"to": None}, {"to": ["carol"]}, {"to": "tel:1"}, {"to": "a\0"}, {"to": 7}])
-    def test_an_invitation_of_nobody_is_refused(self, call: Call, body: dict[str, Any]) -> None:
+    def test_an_invitation_without_an_address_is_refused(self, call: Call, body: dict[str, Any]) -> None:
         path = f"/mediaConferences/{call.id}/participants"
         refused(400, "malformed", call.alice.request, "POST", path, body)
 

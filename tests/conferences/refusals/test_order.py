@@ -1,4 +1,4 @@
-"""The order in which a request is checked."""
+"""The order of the checks of a request."""
 
 import pytest
 
@@ -12,8 +12,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.any_engine
-class TestOrderOfJudgement:
-    """Requests that are wrong in several ways: who speaks, exists, headers, body, state."""
+class TestOrderOfChecks:
+    """Requests that fail several checks. The first one decides: authentication, existence, headers, body, state."""
 
     HUGE = b"x" * (300 * 1024)
 
@@ -67,6 +67,6 @@ class TestOrderOfJudgement:
         refused(409, "conference-not-open", ringing.alice.put, ringing.id, MOD, offer(version=1))
         refused(409, "conference-not-open", ringing.bob.accept, ringing.id, "none")
 
-    def test_a_stale_precondition_comes_before_the_state(self, ringing: Call) -> None:
+    def test_a_precondition_is_checked_before_the_state(self, ringing: Call) -> None:
         new = offer(version=3)
         refused(412, "precondition-failed", ringing.alice.put, ringing.id, MOD, new, if_match='"0"')

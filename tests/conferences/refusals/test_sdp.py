@@ -35,7 +35,7 @@ class TestSdpInvalid:
         refused(422, "sdp-invalid", call.alice.put, call.id, MOD, "", **bare)
         refused(422, "sdp-invalid", call.alice.put, call.id, MOD, "\r\n", **bare)
 
-    def test_an_answer_in_place_of_an_offer_is_refused_and_the_reverse(self, ringing: Call) -> None:
+    def test_an_answer_instead_of_an_offer_is_refused_and_vice_versa(self, ringing: Call) -> None:
         refused(422, "sdp-invalid", ringing.alice.call, "carol", **answer())
         refused(422, "sdp-invalid", ringing.bob.answer, ringing.id, offer())
         ringing.bob.answer(ringing.id)
@@ -48,12 +48,14 @@ class TestSdpInvalid:
 class TestSdpDirection:
     @pytest.mark.parametrize("action", [HOLD, CALL_HOLD])
     @pytest.mark.parametrize("directions", [("sendrecv",) * 2, ("recvonly", "sendrecv"), ("sendrecv", "inactive")])
-    def test_a_hold_with_a_sendrecv_line_is_refused(self, call: Call, action: str, directions: tuple[str, str]) -> None:
+    def test_a_hold_with_a_sendrecv_section_is_refused(
+        self, call: Call, action: str, directions: tuple[str, str]
+    ) -> None:
         new = offer(directions=directions, version=3)
         refused(422, "sdp-direction", call.alice.put, call.id, action, new)
 
     @pytest.mark.parametrize("directions", [("recvonly",) * 2, ("sendonly", "inactive")])
-    def test_a_resume_without_a_sendrecv_line_is_refused(self, call: Call, directions: tuple[str, str]) -> None:
+    def test_a_resume_without_a_sendrecv_section_is_refused(self, call: Call, directions: tuple[str, str]) -> None:
         hold(call)
         new = offer(directions=directions, version=4)
         refused(422, "sdp-direction", call.alice.put, call.id, RESUME, new)

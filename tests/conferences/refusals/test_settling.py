@@ -1,4 +1,4 @@
-"""A modification is settled once, by one of its two participants. Until then there is no second one."""
+"""A modification is settled once, by one of its two participants. Until then, no other one can begin."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class TestModificationPending:
     @pytest.mark.parametrize("who", ["alice", "bob"])
     @pytest.mark.parametrize("action", [MOD, HOLD, CALL_HOLD])
-    def test_one_at_a_time_in_either_direction(self, call: Call, who: str, action: str) -> None:
+    def test_only_one_modification_is_pending_in_either_direction(self, call: Call, who: str, action: str) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
         device, session = (call.alice, 4611731400430051336) if who == "alice" else (call.bob, 777)
         new = offer("sendrecv" if action == MOD else "recvonly", session=session, version=4)
@@ -28,7 +28,7 @@ class TestModificationPending:
         assert low <= body["retryAfterMs"] <= high
         assert body["retryAfterMs"] % 10 == 0
 
-    def test_the_offer_of_a_move_is_one_too(self, call: Call) -> None:
+    def test_the_offer_of_a_move_is_a_pending_modification_too(self, call: Call) -> None:
         phone = Device.register("alice", "phone")
         hold(call, CALL_HOLD)
         call.alice.delete(call.id)
@@ -46,12 +46,12 @@ SETTLEMENTS = {"mod-accepted": "bob", "mod-rejected": "bob", "mod-cancelled": "a
 class TestModificationSettled:
     @pytest.fixture(params=SETTLEMENTS)
     def state(self, request: pytest.FixtureRequest) -> str:
-        """The final state."""
+        """The final state of the modification."""
         return str(request.param)
 
     @pytest.fixture
     def mod(self, call: Call, state: str) -> str:
-        """A modification by alice that has got its final state."""
+        """A modification by alice in its final state."""
         mod: str = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
         assert self._settle(call, mod, state).status_code == 204
         return mod
@@ -66,13 +66,13 @@ class TestModificationSettled:
             response = refused(409, "modification-settled", self._settle, call, mod, other)
             assert problem(response)["state"] == state
 
-    def test_the_very_request_that_settled_it_is_answered_again(self, call: Call, mod: str, state: str) -> None:
+    def test_a_repetition_of_the_settling_request_is_answered_again(self, call: Call, mod: str, state: str) -> None:
         before = all_rows()
         response = self._settle(call, mod, state)
         assert (response.status_code, response["x-state"]) == (204, state)
         assert all_rows() == before
 
-    def test_accepting_again_with_another_answer_is_another_settlement(self, call: Call) -> None:
+    def test_accepting_again_with_another_answer_is_refused(self, call: Call) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
         call.bob.accept(call.id, mod, answer(version=3))
         response = refused(409, "modification-settled", call.bob.accept, call.id, mod, answer(version=4))
@@ -88,16 +88,16 @@ class TestModificationSettled:
 
 @pytest.mark.any_engine
 class TestNotYoursToSettle:
-    def test_the_initiator_does_not_accept(self, call: Call) -> None:
+    def test_the_initiator_cannot_accept(self, call: Call) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
         mine = answer(session=4611731400430051336, version=3)
         refused(409, "not-yours-to-settle", call.alice.accept, call.id, mod, mine)
         assert call.bob.accept(call.id, mod, answer(version=3)).status_code == 204
         refused(409, "not-yours-to-settle", call.alice.accept, call.id, mod, mine)
 
-    def test_somebody_else_in_the_conference_does_not_either(self, call: Call, carol: Device) -> None:
+    def test_another_participant_cannot_settle(self, call: Call, carol: Device) -> None:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
-        # No conference of topology `peer` gets a third participant, but who settles does not hang on that.
+        # A peer conference never has a third participant, but the check must not rely on that.
         Participant.objects.create(
             conference_id=call.id, role="guest", state="accepted", username="carol", session_id=carol.id, position=3
         )

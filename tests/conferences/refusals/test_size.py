@@ -27,7 +27,7 @@ class TestTooLarge:
     @pytest.mark.parametrize("size", [LIMIT + 1, 5 * 1024 * 1024])
     @pytest.mark.parametrize("kind", ["application/json", "application/sdp"])
     @pytest.mark.parametrize("headers", [{}, {"idempotency_key": "k"}])
-    def test_a_body(self, call: Call, size: int, kind: str, headers: dict[str, str]) -> None:
+    def test_a_body_over_the_limit_is_refused(self, call: Call, size: int, kind: str, headers: dict[str, str]) -> None:
         body = b"v" * size
         response = refused(413, "too-large", call.alice.put, call.id, MOD, body, content_type=kind, **headers)
         assert problem(response)["limit"] == self.LIMIT
@@ -48,24 +48,24 @@ class TestTooLarge:
         assert put(1000).status_code == 204
 
     @pytest.mark.parametrize("bare", [False, True])
-    def test_an_sdp(self, call: Call, bare: bool) -> None:
+    def test_an_sdp_over_the_limit_is_refused(self, call: Call, bare: bool) -> None:
         long = describe(version=3) + "a=x:" + "y" * SDP_LIMIT + "\r\n"
         kind = {"content_type": "application/sdp"} if bare else {}
         body = long if bare else {"type": "offer", "sdp": long}
         response = refused(413, "too-large", call.alice.put, call.id, MOD, body, **kind)
         assert problem(response)["limit"] == SDP_LIMIT
 
-    def test_an_sdp_counts_in_bytes_and_may_just_fit(self, call: Call) -> None:
+    def test_the_length_of_an_sdp_is_counted_in_bytes(self, call: Call) -> None:
         bare = {"content_type": "application/sdp"}
-        room = SDP_LIMIT - len(describe(version=3)) - len("a=x:\r\n")
-        wide = describe(version=3) + "a=x:" + "é" * (room // 2 + 1) + "\r\n"
+        spare = SDP_LIMIT - len(describe(version=3)) - len("a=x:\r\n")
+        wide = describe(version=3) + "a=x:" + "é" * (spare // 2 + 1) + "\r\n"
         refused(413, "too-large", call.alice.put, call.id, MOD, wide, **bare)
-        fitting = describe(version=3) + "a=x:" + "é" * (room // 2) + "\r\n"
+        fitting = describe(version=3) + "a=x:" + "é" * (spare // 2) + "\r\n"
         assert call.alice.put(call.id, MOD, fitting, **bare).status_code == 204
 
 
-class _Answer:
-    """An answer that came over ASGI, with the face of Django's."""
+class _Response:
+    """A response received over ASGI, with the interface of Django's responses."""
 
     def __init__(self, status_code: int, headers: dict[str, str], content: bytes) -> None:
         self.status_code, self.headers, self.content = status_code, headers, content
@@ -77,8 +77,8 @@ class _Answer:
         return json.loads(self.content)
 
 
-async def send_in_chunks(call: Call, body: bytes) -> _Answer:
-    """Let alice modify with a body whose length no header tells (`Transfer-Encoding: chunked`)."""
+async def send_in_chunks(call: Call, body: bytes) -> _Response:
+    """Send a modification by alice without a Content-Length (`Transfer-Encoding: chunked`); return the response."""
     chunks = [body[start : start + 65536] for start in range(0, len(body), 65536)]
     requests = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     requests.append({"type": "http.request", "body": b"", "more_body": False})
@@ -111,4 +111,4 @@ async def send_in_chunks(call: Call, body: bytes) -> _Answer:
     await get_asgi_application()(scope, receive, send)
     start, *parts = answers
     named = {name.decode().lower(): value.decode() for name, value in start["headers"]}
-    return _Answer(start["status"], named, b"".join(part.get("body", b"") for part in parts))
+    return _Response(start["status"], named, b"".join(part.get("body", b"") for part in parts))

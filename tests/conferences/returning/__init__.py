@@ -1,1 +1,1 @@
-"""Tests of participants that leave and come back."""
+"""Tests of users who leave a conference and come back."""

@@ -1,4 +1,4 @@
-"""What several of these tests begin with."""
+"""The scene of several of these tests."""
 
 import pytest
 
@@ -14,5 +14,5 @@ def scene(request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene | None
 
 @pytest.fixture
 def meeting(scene: Scene) -> Meeting:
-    """An open conference of alice, its host, and bob."""
+    """An open conference with alice, its host, and bob."""
     return Meeting(scene.conference, *scene.devices.values())

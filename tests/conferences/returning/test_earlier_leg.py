@@ -1,4 +1,4 @@
-"""Late reports and results about the leg of an earlier stay change nothing."""
+"""Late reports and results about the leg of an earlier stay have no effect."""
 
 from datetime import timedelta
 from functools import partial
@@ -20,20 +20,20 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 @pytest.mark.any_engine
-class TestTheEarlierLeg:
+class TestEarlierLeg:
     def come_back(self, meeting: Meeting, bob: Device) -> None:
         assert bob.delete(meeting.id).status_code == 200
         assert bob.join(meeting.id).status_code == 204
 
-    def test_the_focus_builds_a_fresh_one(self, meeting: Meeting, bob: Device, node: ScriptedNode) -> None:
+    def test_the_focus_builds_a_new_leg_for_a_new_stay(self, meeting: Meeting, bob: Device, node: ScriptedNode) -> None:
         node.works = False
         bob.delete(meeting.id)
-        assert bob.answer(meeting.id, bob.offer()).status_code == 204, "from the very same peer connection"
+        assert bob.answer(meeting.id, bob.offer()).status_code == 204, "from the same peer connection"
         assert (last_task().kind, last_task().payload["fresh"]) == ("offer", True)
         assert Participant.objects.get(session=bob.id).connect_until is not None
 
     @pytest.mark.parametrize("accepted", [True, False])
-    def test_its_loss_does_not_concern_the_new_one(
+    def test_losing_the_earlier_leg_does_not_end_the_new_stay(
         self, meeting: Meeting, bob: Device, node: ScriptedNode, accepted: bool
     ) -> None:
         participant = meeting.participant(bob)
@@ -50,7 +50,7 @@ class TestTheEarlierLeg:
             lose(leg=newest)
             assert bob.participant(meeting.id)["leftReason"] == "media-lost"
 
-    def test_a_late_result_for_its_answer_reaches_nobody(
+    def test_a_late_result_for_an_earlier_answer_sends_no_event(
         self, meeting: Meeting, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         put(alice, meeting.id, MOD, kinds=("audio", "video", "video"))
@@ -62,7 +62,7 @@ class TestTheEarlierLeg:
         settle_task(task_id=late.pk, result=Result(refusal=REFUSAL), now=timezone.now())
         assert alice.news() == bob.news() == []
 
-    def test_late_offers_and_answers_to_it_are_dropped(
+    def test_late_offers_and_answers_for_the_earlier_leg_are_dropped(
         self, meeting: Meeting, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         node.works = False
@@ -77,7 +77,7 @@ class TestTheEarlierLeg:
         assert Modification.objects.get(pk=mod).state == "mod-cancelled"
         assert not Modification.objects.filter(pk="old").exists()
 
-    def test_the_cause_of_an_earlier_offer_does_not_learn_of_its_rejection_now(
+    def test_the_rejection_of_an_earlier_offer_is_not_reported_in_the_new_stay(
         self, meeting: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
         carol.join(meeting.id)
@@ -89,7 +89,7 @@ class TestTheEarlierLeg:
         assert carol.withdraw(meeting.id, waiting["modId"]).status_code == 204
         assert "mod-rejected" not in bob.news_types()
 
-    def test_another_node_does_not_build_it_again(
+    def test_another_node_does_not_restore_the_earlier_leg(
         self, meeting: Meeting, alice: Device, bob: Device, node: ScriptedNode
     ) -> None:
         node.refusal = REFUSAL

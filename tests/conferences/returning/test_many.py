@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from conferences.models import LEFT_SHOWN, Conference, Participant
+from conferences.models import MAX_LISTED_LEFT, Conference, Participant
 from conferences.operations.focus import leg_lost
 from events.models import Session, hash_token
 from tests.support.actions import HOLD
@@ -28,11 +28,11 @@ def strangers(number: int) -> list[Session]:
     return Session.objects.bulk_create(Session(username=name, token_hash=hash_token(name), **times) for name in names)
 
 
-class TestManyThatLeft:
+class TestManyFormerParticipants:
     @pytest.fixture
     def gone(self, meeting: Meeting, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch) -> list[Session]:
-        """Some more than a snapshot shows have come and gone."""
-        monkeypatch.setattr("conferences.operations.locked_conference.LEFT_SHOWN", 5)
+        """Sessions that have joined and left: three more than a snapshot lists."""
+        monkeypatch.setattr("conferences.operations.locked_conference.MAX_LISTED_LEFT", 5)
         node.works = False
         sessions = strangers(5 + 3)
         for session in sessions:
@@ -41,7 +41,7 @@ class TestManyThatLeft:
         node.work()
         return sessions
 
-    def test_the_last_ones_are_shown_and_the_others_counted(
+    def test_a_snapshot_lists_the_last_ones_and_counts_the_others(
         self, meeting: Meeting, alice: Device, gone: list[Session]
     ) -> None:
         shown = alice.get(meeting.id)
@@ -55,7 +55,9 @@ class TestManyThatLeft:
         positions = list(Participant.objects.order_by("position").values_list("position", flat=True))
         assert positions == list(range(1, len(gone) + 3))
 
-    def test_an_event_shows_the_same(self, meeting: Meeting, alice: Device, bob: Device, gone: list[Session]) -> None:
+    def test_an_event_lists_the_same_participants(
+        self, meeting: Meeting, alice: Device, bob: Device, gone: list[Session]
+    ) -> None:
         before = alice.get(meeting.id)
         path = f"/mediaConferences/{meeting.id}/participants"
         dave = Device.register("dave")
@@ -69,7 +71,7 @@ class TestManyThatLeft:
         assert {"alice", "bob", "dave"} <= {participant["username"] for participant in ended["participants"]}
         assert bob.get(meeting.id) == ended
 
-    def test_one_that_is_not_shown_returns_to_its_participant(
+    def test_a_user_who_is_not_listed_returns_as_the_same_participant(
         self, meeting: Meeting, alice: Device, bob: Device, gone: list[Session]
     ) -> None:
         participant = Participant.objects.get(session=gone[1])
@@ -91,7 +93,9 @@ class TestManyThatLeft:
         assert Participant.objects.count() == len(gone) + 2
         assert Conference.objects.get().unlisted == 1
 
-    def test_one_that_is_not_shown_may_still_look(self, meeting: Meeting, alice: Device, gone: list[Session]) -> None:
+    def test_a_session_that_is_not_listed_can_still_read_the_conference(
+        self, meeting: Meeting, alice: Device, gone: list[Session]
+    ) -> None:
         old = Device(gone[0].pk, gone[0].username, gone[0].username)
         assert old.get(meeting.id) == alice.get(meeting.id)
         assert old.delete(meeting.id).json()["outcome"] == "left"
@@ -103,13 +107,13 @@ class TestManyThatLeft:
         refused(404, "not-found", alice.request, "DELETE", f"{path}x")
         refused(404, "not-found", Device.register("stranger").delete, meeting.id)
 
-    def test_another_device_of_a_participant_that_is_not_shown_learns_that_it_does_not_take_part(
+    def test_another_device_of_a_user_who_is_not_listed_is_forbidden_to_act(
         self, meeting: Meeting, gone: list[Session]
     ) -> None:
         other = Device.register(gone[0].username, "phone")
         refused(403, "forbidden", other.delete, meeting.id)
 
-    def test_one_that_is_not_shown_has_left_though_another_device_of_the_user_is_there(
+    def test_a_session_that_is_not_listed_has_left_even_if_another_device_joined(
         self, meeting: Meeting, gone: list[Session]
     ) -> None:
         other = Device.register(gone[0].username, "phone")
@@ -118,16 +122,16 @@ class TestManyThatLeft:
         assert old.delete(meeting.id).json()["outcome"] == "left"
         assert other.participant(meeting.id)["state"] == "accepted"
 
-    def test_a_late_word_from_the_focus_finds_it(self, meeting: Meeting, gone: list[Session]) -> None:
+    def test_a_late_report_finds_a_participant_that_is_not_listed(self, meeting: Meeting, gone: list[Session]) -> None:
         participant = Participant.objects.get(session=gone[0]).pk
         leg_lost(conference_id=meeting.id, participant_id=participant, leg="x", by=SCRIPTED, now=timezone.now())
         assert Participant.objects.get(pk=participant).left_reason == "hung-up"
 
-    def test_a_conference_from_before_shows_fewer_with_each_that_leaves(
+    def test_an_older_conference_lists_fewer_participants_with_each_leave(
         self, meeting: Meeting, alice: Device, bob: Device
     ) -> None:
-        """Everybody who ever left was listed once."""
-        crowd(meeting.id, 3 * LEFT_SHOWN)
+        """Earlier versions listed all participants that had left."""
+        crowd(meeting.id, 3 * MAX_LISTED_LEFT)
         Participant.objects.update(listed=True)
         Conference.objects.update(unlisted=0)
         numbers = []
@@ -135,10 +139,12 @@ class TestManyThatLeft:
             bob.delete(meeting.id)
             numbers.append(alice.get(meeting.id)["leftEarlier"])
             bob.join(meeting.id)
-        assert numbers == [LEFT_SHOWN, 2 * LEFT_SHOWN, 2 * LEFT_SHOWN + 1]
+        assert numbers == [MAX_LISTED_LEFT, 2 * MAX_LISTED_LEFT, 2 * MAX_LISTED_LEFT + 1]
         assert Participant.objects.filter(listed=False).count() == numbers[-1]
 
-    def test_it_costs_a_join_and_a_snapshot_next_to_nothing(self, meeting: Meeting, alice: Device, bob: Device) -> None:
+    def test_former_participants_slow_down_neither_joins_nor_snapshots(
+        self, meeting: Meeting, alice: Device, bob: Device
+    ) -> None:
         before, bytes_before = self.duration(meeting, bob), size(alice, meeting.id)
         crowd(meeting.id, 2_000)
         assert size(alice, meeting.id) - bytes_before == len("2000") - len("0")
@@ -150,7 +156,7 @@ class TestManyThatLeft:
         assert not scans, "\n".join(scans)
 
     def duration(self, meeting: Meeting, device: Device) -> float:
-        """Return how long it takes a device to leave and come back, in seconds: the shortest of some tries."""
+        """Return the seconds that a device takes to leave and join again: the minimum of eight tries."""
         session, tries = device.row, []
         for _ in range(8):
             begin = time.perf_counter()

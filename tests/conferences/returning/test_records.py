@@ -1,4 +1,4 @@
-"""The records of earlier stays."""
+"""Records of earlier stays."""
 
 import re
 from datetime import timedelta
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 class TestRecords:
-    def test_support_sees_each_stay(self, meeting: Meeting, bob: Device) -> None:
+    def test_support_staff_see_each_stay(self, meeting: Meeting, bob: Device) -> None:
         began = meeting.participant(bob).joined_at
         assert began is not None
         bob.delete(meeting.id)
@@ -39,7 +39,7 @@ class TestRecords:
         row, _, _ = stays.partition("</tbody>")
         assert re.findall(r'class="field-participant">([^<]*)<', row) == ["bob"]
 
-    def test_they_go_with_their_conference_and_hold_its_sessions_until_then(
+    def test_stays_and_their_sessions_are_kept_as_long_as_the_conference(
         self, meeting: Meeting, alice: Device, bob: Device, settings: Settings
     ) -> None:
         bob.delete(meeting.id)
@@ -60,7 +60,7 @@ class TestRecords:
         for model in (Conference, Participant, Stay, Session):
             assert not model._default_manager.exists(), model
 
-    def test_each_stay_loses_its_credentials(self, meeting: Meeting, bob: Device) -> None:
+    def test_the_credentials_of_each_stay_are_deleted(self, meeting: Meeting, bob: Device) -> None:
         participant = meeting.participant(bob).pk
         for _ in range(2):
             bob.delete(meeting.id)
@@ -77,7 +77,7 @@ class TestRecords:
         prune(now=timezone.now())
         assert not any("ice-pwd" in text for text in self.descriptions(participant))
 
-    def test_descriptions_that_were_scrubbed_long_ago_are_not_read_again(self, meeting: Meeting, bob: Device) -> None:
+    def test_descriptions_that_were_scrubbed_earlier_are_not_read_again(self, meeting: Meeting, bob: Device) -> None:
         bob.delete(meeting.id)
         prune(now=timezone.now())
         old = Modification.objects.filter(offered_by=meeting.participant(bob))
@@ -87,7 +87,7 @@ class TestRecords:
         prune(now=timezone.now())
         assert [text for text in self.descriptions(meeting.participant(bob).pk) if "ice-pwd" in text] == ["a=ice-pwd:1"]
 
-    def test_one_that_returns_while_it_is_scrubbed_keeps_its_credentials(
+    def test_a_participant_that_returns_during_scrubbing_keeps_its_credentials(
         self, meeting: Meeting, bob: Device, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bob.delete(meeting.id)

@@ -1,1 +1,1 @@
-"""Tests of what descriptions may say between peers."""
+"""Tests of the rules for session descriptions in requests."""

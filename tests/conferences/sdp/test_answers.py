@@ -1,4 +1,4 @@
-"""An answer must be applicable to its offer: roles, bundles and mids."""
+"""A browser must be able to apply an answer to its offer: DTLS roles, BUNDLE groups and mids."""
 
 import re
 from typing import Any
@@ -21,14 +21,14 @@ def bundled(text: str, groups: str) -> str:
 
 
 def in_roles(text: str, *roles: str) -> str:
-    """Return a description whose media lines have these DTLS roles."""
+    """Return a description whose media sections have these DTLS roles."""
     given = iter(roles)
     return re.sub("a=setup:actpass", lambda _: f"a=setup:{next(given)}", text)
 
 
 @same_everywhere
-class TestApplicable:
-    """An answer that no browser can apply is refused, instead of opening a call without media."""
+class TestApplicableAnswer:
+    """An answer that no browser can apply is refused. Otherwise the call would have no media."""
 
     def refuse(self, call: Call, reply: str, **offered: Any) -> None:
         mod = mod_by_alice(call, **offered)
@@ -36,32 +36,32 @@ class TestApplicable:
         assert call.bob.accept(call.id, mod, answer(**{"version": 3, **offered})).status_code == 204
 
     @pytest.mark.parametrize("role", ["actpass", "holdconn"])
-    def test_it_chooses_its_role(self, call: Call, role: str) -> None:
+    def test_an_answer_must_choose_its_role(self, call: Call, role: str) -> None:
         self.refuse(call, describe(session=BOB, version=3, setup=role))
 
-    def test_its_role_is_not_the_offers_own(self, call: Call) -> None:
+    def test_the_role_of_an_answer_must_differ_from_the_offers(self, call: Call) -> None:
         mod = mod_by_alice(call, setup="active")
         refused(422, "sdp-invalid", call.bob.accept, call.id, mod, answer(version=3, setup="active"))
         assert call.bob.accept(call.id, mod, answer(version=3, setup="passive")).status_code == 204
 
-    def test_it_may_leave_its_role_out(self, call: Call) -> None:
+    def test_an_answer_can_omit_its_role(self, call: Call) -> None:
         text = describe(session=BOB, version=3).replace("a=setup:actpass\r\n", "")
         mod = mod_by_alice(call)
         assert call.bob.accept(call.id, mod, {"type": "answer", "sdp": text}).status_code == 204
 
-    def test_only_the_tag_speaks_for_its_bundle(self, call: Call) -> None:
+    def test_only_the_tagged_section_must_choose_a_role(self, call: Call) -> None:
         audio, video = describe(session=BOB, version=3, setup="active").split("m=video")
         mod = mod_by_alice(call)
         text = f"{audio}m=video{video.replace('setup:active', 'setup:actpass')}"
         assert call.bob.accept(call.id, mod, {"type": "answer", "sdp": text}).status_code == 204
 
     @pytest.mark.parametrize("mids", ["0 1 7", "0 7", "7"])
-    def test_its_bundle_has_no_absent_mid(self, call: Call, mids: str) -> None:
+    def test_a_bundle_must_not_name_an_absent_mid(self, call: Call, mids: str) -> None:
         text = describe(session=BOB, version=3, setup="active").replace("BUNDLE 0 1", f"BUNDLE {mids}")
         self.refuse(call, text)
         self.refuse(call, text.replace("a=mid:1\r\n", ""), version=4)
 
-    def test_its_bundle_has_no_rejected_mid(self, call: Call) -> None:
+    def test_a_bundle_must_not_name_a_rejected_mid(self, call: Call) -> None:
         text = describe(session=BOB, version=3, setup="active", ports=(9, 0)).replace("BUNDLE 0", "BUNDLE 0 1")
         self.refuse(call, text)
 
@@ -79,7 +79,9 @@ class TestApplicable:
             ("0 1", "", True),
         ],
     )
-    def test_its_bundles_are_parts_of_offered_ones(self, call: Call, offered: str, answered: str, fits: bool) -> None:
+    def test_bundles_must_be_parts_of_offered_bundles(
+        self, call: Call, offered: str, answered: str, fits: bool
+    ) -> None:
         mod = call.alice.put(call.id, MOD, {"type": "offer", "sdp": bundled(describe(version=3), offered)})["x-mod-id"]
         reply = {"type": "answer", "sdp": bundled(describe(session=BOB, version=3, setup="active"), answered)}
         if fits:
@@ -96,10 +98,10 @@ class TestApplicable:
             (("actpass", "passive"), ("passive", "active"), True),
         ],
     )
-    def test_its_roles_are_compared_line_by_line(
+    def test_roles_are_compared_section_by_section(
         self, call: Call, mids: str, offered: tuple[str, ...], answered: tuple[str, ...], fits: bool
     ) -> None:
-        """Also where lines have no mids (`mids` are left out), or only the offer's do."""
+        """Also if only the offer's sections have mids, or none have (`mids` matches the lines left out)."""
         text = in_roles(bundled(describe(version=3), ""), *offered)
         mod = call.alice.put(call.id, MOD, {"type": "offer", "sdp": re.sub(mids, "", text)})["x-mod-id"]
         text = in_roles(bundled(describe(session=BOB, version=3), ""), *answered)
@@ -109,5 +111,5 @@ class TestApplicable:
         else:
             refused(422, "sdp-invalid", call.bob.accept, call.id, mod, reply)
 
-    def test_its_mids_are_distinct(self, call: Call) -> None:
+    def test_mids_must_be_distinct(self, call: Call) -> None:
         self.refuse(call, describe(session=BOB, version=3, setup="active").replace("a=mid:1", "a=mid:0"))

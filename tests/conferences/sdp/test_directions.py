@@ -1,4 +1,4 @@
-"""The directions of a hold, and of an answer to an offer."""
+"""The directions of a hold, and those of an answer to its offer."""
 
 from itertools import product
 from typing import Any
@@ -25,32 +25,32 @@ FITTING = {
 
 @same_everywhere
 class TestHoldDirections:
-    """Only live audio and video lines have a direction that counts."""
+    """Only the directions of live audio and video sections count."""
 
-    def test_a_data_channel_has_none(self, call: Call) -> None:
+    def test_a_section_for_data_channels_has_no_direction(self, call: Call) -> None:
         new = offer(kinds=("audio", "application"), directions=("inactive", "sendrecv"), version=3)
         assert call.alice.put(call.id, HOLD, new).status_code == 204
 
-    def test_a_rejected_line_has_none(self, call: Call) -> None:
+    def test_a_rejected_section_has_no_direction(self, call: Call) -> None:
         new = offer(directions=("recvonly", "sendrecv"), ports=(9, 0), version=3)
         assert call.alice.put(call.id, HOLD, new).status_code == 204
 
-    def test_a_bundle_only_line_is_live(self, call: Call) -> None:
+    def test_a_bundle_only_section_is_live(self, call: Call) -> None:
         text = describe(directions=("recvonly", "sendrecv"), ports=(9, 0), version=3)
         text = text.replace("a=mid:1", "a=bundle-only\r\na=mid:1")
         refused(422, "sdp-direction", call.alice.put, call.id, HOLD, text, **BARE)
 
-    def test_the_session_may_state_it(self, call: Call) -> None:
+    def test_the_session_can_state_the_direction(self, call: Call) -> None:
         text = describe(version=3).replace("a=sendrecv\r\n", "")
         refused(422, "sdp-direction", call.alice.put, call.id, HOLD, text, **BARE)
         text = text.replace("t=0 0\r\n", "t=0 0\r\na=inactive\r\n")
         assert call.alice.put(call.id, HOLD, text, **BARE).status_code == 204
 
-    def test_a_session_name_does_not(self, call: Call) -> None:
+    def test_a_session_name_does_not_state_a_direction(self, call: Call) -> None:
         text = describe(version=3).replace("a=sendrecv\r\n", "").replace("s=-", "s=inactive")
         refused(422, "sdp-direction", call.alice.put, call.id, HOLD, text, **BARE)
 
-    def test_the_last_of_two_counts_as_in_browsers(self, call: Call) -> None:
+    def test_the_last_of_two_directions_counts_as_in_browsers(self, call: Call) -> None:
         text = describe(version=3).replace("a=sendrecv\r\n", "a=recvonly\r\na=sendrecv\r\n")
         refused(422, "sdp-direction", call.alice.put, call.id, HOLD, text, **BARE)
         text = describe(version=3).replace("a=sendrecv\r\n", "a=sendrecv\r\na=recvonly\r\n")
@@ -58,10 +58,10 @@ class TestHoldDirections:
 
 
 @same_everywhere
-class TestFit:
-    """An answer fits its offer (RFC 3264 section 6)."""
+class TestAnswerDirections:
+    """The sections of an answer must fit those of its offer (RFC 3264 section 6)."""
 
-    def test_every_pair_of_directions(self, call: Call) -> None:
+    def test_only_fitting_pairs_of_directions_are_accepted(self, call: Call) -> None:
         for version, (offered, answered) in enumerate(product(DIRECTIONS, repeat=2), start=3):
             mod = mod_by_alice(call, direction=offered, version=version)
             reply = answer(answered, version=version)
@@ -80,36 +80,36 @@ class TestFit:
             {"kinds": ("audio", "application")},
         ],
     )
-    def test_lines_that_are_not_the_offers(self, call: Call, variation: dict[str, Any]) -> None:
+    def test_an_answer_must_have_the_sections_of_the_offer(self, call: Call, variation: dict[str, Any]) -> None:
         mod = mod_by_alice(call)
         refused(422, "sdp-invalid", call.bob.accept, call.id, mod, answer(version=3, **variation))
         assert call.bob.accept(call.id, mod, answer(version=3)).status_code == 204
 
-    def test_an_answer_calls_lines_as_the_offer_does(self, call: Call) -> None:
+    def test_an_answer_must_use_the_mids_of_the_offer(self, call: Call) -> None:
         mod = mod_by_alice(call)
         swapped = describe(session=BOB, version=3, setup="active").replace("a=mid:0", "a=mid:x")
         refused(422, "sdp-invalid", call.bob.accept, call.id, mod, {"type": "answer", "sdp": swapped})
-        # Some name no line at all.
+        # Some stacks write no mids at all.
         unnamed = swapped.replace("a=mid:x\r\n", "").replace("BUNDLE 0 1", "BUNDLE 1")
         assert call.bob.accept(call.id, mod, {"type": "answer", "sdp": unnamed}).status_code == 204
 
     @pytest.mark.parametrize("kind", ["video", "application"])
-    def test_a_line_that_the_offer_rejects_is_not_taken(self, call: Call, kind: str) -> None:
+    def test_an_answer_cannot_accept_a_section_that_the_offer_rejects(self, call: Call, kind: str) -> None:
         kinds = ("audio", kind)
         mod = mod_by_alice(call, kinds=kinds, ports=(9, 0))
         refused(422, "sdp-invalid", call.bob.accept, call.id, mod, answer(kinds=kinds, version=3))
         reply = answer(kinds=kinds, ports=(9, 0), version=3)
         assert call.bob.accept(call.id, mod, reply).status_code == 204
 
-    def test_an_answer_may_reject_lines(self, call: Call) -> None:
+    def test_an_answer_can_reject_sections(self, call: Call) -> None:
         mod = mod_by_alice(call)
         assert call.bob.accept(call.id, mod, answer(ports=(9, 0), version=3)).status_code == 204
 
-    def test_the_answer_to_a_call_fits_too(self, ringing: Call) -> None:
+    def test_the_answer_to_a_call_must_fit_too(self, ringing: Call) -> None:
         refused(422, "sdp-invalid", ringing.bob.answer, ringing.id, answer(kinds=("audio",)))
         assert ringing.bob.answer(ringing.id, answer("recvonly")).status_code == 204
 
-    def test_the_holder_answers_without_giving_up_the_hold(self, call: Call) -> None:
+    def test_an_answer_of_the_holder_must_keep_the_hold(self, call: Call) -> None:
         hold(call)
         for version, direction in enumerate(DIRECTIONS, start=4):
             response = call.bob.put(call.id, MOD, offer(session=BOB, version=version))

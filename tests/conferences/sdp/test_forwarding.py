@@ -23,9 +23,9 @@ def replying(text: str) -> str:
 
 
 class TestForwarding:
-    """What is forwarded is byte for byte what was sent."""
+    """Every forwarded description equals the sent one byte by byte."""
 
-    # Unknown attributes, odd spaces, another script, mixed line ends.
+    # Unknown attributes, unusual spaces, another script, mixed line ends.
     ODD = (
         describe(version=3).replace("s=-", "s= 会议 \t😀 ").replace("a=rtcp-rsize\r\n", "a=x-unknown:ä \u200b\n", 1)
         + "a=candidate:1 1 udp 1 host.invalid 9 typ host\n"
@@ -33,7 +33,7 @@ class TestForwarding:
 
     @pytest.mark.parametrize("bare", [False, True])
     @pytest.mark.parametrize("text", [describe(version=3), describe(version=3).replace("\r\n", "\n"), ODD])
-    def test_of_a_modification_and_its_answer(self, call: Call, text: str, bare: bool) -> None:
+    def test_a_modification_and_its_answer_are_forwarded_unchanged(self, call: Call, text: str, bare: bool) -> None:
         body: Any = text if bare else {"type": "offer", "sdp": text}
         response = call.alice.put(call.id, MOD, body, **(BARE if bare else {}))
         assert response.status_code == 204, response.content
@@ -45,10 +45,10 @@ class TestForwarding:
         else:
             accepted = call.bob.accept(call.id, mod, {"type": "answer", "sdp": reply})
         assert (accepted.status_code, accepted["x-state"]) == (204, "mod-accepted")
-        (told,) = call.alice.news()
-        assert told["description"] == {"type": "answer", "sdp": reply}
+        (event,) = call.alice.news()
+        assert event["description"] == {"type": "answer", "sdp": reply}
 
-    def test_of_a_call(self, alice: Device, bob: Device) -> None:
+    def test_a_call_is_forwarded_unchanged(self, alice: Device, bob: Device) -> None:
         conference = alice.call("bob", sdp=self.ODD).json()["id"]
         assert bob.news()[0]["description"] == {"type": "offer", "sdp": self.ODD}
         reply = replying(self.ODD)
@@ -57,7 +57,7 @@ class TestForwarding:
         assert alice.news()[0]["description"] == {"type": "answer", "sdp": reply}
 
     @pytest.mark.parametrize("bare", [False, True])
-    def test_of_a_move(self, call: Call, bare: bool) -> None:
+    def test_a_move_is_forwarded_unchanged(self, call: Call, bare: bool) -> None:
         phone = Device.register("alice", "phone")
         hold(call, "initiate-call-hold")
         call.alice.delete(call.id)
@@ -68,13 +68,13 @@ class TestForwarding:
         assert (response.status_code, response["x-state"]) == (204, "accepted"), response.content
         assert call.bob.news()[1]["description"] == {"type": "offer", "sdp": text}
 
-    def test_of_a_body_that_names_no_type(self, ringing: Call) -> None:
+    def test_a_body_without_a_content_type_is_forwarded_unchanged(self, ringing: Call) -> None:
         text = describe(session=BOB, setup="active")
         assert ringing.bob.put(ringing.id, "conference-answer", {"sdp": text}).status_code == 204
         assert ringing.alice.news()[0]["description"] == {"type": "answer", "sdp": text}
 
     @pytest.mark.parametrize("who", ["alice", "bob"])
-    def test_a_bare_sdp_may_stand_beside_a_withdrawal(self, call: Call, who: str) -> None:
+    def test_a_withdrawal_can_have_a_bare_sdp(self, call: Call, who: str) -> None:
         mod = mod_by_alice(call)
         device = call.alice if who == "alice" else call.bob
         response = device.put(call.id, WITHDRAW, describe(), x_mod_id=mod, **BARE)
@@ -89,16 +89,16 @@ class TestForwarding:
 
 
 class TestOtherStacks:
-    """Offers as other stacks write them (tests/support/samples/cases): between peers they only pass through."""
+    """Offers of other stacks (tests/support/samples/cases). Between peers they are only forwarded."""
 
     @pytest.mark.parametrize("name", CASES)
-    def test_they_are_forwarded(self, alice: Device, bob: Device, name: str) -> None:
+    def test_offers_of_other_stacks_are_forwarded(self, alice: Device, bob: Device, name: str) -> None:
         text = CASES[name]
         assert alice.call("bob", sdp=text).status_code == 201
         assert bob.news()[0]["description"] == {"type": "offer", "sdp": text}
 
 
-def test_two_conferences_do_not_meet(alice: Device, bob: Device) -> None:
+def test_two_conferences_do_not_affect_each_other(alice: Device, bob: Device) -> None:
     one = open_call(alice, bob)
     other = open_call(alice, Device.register("carol"))
     mod = mod_by_alice(one)

@@ -1,1 +1,1 @@
-"""Tests of the log of a session, its readers, and their wake-ups."""
+"""Tests of a session's log, its readers and their wake-ups."""

@@ -1,4 +1,4 @@
-"""What several of these tests begin with."""
+"""Fixtures for these tests."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Between servers, a wake-up that is lost costs latency only."""
+"""A lost wake-up between servers only delays an event."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Serve = Callable[..., Server]
 
 
 @pytest.mark.once
-async def test_lost_wake_ups_cost_latency_only(serve: Serve, backends: Backends, endpoints: Endpoints) -> None:
+async def test_lost_wake_ups_only_delay_events(serve: Serve, backends: Backends, endpoints: Endpoints) -> None:
     grown = backends.grown()
     apart = Backend({name: grown.variables[name] for name in ("DATABASE_URL", "SBE_STATIC_DIR")}, grown.api_key)
     one, other = (serve(apart, **UNLIMITED, SBE_HEARTBEAT_SECONDS="0.5") for _ in range(2))
@@ -26,7 +26,7 @@ async def test_lost_wake_ups_cost_latency_only(serve: Serve, backends: Backends,
 
 
 @pytest.mark.once
-async def test_events_go_on_while_the_channel_layer_is_away(
+async def test_events_continue_while_the_channel_layer_is_down(
     serve: Serve, backends: Backends, endpoints: Endpoints
 ) -> None:
     grown = backends.grown()
@@ -37,7 +37,7 @@ async def test_events_go_on_while_the_channel_layer_is_away(
         socket = await bob.socket(after=1)
         await alice.modify(conference)
         assert (await next_event(socket))["seq"] == 2
-    # Redis has stopped. Who reads all the time answers the heartbeats in time.
+    # Redis has stopped. Reading continuously answers the heartbeats in time.
     reading = asyncio.create_task(events_until(socket, 8))
     for _ in range(3):
         async with asyncio.timeout(5):
@@ -52,5 +52,5 @@ async def test_events_go_on_while_the_channel_layer_is_away(
     await socket.close()
     async with bob.socket(after=6) as late:
         assert await events_until(late, 8) == log_[6:]
-    # What is logged of it is one line now and then, and what the layer itself says.
+    # The log has an occasional line about it, and the lines of the layer itself.
     assert not [line for line in server.log().splitlines() if " ERROR " in line and " ERROR channels_redis" not in line]

@@ -1,4 +1,4 @@
-"""A reader gets every event once, in order, whatever becomes of its wake-ups."""
+"""A reader gets every event once and in order, even if wake-ups are lost, repeated or wrong."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from tests.support.log import Reader, append, in_database, messages
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
-async def test_reader_that_is_up_to_date_lives_on_wake_ups(
+async def test_reader_that_is_up_to_date_needs_only_wake_ups(
     conference: Conference, new_session: Callable[..., Session], reader: Callable[..., Reader]
 ) -> None:
     alice = await in_database_thread(new_session)()
@@ -31,14 +31,14 @@ async def test_reader_that_is_up_to_date_lives_on_wake_ups(
     for seq in (2, 3, 4):
         await in_database_thread(append)(*messages(conference, alice))
         assert await following.next() == [seq]
-    # It was up to date before the first event, so all of them came by wake-ups alone.
+    # It was up to date before the first event, so wake-ups alone delivered all of them.
     assert following.readings == before == 1
 
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
 @pytest.mark.parametrize("wake_up", ["lost", "empty", "late", "early", "doubled"])
-async def test_wake_up_that_is_not_right_loses_and_doubles_nothing(
+async def test_wrong_wake_up_neither_loses_nor_repeats_events(
     conference: Conference,
     new_session: Callable[..., Session],
     reader: Callable[..., Reader],
@@ -79,7 +79,7 @@ async def test_wake_up_that_is_not_right_loses_and_doubles_nothing(
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
-async def test_reader_that_is_far_behind_goes_on_by_batches(
+async def test_reader_that_is_far_behind_reads_in_batches(
     conference: Conference, new_session: Callable[..., Session], reader: Callable[..., Reader]
 ) -> None:
     alice = await in_database_thread(new_session)()
@@ -90,7 +90,7 @@ async def test_reader_that_is_far_behind_goes_on_by_batches(
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
-async def test_reader_reads_to_the_end_of_a_session_and_goes(
+async def test_reader_reads_to_the_end_of_a_session_and_stops(
     conference: Conference, new_session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice = await in_database_thread(new_session)()

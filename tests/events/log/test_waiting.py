@@ -1,4 +1,4 @@
-"""Readers that wait share one query, and notice what they have missed."""
+"""Waiting readers share one query, and find the events that they have missed."""
 
 import asyncio
 import time
@@ -18,8 +18,8 @@ from tests.support.log import Reader, append, in_database, messages
 
 
 @pytest.fixture
-def errands(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the database threads were given to do."""
+def database_calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The functions that were given to the database threads."""
     given: list[Any] = []
     submit = POOL.submit
 
@@ -33,35 +33,35 @@ def errands(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
-async def test_reader_that_waits_makes_no_query(
-    new_session: Callable[..., Session], reader: Callable[..., Reader], errands: list[Any]
+async def test_waiting_reader_makes_no_query(
+    new_session: Callable[..., Session], reader: Callable[..., Reader], database_calls: list[Any]
 ) -> None:
     following = reader(await in_database_thread(new_session)(), heartbeat=0.05)
     assert await following.next() == []
-    errands.clear()
+    database_calls.clear()
     for _ in range(10):
         assert await following.next() == []
-    assert errands == []
+    assert database_calls == []
 
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
 async def test_many_waiting_readers_share_one_query(
-    new_session: Callable[..., Session], reader: Callable[..., Reader], errands: list[Any], settings: Any
+    new_session: Callable[..., Session], reader: Callable[..., Reader], database_calls: list[Any], settings: Any
 ) -> None:
     settings.HEARTBEAT_SECONDS = 0.2
     readers = [reader(await in_database_thread(new_session)(), heartbeat=0.5) for _ in range(30)]
     await asyncio.gather(*(each.next() for each in readers))
-    errands.clear()
+    database_calls.clear()
     for _ in range(2):
         await asyncio.gather(*(each.next() for each in readers))
-    # There was a look every 0.2 s; on a slow machine there were more, but far from one for each reader.
-    assert 1 <= len(errands) < 30
+    # There was one look every 0.2 s. On a slow machine there were more, but far fewer than one for each reader.
+    assert 1 <= len(database_calls) < 30
 
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
-async def test_end_of_a_session_whose_wake_up_was_lost_is_noticed(
+async def test_end_of_a_session_is_found_if_its_wake_up_is_lost(
     new_session: Callable[..., Session], reader: Callable[..., Reader], settings: Any
 ) -> None:
     settings.HEARTBEAT_SECONDS = 0.2
@@ -76,7 +76,7 @@ async def test_end_of_a_session_whose_wake_up_was_lost_is_noticed(
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
 @pytest.mark.parametrize("error", [OperationalError("away"), ValueError("a fault of ours")])
-async def test_watcher_goes_on_after_a_failure_and_rests_before(
+async def test_watcher_pauses_and_continues_after_a_failure(
     conference: Conference,
     new_session: Callable[..., Session],
     reader: Callable[..., Reader],
@@ -106,7 +106,7 @@ async def test_watcher_goes_on_after_a_failure_and_rests_before(
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
-async def test_one_look_asks_for_a_bounded_number_of_sessions(
+async def test_one_look_queries_a_bounded_number_of_sessions(
     new_session: Callable[..., Session],
     reader: Callable[..., Reader],
     monkeypatch: pytest.MonkeyPatch,
@@ -133,7 +133,7 @@ async def test_one_look_asks_for_a_bounded_number_of_sessions(
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
-async def test_readers_that_have_stopped_leave_nothing(
+async def test_stopped_readers_leave_nothing_behind(
     new_session: Callable[..., Session], reader: Callable[..., Reader], settings: Any
 ) -> None:
     settings.READERS_PER_SESSION = 2

@@ -19,14 +19,14 @@ from tests.support.log import append, in_database, messages
 
 @pytest.fixture
 def news(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, list[tuple[int, str]]]]:
-    """What readers are woken with."""
+    """The events of each wake-up."""
     woken: list[dict[str, list[tuple[int, str]]]] = []
     monkeypatch.setattr(wakeups, "wake", woken.append)
     return woken
 
 
 def numbers(session: Session) -> list[int]:
-    """Return the numbers in a session's log, and see that its counter agrees."""
+    """Return the numbers in a session's log, and require that its counter agrees."""
     found = list(Event.objects.of(session.pk).values_list("seq", flat=True))
     session.refresh_from_db()
     assert session.last_seq == len(found)
@@ -38,8 +38,8 @@ def test_messages_of_one_transaction_keep_their_order(
     conference: Conference, new_session: Callable[..., Session], news: list[Any]
 ) -> None:
     alice, bob = new_session("alice"), new_session("bob")
-    told = [message for n in range(5) for message in messages(conference, alice, bob, n=n)]
-    append(*told)
+    written = [message for n in range(5) for message in messages(conference, alice, bob, n=n)]
+    append(*written)
     append(*messages(conference, bob, n=5))
     for session, number in ((alice, 5), (bob, 6)):
         assert numbers(session) == list(range(1, number + 1))
@@ -48,7 +48,7 @@ def test_messages_of_one_transaction_keep_their_order(
 
 
 @in_database
-def test_sessions_that_are_over_get_no_event(
+def test_ended_sessions_get_no_event(
     conference: Conference, new_session: Callable[..., Session], news: list[Any], now: datetime
 ) -> None:
     alice = new_session("alice")
@@ -62,7 +62,7 @@ def test_sessions_that_are_over_get_no_event(
 
 
 @in_database
-def test_readers_are_woken_after_the_commit_and_only_then(
+def test_readers_are_woken_only_after_the_commit(
     conference: Conference, new_session: Callable[..., Session], news: list[Any]
 ) -> None:
     alice = new_session()
@@ -101,7 +101,7 @@ def test_numbers_have_no_gaps_however_transactions_interleave(
         try:
             together.wait(10)
             for n in range(rounds):
-                # Each worker names the sessions in another order: locks taken in that order would deadlock.
+                # Each worker names the sessions in a different order. Locks taken in that order would deadlock.
                 order = sessions[worker:] + sessions[:worker]
                 with transaction.atomic():
                     log.append(messages(conference, *order, worker=worker, n=n), now=timezone.now())
@@ -113,7 +113,7 @@ def test_numbers_have_no_gaps_however_transactions_interleave(
             connections.close_all()
 
     def watch() -> None:
-        """Look at one log over and over: it must never have a hole, not even for a moment."""
+        """Read one log repeatedly, and require that it never has a gap."""
         try:
             while not done.is_set():
                 watched.append(list(Event.objects.of(sessions[0].pk).values_list("seq", flat=True)))
@@ -177,7 +177,7 @@ def test_appending_takes_a_bounded_number_of_queries(
 
 
 @in_database
-def test_large_events_travel_by_the_log(
+def test_large_events_are_read_from_the_log(
     conference: Conference, new_session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []

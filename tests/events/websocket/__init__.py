@@ -1,1 +1,1 @@
-"""Tests of the WebSocket, with a server."""
+"""Tests of the WebSocket with a real server."""

@@ -17,7 +17,7 @@ async def test_protocol_is_selected_and_never_the_token(server: Server, endpoint
 
 
 @pytest.mark.any_engine
-async def test_token_may_come_in_the_authorization_header(server: Server, endpoints: Endpoints) -> None:
+async def test_token_can_be_in_the_authorization_header(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     headers = {"authorization": f"Bearer {bob.token}"}
     async with connect(server, bob.events_path, token=None, subprotocols=None, additional_headers=headers) as socket:
@@ -26,7 +26,7 @@ async def test_token_may_come_in_the_authorization_header(server: Server, endpoi
 
 
 @pytest.mark.any_engine
-async def test_gateway_listens_with_its_key(server: Server, endpoints: Endpoints) -> None:
+async def test_gateway_can_read_with_its_key(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     headers = {"authorization": f"Api-Key {server.api_key}"}
     async with connect(server, bob.events_path, token=None, additional_headers=headers) as socket:
@@ -56,7 +56,7 @@ async def test_token_of_an_ended_session_is_refused(server: Server, endpoints: E
         assert await close_code(socket) == 4401
 
 
-async def test_session_of_somebody_else_does_not_exist(server: Server, endpoints: Endpoints) -> None:
+async def test_session_of_another_user_is_not_found(server: Server, endpoints: Endpoints) -> None:
     alice, bob, _ = await endpoints.call(server)
     async with connect(server, alice.events_path, token=bob.token) as socket:
         assert await close_code(socket) == 4404
@@ -92,7 +92,7 @@ async def test_host_that_is_not_ours_is_refused(server: Server, endpoints: Endpo
 
 
 @pytest.mark.any_engine
-async def test_page_of_our_own_may_listen(server: Server, endpoints: Endpoints) -> None:
+async def test_page_of_our_own_origin_is_allowed(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     async with bob.socket(origin=websockets.Origin(server.base_url)) as socket:
         assert (await next_event(socket))["seq"] == 1

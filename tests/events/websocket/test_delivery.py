@@ -1,4 +1,4 @@
-"""A WebSocket delivers the log from a cursor on, and nothing twice."""
+"""A WebSocket delivers the log from a cursor on, and no event twice."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from tests.support.producing import Serve, numbers, produce
 from tests.support.services import Backend, Server, manage
 
 
-async def test_log_is_replayed_from_the_cursor_and_then_goes_live(server: Server, endpoints: Endpoints) -> None:
+async def test_log_is_replayed_from_the_cursor_and_continues_live(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     await produce(alice, conference, 2)
     async with bob.socket(after=2) as socket:
@@ -40,7 +40,7 @@ async def test_both_sockets_of_a_session_get_everything(server: Server, endpoint
     assert others == ones[1:]
 
 
-async def test_nothing_is_lost_or_doubled_while_clients_come_and_go(server: Server, endpoints: Endpoints) -> None:
+async def test_no_event_is_lost_or_repeated_while_clients_reconnect(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     last = 1 + 2 * 30
     chance = random.Random(7)
@@ -77,7 +77,7 @@ async def test_long_backlog_is_sent_in_order(server: Server, endpoints: Endpoint
         assert numbers(await events_until(socket, last)) == list(range(1, last + 1))
 
 
-async def test_restart_of_the_server_loses_and_doubles_nothing(serve: Serve, endpoints: Endpoints) -> None:
+async def test_restart_of_the_server_neither_loses_nor_repeats_events(serve: Serve, endpoints: Endpoints) -> None:
     server = serve(**UNLIMITED)
     alice, bob, conference = await endpoints.call(server)
     events: list[dict[str, Any]] = []
@@ -107,7 +107,7 @@ async def begin_at(endpoint: Endpoint, after: int, number: int) -> list[dict[str
         return [await next_event(socket) for _ in range(number)]
 
 
-async def test_reader_learns_of_the_gap_that_pruning_has_left(
+async def test_reader_is_notified_of_the_gap_left_by_pruning(
     serve: Serve, new_backend: Callable[[], Backend], endpoints: Endpoints
 ) -> None:
     backend = new_backend()

@@ -1,4 +1,4 @@
-"""A client that sends nonsense, or too much, harms at most its own WebSocket."""
+"""A client that sends invalid or too much data affects only its own WebSocket."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ async def test_hostile_path_is_refused(server: Server, endpoints: Endpoints, pat
 @pytest.mark.parametrize(
     "header", ["origin: http://[", "origin: \x80", "sec-websocket-key: x", "sec-websocket-version: x"]
 )
-async def test_handshake_that_is_none_is_refused(server: Server, header: str) -> None:
+async def test_invalid_handshake_is_refused(server: Server, header: str) -> None:
     name, _, value = header.partition(": ")
     headers = {"sec-websocket-version": "13", "sec-websocket-key": "A" * 22 + "==", name: value}
     lines = [f"{name}: {value}" for name, value in {"upgrade": "websocket", "connection": "upgrade", **headers}.items()]
@@ -57,7 +57,7 @@ async def test_odd_query_is_read_from_the_beginning(server: Server, endpoints: E
     ("message", "code"),
     [(b"\x00\xff", 4400), ("x" * 1025, 4400), ("é" * 1024, 0), ("{", 0), ("", 0), ("x" * (2**20 + 1), 1006)],
 )
-async def test_garbage_from_a_client_costs_at_most_its_own_socket(
+async def test_garbage_from_a_client_closes_at_most_its_own_socket(
     server: Server, endpoints: Endpoints, message: str | bytes, code: int
 ) -> None:
     alice, bob, conference = await endpoints.call(server)
@@ -71,7 +71,7 @@ async def test_garbage_from_a_client_costs_at_most_its_own_socket(
 
 
 @pytest.mark.any_engine
-async def test_flood_from_a_client_is_no_fault_of_ours(server: Server, endpoints: Endpoints) -> None:
+async def test_flood_from_a_client_causes_no_error(server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(server)
     async with bob.socket(after=1) as socket:
         for _ in range(2000):
@@ -91,7 +91,9 @@ async def test_client_that_sends_far_more_than_heartbeats_is_cut_off(server: Ser
 
 
 @pytest.mark.any_engine
-async def test_client_that_hangs_up_without_a_word_is_no_fault_of_ours(server: Server, endpoints: Endpoints) -> None:
+async def test_client_that_disconnects_without_a_close_frame_causes_no_error(
+    server: Server, endpoints: Endpoints
+) -> None:
     alice, bob, conference = await endpoints.call(server)
     for _ in range(5):
         async with bob.socket(after=0) as socket:

@@ -59,7 +59,7 @@ async def read_without_answering(endpoint: Endpoint, after: int, **options: Any)
 
 
 @pytest.mark.any_engine
-async def test_reader_that_answers_nothing_gets_a_mebibyte_and_goes_on_at_its_cursor(
+async def test_reader_that_never_answers_gets_a_mebibyte_and_can_resume_at_its_cursor(
     hasty_server: Server, endpoints: Endpoints
 ) -> None:
     alice, bob, conference = await endpoints.call(hasty_server)
@@ -75,7 +75,7 @@ async def test_reader_that_answers_nothing_gets_a_mebibyte_and_goes_on_at_its_cu
 
 
 @pytest.mark.any_engine
-async def test_reader_that_dawdles_and_never_speaks_is_cut_off(hasty_server: Server, endpoints: Endpoints) -> None:
+async def test_slow_reader_that_never_answers_is_cut_off(hasty_server: Server, endpoints: Endpoints) -> None:
     alice, bob, conference = await endpoints.call(hasty_server)
     await produce(alice, conference, 20, characters=120_000)
     reader, writer = await asyncio.open_connection("127.0.0.1", hasty_server.port, limit=1024)
@@ -87,7 +87,7 @@ async def test_reader_that_dawdles_and_never_speaks_is_cut_off(hasty_server: Ser
     size = 0
     async with asyncio.timeout(2 * PATIENCE):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-        # Slower than the server sends, and without a word.
+        # It reads more slowly than the server sends, and never answers.
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
                 size += len(data)
@@ -108,9 +108,7 @@ async def test_reader_that_dawdles_and_never_speaks_is_cut_off(hasty_server: Ser
         ),
     ],
 )
-async def test_answer_without_the_nonce_counts_for_nothing(
-    hasty_server: Server, endpoints: Endpoints, answer: str
-) -> None:
+async def test_answer_without_the_nonce_does_not_count(hasty_server: Server, endpoints: Endpoints, answer: str) -> None:
     alice = await endpoints.register(hasty_server, new_name("alice"))
     async with alice.socket() as socket, asyncio.timeout(PATIENCE):
         with contextlib.suppress(websockets.ConnectionClosed):
@@ -121,7 +119,7 @@ async def test_answer_without_the_nonce_counts_for_nothing(
 
 
 class DeafClient:
-    """A WebSocket client that never reads, and sends the heartbeat's answer of old all the time."""
+    """A WebSocket client that never reads, and keeps sending the heartbeat's answer without a nonce."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint

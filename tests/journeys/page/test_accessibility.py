@@ -23,11 +23,11 @@ async def _tab_to(person: Person, testid: str) -> None:
     raise AssertionError(f"Tab never reaches {testid}: {passed}")
 
 
-async def test_a_whole_call_by_keyboard_and_what_is_announced(visit: Visit) -> None:
+async def test_a_whole_call_works_by_keyboard_and_is_announced(visit: Visit) -> None:
     alice, bob = await visit("alice-keys"), await visit("bob-keys")
     keys, announcer = alice.page.keyboard, alice.page.locator("#announcer")
     await expect(alice.part("call-video-bob-keys")).to_be_visible()
-    # Whoever else is here is passed over by typing: their rows have controls as well.
+    # Typing a name skips the rows of other users, which have controls as well.
     await _tab_to(alice, "dial-input")
     await keys.type("bob-keys")
     await _tab_to(alice, "call-video-bob-keys")
@@ -81,7 +81,7 @@ async def _moving_parts(page: Page) -> int:
     )
 
 
-async def test_nothing_moves_for_those_who_want_it_so(visit: Visit) -> None:
+async def test_nothing_moves_with_reduced_motion(visit: Visit) -> None:
     alice, bob = await visit("alice-still"), await visit("bob-still", reduced_motion="no-preference")
     await alice.press("call-audio-bob-still")
     await expect(bob.part("ring-dialog")).to_be_visible()

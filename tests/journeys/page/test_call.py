@@ -1,4 +1,4 @@
-"""What a user can do in a call, and see of it."""
+"""The controls of a call, and what a user sees of it."""
 
 import html
 import re
@@ -13,7 +13,7 @@ from tests.support.services import Server, manage
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
-# How much sound came from the far side within a second: the fake microphone beeps once a second.
+# How much sound the far side sent within a second. The fake microphone beeps once a second.
 _LOUDNESS = """async () => {
   const energy = async () => {
     for (const report of (await window.sbe.pc.getStats()).values())
@@ -28,7 +28,7 @@ _IS_LOUD = f"async () => (await ({_LOUDNESS})()) > 1e-4"
 _IS_QUIET = f"async () => (await ({_LOUDNESS})()) < 1e-6"
 
 
-async def test_audio_call_mute_and_camera(visit: Visit) -> None:
+async def test_an_audio_call_can_be_muted_and_get_a_camera(visit: Visit) -> None:
     alice, bob = await visit("alice-audio"), await visit("bob-audio")
     await alice.press("call-audio-bob-audio")
     await bob.shows("ring-dialog", "Incoming call")
@@ -56,7 +56,7 @@ async def test_audio_call_mute_and_camera(visit: Visit) -> None:
     await alice.press("btn-hold")
     await bob.sees_video()
 
-    # Bob would rather be asked; that a picture goes away is not for him to decide, and he sees it at once.
+    # Bob wants to be asked first. Removing a picture needs no consent, so he sees that at once.
     await bob.asks_first()
     await alice.press("btn-camera")
     await expect(alice.part("local-video")).to_be_hidden()
@@ -69,7 +69,7 @@ async def test_audio_call_mute_and_camera(visit: Visit) -> None:
     await bob.sees_video()
 
 
-async def test_another_camera_and_microphone_keep_the_call_and_none_is_shown(visit: Visit) -> None:
+async def test_changing_devices_keeps_the_call_and_a_stopped_camera_is_shown(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "devices")
     await bob.sees_video()
     events = len(await bob.events())
@@ -93,12 +93,12 @@ async def test_another_camera_and_microphone_keep_the_call_and_none_is_shown(vis
     assert await bob.page.evaluate("window.before === window.sbe.pc")
     assert len(await bob.events()) == events
 
-    # Of a camera that was closed a client says nothing. A picture that stands still is not shown as live.
+    # A client does not announce that its camera was closed. A frozen picture is not shown as live.
     await alice.page.evaluate("window.sbe.client.media.close('camera')")
     await expect(bob.page.locator("#placeholder")).to_contain_text("The camera is off")
 
 
-async def test_being_asked_first_and_a_reload_in_the_call(visit: Visit) -> None:
+async def test_a_user_can_be_asked_first_and_reload_during_the_call(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "ask", kind="audio")
     await bob.press("btn-settings")
     await bob.part("ask-switch").check()
@@ -131,7 +131,7 @@ async def test_being_asked_first_and_a_reload_in_the_call(visit: Visit) -> None:
     await alice.sees_the_end("Call ended", "bob-ask hung up.")
 
 
-async def test_timeline_and_chart(visit: Visit) -> None:
+async def test_the_timeline_and_the_chart_show_the_call(visit: Visit) -> None:
     alice, _ = await in_a_call(visit, "time")
     await alice.press("btn-hold")
     await alice.is_in("on-hold")
@@ -142,9 +142,9 @@ async def test_timeline_and_chart(visit: Visit) -> None:
     rows = await alice.page.evaluate(
         """() => [...document.querySelectorAll("[data-testid=timeline-item]")].map(({dataset}) => ({...dataset}))"""
     )
-    told = [(row["title"], row.get("state")) for row in rows if row["sort"] != "channel"]
-    told = [row for row in told if not row[0].startswith("GET")]
-    assert told[1:] == [
+    titles = [(row["title"], row.get("state")) for row in rows if row["sort"] != "channel"]
+    titles = [row for row in titles if not row[0].startswith("GET")]
+    assert titles[1:] == [
         ("POST /mediaConferences", "invitation-sent"),
         ("session-open", "session-open"),
         ("initiate-conference-hold", "mod-sent"),
@@ -176,7 +176,7 @@ async def test_timeline_and_chart(visit: Visit) -> None:
     await expect(alice.part("btn-timeline")).to_be_focused()
 
 
-async def test_move_without_another_device_and_to_one_that_declines(visit: Visit) -> None:
+async def test_a_move_without_another_device_or_with_a_declining_one_is_reported(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "move")
     await alice.press("btn-move")
     await alice.shows("move-dialog", "You have no other device here yet.")
@@ -228,7 +228,7 @@ async def _ended_by_support(server: Server, alice: Person, bob: Person) -> str:
 
 
 @pytest.mark.parametrize("end", [_removed_by_the_host, pytest.param(_ended_by_support, marks=pytest.mark.deep)])
-async def test_a_conference_ended_elsewhere(
+async def test_a_conference_that_ends_elsewhere_ends_on_the_page(
     visit: Visit, server: Server, end: Callable[[Server, Person, Person], Awaitable[str]]
 ) -> None:
     alice, bob = await in_a_call(visit, end.__name__)

@@ -10,7 +10,7 @@ from tests.support.journeys.people import Launch, Visit
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_a_camera_that_is_refused(visit: Visit, launch: Launch) -> None:
+async def test_a_call_works_if_the_camera_is_refused(visit: Visit, launch: Launch) -> None:
     strict = await launch(FAKE_DEVICES)
     alice = await visit("alice-refused", browser=strict, permissions=["microphone"])
     bob = await visit("bob-refused")
@@ -37,9 +37,9 @@ async def test_a_camera_that_is_refused(visit: Visit, launch: Launch) -> None:
     await bob.sees_video()
 
 
-# The journey above goes through the same dialog.
+# The journey above uses the same dialog.
 @pytest.mark.deep
-async def test_no_devices_at_all(visit: Visit, launch: Launch) -> None:
+async def test_a_call_works_without_any_devices(visit: Visit, launch: Launch) -> None:
     bare = await launch(NO_QUESTIONS)
     alice, bob = await visit("alice-bare", browser=bare), await visit("bob-bare")
     await alice.press("call-video-bob-bare")

@@ -10,7 +10,7 @@ from tests.support.journeys.people import Visit
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_registering_by_the_form_and_signing_off(visit: Visit) -> None:
+async def test_a_user_can_register_by_the_form_and_sign_off(visit: Visit) -> None:
     alice = await visit("alice-form", address="/", live=None)
     name, error = alice.part("register-name"), alice.page.locator("#username-error")
     await expect(name).to_be_focused()
@@ -44,7 +44,7 @@ async def test_registering_by_the_form_and_signing_off(visit: Visit) -> None:
     await expect(alice.part("channel-state")).to_be_hidden()
 
 
-async def test_the_list_shows_who_comes_and_goes(visit: Visit) -> None:
+async def test_the_list_follows_users_that_register_and_sign_off(visit: Visit) -> None:
     alice = await visit("alice-list")
     assert await alice.part("person-bob-list").count() == 0
     bob = await visit("bob-list", "phone", query="&vtn=+15550123")
@@ -62,7 +62,7 @@ async def test_the_list_shows_who_comes_and_goes(visit: Visit) -> None:
     await expect(alice.part("person-bob-list")).to_be_hidden(timeout=10_000)
 
 
-async def test_a_half_made_click_survives_a_change_of_the_list(visit: Visit) -> None:
+async def test_a_click_during_a_change_of_the_list_is_not_lost(visit: Visit) -> None:
     alice, bob = await visit("alice-click"), await visit("bob-click")
     await alice.part("call-audio-bob-click").hover(timeout=10_000)
     await alice.page.mouse.down()

@@ -1,4 +1,4 @@
-"""Calls that come to nothing, and calls that cross."""
+"""Calls that are not answered, and calls that cross."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ _SHORT_RINGS = {"SBE_RING_SECONDS": "3"}
 
 @pytest.fixture(scope="module")
 def hasty(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run a server on which nothing rings for long."""
+    """Run a server with a short ringing time."""
     with Server(backends.sqlite(), tmp_path_factory.mktemp("hasty"), _SHORT_RINGS) as running:
         yield running
 
 
-async def test_dialling_a_number_declining_and_giving_up(visit: Visit) -> None:
+async def test_a_dialled_call_can_be_declined_or_cancelled(visit: Visit) -> None:
     alice, bob = await visit("alice-dial"), await visit("bob-dial", query="&vtn=%2B15550177")
     sent: list[Any] = []
     alice.page.on("request", lambda request: sent.append(request.post_data) if request.method == "POST" else None)
@@ -50,7 +50,7 @@ async def test_dialling_a_number_declining_and_giving_up(visit: Visit) -> None:
     assert await alice.page.evaluate("window.sbe.client.media.microphone") is None
 
 
-async def test_nobody_answers(visit: Visit, hasty: Server) -> None:
+async def test_a_call_that_is_not_answered_ends(visit: Visit, hasty: Server) -> None:
     bob, phone, alice = [await visit(*who, at=hasty) for who in (("bob",), ("alice", "phone"), ("alice",))]
     await phone.part("dial-input").fill("nobody-here")
     await phone.press("dial-submit")
@@ -73,7 +73,7 @@ async def test_nobody_answers(visit: Visit, hasty: Server) -> None:
     await expect(phone.part("ring-dialog")).to_be_hidden()
 
 
-async def test_another_call_comes_in_during_a_call(visit: Visit) -> None:
+async def test_another_call_can_come_in_during_a_call(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "two")
     carol = await visit("carol-two")
     await carol.press("call-video-alice-two")
@@ -104,7 +104,7 @@ async def test_of_two_crossing_calls_that_both_accept_one_survives(visit: Visit,
 
 
 async def _accept(person: Person) -> None:
-    """Accept at once; whoever is slower finds that nothing rings any more."""
+    """Accept at once. The slower user finds that nothing rings any more."""
     await person.page.evaluate(
         """() => {
           if (document.getElementById("ring-dialog").open) document.getElementById("ring-accept").click();
@@ -113,7 +113,7 @@ async def _accept(person: Person) -> None:
 
 
 async def _place(caller: Person, callee: Person, topology: str) -> None:
-    """Press the button that calls, also where an invitation has just covered it; focus calls come from the client."""
+    """Press the button that calls, even if an invitation has just covered it. Focus calls are made by the client."""
     await expect(caller.part(f"call-video-{callee.username}")).to_be_visible()
     await caller.page.evaluate(
         """async ([to, topology]) => {

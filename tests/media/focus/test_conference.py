@@ -1,4 +1,4 @@
-"""A conference on its node, as far as descriptions go: what one participant offers is at most its own loss."""
+"""Descriptions in a conference: a bad offer of one participant never affects another."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from media.focus.node import Node, Settings
 from media.reports import LOST_SECONDS, Connection
 from media.sdp.description import parse
 from media.sdp.negotiation import Negotiation
-from media.sdp.syntax import MAX_MEDIA_LINES
+from media.sdp.syntax import MAX_MEDIA_SECTIONS
 from tests.support.depth import examples
 from tests.support.media.broken import NAMES, mutated
 from tests.support.media.by_json import by_json
@@ -33,7 +33,7 @@ FORMATS = re.compile(r"a=(?:rtpmap|fmtp|rtcp-fb):.*\r\n")
 
 
 class Nobody:
-    """Wants to know nothing."""
+    """Ignores the node's reports."""
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None: ...
 
@@ -42,8 +42,8 @@ class Nobody:
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None: ...
 
 
-class Room:
-    """A conference on a node, whose participants are participants and descriptions, and no media."""
+class SignalledConference:
+    """A conference on a node whose participants exchange descriptions and send no media."""
 
     def __init__(self, node: Node, clock: Clock | None = None) -> None:
         self.node = node
@@ -52,7 +52,7 @@ class Room:
         self._numbers = count()
 
     async def offer(self, who: str, text: str, *, fresh: bool = True, modification: str = "") -> dict[str, Any]:
-        """Bring an offer to the focus, which may tell everybody; return what it says."""
+        """Bring an offer to the focus; return its result, which may contain offers to the others."""
         if who not in self.participants:
             self.participants.append(who)
         modification = modification or f"{who}-{next(self._numbers)}"
@@ -64,7 +64,7 @@ class Room:
         return await self._task("answer", {"participant": offer["participant"], "modId": offer["modId"], "sdp": text})
 
     async def withdraw(self, who: str, modification: str, *, rejected: bool = False) -> dict[str, Any]:
-        """Let an offer come to nothing."""
+        """Withdraw an offer, or reject it."""
         return await self._task("withdraw", {"participant": who, "modId": modification, "rejected": rejected})
 
     async def update(self, **payload: Any) -> dict[str, Any]:
@@ -79,326 +79,358 @@ class Room:
 
 
 @pytest_asyncio.fixture
-async def room() -> AsyncIterator[Room]:
+async def conference() -> AsyncIterator[SignalledConference]:
     clock = Clock()
     node = Node(Settings(), Nobody(), now=clock.time)
     await node.start()
-    yield Room(node, clock)
+    yield SignalledConference(node, clock)
     await node.stop()
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[list[str]]:
-    """The sections of a browser's offer: the session's, an audio line, a video line."""
+    """The sections of a browser's offer: the session's, one for audio, one for video."""
     peer = Peer("browser")
     yield re.split(r"(?m)^(?=m=)", peer.offer())
     peer.socket.close()
 
 
-def described(head: str, *lines: str) -> str:
-    """Put lines together that get their names by their place."""
-    named = [re.sub(r"a=mid:\S+", f"a=mid:{number}", line) for number, line in enumerate(lines)]
-    return re.sub(r"BUNDLE.*\r", f"BUNDLE {' '.join(map(str, range(len(lines))))}\r", head) + "".join(named)
+def described(head: str, *sections: str) -> str:
+    """Return a description of these media sections, with their places as mids."""
+    named = [re.sub(r"a=mid:\S+", f"a=mid:{number}", section) for number, section in enumerate(sections)]
+    return re.sub(r"BUNDLE.*\r", f"BUNDLE {' '.join(map(str, range(len(sections))))}\r", head) + "".join(named)
 
 
-def speaking(line: str, codec: str) -> str:
-    """Return a media line with this codec alone."""
-    first, _, rest = FORMATS.sub("", line).partition("\r\n")
+def speaking(section: str, codec: str) -> str:
+    """Return the media section with this codec alone."""
+    first, _, rest = FORMATS.sub("", section).partition("\r\n")
     return f"{' '.join([*first.split(' ')[:3], '100'])}\r\n{rest}a=rtpmap:100 {codec}\r\n"
 
 
-def nameless(line: str) -> str:
-    """Return a media line that names no sources."""
-    return re.sub(r"a=(?:ssrc|ssrc-group|msid|candidate|end-of-candidates).*\r\n", "", line)
+def nameless(section: str) -> str:
+    """Return the media section without its sources."""
+    return re.sub(r"a=(?:ssrc|ssrc-group|msid|candidate|end-of-candidates).*\r\n", "", section)
 
 
-def sent_to(room: Room, who: str) -> list[str]:
+def sent_to(conference: SignalledConference, who: str) -> list[str]:
     """Return the tracks that somebody gets, by label."""
-    leg = room.node.conferences["room"].participants[who].leg
+    leg = conference.node.conferences["room"].participants[who].leg
     assert leg is not None
     return [each.outgoing.label for each in leg.negotiation.sections if each.sending and each.outgoing]
 
 
-async def test_a_participant_without_a_known_codec_holds_nobody_up(room: Room, chromium: list[str]) -> None:
+async def test_a_participant_without_a_known_codec_holds_nobody_up(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
-    assert "answer" in await room.offer("alice", described(head, audio))
+    assert "answer" in await conference.offer("alice", described(head, audio))
     unusual = described(head, audio, speaking(nameless(video), "H265/90000"))
-    assert "answer" in await room.offer("bob", unusual)
-    started = await room.offer("alice", described(head, audio, video), fresh=False)
+    assert "answer" in await conference.offer("bob", unusual)
+    started = await conference.offer("alice", described(head, audio, video), fresh=False)
     assert "answer" in started
-    assert [offer["participant"] for offer in (await room.update())["offers"]] == ["bob"]
+    assert [offer["participant"] for offer in (await conference.update())["offers"]] == ["bob"]
 
 
-async def test_a_camera_that_the_conference_cannot_decode_costs_only_itself(room: Room, chromium: list[str]) -> None:
+async def test_a_camera_that_the_conference_cannot_decode_costs_only_itself(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
-    await room.offer("alice", described(head, audio, video))
-    answer = await room.offer("bob", described(head, audio, speaking(nameless(video), "H265/90000")))
+    await conference.offer("alice", described(head, audio, video))
+    answer = await conference.offer("bob", described(head, audio, speaking(nameless(video), "H265/90000")))
     assert re.findall(r"(?m)^m=(\w+) (0?)", answer["answer"]) == [("audio", ""), ("video", "0")]
-    assert sent_to(room, "bob") == ["audio"]
+    assert sent_to(conference, "bob") == ["audio"]
     # Video stays what it was for the others.
-    assert "answer" in await room.offer("carol", described(head, audio, video))
-    assert sent_to(room, "carol").count("video") == 1
+    assert "answer" in await conference.offer("carol", described(head, audio, video))
+    assert sent_to(conference, "carol").count("video") == 1
 
 
-async def test_an_offer_of_only_what_the_conference_lacks_is_refused_in_words(room: Room, chromium: list[str]) -> None:
+async def test_an_offer_of_only_what_the_conference_lacks_is_refused_in_words(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
-    await room.offer("alice", described(head, audio, video))
-    answer = await room.offer("bob", described(head, speaking(nameless(video), "H265/90000")))
+    await conference.offer("alice", described(head, audio, video))
+    answer = await conference.offer("bob", described(head, speaking(nameless(video), "H265/90000")))
     assert answer["refusal"]["code"] == "sdp-invalid"
     assert "VP8" in answer["refusal"]["detail"]
 
 
-async def test_another_certificate_with_other_credentials_is_a_new_association(room: Room, chromium: list[str]) -> None:
+async def test_another_certificate_with_other_credentials_is_a_new_association(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     text = described(*chromium)
-    await room.offer("alice", text, modification="first")
-    before = room.node.conferences["room"].participants["alice"].leg
+    await conference.offer("alice", text, modification="first")
+    before = conference.node.conferences["room"].participants["alice"].leg
     changed = re.sub("(a=fingerprint:sha-256) ..", r"\1 FF", text)
     changed = changed if changed != text else re.sub("(a=fingerprint:sha-256) ..", r"\1 EE", text)
-    kept = await room.offer("alice", changed, fresh=False, modification="same-credentials")
+    kept = await conference.offer("alice", changed, fresh=False, modification="same-credentials")
     assert "certificate" in kept["refusal"]["detail"]
-    assert room.node.conferences["room"].participants["alice"].leg is before
+    assert conference.node.conferences["room"].participants["alice"].leg is before
     changed = re.sub("a=ice-ufrag:.*\r", "a=ice-ufrag:another\r", changed)
-    second = await room.offer("alice", changed, fresh=False, modification="second")
+    second = await conference.offer("alice", changed, fresh=False, modification="second")
     # The operations learn of the new leg by this: they must believe a report of its loss.
     assert second.get("restart") is True
-    assert await room.offer("alice", changed, fresh=False, modification="second") == second
-    assert "restart" not in await room.offer("alice", changed, fresh=False, modification="third")
-    after = room.node.conferences["room"].participants["alice"].leg
+    assert await conference.offer("alice", changed, fresh=False, modification="second") == second
+    assert "restart" not in await conference.offer("alice", changed, fresh=False, modification="third")
+    after = conference.node.conferences["room"].participants["alice"].leg
     assert after is not None
     assert (after is before, after.id) == (False, "second")
 
 
-async def test_tones_alone_are_no_audio_and_keep_nobody_out(room: Room, chromium: list[str]) -> None:
+async def test_tones_alone_are_no_audio_and_keep_nobody_out(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
     tones = speaking(nameless(audio), "telephone-event/8000")
-    assert "answer" in await room.offer("alice", described(head, video, tones))
+    assert "answer" in await conference.offer("alice", described(head, video, tones))
     both = nameless(audio).replace("SAVPF", "SAVPF 126", 1) + "a=rtpmap:126 telephone-event/8000\r\n"
-    assert "answer" in await room.offer("bob", described(head, video, both))
+    assert "answer" in await conference.offer("bob", described(head, video, both))
 
 
-async def test_a_participant_sends_a_few_tracks(room: Room, chromium: list[str]) -> None:
+async def test_a_participant_sends_a_few_tracks(conference: SignalledConference, chromium: list[str]) -> None:
     head, audio, video = chromium
-    await room.offer("alice", described(head, audio, video))
+    await conference.offer("alice", described(head, audio, video))
     screens = [nameless(video)] * (signalling.MAX_TRACKS - 1)
-    assert "answer" in await room.offer("bob", described(head, audio, *screens))
-    before = dict(room.node.conferences["room"].tracks)
-    refused = await room.offer("bob", described(head, audio, *screens, nameless(video)), fresh=False)
+    assert "answer" in await conference.offer("bob", described(head, audio, *screens))
+    before = dict(conference.node.conferences["room"].tracks)
+    refused = await conference.offer("bob", described(head, audio, *screens, nameless(video)), fresh=False)
     assert refused["refusal"]["code"] == "sdp-invalid"
-    assert room.node.conferences["room"].tracks == before
+    assert conference.node.conferences["room"].tracks == before
     # Nor in turn, a few at a time: a track lasts as long as its participant.
-    idle = [line.replace("a=sendrecv", "a=inactive") for line in screens]
-    refused = await room.offer("bob", described(head, audio, *idle, nameless(video)), fresh=False)
+    idle = [screen.replace("a=sendrecv", "a=inactive") for screen in screens]
+    refused = await conference.offer("bob", described(head, audio, *idle, nameless(video)), fresh=False)
     assert refused["refusal"]["code"] == "sdp-invalid"
-    assert "answer" in await room.offer("bob", described(head, audio, *idle), fresh=False)
+    assert "answer" in await conference.offer("bob", described(head, audio, *idle), fresh=False)
 
 
-async def test_lines_that_are_only_received_on_are_no_tracks(room: Room, chromium: list[str]) -> None:
+async def test_lines_that_are_only_received_on_are_no_tracks(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
     wanted = [nameless(video).replace("a=sendrecv", "a=recvonly")] * 20
-    assert "answer" in await room.offer("alice", described(head, audio, video, *wanted))
+    assert "answer" in await conference.offer("alice", described(head, audio, video, *wanted))
 
 
-async def test_tracks_that_a_leg_has_no_section_for_are_left_out(room: Room, chromium: list[str]) -> None:
+async def test_tracks_that_a_leg_has_no_section_for_are_left_out(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
     closed = "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
-    full = [audio, video] + [closed] * (MAX_MEDIA_LINES - 2)
-    assert "answer" in await room.offer("alice", described(head, *full))
-    assert "answer" in await room.offer("bob", described(head, audio, video, nameless(video)))
-    assert "answer" in await room.offer("carol", described(head, audio, video))
-    assert [offer["participant"] for offer in (await room.update())["offers"]]
+    full = [audio, video] + [closed] * (MAX_MEDIA_SECTIONS - 2)
+    assert "answer" in await conference.offer("alice", described(head, *full))
+    assert "answer" in await conference.offer("bob", described(head, audio, video, nameless(video)))
+    assert "answer" in await conference.offer("carol", described(head, audio, video))
+    assert [offer["participant"] for offer in (await conference.update())["offers"]]
 
 
 async def test_an_offer_that_cannot_be_made_is_its_participants_loss(
-    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
+    conference: SignalledConference, chromium: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head, audio, video = chromium
-    await room.offer("alice", described(head, audio))
-    broken = room.node.conferences["room"].participants["alice"].leg
+    await conference.offer("alice", described(head, audio))
+    broken = conference.node.conferences["room"].participants["alice"].leg
     assert broken is not None
     monkeypatch.setattr(broken.negotiation, "create_offer", None)
-    await room.offer("bob", described(head, audio, video))
-    result = await room.offer("carol", described(head, audio, video))
+    await conference.offer("bob", described(head, audio, video))
+    result = await conference.offer("carol", described(head, audio, video))
     assert "answer" in result
     assert [offer["participant"] for offer in result["offers"]] == ["bob", "carol"]
 
 
-async def test_an_answer_settles_only_the_offer_that_it_answers(room: Room, chromium: list[str]) -> None:
-    head, audio, video = chromium
-    both = described(head, audio, video)
-    await room.offer("alice", both)
-    (offer,) = (await room.offer("bob", both))["offers"]
-    await room.answer(offer, answering(offer["sdp"], both))
-    (held,) = (await room.offer("bob", both.replace("a=sendrecv", "a=recvonly"), fresh=False))["offers"]
-    # It waits for its answer, and may not have been told yet.
-    assert (await room.offer("bob", both, fresh=False))["offers"] == [held]
-    (resumed,) = (await room.answer(held, answering(held["sdp"], both)))["offers"]
-    assert resumed["modId"] != held["modId"]
-    # As an answer to what is offered now it would say that alice wants to see nobody.
-    assert await room.answer(held, answering(held["sdp"], both)) == {"offers": [resumed]}
-    assert await room.withdraw("alice", held["modId"], rejected=True) == {"offers": [resumed]}
-    assert await room.answer(resumed, answering(resumed["sdp"], both)) == {}
-    assert sent_to(room, "alice") == ["audio", "video"]
-
-
-async def test_an_offer_that_is_cancelled_after_it_was_answered_has_not_been_made(
-    room: Room, chromium: list[str]
+async def test_an_answer_settles_only_the_offer_that_it_answers(
+    conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
-    await room.offer("alice", both)
-    (offer,) = (await room.offer("bob", both))["offers"]
-    await room.answer(offer, answering(offer["sdp"], both))
+    await conference.offer("alice", both)
+    (offer,) = (await conference.offer("bob", both))["offers"]
+    await conference.answer(offer, answering(offer["sdp"], both))
+    (held,) = (await conference.offer("bob", both.replace("a=sendrecv", "a=recvonly"), fresh=False))["offers"]
+    # It waits for its answer, and may not have been told yet.
+    assert (await conference.offer("bob", both, fresh=False))["offers"] == [held]
+    (resumed,) = (await conference.answer(held, answering(held["sdp"], both)))["offers"]
+    assert resumed["modId"] != held["modId"]
+    # As an answer to what is offered now it would say that alice wants to see nobody.
+    assert await conference.answer(held, answering(held["sdp"], both)) == {"offers": [resumed]}
+    assert await conference.withdraw("alice", held["modId"], rejected=True) == {"offers": [resumed]}
+    assert await conference.answer(resumed, answering(resumed["sdp"], both)) == {}
+    assert sent_to(conference, "alice") == ["audio", "video"]
+
+
+async def test_an_offer_that_is_cancelled_after_it_was_answered_has_not_been_made(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
+    head, audio, video = chromium
+    both = described(head, audio, video)
+    await conference.offer("alice", both)
+    (offer,) = (await conference.offer("bob", both))["offers"]
+    await conference.answer(offer, answering(offer["sdp"], both))
     hold = both.replace("a=sendrecv", "a=recvonly")
-    (held,) = (await room.offer("bob", hold, fresh=False, modification="hold"))["offers"]
-    await room.answer(held, answering(held["sdp"], both))
-    assert sent_to(room, "alice") == []
-    (back,) = (await room.withdraw("bob", "hold"))["offers"]
-    await room.answer(back, answering(back["sdp"], both))
-    assert sent_to(room, "alice") == ["audio", "video"]
+    (held,) = (await conference.offer("bob", hold, fresh=False, modification="hold"))["offers"]
+    await conference.answer(held, answering(held["sdp"], both))
+    assert sent_to(conference, "alice") == []
+    (back,) = (await conference.withdraw("bob", "hold"))["offers"]
+    await conference.answer(back, answering(back["sdp"], both))
+    assert sent_to(conference, "alice") == ["audio", "video"]
     # What was told already stays.
-    (held,) = (await room.offer("bob", hold, fresh=False))["offers"]
-    await room.answer(held, answering(held["sdp"], both))
-    assert "offers" not in await room.withdraw("bob", "hold")
-    assert sent_to(room, "alice") == []
+    (held,) = (await conference.offer("bob", hold, fresh=False))["offers"]
+    await conference.answer(held, answering(held["sdp"], both))
+    assert "offers" not in await conference.withdraw("bob", "hold")
+    assert sent_to(conference, "alice") == []
 
 
-async def test_a_conference_speaks_again_what_only_a_cancelled_offer_did_not(room: Room) -> None:
+async def test_a_conference_uses_a_codec_again_if_the_offer_without_it_was_cancelled(
+    conference: SignalledConference,
+) -> None:
     both = SAMPLES["chromium-audio-video"]
-    await room.offer("alice", both)
-    await room.offer("bob", both)
-    it = room.node.conferences["room"]
+    await conference.offer("alice", both)
+    await conference.offer("bob", both)
+    it = conference.node.conferences["room"]
     agreed = it.plan.agreed()
     poorer = re.sub(r"a=rtpmap:\d+ VP9/90000\r\n", "", both)
-    await room.offer("bob", poorer, fresh=False, modification="poorer")
+    await conference.offer("bob", poorer, fresh=False, modification="poorer")
     assert it.plan.agreed() != agreed
-    await room.withdraw("bob", "poorer")
+    await conference.withdraw("bob", "poorer")
     assert it.plan.agreed() == agreed
 
 
 async def test_an_offer_that_only_a_cancelled_one_overtook_waits_for_its_answer_again(
-    room: Room, chromium: list[str]
+    conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
-    await room.offer("alice", both)
-    (offer,) = (await room.offer("bob", both))["offers"]
+    await conference.offer("alice", both)
+    (offer,) = (await conference.offer("bob", both))["offers"]
     # It may have been told between the cancelling and this, which is late.
-    await room.offer("alice", both, fresh=False, modification="cancelled")
-    assert (await room.withdraw("alice", "cancelled"))["offers"] == [offer]
-    assert await room.answer(offer, answering(offer["sdp"], both)) == {}
-    assert sent_to(room, "alice") == ["audio", "video"]
+    await conference.offer("alice", both, fresh=False, modification="cancelled")
+    assert (await conference.withdraw("alice", "cancelled"))["offers"] == [offer]
+    assert await conference.answer(offer, answering(offer["sdp"], both)) == {}
+    assert sent_to(conference, "alice") == ["audio", "video"]
 
 
-async def test_an_answer_to_what_was_overtaken_is_refused(room: Room, chromium: list[str]) -> None:
+async def test_an_answer_to_what_was_overtaken_is_refused(conference: SignalledConference, chromium: list[str]) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
-    await room.offer("alice", both)
-    (overtaken,) = (await room.offer("bob", both))["offers"]
-    await room.offer("alice", both, fresh=False)
-    again, *_ = (await room.offer("carol", both))["offers"]
+    await conference.offer("alice", both)
+    (overtaken,) = (await conference.offer("bob", both))["offers"]
+    await conference.offer("alice", both, fresh=False)
+    again, *_ = (await conference.offer("carol", both))["offers"]
     assert again["participant"] == overtaken["participant"]
     assert again["modId"] != overtaken["modId"]
-    refused = await room.answer(overtaken, answering(overtaken["sdp"], both))
+    refused = await conference.answer(overtaken, answering(overtaken["sdp"], both))
     assert refused["refusal"]["code"] == "sdp-invalid"
     # Its offer stands.
     assert again in refused["offers"]
 
 
-async def test_unusable_answers_are_not_met_with_the_same_offer_for_ever(room: Room, chromium: list[str]) -> None:
+async def test_unusable_answers_are_not_met_with_the_same_offer_for_ever(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
-    await room.offer("alice", both)
-    offers = (await room.offer("bob", both))["offers"]
+    await conference.offer("alice", both)
+    offers = (await conference.offer("bob", both))["offers"]
     told = 0
     while offers and told < 20:
         assert offers[0]["participant"] == "alice"
         told += 1
-        result = await room.answer(offers[0], described(head, audio))
+        result = await conference.answer(offers[0], described(head, audio))
         assert result["refusal"]["code"] == "sdp-invalid"
         offers = result.get("offers", [])
     assert told == signalling.MOST_UNUSABLE_ANSWERS
     # Something else is offered to it again.
-    (offer,) = [each for each in (await room.offer("carol", both))["offers"] if each["participant"] == "alice"]
-    assert "refusal" not in await room.answer(offer, answering(offer["sdp"], both))
-    assert sent_to(room, "alice") == ["audio", "video"] * 2
+    (offer,) = [each for each in (await conference.offer("carol", both))["offers"] if each["participant"] == "alice"]
+    assert "refusal" not in await conference.answer(offer, answering(offer["sdp"], both))
+    assert sent_to(conference, "alice") == ["audio", "video"] * 2
 
 
 async def test_answers_change_what_is_sent_no_more_often_than_offers_may(
-    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
+    conference: SignalledConference, chromium: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(participants, "CHANGE_SECONDS", 1e9)
     head, audio, video = chromium
     both = described(head, audio, video)
-    await room.offer("alice", both)
+    await conference.offer("alice", both)
     refused = 0
     for number in range(participants.CHANGES_BURST + 6):
-        offers = (await room.offer(f"guest {number}", both))["offers"]
+        offers = (await conference.offer(f"guest {number}", both))["offers"]
         (offer,) = [each for each in offers if each["participant"] == "alice"]
         own = parse(offer["sdp"]).media[1]
         off = {own.mid: "recvonly" if own.direction == "sendrecv" else "inactive"}
-        result = await room.answer(offer, answering(offer["sdp"], both, off if number % 2 == 0 else None))
+        result = await conference.answer(offer, answering(offer["sdp"], both, off if number % 2 == 0 else None))
         refused += "refusal" in result
     # Each second answer leaves it as it is then.
     assert refused == 3
 
 
-async def test_an_offer_for_a_fresh_connection_waits_as_well(room: Room, chromium: list[str]) -> None:
+async def test_an_offer_for_a_fresh_connection_waits_as_well(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
     last = described(head, audio, video)
-    room.participants = ["alice"]
-    offers = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
+    conference.participants = ["alice"]
+    offers = (await conference.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
     assert [offer["modId"] for offer in offers] == ["m"]
-    assert (await room.update())["offers"] == offers
+    assert (await conference.update())["offers"] == offers
 
 
-async def test_a_fresh_connection_that_nobody_has_answered_is_offered_again(room: Room, chromium: list[str]) -> None:
+async def test_a_fresh_connection_that_nobody_has_answered_is_offered_again(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
     last = described(head, audio, video)
-    room.participants = ["alice"]
-    await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}])
-    (again,) = (await room.withdraw("alice", "m"))["offers"]
+    conference.participants = ["alice"]
+    await conference.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}])
+    (again,) = (await conference.withdraw("alice", "m"))["offers"]
     assert again["restart"] is True
     assert again["modId"] != "m"
-    leg = room.node.conferences["room"].participants["alice"].leg
+    leg = conference.node.conferences["room"].participants["alice"].leg
     assert leg is not None
     assert leg.id == again["modId"]
-    assert await room.answer(again, answering(again["sdp"], last)) == {}
+    assert await conference.answer(again, answering(again["sdp"], last)) == {}
     assert leg.negotiation.settled
 
 
-async def test_a_fresh_connection_that_was_rejected_is_not_offered_again(room: Room, chromium: list[str]) -> None:
+async def test_a_fresh_connection_that_was_rejected_is_not_offered_again(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
-    room.participants = ["alice"]
-    await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": described(head, audio, video)}])
-    assert await room.withdraw("alice", "m", rejected=True) == {}
+    conference.participants = ["alice"]
+    await conference.update(restarts=[{"participant": "alice", "modId": "m", "sdp": described(head, audio, video)}])
+    assert await conference.withdraw("alice", "m", rejected=True) == {}
 
 
-async def test_a_connection_whose_offer_is_cancelled_does_not_count(room: Room, chromium: list[str]) -> None:
+async def test_a_connection_whose_offer_is_cancelled_does_not_count(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
-    await room.offer("alice", described(head, audio, video))
-    await room.offer("bob", described(head, audio), modification="call")
-    await room.withdraw("bob", "call")
-    assert [each.leg is None for each in room.node.conferences["room"].participants.values()] == [False, True]
+    await conference.offer("alice", described(head, audio, video))
+    await conference.offer("bob", described(head, audio), modification="call")
+    await conference.withdraw("bob", "call")
+    assert [each.leg is None for each in conference.node.conferences["room"].participants.values()] == [False, True]
 
 
-async def test_a_node_that_takes_over_knows_whose_line_is_whose(room: Room, chromium: list[str]) -> None:
+async def test_a_node_that_takes_over_knows_whose_line_is_whose(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
     ours = nameless(video).replace("a=sendrecv", "a=recvonly")
     last = described(head, audio, video, ours, video.replace("a=ssrc", "a=x-ssrc"))
     last = last.replace("a=mid:2", "a=mid:f7").replace("BUNDLE 0 1 2 3", "BUNDLE 0 1 f7 3")
-    room.participants = ["alice"]
-    (offer,) = (await room.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
-    leg = room.node.conferences["room"].participants["alice"].leg
+    conference.participants = ["alice"]
+    (offer,) = (await conference.update(restarts=[{"participant": "alice", "modId": "m", "sdp": last}]))["offers"]
+    leg = conference.node.conferences["room"].participants["alice"].leg
     assert leg is not None
     assert [section.label for section in leg.negotiation.sections] == ["audio", "video", "", "screen"]
-    wanted = {line.mid for line in parse(offer["sdp"]).media if line.receives}
+    wanted = {section.mid for section in parse(offer["sdp"]).media if section.receives}
     assert wanted == {"0", "1", "3"}
 
 
-async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(room: Room, chromium: list[str]) -> None:
+async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
-    await room.offer("alice", described(head, audio, video))
-    it = room.node.conferences["room"]
+    await conference.offer("alice", described(head, audio, video))
+    it = conference.node.conferences["room"]
     now = asyncio.get_running_loop().time()
     assert not it.is_deserted(now + 1000)
     it.connections.drop(it.participants["alice"])
@@ -407,35 +439,37 @@ async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(room: R
     assert it.is_deserted(now + 1001 + LOST_SECONDS)
 
 
-async def test_caller_that_gives_up_does_not_stop_a_task_half_way(room: Room, chromium: list[str]) -> None:
+async def test_caller_that_gives_up_does_not_stop_a_task_half_way(
+    conference: SignalledConference, chromium: list[str]
+) -> None:
     head, audio, video = chromium
     text = described(head, audio, video)
-    offering = asyncio.create_task(room.offer("alice", text, modification="m"))
-    while not room.node.counts().conferences:
+    offering = asyncio.create_task(conference.offer("alice", text, modification="m"))
+    while not conference.node.counts().conferences:
         await asyncio.sleep(0)
     offering.cancel()
-    again = await room.offer("alice", text, modification="m")
+    again = await conference.offer("alice", text, modification="m")
     assert "answer" in again
-    assert room.node.counts().legs == 1
+    assert conference.node.counts().legs == 1
 
 
-async def test_tasks_of_a_conference_take_turns(room: Room, chromium: list[str]) -> None:
+async def test_tasks_of_a_conference_take_turns(conference: SignalledConference, chromium: list[str]) -> None:
     text = described(*chromium)
-    answers = await asyncio.gather(*(room.offer(f"p{number}", text) for number in range(5)))
+    answers = await asyncio.gather(*(conference.offer(f"p{number}", text) for number in range(5)))
     assert all("answer" in answer for answer in answers)
-    participants, room.participants = room.participants, []
-    await asyncio.gather(room.update(), *(room.update() for _ in participants))
-    assert room.node.counts().conferences == 0
+    participants, conference.participants = conference.participants, []
+    await asyncio.gather(conference.update(), *(conference.update() for _ in participants))
+    assert conference.node.counts().conferences == 0
 
 
 async def test_leg_that_is_lost_while_its_answer_is_read_stays_lost(
-    room: Room, chromium: list[str], monkeypatch: pytest.MonkeyPatch
+    conference: SignalledConference, chromium: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = described(*chromium)
-    await room.offer("alice", text)
-    result = await room.offer("bob", text)
+    await conference.offer("alice", text)
+    result = await conference.offer("bob", text)
     offer = next(each for each in result["offers"] if each["participant"] == "alice")
-    it = room.node.conferences["room"]
+    it = conference.node.conferences["room"]
     loop, read = asyncio.get_running_loop(), Negotiation.receive_answer
 
     def receive(negotiation: Negotiation, answer: str, *, may_change: bool) -> None:
@@ -447,19 +481,19 @@ async def test_leg_that_is_lost_while_its_answer_is_read_stays_lost(
         it.connections.drop(it.participants["alice"])
 
     monkeypatch.setattr(Negotiation, "receive_answer", receive)
-    await room.answer(offer, text)
-    assert room.node.counts().legs == 1
+    await conference.answer(offer, text)
+    assert conference.node.counts().legs == 1
 
 
-async def test_conferences_have_a_certificate_that_lasts(room: Room, chromium: list[str]) -> None:
+async def test_conferences_have_a_certificate_that_lasts(conference: SignalledConference, chromium: list[str]) -> None:
     head, audio, _ = chromium
-    old = await room.offer("alice", described(head, audio))
-    room.clock.added = node.CERTIFICATE_SECONDS
+    old = await conference.offer("alice", described(head, audio))
+    conference.clock.added = node.CERTIFICATE_SECONDS
     assert node.CERTIFICATE_SECONDS < 30 * 86400
-    again = await room.offer("bob", described(head, audio))
-    room.participants = []
-    await room.update()
-    new = await room.offer("alice", described(head, audio))
+    again = await conference.offer("bob", described(head, audio))
+    conference.participants = []
+    await conference.update()
+    new = await conference.offer("alice", described(head, audio))
     prints = [re.findall("a=fingerprint:(.*)\r", each["answer"])[0] for each in (old, again, new)]
     assert prints[0] == prints[1] != prints[2]
 
@@ -467,15 +501,15 @@ async def test_conferences_have_a_certificate_that_lasts(room: Room, chromium: l
 def test_a_broken_offer_is_nobody_elses_loss(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="media")
 
-    async def meet(room: Room, text: str) -> None:
-        await room.offer("alice", SAMPLES["chromium-audio-video"])
-        said = await room.offer("bob", text)
+    async def meet(conference: SignalledConference, text: str) -> None:
+        await conference.offer("alice", SAMPLES["chromium-audio-video"])
+        said = await conference.offer("bob", text)
         assert ("answer" in said) != ("refusal" in said)
-        assert "answer" in await room.offer("carol", SAMPLES["chromium-audio"])
-        await room.offer("bob", text, fresh=False)
-        assert {offer["participant"] for offer in (await room.update())["offers"]} >= {"alice"}
-        room.participants = []
-        await room.update()
+        assert "answer" in await conference.offer("carol", SAMPLES["chromium-audio"])
+        await conference.offer("bob", text, fresh=False)
+        assert {offer["participant"] for offer in (await conference.update())["offers"]} >= {"alice"}
+        conference.participants = []
+        await conference.update()
 
     with asyncio.Runner() as runner:
         node = Node(Settings(), Nobody())
@@ -489,7 +523,7 @@ def test_a_broken_offer_is_nobody_elses_loss(caplog: pytest.LogCaptureFixture) -
         )
         @given(mutated(st.sampled_from(NAMES)))
         def meet_somebody(text: str) -> None:
-            runner.run(meet(Room(node), text))
+            runner.run(meet(SignalledConference(node), text))
 
         meet_somebody()
         runner.run(node.stop())

@@ -15,7 +15,7 @@ from media.aiortc_adapter import Certificate
 from tests.support.media.by_json import by_json
 from tests.support.media.dtls_pair import End
 from tests.support.media.node_harness import Listener, World, true
-from tests.support.media.synthetic import Room
+from tests.support.media.synthetic import SyntheticConference
 
 # It touches no database.
 pytestmark = [pytest.mark.once, pytest.mark.deep]
@@ -99,7 +99,7 @@ async def joined(world: World) -> tuple[Listener, Listener, Listener]:
     alice, bob = await world.join("alice", "bob")
     mallory = Listener("mallory")
     world.peers.append(mallory)
-    await Room("other", by_json(world.node)).join(mallory)
+    await SyntheticConference("other", by_json(world.node)).join(mallory)
     return alice, bob, mallory
 
 

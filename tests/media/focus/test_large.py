@@ -19,7 +19,7 @@ from media.sdp import media_section, sections
 from media.sdp.negotiation import Negotiation
 from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Notes
-from tests.support.media.synthetic import Peer, Room
+from tests.support.media.synthetic import Peer, SyntheticConference
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -68,19 +68,19 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 async def cost(node: Node, work: Counter[str], size: int) -> tuple[Counter[str], Counter[str]]:
     """Return what one join and one leave of a conference of this size takes."""
-    room = Room(f"room-{size}", by_json(node))
+    conference = SyntheticConference(f"room-{size}", by_json(node))
     peers = [Peer(f"p{number}") for number in range(size)]
     for peer in peers[:-1]:
-        await room.join(peer)
+        await conference.join(peer)
     work.clear()
-    await room.join(peers[-1])
+    await conference.join(peers[-1])
     joined = Counter(work)
     work.clear()
-    await room.leave(peers[-1])
-    await room.settle()
+    await conference.leave(peers[-1])
+    await conference.settle()
     left = Counter(work)
     for peer in peers[:-1]:
-        await room.leave(peer)
+        await conference.leave(peer)
     return joined, left
 
 
@@ -101,8 +101,8 @@ async def test_join_touches_its_own_tracks_and_no_others(node: Node, work: Count
     assert joined["create_offer"] <= 3 * LARGE
 
 
-async def test_media_lines_that_stay_as_they_are_stay_the_same_objects(node: Node, work: Counter[str]) -> None:
-    """New objects are work for the garbage collector, which stops the loop: each of N members has 2 N lines."""
+async def test_media_sections_that_stay_as_they_are_stay_the_same_objects(node: Node, work: Counter[str]) -> None:
+    """New objects are work for the garbage collector, which stops the loop: each of N members has 2 N sections."""
     joined, left = await cost(node, work, LARGE)
     assert joined["replace"] <= 20 * LARGE
     assert left["replace"] <= 20 * LARGE
@@ -126,13 +126,14 @@ async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All conferences together do not keep it, nor does a large one."""
-    rooms = [Room(f"room-{size}", by_json(node)) for size in (2, 6)]
+    conferences = [SyntheticConference(f"room-{size}", by_json(node)) for size in (2, 6)]
     peers = {
-        room: [Peer(f"{room.id}-{number}") for number in range(size)] for room, size in zip(rooms, (2, 6), strict=True)
+        conference: [Peer(f"{conference.id}-{number}") for number in range(size)]
+        for conference, size in zip(conferences, (2, 6), strict=True)
     }
-    for room in rooms:
-        for peer in peers[room]:
-            await room.join(peer, settle=False)
+    for conference in conferences:
+        for peer in peers[conference]:
+            await conference.join(peer, settle=False)
     legs_between_looks, done = [0], asyncio.Event()
     tick, selector = Leg.tick, asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
     select = selector.select
@@ -152,22 +153,22 @@ async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
     monkeypatch.setattr(selector, "select", look)
     await asyncio.wait_for(done.wait(), 20)
     assert max(legs_between_looks) <= 3
-    for room in rooms:
-        for peer in peers[room]:
-            await room.leave(peer)
+    for conference in conferences:
+        for peer in peers[conference]:
+            await conference.leave(peer)
 
 
 async def test_participant_that_knows_everything_costs_no_offer(node: Node, work: Counter[str]) -> None:
-    room = Room("room", by_json(node))
+    conference = SyntheticConference("room", by_json(node))
     peers = [Peer(f"p{number}") for number in range(3)]
     for peer in peers:
-        await room.join(peer)
-    await room.update()
+        await conference.join(peer)
+    await conference.update()
     work.clear()
-    await room.update()
+    await conference.update()
     assert not work
     for peer in peers:
-        await room.leave(peer)
+        await conference.leave(peer)
 
 
 async def test_descriptions_are_read_and_written_off_the_loops_thread(
@@ -188,13 +189,13 @@ async def test_descriptions_are_read_and_written_off_the_loops_thread(
     names = {"receive_offer", "create_answer", "create_offer", "receive_answer", "adopt"}
     for name in names:
         noted(name)
-    room = Room("room", by_json(node))
+    conference = SyntheticConference("room", by_json(node))
     peers = {f"p{number}": Peer(f"p{number}") for number in range(3)}
     for peer in peers.values():
-        await room.join(peer)
-    restarted = Room("restarted", by_json(node))
+        await conference.join(peer)
+    restarted = SyntheticConference("restarted", by_json(node))
     await restarted.take_over(peers, {id_: peer.offer() for id_, peer in peers.items()})
     for peer in peers.values():
-        await room.leave(peer)
+        await conference.leave(peer)
     assert threads.keys() == names
     assert threading.get_ident() not in set.union(*threads.values())

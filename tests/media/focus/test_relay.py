@@ -59,7 +59,7 @@ class Member:
         self.channel.on("message", self.got.append)
 
     async def has(self, count: int) -> None:
-        """Wait until so many messages have arrived."""
+        """Wait until this many messages have arrived."""
         await until(lambda: len(self.got) >= count)
 
 

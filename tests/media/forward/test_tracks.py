@@ -177,7 +177,7 @@ def test_a_pause_changes_no_number_that_a_receiver_has_seen() -> None:
 
 
 def go_on(of: Track, stream: Stream, count: int) -> None:
-    """Let so many packets arrive, one after the other."""
+    """Deliver the next `count` packets in order."""
     for number in range(of.last_sequence + 1, of.last_sequence + 1 + count):
         send(of, stream, number & 0xFFFF, 0)
 

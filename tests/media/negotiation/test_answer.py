@@ -17,7 +17,7 @@ from tests.support.media.negotiating import (
     LOCAL,
     agreed_by,
     changed,
-    line,
+    section_text,
     settled,
     without,
 )
@@ -84,12 +84,12 @@ class TestAnswer:
 
     def test_candidates_are_our_hosts_in_order(self) -> None:
         _, answer = settled(CHROMIUM)
-        found = re.findall(r"a=candidate:(\d+) 1 udp (\d+) (\S+) (\d+) typ host", line(answer, 0))
+        found = re.findall(r"a=candidate:(\d+) 1 udp (\d+) (\S+) (\d+) typ host", section_text(answer, 0))
         assert [(address, int(port)) for _, _, address, port in found] == list(LOCAL.candidates)
         assert sorted(found, key=lambda each: -int(each[1])) == found
         assert len({foundation for foundation, *_ in found}) == 3
-        assert line(answer, 0).count("a=end-of-candidates") == 1
-        assert line(answer, 0).startswith("m=audio 5000 UDP/TLS/RTP/SAVPF 111 110\r\nc=IN IP4 192.0.2.1")
+        assert section_text(answer, 0).count("a=end-of-candidates") == 1
+        assert section_text(answer, 0).startswith("m=audio 5000 UDP/TLS/RTP/SAVPF 111 110\r\nc=IN IP4 192.0.2.1")
 
     def test_an_ipv6_address_may_come_first(self) -> None:
         leg = Negotiation(replace(LOCAL, candidates=(("2001:db8::1", 5001),)))
@@ -98,10 +98,10 @@ class TestAnswer:
 
     def test_it_says_whose_tracks_it_sends(self) -> None:
         leg, answer = settled(CHROMIUM, BOB_AUDIO, BOB)
-        assert line(answer, 0).endswith(
+        assert section_text(answer, 0).endswith(
             "a=msid:bob audio\r\na=ssrc:1000 cname:bob\r\n",
         )
-        assert line(answer, 1).endswith(
+        assert section_text(answer, 1).endswith(
             "a=msid:bob video\r\na=ssrc-group:FID 1001 1002\r\na=ssrc:1001 cname:bob\r\na=ssrc:1002 cname:bob\r\n"
         )
         assert [section.outgoing for section in leg.sections] == [BOB_AUDIO, BOB]

@@ -16,8 +16,8 @@ from tests.support.media.negotiating import (
     answering,
     changed,
     leg_that_offers,
-    line,
     offered,
+    section_text,
     settled,
     without,
 )
@@ -26,14 +26,14 @@ pytestmark = pytest.mark.once
 
 
 class TestAnswerToUs:
-    def test_a_line_may_be_rejected_and_is_not_offered_again(self) -> None:
+    def test_a_section_may_be_rejected_and_is_not_offered_again(self) -> None:
         leg, offer, agreed = leg_that_offers()
         answer = changed(answering(offer), ("BUNDLE 0 1 f1", "BUNDLE 0 1"))
-        added = line(answer, 2)
+        added = section_text(answer, 2)
         leg.receive_answer(answer.replace(added, re.sub(r"m=video \d+", "m=video 0", added)))
         assert leg.sections[2].rejected
         assert leg.create_offer([BOB_AUDIO, BOB, CAROL], agreed) is None
-        # Until the participant has something to offer; then the line is used again, under another name.
+        # Until the participant has something to offer; then the section is used again, under another name.
         text = CHROMIUM + re.sub(r"(?m)^a=ssrc.*\r\n", "", added).replace("m=video 5000", "m=video 0")
         leg.receive_offer(text, agreed)
         leg.create_answer([BOB_AUDIO, BOB, CAROL])
@@ -48,7 +48,9 @@ class TestAnswerToUs:
         leg.receive_answer(answering(offer))
         leg.receive_answer(answering(offered(leg, BOB_AUDIO, agreed=agreed)))
         answer = changed(answering(offered(leg, BOB_AUDIO, CAROL, agreed=agreed)), ("BUNDLE 0 1 f1", "BUNDLE 0 f1"))
-        leg.receive_answer(answer.replace(line(answer, 1), re.sub(r"m=video \d+", "m=video 0", line(answer, 1))))
+        leg.receive_answer(
+            answer.replace(section_text(answer, 1), re.sub(r"m=video \d+", "m=video 0", section_text(answer, 1)))
+        )
         assert [section.rejected for section in leg.sections] == [False, True, False]
         assert leg.create_offer([BOB_AUDIO, CAROL], agreed) is None
 
@@ -102,11 +104,11 @@ class TestAnswerToUs:
         assert leg.sections == before
         assert leg.offering
 
-    def test_it_must_have_all_lines(self) -> None:
+    def test_it_must_have_all_sections(self) -> None:
         leg, offer, _ = leg_that_offers()
         answer = answering(offer)
-        with pytest.raises(NegotiationError, match="must have the offer's media lines"):
-            leg.receive_answer(changed(answer.replace(line(answer, 2), ""), (" f1", "")))
+        with pytest.raises(NegotiationError, match="must have the offer's media sections"):
+            leg.receive_answer(changed(answer.replace(section_text(answer, 2), ""), (" f1", "")))
         with pytest.raises(NegotiationError, match="rejects every"):
             leg.receive_answer(changed(re.sub(r"m=(\w+) \d+", r"m=\1 0", answer), ("BUNDLE 0 1 f1", "BUNDLE")))
 
@@ -115,11 +117,11 @@ class TestAnswerToUs:
         with pytest.raises(NegotiationError, match="no offer"):
             leg.receive_answer(CHROMIUM)
 
-    def test_a_line_that_we_rejected_cannot_come_back_in_an_answer(self) -> None:
+    def test_a_section_that_we_rejected_cannot_come_back_in_an_answer(self) -> None:
         agreed = agreed_by(CHROMIUM)
         text = changed(CHROMIUM, ("m=audio 37498", "m=audio 0"), ("BUNDLE 0 1", "BUNDLE 1"))
         leg, _ = settled(text, agreed=agreed)
         offer = offered(leg, BOB, agreed=agreed)
         answer = changed(answering(offer), ("m=audio 0 UDP", "m=audio 9 UDP"))
-        with pytest.raises(NegotiationError, match="does not have"):
+        with pytest.raises(NegotiationError, match="that the offer rejects"):
             leg.receive_answer(answer)

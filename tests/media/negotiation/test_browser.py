@@ -63,7 +63,7 @@ window.act = async (name, what, value) => {
   const result = await actions[what](value);
   return typeof result === "string" ? result : null;
 };
-window.lines = (name) => window.pcs[name].getTransceivers().map((each) => ({
+window.transceivers = (name) => window.pcs[name].getTransceivers().map((each) => ({
   mid: each.mid,
   kind: each.receiver.track.kind,
   direction: each.currentDirection,
@@ -105,7 +105,7 @@ class Leg:
         return await self.page.evaluate("([...a]) => act(...a)", [self.name, what, value])
 
     async def offers(self, *outgoing: Outgoing) -> None:
-        """Let the participant offer; it gets the tracks with the answer as far as it has lines for them."""
+        """Let the participant offer; it gets the tracks with the answer as far as it has sections for them."""
         text = await self.act("offer")
         self.agreed = self.agreed.joined_by(read_capabilities(text))
         self.negotiation.receive_offer(text, self.agreed)
@@ -124,32 +124,32 @@ class Leg:
         assert self.negotiation.create_offer(outgoing, self.agreed) is None
 
     async def agrees(self) -> None:
-        """Require that the browser sees the lines as we do."""
-        seen = {line["mid"]: line for line in await self.page.evaluate("(name) => lines(name)", self.name)}
+        """Require that the browser sees the sections as we do."""
+        seen = {each["mid"]: each for each in await self.page.evaluate("(name) => transceivers(name)", self.name)}
         for section in self.negotiation.sections:
             if section.kind == "application" or section.rejected:
                 continue
-            line = seen.pop(section.mid)
+            transceiver = seen.pop(section.mid)
             ours = {"sendrecv": (True, True), "sendonly": (True, False), "recvonly": (False, True)}
-            assert ours.get(line["direction"], (False, False)) == (section.receiving, section.sending)
+            assert ours.get(transceiver["direction"], (False, False)) == (section.receiving, section.sending)
             names = {codec.name.lower() for codec in section.codecs}
             if section.receiving:
-                assert {name.split("/")[1].lower() for name in line["codecs"]} - {"rtx"} == names
+                assert {name.split("/")[1].lower() for name in transceiver["codecs"]} - {"rtx"} == names
             if section.sending:
-                assert {name.split("/")[1].lower() for name in line["received"]} >= names
-        assert all(line["direction"] in (None, "stopped") for line in seen.values())
+                assert {name.split("/")[1].lower() for name in transceiver["received"]} >= names
+        assert all(transceiver["direction"] in (None, "stopped") for transceiver in seen.values())
 
-    async def lines(self) -> list[dict[str, Any]]:
-        lines: list[dict[str, Any]] = await self.page.evaluate("(name) => lines(name)", self.name)
-        return lines
+    async def transceivers(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.page.evaluate("(name) => transceivers(name)", self.name)
+        return found
 
     async def tracks(self) -> dict[str, list[str]]:
-        """Return by mid whose track the browser told of last, and of what kind."""
+        """Return, by mid, the stream ID and the kind of the track that the browser added last."""
         tracks: dict[str, list[str]] = await self.page.evaluate("(name) => tracks[name]", self.name)
         return tracks
 
     def directions(self) -> list[str]:
-        """Return each line as the participant sees it."""
+        """Return the direction of each section as the participant sees it."""
         names = {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}
         return [
             "rejected" if each.rejected else names.get((each.receiving, each.sending), "inactive")
@@ -167,7 +167,7 @@ def track(who: str, label: str, *, live: bool = True) -> Outgoing:
     return Outgoing(f"{who}-{label}", kind, who, label, next(_ssrcs), rtx, live)
 
 
-async def test_it_takes_an_answer_that_sends_in_its_own_lines(page: Page) -> None:
+async def test_it_takes_an_answer_that_sends_in_its_own_sections(page: Page) -> None:
     leg = Leg(page)
     await leg.act("audio")
     await leg.act("video")
@@ -177,7 +177,7 @@ async def test_it_takes_an_answer_that_sends_in_its_own_lines(page: Page) -> Non
     assert await leg.tracks() == {"0": ["bob", "audio"], "1": ["bob", "video"]}
 
 
-async def test_it_takes_offers_of_new_lines_and_reused_ones(page: Page) -> None:
+async def test_it_takes_offers_of_new_sections_and_reused_ones(page: Page) -> None:
     leg = Leg(page)
     await leg.act("audio")
     await leg.act("video")
@@ -195,7 +195,7 @@ async def test_it_takes_offers_of_new_lines_and_reused_ones(page: Page) -> None:
     assert leg.directions() == ["sendonly", "sendonly", "recvonly", "recvonly"]
 
 
-async def test_it_may_send_in_a_line_that_we_added(page: Page) -> None:
+async def test_it_may_send_in_a_section_that_we_added(page: Page) -> None:
     leg = Leg(page)
     await leg.act("audio")
     bob = [track("bob", "audio"), track("bob", "video")]
@@ -245,7 +245,7 @@ async def test_it_sends_one_layer_where_it_offered_several(page: Page) -> None:
     leg = Leg(page)
     await leg.act("simulcast")
     await leg.offers()
-    assert [line["layers"] for line in await leg.lines()] == [1]
+    assert [each["layers"] for each in await leg.transceivers()] == [1]
 
 
 @pytest.mark.parametrize("direction", ["recvonly", "sendonly", "inactive"])
@@ -281,7 +281,7 @@ async def test_it_learns_that_another_holds(page: Page) -> None:
     assert leg.directions() == ["sendrecv", "recvonly"]
 
 
-async def test_it_stops_a_line_and_uses_it_again(page: Page) -> None:
+async def test_it_stops_a_section_and_uses_it_again(page: Page) -> None:
     leg = Leg(page)
     for what in ("audio", "video", "screen"):
         await leg.act(what)
@@ -301,7 +301,7 @@ async def test_it_stops_a_line_and_uses_it_again(page: Page) -> None:
     assert leg.directions() == ["sendrecv", "sendrecv", "recvonly"]
 
 
-async def test_a_line_without_common_codecs_is_rejected_and_the_rest_goes_on(page: Page) -> None:
+async def test_a_section_without_common_codecs_is_rejected_and_the_rest_goes_on(page: Page) -> None:
     leg = Leg(page)
     await leg.act("balanced")
     await leg.act("video")
@@ -325,39 +325,39 @@ async def test_it_sends_another_codec_when_the_conference_changes_it(page: Page)
     bob, carol = track("bob", "video"), track("carol", "video")
     await leg.offers(bob)
     await leg.is_offered(bob, carol)
-    assert {name for line in await leg.lines() for name in line["codecs"]} == {"video/VP8", "video/rtx"}
+    assert {name for each in await leg.transceivers() for name in each["codecs"]} == {"video/VP8", "video/rtx"}
     before, leg.agreed = leg.agreed, leg.agreed.joined_by(other.agreed.codecs)
     await leg.is_offered(bob, carol)
     codec = leg.agreed.in_use().codecs["video"][0].name
     assert codec in ("VP9", "H264")
-    for line in await leg.lines():
-        assert set(line["codecs"] + line["received"]) == {f"video/{codec}", "video/rtx"}
-    # And back. What it sends on our line then has the codec of the conference too.
+    for each in await leg.transceivers():
+        assert set(each["codecs"] + each["received"]) == {f"video/{codec}", "video/rtx"}
+    # And back. What it sends in our section then has the codec of the conference too.
     leg.agreed = before
     await leg.is_offered(bob, carol)
-    assert {name for line in await leg.lines() for name in line["received"]} == {"video/VP8", "video/rtx"}
+    assert {name for each in await leg.transceivers() for name in each["received"]} == {"video/VP8", "video/rtx"}
 
 
 @pytest.mark.parametrize("name", ["PCMU", "PCMA"])
-async def test_it_speaks_pcm_while_a_member_lacks_opus(page: Page, name: str) -> None:
+async def test_it_uses_pcm_while_a_member_lacks_opus(page: Page, name: str) -> None:
     other = Leg(page)
     await other.act("audio")
     await other.act("speaks", name)
     await other.offers()
-    assert {codec for line in await other.lines() for codec in line["codecs"]} == {f"audio/{name}"}
+    assert {codec for each in await other.transceivers() for codec in each["codecs"]} == {f"audio/{name}"}
     leg = Leg(page)
     await leg.act("audio")
     bob, carol = track("bob", "audio"), track("carol", "audio")
     await leg.offers(bob)
     before, leg.agreed = leg.agreed, leg.agreed.joined_by(other.negotiation.capabilities)
     await leg.is_offered(bob, carol)
-    for line in await leg.lines():
-        assert {codec for codec in line["codecs"] + line["received"] if "tel" not in codec} == {f"audio/{name}"}
+    for each in await leg.transceivers():
+        assert {codec for codec in each["codecs"] + each["received"] if "tel" not in codec} == {f"audio/{name}"}
     # And back.
     leg.agreed = before
     await leg.is_offered(bob, carol)
-    for line in await leg.lines():
-        assert {codec for codec in line["codecs"] + line["received"] if "tel" not in codec} == {"audio/opus"}
+    for each in await leg.transceivers():
+        assert {codec for codec in each["codecs"] + each["received"] if "tel" not in codec} == {"audio/opus"}
 
 
 async def test_it_restarts_ice(page: Page) -> None:
@@ -387,7 +387,7 @@ async def test_it_wins_when_both_offer_at_once(page: Page) -> None:
     assert leg.negotiation.create_offer(bob, leg.agreed) is None
 
 
-async def test_it_takes_the_lines_of_a_large_conference(page: Page) -> None:
+async def test_it_takes_the_sections_of_a_large_conference(page: Page) -> None:
     leg = Leg(page)
     await leg.act("audio")
     await leg.act("video")

@@ -14,7 +14,7 @@ from tests.support.media.negotiating import (
     CHROMIUM,
     agreed_by,
     changed,
-    line,
+    section_text,
     settled,
     unheard_of,
 )
@@ -65,7 +65,7 @@ class TestTransports:
         text = changed(text, ("map:96 ", "map:111 "), ("a=group:BUNDLE 0 1\r\n", ""))
         assert live(settled(text)[1]) == [True, False]
 
-    def test_a_participant_that_does_not_bundle_gets_no_more_lines(self) -> None:
+    def test_a_participant_that_does_not_bundle_gets_no_more_sections(self) -> None:
         text = changed(CHROMIUM, ("a=group:BUNDLE 0 1\r\n", ""))
         leg, _ = settled(text)
         offer = leg.create_offer([BOB_AUDIO, BOB], agreed_by(text))
@@ -75,8 +75,10 @@ class TestTransports:
 
     def test_many_are_not_all_tried(self) -> None:
         text = changed(unheard_of(CHROMIUM, *AUDIO), ("a=group:BUNDLE 0 1\r\n", ""))
-        text = text.replace(line(text, 0), "".join(changed(line(text, 0), ("mid:0", f"mid:a{n}")) for n in range(200)))
-        with pytest.raises(NegotiationError, match="No media line"):
+        text = text.replace(
+            section_text(text, 0), "".join(changed(section_text(text, 0), ("mid:0", f"mid:a{n}")) for n in range(200))
+        )
+        with pytest.raises(NegotiationError, match="No media section"):
             settled(text)
 
     @pytest.mark.parametrize(
@@ -87,7 +89,9 @@ class TestTransports:
         text = changed(CHROMIUM, ("BUNDLE 0 1", bundle)) + f"{section}\r\na=mid:t\r\na=rtcp-mux\r\n"
         leg, answer = settled(text, BOB)
         assert live(answer) == [True, True, False]
-        assert line(answer, 2).startswith(" ".join([section.split(" ")[0], "0", *section.split(" ")[2:]]) + "\r\n")
+        assert section_text(answer, 2).startswith(
+            " ".join([section.split(" ")[0], "0", *section.split(" ")[2:]]) + "\r\n"
+        )
         assert set(parse(answer).bundle) == {"0", "1"}
         assert leg.settled
 
@@ -96,7 +100,7 @@ class TestTransports:
         for section in ("m=image 0 udptl", "m=text 9 UDP/TLS/RTP/SAVPF", "m=audio 9 UDP/TLS/RTP/SAVPF"):
             leg, answer = settled(f"{CHROMIUM}{section} {formats}\r\na=mid:t\r\na=rtcp-mux\r\n", BOB)
             assert live(answer) == [True, True, False]
-            assert re.fullmatch(r"m=\w+ 0 \S+ 0", line(answer, 2).split("\r\n")[0])
+            assert re.fullmatch(r"m=\w+ 0 \S+ 0", section_text(answer, 2).split("\r\n")[0])
             assert leg.settled
 
     @pytest.mark.parametrize("above", ["ice-ufrag", "ice-pwd", "fingerprint", "setup"])

@@ -17,9 +17,9 @@ from tests.support.media.negotiating import (
     FIREFOX,
     agreed_by,
     changed,
-    line,
     names,
     offered,
+    section_text,
     settled,
     unheard_of,
     without,
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.once
 
 
 class TestAgreement:
-    def test_a_conference_speaks_what_every_member_can_receive(self) -> None:
+    def test_a_conference_uses_codecs_that_every_member_can_receive(self) -> None:
         assert names(agreed_by(CHROMIUM), "video") == ["VP8", "H264", "AV1", "VP9"]
         assert names(agreed_by(CHROMIUM, FIREFOX), "video") == ["VP8", "AV1", "VP9"]
         assert names(agreed_by(CHROMIUM, FIREFOX, AIORTC), "video") == ["VP8"]
@@ -49,7 +49,7 @@ class TestAgreement:
     def test_none_left_is_refused_in_words(self) -> None:
         conference = agreed_by(AIORTC)
         alone = without(FIREFOX, r"a=rtpmap:12[01] .*")
-        with pytest.raises(NegotiationError, match=r"^The conference speaks VP8 and H264; this offer has only AV1\.$"):
+        with pytest.raises(NegotiationError, match=r"^The conference uses VP8 and H264; this offer has only AV1\.$"):
             conference.joined_by(read_capabilities(alone))
 
     def test_profiles_are_named_where_only_they_differ(self) -> None:
@@ -67,7 +67,7 @@ class TestAgreement:
         assert "video" not in agreed_by(alone).codecs
 
     def test_codecs_that_participants_receive_count_before_those_that_they_only_send(self) -> None:
-        video = line(AIORTC, 1)
+        video = section_text(AIORTC, 1)
         sent = changed(without(video, "a=rtpmap:(97|99) .*"), ("a=sendrecv", "a=sendonly"), ("a=mid:1", "a=mid:3"))
         text = changed(AIORTC + sent, ("BUNDLE 0 1 2", "BUNDLE 0 1 2 3"))
         assert names(agreed_by(without(text, "a=ssrc.*")), "video") == ["VP8", "H264"]
@@ -121,14 +121,14 @@ class TestAgreement:
 
 
 class TestCodecsInUse:
-    def test_lines_list_the_preferred_codec_and_tones_for_it(self) -> None:
+    def test_sections_list_the_preferred_codec_and_tones_for_it(self) -> None:
         in_use = agreed_by(CHROMIUM).in_use()
         assert [codec.key for codec in in_use.codecs["video"]] == [("VP8",)]
         assert [codec.key for codec in in_use.codecs["audio"]] == [("opus",), ("telephone-event", "48000")]
         assert in_use.in_use() == in_use
 
-    def test_a_line_that_lacks_the_preferred_codec_brings_its_own_into_use(self) -> None:
-        screen = changed(unheard_of(line(CHROMIUM, 1), "VP8", "H264", "AV1"), ("a=mid:1", "a=mid:2"))
+    def test_a_section_that_lacks_the_preferred_codec_brings_its_own_into_use(self) -> None:
+        screen = changed(unheard_of(section_text(CHROMIUM, 1), "VP8", "H264", "AV1"), ("a=mid:1", "a=mid:2"))
         text = changed(CHROMIUM + without(screen, "a=ssrc.*"), ("BUNDLE 0 1", "BUNDLE 0 1 2"))
         leg, _ = settled(text)
         assert not any(section.rejected for section in leg.sections)

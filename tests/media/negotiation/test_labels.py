@@ -14,8 +14,8 @@ from tests.support.media.negotiating import (
     agreed_by,
     answering,
     changed,
-    line,
     offered,
+    section_text,
     settled,
     without,
 )
@@ -24,13 +24,15 @@ pytestmark = pytest.mark.once
 
 
 class TestLabels:
-    def test_a_participant_may_send_in_a_line_that_we_added(self) -> None:
+    def test_a_participant_may_send_in_a_section_that_we_added(self) -> None:
         agreed = agreed_by(CHROMIUM)
         leg, _ = settled(CHROMIUM, BOB_AUDIO, BOB)
         leg.receive_answer(answering(offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed)))
         assert labels(leg) == ["audio", "video", ""]
-        added = line(SAMPLES_SCREEN, 2).replace("a=mid:2", "a=mid:f1")
-        text = changed(SAMPLES_SCREEN.replace(line(SAMPLES_SCREEN, 2), added), ("BUNDLE 0 1 2", "BUNDLE 0 1 f1"))
+        added = section_text(SAMPLES_SCREEN, 2).replace("a=mid:2", "a=mid:f1")
+        text = changed(
+            SAMPLES_SCREEN.replace(section_text(SAMPLES_SCREEN, 2), added), ("BUNDLE 0 1 2", "BUNDLE 0 1 f1")
+        )
         leg.receive_offer(text, agreed)
         leg.create_answer([BOB_AUDIO, BOB, CAROL])
         assert labels(leg) == ["audio", "video", "screen"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from media.sdp.codecs import lines_of
+from media.sdp.codecs import section_codecs
 from media.sdp.description import parse
 from media.sdp.negotiation import Agreed, Negotiation
 from tests.support.media.negotiating import (
@@ -19,8 +19,8 @@ from tests.support.media.negotiating import (
     agreed_by,
     answering,
     changed,
-    line,
     offered,
+    section_text,
     settled,
     unheard_of,
     without,
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.once
 
 
 class TestOffer:
-    def test_tracks_without_a_line_get_one(self) -> None:
+    def test_tracks_without_a_section_get_one(self) -> None:
         agreed = agreed_by(CHROMIUM)
         leg, _ = settled(CHROMIUM, BOB_AUDIO, BOB)
         offer = offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed)
@@ -55,7 +55,7 @@ class TestOffer:
         assert not leg.offering
         assert Negotiation(LOCAL).create_offer([], agreed) is None
 
-    def test_a_track_that_ends_leaves_its_line_to_the_next(self) -> None:
+    def test_a_track_that_ends_leaves_its_section_to_the_next(self) -> None:
         agreed = agreed_by(CHROMIUM)
         leg, _ = settled(CHROMIUM, BOB_AUDIO, BOB)
         for outgoing in (
@@ -67,7 +67,7 @@ class TestOffer:
             leg.receive_answer(answering(offer))
         assert [section.outgoing for section in leg.sections] == [BOB_AUDIO, dave, CAROL]
 
-    def test_a_line_follows_whether_its_track_lives(self) -> None:
+    def test_a_section_is_sent_while_its_track_is_live(self) -> None:
         agreed = agreed_by(CHROMIUM)
         leg, _ = settled(CHROMIUM, BOB_AUDIO, BOB)
         leg.receive_answer(answering(offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed)))
@@ -76,7 +76,7 @@ class TestOffer:
         assert parse(offer).media[2].direction == "inactive"
         leg.receive_answer(answering(offer))
         assert leg.sections[2].outgoing == held
-        # The line is kept for it: another track gets one of its own.
+        # The section is kept for it: another track gets one of its own.
         offer = offered(leg, BOB_AUDIO, BOB, held, replace(BOB, track="d"), agreed=agreed)
         assert [media.direction for media in parse(offer).media[2:]] == ["inactive", "sendonly"]
 
@@ -97,8 +97,10 @@ class TestOffer:
         assert len(set(added)) == len(added)
         assert all(35 <= each < 64 or 96 <= each < 128 for each in added)
         assert parse(offer).media[2].formats == parse(offer).media[1].formats
-        assert "a=extmap:13 urn" in line(offer, 1)
-        assert len(set(re.findall(r"a=extmap:(\d+) ", line(offer, 1)))) == line(offer, 1).count("a=extmap:")
+        assert "a=extmap:13 urn" in section_text(offer, 1)
+        assert len(set(re.findall(r"a=extmap:(\d+) ", section_text(offer, 1)))) == section_text(offer, 1).count(
+            "a=extmap:"
+        )
 
     def test_nothing_of_one_leg_is_written_to_another(self) -> None:
         strange = changed(
@@ -110,14 +112,17 @@ class TestOffer:
 
     def test_red_is_offered_only_with_the_number_of_its_opus(self) -> None:
         video = changed(
-            AIORTC.replace(line(AIORTC, 0), ""), ("BUNDLE 0 1 2", "BUNDLE 1 2"), ("97 98", "111 98"), (":97 ", ":111 ")
+            AIORTC.replace(section_text(AIORTC, 0), ""),
+            ("BUNDLE 0 1 2", "BUNDLE 1 2"),
+            ("97 98", "111 98"),
+            (":97 ", ":111 "),
         )
         leg, _ = settled(changed(video, ("apt=97", "apt=111")), agreed=agreed_by(CHROMIUM))
         offer = offered(leg, BOB_AUDIO, agreed=agreed_by(CHROMIUM))
         assert "opus" in offer
-        assert "red" not in line(offer, 2)
+        assert "red" not in section_text(offer, 2)
 
-    def test_a_kind_that_nobody_agreed_on_gets_no_line(self) -> None:
+    def test_a_kind_that_nobody_agreed_on_gets_no_section(self) -> None:
         audio = SAMPLES["chromium-audio"]
         leg, _ = settled(audio)
         assert leg.create_offer([BOB], agreed_by(audio)) is None
@@ -146,18 +151,18 @@ class TestOffer:
         assert [codec.name for codec in leg.sections[1].codecs] == ["VP9"]
         assert leg.sections[1].sending
 
-    def test_a_codec_that_was_refused_on_a_line_is_not_offered_there_again(self) -> None:
+    def test_a_codec_that_was_refused_in_a_section_is_not_offered_there_again(self) -> None:
         both = without(CHROMIUM, "a=rtpmap:(102|104|108|114|116|39|45) .*")
         only_vp9 = unheard_of(CHROMIUM, "VP8", "H264", "AV1")
-        agreed = agreed_by(both).joined_by({}, lines_of(parse(only_vp9).live()))
+        agreed = agreed_by(both).joined_by({}, section_codecs(parse(only_vp9).live()))
         leg, _ = settled(both, BOB_AUDIO, BOB, agreed=agreed)
         answer = answering(offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed))
-        added = line(answer, 2)
+        added = section_text(answer, 2)
         leg.receive_answer(answer.replace(added, without(added, "a=rtpmap:98 .*")))
         assert [codec.name for codec in leg.sections[2].codecs] == ["VP8"]
         assert leg.create_offer([BOB_AUDIO, BOB, CAROL], agreed) is None
 
-    def test_a_line_for_which_nothing_is_left_rests(self) -> None:
+    def test_a_section_without_a_codec_left_is_inactive(self) -> None:
         agreed = agreed_by(CHROMIUM)
         leg, _ = settled(CHROMIUM, BOB)
         vp8 = tuple(codec for codec in agreed.codecs["video"] if codec.name == "VP8")
@@ -168,7 +173,7 @@ class TestOffer:
         assert leg.create_offer([BOB], narrow) is None
         assert parse(offered(leg, BOB, agreed=agreed)).media[1].direction == "sendrecv"
 
-    def test_holding_the_line_is_the_participants_to_end(self) -> None:
+    def test_only_the_participant_ends_its_hold(self) -> None:
         agreed = agreed_by(CHROMIUM)
         leg, _ = settled(CHROMIUM, BOB_AUDIO, BOB)
         leg.receive_offer(changed(CHROMIUM, ("a=sendrecv", "a=inactive")), agreed)

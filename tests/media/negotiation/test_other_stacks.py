@@ -14,8 +14,8 @@ from tests.support.media.negotiating import (
     agreed_by,
     answering,
     changed,
-    line,
     offered,
+    section_text,
     settled,
     without,
 )
@@ -53,19 +53,23 @@ class TestOtherStacks:
         leg, _ = settled(changed(text, ("urn:3gpp:video-orientation", "urn:x")), BOB)
         assert not re.search("a=extmap:1[013] ", offered(leg, BOB, CAROL, agreed=agreed_by(text)))
 
-    def test_a_removed_line_may_lose_its_attributes(self) -> None:
+    def test_a_removed_section_may_lose_its_attributes(self) -> None:
         leg, _ = settled(CHROMIUM, BOB)
-        text = changed(CHROMIUM, (line(CHROMIUM, 1), "m=video 0 UDP/TLS/RTP/SAVPF 96\r\n"), ("BUNDLE 0 1", "BUNDLE 0"))
+        text = changed(
+            CHROMIUM, (section_text(CHROMIUM, 1), "m=video 0 UDP/TLS/RTP/SAVPF 96\r\n"), ("BUNDLE 0 1", "BUNDLE 0")
+        )
         leg.receive_offer(text, agreed_by(text))
         answer = parse(leg.create_answer([]))
         assert [(media.live, media.mid) for media in answer.media] == [(True, "0"), (False, "")]
 
-    def test_a_removed_line_of_an_answer_may_too(self) -> None:
+    def test_a_removed_section_of_an_answer_may_too(self) -> None:
         leg, _ = settled(CHROMIUM)
         offer = offered(leg, BOB, CAROL, agreed=agreed_by(CHROMIUM))
         mid = parse(offer).media[2].mid
         answer = answering(offer)
-        answer = changed(answer, (line(answer, 2), "m=video 0 UDP/TLS/RTP/SAVPF 96\r\n"), (f" {mid}\r\n", "\r\n"))
+        answer = changed(
+            answer, (section_text(answer, 2), "m=video 0 UDP/TLS/RTP/SAVPF 96\r\n"), (f" {mid}\r\n", "\r\n")
+        )
         leg.receive_answer(answer)
         assert [section.rejected for section in leg.sections] == [False, False, True]
         assert leg.sections[2].mid == mid

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from media.sdp.codecs import lines_of
+from media.sdp.codecs import section_codecs
 from media.sdp.description import parse
 from media.sdp.negotiation import Agreed, NegotiationError, read_capabilities
 from tests.support.media.negotiating import (
@@ -15,9 +15,9 @@ from tests.support.media.negotiating import (
     agreed_by,
     answering,
     changed,
-    line,
     names,
     offered,
+    section_text,
     settled,
     without,
 )
@@ -41,7 +41,7 @@ class TestPcm:
 
     def test_one_that_has_nothing_else_is_answered_with_them(self) -> None:
         leg, answer = settled(PCM_ONLY, BOB_AUDIO)
-        assert line(answer, 0).startswith("m=audio ")
+        assert section_text(answer, 0).startswith("m=audio ")
         assert parse(answer).media[0].formats == ("0", "101")
         assert "a=rtpmap:0 PCMU/8000\r\n" in answer
         (codec, _) = leg.sections[0].codecs
@@ -90,22 +90,20 @@ class TestPcm:
         with pytest.raises(NegotiationError):
             settled(text)
 
-    def test_a_video_line_has_no_static_payload_types_of_audio(self) -> None:
+    def test_a_video_section_has_no_static_payload_types_of_audio(self) -> None:
         text = changed(CHROMIUM, ("SAVPF 96 97", "SAVPF 0 96 97"))
         assert "PCM" not in str(settled(text)[0].sections[1].codecs)
 
     def test_a_member_without_them_keeps_opus_and_the_newcomer_gets_no_audio(self) -> None:
         agreed = agreed_by(without(CHROMIUM, "a=rtpmap:[08] .*").replace("63 9 0 8", "63 9"))
-        with pytest.raises(
-            NegotiationError, match=r"^The conference speaks opus; this offer has only PCMU and PCMA\.$"
-        ):
+        with pytest.raises(NegotiationError, match=r"^The conference uses opus; this offer has only PCMU and PCMA\.$"):
             settled(PCM_ONLY, agreed=agreed)
 
     def test_where_its_static_type_is_taken_another_is_used(self) -> None:
         text = changed(CHROMIUM, ("SAVPF 111 63 9 0 8", "SAVPF 0 63 9 8"), (":111 ", ":0 "))
         text = without(text, "a=rtpmap:[08] PCM.*")
         leg, _ = settled(text)
-        lacks = replace(agreed_by(PCM_ONLY), lines=lines_of(parse(PCM_ONLY).live()))
+        lacks = replace(agreed_by(PCM_ONLY), sections=section_codecs(parse(PCM_ONLY).live()))
         narrow = Agreed({"audio": lacks.codecs["audio"][:1]})
         offer = parse(offered(leg, BOB_AUDIO, BOB, CAROL, agreed=narrow))
         assert ["0" in media.formats for media in offer.media[2:]] == [False]

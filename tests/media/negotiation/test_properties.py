@@ -1,4 +1,4 @@
-"""Whatever comes, a leg answers or refuses; and whatever is settled, its lines stay where they are."""
+"""Whatever comes, a leg answers or refuses; and whatever is settled, its sections stay where they are."""
 
 import contextlib
 import re
@@ -100,12 +100,12 @@ def test_a_broken_offer_or_answer_to_a_leg_changes_nothing_or_is_taken(text: str
 
 
 def test_the_largest_description_costs_in_proportion() -> None:
-    line = SAMPLES["chromium-audio-video"].split("m=video", 1)[1]
+    video = SAMPLES["chromium-audio-video"].split("m=video", 1)[1]
     head = SAMPLES["chromium-audio-video"].split("m=audio", 1)[0]
 
     def description_of(number: int) -> str:
         sections = [
-            re.sub(r"a=ssrc.*\r\n", "", f"m=video{line}").replace("a=mid:1", f"a=mid:{index}")
+            re.sub(r"a=ssrc.*\r\n", "", f"m=video{video}").replace("a=mid:1", f"a=mid:{index}")
             for index in range(number)
         ]
         return (head + "".join(sections)).replace("BUNDLE 0 1", f"BUNDLE {' '.join(map(str, range(number)))}")
@@ -142,29 +142,29 @@ def test_a_browsers_offer_is_answered_within_three_milliseconds() -> None:
 
 @dataclass
 class Participant:
-    """A model of a browser: it keeps the lines that both sides have settled, and offers and answers with them."""
+    """A model of a browser: it keeps the sections that both sides have settled, and offers and answers with them."""
 
     settled: list[dict[str, str]] = field(default_factory=list)  # mid, kind, direction; "rejected" is one
     mids: int = 0
 
     def offer(self, kind: str | None, at: int, direction: str) -> tuple[str, list[dict[str, str]]]:
-        """Return an offer with a line of the kind added, or one changed."""
-        lines = [dict(line) for line in self.settled]
-        if kind or not lines:
+        """Return an offer with a section of the kind added, or one changed."""
+        sections = [dict(section) for section in self.settled]
+        if kind or not sections:
             self.mids += 1
-            line = {"mid": str(self.mids), "kind": kind or "audio", "direction": direction}
-            free = [i for i, each in enumerate(lines) if each["direction"] == "rejected"]
+            section = {"mid": str(self.mids), "kind": kind or "audio", "direction": direction}
+            free = [i for i, each in enumerate(sections) if each["direction"] == "rejected"]
             if free:
-                lines[free[0]] = line
+                sections[free[0]] = section
             else:
-                lines.append(line)
-        elif lines[at % len(lines)]["direction"] != "rejected":
-            lines[at % len(lines)]["direction"] = direction
-        return self.text(lines, "actpass"), lines
+                sections.append(section)
+        elif sections[at % len(sections)]["direction"] != "rejected":
+            sections[at % len(sections)]["direction"] = direction
+        return self.text(sections, "actpass"), sections
 
     def answer(self, offer: str, at: int, direction: str) -> tuple[str, list[dict[str, str]]]:
-        """Return an answer that takes all that is offered, save for one line."""
-        lines = []
+        """Return an answer that accepts all that is offered, except one section."""
+        sections = []
         for index, media in enumerate(description.parse(offer).media):
             sends, receives = media.receives, media.sends
             if index == at % 8:
@@ -172,23 +172,23 @@ class Participant:
             words = {(True, True): "sendrecv", (True, False): "sendonly", (False, True): "recvonly"}
             answered = words.get((sends, receives), "inactive")
             rejects = not media.live or (index == at % 8 and direction == "rejected" and index > 0)
-            line = {"mid": media.mid, "kind": media.kind, "direction": "rejected" if rejects else answered}
-            lines.append(line)
-        return self.text(lines, "active", description.parse(offer)), lines
+            section = {"mid": media.mid, "kind": media.kind, "direction": "rejected" if rejects else answered}
+            sections.append(section)
+        return self.text(sections, "active", description.parse(offer)), sections
 
-    def text(self, lines: list[dict[str, str]], setup: str, offered: description.Description | None = None) -> str:
-        """Write the lines as Chromium writes them, with the codecs that were offered if this is an answer."""
+    def text(self, sections: list[dict[str, str]], setup: str, offered: description.Description | None = None) -> str:
+        """Write the sections as Chromium writes them, with the codecs that were offered if this is an answer."""
         audio, video = re.split(r"(?=m=video)", SAMPLES["chromium-audio-video"].split("m=audio", 1)[1])
         templates = {"audio": f"m=audio{audio}", "video": video}
         body = ""
-        for line in lines:
-            section = re.sub(r"a=ssrc.*\r\n", "", templates[line["kind"]])
-            section = re.sub(r"a=mid:.*\r\n", f"a=mid:{line['mid']}\r\n", section)
-            rejected = line["direction"] == "rejected"
-            section = section.replace("a=sendrecv", "a=inactive" if rejected else f"a={line['direction']}")
-            section = section.replace("actpass", setup)
-            body += re.sub(r"^m=(\w+) \d+", r"m=\1 0" if rejected else r"m=\1 9", section)
-        live = " ".join(line["mid"] for line in lines if line["direction"] != "rejected")
+        for section in sections:
+            written = re.sub(r"a=ssrc.*\r\n", "", templates[section["kind"]])
+            written = re.sub(r"a=mid:.*\r\n", f"a=mid:{section['mid']}\r\n", written)
+            rejected = section["direction"] == "rejected"
+            written = written.replace("a=sendrecv", "a=inactive" if rejected else f"a={section['direction']}")
+            written = written.replace("actpass", setup)
+            body += re.sub(r"^m=(\w+) \d+", r"m=\1 0" if rejected else r"m=\1 9", written)
+        live = " ".join(section["mid"] for section in sections if section["direction"] != "rejected")
         return f"v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {live}\r\n{body}"
 
 
@@ -203,7 +203,7 @@ steps = st.tuples(
 
 @settings(max_examples=examples(20, deep=3_000), deadline=None, database=None)
 @given(st.lists(steps, max_size=14))
-def test_lines_keep_their_order_their_mids_and_their_tracks(
+def test_sections_keep_their_order_their_mids_and_their_tracks(
     sequence: list[tuple[str, int, str, set[int], bool]],
 ) -> None:
     leg, participant = negotiation(), Participant()
@@ -218,15 +218,15 @@ def test_lines_keep_their_order_their_mids_and_their_tracks(
                 with contextlib.suppress(NegotiationError):
                     leg.create_offer(outgoing, agreed)
             kind = what.removeprefix("add ") if what.startswith("add") else None
-            text, lines = participant.offer(kind, at, direction)
+            text, sections = participant.offer(kind, at, direction)
             try:
                 leg.receive_offer(text, agreed)
             except NegotiationError:
-                assert all(line["direction"] == "rejected" for line in lines)
+                assert all(each["direction"] == "rejected" for each in sections)
                 leg.rollback()
                 continue
             leg.create_answer(outgoing)
-            participant.settled = lines
+            participant.settled = sections
         elif what == "rollback":
             leg.create_offer(outgoing, agreed)
             leg.rollback()
@@ -238,24 +238,24 @@ def test_lines_keep_their_order_their_mids_and_their_tracks(
             if what == "we offer and it loses":
                 leg.rollback()
                 assert leg.sections == before
-                # The same news, in the same lines.
+                # The same changes, in the same sections.
                 assert _without_mids(leg.create_offer(outgoing, agreed)) == _without_mids(offer)
                 leg.rollback()
                 continue
-            text, lines = participant.answer(offer, at, direction)
+            text, sections = participant.answer(offer, at, direction)
             try:
                 leg.receive_answer(text)
             except NegotiationError:
-                assert all(line["direction"] == "rejected" for line in lines)
+                assert all(each["direction"] == "rejected" for each in sections)
                 leg.rollback()
                 continue
-            participant.settled = lines
+            participant.settled = sections
             assert leg.create_offer(outgoing, agreed) is None
         _require_order(before, leg)
-        assert [section.mid for section in leg.sections] == [line["mid"] for line in participant.settled]
-        for line in participant.settled:
-            section = next(each for each in leg.sections if each.mid == line["mid"])
-            assert section.rejected == (line["direction"] == "rejected")
+        assert [section.mid for section in leg.sections] == [each["mid"] for each in participant.settled]
+        for settled in participant.settled:
+            section = next(each for each in leg.sections if each.mid == settled["mid"])
+            assert section.rejected == (settled["direction"] == "rejected")
         placed = [section.outgoing.track for section in leg.sections if section.outgoing]
         assert len(placed) == len(set(placed))
         assert set(placed) <= {track.track for track in outgoing}
@@ -266,7 +266,7 @@ def _without_mids(text: str | None) -> str:
 
 
 def _require_order(before: tuple[Section, ...], leg: Negotiation) -> None:
-    """Require that living lines are where they were, and that a track that is still there has its line."""
+    """Require that live sections are where they were, and that a track that still exists has its section."""
     assert len(leg.sections) >= len(before)
     for old, new in zip(before, leg.sections, strict=False):
         if not old.rejected:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.once
 
 
 class TestRollback:
-    def test_it_forgets_lines_and_tracks(self) -> None:
+    def test_it_forgets_sections_and_tracks(self) -> None:
         leg, _, agreed = leg_that_offers()
         with pytest.raises(NegotiationError, match="pending"):
             leg.create_offer([], agreed)

@@ -7,7 +7,17 @@ import pytest
 
 from media.sdp.description import parse
 from media.sdp.negotiation import Outgoing
-from tests.support.media.negotiating import BOB, BOB_AUDIO, CAROL, CHROMIUM, agreed_by, changed, line, offered, settled
+from tests.support.media.negotiating import (
+    BOB,
+    BOB_AUDIO,
+    CAROL,
+    CHROMIUM,
+    agreed_by,
+    changed,
+    offered,
+    section_text,
+    settled,
+)
 
 pytestmark = pytest.mark.once
 
@@ -27,18 +37,18 @@ class TestSize:
         assert len(parse(offer).media) == 78
         assert len(offer.encode()) <= 40_000
 
-    def test_the_transport_is_stated_once_and_by_the_line_that_speaks_for_the_bundle(self) -> None:
+    def test_the_session_and_the_tagged_section_state_the_transport(self) -> None:
         leg, _ = settled(CHROMIUM)
         offer = offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed_by(CHROMIUM))
-        session, *lines = re.split(r"(?m)^(?=m=)", offer)
+        session, *sections = re.split(r"(?m)^(?=m=)", offer)
         for attribute in ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:"):
-            assert [attribute in each for each in (session, *lines)] == [True, True, False, False]
-        # aiortc takes candidates from the last line.
-        assert [each.count("a=candidate:") for each in lines] == [3, 0, 3]
+            assert [attribute in each for each in (session, *sections)] == [True, True, False, False]
+        # aiortc takes candidates from the last section.
+        assert [each.count("a=candidate:") for each in sections] == [3, 0, 3]
 
-    def test_the_first_line_that_lives_speaks_for_the_bundle(self) -> None:
+    def test_the_first_live_section_is_the_tagged_one(self) -> None:
         text = changed(CHROMIUM, ("m=audio 37498", "m=audio 0"), ("BUNDLE 0 1", "BUNDLE 1"))
         _, answer = settled(text)
-        assert "a=ice-ufrag:" not in line(answer, 0)
-        assert "a=ice-ufrag:" in line(answer, 1)
-        assert "a=candidate:" in line(answer, 1)
+        assert "a=ice-ufrag:" not in section_text(answer, 0)
+        assert "a=ice-ufrag:" in section_text(answer, 1)
+        assert "a=candidate:" in section_text(answer, 1)

@@ -89,7 +89,7 @@ async def test_forged_address_gets_no_handshake(world: World) -> None:
 
         patched.setattr(bob, "connect", forge_first)
         patched.setattr(bob, "keep_checking", partial(_keep_checking_modestly, bob))
-        await world.room.join(bob)
+        await world.conference.join(bob)
         alice.film(3)
         await bob.gets(3)
         assert {datagram[:2] for datagram in _all_of(victim)} <= {b"\1\1", b"\0\1"}
@@ -143,7 +143,7 @@ async def test_address_that_went_over_to_another_leg_is_not_taken_from_it_again(
     carol.socket.sendto(alice.check(), alice.host)
     alice.send_datagram(alice.check())
     world.peers.append(carol)
-    await world.room.join(carol)
+    await world.conference.join(carol)
     with contextlib.ExitStack() as stack:
         for _ in range(addresses.MOST_ADDRESSES + 1):
             stack.enter_context(contextlib.closing(unknown_socket())).sendto(alice.check(), alice.host)

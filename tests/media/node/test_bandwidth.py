@@ -131,8 +131,8 @@ async def test_withheld_video_that_is_over_does_not_come_back(world: World, tent
     _, bob = await world.join("alice", "bob")
     over, of_alice = world.track("bob", "video"), world.leg("alice")
     of_alice.downlink.withheld[over] = 1.0
-    await world.room.leave(bob)
-    await world.room.settle()
+    await world.conference.leave(bob)
+    await world.conference.settle()
     await world.join("bob")
     tenths()
     assert over.ssrc not in of_alice.sinks

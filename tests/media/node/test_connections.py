@@ -41,7 +41,7 @@ async def test_ice_restart_moves_the_media_and_keeps_the_keys(world: World) -> N
     before = await bob.gets(3)
     old_check, destination = alice.check(), world.leg("alice").addresses.destination
     alice.restart()
-    answer = await world.room.renegotiate(alice)
+    answer = await world.conference.renegotiate(alice)
     # Until it is used nothing changes.
     assert world.leg("alice").addresses.destination is destination
     assert f"a=ice-ufrag:{alice.remote[0]}\r\n" not in answer
@@ -101,7 +101,7 @@ async def test_leg_that_never_connects_is_lost(world: World, monkeypatch: pytest
     bob = Listener("bob")
     world.peers.append(bob)
     monkeypatch.setattr(bob, "connect", nothing)
-    await world.room.join(bob, settle=False)
+    await world.conference.join(bob, settle=False)
     world.stop_ticking()
     await world.pass_time(LOST_SECONDS - 1, alice)
     assert world.lost == []
@@ -118,7 +118,7 @@ async def test_leg_whose_connection_is_closed_may_come_back_and_is_lost_later(wo
     await bob.dtls.close()
     back = Listener("bob")
     world.peers.append(back)
-    await world.room.join(back)
+    await world.conference.join(back)
     alice.film()
     await back.gets(1)
     assert world.lost == []

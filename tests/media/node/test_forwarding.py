@@ -66,8 +66,8 @@ async def test_only_a_receiver_behind_a_tunnel_gets_bursts_singly(monkeypatch: p
 async def test_screen_beside_the_camera(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.share_screen()
-    await world.room.renegotiate(alice)
-    await world.room.settle()
+    await world.conference.renegotiate(alice)
+    await world.conference.settle()
     alice.film()
     alice.send([alice.sources[2].packet()])
     got = await bob.gets(2)

@@ -17,13 +17,13 @@ async def test_hold_reaches_nobody_and_resume_leaves_no_gap(world: World) -> Non
     alice, bob = await world.join("alice", "bob")
     alice.film(3)
     before = await bob.gets(3)
-    await world.room.set_state(alice, "on-hold", "hold")
-    await world.room.settle()
+    await world.conference.set_state(alice, "on-hold", "hold")
+    await world.conference.settle()
     alice.film(3)
     bob.film()
     await alice.gets(1)  # the holder goes on receiving
-    await world.room.set_state(alice, "accepted", "resume")
-    await world.room.settle()
+    await world.conference.set_state(alice, "accepted", "resume")
+    await world.conference.settle()
     alice.film(3)
     assert in_order(before + await bob.gets(3))
     assert bob.packets == []
@@ -36,13 +36,13 @@ async def test_receivers_share_what_they_get_also_after_their_sender_was_on_hold
     for each in others:
         await each.gets(3)
     for _ in range(2):
-        await world.room.set_state(alice, "on-hold", "hold")
-        await world.room.settle()
+        await world.conference.set_state(alice, "on-hold", "hold")
+        await world.conference.settle()
         assert track.sinks == {}
-        await world.room.set_state(alice, "accepted", "resume")
+        await world.conference.set_state(alice, "accepted", "resume")
         # It films while they answer one by one.
-        while world.room.offered:
-            await world.room.answer_one()
+        while world.conference.offered:
+            await world.conference.answer_one()
             alice.film(3)
             await others[0].gets(3)
     assert [len(route.variants) for route in track.routes.values()] == [1]
@@ -55,9 +55,9 @@ async def test_receivers_share_what_they_get_also_after_their_sender_was_on_hold
 
 async def test_mute_is_for_one_kind(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
-    world.room.participants["alice"].muted = ["audio"]
-    await world.room.update()
-    await world.room.settle()
+    world.conference.participants["alice"].muted = ["audio"]
+    await world.conference.update()
+    await world.conference.settle()
     alice.send([alice.audio.packet()])
     alice.film()
     await bob.gets(1)
@@ -68,14 +68,14 @@ async def test_move_to_another_device_goes_on_without_renegotiation(world: World
     alice, bob = await world.join("alice", "bob")
     alice.film(3)
     before = await bob.gets(3)
-    await world.room.set_state(alice, "moving", "move")
-    assert world.room.offered == []
+    await world.conference.set_state(alice, "moving", "move")
+    assert world.conference.offered == []
     phone = Listener("alice")
     world.peers.append(phone)
-    world.room.participants["alice"].peer = phone
-    world.room.participants["alice"].state = "accepted"
-    await world.room.renegotiate(phone, fresh=True, kind="move")
-    assert [each for each in world.room.offered if each[0] == "bob"] == []
+    world.conference.participants["alice"].peer = phone
+    world.conference.participants["alice"].state = "accepted"
+    await world.conference.renegotiate(phone, fresh=True, kind="move")
+    assert [each for each in world.conference.offered if each[0] == "bob"] == []
     phone.film(3)
     after = await bob.gets(3)
     assert in_order(before + after)
@@ -84,11 +84,11 @@ async def test_move_to_another_device_goes_on_without_renegotiation(world: World
 
 async def test_a_participant_that_leaves_is_heard_no_more_and_its_sections_are_used_again(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
-    await world.room.leave(carol)
-    await world.room.settle()
-    lines = len(bob.lines)
+    await world.conference.leave(carol)
+    await world.conference.settle()
+    sections = len(bob.sections)
     await world.join("dave")
-    assert len(bob.lines) == lines
+    assert len(bob.sections) == sections
     world.peers[-1].film()
     await bob.gets(1)
     await alice.gets(1)
@@ -108,8 +108,8 @@ async def test_memory_of_a_leg_that_has_left_is_free_without_garbage_collection(
     kept.append(weakref.ref(world.track("alice", "video").history))
     gc.disable()
     try:
-        await world.room.leave(alice)
-        await world.room.settle()
+        await world.conference.leave(alice)
+        await world.conference.settle()
         await true(lambda: not [each() for each in kept if each() is not None])
     finally:
         gc.enable()

@@ -122,10 +122,10 @@ async def test_constant_requests_for_key_frames_cost_the_sender_few_and_a_new_re
 
 async def test_turning_a_section_off_and_on_costs_the_sender_few_key_frames(world: World) -> None:
     alice, bob = await without_requests(world)
-    line, count = bob.lines[1], 6 * participants.KEY_FRAME_BURST
+    section, count = bob.sections[1], 6 * participants.KEY_FRAME_BURST
     for number in range(count):
-        line.receives = bool(number % 2)
-        await world.room.renegotiate(bob)
+        section.receives = bool(number % 2)
+        await world.conference.renegotiate(bob)
         await world.pass_time(tracks.KEY_FRAME_SECONDS, alice, bob)
     bob.film()
     await alice.gets(1)

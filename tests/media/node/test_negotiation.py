@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World
-from tests.support.media.synthetic import Line, RefusedError
+from tests.support.media.synthetic import PeerSection, RefusedError
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -22,7 +22,7 @@ async def test_data_channels_go_with_the_offer_that_brought_them(world: World) -
     (alice,) = await world.join("alice")
     task = {"participant": "alice", "modId": "chat", "fresh": False, "rejected": False, "ready": []}
     task["view"] = {"seats": [{"participant": "alice", "state": "accepted", "muted": []}], "cause": None}
-    alice.lines.append(Line("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
+    alice.sections.append(PeerSection("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
     await by_json(world.node)("room", "offer", {**task, "sdp": alice.offer()})
     assert world.leg("alice").channels is not None
     await by_json(world.node)("room", "withdraw", task)
@@ -33,11 +33,11 @@ async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_no
     alice, bob = await world.join("alice", "bob")
     carol = Listener("carol")
     world.peers.append(carol)
-    for line in carol.lines:
-        line.attributes = [each.replace("VP8", "H265").replace("opus", "G722") for each in line.attributes]
+    for section in carol.sections:
+        section.attributes = [each.replace("VP8", "H265").replace("opus", "G722") for each in section.attributes]
     with pytest.raises(RefusedError, match="sdp-invalid"):
-        await world.room.join(carol)
-    del world.room.participants["carol"]
+        await world.conference.join(carol)
+    del world.conference.participants["carol"]
     alice.film()
     await bob.gets(1)
 
@@ -45,12 +45,12 @@ async def test_offer_that_cannot_be_agreed_to_is_refused_in_words_and_changes_no
 async def test_a_rejected_offer_is_not_repeated_until_something_changes(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     alice.share_screen()
-    await world.room.renegotiate(alice)
-    assert [id_ for id_, _, _ in world.room.offered] == ["bob"]
-    await world.room.withdraw_one(rejected=True)
-    assert world.room.offered == []
-    await world.room.update()
-    assert world.room.offered == []
+    await world.conference.renegotiate(alice)
+    assert [id_ for id_, _, _ in world.conference.offered] == ["bob"]
+    await world.conference.withdraw_one(rejected=True)
+    assert world.conference.offered == []
+    await world.conference.update()
+    assert world.conference.offered == []
     alice.film()
     await bob.gets(1)
     await world.join("carol")
@@ -63,13 +63,13 @@ async def test_ten_joins_while_an_answer_is_owed_cost_one_further_offer(world: W
     for name in ("carol", "dave", "erin"):
         peer = Listener(name)
         world.peers.append(peer)
-        await world.room.join(peer, settle=False)
-        await world.room.update()
-    assert [id_ for id_, _, _ in world.room.offered].count("alice") == 1
+        await world.conference.join(peer, settle=False)
+        await world.conference.update()
+    assert [id_ for id_, _, _ in world.conference.offered].count("alice") == 1
     answered = 0
-    while world.room.offered:
-        answered += world.room.offered[0][0] == "alice"
-        await world.room.answer_one()
+    while world.conference.offered:
+        answered += world.conference.offered[0][0] == "alice"
+        await world.conference.answer_one()
     assert answered == 2
     world.peers[-1].film()
     await alice.gets(1)

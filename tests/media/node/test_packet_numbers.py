@@ -18,11 +18,11 @@ _BROKEN = b"\xbe\xde\0\1\x1f\0\0\0"  # an element that is longer than its extens
 @pytest.mark.parametrize("extension", [b"\xbe\xde\0\2\x01\xaa\xbb\x10\x05\0\0\0", b"\xbe\xde\0\1\x71\xaa\xbb\0"])
 async def test_a_retransmission_without_rtx_is_identical(world: World, extension: bytes) -> None:
     alice, bob = Listener("alice"), Listener("bob")
-    bob.lines[1].attributes = [each for each in bob.lines[1].attributes if f":{RTX} " not in each]
-    bob.lines[1].formats = f"{VIDEO}"
+    bob.sections[1].attributes = [each for each in bob.sections[1].attributes if f":{RTX} " not in each]
+    bob.sections[1].formats = f"{VIDEO}"
     for peer in (alice, bob):
         world.peers.append(peer)
-        await world.room.join(peer)
+        await world.conference.join(peer)
     alice.film()
     ((sequence, _, ssrc),) = await bob.gets(1)
     wire = bob.tap()

@@ -9,7 +9,7 @@ from media.focus.node import Settings
 from media.sdp.description import parse
 from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World, around, in_order
-from tests.support.media.synthetic import AUDIO, PCMU, Line
+from tests.support.media.synthetic import AUDIO, PCMU, PeerSection
 
 # It touches no database.
 pytestmark = pytest.mark.once
@@ -37,8 +37,8 @@ async def test_pcmu_is_forwarded_while_a_member_lacks_opus(fast: bool) -> None:
         for peer in (alice, bob):
             assert in_order(await peer.gets(5, PCMU))
             assert not peer.of(AUDIO)
-        await world.room.leave(carol)
-        await world.room.settle()
+        await world.conference.leave(carol)
+        await world.conference.settle()
         assert world.leg("alice").layout.published["audio"].codecs[0].name == "opus"
         alice.speak(AUDIO)
         alice.send([alice.audio.packet()])
@@ -63,26 +63,28 @@ async def test_a_participant_keeps_its_audio_without_opus_whoever_joins(world: W
     await world.join("bob", "dave", audio=(AUDIO, PCMU))
 
     async def all_hear_carol() -> None:
-        await world.room.settle()
-        assert {world.leg(id_).layout.published["audio"].codecs[0].name for id_ in world.room.participants} == {"PCMU"}
+        await world.conference.settle()
+        assert {world.leg(id_).layout.published["audio"].codecs[0].name for id_ in world.conference.participants} == {
+            "PCMU"
+        }
         carol.send([carol.audio.packet() for _ in range(5)])
         assert in_order(await alice.gets(5, PCMU))
 
-    await world.room.renegotiate(carol)
+    await world.conference.renegotiate(carol)
     await all_hear_carol()
     # A page that is loaded again has another peer connection.
     await carol.close()
     carol = Listener("carol", audio=(PCMU,))
     world.peers.append(carol)
-    await world.room.join(carol)
+    await world.conference.join(carol)
     await all_hear_carol()
     # So has another device, after a time without any.
-    await world.room.set_state(carol, "moving", "move")
-    await world.room.settle()
+    await world.conference.set_state(carol, "moving", "move")
+    await world.conference.settle()
     await carol.close()
     carol = Listener("carol", audio=(PCMU,))
     world.peers.append(carol)
-    await world.room.join(carol)
+    await world.conference.join(carol)
     await all_hear_carol()
 
 
@@ -94,11 +96,11 @@ async def test_a_new_node_knows_which_participants_had_audio_without_opus(world:
     offers = {name: peer.offer() for name, peer in peers.items()}
     head = offers["carol"].split("m=")[0]
     answers = {"carol": f"{head}{answered}\r\n"} if answered else {}
-    await world.room.take_over(peers, offers, answers)
+    await world.conference.take_over(peers, offers, answers)
     had_audio = not answered.startswith("m=audio 0")
     codecs = {id_: [*world.leg(id_).negotiation.capabilities] for id_ in peers}
     assert codecs["carol"] == (["audio", "video"] if had_audio else ["video"])
-    assert [id_ for id_, _, _ in world.room.offered] == [*peers]
+    assert [id_ for id_, _, _ in world.conference.offered] == [*peers]
 
 
 H264 = [
@@ -111,29 +113,29 @@ H264 = [
 async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(world: World) -> None:
     names = ("host", "bob", "first", "second")
     peers = {name: Listener(name) for name in names}
-    vp8 = [*peers["host"].video_line.attributes]
+    vp8 = [*peers["host"].video_section.attributes]
     for name, peer in peers.items():
         if name != "first":
-            peer.video_line.formats, peer.video_line.attributes = "96 102", [*vp8, *H264]
+            peer.video_section.formats, peer.video_section.attributes = "96 102", [*vp8, *H264]
         world.peers.append(peer)
-        await world.room.join(peer, settle=False)
+        await world.conference.join(peer, settle=False)
 
     async def task(kind: str, name: str, **fields: Any) -> Mapping[str, Any]:
-        common = {"participant": name, "modId": f"mod-{name}", "view": world.room.view(), "ready": []}
+        common = {"participant": name, "modId": f"mod-{name}", "view": world.conference.view(), "ready": []}
         return await by_json(world.node)("room", kind, {**common, **fields})
 
     for name in ("first", "second"):
-        peers[name].video_line.formats, peers[name].video_line.attributes = "102", H264
+        peers[name].video_section.formats, peers[name].video_section.attributes = "102", H264
         assert "answer" in await task("offer", name, sdp=peers[name].offer(), fresh=False)
     # Nobody has anything in common with the VP8 that comes back.
     await task("withdraw", "first", rejected=False)
     for name in ("host", "bob"):
         answer = (await task("offer", name, sdp=peers[name].offer(), fresh=False))["answer"]
-        assert [media.live for media in parse(answer).media if media.mid == peers[name].video_line.mid] == [True]
+        assert [media.live for media in parse(answer).media if media.mid == peers[name].video_section.mid] == [True]
     late = Listener("late")
-    late.video_line.formats, late.video_line.attributes = "96 102", [*vp8, *H264]
+    late.video_section.formats, late.video_section.attributes = "96 102", [*vp8, *H264]
     world.peers.append(late)
-    await world.room.join(late, settle=False)
+    await world.conference.join(late, settle=False)
     assert world.leg("late").layout.published.keys() == {"audio", "video"}
 
 
@@ -143,9 +145,9 @@ async def test_a_line_that_lacks_the_codec_that_is_sent_silences_nobody_for_othe
         alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
         picky = Listener("picky", audio=(AUDIO, PCMU))
         # Here it takes another one's sound, in PCMU alone.
-        picky.lines.append(Line("audio", "second", str(PCMU), []))
+        picky.sections.append(PeerSection("audio", "second", str(PCMU), []))
         world.peers.append(picky)
-        await world.room.join(picky)
+        await world.conference.join(picky)
         for speaker in (alice, bob):
             speaker.send([speaker.audio.packet() for _ in range(5)])
         for hearer in (alice, bob):

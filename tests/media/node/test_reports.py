@@ -41,7 +41,7 @@ async def test_receivers_learn_whose_a_stream_is_and_when_it_ends(world: World) 
         ]
     )
     assert description.items == [(1, b"alice")]
-    await world.room.leave(alice)
+    await world.conference.leave(alice)
     await bob.until(lambda: [each for each in bob.reports if isinstance(each, RtcpByePacket) and ssrc in each.sources])
 
 

@@ -43,7 +43,7 @@ async def test_a_receiver_gets_no_more_sent_again_than_its_budget(world: World) 
 
 async def test_packets_lost_after_a_pause_are_sent_again_and_earlier_ones_are_not(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
-    video = bob.lines[1]
+    video = bob.sections[1]
     for _ in range(2):
         alice.film(4)
         got = await bob.gets(4)
@@ -52,13 +52,13 @@ async def test_packets_lost_after_a_pause_are_sent_again_and_earlier_ones_are_no
         bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=lost))
         await bob.gets(4, RTX)
         video.receives = False
-        await world.room.renegotiate(bob)
+        await world.conference.renegotiate(bob)
         alice.film(6)
         bob.film()
         await alice.gets(1)
         video.receives = True
-        await world.room.renegotiate(bob)
-        await world.room.settle()
+        await world.conference.renegotiate(bob)
+        await world.conference.settle()
         bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=lost))
     alice.film()
     await bob.gets(1)
@@ -69,14 +69,14 @@ async def test_packets_that_a_short_pause_left_out_may_be_asked_for(world: World
     alice, bob, carol = await world.join("alice", "bob", "carol")
     alice.film()
     ((before, _, ssrc),) = await bob.gets(1)
-    video = bob.lines[1]
+    video = bob.sections[1]
     video.receives = False
-    await world.room.renegotiate(bob)
+    await world.conference.renegotiate(bob)
     alice.film(4)
     await carol.gets(5)
     video.receives = True
-    await world.room.renegotiate(bob)
-    await world.room.settle()
+    await world.conference.renegotiate(bob)
+    await world.conference.settle()
     alice.film()
     ((after, _, _),) = await bob.gets(1)
     missed = [before + i & 0xFFFF for i in range(1, 5)]
@@ -98,10 +98,10 @@ async def test_a_late_packet_that_was_asked_for_is_passed_on_once(world: World) 
 
 async def test_retransmissions_that_nobody_can_have_asked_for_are_passed_over(world: World) -> None:
     alice, bob = Listener("alice"), Listener("bob")
-    alice.lines[1].attributes = [each for each in alice.lines[1].attributes if each != f"a=rtcp-fb:{VIDEO} nack"]
+    alice.sections[1].attributes = [each for each in alice.sections[1].attributes if each != f"a=rtcp-fb:{VIDEO} nack"]
     for peer in (alice, bob):
         world.peers.append(peer)
-        await world.room.join(peer)
+        await world.conference.join(peer)
     packet = alice.video.packet()
     repeated = [
         rtp.wrap(packet, payload_type=RTX, sequence=number, ssrc=ssrc)

@@ -103,10 +103,10 @@ async def test_second_source_of_a_line_is_never_mixed_into_its_track(
     other = Source(secrets.randbits(31), VIDEO, 90000, 500)
     if is_named:
         named = [f"a=ssrc:{alice.video.ssrc} cname:alice", f"a=ssrc:{other.ssrc} cname:alice"]
-        alice.lines[1].attributes = [*alice.lines[1].attributes, *named]
+        alice.sections[1].attributes = [*alice.sections[1].attributes, *named]
     for peer in (alice, bob):
         world.peers.append(peer)
-        await world.room.join(peer)
+        await world.conference.join(peer)
     for _ in range(10):
         alice.film()
         alice.send([other.packet()])
@@ -128,8 +128,8 @@ async def test_source_that_is_not_named_stays_the_same_through_negotiations(
     got = await bob.gets(1)
     for _ in range(2):
         repeats = len(packets)
-        await world.room.renegotiate(alice)
-        await world.room.settle()
+        await world.conference.renegotiate(alice)
+        await world.conference.settle()
         packets += [alice.video.packet() for _ in range(3)]
         alice.send([packets[repeats], packets[repeats + 2]])
         wrapped = rtp.wrap(packets[repeats + 1], payload_type=RTX, sequence=repeats, ssrc=alice.video.rtx_ssrc or 0)

@@ -35,9 +35,9 @@ async def test_the_speaker_changes_no_more_than_once_a_second(world: World) -> N
 
 async def test_a_speaker_is_recognised_beside_the_silent_audio_of_a_screen(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
-    alice.lines.append(alice.own_line("audio", receives=False))
-    await world.room.renegotiate(alice)
-    await world.room.settle()
+    alice.sections.append(alice.own_section("audio", receives=False))
+    await world.conference.renegotiate(alice)
+    await world.conference.settle()
     assert sum(track.kind == "audio" for track in world.node.conferences["room"].tracks.values()) == 3
     async with asyncio.timeout(SECONDS):
         while not world.spoken:

@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from conferences.exceptions import SdpInvalidError
-from conferences.sdp import judge, require_fit
+from conferences.sdp import require_fit, validate
 from media.credentials import Fingerprint
 from media.sdp.codecs import Agreed
 from media.sdp.description import parse
@@ -134,7 +134,7 @@ async def verdicts(chromium: Browser, offers: list[str]) -> list[tuple[str, str]
 
 def refusal_in_peer(offer: str) -> str:
     try:
-        judge("offer", offer)
+        validate("offer", offer)
     except SdpInvalidError as error:
         return str(error.detail)
     return ""
@@ -142,7 +142,7 @@ def refusal_in_peer(offer: str) -> str:
 
 def refusal_of_answer(offer: str, answer: str) -> str:
     try:
-        require_fit(judge("answer", answer), parse(offer))
+        require_fit(validate("answer", answer), parse(offer))
     except SdpInvalidError as error:
         return str(error.detail)
     return ""

@@ -10,7 +10,7 @@ from media.credentials import Fingerprint
 from media.sdp import description
 from media.sdp.description import Description, parse, read_fingerprints
 from media.sdp.description import parse as read
-from media.sdp.syntax import MAX_MEDIA_LINES, SdpError
+from media.sdp.syntax import MAX_MEDIA_SECTIONS, SdpError
 from tests.support.descriptions import describe
 from tests.support.media.descriptions import FINGERPRINT, changed, keys
 from tests.support.yardstick import slowness
@@ -45,8 +45,8 @@ class TestCost:
 
         monkeypatch.setattr(description, "read_fingerprints", count)
         fingerprints = 400 * f"{FINGERPRINT}\r\n"
-        found = read(describe(kinds=()) + fingerprints + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" * MAX_MEDIA_LINES)
-        assert [fingerprint for _, fingerprint in keys(found)] == [True] * MAX_MEDIA_LINES
+        found = read(describe(kinds=()) + fingerprints + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" * MAX_MEDIA_SECTIONS)
+        assert [fingerprint for _, fingerprint in keys(found)] == [True] * MAX_MEDIA_SECTIONS
         assert len(calls) == 1
 
     LIMIT = 512 * 1024

@@ -17,10 +17,10 @@ def test_it_says_what_the_enabler_judges() -> None:
     description = read(text)
     assert (description.session_id, description.version) == ("4611731400430051336", 2)
     assert description.bundle == ("0", "1", "2")
-    assert [line.kind for line in description.media] == ["audio", "video", "application"]
-    assert [line.mid for line in description.media] == ["0", "1", "2"]
-    assert [line.direction for line in description.media] == ["recvonly", "sendonly", "sendrecv"]
-    assert all(line.live for line in description.media)
+    assert [section.kind for section in description.media] == ["audio", "video", "application"]
+    assert [section.mid for section in description.media] == ["0", "1", "2"]
+    assert [section.direction for section in description.media] == ["recvonly", "sendonly", "sendrecv"]
+    assert all(section.live for section in description.media)
     assert keys(description) == [(True, True)] * 3
 
 
@@ -48,12 +48,14 @@ class TestDirections:
     @pytest.mark.parametrize("direction", ["sendrecv", "sendonly", "recvonly", "inactive"])
     def test_the_session_states_one_for_the_lines_that_do_not(self, direction: str) -> None:
         text = changed("t=0 0\r\n", f"t=0 0\r\na={direction}\r\n", describe(kinds=("audio",)))
-        assert [line.direction for line in read(text.replace("a=sendrecv\r\na=msid", "a=msid")).media] == [direction]
+        assert [section.direction for section in read(text.replace("a=sendrecv\r\na=msid", "a=msid")).media] == [
+            direction
+        ]
         text = changed("t=0 0\r\n", f"t=0 0\r\na={direction}\r\n", describe("sendonly", kinds=("audio",)))
-        assert [line.direction for line in read(text).media] == ["sendonly"]
+        assert [section.direction for section in read(text).media] == ["sendonly"]
 
     def test_nothing_said_is_both_ways(self) -> None:
-        assert {line.direction for line in read(changed("a=sendrecv\r\n", "")).media} == {"sendrecv"}
+        assert {section.direction for section in read(changed("a=sendrecv\r\n", "")).media} == {"sendrecv"}
 
     @pytest.mark.parametrize("line", ["r=inactive", "a=x:inactive", "a=inactive:1"])
     def test_only_the_attribute_states_one(self, line: str) -> None:
@@ -62,7 +64,7 @@ class TestDirections:
 
     def test_the_last_of_several_counts_as_in_browsers(self) -> None:
         text = changed("a=sendrecv\r\n", "a=sendrecv\r\na=recvonly\r\n")
-        assert {line.direction for line in read(text).media} == {"recvonly"}
+        assert {section.direction for section in read(text).media} == {"recvonly"}
 
 
 class TestSession:

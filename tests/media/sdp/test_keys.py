@@ -36,7 +36,7 @@ class TestKeys:
         text = "".join(line for line in describe().splitlines(keepends=True) if not line.startswith(f"a={name}"))
         assert keys(read(text))[0] == (name not in {"ice-ufrag", "ice-pwd"}, name != "fingerprint")
 
-    def test_the_session_may_state_them_for_all_lines(self) -> None:
+    def test_the_session_may_state_them_for_all_sections(self) -> None:
         stated = f"a=ice-ufrag:4ZcD\r\na=ice-pwd:2/1muCWoOi3uLifh0NuRHlRg\r\n{FINGERPRINT}\r\na=setup:actpass\r\n"
         names = ("a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=setup")
         text = "".join(line for line in describe().splitlines(keepends=True) if not line.startswith(names))

@@ -22,22 +22,22 @@ class TestSections:
         ],
     )
     def test_other_media_types_and_protocols_are_kept(self, section: str) -> None:
-        line = read(describe() + section + "\r\n").media[2]
-        assert [line.kind, str(line.port), line.protocol, *line.formats] == section.split("\r")[0][2:].split(" ")
+        found = read(describe() + section + "\r\n").media[2]
+        assert [found.kind, str(found.port), found.protocol, *found.formats] == section.split("\r")[0][2:].split(" ")
 
     @pytest.mark.parametrize("line", ["m=audio", "m=audio 9", "m=audio 9 RTP/AVP", "m= 9 RTP/AVP 0", "m=audio  9 a 0"])
-    def test_a_malformed_media_line_is_refused(self, line: str) -> None:
+    def test_a_malformed_m_line_is_refused(self, line: str) -> None:
         with pytest.raises(SdpError):
             read(describe() + line + "\r\n")
 
 
 class TestLiveLines:
-    def test_port_0_rejects_a_line(self) -> None:
-        assert [line.live for line in read(describe(ports=(9, 0))).media] == [True, False]
+    def test_port_0_rejects_a_section(self) -> None:
+        assert [section.live for section in read(describe(ports=(9, 0))).media] == [True, False]
 
     def test_bundle_only_does_not(self) -> None:
         text = changed("a=mid:1\r\n", "a=mid:1\r\na=bundle-only\r\n", describe(ports=(9, 0)))
-        assert [line.live for line in read(text).media] == [True, True]
+        assert [section.live for section in read(text).media] == [True, True]
 
     def test_a_rejected_line_needs_nothing(self) -> None:
         # As Firefox writes it.

@@ -3,7 +3,7 @@
 import pytest
 
 from media.sdp.description import parse as read
-from media.sdp.syntax import MAX_MEDIA_LINES, MAX_SECTION_LINES, SdpError
+from media.sdp.syntax import MAX_MEDIA_SECTIONS, MAX_SECTION_LINES, SdpError
 from tests.support.descriptions import describe
 from tests.support.media.descriptions import changed
 
@@ -59,9 +59,9 @@ class TestLines:
             read(describe() + "a=x\r\n" * MAX_SECTION_LINES)
         section = "m=audio 0 RTP/AVP 0\r\n"
         head = describe(kinds=())
-        assert len(read(head + section * MAX_MEDIA_LINES).media) == MAX_MEDIA_LINES
+        assert len(read(head + section * MAX_MEDIA_SECTIONS).media) == MAX_MEDIA_SECTIONS
         with pytest.raises(SdpError):
-            read(head + section * (MAX_MEDIA_LINES + 1))
+            read(head + section * (MAX_MEDIA_SECTIONS + 1))
 
 
 class TestTruncation:

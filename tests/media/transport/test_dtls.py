@@ -231,7 +231,7 @@ async def test_stalled_handshakes_of_one_origin_hold_up_no_other() -> None:
     server.transport.start(client.certificate.fingerprints, "alice", "home")
     client.transport.start(server.certificate.fingerprints)
     await server.reach(State.CONNECTED)
-    # Half of the turns are for whoever comes first.
+    # Half of the turns go to handshakes in the order in which they began.
     assert handshakes.open == 4
     await close(server, client, hello, *flood)
     assert handshakes.open == 0

@@ -1,1 +1,1 @@
-"""The people, browsers and robots of the journeys."""
+"""The users, browsers and robots of the journeys."""

@@ -29,7 +29,7 @@ class Firefox:
         await self._do("open", url=url)
 
     async def reload(self) -> None:
-        """Load the page anew."""
+        """Reload the page."""
         await self._do("reload")
 
     async def press(self, testid: str) -> None:

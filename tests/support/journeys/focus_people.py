@@ -1,4 +1,4 @@
-"""People in a conference of many: how to bring them together, and what each of them sees of the others."""
+"""Users in a conference of many: connecting them, and what each of them sees of the others."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ _LOOK = """(testid) => {
   return {bright: bright(video), frames: video.getVideoPlaybackQuality().totalVideoFrames};
 }""".replace("BRIGHT", BRIGHT)
 
-# How many video frames were decoded of what somebody sends, by label.
+# How many video frames of a user were decoded, by label.
 _DECODED = """async ([username, label]) => {
   const call = window.sbe.client.currentCall;
   const other = call.others.find((each) => each.username === username);
@@ -30,7 +30,7 @@ _DECODED = """async ([username, label]) => {
     if (report.type === "inbound-rtp") return report.framesDecoded ?? 0;
   return 0;
 }"""
-# A participant that answers reads the conference once: nobody announced the joins before that.
+# A participant that answers reads the conference once, because earlier joins were not announced to it.
 _NOTE_SNAPSHOTS = """() => {
   window.snapshots = {};
   window.sbe.client.on("trace", ({title, detail}) => {
@@ -41,13 +41,13 @@ _NOTE_SNAPSHOTS = """() => {
 
 
 async def decoded(person: Person, of: str, label: str = "camera") -> int | None:
-    """Return how many frames of somebody's picture were decoded, None when none is received."""
+    """Return how many frames of a user's picture were decoded; None if none is received."""
     frames: int | None = await person.page.evaluate(_DECODED, [of, label])
     return frames
 
 
 async def sees(person: Person, other: Person, *, screen: bool = False) -> None:
-    """Wait until somebody's picture moves in its tile and is not black."""
+    """Wait until a user's picture moves in its tile and is not black."""
     name = f"{other.username}-screen" if screen else other.username
     label = "screen" if screen else "camera"
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -55,7 +55,7 @@ async def sees(person: Person, other: Person, *, screen: bool = False) -> None:
     while True:
         frames = await decoded(person, other.username, label)
         first = frames if first is None else first
-        # To look at a picture takes the browser long.
+        # Reading a picture takes the browser a long time.
         moves = frames is not None and first is not None and frames >= first + 3
         late = time.monotonic() >= deadline
         looks = await person.page.evaluate(_LOOK, f"tile-{name}") if moves or late else {}
@@ -66,12 +66,12 @@ async def sees(person: Person, other: Person, *, screen: bool = False) -> None:
 
 
 async def all_see_each_other(*people: Person) -> None:
-    """Wait until everybody sees everybody else."""
+    """Wait until all users see each other."""
     await asyncio.gather(*(sees(one, other) for one in people for other in people if one is not other))
 
 
 async def sees_still(person: Person, other: Person) -> None:
-    """Wait until no more frames of somebody's picture are decoded for half a second."""
+    """Wait until no frame of a user's picture is decoded for half a second."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         before = await decoded(person, other.username)
@@ -82,17 +82,17 @@ async def sees_still(person: Person, other: Person) -> None:
 
 
 def tile(person: Person, other: Person | str) -> Any:
-    """Return the locator of somebody's tile."""
+    """Return the locator of a user's tile."""
     return person.part(f"tile-{other if isinstance(other, str) else other.username}")
 
 
 async def look_around(person: Person) -> None:
-    """Let a page see at once who is there; it looks every few seconds by itself."""
+    """Make a page refresh its list of users now. By itself it does so every few seconds."""
     await person.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 async def gather(host: Person, *guests: Person) -> None:
-    """Let the host call several people together, who all accept."""
+    """Start a call of the host to several users, who all accept."""
     await look_around(host)
     for guest in guests:
         await host.part(f"pick-{guest.username}").check()
@@ -104,7 +104,7 @@ async def gather(host: Person, *guests: Person) -> None:
 
 
 async def come(visit: Visit, username: str, device: str = "laptop", **options: Any) -> Person:
-    """Open the page as somebody who calls through the focus."""
+    """Open the page as a user who calls through the focus."""
     options = {"viewport": {"width": 640, "height": 500}, "direct": False, **options}
     person = await visit(username, device, **options)
     await person.page.evaluate(_NOTE_SNAPSHOTS)
@@ -112,21 +112,21 @@ async def come(visit: Visit, username: str, device: str = "laptop", **options: A
 
 
 async def four(visit: Visit, name: str) -> tuple[Person, Person, Person, Person]:
-    """Bring four people together in a conference, of whom the first is the host."""
+    """Connect four users in a conference. The first is the host."""
     alice, bob, carol, dave = [await come(visit, f"{who}-{name}") for who in ("alice", "bob", "carol", "dave")]
     await gather(alice, bob, carol, dave)
     return alice, bob, carol, dave
 
 
 async def three(visit: Visit, name: str) -> tuple[Person, Person, Person]:
-    """Bring three people together, where a fourth would make no difference but take its time."""
+    """Connect three users, for tests in which a fourth would only cost time."""
     alice, bob, carol = [await come(visit, f"{who}-{name}") for who in ("alice", "bob", "carol")]
     await gather(alice, bob, carol)
     return alice, bob, carol
 
 
 async def goes_on(person: Person, other: Person) -> None:
-    """Wait until somebody's picture goes on."""
+    """Wait until a user's picture moves again."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     first = await decoded(person, other.username) or 0
     while (await decoded(person, other.username) or 0) <= first:
@@ -135,7 +135,7 @@ async def goes_on(person: Person, other: Person) -> None:
 
 
 async def agree(*people: Person) -> None:
-    """Require that everybody's events, replayed onto the first snapshot, lead to what a fresh GET says."""
+    """Require that the events of each user, replayed onto the first snapshot, give what a fresh GET shows."""
     for person in people:
         await is_settled(person)
         conference = await person.conference()
@@ -150,7 +150,7 @@ async def agree(*people: Person) -> None:
 
 
 async def is_settled(person: Person) -> None:
-    """Wait until nothing is pending between somebody and the focus."""
+    """Wait until no modification is pending between a user and the focus."""
     await person.until("() => window.sbe.client.currentCall.pending === null")
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (await person.conference())["pendingModifications"]:

@@ -1,4 +1,4 @@
-"""Looks at the test page as its users see it: nothing overflows, and everything can be read."""
+"""Checks the test page as its users see it: nothing overflows, and all text is readable."""
 
 from axe_playwright_python.base import AXE_SCRIPT
 
@@ -38,38 +38,38 @@ _AXE = """async (runOnly) => {
   const options = {runOnly, resultTypes: ["violations"], preload: false};
   const {violations, passes, incomplete} = await axe.run(document, options);
   if (under) under.style.visibility = "";
-  const told = (results) => results.flatMap(({id, nodes}) =>
+  const described = (results) => results.flatMap(({id, nodes}) =>
     nodes.map(({target, failureSummary}) => `${id}: ${target.join(" ")}: ${failureSummary}`));
   const looked = passes.some(({id}) => id === "color-contrast");
-  return looked ? told(violations) : ["no contrast was looked at", ...told([...violations, ...incomplete])];
+  return looked ? described(violations) : ["no contrast was looked at", ...described([...violations, ...incomplete])];
 }"""
 
 
 class Inspector:
-    """Looks at pages in both themes and at all widths, and notes what is wrong."""
+    """Checks pages in both themes and at all widths, and records faults."""
 
     def __init__(self) -> None:
-        """Begin with nothing found."""
+        """Start without faults."""
         self.found: list[str] = []
         self.seen: list[str] = []
 
     async def look(self, state: str, person: Person, *, widths: tuple[int, ...] = WIDTHS) -> None:
-        """Note what is wrong with a page in this state."""
+        """Record the faults of a page in this state."""
         self.seen.append(state)
         page = person.page
-        # What is fading in has not its colours yet.
+        # Elements that fade in do not have their final colours yet.
         await page.emulate_media(reduced_motion="reduce")
         if not await page.evaluate("() => 'axe' in window"):
             await page.evaluate(AXE_SCRIPT)
-        # Colours move nothing.
+        # Colours do not change the layout.
         for width in widths:
             await page.set_viewport_size({"width": width, "height": 800})
             for what in await page.evaluate(_OVERFLOW):
                 self.found.append(f"{state}, {width} px: {what} sticks out")
-        # Axe takes a second or two: it looks at every third state, in depth at each.
+        # Axe takes a second or two, so it checks every third state, and in deep runs each state.
         if not DEEP and len(self.seen) % 3 != 1:
             return
-        # And a theme changes nothing but colours.
+        # A theme changes only colours.
         for theme, only in zip(THEMES, (_EVERYTHING, _COLOURS), strict=True):
             await page.emulate_media(color_scheme=theme, reduced_motion="reduce")  # type: ignore[arg-type]
             self.found += [f"{state}, {theme}: {what}" for what in await page.evaluate(_AXE, only)]

@@ -10,18 +10,18 @@ _ARGUMENTS = [
     "--auto-select-desktop-capture-source=Entire screen",
     "--allow-loopback-in-peer-connection",
     "--autoplay-policy=no-user-gesture-required",
-    # The browser's own, around the page.
+    # Of the browser's own window, around the page.
     "--animation-duration-scale=0",
 ]
-# Cameras and microphones, none of them real; and nobody is asked whether the page may use them. Two of the three
-# cameras give a picture: the one between them plays a depth camera.
+# Fake cameras and microphones, which the page can use without a prompt. Two of the three
+# cameras give a picture. The one between them acts as a depth camera.
 FAKE_DEVICES = "--use-fake-device-for-media-stream=device-count=3,fps=10"
 NO_QUESTIONS = "--use-fake-ui-for-media-stream"
-# Deadlines of the service that a slow machine does not miss.
+# Deadlines of the service that suit a slow machine.
 LONG_DEADLINES = {"SBE_RING_SECONDS": "120", "SBE_MODIFICATION_SECONDS": "120", "SBE_MOVE_WINDOW_SECONDS": "60"}
 
-# Pages no larger than the layout of a desk needs, which the processor draws; small pictures from every camera; no echo
-# to look for: what more would take of a machine proves nothing.
+# Pages are only as large as the desktop layout needs, because the processor draws them. Cameras give small pictures,
+# and echo cancellation is off. More would cost time without testing more.
 VIEWPORT: ViewportSize = {"width": 880, "height": 520}
 _SMALL_DEVICES = """(() => {
   const {mediaDevices} = navigator;
@@ -34,20 +34,20 @@ _SMALL_DEVICES = """(() => {
 
 
 async def start_chromium(playwright: Playwright, *arguments: str, asks: bool = False) -> Browser:
-    """Start a Chromium with the devices that the arguments name; without `asks` it grants every permission."""
+    """Start a Chromium with the devices that the arguments name. Without `asks` it grants every permission."""
     return await launch_chromium(playwright, *_ARGUMENTS, *arguments, asks=asks)
 
 
 async def prepare(page: Page, *, direct: bool) -> None:
-    """Let a new tab begin with nothing stored, and open small pictures from its cameras."""
+    """Clear the storage of a new tab, and make its cameras send small pictures."""
     await page.add_init_script(begin_afresh(direct=direct))
     await page.add_init_script(_SMALL_DEVICES)
 
 
 def begin_afresh(*, direct: bool) -> str:
-    """Return a script for a new tab in which nothing is stored yet but, if so, that calls are direct.
+    """Return a script that clears the storage of a new tab. With `direct` it then stores that calls are direct.
 
-    It does its work once: what is stored then outlives a reload. (about:blank has no storage.)
+    It does this only once, so that later data survives a reload. (about:blank has no storage.)
     """
     stored = json.dumps({"direct": True} if direct else {})
     return f"""if (location.protocol !== "about:" && !sessionStorage.getItem("journey")) {{

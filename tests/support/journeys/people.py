@@ -1,4 +1,4 @@
-"""What a person can do on a test page, and see of a call."""
+"""The actions of a user on a test page, and what the user sees of a call."""
 
 import asyncio
 import re
@@ -42,7 +42,7 @@ _COUNT = """async () => {
   return frames;
 }"""
 
-# Resolves when more frames than given are decoded; refuses when they are not in time. Times in ms.
+# Resolves when more than this number of frames are decoded; rejects when that takes too long. Times in ms.
 _GROWS = """async ([by, patience]) => {
   const count = COUNT;
   const begun = performance.now();
@@ -71,7 +71,7 @@ _STOPS = """async (patience) => {
 
 @dataclass
 class Person:
-    """A page on which somebody is registered, and what it said to the server and heard from it."""
+    """A page on which a user is registered, and the messages between the page and the server."""
 
     page: Page
     username: str
@@ -94,16 +94,16 @@ class Person:
     async def sees_video(self, frames: int = 5) -> float:
         """Wait until the far side's video moves and is not black; return how long that took, in ms."""
         taken = float(await self.page.evaluate(_GROWS, [frames, _PATIENCE_MS]))
-        # The frames may have been another picture's: of the camera beside a screen, say.
+        # The frames may belong to another picture, for example to the camera beside a screen.
         await self.until(_IS_BRIGHT)
         return taken
 
     async def sees_no_more_video(self) -> None:
-        """Wait until no frame of the far side's video comes."""
+        """Wait until no frames of the far side's video arrive."""
         await self.page.evaluate(_STOPS, _PATIENCE_MS)
 
     async def conference(self) -> dict[str, Any]:
-        """Return the conference that this page is in, read afresh."""
+        """Read and return the conference that this page is in."""
         body: dict[str, Any] = await self.page.evaluate(
             """async () => {
               const {client} = window.sbe;
@@ -119,7 +119,7 @@ class Person:
         return str(await self.page.evaluate("window.sbe.client.currentCall.confId"))
 
     async def events(self) -> list[dict[str, Any]]:
-        """Return the session's whole log, read afresh."""
+        """Read and return the session's whole log."""
         log = await self.page.evaluate(
             """async () => {
               const {session} = window.sbe.client;
@@ -139,7 +139,7 @@ class Person:
         return list(log)
 
     async def until(self, expression: str, argument: object = None) -> Any:
-        """Wait until a JavaScript function of the page returns something that is true, and return it."""
+        """Wait until a JavaScript function of the page returns a true value; return that value."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not (value := await self.page.evaluate(expression, argument)):
             assert time.monotonic() < deadline, f"{self.username}: never came true: {expression}"
@@ -147,30 +147,30 @@ class Person:
         return value
 
     async def shows(self, part: str, *words: str) -> None:
-        """Wait until a part of the page can be seen, and words in it; what it hides does not count."""
+        """Wait until a part of the page is visible with this text. Hidden text does not count."""
         await expect(self.part(part)).to_be_visible()
         for word in words:
             await expect(self.part(part)).to_contain_text(word, use_inner_text=True)
 
     async def is_told(self, words: str) -> None:
-        """Wait until the page says something in its alert area."""
+        """Wait until the page shows this text in its alert area."""
         await expect(self.part("errors")).to_contain_text(words)
 
     async def sees_the_end(self, *words: str) -> None:
-        """Wait until the call is over, and the page says why."""
+        """Wait until the call has ended and the page shows the reason."""
         await self.is_in("ended")
         await self.shows("ended-overlay", *words)
 
     async def is_live(self, *transports: str) -> None:
-        """Wait until events come, over one of these transports."""
+        """Wait until events arrive over one of these transports."""
         await expect(self.part("channel-state")).to_have_attribute("data-state", _one_of(transports or ["websocket"]))
 
     async def asks_first(self, asks: bool = True) -> None:
-        """Let the page ask before it accepts what the other side offers, or no longer."""
+        """Make the page ask before it accepts the other side's offers, or stop asking."""
         await self.page.evaluate("(asks) => { window.sbe.client.askBeforeAccepting = asks; }", asks)
 
     def heard(self) -> list[int]:
-        """Return the numbers of all events that came to this page, over every transport, in order."""
+        """Return the numbers of all events that this page has received over all transports, in order."""
         return [event["seq"] for event in self.wire if "seq" in event]
 
 
@@ -183,8 +183,8 @@ Launch = Callable[..., Awaitable[Browser]]
 
 
 async def call(caller: Person, callee: Person, *, kind: str = "video") -> None:
-    """Let one person call another, who accepts."""
-    # The page looks around every few seconds, and when it comes into view: now.
+    """Start a call between two users."""
+    # The page refreshes its list every few seconds, and when it becomes visible: now.
     await caller.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await caller.press(f"call-{kind}-{callee.username}")
     await callee.press("ring-accept")
@@ -201,9 +201,9 @@ async def in_a_call(
     bob: Mapping[str, Any] = MappingProxyType({}),
     **both: Any,
 ) -> tuple[Person, Person]:
-    """Let `alice-<name>` call `bob-<name>`, who accepts. What else is given are options of their visits.
+    """Start a call from `alice-<name>` to `bob-<name>`. Other arguments are options of their visits.
 
-    Every event that their clients hand on is noted, from the first.
+    All events that their clients deliver are recorded from the beginning.
     """
     called = await visit(f"bob-{name}", **both, **bob)
     caller = await visit(f"alice-{name}", **both, **alice)
@@ -213,14 +213,14 @@ async def in_a_call(
 
 
 async def move(mover: Person) -> None:
-    """Let somebody move the call to whichever other device answers first."""
+    """Move the user's call to the other device that answers first."""
     await mover.press("btn-move")
     await mover.press("move-start")
     await mover.is_in("moving")
 
 
 async def count_events(*people: Person) -> None:
-    """Let the pages note every event that their clients hand on, from the first."""
+    """Make the pages record all events that their clients deliver, from the beginning."""
     for person in people:
         await person.page.evaluate(
             """() => {
@@ -230,8 +230,8 @@ async def count_events(*people: Person) -> None:
         )
 
 
-async def nothing_lost_or_doubled(*people: Person) -> None:
-    """Require that every event was worked off once (`count_events` counts), and that all agree with a fresh GET."""
+async def nothing_lost_or_repeated(*people: Person) -> None:
+    """Require that every event was delivered once (see `count_events`), and that all agree with a fresh GET."""
     for person in people:
         log = await agrees_with_a_fresh_get(person)
         numbers = [event["seq"] for event in log]
@@ -240,7 +240,7 @@ async def nothing_lost_or_doubled(*people: Person) -> None:
 
 
 async def agrees_with_a_fresh_get(person: Person) -> list[dict[str, Any]]:
-    """Require that somebody's events, replayed, lead to what a fresh GET says, nothing pending; return the events."""
+    """Require that a user's replayed events give what a fresh GET shows, with nothing pending; return the events."""
     await expect(person.part("mod-pending")).to_be_hidden()
     conference = await person.conference()
     log = await person.events()

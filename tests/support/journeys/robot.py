@@ -1,4 +1,4 @@
-"""A participant without a browser: aiortc's own peer connection, which speaks to the enabler as any client may."""
+"""A participant without a browser: aiortc's own peer connection, which uses the enabler like any client."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ from av import AudioFrame, VideoFrame
 
 from tests.support.endpoints import Endpoint, Event
 
-# A shape of picture that no other camera here has.
+# An aspect ratio that no other camera here has.
 WIDTH, HEIGHT = 160, 80
 _SAMPLE_RATE, _PITCH, _LOUDNESS = 48_000, 440, 8_000
 # Black is 16.
@@ -33,7 +33,7 @@ _RECEIVING = {"sendrecv", "recvonly"}
 
 
 class _Tone(AudioStreamTrack):
-    """A lasting tone."""
+    """A continuous tone."""
 
     async def recv(self) -> AudioFrame:
         """Return the next 20 ms."""
@@ -42,7 +42,7 @@ class _Tone(AudioStreamTrack):
         assert pace.time_base is not None
         count = _SAMPLE_RATE // 50
         frame = AudioFrame(format="s16", layout="mono", samples=count)
-        # The frequency is a multiple of 50 Hz but for a rest that nobody hears: every frame begins anew.
+        # The frequency is nearly a multiple of 50 Hz, so every frame can begin with the same phase.
         samples = (int(_LOUDNESS * math.sin(2 * math.pi * _PITCH * n / _SAMPLE_RATE)) for n in range(count))
         frame.planes[0].update(b"".join(each.to_bytes(2, "little", signed=True) for each in samples))
         frame.sample_rate, frame.time_base = _SAMPLE_RATE, Fraction(1, _SAMPLE_RATE)
@@ -66,12 +66,12 @@ class _Fading(VideoStreamTrack):
 
 @dataclass
 class Reception:
-    """What came of one track, decoded: how many frames were loud, or bright."""
+    """The decoded media of one track: how many frames were loud or bright."""
 
     lively: int = 0
 
     async def read(self, track: MediaStreamTrack) -> None:
-        """Count until the track ends, which a hold does not."""
+        """Count frames until the track ends. A hold does not end it."""
         with contextlib.suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
@@ -89,7 +89,7 @@ def _is_bright(frame: Any) -> bool:
 
 
 class Robot:
-    """A participant in a conference, with a microphone and a camera that are made up."""
+    """A participant in a conference, with a synthetic microphone and camera."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.username = endpoint.username
@@ -97,8 +97,8 @@ class Robot:
         self.peer = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self.peer.addTrack(_Tone())
         self.peer.addTrack(_Fading())
-        # aiortc finds no receiver for an RTX packet where several lines have its payload type. What is sent again as it
-        # was reaches it.
+        # aiortc finds no receiver for an RTX packet if several sections have its payload type. It does receive packets
+        # that are repeated unchanged.
         able = RTCRtpReceiver.getCapabilities("video")
         assert able is not None
         camera = next(line for line in self.peer.getTransceivers() if line.kind == "video")
@@ -118,8 +118,8 @@ class Robot:
         self._tasks.append(asyncio.create_task(reception.read(track)))
 
     async def answer(self) -> None:
-        """Wait for an invitation, accept it, and follow whatever the focus offers from then on."""
-        invitation = await self._endpoint.told("invitation-received")
+        """Wait for an invitation, accept it, and answer all offers of the focus from then on."""
+        invitation = await self._endpoint.wait_for_event("invitation-received")
         self._conference = invitation["confId"]
         participants = invitation["conference"]["participants"]
         self._participant = next(each["id"] for each in participants if each["username"] == self.username)
@@ -129,7 +129,7 @@ class Robot:
         self._tasks.append(asyncio.create_task(self._follow()))
 
     async def _follow(self) -> None:
-        """Take the answer to the own offer, and answer the offers of the focus."""
+        """Apply the answer to our own offer, and answer the offers of the focus."""
         after = 0
         while True:
             batch = (await self._endpoint.poll(after=after, wait=10)).json()
@@ -156,7 +156,7 @@ class Robot:
         return {"type": self.peer.localDescription.type, "sdp": self.peer.localDescription.sdp}
 
     async def receptions(self) -> dict[tuple[str, str], Reception]:
-        """Return what is received now, by whose it is and what: `audio`, `video` or `screen`."""
+        """Return what is received now, by username and label: `audio`, `video` or `screen`."""
         conference = (await self._endpoint.request("GET", f"/mediaConferences/{self._conference}")).json()
         names = {each["id"]: each["username"] for each in conference["participants"]}
         media = SessionDescription.parse(self._remote).media if self._remote else []
@@ -166,7 +166,7 @@ class Robot:
         return {(names[owner], label): it for mid, (owner, label) in named.items() if (it := lines.get(mid))}
 
     async def offer(self, action: str, direction: str) -> None:
-        """Offer to hold or to resume, which the focus accepts."""
+        """Offer a hold or a resume, which the focus accepts."""
         for line in self.peer.getTransceivers():
             line.direction = direction if line.sender.track else "recvonly"
         await self.peer.setLocalDescription(await self.peer.createOffer())
@@ -175,21 +175,21 @@ class Robot:
 
     @property
     def chat_is_open(self) -> bool:
-        """Whether what is written would be sent."""
+        """Whether chat messages can be sent."""
         return self._chat.readyState == "open"
 
     def say(self, text: str) -> None:
-        """Write to all."""
+        """Send a chat message to all."""
         self._chat.send(json.dumps({"id": "1", "from": self._participant, "text": text}))
 
     def check(self) -> None:
-        """Raise what went wrong while nobody was looking."""
+        """Raise the errors of the background tasks."""
         for task in self._tasks:
             if task.done():
                 task.result()
 
     async def close(self) -> None:
-        """End the connection, and everything that reads from it."""
+        """Close the connection and all its readers."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -198,7 +198,7 @@ class Robot:
 
 @asynccontextmanager
 async def robot(endpoint: Endpoint) -> AsyncIterator[Robot]:
-    """Let a robot sit at an endpoint until the end of the block."""
+    """Run a robot at an endpoint until the end of the block."""
     it = Robot(endpoint)
     try:
         yield it

@@ -1,4 +1,4 @@
-"""What stands between a page and its event channel."""
+"""A proxy between a page and its event channel."""
 
 import json
 import re
@@ -8,17 +8,17 @@ from playwright.async_api import Page, WebSocketRoute
 
 
 class Wire:
-    """Stands between a page and its WebSockets: `await visit("alice", before=wire.attach)`."""
+    """A proxy between a page and its WebSockets: `await visit("alice", before=wire.attach)`."""
 
     def __init__(self) -> None:
-        """Let everything through."""
+        """Start forwarding everything."""
         self.blocked = False
         self.opened = 0
         self.change: Callable[[str], list[str]] = lambda frame: [frame]
         self._sockets: list[WebSocketRoute] = []
 
     async def attach(self, page: Page) -> None:
-        """Take the page's WebSockets from now on."""
+        """Intercept the page's WebSockets from now on."""
         await page.route_web_socket(re.compile("/events"), self._connect)
 
     async def _connect(self, socket: WebSocketRoute) -> None:
@@ -35,21 +35,21 @@ class Wire:
         return None
 
     def say(self, **event: object) -> None:
-        """Let the page hear something that the server has not said."""
+        """Send the page a message that the server has not sent."""
         for socket in self._sockets:
             socket.send(json.dumps(event))
 
     async def cut(self) -> None:
-        """Break what is connected, and let nothing connect any more until `mend`."""
+        """Cut all connections, and refuse new ones until `mend`."""
         self.blocked = True
         while self._sockets:
             await self._sockets.pop().close(code=1013)
 
     def mend(self) -> None:
-        """Let the page connect again."""
+        """Allow the page to connect again."""
         self.blocked = False
 
 
 async def come_back_soon(page: Page) -> None:
-    """Take most of the random part of every pause, as an option of a visit: `before=come_back_soon`."""
+    """Shorten the random part of every pause. An option of a visit: `before=come_back_soon`."""
     await page.add_init_script("Math.random = () => 0.05")

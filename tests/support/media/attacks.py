@@ -9,7 +9,7 @@ def flood_of(packet: Any) -> bytes:
     return bytes(packet) * (1300 // len(bytes(packet)))
 
 
-# A REMB that promises 255 sources and names none (draft-alvestrand-rmcat-remb section 2.2).
+# A REMB that announces 255 sources and names none (draft-alvestrand-rmcat-remb section 2.2).
 LYING_REMB = bytes([0x8F, 206, 0, 4]) + bytes(8) + b"REMB\xff\0\0\0"
 
 

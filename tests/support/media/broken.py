@@ -1,4 +1,4 @@
-"""Descriptions of browsers with anything wrong in them, for hypothesis."""
+"""Hypothesis strategy: descriptions of browsers with random faults."""
 
 import re
 from collections.abc import Callable
@@ -51,7 +51,7 @@ MUTATIONS: list[Callable[[list[str], int, int, str], None]] = [
 
 @st.composite
 def mutated(draw: st.DrawFn, name: st.SearchStrategy[str]) -> str:
-    """Return a browser's description with up to six things wrong."""
+    """Return a browser's description with up to six faults."""
     lines = SAMPLES[draw(name)].split("\r\n")
     changes = draw(
         st.lists(

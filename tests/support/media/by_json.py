@@ -1,4 +1,4 @@
-"""Let a node carry out tasks that are written in JSON, as in their rows, and get its results in JSON too.
+"""Carry out tasks on a node in the JSON form of their rows, with results in JSON.
 
 Tests write tasks by hand, and benchmarks send them to a node in another process.
 """
@@ -13,7 +13,7 @@ Execute = Callable[[str, str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def by_json(node: Node) -> Execute:
-    """Return what carries out a task: of a conference, a kind, with a payload."""
+    """Return a function that carries out a task, given its conference, kind and payload."""
 
     async def execute(conference: str, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         return written(await node.execute(conference, *read_task(kind, payload)))
@@ -22,7 +22,7 @@ def by_json(node: Node) -> Execute:
 
 
 def written(result: Result) -> dict[str, Any]:
-    """Return a result with the fields that say something."""
+    """Return a result without its empty fields."""
     fields: dict[str, Any] = {
         "answer": result.answer,
         "restart": result.restart,

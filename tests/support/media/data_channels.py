@@ -1,4 +1,4 @@
-"""The data channels of one leg, and the browser at their other end, which may have been tampered with."""
+"""The data channels of one leg, and the browser at their other end, which can be hostile."""
 
 import asyncio
 from collections.abc import Callable
@@ -71,7 +71,7 @@ class Leg:
         return channel
 
     async def send(self, *chunks: bytes) -> None:
-        """Send a packet of these chunks, as a browser that has been tampered with."""
+        """Send a packet of these chunks, as a hostile browser."""
         await self.receive(self.browser.packet(*chunks))
 
     async def message(self) -> tuple[str, str | bytes]:
@@ -92,7 +92,7 @@ def sealed(packet: bytes) -> bytes:
 
 
 def chunk(kind: int, body: bytes, flags: int = 0, length: int | None = None) -> bytes:
-    """Return a chunk of this type; `length` may lie."""
+    """Return a chunk of this type. `length` can be wrong."""
     return pack("!BBH", kind, flags, 4 + len(body) if length is None else length) + body + bytes(-len(body) % 4)
 
 

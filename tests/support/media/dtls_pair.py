@@ -17,7 +17,7 @@ SECONDS = 10.0
 
 
 class End:
-    """A transport that keeps what it says: its states, the data it gets, the datagrams it sends."""
+    """A transport that records its states, the data it receives and the datagrams it sends."""
 
     def __init__(self, role: Role, certificate: Certificate | None = None, **options: Any) -> None:
         self.certificate = certificate or Certificate()
@@ -52,7 +52,7 @@ async def watched_loop() -> AsyncIterator[None]:
     gc.freeze()
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
-    # A task whose exception nobody took says so when it goes.
+    # A task whose exception was not retrieved reports that when it is deleted.
     gc.collect()
     gc.unfreeze()
     assert not reached
@@ -60,7 +60,7 @@ async def watched_loop() -> AsyncIterator[None]:
 
 
 def join(one: End, other: End) -> None:
-    """Let each hear what the other sends, a turn of the loop later."""
+    """Deliver the datagrams of each end to the other, one turn of the loop later."""
     loop = asyncio.get_running_loop()
 
     def reach(end: End, datagram: bytes) -> None:
@@ -70,7 +70,7 @@ def join(one: End, other: End) -> None:
 
 
 def pair(**options: Any) -> tuple[End, End]:
-    """Return a server and a client that hear each other and are not started."""
+    """Return a server and a client that are joined but not started."""
     server, client = End("server", **options), End("client")
     join(server, client)
     return server, client

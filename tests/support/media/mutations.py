@@ -1,4 +1,4 @@
-"""Offers of real stacks with something changed: a line, an attribute or a section; the same ones for the same seed."""
+"""Offers of real stacks with a changed line, attribute or section. The same seed gives the same offers."""
 
 import random
 import re
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from tests.support.samples import CASES, SAMPLES
 
-# What a browser offers on hold is its answer's mirror: an offer too.
+# A sample of an answer on hold is used as an offer too.
 OFFERS = SAMPLES | CASES
 
 Sections = list[list[str]]  # the session's lines, and those of each m= section
@@ -151,7 +151,7 @@ def change_group(chance: random.Random, sections: Sections) -> None:
 
 
 def rename_codec(chance: random.Random, sections: Sections) -> None:
-    """Let a section have only codecs that nobody knows."""
+    """Replace the codecs of a section by unknown ones."""
     lines = chance.choice(sections[1:])
     lines[:] = [re.sub(r"^(a=rtpmap:\d+ )", r"\1un", line) for line in lines]
 
@@ -159,7 +159,7 @@ def rename_codec(chance: random.Random, sections: Sections) -> None:
 def prefer_codecs(chance: random.Random, sections: Sections) -> None:
     """List some codecs of a section, as Firefox does after `setCodecPreferences`.
 
-    The names of the others go; their parameters and feedback stay.
+    The names of the other codecs are removed. Their parameters and feedback stay.
     """
     lines = chance.choice(sections[1:])
     kind, port, protocol, *formats = lines[0].split(" ")

@@ -1,4 +1,4 @@
-"""A leg and the participants around it, for tests of what they negotiate."""
+"""A leg and its participants, for tests of negotiation."""
 
 import re
 
@@ -17,7 +17,7 @@ CAROL = Outgoing("carol-video", "video", "carol", "video", 1003, 1004, live=True
 
 
 def changed(text: str, *changes: tuple[str, str]) -> str:
-    """Return the description with something changed; it must have been there."""
+    """Return the description with texts replaced. It must contain each of them."""
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)
@@ -25,12 +25,12 @@ def changed(text: str, *changes: tuple[str, str]) -> str:
 
 
 def without(text: str, pattern: str) -> str:
-    """Return the description without the lines."""
+    """Return the description without the lines that match."""
     return re.sub(rf"(?m)^{pattern}\r\n", "", text)
 
 
 def unheard_of(text: str, *codecs: str) -> str:
-    """Return the description with other codecs instead of these, which nobody knows."""
+    """Return the description with unknown codecs instead of these."""
     return re.sub(rf"(a=rtpmap:\d+) ({'|'.join(codecs)})/", r"\1 un\2/", text)
 
 
@@ -53,19 +53,19 @@ def settled(text: str, *outgoing: Outgoing, agreed: Agreed | None = None) -> tup
 
 
 def offered(leg: Negotiation, *outgoing: Outgoing, agreed: Agreed) -> str:
-    """Return the leg's offer, which there must be."""
+    """Return the leg's offer, which must not be None."""
     offer = leg.create_offer(outgoing, agreed)
     assert offer is not None
     return offer
 
 
-def line(text: str, index: int) -> str:
+def section_text(text: str, index: int) -> str:
     """Return one m= section."""
     return "m=" + re.split(r"(?m)^m=", text)[1 + index]
 
 
 def answering(offer: str, by: str = CHROMIUM, directions: dict[str, str] | None = None) -> str:
-    """Return an answer: the offer's lines, taken as they are, with the other side's transport."""
+    """Return an answer: the offer's sections, accepted as they are, with the other side's transport."""
     swapped = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
     keys = "".join(
         f"{each}\r\n" for each in dict.fromkeys(re.findall(r"a=(?:ice-ufrag|ice-pwd|fingerprint):[^\r]*", by))
@@ -74,7 +74,7 @@ def answering(offer: str, by: str = CHROMIUM, directions: dict[str, str] | None 
     for media in parse(offer).media:
         direction = (directions or {}).get(media.mid, swapped[media.direction])
         text = text.replace(
-            section := line(text, parse(offer).media.index(media)),
+            section := section_text(text, parse(offer).media.index(media)),
             re.sub(r"a=(sendrecv|sendonly|recvonly|inactive)", f"a={direction}", section),
         )
     return changed(text, ("t=0 0\r\n", f"t=0 0\r\n{keys}a=setup:active\r\n"))

@@ -1,4 +1,4 @@
-"""A node among real sockets, and the participants around it."""
+"""A node with real sockets, and its participants."""
 
 import asyncio
 import contextlib
@@ -20,13 +20,13 @@ from media.reports import Connection
 from media.transport.consent import CONSENT_SECONDS
 from media.transport.dtls import Transport
 from tests.support.media.by_json import by_json
-from tests.support.media.synthetic import VIDEO, Line, Peer, Room, Source
+from tests.support.media.synthetic import VIDEO, Peer, PeerSection, Source, SyntheticConference
 
 SECONDS = 10.0
 
 
 class Listener(Peer):
-    """A peer that decrypts what it gets, and can lose packets and send RTCP."""
+    """A peer that decrypts what it receives, and can lose packets and send RTCP."""
 
     def __init__(self, id_: str, **options: Any) -> None:
         super().__init__(id_, **options)
@@ -35,7 +35,7 @@ class Listener(Peer):
         self._arrived = asyncio.Event()
 
     def read(self) -> int:
-        """Take what has arrived, decrypted."""
+        """Read the packets that have arrived, and decrypt them."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 datagram = self.socket.recv(2048)
@@ -58,7 +58,7 @@ class Listener(Peer):
 
     @property
     def outward(self) -> pylibsrtp.Session:
-        """What encrypts."""
+        """The session that encrypts."""
         assert self.dtls.srtp is not None
         return self.dtls.srtp.sessions[0]
 
@@ -68,7 +68,7 @@ class Listener(Peer):
         return self.dtls.srtp.sessions[1]
 
     def tap(self) -> list[bytes]:
-        """Return a list of what arrives from now on, as it comes: nothing is decrypted any more."""
+        """Return a list to which all packets are added from now on, without decrypting them."""
         wire: list[bytes] = []
 
         def read() -> None:
@@ -82,7 +82,7 @@ class Listener(Peer):
         return wire
 
     async def until(self, condition: Callable[[], Any]) -> Any:
-        """Wait until something has arrived; return what the condition says of it."""
+        """Wait until the condition is true of the packets that have arrived; return its result."""
         async with asyncio.timeout(SECONDS):
             while not (found := condition()):
                 self._arrived.clear()
@@ -97,7 +97,7 @@ class Listener(Peer):
         return [rtp.HEADER.unpack_from(packet)[2:] for packet in got]
 
     def of(self, kind: int) -> list[bytes]:
-        """Return what has arrived with a payload type."""
+        """Return the packets of a payload type that have arrived."""
         return [packet for packet in self.packets if packet[1] & 0x7F == kind]
 
     def send_rtcp(self, packet: Any) -> None:
@@ -105,9 +105,9 @@ class Listener(Peer):
         self.send_datagram(self.outward.protect_rtcp(bytes(packet)))
 
     @property
-    def video_line(self) -> Line:
-        """The media line of the camera."""
-        return next(line for line in self.lines if line.kind == "video")
+    def video_section(self) -> PeerSection:
+        """The media section of the camera."""
+        return next(section for section in self.sections if section.kind == "video")
 
     @property
     def audio(self) -> Source:
@@ -125,7 +125,7 @@ class Listener(Peer):
 
 
 class Notes:
-    """What a node reports."""
+    """Records the reports of a node."""
 
     def __init__(self) -> None:
         self.lost_legs: list[tuple[str, str, str]] = []
@@ -133,20 +133,20 @@ class Notes:
         self.heard: list[tuple[str, Connection]] = []
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
-        """Note a lost leg."""
+        """Record a lost leg."""
         self.lost_legs.append((conference, participant, leg))
 
     def speaker_changed(self, conference: str, participant: str) -> None:
-        """Note who speaks."""
+        """Record the speaker."""
         self.spoken.append(participant)
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """Note whose connection breaks, and whose is back."""
+        """Record the quality of a connection."""
         self.heard.append((participant, connection))
 
 
 class Clock:
-    """The time of a node: that of the loop and what a test adds to it, or a fixed time."""
+    """The time of a node: a fixed time, or the loop's time plus what a test adds."""
 
     def __init__(self) -> None:
         self.added = 0.0
@@ -158,20 +158,20 @@ class Clock:
 
 
 class World:
-    """A node, and conferences around it."""
+    """A node and its conferences."""
 
     def __init__(self, node: Node, notes: "Notes", clock: Clock) -> None:
         self.node, self.clock = node, clock
         self.lost, self.spoken, self.heard = notes.lost_legs, notes.spoken, notes.heard
         self.peers: list[Listener] = []
-        self.room = Room("room", by_json(node))
+        self.conference = SyntheticConference("room", by_json(node))
 
     def stop_ticking(self) -> None:
         """Stop the ticks of the node, so that no allowance is renewed while a test counts."""
         self.node.stop_ticking()
 
     async def pass_time(self, seconds: float, *alive: Listener) -> None:
-        """Let this much time pass for a node whose ticks are stopped. Meanwhile these peers answer its checks."""
+        """Advance the time of a node whose ticks are stopped. These peers answer its checks meanwhile."""
         until = self.clock.added + seconds
         while self.clock.added < until:
             self.clock.added = min(until, self.clock.added + CONSENT_SECONDS)
@@ -183,7 +183,7 @@ class World:
                 await self._answered(peer, now)
 
     async def _answered(self, peer: Listener, now: float) -> None:
-        """Wait until a peer has answered what was due by now."""
+        """Wait until a peer has answered all checks that are due."""
         leg = self.leg(peer.id)
         await true(lambda: now - leg.addresses.seen_at < CONSENT_SECONDS)
 
@@ -198,16 +198,16 @@ class World:
         return self.node.conferences["room"].tracks[name, label]
 
     async def join(self, *names: str, **options: Any) -> list[Listener]:
-        """Let participants join; everybody knows of everybody then."""
+        """Have participants join, and settle all offers."""
         joined = [Listener(name, **options) for name in names]
         for each in joined:
             self.peers.append(each)
-            await self.room.join(each)
+            await self.conference.join(each)
         return joined
 
 
 async def true(condition: Callable[[], object]) -> None:
-    """Wait until something is true."""
+    """Wait until a condition is true."""
     async with asyncio.timeout(SECONDS):
         while not condition():
             await asyncio.sleep(0)
@@ -215,7 +215,7 @@ async def true(condition: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def around(settings: Settings) -> AsyncIterator[World]:
-    """Start a node. Afterwards nothing may be left of it."""
+    """Start a node. At the end, require that it has left nothing behind."""
     threads, files = set(threading.enumerate()), psutil.Process().num_fds()
     errors: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
@@ -234,13 +234,13 @@ async def around(settings: Settings) -> AsyncIterator[World]:
     await asyncio.sleep(0)
     assert not errors
     assert not asyncio.all_tasks() - before - {asyncio.current_task()}
-    # A thread of an earlier test may have ended.
+    # A thread of an earlier test may have ended meanwhile.
     assert not set(threading.enumerate()) - threads
     assert psutil.Process().num_fds() <= files
 
 
 def numbers_used_twice(wire: list[bytes]) -> list[tuple[int, int]]:
-    """Return the SSRCs and numbers that came with different packets: with AES-GCM both would be given away."""
+    """Return the SSRCs and numbers that two different packets share. With AES-GCM that would reveal both packets."""
     by_number: dict[tuple[int, int], set[bytes]] = {}
     for datagram in wire:
         if 127 < datagram[0] < 192 and not 191 < datagram[1] < 224:
@@ -250,7 +250,7 @@ def numbers_used_twice(wire: list[bytes]) -> list[tuple[int, int]]:
 
 
 def in_order(packets: list[tuple[int, int, int]]) -> bool:
-    """Tell whether sequence numbers rise one by one, on one SSRC."""
+    """Tell whether sequence numbers increase by one each time, on one SSRC."""
     numbers = [sequence for sequence, _, _ in packets]
     return len({ssrc for _, _, ssrc in packets}) == 1 and all(
         later - earlier & 0xFFFF == 1 for earlier, later in itertools.pairwise(numbers)

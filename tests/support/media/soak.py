@@ -1,9 +1,12 @@
-"""Six synthetic participants do whatever a node allows, at random, for a given time.
+"""Six synthetic participants act on a node at random, for a given time.
 
-They join, leave, hold and resume, are muted, share their screens, move to another device, vanish without a word,
-answer the focus's offers, let them expire or reject them; and they send all the time. It fails when a task is not
-answered, when anything above the level INFO is logged, when after it all somebody lacks somebody's media, or when
-memory, file descriptors, tasks or threads have become more.
+They join, leave, hold and resume, are muted, share their screens, move to another device, or disappear. They answer the
+focus's offers, reject them, or let them expire. They send all the time. The soak fails when
+
+- a task is not answered,
+- anything above the level INFO is logged,
+- a participant does not receive another one's media at the end,
+- or memory, file descriptors, tasks or threads have increased.
 """
 
 import asyncio
@@ -21,24 +24,24 @@ import psutil
 from media.focus.node import Node, Settings
 from media.reports import Connection
 from tests.support.media.by_json import by_json
-from tests.support.media.synthetic import Peer, Room
+from tests.support.media.synthetic import Peer, SyntheticConference
 
 _PARTICIPANTS = 6
 _TASK_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05
-# One packet of each source a turn: for half a minute of history that is enough, and it leaves the machine to others.
+# One packet of each source per turn fills half a minute of history, and needs little of the machine.
 _TURN_SECONDS = 0.05
-# Python's own allocator and the histories of tracks breathe: what is above that has leaked.
+# The use of Python's allocator and of the tracks' histories varies. A larger increase is a leak.
 _BREATH_MIB = 16.0
 
 
 class SoakError(Exception):
-    """Something went wrong, or was left behind."""
+    """The run has failed, or has left something behind."""
 
 
 @dataclass(frozen=True)
 class Holdings:
-    """What the process holds at a moment."""
+    """The memory, descriptors, tasks and threads of the process."""
 
     mib: float
     descriptors: int
@@ -47,14 +50,14 @@ class Holdings:
 
     @classmethod
     def now(cls) -> "Holdings":
-        """Look at this process, on its loop."""
+        """Return the present holdings of this process. Call it on its loop."""
         process = psutil.Process()
         mib = process.memory_info().rss / 2**20
         return cls(mib, process.num_fds(), process.num_threads(), len(asyncio.all_tasks()))
 
 
 class _Complaints(logging.Handler):
-    """Keeps what is logged and should not be."""
+    """Collects log records that should not exist."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -66,7 +69,7 @@ class _Complaints(logging.Handler):
 
 @dataclass
 class Soak:
-    """A conference in which everything happens."""
+    """A conference with random actions."""
 
     chance: random.Random
     peers: dict[str, Peer] = field(default_factory=dict)
@@ -75,21 +78,21 @@ class Soak:
     done: Counter[str] = field(default_factory=Counter)
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
-        """Take note that the node has given up a leg."""
+        """Record that a leg is lost."""
         self.lost_ids.append(participant)
 
     def speaker_changed(self, conference: str, participant: str) -> None:
-        """Nobody listens."""
+        """Ignore the report."""
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """Nobody listens."""
+        """Ignore the report."""
 
     async def run(self, seconds: float) -> Holdings:
         """Act for this many seconds. Return what was held half-way, after all participants had left."""
         node = Node(Settings(), self)
         await node.start()
         self._node = node
-        self.room = Room("soak", self._execute)
+        self.conference = SyntheticConference("soak", self._execute)
         try:
             await self._half(seconds / 2)
             middle = Holdings.now()
@@ -103,7 +106,7 @@ class Soak:
         return await asyncio.wait_for(by_json(self._node)(conference, kind, payload), _TASK_SECONDS)
 
     async def _half(self, seconds: float) -> None:
-        """Let things happen, see that all is well in the end, and let everybody go."""
+        """Act at random, check the result, and have all participants leave."""
         end = time.monotonic() + seconds
         async with self._sending():
             while time.monotonic() < end:
@@ -113,7 +116,7 @@ class Soak:
         await self._come_to_rest()
         await self._require_all_media()
         for id_ in list(self.peers):
-            await self.room.leave(self.peers.pop(id_))
+            await self.conference.leave(self.peers.pop(id_))
         while self.vanished:
             await self.vanished.pop().close()
 
@@ -123,81 +126,81 @@ class Soak:
         if (after.descriptors, after.threads) != (before.descriptors, before.threads) or after.tasks > before.tasks:
             raise SoakError(f"something is left: {before} -> {after}")
 
-    # --- What happens -------------------------------------------------------------------------------------
+    # --- Actions ------------------------------------------------------------------------------------------
 
     async def _do_something(self) -> None:
-        """Do one of all the things that can be done now."""
-        absent = [id_ for id_ in map(str, range(_PARTICIPANTS)) if id_ not in self.room.participants]
+        """Do one of the actions that are possible now."""
+        absent = [id_ for id_ in map(str, range(_PARTICIPANTS)) if id_ not in self.conference.participants]
         choices = ["hold", "mute", "modify", "screen", "move", "leave", "vanish"] if self.peers else []
         weights = [4, 3, 3, 1, 2, 1, 0.1][: len(choices)]
         if absent:
             choices.append("join")
             weights.append(4)
-        if self.room.offered:
+        if self.conference.offered:
             choices += ["answer", "expire", "reject"]
             weights += [30, 1, 1]
         if not choices:
-            # All have vanished, and the node has not noticed yet.
+            # All have disappeared, and the node has not noticed yet.
             return
         (choice,) = self.chance.choices(choices, weights)
         self.done[choice] += 1
         if choice == "join":
             await self._join(self.chance.choice(absent))
         elif choice == "answer":
-            await self.room.answer_one()
+            await self.conference.answer_one()
         elif choice in ("expire", "reject"):
-            await self.room.withdraw_one(rejected=choice == "reject")
+            await self.conference.withdraw_one(rejected=choice == "reject")
         else:
             id_ = self.chance.choice(list(self.peers))
             await getattr(self, f"_{choice}")(id_, self.peers[id_])
 
     async def _join(self, id_: str) -> None:
         peer = self.peers[id_] = Peer(id_)
-        await self.room.join(peer, settle=False)
-        await self.room.update()
+        await self.conference.join(peer, settle=False)
+        await self.conference.update()
 
     async def _hold(self, id_: str, peer: Peer) -> None:
-        state = self.room.participants[id_].state
-        await self.room.set_state(peer, *(("accepted", "resume") if state == "on-hold" else ("on-hold", "hold")))
+        state = self.conference.participants[id_].state
+        await self.conference.set_state(peer, *(("accepted", "resume") if state == "on-hold" else ("on-hold", "hold")))
 
     async def _mute(self, id_: str, peer: Peer) -> None:
-        self.room.participants[id_].muted = self.chance.choice([[], ["audio"], ["video"], ["audio", "video"]])
-        await self.room.update()
+        self.conference.participants[id_].muted = self.chance.choice([[], ["audio"], ["video"], ["audio", "video"]])
+        await self.conference.update()
 
     async def _modify(self, id_: str, peer: Peer) -> None:
-        await self.room.renegotiate(peer)
+        await self.conference.renegotiate(peer)
 
     async def _screen(self, id_: str, peer: Peer) -> None:
         if len(peer.sources) < 3:
             peer.share_screen()
-        await self.room.renegotiate(peer)
+        await self.conference.renegotiate(peer)
 
     async def _move(self, id_: str, peer: Peer) -> None:
-        await self.room.set_state(peer, "moving", "move")
+        await self.conference.set_state(peer, "moving", "move")
         await peer.close()
         await self._join(id_)
 
     async def _leave(self, id_: str, peer: Peer) -> None:
         del self.peers[id_]
-        await self.room.leave(peer)
+        await self.conference.leave(peer)
 
     async def _vanish(self, id_: str, peer: Peer) -> None:
-        """Stop checking, and hear nothing any more: the node has to notice."""
+        """Stop checking and reading. The node has to notice that."""
         self.vanished.append(self.peers.pop(id_))
         peer.fall_silent()
 
     async def _let_lost_go(self) -> None:
-        """Take those off their participants whose legs the node has given up."""
+        """Remove the participants whose legs the node has reported as lost."""
         while self.lost_ids:
             id_ = self.lost_ids.pop()
-            if id_ in self.room.participants and id_ not in self.peers:
+            if id_ in self.conference.participants and id_ not in self.peers:
                 self.done["lost"] += 1
-                self.room.dismiss(id_)
-                await self.room.update()
+                self.conference.dismiss(id_)
+                await self.conference.update()
 
     @contextlib.asynccontextmanager
     async def _sending(self) -> AsyncIterator[None]:
-        """Let everybody send meanwhile."""
+        """Send media from all peers during the block."""
         task = asyncio.create_task(self._send_on())
         try:
             yield
@@ -213,22 +216,22 @@ class Soak:
                 peer.send([source.packet() for source in peer.sources])
             await asyncio.sleep(_TURN_SECONDS)
 
-    # --- What must be true afterwards ---------------------------------------------------------------------
+    # --- Checks -------------------------------------------------------------------------------------------
 
     async def _come_to_rest(self) -> None:
-        """Take everything back that keeps media from anybody, and settle all that is offered."""
-        for id_ in set(self.room.participants) - set(self.peers):
-            self.room.dismiss(id_)
+        """Remove participants that have disappeared, end all holds, mutes and moves, and settle all offers."""
+        for id_ in set(self.conference.participants) - set(self.peers):
+            self.conference.dismiss(id_)
         for id_, peer in self.peers.items():
-            self.room.participants[id_].muted = []
-            self.room.participants[id_].state = "accepted"
-            # What somebody rejected is offered again after an offer of theirs.
-            await self.room.renegotiate(peer)
-        await self.room.update()
-        await self.room.settle()
+            self.conference.participants[id_].muted = []
+            self.conference.participants[id_].state = "accepted"
+            # Rejected tracks are offered again after an offer of the participant.
+            await self.conference.renegotiate(peer)
+        await self.conference.update()
+        await self.conference.settle()
 
     async def _require_all_media(self) -> None:
-        """Require that everybody gets everything that the others send."""
+        """Require that each participant receives all tracks of the others."""
         await asyncio.sleep(0.2)
         before = {id_: peer.received for id_, peer in self.peers.items()}
         for peer in self.peers.values():
@@ -237,7 +240,7 @@ class Soak:
         total = sum(len(peer.sources) for peer in self.peers.values())
         for id_, peer in self.peers.items():
             got, wanted = peer.received - before[id_], total - len(peer.sources)
-            # A packet may be asked for and come again.
+            # A packet can be retransmitted.
             if got < wanted:
                 raise SoakError(f"{id_} gets {got} of {wanted} streams")
 
@@ -245,7 +248,7 @@ class Soak:
 async def soak(seconds: float, seed: int) -> str:
     """Act for this many seconds, and return what happened.
 
-    :raises SoakError: when something went wrong, or was left behind.
+    :raises SoakError: when the run has failed, or has left something behind.
     """
     complaints = _Complaints()
     logging.getLogger().addHandler(complaints)
@@ -257,4 +260,4 @@ async def soak(seconds: float, seed: int) -> str:
     if complaints.said:
         raise SoakError("it was logged:\n" + "\n".join(complaints.said[:20]))
     happened = ", ".join(f"{count} {name}" for name, count in sorted(run.done.items()))
-    return f"{run.room.tasks} tasks: {happened}; {holdings}"
+    return f"{run.conference.tasks} tasks: {happened}; {holdings}"

@@ -1,8 +1,8 @@
-"""Synthetic participants: as much of a WebRTC endpoint as load needs, and a hundred times lighter than a whole one.
+"""Synthetic participants: the part of a WebRTC endpoint that load needs, a hundred times lighter than a whole one.
 
-A `Peer` has a UDP socket, checks connectivity as ICE's controlling side, is DTLS client, sends RTP that it makes up,
-and counts what arrives without decrypting it. A `Room` does around a node what the operations do: it knows the participants,
-brings tasks to the node one by one, and lets peers answer what the focus offers.
+A `Peer` has a UDP socket, is ICE's controlling side and DTLS client, sends RTP that it makes up, and counts the packets
+that arrive without decrypting them. A `SyntheticConference` stands in for the operations: it knows the participants,
+brings tasks to the node one by one, and has the peers answer the focus's offers.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ _AUDIO_LINES = [
     f"a=extmap:{_LEVEL_ID} urn:ietf:params:rtp-hdrext:ssrc-audio-level",
     f"a=extmap:{_MID_ID} urn:ietf:params:rtp-hdrext:sdes:mid",
 ]
-# By payload type: the clock rate, and what is said of it. PCMU's is static (RFC 3551).
+# By payload type: the clock rate, and the lines that describe it. PCMU's type is static (RFC 3551).
 _AUDIO_CODECS: Mapping[int, tuple[int, list[str]]] = {
     AUDIO: (48000, [f"a=rtpmap:{AUDIO} opus/48000/2", f"a=fmtp:{AUDIO} minptime=10;useinbandfec=1"]),
     PCMU: (8000, []),
@@ -55,7 +55,7 @@ _VIDEO_LINES = [
     f"a=fmtp:{RTX} apt={VIDEO}",
 ]
 _REVERSED = {"sendrecv": "sendrecv", "sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
-# The second byte of what is no RTP: RTCP (RFC 5761 section 4), STUN's binding answers, DTLS.
+# The second byte of other packets than RTP: RTCP (RFC 5761 section 4), STUN's binding responses, DTLS.
 _NO_RTP = bytes([*range(192, 224), 0x01, 0x11, 0xFE, 0xFD])
 
 
@@ -66,7 +66,7 @@ def certificate() -> adapter.Certificate:
 
 
 class _Buffers:
-    """Where all peers of this process read and write."""
+    """The buffers of all peers of this process."""
 
     def __init__(self) -> None:
         cast = adapter.ffi.cast
@@ -80,7 +80,7 @@ _buffers = cache(_Buffers)
 
 @dataclass
 class Source:
-    """A stream of RTP that a peer sends. Its time stamps say when each packet was made, modulo 2**32."""
+    """A stream of RTP that a peer sends. The timestamps are the times at which packets were made, modulo 2**32."""
 
     ssrc: int
     payload_type: int
@@ -92,8 +92,8 @@ class Source:
     def __post_init__(self) -> None:
         level, delay = bytes([_LEVEL_ID << 4, 40, 0, 0]), bytes([_DELAY_ID << 4 | 2, 0, 0, 0])
         extensions = level if self.payload_type in _AUDIO_CODECS else delay
-        # The body of a delta frame of VP8, as far as anybody looks into it.
-        # What follows the fixed header of each packet.
+        # The first bytes of a delta frame of VP8. The others do not matter.
+        # The bytes after the fixed header of each packet.
         self.rest = b"\xbe\xde" + (len(extensions) // 4).to_bytes(2, "big") + extensions + b"\x10\x01"
         self.rest += secrets.token_bytes(self.size - 12 - len(self.rest))
 
@@ -105,8 +105,8 @@ class Source:
 
 
 @dataclass
-class Line:
-    """A media line as the peer knows it: what it says of codecs, and which way media goes."""
+class PeerSection:
+    """A media section as the peer knows it: its codecs, and which way media goes."""
 
     kind: str
     mid: str
@@ -117,7 +117,7 @@ class Line:
     rejected: bool = False
 
     def direction(self, offered: str = "sendrecv") -> str:
-        """Return the line's direction, as an answer to what was offered."""
+        """Return the section's direction, as an answer to what was offered."""
         ways = _REVERSED[offered]
         sends = self.source is not None and ways in ("sendrecv", "sendonly")
         receives = self.receives and ways in ("sendrecv", "recvonly")
@@ -144,12 +144,12 @@ class Peer:
         self._audio = audio
         self.connected = asyncio.Event()
         self.ended = asyncio.Event()
-        # What has arrived: RTP packets, and everything.
+        # The numbers of RTP packets and of all datagrams that have arrived.
         self.received = self.datagrams = 0
         self.refused = 0
         self.socket = _socket(address)
         self.fd = self.socket.fileno()
-        # The other side's ICE user name fragment and password, and where it receives.
+        # The other side's ICE user fragment and password, and its address.
         self.remote = ("", "")
         self.host: tuple[str, int] = ("", 0)
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(16)
@@ -159,26 +159,26 @@ class Peer:
         self._destination: Destination | None = None
         self._checking: asyncio.Task[None] | None = None
         self._tx: Any = None
-        self.lines: list[Line] = []
+        self.sections: list[PeerSection] = []
         for kind in ("audio", "video") if sends else ():
-            self.lines.append(self.own_line(kind, receives))
+            self.sections.append(self.own_section(kind, receives))
         if data:
-            self.lines.append(Line("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
+            self.sections.append(PeerSection("application", "d", "webrtc-datachannel", ["a=sctp-port:5000"]))
 
-    def own_line(self, kind: str, receives: bool) -> Line:
-        """Return a further line of this kind, with a source that sends on it."""
-        mid = f"o{len(self.lines)}"
+    def own_section(self, kind: str, receives: bool) -> PeerSection:
+        """Return a further section of this kind, with a source that sends there."""
+        mid = f"o{len(self.sections)}"
         if kind == "audio":
             stated = [each for type_ in self._audio for each in _AUDIO_CODECS[type_][1]]
             source = Source(_ssrc(), self._audio[0], _AUDIO_CODECS[self._audio[0]][0], AUDIO_SIZE)
-            return Line(kind, mid, " ".join(map(str, self._audio)), _AUDIO_LINES + stated, source, receives)
+            return PeerSection(kind, mid, " ".join(map(str, self._audio)), _AUDIO_LINES + stated, source, receives)
         source = Source(_ssrc(), VIDEO, 90000, VIDEO_SIZE, rtx_ssrc=_ssrc())
-        return Line(kind, mid, f"{VIDEO} {RTX}", _VIDEO_LINES, source, receives)
+        return PeerSection(kind, mid, f"{VIDEO} {RTX}", _VIDEO_LINES, source, receives)
 
     @property
     def sources(self) -> list[Source]:
-        """What the peer sends: audio first, then video."""
-        return [line.source for line in self.lines if line.source is not None and not line.rejected]
+        """The sources of the peer: audio first, then video."""
+        return [section.source for section in self.sections if section.source is not None and not section.rejected]
 
     def speak(self, payload_type: int) -> None:
         """Send audio with this codec from now on, on the same SSRC, as browsers do."""
@@ -187,44 +187,44 @@ class Peer:
 
     def share_screen(self) -> None:
         """Add a further video section, which the next `offer` contains."""
-        self.lines.append(self.own_line("video", receives=False))
+        self.sections.append(self.own_section("video", receives=False))
 
     # --- Offers and answers -----------------------------------------------------------------------------------
 
     def offer(self, setup: str = "actpass") -> str:
-        """Return an offer of all lines. The peer can only be DTLS client; `setup` says how much it insists on that."""
-        return self._describe(setup, ["sendrecv"] * len(self.lines))
+        """Return an offer of all sections, with this `a=setup`. The peer can only be DTLS client."""
+        return self._describe(setup, ["sendrecv"] * len(self.sections))
 
     def answer(self, offer: str) -> str:
-        """Return the answer to an offer: every line is accepted, and received where it can be."""
+        """Return the answer to an offer: every section is accepted, and received where it can be."""
         directions = []
         for index, text in enumerate(offer.replace("\r\n", "\n").split("\nm=")[1:]):
             head, *attributes = text.strip().split("\n")
             kind, port, _, formats = head.split(" ", 3)
-            if index == len(self.lines):
-                self.lines.append(Line(kind, _value(attributes, "mid"), formats, []))
-            elif self.lines[index].mid != _value(attributes, "mid"):
-                # The line was rejected before, and carries something else now (RFC 8829 section 5.2.2).
-                self.lines[index] = Line(kind, _value(attributes, "mid"), formats, [])
-            if self.lines[index].source is None and kind != "application":
-                # On a line of the other side's it takes what is offered now.
+            if index == len(self.sections):
+                self.sections.append(PeerSection(kind, _value(attributes, "mid"), formats, []))
+            elif self.sections[index].mid != _value(attributes, "mid"):
+                # The section was rejected before, and carries something else now (RFC 8829 section 5.2.2).
+                self.sections[index] = PeerSection(kind, _value(attributes, "mid"), formats, [])
+            if self.sections[index].source is None and kind != "application":
+                # In a section of the other side, the peer accepts what is offered now.
                 kept = [each for each in attributes if each.startswith(("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap"))]
-                self.lines[index].formats, self.lines[index].attributes = formats, kept
-            self.lines[index].rejected = port == "0" and "a=bundle-only" not in attributes
+                self.sections[index].formats, self.sections[index].attributes = formats, kept
+            self.sections[index].rejected = port == "0" and "a=bundle-only" not in attributes
             stated = [each for each in _REVERSED if f"a={each}" in attributes]
             directions.append(stated[0] if stated else "sendrecv")
         return self._describe("active", directions)
 
     def _describe(self, setup: str, offered: Iterable[str]) -> str:
         self._version += 1
-        bundle = " ".join(line.mid for line in self.lines if not line.rejected)
+        bundle = " ".join(section.mid for section in self.sections if not section.rejected)
         address, port = self.socket.getsockname()[:2]
         lines = ["v=0", f"o=- {self._session} {self._version} IN IP4 127.0.0.1", "s=-", "t=0 0"]
         lines += [f"a=group:BUNDLE {bundle}", "a=extmap-allow-mixed", "a=msid-semantic: WMS"]
-        for line, direction in zip(self.lines, offered, strict=True):
-            protocol = "UDP/DTLS/SCTP" if line.kind == "application" else "UDP/TLS/RTP/SAVPF"
+        for section, direction in zip(self.sections, offered, strict=True):
+            protocol = "UDP/DTLS/SCTP" if section.kind == "application" else "UDP/TLS/RTP/SAVPF"
             lines += [
-                f"m={line.kind} {0 if line.rejected else 9} {protocol} {line.formats}",
+                f"m={section.kind} {0 if section.rejected else 9} {protocol} {section.formats}",
                 "c=IN IP4 0.0.0.0",
                 f"a=candidate:1 1 udp 2122260223 {address} {port} typ host",
                 "a=end-of-candidates",
@@ -232,13 +232,13 @@ class Peer:
                 f"a=ice-pwd:{self._password}",
                 f"a=fingerprint:sha-256 {certificate().fingerprint}",
                 f"a=setup:{setup}",
-                f"a=mid:{line.mid}",
-                *line.attributes,
+                f"a=mid:{section.mid}",
+                *section.attributes,
             ]
-            if line.kind != "application":
-                lines += [f"a={line.direction(direction)}", "a=rtcp-mux", "a=rtcp-rsize"]
-            if line.source is not None:
-                lines += _sources_of(line.source, self.id)
+            if section.kind != "application":
+                lines += [f"a={section.direction(direction)}", "a=rtcp-mux", "a=rtcp-rsize"]
+            if section.source is not None:
+                lines += _sources_of(section.source, self.id)
         return "\r\n".join(lines) + "\r\n"
 
     # --- Connection -------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class Peer:
         algorithm, fingerprint = _value(lines, "fingerprint").split(" ")
         self._transport = Transport(certificate(), "client", self.send_datagram, on_state=self._transport_is)
         self.resume_reading()
-        # Who is not lite listens only after a check of its own: another answer, and there was time for that.
+        # A full ICE implementation receives only after its own check. By the second answer it has sent one.
         self._answers_wanted = 1 if "a=ice-lite" in lines else 2
         self._fingerprints = [Fingerprint(algorithm, fingerprint)]
         self._checking = asyncio.create_task(self.keep_checking())
@@ -322,7 +322,7 @@ class Peer:
             self.ended.set()
 
     def send_datagram(self, datagram: bytes) -> None:
-        """Send a datagram to the focus, whatever is in it."""
+        """Send any datagram to the focus."""
         try:
             self.socket.sendto(datagram, self.host)
         except OSError:
@@ -333,11 +333,11 @@ class Peer:
         asyncio.get_running_loop().remove_reader(self.fd)
 
     def resume_reading(self) -> None:
-        """Take arrivals again as they come."""
+        """Read datagrams as they arrive again."""
         asyncio.get_running_loop().add_reader(self.fd, self.read)
 
     def read(self) -> int:
-        """Take what has arrived: count RTP, and pass on what belongs to the connection. Return how many datagrams."""
+        """Read what has arrived: count RTP, and handle STUN and DTLS. Return the number of datagrams."""
         inbox = _buffers().inbox
         total = 0
         while count := inbox.receive(self.fd):
@@ -357,7 +357,7 @@ class Peer:
         return total
 
     def _take(self, first: int, datagram: bytes) -> None:
-        """Take STUN and DTLS."""
+        """Handle a STUN or DTLS datagram."""
         if self._transport is None:
             return
         if datagram[:2] == b"\x01\x01":
@@ -372,7 +372,7 @@ class Peer:
     # --- Media ------------------------------------------------------------------------------------------------
 
     def send(self, packets: Iterable[bytes]) -> int:
-        """Send RTP packets in one go; return how many went out. None do without a connection."""
+        """Send RTP packets at once; return how many were sent. Without a connection none are."""
         if self._tx is None or self._destination is None:
             return 0
         buffers = _buffers()
@@ -398,7 +398,7 @@ class Peer:
         self.pause_reading()
 
     async def close(self) -> None:
-        """End the connection politely, and leave nothing behind."""
+        """Close the connection with a close-notify, and release everything."""
         self.stop_checking()
         if self._checking is not None:
             self.pause_reading()
@@ -445,18 +445,18 @@ class _Participant:
 
 
 class RefusedError(Exception):
-    """The node has refused what a participant offered or answered."""
+    """The node has refused an offer or an answer of a participant."""
 
 
-class Room:
-    """One conference around a node. `execute(conference, kind, payload)` carries a task out and returns its result."""
+class SyntheticConference:
+    """One conference on a node. `execute(conference, kind, payload)` carries out a task and returns its result."""
 
     def __init__(self, id_: str, execute: Execute) -> None:
         self.id = id_
         self.participants: dict[str, _Participant] = {}
         self.tasks = 0
         self._execute = execute
-        # What the focus has offered and nobody has answered yet: participant, modification, description.
+        # The offers of the focus that are not answered yet: participant, modification, description.
         self.offered: list[tuple[str, str, str]] = []
 
     async def join(self, peer: Peer, *, settle: bool = True) -> None:
@@ -490,7 +490,7 @@ class Room:
     async def take_over(
         self, peers: Mapping[str, Peer], last_offers: Mapping[str, str], answers: Mapping[str, str] | None = None
     ) -> Mapping[str, Any]:
-        """Let a node that has never seen the conference make offers for fresh connections to these peers."""
+        """Have a node that does not know the conference offer new connections to these peers."""
         self.participants = {id_: _Participant(peer) for id_, peer in peers.items()}
         restarts = [
             {"participant": id_, "modId": f"restart-{id_}", "sdp": sdp, "answer": (answers or {}).get(id_, "")}
@@ -499,7 +499,7 @@ class Room:
         return await self._task("update", {"restarts": restarts}, silently=True)
 
     async def leave(self, peer: Peer) -> None:
-        """Let a peer go."""
+        """Remove a peer and close it."""
         self.dismiss(peer.id)
         await self.update()
         await peer.close()
@@ -510,7 +510,7 @@ class Room:
         self.offered = [each for each in self.offered if each[0] != id_]
 
     async def set_state(self, peer: Peer, state: str, kind: str) -> None:
-        """Put a peer on hold, take it back, or let it begin to move."""
+        """Put a peer on hold, resume it, or begin its move."""
         self.participants[peer.id].state = state
         if state == "moving":
             # An offer that the old device has not answered is withdrawn.
@@ -523,12 +523,12 @@ class Room:
         await self._task("update", {}, cause=(secrets.token_hex(8), kind), silently=silently)
 
     async def settle(self) -> None:
-        """Let the peers answer what the focus has offered, until it offers nothing more."""
+        """Have the peers answer the offers of the focus until there are no more."""
         while self.offered:
             await self.answer_one()
 
     async def answer_one(self) -> None:
-        """Let a peer answer what the focus has offered it."""
+        """Have a peer answer the oldest offer of the focus."""
         id_, modification, offer = self.offered.pop(0)
         participant = self.participants[id_]
         answer = participant.peer.answer(offer)
@@ -553,7 +553,7 @@ class Room:
         self, kind: str, payload: Mapping[str, Any], *, cause: tuple[str, str] | None = None, silently: bool = False
     ) -> Mapping[str, Any]:
         view = self.view({"modId": cause[0], "kind": cause[1]} if cause else None)
-        # An offer that builds a leg is the first thing that a participant does: before that nothing is offered to it.
+        # A participant begins with an offer that builds a leg. Before that, the focus offers it nothing.
         quiet = silently or (kind == "offer" and cause is None)
         ready = (
             []
@@ -570,7 +570,7 @@ class Room:
             raise RefusedError(f"{kind}: {result['refusal']}")
         for offer in result.get("offers", ()):
             participant = self.participants[offer["participant"]]
-            assert participant.pending is None, "an offer to somebody who was not ready"
+            assert participant.pending is None, "an offer to a participant that was not ready"
             participant.pending = offer["modId"]
             self.offered.append((offer["participant"], offer["modId"], offer["sdp"]))
         return result

@@ -1,4 +1,4 @@
-"""Session descriptions of real stacks, as they wrote them: by browsers and aiortc, and by a SIP gateway."""
+"""Session descriptions of real stacks: of browsers and aiortc, and of a SIP gateway."""
 
 from pathlib import Path
 
@@ -11,5 +11,5 @@ def _read(folder: str) -> dict[str, str]:
 
 # By name: `SAMPLES["chromium-hold"]` is an answer, and every other one an offer.
 SAMPLES = _read("browsers")
-# What gateways and odd endpoints offer, each named for what is odd about it.
+# Offers of gateways and unusual endpoints, each named after its peculiarity.
 CASES = _read("cases")

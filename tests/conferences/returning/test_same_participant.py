@@ -1,4 +1,4 @@
-"""A participant that comes back gets its own participant."""
+"""A user who comes back to a conference returns as the same participant."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def participants_of(device: Device, conference: str, username: str) -> list[dict
 @pytest.mark.any_engine
 class TestReturning:
     @pytest.mark.timeout(900)
-    def test_one_guest_does_not_use_up_the_participants(
+    def test_a_guest_who_rejoins_often_does_not_fill_the_conference(
         self, meeting: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
         participant, before, session = bob.participant(meeting.id)["id"], size(alice, meeting.id), bob.row
@@ -45,20 +45,22 @@ class TestReturning:
         assert carol.join(meeting.id).status_code == 204
         assert Stay.objects.filter(participant=participant).count() == rounds
 
-    def test_the_others_see_it_leave_and_join(self, meeting: Meeting, alice: Device, bob: Device) -> None:
+    def test_the_others_get_events_of_leaving_and_joining(self, meeting: Meeting, alice: Device, bob: Device) -> None:
         participant = bob.participant(meeting.id)["id"]
         bob.delete(meeting.id)
         bob.join(meeting.id)
-        told = [event for event in alice.news() if event["type"].startswith("participant-")]
-        assert [(event["type"], event["participant"]["id"]) for event in told] == [
+        left_and_joined = [event for event in alice.news() if event["type"].startswith("participant-")]
+        assert [(event["type"], event["participant"]["id"]) for event in left_and_joined] == [
             ("participant-left", participant),
             ("participant-joined", participant),
         ]
-        assert told[1]["participant"] == bob.participant(meeting.id)
+        assert left_and_joined[1]["participant"] == bob.participant(meeting.id)
         opening = {"confId": meeting.id, "type": "", "conference": alice.get(meeting.id)}
         assert replay([opening, *alice.log()], meeting.id) == facts(alice.get(meeting.id))
 
-    def test_the_participant_is_as_good_as_new(self, meeting: Meeting, alice: Device, bob: Device) -> None:
+    def test_a_returning_participant_starts_with_fresh_state(
+        self, meeting: Meeting, alice: Device, bob: Device
+    ) -> None:
         put(bob, meeting.id, CALL_HOLD, "recvonly")
         path = f"/mediaConferences/{meeting.id}/participants/{bob.participant(meeting.id)['id']}/mute"
         assert alice.request("PUT", path, {"audio": True}).status_code == 204
@@ -76,7 +78,7 @@ class TestReturning:
         assert bob.participant(meeting.id)["state"] == "on-hold"
         assert bob.delete(meeting.id).json()["outcome"] == "left"
 
-    def test_a_new_session_of_the_user_returns_when_the_old_one_is_over(self, meeting: Meeting, bob: Device) -> None:
+    def test_a_new_session_returns_as_the_participant_of_an_ended_session(self, meeting: Meeting, bob: Device) -> None:
         participant = bob.participant(meeting.id)["id"]
         bob.request("DELETE", f"/sessions/{bob.id}")
         again = Device.register("bob", "phone", vtn="+15550101")
@@ -88,7 +90,7 @@ class TestReturning:
         third.join(meeting.id)
         assert third.participant(meeting.id)["id"] == participant
 
-    def test_a_removed_participant_returns_to_an_open_conference_only(
+    def test_a_removed_participant_can_return_only_to_an_open_conference(
         self, meeting: Meeting, alice: Device, bob: Device, carol: Device
     ) -> None:
         closed = carol.gather("alice", "bob").json()["id"]
@@ -100,7 +102,7 @@ class TestReturning:
         assert bob.join(meeting.id).status_code == 204
         assert [stay.left_reason for stay in Stay.objects.all()] == ["removed"]
 
-    def test_a_participant_that_is_invited_again_gets_another_participant(
+    def test_a_user_who_is_invited_again_becomes_another_participant(
         self, meeting: Meeting, alice: Device, bob: Device
     ) -> None:
         first = bob.participant(meeting.id)["id"]
@@ -111,9 +113,9 @@ class TestReturning:
         assert bob.participant(meeting.id)["id"] == second != first
         bob.delete(meeting.id)
         assert bob.join(meeting.id).status_code == 204
-        assert bob.participant(meeting.id)["id"] == second, "the one that was left last"
+        assert bob.participant(meeting.id)["id"] == second, "the last one that the user left"
 
-    def test_an_invitation_that_came_to_nothing_is_no_participant_to_return_to(
+    def test_a_user_does_not_return_as_the_participant_of_a_declined_invitation(
         self, alice: Device, bob: Device
     ) -> None:
         conference = started(alice, "bob")
@@ -125,7 +127,7 @@ class TestReturning:
         ]
         assert not Stay.objects.exists()
 
-    def test_a_full_conference_takes_nobody_back(
+    def test_users_cannot_return_to_a_full_conference(
         self, meeting: Meeting, bob: Device, carol: Device, settings: Settings
     ) -> None:
         settings.CONFERENCE_CAPACITY = 2
@@ -135,15 +137,17 @@ class TestReturning:
         carol.delete(meeting.id)
         assert bob.join(meeting.id).status_code == 204
 
-    def test_an_ended_conference_takes_nobody_back(self, meeting: Meeting, alice: Device, bob: Device) -> None:
+    def test_users_cannot_return_to_an_ended_conference(self, meeting: Meeting, alice: Device, bob: Device) -> None:
         bob.delete(meeting.id)
         alice.delete(meeting.id)
         refused(409, "conference-not-open", bob.join, meeting.id)
 
 
 @pytest.mark.any_engine
-class TestWhoseParticipantItIs:
-    def test_a_living_session_keeps_its_participant(self, meeting: Meeting, bob: Device) -> None:
+class TestReturningIdentity:
+    def test_another_device_does_not_take_the_participant_of_a_live_session(
+        self, meeting: Meeting, bob: Device
+    ) -> None:
         participant = bob.participant(meeting.id)["id"]
         bob.delete(meeting.id)
         tablet = Device.register("bob", "tablet", vtn="+15550101")
@@ -163,8 +167,10 @@ class TestWhoseParticipantItIs:
             {"username": "carol"},
         ],
     )
-    def test_another_user_gets_a_new_one(self, meeting: Meeting, bob: Device, identity: dict[str, str]) -> None:
-        """Not even when the device has the same label, and the session that left is over."""
+    def test_another_user_becomes_a_new_participant(
+        self, meeting: Meeting, bob: Device, identity: dict[str, str]
+    ) -> None:
+        """Even if the device has the same label, and the session that left has ended."""
         participant = bob.participant(meeting.id)["id"]
         bob.request("DELETE", f"/sessions/{bob.id}")
         other = Device.register(device="laptop", **identity)
@@ -172,7 +178,9 @@ class TestWhoseParticipantItIs:
         assert other.participant(meeting.id)["id"] != participant
         assert Participant.objects.get(pk=participant).state == "left"
 
-    def test_a_device_that_was_moved_from_gets_a_new_one(self, meeting: Meeting, alice: Device, bob: Device) -> None:
+    def test_the_old_device_of_a_move_becomes_a_new_participant(
+        self, meeting: Meeting, alice: Device, bob: Device
+    ) -> None:
         participant, phone = bob.participant(meeting.id)["id"], Device.register("bob", "phone", vtn="+15550101")
         put(bob, meeting.id, CALL_HOLD, "recvonly")
         bob.delete(meeting.id)
@@ -183,7 +191,7 @@ class TestWhoseParticipantItIs:
         assert phone.join(meeting.id).status_code == 204
         assert phone.participant(meeting.id)["id"] == participant
 
-    def test_the_one_that_a_session_left_itself_comes_first(self, meeting: Meeting, bob: Device) -> None:
+    def test_a_session_prefers_the_participant_that_it_left_itself(self, meeting: Meeting, bob: Device) -> None:
         participant = bob.participant(meeting.id)["id"]
         tablet = Device.register("bob", "tablet", vtn="+15550101")
         tablet.join(meeting.id)
