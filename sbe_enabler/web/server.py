@@ -118,9 +118,13 @@ class DaphneServer(Server):  # type: ignore[misc]
             port.stopListening()
 
     def close_web_sockets(self, code: int) -> None:
-        """Send a close frame with this code to every WebSocket."""
+        """Send a close frame with this code to every WebSocket, and drop those whose handshake is not answered yet."""
         for protocol in list(self.connections):
-            if isinstance(protocol, WebSocket):
+            if not isinstance(protocol, WebSocket):
+                continue
+            if protocol.state == WebSocket.STATE_CONNECTING:
+                protocol.cut()
+            else:
                 # autobahn's `sendClose` refuses the codes of RFC 6455 section 7.4.1, except 1000.
                 protocol.sendCloseFrame(code=code)
 

@@ -479,6 +479,17 @@ async def test_only_a_close_frame_can_have_a_servers_code(unstarted: Unstarted) 
     assert len(protocol.transport.value()) == 4
 
 
+async def test_a_handshake_that_is_not_answered_yet_does_not_disturb_the_shutdown(unstarted: Unstarted) -> None:
+    _, transport = unstarted.connect(HANDSHAKE)
+    waiting = transport.protocol
+    assert waiting.state == waiting.STATE_CONNECTING
+    unstarted.slots.release(ADDRESS)
+    opened = unstarted.open_web_socket()
+    unstarted.server.close_web_sockets(1001)
+    assert waiting.transport.disconnected
+    assert opened.transport.value() == b"\x88\x02" + (1001).to_bytes(2)
+
+
 async def test_the_mask_of_a_frame_is_dropped(unstarted: Unstarted) -> None:
     protocol = unstarted.open_web_socket()
     protocol.dataReceived(bytes([0x81, 0x81, 1, 2, 3, 4]))
