@@ -1,9 +1,10 @@
 """Serve sync views in one hop between threads.
 
-Django's own ASGI handler gives every request a thread and a database connection of its own, and changes between that
-thread and the event loop around each middleware: for a view that takes a few milliseconds, that is more than the view.
-Here a request for a sync view goes, middleware and all, to one of a fixed number of threads whose database connections
-stay open, and comes back as an answer. Async views, which wait for long, are served by Django's own handler.
+Django's ASGI handler gives each request a new thread and a new database connection. Around each middleware it changes
+between that thread and the event loop, which costs more than a view of a few milliseconds.
+
+Here a fixed number of threads keep their database connections open. One of them runs the middleware and the view of a
+request, and returns the answer. Async views wait for a long time, so Django's own handler serves them.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,19 +26,19 @@ from media.tally import Tally
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
-# Hashing a password is slow on purpose: these views have one thread of their own.
+# Hashing a password is slow by design, so these views share one separate thread.
 _HASHING_VIEWS = {"admin:login", "admin:password_change", "admin:auth_user_add", "admin:auth_user_password_change"}
-# How many of these requests are served or wait, and how many of one client's network; the next one is refused.
+# Requests for these views that may be served or wait: in all, and from one client network. More are refused.
 _WAITING_LOGINS = 16
 _WAITING_OF_ONE = 4
 _hashing_pool = ThreadPoolExecutor(1, thread_name_prefix="login")
 
 
 class SyncHandler(ASGIHandler):
-    """Serves sync views, and whatever has no view."""
+    """Serves sync views, and paths that have no view."""
 
     def __init__(self, pool: ThreadPoolExecutor = POOL) -> None:
-        """Load the middleware in its sync form; serve in the threads of `pool`."""
+        """Load the middleware in its sync form, and serve in the threads of `pool`."""
         super().__init__()
         self._pool = pool
         self.load_middleware(is_async=False)
@@ -53,28 +54,28 @@ class SyncHandler(ASGIHandler):
             await self.send_response(response, send)
 
     def _respond(self, scope: dict[str, Any], body: IO[bytes]) -> HttpResponseBase:
-        """Return the complete answer."""
+        """Return the complete answer. It runs in a thread of the pool."""
         set_script_prefix(get_script_prefix(scope))
         request_started.send(sender=type(self), scope=scope)
         trust_busy_connection()
         request, refusal = self.create_request(scope, body)
         response = refusal if request is None else self.get_response(request)
-        assert response is not None  # noqa: S101 - create_request returns the one or the other
-        # Closing ends the request: Django looks after the thread's database connection then.
+        assert response is not None  # noqa: S101 - create_request returns one of the two
+        # This ends the request, so Django checks the thread's database connection now.
         response.close()
         return response
 
 
 class HashingHandler(SyncHandler):
-    """Serves views that hash passwords. A crowd of them waits for one thread, and only among themselves."""
+    """Serves views that hash passwords, in one thread. Many such requests delay only each other."""
 
     def __init__(self) -> None:
-        """Prepare for an empty queue."""
+        """Begin with no request waiting."""
         super().__init__(_hashing_pool)
         self._waiting = Tally()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one request, unless too many wait."""
+        """Serve one request, or refuse it if too many wait."""
         address, _ = scope.get("client") or ("", 0)
         network = network_of(address)
         if self._waiting.total() >= _WAITING_LOGINS or self._waiting[network] >= _WAITING_OF_ONE:
@@ -87,16 +88,16 @@ class HashingHandler(SyncHandler):
 
 
 def _busy() -> HttpResponse:
-    """Return the answer to one login too many."""
+    """Return the answer to a login when too many wait."""
     text = "Too many logins at the same time. Try again in a few seconds."
     return HttpResponse(text, status=429, headers={"Retry-After": "5"}, content_type="text/plain")
 
 
 class Handler:
-    """Chooses between these by the view that a path leads to."""
+    """Chooses a handler by the view of the path."""
 
     def __init__(self, async_handler: ASGIHandler, sync_handler: SyncHandler) -> None:
-        """Serve async views with the one, and sync views that hash no password with the other."""
+        """Use one handler for async views, and the other for sync views that hash no password."""
         self._async, self._sync = async_handler, sync_handler
         self._hashing = HashingHandler()
 
@@ -105,7 +106,7 @@ class Handler:
         await self._handler_of(scope["path"], scope["method"])(scope, receive, send)
 
     def _handler_of(self, path: str, method: str) -> ASGIHandler:
-        """Return the handler for the view of a path. Only what is posted there has a password to hash."""
+        """Return the handler for the view of a path. A view hashes a password only for a POST."""
         try:
             match = resolve(path)
         except Resolver404:

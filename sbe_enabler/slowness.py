@@ -1,18 +1,25 @@
-"""Where slow requests wait: one line in the log for each that takes longer than `SBE_SLOW_REQUEST_SECONDS`.
+"""Log where slow requests wait: one line for each that takes longer than `SBE_SLOW_REQUEST_SECONDS`.
 
-Switched off, nothing here runs. The phases of a request add up to its time:
+Without that setting, nothing here runs. The phases of a request add up to its time:
 
 - `body`: the event loop reads the rest of the request.
-- `queue`: all database threads are busy, or the one that was woken does not run yet.
-- `lock`: another transaction holds SQLite's write lock, or the rows that PostgreSQL is to lock.
-- `commit`: the database writes; SQLite also copies its log into the file now and then.
-- `view`: everything else in the thread, also the other statements.
-- `answer`: the event loop is late to take the answer.
+- `queue`: all database threads are busy, or the thread that was woken does not run yet.
+- `lock`: another transaction holds SQLite's write lock, or rows that PostgreSQL must lock.
+- `commit`: the database writes. SQLite sometimes also copies its log into the database file.
+- `view`: everything else in the thread, including all other statements.
+- `answer`: the answer waits for the event loop.
 - `send`: the event loop writes the answer.
 
-`busy` is the thread's processor time. In `ready` it could have run, but the machine ran something else. `waits` is the
-rest of `view`: for the interpreter's lock, or for PostgreSQL. Garbage collections (`gc`) and a late event loop (`late`)
-overlap with the phases. `committed` is the time until the last commit ended. All are in milliseconds.
+More columns, some of which overlap with the phases:
+
+- `busy`: the thread's processor time.
+- `ready`: the thread could have run, but the machine ran something else.
+- `waits`: the rest of `view`. The thread waited for the interpreter's lock or for PostgreSQL.
+- `gc`: garbage was collected.
+- `late`: the event loop was late.
+- `committed`: the time from the beginning until the last commit ended.
+
+All are in milliseconds.
 """
 
 import asyncio
@@ -39,31 +46,31 @@ logger = logging.getLogger(__name__)
 PHASES = ("body", "queue", "lock", "commit", "view", "answer", "send")
 _IN_THREAD = ("lock", "commit", "view")
 _TICK_SECONDS = 0.01
-# A loop is late from here on.
+# A smaller delay of the event loop is not counted.
 _LATE_SECONDS = 0.002
-# How many pauses are remembered. A request that takes longer than these shows too few.
+# How many pauses are kept. A request that outlasts them reports too little.
 _MOST_PAUSES = 1000
 _thread = threading.local()
 
 
 class Pauses:
-    """Stretches of time in which something stood still, the newest last."""
+    """Intervals in which something was paused, the newest last."""
 
     def __init__(self) -> None:
         self._stretches: deque[tuple[float, float]] = deque(maxlen=_MOST_PAUSES)
 
     def add(self, begin: float, end: float) -> None:
-        """Note one."""
+        """Record a pause."""
         self._stretches.append((begin, end))
 
     def within(self, begin: float, end: float) -> float:
-        """Return how many seconds of them lie between these instants."""
+        """Return the seconds of all pauses between these instants."""
         return sum(max(0.0, min(end, until) - max(begin, since)) for since, until in list(self._stretches))
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What the clocks of a thread show, in seconds."""
+    """The clocks of a thread, in seconds: elapsed, processor, and runnable without running."""
 
     at: float
     busy: float
@@ -75,7 +82,7 @@ def _read_clocks() -> _Reading:
 
 
 def _ready() -> float:
-    """Return for how many seconds this thread could have run, but did not; 0 where the kernel does not count it."""
+    """Return how many seconds this thread was runnable but did not run. It is 0 if the kernel does not count them."""
     try:
         if not hasattr(_thread, "schedstat"):
             _thread.schedstat = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
@@ -96,7 +103,7 @@ class Timing:
         self._spent = {phase: [0.0, 0.0, 0.0] for phase in PHASES}
 
     def enter(self, phase: str) -> None:
-        """End the present phase and begin another."""
+        """End the current phase and begin another."""
         last, now = self._last, _read_clocks()
         for number, seconds in enumerate((now.at - last.at, now.busy - last.busy, now.ready - last.ready)):
             self._spent[self._phase][number] += seconds
@@ -115,11 +122,11 @@ class Timing:
 
     @property
     def seconds(self) -> float:
-        """How long the request took."""
+        """How long the request took until the last change of phase."""
         return self.ended_at - self.began_at
 
     def division(self) -> Mapping[str, float]:
-        """Return the phases and what overlaps with them, in milliseconds."""
+        """Return the phases, `busy`, `ready`, `waits` and `committed`, in milliseconds."""
         busy, ready = (sum(self._spent[phase][clock] for phase in _IN_THREAD) for clock in (1, 2))
         view, view_busy, view_ready = self._spent["view"]
         seconds = {phase: self._spent[phase][0] for phase in PHASES}
@@ -132,13 +139,13 @@ _collections = Pauses()
 
 
 class _Collector:
-    """Notes when the garbage collector runs: the whole process stands still."""
+    """Records when the garbage collector runs, which pauses the whole process."""
 
     def __init__(self) -> None:
         self._began_at = 0.0
 
     def __call__(self, phase: str, info: Mapping[str, int]) -> None:
-        """Take what the collector reports of its beginnings and ends."""
+        """The callback of `gc.callbacks`: a collection starts or stops."""
         if phase == "start":
             self._began_at = time.monotonic()
         else:
@@ -149,10 +156,10 @@ _collector = _Collector()
 
 
 class TimedHandler(SyncHandler):
-    """Serves as usual, and logs where the time of slow requests went."""
+    """Serves sync views, and logs where slow requests spent their time."""
 
     def __init__(self, slow_seconds: float) -> None:
-        """Log requests that take longer than that."""
+        """Log requests that take longer than `slow_seconds`."""
         super().__init__()
         self._slow_seconds = slow_seconds
         self._late = Pauses()
@@ -174,7 +181,7 @@ class TimedHandler(SyncHandler):
                 self._log(scope, timing)
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
-        """Read the body. Then the request waits for a thread."""
+        """Read the body. After it, the request waits for a thread."""
         body: IO[bytes] = await super().read_body(receive)
         _timing.get().enter("queue")
         return body
@@ -196,7 +203,7 @@ class TimedHandler(SyncHandler):
         await super().send_response(response, send)
 
     def _log(self, scope: dict[str, Any], timing: Timing) -> None:
-        """Write the line."""
+        """Log one line."""
         span = (timing.began_at, timing.ended_at)
         division = {
             **timing.division(),
@@ -215,7 +222,7 @@ class TimedHandler(SyncHandler):
 
 @contextlib.contextmanager
 def _timed_database(timing: Timing) -> Iterator[None]:
-    """Tell the waits for locks and the commits of this thread's connection apart from the rest."""
+    """Count waits for locks and commits of this thread's connection as phases of their own."""
 
     def execute(run: Callable[..., Any], sql: str, *rest: Any) -> Any:
         if "FOR UPDATE" not in sql:
@@ -224,7 +231,7 @@ def _timed_database(timing: Timing) -> Iterator[None]:
             return run(sql, *rest)
 
     with connection.execute_wrapper(execute), contextlib.ExitStack() as stack:
-        # SQLite takes its lock when a transaction begins.
+        # Django's undocumented methods. SQLite takes its write lock when a transaction begins.
         for name, phase in (("_start_transaction_under_autocommit", "lock"), ("_commit", "commit")):
             if hasattr(connection, name):
                 stack.enter_context(_timed(name, timing, phase))
@@ -233,7 +240,7 @@ def _timed_database(timing: Timing) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _timed(name: str, timing: Timing, phase: str) -> Iterator[None]:
-    """Count what a method of this thread's connection takes as a phase."""
+    """Count the time in a method of this thread's connection as a phase."""
     method = getattr(connection, name)
 
     def run() -> None:
@@ -248,7 +255,7 @@ def _timed(name: str, timing: Timing, phase: str) -> Iterator[None]:
 
 
 async def _watch_loop(late: Pauses) -> None:
-    """Note when the event loop is late, until cancelled."""
+    """Record when the event loop is late, until cancelled."""
     while True:
         due = time.monotonic() + _TICK_SECONDS
         await asyncio.sleep(_TICK_SECONDS)

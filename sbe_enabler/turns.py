@@ -1,11 +1,10 @@
-"""Let the requests of one client network take turns, so that a crowd of them delays only themselves.
+"""Serve a few requests of each client network at a time, so that a flood of requests delays only its own client.
 
-All requests share a loop and a few database threads, in the order of their arrival. A client with hundreds of
-connections would otherwise stand in the queue hundreds of times. Here a few of its requests are served at a time, and
-its others wait outside the queue. It loses nothing by that: a few are as many as there are threads.
+All requests share one event loop and a few database threads, in the order of their arrival. Without turns, a client
+with hundreds of connections could fill that queue. Here twice as many of its requests as there are threads are served
+at a time, enough to keep every thread busy. Its other requests wait outside the queue.
 
-The handshakes of WebSockets take turns too. Where a request follows the event channel, its turn ends when it has read
-the log and only waits for events.
+Handshakes of WebSockets take turns too. The turn of a request for events ends when it has read the log and only waits.
 """
 
 import asyncio
@@ -19,9 +18,10 @@ from events.authentication import network_of
 from events.turns import END_TURN
 from sbe_enabler.connections import Application, Receive, Scope, Send, refuse
 
-# A request keeps its place in the queue for some seconds after its client has gone, so connections do not bound these.
+# Requests in a queue, served or waiting. The limit on connections does not bound them: a request stays in its queue for
+# some seconds after its client has disconnected.
 _MOST_WANTED = 512
-# An answer in parts takes as long as its client reads it, and may keep others waiting for this many seconds only.
+# An answer in parts takes as long as its client takes to read it. It keeps its turn for this many seconds only.
 _LONGEST_ANSWER = 1.0
 _TOO_MANY = "Too many requests from this address at the same time."
 
@@ -31,7 +31,7 @@ Queue = tuple[str, bool]
 
 @dataclass
 class _Turns:
-    """The turns of one queue, and how many requests have or want one."""
+    """The turns of one queue. `wanted` counts the requests that have or await one."""
 
     semaphore: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2 * settings.DATABASE_THREADS))
     wanted: int = 0
@@ -46,11 +46,11 @@ class InTurns:
 
     @property
     def queues(self) -> int:
-        """How many queues have requests that are served or wait."""
+        """How many queues have requests, served or waiting."""
         return len(self._turns)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request when its turn has come. The turn ends with the answer, or when it is read slowly."""
+        """Serve one request when its turn comes. It ends with the answer, or sooner if the client reads slowly."""
         address, _ = scope.get("client") or ("", 0)
         queue = (network_of(address), _needs_threads(scope["path"]))
         if queue in self._turns and self._turns[queue].wanted >= _MOST_WANTED:
@@ -66,7 +66,7 @@ class InTurns:
 
 
 class _Turn:
-    """The turn of one request in its queue, which is wanted from the beginning."""
+    """The turn of one request in its queue. It counts as wanted from its creation."""
 
     __slots__ = ("_all", "_has_begun", "_is_limited", "_is_over", "_queue")
 
@@ -81,7 +81,7 @@ class _Turn:
         self._has_begun = True
 
     def end(self) -> None:
-        """Let the next request have its turn, if none has it already."""
+        """End the turn, so that the next request is served. More calls have no effect."""
         if self._is_over:
             return
         self._is_over = True
@@ -93,7 +93,7 @@ class _Turn:
             del self._all[self._queue]
 
     def sender(self, send: Send) -> Send:
-        """Return a function that sends the answer, and limits the turn once the answer comes in parts."""
+        """Return a function that sends the answer. If the answer has parts, it also limits the duration of the turn."""
 
         async def send_in_turn(message: Mapping[str, Any]) -> None:
             if not self._is_limited and (message.get("more_body") or message["type"] == "websocket.accept"):
@@ -101,15 +101,15 @@ class _Turn:
                 asyncio.get_running_loop().call_later(_LONGEST_ANSWER, self.end)
             await send(message)
             if message["type"] == "websocket.close":
-                # Its application waits on until the client has closed too.
+                # The application continues to wait until the client closes too.
                 self.end()
 
         return send_in_turn
 
 
 def _needs_threads(path: str) -> bool:
-    """Tell whether a request needs a database thread. The others have a queue of their own.
+    """Tell whether a request needs a database thread. Requests that need none have a separate queue.
 
-    While the database hangs, `/healthz` must not wait for those that wait for it.
+    While the database hangs, `/healthz` must not wait for requests that wait for the database.
     """
     return path != "/healthz" and not path.startswith(settings.STATIC_URL)

@@ -12,9 +12,8 @@ import pytest
 import websockets
 
 from events.authentication import network_of
-from sbe_enabler.connections import Places
+from sbe_enabler.connections import SEND_BUFFER_BYTES, Slots
 from sbe_enabler.lan import ensure_certificate
-from sbe_enabler.serving import SEND_BUFFER_BYTES
 from tests.support.services import Backends, Server, wait_until
 
 pytestmark = pytest.mark.once
@@ -163,7 +162,7 @@ def test_connections_of_one_address_are_bounded_and_others_are_served(server: Se
         assert b"retry-after: 5\r\n" in answer
         assert b'"code": "rate-limited"' in answer
         assert httpx.get(f"{server.base_url}/healthz").status_code == 200
-    wait_until(lambda: _is_served(server, "127.0.0.3"), "the places are free again")
+    wait_until(lambda: _is_served(server, "127.0.0.3"), "the slots are free again")
 
 
 def _is_served(server: Server, address: str) -> bool:
@@ -193,7 +192,7 @@ def test_web_sockets_count_as_connections_until_they_close(server: Server) -> No
 
     for _ in range(2):
         assert asyncio.run(open_and_close()) == [101] * _MOST + [429]
-        wait_until(lambda: _is_served(server, "127.0.0.4"), "the places are free again")
+        wait_until(lambda: _is_served(server, "127.0.0.4"), "the slots are free again")
 
 
 def test_unfinished_tls_handshakes_are_bounded_too(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -246,11 +245,11 @@ def test_clients_behind_a_gateway_are_counted_separately_and_the_gateway_is_not(
 
 
 def test_connections_are_counted_by_network_and_in_total() -> None:
-    places = Places(2, most=3)
-    assert [places.take("192.0.2.1") for _ in range(3)] == [True, True, False]
-    assert [places.take("2001:db8::1"), places.take("2001:db8::2")] == [True, False]
-    places.release("192.0.2.1")
-    assert places.take("2001:db8::2")
+    slots = Slots(2, most=3)
+    assert [slots.take("192.0.2.1") for _ in range(3)] == [True, True, False]
+    assert [slots.take("2001:db8::1"), slots.take("2001:db8::2")] == [True, False]
+    slots.release("192.0.2.1")
+    assert slots.take("2001:db8::2")
 
 
 def test_ipv4_clients_of_a_socket_for_both_families_are_counted_separately() -> None:

@@ -8,7 +8,7 @@ import pytest
 from daphne.ws_protocol import WebSocketFactory
 from twisted.internet.testing import StringTransport
 
-from sbe_enabler.resting import Input, RestingWebSocket
+from sbe_enabler.web.resting import ReceiveQueue, RestingWebSocket
 
 HANDSHAKE = (
     b"GET /sessions/x/events HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
@@ -23,12 +23,12 @@ class Server:
     proxy_forwarded_address_header = None
 
     def __init__(self) -> None:
-        self.inputs: list[Input] = []
+        self.inputs: list[ReceiveQueue] = []
         self.gone: list[object] = []
 
-    def create_application(self, protocol: object, scope: dict[str, Any]) -> Input:
+    def create_application(self, protocol: object, scope: dict[str, Any]) -> ReceiveQueue:
         """Start an application that reads from its input."""
-        self.inputs.append(Input())
+        self.inputs.append(ReceiveQueue())
         return self.inputs[-1]
 
     def protocol_connected(self, protocol: object) -> None:
@@ -74,7 +74,7 @@ def frame(opcode: int, payload: bytes, *, is_last: bool = True) -> bytes:
     return bytes([opcode | 0x80 * is_last, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
-async def taken(queue: Input) -> list[dict[str, Any]]:
+async def taken(queue: ReceiveQueue) -> list[dict[str, Any]]:
     """Return the messages that have arrived."""
     await queue.get()  # Daphne's own "websocket.connect"
     queue.put_nowait({"type": "end"})
@@ -119,8 +119,8 @@ async def test_idle_websocket_closes_as_before(connect: Callable[[], RestingWebS
     assert [message["code"] for message in await taken(server.inputs[1])] == [1000]
 
 
-async def test_input_keeps_its_order_and_loses_nothing_if_a_reader_is_cancelled() -> None:
-    queue = Input()
+async def test_receive_queue_keeps_its_order_and_loses_nothing_if_a_reader_is_cancelled() -> None:
+    queue = ReceiveQueue()
     waiting = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
     waiting.cancel()

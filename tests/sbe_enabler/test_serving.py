@@ -21,7 +21,7 @@ import websockets
 
 from conferences.parsers import BODY_LIMIT
 from sbe_enabler.lan import ensure_certificate
-from sbe_enabler.serving import Address, BoundedRequest
+from sbe_enabler.web.http import HttpRequest
 from tests.support.services import Backends, Server, manage, wait_until
 from tests.support.yardstick import slowness
 
@@ -156,7 +156,7 @@ def test_garbage_is_refused(server: Server, garbage: bytes) -> None:
     ],
 )
 def test_status_has_its_reason_phrase(status: int, phrase: bytes | None) -> None:
-    request = BoundedRequest.__new__(BoundedRequest)
+    request = HttpRequest.__new__(HttpRequest)
     request.setResponseCode(status)
     assert request.code_message == (phrase or b"Unknown Status")
 
@@ -293,11 +293,6 @@ def test_unusable_certificate_is_reported_in_one_sentence(server: Server, certif
     assert why in text
     assert "Traceback" not in text
     assert "listening" not in text
-
-
-def test_endpoint_escapes_the_syntax_of_twisted() -> None:
-    address = Address("::1", 8443, "/a:b/c=d.pem", "/k.pem")
-    assert address.endpoint() == r"ssl:8443:interface=\:\:1:certKey=/a\:b/c=d.pem:privateKey=/k.pem"
 
 
 def test_page_works_over_the_processs_own_tls(serve: Serve, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
-"""WebSockets that cost little memory while they wait: most of a conference service's connections do.
+"""WebSockets that use little memory while they wait, as most connections of a conference service do.
 
-autobahn and Daphne keep about a hundred attributes on each connection. Most have the same value everywhere, and many
-serve the handshake only. Once that is done, such an attribute is the class's.
+autobahn and Daphne set about a hundred attributes on each connection. Most have the same value on all connections, and
+many are used only in the handshake. After the handshake, the connection reads such attributes from its class.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from typing import Any
 from autobahn.websocket.protocol import TrafficStats
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
-# The values that most connections have after the handshake. One that has another keeps it.
-_USUAL: dict[str, object] = {
+# The values that most connections have after the handshake. A connection with another value keeps its own.
+USUAL: dict[str, object] = {
     **dict.fromkeys(
         (
             "closedByMe",
@@ -55,8 +55,8 @@ _USUAL: dict[str, object] = {
     "send_state": WebSocketProtocol.SEND_STATE_GROUND,
     "websocket_version": 13,
 }
-# What is not read after the handshake, or may be everybody's, and what stands in its place.
-_SPENT: dict[str, object] = {
+# Attributes that are not read after the handshake or can be shared, and what replaces them.
+SPENT: dict[str, object] = {
     **dict.fromkeys(
         (
             "_raw_query_string",
@@ -82,51 +82,51 @@ _SPENT: dict[str, object] = {
             "websocket_protocols",
         ),
     ),
-    # Daphne reads the path for a log of actions that nobody keeps.
+    # Daphne reads the path for its log of actions, which is switched off.
     "request": SimpleNamespace(path=""),
-    # Only for writing in pieces, which nothing here does.
+    # Used only to write in pieces, which nothing here does.
     "send_queue": (),
     "trafficStats": TrafficStats(),  # type: ignore[no-untyped-call]
 }
 
 
 class RestingWebSocket(WebSocketProtocol):  # type: ignore[misc]
-    """A WebSocket that lets go of its handshake, and of each frame."""
+    """A WebSocket that keeps nothing of its handshake, and nothing of a frame that it has processed."""
 
     @classmethod
     def share(cls, factory: WebSocketFactory) -> None:
-        """Share the options of a factory, which autobahn would copy to each connection."""
+        """Set the options of a factory on the class. autobahn copies to each connection what the class lacks."""
         for name in cls.CONFIG_ATTRS:
             value = getattr(factory, name)
-            # A function of the factory is to be none of the connection's methods.
+            # Otherwise a function would become a method of the connection.
             setattr(cls, name, staticmethod(value) if callable(value) else value)
 
-    def succeedHandshake(self, res: object) -> None:  # noqa: N802 - autobahn's name
-        """Accept, and let go of what nobody reads any more."""
+    def succeedHandshake(self, res: object) -> None:
+        """Accept, then delete the attributes that the class provides."""
         super().succeedHandshake(res)
         if self.state == self.STATE_OPEN:
             self.__dict__ = {name: value for name, value in vars(self).items() if not _is_shared(name, value)}
 
-    def onFrameEnd(self) -> Any:  # noqa: N802 - autobahn's name
-        """Take in a frame, and let go of its mask."""
+    def onFrameEnd(self) -> Any:
+        """Process a frame, then delete its mask."""
         result = super().onFrameEnd()
         self.current_frame_masker = None
         return result
 
 
 def _is_shared(name: str, value: object) -> bool:
-    """Tell whether the class's value serves as well as this one."""
-    return name in _SPENT or (name in _USUAL and value == _USUAL[name])
+    """Tell whether the class's value can replace this one."""
+    return name in SPENT or (name in USUAL and value == USUAL[name])
 
 
-for _name, _value in {**_USUAL, **_SPENT}.items():
+for _name, _value in {**USUAL, **SPENT}.items():
     setattr(RestingWebSocket, _name, _value)
 
 
-class Input:
-    """What a client has sent and the application has not taken yet: as much of a queue as one reader needs.
+class ReceiveQueue:
+    """The messages that a client has sent and its application, the only reader, has yet to receive.
 
-    An `asyncio.Queue` takes 3 KiB. What fills this one is bounded by what a client may send.
+    An `asyncio.Queue` takes 3 KiB. The limit on what a WebSocket client may send bounds this queue.
     """
 
     __slots__ = ("_arrival", "_messages")
@@ -136,13 +136,13 @@ class Input:
         self._arrival: asyncio.Future[None] | None = None
 
     def put_nowait(self, message: dict[str, Any]) -> None:
-        """Hand over a message."""
+        """Append a message."""
         self._messages.append(message)
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
     async def get(self) -> dict[str, Any]:
-        """Wait for the next message."""
+        """Remove and return the next message. Wait if there is none."""
         while not self._messages:
             self._arrival = asyncio.get_running_loop().create_future()
             await self._arrival
