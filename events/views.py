@@ -27,7 +27,7 @@ from events.turns import turn_end_of
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"
-# A stream ends after this many bytes, because the server cannot see how much the client has read. It then resumes.
+# A stream ends after this many bytes, because the server cannot see how much the client has read. The client resumes.
 STREAM_BYTES = 1024 * 1024
 STREAM_HEARTBEATS = 20
 # The last event of a stream that newer readers replace. An EventSource then waits 60 s before it reconnects.
@@ -128,7 +128,8 @@ def _stream(session_id: str, after: int, end_turn: Callable[[], None]) -> Stream
 async def server_sent(session_id: str, after: int, end_turn: Callable[[], None]) -> AsyncIterator[str]:
     """Yield the log in the format of server-sent events, with comments as heartbeats.
 
-    It ends after STREAM_BYTES or STREAM_HEARTBEATS, and when the session is over or the database is unavailable.
+    The stream ends after STREAM_BYTES or STREAM_HEARTBEATS, and when the session is over or the database is
+    unavailable.
     """
     yield ": follow\n\n"
     sent, beats = 0, 0

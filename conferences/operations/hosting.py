@@ -30,7 +30,7 @@ def invite_participant(
 
     :raises MalformedError: when the host invites itself.
     :raises ForbiddenError: when the session's participant is not the host.
-    :raises ConferenceFullError: when the conference has no space, as is always so in `peer`.
+    :raises ConferenceFullError: when the conference has no space, which is always the case in `peer`.
     :raises RateLimitedError, TooManyInvitationsError, CalleeBusyError: when a quota is used up.
     """
     guest = addressee(to)
