@@ -87,7 +87,8 @@ def _due() -> list[Job]:
 def _pause() -> float:
     """Return the seconds until a deadline can be due; 0 if one is due now."""
     deadline = next_deadline()
-    # A deadline that is created from now on is not due before the shortest of these durations is over.
+    # A deadline that is created from now on is due after the shortest of these durations at the earliest. A new kind of
+    # deadline must be added here.
     unseen = min(
         settings.RING_DURATION, settings.MODIFICATION_LIFETIME, settings.MOVE_WINDOW, settings.SESSION_LIFETIME
     )
