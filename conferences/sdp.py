@@ -35,7 +35,7 @@ class DirectionRule(Enum):
 class ValidatedSdp:
     """A valid session description: its text as received, and the parsed content.
 
-    `type` is "offer" or "answer". It is empty for a bare SDP in a request that may carry either.
+    `type` is "offer" or "answer". It is empty for a bare SDP in a request that may carry either type.
     """
 
     type: str

@@ -103,7 +103,7 @@ class Inbox:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     def _handle(self, message: dict[str, Any]) -> None:
-        """Handle a message: a wake-up, or one about readers in other processes."""
+        """Handle a message: a wake-up, or a message about readers in other processes."""
         match message:
             case {"session": session_id, "news": entries}:
                 news = [(int(seq), str(wire)) for seq, wire in entries]

@@ -106,8 +106,8 @@ async def _poll(session_id: str, after: int, seconds: float, end_turn: Callable[
 async def _next_entries(session_id: str, after: int, seconds: float, end_turn: Callable[[], None]) -> list[Entry]:
     """Return the next events after the cursor; an empty list if there are none within `seconds`.
 
-    A poll that does not wait is not registered as a reader, so it replaces none. At the end, the log is read once more:
-    a wake-up may have been lost since the watcher's last check.
+    A poll that does not wait is not registered as a reader, so it replaces no reader. At the end, the log is read once
+    more: a wake-up may have been lost since the watcher's last check.
     """
     entries = await read(session_id, after)
     if entries or not seconds:

@@ -129,7 +129,7 @@ def finish(task_id: int) -> bool:
 
 
 def prune(*, now: datetime, age: timedelta, limit: int) -> int:
-    """Delete nodes that were silent for `age`, and at most `limit` older tasks. Return the number of tasks."""
+    """Delete nodes silent for `age`, and at most `limit` tasks older than `age`. Return how many tasks were deleted."""
     MediaNode.objects.filter(heartbeat_at__lte=now - age).delete()
     due = MediaTask.objects.filter(created_at__lte=now - age).order_by("created_at")
     deleted, _ = MediaTask.objects.filter(pk__in=list(due.values_list("pk", flat=True)[:limit])).delete()

@@ -91,7 +91,7 @@ class Ending:
 # --- Starting ---------------------------------------------------------------------------------------------
 
 
-# Called by the host; tells every device of the invited users.
+# Called by the host. Events go to every device of the invited users.
 @transaction.atomic(savepoint=False)
 def start_conference(
     *,
@@ -222,7 +222,7 @@ def _call_to(locked: LockedConference, participant: Participant) -> Modification
 # --- Answering --------------------------------------------------------------------------------------------
 
 
-# Called by a device of an invited or moving user, or by anybody in an open conference; tells everybody.
+# Called by a device of an invited or moving user, or by anybody in an open conference. Events go to everybody.
 @transaction.atomic(savepoint=False)
 def answer_conference(
     *,
@@ -387,7 +387,7 @@ def _answer_move(
 # --- Leaving and ending -----------------------------------------------------------------------------------
 
 
-# Called by a session that rings or takes part; tells everybody else.
+# Called by a session that rings or takes part. Events go to everybody else.
 @transaction.atomic(savepoint=False)
 def end_participation(*, session: Session, conference_id: str, now: datetime, if_match: str | None = None) -> Ending:
     """End the session's part in the conference: decline, cancel, leave, terminate, or begin an armed move.

@@ -38,7 +38,7 @@ Step = Callable[[LockedConference], None]
 # The most deadlines of each kind that one pass finds. More would delay deadlines that become due meanwhile. With fewer,
 # two timekeepers would often work on the same conferences.
 BATCH = 400
-# How many conferences are read together. If it were more, the first would wait longer for the others.
+# How many conferences are read together. If more were read together, the first would wait longer.
 _READ_TOGETHER = 50
 
 

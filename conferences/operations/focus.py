@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 _NO_RESULT = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve this.")
 
 
-# Called by the media node, through the wiring; tells the participants concerned.
+# Called by the media node, through the wiring. Events go to the participants concerned.
 def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
     """Apply the result of a task and delete the task. Applying it again changes nothing.
 
@@ -115,7 +115,7 @@ def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: R
 def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
     """Set the deadline of `expect_leg` for these participants, unless they have it already. Return whether any was set.
 
-    The node watches legs only. A participant has none if its leg could not be rebuilt. It also has none if the focus
+    The node watches legs only. A participant has no leg if it could not be rebuilt. It also has no leg if the focus
     answered its offer with a new leg, but the offer was cancelled meanwhile.
     """
     expected = [each for each in locked.joined if each.pk in participants and each.connect_until is None]
@@ -155,7 +155,7 @@ def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None
         tell_offer(locked, modification, participant, caused_by=modification.caused_by_id)
 
 
-# Called by the media node, through the wiring; tells everybody.
+# Called by the media node, through the wiring. Events go to everybody.
 @transaction.atomic(savepoint=False)
 def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None:
     """Remove a participant whose media did not come back.
@@ -189,13 +189,13 @@ def _newest_leg(locked: LockedConference, participant: Participant) -> str | Non
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 
-# Called by the media node, through the wiring; every open WebSocket of the conference gets it.
+# Called by the media node, through the wiring. Every open WebSocket of the conference gets the event.
 def speaker_changed(*, conference_id: str, participant_id: str, by: Assignment) -> None:
     """Tell a conference which participant is the active speaker."""
     _tell_ephemeral(conference_id, by, ActiveSpeaker(participant=participant_id))
 
 
-# Called by the media node, through the wiring; every open WebSocket of the conference gets it.
+# Called by the media node, through the wiring. Every open WebSocket of the conference gets the event.
 def connection_changed(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
     """Tell a conference the quality of the connection between a participant and the focus."""
     _tell_ephemeral(conference_id, by, Quality(participant=participant_id, connection=connection))

@@ -175,8 +175,8 @@ def etag(conference: Conference) -> str:
 def require_still_live(session: Session, *, now: datetime) -> None:
     """Require that a session has not ended since its request was authenticated.
 
-    An operation that gives a participant this session calls it last. The session then cannot end before the
-    transaction does, so `end_session` finds the participant. The lock does not conflict with those of `log.append`.
+    An operation that gives a participant this session calls it last. The session then cannot end before the transaction
+    does, so `end_session` finds the participant. The lock does not conflict with the locks of `log.append`.
 
     :raises UnauthenticatedError: when it has ended.
     """

@@ -97,7 +97,7 @@ class Outcome:
     modification_id: str | None = None
 
 
-# Called by the session that makes the offer; tells the other side.
+# Called by the session that makes the offer. Events go to the other side.
 @transaction.atomic(savepoint=False)
 def offer_modification(
     *,
@@ -226,7 +226,7 @@ def tell_offer(
     locked.tell(receiver, event)
 
 
-# Called by the session that received the offer; tells the initiator.
+# Called by the session that received the offer. Events go to the initiator.
 @transaction.atomic(savepoint=False)
 def accept_modification(
     *,
@@ -276,7 +276,7 @@ def record_answer(
 ) -> None:
     """Check an answer against its offer, and settle the modification with it.
 
-    Both descriptions are recorded as the last ones of their legs.
+    Both descriptions are recorded as the last descriptions of their legs.
 
     :raises SdpInvalidError: when the answer does not fit the offer, or its version has gone back.
     :raises SdpDirectionError: when its directions do not fit the offer, or a hold.
@@ -347,7 +347,7 @@ def _tell_effect(locked: LockedConference, action: Action, initiator: Participan
         locked.tell_all(event(participant=wire.participant(initiator)))
 
 
-# Called by the receiver, which rejects, or the initiator, which cancels; tells the other side.
+# Called by the receiver, which rejects, or the initiator, which cancels. Events go to the other side.
 @transaction.atomic(savepoint=False)
 def withdraw_modification(
     *,
@@ -442,7 +442,7 @@ def disarm_move(locked: LockedConference, participant: Participant, modification
 def _modification(locked: LockedConference, modification_id: str) -> Modification:
     """Return a modification of this conference.
 
-    :raises NotFoundError: when there is none with this ID.
+    :raises NotFoundError: when the conference has no modification with this ID.
     """
     for pending in locked.pending:
         if pending.pk == modification_id:

@@ -100,7 +100,7 @@ def _nodes_in_use() -> set[str]:
     return nodes - {""}
 
 
-# Called by the nodekeeper; tells everybody in the conference.
+# Called by the nodekeeper. Events go to everybody in the conference.
 @transaction.atomic(savepoint=False)
 def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -> None:
     """Move a conference to another node, which offers new connections built from the last settled descriptions.

@@ -1,7 +1,7 @@
 """Delete rows that are older than their retention, and the credentials of legs that are gone.
 
 The batches have a bounded size, so that deadlines and requests do not wait. Every batch is a transaction of its own and
-finds its rows by an index. Readers see a whole log, or a log without its beginning, but never one with a hole.
+finds its rows by an index. Readers see a whole log, or a log without its beginning, but never a log with a hole.
 """
 
 from collections import Counter

@@ -61,7 +61,7 @@ class Action:
     def _modification_id(self) -> str:
         """Return the ID of the modification: `modId` in the body, or else the header `x-mod-id`.
 
-        :raises MalformedError: when the request has neither.
+        :raises MalformedError: when the request has no such ID.
         """
         modification_id = self._data.get("modId") or self._request.headers.get("x-mod-id")
         if not modification_id:

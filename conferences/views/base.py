@@ -48,7 +48,7 @@ class EnablerView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate the principal, and check the path.
 
-        A NUL in the path is refused here, because PostgreSQL accepts none in a parameter. A long body is not parsed
+        A NUL in the path is refused here, because PostgreSQL accepts no NUL in a parameter. A long body is not parsed
         if the principal may not see the conference.
 
         :raises NotFoundError: when there is no such conference, or it is not visible to the principal.

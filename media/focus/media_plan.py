@@ -13,8 +13,8 @@ from media.forward.tracks import Track
 from media.sdp.codecs import Agreed, takes_opus
 from media.sdp.media_section import Outgoing
 
-# At least this many participants with Opus keep it when a participant without Opus joins, which then has no audio. If
-# there are fewer, all use PCMU.
+# If at least this many participants use Opus, they keep it when a participant without Opus joins. That participant then
+# has no audio. If fewer use Opus, all change to PCMU.
 OPUS_PARTICIPANTS = 2
 
 

@@ -10,7 +10,7 @@ from media.focus.feedback import LEAST_RATE, NO_LIMIT
 from media.focus.leg import Leg
 from media.forward.tracks import Track
 
-# From one report to the next, a congested connection lowers the rate of a video to this share at the lowest.
+# From one report to the next, a congested connection lowers the rate of a video to no less than this share.
 LEAST_SHARE = 0.7
 # In bits per second for each video. A connection with more than this is no longer congested, because a browser sends a
 # camera's video at no higher rate.

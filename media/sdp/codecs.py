@@ -123,8 +123,8 @@ class Agreed:
     def in_use(self) -> "Agreed":
         """Return what sections list: the preferred codec of each kind, and others only for sections that lack it.
 
-        So a description has no more codecs than are sent. PCMU and PCMA come last, for any order of joining. Applying
-        it to its own result changes nothing.
+        So a description has no more codecs than are sent. PCMU and PCMA come last, in any order of joining. Applying
+        this method to its own result changes nothing.
         """
         codecs = {
             kind: _in_use(codecs, [keys for each, keys in self.sections if each == kind])
