@@ -229,7 +229,7 @@ class Dtls(RTCDtlsTransport):
         for datagram in _datagrams(bytes(written)):
             self._out(datagram)
 
-    # aiortc calls these.
+    # aiortc calls these methods.
 
     async def _write_ssl(self) -> None:
         # aiortc's own method reads at most 1500 bytes and may cut a record in two.

@@ -64,7 +64,7 @@ ADOPTIONS_PER_LOOK = 10
 def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
     """Move a few conferences whose node is gone to live nodes. Return how many were tried.
 
-    A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE` and the caller has watched it
+    A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE`. The caller must have watched it
     for all of that time. Several callers may do this at the same time: each takes different conferences.
 
     :param watched: how long the caller has watched the nodes with the database reachable.

@@ -56,5 +56,5 @@ class Addresses:
         return True
 
     def due(self, now: float) -> list[bytes]:
-        """Return the addresses to send a check to now."""
+        """Return the addresses to which a check is due now."""
         return self._consent.due(now)

@@ -153,7 +153,7 @@ class Conference:
             self._routing.connect(leg, track)
 
     def is_deserted(self, now: float) -> bool:
-        """Tell whether there was no leg for long, because the conference has ended or another node serves it."""
+        """Tell whether the conference has been unused for long. It has ended, or another node serves it."""
         return self._liveness.is_deserted(now, is_used=bool(self.tasks or self.legs()))
 
     # --- The end ----------------------------------------------------------------------------------------------

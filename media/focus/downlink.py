@@ -31,7 +31,7 @@ class Downlink:
         self._lost: dict[int, tuple[float, float]] = {}
 
     def take_estimate(self, estimate: int | None, now: float) -> None:
-        """Record an estimate of the bandwidth (REMB) in bits per second; None if the message has none."""
+        """Record an estimate of the bandwidth (REMB) in bits per second; None if the message has no estimate."""
         if estimate:
             self.is_congested = self.is_congested or estimate < self.estimate
             self.estimate, self._estimated_at = estimate, now

@@ -27,7 +27,8 @@ class Feedback:
         self.lost = 0.0
         self._ssrc = secrets.randbits(32)
         self._cname = secrets.token_hex(8)
-        # Whether feedback may go without a compound packet (RFC 5506): all sections share one transport.
+        # Whether feedback may be sent outside a compound packet (RFC 5506). This holds for all sections, which share
+        # one transport.
         self._takes_reduced_size = False
         self._was_limited = False
 

@@ -1,7 +1,7 @@
 """Bandwidth: video is sent at the rate that the slowest receiver's connection can carry (decision 0010).
 
-Senders are told to slow down (REMB). A receiver on a congested connection gets no video of a sender that does not slow
-down, because that video would leave no room for other participants' sound.
+Senders are told to slow down (REMB). If a sender does not slow down, receivers on congested connections get none of its
+video, because it would leave no room for other participants' sound.
 """
 
 from collections.abc import Iterable, Sequence

@@ -62,7 +62,7 @@ class Participant:
     key_frames: dict[int, Allowance] = field(default_factory=dict)
 
     def may_change(self, now: float) -> bool:
-        """Tell whether an answer may change what it sends. The first answer on a connection always may."""
+        """Tell whether an answer may change what it sends. The first answer on a connection always may do so."""
         return self.changes.grow(now) >= 1 or self.leg is None or not self.leg.negotiation.settled
 
     def may_cause_key_frame(self, track: Track, now: float) -> bool:

@@ -207,7 +207,7 @@ class Port:
     def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
         """Tell whether another leg's media goes to this sockaddr, and that leg answered a check a moment ago.
 
-        Then a check is ignored. A participant may have forged its source to take the address from another participant.
+        If so, a check from it is ignored: a participant may have forged the source to take the address from another.
         """
         holder = self._legs.get(name, leg)
         destination = holder.addresses.destination

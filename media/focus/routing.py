@@ -48,7 +48,7 @@ class Routing:
                     track.key_frame_wanted = track.kind == "video"
 
     def interrupt(self, leg: Leg) -> None:
-        """Let those tracks continue as after a pause that their participant no longer sends."""
+        """Mark the tracks that a participant no longer sends, so that they later continue as after a pause."""
         for (owner, label), track in self.tracks.items():
             if owner == leg.participant:
                 track.resumes = track.resumes or label not in leg.layout.published

@@ -179,7 +179,7 @@ class Signalling:
             return None
 
     def _is_informed(self, id_: str) -> bool:
-        """Tell whether a participant is known to need no offer. Then it need not get the newer causes either."""
+        """Tell whether a participant is known to need no offer. If so, drop its causes, which it need not get."""
         participant = self._participants.get(id_)
         if participant is None or participant.leg is None:
             return True
@@ -204,7 +204,7 @@ class Signalling:
             participant.causes = []
             return None
         if not leg.negotiation.settled:
-            # A new connection was offered to it before, and that offer was not answered.
+            # A new connection was offered to the participant before, and that offer was not answered.
             return await self._offer_connection(participant, leg, secrets.token_hex(16))
         codecs = self._plan.codecs_in_use()
         version = self._plan.version

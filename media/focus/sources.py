@@ -13,8 +13,8 @@ from media.sdp.media_section import Section
 
 # How many SSRCs a leg may send with. libsrtp keeps each SSRC while the leg lives, and searches them one by one.
 MOST_SSRCS = 256
-# A source that no description names replaces the current source of its section once that was silent for this many
-# seconds. So two sources never feed one track at the same time.
+# A source that no description names replaces the current source of its section once that source was silent for this
+# many seconds. So two sources never feed one track at the same time.
 SILENT_SOURCE_SECONDS = 1.0
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -173,7 +173,7 @@ def _stream(ssrc: int, section: Section, round_trip: RoundTrip) -> Stream:
 
 
 def _retransmissions(ssrc: int, section: Section, original: Stream) -> Stream:
-    """Return the stream of retransmissions that belongs to another one (RFC 4588)."""
+    """Return the stream of retransmissions that belongs to another stream (RFC 4588)."""
     original.is_repeated_apart = True
     types = {
         codec.rtx_payload_type: codec.payload_type for codec in section.codecs if codec.rtx_payload_type is not None

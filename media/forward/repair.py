@@ -61,8 +61,8 @@ class Retransmissions:
     """The retransmission budget of one receiver, and its requests.
 
     The budget depends on the rate that its connection carried recently. That is the rate of the forwarded media, less
-    the packets that the receiver reports or requests as lost, and no more than its own estimate. So a receiver that
-    requests everything gets at most half of its media's rate in addition.
+    the packets that the receiver reports or requests as lost. The receiver's own estimate also bounds it. So a receiver
+    that requests everything gets at most half of its media's rate in addition.
     """
 
     def __init__(self) -> None:

@@ -63,7 +63,7 @@ class Consent:
         return moves
 
     def due(self, now: float) -> list[bytes]:
-        """Return the sockaddrs to send another check to now. Candidates that do not answer are given up."""
+        """Return the sockaddrs to which another check is due now. Candidates that do not answer are given up."""
         names = [name for name in list(self._candidates) if self._is_due(name, now)]
         if self._in_use is not None and now >= self._due_at:
             self._due_at = now + MISSED_SECONDS

@@ -1,9 +1,9 @@
 """ICE-lite (RFC 8445 section 2.5): authenticate the STUN messages that reach the port. No clock, no socket.
 
 Only a sender that knows a leg's ICE password gets an answer. RFC 8489 section 9.1.3 requires a server to answer other
-senders with 400 or 401. This server stays silent, because such an answer may go to a forged address, cannot be
-authenticated by its receiver, and tells a scanner which ufrags exist. A sender that knows the password gets a signed
-answer to its errors (420, 487).
+senders with 400 or 401. This server stays silent. Such an answer may go to a forged address, cannot be authenticated by
+its receiver, and tells a scanner which ufrags exist. A sender that knows the password gets a signed answer to its
+errors (420, 487).
 
 A lite agent need not send checks. This agent sends some, to prove that an address receives them
 (`media.transport.consent`).
