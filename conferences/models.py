@@ -177,7 +177,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(listed=False)
 
     def returnable_by(self, session: Session, now: datetime) -> Self:
-        """Return participants that have left and that the session may join as again.
+        """Return participants that have left and whose rows the session may use to return.
 
         The session with which the participant left may return. After that session is over, another session may return
         if it has the same username, VTN and ICMN.

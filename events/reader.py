@@ -23,7 +23,7 @@ from events.readers import READERS, News, Rank, ReplacedError
 from events.threads import in_database_thread
 from events.watcher import WATCHER
 
-# The limits of one read: events, and their characters in total. One event is always read, however long it is.
+# The limits of one read: events, and their characters in total. One event is always read, even if it is longer.
 BATCH = 50
 BATCH_CHARACTERS = 256 * 1024
 # How many unread wake-ups a reader keeps.

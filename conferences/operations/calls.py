@@ -305,7 +305,7 @@ def _ringing_participant(locked: LockedConference, session: Session) -> Particip
 
 
 def _returning_or_new(locked: LockedConference, session: Session) -> Participant:
-    """Return the participant as which the session returns to an open conference, or a new one.
+    """Return the earlier participant of a session that returns to an open conference, or a new participant.
 
     :raises ConferenceFullError: when there is no space, or too many devices of the user take part.
     """
@@ -415,14 +415,14 @@ def end_participation(*, session: Session, conference_id: str, now: datetime, if
 def _own_participant(locked: LockedConference, session: Session) -> Participant:
     """Return the participant that a DELETE of the session ends.
 
-    That is, in this order: the one that has joined at the session, one that rings for it, or that of `participant_of`.
+    It is the first of these: the one that has joined at the session, one that rings for it, that of `participant_of`.
     """
     joined = locked.joined_participant(session)
     return joined or next(_ringing_for(locked, session), None) or locked.participant_of(session)
 
 
 def _ringing_for(locked: LockedConference, session: Session) -> Iterator[Participant]:
-    """Yield the participants as which the session may answer. An open conference may be answered before it rings."""
+    """Yield the participants for which the session may answer. An open conference may be answered before it rings."""
     may_answer = locked.rings or locked.conference.access == Access.OPEN
     for participant in locked.participants if may_answer else ():
         if participant.is_ringing and participant.session_id != session.pk and session.owns(participant):

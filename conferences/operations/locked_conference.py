@@ -127,7 +127,7 @@ class LockedConference:
         return next((each for each in self.participants_of(session) if each.is_joined), None)
 
     def returnable_participant(self, session: Session) -> Participant | None:
-        """Return the participant as which the session may return, preferably one that the session itself has left."""
+        """Return a participant whose row the session may use to return, preferably one that it has left itself."""
         returnable = Participant.objects.returnable_by(session, self.now).filter(conference=self.conference)
         best = returnable.order_by(Case(When(session=session, then=0), default=1), "-left_at").first()
         return self.participant(best.pk) if best else None

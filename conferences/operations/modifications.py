@@ -110,8 +110,9 @@ def offer_modification(
 ) -> Outcome:
     """Send an offer to the other side. It is pending until it is settled.
 
-    `initiate-call-hold` also arms a move: a DELETE within the move window begins it (protocol section 6), whatever the
-    other side answers. If the focus has refused the host's first offer, `initiate-conference-mod` calls again.
+    `initiate-call-hold` also arms a move: a DELETE within the move window begins it (protocol section 6). The answer of
+    the other side does not matter for this. If the focus has refused the host's first offer, `initiate-conference-mod`
+    calls again.
 
     The caller has checked the offer's directions (`RULES`).
     """
