@@ -35,7 +35,7 @@ else:
 NEWEST = 100
 # The most conferences that one request ends.
 MAX_ENDED = 100
-# Bounds on a search: for each word the database reads all rows.
+# Bounds on a search, because the database reads all rows for each word.
 _MOST_WORDS = 5
 _LONGEST_SEARCH = 200
 # The longest sort order, in characters: a few columns, each with a sign, one or two digits and a dot.
@@ -75,7 +75,7 @@ class LiveFilter(admin.SimpleListFilter):
 
 
 class CheckedChangeList(ChangeList):
-    """A list that refuses query parameters that the database cannot answer, or only slowly. Django accepts them."""
+    """A list that refuses query parameters that Django accepts, but that the database answers slowly or not at all."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         """Return the rows that match the query parameters.
@@ -92,9 +92,9 @@ class CheckedChangeList(ChangeList):
 
 
 def _require_valid(name: str, value: str) -> None:
-    """Require that a query parameter has no NUL, is not too long, and that a part of a date is in its range.
+    """Require that a query parameter has no NUL and is not too long. A part of a date must be in its range.
 
-    :raises ValueError: when it is not valid.
+    :raises ValueError: when the parameter is not valid.
     """
     if "\0" in name + value:
         raise ValueError("A query parameter has a NUL character.")
@@ -109,10 +109,10 @@ def _require_valid(name: str, value: str) -> None:
 class ReadOnly:
     """Makes an admin read-only. Only operations change conferences.
 
-    A list needs an index, or one scan of its table, however many rows there are.
+    A list reads an index or scans its table once, for any number of rows.
     """
 
-    # Both would count all rows. Facets would do so once for each choice.
+    # Each of these features would count all rows. Facets would count them once for each choice.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
@@ -140,7 +140,7 @@ class ReadOnly:
         return CheckedChangeList
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return the row with this ID, or None. PostgreSQL accepts no NUL in a parameter, and no ID has one."""
+        """Return the row with this ID, or None. No ID has a NUL, and PostgreSQL refuses parameters that have one."""
         return None if "\0" in object_id else super().get_object(request, object_id, from_field)  # type: ignore[misc]
 
 
@@ -148,9 +148,9 @@ class ReadOnly:
 class Section:
     """A table of the newest rows of one kind on a conference's page.
 
-    It is bounded, because a long conference has more rows than a page can hold. Django's inlines would build a form for
-    each row, which takes a second for a few hundred. `fields` maps names of fields to headings. None stands for the
-    field's own name.
+    The table is bounded, because a long conference has more rows than a page can hold. Django's inlines would build a
+    form for each row, which takes a second for a few hundred rows. `fields` maps names of fields to headings. If a
+    heading is None, the field's own name is the heading.
     """
 
     title: str
@@ -255,7 +255,7 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
         return queryset, False
 
     def has_end_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may end conferences. It takes the permission to change them."""
+        """Tell whether the user may end conferences, which requires the permission to change them."""
         return request.user.has_perm("conferences.change_conference")
 
     @admin.display(description="conference", ordering="name")
@@ -274,7 +274,7 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
 
     @admin.display(description="duration", ordering="created_at")
     def duration(self, row: Conference) -> str:
-        """The time from its start to its end, or until now."""
+        """The time from the start of the conference to its end, or until now."""
         return timesince(row.created_at, row.ended_at or clock.now())
 
     @admin.display(description="pending offers")

@@ -1,4 +1,4 @@
-"""Rate limits on large bodies and long SDPs. They are counted before parsing, because parsing takes time."""
+"""Rate limits on large bodies and long SDPs. Bytes and characters are counted before parsing, which takes time."""
 
 from django.conf import settings
 

@@ -96,21 +96,21 @@ class AlreadyAnsweredError(RefusalError):
 
 
 class AlreadyOnHoldError(RefusalError):
-    """A hold by a participant that is on hold."""
+    """A participant that is already on hold has offered a hold."""
 
     status, code = 409, "already-on-hold"
     detail = "You are on hold already: resume first."
 
 
 class NotOnHoldError(RefusalError):
-    """A resume by a participant that is not on hold."""
+    """A participant that is not on hold has offered a resume."""
 
     status, code = 409, "not-on-hold"
     detail = "You are not on hold."
 
 
 class ParticipantMovingError(RefusalError):
-    """A participant is between two devices. If it is the other one, `retryAfterMs` says when to try again."""
+    """A participant is moving. If it is the other participant, `retryAfterMs` says when to try again."""
 
     status, code = 409, "participant-moving"
     detail = "The participant is moving to another device."
@@ -169,7 +169,7 @@ class NotYoursToSettleError(RefusalError):
 
 
 class PreconditionFailedError(RefusalError):
-    """The conference has changed since the ETag in `If-Match`. `etag` is the present one."""
+    """The conference has changed since the ETag in `If-Match`. `etag` is the current ETag."""
 
     status, code = 412, "precondition-failed"
     detail = "The conference has changed: read it again."

@@ -4,8 +4,8 @@ The answer is kept in the same transaction as the change, so either both are sto
 arrive at the same time, the second waits for the first on the primary key. Refusals are not kept: they change nothing,
 so the client may send the request again.
 
-A handler parses its request and returns the change, a function. Parsing takes time in proportion to the body. It
-happens before the transaction begins, because on SQLite a transaction blocks all other writers.
+A handler parses its request and returns the change, a function. Parsing takes time in proportion to the body. Therefore
+it happens before the transaction begins: on SQLite, a transaction blocks all other writers.
 """
 
 import base64
@@ -45,7 +45,7 @@ def idempotent(handler: Handler) -> View:
 
 
 def idempotent_if(recheck: Recheck) -> Callable[[Handler], View]:
-    """Return the same decorator, with a check before an answer is repeated.
+    """Return a decorator like `idempotent`, with a check before a kept answer is repeated.
 
     `recheck` gets the body of the kept answer, and raises a refusal if the answer must not be repeated.
     """
@@ -73,7 +73,7 @@ def _answer_once(handler: Handler, recheck: Recheck) -> View:
         try:
             return _make(change, kept)
         except IntegrityError:
-            # An equal request, sent at the same time, was first.
+            # An equal request that was sent at the same time has been answered first.
             if first := _first(kept):
                 return _repeat(first, kept.request_hash, recheck)
             raise

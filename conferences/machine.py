@@ -26,11 +26,11 @@ A *participant* is the record of one user in one conference. The host starts in 
 
 A *move* takes a participant to another device of the same user. It starts in `idle`.
 
-- `arm`: `initiate-call-hold` arms the move until the move window ends. Every further one restarts the window. If the
+- `arm`: `initiate-call-hold` arms the move until the move window ends. Repeating it restarts the window. If the
   participant is on hold already, the offer is an ordinary modification and the participant stays on hold.
 - `move`: A `DELETE` within the move window begins the move.
 - `expire`: The move window has ended.
-- `disarm`: The move is forgotten, armed or expired. This happens when the participant cancels an offer to hold, and on
+- `disarm`: An armed or expired move is forgotten. This happens when the participant cancels an offer to hold, and on
   transitions of the participant (`move_after`). An armed move survives `hold` and `modify`. An expired move survives
   transitions to `on-hold`. All other transitions disarm it.
 
@@ -43,7 +43,7 @@ section 4).
 - `expire`: Nobody has settled it in time.
 
 The focus is a side of a modification, but not a participant. Its offers announce the changes of other participants.
-When a participant accepts one, no participant changes its state.
+When a participant accepts such an offer, no participant changes its state.
 """
 
 from collections.abc import Mapping
@@ -113,7 +113,7 @@ class Action(StrEnum):
 
 
 class ModificationKind(StrEnum):
-    """The purpose of an offer. Only the focus offers `sync`: it announces what others have changed."""
+    """The purpose of an offer. Only the focus offers `sync`, which announces changes by other participants."""
 
     CALL = "call"
     MOD = "mod"
@@ -230,7 +230,7 @@ JOINED = frozenset({ParticipantState.ACCEPTED, ParticipantState.ON_HOLD})
 def decide(state: S, action: Action) -> S:
     """Return the state that `action` leads to from `state`.
 
-    :raises RefusalError: when the table has no such transition. Its class depends on the state.
+    :raises RefusalError: when the table has no such transition. The class of the error depends on the state.
     """
     try:
         # Every transition stays within its machine: test_machine checks this.

@@ -31,8 +31,8 @@ class Topology(models.TextChoices):
 
 # Participants that have not left.
 _PRESENT = RINGING | JOINED
-# The most participants that have left, but are still listed in snapshots. It equals the largest capacity, so a snapshot
-# of an ended conference lists everybody who was present at its end.
+# The most participants that have left but that snapshots still list. It equals the largest capacity, so a snapshot of
+# an ended conference lists everybody who was present at its end.
 MAX_LISTED_LEFT = 40
 # Names the focus in the place of a participant's ID.
 FOCUS = "focus"
@@ -74,11 +74,11 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
     """Queries for conferences."""
 
     def live(self) -> Self:
-        """Return those that have not ended."""
+        """Return conferences that have not ended."""
         return self.filter(ended_at__isnull=True)
 
     def concerning(self, session: Session) -> Self:
-        """Return those in which the session or its user takes part, or has taken part."""
+        """Return conferences in which the session or its user takes part, or has taken part."""
         return self.filter(pk__in=Participant.objects.concerning(session).values("conference"))
 
 
@@ -123,7 +123,7 @@ class Conference(models.Model):
                 name="conference_live",
             ),
             models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="conference_ended"),
-            # For the conferences of a node, those placed on it recently, and those without a node.
+            # For queries of the conferences of a node, of those placed on it recently, and of those without a node.
             models.Index(
                 fields=["media_node", "placed_at"],
                 condition=Q(ended_at__isnull=True),
@@ -139,15 +139,15 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
     """Queries for participants."""
 
     def concerning(self, session: Session) -> Self:
-        """Return those that use the session or belong to its user."""
+        """Return participants that use the session or belong to its user."""
         return self.filter(Q(session=session) | shares_identity([session]))
 
     def ringing(self) -> Self:
-        """Return those whose devices ring."""
+        """Return participants whose devices ring."""
         return self.filter(state__in=sorted(RINGING))
 
     def present(self) -> Self:
-        """Return those that have not left."""
+        """Return participants that have not left."""
         return self.filter(state__in=sorted(_PRESENT))
 
     def unanswered(self, now: datetime) -> Self:
@@ -155,12 +155,12 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(state=ParticipantState.INVITED, rings_until__gt=now)
 
     def invited_by(self, session: Session) -> Self:
-        """Return those in conferences that the session's user hosts, if the host has not left."""
+        """Return participants in conferences that the session's user hosts and has not left."""
         own = Participant.objects.present().filter(shares_identity([session]), role=Role.HOST)
         return self.filter(conference__in=own.values("conference"))
 
     def calling(self, session: Session) -> Self:
-        """Return the session's user as the host of each call by invitation that nobody has answered."""
+        """Return the hosts of calls by invitation that are the session's user and that nobody has answered."""
         return self.present().filter(
             shares_identity([session]),
             role=Role.HOST,
@@ -169,33 +169,33 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         )
 
     def listed(self) -> Self:
-        """Return those that the snapshots of their conference list."""
+        """Return participants that the snapshots of their conference list."""
         return self.filter(listed=True)
 
     def unlisted(self) -> Self:
-        """Return those that left earlier: snapshots only count them."""
+        """Return participants that left earlier. Snapshots count them but do not list them."""
         return self.filter(listed=False)
 
     def returnable_by(self, session: Session, now: datetime) -> Self:
-        """Return participants that have left and that the session may join as again.
+        """Return participants that have left and whose rows the session may use to return.
 
-        The session with which the participant left may return. After that session is over, another one may return if
-        it has the same username, VTN and ICMN.
+        The session with which the participant left may return. After that session is over, another session may return
+        if it has the same username, VTN and ICMN.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
         return self.filter(Q(session=session) | (same_user & over), state=ParticipantState.LEFT)
 
     def unscrubbed(self, now: datetime) -> Self:
-        """Return those that left at or before `now` and whose descriptions still have credentials."""
+        """Return participants that left at or before `now` and whose descriptions still have credentials."""
         return self.filter(_UNSCRUBBED, left_at__lte=now)
 
     def with_armed_move(self, session: Session) -> Self:
-        """Return those that use the session and have armed a move."""
+        """Return participants that use the session and have armed a move."""
         return self.filter(session=session, move_until__isnull=False)
 
     def joined(self) -> Self:
-        """Return those that are in the conference with a device."""
+        """Return participants that are in the conference with a device."""
         return self.filter(state__in=sorted(JOINED))
 
 
@@ -277,7 +277,7 @@ class Participant(models.Model):
             models.Index(fields=["username"], name="participant_username"),
             models.Index(fields=["vtn"], condition=~Q(vtn=""), name="participant_vtn"),
             models.Index(fields=["icmn"], condition=~Q(icmn=""), name="participant_icmn"),
-            # For quotas: they count only present participants, so a user's history does not slow them.
+            # For quotas, which count only present participants. So a user's history does not slow the count.
             models.Index(
                 fields=["username"], condition=_one_of("state", _PRESENT), name="participant_present_username"
             ),
@@ -323,7 +323,7 @@ class Participant(models.Model):
 
 
 class Stay(models.Model):
-    """One time that a participant spent in a conference before it returned. Its row holds the present or last stay."""
+    """An earlier stay of a participant that has returned. The participant's own row has its current or last stay."""
 
     conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="stays")
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="stays")
@@ -344,28 +344,28 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
     """Queries for modifications."""
 
     def pending(self) -> Self:
-        """Return those that are not settled."""
+        """Return modifications that are not settled."""
         return self.filter(state=ModificationState.SENT, settled_at__isnull=True)
 
     def due(self, now: datetime) -> Self:
-        """Return those that must expire at `now`."""
+        """Return modifications that must expire at `now`."""
         return self.expiring().filter(expires_at__lte=now)
 
     def since_join(self, participant: Participant) -> Self:
-        """Return those that a participant has made or received since it last joined."""
+        """Return modifications that a participant has made or received since it last joined."""
         own = self.filter(Q(offered_by=participant) | Q(offered_to=participant))
         return own if participant.joined_at is None else own.filter(created_at__gte=participant.joined_at)
 
     def unscrubbed(self) -> Self:
-        """Return settled ones whose descriptions still have credentials."""
+        """Return settled modifications whose descriptions still have credentials."""
         return self.filter(_SETTLED_UNSCRUBBED)
 
     def scrubbable(self) -> Self:
-        """Return unscrubbed ones whose credentials no leg uses.
+        """Return unscrubbed modifications whose credentials no leg uses.
 
         A leg uses the credentials of an accepted modification until the same two sides have accepted a newer one, or
-        the conference has ended. Credentials of other modifications are never used. "Newer" compares `settled_at`, as
-        a media node does that adopts the conference.
+        the conference has ended. Credentials of other modifications are never used. "Newer" compares `settled_at`, and
+        so does a media node that adopts the conference.
         """
         newer = Modification.objects.unscrubbed().filter(
             pair=OuterRef("pair"), settled_at__gt=OuterRef("settled_at"), state=ModificationState.ACCEPTED
@@ -376,9 +376,9 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
         return self.unscrubbed().alias(conference_ended_at=ended).filter(over)
 
     def expiring(self) -> Self:
-        """Return pending ones that expire by themselves.
+        """Return pending modifications that expire by themselves.
 
-        The offer of a call to a participant does not: it ends with the ringing (`ends_with_ringing`).
+        The offer of a call to a participant is not among them. It ends with the ringing (`ends_with_ringing`).
         """
         return self.pending().exclude(kind=ModificationKind.CALL, offered_to__isnull=False)
 
@@ -389,7 +389,8 @@ _SETTLED_UNSCRUBBED = Q(settled_at__isnull=False, scrubbed=False)
 class Modification(models.Model):
     """One offer and its settlement. `pair` names the two sides, in either direction.
 
-    A null `offered_by` or `offered_to` means the focus. So does a null `settled_by` of an accepted modification.
+    A null `offered_by` or `offered_to` means the focus. In an accepted modification, a null `settled_by` also means the
+    focus.
     """
 
     id = models.CharField(primary_key=True, max_length=32, default=new_id, editable=False)
@@ -459,12 +460,12 @@ class Modification(models.Model):
         return f"{self.kind} {self.id} ({self.state})"
 
     def is_since_join(self, participant: Participant) -> bool:
-        """Tell whether it was made since the participant last joined. An older one concerns an earlier leg."""
+        """Tell whether this was made since the participant last joined. Older offers concern an earlier leg."""
         return participant.joined_at is None or self.created_at >= participant.joined_at
 
     @property
     def ends_with_ringing(self) -> bool:
-        """Whether it is the offer of a call to a participant: it ends with the ringing and never expires by itself."""
+        """Whether this is the offer of a call to a participant. It ends with the ringing, and does not expire."""
         return self.kind == ModificationKind.CALL and self.offered_to_id is not None
 
 

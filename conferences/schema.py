@@ -34,7 +34,7 @@ def _described(shape: type[Any]) -> type[Shape]:
 def _field(hint: Any, **options: Any) -> serializers.Field[Any, Any, Any, Any]:
     """Return the serializer field for a type hint.
 
-    :raises KeyError: when there is none for this type.
+    :raises KeyError: when there is no serializer field for this type.
     """
     if hint == Instant:
         return serializers.DateTimeField(**options)

@@ -35,7 +35,7 @@ class DirectionRule(Enum):
 class ValidatedSdp:
     """A valid session description: its text as received, and the parsed content.
 
-    `type` is "offer" or "answer". It is empty for a bare SDP in a request that may carry either.
+    `type` is "offer" or "answer". It is empty for a bare SDP in a request that may carry either type.
     """
 
     type: str
@@ -50,7 +50,7 @@ def validate(type_: str, text: str) -> ValidatedSdp:
     :raises SdpInvalidError: when it is not well-formed or has no media section, when a live section lacks ICE
         credentials or a DTLS fingerprint, or when a codec with parameters has no name.
     """
-    # The number of characters is a lower bound of the number of bytes. It saves encoding a much longer text.
+    # A text has at least as many bytes as characters, so a much longer text need not be encoded.
     if len(text) > SDP_LIMIT or len(text.encode(errors="surrogatepass")) > SDP_LIMIT:
         raise TooLargeError("The SDP is too large.", limit=SDP_LIMIT)
     try:
@@ -117,7 +117,7 @@ def require_resume(sdp: ValidatedSdp, before: str, *, listens: bool) -> None:
 
     :param before: those directions, as `directions_of` returned them. Empty means unknown, and counts as sendrecv.
     :param listens: whether the participant must also receive again. In `focus` topology the focus decides that.
-    :raises SdpDirectionError: when it does not.
+    :raises SdpDirectionError: when the offer does not restore them.
     """
     now, was = _directions(sdp.content), set((before or "sendrecv").split()) - {"inactive"}
     if not listens:
@@ -189,7 +189,7 @@ def _require_offered_groups(answer: Description, offer: Description) -> None:
 def require_progress(sdp: ValidatedSdp, last_origin: str) -> None:
     """Require that the o= version is not lower than in the same leg's last description (RFC 3264 section 8).
 
-    :raises SdpInvalidError: when it is.
+    :raises SdpInvalidError: when the version is lower.
     """
     session_id, _, version = last_origin.partition(" ")
     if session_id == sdp.content.session_id and sdp.content.version < int(version):

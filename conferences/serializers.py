@@ -31,7 +31,7 @@ class NameField(TextField):
     def to_internal_value(self, data: Any) -> str:
         """Return the normalised name.
 
-        :raises ValidationError: when it is too long, or has a character that is not displayed or none that is visible.
+        :raises ValidationError: when it is too long, has hidden characters, or has no visible character.
         """
         text = super().to_internal_value(data)
         if len(text) > LONGEST_TYPED:

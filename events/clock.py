@@ -17,7 +17,7 @@ from django.utils import timezone
 Instant = Annotated[str, "instant"]
 
 REFRESH_SECONDS = 5.0
-# A reading with a longer round trip is inaccurate: it replaces the last one only if that is older than _OLD_SECONDS.
+# A reading with a longer round trip is inaccurate. It replaces the last reading only if that is _OLD_SECONDS old.
 _SLOW_SECONDS = 0.5
 _OLD_SECONDS = 60.0
 

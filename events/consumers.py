@@ -118,7 +118,7 @@ class EventsConsumer(LeanConsumer):
             return await self.close(UNAVAILABLE)
         if principal.session is None or principal.session.pk != session_id:
             return await self.close(NOT_FOUND)
-        self._reader = Reader(session_id, after, self._wake, ephemeral=True, on_replaced=self._stop_replaced)
+        self._reader = Reader(session_id, after, self._start_sending, ephemeral=True, on_replaced=self._stop_replaced)
         self._sender = asyncio.create_task(self._start(self._reader, turn_end_of(self.scope)))
         HEARTBEATS.add(self)
         self.free_handshake()
@@ -169,9 +169,9 @@ class EventsConsumer(LeanConsumer):
     def beat(self) -> None:
         """Send a heartbeat as soon as the sending task is free."""
         self._is_beat_due = True
-        self._wake()
+        self._start_sending()
 
-    def _wake(self) -> None:
+    def _start_sending(self) -> None:
         """Start the sending task, unless it is running already or has closed the WebSocket."""
         if self._sender is None and self._reader is not None:
             self._sender = asyncio.create_task(self._send_on(self._reader))
@@ -180,7 +180,7 @@ class EventsConsumer(LeanConsumer):
         """Stop at once because newer readers replaced this one, even if a send is blocked by a slow client."""
         self._is_replaced = True
         if self._sender is None:
-            self._wake()
+            self._start_sending()
         else:
             self._sender.cancel()
 

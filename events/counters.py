@@ -55,7 +55,7 @@ class Usage:
 
 
 def take(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> float:
-    """Count a request as `number` requests; return 0 if the limit allows it, otherwise the seconds until it would.
+    """Count a request as `number` requests; return 0 if the limit allows it, otherwise the seconds to wait.
 
     A refused request is not counted. Always use the same `window` for a name: at most WINDOW seconds.
     """

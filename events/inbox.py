@@ -42,7 +42,7 @@ class Inbox:
             self._outdated.add(session_id)
 
     async def count_readers(self, session_id: str, rank: Rank) -> None:
-        """Ask the other processes for their readers of a session, after a new one with this rank was added here.
+        """Ask the other processes for their readers of a session, after a new reader with this rank was added.
 
         If the session then has more than READERS_PER_SESSION, `_count` replaces the oldest ones.
         """
@@ -103,7 +103,7 @@ class Inbox:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     def _handle(self, message: dict[str, Any]) -> None:
-        """Handle a message: a wake-up, or one about readers in other processes."""
+        """Handle a message: a wake-up, or a message about readers in other processes."""
         match message:
             case {"session": session_id, "news": entries}:
                 news = [(int(seq), str(wire)) for seq, wire in entries]

@@ -51,7 +51,7 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
             next_seq[message.session_id] += 1
     if rows:
         statements.insert(rows)
-        transaction.on_commit(partial(_wake, rows))
+        transaction.on_commit(partial(_wake_readers, rows))
 
 
 def _take_numbers(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
@@ -75,7 +75,7 @@ def _take_numbers(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
         return dict(cursor.fetchall())
 
 
-def _wake(rows: Sequence[Event]) -> None:
+def _wake_readers(rows: Sequence[Event]) -> None:
     """Send the committed events to the readers of their sessions."""
     entries: dict[str, list[tuple[int, str]]] = {}
     for row in rows:

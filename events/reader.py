@@ -23,12 +23,12 @@ from events.readers import READERS, News, Rank, ReplacedError
 from events.threads import in_database_thread
 from events.watcher import WATCHER
 
-# The limits of one read: events, and their characters in total. One event is always read, however long it is.
+# The limits of one read: events, and their characters in total. One event is always read, even if it is longer.
 BATCH = 50
 BATCH_CHARACTERS = 256 * 1024
 # How many unread wake-ups a reader keeps.
 _UNREAD_WAKE_UPS = 16
-# The rank of all readers without Redis: a single process compares no ranks.
+# Without Redis, all readers have this rank, because a single process compares no ranks.
 _NO_RANK: Rank = (0.0, "")
 
 
@@ -107,7 +107,7 @@ class Reader:
         self._news: tuple[News, ...] = ()
 
     async def start(self) -> None:
-        """Register as a reader of the session, with this process, the group of its wake-ups, and other processes."""
+        """Register as a reader of the session: in this process, in the group for wake-ups, and in other processes."""
         if settings.REDIS_URL:
             # Use the database's clock, because processes on several hosts compare ranks.
             self.rank = (await in_database_thread(clock.now)()).timestamp(), secrets.token_urlsafe(9)
@@ -126,7 +126,7 @@ class Reader:
     def take(self, news: News) -> None:
         """Handle a wake-up: keep the events that it carries.
 
-        If it carries none, or too many wake-ups are unread, the reader reads the log instead.
+        If it carries no events, or too many wake-ups are unread, the reader reads the log instead.
         """
         if news and len(self._news) < _UNREAD_WAKE_UPS:
             self._news += (news,)
@@ -264,5 +264,5 @@ def _entries(rows: list[tuple[int, str]], after: int) -> list[Entry]:
 
 
 def _gap(oldest: int) -> Entry:
-    """Return the notice that the next event that is kept has the number `oldest`."""
+    """Return the gap notice. `oldest` is the number of the next event that is still kept."""
     return Entry(compact({"type": Gap.type, **Gap(oldest=oldest).as_wire()}), oldest - 1, is_gap=True)

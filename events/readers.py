@@ -24,14 +24,14 @@ class Reader(Protocol):
     rank: Rank
 
     def take(self, news: News) -> None:
-        """Handle a wake-up with new events. If it is empty, read the log."""
+        """Handle a wake-up with new events. If `news` is empty, read the log."""
 
     def give_way(self) -> None:
         """Stop: newer readers have replaced this one."""
 
 
 class Readers:
-    """The readers of each session, oldest first. Replaced readers are not in it."""
+    """The readers of each session, oldest first, without replaced readers."""
 
     def __init__(self) -> None:
         self._of_session: dict[str, tuple[Reader, ...]] = {}

@@ -44,7 +44,7 @@ def in_thread_of(pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable
 
 
 def set_server_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """In a thread of no pool, set the server's loop that `run_in_server_loop` uses."""
+    """Set the server's loop that `run_in_server_loop` uses, in a thread that belongs to no pool."""
     _server_loop.set(loop)
 
 

@@ -27,7 +27,7 @@ from events.turns import turn_end_of
 
 LONGEST_WAIT = 30.0  # seconds
 _DEFAULT_WAIT = "25"
-# A stream ends after this many bytes, because the server cannot see how much the client has read. It then resumes.
+# A stream ends after this many bytes, because the server cannot see how much the client has read. The client resumes.
 STREAM_BYTES = 1024 * 1024
 STREAM_HEARTBEATS = 20
 # The last event of a stream that newer readers replace. An EventSource then waits 60 s before it reconnects.
@@ -106,8 +106,8 @@ async def _poll(session_id: str, after: int, seconds: float, end_turn: Callable[
 async def _next_entries(session_id: str, after: int, seconds: float, end_turn: Callable[[], None]) -> list[Entry]:
     """Return the next events after the cursor; an empty list if there are none within `seconds`.
 
-    A poll that does not wait is not registered as a reader, so it replaces none. At the end, the log is read once more:
-    a wake-up may have been lost since the watcher's last check.
+    A poll that does not wait is not registered as a reader, so it replaces no reader. At the end, the log is read once
+    more: a wake-up may have been lost since the watcher's last check.
     """
     entries = await read(session_id, after)
     if entries or not seconds:
@@ -128,7 +128,8 @@ def _stream(session_id: str, after: int, end_turn: Callable[[], None]) -> Stream
 async def server_sent(session_id: str, after: int, end_turn: Callable[[], None]) -> AsyncIterator[str]:
     """Yield the log in the format of server-sent events, with comments as heartbeats.
 
-    It ends after STREAM_BYTES or STREAM_HEARTBEATS, and when the session is over or the database is unavailable.
+    The stream ends after STREAM_BYTES or STREAM_HEARTBEATS, and when the session is over or the database is
+    unavailable.
     """
     yield ": follow\n\n"
     sent, beats = 0, 0

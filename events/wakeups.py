@@ -13,7 +13,7 @@ from asgiref.sync import async_to_sync
 from events.layer import LAYER, PAUSE_SECONDS, group_of, message_to
 from events.threads import run_in_server_loop
 
-# The most characters of events that a wake-up carries. If there are more, it carries none, and readers read the log.
+# The most characters of events that a wake-up carries. With more, it carries no events, and readers read the log.
 CARRIED_CHARACTERS = 64 * 1024
 
 

@@ -1,7 +1,7 @@
-"""The one place that touches private names of aiortc, aioice and pylibsrtp.
+"""The only module that uses private names of aiortc, aioice and pylibsrtp.
 
-`tests/media/test_aiortc_adapter.py` is its contract: it fails when a release changes anything that is relied on here.
-Importing this module loads codecs and takes some tenths of a second, so only a node does it.
+The tests in `tests/media/test_aiortc_adapter.py` are its contract. They fail when a release changes anything that this
+module relies on. Importing this module loads codecs and takes some tenths of a second, so only a node does it.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# libsrtp, bare: each takes (session, buffer, int * length), works in place and returns SRTP_OK or an error's number.
-# A buffer to protect needs SRTP_TRAILER bytes of room behind the packet.
+# The functions of libsrtp. Each takes (session, buffer, int * length), works in place and returns SRTP_OK or an error
+# number. A buffer to protect needs SRTP_TRAILER free bytes behind the packet.
 _libsrtp = cast(Any, pylibsrtp)
 ffi: Final[Any] = _libsrtp.ffi
 SRTP_OK: Final[int] = _libsrtp.lib.srtp_err_status_ok
@@ -60,7 +60,7 @@ srtp_unprotect_rtcp: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_u
 
 
 def srtp_addresses() -> tuple[int, int]:
-    """Return the addresses in memory of srtp_protect and srtp_unprotect, for callers without Python."""
+    """Return the addresses in memory of srtp_protect and srtp_unprotect, for callers that are not in Python."""
     return _address("srtp_protect"), _address("srtp_unprotect")
 
 
@@ -87,7 +87,7 @@ _MTU = 1200
 class Srtp:
     """The two SRTP sessions of a connected transport, as libsrtp's functions take them.
 
-    The handles live as long as this object: keep the object as long as a handle.
+    The handles are valid only while this object exists. Keep the object as long as you use a handle.
     """
 
     tx: Any
@@ -97,7 +97,7 @@ class Srtp:
 
 
 class _RtcCertificate(RTCCertificate):
-    """aiortc's certificate, without renegotiation: each handshake costs the loop a millisecond."""
+    """aiortc's certificate, without renegotiation, because each handshake costs the loop a millisecond."""
 
     def _create_ssl_context(self, srtp_profiles: Any) -> SSL.Context:
         context = super()._create_ssl_context(srtp_profiles)
@@ -106,7 +106,7 @@ class _RtcCertificate(RTCCertificate):
 
 
 class Certificate:
-    """A node's certificate, by which its transports are known in every SDP."""
+    """A node's certificate. Every SDP states its fingerprints."""
 
     def __init__(self) -> None:
         self.rtc: RTCCertificate = _RtcCertificate.generateCertificate()
@@ -114,12 +114,12 @@ class Certificate:
 
     @property
     def fingerprints(self) -> tuple[Fingerprint, ...]:
-        """What the a=fingerprint lines of an SDP state."""
+        """The fingerprints for the a=fingerprint lines of an SDP."""
         return (Fingerprint("sha-256", self.fingerprint),)
 
 
 class _Datagrams:
-    """What RTCDtlsTransport needs of an ICE transport."""
+    """The part of an ICE transport that RTCDtlsTransport needs."""
 
     role = "controlled"
     state = "completed"
@@ -135,9 +135,11 @@ class _Datagrams:
 class Dtls(RTCDtlsTransport):
     """aiortc's DTLS over datagrams that the caller feeds.
 
-    `receive` is awaited for the next datagram (never an empty one) and raises ConnectionError at the end; `send` takes
-    what goes out. `on_data` is awaited with each message of application data, `on_closed` called when the connection
-    ends, by whomever; neither may raise. `on_data` gets nothing before the other side's fingerprint is verified.
+    - `receive` is awaited for the next datagram, which is never empty. It raises ConnectionError at the end.
+    - `send` is called with each outgoing datagram.
+    - `on_data` is awaited with each message of application data, but only after the other side's fingerprint is
+      verified. It must not raise.
+    - `on_closed` is called when either side ends the connection. It must not raise.
     """
 
     def __init__(
@@ -192,10 +194,10 @@ class Dtls(RTCDtlsTransport):
         return True
 
     async def finish(self) -> None:
-        """Send close-notify where there is a connection, and leave no task behind."""
+        """Send close-notify if there is a connection, and end all tasks."""
         task = self._task
         if self.state == "failed" and self.encrypted and self._ssl:
-            # The handshake succeeded, but with another certificate. Tell this stranger that nothing will come.
+            # The handshake succeeded, but with another certificate. Tell this stranger that the connection ends.
             try:
                 self._ssl.shutdown()
             except SSL.Error:
@@ -209,13 +211,13 @@ class Dtls(RTCDtlsTransport):
         self.remove_all_listeners()
 
     def forget(self) -> None:
-        """Drop the callbacks and the reference to itself, so that memory is freed at once. Call it after `finish`."""
+        """Drop the callbacks and the reference to this object, which frees memory at once. Call it after `finish`."""
         self._out = self._on_data = self._on_closed = cast(Any, _nothing)
         self._transport = cast(Any, None)
         self._data_receiver = None
 
     def flush(self) -> None:
-        """Send all that OpenSSL has written, in datagrams of whole records."""
+        """Send everything that OpenSSL has written, in datagrams of whole records."""
         if self._ssl is None:
             return
         written = bytearray()
@@ -227,7 +229,7 @@ class Dtls(RTCDtlsTransport):
         for datagram in _datagrams(bytes(written)):
             self._out(datagram)
 
-    # aiortc calls these.
+    # aiortc calls these methods.
 
     async def _write_ssl(self) -> None:
         # aiortc's own method reads at most 1500 bytes and may cut a record in two.
@@ -246,7 +248,7 @@ class Dtls(RTCDtlsTransport):
             await self._handle_data(data)
 
     async def _handle_data(self, data: bytes) -> None:
-        # Before the fingerprint is verified, data is not authentic, and aiortc may deliver some.
+        # Before the fingerprint is verified, data is not authentic, but aiortc may deliver it.
         if self.state == "connected":
             await self._on_data(data)
 
@@ -256,7 +258,7 @@ class Dtls(RTCDtlsTransport):
 
 
 class _Carrier:
-    """What RTCSctpTransport needs of a DTLS transport."""
+    """The part of a DTLS transport that RTCSctpTransport needs."""
 
     state = "connected"
 
@@ -274,18 +276,19 @@ class _Carrier:
         self._send_now(data)
 
 
-# Bytes of a packet's pieces: one piece of the largest size with its header.
+# The most bytes of pieces in a packet: one piece of the largest size with its header.
 _MOST_BUNDLED = 16 + USERDATA_MAX_LENGTH
 
 
 class Sctp(RTCSctpTransport):
     """aiortc's SCTP over any carrier, with bounds that it lacks.
 
-    `send` takes what goes out and may not raise. Emits "datachannel" with each channel that the other side opens.
-    Nothing in here waits for the network, so tasks that aiortc starts end one turn of the loop later.
+    `send` is called with each outgoing packet and must not raise. The event "datachannel" is emitted for each channel
+    that the other side opens. Nothing here waits for the network, so a task that aiortc starts ends one turn of the
+    loop later.
     """
 
-    # What the other side may have in flight: bytes, pieces of incomplete messages, pieces after a gap.
+    # The most that the other side may have in flight: bytes, pieces of incomplete messages, pieces after a gap.
     WINDOW = 256 * 1024
     MAX_PIECES = 1024
     MAX_MISORDERED = 256
@@ -303,13 +306,13 @@ class Sctp(RTCSctpTransport):
         self._outbound_streams_count = self.MAX_STREAMS
 
     async def connect(self, port: int, max_message_size: int) -> None:
-        """Open the association with the other side's port. A size of 0 means that it accepts messages of any size."""
+        """Open the association with the other side's port. With size 0, it accepts messages of any size."""
         await self._guarded(self.start(RTCSctpCapabilities(maxMessageSize=max_message_size), port))
 
     async def receive(self, packet: bytes) -> None:
-        """Take a packet. The caller must have checked it: aiortc loops forever over some malformed ones."""
+        """Take a packet. The caller must have checked it: aiortc loops forever over some malformed packets."""
         await self._guarded(self._handle_data(packet))
-        # A sender may probe a full window with a little more. This one ignores the window.
+        # A sender may probe a full window with a little data. This sender ignores the window.
         if self.pieces > self.MAX_PIECES or self._advertised_rwnd < -self.WINDOW:
             logger.info("The other side of a data channel sends more than its window allows")
             await self.finish()
@@ -320,7 +323,7 @@ class Sctp(RTCSctpTransport):
 
     @property
     def is_full(self) -> bool:
-        """Whether held messages fill the window. Then drop what comes: the sender repeats it later."""
+        """Whether held messages fill the window. Then drop new packets: the sender repeats them later."""
         return self._held > 0 and self._advertised_rwnd <= 0
 
     @property
@@ -340,27 +343,27 @@ class Sctp(RTCSctpTransport):
 
     @property
     def open_channels(self) -> int:
-        """How many channels there are, also those about to close."""
+        """How many channels there are, including those that are about to close."""
         return len(self._data_channels)
 
     @property
     def timers(self) -> int:
-        """How many of its timers run."""
+        """How many timers of the association run."""
         handles = (self._t1_handle, self._t2_handle, self._t3_handle, self._reconfig_handle)
         return sum(handle is not None for handle in handles)
 
     @property
     def held(self) -> int:
-        """Bytes of the window that messages take while they wait to be relayed."""
+        """How many bytes of the receive window are taken by messages that wait to be relayed."""
         return self._held
 
     def hold(self, size: int) -> None:
-        """Take bytes of the window for messages that have arrived and wait (RFC 9260 section 6.2)."""
+        """Take bytes of the receive window for messages that wait to be relayed (RFC 9260 section 6.2)."""
         self._held += size
         self._advertised_rwnd -= size
 
     def release(self, size: int) -> bool:
-        """Give bytes of the window back; return whether the other side should be told that it is open again."""
+        """Give bytes of the window back; return whether to announce to the other side that it is open."""
         was = self._advertised_rwnd
         self._held -= size
         self._advertised_rwnd += size
@@ -373,7 +376,7 @@ class Sctp(RTCSctpTransport):
 
     @property
     def outstanding(self) -> int:
-        """Bytes that the other side has not acknowledged: at least as many as the memory that they take."""
+        """Bytes that the other side has not acknowledged. The memory that they take is at most this large."""
         waiting = sum(channel.bufferedAmount for channel in self._data_channels.values())
         pieces = len(self._outbound_queue) + len(self._sent_queue) + len(self._data_channel_queue)
         return waiting + pieces * USERDATA_MAX_LENGTH
@@ -389,7 +392,7 @@ class Sctp(RTCSctpTransport):
         except Exception:
             logger.debug("A step of SCTP failed", exc_info=True)
 
-    # aiortc makes tasks of these, and nothing would retrieve their exceptions.
+    # aiortc runs these methods as tasks, and nothing would retrieve their exceptions.
 
     async def _transmit(self) -> None:
         await self._bundling(super()._transmit())
@@ -452,7 +455,7 @@ def _retrieve(task: "asyncio.Future[None]") -> None:
 def parse_rtcp(data: bytes) -> list[AnyRtcpPacket]:
     """Return the packets of a compound RTCP packet.
 
-    :raises ValueError: when it is malformed in any way.
+    :raises ValueError: when the packet is malformed in any way.
     """
     try:
         return RtcpPacket.parse(data)

@@ -1,8 +1,8 @@
-"""A token bucket: how much may be done at once, and how much per second from then on."""
+"""A token bucket: how much may be done at once, and how much more per second."""
 
 
 class Allowance:
-    """Up to `burst` at once, and `rate` more per second. It begins full. Times are in seconds of any one clock."""
+    """Allows `burst` at once, and `rate` more per second. It begins full. Times are in seconds of one clock."""
 
     __slots__ = ("_burst", "_counted_at", "_rate", "left")
 
@@ -11,13 +11,13 @@ class Allowance:
         self.left, self._counted_at = float(burst), 0.0
 
     def grow(self, now: float) -> float:
-        """Add what the time since the last call has earned. Return how much is left."""
+        """Add the amount for the time since the last call. Return how much is left."""
         self.left = min(self.left + (now - self._counted_at) * self._rate, self._burst)
         self._counted_at = now
         return self.left
 
     def take(self, cost: float, now: float) -> bool:
-        """Take this much if it is left. Return whether it was; a refusal costs nothing."""
+        """Take this amount if it is left, and return whether it was. A refusal takes nothing."""
         if cost > self.grow(now):
             return False
         self.left -= cost

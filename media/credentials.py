@@ -1,4 +1,4 @@
-"""What the two ends of a connection know each other by: ICE credentials and the fingerprints of certificates.
+"""How the two ends of a connection recognise each other: ICE credentials and the fingerprints of certificates.
 
 Session descriptions state them (`media.sdp`), and connections use them (`media.transport`).
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Credentials:
-    """ICE credentials (RFC 8445 section 5.3): connectivity checks are addressed and signed with them."""
+    """ICE credentials (RFC 8445 section 5.3), with which connectivity checks are addressed and signed."""
 
     ufrag: str
     password: str

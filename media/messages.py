@@ -1,8 +1,8 @@
-"""What operations ask a media node to do, and what it answers.
+"""The tasks that operations give to a media node, and the node's results.
 
 A task is stored as a row of `media.models.MediaTask` until its result has been applied: `write_task` and `read_task`
-define its JSON form. If a field changes, `read_task` must still read the rows of the version before: a running
-system may be upgraded.
+define its JSON form. If a field changes, `read_task` must still read the rows of the previous version, because a
+running system may be upgraded.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class TaskKind(StrEnum):
-    """What a node is asked to do: the column `kind` of a task's row."""
+    """The kind of a task: the column `kind` of its row."""
 
     OFFER = "offer"
     ANSWER = "answer"
@@ -21,7 +21,7 @@ class TaskKind(StrEnum):
 
 
 class OfferKind(StrEnum):
-    """What an offer of the focus is about: the kind of the modification that it becomes."""
+    """The purpose of an offer of the focus: the kind of the modification that stores it."""
 
     SYNC = "sync"
     HOLD = "hold"
@@ -30,7 +30,7 @@ class OfferKind(StrEnum):
 
 
 class RefusalCode(StrEnum):
-    """Why a node refuses a task: the reason that programs read."""
+    """Why a node refuses a task: the reason for programs."""
 
     SDP_INVALID = "sdp-invalid"
     MEDIA_UNAVAILABLE = "media-unavailable"
@@ -41,10 +41,11 @@ class RefusalCode(StrEnum):
 
 @dataclass(frozen=True)
 class ParticipantView:
-    """A participant as its node must know it."""
+    """The data about a participant that its node needs."""
 
     id: str
-    # As the state machine names it. A node distinguishes `moving` (between two devices) and `on-hold` from the others.
+    # The state, as the state machine names it. A node distinguishes `moving` (between two devices) and `on-hold` from
+    # the others.
     state: str
     # The kinds of its media that are not forwarded: "audio", "video".
     muted: tuple[str, ...] = ()
@@ -61,13 +62,13 @@ class Cause:
 
 @dataclass(frozen=True)
 class ConferenceView:
-    """The whole conference as its node must know it. Every task states it, so a repeated task does no harm."""
+    """The data about a whole conference that its node needs. Every task states it, so a repeated task does no harm."""
 
-    # Those that are in the conference, or move between devices.
+    # The participants that are in the conference or are moving between devices.
     participants: tuple[ParticipantView, ...]
     # The IDs of the participants that the focus may make an offer to.
     ready: tuple[str, ...]
-    # How often the conference was placed on a node. A node ends what it has of an earlier generation.
+    # How often the conference was placed on a node. A node closes what it holds of an earlier generation.
     generation: int = 1
     cause: Cause | None = None
 
@@ -82,7 +83,7 @@ class OfferTask:
     participant: str
     mod_id: str
     sdp: str
-    # Whether it begins a new peer connection, so that the node builds a new leg.
+    # Whether the offer begins a new peer connection, so that the node builds a new leg.
     fresh: bool
 
 
@@ -97,24 +98,24 @@ class AnswerTask:
 
 @dataclass(frozen=True)
 class WithdrawTask:
-    """Forget an offer, of the participant or of the focus, that was rejected, cancelled or has expired."""
+    """Forget an offer of the participant or of the focus that was rejected or cancelled, or has expired."""
 
     participant: str
     mod_id: str
-    # Whether the participant has rejected the focus's offer: then it is not made again unchanged.
+    # Whether the participant has rejected the focus's offer, which is then not made again unchanged.
     rejected: bool
 
 
 @dataclass(frozen=True)
 class Restart:
-    """A leg to rebuild for a participant whose node is gone, from the descriptions that were settled last."""
+    """A leg to rebuild for a participant whose node is gone, from the last settled descriptions."""
 
     participant: str
-    # The ID of the offer that the focus makes it.
+    # The ID of the offer that the focus makes to the participant.
     mod_id: str
-    # The participant's last offer, or its last answer where the focus had offered.
+    # The participant's last offer, or its last answer if the focus had made the offer.
     sdp: str
-    # How its offer was answered; empty where `sdp` is an answer.
+    # The answer to its offer; empty if `sdp` is an answer.
     answer: str = ""
 
 
@@ -140,7 +141,7 @@ _KINDS: Mapping[type[Task], TaskKind] = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a node does not do a task: a code for programs, a detail for people."""
+    """Why a node refuses a task: a code for programs, and a detail for people."""
 
     code: RefusalCode
     detail: str
@@ -151,26 +152,26 @@ class FocusOffer:
     """An offer that the focus makes to a participant."""
 
     participant: str
-    # The ID of the modification that it becomes. An offer that comes with two results is stored once.
+    # The ID of the modification that stores it. An offer that comes with two results is stored only once.
     mod_id: str
     sdp: str
     kind: OfferKind
-    # The ID of the modification that it announces, if there is one.
+    # The ID of the modification that the offer announces, if there is one.
     caused_by: str | None
-    # Whether it begins a new peer connection.
+    # Whether the offer begins a new peer connection.
     restart: bool = False
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a task. A task that has neither an answer nor a refusal was carried out."""
+    """The result of a task. A task with neither an answer nor a refusal was carried out."""
 
     # The answer to the participant's offer.
     answer: str | None = None
     # Whether the node built a new leg for the participant's offer.
     restart: bool = False
     refusal: Refusal | None = None
-    # The offers that are due, to participants that are ready.
+    # The due offers to participants that are ready.
     offers: tuple[FocusOffer, ...] = ()
     # The IDs of participants that are present but have no leg now.
     without_leg: tuple[str, ...] = ()
@@ -221,7 +222,7 @@ def read_task(kind: str, payload: Mapping[str, Any]) -> tuple[Task, ConferenceVi
 
 
 def read_request(kind: str, payload: Mapping[str, Any]) -> Task:
-    """Return the task of a row without the conference that it states, which only a node needs.
+    """Return the task of a row, without the view of the conference, which only a node needs.
 
     :raises KeyError: when the payload lacks a field.
     :raises ValueError: when the kind is unknown.

@@ -1,4 +1,4 @@
-"""Rows: the media nodes that serve conferences, and what operations have asked of them."""
+"""Rows: the media nodes that serve conferences, and the tasks that operations have given them."""
 
 from datetime import datetime
 from typing import Self
@@ -10,7 +10,7 @@ class MediaNodeQuerySet(models.QuerySet["MediaNode"]):
     """Media nodes."""
 
     def live(self, since: datetime) -> Self:
-        """Those with a heartbeat since then."""
+        """Media nodes with a heartbeat since then."""
         return self.filter(heartbeat_at__gte=since)
 
 
@@ -34,9 +34,10 @@ class MediaNode(models.Model):
 
 
 class MediaTask(models.Model):
-    """What a node must still do for a conference. The transaction that applies its result deletes the row.
+    """A task that a node must still do for a conference. The transaction that applies its result deletes the row.
 
-    `node` and `conference` are plain IDs: media knows no conferences, and a task may outlive its node.
+    `node` and `conference` are plain IDs, because media does not know the model of conferences, and a task may outlive
+    its node.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,10 +1,10 @@
-"""Do not try something again for a while after it has failed, so that not every caller waits for the failure."""
+"""After a failure, do not try again for a while, so that not every caller waits for another failure."""
 
 import time
 
 
 class Pause:
-    """A pause of this many seconds after each failure. `begin` begins it."""
+    """A pause of this many seconds after each failure. Call `begin` at a failure."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

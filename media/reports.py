@@ -1,4 +1,4 @@
-"""What a media node reports about participants, and for which assignment."""
+"""The reports of a media node about participants, and the assignment for which it makes them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,19 +8,19 @@ LOST_SECONDS = 30.0
 
 
 class Connection(StrEnum):
-    """How a participant's connection is."""
+    """The quality of a participant's connection."""
 
-    # It answers the node's checks (consent, RFC 7675).
+    # The participant answers the node's checks (consent, RFC 7675).
     CONNECTED = "connected"
-    # It answers, but too many packets are lost, in one direction or the other.
+    # The participant answers, but too many packets are lost in at least one direction.
     POOR = "poor"
-    # It has not answered for a while.
+    # The participant has not answered for a while.
     DISCONNECTED = "disconnected"
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """The assignment of a conference to a node. Each later assignment of it has a higher generation."""
+    """The assignment of a conference to a node. Each later assignment of the conference has a higher generation."""
 
     node: str
     generation: int

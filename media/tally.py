@@ -1,4 +1,4 @@
-"""Count how many there are of each kind now."""
+"""Count the current number of each kind."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable
@@ -8,7 +8,7 @@ class Tally(Counter[Hashable]):
     """A counter that takes memory only for kinds with a count above zero."""
 
     def release(self, kinds: Iterable[Hashable]) -> None:
-        """Subtract one of each of these kinds, which were added before."""
+        """Subtract one for each of these kinds, which must have been added before."""
         for kind in kinds:
             self[kind] -= 1
             if not self[kind]:

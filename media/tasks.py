@@ -1,11 +1,12 @@
 """The outbox of the focus: tasks are rows, written in the transaction of the change that asks for them.
 
-A conference lives on one node, and the node executes its tasks in the order of their IDs, which is the order of the
-changes: they are written under the conference's lock. Every task describes the whole conference (`view`), so one that
-is executed again after a crash does no harm. The operation that applies the result deletes the row (`finish`).
+A conference lives on one node, and the node executes its tasks in the order of their IDs. This is the order of the
+changes, because tasks are written under the conference's lock. Every task describes the whole conference (`view`), so a
+task that is executed again after a crash does no harm. The operation that applies the result deletes the row
+(`finish`).
 
-A wake-up is sent on commit: within the process if the node lives in it, otherwise through the channel layer. A lost one
-costs only latency, because nodes also poll once a second.
+A wake-up is sent on commit: within the process if the node runs in it, otherwise through the channel layer. A lost
+wake-up costs only latency, because nodes also poll once a second.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from media.pause import Pause
 
 logger = logging.getLogger(__name__)
 
-# A wake-up waits this long for the channel layer, and after a failure none is sent for this long.
+# A wake-up waits this long for the channel layer. After a failure, no wake-up is sent for this long.
 _PATIENCE_SECONDS = 1.0
 PAUSE_SECONDS = 3.0
 # A node that was silent for longer than this has missed a heartbeat.
@@ -39,9 +40,9 @@ _SUSPICION = timedelta(seconds=2)
 
 
 def heartbeat(node_id: str, *, legs: int = 0, counters: Mapping[str, int] | None = None, announce: str = "") -> None:
-    """Register a node, or record that it is alive, how many legs it carries, and what it has done.
+    """Register a node, or record that it is alive, how many legs it has, and its counters.
 
-    The database's clock dates it, so nodes and their watchers need no common clock.
+    Its time is that of the database's clock, so nodes and their watchers need no common clock.
     """
     news = {"heartbeat_at": Now(), "legs": legs, "counters": dict(counters or {}), "announce": announce}
     if not MediaNode.objects.filter(pk=node_id).update(**news):
@@ -55,7 +56,7 @@ def retire(node_id: str) -> None:
 
 
 def live_counters(*, now: datetime) -> dict[str, dict[str, int]]:
-    """Return the counts of each live node, by its ID."""
+    """Return the counters of each live node, by its ID."""
     return dict(MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE).values_list("pk", "counters"))
 
 
@@ -67,7 +68,7 @@ def live_nodes(*, now: datetime) -> list[str]:
 def present_nodes(*, now: datetime, watched: timedelta) -> list[str]:
     """Return the IDs of the nodes that keep their conferences.
 
-    :param watched: for how long the caller has watched the nodes; one that was silent unwatched may be alive.
+    :param watched: for how long the caller has watched the nodes. A node that was silent before that may be alive.
     """
     patience = settings.MEDIA_NODE_PATIENCE
     nodes = MediaNode.objects.live(now - patience) if watched >= patience else MediaNode.objects.all()
@@ -77,7 +78,7 @@ def present_nodes(*, now: datetime, watched: timedelta) -> list[str]:
 def try_write(*, now: datetime) -> None:
     """Write to the row of a node that has missed heartbeats, if there is one.
 
-    It fails, or waits, if nodes cannot write either. Then their silence means nothing.
+    This fails or waits if nodes cannot write either. Then their silence means nothing.
     """
     silent = MediaNode.objects.filter(heartbeat_at__lt=now - _SUSPICION).order_by("-heartbeat_at")
     suspect = silent.values_list("pk", flat=True).first()
@@ -86,7 +87,7 @@ def try_write(*, now: datetime) -> None:
 
 
 def next_to_fall_silent(*, now: datetime) -> datetime | None:
-    """Return the oldest last heartbeat of the live nodes."""
+    """Return the time of the oldest of the live nodes' last heartbeats."""
     at: datetime | None = MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE).aggregate(at=Min("heartbeat_at"))[
         "at"
     ]
@@ -100,13 +101,13 @@ def enqueue(*, node_id: str, conference_id: str, task: Task, view: ConferenceVie
     """Write a task for a node, in the transaction of the change that asks for it. The node is woken on commit."""
     kind, payload = write_task(task, view)
     MediaTask.objects.create(node=node_id, conference=conference_id, kind=kind, payload=payload, created_at=now)
-    transaction.on_commit(partial(_wake, node_id))
+    transaction.on_commit(partial(_wake_node, node_id))
 
 
 def waiting(node_id: str, limit: int, *, but: Collection[str] = ()) -> list[MediaTask]:
-    """Return the node's next tasks in order, without those of some conferences.
+    """Return the node's next tasks in order, without the tasks of some conferences.
 
-    A task stays until `finish`, so a task whose result could not be applied comes again.
+    A task stays until `finish`. So a task whose result could not be applied is returned again.
     """
     return list(MediaTask.objects.filter(node=node_id).exclude(conference__in=but).order_by("pk")[:limit])
 
@@ -128,7 +129,7 @@ def finish(task_id: int) -> bool:
 
 
 def prune(*, now: datetime, age: timedelta, limit: int) -> int:
-    """Delete nodes and some of the tasks that are older than this. Return how many tasks."""
+    """Delete nodes silent for `age`, and at most `limit` tasks older than `age`. Return how many tasks were deleted."""
     MediaNode.objects.filter(heartbeat_at__lte=now - age).delete()
     due = MediaTask.objects.filter(created_at__lte=now - age).order_by("created_at")
     deleted, _ = MediaTask.objects.filter(pk__in=list(due.values_list("pk", flat=True)[:limit])).delete()
@@ -141,7 +142,7 @@ _listeners: dict[str, Callable[[], None]] = {}
 
 
 def listen(node_id: str, wake: Callable[[], None]) -> Callable[[], None]:
-    """Let a node of this process be woken by `wake`, which is called from any thread; return what ends that."""
+    """Register `wake` to wake a node of this process, from any thread. Return a function that unregisters it."""
     _listeners[node_id] = wake
 
     def end() -> None:
@@ -153,7 +154,7 @@ def listen(node_id: str, wake: Callable[[], None]) -> Callable[[], None]:
 async def listen_from_afar(node_id: str, wake: Callable[[], None]) -> None:
     """Call `wake` for every wake-up that comes through the channel layer, until cancelled.
 
-    A node in a process of its own runs this beside its polling, which is what it is left with while the layer fails.
+    A node in a process of its own runs this in addition to its polling. While the layer fails, it only polls.
     """
     while True:
         try:
@@ -182,8 +183,8 @@ def _group(node_id: str) -> str:
     return f"media.{node_id}"
 
 
-def _wake(node_id: str) -> None:
-    """Wake a node, here or elsewhere."""
+def _wake_node(node_id: str) -> None:
+    """Wake a node in this or another process."""
     if wake := _listeners.get(node_id):
         wake()
     else:

@@ -28,7 +28,7 @@ def _protect(headers: Headers, path: str, url: str) -> None:
 
 
 def _with_static_files(application: Any) -> Any:
-    """Serve static files before the application: from STATIC_ROOT, or with DEBUG straight from the sources."""
+    """Serve static files before the application: from STATIC_ROOT, or with DEBUG directly from the sources."""
     if settings.DEBUG:
         return ASGIStaticFilesHandler(application)
     settings.STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)

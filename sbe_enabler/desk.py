@@ -16,10 +16,10 @@ from django.template.response import TemplateResponse
 
 _View = Callable[..., HttpResponseBase]
 
-# The cookie of a browser in which an account has logged in, and how long it is valid.
+# The cookie in a browser with which an account has logged in, and how long the cookie is valid.
 _KNOWN_BROWSER = "known_browser"
 _KNOWN_SECONDS = 365 * 86400
-# Lookups that staff do not need and that may take minutes.
+# Staff do not need these lookups, which may take minutes.
 _EXPRESSIONS = frozenset({"regex", "iregex"})
 # Our names for the admin sections of other applications.
 _NAMES = {"rest_framework_api_key": "API keys", "auth": "Staff"}
@@ -104,7 +104,7 @@ def _knows_browser(request: HttpRequest, username: object) -> bool:
 
 
 def lockout_parameters(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> list[str | list[str]]:
-    """Return what failed logins are counted by: the address and the account, each on its own.
+    """Return the keys by which failed logins are counted: the address, and separately the account.
 
     A stranger's failed logins must not lock out the account's owner. So a browser in which the account has logged in
     before is counted separately, by account and address together.

@@ -106,7 +106,7 @@ class Environment:
         try:
             given: dict[str, Any] = conninfo.conninfo_to_dict(value)
         except ProgrammingError as error:
-            # libpq knows all valid parameters, and its message names an unknown one.
+            # libpq knows all valid parameters, and its message names an unknown parameter.
             raise ImproperlyConfigured(f"{name} cannot be read: {str(error).strip()}") from None
         _check_numbers(name, given)
         parts = {key: str(given.pop(word, "")) for key, word in _URL_PARTS.items()}

@@ -53,7 +53,7 @@ _query = _DatabaseQuery()
 
 
 def ask_database() -> dict[str, dict[str, int]]:
-    """Return the counters of each live media node. The connection to the database is new and closed afterwards."""
+    """Return the counters of each live media node. This opens a new connection to the database and closes it."""
     try:
         return tasks.live_counters(now=clock.now())
     finally:
@@ -80,7 +80,7 @@ async def _answer_in_time(name: str, answer: Awaitable[T]) -> T | NoAnswer:
 async def healthz(request: HttpRequest) -> JsonResponse:
     """Return 200 if the database and the channel layer answer, otherwise 503, within _TIMEOUT_SECONDS.
 
-    The body lists the live media nodes with their counters. They do not affect the status: without a node, only
+    The body lists the live media nodes with their counters. Nodes do not affect the status: without a node, only
     conferences of topology `focus` are refused.
     """
     database, channel_layer = await asyncio.gather(

@@ -1,7 +1,7 @@
 """This machine's names on the local network, and a certificate for them.
 
-Browsers give a page camera and microphone only over HTTPS or on the loopback address. To use a phone as the second
-device, the service needs a certificate. It is self-signed, so the user must accept it in the browser.
+Browsers let a page use the camera and microphone only over HTTPS or on the loopback address. To use a phone as the
+second device, the service needs a certificate. It is self-signed, so the user must accept it in the browser.
 """
 
 import socket
@@ -48,7 +48,7 @@ def _default_route_address() -> str:
 
 
 def own_hosts() -> list[str]:
-    """Return all names by which browsers may reach this machine: its addresses, host names and loopback."""
+    """Return all names with which browsers may reach this machine: its addresses, host names and loopback."""
     name = socket.gethostname().lower()
     names = [name] if "." in name else [name, f"{name}.local"]
     return [*own_addresses(), *names, "localhost", "127.0.0.1"]
@@ -57,7 +57,7 @@ def own_hosts() -> list[str]:
 def ensure_certificate(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path]:
     """Return the paths of a certificate for exactly `hosts` and of its private key (both PEM).
 
-    Both are made anew if they are missing, do not match, expire within 30 days, or are for other hosts.
+    New ones are made if they are missing, do not match, expire within 30 days, or are for other hosts.
     """
     certificate, key = directory / "lan_certificate.pem", directory / "lan_key.pem"
     if not _is_usable(certificate, key, hosts):

@@ -1,7 +1,8 @@
-"""The nodekeeper: moves conferences of media nodes that are gone to live ones.
+"""The nodekeeper moves the conferences of media nodes that are gone to live nodes.
 
-It runs beside each timekeeper; several may run at once. A node counts as gone only if this process has watched its
-silence itself, while the database accepted writes. An outage of the database therefore costs no node its conferences.
+It runs beside each timekeeper. Several may run at the same time. A node counts as gone only if this process itself has
+watched its silence, while the database accepted writes. An outage of the database therefore costs no node its
+conferences.
 """
 
 import asyncio

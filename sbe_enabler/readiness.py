@@ -23,7 +23,7 @@ def database_errors_in_one_line() -> Iterator[None]:
 def require_database() -> None:
     """Require a database that answers and to which all migrations of this version are applied.
 
-    :raises CommandError: when it does not answer, or migrations are missing.
+    :raises CommandError: when the database does not answer, or migrations are missing.
     """
     with database_errors_in_one_line():
         executor = MigrationExecutor(connection)

@@ -117,14 +117,14 @@ if _postgres := env.database("DATABASE_URL"):
             **_postgres,
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
-            # Plan each statement once per connection, which saves PostgreSQL a third of its work.
+            # Plan each statement only once per connection, which saves PostgreSQL a third of its work.
             "OPTIONS": {
                 "server_side_binding": True,
                 "prepare_threshold": 5,
                 "connect_timeout": 2,
                 **_given,
                 "limit": DATABASE_SECONDS,
-                # PostgreSQL uses the last of repeated values, so those in DATABASE_URL override the limits.
+                # PostgreSQL uses the last of repeated options, so options in DATABASE_URL override the limits.
                 "options": " ".join([*_options, _given.get("options", "")]).strip(),
             },
         }
@@ -136,9 +136,10 @@ else:
             "NAME": STATE_DIR / "db.sqlite3",
             "CONN_MAX_AGE": None,
             "OPTIONS": {
-                # Take the write lock at the beginning: nothing changes between a transaction's reads and its writes.
+                # Take the write lock at the beginning, so that nothing changes between a transaction's reads and
+                # writes.
                 "transaction_mode": "IMMEDIATE",
-                # Build no automatic indexes: for each statement, SQLite would read the whole table for one.
+                # Build no automatic indexes, for which SQLite would read the whole table at each statement.
                 "init_command": (
                     "PRAGMA journal_mode=wal; PRAGMA synchronous=normal; PRAGMA automatic_index=off;"
                     f"PRAGMA wal_autocheckpoint={LOG_PAGES}"
@@ -172,7 +173,7 @@ CACHES = {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "OPTIONS": {"MAX_ENTRIES": 100_000},
     },
-    # Failed logins have their own cache, so that a flood of them cannot evict other counters.
+    # Failed logins have their own cache, so that a flood of failed logins cannot evict other counters.
     "attempts": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "LOCATION": "attempts",
@@ -211,7 +212,7 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# Other origins whose pages may call the REST API and open the event channel. The enabler's own pages always may.
+# Other origins whose pages may call the REST API and open the event channel. The enabler's own pages may always do so.
 ALLOWED_ORIGINS = env.words_matching("SBE_ALLOWED_ORIGINS", r"https?://[^\s/?#]+", "https://app.example.org")
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
 CORS_ALLOW_HEADERS = [
@@ -258,11 +259,11 @@ INVITATIONS_PER_CALLEE = env.integer("SBE_INVITATIONS_PER_CALLEE", 16, least=1)
 INVITATIONS_PER_PAIR = env.integer("SBE_INVITATIONS_PER_PAIR", 4, least=1)
 OFFERS_PER_MINUTE = env.integer("SBE_OFFERS_PER_MINUTE", 30, least=1)
 CHANGES_PER_MINUTE = env.integer("SBE_CHANGES_PER_MINUTE", 120, least=1)
-# Enough for a host to mute all participants of a conference of 40, one by one.
+# This is enough for a host to mute 40 participants one by one.
 CHANGES_AT_ONCE = env.integer("SBE_CHANGES_AT_ONCE", 40, least=1)
 SEATS_PER_USER = env.integer("SBE_SEATS_PER_USER", 4, least=1)
 SDP_CHARACTERS_PER_MINUTE = env.integer("SBE_SDP_CHARACTERS_PER_MINUTE", 8 * 1024 * 1024, least=1)
-# Log requests that take longer than this, and where they waited. 0 logs none.
+# Log requests that take longer than this, and where they waited. With 0, none are logged.
 SLOW_REQUEST_SECONDS = env.number("SBE_SLOW_REQUEST_SECONDS", 0, most=300)
 TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
 
@@ -282,7 +283,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# The warning that axes needs a cache shared by all processes. Here each process counts its own failed logins.
+# This is the warning that axes needs a cache that all processes share. Here each process counts its own failed logins.
 SILENCED_SYSTEM_CHECKS = ["axes.W001"]
 
 # --- Media: the focus ---------------------------------------------------------------------------------------
@@ -291,7 +292,7 @@ SILENCED_SYSTEM_CHECKS = ["axes.W001"]
 MEDIA_NODE = env.boolean("SBE_MEDIA_NODE", default=True)
 MEDIA_BIND = env.address("MEDIA_BIND", "127.0.0.1")
 MEDIA_PORT = env.integer("MEDIA_PORT", 0, most=65535)
-# The addresses by which browsers reach the node, if they differ from MEDIA_BIND.
+# The addresses at which browsers reach the node, if they differ from MEDIA_BIND.
 MEDIA_ANNOUNCE = env.addresses("MEDIA_ANNOUNCE")
 # Whether to forward packets on the fast path if it is compiled.
 MEDIA_FAST_PATH = env.boolean("MEDIA_FAST_PATH", default=True)
@@ -307,7 +308,7 @@ if TURN_URLS and not TURN_SECRET:
 
 # --- The Dev Server behind the test page, an ordinary client of the enabler ---------------------------
 
-# It lets anyone register as any user, so it is off by default. Only `quickstart` switches it on.
+# The Dev Server lets anyone register as any user, so it is off by default. Only `quickstart` switches it on.
 DEV_SERVER = env.boolean("SBE_DEV_SERVER", default=False)
 SBE_ENABLER_URL = env.url("SBE_ENABLER_URL", schemes=("http", "https"))
 SBE_API_KEY = env.string("SBE_API_KEY")
@@ -361,7 +362,7 @@ LOGGING = {
         "django": {"handlers": [], "propagate": True},
         # Refusals are normal answers, but Django would log each one as a warning.
         "django.request": {"level": "ERROR"},
-        # Otherwise any client could fill the log with tracebacks, by a wrong host or too many parameters.
+        # At a lower level, any client could fill the log with tracebacks, by a wrong host or too many parameters.
         "django.security": {"level": "CRITICAL"},
         "daphne": {"level": "WARNING"},
         "twisted": {"level": "WARNING"},

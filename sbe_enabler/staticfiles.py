@@ -4,7 +4,7 @@ from servestatic.storage import CompressedManifestStaticFilesStorage
 
 
 class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
-    """Also rewrites the imports between ES modules, so that a module never loads an old version of another.
+    """Also rewrites the imports between ES modules, so that a module never loads an old version of another module.
 
     A module's hash depends on the modules that it imports. So imports must not be circular, including imports of types
     in JSDoc comments.

@@ -1,7 +1,7 @@
-"""The timekeeper: settles due deadlines within 250 ms, with the same operations that clients call.
+"""The timekeeper settles due deadlines within 250 ms, with the same operations that clients call.
 
-It runs as a task of the web process or as `manage.py timekeeper`; several may run at once. It sleeps until the next
-deadline in the database. It wakes earlier if a deadline that is created meanwhile could be due before that.
+It runs as a task of the web process or as `manage.py timekeeper`. Several may run at the same time. It sleeps until the
+next deadline in the database. It wakes earlier if a deadline that is created meanwhile could be due before that.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from events.threads import in_database_thread
 logger = logging.getLogger(__name__)
 
 LONGEST_SLEEP_SECONDS = 1.0
-# The pause after each pass that had due deadlines. If one cannot be settled, this prevents a busy loop.
+# The pause after each pass that had due deadlines. It prevents a busy loop if a deadline cannot be settled.
 SHORTEST_SLEEP_SECONDS = 0.02
 PRUNE_SECONDS = 600.0
-# How many threads settle deadlines at the same time. Requests keep the other half. SQLite allows one writer only.
+# How many threads settle deadlines at the same time. Requests keep the other half. SQLite allows only one writer.
 _SETTLERS = max(1, settings.DATABASE_THREADS // 2) if connection.features.has_select_for_update_skip_locked else 1
 
 
@@ -87,7 +87,8 @@ def _due() -> list[Job]:
 def _pause() -> float:
     """Return the seconds until a deadline can be due; 0 if one is due now."""
     deadline = next_deadline()
-    # A deadline that is created from now on is due after the shortest of these at the earliest.
+    # A deadline that is created from now on is due after the shortest of these durations at the earliest. A new kind of
+    # deadline must be added here.
     unseen = min(
         settings.RING_DURATION, settings.MODIFICATION_LIFETIME, settings.MOVE_WINDOW, settings.SESSION_LIFETIME
     )

@@ -1,4 +1,4 @@
-"""All URLs of the service, and the answers to requests that match none."""
+"""All URLs of the service, and the answers to requests that match no URL."""
 
 import sys
 

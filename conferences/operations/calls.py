@@ -65,7 +65,7 @@ class EndOutcome(StrEnum):
 
 
 class MoveRefusal(StrEnum):
-    """Why a DELETE after `initiate-call-hold` was an ordinary end and no move."""
+    """Why a DELETE after `initiate-call-hold` ended the participation instead of beginning a move."""
 
     NO_OTHER_DEVICE = "no-other-device"
     WINDOW_OVER = "window-over"
@@ -91,7 +91,7 @@ class Ending:
 # --- Starting ---------------------------------------------------------------------------------------------
 
 
-# Called by the host; tells every device of the invited users.
+# Called by the host. Events go to every device of the invited users.
 @transaction.atomic(savepoint=False)
 def start_conference(
     *,
@@ -105,7 +105,7 @@ def start_conference(
 ) -> tuple[LockedConference, Outcome]:
     """Start a conference and ring the invited users' devices, including those that register while it rings.
 
-    In `focus` they ring as soon as the focus has accepted the caller's offer.
+    In `focus`, the devices ring as soon as the focus has accepted the caller's offer.
 
     :raises MalformedError: when `to` does not fit the topology, or names the caller.
     :raises ConferenceFullError: when `to` names more users than the conference has room for.
@@ -129,7 +129,7 @@ def start_conference(
     require_space(locked, len(guests))
     for guest in guests:
         locked.add_participant(guest)
-    # In `focus` this includes the time until the focus accepts the caller's offer: nothing rings before that.
+    # In `focus`, this includes the time until the focus accepts the caller's offer, because nothing rings before.
     locked.renew_invitations()
     if locked.has_focus:
         _place(conference, now)
@@ -151,7 +151,7 @@ def addressee(address: str) -> Participant:
 
 
 def _join(participant: Participant, session: Session, now: datetime) -> None:
-    """Record that a participant joins at a session now, and copy the user's identity from it."""
+    """Record that a participant joins at a session now, and copy the user's identity from the session."""
     participant.session, participant.joined_at = session, now
     participant.username, participant.vtn, participant.icmn = session.username, session.vtn, session.icmn
 
@@ -159,7 +159,7 @@ def _join(participant: Participant, session: Session, now: datetime) -> None:
 def require_space(locked: LockedConference, number: int) -> None:
     """Require that the conference has space for this many more participants.
 
-    :raises ConferenceFullError: when it has not.
+    :raises ConferenceFullError: when it has less space.
     """
     if not locked.has_space_for(number):
         raise ConferenceFullError
@@ -184,7 +184,7 @@ def begin_ringing(locked: LockedConference) -> None:
 def ring(locked: LockedConference, participants: list[Participant], live: list[Session] | None = None) -> None:
     """Queue the invitations of ringing participants for their devices, at most one for each device.
 
-    Before the conference rings (`LockedConference.rings`), queue none.
+    Queue nothing while the conference does not ring yet (`LockedConference.rings`).
 
     :param live: the live sessions of the participants' users, if they have been read already.
     """
@@ -214,7 +214,7 @@ def ring_devices(locked: LockedConference, participant: Participant, devices: li
 
 
 def _call_to(locked: LockedConference, participant: Participant) -> Modification | None:
-    """Return the pending offer with which the host called a participant; None where there is none, as in `focus`."""
+    """Return the pending offer with which the host called a participant; None without such an offer, as in `focus`."""
     calls = (each for each in locked.pending if each.kind == ModificationKind.CALL)
     return next((each for each in calls if each.offered_to_id == participant.pk), None)
 
@@ -222,7 +222,7 @@ def _call_to(locked: LockedConference, participant: Participant) -> Modification
 # --- Answering --------------------------------------------------------------------------------------------
 
 
-# Called by a device of an invited or moving user, or by anybody in an open conference; tells everybody.
+# Called by a device of an invited or moving user, or by anybody in an open conference. Events go to everybody.
 @transaction.atomic(savepoint=False)
 def answer_conference(
     *,
@@ -236,12 +236,13 @@ def answer_conference(
     """Answer an invitation or a move with this device. The first device that answers joins as the participant.
 
     An open conference needs no invitation. A participant that has left it returns as the same participant
-    (`ParticipantQuerySet.returnable_by`); everybody else becomes a new one.
+    (`ParticipantQuerySet.returnable_by`); everybody else joins as a new participant.
 
     In `peer` the answer to an invitation carries the SDP answer to the host's offer. In every other case it carries
     the device's own SDP offer, which the focus or the other participant must still accept.
 
-    Two users may call each other at the same time. The answer to one call ends the other, if it rings nobody else.
+    Two users may call each other at the same time. The answer to one call ends the other call if that rings nobody
+    else.
 
     :param reading: the host's offer, parsed before the lock was taken (`read_call`).
     :raises AlreadyAnsweredError: when another device was first, or this one takes part already.
@@ -267,7 +268,7 @@ def answer_conference(
     locked.tell_sessions(losers, InvitationCancelled(reason=CancelReason.ANSWERED_ELSEWHERE))
     for other in crossing:
         _end_crossing_call(other)
-    # Crossing calls first: a device must stop ringing for them before it is told of the answer.
+    # Save crossing calls first: a device must stop ringing for them before it gets the event about the answer.
     save_together([*crossing, locked])
     require_still_live(session, now=now)
     logger.info("conference %s: %s answered at session %s", conference_id, participant.pk, session.pk)
@@ -282,14 +283,14 @@ def _rings_only(locked: LockedConference, callee: Participant) -> bool:
 
 
 def _end_crossing_call(locked: LockedConference) -> None:
-    """End a call whose host has answered a call from the callee. The device that made the call gets an event, too."""
+    """End a call whose host has answered a call from the callee. The device that made it also gets an event."""
     host = locked.host
     terminate(locked, LeftReason.HUNG_UP, by=host)
     locked.tell(host, SessionTerminated(reason=LeftReason.HUNG_UP, conference=locked.snapshot()))
 
 
 def _ringing_participant(locked: LockedConference, session: Session) -> Participant | None:
-    """Return the participant that rings for the session; None where an open conference needs no invitation.
+    """Return the participant that rings for the session; None if an open conference needs no invitation.
 
     :raises AlreadyAnsweredError: when the session, or another device of the user, takes part already.
     :raises NotRingingError: when nothing rings for the session.
@@ -304,7 +305,7 @@ def _ringing_participant(locked: LockedConference, session: Session) -> Particip
 
 
 def _returning_or_new(locked: LockedConference, session: Session) -> Participant:
-    """Return the participant as which the session returns to an open conference, or a new one.
+    """Return the earlier participant of a session that returns to an open conference, or a new participant.
 
     :raises ConferenceFullError: when there is no space, or too many devices of the user take part.
     """
@@ -318,7 +319,7 @@ def _returning_or_new(locked: LockedConference, session: Session) -> Participant
 
 
 def _as_type(description: ValidatedSdp, type_: str) -> ValidatedSdp:
-    """Return the description with this type: "offer" or "answer". A bare SDP does not say which it is.
+    """Return the description with this type: "offer" or "answer". A bare SDP does not state its type.
 
     :raises SdpInvalidError: when the description has the other type.
     """
@@ -334,7 +335,7 @@ def _answer_call(
     description: ValidatedSdp,
     reading: OfferReading,
 ) -> Outcome:
-    """Join as a participant that is invited, new or returning. The first to join opens the conference."""
+    """Join as a participant that is invited, new or returning. The first that joins opens the conference."""
     opens, rang = locked.conference.state == ConferenceState.INVITATION_SENT, locked.rings
     call = _call_to(locked, participant)
     description = _as_type(description, "answer" if call else "offer")
@@ -386,12 +387,12 @@ def _answer_move(
 # --- Leaving and ending -----------------------------------------------------------------------------------
 
 
-# Called by a session that rings or takes part; tells everybody else.
+# Called by a session that rings or takes part. Events go to everybody else.
 @transaction.atomic(savepoint=False)
 def end_participation(*, session: Session, conference_id: str, now: datetime, if_match: str | None = None) -> Ending:
     """End the session's part in the conference: decline, cancel, leave, terminate, or begin an armed move.
 
-    If it has ended already, nothing changes.
+    If that part has ended already, nothing changes.
     """
     lock_move(session, conference_id)
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
@@ -414,14 +415,14 @@ def end_participation(*, session: Session, conference_id: str, now: datetime, if
 def _own_participant(locked: LockedConference, session: Session) -> Participant:
     """Return the participant that a DELETE of the session ends.
 
-    That is the one that has joined at the session, else one that rings for it, else that of `participant_of`.
+    It is the first of these: the one that has joined at the session, one that rings for it, that of `participant_of`.
     """
     joined = locked.joined_participant(session)
     return joined or next(_ringing_for(locked, session), None) or locked.participant_of(session)
 
 
 def _ringing_for(locked: LockedConference, session: Session) -> Iterator[Participant]:
-    """Yield the participants as which the session may answer. In an open conference, it may answer before it rings."""
+    """Yield the participants for which the session may answer. An open conference may be answered before it rings."""
     may_answer = locked.rings or locked.conference.access == Access.OPEN
     for participant in locked.participants if may_answer else ():
         if participant.is_ringing and participant.session_id != session.pk and session.owns(participant):
@@ -438,8 +439,8 @@ def _decline(locked: LockedConference, session: Session) -> Ending:
 def _begin_move(locked: LockedConference, participant: Participant) -> Ending:
     """Begin the move that `initiate-call-hold` armed if it is possible; otherwise leave.
 
-    :raises UnauthenticatedError: when the session has ended since its request was authenticated. Its participants
-        leave then anyway (`end_session`).
+    :raises UnauthenticatedError: when the session has ended since its request was authenticated. In that case
+        `end_session` removes its participants.
     :raises ParticipantMovingError: when the other side is moving, too.
     """
     require_live(participant.session, now=locked.now)
@@ -486,7 +487,7 @@ def remove(
     if locked.rings:
         _stop_ringing(locked, [participant], reason, by=by)
     locked.record_leave(participant, reason)
-    locked.announce(None)
+    locked.set_cause(None)
     event = ParticipantLeft(participant=wire.participant(participant), reason=reason)
     if reason is not LeftReason.HUNG_UP:
         locked.tell(participant, event)
@@ -519,7 +520,7 @@ def _cancel_pending(locked: LockedConference, participant: Participant) -> None:
 
 
 def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant | None = None) -> None:
-    """End the conference for everybody, and tell everybody but the participant `by` that ended it."""
+    """End the conference for everybody, and tell everybody except `by`, the participant that ended it."""
     rings = locked.rings
     locked.advance(Action.END)
     locked.conference.ended_at, locked.conference.ended_reason = locked.now, reason

@@ -1,8 +1,9 @@
-"""Settle deadlines that have passed. Each is a column, so a restart loses none, and several timekeepers may look.
+"""Settle deadlines that have passed. Each deadline is a column, so a restart loses none.
 
-A look finds due rows by indexes, and makes a job for each conference and each session. A conference's job is one
-transaction; a session's is a few. If the database can, a job skips a conference that another transaction has locked.
-The next look finds that conference again.
+Several timekeepers may run at the same time. Each pass finds due rows by indexes, and makes a job for each conference
+and each session. The job of a conference is one transaction; the job of a session is a few transactions. If the
+database supports it, a job skips a conference that another transaction has locked. The next pass finds that conference
+again.
 """
 
 import logging
@@ -34,10 +35,10 @@ logger = logging.getLogger(__name__)
 Job = Callable[[], None]
 Step = Callable[[LockedConference], None]
 
-# The most deadlines of each kind that one look finds. More would delay deadlines that become due meanwhile. With fewer,
+# The most deadlines of each kind that one pass finds. More would delay deadlines that become due meanwhile. With fewer,
 # two timekeepers would often work on the same conferences.
 BATCH = 400
-# How many conferences are read together. With more, the first would wait longer for the others.
+# How many conferences are read together. If more were read together, the first would wait longer.
 _READ_TOGETHER = 50
 
 
@@ -77,7 +78,7 @@ def due(*, now: datetime) -> list[Job]:
 def _oldest(
     rows: QuerySet[Modification] | QuerySet[Participant] | QuerySet[Session], at: str, key: str
 ) -> Iterable[str]:
-    """Return the values of `key` of the `BATCH` rows whose deadlines `at` are the oldest."""
+    """Return `key` of the `BATCH` rows with the oldest deadlines in column `at`."""
     keys: Iterable[str] = rows.order_by(at).values_list(key, flat=True)[:BATCH]
     return keys
 

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 _NO_RESULT = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve this.")
 
 
-# Called by the media node, through the wiring; tells the participants concerned.
+# Called by the media node, through the wiring. Events go to the participants concerned.
 def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
     """Apply the result of a task and delete the task. Applying it again changes nothing.
 
@@ -61,7 +61,7 @@ def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: d
     except NotFoundError:
         tasks.finish(row.pk)
         return
-    # Before this lock, another process may have applied it, or another node may have adopted the conference.
+    # Before the lock was taken, another process may have applied it, or another node adopted the conference.
     if not tasks.finish(row.pk) or row.node != locked.conference.media_node:
         return
     asked = read_request(row.kind, row.payload)
@@ -77,8 +77,8 @@ def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: d
 def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description | None, result: Result) -> None:
     """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime.
 
-    The node may have built a new leg for it (RFC 8842 section 3.1). `restart` then says so, because a report of that
-    leg's loss must count. A refused hold leaves an armed move armed: a move needs no consent.
+    The node may have built a new leg for the offer (RFC 8842 section 3.1). Then `restart` is set, because a report of
+    that leg's loss must count. A refused hold leaves an armed move armed: a move needs no consent.
     """
     modification = next((each for each in locked.pending if each.pk == asked.mod_id), None)
     if modification is None:
@@ -100,10 +100,10 @@ def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description
 
 
 def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: Refusal) -> None:
-    """Tell a participant that the focus could not use its answer, so that it stays on its previous media.
+    """Tell a participant that the focus could not use its answer. The participant keeps its previous media.
 
-    The participant that caused the focus's offer is told, too. The request that brought the answer has settled the
-    modification, which stays settled.
+    The participant that caused the focus's offer also gets an event. The request that brought the answer has settled
+    the modification, which stays settled.
     """
     participant = locked.participant(asked.participant)
     modification = locked.conference.modifications.defer("offer", "answer").get(pk=asked.mod_id)
@@ -115,7 +115,7 @@ def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: R
 def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
     """Set the deadline of `expect_leg` for these participants, unless they have it already. Return whether any was set.
 
-    The node watches legs only. A participant has none if its leg could not be rebuilt. It has none either if the focus
+    The node watches legs only. A participant has no leg if it could not be rebuilt. It also has no leg if the focus
     answered its offer with a new leg, but the offer was cancelled meanwhile.
     """
     expected = [each for each in locked.joined if each.pk in participants and each.connect_until is None]
@@ -155,13 +155,13 @@ def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None
         tell_offer(locked, modification, participant, caused_by=modification.caused_by_id)
 
 
-# Called by the media node, through the wiring; tells everybody.
+# Called by the media node, through the wiring. Events go to everybody.
 @transaction.atomic(savepoint=False)
 def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None:
     """Remove a participant whose media did not come back.
 
-    A report about an earlier leg of the participant changes nothing. Neither does a report by a node that does not
-    serve the conference any more.
+    A report about an earlier leg of the participant changes nothing. Nor does a report by a node that no longer serves
+    the conference.
 
     :param leg: the ID of the modification whose offer made the leg.
     """
@@ -177,9 +177,10 @@ def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignmen
 
 
 def _newest_leg(locked: LockedConference, participant: Participant) -> str | None:
-    """Return the ID of the offer, its own or the focus's, that made a participant's leg or will make a new one.
+    """Return the ID of the offer that made a participant's leg, or that will make a new leg.
 
-    Once the focus has offered a new connection, the earlier leg is gone, even if that offer expires unanswered.
+    The participant or the focus has made that offer. Once the focus has offered a new connection, the earlier leg is
+    gone, even if that offer expires unanswered.
     """
     alive = [ModificationState.SENT, ModificationState.ACCEPTED]
     own = Q(offered_by=participant, state__in=alive)
@@ -188,13 +189,13 @@ def _newest_leg(locked: LockedConference, participant: Participant) -> str | Non
     return offers.order_by("-created_at").values_list("pk", flat=True).first()
 
 
-# Called by the media node, through the wiring; every open WebSocket of the conference gets it.
+# Called by the media node, through the wiring. Every open WebSocket of the conference gets the event.
 def speaker_changed(*, conference_id: str, participant_id: str, by: Assignment) -> None:
     """Tell a conference which participant is the active speaker."""
     _tell_ephemeral(conference_id, by, ActiveSpeaker(participant=participant_id))
 
 
-# Called by the media node, through the wiring; every open WebSocket of the conference gets it.
+# Called by the media node, through the wiring. Every open WebSocket of the conference gets the event.
 def connection_changed(*, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None:
     """Tell a conference the quality of the connection between a participant and the focus."""
     _tell_ephemeral(conference_id, by, Quality(participant=participant_id, connection=connection))

@@ -21,7 +21,7 @@ from events.models import Session
 logger = logging.getLogger(__name__)
 
 
-# Called by the host; tells the devices of the invited user, and everybody else.
+# Called by the host. Events go to the devices of the invited user, and everybody else.
 @transaction.atomic(savepoint=False)
 def invite_participant(
     *, session: Session, conference_id: str, to: str, now: datetime
@@ -30,7 +30,7 @@ def invite_participant(
 
     :raises MalformedError: when the host invites itself.
     :raises ForbiddenError: when the session's participant is not the host.
-    :raises ConferenceFullError: when the conference has no space, as is always so in `peer`.
+    :raises ConferenceFullError: when the conference has no space, which is always the case in `peer`.
     :raises RateLimitedError, TooManyInvitationsError, CalleeBusyError: when a quota is used up.
     """
     guest = addressee(to)
@@ -64,7 +64,7 @@ def _has_address_of(participant: Participant, guest: Participant) -> bool:
     return guest.vtn in {participant.vtn, participant.icmn}
 
 
-# Called by the host, or by the participant itself; tells everybody else.
+# Called by the host, or by the participant itself. Events go to everybody else.
 @transaction.atomic(savepoint=False)
 def remove_participant(
     *, session: Session, conference_id: str, participant_id: str, now: datetime, if_match: str | None = None
@@ -84,7 +84,7 @@ def remove_participant(
     locked.save()
 
 
-# Called by the host, or by the participant itself; tells everybody else.
+# Called by the host, or by the participant itself. Events go to everybody else.
 @transaction.atomic(savepoint=False)
 def mute_participant(
     *,

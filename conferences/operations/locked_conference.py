@@ -48,7 +48,7 @@ from media.reports import LOST_SECONDS
 class LockedConference:
     """A locked conference: its listed participants by position, its pending modifications, and the queued events.
 
-    Listed are the participants that are present and the last `MAX_LISTED_LEFT` that left. Others are loaded when
+    The listed participants are those that are present and the last `MAX_LISTED_LEFT` that left. Others are loaded when
     needed.
 
     Operations change the rows through these methods and finish with `save`. It writes the changes, appends the queued
@@ -66,7 +66,7 @@ class LockedConference:
     stays: list[Stay] = field(default_factory=list)
     # The live sessions of the users of ringing participants, by participant ID, if they were read ahead.
     devices_ahead: Mapping[str, list[Session]] = field(default_factory=dict)
-    # The task for the focus, if it is more than an update, and the modification that its next offers announce.
+    # The task for the focus (None: only an update), and the modification that its next offers announce.
     focus_task: Task | None = None
     cause: Cause | None = None
 
@@ -80,7 +80,7 @@ class LockedConference:
     def participant(self, participant_id: str | None) -> Participant:
         """Return the participant with this ID.
 
-        :raises NotFoundError: when this conference has none with this ID.
+        :raises NotFoundError: when this conference has no participant with this ID.
         """
         for participant in (*self.participants, *self.unlisted):
             if participant.pk == participant_id:
@@ -90,7 +90,7 @@ class LockedConference:
         raise NotFoundError("There is no such participant in this conference.")
 
     def _load(self, rows: ParticipantQuerySet) -> Participant | None:
-        """Load the one of these participants that left this conference last, among those that are not listed."""
+        """Load the participant that left this conference last, among these participants that are not listed."""
         if not self.conference.unlisted:
             return None
         rows = rows.unlisted().filter(conference=self.conference)
@@ -107,7 +107,7 @@ class LockedConference:
         return self._load(Participant.objects.concerning(session)) is not None
 
     def participant_of(self, session: Session) -> Participant:
-        """Return the participant of the session: the one that has not left, else the newest that has.
+        """Return the participant of the session: the one that has not left, or else the newest that has left.
 
         :raises ForbiddenError: when the session has never joined, even if another device of its user has.
         """
@@ -123,11 +123,11 @@ class LockedConference:
         return [each for each in (*self.participants, *self.unlisted) if each.session_id == session.pk]
 
     def joined_participant(self, session: Session) -> Participant | None:
-        """Return the participant that has joined at the session; None if none has."""
+        """Return the participant that has joined at the session, if there is one."""
         return next((each for each in self.participants_of(session) if each.is_joined), None)
 
     def returnable_participant(self, session: Session) -> Participant | None:
-        """Return the participant as which the session may return, preferably one that the session itself has left."""
+        """Return a participant whose row the session may use to return, preferably one that it has left itself."""
         returnable = Participant.objects.returnable_by(session, self.now).filter(conference=self.conference)
         best = returnable.order_by(Case(When(session=session, then=0), default=1), "-left_at").first()
         return self.participant(best.pk) if best else None
@@ -183,7 +183,7 @@ class LockedConference:
 
     @property
     def rings(self) -> bool:
-        """Whether invitations ring: in `focus`, after it has accepted an offer of the host or somebody has answered."""
+        """Whether invitations ring. In `focus`, the host's offer must be accepted first, or somebody have answered."""
         is_unanswered = self.conference.state == ConferenceState.INVITATION_SENT
         return not (self.has_focus and is_unanswered and self.host.sdp_origin == "")
 
@@ -199,7 +199,7 @@ class LockedConference:
     def continues_without(self, participant: Participant) -> bool:
         """Tell whether the conference continues when this participant leaves.
 
-        A conference needs its host and one other participant, joined or ringing. An open one needs only its host.
+        A conference needs its host and one other participant, joined or ringing. If it is open, it needs only its host.
         """
         others = self.others(participant)
         return participant.role != Role.HOST and (len(others) > 1 or self.conference.access == Access.OPEN)
@@ -213,7 +213,7 @@ class LockedConference:
     ) -> dict[str, list[Session]]:
         """Return the `devices` of each participant by its ID, in one query.
 
-        :param live: the live sessions of the participants' users, if they are known. Then there is no query.
+        :param live: the live sessions of the participants' users, if they are known, which saves the query.
         """
         if not participants:
             return {}
@@ -236,7 +236,7 @@ class LockedConference:
         return _DEVICES[tuple(user)].objects(now=self.now, **user) if user else []
 
     def rings_until(self) -> datetime:
-        """Return when an invitation made now ends. Before it rings, this includes time for the host's first offer."""
+        """Return when an invitation made now ends. Until it rings, this includes time for the host's first offer."""
         wait = timedelta() if self.rings else timedelta(seconds=LOST_SECONDS)
         return self.now + wait + settings.RING_DURATION
 
@@ -274,7 +274,7 @@ class LockedConference:
             participant.connect_until = None
 
     def advance_move(self, participant: Participant, action: Action, *, until: datetime | None = None) -> None:
-        """Take a participant's move through a transition. If that arms it, it expires at `until`."""
+        """Take a participant's move through a transition. A move that is armed expires at `until`."""
         self._set_move(participant, decide(participant.move_state, action), until=until)
 
     def _set_move(self, participant: Participant, state: MoveState, *, until: datetime | None) -> None:
@@ -299,7 +299,7 @@ class LockedConference:
         self.participants = [each for each in self.participants if each.listed]
 
     def return_participant(self, participant: Participant) -> None:
-        """Record that a participant returns, unmuted and without its earlier leg. A `Stay` keeps the stay before."""
+        """Record that a participant returns, unmuted and without its earlier leg. A `Stay` keeps the previous stay."""
         self.stays.append(
             Stay(
                 conference=self.conference,
@@ -339,7 +339,7 @@ class LockedConference:
         return wire.conference(self.conference, self.participants, self.pending)
 
     def tell(self, receiver: Participant | Session | None, event: StoredEvent) -> None:
-        """Queue an event for a session, or for the device of a participant. If there is none, do nothing."""
+        """Queue an event for a session, or for the device of a participant. Without a device, do nothing."""
         session_id = receiver.pk if isinstance(receiver, Session) else receiver.session_id if receiver else None
         if session_id is not None:
             self.messages.append(log.Message(session_id, self.conference.pk, event))
@@ -358,11 +358,11 @@ class LockedConference:
     # --- Asking the focus ---------------------------------------------------------------------------------
 
     def ask_focus(self, task: Task) -> None:
-        """Set the task that `save` writes for the focus. A later one replaces it."""
+        """Set the task that `save` writes for the focus. It replaces an earlier task."""
         self.focus_task = task
 
-    def announce(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
-        """Set what the next offers of the focus announce: a modification, if there is one, and their kind."""
+    def set_cause(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
+        """Set the cause that the next offers of the focus name: a modification or None, and the kind of offer."""
         self.cause = Cause(modification.pk if modification else None, OfferKind(kind))
 
     def _view(self) -> tuple[ParticipantView, ...]:
@@ -370,7 +370,7 @@ class LockedConference:
         return tuple(ParticipantView(each.pk, each.state, _muted(each)) for each in self.joined_or_moving)
 
     def ready(self) -> list[str]:
-        """Return the IDs of the participants that the focus may make an offer: joined, and with no offer pending."""
+        """Return the IDs of the participants that may get an offer of the focus: joined, and with no offer pending."""
         busy = {side for each in self.pending for side in (each.offered_by_id, each.offered_to_id)}
         return [each.pk for each in self.joined if each.pk not in busy]
 
@@ -412,7 +412,7 @@ class LockedConference:
         statements.update(self.settled, {"state", "answer", "restart", "settled_at", "settled_by_id"})
 
     def _save_task(self) -> None:
-        """Write a task if the focus must do something or know of a change. Any task describes the whole conference."""
+        """Write a task if the focus must act or know of a change. One is enough: it describes the whole conference."""
         view = self._view()
         if self.focus_task is None and view == self._view_before and not any(map(_involves_focus, self.settled)):
             return
@@ -420,7 +420,7 @@ class LockedConference:
             self.send_focus_task()
 
     def send_focus_task(self) -> None:
-        """Write the task for the focus that was set, or else an update."""
+        """Write the task that was set for the focus, or an update if none was set."""
         task, node_id, conference_id = self.focus_task or UpdateTask(), self.conference.media_node, self.conference.pk
         view = ConferenceView(self._view(), tuple(self.ready()), self.conference.generation, self.cause)
         tasks.enqueue(node_id=node_id, conference_id=conference_id, task=task, view=view, now=self.now)
@@ -449,7 +449,7 @@ _MUTABLE = (
 )  # fmt: skip
 
 
-# Returns their values.
+# Returns the values of these columns.
 _values = attrgetter(*_MUTABLE)
 
 
@@ -463,7 +463,7 @@ def _devices(now: datetime, **identity: str) -> SessionQuerySet:
     return Session.objects.live(now).devices_of([Participant(**identity)])
 
 
-# By the fields that identify a user and are known.
+# Queries of a user's devices, by those identity fields of the user that are known.
 _DEVICES = {
     known: Prepared(_devices, now=datetime, **dict.fromkeys(known, str))
     for number in (1, 2, 3)

@@ -34,7 +34,7 @@ class Reading:
     version: int
     participants: list[Participant]
     pending: list[Modification]
-    # By participant ID. A device that registers while one rings makes a new version, too.
+    # By participant ID. A device that registers while a participant rings also makes a new version.
     devices: dict[str, list[Session]] = field(default_factory=dict)
 
 
@@ -59,7 +59,7 @@ class ReadAhead:
 
 
 def _read(conference_ids: Collection[str], now: datetime) -> dict[str, Reading]:
-    """Read conferences, their versions first: if a row changes after that, the version under the lock is another."""
+    """Read conferences, and their versions first. If a row changes later, the version under the lock differs."""
     versions = Conference.objects.filter(pk__in=conference_ids).order_by().values_list("pk", "version")
     readings = {pk: Reading(version, [], []) for pk, version in versions}
     for participant in Participant.objects.listed().filter(conference__in=[*readings]).select_related("session"):
@@ -89,7 +89,7 @@ def lock(
 
     :param skip_locked: whether to skip a conference that another transaction has locked. SQLite cannot.
     :param reading: rows to use if the conference has not changed since they were read.
-    :raises NotFoundError: when there is none, or it was skipped.
+    :raises NotFoundError: when the conference does not exist, or it was skipped.
     """
     skip = skip_locked and connection.features.has_select_for_update_skip_locked
     found = _LOCKED[skip].objects(pk=conference_id)
@@ -121,7 +121,7 @@ def _pending(conference: str, *without: str) -> ModificationQuerySet:
     return Modification.objects.pending().filter(conference=conference).defer(*without)
 
 
-# By whether to skip a conference that another transaction has locked.
+# The key tells whether to skip a conference that another transaction has locked.
 _LOCKED = {skip: Prepared(partial(_locked, skip=skip), pk=str) for skip in (False, True)}
 _PARTICIPANTS = Prepared(
     lambda conference: Participant.objects.listed().filter(conference=conference).select_related("session"),
@@ -129,7 +129,7 @@ _PARTICIPANTS = Prepared(
 )
 _PENDING = {
     Topology.PEER: Prepared(_pending, conference=str),
-    # Not the offers: there may be many, and they are long.
+    # This does not load the offers, because they are long and there may be many.
     Topology.FOCUS: Prepared(lambda conference: _pending(conference, "offer"), conference=str),
 }
 
@@ -137,7 +137,7 @@ _PENDING = {
 def lock_together(conference_ids: Collection[str], *, now: datetime) -> dict[str, LockedConference]:
     """Lock several conferences, always in the order of their IDs, and load them.
 
-    :raises NotFoundError: when one does not exist.
+    :raises NotFoundError: when one of them does not exist.
     """
     return {conference_id: lock(conference_id, now=now) for conference_id in sorted(conference_ids)}
 
@@ -145,8 +145,8 @@ def lock_together(conference_ids: Collection[str], *, now: datetime) -> dict[str
 def lock_for(session: Session, conference_id: str, *, now: datetime, if_match: str | None) -> LockedConference:
     """Lock a conference that the session, or its user, takes or took part in.
 
-    :raises NotFoundError: when there is none for this session.
-    :raises PreconditionFailedError: when it has none of the ETags in the `If-Match` header.
+    :raises NotFoundError: when the conference does not exist, or this session may not see it.
+    :raises PreconditionFailedError: when the conference has none of the ETags in the `If-Match` header.
     """
     locked = lock(conference_id, now=now)
     require_visible(locked, session, if_match=if_match)
@@ -156,7 +156,7 @@ def lock_for(session: Session, conference_id: str, *, now: datetime, if_match: s
 def require_visible(locked: LockedConference, session: Session, *, if_match: str | None, to_join: bool = False) -> None:
     """Require that the session, or its user, takes or took part in a conference, or may join because it is open.
 
-    :raises NotFoundError: when it may not see the conference.
+    :raises NotFoundError: when the session may not see the conference.
     :raises PreconditionFailedError: when the conference has none of the ETags in the `If-Match` header.
     """
     is_open = to_join and locked.conference.access == Access.OPEN
@@ -175,8 +175,8 @@ def etag(conference: Conference) -> str:
 def require_still_live(session: Session, *, now: datetime) -> None:
     """Require that a session has not ended since its request was authenticated.
 
-    An operation that gives a participant this session calls it last. The session then cannot end before the
-    transaction does, so `end_session` finds the participant. The lock does not conflict with those of `log.append`.
+    An operation that gives a participant this session calls it last. The session then cannot end before the transaction
+    does, so `end_session` finds the participant. The lock does not conflict with the locks of `log.append`.
 
     :raises UnauthenticatedError: when it has ended.
     """

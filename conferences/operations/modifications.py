@@ -83,7 +83,7 @@ KINDS = {
 RULES = {
     Initiation.MOD: DirectionRule.ANY,
     Initiation.HOLD: DirectionRule.HOLD,
-    # The directions from before the hold decide: `require_resume`.
+    # `require_resume` checks the directions: they must be those from before the hold.
     Initiation.RESUME: DirectionRule.ANY,
     Initiation.CALL_HOLD: DirectionRule.HOLD,
 }
@@ -97,7 +97,7 @@ class Outcome:
     modification_id: str | None = None
 
 
-# Called by the session that makes the offer; tells the other side.
+# Called by the session that makes the offer. Events go to the other side.
 @transaction.atomic(savepoint=False)
 def offer_modification(
     *,
@@ -110,8 +110,9 @@ def offer_modification(
 ) -> Outcome:
     """Send an offer to the other side. It is pending until it is settled.
 
-    `initiate-call-hold` also arms a move: a DELETE within the move window begins it (protocol section 6), whatever the
-    other side answers. If the focus has refused the host's first offer, `initiate-conference-mod` calls again.
+    `initiate-call-hold` also arms a move: a DELETE within the move window begins it (protocol section 6). The answer of
+    the other side does not matter for this. If the focus has refused the host's first offer, `initiate-conference-mod`
+    calls again.
 
     The caller has checked the offer's directions (`RULES`).
     """
@@ -126,7 +127,7 @@ def offer_modification(
     state = ParticipantState(participant.state)
     next_state = decide(state, effect_of(kind, state) if initiation is Initiation.CALL_HOLD else EFFECTS[kind])
     if next_state == ParticipantState.ON_HOLD:
-        # Also a participant that is on hold and stays there may offer hold directions only.
+        # A participant that stays on hold may also offer hold directions only.
         require_direction(offer, DirectionRule.HOLD)
     receiver = locked.other_side(participant)
     require_free_pair(locked, participant, receiver)
@@ -155,9 +156,9 @@ def require_free_pair(locked: LockedConference, participant: Participant, receiv
 
 
 def retry_after_ms(participant: Participant) -> int:
-    """Return the milliseconds after which to retry an offer: different for each side, to avoid another collision.
+    """Return the milliseconds after which to retry an offer. They differ for the two sides, to avoid a new collision.
 
-    RFC 3261 section 14.1: 2.1 to 4 s for the side that called, up to 2 s for the other, in steps of 10 ms.
+    RFC 3261 section 14.1: 2.1 to 4 s for the side that called, up to 2 s for the other side, in steps of 10 ms.
     """
     low, high = (210, 400) if participant.role == Role.HOST else (0, 200)
     return 10 * random.randint(low, high)  # noqa: S311 - spreads retries, keeps no secret
@@ -194,7 +195,7 @@ def send_offer(
         if kind in _FIRST_OFFERS or participant.connect_until is not None:
             expect_leg(locked, participant)
         locked.ask_focus(OfferTask(participant.pk, modification.pk, offer.text, fresh=restart))
-        locked.announce(modification, announced_kind(kind))
+        locked.set_cause(modification, announced_kind(kind))
     else:
         tell_offer(locked, modification, receiver)
     logger.info("conference %s: %s %s sent by %s", locked.conference.pk, kind, modification.pk, participant.pk)
@@ -226,7 +227,7 @@ def tell_offer(
     locked.tell(receiver, event)
 
 
-# Called by the session that received the offer; tells the initiator.
+# Called by the session that received the offer. Events go to the initiator.
 @transaction.atomic(savepoint=False)
 def accept_modification(
     *,
@@ -276,7 +277,7 @@ def record_answer(
 ) -> None:
     """Check an answer against its offer, and settle the modification with it.
 
-    Both descriptions are recorded as the last ones of their legs.
+    Both descriptions are recorded as the last descriptions of their legs.
 
     :raises SdpInvalidError: when the answer does not fit the offer, or its version has gone back.
     :raises SdpDirectionError: when its directions do not fit the offer, or a hold.
@@ -297,7 +298,7 @@ def record_answer(
 def record_offer(locked: LockedConference, modification: Modification, offer: Description) -> None:
     """Record an accepted offer as the last description of its initiator's leg. For the focus, do nothing.
 
-    An offer to hold, or made on hold, leaves the recorded directions as they are: a resume restores them.
+    An offer to hold, or an offer made on hold, leaves the recorded directions as they are: a resume restores them.
     """
     initiator = locked.side(modification.offered_by_id)
     if initiator is None:
@@ -315,7 +316,7 @@ def _record_description(participant: Participant, description: Description) -> N
 
 
 def expect_leg(locked: LockedConference, participant: Participant) -> None:
-    """Give the participant `LOST_SECONDS` to get a leg, or it leaves. Media nodes detect only the loss of a leg."""
+    """Make the participant leave if it has no leg after `LOST_SECONDS`. Media nodes detect only lost legs."""
     participant.connect_until = locked.now + timedelta(seconds=LOST_SECONDS)
 
 
@@ -336,7 +337,7 @@ def take_effect(locked: LockedConference, modification: Modification, *, by: Par
         description={"type": "answer", "sdp": modification.answer},
     )
     locked.tell(initiator, event)
-    locked.announce(modification, announced_kind(kind))
+    locked.set_cause(modification, announced_kind(kind))
     _tell_effect(locked, action, initiator)
 
 
@@ -347,7 +348,7 @@ def _tell_effect(locked: LockedConference, action: Action, initiator: Participan
         locked.tell_all(event(participant=wire.participant(initiator)))
 
 
-# Called by the receiver, which rejects, or the initiator, which cancels; tells the other side.
+# Called by the receiver, which rejects, or the initiator, which cancels. Events go to the other side.
 @transaction.atomic(savepoint=False)
 def withdraw_modification(
     *,
@@ -381,7 +382,7 @@ def withdraw_modification(
 def report_failed_offer(locked: LockedConference, modification: Modification) -> None:
     """Tell the focus that an offer was rejected, was cancelled or has expired. In `peer`, do nothing.
 
-    If a participant has rejected an offer of the focus, tell the participant that caused this offer, too.
+    If a participant has rejected an offer of the focus, also tell the participant that caused this offer.
     """
     if not locked.has_focus:
         return
@@ -395,7 +396,7 @@ def report_failed_offer(locked: LockedConference, modification: Modification) ->
 def tell_cause(
     locked: LockedConference, modification: Modification, participant: Participant, refusal: Refusal | None = None
 ) -> None:
-    """Tell the participant whose modification caused an offer of the focus that another one does not follow it."""
+    """Tell the participant whose modification caused an offer of the focus that `participant` did not follow."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
     initiator = locked.side(cause.offered_by_id) if cause else None
     if (
@@ -417,7 +418,7 @@ def rejected(
     refusal: Refusal | None = None,
     participant: ParticipantShape | Absent = ABSENT,
 ) -> ModRejected:
-    """Return the event of a rejection by a participant, or by the focus (None) with a refusal that says why."""
+    """Return the event of a rejection by a participant, or by the focus (None) with the reason as `refusal`."""
     return ModRejected(
         mod_id=modification.pk,
         kind=ModificationKind(modification.kind),
@@ -442,7 +443,7 @@ def disarm_move(locked: LockedConference, participant: Participant, modification
 def _modification(locked: LockedConference, modification_id: str) -> Modification:
     """Return a modification of this conference.
 
-    :raises NotFoundError: when there is none with this ID.
+    :raises NotFoundError: when the conference has no modification with this ID.
     """
     for pending in locked.pending:
         if pending.pk == modification_id:

@@ -20,7 +20,7 @@ from media.models import MediaNode
 
 logger = logging.getLogger(__name__)
 
-# A leg takes a moment to build: a heartbeat may miss the legs of conferences placed this long before it.
+# Building a leg takes time, so a heartbeat may miss legs of conferences that were placed this long before it.
 _UNCOUNTED = timedelta(seconds=2)
 # How many legs a conference that was just placed will add to its node: at least its first two.
 _LEGS_OF_CONFERENCE = 2
@@ -35,8 +35,8 @@ class NoNodeError(Exception):
 def place(conference: Conference, *, now: datetime) -> None:
     """Set the live node with the fewest legs on a conference. The caller saves it in the same transaction.
 
-    The legs that a node reports are as old as its heartbeat. The database counts the conferences placed since then, so
-    a burst spreads over all nodes.
+    The number of legs that a node reports is as old as its heartbeat. The database counts the conferences placed since
+    then, so a burst spreads over all nodes.
 
     :raises NoNodeError: when no node is alive.
     """
@@ -57,15 +57,15 @@ def assigned(*, node_id: str) -> dict[str, int]:
     return dict(Conference.objects.live().filter(media_node=node_id).values_list("pk", "generation"))
 
 
-# The most conferences that one look moves. After each move, all its participants negotiate anew.
+# The most conferences that one pass moves. All participants of a moved conference negotiate anew.
 ADOPTIONS_PER_LOOK = 10
 
 
 def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
     """Move a few conferences whose node is gone to live nodes. Return how many were tried.
 
-    A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE` while the caller watched it that
-    long. Several callers may do this at the same time: each takes different conferences.
+    A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE`. The caller must have watched it
+    for all of that time. Several callers may do this at the same time: each takes different conferences.
 
     :param watched: how long the caller has watched the nodes with the database reachable.
     """
@@ -100,14 +100,14 @@ def _nodes_in_use() -> set[str]:
     return nodes - {""}
 
 
-# Called by the nodekeeper; tells everybody in the conference.
+# Called by the nodekeeper. Events go to everybody in the conference.
 @transaction.atomic(savepoint=False)
 def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -> None:
     """Move a conference to another node, which offers new connections built from the last settled descriptions.
 
     The pending offers end as follows:
 
-    - The new node gets the participants' calls, rejoins and moves.
+    - Offers with which participants call, rejoin or move go to the new node.
     - The participants' other offers are rejected. They may make them again.
     - The offers of the node that is gone are cancelled.
 
@@ -146,7 +146,7 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
 
 
 def _restart(locked: LockedConference, participant: Participant) -> Restart | None:
-    """Return what the new node needs to rebuild a participant's leg; None if it never had a leg.
+    """Return what the new node needs to rebuild a participant's leg; None if there never was a leg.
 
     This is the last settled exchange: the participant's offer and its answer, or its answer to the focus.
     """

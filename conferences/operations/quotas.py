@@ -1,6 +1,6 @@
 """Bounds on what one user may ask of the service and of other users (protocol section 8, `docs/configuration.md`).
 
-Each bound on what is open at one time is a count in the database. Starting, inviting and registering count under the
+What is open at one time is bounded by counting rows in the database. Starting, inviting and registering count under the
 locks on the users (`conferences.operations.users`), so simultaneous requests do not exceed a bound together. The bounds
 on offers, changes and parsing are rates, which `events.counters` counts.
 """
@@ -56,9 +56,10 @@ def require_offer(participant: Participant) -> None:
 
 
 def require_change(participant: Participant) -> None:
-    """Count a change by the participant's user that everybody is told: a mute, an invitation or a removal.
+    """Count a change by the participant's user that is sent to everybody: a mute, an invitation or a removal.
 
-    In a large conference each change takes long, and other requests wait. So there is also a bound for a few seconds.
+    In a large conference each change takes long, and other requests wait. So there is a second bound, on the changes
+    within a few seconds.
 
     :raises RateLimitedError: when the user's changes of the last seconds, or of the last minute, reach their bound.
     """
@@ -70,8 +71,8 @@ def require_change(participant: Participant) -> None:
 def require_reading(session: Session, modification_id: str, text: str) -> None:
     """Count the characters of a stored offer that is parsed to check an answer against it.
 
-    Parsing takes time in proportion, and a client may send any number of wrong answers. The first answer to an offer in
-    a minute is free. Otherwise, others could use up the session's characters by making offers.
+    Parsing takes time in proportion to the text, and a client may send any number of wrong answers. The first answer to
+    an offer in a minute is free. Otherwise, others could use up the session's characters by making offers.
 
     :raises RateLimitedError: when too many characters were parsed for the session in the last minute.
     """
@@ -109,7 +110,7 @@ def _number_to(names: frozenset[str], invitations: Sequence[set[str]]) -> int:
 
 
 def _too_many_invitations(limit: int) -> TooManyInvitationsError:
-    """Return the refusal of an invitation, to be retried when others have ended."""
+    """Return the refusal of an invitation, which may be retried when other invitations have ended."""
     wait = math.ceil(settings.RING_DURATION.total_seconds())
     return TooManyInvitationsError(headers={"Retry-After": str(wait)}, limit=limit)
 

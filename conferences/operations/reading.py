@@ -1,7 +1,7 @@
 """Parse stored descriptions before their conference is locked.
 
-Parsing takes time in proportion to the SDP. Under the lock, other requests would wait: on SQLite, all that write. A
-stored description never changes, except that its credentials are deleted.
+Parsing takes time in proportion to the SDP. Under the lock, parsing would keep other requests waiting; on SQLite, all
+requests that write. A stored description never changes, except that its credentials are deleted.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class OfferReading:
         return parse(modification.offer)
 
     def is_answer_of(self, modification: Modification, answer: ValidatedSdp) -> bool:
-        """Tell whether a modification was accepted with this answer, even if its credentials were deleted since."""
+        """Tell whether a modification was accepted with this answer, even if its credentials are deleted by now."""
         if not modification.scrubbed:
             return modification.answer == answer.text
         known = self.scrubbed_answer if self.modification_id == modification.pk else None
@@ -52,7 +52,7 @@ def read_offer(*, session: Session, conference_id: str, modification_id: str, an
 
 
 def read_call(*, session: Session, conference_id: str) -> OfferReading:
-    """Parse the pending offer with which the host calls the session's user, as there is only in `peer`.
+    """Parse the pending offer with which the host calls the session's user. Such an offer exists only in `peer`.
 
     :raises RateLimitedError: when too much SDP was parsed for the session.
     """

@@ -1,7 +1,7 @@
 """Delete rows that are older than their retention, and the credentials of legs that are gone.
 
 The batches have a bounded size, so that deadlines and requests do not wait. Every batch is a transaction of its own and
-finds its rows by an index. Readers see a whole log, or a log without its beginning, but never one with a hole.
+finds its rows by an index. Readers see a whole log, or a log without its beginning, but never a log with a hole.
 """
 
 from collections import Counter
@@ -28,11 +28,11 @@ MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 BATCH = 500
 # The most descriptions that a transaction scrubs; each may have hundreds of kilobytes.
 SCRUB_BATCH = 50
-# After another stay, scrubbing begins again this long before the last one. It is longer than an operation waits for its
-# lock, so nothing is missed.
+# After another stay, scrubbing begins with modifications settled this long before the last scrubbing. The overlap is
+# longer than an operation waits for its lock, so nothing is missed.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
-# Writes a scrubbed row. Returns whether that changed anything.
+# A function that writes a scrubbed row, and returns whether that changed anything.
 Write = Callable[[], bool]
 
 KINDS = ("events", "answers", "conferences", "sessions", "media tasks")
@@ -73,9 +73,10 @@ def _repeat(kind: str, delete_batch: Callable[[], int]) -> Iterator[tuple[str, i
 
 
 def _delete_events(until: datetime) -> Iterator[tuple[str, int]]:
-    """Delete the beginnings of logs: events up to `until`, but none that follows a younger one.
+    """Delete the beginnings of logs: events up to `until`, except events that follow a younger event.
 
-    If clocks differ, instants are out of order. An event that follows a younger one waits until that one is due.
+    If clocks differ, instants are out of order. An event that follows a younger event is deleted when that event is
+    due.
     """
     due = Event.objects.filter(at__lte=until).order_by("at", "pk")
     seen: tuple[datetime, int] | None = None
@@ -94,7 +95,7 @@ def _after(due: QuerySet[Event], seen: tuple[datetime, int] | None) -> QuerySet[
 
 
 def _delete_beginnings(oldest: Iterable[Event], until: datetime) -> int:
-    """Delete the logs up to these events, at most `BATCH` rows, but only up to the first young event of each log."""
+    """Delete the logs up to these events, at most `BATCH` rows, but nothing after the first event after `until`."""
     last: dict[str, int] = {}
     for event in oldest:
         last[event.session_id] = max(event.seq, last.get(event.session_id, 0))
@@ -119,7 +120,7 @@ def _spans(last: dict[str, int]) -> Iterator[tuple[str, int, int]]:
 
 
 def _old(log: Iterable[Event], until: datetime) -> Iterator[int]:
-    """Yield the primary keys of the events of one log before its first young one."""
+    """Yield the primary keys of the events of one log up to its first event after `until`."""
     return (event.pk for event in takewhile(lambda event: event.at <= until, log))
 
 
@@ -217,7 +218,7 @@ def _scrub_old_legs() -> Iterator[tuple[str, int]]:
 
 
 def _settled_with(participants: Iterable[Participant], side: str) -> QuerySet[Modification]:
-    """Return the settled modifications of participants that have left, without those of stays scrubbed before.
+    """Return the settled modifications of participants that have left, except those of stays scrubbed before.
 
     :param side: `offered_by` or `offered_to`. One query for both would read the whole table.
     """

@@ -47,7 +47,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     session.save(force_insert=True)
     for locked in all_locked:
         if not locked.rings:
-            # Once it rings, it will find this device.
+            # Once the conference rings, it will find this device.
             continue
         own = (each for each in locked.participants if each.is_ringing and session.owns(each))
         if participant := next(own, None):
@@ -59,9 +59,9 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
 
 @transaction.atomic(savepoint=False)
 def refresh_session(*, session_id: str, now: datetime) -> Session:
-    """Let a live session expire `SESSION_LIFETIME` from now.
+    """Set the expiry of a live session to `SESSION_LIFETIME` from now.
 
-    :raises NotFoundError: when it has ended in the meantime.
+    :raises NotFoundError: when the session has ended in the meantime.
     """
     session = Session.objects.live(now).select_for_update(no_key=True).filter(pk=session_id).first()
     if session is None:
@@ -102,7 +102,7 @@ def leave_all(*, session_id: str, now: datetime) -> None:
 
 @transaction.atomic(savepoint=False)
 def leave_after_end(*, conference_id: str, participant_id: str, now: datetime) -> None:
-    """Remove a joined participant whose session has ended. A moving one stays: it waits for another device."""
+    """Remove a joined participant whose session has ended. A moving one stays, because it waits for another device."""
     locked = lock(conference_id, now=now)
     participant = locked.participant(participant_id)
     if not participant.is_joined or participant.session is None or participant.session.state == SessionState.ACTIVE:

@@ -1,4 +1,4 @@
-"""Locks on users, so that every device rings that registers while its user is called.
+"""Locks on users. They ensure that a device rings even if it registers while its user is being called.
 
 A call or a move rings the devices that it finds. A device that registers rings for the invitations that it finds. If
 the transactions are concurrent, neither sees what the other has not committed, and both could find nothing. Therefore:

@@ -31,7 +31,7 @@ from events.models import Session
 class Action:
     """The action of one request. The constructor reads and validates the request, and changes nothing."""
 
-    # The types that its SDP may have. Error messages name the first. Empty if the action has no SDP.
+    # The types that the action's SDP may have; empty if it has no SDP. Error messages name the first type.
     sdp_types: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, request: Request, *, session: Session, conference_id: str) -> None:
@@ -43,7 +43,7 @@ class Action:
     def read(self) -> None:
         """Read and validate the parts of the request that this action needs.
 
-        :raises RefusalError: when one is missing or invalid.
+        :raises RefusalError: when one of them is missing or invalid.
         """
         raise NotImplementedError
 
@@ -61,7 +61,7 @@ class Action:
     def _modification_id(self) -> str:
         """Return the ID of the modification: `modId` in the body, or else the header `x-mod-id`.
 
-        :raises MalformedError: when the request has neither.
+        :raises MalformedError: when the request has no such ID.
         """
         modification_id = self._data.get("modId") or self._request.headers.get("x-mod-id")
         if not modification_id:
@@ -166,9 +166,9 @@ ACTIONS: Mapping[str, type[Action]] = {
 
 
 def action_of(request: Request, *, session: Session, conference_id: str) -> Action:
-    """Return the action of a request, which is then validated.
+    """Return the action of a request, after validating the request.
 
-    :raises ActionMissingError: when the request names none.
+    :raises ActionMissingError: when the request names no action.
     :raises ActionUnknownError: when no action has this name.
     :raises RefusalError: when the request is not valid for the action.
     """

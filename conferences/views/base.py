@@ -24,7 +24,7 @@ from events.numbers import NumberError, read_number
 
 ANSWER = "conference-answer"
 _PAGE = 100
-# A longer body, in bytes, takes longer to parse than the database takes to find a conference.
+# Parsing a body of more bytes than this takes longer than finding a conference in the database.
 _LONG_BODY = 32 * 1024
 # Refusals that do not reveal whether the conference exists.
 _CHECKED_FIRST = (UnauthenticatedError, RateLimitedError, NotFoundError)
@@ -48,7 +48,7 @@ class EnablerView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate the principal, and check the path.
 
-        A NUL in the path is refused here, because PostgreSQL accepts none in a parameter. A long body is not parsed
+        A NUL in the path is refused here, because PostgreSQL accepts no NUL in a parameter. A long body is not parsed
         if the principal may not see the conference.
 
         :raises NotFoundError: when there is no such conference, or it is not visible to the principal.
@@ -99,7 +99,7 @@ def parse(serializer: type[Serializer[Any]], request: Request) -> dict[str, Any]
 def description(request: Request, data: dict[str, Any], *types: str) -> ValidatedSdp:
     """Return the validated SDP of a body.
 
-    If the body names no type, the SDP gets the only one of `types`. If there are several, its type stays empty.
+    If the body names no type, the SDP gets the type in `types` if there is only one, otherwise an empty type.
 
     :raises SdpInvalidError: when the SDP is missing, invalid or of another type.
     :raises TooLargeError: when it exceeds 512 KiB.
@@ -120,7 +120,7 @@ def page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], str | None]:
     The query has `after`, the ID of the last row that the client has, and `limit`. DRF's own pagination would need
     opaque links instead.
 
-    :raises MalformedError: when one of them is not valid.
+    :raises MalformedError: when `after` or `limit` is not valid.
     """
     try:
         limit = read_number(request.query_params.get("limit", str(_PAGE)), least=1, most=_PAGE)

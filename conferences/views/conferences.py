@@ -21,7 +21,7 @@ from events.authentication import principal_of
 from events.clock import instant
 from events.throttles import charge
 
-# Every this many conferences in a list count as one more request.
+# In a list, each group of this many conferences counts as one more request.
 _ROWS_PER_REQUEST = 5
 
 

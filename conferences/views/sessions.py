@@ -81,7 +81,7 @@ class SessionView(EnablerView):
     def _session(self, request: Request, session_id: str) -> Session:
         """Return the session with this ID, if the principal may see it.
 
-        :raises NotFoundError: when there is none, or the principal is another session.
+        :raises NotFoundError: when there is no such session, or the principal is another session.
         """
         principal = principal_of(request)
         row = Session.objects.filter(pk=session_id).first() if principal.gateway is not None else principal.session

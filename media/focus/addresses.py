@@ -1,4 +1,4 @@
-"""Where one leg's peer can be reached: the addresses that have sent valid checks, and the one that media goes to.
+"""The addresses of one leg's peer: those that have sent valid checks, and the one that media goes to.
 
 Each address is a sockaddr in bytes (`media.forward.datagrams`).
 """
@@ -10,15 +10,16 @@ from media.transport.consent import Consent
 
 # The addresses that a leg may use at the same time: a browser checks several before it settles on one.
 MOST_ADDRESSES = 8
-# Former destinations whose memory is kept: bursts that the port has not sent yet point to it. It reads 64 at a time.
+# Former destinations whose memory is kept, because bursts that the port has not sent yet point to it. The port reads 64
+# datagrams at a time.
 _DESTINATIONS_KEPT = 64
 
 
 class Addresses:
     """The addresses of one leg.
 
-    `known` are those that count as the leg's. Media goes to `destination` once its address has answered a check of the
-    node. `gso` tells whether the route there supports GSO batches.
+    `known` has the addresses that count as the leg's. Media goes to `destination` once its address has answered a check
+    of the node. `gso` tells whether the route to the destination supports GSO batches.
     """
 
     def __init__(self, made_at: float) -> None:
@@ -34,20 +35,20 @@ class Addresses:
         return self._consent.proved_at
 
     def reach(self, name: bytes, now: float, *, nominated: bool) -> bool:
-        """Note a valid check from an address. Return whether to send a check there now."""
+        """Record a valid check from an address. Return whether to send a check there now."""
         if name not in self.known:
             self.known.append(name)
         return self._consent.reach(name, now, nominated=nominated)
 
     def forget_surplus(self) -> list[bytes]:
-        """Forget the oldest addresses where there are too many, but never the destination. Return them."""
+        """If there are too many addresses, forget the oldest ones, but never the destination. Return them."""
         in_use = self.destination.name if self.destination is not None else None
         gone = [each for each in self.known[:-MOST_ADDRESSES] if each != in_use]
         self.known = [each for each in self.known if each not in gone]
         return gone
 
     def prove(self, name: bytes, now: float) -> bool:
-        """Note that an address has answered a check of the node. Return whether media goes there from now on."""
+        """Record that an address has answered a check of the node. Return whether media goes there from now on."""
         if not self._consent.prove(name, now):
             return False
         self.destination, self.gso = Destination.of(name), True
@@ -55,5 +56,5 @@ class Addresses:
         return True
 
     def due(self, now: float) -> list[bytes]:
-        """Return the addresses to send a check to now."""
+        """Return the addresses to which a check is due now."""
         return self._consent.due(now)

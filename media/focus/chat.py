@@ -13,7 +13,7 @@ from media.transport.sctp import DataChannels
 class Chat:
     """Opens and closes the associations of one conference, and relays their messages within the node's budget.
 
-    `spawn` runs the closing of an association beside everything else.
+    `spawn` closes an association in the background.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class Chat:
         self._relay = Relay(self._channels, deliveries)
 
     def update(self, leg: Leg) -> None:
-        """Open a leg's association once it has a section and a connection for it. Close it without a section."""
+        """Open a leg's association once the leg has a section for it and is connected. Close it without a section."""
         section = _data_section(leg)
         if section is None and leg.channels is not None:
             self._spawn(leg.channels.close())

@@ -1,11 +1,11 @@
-"""A conference on its node: carries out its tasks, and does what is due over time.
+"""A conference on its node: it carries out its tasks, and does periodic work.
 
-Every task states the whole conference as it must be known here. So tasks can be repeated, and a later task corrects
-what an earlier one missed. The parts have modules of their own:
+Every task states the whole conference as its node must know it. So tasks can be repeated, and a later task corrects
+what an earlier task missed. The parts have modules of their own:
 
 - `signalling`: offers and answers, and which leg needs an offer.
 - `media_plan`: the tracks that each leg should get, and the codecs that all agree on.
-- `connections`: makes, settles and drops legs, and hears from them.
+- `connections`: makes, settles and drops legs, and reacts to their reports.
 - `routing`: connects tracks with legs, and passes on key frame requests and sender reports.
 - `chat`: data channels.
 - `pacing`: how fast senders may send video.
@@ -39,7 +39,7 @@ REPORT_SECONDS = 1.0
 class Conference:
     """One conference. It lives on the node's loop, and nothing in it waits for the network.
 
-    `participants` and `tracks` may be read by others, and `connections` and `plan` be asked; `tasks` is how many tasks
+    Other modules may read `participants` and `tracks`, and query `connections` and `plan`. `tasks` is how many tasks
     run or wait for their turn.
     """
 
@@ -61,7 +61,7 @@ class Conference:
         self._turn = asyncio.Lock()
 
     def legs(self) -> list[Leg]:
-        """Return the legs that there are."""
+        """Return the existing legs."""
         return legs_of(self.participants)
 
     # --- Tasks ------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ class Conference:
         return self._routing.remove_tracks(id_)
 
     def _add_cause(self, cause: Cause) -> None:
-        """Let the next offer to each participant announce this modification."""
+        """Add this modification to those that the next offer to each participant announces."""
         for participant in self.participants.values():
             if cause not in participant.causes:
                 participant.causes.append(cause)
@@ -124,9 +124,9 @@ class Conference:
     # --- Time -------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> Iterator[None]:
-        """Do what is due, some times a second, leg by leg.
+        """Do the periodic work, leg by leg. Call it several times per second.
 
-        It yields after each leg. The caller may let other work run in between, which may drop legs and add new ones.
+        This yields after each leg. The caller may let other work run in between, which may drop legs and add new ones.
         """
         for participant in list(self.participants.values()):
             if participant.leg is not None:
@@ -145,7 +145,7 @@ class Conference:
                     yield
 
     def pace(self, seconds: float) -> None:
-        """Slow down senders of video to what the slowest receiver takes.
+        """Slow down senders of video to the rate that the slowest receiver can take.
 
         :param seconds: the time since this was last called.
         """
@@ -153,13 +153,13 @@ class Conference:
             self._routing.connect(leg, track)
 
     def is_deserted(self, now: float) -> bool:
-        """Tell whether there has been no leg for long: the conference has ended, or another node serves it."""
+        """Tell whether the conference has been unused for long. It has ended, or another node serves it."""
         return self._liveness.is_deserted(now, is_used=bool(self.tasks or self.legs()))
 
     # --- The end ----------------------------------------------------------------------------------------------
 
     async def end(self) -> None:
-        """Close all legs, once the task that runs is done."""
+        """Close all legs, once the running task is done."""
         async with self._turn:
             self.close()
 

@@ -15,7 +15,7 @@ from media.transport.dtls import Transport
 
 
 class Connections:
-    """The legs of one conference. They report to it (`LegObserver`)."""
+    """The legs of one conference. They report events to this object (`LegObserver`)."""
 
     def __init__(
         self, participants: Participants, services: Services, plan: MediaPlan, routing: Routing, chat: Chat
@@ -27,12 +27,12 @@ class Connections:
         self._chat = chat
 
     def new(self, id_: str, participant: str) -> Leg:
-        """Return a leg. It cannot be reached before it is settled."""
+        """Return a new leg. It cannot be reached before it is settled."""
         services = self._services
         return Leg(id_, participant, Negotiation(services.local), services.port, self, made_at=services.now())
 
     def settle(self, leg: Leg, layout: Layout) -> None:
-        """Let what has been negotiated take effect, at the cost of what has changed."""
+        """Put the negotiated layout into effect. The cost depends only on what has changed."""
         before, leg.layout = leg.layout, layout
         participant, capabilities = self._participants[leg.participant], leg.negotiation.capabilities
         participant.informed = None
@@ -49,7 +49,7 @@ class Connections:
         self._routing.reroute(leg, before)
 
     def _open_agent(self, leg: Leg) -> None:
-        """Let the leg be reached with the negotiated ICE credentials."""
+        """Make the leg reachable with the negotiated ICE credentials."""
         agents = self._services.port.agents
         local, remote = leg.negotiation.local_credentials, leg.negotiation.remote_credentials
         if leg.agent is None:
@@ -84,7 +84,7 @@ class Connections:
     # --- What legs report (`LegObserver`) ---------------------------------------------------------------------
 
     def connected(self, leg: Leg) -> None:
-        """Serve a leg that can send and receive media now."""
+        """Serve a leg that can send and receive media from now on."""
         self._chat.update(leg)
         self._routing.route(leg)
         self._routing.ask_for_key_frames()
@@ -94,7 +94,7 @@ class Connections:
         self._routing.route(leg)
 
     def moved(self, leg: Leg) -> None:
-        """Send the leg's media to another address, or in another manner. The first address begins the handshake."""
+        """Send the leg's media to another address, or without GSO. At the first address, begin the handshake."""
         leg.begin()
         self._routing.route(leg)
 

@@ -13,11 +13,12 @@ ESTIMATE_COUNTS_SECONDS = 8.0
 
 
 class Downlink:
-    """What one participant reports about what it gets.
+    """One participant's reports about the media that it gets.
 
     `estimate` is its last estimate of the bandwidth in bits per second; 0 while there is none. `is_congested` is set
-    when an estimate is lower than the one before, which means that packets queue on the way: estimates count from then
-    on. `withheld` has the video that the leg does not get, and for how many more seconds at least (`pacing`).
+    when an estimate is lower than the previous one, which means that packets queue on the way. From then on, estimates
+    count. `withheld` has the video that the leg does not get, with the least number of seconds that it stays withheld
+    (`pacing`).
     """
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
@@ -26,11 +27,11 @@ class Downlink:
         self.withheld: dict[Track, float] = {}
         self._round_trip = round_trip
         self._estimated_at = made_at
-        # By SSRC: when the last receiver report came, and the share of packets that it reports as lost.
+        # For each SSRC: when the last receiver report came, and the share of packets that it reports as lost.
         self._lost: dict[int, tuple[float, float]] = {}
 
     def take_estimate(self, estimate: int | None, now: float) -> None:
-        """Note an estimate of the bandwidth (REMB) in bits per second; None if the message has none."""
+        """Record an estimate of the bandwidth (REMB) in bits per second; None if the message has no estimate."""
         if estimate:
             self.is_congested = self.is_congested or estimate < self.estimate
             self.estimate, self._estimated_at = estimate, now
@@ -41,7 +42,7 @@ class Downlink:
             self.estimate, self.is_congested = 0, False
 
     def take_report(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
-        """Note a receiver report about a track that the participant gets."""
+        """Record a receiver report about a track that the participant gets."""
         self._lost[report.ssrc] = (now, report.fraction_lost / 256)
         self._measure_round_trip(sink, report, now)
 
@@ -53,10 +54,10 @@ class Downlink:
             self._round_trip.measure(sample)
 
     def lost(self, sinks: Mapping[int, Sink], now: float) -> float:
-        """Return the share of packets that was lost lately on the way to the participant, of the worst stream.
+        """Return the share of packets that was recently lost on the way to the participant, in the worst stream.
 
-        Packets that were lost before the focus are missing everywhere. Only their sender's connection accounts for
-        them.
+        This excludes packets that were lost before they reached the focus. They count for the connection of their
+        sender.
         """
         worst = 0.0
         for ssrc, (at, share) in list(self._lost.items()):

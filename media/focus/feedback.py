@@ -12,32 +12,33 @@ from media.forward.streams import Stream
 from media.forward.tracks import Track
 from media.sdp.media_section import Section
 
-# In bits per second: no video is limited below this.
+# In bits per second. No video is limited to less than this.
 LEAST_RATE = 150_000
-# In bits per second: what a limit leaves for sound beside the video.
+# In bits per second. A limit leaves this for sound beside the video.
 AUDIO_RATE = 48_000
-# In bits per second: what stands for no limit.
+# In bits per second. This value means that there is no limit.
 NO_LIMIT = 1 << 27
 
 
 class Feedback:
-    """Writes the feedback to one participant. `lost` is the share of its packets that was lost lately."""
+    """Writes the feedback to one participant. `lost` is the share of its packets that was recently lost."""
 
     def __init__(self) -> None:
         self.lost = 0.0
         self._ssrc = secrets.randbits(32)
         self._cname = secrets.token_hex(8)
-        # Whether feedback may go without a compound packet (RFC 5506): all sections share one transport.
+        # Whether feedback may be sent outside a compound packet (RFC 5506). This holds for all sections, which share
+        # one transport.
         self._takes_reduced_size = False
         self._was_limited = False
 
     def settle(self, sections: Iterable[Section]) -> None:
-        """Write feedback as the settled sections allow it."""
+        """Adapt the feedback to what the settled sections allow."""
         media = [each for each in sections if each.codecs and not each.rejected]
         self._takes_reduced_size = all(each.reduced_size for each in media)
 
     def nack(self, stream: Stream, now: float) -> bytes | None:
-        """Ask for what is missing of a stream, if some of that is due."""
+        """Ask for the missing packets of a stream that are due to be requested, if there are any."""
         lost = list(stream.due(now))
         return self._packet(rtcp.nack(self._ssrc, stream.ssrc, lost)) if lost else None
 
@@ -48,7 +49,7 @@ class Feedback:
     def limit(
         self, sources: Iterable[Source], limits: Mapping[Track, float], rates: Mapping[Track, float]
     ) -> bytes | None:
-        """Say how fast the participant may send its video (REMB), and once that nothing limits it any more.
+        """Say how fast the participant may send its video (REMB). When a limit ends, say once that there is none.
 
         :param sources: what the participant sends.
         :param limits: the tracks that must be sent more slowly, in bits per second.
@@ -64,7 +65,7 @@ class Feedback:
         return self._packet(rtcp.bandwidth(self._ssrc, allowed, list(tracks)))
 
     def report(self, sources: Iterable[Source], now: float) -> bytes | None:
-        """Report how the participant's streams arrive, if some have."""
+        """Report how the participant's streams arrive, if any has arrived."""
         reports = [
             report for stream, _ in sources if stream.original is None and (report := stream.report(now)) is not None
         ]
@@ -72,7 +73,7 @@ class Feedback:
         return rtcp.receiver_reports(self._ssrc, reports, cname=self._cname) if reports else None
 
     def _packet(self, feedback: bytes) -> bytes:
-        """Return feedback, in a compound packet where nothing else was negotiated (RFC 4585 section 3.1)."""
+        """Return feedback; in a compound packet unless reduced size was negotiated (RFC 4585 section 3.1)."""
         if self._takes_reduced_size:
             return feedback
         return rtcp.receiver_reports(self._ssrc, [], cname=self._cname) + feedback

@@ -1,6 +1,6 @@
 """The heartbeat of a media node, on a thread and a database connection of its own.
 
-So neither slow tasks nor a slow result ever makes a healthy node look dead.
+So slow tasks and slow results never make a healthy node look dead.
 """
 
 import logging
@@ -18,16 +18,16 @@ _STOP_SECONDS = 10.0
 
 
 class Heartbeat:
-    """Calls `beat` once per second until it is stopped. A beat that fails is repeated soon."""
+    """Calls `beat` once per second until it is stopped. A failed beat is soon repeated."""
 
     def __init__(self, beat: Callable[[], None]) -> None:
-        """Prepare. Nothing runs yet."""
+        """Prepare the heartbeat. Nothing runs yet."""
         self._beat = beat
         self._stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, name="media-heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Beat once, then continue in the background.
+        """Beat once, then start the background thread.
 
         :raises Exception: when the first beat fails.
         """
@@ -35,7 +35,7 @@ class Heartbeat:
         self.thread.start()
 
     def stop(self) -> None:
-        """Stop. No beat follows."""
+        """Stop the heartbeat. After this call, there is no further beat."""
         self._stopping.set()
         self.thread.join(_STOP_SECONDS)
 

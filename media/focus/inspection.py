@@ -1,6 +1,6 @@
-"""What a node holds and what it has done, for health checks, the support desk and tests.
+"""Counts of what a node holds and has done, for health checks, the support desk and tests.
 
-`Node.counts` returns it. The heartbeat stores `NodeCounts.reported` in the node's row, where `/healthz` reads it.
+`Node.counts` returns them. The heartbeat stores `NodeCounts.reported` in the node's row, where `/healthz` reads it.
 """
 
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NodeCounts:
-    """A node's counts. Packets and faults are counted since the node started, all else is as of now."""
+    """A node's counts. Packets and faults are counted since the node started. All other numbers are current."""
 
-    conferences: int  # that it serves
+    conferences: int  # that the node serves
     tasks: int  # that run or wait for their turn, of all conferences
     legs: int
     connected_legs: int  # that can send and receive media
     silent_legs: int  # whose address has not answered a connectivity check for SILENT_SECONDS
-    worst_loss: float  # share of packets lost lately, either way, on the worst leg: between 0 and 1
+    worst_loss: float  # share of packets recently lost, in either direction, on the worst leg: between 0 and 1
     received: int  # datagrams that the socket has received, of any kind
     sent: int  # packets that were forwarded, counted once per receiver, whether or not the kernel took them
-    sent_by_python: int  # those of them that did not take the fast path
+    sent_by_python: int  # how many of `sent` did not take the fast path
     undelivered: int  # messages that the kernel did not take
     unprotected: int  # packets that could not be encrypted
-    strangers: int  # datagrams from addresses that are no leg's, and of protocols that the port does not speak
-    faults: int  # datagrams and bursts that raised an exception, which is a fault of this code
+    strangers: int  # datagrams from addresses that belong to no leg, and of protocols that the port does not speak
+    faults: int  # datagrams and bursts that raised an exception, which is a bug in this code
     is_fast: bool  # whether packets take the compiled fast path
 
     def reported(self) -> dict[str, int]:
-        """Return what the node's row and `/healthz` show."""
+        """Return the counts that the node's row and `/healthz` show."""
         return {
             "conferences": self.conferences,
             "legs": self.legs,

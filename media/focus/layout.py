@@ -1,6 +1,6 @@
 """A leg's media sections as settled, and the tracks that they carry. The node's loop reads only this.
 
-The negotiation behind it is worked on in another thread, which makes the next layout.
+Another thread works on the negotiation, and makes the next layout from it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,11 +16,11 @@ Key = TypeVar("Key")
 class Layout:
     """The settled sections of one leg."""
 
-    # In their order.
+    # In the order of the description.
     sections: tuple[Section, ...] = ()
-    # Those that the participant sends on, by the track's label.
+    # The sections that the participant sends on, by the track's label.
     published: Mapping[str, Section] = field(default_factory=dict)
-    # Those that the focus sends on, by the track's participant and label.
+    # The sections that the focus sends on, by the track's participant and label.
     carried: Mapping[tuple[str, str], Section] = field(default_factory=dict)
 
     def followed_by(self, sections: Iterable[Section]) -> "Layout":

@@ -1,11 +1,11 @@
-"""One participant's connection with the focus. It joins the parts, each of which has a module of its own.
+"""One participant's connection with the focus. Each of its parts has a module of its own:
 
 - `addresses`: where the participant can be reached, and where its media goes.
-- `quota`: what it may send within a tick.
-- `sources`: which stream and track its packets belong to (SSRC demultiplexing).
-- `retransmission`: answers its NACKs.
-- `downlink`: what it reports about the media that it gets.
-- `feedback`: what it is sent about its own streams.
+- `quota`: what the participant may send within a tick.
+- `sources`: which stream and track the participant's packets belong to (SSRC demultiplexing).
+- `retransmission`: answers the participant's NACKs.
+- `downlink`: what the participant reports about the media that it gets.
+- `feedback`: the RTCP to the participant about its own streams.
 """
 
 import logging
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 
 class LegPort(Protocol):
-    """What a leg needs of the port."""
+    """The methods of the port that a leg uses."""
 
     def send(self, name: bytes, datagram: bytes) -> None:
         """Send a datagram to a sockaddr."""
@@ -58,20 +58,20 @@ class LegPort(Protocol):
         """Encrypt one RTP packet for a leg and send it."""
 
     def forget(self, leg: "Leg") -> None:
-        """Take nothing more from the leg's addresses."""
+        """Take no more datagrams from the leg's addresses."""
 
 
 class LegObserver(Protocol):
-    """What a leg needs of its conference."""
+    """The methods of its conference that a leg uses."""
 
     def connected(self, leg: "Leg") -> None:
-        """The leg can send and receive media now."""
+        """The leg can send and receive media from now on."""
 
     def disconnected(self, leg: "Leg") -> None:
         """The other side has ended the connection, or the handshake has failed."""
 
     def moved(self, leg: "Leg") -> None:
-        """The leg's media goes to another address from now on, or in another manner."""
+        """The leg's media goes to another address from now on, or goes without GSO."""
 
     def track_of(self, leg: "Leg", section: Section) -> Track | None:
         """Return the track that the participant publishes with this section."""
@@ -86,8 +86,8 @@ class LegObserver(Protocol):
 class Leg:
     """A peer connection of a participant. `id` is the modification whose offer made it.
 
-    `layout` has its sections as settled, `sinks` the tracks that it gets, by the SSRC that they go out with. `memory`
-    has what the port and the fast path need for each packet: the keys, the quota and the streams.
+    `layout` has its sections as settled. `sinks` has the tracks that it gets, by the SSRC with which they are sent.
+    `memory` has the data that the port and the fast path need for each packet: the keys, the quota and the streams.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Leg:
         self.participant = participant
         self.negotiation = negotiation
         self.layout = Layout()
-        # The participant's offers that were answered here, and how.
+        # The answers to the participant's offers, by the ID of the offer.
         self.answers: dict[str, str] = {}
         self._port = port
         self._observer = observer
@@ -142,22 +142,22 @@ class Leg:
         return self.srtp_tx is not None and self.addresses.destination is not None
 
     def lost(self, now: float) -> float:
-        """Return the share of packets that was lost lately, in the direction that is worse: between 0 and 1."""
+        """Return the share of packets that was recently lost, in the worse direction: between 0 and 1."""
         return max(self.feedback.lost, self.downlink.lost(self.sinks, now))
 
     # --- Addresses and keys -----------------------------------------------------------------------------------
 
     def reached(self, name: bytes, now: float, *, nominated: bool) -> list[bytes]:
-        """Note a valid connectivity check from a sockaddr. Return the sockaddrs that are the leg's no longer.
+        """Record a valid connectivity check from a sockaddr. Return the sockaddrs that no longer belong to the leg.
 
-        Media goes there once the sockaddr has answered a check of the node (`proved`).
+        Media goes to a sockaddr once it has answered a check of the node (`proved`).
         """
         if self.addresses.reach(name, now, nominated=nominated):
             self._check(name)
         return self.addresses.forget_surplus()
 
     def proved(self, name: bytes, now: float) -> None:
-        """Note that a sockaddr has answered a check of the node."""
+        """Record that a sockaddr has answered a check of the node."""
         if not self._is_over and self.addresses.prove(name, now):
             logger.info("leg %s: media goes to %s port %s", self.id, *address_of(name))
             self._observer.moved(self)
@@ -187,7 +187,7 @@ class Leg:
             self._port.send(self.addresses.destination.name, datagram)
 
     def transport_is(self, state: State) -> None:
-        """Note a new state of the transport."""
+        """React to a new state of the transport."""
         logger.info("leg %s: %s", self.id, state)
         if state is State.CONNECTED and self.transport is not None and self.transport.srtp is not None:
             # The sessions live as long as the transport, which this object keeps.
@@ -199,7 +199,7 @@ class Leg:
             self._observer.disconnected(self)
 
     async def close(self) -> None:
-        """End the connection, with a close-notify where there is one."""
+        """End the connection, sending a close-notify if possible."""
         self.srtp_tx = self.srtp_rx = None
         if self.channels is not None:
             await self.channels.close()
@@ -208,7 +208,7 @@ class Leg:
         self._port.forget(self)
         self.sources.clear()
         self.sinks = {}
-        # Without reference cycles, memory is free at once and not when garbage is collected.
+        # Break the reference cycles, so that memory is freed now and not by the garbage collector.
         self.transport = self.channels = self.agent = None
 
     # --- Packets from the participant -------------------------------------------------------------------------
@@ -219,14 +219,14 @@ class Leg:
         self.sources.expect(self.layout.sections, self._track_of)
 
     def meet(self, ssrc: int, packet: bytes) -> Source | None:
-        """Find out what an unknown SSRC is. Return None if its packets belong to no track."""
+        """Find the source of an unknown SSRC. Return None if its packets belong to no track."""
         return self.sources.meet(ssrc, packet, self.layout.sections, self._track_of)
 
     def _track_of(self, section: Section) -> Track | None:
         return self._observer.track_of(self, section)
 
     def may_try(self, ssrc: int, sequence: int | None = None) -> bool:
-        """Tell whether a packet may be decrypted, although many may have been refused in this tick.
+        """Tell whether a packet may be decrypted, even if many were refused in this tick.
 
         :param sequence: the sequence number that an RTP packet states; None for RTCP.
         """
@@ -260,20 +260,20 @@ class Leg:
             self._observer.key_frame_wanted(self, track)
 
     def _answer_nack(self, nack: RtcpRtpfbPacket, now: float) -> None:
-        """Send the packets again that the participant reports as missing, within its budget."""
+        """Send again the packets that the participant reports as missing, within its budget."""
         sink = self.sinks.get(nack.media_ssrc)
         if sink is not None:
             for packet in self.retransmitter.answer(sink, nack.lost, now):
                 self._port.send_rtp(self, packet)
 
     def _take_receiver_reports(self, packet: RtcpRrPacket | RtcpSrPacket, now: float) -> None:
-        """Note what the participant reports about the tracks that it gets."""
+        """Record what the participant reports about the tracks that it gets."""
         for report in packet.reports:
             if report.ssrc in self.sinks:
                 self.downlink.take_report(self.sinks[report.ssrc], report, now)
 
     def _take_sender_report(self, packet: RtcpSrPacket, now: float) -> None:
-        """Note how a stream's RTP clock relates to the time of day, and report it to the receivers of its track."""
+        """Record how a stream's RTP clock relates to the time of day, and report it to the track's receivers."""
         stream, track = self.sources.streams[packet.ssrc]
         info = packet.sender_info
         stream.take_sender_report(info.ntp_timestamp, now)
@@ -283,17 +283,17 @@ class Leg:
     # --- RTCP to the participant ------------------------------------------------------------------------------
 
     def ask(self, stream: Stream, now: float) -> None:
-        """Ask the participant for what is missing of its stream (NACK)."""
+        """Ask the participant for the missing packets of its stream (NACK)."""
         self._send(self.feedback.nack(stream, now))
 
     def ask_for_key_frames(self, now: float) -> None:
-        """Ask the participant for the key frames that are wanted of its tracks (PLI)."""
+        """Ask the participant for key frames of those of its tracks that need one (PLI)."""
         for stream, track in self.sources.streams.values():
             if stream.original is None and track.key_frame_wanted and self.is_connected and track.wants_key_frame(now):
                 self._send(self.feedback.picture_loss(stream))
 
     def limit(self, limits: Mapping[Track, float], rates: Mapping[Track, float]) -> None:
-        """Tell the participant how fast it may send its video, and once that nothing limits it any more.
+        """Tell the participant how fast it may send its video. When a limit ends, tell it once that there is none.
 
         :param limits: the tracks that must be sent more slowly, in bits per second.
         :param rates: how fast all tracks are sent, in bits per second.

@@ -1,6 +1,6 @@
-"""Watch the connections of a conference: report how each is, and give up legs and conferences that are silent.
+"""Watch the connections of a conference: report the quality of each, and give up legs and conferences that are silent.
 
-A leg is heard of when its address answers a connectivity check of the node (consent, RFC 7675).
+A leg counts as alive when its address answers a connectivity check of the node (consent, RFC 7675).
 """
 
 import logging
@@ -19,7 +19,7 @@ REMINDER_SECONDS = 10.0
 
 
 class Liveness:
-    """Watches one conference. `drop` takes the leg away from a participant."""
+    """Watches one conference. `drop` closes the leg of a participant."""
 
     def __init__(self, conference_id: str, reports: Reports, drop: Callable[[Participant], None]) -> None:
         self._conference_id = conference_id
@@ -28,7 +28,7 @@ class Liveness:
         self._deserted_at: float | None = None
 
     def watch(self, participant: Participant, now: float) -> None:
-        """Report how a participant's connection is, when that changes or is poor. Give up a leg that is lost."""
+        """Report the quality of a participant's connection when it changes or is poor. Give up a lost leg."""
         leg = participant.leg
         if leg is None:
             return
@@ -58,7 +58,7 @@ class Liveness:
 
 
 def _connection(participant: Participant, silent_for: float) -> Connection:
-    """Return how a connection is that was last heard of this many seconds ago."""
+    """Return the quality of a connection whose last answer came this many seconds ago."""
     if silent_for > SILENT_SECONDS:
         return Connection.DISCONNECTED
     return Connection.POOR if participant.quality.is_poor else Connection.CONNECTED

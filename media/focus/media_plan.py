@@ -1,7 +1,7 @@
-"""What the legs of a conference should get, and which codecs they agree on.
+"""The tracks that the legs of a conference should get, and the codecs that they agree on.
 
-An offer is due wherever a leg's negotiation differs from this plan. `version` rises whenever the plan changes, so a
-leg that is up to date with the version needs no offer.
+An offer is due when a leg's negotiation differs from this plan. `version` rises whenever the plan changes, so a leg
+that is up to date with the version needs no offer.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,8 @@ from media.forward.tracks import Track
 from media.sdp.codecs import Agreed, takes_opus
 from media.sdp.media_section import Outgoing
 
-# This many participants with Opus keep it when one without Opus joins, which then has no audio. Fewer use PCMU.
+# If at least this many participants use Opus, they keep it when a participant without Opus joins. That participant then
+# has no audio. If fewer use Opus, all change to PCMU.
 OPUS_PARTICIPANTS = 2
 
 
@@ -29,15 +30,15 @@ class MediaPlan:
         self.version = 0
 
     def tracks_changed(self) -> None:
-        """Note that other tracks may be sent now. The plan is worked out again when it is needed."""
+        """Mark the plan as stale, because the tracks may have changed. It is computed again when it is needed."""
         self._outgoing_is_stale = True
 
     def codecs_changed(self) -> None:
-        """Note that the legs may support other codecs now. The plan is worked out again when it is needed."""
+        """Mark the plan as stale, because the legs' codecs may have changed. It is computed again when it is needed."""
         self._codecs_are_stale = True
 
     def is_version(self, version: int | None) -> bool:
-        """Tell whether the plan is known to be this version. While it is stale, its version is unknown."""
+        """Tell whether the plan is up to date and has this version. While it is stale, its version is unknown."""
         return not (self._outgoing_is_stale or self._codecs_are_stale) and version == self.version
 
     def labels(self, id_: str) -> set[str]:
@@ -45,7 +46,7 @@ class MediaPlan:
         return {label for owner, label in self._tracks if owner == id_}
 
     def outgoing(self, id_: str) -> tuple[Outgoing, ...]:
-        """Return the tracks that a participant should get: those of all others."""
+        """Return the tracks that a participant should get: the tracks of all other participants."""
         if self._outgoing_is_stale:
             before, self._all_outgoing = self._all_outgoing, tuple(starmap(self._as_sent, self._tracks.items()))
             self._outgoing_is_stale = False
@@ -53,7 +54,7 @@ class MediaPlan:
         return tuple(each for each in self._all_outgoing if each.stream != id_)
 
     def codecs_in_use(self) -> Agreed:
-        """Return the codecs that media sections list, of those that all participants can receive."""
+        """Return those codecs that all participants can receive and that media sections list."""
         if self._codecs_are_stale:
             before, self._codecs_in_use = self._codecs_in_use, self.agreed().in_use()
             self._codecs_are_stale = False
@@ -61,10 +62,10 @@ class MediaPlan:
         return self._codecs_in_use
 
     def agreed(self, *, without: str = "") -> Agreed:
-        """Return the codecs that all participants can receive, or all but one.
+        """Return the codecs that all participants can receive, or all except the participant `without`.
 
-        A participant that takes an offer back may lack the codecs that others have agreed on since. Then it goes
-        without media of that kind, and the others keep theirs.
+        A participant that takes an offer back may lack the codecs that others have agreed on in the meantime. Then it
+        gets no media of that kind, and the others keep theirs.
         """
         agreed = Agreed()
         for leg in legs_of(self._participants):
@@ -73,14 +74,14 @@ class MediaPlan:
         return agreed
 
     def agreed_by_others(self, id_: str) -> Agreed:
-        """Return what a participant must agree to. Two others with Opus do not lose it to one without."""
+        """Return the codecs that a participant must agree to. Two others with Opus keep it even if it lacks Opus."""
         others = [leg for leg in legs_of(self._participants) if leg.participant != id_]
         with_opus = sum(takes_opus(leg.negotiation.capabilities) for leg in others)
         keeps_opus = with_opus >= OPUS_PARTICIPANTS and not self._participants[id_].lacks_opus
         return replace(self.agreed(without=id_), keeps_opus=keeps_opus)
 
     def _as_sent(self, key: tuple[str, str], track: Track) -> Outgoing:
-        """Return a track as it is described to its receivers."""
+        """Return the description of a track for its receivers."""
         owner, label = key
         return Outgoing(
             track=f"{owner} {label}",
@@ -93,7 +94,7 @@ class MediaPlan:
         )
 
     def _is_live(self, owner: str, label: str) -> bool:
-        """Tell whether receivers should expect media of a track. Muting it, or moving to a device, changes nothing."""
+        """Tell whether receivers should expect media of a track. Muting and moving do not change this."""
         participant = self._participants[owner]
         if not participant.state.is_present:
             return True

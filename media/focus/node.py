@@ -29,24 +29,24 @@ Outcome = TypeVar("Outcome")
 
 # When a node stops, wait this long for its legs to close.
 _GOODBYE_SECONDS = 2.0
-# Legs that tick before the loop looks at the network again.
+# How many legs tick before the loop reads from the network again.
 LEGS_AT_ONCE = 10
 # New conferences get a new certificate after this time. aiortc's certificates expire after 30 days, and a conference
 # must end before its certificate does.
 CERTIFICATE_SECONDS = 7 * 86400.0
-# Another thread may keep the interpreter lock this long while the loop waits for it. The loop waits after each look at
-# the network, and with Python's default, packets would be up to 5 ms late.
+# Another thread may keep the interpreter lock this long while the loop waits for it. The loop waits each time after it
+# has polled the network. With Python's default, packets would be up to 5 ms late.
 _SWITCH_SECONDS = 0.0001
-# Thresholds of the garbage collector. A collection stops the loop, for a microsecond or two per object. So collect few
-# objects at a time, and rarely all of them, which takes 100 ms beside a conference of 40 participants.
+# Thresholds of the garbage collector. A collection stops the loop for one or two microseconds per object. So few
+# objects are collected at a time, and all objects only rarely: that takes 100 ms with a conference of 40 participants.
 _THRESHOLDS = 700, 10, 1_500
 
 
 @cache
 def prepare_interpreter() -> None:
-    """Keep this process's other threads, and its garbage collector, from stopping a node's loop for long.
+    """Prevent this process's other threads and its garbage collector from stopping a node's loop for long.
 
-    Call it when all modules are loaded. The garbage collector ignores all objects made before.
+    Call it when all modules are loaded. The garbage collector then ignores all existing objects.
     """
     sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
     gc.collect()
@@ -61,7 +61,7 @@ class Settings:
     bind: str = "127.0.0.1"
     # 0 takes a free port.
     port: int = 0
-    # The addresses by which clients reach it; none: the one that it listens on.
+    # The addresses at which clients reach the node. If there are none, they use the address that it listens on.
     announce: tuple[str, ...] = ()
     # Whether to use the fast path, if it is compiled.
     fast: bool = True
@@ -142,7 +142,7 @@ class Node:
                 self._close(conference)
 
     async def _current(self, conference_id: str, generation: int) -> Conference:
-        """Return a conference as it was last assigned to this node. What is left of an earlier assignment is closed."""
+        """Return a conference as it was last assigned to this node. Close the rest of an earlier assignment."""
         conference = self._conferences.get(conference_id)
         if conference is not None and conference.generation < generation:
             await conference.end()
@@ -166,9 +166,9 @@ class Node:
         return {id_: conference.generation for id_, conference in self._conferences.items()}
 
     def abandon(self, lost: Mapping[str, int]) -> None:
-        """Stop serving conferences of these generations. Call it on the node's loop, and again while one is left.
+        """Stop serving conferences of these generations. Call it on the node's loop, and again while some are left.
 
-        One that is at work on a task stays until the next call.
+        A conference that is working on a task stays until the next call.
         """
         for id_, generation in lost.items():
             conference = self._conferences.get(id_)
@@ -195,11 +195,11 @@ class Node:
 
     @property
     def conferences(self) -> Mapping[str, Conference]:
-        """The conferences that it serves, by ID."""
+        """The conferences that the node serves, by ID."""
         return MappingProxyType(self._conferences)
 
     def counts(self) -> NodeCounts:
-        """Return what the node holds, and what it has done since it started."""
+        """Return counts of what the node holds, and of what it has done since it started."""
         now, port = self._services.now(), self._port
         legs = [leg for conference in self._conferences.values() for leg in conference.legs()]
         return NodeCounts(
@@ -225,24 +225,24 @@ class Node:
         return self._port.is_fast
 
     def stop_ticking(self) -> None:
-        """Stop the periodic work. The caller may let the conferences tick instead."""
+        """Stop the periodic work. The caller may then call the conferences' `tick` itself."""
         if self._ticker is not None:
             self._ticker.cancel()
 
-    # --- Beside everything else -------------------------------------------------------------------------------
+    # --- Background work --------------------------------------------------------------------------------------
 
     async def _aside(self, work: Callable[[], Outcome]) -> Outcome:
-        """Do work on a description in the thread for descriptions, while the loop goes on."""
+        """Do work on a description in the thread for descriptions, while the loop continues."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine beside everything else until it ends."""
+        """Run a coroutine in the background until it ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _tick(self) -> None:
-        """Let all conferences tick, until cancelled."""
+        """Call `tick` of all conferences periodically, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
             for conference in list(self._conferences.values()):
@@ -252,7 +252,7 @@ class Node:
                     logger.exception("conference %s: the tick failed", conference.id)
 
     async def _let_tick(self, conference: Conference) -> None:
-        """Let a conference tick. After every LEGS_AT_ONCE legs of the node, the loop takes what has arrived."""
+        """Call `tick` of a conference. After every LEGS_AT_ONCE legs of the node, the loop handles arrived packets."""
         for _ in conference.tick(self._services.now()):
             self._legs_ticked += 1
             if self._legs_ticked % LEGS_AT_ONCE == 0:

@@ -1,7 +1,7 @@
-"""Bandwidth: video is sent as fast as the slowest receiver's connection carries it (decision 0010).
+"""Bandwidth: video is sent at the rate that the slowest receiver's connection can carry (decision 0010).
 
-Senders are told to slow down (REMB). A receiver on a congested connection gets no video of a sender that does not slow
-down, because that video would leave no room for the sound of the others.
+Senders are told to slow down (REMB). If a sender does not slow down, receivers on congested connections get none of its
+video, because it would leave no room for other participants' sound.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,28 +10,28 @@ from media.focus.feedback import LEAST_RATE, NO_LIMIT
 from media.focus.leg import Leg
 from media.forward.tracks import Track
 
-# From one report to the next, a congested connection lowers a video to no less than this share.
+# From one report to the next, a congested connection lowers the rate of a video to no less than this share.
 LEAST_SHARE = 0.7
-# In bits per second for each video: above this, a connection is no longer congested. A browser sends no more of a
-# camera.
+# In bits per second for each video. A connection with more than this is no longer congested, because a browser sends a
+# camera's video at no higher rate.
 PLENTY = 2_500_000
-# A sender defies its limit when it exceeds it by this factor plus this many bits per second, in this many reports in a
-# row. Browsers obey within one report.
+# A sender defies its limit when its rate exceeds the limit by this factor plus this many bits per second, in this many
+# reports in a row. Browsers obey within one report.
 EXCESS_FACTOR, EXCESS_RATE, MOST_DEFIANCES = 1.25, 300_000, 4
-# For how many seconds a video is withheld at least, unless its sender slows down.
+# A video is withheld for at least this many seconds, unless its sender slows down.
 WITHHELD_SECONDS = 30.0
 
 
 class Pacer:
-    """The limits of one conference's senders. It keeps no clock: it is called once per report."""
+    """The limits of one conference's senders. It has no clock: `pace` is called once per report."""
 
     def __init__(self) -> None:
-        # What each limited sender would send by now if it obeyed, in bits per second; and how often it did not obey.
+        # The rate that each limited sender would have now if it obeyed, in bits per second; and how often it disobeyed.
         self._expected: dict[Track, float] = {}
         self._defiances: dict[Track, int] = {}
 
     def pace(self, legs: Sequence[Leg], tracks: Iterable[Track], seconds: float) -> list[tuple[Leg, Track]]:
-        """Tell senders how fast they may send. Return the tracks that a leg gets no longer, or gets again.
+        """Tell senders how fast they may send. Return the tracks that a leg no longer gets, or gets again.
 
         Each sender must slow down in proportion to what it sends. If no connection is congested, nothing is limited:
         senders find out themselves how fast they can send.
@@ -51,7 +51,7 @@ class Pacer:
         return changed
 
     def _expect(self, limits: dict[Track, float], rates: dict[Track, float]) -> None:
-        """Note what each sender should send after these limits. An ignored limit counts as if it was obeyed."""
+        """Record the rate that each sender should have after these limits. Ignored limits count as if obeyed."""
         before = self._expected
         self._expected = {
             track: min(limit, before.get(track, NO_LIMIT) * limit / rates[track]) if limit < rates[track] else limit
@@ -67,7 +67,7 @@ class Pacer:
         }
 
     def _withhold(self, leg: Leg, rates: dict[Track, float], seconds: float) -> list[Track]:
-        """Withhold the video of senders that defy their limits from a congested leg. Return the tracks that change."""
+        """Withhold video from a congested leg if its sender defies its limit. Return the tracks that change."""
         # Ended tracks are forgotten.
         left = {track: time - seconds for track, time in leg.downlink.withheld.items() if track in rates}
         back = [
@@ -97,7 +97,7 @@ def _limit(leg: Leg, rates: dict[Track, float], limits: dict[Track, float], seco
     if leg.downlink.estimate > PLENTY * (len(video) + len(leg.downlink.withheld)):
         leg.downlink.is_congested = False
     if leg.downlink.is_congested:
-        # A single estimate may be far off. A queue that stays is reported again.
+        # A single estimate may be far off. If the queue persists, the next estimate reports it again.
         share = max(LEAST_SHARE, leg.downlink.estimate / incoming) if incoming else 1.0
         for track in video:
             limit = rates[track] * share or leg.downlink.estimate / len(video)

@@ -1,4 +1,4 @@
-"""A conference's participants as its node knows them: how each takes part, its leg, and what it has yet to learn."""
+"""A conference's participants as its node knows them: their states, their legs, and the causes of their next offers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from media.messages import Cause, FocusOffer, ParticipantView
 from media.reports import Connection
 from media.sdp.media_section import Outgoing
 
-# Answers may change what a participant sends, and the focus offers every change to all others. So changes are limited:
-# a burst, then one in this many seconds.
+# Answers may change what a participant sends, and the focus offers every change to all others. So changes are limited
+# to a burst, and then one in this many seconds.
 CHANGES_BURST, CHANGE_SECONDS = 8, 2.0
-# Key frames of one track that one participant may cause: a burst, then one in this many seconds.
+# Key frames of one track that one participant may cause: a burst, and then one in this many seconds.
 KEY_FRAME_BURST, KEY_FRAME_RENEWAL_SECONDS = 4, 5.0
 
 
 @dataclass(frozen=True)
 class State:
-    """How a participant takes part, as the operations say. `is_present` is false while it moves between devices."""
+    """A participant's state, according to the operations. `is_present` is false while it moves between devices."""
 
     is_present: bool
     is_on_hold: bool
@@ -28,13 +28,13 @@ class State:
 
     @classmethod
     def of(cls, view: ParticipantView) -> "State":
-        """Return what matters here of a task's view."""
+        """Return the part of a task's view that matters here."""
         return cls(view.state != "moving", view.state == "on-hold", frozenset(view.muted))
 
 
 @dataclass
 class Participant:
-    """A participant, its leg, and what it has yet to learn."""
+    """A participant, its leg, and the causes that its next offer announces."""
 
     id: str
     state: State
@@ -43,17 +43,17 @@ class Participant:
     connection: Connection = Connection.CONNECTED
     reported_at: float = 0.0
     quality: Quality = field(default_factory=Quality)
-    # What its next offer announces, the oldest first.
+    # The causes that its next offer announces, the oldest first.
     causes: list[Cause] = field(default_factory=list)
-    # The tracks of the offer that it rejected last. They are not offered again unchanged.
+    # The tracks of the last offer that it rejected. They are not offered again unchanged.
     declined: tuple[Outgoing, ...] | None = None
     # Whether it was accepted without Opus. It then keeps its audio when others join later.
     lacks_opus: bool = False
-    # The version of the media plan that it needs no offer for; None while that is unknown.
+    # The version of the media plan that it already knows; None while that is unknown.
     informed: int | None = None
-    # The focus's last offer to it, which is pending while its negotiation waits for the answer.
+    # The focus's last offer to this participant, which is pending while its negotiation waits for the answer.
     offer: FocusOffer | None = None
-    # The ID of the focus's last offer that it answered, and how many answers in a row could not be used.
+    # The ID of the last offer of the focus that it answered, and how many answers in a row could not be used.
     answered: str | None = None
     unusable: int = 0
     # How often its answers may change what it sends.
@@ -62,7 +62,7 @@ class Participant:
     key_frames: dict[int, Allowance] = field(default_factory=dict)
 
     def may_change(self, now: float) -> bool:
-        """Tell whether an answer may change what it sends. The first answer on a connection always may."""
+        """Tell whether an answer may change what it sends. The first answer on a connection always may do so."""
         return self.changes.grow(now) >= 1 or self.leg is None or not self.leg.negotiation.settled
 
     def may_cause_key_frame(self, track: Track, now: float) -> bool:
@@ -76,7 +76,7 @@ class Participant:
         return is_offered and self.offer is not None and self.offer.mod_id == mod_id
 
 
-# By ID. All parts of a conference share one such table.
+# The participants by ID. All parts of a conference share one such table.
 Participants = Mapping[str, Participant]
 
 

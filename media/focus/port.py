@@ -1,8 +1,8 @@
 """The node's UDP port: one socket for all legs, demultiplexed by the first byte (RFC 7983) and the source address.
 
 STUN is authenticated by its credentials. Everything else is accepted only from an address that has shown a leg's
-credentials. This is the input of the hot loop. Nothing in it waits, and what a packet costs here is paid once, however
-many receive the packet.
+credentials. This is the input of the hot loop. Nothing in it waits. The work on a packet here is done once, for any
+number of receivers.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ from media.transport.ice import Agents
 
 logger = logging.getLogger(__name__)
 
-# Bursts that are read before the loop runs other callbacks.
+# How many bursts are read before the loop runs other callbacks.
 _ROUNDS = 4
-# Bytes for a second of a busy conference. The kernel grants what its limits allow.
+# In bytes: enough for a second of a busy conference. The kernel grants what its limits allow.
 _SOCKET_BUFFER = 8 * 1024 * 1024
-# Bytes that an encrypted packet of the node itself may need.
+# The most bytes of an encrypted packet that the node itself writes.
 _SCRATCH = 4096
 # Browsers check every 2.5 s. An address that was silent for this long is free for another leg.
 _IN_USE_SECONDS = 6.0
 _ALL_UNTOUCHED = bytes([memory.UNTOUCHED]) * memory.SLOTS_IN
-# Bytes of the fixed headers: a shorter packet is cut off.
+# Bytes of the fixed headers. A shorter packet is truncated.
 _RTP_LEAST = 12
 _RTCP_LEAST = 8
 
@@ -47,7 +47,7 @@ class Port:
     """The socket, and the legs by the addresses that they use."""
 
     def __init__(self, bind: str, port: int, *, fast: bool = True) -> None:
-        """Bind the socket. Port 0 takes a free one. The fast path is used if it is compiled and `fast` is set.
+        """Bind the socket. Port 0 chooses a free port. The fast path is used if it is compiled and `fast` is set.
 
         :raises OSError: when the address cannot be bound.
         """
@@ -133,7 +133,7 @@ class Port:
             else:
                 count, verdicts = fast.turn(now)
             self.received += count
-            # A check may assign an address to another leg. So packets decrypted for the present leg come first.
+            # A check may assign an address to another leg. So packets decrypted for the current leg are handled first.
             for wanted, take in self._takers:
                 if wanted in verdicts:
                     self._take_each(take, [slot for slot in range(count) if verdicts[slot] == wanted], now)
@@ -146,7 +146,7 @@ class Port:
                 return
 
     def _take_each(self, take: Callable[[bytes, int, float], None], slots: list[int], now: float) -> None:
-        """Take these datagrams. A bad one never affects the others."""
+        """Take these datagrams. A bad datagram never affects the others."""
         for slot in slots:
             name = self._inbox.sources[slot].tobytes()
             try:
@@ -172,14 +172,14 @@ class Port:
             self._take_other(first, name, self._inbox.view[start : start + size].tobytes(), now)
 
     def _note_fault(self, name: bytes, error: Exception) -> None:
-        """Note that a datagram has raised an exception, which is a fault of this code."""
+        """Count and log a datagram that has raised an exception, which is a bug in this code."""
         self._faults += 1
         if is_logged(self._faults):
             where = (*address_of(name), self._faults)
             logger.error("a datagram from %s port %s was not taken, %d so far", *where, exc_info=error)
 
     def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:
-        """Take STUN or DTLS. Anything else is counted as from a stranger."""
+        """Take STUN or DTLS. Count any other datagram as from a stranger."""
         if first < 4:
             self._take_stun(name, datagram, now)
         elif 19 < first < 64 and (known := self._legs.get(name)) is not None and known.transport is not None:
@@ -188,7 +188,7 @@ class Port:
             self.strangers += 1
 
     def _take_stun(self, name: bytes, datagram: bytes, now: float) -> None:
-        """Take a leg's connectivity check, or its answer to a check of the node."""
+        """Take a connectivity check of a leg, or a leg's answer to a check of the node."""
         known = self._legs.get(name)
         if known is not None and known.agent is not None and known.agent.is_answer(datagram, address_of(name)):
             known.proved(name, now)
@@ -205,9 +205,9 @@ class Port:
                 self._release(gone, leg)
 
     def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
-        """Tell whether another leg's media goes to this sockaddr, and that leg was heard of a moment ago.
+        """Tell whether another leg's media goes to this sockaddr, and that leg answered a check a moment ago.
 
-        Such a check is ignored: a participant may have forged its source, to take the address away from another one.
+        If so, a check from it is ignored: a participant may have forged the source to take the address from another.
         """
         holder = self._legs.get(name, leg)
         destination = holder.addresses.destination
@@ -218,7 +218,7 @@ class Port:
     def _take_media(self, leg: Leg, slot: int, size: int, now: float) -> None:
         """Take RTP or RTCP from a leg, within its quota, and decrypt it in place.
 
-        Only authentic packets are charged to the leg: anybody can forge its address.
+        Only authentic packets are charged to the leg, because anybody can forge its address.
         """
         quota, sources = leg.quota, leg.sources
         if quota.packets_left < 1 or quota.bytes_left < size or leg.srtp_rx is None or size < _RTCP_LEAST:
@@ -329,19 +329,19 @@ class Port:
     # --- Addresses --------------------------------------------------------------------------------------------
 
     def forget(self, leg: Leg) -> None:
-        """Take nothing more from a leg's addresses."""
+        """Take no more datagrams from a leg's addresses."""
         for name in leg.addresses.known:
             self._release(name, leg)
 
     def _assign(self, name: bytes, leg: Leg) -> None:
-        """Take datagrams from a sockaddr as a leg's."""
+        """From now on, treat datagrams from a sockaddr as the leg's."""
         if self._legs.get(name) is not leg:
             self._legs[name] = leg
             if self._fast is not None:
                 self._fast.assign(name, leg.memory)
 
     def _release(self, name: bytes, leg: Leg) -> None:
-        """Take datagrams from a sockaddr as the leg's no longer."""
+        """Stop treating datagrams from a sockaddr as the leg's."""
         if self._legs.get(name) is leg:
             del self._legs[name]
             if self._fast is not None:
@@ -349,7 +349,7 @@ class Port:
 
 
 def _restore(packet: bytes, payload_type: int | None, ssrc: int) -> bytes | None:
-    """Return the packet that a retransmission carries, if it carries one."""
+    """Return the packet that a retransmission carries, or None if it carries no packet."""
     return None if payload_type is None else rtp.unwrap(packet, payload_type=payload_type, ssrc=ssrc)
 
 
@@ -362,7 +362,7 @@ def _bound(bind: str, port: int) -> socket.socket:
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             bound.setsockopt(socket.SOL_SOCKET, option, _SOCKET_BUFFER)
         if family == socket.AF_INET6:
-            # One socket for both families: IPv4 comes as mapped addresses.
+            # Use one socket for both families. IPv4 addresses then appear as mapped addresses.
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         bound.bind((bind, port))
     except OSError:

@@ -1,9 +1,9 @@
 """Whether a participant's connection is poor, by the share of packets that are lost on it."""
 
-# With this share of lost packets, speech is hard to follow. Below the other, a listener does not notice.
+# With the first share of lost packets, speech is hard to follow. Below the second, listeners notice nothing.
 POOR_LOSS = 0.08
 FINE_LOSS = 0.03
-# Judgements in a row that change the verdict, so that a connection that is bad now and then is not reported each time.
+# This many judgements in a row change the verdict, so that an occasionally bad connection is not reported each time.
 POOR_JUDGEMENTS = 3
 FINE_JUDGEMENTS = 5
 # A receiver report counts for this long. Browsers report on audio every 5 s.
@@ -18,7 +18,7 @@ class Quality:
         self._against = 0
 
     def judge(self, loss: float) -> None:
-        """Judge the connection by the share of packets that was lost lately, between 0 and 1."""
+        """Judge the connection by the share of packets that was recently lost, between 0 and 1."""
         speaks_against = loss < FINE_LOSS if self.is_poor else loss >= POOR_LOSS
         self._against = self._against + 1 if speaks_against else 0
         if self._against >= (FINE_JUDGEMENTS if self.is_poor else POOR_JUDGEMENTS):

@@ -1,4 +1,4 @@
-"""What a leg may send within a tick. Whatever exceeds it is dropped unread.
+"""The limits on what a leg may send within a tick. Packets beyond them are dropped unread.
 
 Only authentic packets are charged to the leg, because anybody can forge its address. Forged packets have a quota of
 their own.
@@ -9,22 +9,23 @@ from typing import Any
 from media.forward.memory import Shared
 from media.forward.repair import REQUESTS_A_TICK
 
-# How often quotas are renewed, and everything else that is due is done.
+# The interval at which quotas are renewed and all periodic work is done.
 TICK_SECONDS = 0.1
-# What a leg may send within a tick: 2,000 packets and 20 Mbit per second.
+# What a leg may send within a tick. This allows 2,000 packets and 20 Mbit per second.
 PACKETS_A_TICK = 200
 BYTES_A_TICK = 250_000
-# How much of that may be RTCP, where a few bytes may ask for much work: 1,000 packets and 800 kbit per second. A
-# participant that misses packets of thirty cameras comes near that.
+# How much of that may be RTCP, where a few bytes may cause much work: 1,000 packets and 800 kbit per second. A
+# participant that misses packets of thirty cameras comes close to that.
 RTCP_A_TICK = 100
 RTCP_BYTES_A_TICK = 10_000
 # Packets from a leg's addresses that libsrtp may refuse within a tick: 1,000 per second. Beyond that, only packets that
-# look like the next ones of a known stream are tried. Anybody can forge an address; few know SSRC and sequence number.
+# look like the next ones of a known stream are tried. Anybody can forge an address, but few know the SSRC and sequence
+# number.
 FAILURES_A_TICK = 100
 
 
 class Quota:
-    """What is left of one leg's quota in this tick, and what was dropped since the leg was made.
+    """The rest of one leg's quota in this tick, and counts of the packets dropped since the leg was made.
 
     `memory` is the leg's `struct leg` (fastpath.h): the fast path counts down the same numbers.
     """

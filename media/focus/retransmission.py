@@ -1,4 +1,4 @@
-"""Answer NACKs: send packets again that a participant reports as missing (RFC 4585 section 6.2.1, RFC 4588)."""
+"""Answer NACKs: send again the packets that a participant reports as missing (RFC 4585 section 6.2.1, RFC 4588)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -7,25 +7,25 @@ from media.forward.history import Kept
 from media.forward.repair import Retransmissions, RoundTrip
 from media.forward.tracks import Sink, Track
 
-# How often the rate of what was forwarded to a leg is measured.
+# The interval at which the rate of the media forwarded to a leg is measured.
 MEASURE_SECONDS = 1.0
-# A packet is not sent again when its successor came this long ago: then it is too late for a picture.
+# A packet is not sent again if its successor came this long ago, because then it is too late for a picture.
 OLDEST_SECONDS = 1.5
 
 
 class Retransmitter:
-    """Answers one participant's NACKs, within a budget that follows what its connection carries."""
+    """Answers one participant's NACKs, within a budget that depends on what its connection carries."""
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
         self._round_trip = round_trip
         self._budget = Retransmissions()
         self._octets = 0
-        # What had been forwarded of each track, in packets and octets, when that was measured last.
+        # The packets and octets of each track that had been forwarded at the last measurement.
         self._forwarded: dict[int, tuple[int, int]] = {}
         self._measured_at = made_at
 
     def answer(self, sink: Sink, lost: Iterable[int], now: float) -> Iterator[bytes]:
-        """Yield the packets to send again, as the participant gets them.
+        """Yield the packets to send again, in the form in which the participant gets them.
 
         :param sink: how the participant gets the track that the NACK is about.
         :param lost: the sequence numbers that the NACK names, as the participant counts them.
@@ -45,7 +45,7 @@ class Retransmitter:
                 yield packet
 
     def rate(self, seconds: float) -> float:
-        """Return the bits per second that were sent again since the last call, this many seconds ago."""
+        """Return the bits per second that were sent again since the last call, which was this many seconds ago."""
         octets, self._octets = self._octets, 0
         return 8 * octets / seconds
 
@@ -54,7 +54,7 @@ class Retransmitter:
         self._budget.tick(now, seconds, estimate=estimate, lost=lost)
 
     def measure(self, sinks: Mapping[int, Sink], now: float) -> None:
-        """Measure, once per MEASURE_SECONDS, what was forwarded to the participant."""
+        """Measure, once per MEASURE_SECONDS, the rate of the media forwarded to the participant."""
         if now - self._measured_at < MEASURE_SECONDS:
             return
         before = self._forwarded
@@ -66,7 +66,7 @@ class Retransmitter:
 
 
 def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
-    """Tell whether a packet comes too late for a picture: its successor came more than OLDEST_SECONDS ago."""
+    """Tell whether a packet is too late for a picture: its successor came more than OLDEST_SECONDS ago."""
     shown = track.history.timestamp(kept.sequence + 1) if track.history is not None else None
     if shown is None:
         return False
@@ -75,7 +75,7 @@ def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
 
 
 def _repeated(sink: Sink, kept: Kept) -> bytes:
-    """Return a kept packet as its receiver gets it again, wrapped in RTX where that was negotiated."""
+    """Return a kept packet as its receiver gets it again, wrapped in RTX if that was negotiated."""
     track = sink.track
     first, second = kept.packet[:2]
     type_ = sink.payload_types[second & 0x7F]

@@ -14,7 +14,7 @@ from media.sdp.writer import cname_of
 
 
 class Routing:
-    """The tracks of one conference, and who gets them. `tracks` has them by participant and label.
+    """The tracks of one conference and their receivers. `tracks` has the tracks by participant and label.
 
     `send_rtcp` encrypts an RTCP packet for a leg and sends it. `now` is the node's clock, in seconds.
     """
@@ -30,7 +30,7 @@ class Routing:
     # --- Tracks -----------------------------------------------------------------------------------------------
 
     def publish(self, id_: str, sections: Iterable[Section]) -> None:
-        """Make sure that there is a track for each audio or video section that a participant sends on."""
+        """Ensure that there is a track for each audio or video section that a participant sends on."""
         for section in sections:
             if section.kind in {"audio", "video"}:
                 key, clock_rate = (id_, section.label), section.codecs[0].clock_rate
@@ -48,7 +48,7 @@ class Routing:
                     track.key_frame_wanted = track.kind == "video"
 
     def interrupt(self, leg: Leg) -> None:
-        """Let the tracks go on as after a pause that their participant does not send any more."""
+        """Mark the tracks that a participant no longer sends, so that they later continue as after a pause."""
         for (owner, label), track in self.tracks.items():
             if owner == leg.participant:
                 track.resumes = track.resumes or label not in leg.layout.published
@@ -70,13 +70,13 @@ class Routing:
     # --- Routes -----------------------------------------------------------------------------------------------
 
     def route(self, leg: Leg) -> None:
-        """Give a leg the tracks that its sections have a place for, and no others."""
+        """Give a leg the tracks for which it has sections, and no others."""
         leg.sinks = {}
         for track in self.tracks.values():
             self.connect(leg, track)
 
     def reroute(self, leg: Leg, before: Layout) -> None:
-        """Route again what a leg's new layout has changed: what others get of it, and what it gets."""
+        """Renew the routes that a leg's new layout has changed: those from the leg and those to it."""
         for label in changed(before.published, leg.layout.published):
             track = self.tracks.get((leg.participant, label))
             for other in legs_of(self._participants) if track is not None else ():
@@ -87,15 +87,15 @@ class Routing:
                 self.connect(leg, self.tracks[key])
 
     def detach(self, leg: Leg) -> None:
-        """Take a dropped leg away from all tracks. Its own tracks stay, and go on as after a pause."""
+        """Remove a dropped leg from all tracks. Its own tracks stay, and continue as after a pause."""
         for (owner, _), track in self.tracks.items():
             track.detach(leg.id, for_good=True)
             track.resumes = track.resumes or owner == leg.participant
 
     def connect(self, leg: Leg, track: Track) -> None:
-        """Let a leg get a track as both sides' sections have it, or not at all."""
+        """Give a leg a track according to the sections of both sides, or stop giving it the track."""
         participant = self._participants.get(leg.participant)
-        # A handshake may end just after its leg was given up.
+        # A handshake may succeed just after its leg was given up.
         is_served = leg.is_connected and participant is not None and participant.leg is leg
         wanted = is_served and track not in leg.downlink.withheld
         section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
@@ -129,7 +129,7 @@ class Routing:
     # --- Key frames and sender reports ------------------------------------------------------------------------
 
     def request_key_frame(self, leg: Leg, track: Track) -> None:
-        """Ask a track's sender for a key frame that this leg needs. Soon after the last one, it is asked later."""
+        """Ask a track's sender for a key frame that this leg needs. Soon after the last request, ask later."""
         participant = self._participants.get(leg.participant)
         if participant is not None:
             self._want_key_frame(participant, track)
@@ -144,7 +144,7 @@ class Routing:
             leg.ask_for_key_frames(now)
 
     def _want_key_frame(self, participant: Participant, track: Track) -> None:
-        """Note that a participant needs a key frame of a track, if it may cause one."""
+        """Record that a participant needs a key frame of a track, if it may cause one."""
         if track.kind == "video" and not track.key_frame_wanted:
             track.key_frame_wanted = participant.may_cause_key_frame(track, self._now())
 
@@ -178,8 +178,8 @@ def _may_send(participant: Participant, track: Track) -> bool:
 def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:
     """Return how a leg gets a track on a section; None while nothing comes from the track's source.
 
-    A section without the codec that the source prefers gets nothing, because a packet that one receiver cannot take
-    goes to nobody.
+    A section without the codec that the source prefers gets nothing: if one receiver of a track cannot take a packet,
+    no receiver gets it.
     """
     destination = leg.addresses.destination
     if source is None or destination is None:

@@ -1,6 +1,6 @@
-"""Run a node: the node on a thread and an event loop of its own, and its work with the database on a second thread.
+"""Run a node on a thread and an event loop of its own, and its work with the database on a second thread.
 
-So a slow database never delays a packet, and no sync code touches the node's loop. A third thread writes the heartbeat,
+So a slow database never delays a packet, and no sync code runs on the node's loop. A third thread writes the heartbeat,
 so that slow tasks never make the node look dead.
 """
 
@@ -33,8 +33,8 @@ POLL_SECONDS = 1.0
 TRIES = 5
 RETRY_SECONDS = 1.0
 BATCH = 20
-# A task with a longer description waits for the shorter ones of other conferences, but for a limited time. It may take
-# a hundred times as long. So a client that sends many of them delays only others that send such descriptions.
+# A task with a longer description waits for the shorter tasks of other conferences, but for a limited time. It may take
+# a hundred times as long as they do. So a client that sends many long descriptions delays only others that do so too.
 LONG_CHARACTERS = 64 * 1024
 LONGEST_WAIT_SECONDS = 2.0
 _PATIENCE_SECONDS = 10.0
@@ -52,7 +52,7 @@ class Settle(Protocol):
 
 
 class LegLost(Protocol):
-    """Lets a participant leave whose leg is lost."""
+    """Removes a participant whose leg is lost."""
 
     def __call__(self, *, conference_id: str, participant_id: str, leg: str, by: Assignment, now: datetime) -> None: ...
 
@@ -64,23 +64,22 @@ class SpeakerChanged(Protocol):
 
 
 class ConnectionChanged(Protocol):
-    """Announces how a participant's connection is to everybody in its conference."""
+    """Announces the quality of a participant's connection to everybody in its conference."""
 
     def __call__(self, *, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None: ...
 
 
 class Assigned(Protocol):
-    """Returns the conferences that are assigned to a node: the generation of each, by ID."""
+    """Returns the conferences that are assigned to a node: the generation of each, by the conference's ID."""
 
     def __call__(self, *, node_id: str) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """What a node calls in the rest of the service.
+    """The functions of the rest of the service that a node calls.
 
-    `now` is the clock of the operations. `enter` is called first in the thread that makes these calls, with the node's
-    loop.
+    `now` is the clock of the operations. The thread that makes these calls first calls `enter` with the node's loop.
     """
 
     settle: Settle
@@ -94,7 +93,7 @@ class Wiring:
 
 @dataclass
 class _Trial:
-    """The result of a task, and how often it could not be applied."""
+    """The result of a task, and how many attempts to apply it have failed."""
 
     result: Result | None = None
     failures: int = 0
@@ -102,7 +101,7 @@ class _Trial:
 
 @dataclass(frozen=True)
 class _Long:
-    """A task that takes long, and since when it has waited for shorter ones (monotonic clock)."""
+    """A long task, and the time since when it has waited for shorter tasks (monotonic clock)."""
 
     task_id: int
     since: float
@@ -114,7 +113,7 @@ class Service:
     def __init__(self, settings: Settings, wiring: Wiring) -> None:
         """Bind the port; nothing runs yet.
 
-        :raises OSError: when that cannot be done.
+        :raises OSError: when the port cannot be bound.
         """
         self.id = secrets.token_hex(16)
         self._wiring = wiring
@@ -122,12 +121,12 @@ class Service:
         # The newest speaker of each conference, until it is announced.
         self._speaking: dict[str, tuple[str, Assignment]] = {}
         self._refused_reports = 0
-        # The tasks that are not settled yet, by row. And conferences whose tasks wait, and until when.
+        # The tasks that are not settled yet, by row. And the conferences whose tasks wait, with the end of the wait.
         self._trials: dict[int, _Trial] = {}
         self._rests: dict[str, float] = {}
-        # Conferences whose next task takes long, and that task, in their order.
+        # The conferences whose next task is long, and that task, in the order in which they began to wait.
         self._long: dict[str, _Long] = {}
-        self._wake = threading.Event()
+        self._woken = threading.Event()
         self._stopping = threading.Event()
         self._node = Node(settings, self)
         self._loop = _new_loop()
@@ -137,7 +136,7 @@ class Service:
 
     @property
     def candidates(self) -> tuple[tuple[str, int], ...]:
-        """Where clients reach the node."""
+        """The addresses and ports at which clients reach the node."""
         return self._node.candidates
 
     def start(self) -> None:
@@ -146,27 +145,27 @@ class Service:
         self._media.start()
         self._call(self._node.start())
         self._heartbeat.start()
-        self._stop_listening = tasks.listen(self.id, self._wake.set)
+        self._stop_listening = tasks.listen(self.id, self._woken.set)
         self._clerk.start()
 
     def stop(self) -> None:
-        """Take no new conference, end every leg, and leave no thread or socket behind."""
+        """Take no new conference, end every leg, and close all threads and sockets."""
         self._stop_listening()
         # The clerk's thread retires the node, and no heartbeat may follow that.
         self._heartbeat.stop()
         self._stopping.set()
-        self._wake.set()
+        self._woken.set()
         self._clerk.join(_PATIENCE_SECONDS)
         self._call(self._node.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._media.join(_PATIENCE_SECONDS)
 
     def listen_from_afar(self) -> None:
-        """Receive wake-ups from other processes too."""
-        asyncio.run_coroutine_threadsafe(tasks.listen_from_afar(self.id, self._wake.set), self._loop)
+        """Also receive wake-ups from other processes."""
+        asyncio.run_coroutine_threadsafe(tasks.listen_from_afar(self.id, self._woken.set), self._loop)
 
     def _call(self, work: Any) -> Any:
-        """Run something on the node's loop and wait for it."""
+        """Run a coroutine on the node's loop and wait for its result."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(_PATIENCE_SECONDS)
@@ -191,9 +190,9 @@ class Service:
         )
 
     def speaker_changed(self, conference: str, participant: str) -> None:
-        """Note a conference's new speaker. Called on the node's loop."""
+        """Record a conference's new speaker. Called on the node's loop."""
         self._speaking[conference] = participant, self._assignment(conference)
-        self._wake.set()
+        self._woken.set()
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
         """Queue the report on a participant's connection. Called on the node's loop."""
@@ -210,7 +209,7 @@ class Service:
 
     @property
     def unsettled(self) -> int:
-        """How many tasks have begun and are not settled."""
+        """How many tasks have begun but are not settled."""
         return len(self._trials)
 
     def _assignment(self, conference: str) -> Assignment:
@@ -220,7 +219,7 @@ class Service:
     def _report(self, report: Callable[[], None]) -> None:
         if len(self._reports) < _REPORTS_KEPT:
             self._reports.append(report)
-        self._wake.set()
+        self._woken.set()
 
     # --- Tasks and reports: the clerk's thread ----------------------------------------------------------------
 
@@ -228,8 +227,8 @@ class Service:
         """Carry out tasks, apply their results and deliver reports, until the service stops."""
         self._wiring.enter(self._loop)
         while not self._stopping.is_set():
-            self._wake.wait(POLL_SECONDS)
-            self._wake.clear()
+            self._woken.wait(POLL_SECONDS)
+            self._woken.clear()
             try:
                 while not self._stopping.is_set() and self._work_off():
                     pass
@@ -270,14 +269,14 @@ class Service:
     def _hand_in_reports(self) -> bool:
         """Deliver some of the node's reports. Return whether there are more.
 
-        What fails again and again is given up.
+        A report that fails TRIES times is given up.
         """
         for _ in range(min(len(self._reports), REPORTS_AT_ONCE)):
             report = self._reports[0]
             try:
                 report()
             except (OperationalError, InterfaceError):
-                # The database is unreachable: reports wait until it is back.
+                # The database is unreachable. Reports wait until it is back.
                 raise
             except Exception:
                 self._refused_reports += 1
@@ -289,7 +288,7 @@ class Service:
         return bool(self._reports)
 
     def _announce_speakers(self) -> None:
-        """Announce the newest speaker of each conference. Those in between are skipped."""
+        """Announce the newest speaker of each conference. Skip earlier speakers that were not announced yet."""
         for conference in list(self._speaking):
             participant, by = self._speaking.pop(conference)
             try:
@@ -301,7 +300,7 @@ class Service:
                 logger.exception("conference %s: the active speaker cannot be announced", conference)
 
     def _resting(self) -> list[str]:
-        """Return the conferences whose next task waits for its next try."""
+        """Return the conferences whose next task waits until it is tried again."""
         now = time.monotonic()
         self._rests = {conference: until for conference, until in self._rests.items() if until > now}
         return list(self._rests)
@@ -316,7 +315,7 @@ class Service:
         except Exception as error:
             logger.exception("Media task %s (%s) is not settled", task.pk, task.kind)
             close_old_connections()
-            # An unreachable database says nothing about the result.
+            # If the database is unreachable, that is not the fault of the result.
             trial.failures += not isinstance(error, OperationalError | InterfaceError)
             if trial.failures < TRIES:
                 self._rests[task.conference] = time.monotonic() + RETRY_SECONDS
@@ -325,7 +324,7 @@ class Service:
         del self._trials[task.pk]
 
     def _execute(self, task: MediaTask) -> Result:
-        """Let the node carry out a task. A task that fails is not repeated, because it would fail again."""
+        """Carry out a task on the node. A task that fails is not repeated, because it would fail again."""
         try:
             result: Result = self._call(self._node.execute(task.conference, *read_task(task.kind, task.payload)))
         except TimeoutError:
@@ -357,7 +356,7 @@ class Service:
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what still runs on a loop, wait a moment for it to end, and close the loop."""
+    """Cancel the tasks that still run on a loop, wait a moment for them to end, and close the loop."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
@@ -368,7 +367,7 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop: uvloop's if it is installed, because it wakes up sooner."""
+    """Return an event loop: uvloop's if it is installed, because that wakes up sooner."""
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     try:
         import uvloop

@@ -1,4 +1,4 @@
-"""What all conferences of a node share."""
+"""The objects that all conferences of a node share."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ Outcome = TypeVar("Outcome")
 
 
 class Reports(Protocol):
-    """Takes what conferences report, on the node's loop."""
+    """Receives the reports of conferences, on the node's loop."""
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
         """A leg has lost its connection. The conference has dropped it."""
 
     def speaker_changed(self, conference: str, participant: str) -> None:
-        """This participant is the active speaker now."""
+        """This participant is now the active speaker."""
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """A participant's connection is like this now."""
+        """A participant's connection now has this quality."""
 
 
 class Aside(Protocol):
-    """Runs work that takes milliseconds in another thread, while the loop goes on. The work touches one negotiation."""
+    """Runs work that takes milliseconds in another thread, while the loop continues. It changes one negotiation."""
 
     def __call__(self, work: Callable[[], Outcome]) -> Awaitable[Outcome]: ...
 
 
 @dataclass(frozen=True)
 class Services:
-    """The node's port, certificate and clock, and what else its conferences share.
+    """The node's port, certificate and clock, and everything else that its conferences share.
 
-    `now` is the loop's clock, in seconds. `spawn` runs a coroutine beside everything else until it ends.
+    `now` is the loop's clock, in seconds. `spawn` runs a coroutine in the background until it ends.
     """
 
     port: Port

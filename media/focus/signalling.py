@@ -1,7 +1,7 @@
 """The offers and answers between the participants of a conference and the focus.
 
-Descriptions are read and written aside, in another thread. Meanwhile legs may be lost, but no other task of the
-conference touches their negotiations.
+Descriptions are read and written in another thread. Meanwhile legs may be lost, but no other task of the conference
+uses their negotiations.
 """
 
 import logging
@@ -33,18 +33,19 @@ from media.sdp.syntax import SdpError
 
 logger = logging.getLogger(__name__)
 
-# Makes an offer, where one is due.
+# A function that makes an offer if one is due.
 _Make = Callable[[], Awaitable[FocusOffer | None]]
-# Answers kept for tasks that are repeated after a crash.
+# How many answers are kept for tasks that are repeated after a crash.
 _ANSWERS_KEPT = 8
 # After this many unusable answers in a row, a participant gets no offer until there is something new to offer.
 MOST_UNUSABLE_ANSWERS = 3
-# Tracks that a participant may send. Each other leg needs a section for each, and the number of sections is limited.
+# How many tracks a participant may send. Each other leg needs a section per track, and the number of sections is
+# limited.
 MAX_TRACKS = 8
 
 
 class Signalling:
-    """The negotiations of one conference. `participants` is its table, which changes while descriptions are read."""
+    """The negotiations of one conference. `participants` may change while descriptions are read."""
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class Signalling:
     # --- From participants ------------------------------------------------------------------------------------
 
     async def take_offer(self, task: OfferTask) -> Result:
-        """Answer a participant's offer. A fresh one gets a new leg, which replaces the present one if it is served."""
+        """Answer a participant's offer. A fresh offer gets a new leg, which replaces the old one if it is served."""
         participant, mod_id = self._participants[task.participant], task.mod_id
         known = participant.leg
         if known is not None and mod_id in known.answers:
@@ -110,7 +111,8 @@ class Signalling:
         if not participant.awaits(task.mod_id):
             if task.mod_id == participant.answered or not participant.leg.negotiation.settled:
                 return Result()
-            # The participant has applied an offer that was replaced here. Only a new connection brings both together.
+            # The participant has applied an offer that was replaced here. Only a new connection brings both sides into
+            # agreement again.
             return _refused("The focus has made another offer since.")
         participant.answered = task.mod_id
         leg, may_change = participant.leg, participant.may_change(self._now())
@@ -129,14 +131,14 @@ class Signalling:
         return Result()
 
     def _note_declined(self, participant: Participant) -> None:
-        """Do not offer the present tracks to a participant again before they change."""
+        """Record that a participant gets no new offer of the current tracks before they change."""
         participant.declined, participant.informed = self._plan.outgoing(participant.id), None
 
     def withdraw(self, task: WithdrawTask) -> None:
         """Roll back an offer that was rejected, cancelled or has expired.
 
-        A rejected offer is not made again unchanged. An offer of the participant may have been answered here before it
-        was cancelled; then that answer never reached it.
+        A rejected offer is not made again unchanged. If the participant cancelled its own offer, the offer may have
+        been answered here before. Then that answer never reached the participant.
         """
         participant = self._participants.get(task.participant)
         if participant is None or participant.leg is None:
@@ -169,7 +171,7 @@ class Signalling:
         return tuple(offer for offer in offers if offer is not None)
 
     async def _made(self, make: _Make) -> FocusOffer | None:
-        """Return an offer. If it cannot be made, the other participants still get theirs."""
+        """Make an offer and return it. If that fails, the other participants still get their offers."""
         try:
             return await make()
         except Exception:
@@ -177,7 +179,7 @@ class Signalling:
             return None
 
     def _is_informed(self, id_: str) -> bool:
-        """Tell whether a participant is known to need no offer. Then it need not learn the causes since either."""
+        """Tell whether a participant is known to need no offer. If so, drop its causes, which it need not get."""
         participant = self._participants.get(id_)
         if participant is None or participant.leg is None:
             return True
@@ -187,22 +189,22 @@ class Signalling:
         return True
 
     async def _offer_to(self, id_: str) -> FocusOffer | None:
-        """Return the offer that brings a participant up to date; None when it is."""
+        """Return the offer that brings a participant up to date; None if it is up to date."""
         participant = self._participants.get(id_)
         if participant is None or participant.leg is None:
             return None
         leg = participant.leg
         if leg.negotiation.offering:
-            # The offer may be on its way, or stored since this task was, or not stored because something else was
-            # pending. Until it is answered, withdrawn or replaced by the participant's own it stays as it is. By its
-            # ID the operations know whether they have stored it.
+            # The offer may be on its way, or stored after this task was stored. Or it was not stored, because another
+            # offer was pending. It stays unchanged until it is answered, withdrawn, or replaced by the participant's
+            # own offer. Its ID tells the operations whether they have stored it.
             return participant.offer
         outgoing = self._plan.outgoing(id_)
         if outgoing == participant.declined:
             participant.causes = []
             return None
         if not leg.negotiation.settled:
-            # Its new connection was offered before, and the offer was not answered.
+            # A new connection was offered to the participant before, and that offer was not answered.
             return await self._offer_connection(participant, leg, secrets.token_hex(16))
         codecs = self._plan.codecs_in_use()
         version = self._plan.version
@@ -237,7 +239,7 @@ class Signalling:
         return await self._offer_connection(participant, leg, restart.mod_id)
 
     async def _offer_connection(self, participant: Participant, leg: Leg, mod_id: str) -> FocusOffer | None:
-        """Return the offer of a leg that has no connection yet. The offer's ID becomes the leg's."""
+        """Return the offer of a leg that has no connection yet. The offer's ID becomes the leg's ID."""
         leg.id = mod_id
         create = partial(leg.negotiation.create_offer, self._plan.outgoing(participant.id), self._plan.codecs_in_use())
         text = await self._aside(create)
@@ -248,9 +250,9 @@ class Signalling:
 
 
 def _answer(leg: Leg, text: str, others: Agreed, outgoing: Sequence[Outgoing], labels: set[str]) -> tuple[str, Layout]:
-    """Answer a participant's offer. `labels` are those of its tracks until now.
+    """Answer a participant's offer. `labels` has the labels of its tracks so far.
 
-    :raises SdpError: when the text is no session description.
+    :raises SdpError: when the text is not a session description.
     :raises NegotiationError: when the leg cannot agree to it.
     """
     negotiation = leg.negotiation
@@ -275,7 +277,7 @@ def _settled(leg: Leg, text: str, *, may_change: bool) -> Layout:
     """Settle our offer with the participant's answer.
 
     :param may_change: whether the answer may change what the participant sends.
-    :raises SdpError: when the text is no session description.
+    :raises SdpError: when the text is not a session description.
     :raises NegotiationError: when it does not answer our offer.
     """
     leg.negotiation.receive_answer(text, may_change=may_change)
@@ -285,7 +287,7 @@ def _settled(leg: Leg, text: str, *, may_change: bool) -> Layout:
 def _had_audio_without_opus(offer: str, answer: str) -> bool:
     """Tell whether a participant with this offer, and this answer to it, had audio although it lacks Opus.
 
-    :raises SdpError: when a text is no session description.
+    :raises SdpError: when a text is not a session description.
     """
     shown = read_capabilities(offer)
     has_audio = any(media.kind == "audio" for media in parse(answer).live())

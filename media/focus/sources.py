@@ -11,16 +11,16 @@ from media.forward.tracks import Track
 from media.sdp.codecs import Codec
 from media.sdp.media_section import Section
 
-# SSRCs that a leg may send with: libsrtp keeps each for as long as the leg lives, and looks through them one by one.
+# How many SSRCs a leg may send with. libsrtp keeps each SSRC while the leg lives, and searches them one by one.
 MOST_SSRCS = 256
-# A source that no description names replaces the present one of its section once that was silent for this many
-# seconds: two sources never feed one track at the same time.
+# A source that no description names replaces the current source of its section once that source was silent for this
+# many seconds. So two sources never feed one track at the same time.
 SILENT_SOURCE_SECONDS = 1.0
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 
-# Returns the track that the participant publishes with a section.
+# A function that returns the track that the participant publishes with a section.
 TrackOf = Callable[[Section], Track | None]
 
 
@@ -35,8 +35,8 @@ class Sources:
     """The streams that a participant sends, by SSRC.
 
     `memory` is the leg's `struct leg` (fastpath.h), where the fast path finds the streams. `met` has the SSRCs of
-    authentic packets that were unknown when the first one came. `unknown` counts the packets that belong to no section,
-    or cannot be read.
+    authentic packets that were unknown when their first packet came. `unknown` counts the packets that belong to no
+    section or cannot be read.
     """
 
     def __init__(self, memory: Any, round_trip: RoundTrip, *, made_at: float) -> None:
@@ -47,17 +47,17 @@ class Sources:
         self._round_trip = round_trip
         # The `struct flow`s, which must live as long as `memory` points to them.
         self._flows: Any = None
-        # Further sources that the description names for a section: only the first is forwarded.
+        # Further sources that the description names for a section. Only the first source is forwarded.
         self._ignored: set[int] = set()
-        # How many packets of each source had come at the last tick, and when that number last rose.
+        # For each source: how many packets had come at the last tick, and when that number last rose.
         self._heard: dict[int, tuple[int, float]] = {}
         self._ticked_at = made_at
 
     def expect(self, sections: Iterable[Section], track_of: TrackOf) -> None:
         """Get ready for the streams that the settled sections name.
 
-        Streams that a description has named, and this one does not, are forgotten. Streams that no description names
-        stay while their section receives.
+        A stream that an earlier description named, but this one does not, is forgotten. Streams that no description
+        names stay while their section receives.
         """
         streams: dict[int, Source] = {}
         self._ignored = set()
@@ -84,7 +84,7 @@ class Sources:
         self._take({})
 
     def _take(self, streams: dict[int, Source]) -> None:
-        """Take these streams and no others. The fast path knows them, except streams of retransmissions."""
+        """Accept these streams and no others. The fast path knows them, except streams of retransmissions."""
         originals = [(ssrc, of.memory, track.memory) for ssrc, (of, track) in streams.items() if of.original is None]
         flows = ffi.new("struct flow[]", originals)
         self._memory.flows, self._memory.flow = len(originals), flows
@@ -106,9 +106,9 @@ class Sources:
         return expected < 0 or (sequence - expected + NEAR) & 0xFFFF < 2 * NEAR
 
     def meet(self, ssrc: int, packet: bytes, sections: Iterable[Section], track_of: TrackOf) -> Source | None:
-        """Find out what an unknown SSRC is, by the MID of its packets or by a payload type that one section alone has.
+        """Find the source of an unknown SSRC, by the MID of its packets or by a payload type that only one section has.
 
-        The source that it replaces in its section is forgotten. Return None for a packet that belongs to no track.
+        Forget the source that it replaces in its section. Return None for a packet that belongs to no track.
         """
         self.met.add(ssrc)
         if ssrc in self._ignored:
@@ -141,7 +141,7 @@ class Sources:
         return stream.received > received or self._ticked_at - at < SILENT_SOURCE_SECONDS
 
     def tick(self, now: float) -> None:
-        """Note which sources have sent since the last tick."""
+        """Record which sources have sent since the last tick."""
         heard: dict[int, tuple[int, float]] = {}
         for ssrc, (stream, _) in self.streams.items():
             received, at = self._heard.get(ssrc, (0, float("-inf")))
@@ -173,7 +173,7 @@ def _stream(ssrc: int, section: Section, round_trip: RoundTrip) -> Stream:
 
 
 def _retransmissions(ssrc: int, section: Section, original: Stream) -> Stream:
-    """Return the stream of retransmissions that belongs to another one (RFC 4588)."""
+    """Return the stream of retransmissions that belongs to another stream (RFC 4588)."""
     original.is_repeated_apart = True
     types = {
         codec.rtx_payload_type: codec.payload_type for codec in section.codecs if codec.rtx_payload_type is not None

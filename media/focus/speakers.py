@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 from media.forward.tracks import Track
 
-# How loud a participant must have been to count as speaking, and how much of that each tick keeps. A packet adds up to
-# 1, and 50 packets come per second: this is about two tenths of a second of speech.
+# The loudness from which a participant counts as speaking, and the share of it that each tick keeps. A packet adds up
+# to 1, and 50 packets come per second. So this is about two tenths of a second of speech.
 AUDIBLE = 3.0
 LOUDNESS_KEPT = 0.8
 # The speaker changes at most once in this many seconds, because each change is announced to everybody.
@@ -23,7 +23,8 @@ class Speakers:
     def listen(self, tracks: Iterable[Track], now: float) -> None:
         """Compare how loud the participants are. Call it once per tick.
 
-        The speaker is the one who is clearly the loudest on any line, and stays it until another one is.
+        The speaker is the participant that is clearly the loudest on any line. It stays the speaker until another
+        participant is clearly the loudest.
         """
         loudness: dict[str, float] = {}
         for track in tracks:

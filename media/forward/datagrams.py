@@ -1,10 +1,11 @@
 """Many datagrams per system call: `recvmmsg` and `sendmmsg` over buffers that are allocated once.
 
-To enter the kernel and to wake up costs more than to forward a packet. So the hot path reads a burst with one call, and
-sends the result with one call. Several packets of one size for one receiver go out as a GSO batch (generic segmentation
-offload, udp(7)): one message that the kernel cuts into datagrams last, at a fraction of the cost of separate messages.
+Entering the kernel and waking up cost more than forwarding a packet. So the hot path reads a burst with one call, and
+sends the result with one call. Several packets of one size for one receiver are sent as a GSO batch (generic
+segmentation offload, udp(7)). This is one message that the kernel cuts into datagrams as its last step, at a fraction
+of the cost of separate messages.
 
-cffi calls libc in ABI mode, so no compiler is needed. This is for 64-bit, little-endian Linux.
+cffi calls libc in ABI mode, so no compiler is needed. This module works on 64-bit, little-endian Linux.
 """
 
 import errno
@@ -18,15 +19,15 @@ from typing import Any
 
 from cffi import FFI
 
-# Bytes of a slot, which holds one datagram: an Ethernet frame and what SRTP adds, with room to spare.
+# Bytes of a slot, which holds one datagram: an Ethernet frame, the bytes that SRTP adds, and some spare room.
 SLOT = 2048
-# Bytes that are read of a datagram. The rest of the slot is room for what encryption adds. A longer datagram is cut
-# off, and then it is not authentic.
+# The most bytes that are read of a datagram. The rest of the slot is for the bytes that encryption adds. A longer
+# datagram is truncated, so it is not authentic.
 LARGEST = SLOT - 192
-# Packets of a GSO batch. The kernel's limit is 64 segments and 65,507 bytes.
+# The most packets of a GSO batch. The kernel's limit is 64 segments and 65,507 bytes.
 LONGEST_BATCH = 32
 
-NAME_SIZE = 28  # bytes of a struct sockaddr_in6, the larger one
+NAME_SIZE = 28  # bytes of a struct sockaddr_in6, which is larger than sockaddr_in
 _HEADER = 64  # bytes of a struct mmsghdr
 _UDP_SEGMENT = 103
 
@@ -44,17 +45,17 @@ ffi.cdef(
 libc: Any = ffi.dlopen(None)
 _NULL, _DONTWAIT = ffi.NULL, int(socket.MSG_DONTWAIT)
 
-# The socket takes nothing now. Any other fault concerns one destination: the next datagram may still go out.
+# The socket accepts nothing now. Any other error concerns one destination, and the next datagram may still be sent.
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
 # The route cannot segment a GSO batch: its device does not compute checksums (many tunnels, before Linux 6.11), or the
-# datagrams are larger than its MTU. Sent one by one, they may still arrive.
+# datagrams are larger than its MTU. If they are sent one by one, they may still arrive.
 _GSO_UNSUPPORTED = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
 
 
 class _Batch:
     """Slots for datagrams, and the kernel's headers that describe them.
 
-    The views show the same memory as numbers: an index is several times cheaper than a field of a cffi struct.
+    The views show the same memory as numbers, because an index is several times faster than a field of a cffi struct.
     """
 
     def __init__(self, slots: int) -> None:
@@ -64,14 +65,14 @@ class _Batch:
         self._iovecs = ffi.new("struct iovec[]", slots)
         self._headers = ffi.new("struct mmsghdr[]", slots)
         self.view = memoryview(ffi.buffer(self._buffers))
-        # The length of slot i stands at [2 * i + 1].
+        # The length of slot i is at [2 * i + 1].
         self.lengths = memoryview(ffi.buffer(self._iovecs)).cast("B").cast("Q")
         # Of message i: name [8 * i], iovec [8 * i + 2], number of iovecs + 3, control + 4 and its length + 5.
         self.fields = memoryview(ffi.buffer(self._headers)).cast("B").cast("Q")
         # Of message i: length of its name [16 * i + 2], length received [16 * i + 14].
         self.words = memoryview(ffi.buffer(self._headers)).cast("B").cast("I")
         self.addresses = [address_in_memory(self._buffers + i * SLOT) for i in range(slots)]
-        # As an `int` the length of a slot is at the same address: little-endian.
+        # Because of little-endian order, the length of a slot as an `int` is at the same address.
         self.length_addresses = [address_in_memory(self._iovecs + i) + 8 for i in range(slots)]
         self.header_address, self.iovec_address = address_in_memory(self._headers), address_in_memory(self._iovecs)
         for i in range(slots):
@@ -87,18 +88,18 @@ class Inbox(_Batch):
 
     def __init__(self, slots: int) -> None:
         super().__init__(slots)
-        # Of each slot, the address of the received length, as an `int`. Decryption changes it.
+        # For each slot, the address of the received length, as an `int`. Decryption changes this length.
         self.received_addresses = [address_in_memory(self._headers + i) + 56 for i in range(slots)]
         self._names = ffi.new("unsigned char[]", slots * NAME_SIZE)
         view = memoryview(ffi.buffer(self._names))
-        # Of each slot, the sockaddr that its datagram came from: of IPv4, with zeros behind it.
+        # For each slot, the sockaddr that its datagram came from. An IPv4 sockaddr is padded with zeros.
         self.sources = [view[start : start + NAME_SIZE] for start in range(0, slots * NAME_SIZE, NAME_SIZE)]
         for i in range(slots):
             self._headers[i].msg_hdr.msg_name = self._names + i * NAME_SIZE
             self._iovecs[i].iov_len = LARGEST
 
     def receive(self, fd: int) -> int:
-        """Fill slots with what waits at a non-blocking socket; return how many."""
+        """Fill slots with the datagrams that wait at a non-blocking socket; return their number."""
         count: int = libc.recvmmsg(fd, self._headers, self.slots, _DONTWAIT, _NULL)
         return count if count > 0 else 0
 
@@ -118,7 +119,7 @@ class Outbox(_Batch):
         self.undelivered = 0
         self.gso_unsupported: set[int] = set()
         self._iovec_addresses = array("Q", range(self.iovec_address, self.iovec_address + 16 * slots, 16))
-        # By the size of a GSO batch's datagrams: the control message with that size for the kernel, and its address.
+        # For each size of a GSO batch's datagrams: the control message that states it, and the address of that message.
         self._segments: dict[int, tuple[Any, int]] = {}
 
     def lay(self, message: int, names: "array[int]", *, first: int, step: int, count: int, size: int) -> None:
@@ -148,7 +149,7 @@ class Outbox(_Batch):
         return known[1]
 
     def send(self, fd: int, count: int) -> None:
-        """Send the first `count` messages. Those that the kernel does not take now are dropped, as on a full link."""
+        """Send the first `count` messages. Those that the kernel does not accept now are dropped, as on a full link."""
         sent = 0
         while sent < count:
             done = libc.sendmmsg(fd, self._headers + sent, count - sent, _DONTWAIT)
@@ -187,7 +188,7 @@ def _repeated(value: int, many: int) -> "array[int]":
 
 @dataclass(frozen=True, eq=False)
 class Destination:
-    """Where datagrams go: a sockaddr that stays where it is in memory, and the address of that memory."""
+    """Where datagrams go: a sockaddr that does not move in memory, and its address in memory."""
 
     name: bytes
     memory: object
@@ -195,7 +196,7 @@ class Destination:
 
     @classmethod
     def of(cls, name: bytes) -> "Destination":
-        """Return the destination for a sockaddr of the length that all messages announce."""
+        """Return the destination for a sockaddr that has the length that all messages state."""
         memory = ffi.new("unsigned char[]", name)
         return cls(name, memory, address_in_memory(memory))
 
@@ -216,7 +217,7 @@ def segmentation_works(fd: int) -> bool:
 
 
 def sockaddr(host: str, port: int) -> bytes:
-    """Return the sockaddr of an IPv4 or IPv6 address, as long as all messages announce it."""
+    """Return the sockaddr of an IPv4 or IPv6 address, with the length that all messages state."""
     if ":" in host:
         family, address = socket.AF_INET6, bytes(4) + socket.inet_pton(socket.AF_INET6, host) + bytes(4)
     else:
@@ -225,7 +226,7 @@ def sockaddr(host: str, port: int) -> bytes:
 
 
 def address_of(name: bytes) -> tuple[str, int]:
-    """Return host and port of a sockaddr. An IPv4 address on an IPv6 socket is returned as IPv4."""
+    """Return the host and port of a sockaddr. An IPv4 address on an IPv6 socket is returned as IPv4."""
     port = int.from_bytes(name[2:4], "big")
     if int.from_bytes(name[:2], "little") == socket.AF_INET:
         return socket.inet_ntoa(name[4:8]), port

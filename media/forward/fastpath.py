@@ -1,13 +1,13 @@
 """The fast path: a compiled library that forwards ordinary packets without the interpreter.
 
-Nearly all packets are the expected ones of their streams, and receivers get them with a few fields changed. For those,
-the interpreter costs more than the work itself, above all after a sleep, when the caches are cold. So `fastpath.c`
-reads a burst, forwards these packets and leaves the rest to Python. It has no state of its own: Python and C share the
-memory that both need (`media/forward/memory.py`). Without the library, Python forwards everything.
+Nearly all packets are the expected ones of their streams, and receivers get them with a few fields changed. For these
+packets, the interpreter costs more than the work itself, above all after a sleep, when the caches are cold. So
+`fastpath.c` reads a burst, forwards these packets and leaves the rest to Python. It has no state of its own: Python and
+C share the memory that both need (`media/forward/memory.py`). Without the library, Python forwards everything.
 
     python -m media.forward.fastpath
 
-compiles it with $CC, cc, gcc, clang, or Zig from the package `ziglang`. It needs the headers of libc, and none of
+compiles it with $CC, cc, gcc, clang, or Zig from the package `ziglang`. It needs the headers of libc, but not those of
 Python.
 """
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _FOLDER = Path(__file__).parent
 SOURCE = _FOLDER / "fastpath.c"
-# No fused multiply-add, so that jitter is the same on every machine.
+# Forbid fused multiply-add, so that jitter is the same on every machine.
 FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
 _ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
 _COMPILE_SECONDS = 120
@@ -39,7 +39,7 @@ _WITHOUT = "The focus forwards in Python alone: everything works, but costs more
 
 
 class FastPath:
-    """The fast path of one socket. Between turns its counters may be read in `memory`, its `struct fastpath`."""
+    """The fast path of one socket. Between turns, its counters may be read in its `struct fastpath`, `memory`."""
 
     def __init__(
         self, library: Any, fd: int, srtp: tuple[int, int], inbox: Inbox, outbox: Outbox, *, longest_batch: int
@@ -47,8 +47,8 @@ class FastPath:
         """Serve a socket.
 
         :param srtp: the addresses of libsrtp's functions that encrypt and decrypt.
-        :param inbox: one with SLOTS_IN slots.
-        :param outbox: one with SLOTS_OUT slots. None of them is in use before or after a turn.
+        :param inbox: an inbox with SLOTS_IN slots.
+        :param outbox: an outbox with SLOTS_OUT slots. None of them is in use before or after a turn.
         """
         self._library = library
         # `memory` points into both.
@@ -61,7 +61,7 @@ class FastPath:
         memory.headers_out, memory.iovecs_out = outbox.header_address, outbox.iovec_address
         memory.slots_out = ffi.cast("uint8_t *", outbox.addresses[0])
         self._verdicts = memoryview(ffi.buffer(memory.verdicts))
-        # A turn waits for nothing, so the loop keeps the interpreter during it.
+        # A turn waits for nothing, so the loop keeps the interpreter lock during a turn.
         turn = address_in_memory(ffi.addressof(library, "fastpath_turn"))
         self._turn = quick.function(turn, quick.ADDRESS, quick.TIME)
         self._address = address_in_memory(memory)
@@ -69,8 +69,8 @@ class FastPath:
     def turn(self, now: float) -> tuple[int, bytes]:
         """Read the datagrams that have arrived, as many as the inbox holds, and forward what the fast path can.
 
-        Return how many datagrams there were, and the verdict on each. The caller must take those that are not SETTLED,
-        and stop using GSO for the destinations in the outbox's `gso_unsupported`.
+        Return how many datagrams there were, and the verdict on each. The caller must handle the datagrams that are not
+        SETTLED, and stop using GSO for the destinations in the outbox's `gso_unsupported`.
         """
         memory = self.memory
         count = self._turn(self._address, now)
@@ -80,7 +80,7 @@ class FastPath:
         return count, self._verdicts[:count].tobytes()
 
     def assign(self, name: bytes, leg: Any) -> None:
-        """Take media from a sockaddr as a leg's. Its `struct leg` must live until the sockaddr is released."""
+        """From now on, treat media from this sockaddr as the leg's. Its `struct leg` must live until `release`."""
         if self._library.fastpath_assign(self.memory, name, leg):
             raise MemoryError
 
@@ -105,12 +105,12 @@ def load() -> Any:
 
 
 def library_path_of(folder: Path) -> Path:
-    """Return the path of the library. A library of another source has another name, and is never loaded."""
+    """Return the path of the library. A library of another source has another name, so it is never loaded."""
     made_of = hashlib.sha256(repr([SOURCE.read_text(), HEADER, *FLAGS]).encode()).hexdigest()
     return folder / f"_fastpath-{made_of[:12]}-{platform.machine()}.so"
 
 
-# The path for the structures as this process has read them, even if the files change later.
+# The path that belongs to the structures as this process has read them, even if the files change later.
 library_path = library_path_of(_FOLDER)
 
 

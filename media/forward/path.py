@@ -1,8 +1,8 @@
 """The output of the hot loop: from packets placed in their tracks to encrypted datagrams.
 
 Most of its time is spent in the kernel. libsrtp encrypts in place, in the buffer that the kernel reads. So each
-receiver costs one copy and one call of libsrtp. Everything else is done for all receivers of a burst at once, and `map`
-makes their calls: the copy is the only step of the interpreter per receiver.
+receiver costs one copy and one call of libsrtp. Everything else is done for all receivers of a burst at once. `map`
+makes the calls of libsrtp, so the copy is the only thing that the interpreter does for each receiver.
 """
 
 import logging
@@ -27,7 +27,7 @@ class Forwarder:
     def __init__(self, fd: int, outbox: Outbox, *, gso: bool) -> None:
         """Send through a socket.
 
-        :param outbox: one with SLOTS_OUT slots. None of them is in use before or after a call.
+        :param outbox: an outbox with SLOTS_OUT slots. None of them is in use before or after a call.
         :param gso: whether the kernel supports GSO batches at this socket.
         """
         self._fd = fd
@@ -39,12 +39,12 @@ class Forwarder:
         self._lengths = [cast("int *", each) for each in self._box.length_addresses]
         self._slots = self._messages = 0
         self.sent = self.unprotected = 0
-        # Bursts that raised an exception.
+        # How many bursts raised an exception.
         self.faults = 0
 
     @property
     def undelivered(self) -> int:
-        """How many messages the kernel did not take."""
+        """How many messages the kernel did not accept."""
         return self._box.undelivered
 
     @property
@@ -58,7 +58,7 @@ class Forwarder:
             try:
                 self._forward(route)
             except Exception:
-                # A bad packet of one participant must not affect another: go on with the other routes.
+                # A bad packet of one participant must not affect others. Continue with the other routes.
                 self.faults += 1
                 if is_logged(self.faults):
                     logger.exception("track %s: a burst was not forwarded, %d so far", route.track.ssrc, self.faults)
@@ -112,7 +112,7 @@ class Forwarder:
             self._flush()
 
     def _names_without(self, receivers: Receivers, failures: list[int]) -> "array[int]":
-        """Return the names without those of receivers for which a packet could not be encrypted.
+        """Return the names, without receivers for which a packet could not be encrypted.
 
         These receivers get nothing of this burst.
         """
@@ -123,19 +123,19 @@ class Forwarder:
         )
 
     def _flush(self) -> None:
-        """Send what is ready."""
+        """Send the messages that are ready."""
         if self._messages:
             self._box.send(self._fd, self._messages)
         self._slots = self._messages = 0
 
 
 def is_logged(count: int) -> bool:
-    """Tell whether to log the fault of this number: the first, the second, the fourth … so that no log overflows."""
+    """Tell whether to log the fault with this number. To bound the log, only the first, second, fourth … are logged."""
     return count & (count - 1) == 0
 
 
 def _batches(sizes: "array[int]", longest: int) -> Iterator[tuple[int, int]]:
-    """Yield where each GSO batch begins and how many packets it has: all of one size, except a shorter last one."""
+    """Yield the start of each GSO batch and its number of packets. All have one size, except a shorter last one."""
     begin = 0
     for i in range(1, len(sizes)):
         if i - begin == longest or sizes[i - 1] < sizes[begin] or sizes[i] > sizes[begin]:

@@ -1,7 +1,7 @@
 """Calls into C that keep the interpreter lock.
 
 Sockets and cffi release the lock around each call. If another thread computes, the loop then waits for the lock after
-every call. For a call of microseconds it is better to keep the lock.
+every call. For a call that takes microseconds, it is better to keep the lock.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ def function(address: int, *arguments: Any) -> Callable[..., int]:
 def send(fd: int, datagram: bytes, name: bytes) -> None:
     """Send a datagram to a sockaddr.
 
-    :raises OSError: when the kernel does not take it now.
+    :raises OSError: when the kernel does not accept it now.
     """
     if libc.sendto(fd, datagram, len(datagram), _DONTWAIT, name, len(name)) < 0:
         number = ctypes.get_errno()

@@ -1,23 +1,23 @@
-"""Repair of lost packets: the round trip of a leg, and the budget of what a receiver may have sent again."""
+"""Repair of lost packets: the round trip of a leg, and a receiver's budget for retransmissions."""
 
-# Before anything is measured, in seconds: one request too few is better than four too many.
+# The round trip before anything is measured, in seconds: one request too few is better than four too many.
 INITIAL_SECONDS = 0.1
 INITIAL_PATIENCE = 0.25
 SHORTEST_PATIENCE = 0.04
 LONGEST_PATIENCE = 1.0
 
-# Retransmissions may always use this share of what the connection carried lately, and at most the larger share if the
-# receiver's estimate leaves room.
+# Retransmissions may always use the first share of the rate that the connection carried recently. They may use the
+# second share if the receiver's estimate leaves room.
 SHARE = 0.2
 LARGEST_SHARE = 0.5
-# In bits per second: the budget of a connection that carries hardly anything, or of which nothing is known yet.
+# In bits per second. The budget of a connection that carries hardly anything, or about which nothing is known yet.
 LEAST_RATE = 20_000
-# In bytes: what may always go out at once. A larger budget allows what it grants within BURST_SECONDS.
+# In bytes. A burst of this size is always allowed. A larger budget allows as much as it grants in BURST_SECONDS.
 BURST = 14_400
 BURST_SECONDS = 0.5
-# In bytes: what IP, UDP and SRTP add to a packet.
+# In bytes. IP, UDP and SRTP add this much to a packet.
 OVERHEAD = 60
-# Requested packets that are looked up within a tick. A loss of five per cent of forty cameras takes a tenth of that.
+# How many requested packets are looked up within a tick. A loss of 5 % of forty cameras takes a tenth of that.
 REQUESTS_A_TICK = 300
 # A request is remembered this long. The memory is bounded by REQUESTS_A_TICK.
 REMEMBERED_SECONDS = 2.0
@@ -34,12 +34,12 @@ class RoundTrip:
 
     @property
     def seconds(self) -> float:
-        """How long an answer takes."""
+        """How long an answer takes, in seconds."""
         return self._smoothed
 
     @property
     def patience(self) -> float:
-        """How long to wait for an answer before asking again."""
+        """How long to wait for an answer before asking again, in seconds."""
         return self._patience
 
     def measure(self, sample: float) -> None:
@@ -53,29 +53,30 @@ class RoundTrip:
         self._patience = min(LONGEST_PATIENCE, max(SHORTEST_PATIENCE, self._smoothed + 4 * self._variation))
 
     def back_off(self) -> None:
-        """Wait longer: it is unknown which of several requests was answered (RFC 6298 section 5.5)."""
+        """Wait longer, because it is unknown which of several requests was answered (RFC 6298 section 5.5)."""
         self._patience = min(LONGEST_PATIENCE, 2 * self._patience)
 
 
 class Retransmissions:
-    """The retransmission budget of one receiver, and what it has requested.
+    """The retransmission budget of one receiver, and its requests.
 
-    The budget follows what its connection carried lately: what was forwarded, less what the receiver reports or
-    requests as lost, and no more than its own estimate. So a receiver that requests everything gets at most half of its
-    media's rate in addition.
+    The budget depends on the rate that its connection carried recently. That is the rate of the forwarded media, less
+    the packets that the receiver reports or requests as lost. The receiver's own estimate also bounds it. So a receiver
+    that requests everything gets at most half of its media's rate in addition.
     """
 
     def __init__(self) -> None:
         self._octets_left: float = BURST
         self._requests_left = REQUESTS_A_TICK
-        # By SSRC and sequence number: when a packet was first requested, and last sent again (-infinity: never).
+        # By SSRC and sequence number: when the packet was first requested, and when it was last sent again (-infinity:
+        # never).
         self._sent_at: dict[tuple[int, int], tuple[float, float]] = {}
-        # What was forwarded, in bits and packets per second, and requested packets per second.
+        # The rate of forwarded media in bits and packets per second, and the requested packets per second.
         self._forwarded = self._packets = self._missed = 0.0
 
     @property
     def remembered(self) -> int:
-        """How many packets it remembers a request or a retransmission of."""
+        """How many packets have a remembered request or retransmission."""
         return len(self._sent_at)
 
     def look_up(self) -> bool:
@@ -84,7 +85,7 @@ class Retransmissions:
         return self._requests_left >= 0
 
     def is_due(self, ssrc: int, sequence: int, now: float, round_trip: float) -> bool:
-        """Note a request. Return whether to send the packet: not while the last answer may still be on its way."""
+        """Record a request. Return whether to send the packet: not while the last answer may still be on its way."""
         asked_at, sent_at = self._sent_at.get((ssrc, sequence), (None, float("-inf")))
         if asked_at is None:
             self._missed += 1
@@ -92,7 +93,7 @@ class Retransmissions:
         return now - sent_at >= round_trip
 
     def spend(self, ssrc: int, sequence: int, size: int, now: float) -> bool:
-        """Tell whether the budget allows a packet of this size now, and then count it as sent."""
+        """Tell whether the budget allows a packet of this size now. If so, count it as sent."""
         if size + OVERHEAD > self._octets_left:
             return False
         self._octets_left -= size + OVERHEAD
@@ -100,7 +101,7 @@ class Retransmissions:
         return True
 
     def forwarded(self, octets: int, packets: int, seconds: float) -> None:
-        """Note what was forwarded to the receiver in this many seconds."""
+        """Record how much was forwarded to the receiver in this many seconds."""
         self._forwarded, self._packets = 8 * octets / seconds, packets / seconds
 
     def rate(self, *, estimate: int, lost: float) -> float:

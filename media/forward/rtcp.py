@@ -1,4 +1,4 @@
-"""RTCP that the focus writes itself (RFC 3550 section 6, RFC 4585, RFC 5104). Reading is left to aiortc."""
+"""RTCP that the focus writes itself (RFC 3550 section 6, RFC 4585, RFC 5104). aiortc reads RTCP."""
 
 import struct
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from aiortc.rtp import (
 
 FIR = 4  # RFC 5104 section 4.3.1
 _CNAME = 1
-# As many report blocks as the count field of a packet can say.
+# The most report blocks that the count field of a packet can state.
 _MOST_REPORTS = 31
 
 
@@ -39,7 +39,7 @@ def sender_report(ssrc: int, *, ntp_time: int, timestamp: int, packets: int, oct
 
 
 def receiver_reports(ssrc: int, reports: list[RtcpReceiverInfo], *, cname: str) -> bytes:
-    """Return receiver reports with a source description, however many streams they are about."""
+    """Return receiver reports about any number of streams, with a source description."""
     packets = b""
     for begin in range(0, max(1, len(reports)), _MOST_REPORTS):
         packets += bytes(RtcpRrPacket(ssrc=ssrc, reports=reports[begin : begin + _MOST_REPORTS]))
@@ -57,17 +57,17 @@ def picture_loss(ssrc: int, source: int) -> bytes:
 
 
 def bandwidth(ssrc: int, bits_per_second: int, sources: list[int]) -> bytes:
-    """Return a limit for what these sources send together (REMB, draft-alvestrand-rmcat-remb)."""
+    """Return a limit on the total rate of these sources (REMB, draft-alvestrand-rmcat-remb)."""
     fci = pack_remb_fci(bits_per_second, sources)
     return bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=ssrc, media_ssrc=0, fci=fci))
 
 
 def read_bandwidth(fci: bytes) -> int | None:
-    """Return the bits per second that a REMB allows; None when it is none."""
+    """Return the bits per second that a REMB allows; None if `fci` is not a REMB."""
     try:
         return int(unpack_remb_fci(fci)[0])
     except (ValueError, struct.error):
-        # struct.error: it announces more sources than it names.
+        # struct.error: the REMB announces more sources than it names.
         return None
 
 

@@ -7,11 +7,11 @@ HEADER = struct.Struct(">BBHII")
 HEADER_SIZE = HEADER.size
 
 _ONE_BYTE = 0xBEDE
-_TWO_BYTES = 0x1000  # and whatever its last four bits say
+_TWO_BYTES = 0x1000  # with any value of its last four bits
 
 
 def extension_bounds(packet: bytes) -> tuple[int, int]:
-    """Return where the data of a packet's header extension begins and ends; an empty range without one.
+    """Return where the data of a packet's header extension begins and ends; an empty range without an extension.
 
     :raises ValueError: when the header is longer than the packet.
     """
@@ -47,7 +47,7 @@ def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
             continue
         if short:
             id_, data, size = first >> 4, at + 1, (first & 0x0F) + 1
-            if id_ == 15:  # RFC 8285 section 4.2: nothing after it counts
+            if id_ == 15:  # RFC 8285 section 4.2: ignore everything after it
                 return
         else:
             if at + 1 >= end:
@@ -60,11 +60,11 @@ def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
-    """Return a packet whose extension elements have the receiver's IDs. Elements without one become padding.
+    """Return a packet whose extension elements have the receiver's IDs.
 
-    Nothing moves, to keep this cheap.
+    Elements for which the receiver has no ID become padding. Nothing moves within the packet, to keep this cheap.
 
-    :raises ValueError: when the extension is broken.
+    :raises ValueError: when the extension is malformed.
     """
     changed = bytearray(packet)
     at, _ = extension_bounds(packet)
@@ -81,7 +81,7 @@ def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
 def element(packet: bytes, id_: int) -> bytes | None:
     """Return the data of an extension element, if the packet has it. The packet must be sound (`element_ids`)."""
     if packet[0] == 0x90 and packet[12:15] == b"\xbe\xde\0" and packet[15] and packet[16] >> 4 == id_ < 15:
-        # The first element: browsers write the audio level there.
+        # This is the first element, where browsers write the audio level.
         return packet[17 : 18 + (packet[16] & 0x0F)]
     for each, _, data, end in elements(packet):
         if each == id_:
@@ -90,7 +90,7 @@ def element(packet: bytes, id_: int) -> bytes | None:
 
 
 def wrap(packet: bytes, *, payload_type: int, sequence: int, ssrc: int) -> bytes:
-    """Return a packet as a retransmission: its own sequence number begins the payload (RFC 4588 section 4)."""
+    """Return a packet as a retransmission. The original sequence number begins the payload (RFC 4588 section 4)."""
     first, second, original, timestamp, _ = HEADER.unpack_from(packet)
     _, end = extension_bounds(packet)
     header = HEADER.pack(first, second & 0x80 | payload_type, sequence, timestamp, ssrc)
@@ -98,7 +98,7 @@ def wrap(packet: bytes, *, payload_type: int, sequence: int, ssrc: int) -> bytes
 
 
 def unwrap(packet: bytes, *, payload_type: int, ssrc: int) -> bytes | None:
-    """Return the original of a retransmission; None if it is padding alone, as senders use to probe.
+    """Return the original of a retransmission; None if it has only padding, with which senders probe.
 
     :raises ValueError: when the header is longer than the packet.
     """
@@ -119,7 +119,7 @@ def element_ids(packet: bytes) -> int:
     """
     if packet[0] != 0x90 or packet[12:14] != b"\xbe\xde" or len(packet) < 16:
         return _element_ids(packet)
-    # Nearly every packet is like this: no padding, no contributing sources, one-byte elements.
+    # Nearly every packet has no padding, no contributing sources, and one-byte elements.
     at, end, ids = 16, 16 + 4 * (packet[14] << 8 | packet[15]), 0
     if end > len(packet):
         return -1
@@ -136,7 +136,7 @@ def element_ids(packet: bytes) -> int:
 
 
 def _element_ids(packet: bytes) -> int:
-    """Do the same for any packet."""
+    """Return the same as `element_ids`, for any packet."""
     ids = 0
     try:
         for id_, _, _, _ in elements(packet):

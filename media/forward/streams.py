@@ -1,4 +1,4 @@
-"""RTP streams as they arrive: which packets are missing, and what the receiver reports about them say."""
+"""RTP streams as they arrive: their missing packets, and the receiver reports about them."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -12,22 +12,22 @@ from media.allowance import Allowance
 from media.forward.memory import Shared, ffi
 from media.forward.repair import RoundTrip
 
-# A jump of more sequence numbers than this is a restart, not a loss: the packets are not requested.
+# A jump of more sequence numbers than this is a restart, not a loss. The skipped packets are not requested.
 LARGEST_GAP = 256
 # Discard packets that are more than this many sequence numbers late.
 LATEST = 2 * LARGEST_GAP
-# Packets that may be requested of one stream: a burst, then this many per second. A stream that loses more cannot be
-# repaired, and each request costs the focus time.
+# How many packets of one stream may be requested: a burst, and then this many per second. A stream that loses more
+# cannot be repaired, and each request costs the focus time.
 REQUEST_BURST, REQUEST_RATE = 2 * LARGEST_GAP, 500
-# A missing packet is given up after this many requests, or after this many seconds: then it is too late for a picture.
+# A missing packet is given up after this many requests, or after this many seconds, when it is too late for a picture.
 TRIES = 8
 USEFUL_SECONDS = 1.0
-# Sender reports that are remembered. A receiver report refers to the last one that has reached the receiver.
+# How many sender reports are remembered. A receiver report refers to the last one that has reached the receiver.
 _REPORTS_KEPT = 4
 
 
 class Missing(NamedTuple):
-    """A packet that has not come."""
+    """A packet that has not arrived."""
 
     # When to request it next.
     due_at: float
@@ -41,40 +41,41 @@ class Missing(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One RTP stream from a leg. The fast path takes those of its packets that follow their predecessors."""
+    """One RTP stream from a leg. The fast path takes its packets that arrive in order."""
 
     ssrc: int
-    # Of the RTP clock, in Hz.
+    # The rate of the RTP clock, in Hz.
     clock_rate: int
     # Whether missing packets may be requested: generic NACK was negotiated.
     asks: bool = False
     # Whether its sender may be told how fast to send: REMB was negotiated.
     takes_limits: bool = False
-    # The stream that this one carries retransmissions of (RFC 4588), if it does.
+    # The original stream, if this stream carries retransmissions (RFC 4588).
     original: "Stream | None" = None
-    # The payload types of the original packets, by those of the retransmissions.
+    # The payload type of the original packets, by the payload type of their retransmissions.
     original_types: dict[int, int] = field(default_factory=dict)
-    # That of the leg.
+    # The round trip of the leg.
     round_trip: RoundTrip = field(default_factory=RoundTrip)
 
-    # By sequence number (16 bits).
+    # The missing packets by sequence number (16 bits).
     missing: dict[int, Missing] = field(default_factory=dict)
-    # Whether packets are missing that will not be repaired: only a key frame helps.
+    # Whether packets are missing that will not be repaired, so that only a key frame helps.
     is_broken: bool = False
-    # The packet after the last gap that is not requested, counted on beyond 16 bits: that gap is never filled.
+    # The packet after the last gap whose packets are not requested, counted on beyond 16 bits. That gap is never
+    # filled.
     jumped_to: int = -1
-    # Whether retransmissions come as a stream of their own. Then a packet that is late here answers no request.
+    # Whether retransmissions come as a stream of their own. Then a late packet in this stream answers no request.
     is_repeated_apart: bool = False
-    # The share of packets that was lost lately: older losses count less with every report.
+    # The share of packets that was recently lost. Older losses count less with every report.
     lost: float = 0.0
     # The `struct stream` of fastpath.h.
     memory: Any = field(init=False, repr=False)
 
     # The next sequence number, counted on beyond 16 bits; negative before the first packet.
     expected = Shared[int]()
-    # How many packets have come.
+    # How many packets have arrived.
     received = Shared[int]()
-    # In units of the RTP clock (RFC 3550 section 6.4.1).
+    # The jitter in units of the RTP clock (RFC 3550 section 6.4.1).
     jitter = Shared[float]()
     # When to request missing packets next; infinite while none is missing.
     asks_at = Shared[float]()
@@ -86,7 +87,7 @@ class Stream:
     _sender_reports: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_REPORTS_KEPT))
 
     def __post_init__(self) -> None:
-        """Expect any sequence number first."""
+        """Accept any sequence number first."""
         self.memory = ffi.new("struct stream *", {"expected": -1, "clock_rate": self.clock_rate, "asks_at": inf})
 
     def keep_time(self, clock_rate: int) -> None:
@@ -96,9 +97,9 @@ class Stream:
             self.jitter = 0.0
 
     def take(self, sequence: int, timestamp: int, now: float) -> int | None:
-        """Note a packet. Return its sequence number, counted on beyond 16 bits, or None for a packet of no use.
+        """Record a packet. Return its sequence number, counted on beyond 16 bits, or None for a useless packet.
 
-        The caller must pass every authentic packet of the stream. Then this and both ends of SRTP count the same, and
+        The caller must pass every authentic packet of the stream. Then this object counts like both ends of SRTP, and
         no number is returned twice.
         """
         memory = self.memory
@@ -116,7 +117,7 @@ class Stream:
         memory.received += 1
         difference = abs(transit - memory.transit)
         memory.transit = transit
-        # A timestamp that jumps (another source on the same SSRC) is no jitter.
+        # A timestamp that jumps (another source on the same SSRC) does not count as jitter.
         if difference < self.clock_rate:
             memory.jitter += (difference - memory.jitter) / 16
         return number
@@ -129,7 +130,7 @@ class Stream:
         return self.take(sequence, timestamp, now)
 
     def _skip(self, ahead: int, now: float) -> None:
-        """Note that this many packets are missing before the next one."""
+        """Record that this many packets are missing before the next one."""
         if ahead <= LARGEST_GAP and self.asks and self._requests.take(ahead, now):
             for sequence in range(self.expected, self.expected + ahead):
                 self.missing[sequence & 0xFFFF] = Missing(now, 0, now, now)
@@ -148,14 +149,14 @@ class Stream:
         self.is_broken = True
 
     def _note_when_to_ask(self) -> None:
-        """Note when missing packets are due. From then on, the fast path leaves the next packet to Python."""
+        """Set when missing packets are due. From then on, the fast path leaves the next packet to Python."""
         self.asks_at = min((each.due_at for each in self.missing.values()), default=inf)
 
     def _take_late(self, sequence: int, now: float) -> int | None:
-        """Note a packet that comes after its successors.
+        """Record a packet that comes after its successors.
 
-        A packet may come twice: as first sent, and as requested. So only missing packets are taken. Where none is
-        requested, a packet comes once, because SRTP accepts none twice.
+        A packet may come twice: as first sent, and as requested. So only missing packets are accepted. If the stream
+        requests no packets, each packet comes once, because SRTP accepts no packet twice.
         """
         if self.asks and sequence not in self.missing:
             return None
@@ -177,7 +178,7 @@ class Stream:
     def due(self, now: float) -> Iterator[int]:
         """Yield the sequence numbers to request now, and give up packets that are too late.
 
-        A packet is requested again when an answer could have come. The wait doubles each time.
+        A packet is requested again once an answer has had time to arrive. The wait doubles each time.
         """
         for sequence, missing in list(self.missing.items()):
             if missing.due_at > now:
@@ -191,11 +192,11 @@ class Stream:
         self._note_when_to_ask()
 
     def take_sender_report(self, ntp_time: int, now: float) -> None:
-        """Note when a sender report came."""
+        """Record when a sender report came."""
         self._sender_reports.append((ntp_time >> 16 & 0xFFFFFFFF, now))
 
     def reported_at(self, lsr: int) -> float | None:
-        """Return when the sender report came that a receiver report names (RFC 3550 section 6.4.1), if it is known."""
+        """Return the arrival time of the sender report that `lsr` names (RFC 3550 section 6.4.1), if it is known."""
         return next((at for middle, at in self._sender_reports if middle == lsr), None)
 
     def report(self, now: float) -> RtcpReceiverInfo | None:

@@ -1,11 +1,11 @@
-"""Tracks, which participants publish, and sinks, through which legs get them.
+"""Tracks are published by participants. Legs get them through sinks.
 
 A track outlives its source. The source may be held, muted, restarted or moved to another device. Receivers see one SSRC
 whose sequence numbers and timestamps continue. So a packet is placed in the track's own numbering once, and all
 receivers share the result.
 
 Receivers may differ in payload types, in IDs of header extensions, and, after a long pause, by a distance in sequence
-numbers. Each combination is a variant. Variants are worked out when the routes are laid, not for each packet.
+numbers. Each combination is a variant. Variants are computed when the routes are built, not for each packet.
 """
 
 from array import array
@@ -19,20 +19,20 @@ from media.forward.memory import ELEMENT_IDS, QUIET, Shared, ffi
 from media.forward.rtp import HEADER_SIZE, element
 from media.forward.streams import LARGEST_GAP, Stream
 
-# Key frames of a track are requested at most once in this many seconds: they cost bandwidth on every connection.
+# A key frame of a track is requested at most once in this many seconds, because it costs bandwidth on every connection.
 KEY_FRAME_SECONDS = 0.5
-# Sequence numbers that a receiver may miss in a pause: half of what SRTP could follow.
+# How many sequence numbers a receiver may miss in a pause: half of the gap that SRTP can follow.
 LONGEST_JUMP = 0x4000
 # Packets that a new receiver may lose first. A wrap of the sequence numbers in that gap would desynchronise its
 # rollover counter (RFC 3711 section 3.3.1).
 LATEST_START = 1024
-# How far a packet is ahead after a gap that is never filled. It looks like one missing packet: receivers notice.
+# How far a packet is ahead after a gap that is never filled. Receivers notice it as one missing packet.
 LEAST_GAP = 2
 # Sender reports are forwarded at most once in this many seconds. Browsers send one per second.
 REPORT_SECONDS = 0.2
-# The IDs that a one-byte header extension can have, as bits: also 0, which is not allowed.
+# The IDs that a one-byte header extension can have, as bits, including 0, which is not allowed.
 _SHORT_IDS = (1 << ELEMENT_IDS) - 1
-# What a packet adds to the loudness of its track, by its audio level in -dBov.
+# How much a packet adds to the loudness of its track, by its audio level in -dBov.
 _LOUDNESS = tuple(max(0.0, 1 - level / QUIET) for level in range(128))
 
 
@@ -60,22 +60,22 @@ class Receivers(NamedTuple):
     gso: bool = True
 
     def part(self, begin: int, end: int) -> "Receivers":
-        """Return some of them."""
+        """Return the receivers from `begin` to `end`."""
         return Receivers(self.handles[begin:end], self.names[begin:end], self.gso)
 
 
 class Variant(NamedTuple):
-    """How the packets of one payload type go to all receivers that negotiated alike."""
+    """How the packets of one payload type are sent to all receivers with equal negotiated values."""
 
-    # The payload type that they go out with.
+    # The payload type with which they are sent.
     payload_type: int
     # What is added to the track's sequence numbers.
     distance: int
     # The receivers' ID of each header extension, by the source's ID.
     ids: Mapping[int, int]
-    # A bit for each ID of the source that must change or be blanked.
+    # A bit for each ID of the source that must be changed or blanked.
     foreign: int
-    # Where they go.
+    # Where the packets go.
     receivers: Receivers
 
 
@@ -97,11 +97,11 @@ class Sink:
     handle: Any
     # The address in memory of the leg's sockaddr.
     address: int
-    # The receiver's payload type of each of the source's.
+    # The receiver's payload type, by the source's payload type.
     payload_types: Mapping[int, int]
     # The receiver's ID of each header extension, by the source's ID.
     extensions: Mapping[int, int]
-    # By the receiver's payload type: the one of its retransmissions (RTX).
+    # The payload type of retransmissions (RTX), by the receiver's payload type.
     retransmits: Mapping[int, int]
     # Whether the route to the leg supports GSO batches.
     gso: bool = True
@@ -109,9 +109,9 @@ class Sink:
     distance: int = 0
     # The first packet, in the track's numbering, that the receiver gets.
     attached_at: int = 0
-    # The first packet that it may request again. Earlier numbers stand for other packets with this receiver.
+    # The first packet that it may request again. For this receiver, earlier numbers stand for other packets.
     begins: int = 0
-    # What the track had counted before this receiver.
+    # The track's counts before this receiver was added.
     packets_before: int = 0
     octets_before: int = 0
     # The sequence number of the next retransmission.
@@ -124,7 +124,7 @@ class Sink:
         self.ids = tuple(sorted(self.extensions.items()))
 
     def is_like(self, other: "Sink") -> bool:
-        """Tell whether packets would go out the same with both."""
+        """Tell whether packets would be sent in the same form to both sinks."""
         return self.handle is other.handle and self._way == other._way
 
     @property
@@ -132,13 +132,13 @@ class Sink:
         return self.address, self.payload_types, self.extensions, self.retransmits, self.gso
 
 
-# Payload type and distance of a variant, its IDs of header extensions, and whether it goes in GSO batches.
+# The payload type and the distance of a variant, its IDs of header extensions, and whether it uses GSO batches.
 _Key = tuple[int, int, tuple[tuple[int, int], ...], bool]
 
 
 @dataclass(eq=False, slots=True)
 class _Group:
-    """The sinks of a variant. To add or remove one costs nothing for the others."""
+    """The sinks of a variant. Adding or removing a sink does not affect the others."""
 
     variant: Variant
     sinks: list[Sink]
@@ -175,19 +175,19 @@ class _Group:
         self._share()
 
     def _share(self) -> None:
-        """Write into the memory of the fast path where the arrays are now."""
+        """Write the current addresses of the arrays into the memory of the fast path."""
         self.memory.receivers = len(self.sinks)
         self.memory.sessions = ffi.cast("uintptr_t *", self.sessions.buffer_info()[0])
         self.memory.names = ffi.cast("uintptr_t *", self.variant.receivers.names.buffer_info()[0])
 
 
 class Pause(NamedTuple):
-    """What a leg had got of a track before it paused."""
+    """How much of a track a leg had got before it paused."""
 
     # The last sequence number, as the receiver saw it.
     last_sequence: int
     distance: int
-    # How much it had got in all, as sender reports count it.
+    # How much it had got in total, as sender reports count it.
     packets: int
     octets: int
     rtx_sequence: int
@@ -197,39 +197,39 @@ class Pause(NamedTuple):
 class Track:
     """One audio or video track that a participant publishes, as its receivers see it.
 
-    The fast path forwards those of its packets that follow their predecessors.
+    The fast path forwards its packets that arrive in order.
     """
 
-    # The ID of the participant that publishes it.
+    # The ID of the participant that publishes the track.
     participant: str
     # "audio", "video", "screen" …
     label: str
     # "audio" or "video".
     kind: str
     ssrc: int
-    # The SSRC of its retransmissions.
+    # The SSRC of the track's retransmissions.
     rtx_ssrc: int
-    # Of the RTP clock, in Hz.
+    # The rate of the RTP clock, in Hz.
     clock_rate: int
-    # By the ID of the leg that gets it.
+    # The sinks, by the ID of the leg that gets the track.
     sinks: dict[str, Sink] = field(default_factory=dict)
-    # By the source's payload type.
+    # The routes, by the source's payload type.
     routes: dict[int, Route] = field(default_factory=dict)
-    # Whether packets are let through.
+    # Whether packets are forwarded.
     is_open: bool = True
-    # Of video only: for audio, a retransmission would come too late.
+    # Only for video: for audio, a retransmission would come too late.
     history: History | None = None
-    # The last pause of each leg that has paused, by its ID.
+    # The last pause of each leg that has paused, by the leg's ID.
     paused: dict[str, Pause] = field(default_factory=dict)
     # The `struct track` of fastpath.h.
     memory: Any = field(init=False, repr=False)
 
-    # Whether the next packet comes after a pause. While the track is closed, that is always so.
+    # Whether the next packet comes after a pause. This is always true while the track is closed.
     resumes = Shared[bool]()
     packets = Shared[int]()
-    # Of payloads, including their header extensions.
+    # The octets of payloads, including their header extensions.
     octets = Shared[int]()
-    # What is added to the source's numbers and timestamps.
+    # The offsets that are added to the source's numbers and timestamps.
     sequence_shift = Shared[int]()
     timestamp_shift = Shared[int]()
     # The newest packet in the track's own numbering, counted on beyond 16 bits, and when it came.
@@ -238,9 +238,9 @@ class Track:
     last_at = Shared[float]()
     # The ID of the header extension with the audio level (RFC 6464); 0 without one.
     level_id = Shared[int]()
-    # How loud the track was lately: the speakers' measure, which falls with every tick.
+    # How loud the track was recently. This determines the speaker, and falls with every tick.
     loudness = Shared[float]()
-    # The first number since the present source began or resumed. Its older packets have no free number.
+    # The first number since the current source began or resumed. There are no free numbers for its older packets.
     first_sequence: int = 0
     # The largest `begins` of all sinks.
     begins: int = 0
@@ -264,7 +264,7 @@ class Track:
 
     @property
     def stream(self) -> Stream | None:
-        """The present source."""
+        """The current source."""
         return self._stream
 
     @stream.setter
@@ -275,10 +275,10 @@ class Track:
     def place(
         self, stream: Stream, sequence: int, timestamp: int, elements: int, content: bytes, now: float
     ) -> Route | None:
-        """Place a packet in the track's numbering and in a route's burst. Return the route if it had no burst before.
+        """Give a packet the track's numbers and add it to a route's burst. Return the route if its burst was empty.
 
-        :param sequence: what `Stream.take` has returned: so no number is used twice.
-        :param timestamp: that of the source.
+        :param sequence: the number that `Stream.take` has returned, so that no number is used twice.
+        :param timestamp: the timestamp of the source.
         :param elements: a bit for each ID of an element in the header extension.
         :param content: the packet as it came, decrypted.
         """
@@ -312,11 +312,11 @@ class Track:
         return route if len(route.burst) == 1 else None
 
     def _route_of_before(self, payload_type: int, sequence: int) -> Route:
-        """Return a route for one late packet: to the receivers that already had the track at that number."""
+        """Return a route for one late packet, to the receivers that already had the track at that number."""
         return Route(self, _variants(payload_type, [sink for sink in self.sinks.values() if sink.begins <= sequence]))
 
     def hear(self, packet: bytes) -> None:
-        """Note the audio level that a packet states: 0 dBov counts 1, and silence (-127 dBov) counts 0."""
+        """Add the audio level that a packet states to the loudness: 1 for 0 dBov, and 0 for silence (-127 dBov)."""
         level = element(packet, self.level_id)
         if level and self.is_open:
             self.loudness += _LOUDNESS[level[0] & 0x7F]
@@ -330,8 +330,8 @@ class Track:
                 elapsed = max(1, int((now - self.last_at) * self.clock_rate))
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp & 0xFFFFFFFF
         else:
-            # Begin far from a wrap, whatever number the source began with, so that no receiver soon meets one. And
-            # begin one round ahead, so that a late packet has no negative number.
+            # For any first number of the source, begin far from a wrap, so that no receiver soon meets one. Also begin
+            # one round ahead, so that a late packet has no negative number.
             begin = 0x10000 + (sequence & 0xFFFF) - (sequence >> 15 & 1) * 0x4000
             self.sequence_shift = begin - sequence
             self.last_sequence = begin - 1
@@ -342,8 +342,8 @@ class Track:
     def _shorten(self, ahead: int, gap: int) -> int:
         """Shorten a jump that cannot be repaired to this gap, so that receivers see a small loss. Return the gap.
 
-        After a few long jumps, a receiver that misses their packets would lose synchronisation of its rollover counter.
-        And receivers request what they miss, from a budget that other tracks need too.
+        Otherwise, a few long jumps could desynchronise a receiver's rollover counter. Receivers would also request the
+        missing packets, from a budget that other tracks need too.
         """
         self.sequence_shift -= ahead - gap
         self.first_sequence = self.last_sequence + gap
@@ -354,29 +354,29 @@ class Track:
         self.is_open, self.resumes = False, True
 
     def open(self) -> None:
-        """Let packets through."""
+        """Forward packets from now on."""
         self.is_open = True
 
     def end(self) -> None:
-        """Remove all receivers, so that memory is free at once and not when garbage is collected."""
+        """Remove all receivers, so that memory is freed now and not by the garbage collector."""
         self.sinks.clear()
         self.lay_routes()
 
     def rate(self, seconds: float) -> float:
-        """Return the bits per second that the source has sent since the last call, this many seconds ago."""
+        """Return the bits per second that the source has sent since the last call, which was this many seconds ago."""
         sent = self.octets + HEADER_SIZE * self.packets
         octets, self._sent_before = sent - self._sent_before, sent
         return 8 * octets / seconds
 
     def wants_key_frame(self, now: float) -> bool:
-        """Tell whether to request a key frame from the source now, and note that as done."""
+        """Tell whether to request a key frame from the source now. If so, count it as requested."""
         if not self.key_frame_wanted or now - self.key_frame_asked_at < KEY_FRAME_SECONDS:
             return False
         self.key_frame_wanted, self.key_frame_asked_at = False, now
         return True
 
     def may_report(self, now: float) -> bool:
-        """Tell whether to forward a sender report now, and note that as done. Each one goes to all receivers."""
+        """Tell whether to forward a sender report now, to all receivers. If so, count it as forwarded."""
         if now - self.reported_at < REPORT_SECONDS:
             return False
         self.reported_at = now
@@ -385,11 +385,11 @@ class Track:
     def attach(self, leg: str, sink: Sink) -> Sink:
         """Give a leg the track, or change how it gets the track, without a break in its numbers.
 
-        Return the sink that is in use from now on: the former one if nothing differs.
+        Return the sink that is in use from now on. This is the previous sink if nothing differs.
         """
         before = self.sinks.get(leg)
         if not sink.payload_types:
-            # The leg gets nothing, perhaps for long. Later it continues as after a pause.
+            # The leg gets nothing, perhaps for a long time. Later it continues as after a pause.
             self.detach(leg)
             return sink
         if before is not None and before.is_like(sink):
@@ -397,7 +397,7 @@ class Track:
         if before is not None:
             is_same = (before.payload_types, before.extensions) == (sink.payload_types, sink.extensions)
             sink.distance, sink.rtx_sequence = before.distance, before.rtx_sequence
-            # An earlier packet would look different now under the same number, so it is not sent again.
+            # An earlier packet would now differ under the same number, so it is not sent again.
             sink.attached_at, sink.begins = before.attached_at, before.begins if is_same else self.last_sequence + 1
             self.begins = max(self.begins, sink.begins)
             sink.packets_before, sink.octets_before = before.packets_before, before.octets_before
@@ -413,7 +413,7 @@ class Track:
         return self._are_alike and not any(route.burst for route in self.routes.values())
 
     def _enters(self, sink: Sink) -> bool:
-        """Add a sink to the existing groups. Return False if the routes must be laid again."""
+        """Add a sink to the existing groups. Return False if the routes must be built again."""
         if not self.routes or sink.payload_types.keys() != self.routes.keys():
             return False
         groups = [groups.get(_key(type_, sink)) for type_, groups in self._groups.items()]
@@ -423,19 +423,19 @@ class Track:
         return None not in groups
 
     def _leaves(self, sink: Sink) -> bool:
-        """Remove a sink from its groups. Return False if the routes must be laid again."""
+        """Remove a sink from its groups. Return False if the routes must be built again."""
         groups = [groups[_key(type_, sink)] for type_, groups in self._groups.items()]
         for group in groups:
             group.remove(sink)
         return all(group.sinks for group in groups)
 
     def _resume(self, sink: Sink, pause: Pause | None) -> None:
-        """Let a sink begin, or continue after a pause.
+        """Prepare a sink to begin, or to continue after a pause.
 
-        No number may be used twice. Receivers would refuse the second packet, and AES-GCM would reveal both (RFC 7714
-        section 8.1). So a sink keeps its distance and sees the pause as a loss. It may request the packets of the pause
-        that are still kept. It gets a new distance, and so a variant of its own, only if the pause would desynchronise
-        its rollover counter (RFC 3711 section 3.3.1).
+        No number may be used twice. Receivers would refuse the second packet, and AES-GCM would reveal both packets
+        (RFC 7714 section 8.1). So a sink keeps its distance and sees the pause as a loss. It may request the packets of
+        the pause that are still kept. It gets a new distance, and thus a variant of its own, only if the pause would
+        desynchronise its rollover counter (RFC 3711 section 3.3.1).
         """
         sink.packets_before, sink.octets_before = self.packets, self.octets
         sink.attached_at = self.last_sequence + 1
@@ -450,11 +450,11 @@ class Track:
             sink.octets_before -= pause.octets
             sink.rtx_sequence = pause.rtx_sequence
         elif self.last_sequence >= 0 and self.last_sequence & 0xFFFF >= 0x10000 - LATEST_START:
-            # A wrap is near: this receiver begins after it.
+            # A wrap is near, so this receiver begins after the wrap.
             sink.distance = LATEST_START
 
     def detach(self, leg: str, *, for_good: bool = False) -> None:
-        """Stop giving a leg the track: for now, or `for_good`."""
+        """Stop giving a leg the track, for now or permanently (`for_good`)."""
         sink = self.sinks.pop(leg, None)
         if sink is not None:
             # A sink that has got nothing since its last pause is still in that pause.
@@ -477,10 +477,10 @@ class Track:
         return self.history.get(sequence) if self.history is not None else None
 
     def lay_routes(self) -> None:
-        """Work out the variants of each payload type, and their receivers.
+        """Compute the variants of each payload type, and their receivers.
 
-        A payload type that one receiver cannot take goes to nobody. A receiver that misses too many packets would see
-        numbers a second time.
+        If one receiver cannot take a payload type, nobody gets it. Otherwise that receiver could miss so many packets
+        that numbers repeat for it.
         """
         each = [set(sink.payload_types) for sink in self.sinks.values()]
         types = set.intersection(*each) if each else set()

@@ -1,1 +1,1 @@
-"""One description: its text, its meaning, and what both sides settle. No clock, no socket."""
+"""Session descriptions: their text, their meaning, and what both sides settle. No clock, no socket."""

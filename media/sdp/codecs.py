@@ -14,7 +14,7 @@ from types import MappingProxyType
 from media.sdp.description import NegotiationError, ParsedSection, number, parse
 
 Key = tuple[str, ...]
-# Of media sections: the kind, and the codecs that the section can carry.
+# For each media section: its kind, and the codecs that it can carry.
 Shown = frozenset[tuple[str, frozenset[Key]]]
 
 # Whether the focus writes transport-wide sequence numbers and answers with transport-wide feedback.
@@ -28,23 +28,23 @@ FEEDBACK: Mapping[str, tuple[str, ...]] = {
 
 _OPUS: Key = ("opus",)
 
-# They accompany another codec, and cannot be used alone.
+# These codecs accompany another codec, and cannot be used alone.
 _AUXILIARY = frozenset({"red", "telephone-event"})
 _NAMES = {"opus": "opus", "red": "red", "telephone-event": "telephone-event"}
 _NAMES |= {"pcmu": "PCMU", "pcma": "PCMA"}
 _NAMES |= {"vp8": "VP8", "vp9": "VP9", "h264": "H264", "av1": "AV1"}
 
-# Static payload types: they need no a=rtpmap (RFC 3551 section 6).
+# Static payload types, which need no a=rtpmap (RFC 3551 section 6).
 _STATIC = {0: "PCMU/8000", 8: "PCMA/8000"}
 _STATIC_TYPES = {"PCMU": 0, "PCMA": 8}
-# A section lists wideband codecs first, then narrowband, then those that accompany them.
+# A section lists wideband codecs first, then narrowband codecs, then codecs that accompany others.
 _LATER = {"PCMU": 1, "PCMA": 1, "telephone-event": 2}
 
-# Payload types to choose from. 64 to 95 look like RTCP on the same port (RFC 5761 section 4), and those below 35 are
+# Payload types to choose from. 64 to 95 look like RTCP on the same port (RFC 5761 section 4). Those below 35 are
 # static.
 _DYNAMIC = (*range(96, 128), *range(35, 64))
 
-# RFC 6184 section 8.1: profile_idc, profile-iop under a mask, and the profile that this means.
+# RFC 6184 section 8.1: profile_idc, profile-iop under a mask, and the profile that they stand for.
 _H264_PROFILES = (
     (0x42, 0x4F, 0x40, "constrained baseline"),
     (0x4D, 0x8F, 0x80, "constrained baseline"),
@@ -85,24 +85,24 @@ Codecs = tuple[Codec, ...]
 
 @dataclass(frozen=True)
 class Agreed:
-    """What a conference agrees on."""
+    """The codecs on which a conference agrees."""
 
-    # By kind: the codecs that every participant can receive, the preferred first. A kind for which no participant has
-    # shown a usable codec is absent: nothing restricts it yet.
+    # For each kind: the codecs that every participant can receive, the preferred one first. A kind for which no
+    # participant has shown a usable codec is absent, because nothing restricts it yet.
     codecs: Mapping[str, Codecs] = field(default_factory=dict)
-    # The codecs of each media section of the participants, equal sections once. A section may have fewer codecs than
-    # its participant.
+    # The codecs of each media section of the participants, without duplicates. A section may have fewer codecs than its
+    # participant.
     sections: Shown = frozenset()
-    # Whether the others keep Opus when a participant joins that lacks it. That one then has no audio.
+    # Whether the others keep Opus when a participant without Opus joins. That participant then has no audio.
     keeps_opus: bool = False
 
     def joined_by(self, shown: Mapping[str, Codecs], sections: Shown = frozenset()) -> "Agreed":
-        """Return what is left when a participant with these codecs joins, or shows other codecs than before.
+        """Return the agreement after a participant with these codecs joins, or shows other codecs than before.
 
-        The order of the codecs stays. If nothing is taken away, the result equals `self`.
+        The order of the codecs stays. If no codec is removed, the result equals `self`.
 
-        :param shown: what `read_capabilities` says of its offer.
-        :param sections: what `section_codecs` says of it.
+        :param shown: the result of `read_capabilities` for its offer.
+        :param sections: the result of `section_codecs` for its offer.
         :raises NegotiationError: when a kind in use would have no codec left.
         """
         agreed = dict(self.codecs)
@@ -114,17 +114,17 @@ class Agreed:
         return Agreed(MappingProxyType(agreed), self.sections | sections)
 
     def joined_by_what_fits(self, shown: Mapping[str, Codecs], sections: Shown) -> "Agreed":
-        """Return the same as `joined_by`, without the kinds for which no common codec would be left."""
+        """Return the same as `joined_by`, but ignore the kinds for which no common codec would be left."""
         fitting = self.compatible(shown)
         if len(fitting) < len(shown):
             sections = frozenset(section for section in sections if section[0] in fitting)
         return self.joined_by(fitting, sections)
 
     def in_use(self) -> "Agreed":
-        """Return what media sections list: the preferred codec of each kind, and others only for sections that lack it.
+        """Return what sections list: the preferred codec of each kind, and others only for sections that lack it.
 
-        So a description has no more codecs than are sent. PCMU and PCMA come last, whatever the order of joining.
-        Applied to its own result, this changes nothing.
+        So a description has no more codecs than are sent. PCMU and PCMA come last, in any order of joining. Applying
+        this method to its own result changes nothing.
         """
         codecs = {
             kind: _in_use(codecs, [keys for each, keys in self.sections if each == kind])
@@ -133,7 +133,7 @@ class Agreed:
         return Agreed(MappingProxyType(codecs), self.sections)
 
     def compatible(self, shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
-        """Return the kinds for which the conference and these capabilities have a codec in common, or may have one."""
+        """Return the kinds for which these capabilities and the conference have, or may have, a codec in common."""
         return {kind: codecs for kind, codecs in shown.items() if self._allows(kind, codecs)}
 
     def _allows(self, kind: str, shown: Codecs) -> bool:
@@ -141,13 +141,13 @@ class Agreed:
         return kind not in self.codecs or is_usable(codec for codec in self._required(kind) if codec.key in keys)
 
     def _required(self, kind: str) -> Codecs:
-        """Return the codecs of which a new participant must have one."""
+        """Return the codecs of a kind. A new participant must have at least one of them."""
         opus = tuple(codec for codec in self.codecs[kind] if codec.key == _OPUS)
         return opus if opus and self.keeps_opus else self.codecs[kind]
 
 
 def _in_use(codecs: Codecs, sections: Iterable[Collection[Key]]) -> Codecs:
-    """Return the codecs that sections list, with tones at their clock rates, and RED if it is preferred."""
+    """Return the codecs that sections list, with tones at the codecs' clock rates, and RED if it is preferred."""
     codecs = tuple(sorted(codecs, key=lambda codec: _LATER.get(codec.name, 0)))
     media = [codec for codec in codecs if codec.name not in _AUXILIARY]
     chosen = {codec.key for keys in sections for codec in [each for each in media if each.key in keys][:1]}
@@ -181,7 +181,7 @@ def takes_opus(shown: Mapping[str, Codecs]) -> bool:
 
 
 def is_usable(codecs: Iterable[Codec]) -> bool:
-    """Tell whether media can be sent with these codecs. Redundancy and tones alone carry none."""
+    """Tell whether media can be sent with these codecs. Redundancy and tones alone carry no media."""
     return any(codec.name not in _AUXILIARY for codec in codecs)
 
 
@@ -193,17 +193,17 @@ def usable(shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
 def read_capabilities(text: str) -> Mapping[str, Codecs]:
     """Return the codecs of an offer that can be forwarded, by kind.
 
-    What a participant can receive counts, so sections that only send are ignored if there are others. A kind whose
-    codecs cannot be forwarded has none, and a kind without a live section is absent.
+    The result is about what a participant can receive. So sections that only send are ignored if there are others. A
+    kind whose codecs cannot be forwarded has no codecs, and a kind without a live section is absent.
 
-    :raises SdpError: when the text is no session description.
+    :raises SdpError: when the text is not a session description.
     :raises NegotiationError: when it contradicts itself.
     """
     return capabilities_of(parse(text).live())
 
 
 def capabilities_of(sections: Iterable[ParsedSection]) -> Mapping[str, Codecs]:
-    """Return what `read_capabilities` says of these live sections.
+    """Return the result of `read_capabilities` for these live sections.
 
     :raises NegotiationError: when they contradict themselves.
     """
@@ -221,7 +221,7 @@ def capabilities_of(sections: Iterable[ParsedSection]) -> Mapping[str, Codecs]:
 
 
 def section_codecs(sections: Iterable[ParsedSection]) -> Shown:
-    """Return what each of these live sections can carry.
+    """Return the kind and the codecs of each of these live sections.
 
     :raises NegotiationError: when they contradict themselves.
     """
@@ -288,7 +288,7 @@ def _names(values: Iterable[str]) -> dict[int, str]:
 
 
 def _formats(values: Iterable[str]) -> dict[int, str]:
-    """Return the parameters of each payload type, from all its a=fmtp. Of the same name, the last one counts."""
+    """Return the parameters of each payload type, from all its a=fmtp. If a name is repeated, its last value counts."""
     parts: dict[int, list[str]] = {}
     for payload_type, rest in _by_payload_type(values):
         parts.setdefault(payload_type, []).append(rest)
@@ -320,7 +320,7 @@ def _retransmissions(listed: Sequence[int], maps: dict[int, str], formats: dict[
 
 
 def _feedback(values: Iterable[str]) -> dict[int, set[str]]:
-    """Return the feedback of each payload type. At -1 is that of all (`a=rtcp-fb:*`, RFC 4585 section 4.2)."""
+    """Return the feedback of each payload type. The key -1 stands for all (`a=rtcp-fb:*`, RFC 4585 section 4.2)."""
     feedback: dict[int, set[str]] = {-1: set()}
     for value in values:
         head, _, rest = value.partition(" ")
@@ -331,7 +331,7 @@ def _feedback(values: Iterable[str]) -> dict[int, set[str]]:
 
 
 def _parameters(fmtp: str) -> dict[str, str]:
-    """Return the parameters of an a=fmtp, names in lower case."""
+    """Return the parameters of an a=fmtp, with their names in lower case."""
     pairs = (each.partition("=") for each in fmtp.split(";"))
     return {name.strip().lower(): value.strip() for name, _, value in pairs}
 
@@ -339,8 +339,11 @@ def _parameters(fmtp: str) -> dict[str, str]:
 def _key(kind: str, name: str, clock_rate: int, channels: int, fmtp: str) -> Key | None:
     """Return the codec's key; None if the focus does not forward it.
 
-    Left out on purpose: FEC and RED for video, because they protect packets that the focus drops or repeats one by one;
-    comfort noise; and telephone codecs that no WebRTC endpoint must have (RFC 7874 section 3).
+    These are left out on purpose:
+
+    - FEC and RED for video, because they protect packets that the focus drops or repeats one by one;
+    - comfort noise;
+    - telephone codecs that WebRTC endpoints need not have (RFC 7874 section 3).
     """
     match kind, name, clock_rate, channels:
         case "audio", "opus", 48000, 2:
@@ -348,7 +351,8 @@ def _key(kind: str, name: str, clock_rate: int, channels: int, fmtp: str) -> Key
         case "audio", "pcmu" | "pcma", 8000, 1:
             return (_NAMES[name],)
         case "audio", "red", 48000, 2:
-            # Blocks inside the packet name Opus by its payload type. They are not rewritten, so it must be the same.
+            # Blocks inside the packet name Opus by its payload type. They are not rewritten, so the payload type must
+            # be the same.
             types = set(fmtp.split("/"))
             return ("red", types.pop()) if len(types) == 1 and number(fmtp.partition("/")[0], 127) is not None else None
         case "audio", "telephone-event", 8000 | 16000 | 32000 | 48000, 1:
@@ -370,7 +374,7 @@ def _profile(name: str, text: str, highest: int) -> Key | None:
 
 
 def _h264_key(parameters: dict[str, str]) -> Key | None:
-    """Return profile and packetization mode. The level is no part of the key (RFC 6184 section 8.2.2)."""
+    """Return the profile and packetization mode. The level is not part of the key (RFC 6184 section 8.2.2)."""
     level_id = parameters.get("profile-level-id", "42000a")
     mode = parameters.get("packetization-mode", "0")
     if not re.fullmatch(r"[0-9A-Fa-f]{6}", level_id) or mode not in ("0", "1"):
@@ -383,14 +387,14 @@ def _h264_key(parameters: dict[str, str]) -> Key | None:
 
 
 def _ours(fmtp: str) -> str:
-    """Return the parameters without those that describe what their writer sends: we must not repeat these."""
+    """Return the parameters without those that describe what their writer sends, which we must not repeat."""
     if "sprop-" not in fmtp:
         return fmtp
     return ";".join(each.strip() for each in fmtp.split(";") if not each.strip().lower().startswith("sprop-"))
 
 
 def narrowed(codec: Codec, other: Codec) -> Codec:
-    """Return the codec; for H.264 with the lower level of both, which the weaker receiver can decode."""
+    """Return the codec; for H.264, with the lower of both levels, which the weaker receiver can decode."""
     ours, theirs = _H264_LEVEL.search(codec.fmtp), _H264_LEVEL.search(other.fmtp)
     if codec.name != "H264" or not (ours and theirs) or int(theirs[2], 16) >= int(ours[2], 16):
         return codec
@@ -400,15 +404,15 @@ def narrowed(codec: Codec, other: Codec) -> Codec:
 def newly_numbered(agreed: Iterable[Codec], taken: Iterable[int]) -> Codecs:
     """Return codecs that a leg has not shown, with payload types that are free on it (RFC 3551 section 3).
 
-    They have nothing that another leg has written. PCMU and PCMA get their static payload types.
+    Nothing that another leg has written is copied. PCMU and PCMA get their static payload types.
 
-    :param taken: payload types that have, or had, a meaning in the bundle.
+    :param taken: the payload types that have or had a meaning in the bundle.
     """
     taken = frozenset(taken)
     free = dict.fromkeys(each for each in _DYNAMIC if each not in taken)
     numbered: list[Codec] = []
     for codec in agreed:
-        # Each codec needs one payload type, and one for its retransmission.
+        # Each codec needs one payload type for itself and one for its retransmissions.
         if len(free) < 2:
             break
         static = _STATIC_TYPES.get(codec.name)
@@ -427,7 +431,7 @@ def newly_numbered(agreed: Iterable[Codec], taken: Iterable[int]) -> Codecs:
 
 
 def coherent(codecs: Iterable[Codec]) -> Codecs:
-    """Return the codecs without a RED whose blocks name a payload type that is not that of Opus here."""
+    """Return the codecs without any RED whose blocks name another payload type than that of Opus here."""
     codecs = tuple(codecs)
     opus = {("red", str(codec.payload_type)) for codec in codecs if codec.name == "opus"}
     return tuple(codec for codec in codecs if codec.name != "red" or codec.key in opus)
@@ -440,7 +444,7 @@ def _take(free: dict[int, None], wish: int) -> int:
 
 
 def _usual_fmtp(codec: Codec) -> str:
-    """Return the parameters that stand for the codec's key."""
+    """Return the usual parameters of a codec with this key."""
     match codec.key:
         case ("opus",):
             return "minptime=10;useinbandfec=1"

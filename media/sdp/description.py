@@ -1,6 +1,6 @@
-"""The model of a session description, which the rules for requests (`conferences.sdp`) and negotiation share.
+"""The model of a session description. Negotiation and the rules for requests (`conferences.sdp`) use it.
 
-It is tolerant: unknown attributes, media types and protocols are kept or ignored.
+The model is tolerant: unknown attributes, media types and protocols are kept or ignored.
 """
 
 import re
@@ -16,18 +16,18 @@ from media.sdp.syntax import SdpError
 # The list of formats may be long, so the pattern does not backtrack in it.
 _MEDIA = re.compile(r"m=(\S{1,32}) ([0-9]{1,5}) (\S{1,64})(?= )((?: ++\S{1,64}+)*+) *+")
 _LAST_STATIC = 34
-# A token (RFC 8866 section 9). Browsers write shorter ones.
+# A token (RFC 8866 section 9). Browsers write shorter tokens.
 _MID = re.compile(r"[!#-'*+.0-9A-Z^-~-]{1,64}")
 
 Attributes = Mapping[str, tuple[str, ...]]
 
 
 class NegotiationError(ValueError):
-    """A description that a leg cannot agree to. The message says why, for people. Nothing has changed."""
+    """A description that a leg cannot agree to. The message tells people why. Nothing has changed."""
 
 
 class NewAssociationError(NegotiationError):
-    """An offer with another certificate and other ICE credentials: it needs a new leg (RFC 8842 section 3.1)."""
+    """An offer with another certificate and other ICE credentials, which needs a new leg (RFC 8842 section 3.1)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ParsedSection:
     def nameless_codecs(self) -> set[int | None]:
         """Return the listed payload types with parameters but no name: no a=rtpmap, and not static (RFC 3551).
 
-        Firefox keeps the parameters of codecs that `setCodecPreferences` has taken off the list.
+        Firefox keeps the parameters of codecs that `setCodecPreferences` has removed from the list.
         """
         values = (*self.attributes.get("fmtp", ()), *self.attributes.get("rtcp-fb", ()))
         parametrised = {_payload_type(value) for value in values if not value.startswith("*")}
@@ -76,7 +76,7 @@ class ParsedSection:
 
 @dataclass(frozen=True)
 class Remote:
-    """What a transport must know of the other side. `setup` is as in SDP (RFC 8842), or empty."""
+    """The data about the other side that a transport needs. `setup` is as in SDP (RFC 8842), or empty."""
 
     credentials: Credentials
     fingerprints: tuple[Fingerprint, ...]
@@ -105,12 +105,12 @@ class Description:
 
     @property
     def ice_ufrag(self) -> str:
-        """The first well-formed ICE user fragment, or empty: rejected sections may have any."""
+        """The first well-formed ICE user fragment, or empty. Rejected sections may have malformed ones."""
         stated = (self.stated(media, "ice-ufrag") for media in self.media)
         return next((each for each in stated if syntax.UFRAG.fullmatch(each)), "")
 
     def stated(self, media: ParsedSection, name: str) -> str:
-        """Return the attribute's first value: of the section, else of the session, else an empty one."""
+        """Return the attribute's first value in the section, or else in the session, or else an empty string."""
         return (media.attributes.get(name) or self.attributes.get(name) or ("",))[0]
 
     def has_ice(self, media: ParsedSection) -> bool:
@@ -121,13 +121,13 @@ class Description:
     def has_fingerprint(self, media: ParsedSection) -> bool:
         """Tell whether the section has a fingerprint with a trusted digest, its own or the session's.
 
-        :raises SdpError: when one is not of its algorithm's length.
+        :raises SdpError: when a fingerprint does not have its algorithm's length.
         """
         return bool(read_fingerprints(media.attributes)) if media.flag("fingerprint") else self._has_fingerprint
 
     @cached_property
     def _has_fingerprint(self) -> bool:
-        """Whether the session has such a fingerprint. It is read once for all sections."""
+        """Whether the session itself has such a fingerprint. It is read once for all sections."""
         return bool(read_fingerprints(self.attributes))
 
     def live(self) -> list[ParsedSection]:
@@ -136,7 +136,7 @@ class Description:
 
 
 def number(text: str, limit: int) -> int | None:
-    """Return the decimal number; None if the text is not one, or it is above the limit."""
+    """Return the decimal number; None if the text is not a number, or the number is above the limit."""
     if not (len(text) <= 10 and text.isascii() and text.isdigit()):
         return None
     value = int(text)
@@ -165,7 +165,7 @@ def read(text: str) -> Description:
     mids = [each.mid for each in media if each.mid]
     if len(set(mids)) < len(mids):
         raise SdpError("Two media sections have the same a=mid.")
-    # A browser gives a section without a=mid a mid, and a BUNDLE group may name that.
+    # A browser assigns a mid to a section without a=mid, and a BUNDLE group may name that mid.
     known = set(mids) if len(mids) == len(media) else None
     return Description(session_id, version, attributes, media, _bundles(attributes, known))
 
@@ -209,7 +209,7 @@ def _bundles(attributes: Attributes, known: set[str] | None) -> tuple[tuple[str,
 
 
 def transports(description: Description) -> list[tuple[ParsedSection, ...]]:
-    """Return the live sections of each transport: of a BUNDLE group, in its order, or of a section outside any group.
+    """Return the live sections of each transport: a BUNDLE group in its order, or one section outside any group.
 
     The transports are in the order of their first sections.
     """
@@ -270,7 +270,7 @@ def _remote(attributes: Attributes) -> Remote:
 def read_fingerprints(attributes: Attributes) -> tuple[Fingerprint, ...]:
     """Return the fingerprints whose digests are still trusted (RFC 8122 section 5).
 
-    :raises SdpError: when one is not of its algorithm's length.
+    :raises SdpError: when a fingerprint does not have its algorithm's length.
     """
     fingerprints = []
     for value in attributes.get("fingerprint", ()):

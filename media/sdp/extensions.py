@@ -1,9 +1,9 @@
-"""The RTP header extensions that a leg may use (RFC 8285), and why.
+"""The RTP header extensions that a leg may use (RFC 8285), and the reasons.
 
-In sections that the participant offered, their IDs are the participant's. The forwarder rewrites IDs that differ for a
-receiver, and blanks extensions that the receiving leg has not agreed to.
+In sections that the participant offered, their IDs are the participant's. The forwarder rewrites IDs that are different
+for a receiver, and blanks extensions that the receiving leg has not agreed to.
 
-These are not served, and so not agreed to:
+The focus does not serve these extensions, so it does not agree to them:
 
 - transport-wide sequence numbers (unless `codecs.SERVES_TRANSPORT_CC`): the focus does not answer them;
 - rtp-stream-id and repaired-rtp-stream-id: simulcast is not supported;
@@ -28,18 +28,19 @@ TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-exte
 _BOTH = frozenset({"audio", "video"})
 _VIDEO = frozenset({"video"})
 
-# The kinds of section that each extension is agreed to on, by URI. Left out on purpose: abs-send-time, by which a
-# browser estimates its bandwidth. It would mix the clocks of many senders. Without it, it considers each stream alone.
+# By URI, the kinds of section on which the focus agrees to an extension. abs-send-time, with which a browser estimates
+# its bandwidth, is left out on purpose: it would mix the clocks of many senders. Without it, a browser considers each
+# stream alone.
 SERVED: Mapping[str, frozenset[str]] = {
-    # Incoming packets name their section, which is needed where a=ssrc is missing. We need not send it.
+    # Incoming packets name their section, which is needed if a=ssrc is missing. We need not send the extension.
     MID: _BOTH,
     # The audio level (RFC 6464), for the focus and the receivers. Forwarded unchanged.
     AUDIO_LEVEL: frozenset({"audio"}),
     # How a phone is held. Forwarded unchanged.
     VIDEO_ORIENTATION: _VIDEO,
-    # The receiver's buffer that the sender wants. Forwarded unchanged.
+    # The buffer that the sender wants the receiver to have. Forwarded unchanged.
     PLAYOUT_DELAY: _VIDEO,
-    # Which frames depend on which, for AV1 and VP9. Forwarded unchanged: it starts again with each key frame.
+    # Which frames depend on which, for AV1 and VP9. Forwarded unchanged, because it starts again with each key frame.
     DEPENDENCY_DESCRIPTOR: _VIDEO,
     **({TRANSPORT_CC: _BOTH} if SERVES_TRANSPORT_CC else {}),
 }
@@ -64,8 +65,9 @@ _ENCRYPTED = "urn:ietf:params:rtp-hdrext:encrypt"
 def read_extensions(media: ParsedSection) -> dict[str, int]:
     """Return the IDs of all extensions that the section names, whether they are served or not.
 
-    The key is the URI. With a direction before it ("recvonly urn:x", as Firefox writes playout-delay), or encrypted
-    (RFC 6904: "urn:…:encrypt urn:x"), it is another key: such an extension is not served, but its ID is taken.
+    The key is the URI. A URI with a direction before it ("recvonly urn:x", as Firefox writes playout-delay) is a
+    different key, and so is an encrypted one (RFC 6904: "urn:…:encrypt urn:x"). Such an extension is not served, but
+    its ID is taken.
 
     :raises NegotiationError: when the section gives an ID two meanings.
     """
@@ -77,7 +79,7 @@ def read_extensions(media: ParsedSection) -> dict[str, int]:
         words = rest.split()
         # Extension attributes follow the URI (RFC 8285 section 8).
         key = " ".join([*[direction] * bool(direction), *words[: 2 if words[0] == _ENCRYPTED else 1]])
-        # 15 ends a one-byte header.
+        # The ID 15 ends a one-byte header.
         numbered = number(id_, 255)
         if numbered and numbered != 15 and key not in ids:
             if meanings.setdefault(numbered, meaning(key)) != meaning(key):
@@ -87,7 +89,7 @@ def read_extensions(media: ParsedSection) -> dict[str, int]:
 
 
 def meaning(key: str) -> str:
-    """Return what a key of `read_extensions` means for the ID: the same for each direction."""
+    """Return the meaning of a key of `read_extensions` for its ID. The direction does not change the meaning."""
     first, _, rest = key.partition(" ")
     return rest if first in _DIRECTIONS else key
 
@@ -105,11 +107,11 @@ def agreed_extensions(media: ParsedSection, mixed: bool) -> dict[str, int]:
 
 
 def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[str]) -> dict[str, int]:
-    """Return the IDs for a section of our own: the leg's if it has shown the extension, else free ones.
+    """Return the IDs for a section of our own: the leg's IDs for extensions that it has shown, otherwise free IDs.
 
-    Only extensions that the section's codecs can use are offered, and no playout delay: browsers state none for
-    cameras. Free IDs are chosen as Chromium chooses them. It does not forget an ID when it rolls an offer back, and
-    would then refuse another meaning of that ID in an offer of its own.
+    Only extensions that the section's codecs can use are offered. Playout delay is not offered, because browsers state
+    none for cameras. Free IDs are chosen as Chromium chooses them. Chromium does not forget an ID when it rolls an
+    offer back. It would then refuse another meaning of that ID in an offer of its own.
     """
     free = {id_: None for id_ in range(14, 0, -1) if id_ not in set(known.values())}
     chosen: dict[str, int] = {}

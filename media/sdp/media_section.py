@@ -14,7 +14,7 @@ Record = TypeVar("Record", "SectionState", "Section", Codec)
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A track that a leg should get. `live` false: it keeps its section, but nothing is sent now."""
+    """A track that a leg should get. If `live` is false, it keeps its section, but nothing is sent now."""
 
     track: str
     kind: str
@@ -30,24 +30,24 @@ class Section:
     """One m= section as both sides have negotiated it."""
 
     mid: str
-    kind: str  # "audio", "video" or "application"; another one is always rejected
+    kind: str  # "audio", "video" or "application"; a section of another kind is always rejected
     rejected: bool
     receiving: bool  # the participant sends, we receive
     sending: bool  # we send
-    codecs: tuple[Codec, ...]  # valid both ways, the preferred first
-    extensions: Mapping[str, int]  # URI to ID; valid both ways
+    codecs: tuple[Codec, ...]  # valid in both directions, the preferred one first
+    extensions: Mapping[str, int]  # URI to ID; valid in both directions
     mixed: bool  # one- and two-byte header extensions may be mixed (RFC 8285 section 6)
     reduced_size: bool  # a=rtcp-rsize
-    ssrcs: tuple[int, ...]  # of the participant, primary; may be empty: then MID or payload type decide
-    rtx_ssrcs: Mapping[int, int]  # of the participant: retransmission SSRC to the primary one
-    label: str  # of what the participant sends here; "" where it never did
-    outgoing: Outgoing | None  # what we send here, or keep the section for
+    ssrcs: tuple[int, ...]  # primary SSRCs of the participant; if empty, the MID or payload type decides
+    rtx_ssrcs: Mapping[int, int]  # of the participant: retransmission SSRC to primary SSRC
+    label: str  # of the track that the participant sends here; "" if it never did
+    outgoing: Outgoing | None  # the track that we send here, or keep the section for
     sctp_port: int | None = None  # of the participant, in a section for data channels
-    max_message_size: int | None = None  # for data channels: bytes of a message that the participant accepts; 0: any
+    max_message_size: int | None = None  # for data channels: most bytes of a message to the participant; 0: no limit
 
 
 def revised(record: Record, **fields: Any) -> Record:
-    """Return the record with these fields, the same object where they are as before.
+    """Return the record with these fields; the same object if they have not changed.
 
     A large conference has thousands of sections, and few change at a time. Every new object costs the garbage
     collector time.
@@ -58,20 +58,20 @@ def revised(record: Record, **fields: Any) -> Record:
 
 @dataclass(frozen=True)
 class SectionState:
-    """A negotiated section, and what the next description needs to know of it."""
+    """A negotiated section, and the data about it that the next description needs."""
 
     section: Section
-    # As in the m= line. A rejected section repeats them.
+    # As in the m= line. A rejected section repeats these fields.
     protocol: str
     format: str
     # The codecs that the participant supports here, without those that its answers have left out (`refused`).
     shown: Mapping[Key, Codec]
-    # Whether the participant receives here. Only its own offer says so, or its answer where we wanted to send.
+    # Whether the participant receives here. Only its own offer says so, or its answer if we wanted to send.
     takes: bool
-    # Whether we have added the section. Then we do not ask for media on it before the participant offers some.
+    # Whether we have added the section. If so, we ask for media on it only after the participant has offered some.
     ours: bool = False
     refused: frozenset[Key] = frozenset()
-    # False while the conference agrees on no codec that is possible here.
+    # This is false while the conference agrees on no codec that is possible here.
     served: bool = True
 
     def is_free_for(self, kind: str) -> bool:
@@ -81,12 +81,12 @@ class SectionState:
         return section.kind == kind and section.outgoing is None and can_send
 
     def carrying(self, track: Outgoing | None) -> "SectionState":
-        """Return the section with this track on it, or with none."""
+        """Return the section with this track on it, or without a track."""
         sending = track is not None and track.live and self.takes and self.served
         return revised(self, section=revised(self.section, outgoing=track, sending=sending))
 
     def says(self) -> tuple[object, ...]:
-        """Return what our description tells the participant about the section, except what it may send itself."""
+        """Return what our description tells the participant about the section, except what the participant may send."""
         section = self.section
         codecs = [(codec.key, codec.payload_type, codec.fmtp) for codec in section.codecs]
         return section.mid, section.rejected, section.outgoing if section.sending else None, codecs

@@ -1,17 +1,17 @@
 """The SDP of a leg: offers and answers between one participant and the focus (RFC 3264, RFC 8829).
 
-It maps text to text and frozen tables: no clock, no socket. The operations decide who may offer when; this module
-decides what a description says. The rules:
+It maps text to text and frozen tables, without a clock or a socket. The operations decide when each side may make an
+offer. This module decides what a description says. The rules:
 
-- One transport of an offer is served (rtcp-mux): the first that can be. Sections outside it, and sections that cannot
-  be served, are answered with port 0, without effect on the others (RFC 3264 section 6).
-- Media sections keep their order and never disappear. A rejected one may be used again, for the same kind.
+- One transport of an offer is served (rtcp-mux): the first one that can be served. Sections outside this transport, and
+  sections that cannot be served, are answered with port 0. This does not affect other sections (RFC 3264 section 6).
+- Media sections keep their order and never disappear. A rejected section may be used again, for the same kind.
 - The transport's certificates and DTLS role stay for the life of the leg. Only its ICE credentials change, when the
   participant restarts ICE.
 - A track that a leg gets stays in its section. When the track has ended, nothing is sent there, and the section takes
   the next new track of its kind.
-- A payload type or extension ID means the same in all sections, as the participant has shown it first.
-- What an offer or answer settles is computed in full before anything is replaced. So a refusal changes nothing.
+- A payload type or extension ID has the same meaning in all sections: the one that the participant first showed.
+- The effect of an offer or answer is computed completely before anything is replaced. So a refusal changes nothing.
 """
 
 import secrets
@@ -62,16 +62,16 @@ __all__ = [
     "read_capabilities",
 ]
 
-# Our role by the other side's a=setup, and the a=setup that states our role (RFC 8842 section 5).
+# Our role for each a=setup of the other side, and the a=setup that states our role (RFC 8842 section 5).
 _ROLES: Mapping[str, Role] = {"active": "server", "passive": "client"}
-# Transports of an offer that are tried.
+# How many transports of an offer are tried.
 _MOST_TRANSPORTS = 16
 _SETUPS: Mapping[Role, str] = {"server": "passive", "client": "active"}
 
 
 @dataclass(frozen=True)
 class _Terms:
-    """Everything that is settled, or would be if the pending offer were answered."""
+    """Everything that is settled, or would be settled if the pending offer were answered."""
 
     states: tuple[SectionState, ...]
     bundle: tuple[str, ...]
@@ -127,7 +127,7 @@ class Negotiation:
 
     @property
     def received_labels(self) -> frozenset[str]:
-        """The labels of what the participant sends by its offer that waits for our answer; empty without one."""
+        """The labels of the tracks that the participant's unanswered offer sends; empty without such an offer."""
         return _sent(self._received.states if self._received else ())
 
     @property
@@ -147,14 +147,15 @@ class Negotiation:
 
     @property
     def role(self) -> Role | None:
-        """Our DTLS role, the same for as long as the leg lives; None before anything is settled."""
+        """Our DTLS role, which stays the same while the leg lives; None before anything is settled."""
         return self._terms.role
 
     @property
     def capabilities(self) -> Mapping[str, Codecs]:
         """The codecs that the participant can receive, by kind, as its last offer says.
 
-        A kind without any is absent. Then the participant gets no such media, and does not restrict the others.
+        A kind for which it has no codec is absent. Then the participant gets no media of that kind, and does not
+        restrict the others.
         """
         return self._terms.capabilities
 
@@ -167,7 +168,7 @@ class Negotiation:
         """Take the participant's offer. The caller must then settle it (`create_answer`) or forget it (`rollback`).
 
         :param others: what all others in the conference agree on.
-        :raises SdpError: when the text is no session description.
+        :raises SdpError: when the text is not a session description.
         :raises NegotiationError: when the leg cannot agree to it.
         """
         description = parse(text)
@@ -183,7 +184,7 @@ class Negotiation:
         raise next(iter(failures), NegotiationError("No media section of this offer can be served."))
 
     def _transports(self, description: Description) -> list[tuple[ParsedSection, ...]]:
-        """Return the transports of an offer that may be served: the one with already accepted sections first."""
+        """Return the transports of an offer that may be served. The one with already accepted sections is first."""
         known = set(_accepted(self._terms.states))
         found = transports(description)[:_MOST_TRANSPORTS]
         return sorted(found, key=lambda sections: known.isdisjoint(media.mid for media in sections))
@@ -235,10 +236,10 @@ class Negotiation:
         return self._write(self._terms, _SETUPS[received.role])
 
     def create_offer(self, outgoing: Sequence[Outgoing], agreed: Agreed) -> str | None:
-        """Return our offer, which is pending until its answer; None if the participant knows all of it already.
+        """Return our offer, which is pending until it is answered; None if it has nothing new for the participant.
 
-        A track whose section the participant has rejected is left out until the participant makes an offer. A track for
-        which the leg can have no more sections is left out too.
+        A track whose section the participant has rejected is left out until the participant makes an offer. A track is
+        also left out if the leg can have no more sections.
 
         :raises NegotiationError: when an offer is pending already.
         """
@@ -260,12 +261,12 @@ class Negotiation:
         return text
 
     def adopt(self, text: str, others: Agreed) -> None:
-        """Take over a participant whose node is gone, by its last offer. `create_offer` then offers a new connection.
+        """Adopt a participant whose node is gone, from its last offer. `create_offer` then offers a new connection.
 
-        That offer asks again for what the participant sent.
+        That offer asks again for the media that the participant sent.
 
         :param others: what all others in the conference agree on.
-        :raises SdpError: when the text is no session description.
+        :raises SdpError: when the text is not a session description.
         :raises NegotiationError: when the leg cannot agree to it.
         """
         self.receive_offer(text, others)
@@ -282,8 +283,8 @@ class Negotiation:
         """Settle our pending offer with the participant's answer.
 
         :param may_change: whether the participant may send other tracks than before.
-        :raises SdpError: when the text is no session description.
-        :raises NegotiationError: when it does not answer our offer, or there is none.
+        :raises SdpError: when the text is not a session description.
+        :raises NegotiationError: when it does not answer our offer, or no offer is pending.
         """
         offered = self._offered
         if offered is None:
@@ -312,7 +313,7 @@ class Negotiation:
         self._offered = None
 
     def rollback(self) -> None:
-        """Forget the pending offer: the participant's if one waits for our answer, otherwise ours."""
+        """Forget the pending offer: the participant's offer if it waits for our answer, otherwise our offer."""
         if self._received is not None:
             self._received = None
         else:
@@ -321,13 +322,13 @@ class Negotiation:
     def revoke(self) -> None:
         """Take back our last answer, which never reached the participant, as if there had been no offer.
 
-        Our own offer that the answer rolled back is pending again. One made since is forgotten.
+        Our own offer that the answer rolled back is pending again. An offer that we have made since is forgotten.
         """
         self._terms, self._offered = self._before
         self._received = None
 
     def _role(self, remote: Remote, *, is_offer: bool = False) -> Role:
-        """Return our DTLS role for this transport. Once settled, the role and the other side's certificate stay.
+        """Return our DTLS role for this transport. Once settled, it and the other side's certificate never change.
 
         :raises NewAssociationError: when an offer begins another DTLS association.
         """
@@ -348,7 +349,7 @@ class Negotiation:
         return self._new_credentials()
 
     def _add(self, states: list[SectionState], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
-        """Add sections for the tracks. Reuse rejected sections of their kind first. Return what numbers mean then."""
+        """Add sections for the tracks, or reuse rejected sections of their kind. Return the new meanings of numbers."""
         for track in tracks:
             state, numbers = new_section(track, self._free_mid(states), agreed, numbers)
             if state is None:
@@ -361,7 +362,7 @@ class Negotiation:
         return numbers
 
     def _free_mid(self, states: Sequence[SectionState]) -> str:
-        """Return a mid that no section has, and that we have never used."""
+        """Return a mid that no section has and that we have never used."""
         used = {state.section.mid for state in states}
         while True:
             self._mids += 1
@@ -378,10 +379,10 @@ class Negotiation:
 
 
 def _require_tag(sections: Sequence[ParsedSection], accepted: Sequence[str]) -> None:
-    """Require a section that can be the BUNDLE-tagged one in our answer (RFC 9143 section 7.3.1).
+    """Require a section that can be the BUNDLE-tagged section of our answer (RFC 9143 section 7.3.1).
 
-    Sections that are bundle-only have only the transport of the offer's first section. So that one cannot be rejected
-    alone.
+    Sections that are bundle-only have only the transport of the offer's first section. So the first section cannot be
+    rejected alone.
     """
     if not accepted:
         raise NegotiationError("No media section of this offer can be served.")
@@ -398,7 +399,7 @@ def _accepted(states: Sequence[SectionState]) -> list[str]:
 
 
 def _sent(states: Sequence[SectionState]) -> frozenset[str]:
-    """Return the labels of what the participant sends."""
+    """Return the labels of the tracks that the participant sends."""
     return frozenset(state.section.label for state in states if state.section.receiving)
 
 

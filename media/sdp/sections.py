@@ -1,4 +1,4 @@
-"""The media sections of a leg: built from what the participant offers, answers and should get."""
+"""Build the media sections of a leg from the participant's offers and answers, and the tracks that it should get."""
 
 import re
 from collections import Counter
@@ -12,7 +12,7 @@ from media.sdp.media_section import Outgoing, Section, SectionState, revised
 from media.sdp.writer import MAX_MESSAGE_SIZE
 
 RTP = "UDP/TLS/RTP/SAVPF"
-# RFC 8829 section 5.1.2. The fingerprint decides that DTLS protects the media, whatever the profile, as in browsers.
+# RFC 8829 section 5.1.2. As in browsers, the fingerprint and not the profile decides that DTLS protects the media.
 _RTP = frozenset(
     {RTP, "UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVP", "TCP/TLS/RTP/SAVPF"}
     | {"RTP/SAVPF", "RTP/SAVP", "RTP/AVPF", "RTP/AVP"}
@@ -24,7 +24,7 @@ _FIRST_LABELS = {"audio": ("audio",), "video": ("video", "screen")}
 
 @dataclass(frozen=True)
 class Numbers:
-    """What payload types and extension IDs mean on a leg: the same in every section of the bundle."""
+    """The meanings of payload types and extension IDs on a leg, which are the same in every section of the bundle."""
 
     known: Mapping[Key, Codec]
     taken: frozenset[int]
@@ -36,7 +36,7 @@ NO_NUMBERS = Numbers({}, frozenset(), {}, mixed=True)
 
 
 def read_numbers(description: Description, sections: Iterable[ParsedSection], before: Numbers) -> Numbers:
-    """Return what the numbers mean after the participant's description, in the sections of the leg's transport.
+    """Return the meanings of the numbers after the participant's description, in the sections of the leg's transport.
 
     The new description overrides earlier meanings.
 
@@ -87,7 +87,7 @@ def our_mid(number: int) -> str:
 
 
 def is_our_mid(mid: str) -> bool:
-    """Tell whether this node, or a node before it, has added the section with this mid."""
+    """Tell whether this node, or an earlier node of the leg, has added the section with this mid."""
     return re.fullmatch("f[0-9]+", mid) is not None
 
 
@@ -101,7 +101,7 @@ def offered_sections(
 ) -> list[SectionState]:
     """Return the sections of the participant's offer as we can accept them. Tracks stay where they are.
 
-    :param sections: those of the transport that is served; all others are rejected.
+    :param sections: the sections of the transport that is served. All other sections are rejected.
     :raises NegotiationError: when sections are missing or have changed places, or the offer contradicts itself.
     """
     _require_order(description.media, before)
@@ -191,12 +191,12 @@ def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Ag
 
 
 def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:
-    """Return the codecs that are agreed and possible here, the conference's preferred first."""
+    """Return the codecs that are agreed and possible here. The codec that the conference prefers is first."""
     return coherent(narrowed(shown[codec.key], codec) for codec in agreed if codec.key in shown)
 
 
 def read_sources(media: ParsedSection) -> tuple[tuple[int, ...], dict[int, int]]:
-    """Return the participant's primary SSRCs, and the primary one of each retransmission SSRC (RFC 5576)."""
+    """Return the participant's primary SSRCs, and the primary SSRC of each retransmission SSRC (RFC 5576)."""
     stated: dict[int, None] = {}
     for value in media.attributes.get("ssrc", ()):
         ssrc = _ssrc(value.partition(" ")[0])
@@ -228,7 +228,7 @@ def _ssrc(text: str) -> int | None:
 
 
 def _require_distinct_sources(states: Iterable[SectionState]) -> None:
-    """Require that only one section names an SSRC: in a bundle, it decides which section a packet belongs to."""
+    """Require that only one section names each SSRC, because it decides to which section a packet belongs."""
     sources = Counter(ssrc for state in states for ssrc in (*state.section.ssrcs, *state.section.rtx_ssrcs))
     for ssrc, times in sources.items():
         if times > 1:
@@ -236,9 +236,9 @@ def _require_distinct_sources(states: Iterable[SectionState]) -> None:
 
 
 def _labelled(states: list[SectionState], media: Sequence[ParsedSection]) -> list[SectionState]:
-    """Label what the participant sends. Its own sections are labelled by their place, ours when it first sends there.
+    """Label the participant's tracks. Its own sections are labelled by their place, ours when it first sends there.
 
-    A label stays with its section for as long as the section lives, whatever its direction.
+    A label stays with its section for as long as the section lives, even if the direction changes.
     """
     used = {(state.section.kind, state.section.label) for state in states}
     labelled = []
@@ -262,9 +262,9 @@ def _labels(kind: str) -> Iterable[str]:
 
 
 def place(states: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple[list[SectionState], list[Outgoing]]:
-    """Return the sections with the tracks on them, and the live tracks for which there is no section.
+    """Return the sections with the tracks on them, and the live tracks that have no section.
 
-    A track stays in its section. A track that has ended frees it. A new track takes the first free section.
+    A track stays in its section. A track that has ended frees its section. A new track takes the first free section.
     """
     wanted = {(track.kind, track.track): track for track in outgoing}
     placed = []
@@ -292,7 +292,7 @@ def numbered(states: Iterable[SectionState], agreed: Agreed, numbers: Numbers) -
 
 
 def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) -> SectionState:
-    """Return the section as we offer it again: with the codecs now agreed, and asking for what the participant sends.
+    """Return the section as we offer it again: with the codecs now agreed, and asking for the participant's media.
 
     The participant decides whether it sends. So we ask for media wherever it has ever sent, even while it holds. A
     section of ours may get any codec that the leg knows, except those that the participant has refused there.
@@ -308,7 +308,7 @@ def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) ->
 
 
 def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
-    """Return a section of our own for the track, or None if no codec is agreed; and what the numbers mean with it."""
+    """Return a new section for the track (None if no codec is agreed), and the meanings of the numbers with it."""
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
         return None, numbers
@@ -334,7 +334,7 @@ def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> 
 
 
 def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
-    """Return the agreed codecs as the leg numbers them. Codecs that it has never shown get free numbers."""
+    """Return the agreed codecs with the leg's numbers. Codecs that the leg has never shown get free numbers."""
     unknown = newly_numbered([codec for codec in agreed if codec.key not in numbers.known], numbers.taken)
     types = (each for codec in unknown for each in (codec.payload_type, codec.rtx_payload_type))
     fresh = {each for each in types if each is not None}
@@ -347,7 +347,7 @@ def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
 def answered_section(state: SectionState, media: ParsedSection, description: Description) -> SectionState:
     """Return our offered section as the participant's answer settles it (RFC 3264 section 6.1).
 
-    :raises NegotiationError: when it answers something else.
+    :raises NegotiationError: when it does not answer this section.
     """
     section = state.section
     if media.kind != section.kind or media.mid not in ([section.mid] if media.port else ["", section.mid]):

@@ -1,7 +1,8 @@
 """The text of session descriptions (RFC 8866): lines, sections, and the syntax of the attributes that browsers read.
 
 A browser and this module must split the text at the same places. Otherwise a text could mean one thing to the browser
-and another thing here. An attribute that a browser parses must be well-formed here too. Others may have any value.
+and another thing here. An attribute that a browser parses must be well-formed here too. Other attributes may have any
+value.
 """
 
 import re
@@ -9,12 +10,12 @@ from collections.abc import Mapping
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
-# A focus offer to a leg with 256 sections stays below this. Reading takes time in proportion to the lines.
+# An offer of the focus to a leg with 256 sections has fewer lines. Reading takes time in proportion to the lines.
 MAX_SECTION_LINES = 500
 MAX_MEDIA_SECTIONS = 256
 
-# One letter, "=", and a value without NUL, other control characters and Unicode's line separators.
-# Only the session name may begin with a space, or be one (RFC 8866 section 5.3).
+# One letter, "=", and a value without NUL, other control characters and Unicode's line separators. Only the session
+# name may begin with a space, or be a single space (RFC 8866 section 5.3).
 _LINE = re.compile(r"(?:s=|[a-z]=(?! ))[^\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029\ud800-\udfff]+")
 # The session's lines in their order, with at least one t= (RFC 8866 section 5).
 _SESSION = re.compile(r"vosi?u?e*p*c?b*t[tr]*z?k?a*")
@@ -66,13 +67,13 @@ _BANDWIDTH = re.compile(r"b=(?:(?:AS|TIAS):[0-9]{1,9}|(?!AS:|TIAS:).*)")
 
 
 class SdpError(ValueError):
-    """The text is not a session description. The message says what is wrong, for people."""
+    """The text is not a session description. The message tells people what is wrong."""
 
 
 def split(text: str) -> list[list[str]]:
     """Split the text into the session's lines and the m= sections, each a list of lines without their ends.
 
-    :raises SdpError: when it has other lines, or more of them than any browser writes.
+    :raises SdpError: when the text has malformed lines, or more lines than any browser writes.
     """
     if not text.endswith("\n"):
         raise SdpError("It is cut off: the last line has no end.")
@@ -93,7 +94,7 @@ def split(text: str) -> list[list[str]]:
 
 
 def read_origin(session: list[str]) -> tuple[str, int]:
-    """Return session ID and version of the o= line. A version that is not a number counts as 0: it cannot decrease."""
+    """Return the session ID and version of the o= line. A version that is not a number counts as 0."""
     origin = _ORIGIN.fullmatch(session[1])
     if origin is None:
         raise SdpError("Its 'o=' line is incomplete.")
@@ -102,7 +103,7 @@ def read_origin(session: list[str]) -> tuple[str, int]:
 
 
 def stated_direction(lines: list[str]) -> str | None:
-    """Return the direction that a section states, if any. Of several, the last one counts, as in browsers."""
+    """Return the direction that a section states, if any. If it states several, the last counts, as in browsers."""
     flags = (line[2:].partition(" ")[0] for line in reversed(lines) if line.startswith("a="))
     return next((flag for flag in flags if flag in _DIRECTIONS), None)
 

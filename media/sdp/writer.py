@@ -11,7 +11,8 @@ from media.sdp.media_section import Section, SectionState
 
 Role = Literal["client", "server"]
 
-# Characters of a participant's ID that make its CNAME: 64 bits. It is short, because a large offer repeats it often.
+# How many characters of a participant's ID make its CNAME: 64 bits. It is short, because a large offer repeats it
+# often.
 _CNAME_LENGTH = 16
 
 
@@ -25,11 +26,11 @@ class LocalEnd:
     """The node's end of every leg: its certificate's fingerprints, its addresses, and the DTLS role that it prefers."""
 
     fingerprints: tuple[Fingerprint, ...]
-    candidates: tuple[tuple[str, int], ...]  # address (IPv4 or IPv6), port; the preferred first
+    candidates: tuple[tuple[str, int], ...]  # address (IPv4 or IPv6), port; the preferred one first
     role: Role = "server"
 
 
-# Of our data channels: the port that aiortc listens on, and the bytes of a message that it accepts.
+# For our data channels: the port on which aiortc listens, and the most bytes of a message that it accepts.
 SCTP_PORT = 5000
 MAX_MESSAGE_SIZE = 65536
 
@@ -47,7 +48,8 @@ def write_body(
     """Return everything after the o= line.
 
     The session states the transport once for all sections. The BUNDLE-tagged section repeats it, for clients that read
-    only sections (RFC 9143 section 7.1.3), and has the candidates. aiortc looks for candidates in the last section.
+    only sections (RFC 9143 section 7.1.3), and also states the candidates. aiortc looks for candidates in the last
+    section.
     """
     bundle = list(bundle)
     transport = [
@@ -126,7 +128,7 @@ def _codec(codec: Codec) -> Iterable[str]:
 
 
 def _source(section: Section) -> list[str]:
-    """State the section's track and its SSRCs (RFC 8830, RFC 5576), even while we do not send it.
+    """Return lines that state the section's track and its SSRCs (RFC 8830, RFC 5576), even while we do not send it.
 
     Chromium removes the receiver of an SSRC that is no longer stated. If the SSRC comes back, it feeds no track.
     """

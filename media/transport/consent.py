@@ -1,20 +1,21 @@
 """Consent to receive media (RFC 7675): the addresses of a leg's peer, proved by checks of our own. No clock, no socket.
 
 A participant's check arrives with a source address that may be forged. So the node sends a check of its own to that
-address. Its answer repeats a random transaction ID, which only a receiver at the address can know. Media goes nowhere
-else, and consent belongs to the address that answered.
+address. Its answer repeats a random transaction ID, which only a receiver at the address can know. Media goes to no
+other address, and consent belongs to the address that answered.
 """
 
 from dataclasses import dataclass
 
 from media.allowance import Allowance
 
-# Seconds from each check of a candidate to the next one. Then the candidate is given up.
+# Seconds from each check of a candidate to the next check. After the last one, the candidate is given up.
 RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
-# Seconds between checks of the address in use, and while the last one has no answer.
+# Seconds between checks of the address in use, and between checks while the last one has no answer.
 CONSENT_SECONDS = 2.5
 MISSED_SECONDS = 1.0
-# Addresses of a leg that are checked at the same time: the newest ones. A browser tries several before it nominates.
+# How many addresses of a leg are checked at the same time: the newest ones. A browser tries several before it
+# nominates.
 MOST_CANDIDATES = 4
 # New candidates of a leg: a burst of this many, then one per second.
 MOST_MOVES = 8
@@ -22,14 +23,14 @@ MOST_MOVES = 8
 
 @dataclass(slots=True)
 class _Candidate:
-    """An address that was sent this many checks, and when the next one is due."""
+    """An address to which this many checks were sent, and the time at which the next check is due."""
 
     checks: int
     due_at: float
 
 
 class Consent:
-    """What the peer of one leg has proved. `proved_at` is when the address in use answered last."""
+    """The addresses that the peer of one leg has proved. `proved_at` is when the address in use last answered."""
 
     def __init__(self, made_at: float) -> None:
         self.proved_at = made_at
@@ -40,7 +41,7 @@ class Consent:
         self._moves = Allowance(1.0, MOST_MOVES)
 
     def reach(self, name: bytes, now: float, *, nominated: bool) -> bool:
-        """Note a valid check from a sockaddr. Return whether to send a check there now."""
+        """Record a valid check from a sockaddr. Return whether to send a check there now."""
         if nominated:
             self._nominated = name
         is_of_use = nominated or self._in_use is None
@@ -52,7 +53,7 @@ class Consent:
         return True
 
     def prove(self, name: bytes, now: float) -> bool:
-        """Note that a sockaddr has answered a check. Return whether the media goes there from now on."""
+        """Record that a sockaddr has answered a check. Return whether the media goes there from now on."""
         is_candidate = self._candidates.pop(name, None) is not None
         moves = is_candidate and (self._in_use is None or name == self._nominated)
         if moves:
@@ -62,7 +63,7 @@ class Consent:
         return moves
 
     def due(self, now: float) -> list[bytes]:
-        """Return the sockaddrs to send another check to now. Candidates that do not answer are given up."""
+        """Return the sockaddrs to which another check is due now. Candidates that do not answer are given up."""
         names = [name for name in list(self._candidates) if self._is_due(name, now)]
         if self._in_use is not None and now >= self._due_at:
             self._due_at = now + MISSED_SECONDS

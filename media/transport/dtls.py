@@ -1,7 +1,8 @@
 """The secure transport of one leg: DTLS (RFC 6347, RFC 5764) over datagrams that the port feeds.
 
-The operations decide who may have a leg. The port feeds only datagrams from an address that has shown the leg's ICE
-password. This module limits what such a participant, or an attacker that forges its address, can cost the others.
+The operations decide which participants may have a leg. The port feeds only datagrams from an address that has shown
+the leg's ICE password. This module limits what such a participant, or an attacker that forges its address, can cost the
+others.
 """
 
 import asyncio
@@ -19,14 +20,14 @@ from media.tally import Tally
 
 logger = logging.getLogger(__name__)
 
-# Bytes of a datagram. A DTLS record over UDP fits into one Ethernet frame.
+# The most bytes of a datagram. A DTLS record over UDP fits into one Ethernet frame.
 MAX_DATAGRAM = 1500
-# Datagrams that may wait to be read, including those that come before the transport is started.
+# How many datagrams may wait to be read, including those that come before the transport is started.
 MAX_WAITING = 64
-# What a handshake may receive. A browser needs about ten datagrams, and a few times that when the network loses some.
+# How much a handshake may receive. A browser needs about ten datagrams, and a few times as many if some are lost.
 MAX_HANDSHAKE_DATAGRAMS = 200
 MAX_HANDSHAKE_BYTES = 128 * 1024
-# Messages of application data that wait for a reader.
+# How many messages of application data may wait for a reader.
 MAX_EARLY = 4
 # Datagrams per second of an established connection, which carries only data channels.
 MAX_RATE = 1000
@@ -36,7 +37,8 @@ HANDSHAKE_SECONDS = 10.0
 # A handshake waits at most this long for its turn.
 TURN_SECONDS = 30.0
 
-# RFC 6347 section 4.1 and RFC 9147 section 4: content types of records with the long header, and its length.
+# RFC 6347 section 4.1 and RFC 9147 section 4: content types of records with the long header, and the length of that
+# header.
 _CONTENT_TYPES = range(20, 25)
 _ALERT = 21
 _HEADER = 13
@@ -56,8 +58,8 @@ class State(StrEnum):
 class Handshakes:
     """The handshakes of a node: at most `limit` are in progress at the same time, and further ones wait their turn.
 
-    Once half of the turns are taken, each origin has at most `share` of them. So only its own handshakes wait behind
-    stalled ones. An origin is anything that callers of `turn` have in common: a conference, a network.
+    Once half of the turns are taken, each origin has at most `share` of them. So stalled handshakes of an origin delay
+    only that origin. An origin is anything that callers of `turn` have in common: a conference, a network.
     """
 
     def __init__(self, limit: int = 128, share: int = 16) -> None:
@@ -70,7 +72,7 @@ class Handshakes:
     async def turn(self, *origins: Hashable) -> AsyncIterator[None]:
         """Wait for a turn, and take it.
 
-        :raises TimeoutError: when that takes too long.
+        :raises TimeoutError: when the wait takes too long.
         """
         granted = asyncio.get_running_loop().create_future()
         self._waiting[granted] = origins
@@ -85,7 +87,7 @@ class Handshakes:
                 self._release(origins)
 
     def _grant(self) -> None:
-        """Give turns to waiting handshakes, in order, as far as their origins have room."""
+        """Give turns to waiting handshakes, in order, if their origins have room."""
         for granted, origins in list(self._waiting.items()):
             if self.open >= self.limit:
                 return
@@ -109,8 +111,8 @@ class Handshakes:
 class Transport:
     """One leg's DTLS connection.
 
-    `send` takes each outgoing datagram. `on_state` is called with every new state. `on_data` is awaited with every
-    message of application data (SCTP), once connected. It may be set later. None of them may raise.
+    `send` is called with each outgoing datagram, and `on_state` with every new state. `on_data` is awaited with every
+    message of application data (SCTP), once connected. `on_data` may be set later. None of these functions may raise.
     """
 
     def __init__(
@@ -127,9 +129,9 @@ class Transport:
         self.role = role
         self.on_state = on_state
         self.on_data = on_data
-        # Application data that came before there was a reader: the first of SCTP often comes with DTLS's last flight.
+        # Application data that came before there was a reader. SCTP's first packet often comes with DTLS's last flight.
         self.early: deque[bytes] = deque(maxlen=MAX_EARLY)
-        # Datagrams that were dropped: too large, too many, or not DTLS.
+        # How many datagrams were dropped, because they were too large, too many, or not DTLS.
         self.dropped = 0
         self._state = State.NEW
         self._srtp: Srtp | None = None
@@ -155,18 +157,19 @@ class Transport:
 
     @property
     def srtp(self) -> Srtp | None:
-        """The SRTP sessions, from `connected` on."""
+        """The SRTP sessions, from the state `connected` on."""
         return self._srtp
 
     def start(self, fingerprints: Iterable[Fingerprint], *origins: Hashable) -> None:
-        """Begin: a server waits for the other side's first datagram, and a client sends it. Needs a running loop.
+        """Begin the handshake: a server waits for the first datagram, and a client sends it. This needs a running loop.
 
-        The handshake's time limit begins with that datagram. So start a client when there is an address to send it to.
+        The handshake's time limit begins with that datagram. So start a client only when there is an address to send
+        to.
 
         A second start changes nothing.
 
-        :param fingerprints: those of the other side's SDP. Its certificate must match one of them.
-        :param origins: what it has in common with others that might stall their handshakes (`Handshakes`).
+        :param fingerprints: the fingerprints in the other side's SDP. Its certificate must match one of them.
+        :param origins: what this leg has in common with others that might stall their handshakes (`Handshakes`).
         """
         if self._state is State.NEW:
             self._set_state(State.CONNECTING)
@@ -187,14 +190,14 @@ class Transport:
         return self._state is State.CONNECTED and self._dtls.send_data(data)
 
     async def close(self) -> None:
-        """End the connection, with a close-notify where there is one. Leaves no task behind. Allowed in any state."""
+        """End the connection, sending a close-notify if possible, and all tasks. This is allowed in any state."""
         task, self._task = self._task, None
         if task is not None and not task.done():
             # Both are needed: a cancellation alone may be lost when a datagram comes at the same moment.
             self._ended()
             task.cancel()
             await asyncio.wait([task])
-        # Before its end is noted: aiortc sends close-notify only while it is connected.
+        # Do this before the end is recorded, because aiortc sends close-notify only while it is connected.
         await self._dtls.finish()
         self._ended()
         # Break the reference cycles, so that memory is freed now and not by the garbage collector.
@@ -202,7 +205,7 @@ class Transport:
         self.on_state, self.on_data = _ignored, None
 
     async def _connect(self, fingerprints: tuple[Fingerprint, ...], origins: tuple[Hashable, ...]) -> None:
-        """Do the handshake, once it has begun and has its turn."""
+        """Do the handshake, after it has begun and got its turn."""
         if self.role == "server":
             await self._arrival.wait()
         connected = False
@@ -223,14 +226,14 @@ class Transport:
             await self._dtls.finish()
 
     def _expire(self) -> None:
-        """Give up a handshake that takes too long. `_receive` ends it, as a cancellation may be lost inside aiortc."""
+        """Give up a handshake that takes too long. `_receive` ends it, because a cancellation may be lost in aiortc."""
         logger.info("A DTLS handshake took too long")
         self._end(State.FAILED)
 
     async def _receive(self) -> bytes:
         """Return the next datagram for aiortc.
 
-        :raises ConnectionError: when there will be none.
+        :raises ConnectionError: when there will be no further datagram.
         """
         self._batch += 1
         if self._batch >= BATCH:
@@ -284,7 +287,7 @@ def _ignored(state: State) -> None:
 
 
 def _plausible(datagram: bytes) -> bool:
-    """Tell whether this begins like a DTLS record. This is cheap, and most garbage does not."""
+    """Tell whether this begins like a DTLS record. The check is cheap, and most garbage fails it."""
     if not _HEADER < len(datagram) <= MAX_DATAGRAM or datagram[0] not in _CONTENT_TYPES or datagram[1] != 0xFE:
         return False
     # An unencrypted alert may be forged, so it is ignored. A handshake that really fails ends by its deadline.

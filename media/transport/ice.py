@@ -1,11 +1,11 @@
 """ICE-lite (RFC 8445 section 2.5): authenticate the STUN messages that reach the port. No clock, no socket.
 
-Only a sender that knows a leg's ICE password gets an answer. RFC 8489 section 9.1.3 requires a server to answer others
-with 400 or 401. This one stays silent: such an answer may go to a forged address, cannot be authenticated by its
-receiver, and tells a scanner which ufrags exist. Errors of a sender that knows the password (420, 487) get a signed
-answer.
+Only a sender that knows a leg's ICE password gets an answer. RFC 8489 section 9.1.3 requires a server to answer other
+senders with 400 or 401. This server stays silent. Such an answer may go to a forged address, cannot be authenticated by
+its receiver, and tells a scanner which ufrags exist. A sender that knows the password gets a signed answer to its
+errors (420, 487).
 
-A lite agent need not send checks. This one sends some, to prove that an address receives them
+A lite agent need not send checks. This agent sends some, to prove that an address receives them
 (`media.transport.consent`).
 """
 
@@ -26,22 +26,23 @@ logger = logging.getLogger(__name__)
 
 Owner = TypeVar("Owner")
 
-# As a socket returns it: host, port, and for IPv6 two more numbers.
+# An address as a socket returns it: host, port, and for IPv6 two more numbers.
 Address = tuple[Any, ...]
 
-# Bytes and attributes of a message. A browser's check has about 130 bytes and eight attributes.
+# The most bytes and attributes of a message. A browser's check has about 130 bytes and eight attributes.
 MAX_DATAGRAM = 1024
 MAX_ATTRIBUTES = 32
 # ICE restarts that may be pending at the same time, besides the credentials in use.
 MAX_RESTARTS = 3
-# Transactions that are remembered, to recognise a replayed check: more than an hour of checks every 2.5 s, as Chromium
-# sends them. An attacker that records a check and forges addresses may replay it after that, until the next real check.
+# How many transactions are remembered, to recognise a replayed check: more than an hour of checks every 2.5 s, as
+# Chromium sends them. An attacker that records a check and forges addresses may replay it after that, until the next
+# real check.
 MAX_TRANSACTIONS = 2048
-# Checks of an agent that are read within a second. A browser that tries many addresses sends about 20. Some are
+# How many checks for one agent are read within a second. A browser that tries many addresses sends about 20. Some are
 # reserved for the address of the last valid check, so that others cannot stop its consent.
 MAX_CHECKS = 50
 KEPT_CHECKS = 25
-# Checks of its own that an agent remembers, to recognise their answers.
+# How many of its own checks an agent remembers, to recognise their answers.
 MAX_SENT = 64
 
 _REQUEST: Final = stun.Method.BINDING | stun.Class.REQUEST
@@ -58,7 +59,7 @@ _FINGERPRINT = 0x8028
 _ICE_CONTROLLED = 0x8029
 # The priority of a peer-reflexive candidate (RFC 8445 section 5.1.2). Our checks find none, but must name a priority.
 _CHECK_PRIORITY = 110 << 24 | 65535 << 8 | 255
-# Attribute types below this must be understood (RFC 8489 section 14). These are: the attributes of RFC 8489 that we
+# Attribute types below this must be understood (RFC 8489 section 14). We understand the attributes of RFC 8489 that we
 # serve or may ignore in a request, PRIORITY and USE-CANDIDATE (RFC 8445 section 16.1).
 _OPTIONAL = 0x8000
 _UNDERSTOOD = frozenset(
@@ -67,11 +68,11 @@ _UNDERSTOOD = frozenset(
 
 
 class Agent(Generic[Owner]):
-    """The ICE end of one leg: `owner`, and the credentials by which both sides reach each other."""
+    """The ICE end of one leg: `owner`, and the credentials of both sides."""
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        # From the credentials in use to the newest.
+        # The credentials, from those in use to the newest.
         self._generations: list[_Generation[Owner]] = []
         self._transactions: OrderedDict[bytes, Address] = OrderedDict()
         # Our own checks by transaction ID: where each went, and the key that signs its answer.
@@ -95,11 +96,11 @@ class Agent(Generic[Owner]):
             self._sent.popitem(last=False)
         username = f"{generation.remote.ufrag}:{generation.ufrag}".encode()
         attributes = _attribute(_USERNAME, username) + _attribute(_PRIORITY, pack("!I", _CHECK_PRIORITY))
-        # The smallest tiebreaker: the other side is always the controlling agent.
+        # The tiebreaker is the smallest, because the other side is always the controlling agent.
         return _signed(_REQUEST, transaction, attributes + _attribute(_ICE_CONTROLLED, bytes(8)), key)
 
     def is_answer(self, datagram: bytes, source: Address) -> bool:
-        """Tell whether a datagram is the success response to a check that went to `source`. It counts once."""
+        """Tell whether a datagram is the success response to a check that went to `source`. Each one counts once."""
         transaction = datagram[8:20]
         destination, key = self._sent.get(transaction, (None, b""))
         if destination != source[:2] or not _is_authentic_response(datagram, key):
@@ -131,11 +132,11 @@ class _Generation(Generic[Owner]):
 class Verdict(Generic[Owner]):
     """What a STUN datagram means."""
 
-    # The answer for its source.
+    # The answer to send to the source.
     reply: bytes | None = None
-    # The agent that it is for, if it is a valid new check.
+    # The agent that the datagram is for, if it is a valid new check.
     agent: Agent[Owner] | None = None
-    # Whether such a check nominates its address for media (USE-CANDIDATE).
+    # Whether this check nominates its address for media (USE-CANDIDATE).
     nominated: bool = False
 
 
@@ -166,7 +167,7 @@ class Agents(Generic[Owner]):
     def restart(self, agent: Agent[Owner], local: Credentials, remote: Credentials | None = None) -> None:
         """Give an agent new credentials. The old ones stay valid until the new ones are used.
 
-        The same `local` again only states the other side's credentials.
+        If `local` is the same as before, this only states the other side's credentials.
 
         :raises ValueError: when another agent has this ufrag.
         """
@@ -187,13 +188,15 @@ class Agents(Generic[Owner]):
     def receive(self, datagram: bytes, source: Address, now: float, *, is_known: bool = False) -> Verdict[Owner]:
         """Authenticate a STUN datagram from `source`, and return what it means. Never raises.
 
-        :param is_known: whether a leg uses this address. Its checks are read even while its network floods the node.
+        :param is_known: whether a leg uses this address. Checks from it are read even while its network floods the
+            node.
         """
         try:
             generation = self._wanted(datagram, source, now, is_known=is_known)
             return self._judge(generation, datagram, source, now) if generation is not None else _IGNORED
         except Exception:
-            # The parser raises any exception for broken input. Anybody can send such input, so it is only a debug line.
+            # The parser raises any exception for broken input. Anybody can send such input, so log it only for
+            # debugging.
             logger.debug("A STUN datagram of %d bytes could not be read", len(datagram), exc_info=True)
             return _IGNORED
 
@@ -233,11 +236,12 @@ class Agents(Generic[Owner]):
         agent, transaction = generation.agent, request.transaction_id
         first_source = agent._transactions.get(transaction)
         if first_source not in (None, source[:2]):
-            # A replayed check from another address: an attacker may want the media there.
+            # This is a replayed check from another address. An attacker may want the media there.
             return _IGNORED
         reply = _signed(_RESPONSE, transaction, _mapped_address(transaction, source), generation.key)
         if first_source is not None:
-            # A repeated check: our answer was lost, or an attacker that forges the address tries to keep consent alive.
+            # This is a repeated check. Either our answer was lost, or an attacker with a forged address tries to keep
+            # consent alive.
             return Verdict(reply)
         if source[:2] != agent._source:
             agent._source = source[:2]
@@ -260,7 +264,7 @@ class Agents(Generic[Owner]):
 
 
 def _username(datagram: bytes) -> bytes:
-    """Return the value of USERNAME in a binding request, or nothing. It reads the first attributes only.
+    """Return the value of USERNAME in a binding request, or nothing. Only the first attributes are read.
 
     No signature is checked here, and `_screen` must still check the message.
     """
@@ -284,12 +288,11 @@ def _username(datagram: bytes) -> bytes:
 
 
 def _screen(datagram: bytes) -> list[int] | None:
-    """Return the attributes of a binding request that must be understood and are not; None for a malformed request.
+    """Return the unknown attributes of a binding request that must be understood; None for a malformed request.
 
-    `_username` has checked the header.
-
-    This is needed because the parser is lenient. It ignores unknown attributes, a wrong cookie, lengths beyond the end
-    of the message, and a fingerprint that is missing or not the last attribute (RFC 8489 section 14.7).
+    `_username` has checked the header already. This function is needed because the parser is lenient. It ignores
+    unknown attributes, a wrong cookie, lengths beyond the end of the message, and a fingerprint that is missing or not
+    the last attribute (RFC 8489 section 14.7).
     """
     size = len(datagram)
     unknown: list[int] = []
@@ -314,7 +317,7 @@ def _is_authentic_response(datagram: bytes, key: bytes) -> bool:
         message = stun.parse_message(datagram)
         return "FINGERPRINT" in message.attributes and message.check_message_integrity(key)
     except Exception:
-        # As in `Agents.receive`: the parser fails in many ways.
+        # The parser raises any exception for broken input, as in `Agents.receive`.
         return False
 
 
@@ -339,7 +342,7 @@ def _list(unknown: list[int]) -> bytes:
 def _mapped_address(transaction: bytes, source: Address) -> bytes:
     """Return XOR-MAPPED-ADDRESS (RFC 8489 section 14.2)."""
     address = ipaddress.ip_address(source[0])
-    # An IPv6 socket that also serves IPv4 returns such an address. The other side knows the inner one.
+    # An IPv6 socket that also serves IPv4 returns mapped addresses. The other side knows the IPv4 address.
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
     value = pack("!xBH", 1 if address.version == 4 else 2, source[1] ^ (stun.COOKIE >> 16))

@@ -1,8 +1,8 @@
 """The data channels of one leg (RFC 8831), over its transport.
 
-The caller relays the messages: `on_message` passes on what has come, and the caller sends it to the channel of the same
-label on every other leg with `send`. Messages that must wait for that are kept in the receive window with `hold`. Every
-bound here is for one leg: what it opens, what it sends, and what is kept for it.
+The caller relays the messages: `on_message` passes each incoming message to the caller. With `send`, the caller sends
+it to the channel with the same label on every other leg. With `hold`, a message that must wait stays in the receive
+window. Every bound here is for one leg: for what it opens, what it sends, and what is kept for it.
 """
 
 import asyncio
@@ -19,15 +19,18 @@ from media.transport.dtls import State, Transport
 
 logger = logging.getLogger(__name__)
 
-# What the SDP of the focus states as a=max-message-size.
+# The a=max-message-size in the SDP of the focus.
 MAX_MESSAGE_SIZE = 64 * 1024
 MAX_CHANNELS = 16
 MAX_LABEL = 128
-# Bytes that are kept for a leg that does not read. Beyond that the channel is closed: a reliable channel loses nothing.
+# Bytes that are kept for a leg that does not read. Beyond that, the channel is closed, because a reliable channel must
+# lose nothing.
 MAX_OUTSTANDING = 1024 * 1024
-# Bytes of the window that a message takes at least while it waits to be relayed: small ones cost memory too.
+# A message that waits to be relayed takes at least this many bytes of the window, because small messages also cost
+# memory.
 LEAST_HELD = 1024
-# Chunks that are read per second, and at once. The others are lost, and the sender slows down as on a narrow link.
+# How many chunks are read per second, and in a burst. Further chunks are lost, and the sender slows down as on a narrow
+# link.
 CHUNK_RATE = 200
 CHUNK_BURST = 400
 
@@ -35,10 +38,10 @@ CHUNK_BURST = 400
 _DATA, _SACK, _RECONFIG, _FORWARD_TSN = 0, 3, 130, 192
 _PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 _COMMON_HEADER = 12
-# SACKs, and parameters of a RE-CONFIG (RFC 6525 section 3.1), that one packet may have. Each costs time, and each
-# parameter costs an answer.
+# The most SACKs, and the most parameters of a RE-CONFIG (RFC 6525 section 3.1), that one packet may have. Each costs
+# time, and each parameter costs an answer.
 _MOST_SACKS, _MOST_RECONFIGURATIONS = 1, 2
-# Pieces that a SACK may list: more than are ever in flight to one leg.
+# The most pieces that a SACK may list: more than are ever in flight to one leg.
 _MAX_ACKNOWLEDGED = MAX_OUTSTANDING // 1024
 # This many pieces that a SACK lists after a gap cost as much as a chunk.
 ACKNOWLEDGED_FOR_A_CHUNK = 512
@@ -46,7 +49,7 @@ ACKNOWLEDGED_FOR_A_CHUNK = 512
 
 @dataclass(frozen=True)
 class Holdings:
-    """What an association holds, for inspection. Each number has a bound."""
+    """Counts of what an association holds, for inspection. Each number has a bound."""
 
     # Channels that are open, or about to close.
     channels: int
@@ -65,8 +68,9 @@ class Holdings:
 class DataChannels:
     """The SCTP association of a leg and the channels that the other side opens on it.
 
-    Made once the transport is connected. `port` is the other side's SCTP port, `max_message_size` its limit (0: none),
-    both from its SDP. `on_message(channels, label, message)` is called with every message that arrives.
+    Make this object once the transport is connected. `port` is the other side's SCTP port, and `max_message_size` its
+    limit in bytes (0: no limit). Both come from its SDP. `on_message(channels, label, message)` is called with every
+    message that arrives.
     """
 
     def __init__(
@@ -81,9 +85,9 @@ class DataChannels:
         self._transport = transport
         self._on_message = on_message
         self._channels: list[RTCDataChannel] = []
-        # Packets and messages that were dropped: broken, too large, or too many.
+        # How many packets and messages were dropped, because they were malformed, too large, or too many.
         self.dropped = 0
-        # What the other side may send now, in chunks.
+        # How much the other side may send now, in chunks.
         self.allowance = Allowance(CHUNK_RATE, CHUNK_BURST)
         self._sctp = Sctp(transport.role, transport.send_data)
         self._sctp.on("datachannel", self._opened)
@@ -115,9 +119,9 @@ class DataChannels:
         )
 
     def send(self, label: str, message: str | bytes) -> bool:
-        """Send a message to the channel of this label, the newest if there are several.
+        """Send a message to the channel with this label, or to the newest of several.
 
-        Return whether there is one that could take it. A channel whose other side does not read is closed.
+        Return whether there is a channel that could take it. A channel whose other side does not read is closed.
         """
         channel = next((each for each in reversed(self._channels) if each.label == label), None)
         if channel is None or channel.readyState != "open":
@@ -130,7 +134,7 @@ class DataChannels:
         try:
             channel.send(message)
         except ValueError:
-            # Larger than the other side accepts.
+            # The message is larger than the other side accepts.
             self.dropped += 1
             return False
         return True
@@ -140,19 +144,19 @@ class DataChannels:
         self._sctp.hold(max(size, LEAST_HELD))
 
     def release(self, size: int) -> None:
-        """Give a message's room in the window back, and tell the other side when the window opens again."""
+        """Return a message's bytes to the window, and tell the other side when the window opens again."""
         if self._sctp.release(max(size, LEAST_HELD)):
             task = asyncio.get_running_loop().create_task(self._sctp.announce_window())
             self._updates.add(task)
             task.add_done_callback(self._updates.discard)
 
     async def close(self) -> None:
-        """End the association. Leaves no timer or task behind."""
+        """End the association with all its timers and tasks."""
         self._transport.on_data = None
         self._start.cancel()
         await asyncio.wait([self._start])
         await self._sctp.finish()
-        # Without reference cycles, memory is free at once and not when garbage is collected.
+        # Break the reference cycles, so that memory is freed now and not by the garbage collector.
         for each in (self._sctp, *self._channels):
             each.remove_all_listeners()
         self._channels.clear()
@@ -160,7 +164,7 @@ class DataChannels:
         await asyncio.sleep(0)
 
     async def _connect(self, port: int, max_message_size: int) -> None:
-        """Open the association. Early packets of the other side are used: it would repeat them only after seconds."""
+        """Open the association. Use early packets of the other side, which it would repeat only after seconds."""
         await self._sctp.connect(port, max_message_size)
         while self._transport.early:
             await self._receive(self._transport.early.popleft())
@@ -175,7 +179,7 @@ class DataChannels:
             self.dropped += 1
 
     def _is_sound(self, packet: bytes) -> bool:
-        """Tell whether aiortc can read this packet safely, and whether it is within the rate."""
+        """Tell whether aiortc can read this packet safely, and the packet is within the rate."""
         cost = sacks = acknowledged = 0
         try:
             for kind, body in _chunks(packet):
@@ -251,7 +255,7 @@ def _chunks(packet: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _acknowledged(body: bytes) -> int:
-    """Return how many pieces a SACK lists after the first gap: aiortc counts them one by one.
+    """Return how many pieces a SACK lists after the first gap. aiortc counts them one by one.
 
     :raises ValueError: when a block ends before it begins.
     """

@@ -1,16 +1,16 @@
 """Checks for ufrags that no leg has, counted by the network that they come from. No clock, no socket.
 
-A flood of them costs little, because most of it is dropped unread. The rest is still looked at: the source of the flood
-may be forged, and a participant from the same network must be able to connect.
+A flood of such checks costs little, because most of it is dropped unread. The rest is still read: the source of the
+flood may be forged, and a participant from the same network must be able to connect.
 """
 
 import socket
 
-# Unknown ufrags of one network within a second, before most of its checks are dropped.
+# How many checks with unknown ufrags a network may send within a second. After that, most of its checks are dropped.
 MOST_UNKNOWN = 100
-# Of the checks beyond that, one in this many is looked at.
+# Of the checks beyond that, one in this many is read.
 LOOKED_AT = 8
-# Networks that are counted within a second. Further ones are counted together.
+# How many networks are counted within a second. Further networks are counted together.
 MOST_NETWORKS = 4096
 _OTHERS = b""
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -39,7 +39,7 @@ class Strangers:
             self._dropped[network] = 0
 
     def is_dropped(self, host: str, now: float) -> bool:
-        """Tell whether a check from there is dropped unread."""
+        """Tell whether a check from this host is dropped unread."""
         if now - self._counted_from >= 1:
             self._counted_from = now
             self._unknown.clear()
@@ -56,7 +56,7 @@ class Strangers:
 
 
 def network_of(host: str) -> bytes:
-    """Return the network of an address: /24 of IPv4, also where it is mapped to IPv6, and /64 of IPv6."""
+    """Return the network of an address: /24 for IPv4, including IPv4 mapped to IPv6, and /64 for IPv6."""
     if ":" not in host:
         return socket.inet_aton(host)[:3]
     packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 _TIMEOUT = httpx.Timeout(10, connect=3, pool=3)
 _LIMITS = httpx.Limits(max_connections=50, max_keepalive_connections=10, keepalive_expiry=30)
-# An HTTP client belongs to the event loop on which its connections were opened.
+# Each HTTP client belongs to the event loop on which its connections were opened.
 _clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]" = WeakKeyDictionary()
 
 
@@ -60,8 +60,8 @@ def _headers(request: HttpRequest) -> dict[str, str]:
     """Return the headers for the enabler: the API key, and those of the browser's request to forward.
 
     The enabler builds the URLs in its responses from the host and scheme of the request. If the enabler is this server,
-    they must be the browser's. `Idempotency-Key` is not forwarded, because all browsers share one API key: if two sent
-    the same key, the enabler would return the first one's token to the second.
+    these must be those of the browser. `Idempotency-Key` is not forwarded, because all browsers share one API key: if
+    two sent the same key, the enabler would return the token of the first to the second.
     """
     headers = {"authorization": f"Api-Key {_api_key()}", "x-correlator": request.headers["x-correlator"]}
     if not settings.SBE_ENABLER_URL:
@@ -74,7 +74,7 @@ def _headers(request: HttpRequest) -> dict[str, str]:
 def _api_key() -> str:
     """Return the API key: SBE_API_KEY, otherwise the one that `quickstart` wrote.
 
-    :raises ProblemError: when there is none.
+    :raises ProblemError: when there is no API key.
     """
     try:
         key: str = settings.SBE_API_KEY or settings.DEMO_KEY_FILE.read_text().strip()
@@ -93,7 +93,7 @@ async def ask(
     body: dict[str, object] | None = None,
     parameters: dict[str, str] | None = None,
 ) -> httpx.Response:
-    """Call the enabler on behalf of the browser's `request` and return its response, whatever the status.
+    """Call the enabler on behalf of the browser's `request` and return its response, with any status.
 
     :raises ProblemError: when the enabler cannot be reached, or something else answers.
     """

@@ -1,8 +1,9 @@
 """Django's PostgreSQL backend, with a bound on every wait.
 
 PostgreSQL itself cancels statements that take too long (`statement_timeout`). A server that hangs cannot do that, so
-the client also stops waiting and closes the connection. After such a failure, no thread connects for _PAUSE_SECONDS,
-and then one thread at a time until it succeeds. So queued requests fail at once instead of one timeout after another.
+the client also stops waiting and closes the connection. After such a failure, no thread connects for _PAUSE_SECONDS.
+After that, one thread at a time tries until it succeeds. So queued requests fail at once instead of one timeout after
+another.
 """
 
 import contextlib
@@ -34,7 +35,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     def wait(self, gen: PQGen[R], interval: float = 0.1, timeout: float | None = None) -> R:
         """Wait for the server's answer.
 
-        :raises psycopg.OperationalError: when it does not arrive in time. The connection is then closed.
+        :raises psycopg.OperationalError: when the answer does not arrive in time. The connection is then closed.
         """
         if timeout is None and self.limit is not None:
             timeout = self.limit + _GRACE_SECONDS

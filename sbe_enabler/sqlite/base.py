@@ -1,8 +1,8 @@
 """Django's SQLite backend, with a FIFO queue for the transactions of a process.
 
-SQLite has no queue for its write lock. A thread that finds it taken sleeps and retries, at growing intervals, so one of
-four busy threads could starve for a second. Here each transaction waits for the one before it and begins as soon as
-that has ended. Only other processes and statements outside transactions still compete for SQLite's own lock.
+SQLite has no queue for its write lock. A thread that finds the lock taken sleeps and retries, at growing intervals. So
+one of four busy threads could starve for a second. Here each transaction waits for the previous transaction and begins
+as soon as that has ended. Only other processes and statements outside transactions still compete for SQLite's own lock.
 """
 
 import sqlite3

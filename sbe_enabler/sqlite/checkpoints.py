@@ -1,8 +1,8 @@
 """Checkpoints copy committed pages from SQLite's write-ahead log into the database file, in a thread of their own.
 
 By default, SQLite makes a checkpoint during a commit once the log has 1,000 pages. On a disk this takes 20 ms or more,
-and all threads that wait for the write lock wait too. Here a thread makes one every _COMMITS commits, while others read
-and write. If that does not keep up, a commit still makes one once the log has `LOG_PAGES` pages.
+and all threads that wait for the write lock wait too. Here a thread makes a checkpoint every _COMMITS commits, while
+others read and write. If it does not keep up, a commit still makes a checkpoint once the log has `LOG_PAGES` pages.
 """
 
 import contextlib

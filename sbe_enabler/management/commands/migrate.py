@@ -10,7 +10,7 @@ class Command(migrate.Command):
     """Applies migrations without time limits."""
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Remove the time limits, migrate, and close the connection, so that later ones have the limits again."""
+        """Remove the time limits, migrate, and close the connection, so that new connections have the limits again."""
         if connection.vendor == "postgresql":
             connection.lift_limits()  # type: ignore[attr-defined]
         try:

@@ -56,7 +56,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Staff login (shown only once):    {_STAFF_NAME} / {password}")
 
     def _create_demo_key(self) -> None:
-        """Create the API key with which the Dev Server calls the enabler, unless it has a valid one."""
+        """Create the API key with which the Dev Server calls the enabler, unless it has a valid key."""
         path: Path = settings.DEMO_KEY_FILE
         if settings.SBE_API_KEY or (path.is_file() and _is_known(path.read_text().strip())):
             return
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         self.stdout.write(f"API key for trials (shown only once): {key}\n(the Dev Server reads it from {path})")
 
     def _collect_static_files(self) -> None:
-        """Run `collectstatic` if a static file has changed since the last time. With DEBUG it is not needed."""
+        """Run `collectstatic` if a static file has changed since the last run. It is not needed with DEBUG."""
         stamp: Path = settings.STATIC_ROOT.with_name("static.stamp")
         fingerprint = _static_fingerprint()
         if settings.DEBUG or (stamp.is_file() and stamp.read_text() == fingerprint):

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the server. Once it listens, it calls the option `announce(scheme, bind, port)` if a command gave one."""
+        """Run the server. Once it listens, it calls `announce(scheme, bind, port)`, if the caller gave this option."""
         _use_one_malloc_arena()
         from sbe_enabler.asgi import application
         from sbe_enabler.readiness import require_database
@@ -95,7 +95,7 @@ def _use_one_malloc_arena() -> None:
 
 
 def _tune_garbage_collection() -> None:
-    """Collect garbage less often, and exclude the objects that exist already: imported code is never freed.
+    """Collect garbage less often, and exclude the existing objects, because imported code is never freed.
 
     This saves a twentieth of the processor time.
     """
