@@ -10,7 +10,7 @@ import logging
 
 from django.conf import settings
 
-from conferences.operations.nodes import ADOPTIONS_PER_LOOK, adopt_orphans
+from conferences.operations.nodes import ADOPTIONS_PER_PASS, adopt_orphans
 from events import clock
 from events.threads import in_database_thread
 from media import tasks
@@ -41,7 +41,7 @@ def replace_lost_nodes(watch: Watch) -> float:
     now = clock.now()
     tasks.try_write(now=now)
     watched = watch.note_look()
-    if adopt_orphans(now=now, watched=watched) == ADOPTIONS_PER_LOOK:
+    if adopt_orphans(now=now, watched=watched) == ADOPTIONS_PER_PASS:
         return SHORTEST_SLEEP_SECONDS
     pause = LONGEST_SLEEP_SECONDS
     if last := tasks.next_to_fall_silent(now=now):

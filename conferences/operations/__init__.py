@@ -1,4 +1,4 @@
-"""The use cases. A change is one transaction: lock the conference, decide, save, record events, announce on commit.
+"""The use cases. A change is one transaction: lock the conference, decide, change rows, queue events, save.
 
 - `sessions`: register, refresh, end.
 - `calls`: start, answer, leave or end a conference, and move to another device.

@@ -151,7 +151,7 @@ def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None
             created_at=locked.now,
             expires_at=locked.now + settings.MODIFICATION_LIFETIME,
         )
-        locked.offer(modification)
+        locked.add_modification(modification)
         tell_offer(locked, modification, participant, caused_by=modification.caused_by_id)
 
 

@@ -320,7 +320,7 @@ class LockedConference:
             self.unlisted.remove(participant)
             self.participants = sorted([*self.participants, participant], key=attrgetter("position"))
 
-    def offer(self, modification: Modification) -> None:
+    def add_modification(self, modification: Modification) -> None:
         """Add a pending modification. The caller queues its events."""
         self.pending.append(modification)
         self.offered.append(modification)

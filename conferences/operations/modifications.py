@@ -190,7 +190,7 @@ def send_offer(
         created_at=locked.now,
         expires_at=rings_until or locked.now + settings.MODIFICATION_LIFETIME,
     )
-    locked.offer(modification)
+    locked.add_modification(modification)
     if receiver is None:
         if kind in _FIRST_OFFERS or participant.connect_until is not None:
             expect_leg(locked, participant)

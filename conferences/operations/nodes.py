@@ -58,7 +58,7 @@ def assigned(*, node_id: str) -> dict[str, int]:
 
 
 # The most conferences that one pass moves. All participants of a moved conference negotiate anew.
-ADOPTIONS_PER_LOOK = 10
+ADOPTIONS_PER_PASS = 10
 
 
 def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
@@ -72,7 +72,7 @@ def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
     if not tasks.live_nodes(now=now):
         return 0
     tried: list[str] = []
-    while len(tried) < ADOPTIONS_PER_LOOK:
+    while len(tried) < ADOPTIONS_PER_PASS:
         orphan = _orphans(now, watched).exclude(pk__in=tried).values_list("pk", flat=True).first()
         if orphan is None:
             break

@@ -12,7 +12,7 @@ from conferences.models import Conference, Topology
 from conferences.operations.deadlines import settle_due
 from conferences.operations.focus import leg_lost, settle_task
 from conferences.operations.nodes import (
-    ADOPTIONS_PER_LOOK,
+    ADOPTIONS_PER_PASS,
     NoNodeError,
     adopt_conference,
     adopt_orphans,
@@ -225,11 +225,11 @@ def test_a_node_that_has_retired_is_replaced_at_once(node: ScriptedNode, other: 
 
 
 def test_one_look_adopts_a_bounded_number(node: ScriptedNode, other: ScriptedNode, alice: Device) -> None:
-    for _ in range(ADOPTIONS_PER_LOOK + 2):
+    for _ in range(ADOPTIONS_PER_PASS + 2):
         alice.gather("bob")
     gone(node)
-    assert adopt() == ADOPTIONS_PER_LOOK
-    assert Conference.objects.filter(media_node="other").count() == ADOPTIONS_PER_LOOK
+    assert adopt() == ADOPTIONS_PER_PASS
+    assert Conference.objects.filter(media_node="other").count() == ADOPTIONS_PER_PASS
     assert adopt() == 2
     assert adopt() == 0
 
