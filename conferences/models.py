@@ -3,6 +3,7 @@
 Database constraints guard the invariants. Only `conferences.machine` decides transitions between states.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ from conferences.machine import (
     MoveState,
     ParticipantState,
 )
-from events.identity import shares_identity
+from events.identity import identity_of
 from events.models import Session, new_id
 
 
@@ -29,8 +30,6 @@ class Topology(models.TextChoices):
     PEER = "peer"
 
 
-# Participants that have not left.
-_PRESENT = RINGING | JOINED
 # The most participants that have left but that snapshots still list. It equals the largest capacity, so a snapshot of
 # an ended conference lists everybody who was present at its end.
 MAX_LISTED_LEFT = 40
@@ -77,9 +76,28 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         """Return conferences that have not ended."""
         return self.filter(ended_at__isnull=True)
 
-    def concerning(self, session: Session) -> Self:
-        """Return conferences in which the session or its user takes part, or has taken part."""
-        return self.filter(pk__in=Participant.objects.concerning(session).values("conference"))
+    def concerning(self, session: Session, conference_id: str) -> Self:
+        """Return the conference with this ID if the session's user takes part in it, or has taken part."""
+        own = Participant.objects.concerning(session, conference=conference_id)
+        return self.filter(pk=conference_id, pk__in=own.values("conference"))
+
+    def live_with(self, session: Session) -> Self:
+        """Return live conferences whose snapshots list the session's user."""
+        own = Participant.objects.concerning(session, listed=True, conference_ended=False)
+        return self.live().filter(pk__in=own.values("conference"))
+
+    def ended_with(self, session: Session, *, after: str, number: int) -> Self:
+        """Return the first ended conferences of the session's user, by ID, whose IDs are greater than `after`.
+
+        Each identity has its own query. It reads an index in the order of the IDs, and stops after `number` conferences.
+        """
+        ids: set[str] = set()
+        for name, value in identity_of(session).items():
+            own = Participant.objects.filter(
+                **{name: value}, conference__gt=after, conference__state=ConferenceState.SESSION_TERMINATED
+            )
+            ids.update(own.order_by("conference_id").values_list("conference_id", flat=True).distinct()[:number])
+        return self.filter(pk__in=sorted(ids)[:number])
 
 
 class Conference(models.Model):
@@ -138,32 +156,48 @@ class Conference(models.Model):
 class ParticipantQuerySet(models.QuerySet["Participant"]):
     """Queries for participants."""
 
-    def concerning(self, session: Session) -> Self:
-        """Return participants that use the session or belong to its user."""
-        return self.filter(Q(session=session) | shares_identity([session]))
+    def concerning(self, session: Session, **also: object) -> Self:
+        """Return participants that belong to the session's user and fulfil further conditions.
+
+        They include those that use the session, because a participant shares an identity with its session.
+
+        Each identity has its own subquery, which repeats the conditions. With OR instead, SQLite would not use partial
+        indexes, and would read all participants of a conference.
+        """
+        own = [Participant.objects.filter(**{name: value}, **also) for name, value in identity_of(session).items()]
+        if not own:
+            return self.none()
+        first, *others = (each.order_by().values("pk") for each in own)
+        return self.filter(pk__in=first.union(*others) if others else first)
 
     def ringing(self) -> Self:
         """Return participants whose devices ring."""
-        return self.filter(state__in=sorted(RINGING))
+        return self.present().filter(state__in=sorted(RINGING))
 
     def present(self) -> Self:
-        """Return participants that have not left."""
-        return self.filter(state__in=sorted(_PRESENT))
+        """Return participants that have not left.
+
+        The condition has no parameter: otherwise SQLite would not use the partial indexes.
+        """
+        return self.filter(left_at__isnull=True)
 
     def unanswered(self, now: datetime) -> Self:
         """Return invited participants whose invitation has not ended at `now`."""
-        return self.filter(state=ParticipantState.INVITED, rings_until__gt=now)
+        return self.present().filter(state=ParticipantState.INVITED, rings_until__gt=now)
+
+    def calling_any(self, names: Collection[str]) -> Self:
+        """Return present participants with one of these usernames or VTNs."""
+        # Each alternative repeats the condition of the partial indexes: SQLite needs that.
+        return self.filter(Q(username__in=names, left_at__isnull=True) | Q(vtn__in=names, left_at__isnull=True))
 
     def invited_by(self, session: Session) -> Self:
         """Return participants in conferences that the session's user hosts and has not left."""
-        own = Participant.objects.present().filter(shares_identity([session]), role=Role.HOST)
+        own = Participant.objects.concerning(session, left_at__isnull=True, role=Role.HOST)
         return self.filter(conference__in=own.values("conference"))
 
     def calling(self, session: Session) -> Self:
         """Return the hosts of calls by invitation that are the session's user and that nobody has answered."""
-        return self.present().filter(
-            shares_identity([session]),
-            role=Role.HOST,
+        return self.concerning(session, left_at__isnull=True, role=Role.HOST).filter(
             conference__state=ConferenceState.INVITATION_SENT,
             conference__access=Access.INVITED,
         )
@@ -176,15 +210,16 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         """Return participants that left earlier. Snapshots count them but do not list them."""
         return self.filter(listed=False)
 
-    def returnable_by(self, session: Session, now: datetime) -> Self:
-        """Return participants that have left and whose rows the session may use to return.
+    def returnable_by(self, session: Session, conference: Conference, now: datetime) -> Self:
+        """Return participants that have left a conference and whose rows the session may use to return.
 
         The session with which the participant left may return. After that session is over, another session may return
         if it has the same username, VTN and ICMN.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
-        return self.filter(Q(session=session) | (same_user & over), state=ParticipantState.LEFT)
+        own = self.concerning(session, conference=conference, state=ParticipantState.LEFT)
+        return own.filter(Q(session=session) | (same_user & over))
 
     def unscrubbed(self, now: datetime) -> Self:
         """Return participants that left at or before `now` and whose descriptions still have credentials."""
@@ -192,13 +227,16 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
     def with_armed_move(self, session: Session) -> Self:
         """Return participants that use the session and have armed a move."""
-        return self.filter(session=session, move_until__isnull=False)
+        return self.present().filter(session=session, move_until__isnull=False)
 
     def joined(self) -> Self:
         """Return participants that are in the conference with a device."""
-        return self.filter(state__in=sorted(JOINED))
+        return self.present().filter(state__in=sorted(JOINED))
 
 
+_PRESENT = Q(left_at__isnull=True)
+# Snapshots of a conference that has not ended list the participant.
+_LIVE = Q(listed=True, conference_ended=False)
 # The participant left after its descriptions were last scrubbed.
 _UNSCRUBBED = Q(left_at__isnull=False) & (Q(scrubbed_at__isnull=True) | Q(scrubbed_at__lt=F("left_at")))
 
@@ -217,10 +255,15 @@ class Participant(models.Model):
     username = models.CharField(max_length=128, blank=True)
     vtn = models.CharField("VTN", max_length=16, blank=True)
     icmn = models.CharField("ICMN", max_length=16, blank=True)
-    session = models.ForeignKey(Session, on_delete=models.PROTECT, null=True, blank=True, related_name="participants")
+    session = models.ForeignKey(
+        Session, on_delete=models.PROTECT, null=True, blank=True, related_name="participants", db_index=False
+    )
     position = models.PositiveIntegerField(help_text="The order in which participants were invited.")
     listed = models.BooleanField(
         default=True, help_text="Snapshots show it: it is present, or among the last that left."
+    )
+    conference_ended = models.BooleanField(
+        default=False, editable=False, help_text="Its conference has ended. Only set while snapshots show it."
     )
     joined_at = models.DateTimeField(null=True, blank=True, help_text="When its present or last stay began.")
     rings_until = models.DateTimeField(null=True, blank=True)
@@ -270,24 +313,30 @@ class Participant(models.Model):
             models.CheckConstraint(
                 condition=Q(listed=True) | Q(state=ParticipantState.LEFT.value), name="participant_present_is_listed"
             ),
+            models.CheckConstraint(
+                condition=Q(state=ParticipantState.LEFT.value, left_at__isnull=False)
+                | (~Q(state=ParticipantState.LEFT.value) & Q(left_at__isnull=True)),
+                name="participant_has_left_iff_left_at",
+            ),
         ]
         indexes = [
             models.Index(fields=["conference", "position"], condition=Q(listed=True), name="participant_listed"),
             models.Index(fields=["conference", "username"], condition=Q(listed=False), name="participant_unlisted"),
-            models.Index(fields=["username"], name="participant_username"),
-            models.Index(fields=["vtn"], condition=~Q(vtn=""), name="participant_vtn"),
-            models.Index(fields=["icmn"], condition=~Q(icmn=""), name="participant_icmn"),
-            # For quotas, which count only present participants. So a user's history does not slow the count.
-            models.Index(
-                fields=["username"], condition=_one_of("state", _PRESENT), name="participant_present_username"
-            ),
-            models.Index(
-                fields=["vtn"], condition=_one_of("state", _PRESENT) & ~Q(vtn=""), name="participant_present_vtn"
-            ),
-            models.Index(
-                fields=["icmn"], condition=_one_of("state", _PRESENT) & ~Q(icmn=""), name="participant_present_icmn"
-            ),
-            models.Index(fields=["session"], condition=_one_of("state", JOINED), name="participant_at_session"),
+            # For a user's part in one conference, and for the user's ended conferences by ID.
+            models.Index(fields=["username", "conference"], name="participant_username"),
+            models.Index(fields=["vtn", "conference"], name="participant_vtn"),
+            models.Index(fields=["icmn", "conference"], name="participant_icmn"),
+            models.Index(fields=["session", "conference"], name="participant_session"),
+            # For quotas and calls, which concern only present participants. A user's history does not slow them. The
+            # conditions of all partial indexes have no values, because SQLite cannot compare a value with a parameter.
+            models.Index(fields=["username"], condition=_PRESENT, name="participant_present_username"),
+            models.Index(fields=["vtn"], condition=_PRESENT, name="participant_present_vtn"),
+            models.Index(fields=["icmn"], condition=_PRESENT, name="participant_present_icmn"),
+            models.Index(fields=["session"], condition=_PRESENT, name="participant_at_session"),
+            # For the list of a user's live conferences, which includes those that the user has left.
+            models.Index(fields=["username", "conference"], condition=_LIVE, name="participant_live_username"),
+            models.Index(fields=["vtn", "conference"], condition=_LIVE, name="participant_live_vtn"),
+            models.Index(fields=["icmn", "conference"], condition=_LIVE, name="participant_live_icmn"),
             models.Index(fields=["left_at"], condition=_UNSCRUBBED, name="participant_to_scrub"),
             models.Index(fields=["rings_until"], condition=Q(rings_until__isnull=False), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),

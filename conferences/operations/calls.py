@@ -523,7 +523,6 @@ def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant |
     """End the conference for everybody, and tell everybody except `by`, the participant that ended it."""
     rings = locked.rings
     locked.advance(Action.END)
-    locked.conference.ended_at, locked.conference.ended_reason = locked.now, reason
     for modification in list(locked.pending):
         locked.settle(modification, Action.CANCEL, by)
     present = locked.present
@@ -531,6 +530,7 @@ def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant |
         _stop_ringing(locked, present, reason)
     for participant in present:
         locked.record_leave(participant, reason if participant is by else LeftReason.CONFERENCE_ENDED)
+    locked.record_end(reason)
     event = SessionTerminated(reason=reason, conference=locked.snapshot())
     for participant in present:
         if participant is not by:

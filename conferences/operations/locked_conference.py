@@ -85,26 +85,31 @@ class LockedConference:
         for participant in (*self.participants, *self.unlisted):
             if participant.pk == participant_id:
                 return participant
-        if older := self._load(Participant.objects.filter(pk=participant_id)):
+        if older := self._load(self._unlisted.filter(pk=participant_id)):
             return older
         raise NotFoundError("There is no such participant in this conference.")
 
     def _load(self, rows: ParticipantQuerySet) -> Participant | None:
-        """Load the participant that left this conference last, among these participants that are not listed."""
+        """Load the participant that left last, among these unlisted participants of this conference."""
         if not self.conference.unlisted:
             return None
-        rows = rows.unlisted().filter(conference=self.conference)
         participant = rows.select_related("session").order_by("-left_at").first()
         if participant is not None and participant.pk not in self._participants_before:
             self._participants_before[participant.pk] = _values(participant)
             self.unlisted.append(participant)
         return participant
 
+    @property
+    def _unlisted(self) -> ParticipantQuerySet:
+        """The participants of this conference that are not listed."""
+        return Participant.objects.unlisted().filter(conference=self.conference)
+
     def involves(self, session: Session) -> bool:
         """Tell whether the session, or its user, takes or took part."""
         if any(participant.session_id == session.pk or session.owns(participant) for participant in self.participants):
             return True
-        return self._load(Participant.objects.concerning(session)) is not None
+        own = Participant.objects.concerning(session, conference=self.conference, listed=False)
+        return self._load(own) is not None
 
     def participant_of(self, session: Session) -> Participant:
         """Return the participant of the session: the one that has not left, or else the newest that has left.
@@ -112,7 +117,7 @@ class LockedConference:
         :raises ForbiddenError: when the session has never joined, even if another device of its user has.
         """
         own = self.participants_of(session)
-        if not own and (older := self._load(Participant.objects.filter(session=session))):
+        if not own and (older := self._load(self._unlisted.filter(session=session))):
             own = [older]
         if not own:
             raise ForbiddenError("You do not take part in this conference with this device.")
@@ -128,7 +133,7 @@ class LockedConference:
 
     def returnable_participant(self, session: Session) -> Participant | None:
         """Return a participant whose row the session may use to return, preferably one that it has left itself."""
-        returnable = Participant.objects.returnable_by(session, self.now).filter(conference=self.conference)
+        returnable = Participant.objects.returnable_by(session, self.conference, self.now)
         best = returnable.order_by(Case(When(session=session, then=0), default=1), "-left_at").first()
         return self.participant(best.pk) if best else None
 
@@ -288,6 +293,12 @@ class LockedConference:
         participant.left_reason, participant.left_at = reason, self.now
         self._unlist_oldest()
 
+    def record_end(self, reason: LeftReason) -> None:
+        """Record that the conference has ended, and why. Its participants have left."""
+        self.conference.ended_at, self.conference.ended_reason = self.now, reason
+        for participant in self.participants:
+            participant.conference_ended = True
+
     def _unlist_oldest(self) -> None:
         """Unlist those that left before the last `MAX_LISTED_LEFT`, but no more than `MAX_LISTED_LEFT` at a time."""
         left = [each for each in self.participants if each.has_left]
@@ -445,7 +456,7 @@ def _involves_focus(modification: Modification) -> bool:
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
     "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
-    "listed",
+    "listed", "conference_ended",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Q, Value
+from django.db.models import Value
 
 from conferences.exceptions import (
     CalleeBusyError,
@@ -134,7 +134,7 @@ def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> lis
     Each row has the username and the VTN that it calls. The bounds themselves limit the number of rows.
     """
     unanswered = Participant.objects.unanswered(now).order_by()
-    called = unanswered.filter(Q(username__in=names) | Q(vtn__in=names))
+    called = unanswered.calling_any(names)
     parts = ((unanswered.invited_by(caller), True), (called, False))
     own, others = (part.values_list(Value(is_own), "username", "vtn") for part, is_own in parts)
     return list(own.union(others, all=True))

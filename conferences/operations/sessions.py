@@ -41,7 +41,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     )
     lock_registration(session)
     quotas.require_session(session, now=now)
-    ringing = Participant.objects.ringing().concerning(session).order_by("conference")
+    ringing = Participant.objects.ringing().concerning(session, left_at__isnull=True).order_by("conference")
     conferences = ringing.values_list("conference", flat=True).distinct()
     all_locked = [lock(conference_id, now=now) for conference_id in conferences]
     session.save(force_insert=True)

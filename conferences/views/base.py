@@ -71,11 +71,11 @@ class EnablerView(APIView):
         conference_id = self.kwargs.get("conference_id")
         if conference_id is None:
             return True
-        known = Conference.objects.concerning(self.session)
+        known = Conference.objects.concerning(self.session, conference_id)
         if self.request.headers.get("x-conference-action") == ANSWER:
             # Any session that knows the ID of an open conference may join it.
-            known |= Conference.objects.filter(access=Access.OPEN)
-        return known.filter(pk=conference_id).exists()
+            known |= Conference.objects.filter(pk=conference_id, access=Access.OPEN)
+        return known.exists()
 
     @property
     def session(self) -> Session:
@@ -122,15 +122,23 @@ def page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], str | None]:
 
     :raises MalformedError: when `after` or `limit` is not valid.
     """
+    after, limit = page_bounds(request)
+    page = list(rows.order_by("pk").filter(pk__gt=after)[: limit + 1])
+    more = len(page) > limit
+    page = page[:limit]
+    return page, str(page[-1].pk) if more else None
+
+
+def page_bounds(request: Request) -> tuple[str, int]:
+    """Return `after` and `limit` of the query: the ID after which a page begins, and its most rows.
+
+    :raises MalformedError: when one of them is not valid.
+    """
     try:
         limit = read_number(request.query_params.get("limit", str(_PAGE)), least=1, most=_PAGE)
     except NumberError:
         raise MalformedError(f"'limit' must be a number from 1 to {_PAGE}.") from None
-    after = request.query_params.get("after", "")
-    page = list(rows.order_by("pk").filter(pk__gt=without_nul(after))[: limit + 1])
-    more = len(page) > limit
-    page = page[:limit]
-    return page, str(page[-1].pk) if more else None
+    return without_nul(request.query_params.get("after", "")), limit
 
 
 def without_nul(text: str) -> str:

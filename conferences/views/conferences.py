@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from conferences import schema, wire
 from conferences.exceptions import NoSuchConferenceError
 from conferences.idempotency import Change, idempotent
+from conferences.machine import ConferenceState
 from conferences.models import Access, Conference, Modification, Participant, Topology
 from conferences.operations import calls
 from conferences.operations.locking import etag
@@ -15,10 +16,11 @@ from conferences.parsers import BoundedJSONParser, SdpParser
 from conferences.serializers import ActionSerializer, ConferenceSerializer
 from conferences.shapes import ConferenceShape
 from conferences.views.actions import ACTION_HEADER, action_of
-from conferences.views.base import EnablerView, description, outcome_headers, page, parse, without_nul
+from conferences.views.base import EnablerView, description, outcome_headers, page, page_bounds, parse, without_nul
 from events import clock
 from events.authentication import principal_of
 from events.clock import instant
+from events.models import Session
 from events.throttles import charge
 
 # In a list, each group of this many conferences counts as one more request.
@@ -62,10 +64,9 @@ class ConferencesView(EnablerView):
         responses={200: schema.ConferenceList, **schema.REFUSALS},
     )
     def get(self, request: Request) -> Response:
-        """List the conferences that I take part in, or took part in: the live ones, or those in `state`."""
-        rows = Conference.objects.concerning(self.session)
+        """List the live conferences whose `participants` include me, or my conferences in `state`."""
         state = without_nul(request.query_params.get("state", ""))
-        rows = rows.filter(state=state) if state else rows.live()
+        rows = _conferences_of(self.session, state, *page_bounds(request))
         listed, after = page(request, _with_members(rows))
         charge(principal_of(request), len(listed) // _ROWS_PER_REQUEST)
         return Response({"conferences": [_conference(row) for row in listed], "next": after})
@@ -79,7 +80,7 @@ class ConferenceView(EnablerView):
     @extend_schema(responses={200: schema.ConferenceShape, **schema.REFUSALS})
     def get(self, request: Request, conference_id: str) -> Response:
         """Return a conference that I take part in, or took part in."""
-        row = _with_members(Conference.objects.concerning(self.session)).filter(pk=conference_id).first()
+        row = _with_members(Conference.objects.concerning(self.session, conference_id)).first()
         if row is None:
             raise NoSuchConferenceError
         if request.headers.get("if-none-match") == etag(row):
@@ -117,6 +118,14 @@ class ConferenceView(EnablerView):
             body["ringsUntil"] = instant(ending.rings_until)
         conference = ending.locked.conference
         return Response(body, headers={"ETag": etag(conference), "x-state": conference.state})
+
+
+def _conferences_of(session: Session, state: str, after: str, limit: int) -> QuerySet[Conference]:
+    """Return the user's live conferences, or those in `state`. Of the ended ones, return one page and one more."""
+    if state == ConferenceState.SESSION_TERMINATED:
+        return Conference.objects.ended_with(session, after=after, number=limit + 1)
+    live = Conference.objects.live_with(session)
+    return live.filter(state=state) if state else live
 
 
 def _with_members(rows: QuerySet[Conference]) -> QuerySet[Conference]:

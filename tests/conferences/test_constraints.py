@@ -82,6 +82,11 @@ VIOLATIONS: dict[str, list[Callable[[], object]]] = {
         lambda: participant(conference(), listed=False),
         lambda: participant(conference(), state="accepted", session=session(), listed=False),
     ],
+    "participant_has_left_iff_left_at": [
+        lambda: participant(conference(), state="left"),
+        lambda: participant(conference(), left_at=NOW),
+        lambda: participant(conference(), state="accepted", session=session(), left_at=NOW),
+    ],
     "participant_one_seat_per_session": [
         lambda: [
             participant(in_, state="accepted", session=of) for in_, of in [(conference(), session())] for _ in "12"
@@ -144,7 +149,7 @@ def test_rows_that_break_no_constraint_are_accepted() -> None:
     conference(state="session-terminated", ended_at=NOW)
     device, meeting = session(), conference()
     participant(meeting, state="accepted", session=device, role="host")
-    participant(meeting, state="left", session=device)
+    participant(meeting, state="left", left_at=NOW, session=device)
     participant(conference(), state="accepted", session=device, role="host")
     event(device, meeting, 1), event(device, meeting, 2), event(session(), meeting, 1)
 

@@ -115,12 +115,10 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
 @pytest.mark.usefixtures("_many_participants")
 def test_search_of_the_support_desk_finds_users_and_modifications_by_an_index() -> None:
     """Only the names of conferences are scanned."""
-    if connection.vendor == "sqlite":
-        pytest.skip("SQLite does not see that a parameter fits a partial index")
     desk = ConferenceAdmin(Conference, admin.site)
     found, _ = desk.get_search_results(HttpRequest(), Conference.objects.order_by("-created_at"), "u9 m5")
     (plan,) = plans(lambda: list(found))
-    assert not re.search(r"Seq Scan on conferences_(participant|modification)", plan), plan
+    assert not re.search(r"(Seq Scan on|SCAN) conferences_(participant|modification)", plan), plan
 
 
 def assert_indexed(look: Callable[[], object]) -> list[str]:

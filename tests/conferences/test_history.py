@@ -1,0 +1,125 @@
+"""Requests do not read the history of their user, however long it is."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from conferences.models import Conference, Participant, Stay
+from conferences.operations.sessions import end_session
+from tests.support.database import insert
+from tests.support.descriptions import offer
+from tests.support.devices import Device
+from tests.support.plans import prepare_to_plan, rows_read
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ENDED = 2000
+# Former participants of one live conference, one of which is the user at each second position.
+LEFT = 1000
+MOST_ROWS = 300
+
+NUMBERS = {"vtn": "+15550101", "icmn": "+15550102"}
+MOD = "initiate-conference-mod"
+Act = Callable[[], object]
+
+
+@pytest.fixture
+def user(alice: Device) -> Device:
+    """A user with two numbers."""
+    return Device.register("zoe", **NUMBERS)
+
+
+@pytest.fixture
+def live(user: Device, node: object) -> str:
+    """An open conference of the user."""
+    return str(user.gather(access="open").json()["id"])
+
+
+@pytest.fixture(params=[False, True], ids=["without statistics", "with statistics"])
+def _history(request: pytest.FixtureRequest, user: Device, live: str) -> None:
+    """Write ended calls to and by the user, and a live conference that the user left again and again."""
+    past = f"'{(timezone.now() - timedelta(hours=1)).isoformat(' ')}'"
+    ended = {"state": "'session-terminated'", "ended_at": past, "ended_reason": "'hung-up'"}
+    insert(Conference, 1, ENDED, id="'c' || i", topology="'peer'", created_at=past, **ended)
+    left = {"state": "'left'", "left_at": past, "scrubbed_at": past, "left_reason": "'hung-up'"}
+    own = {"username": "'zoe'", **{name: f"'{value}'" for name, value in NUMBERS.items()}, "session_id": f"'{user.id}'"}
+    over = {"conference_id": "'c' || i", "conference_ended": "true"}
+    insert(Participant, 1, ENDED, id="'a' || i", role="'host'", position="1", **left, **own, **over)
+    insert(Participant, 1, ENDED, id="'b' || i", role="'guest'", position="2", username="'zoe'", **left, **over)
+    crowd = {"conference_id": f"'{live}'", "role": "'guest'", "listed": "false", "position": "i + 1"}
+    insert(Participant, 1, LEFT, id="'d' || i", username="CASE i % 2 WHEN 0 THEN 'zoe' ELSE 'x' END", **left, **crowd)
+    Conference.objects.filter(pk=live).update(unlisted=LEFT)
+    if request.param:
+        prepare_to_plan()
+
+
+def require_few_rows(act: Act) -> None:
+    """Require that the statements of an action read few rows."""
+    read = rows_read(act)
+    assert sum(read.values()) <= MOST_ROWS, "\n".join(f"{number}: {sql}" for sql, number in read.items())
+
+
+@pytest.mark.usefixtures("_history")
+class TestHistory:
+    def test_of_the_user_does_not_slow_reading(self, user: Device, live: str) -> None:
+        def read() -> None:
+            assert [each["id"] for each in user.request("GET", "/mediaConferences").json()["conferences"]] == [live]
+            assert user.get(live)["id"] == live
+            for missing in ("c" * 32, "x"):
+                assert user.request("GET", f"/mediaConferences/{missing}").status_code == 404
+
+        require_few_rows(read)
+
+    def test_is_read_by_the_page(self, user: Device) -> None:
+        seen: list[str] = []
+
+        def read() -> None:
+            path = f"/mediaConferences?state=session-terminated&limit=2&after={seen[-1] if seen else ''}"
+            page = user.request("GET", path).json()
+            seen.extend(each["id"] for each in page["conferences"])
+            assert page["next"] == seen[-1]
+
+        require_few_rows(read)
+        require_few_rows(read)
+        assert seen == list(Conference.objects.filter(pk__startswith="c").order_by("pk").values_list("pk", flat=True)[:4])
+
+    def test_of_the_user_does_not_slow_changes(self, user: Device, live: str) -> None:
+        def change() -> None:
+            assert user.put(live, "initiate-conference-mod", b"{}").status_code == 400
+            assert user.put(live, "initiate-conference-mod", user.offer()).status_code in {204, 409}
+            assert user.put(live, "conference-answer", offer()).status_code == 409
+            assert user.put("x" * 32, "conference-answer", offer()).status_code == 404
+
+        require_few_rows(change)
+
+    def test_of_the_user_does_not_slow_calls(self, user: Device, bob: Device) -> None:
+        def call() -> None:
+            assert user.call("bob").status_code == 201
+            conference = bob.call("zoe").json()["id"]
+            assert user.answer(conference).status_code == 204
+            assert bob.delete(conference).status_code == 200
+
+        require_few_rows(call)
+
+    def test_of_the_user_does_not_slow_sessions(self, user: Device) -> None:
+        def begin_and_end() -> None:
+            other = Device.register("zoe", "phone", **NUMBERS)
+            end_session(session_id=other.id, now=timezone.now())
+            end_session(session_id=user.id, now=timezone.now())
+
+        require_few_rows(begin_and_end)
+
+    def test_of_a_conference_does_not_slow_strangers_and_returning_users(self, live: str, bob: Device) -> None:
+        stranger = Device.register("yan", vtn="+15550111", icmn="+15550112")
+
+        def come_and_go() -> None:
+            assert stranger.request("GET", f"/mediaConferences/{live}").status_code == 404
+            assert stranger.delete(live).status_code == 404
+            for _ in range(2):
+                assert stranger.join(live).status_code == 204
+                assert stranger.delete(live).status_code == 200
+
+        require_few_rows(come_and_go)
+        assert Stay.objects.count() == 1
