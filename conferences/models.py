@@ -3,9 +3,10 @@
 Database constraints guard the invariants. Only `conferences.machine` decides transitions between states.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Self
+from itertools import chain
+from typing import Any, Self, cast
 
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q, Subquery
@@ -35,6 +36,8 @@ class Topology(models.TextChoices):
 MAX_LISTED_LEFT = 40
 # Names the focus in the place of a participant's ID.
 FOCUS = "focus"
+# How many conferences of a user's history are read at once.
+_BATCH = 100
 
 
 class Access(models.TextChoices):
@@ -78,26 +81,36 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
 
     def concerning(self, session: Session, conference_id: str) -> Self:
         """Return the conference with this ID if the session's user takes part in it, or has taken part."""
-        own = Participant.objects.concerning(session, conference=conference_id)
-        return self.filter(pk=conference_id, pk__in=own.values("conference"))
+        known = [Exists(own) for own in _participants_of(session, conference=conference_id)]
+        return self.filter(Q(*known, _connector=Q.OR), pk=conference_id) if known else self.none()
 
     def live_with(self, session: Session) -> Self:
         """Return live conferences whose snapshots list the session's user."""
-        own = Participant.objects.concerning(session, listed=True, conference_ended=False)
-        return self.live().filter(pk__in=own.values("conference"))
+        own = _participants_of(session, listed=True, conference_ended=False)
+        return self.live().filter(pk__in=_union(own, "conference"))
 
     def ended_with(self, session: Session, *, after: str, number: int) -> Self:
-        """Return the first ended conferences of the session's user, by ID, whose IDs are greater than `after`.
+        """Return the first ended conferences of the session's user, by ID, whose IDs are greater than `after`."""
+        own = [_first_ended(rows, after, number) for rows in _participants_of(session)]
+        return self.filter(pk__in=sorted({*chain(*own)})[:number])
 
-        Each identity has its own query. It reads an index in the order of the IDs, and stops after `number` conferences.
-        """
-        ids: set[str] = set()
-        for name, value in identity_of(session).items():
-            own = Participant.objects.filter(
-                **{name: value}, conference__gt=after, conference__state=ConferenceState.SESSION_TERMINATED
-            )
-            ids.update(own.order_by("conference_id").values_list("conference_id", flat=True).distinct()[:number])
-        return self.filter(pk__in=sorted(ids)[:number])
+
+def _first_ended(participants: "ParticipantQuerySet", after: str, number: int) -> list[str]:
+    """Return the first IDs of these participants' ended conferences, by ID, which are greater than `after`.
+
+    Each batch reads an index in the order of the IDs, and nothing else: a user may have been in one conference again
+    and again.
+    """
+    found: list[str] = []
+    while len(found) < number:
+        rows = participants.filter(conference__gt=after).order_by("conference_id")
+        ids = list(rows.values_list("conference_id", flat=True).distinct()[:_BATCH])
+        if not ids:
+            break
+        ended = Conference.objects.filter(pk__in=ids, ended_at__isnull=False).order_by("pk")
+        found += ended.values_list("pk", flat=True)
+        after = ids[-1]
+    return found
 
 
 class Conference(models.Model):
@@ -161,14 +174,10 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
         They include those that use the session, because a participant shares an identity with its session.
 
-        Each identity has its own subquery, which repeats the conditions. With OR instead, SQLite would not use partial
-        indexes, and would read all participants of a conference.
+        `also` is part of each subquery. With OR instead, SQLite would not use partial indexes, and would read all
+        participants of a conference.
         """
-        own = [Participant.objects.filter(**{name: value}, **also) for name, value in identity_of(session).items()]
-        if not own:
-            return self.none()
-        first, *others = (each.order_by().values("pk") for each in own)
-        return self.filter(pk__in=first.union(*others) if others else first)
+        return self.filter(pk__in=_union(_participants_of(session, **also), "pk"))
 
     def ringing(self) -> Self:
         """Return participants whose devices ring."""
@@ -232,6 +241,18 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
     def joined(self) -> Self:
         """Return participants that are in the conference with a device."""
         return self.present().filter(state__in=sorted(JOINED))
+
+
+def _participants_of(session: Session, **also: object) -> list[ParticipantQuerySet]:
+    """Return one query for each identity of the session's user, each with the further conditions."""
+    identity = identity_of(session).items()
+    return [Participant.objects.filter(**{name: value}, **also).order_by() for name, value in identity]
+
+
+def _union(queries: Sequence[ParticipantQuerySet], column: str) -> ParticipantQuerySet:
+    """Return the values of a column in the results of any of these queries, for a subquery."""
+    first, *others = (each.values(column) for each in queries or [Participant.objects.none()])
+    return cast("ParticipantQuerySet", first.union(*others) if others else first)
 
 
 _PRESENT = Q(left_at__isnull=True)

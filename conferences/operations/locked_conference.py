@@ -108,8 +108,7 @@ class LockedConference:
         """Tell whether the session, or its user, takes or took part."""
         if any(participant.session_id == session.pk or session.owns(participant) for participant in self.participants):
             return True
-        own = Participant.objects.concerning(session, conference=self.conference, listed=False)
-        return self._load(own) is not None
+        return self.conference.unlisted > 0 and Conference.objects.concerning(session, self.conference.pk).exists()
 
     def participant_of(self, session: Session) -> Participant:
         """Return the participant of the session: the one that has not left, or else the newest that has left.

@@ -302,7 +302,15 @@ def test_long_conference_opens_with_a_bounded_number_of_queries(staff: Client, c
         mod = call.alice.put(call.id, "initiate-conference-mod", offer(version=version))["x-mod-id"]
         call.alice.withdraw(call.id, mod)
     Participant.objects.bulk_create(
-        Participant(conference_id=call.id, role="guest", state="left", left_at=timezone.now(), username="x", session=alice, position=position)
+        Participant(
+            conference_id=call.id,
+            role="guest",
+            state="left",
+            left_at=now,
+            username="x",
+            session=alice,
+            position=position,
+        )
         for position in range(3, 13)
     )
     for number in range(10):
