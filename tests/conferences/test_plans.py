@@ -8,7 +8,6 @@ from itertools import islice
 
 import pytest
 from django.contrib import admin
-from django.db import connection
 from django.http import HttpRequest
 from django.utils import timezone
 from pytest_django import Settings

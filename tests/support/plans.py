@@ -22,6 +22,17 @@ def prepare_to_plan() -> None:
     analyze()
 
 
+def forget_statistics() -> None:
+    """Delete SQLite's statistics. The service makes none, but a test before may have."""
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM sqlite_master WHERE name = 'sqlite_stat1'")
+            if cursor.fetchone():
+                cursor.execute("DELETE FROM sqlite_stat1")
+                # This makes SQLite read the statistics again.
+                cursor.execute("ANALYZE sqlite_master")
+
+
 def plans(look: Callable[[], object]) -> list[str]:
     """Return how the database executes each statement, with the parameters as the service sends them."""
     statements = _statements(look)
