@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Self, cast
 
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Subquery
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, When
 
 from conferences.machine import (
     JOINED,
@@ -192,7 +192,8 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
     def unanswered(self, now: datetime) -> Self:
         """Return invited participants whose invitation has not ended at `now`."""
-        return self.present().filter(state=ParticipantState.INVITED, rings_until__gt=now)
+        # They are listed. With this condition, a query by conference reads no participants that left earlier.
+        return self.present().listed().filter(state=ParticipantState.INVITED, rings_until__gt=now)
 
     def calling_any(self, names: Collection[str]) -> Self:
         """Return present participants with one of these usernames or VTNs."""
@@ -224,11 +225,15 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
         The session with which the participant left may return. After that session is over, another session may return
         if it has the same username, VTN and ICMN.
+
+        `preference` is 0 for the former and 1 for the latter. It is an expression, so that no index of the whole history
+        of the session or the user matches.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
         own = self.concerning(session, conference=conference, state=ParticipantState.LEFT)
-        return own.filter(Q(session=session) | (same_user & over))
+        preference = Case(When(session=session, then=0), When(same_user & over, then=1))
+        return own.annotate(preference=preference).filter(preference__isnull=False)
 
     def unscrubbed(self, now: datetime) -> Self:
         """Return participants that left at or before `now` and whose descriptions still have credentials."""

@@ -24,10 +24,15 @@ def identity_of(row: Identified) -> dict[str, str]:
     return {name: value for name in IDENTITY if (value := getattr(row, name))}
 
 
-def shares_identity(rows: Iterable[Identified]) -> Q:
-    """Return a condition that matches rows of the same user as one of these rows."""
+def shares_identity(rows: Iterable[Identified], **also: object) -> Q:
+    """Return a condition that matches rows of the same user as one of these rows.
+
+    :param also: conditions that each alternative repeats. If they are the condition of partial indexes, SQLite uses
+        those indexes. It does not if the condition is only outside the OR.
+    """
     known: dict[str, list[str]] = {}
     for row in rows:
         for name, value in identity_of(row).items():
             known.setdefault(f"{name}__in", []).append(value)
-    return Q(*known.items(), _connector=Q.OR) if known else Q(pk__in=[])
+    alternatives = [Q(**{name: values}, **also) for name, values in known.items()]
+    return Q(*alternatives, _connector=Q.OR) if alternatives else Q(pk__in=[])

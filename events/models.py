@@ -34,12 +34,12 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.not_over().filter(expires_at__gt=now)
 
     def devices_of(self, participants: Iterable[Identified]) -> Self:
-        """Sessions of the participants' users: they share the username, the VTN or the ICMN."""
-        return self.filter(shares_identity(participants))
+        """Sessions of the participants' users that have not ended: they share the username, the VTN or the ICMN."""
+        return self.filter(shares_identity(participants, ended_at__isnull=True))
 
     def sharing_identity_with(self, session: "Session") -> Self:
-        """Sessions of the same user as this one, including itself."""
-        return self.filter(shares_identity([session]))
+        """Sessions of the same user as this one that have not ended, including itself."""
+        return self.filter(shares_identity([session], ended_at__isnull=True))
 
     def addressed_by(self, address: str) -> Self:
         """Sessions of the user at an address in `to`: a username, or a VTN or ICMN as `tel:+…`."""

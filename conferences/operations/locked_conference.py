@@ -7,7 +7,6 @@ from itertools import combinations
 from operator import attrgetter
 
 from django.conf import settings
-from django.db.models import Case, When
 
 from conferences import wire
 from conferences.machine import (
@@ -133,7 +132,7 @@ class LockedConference:
     def returnable_participant(self, session: Session) -> Participant | None:
         """Return a participant whose row the session may use to return, preferably one that it has left itself."""
         returnable = Participant.objects.returnable_by(session, self.conference, self.now)
-        best = returnable.order_by(Case(When(session=session, then=0), default=1), "-left_at").first()
+        best = returnable.order_by("preference", "-left_at").first()
         return self.participant(best.pk) if best else None
 
     def directions_of(self, session: Session) -> str:
