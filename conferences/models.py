@@ -170,12 +170,10 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
     """Queries for participants."""
 
     def concerning(self, session: Session, **also: object) -> Self:
-        """Return participants that belong to the session's user and fulfil further conditions.
+        """Return participants that belong to the session's user. They include those that use the session.
 
-        They include those that use the session, because a participant shares an identity with its session.
-
-        `also` is part of each subquery. With OR instead, SQLite would not use partial indexes, and would read all
-        participants of a conference.
+        :param also: conditions that the subquery of each identity repeats. With OR instead of subqueries, SQLite would
+            read all participants of a conference.
         """
         return self.filter(pk__in=_union(_participants_of(session, **also), "pk"))
 
@@ -226,8 +224,8 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         The session with which the participant left may return. After that session is over, another session may return
         if it has the same username, VTN and ICMN.
 
-        `preference` is 0 for the former and 1 for the latter. It is an expression, so that no index of the whole history
-        of the session or the user matches.
+        `preference` is 0 for the former and 1 for the latter. Without this expression, SQLite would read the whole
+        history of the session and the user by their indexes.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
@@ -260,6 +258,7 @@ def _union(queries: Sequence[ParticipantQuerySet], column: str) -> ParticipantQu
     return cast("ParticipantQuerySet", first.union(*others) if others else first)
 
 
+# The participant has not left.
 _PRESENT = Q(left_at__isnull=True)
 # Snapshots of a conference that has not ended list the participant.
 _LIVE = Q(listed=True, conference_ended=False)
@@ -289,7 +288,7 @@ class Participant(models.Model):
         default=True, help_text="Snapshots show it: it is present, or among the last that left."
     )
     conference_ended = models.BooleanField(
-        default=False, editable=False, help_text="Its conference has ended. Only set while snapshots show it."
+        default=False, editable=False, help_text="Its conference has ended. Set only if snapshots show it."
     )
     joined_at = models.DateTimeField(null=True, blank=True, help_text="When its present or last stay began.")
     rings_until = models.DateTimeField(null=True, blank=True)
@@ -348,6 +347,7 @@ class Participant(models.Model):
         indexes = [
             models.Index(fields=["conference", "position"], condition=Q(listed=True), name="participant_listed"),
             models.Index(fields=["conference", "username"], condition=Q(listed=False), name="participant_unlisted"),
+            # Without statistics, SQLite chooses the last of several indexes that seem equal: the smaller ones are last.
             # For a user's part in one conference, and for the user's ended conferences by ID.
             models.Index(fields=["username", "conference"], name="participant_username"),
             models.Index(fields=["vtn", "conference"], name="participant_vtn"),

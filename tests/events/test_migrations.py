@@ -1,7 +1,7 @@
 """An upgrade from the former tables keeps every row and its references."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -71,3 +71,31 @@ def test_upgrade_keeps_the_permissions_of_staff(before: Apps) -> None:
     permission.refresh_from_db()
     assert (permission.content_type.app_label, permission.content_type.pk) == ("events", old.pk)
     assert not ContentType.objects.filter(app_label="conferences", model="session").exists()
+
+
+def test_upgrade_makes_participants_agree_with_their_conferences(before: Apps) -> None:
+    """Earlier versions did not require that `left_at` agrees with the state."""
+    conferences, participants = (
+        before.get_model("conferences", name).objects for name in ("Conference", "Participant")
+    )
+    session = before.get_model("conferences", "Session").objects.create(
+        token_hash="t", username="alice", created_at=NOW, expires_at=NOW
+    )
+    live = conferences.create(id="live", topology="peer", created_at=NOW)
+    ended = conferences.create(
+        id="ended", topology="peer", created_at=NOW, state="session-terminated", ended_at=NOW + timedelta(hours=1)
+    )
+    for conference in (live, ended):
+        left = {"conference": conference, "role": "guest", "state": "left"}
+        participants.create(id=f"{conference.pk} known", position=1, left_at=NOW + timedelta(minutes=1), **left)
+        participants.create(id=f"{conference.pk} unknown", position=2, **left)
+    present = {"role": "host", "state": "accepted", "session": session, "left_at": NOW}
+    participants.create(id="present", conference=live, position=3, **present)
+    upgrade()
+    assert set(Participant.objects.values_list("pk", "conference_ended", "left_at")) == {
+        ("live known", False, NOW + timedelta(minutes=1)),
+        ("live unknown", False, NOW),
+        ("ended known", True, NOW + timedelta(minutes=1)),
+        ("ended unknown", True, NOW + timedelta(hours=1)),
+        ("present", False, None),
+    }

@@ -107,6 +107,21 @@ class TestManyFormerParticipants:
         refused(404, "not-found", alice.request, "DELETE", f"{path}x")
         refused(404, "not-found", Device.register("stranger").delete, meeting.id)
 
+    def test_a_live_conference_is_in_the_lists_of_those_it_lists(
+        self, meeting: Meeting, alice: Device, gone: list[Session]
+    ) -> None:
+        def listed(session: Session) -> int:
+            device = Device(session.pk, session.username, session.username)
+            return len(device.request("GET", "/mediaConferences").json()["conferences"])
+
+        assert [listed(session) for session in gone] == [0, 0, 0, 1, 1, 1, 1, 1]
+        come(meeting.id, gone[0])
+        assert listed(gone[0]) == 1
+        alice.delete(meeting.id)
+        assert {listed(session) for session in gone} == {0}
+        ended = Participant.objects.filter(conference_ended=True)
+        assert set(ended.values_list("pk")) == set(Participant.objects.listed().values_list("pk"))
+
     def test_another_device_of_a_user_who_is_not_listed_is_forbidden_to_act(
         self, meeting: Meeting, gone: list[Session]
     ) -> None:
