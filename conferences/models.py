@@ -219,19 +219,19 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(listed=False)
 
     def returnable_by(self, session: Session, conference: Conference, now: datetime) -> Self:
-        """Return participants that have left a conference and whose rows the session may use to return.
+        """Return participants that have left a conference and whose rows the session may use to return, best first.
 
         The session with which the participant left may return. After that session is over, another session may return
         if it has the same username, VTN and ICMN.
 
-        `preference` is 0 for the former and 1 for the latter. Without this expression, SQLite would read the whole
-        history of the session and the user by their indexes.
+        The former are better, and then those that left last. `preference` is an expression: with conditions, SQLite
+        would read the whole history of the session and the user by their indexes.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
         own = self.concerning(session, conference=conference, state=ParticipantState.LEFT)
         preference = Case(When(session=session, then=0), When(same_user & over, then=1))
-        return own.annotate(preference=preference).filter(preference__isnull=False)
+        return own.annotate(preference=preference).filter(preference__isnull=False).order_by("preference", "-left_at")
 
     def unscrubbed(self, now: datetime) -> Self:
         """Return participants that left at or before `now` and whose descriptions still have credentials."""

@@ -2,8 +2,7 @@
 
 import django.db.models.deletion
 from django.db import migrations, models
-from django.db.models import F, Q, Subquery
-from django.db.models.expressions import OuterRef
+from django.db.models import Case, DateTimeField, OuterRef, Q, Subquery, When
 from django.db.models.functions import Coalesce
 
 _PRESENT = Q(left_at__isnull=True)
@@ -11,14 +10,18 @@ _LIVE = Q(listed=True, conference_ended=False)
 
 
 def correct_rows(apps, schema_editor):
-    """Mark the participants of live conferences, and make `left_at` agree with the state."""
-    participant = apps.get_model("conferences", "Participant")
-    live = apps.get_model("conferences", "Conference").objects.filter(ended_at__isnull=True)
-    participant.objects.filter(conference__in=live.order_by().values("pk")).update(conference_ended=False)
-    own = apps.get_model("conferences", "Conference").objects.filter(pk=OuterRef("conference")).order_by()
-    over = own.annotate(over=Coalesce("ended_at", F("created_at"))).values("over")
-    participant.objects.filter(state="left", left_at__isnull=True).update(left_at=Subquery(over))
-    participant.objects.exclude(state="left").filter(left_at__isnull=False).update(left_at=None)
+    """Mark the participants of live conferences, and make `left_at` agree with the state.
+
+    This updates each row at most once. After a second update, PostgreSQL would refuse to alter the table.
+    """
+    conferences = apps.get_model("conferences", "Conference").objects.order_by()
+    is_live = Q(conference__in=conferences.filter(ended_at__isnull=True).values("pk"))
+    has_left, has_time = Q(state="left"), Q(left_at__isnull=False)
+    own = conferences.filter(pk=OuterRef("conference")).annotate(over=Coalesce("ended_at", "created_at"))
+    left_at = Case(When(has_left, then=Coalesce("left_at", Subquery(own.values("over")))), output_field=DateTimeField())
+    wrong = is_live | (has_left & ~has_time) | (~has_left & has_time)
+    participants = apps.get_model("conferences", "Participant").objects.filter(wrong)
+    participants.update(conference_ended=Case(When(is_live, then=False), default=True), left_at=left_at)
 
 
 class Migration(migrations.Migration):
@@ -49,7 +52,7 @@ class Migration(migrations.Migration):
             field=models.BooleanField(
                 default=False,
                 editable=False,
-                help_text="Its conference has ended. Only set while snapshots show it.",
+                help_text="Its conference has ended. Set only if snapshots show it.",
             ),
         ),
         migrations.AlterField(

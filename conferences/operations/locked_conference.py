@@ -131,8 +131,7 @@ class LockedConference:
 
     def returnable_participant(self, session: Session) -> Participant | None:
         """Return a participant whose row the session may use to return, preferably one that it has left itself."""
-        returnable = Participant.objects.returnable_by(session, self.conference, self.now)
-        best = returnable.order_by("preference", "-left_at").first()
+        best = Participant.objects.returnable_by(session, self.conference, self.now).first()
         return self.participant(best.pk) if best else None
 
     def directions_of(self, session: Session) -> str:
