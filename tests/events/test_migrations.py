@@ -75,12 +75,9 @@ def test_upgrade_keeps_the_permissions_of_staff(before: Apps) -> None:
 
 def test_upgrade_makes_participants_agree_with_their_conferences(before: Apps) -> None:
     """Earlier versions did not require that `left_at` agrees with the state."""
-    conferences, participants = (
-        before.get_model("conferences", name).objects for name in ("Conference", "Participant")
-    )
-    session = before.get_model("conferences", "Session").objects.create(
-        token_hash="t", username="alice", created_at=NOW, expires_at=NOW
-    )
+    model: Callable[[str], Any] = lambda name: before.get_model("conferences", name).objects  # noqa: E731
+    conferences, participants = model("Conference"), model("Participant")
+    session = model("Session").create(token_hash="t", username="alice", created_at=NOW, expires_at=NOW)
     live = conferences.create(id="live", topology="peer", created_at=NOW)
     ended = conferences.create(
         id="ended", topology="peer", created_at=NOW, state="session-terminated", ended_at=NOW + timedelta(hours=1)
