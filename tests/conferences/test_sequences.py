@@ -27,8 +27,8 @@ from events import wakeups
 from events.exceptions import RefusalError
 from events.models import Event, Session
 from events.throttles import PrincipalThrottle
-from media.models import MediaTask
 from media.messages import Refusal, RefusalCode
+from media.models import MediaTask
 from tests.support.depth import examples
 from tests.support.descriptions import describe, mirror
 from tests.support.devices import Device
