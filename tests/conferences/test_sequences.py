@@ -405,11 +405,15 @@ class Gatherings(Clients):
         self.node.legs.clear()
         self.versions: dict[str, int] = {}
 
-    @initialize(begin=st.sampled_from(["ringing", "open", "open", "three", "pending", "moving"]), access=st.booleans())
+    @initialize(
+        begin=st.sampled_from(["ringing", "busy", "open", "open", "three", "pending", "moving"]), access=st.booleans()
+    )
     def begin(self, begin: str, access: bool) -> None:
         """Begin in the middle of a conference."""
+        if begin == "busy":
+            self.call_together()
         self.gather(0, 3, "open" if access else "invited")
-        if begin != "ringing":
+        if begin not in {"ringing", "busy"}:
             self.come_in(2, 0)
         if begin == "three":
             self.come_in(4, 0)
@@ -420,6 +424,14 @@ class Gatherings(Clients):
         if begin == "moving":
             self.accept_all()
             self.move(2)
+
+    def call_together(self) -> None:
+        """Begin more conferences than may ring for carol, before the first of them rings."""
+        self.node.works = False
+        for _ in range(django_settings.INVITATIONS_PER_CALLEE):
+            self.gather(2, 2, "invited")
+        self.gather(0, 2, "open")
+        self.focus(True, False)
 
     def accept_all(self) -> None:
         """Have all devices answer the offers of the focus."""
@@ -616,5 +628,5 @@ def test_no_sequence_of_requests_breaks_an_invariant() -> None:
 @pytest.mark.usefixtures("_quick")
 def test_no_sequence_of_requests_to_a_focus_breaks_an_invariant(node: ScriptedNode, settings: Settings) -> None:
     Gatherings.node = node
-    settings.INVITATIONS_PER_CALLEE = 1
+    settings.INVITATIONS_PER_CALLEE = 2
     run(Gatherings, examples(5, deep=1_000))
