@@ -1,6 +1,7 @@
 """Starting, answering, leaving and ending a conference, and moving between devices (protocol sections 4 and 6)."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -187,8 +188,17 @@ def begin_ringing(locked: LockedConference) -> None:
     devices = list(locked.live_sessions(invited))
     busy = quotas.busy_guests(invited, devices, now=locked.now)
     for participant in busy:
-        remove(locked, participant, LeftReason.NO_ANSWER, rang=False)
+        _end_unheard_invitation(locked, participant)
     ring(locked, [each for each in invited if each not in busy], devices)
+
+
+def _end_unheard_invitation(locked: LockedConference, participant: Participant) -> None:
+    """Remove an invited participant that did not ring. Its devices get no event, and the focus does not know it."""
+    continues = locked.continues_without(participant)
+    locked.record_leave(participant, LeftReason.NO_ANSWER)
+    locked.tell_all(ParticipantLeft(participant=wire.participant(participant), reason=LeftReason.NO_ANSWER))
+    if not continues:
+        terminate(locked, LeftReason.NO_ANSWER)
 
 
 def ring(locked: LockedConference, participants: list[Participant], live: list[Session] | None = None) -> None:
@@ -320,8 +330,9 @@ def _ringing_participant(locked: LockedConference, session: Session) -> Particip
     if locked.joined_participant(session):
         raise AlreadyAnsweredError("This device takes part in this conference already.")
     # An open conference may be answered before it rings.
-    if (locked.rings or locked.conference.access == Access.OPEN) and (own := _awaiting(locked, session)):
-        return own[0]
+    may_answer = locked.rings or locked.conference.access == Access.OPEN
+    if may_answer and (participant := next(_awaiting(locked, session), None)):
+        return participant
     if locked.conference.access == Access.OPEN:
         return None
     raise AlreadyAnsweredError() if any(map(session.owns, locked.joined)) else NotRingingError()
@@ -441,15 +452,15 @@ def _own_participant(locked: LockedConference, session: Session) -> Participant:
     It is the first of these: the one that has joined at the session, one that rings or will ring for it, that of
     `participant_of`.
     """
-    joined, awaiting = locked.joined_participant(session), _awaiting(locked, session)
-    return joined or (awaiting[0] if awaiting else locked.participant_of(session))
+    joined = locked.joined_participant(session)
+    return joined or next(_awaiting(locked, session), None) or locked.participant_of(session)
 
 
-def _awaiting(locked: LockedConference, session: Session) -> list[Participant]:
-    """Return the participants that ring, or will ring, for the session. The session may decline all of them."""
-    return [
-        each for each in locked.participants if each.is_ringing and each.session_id != session.pk and session.owns(each)
-    ]
+def _awaiting(locked: LockedConference, session: Session) -> Iterator[Participant]:
+    """Yield the participants that ring, or will ring, for the session. The session may decline all of them."""
+    for participant in locked.participants:
+        if participant.is_ringing and participant.session_id != session.pk and session.owns(participant):
+            yield participant
 
 
 def _decline(locked: LockedConference, session: Session) -> Ending:
@@ -499,21 +510,15 @@ def leave(locked: LockedConference, participant: Participant, reason: LeftReason
 
 
 def remove(
-    locked: LockedConference,
-    participant: Participant,
-    reason: LeftReason,
-    *,
-    by: Session | None = None,
-    rang: bool = True,
+    locked: LockedConference, participant: Participant, reason: LeftReason, *, by: Session | None = None
 ) -> None:
     """Remove one participant, tell the others, and end a conference that cannot continue without it.
 
     :param by: the session that declines: it gets no `invitation-cancelled`.
-    :param rang: False if the conference begins to ring now, so that no device has got this invitation.
     """
     continues = locked.continues_without(participant)
     _cancel_pending(locked, participant)
-    if locked.rings and rang:
+    if locked.rings:
         _stop_ringing(locked, [participant], reason, by=by)
     locked.record_leave(participant, reason)
     locked.set_cause(None)
