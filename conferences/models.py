@@ -81,6 +81,11 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         """Return conferences in which the session or its user takes part, or has taken part."""
         return self.filter(pk__in=Participant.objects.concerning(session).values("conference"))
 
+    def silent(self) -> Self:
+        """Return conferences that do not ring yet: the rule of `LockedConference.rings` in SQL."""
+        unaccepted = Participant.objects.filter(conference=OuterRef("pk"), role=Role.HOST, sdp_origin="")
+        return self.filter(Exists(unaccepted), topology=Topology.FOCUS, state=ConferenceState.INVITATION_SENT)
+
 
 class Conference(models.Model):
     """A conference. Every operation that saves it increments `version`, from which its ETag is made."""
@@ -151,8 +156,12 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(state__in=sorted(_PRESENT))
 
     def unanswered(self, now: datetime) -> Self:
-        """Return invited participants whose invitation has not ended at `now`."""
+        """Return invited participants whose invitation has not ended at `now`. It may not ring yet."""
         return self.filter(state=ParticipantState.INVITED, rings_until__gt=now)
+
+    def not_silent(self) -> Self:
+        """Leave out participants of conferences that do not ring yet."""
+        return self.exclude(Exists(Conference.objects.silent().filter(pk=OuterRef("conference"))))
 
     def invited_by(self, session: Session) -> Self:
         """Return participants in conferences that the session's user hosts and has not left."""
