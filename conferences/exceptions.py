@@ -117,7 +117,7 @@ class ParticipantMovingError(RefusalError):
 
 
 class CalleeBusyError(RefusalError):
-    """The invited user has as many unanswered invitations as `limit` allows. `to` is the user's address."""
+    """As many invitations ring for the invited user as `limit` allows. `to` is the user's address."""
 
     status, code = 409, "callee-busy"
     detail = "The user has too many unanswered invitations: try again later."

@@ -94,6 +94,11 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         own = [_first_ended(rows, after, number) for rows in _participants_of(session)]
         return self.filter(pk__in=sorted({*chain(*own)})[:number])
 
+    def silent(self) -> Self:
+        """Return conferences that do not ring yet: the rule of `LockedConference.rings` in SQL."""
+        unaccepted = Participant.objects.filter(conference=OuterRef("pk"), role=Role.HOST, listed=True, sdp_origin="")
+        return self.filter(Exists(unaccepted), topology=Topology.FOCUS, state=ConferenceState.INVITATION_SENT)
+
 
 def _first_ended(participants: "ParticipantQuerySet", after: str, number: int) -> list[str]:
     """Return the first IDs of these participants' ended conferences, by ID, which are greater than `after`.
@@ -189,7 +194,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(left_at__isnull=True)
 
     def unanswered(self, now: datetime) -> Self:
-        """Return invited participants whose invitation has not ended at `now`."""
+        """Return invited participants whose invitation has not ended at `now`. It may not ring yet."""
         # They are listed. With this condition, a query by conference reads no participants that left earlier.
         return self.present().listed().filter(state=ParticipantState.INVITED, rings_until__gt=now)
 
@@ -197,6 +202,10 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         """Return present participants with one of these usernames or VTNs."""
         # Each alternative repeats the condition of the partial indexes: SQLite needs that.
         return self.filter(Q(username__in=names, left_at__isnull=True) | Q(vtn__in=names, left_at__isnull=True))
+
+    def not_silent(self) -> Self:
+        """Leave out participants of conferences that do not ring yet."""
+        return self.exclude(Exists(Conference.objects.silent().filter(pk=OuterRef("conference"))))
 
     def invited_by(self, session: Session) -> Self:
         """Return participants in conferences that the session's user hosts and has not left."""

@@ -97,10 +97,16 @@ class Inbox:
         """Receive messages until cancelled."""
         while True:
             try:
-                self._handle(await layer.receive(self._channel))
+                message = await layer.receive(self._channel)
             except Exception:
-                logger.exception("A message from the channel layer was lost")
+                logger.exception("The channel layer failed; a message may be lost")
                 await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            try:
+                self._handle(message)
+            except Exception:
+                # Messages of other sessions are waiting, so do not pause.
+                logger.exception("A message from the channel layer could not be handled")
 
     def _handle(self, message: dict[str, Any]) -> None:
         """Handle a message: a wake-up, or a message about readers in other processes."""
@@ -109,6 +115,9 @@ class Inbox:
                 news = [(int(seq), str(wire)) for seq, wire in entries]
                 for reader in READERS.of(session_id):
                     reader.take(news)
+            case {"session": session_id, "ephemeral": wire}:
+                for reader in READERS.of(session_id):
+                    reader.take([(None, str(wire))])
             case {"session": session_id, "joined": joined, "channel": channel} if channel != self._channel:
                 ranks = [reader.rank for reader in READERS.of(session_id)]
                 answer = message_to(session_id, called=joined, ranks=ranks)

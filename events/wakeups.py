@@ -28,7 +28,7 @@ def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
 
 def send_ephemeral(session_ids: Iterable[str], wire: str) -> None:
     """Send an ephemeral event to the open WebSockets of these sessions. It is not stored and not sent again."""
-    _send_from_thread({session_id: message_to(session_id, news=[(None, wire)]) for session_id in session_ids})
+    _send_from_thread({session_id: message_to(session_id, ephemeral=wire) for session_id in session_ids})
 
 
 def end(session_id: str) -> None:

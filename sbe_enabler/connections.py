@@ -28,6 +28,8 @@ LINGER_SECONDS = 2.0
 SEND_BUFFER_BYTES = 256 * 1024
 # While the rest of a body arrives, this much is kept in memory. A longer body is kept in a file.
 BODY_BYTES_IN_MEMORY = 64 * 1024
+# Django parses a Content-Type in time quadratic to its length, before it authenticates the request.
+CONTENT_TYPE_LIMIT = 256
 # A body may arrive in this many pieces, plus one for each _PIECE_BYTES received. Each piece costs the event loop time,
 # and each chunk is a piece, even of one byte.
 _MOST_PIECES = 1024
@@ -149,6 +151,12 @@ def request_too_slow() -> bytes:
 def body_too_large(correlator: bytes) -> bytes:
     """Refuse a request whose body is larger than BODY_LIMIT. `correlator` is the client's, or b""."""
     return _whole_answer(413, "too-large", "The body is too large.", correlator, limit=BODY_LIMIT)
+
+
+def content_type_too_long(correlator: bytes) -> bytes:
+    """Refuse a request whose Content-Type is longer than CONTENT_TYPE_LIMIT. `correlator` is the client's, or b""."""
+    detail = f"The Content-Type header may have {CONTENT_TYPE_LIMIT} bytes."
+    return _whole_answer(400, "malformed", detail, correlator)
 
 
 def not_one_host(correlator: bytes) -> bytes:

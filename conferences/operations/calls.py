@@ -45,7 +45,7 @@ from conferences.operations.locking import (
 from conferences.operations.modifications import Outcome, cancelled, record_answer, retry_after_ms, send_offer
 from conferences.operations.nodes import NoNodeError, place
 from conferences.operations.reading import OfferReading
-from conferences.operations.users import lock_call, lock_move
+from conferences.operations.users import lock_call, lock_guests, lock_move
 from conferences.sdp import ValidatedSdp
 from events.exceptions import MalformedError
 from events.messages import ABSENT
@@ -177,8 +177,28 @@ def _place(conference: Conference, now: datetime) -> None:
 
 
 def begin_ringing(locked: LockedConference) -> None:
-    """Ring all invited participants, for the full ringing time from now."""
-    ring(locked, locked.renew_invitations())
+    """Ring all invited participants, for the full ringing time from now.
+
+    Invitations that do not ring do not count towards the quota of the callee. So users may be busy by now: they leave
+    at once, as if they had not answered. The caller has locked the invited users (`users.lock_guests`).
+    """
+    invited = locked.renew_invitations()
+    if not invited:
+        return
+    devices = list(locked.live_sessions(invited))
+    busy = quotas.busy_guests(invited, devices, now=locked.now)
+    for participant in busy:
+        _end_unheard_invitation(locked, participant)
+    ring(locked, [each for each in invited if each not in busy], devices)
+
+
+def _end_unheard_invitation(locked: LockedConference, participant: Participant) -> None:
+    """Remove an invited participant that did not ring. Its devices get no event, and the focus does not know it."""
+    continues = locked.continues_without(participant)
+    locked.record_leave(participant, LeftReason.NO_ANSWER)
+    locked.tell_all(ParticipantLeft(participant=wire.participant(participant), reason=LeftReason.NO_ANSWER))
+    if not continues:
+        terminate(locked, LeftReason.NO_ANSWER)
 
 
 def ring(locked: LockedConference, participants: list[Participant], live: list[Session] | None = None) -> None:
@@ -250,8 +270,7 @@ def answer_conference(
     :raises ConferenceFullError: when an open conference has no space, or too many devices of the user take part.
     :raises TooManyConferencesError: when the session already takes part in as many conferences as it may.
     """
-    own_calls = Participant.objects.calling(session).values_list("conference", flat=True)
-    all_locked = lock_together({conference_id, *own_calls}, now=now)
+    all_locked = lock_together(_conferences_to_lock(session, conference_id), now=now)
     locked = all_locked.pop(conference_id)
     require_visible(locked, session, if_match=if_match, to_join=True)
     participant = _ringing_participant(locked, session)
@@ -273,6 +292,19 @@ def answer_conference(
     require_still_live(session, now=now)
     logger.info("conference %s: %s answered at session %s", conference_id, participant.pk, session.pk)
     return outcome
+
+
+def _conferences_to_lock(session: Session, conference_id: str) -> set[str]:
+    """Return the conference that the session answers, and its user's own calls, which that answer may end.
+
+    If it is an open conference that does not ring yet, lock its guests: the answer makes it ring.
+    """
+    silent = Conference.objects.silent().filter(pk=conference_id, access=Access.OPEN)
+    own_calls = Participant.objects.calling(session).order_by().values_list("conference", flat=True)
+    found = set(own_calls.union(silent.order_by().values_list("pk", flat=True)))
+    if conference_id in found:
+        lock_guests(conference_id)
+    return {conference_id, *found}
 
 
 def _rings_only(locked: LockedConference, callee: Participant) -> bool:
@@ -297,7 +329,9 @@ def _ringing_participant(locked: LockedConference, session: Session) -> Particip
     """
     if locked.joined_participant(session):
         raise AlreadyAnsweredError("This device takes part in this conference already.")
-    if participant := next(_ringing_for(locked, session), None):
+    # An open conference may be answered before it rings.
+    may_answer = locked.rings or locked.conference.access == Access.OPEN
+    if may_answer and (participant := next(_awaiting(locked, session), None)):
         return participant
     if locked.conference.access == Access.OPEN:
         return None
@@ -415,23 +449,23 @@ def end_participation(*, session: Session, conference_id: str, now: datetime, if
 def _own_participant(locked: LockedConference, session: Session) -> Participant:
     """Return the participant that a DELETE of the session ends.
 
-    It is the first of these: the one that has joined at the session, one that rings for it, that of `participant_of`.
+    It is the first of these: the one that has joined at the session, one that rings or will ring for it, that of
+    `participant_of`.
     """
     joined = locked.joined_participant(session)
-    return joined or next(_ringing_for(locked, session), None) or locked.participant_of(session)
+    return joined or next(_awaiting(locked, session), None) or locked.participant_of(session)
 
 
-def _ringing_for(locked: LockedConference, session: Session) -> Iterator[Participant]:
-    """Yield the participants for which the session may answer. An open conference may be answered before it rings."""
-    may_answer = locked.rings or locked.conference.access == Access.OPEN
-    for participant in locked.participants if may_answer else ():
+def _awaiting(locked: LockedConference, session: Session) -> Iterator[Participant]:
+    """Yield the participants that ring, or will ring, for the session. The session may decline all of them."""
+    for participant in locked.participants:
         if participant.is_ringing and participant.session_id != session.pk and session.owns(participant):
             yield participant
 
 
 def _decline(locked: LockedConference, session: Session) -> Ending:
-    """Decline everything that rings for the session, on all devices of its user."""
-    for participant in _ringing_for(locked, session):
+    """Decline everything that rings, or will ring, for the session, on all devices of its user."""
+    for participant in _awaiting(locked, session):
         remove(locked, participant, LeftReason.DECLINED, by=session)
     return Ending(locked, EndOutcome.DECLINED)
 

@@ -23,6 +23,7 @@ from conferences.operations.modifications import (
     tell_cause,
     tell_offer,
 )
+from conferences.operations.users import lock_guests
 from events import log
 from events.exceptions import NotFoundError
 from events.messages import EphemeralEvent
@@ -56,6 +57,8 @@ def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
 @transaction.atomic(savepoint=False)
 def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: datetime) -> None:
     """Apply the result of a task. `offer` is the participant's offer if the focus has answered it."""
+    if offer is not None:
+        lock_guests(row.conference)
     try:
         locked = lock(row.conference, now=now)
     except NotFoundError:

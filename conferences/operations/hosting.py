@@ -14,7 +14,7 @@ from conferences.operations import quotas
 from conferences.operations.calls import addressee, leave, remove, require_space, ring
 from conferences.operations.locked_conference import LockedConference
 from conferences.operations.locking import lock_for
-from conferences.operations.users import lock_call
+from conferences.operations.users import lock_invitation
 from events.exceptions import ForbiddenError, MalformedError, NotFoundError
 from events.models import Session
 
@@ -36,7 +36,7 @@ def invite_participant(
     guest = addressee(to)
     if session.owns(guest):
         raise MalformedError("You cannot invite yourself: use 'initiate-call-hold' to move to another device.")
-    lock_call(session, [guest])
+    lock_invitation(session, guest, conference_id)
     locked = lock_for(session, conference_id, now=now, if_match=None)
     host = locked.participant_of(session)
     if host.role != Role.HOST:

@@ -185,7 +185,10 @@ class LockedConference:
 
     @property
     def rings(self) -> bool:
-        """Whether invitations ring. In `focus`, the host's offer must be accepted first, or somebody have answered."""
+        """Whether invitations ring. In `focus`, the host's offer must be accepted first, or somebody have answered.
+
+        A conference that rings never becomes silent again. `ConferenceQuerySet.silent` is the same rule in SQL.
+        """
         is_unanswered = self.conference.state == ConferenceState.INVITATION_SENT
         return not (self.has_focus and is_unanswered and self.host.sdp_origin == "")
 
@@ -220,15 +223,15 @@ class LockedConference:
         if not participants:
             return {}
         taken = {each.session_id for each in self.joined}
-        known = self._live_sessions(participants) if live is None else live
+        known = self.live_sessions(participants) if live is None else live
         free = [each for each in known if each.pk not in taken]
         return {
             participant.pk: [each for each in free if each.owns(participant) and each.pk != participant.session_id]
             for participant in participants
         }
 
-    def _live_sessions(self, participants: list[Participant]) -> Iterable[Session]:
-        """Return the live sessions that share an identity with one of the participants."""
+    def live_sessions(self, participants: list[Participant]) -> Iterable[Session]:
+        """Return the live sessions that share an identity with one of the participants. There must be one."""
         ids = [each.pk for each in participants]
         if self.devices_ahead.keys() >= {*ids}:
             return {each.pk: each for pk in ids for each in self.devices_ahead[pk]}.values()

@@ -19,7 +19,7 @@ from conferences.exceptions import (
     TooManyOffersError,
     TooManySessionsError,
 )
-from conferences.models import Participant
+from conferences.models import Participant, ParticipantQuerySet
 from events.counters import key_of, require_room, take
 from events.models import Session
 
@@ -87,7 +87,7 @@ def require_invitations(
 
     :raises TooManyInvitationsError: when the caller's unanswered invitations, or those to one guest, would exceed
         their bound. So one caller alone cannot make a guest busy for others.
-    :raises CalleeBusyError: when the unanswered invitations of all callers to one of the guests reach their bound.
+    :raises CalleeBusyError: when the ringing invitations of all callers to one of the guests reach their bound.
     """
     if not guests:
         return
@@ -102,6 +102,18 @@ def require_invitations(
             raise _too_many_invitations(settings.INVITATIONS_PER_PAIR)
         if _number_to(own, called) >= settings.INVITATIONS_PER_CALLEE:
             raise CalleeBusyError(to=guest.username or f"tel:{guest.vtn}", limit=settings.INVITATIONS_PER_CALLEE)
+
+
+def busy_guests(guests: Sequence[Participant], devices: Sequence[Session], *, now: datetime) -> list[Participant]:
+    """Return the guests to whom the ringing invitations of all callers reach their bound.
+
+    :param guests: participants whose invitation does not ring yet. `devices` are their live sessions.
+    """
+    names = _names(guests, devices)
+    ringing = _ringing_to(frozenset().union(*names), now=now)
+    called = [{username, vtn} for username, vtn in ringing.values_list("username", "vtn")]
+    limit = settings.INVITATIONS_PER_CALLEE
+    return [guest for guest, own in zip(guests, names, strict=True) if _number_to(own, called) >= limit]
 
 
 def _number_to(names: frozenset[str], invitations: Sequence[set[str]]) -> int:
@@ -129,12 +141,17 @@ def _names(guests: Sequence[Participant], devices: Sequence[Session]) -> list[fr
 
 
 def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> list[tuple[bool, str, str]]:
-    """Return the unanswered invitations by the caller (True) and to these names and numbers (False), in one query.
+    """Return the unanswered invitations by the caller (True), and the ringing ones to these names and numbers (False).
 
+    An invitation that does not ring yet counts for the caller only: the callee does not know of it. This is one query.
     Each row has the username and the VTN that it calls. The bounds themselves limit the number of rows.
     """
-    unanswered = Participant.objects.unanswered(now).order_by()
-    called = unanswered.calling_any(names)
-    parts = ((unanswered.invited_by(caller), True), (called, False))
+    invited = Participant.objects.unanswered(now).invited_by(caller).order_by()
+    parts = ((invited, True), (_ringing_to(names, now=now), False))
     own, others = (part.values_list(Value(is_own), "username", "vtn") for part, is_own in parts)
     return list(own.union(others, all=True))
+
+
+def _ringing_to(names: frozenset[str], *, now: datetime) -> ParticipantQuerySet:
+    """Return the invitations to these names and numbers that ring."""
+    return Participant.objects.unanswered(now).not_silent().calling_any(names).order_by()

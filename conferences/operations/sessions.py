@@ -41,14 +41,12 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     )
     lock_registration(session)
     quotas.require_session(session, now=now)
-    ringing = Participant.objects.ringing().concerning(session, left_at__isnull=True).order_by("conference")
-    conferences = ringing.values_list("conference", flat=True).distinct()
+    # A conference that does not ring yet will find this device. Any number of them may await this user.
+    ringing = Participant.objects.ringing().not_silent().concerning(session, left_at__isnull=True)
+    conferences = ringing.order_by("conference").values_list("conference", flat=True).distinct()
     all_locked = [lock(conference_id, now=now) for conference_id in conferences]
     session.save(force_insert=True)
     for locked in all_locked:
-        if not locked.rings:
-            # Once the conference rings, it will find this device.
-            continue
         own = (each for each in locked.participants if each.is_ringing and session.owns(each))
         if participant := next(own, None):
             ring_devices(locked, participant, [session])

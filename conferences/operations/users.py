@@ -6,6 +6,8 @@ the transactions are concurrent, neither sees what the other has not committed, 
 - A call takes an exclusive lock on each identity of the caller and of the called users.
 - A move takes a shared lock on each identity of its user.
 - A registration takes an exclusive lock on each identity of its user.
+- A conference that begins to ring takes an exclusive lock on each identity of the invited users. To know them all, it
+  first locks its list of guests, as does each invitation to an existing conference.
 
 `quotas` counts under the exclusive locks. SQLite runs one writing transaction at a time and needs no such locks.
 """
@@ -15,8 +17,12 @@ from collections.abc import Iterable
 
 from django.db import connection
 
-from conferences.models import Participant
+from conferences.machine import ParticipantState
+from conferences.models import Conference, Participant
 from events.models import Session
+from events.statements import Prepared
+
+_SILENT = Prepared(lambda pk: Conference.objects.silent().filter(pk=pk).order_by().values_list("pk"), pk=str)
 
 
 def lock_call(caller: Session, guests: Iterable[Participant]) -> None:
@@ -26,6 +32,29 @@ def lock_call(caller: Session, guests: Iterable[Participant]) -> None:
     before any other lock is taken.
     """
     _lock("pg_advisory_xact_lock", [caller, *guests])
+
+
+def lock_invitation(host: Session, guest: Participant, conference_id: str) -> None:
+    """Lock the users of an invitation to an existing conference as `lock_call` does, and before them its guest list."""
+    _lock_guest_list(conference_id)
+    lock_call(host, [guest])
+
+
+def lock_guests(conference_id: str) -> None:
+    """If a conference does not ring yet, lock its guest list and the invited users until the transaction ends.
+
+    None of their devices can register meanwhile, and no call can ring them, so that quotas can count. Call this before
+    any other lock is taken, and before anything that may make a conference ring.
+    """
+    if _is_needed() and _SILENT.rows(pk=conference_id):
+        _lock_guest_list(conference_id)
+        guests = Participant.objects.filter(conference=conference_id, state=ParticipantState.INVITED)
+        _lock("pg_advisory_xact_lock", guests)
+
+
+def _lock_guest_list(conference_id: str) -> None:
+    """Keep others from inviting guests to a conference, and from making it ring. Users are locked after this."""
+    _lock_names("pg_advisory_xact_lock", {f"conference:{conference_id}"})
 
 
 def lock_move(session: Session, conference_id: str) -> None:
@@ -43,12 +72,16 @@ def lock_registration(session: Session) -> None:
 
 
 def _lock(function: str, rows: Iterable[Participant | Session]) -> None:
-    """Take an advisory lock on every identity of these rows, always in the same order."""
-    if not _is_needed():
-        return
-    names = {name for row in rows for name in (f"user:{row.username}", f"tel:{row.vtn}", f"tel:{row.icmn}")}
-    keys = sorted(_key(name) for name in names - {"user:", "tel:"})
-    if keys:
+    """Take an advisory lock on every identity of these rows."""
+    if _is_needed():
+        names = {name for row in rows for name in (f"user:{row.username}", f"tel:{row.vtn}", f"tel:{row.icmn}")}
+        _lock_names(function, names - {"user:", "tel:"})
+
+
+def _lock_names(function: str, names: set[str]) -> None:
+    """Take an advisory lock on every name, always in the same order."""
+    keys = sorted(map(_key, names))
+    if keys and _is_needed():
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {function}(key) FROM unnest(%s::bigint[]) AS key", [keys])  # noqa: S608
 

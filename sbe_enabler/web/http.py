@@ -14,8 +14,10 @@ from conferences.parsers import BODY_LIMIT
 from events.problems import reason_phrase
 from sbe_enabler.connections import (
     BODY_BYTES_IN_MEMORY,
+    CONTENT_TYPE_LIMIT,
     LINGER_SECONDS,
     body_too_large,
+    content_type_too_long,
     has_too_many_pieces,
     not_one_host,
     request_too_slow,
@@ -195,13 +197,11 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Process the complete request, unless it was refused or does not name one host (RFC 9112 section 3.2)."""
+        """Process the complete request, unless it was refused or its headers are unacceptable."""
+        if not self._refused and (refusal := self._refusal_of_headers(version)):
+            self.channel.transport.write(refusal)
+            self._refused = True
         if self._refused:
-            self.channel.loseConnection()
-            return
-        hosts = len(self.requestHeaders.getRawHeaders(b"host", []))
-        if hosts > 1 or (hosts == 0 and version == b"HTTP/1.1"):
-            self.channel.transport.write(not_one_host(self._correlator))
             self.channel.loseConnection()
             return
         if absolute := _ABSOLUTE_FORM.fullmatch(path):
@@ -209,6 +209,15 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
             self.requestHeaders.setRawHeaders(b"host", [absolute[1]])
             path = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
         super().requestReceived(command, path, version)
+
+    def _refusal_of_headers(self, version: bytes) -> bytes:
+        """Return the answer that refuses the headers, or b"". A request names one host (RFC 9112 section 3.2)."""
+        hosts = len(self.requestHeaders.getRawHeaders(b"host", []))
+        if hosts > 1 or (hosts == 0 and version == b"HTTP/1.1"):
+            return not_one_host(self._correlator)
+        if sum(map(len, self.requestHeaders.getRawHeaders(b"content-type", []))) > CONTENT_TYPE_LIMIT:
+            return content_type_too_long(self._correlator)
+        return b""
 
     @property
     def _correlator(self) -> bytes:

@@ -276,6 +276,18 @@ class TestFocus:
         assert Modification.objects.pending().count() == len(devices) - 2
         assert queries.count <= self.MOST + 1  # no request; but the task, and the participant that caused it
 
+    def test_beginning_to_ring(self, devices: list[Device], node: ScriptedNode) -> None:
+        host, *guests = devices
+        node.works = False
+        host.gather(*(guest.username for guest in guests))
+        task = MediaTask.objects.latest("pk")
+        result = node.execute(task)
+        with Queries() as queries:
+            settle_task(task_id=task.pk, result=result, now=timezone.now())
+        assert all(guest.news_types() == ["invitation-received"] for guest in guests)
+        # Two more queries find the guests' devices and other calls. PostgreSQL locks the guests in four more.
+        assert queries.count <= self.MOST + 2 + 4
+
     @pytest.mark.parametrize("who", ["host", "guest"])
     def test_leaving(self, devices: list[Device], conference: str, who: str) -> None:
         device = devices[0] if who == "host" else devices[1]

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
-from django.db import connection
+from django.conf import settings as django_settings
+from django.db import connection, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
@@ -20,11 +21,13 @@ from conferences import exceptions
 from conferences.machine import TABLE, ConferenceState, ModificationState, ParticipantState, State
 from conferences.models import Conference, Modification, Participant
 from conferences.operations.deadlines import settle_due
+from conferences.operations.locking import lock
 from events import exceptions as general
 from events import wakeups
 from events.exceptions import RefusalError
 from events.models import Event, Session
 from events.throttles import PrincipalThrottle
+from media.messages import Refusal, RefusalCode
 from media.models import MediaTask
 from tests.support.depth import examples
 from tests.support.descriptions import describe, mirror
@@ -388,21 +391,29 @@ class Gatherings(Clients):
     """The same users in focus conferences. The focus works at once, or waits while other requests happen."""
 
     node: ClassVar[ScriptedNode]
-    # A focus that works at once settles an offer in the same step.
-    beginnings = {**BEGINNINGS, Modification: {"mod-sent", "mod-accepted"}}
+    # A focus that works at once settles an offer in the same step, and ends the invitations of busy users.
+    beginnings = {
+        Conference: {"invitation-sent", "session-terminated"},
+        Participant: {"accepted", "invited", "left"},
+        Modification: {"mod-sent", "mod-accepted", "mod-rejected"},
+    }
 
     def __init__(self) -> None:
         super().__init__()
         MediaTask.objects.all().delete()
-        self.node.works = True
+        self.node.works, self.node.refusal = True, None
         self.node.legs.clear()
         self.versions: dict[str, int] = {}
 
-    @initialize(begin=st.sampled_from(["ringing", "open", "open", "three", "pending", "moving"]), access=st.booleans())
+    @initialize(
+        begin=st.sampled_from(["ringing", "busy", "open", "open", "three", "pending", "moving"]), access=st.booleans()
+    )
     def begin(self, begin: str, access: bool) -> None:
         """Begin in the middle of a conference."""
+        if begin == "busy":
+            self.call_together()
         self.gather(0, 3, "open" if access else "invited")
-        if begin != "ringing":
+        if begin not in {"ringing", "busy"}:
             self.come_in(2, 0)
         if begin == "three":
             self.come_in(4, 0)
@@ -413,6 +424,14 @@ class Gatherings(Clients):
         if begin == "moving":
             self.accept_all()
             self.move(2)
+
+    def call_together(self) -> None:
+        """Begin more conferences than may ring for carol, before the first of them rings."""
+        self.node.works = False
+        for _ in range(django_settings.INVITATIONS_PER_CALLEE):
+            self.gather(2, 2, "invited")
+        self.gather(0, 2, "open")
+        self.focus(True, False)
 
     def accept_all(self) -> None:
         """Have all devices answer the offers of the focus."""
@@ -456,10 +475,11 @@ class Gatherings(Clients):
         path = f"/mediaConferences/{conference}/participants/{participants[choice % len(participants)]}/mute"
         self.check(device, device.request("PUT", path, {"audio": audio}), {204})
 
-    @rule(works=st.booleans())
-    def focus(self, works: bool) -> None:
-        """Switch the node between working and waiting."""
+    @rule(works=st.booleans(), refuses=st.booleans())
+    def focus(self, works: bool, refuses: bool) -> None:
+        """Switch the node between working and waiting, and between answering and refusing offers."""
         self.node.works = works
+        self.node.refusal = Refusal(RefusalCode.SDP_INVALID, "Nothing that the focus knows.") if refuses else None
         self.node.wake()
         self.check_rows()
 
@@ -520,6 +540,12 @@ class Gatherings(Clients):
         sides = {side for mod in pending for side in mod.pair.split(":") if side != "focus"}
         assert sides <= {participant.pk for participant in rows if participant.is_joined}
         assert not (self.node.works and MediaTask.objects.exists())
+        invited = Participant.objects.unanswered(timezone.now()).not_silent()
+        called = Counter(invited.values_list("username", flat=True))
+        assert max(called.values(), default=0) <= django_settings.INVITATIONS_PER_CALLEE
+        silent = set(Conference.objects.silent().values_list("pk", flat=True))
+        with transaction.atomic():
+            assert silent == {pk for pk in self.states[Conference] if not lock(pk, now=timezone.now()).rings}
         for row in Conference.objects.all():
             assert row.version >= self.versions.get(row.pk, 0)
             self.versions[row.pk] = row.version
@@ -600,6 +626,7 @@ def test_no_sequence_of_requests_breaks_an_invariant() -> None:
 
 
 @pytest.mark.usefixtures("_quick")
-def test_no_sequence_of_requests_to_a_focus_breaks_an_invariant(node: ScriptedNode) -> None:
+def test_no_sequence_of_requests_to_a_focus_breaks_an_invariant(node: ScriptedNode, settings: Settings) -> None:
     Gatherings.node = node
+    settings.INVITATIONS_PER_CALLEE = 2
     run(Gatherings, examples(5, deep=1_000))

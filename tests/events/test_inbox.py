@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from events import inbox, layer, wakeups
 from events.models import Session
-from events.reader import Reader
+from events.reader import Entry, Reader
 from events.readers import READERS
 from events.threads import in_database_thread
 from media.pause import Pause
@@ -42,9 +42,9 @@ async def follow() -> AsyncIterator[Follow]:
     """Make readers, up to date with an empty log, that stop with the test."""
     readers: list[Reader] = []
 
-    async def make(session_id: str, on_news: Callable[[], None] = lambda: None) -> Reader:
+    async def make(session_id: str, on_news: Callable[[], None] = lambda: None, **options: Any) -> Reader:
         await in_database_thread(open_session)(session_id)
-        reader = Reader(session_id, 0, on_news)
+        reader = Reader(session_id, 0, on_news, **options)
         readers.append(reader)
         await reader.start()
         while reader.has_news:
@@ -90,6 +90,31 @@ async def test_readers_of_a_process_share_one_channel(follow: Follow, monkeypatc
     assert len(made) == 2
     await wake("session-3", 1)
     await has_news(again)
+
+
+async def test_an_ephemeral_event_reaches_readers_that_take_such_and_leaves_the_cursor(follow: Follow) -> None:
+    connected, polling = await follow("alice", ephemeral=True), await follow("alice")
+    await in_database_thread(wakeups.send_ephemeral)(["alice"], "somebody speaks")
+    await has_news(connected)
+    assert [entry.wire for entry in await connected.next()] == ["somebody speaks"]
+    await wake("alice", 1)
+    for reader in (connected, polling):
+        await has_news(reader)
+        entries: list[Entry] = []
+        while not entries:
+            entries = await reader.next()
+        assert [(entry.wire, entry.cursor) for entry in entries] == [("1", 1)]
+
+
+async def test_a_message_that_cannot_be_handled_delays_no_other(
+    follow: Follow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(inbox, "PAUSE_SECONDS", 3600.0)
+    reader = await follow("alice")
+    assert await wakeups.send({"alice": layer.message_to("alice", news=["nonsense"])})
+    await wake("alice", 1)
+    await has_news(reader)
+    assert "could not be handled" in caplog.text
 
 
 async def count_calls(work: Awaitable[None]) -> int:

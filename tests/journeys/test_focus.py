@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.support.journeys.focus_people import (
     agree,
@@ -27,6 +27,24 @@ from tests.support.journeys.people import Person, Visit, call, move
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
+# A microphone with a steady tone. The beeps of Chromium's own are too short for somebody who speaks.
+_HUMMING = """(() => {
+  const {mediaDevices} = navigator;
+  const open = mediaDevices.getUserMedia.bind(mediaDevices);
+  mediaDevices.getUserMedia = async (constraints) => {
+    const stream = await open(constraints);
+    const audio = new AudioContext(), tone = audio.createOscillator(), out = audio.createMediaStreamDestination();
+    tone.connect(out);
+    tone.start();
+    for (const track of stream.getAudioTracks()) {
+      stream.removeTrack(track);
+      stream.addTrack(out.stream.getAudioTracks()[0]);
+    }
+    return stream;
+  };
+})()"""
+
+
 def _offers_to(person: Person) -> int:
     """Return how many offers of the focus a user has received."""
     return sum(event["type"] == "mod-received" for event in person.wire)
@@ -40,9 +58,13 @@ async def _is_offered(person: Person, times: int) -> None:
 
 
 async def test_a_call_of_two_goes_through_the_focus(visit: Visit) -> None:
-    alice, bob = await come(visit, "alice-one"), await come(visit, "bob-one")
+    async def hums(page: Page) -> None:
+        await page.add_init_script(_HUMMING)
+
+    alice, bob = await come(visit, "alice-one"), await come(visit, "bob-one", before=hums)
     await call(alice, bob)
     await all_see_each_other(alice, bob)
+    await expect(tile(alice, bob)).to_have_attribute("data-speaking", "true")
     assert (await alice.conference())["topology"] == "focus"
     # Each codec once per section. With all codecs of Chromium, 24 sections would reach the limit of an SDP.
     offered = await alice.page.evaluate("window.sbe.pc.createOffer().then(({sdp}) => sdp)")

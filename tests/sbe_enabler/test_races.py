@@ -5,6 +5,7 @@ request wins, and all events; the servers' logs must show neither a fault, nor a
 """
 
 import asyncio
+import itertools
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -334,6 +335,30 @@ async def test_device_that_registers_while_a_call_starts_rings_once(
         conference = (await calling).json()["id"]
         for bob in bobs:
             assert len(of_type(await bob.log(), "invitation-received", conference)) == 1
+        await alice.delete(conference)
+
+
+async def test_device_that_registers_while_a_conference_begins_to_ring_rings_once(
+    servers: list[Server], endpoints: Endpoints
+) -> None:
+    (alice,) = await users(endpoints, servers, "alice")
+    for number in range(2 * ROUNDS):
+        bob, carol = new_name("bob"), new_name("carol")
+        started_ = await alice.request("POST", "/mediaConferences", {"to": [bob], "access": "open", **at(1, number)})
+        conference = started_.json()["id"]
+        # One user is invited before the focus answers, and one meanwhile.
+        inviting = asyncio.create_task(
+            alice.request("POST", f"/mediaConferences/{conference}/participants", {"to": carol})
+        )
+        guests = await asyncio.gather(*(devices(endpoints, servers[::-1], name, 3) for name in (bob, carol)))
+        assert (await inviting).status_code == 201
+        for guest in itertools.chain(*guests):
+
+            async def rings(guest: Endpoint = guest, conference: str = conference) -> bool:
+                return bool(of_type(await guest.log(), "invitation-received", conference))
+
+            await until(rings, "every device rings")
+            single(of_type(await guest.log(), "invitation-received", conference))
         await alice.delete(conference)
 
 

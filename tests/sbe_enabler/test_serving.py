@@ -193,6 +193,15 @@ def test_request_names_one_host(server: Server, head: bytes, status: int) -> Non
     assert status == 200 or b'"code": "malformed"' in answer
 
 
+@pytest.mark.parametrize(("fields", "status"), [([200, 50], 200), ([257], 400), ([200, 200], 400), ([15_000], 400)])
+def test_a_long_content_type_is_refused_before_django_parses_it(server: Server, fields: list[int], status: int) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\nx-correlator: c1\r\n"
+    head += b"".join(b"content-type: " + b";" * length + b"\r\n" for length in fields)
+    answer = exchange(server, head + b"\r\n")
+    assert answer.split(b" ")[1] == str(status).encode()
+    assert status == 200 or (b'"code": "malformed"' in answer and b"x-correlator: c1\r\n" in answer)
+
+
 def test_target_can_be_a_whole_url_whose_host_counts(server: Server) -> None:
     def ask(host: str) -> bytes:
         target = f"GET http://{host}/healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
