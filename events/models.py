@@ -41,12 +41,6 @@ class SessionQuerySet(models.QuerySet["Session"]):
         """Sessions of the same user as this one that have not ended, including itself."""
         return self.filter(shares_identity([session], ended_at__isnull=True))
 
-    def addressed_by(self, address: str) -> Self:
-        """Sessions of the user at an address in `to`: a username, or a VTN or ICMN as `tel:+…`."""
-        if number := address.removeprefix("tel:") if address.startswith("tel:") else "":
-            return self.filter(Q(vtn=number) | Q(icmn=number))
-        return self.filter(username=address)
-
     def due(self, now: datetime) -> Self:
         """Sessions that have expired but are not marked as expired yet."""
         return self.not_over().filter(expires_at__lte=now)
