@@ -275,7 +275,8 @@ def answer_conference(
     require_visible(locked, session, if_match=if_match, to_join=True)
     participant = _ringing_participant(locked, session)
     quotas.require_conference(session)
-    losers = [each for each in locked.devices(participant) if each != session] if participant else []
+    rung = locked.devices(participant) if participant and locked.rings else []
+    losers = [each for each in rung if each != session]
     is_called = participant is not None and participant.state == ParticipantState.INVITED
     crossing = [other for other in all_locked.values() if is_called and _rings_only(other, locked.host)]
     if participant is None:

@@ -160,3 +160,12 @@ def test_only_the_user_that_declined_stays_away(alice: Device, bob: Device, caro
     assert alice.put(conference, MOD, alice.offer()).status_code == 204
     assert carol.news_types() == ["invitation-received"]
     assert bob.news() == []
+
+
+def test_an_answer_in_silence_cancels_nothing_on_devices_that_did_not_ring(
+    alice: Device, bob: Device, node: ScriptedNode
+) -> None:
+    phone = Device.register("bob", "phone")
+    conference = silent_call(alice, node, "bob", access="open")
+    assert bob.join(conference).status_code == 204
+    assert phone.news() == []
