@@ -37,7 +37,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
     """
 
     _deadline: Any = None
-    _has_slot = _is_answering = _is_full = False
+    _has_slot = _is_answering = _is_full = _is_closing = False
     # An answered request that still counts as unfinished: the client has yet to read its answer, and others follow.
     _unread: Any = None
 
@@ -92,10 +92,22 @@ class HttpConnection(_Channel):  # type: ignore[misc]
         if self._is_full:
             self._is_full = False
             self._clear_deadline()
+            if self._is_closing:
+                self._limit_closing(self.factory.server.limits.request_seconds)
         super().resumeProducing()
         if self._unread is not None:
             answered, self._unread = self._unread, None
             super().requestDone(answered)
+
+    def loseConnection(self) -> None:
+        """Close when the client has read what was written. Abort if it does not do so in time.
+
+        Over TLS, Twisted waits for the client's close_notify, for any length of time.
+        """
+        self._is_closing = True
+        if self._deadline is None:
+            self._limit_closing(self.factory.server.limits.request_seconds)
+        super().loseConnection()
 
     def timeoutConnection(self) -> None:
         """Close an idle connection."""
@@ -124,9 +136,12 @@ class HttpConnection(_Channel):  # type: ignore[misc]
         """Close when the client has read what was written, or after LINGER_SECONDS."""
         self.setTimeout(None)
         self._clear_deadline()
+        self._limit_closing(LINGER_SECONDS)
         # Twisted has not set up the channel of a refused connection.
         (self if self._has_slot else self.transport).loseConnection()
-        self._deadline = self.callLater(LINGER_SECONDS, self._abort)
+
+    def _limit_closing(self, seconds: float) -> None:
+        self._deadline = self.callLater(seconds, self._abort)
 
     def _abort(self) -> None:
         self._deadline = None

@@ -62,6 +62,7 @@ REPLACED: dict[type, set[str]] = {
         "connectionLost",
         "connectionMade",
         "dataReceived",
+        "loseConnection",
         "pauseProducing",
         "requestDone",
         "resumeProducing",
@@ -344,6 +345,25 @@ def test_deadlines_are_timed_by_the_factorys_reactor(unstarted: Unstarted) -> No
     assert transport.disconnecting
     assert not transport.disconnected
     unstarted.clock.advance(2)
+    assert transport.disconnected
+
+
+@pytest.mark.parametrize("slowly", [False, True])
+async def test_a_closing_connection_is_aborted_if_the_client_does_not_let_it_close(
+    unstarted: Unstarted, slowly: bool
+) -> None:
+    connection, transport = unstarted.connect(
+        GET.replace(b"\r\n\r\n", b"\r\ncontent-type: " + b";" * 257 + b"\r\n\r\n")
+    )
+    assert transport.value().startswith(b"HTTP/1.1 400 ")
+    assert transport.disconnecting
+    if slowly:
+        # The transport's buffer was full, and the client has read it.
+        connection.pauseProducing()
+        connection.resumeProducing()
+    unstarted.clock.advance(4.9)
+    assert not transport.disconnected
+    unstarted.clock.advance(0.2)
     assert transport.disconnected
 
 
