@@ -190,7 +190,7 @@ _KEPT = ("a=rtpmap", "a=fmtp", "a=rtcp-fb", "a=extmap:")
 
 
 class Neighbours:
-    """A call of two participants, one of whom sends a packet every 5 ms."""
+    """A call between two participants. One of them sends a packet every 5 ms."""
 
     def __init__(self, caller: Peer, callee: Peer) -> None:
         self._caller, self._callee = caller, callee

@@ -1,5 +1,6 @@
-"""The events that participants receive (protocol section 5). Each docstring states when an event is sent, and to whom.
+"""The events that participants receive (protocol section 5).
 
+Each docstring states when an event is sent and which participants receive it.
 `make reference` generates the reference in docs/protocol.md and `templates/static/sbe/event-types.js` from these
 classes. The tests check every received event against them.
 """

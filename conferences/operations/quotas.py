@@ -105,7 +105,7 @@ def require_invitations(
 
 
 def busy_guests(guests: Sequence[Participant], devices: Sequence[Session], *, now: datetime) -> list[Participant]:
-    """Return the guests to whom the ringing invitations of all callers reach their bound.
+    """Return the guests whose ringing invitations, from all callers together, have reached the limit.
 
     :param guests: participants whose invitation does not ring yet. `devices` are their live sessions.
     """

@@ -182,7 +182,7 @@ async def take(server: Server, directory: Path) -> None:
 
 
 async def take_conference(studio: Studio) -> None:
-    """Take the picture of four in one conference, of whom one is on a phone."""
+    """Take the picture of four participants in one conference. One of them is on a phone."""
     alice = await studio.visit("alice", "desk", direct=False, viewport=_LAPTOP, color_scheme="light")
     names = ("bob", "carol", "dave")
     views = ({"viewport": _LAPTOP}, {"viewport": _PHONE, "color_scheme": "dark"}, {"viewport": _LAPTOP})

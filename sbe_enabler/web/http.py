@@ -179,7 +179,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
         if not all(map(bytes.isascii, self.requestHeaders.getRawHeaders(b"sec-websocket-protocol", []))):
             # Daphne would log a traceback.
             return self.basic_error(400, b"Bad Request", "Invalid header value")
-        # Daphne would use it as the application's root path, whoever sends it.
+        # Daphne would use it as the application's root path, and any client can send it.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         self.setHeader(b"date", datetimeToString())  # type: ignore[no-untyped-call]
         return super().process()
