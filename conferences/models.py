@@ -67,6 +67,10 @@ class LeftReason(models.TextChoices):
     ENDED_BY_SUPPORT = "ended-by-support"
 
 
+# The reasons of participants whose invitation or move nobody answered.
+_MISSED = frozenset({LeftReason.DECLINED, LeftReason.NO_ANSWER})
+
+
 def _one_of(field: str, states: Any) -> Q:
     """Return the condition that the field holds one of these states."""
     return Q(**{f"{field}__in": sorted(str(state) for state in states)})
@@ -85,8 +89,8 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         return self.filter(Q(*known, _connector=Q.OR), pk=conference_id) if known else self.none()
 
     def live_with(self, session: Session) -> Self:
-        """Return live conferences whose snapshots list the session's user."""
-        own = _participants_of(session, listed=True, conference_ended=False)
+        """Return conferences in which the session's user is present, without those that do not ring for it yet."""
+        own = [rows.audible() for rows in _participants_of(session, left_at__isnull=True)]
         return self.live().filter(pk__in=_union(own, "conference"))
 
     def ended_with(self, session: Session, *, after: str, number: int) -> Self:
@@ -203,9 +207,10 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         # Each alternative repeats the condition of the partial indexes: SQLite needs that.
         return self.filter(Q(username__in=names, left_at__isnull=True) | Q(vtn__in=names, left_at__isnull=True))
 
-    def not_silent(self) -> Self:
-        """Leave out participants of conferences that do not ring yet."""
-        return self.exclude(Exists(Conference.objects.silent().filter(pk=OuterRef("conference"))))
+    def audible(self) -> Self:
+        """Leave out invitations that do not ring yet."""
+        silent = Exists(Conference.objects.silent().filter(pk=OuterRef("conference")))
+        return self.exclude(silent, state=ParticipantState.INVITED)
 
     def invited_by(self, session: Session) -> Self:
         """Return participants in conferences that the session's user hosts and has not left."""
@@ -226,6 +231,11 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
     def unlisted(self) -> Self:
         """Return participants that left earlier. Snapshots count them but do not list them."""
         return self.filter(listed=False)
+
+    def missed_by(self, session: Session, conference: Conference) -> Self:
+        """Return participants of a conference that rang, or would have rung, for the session until they left."""
+        own = self.concerning(session, conference=conference, state=ParticipantState.LEFT)
+        return own.filter(Q(session__isnull=True) | Q(left_reason__in=sorted(_MISSED)))
 
     def returnable_by(self, session: Session, conference: Conference, now: datetime) -> Self:
         """Return participants that have left a conference and whose rows the session may use to return, best first.
@@ -269,8 +279,6 @@ def _union(queries: Sequence[ParticipantQuerySet], column: str) -> ParticipantQu
 
 # The participant has not left.
 _PRESENT = Q(left_at__isnull=True)
-# Snapshots of a conference that has not ended list the participant.
-_LIVE = Q(listed=True, conference_ended=False)
 # The participant left after its descriptions were last scrubbed.
 _UNSCRUBBED = Q(left_at__isnull=False) & (Q(scrubbed_at__isnull=True) | Q(scrubbed_at__lt=F("left_at")))
 
@@ -295,9 +303,6 @@ class Participant(models.Model):
     position = models.PositiveIntegerField(help_text="The order in which participants were invited.")
     listed = models.BooleanField(
         default=True, help_text="Snapshots show it: it is present, or among the last that left."
-    )
-    conference_ended = models.BooleanField(
-        default=False, editable=False, help_text="Its conference has ended. Set only if snapshots show it."
     )
     joined_at = models.DateTimeField(null=True, blank=True, help_text="When its present or last stay began.")
     rings_until = models.DateTimeField(null=True, blank=True)
@@ -362,16 +367,12 @@ class Participant(models.Model):
             models.Index(fields=["vtn", "conference"], name="participant_vtn"),
             models.Index(fields=["icmn", "conference"], name="participant_icmn"),
             models.Index(fields=["session", "conference"], name="participant_session"),
-            # For quotas and calls, which concern only present participants. A user's history does not slow them. The
+            # For quotas, calls and lists. They concern only present participants, so a history does not slow them. The
             # conditions of all partial indexes have no values, because SQLite cannot compare a value with a parameter.
             models.Index(fields=["username"], condition=_PRESENT, name="participant_present_username"),
             models.Index(fields=["vtn"], condition=_PRESENT, name="participant_present_vtn"),
             models.Index(fields=["icmn"], condition=_PRESENT, name="participant_present_icmn"),
             models.Index(fields=["session"], condition=_PRESENT, name="participant_at_session"),
-            # For the list of a user's live conferences, which includes those that the user has left.
-            models.Index(fields=["username", "conference"], condition=_LIVE, name="participant_live_username"),
-            models.Index(fields=["vtn", "conference"], condition=_LIVE, name="participant_live_vtn"),
-            models.Index(fields=["icmn", "conference"], condition=_LIVE, name="participant_live_icmn"),
             models.Index(fields=["left_at"], condition=_UNSCRUBBED, name="participant_to_scrub"),
             models.Index(fields=["rings_until"], condition=Q(rings_until__isnull=False), name="participant_ringing"),
             models.Index(fields=["move_until"], condition=Q(move_until__isnull=False), name="participant_move_armed"),
@@ -404,6 +405,11 @@ class Participant(models.Model):
     def has_left(self) -> bool:
         """Whether the participant has left. It may return to an open conference."""
         return self.state == ParticipantState.LEFT
+
+    @property
+    def was_missed(self) -> bool:
+        """Whether the participant left while it rang, or before: `ParticipantQuerySet.missed_by` is the rule in SQL."""
+        return self.has_left and (self.session_id is None or self.left_reason in _MISSED)
 
 
 class Stay(models.Model):

@@ -118,7 +118,7 @@ def start_conference(
     guests = list({address: addressee(address) for address in to}.values())
     if any(session.owns(guest) for guest in guests):
         raise MalformedError("You cannot call yourself: use 'initiate-call-hold' to move to another device.")
-    lock_call(session, guests)
+    lock_call(session, guests, now=now)
     quotas.require_conference(session)
     devices = list(Session.objects.live(now).devices_of(guests)) if guests else []
     quotas.require_invitations(session, guests, devices, now=now)
@@ -270,7 +270,7 @@ def answer_conference(
     :raises ConferenceFullError: when an open conference has no space, or too many devices of the user take part.
     :raises TooManyConferencesError: when the session already takes part in as many conferences as it may.
     """
-    all_locked = lock_together(_conferences_to_lock(session, conference_id), now=now)
+    all_locked = lock_together(_conferences_to_lock(session, conference_id, now=now), now=now)
     locked = all_locked.pop(conference_id)
     require_visible(locked, session, if_match=if_match, to_join=True)
     participant = _ringing_participant(locked, session)
@@ -295,7 +295,7 @@ def answer_conference(
     return outcome
 
 
-def _conferences_to_lock(session: Session, conference_id: str) -> set[str]:
+def _conferences_to_lock(session: Session, conference_id: str, *, now: datetime) -> set[str]:
     """Return the conference that the session answers, and its user's own calls, which that answer may end.
 
     If it is an open conference that does not ring yet, lock its guests: the answer makes it ring.
@@ -304,7 +304,7 @@ def _conferences_to_lock(session: Session, conference_id: str) -> set[str]:
     own_calls = Participant.objects.calling(session).order_by().values_list("conference", flat=True)
     found = set(own_calls.union(silent.order_by().values_list("pk", flat=True)))
     if conference_id in found:
-        lock_guests(conference_id)
+        lock_guests(conference_id, now=now)
     return {conference_id, *found}
 
 
@@ -435,7 +435,8 @@ def end_participation(*, session: Session, conference_id: str, now: datetime, if
         return Ending(locked, EndOutcome.TERMINATED)
     participant = _own_participant(locked, session)
     if participant.has_left:
-        return Ending(locked, EndOutcome.LEFT)
+        is_declined = participant.left_reason == LeftReason.DECLINED and participant.session_id != session.pk
+        return Ending(locked, EndOutcome.DECLINED if is_declined else EndOutcome.LEFT)
     if participant.is_ringing and participant.session_id != session.pk:
         ending = _decline(locked, session)
     elif participant.is_joined and participant.move_state is not MoveState.IDLE:
@@ -451,10 +452,14 @@ def _own_participant(locked: LockedConference, session: Session) -> Participant:
     """Return the participant that a DELETE of the session ends.
 
     It is the first of these: the one that has joined at the session, one that rings or will ring for it, that of
-    `participant_of`.
+    `participant_of`, one that rang for it until it left.
     """
-    joined = locked.joined_participant(session)
-    return joined or next(_awaiting(locked, session), None) or locked.participant_of(session)
+    if present := locked.joined_participant(session) or next(_awaiting(locked, session), None):
+        return present
+    own, missed = locked.participants_of(session), locked.missed_participant(session)
+    if missed and all(each.has_left and each.position < missed.position for each in own):
+        return missed
+    return locked.participant_of(session)
 
 
 def _awaiting(locked: LockedConference, session: Session) -> Iterator[Participant]:

@@ -58,7 +58,7 @@ def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
 def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: datetime) -> None:
     """Apply the result of a task. `offer` is the participant's offer if the focus has answered it."""
     if offer is not None:
-        lock_guests(row.conference)
+        lock_guests(row.conference, now=now)
     try:
         locked = lock(row.conference, now=now)
     except NotFoundError:

@@ -36,7 +36,7 @@ def invite_participant(
     guest = addressee(to)
     if session.owns(guest):
         raise MalformedError("You cannot invite yourself: use 'initiate-call-hold' to move to another device.")
-    lock_invitation(session, guest, conference_id)
+    lock_invitation(session, guest, conference_id, now=now)
     locked = lock_for(session, conference_id, now=now, if_match=None)
     host = locked.participant_of(session)
     if host.role != Role.HOST:

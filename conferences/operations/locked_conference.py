@@ -121,6 +121,11 @@ class LockedConference:
             raise ForbiddenError("You do not take part in this conference with this device.")
         return min(own, key=lambda participant: (participant.has_left, -participant.position))
 
+    def missed_participant(self, session: Session) -> Participant | None:
+        """Return the newest participant that rang, or would have rung, for the session until it left."""
+        missed = [each for each in self.participants if each.was_missed and session.owns(each)]
+        return missed[-1] if missed else self._load(self._unlisted.missed_by(session, self.conference))
+
     def participants_of(self, session: Session) -> list[Participant]:
         """Return the loaded participants of the session, present or left."""
         return [each for each in (*self.participants, *self.unlisted) if each.session_id == session.pk]
@@ -296,8 +301,6 @@ class LockedConference:
     def record_end(self, reason: LeftReason) -> None:
         """Record that the conference has ended, and why. Its participants have left."""
         self.conference.ended_at, self.conference.ended_reason = self.now, reason
-        for participant in self.participants:
-            participant.conference_ended = True
 
     def _unlist_oldest(self) -> None:
         """Unlist those that left before the last `MAX_LISTED_LEFT`, but no more than `MAX_LISTED_LEFT` at a time."""
@@ -456,7 +459,7 @@ def _involves_focus(modification: Modification) -> bool:
 _MUTABLE = (
     "state", "username", "vtn", "icmn", "session_id", "rings_until", "move_until", "move_expired", "connect_until",
     "left_reason", "left_at", "joined_at", "muted_audio", "muted_video", "sdp_origin", "ice_ufrag", "directions",
-    "listed", "conference_ended",
+    "listed",
 )  # fmt: skip
 
 

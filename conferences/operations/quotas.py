@@ -96,24 +96,37 @@ def require_invitations(
     if sum(is_own for is_own, *_ in unanswered) + len(guests) > settings.INVITATIONS_PER_CALLER:
         raise _too_many_invitations(settings.INVITATIONS_PER_CALLER)
     by_caller = [{username, vtn} for is_own, username, vtn in unanswered if is_own]
-    called = [{username, vtn} for is_own, username, vtn in unanswered if not is_own]
-    for guest, own in zip(guests, names, strict=True):
-        if _number_to(own, by_caller) >= settings.INVITATIONS_PER_PAIR:
-            raise _too_many_invitations(settings.INVITATIONS_PER_PAIR)
-        if _number_to(own, called) >= settings.INVITATIONS_PER_CALLEE:
-            raise CalleeBusyError(to=guest.username or f"tel:{guest.vtn}", limit=settings.INVITATIONS_PER_CALLEE)
+    if _beyond(settings.INVITATIONS_PER_PAIR, guests, names, by_caller):
+        raise _too_many_invitations(settings.INVITATIONS_PER_PAIR)
+    ringing = [{username, vtn} for is_own, username, vtn in unanswered if not is_own]
+    for guest in _beyond(settings.INVITATIONS_PER_CALLEE, guests, names, ringing):
+        raise CalleeBusyError(to=guest.username or f"tel:{guest.vtn}", limit=settings.INVITATIONS_PER_CALLEE)
 
 
 def busy_guests(guests: Sequence[Participant], devices: Sequence[Session], *, now: datetime) -> list[Participant]:
-    """Return the guests whose ringing invitations, from all callers together, have reached the limit.
+    """Return the guests who cannot ring because the ringing invitations of all callers would exceed the limit.
 
     :param guests: participants whose invitation does not ring yet. `devices` are their live sessions.
     """
     names = _names(guests, devices)
-    ringing = _ringing_to(frozenset().union(*names), now=now)
-    called = [{username, vtn} for username, vtn in ringing.values_list("username", "vtn")]
-    limit = settings.INVITATIONS_PER_CALLEE
-    return [guest for guest, own in zip(guests, names, strict=True) if _number_to(own, called) >= limit]
+    ringing = [{*row} for row in _ringing_to(frozenset().union(*names), now=now).values_list("username", "vtn")]
+    return _beyond(settings.INVITATIONS_PER_CALLEE, guests, names, ringing)
+
+
+def _beyond(
+    limit: int, guests: Sequence[Participant], names: Sequence[frozenset[str]], invitations: Sequence[set[str]]
+) -> list[Participant]:
+    """Return the guests whose invitation would exceed the limit on the number of invitations to one user.
+
+    Each guest within the limit counts for those after it: several may be addresses of the same user.
+    """
+    counted, beyond = [*invitations], []
+    for guest, own in zip(guests, names, strict=True):
+        if _number_to(own, counted) < limit:
+            counted.append({guest.username, guest.vtn})
+        else:
+            beyond.append(guest)
+    return beyond
 
 
 def _number_to(names: frozenset[str], invitations: Sequence[set[str]]) -> int:
@@ -154,4 +167,4 @@ def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> lis
 
 def _ringing_to(names: frozenset[str], *, now: datetime) -> ParticipantQuerySet:
     """Return the invitations to these names and numbers that ring."""
-    return Participant.objects.unanswered(now).not_silent().calling_any(names).order_by()
+    return Participant.objects.unanswered(now).audible().calling_any(names).order_by()

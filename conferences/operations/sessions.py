@@ -42,7 +42,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     lock_registration(session)
     quotas.require_session(session, now=now)
     # A conference that does not ring yet will find this device. Any number of them may await this user.
-    ringing = Participant.objects.ringing().not_silent().concerning(session, left_at__isnull=True)
+    ringing = Participant.objects.ringing().audible().concerning(session, left_at__isnull=True)
     conferences = ringing.order_by("conference").values_list("conference", flat=True).distinct()
     all_locked = [lock(conference_id, now=now) for conference_id in conferences]
     session.save(force_insert=True)

@@ -3,7 +3,8 @@
 A call or a move rings the devices that it finds. A device that registers rings for the invitations that it finds. If
 the transactions are concurrent, neither sees what the other has not committed, and both could find nothing. Therefore:
 
-- A call takes an exclusive lock on each identity of the caller and of the called users.
+- A call takes an exclusive lock on each identity of the caller and of the called users, as far as registered devices
+  show them.
 - A move takes a shared lock on each identity of its user.
 - A registration takes an exclusive lock on each identity of its user.
 - A conference that begins to ring takes an exclusive lock on each identity of the invited users. To know them all, it
@@ -14,6 +15,7 @@ the transactions are concurrent, neither sees what the other has not committed, 
 
 import hashlib
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.db import connection
 
@@ -25,22 +27,23 @@ from events.statements import Prepared
 _SILENT = Prepared(lambda pk: Conference.objects.silent().filter(pk=pk).order_by().values_list("pk"), pk=str)
 
 
-def lock_call(caller: Session, guests: Iterable[Participant]) -> None:
+def lock_call(caller: Session, guests: Iterable[Participant], *, now: datetime) -> None:
     """Lock the caller and the guests exclusively until the end of the transaction.
 
     None of their devices can register meanwhile. No other call can involve them, so that quotas can count. Call this
     before any other lock is taken.
     """
-    _lock("pg_advisory_xact_lock", [caller, *guests])
+    if _is_needed():
+        _lock("pg_advisory_xact_lock", [caller, *_with_devices(guests, now=now)])
 
 
-def lock_invitation(host: Session, guest: Participant, conference_id: str) -> None:
+def lock_invitation(host: Session, guest: Participant, conference_id: str, *, now: datetime) -> None:
     """Lock the users of an invitation to an existing conference as `lock_call` does, and before them its guest list."""
     _lock_guest_list(conference_id)
-    lock_call(host, [guest])
+    lock_call(host, [guest], now=now)
 
 
-def lock_guests(conference_id: str) -> None:
+def lock_guests(conference_id: str, *, now: datetime) -> None:
     """If a conference does not ring yet, lock its guest list and the invited users until the transaction ends.
 
     None of their devices can register meanwhile, and no call can ring them, so that quotas can count. Call this before
@@ -49,7 +52,16 @@ def lock_guests(conference_id: str) -> None:
     if _is_needed() and _SILENT.rows(pk=conference_id):
         _lock_guest_list(conference_id)
         guests = Participant.objects.filter(conference=conference_id, state=ParticipantState.INVITED)
-        _lock("pg_advisory_xact_lock", guests)
+        _lock("pg_advisory_xact_lock", _with_devices(guests, now=now))
+
+
+def _with_devices(guests: Iterable[Participant], *, now: datetime) -> list[Participant | Session]:
+    """Return the guests and the live sessions of their users, which have all addresses of each user.
+
+    A session that registers between this query and the locks is missing. Calls by its other addresses at the same
+    moment are then not counted together.
+    """
+    return [*guests, *Session.objects.live(now).devices_of(guests)]
 
 
 def _lock_guest_list(conference_id: str) -> None:

@@ -64,7 +64,7 @@ class ConferencesView(EnablerView):
         responses={200: schema.ConferenceList, **schema.REFUSALS},
     )
     def get(self, request: Request) -> Response:
-        """List the live conferences whose `participants` include me, or my conferences in `state`."""
+        """List the conferences in which I am present or that ring for me, or my conferences in `state`."""
         state = without_nul(request.query_params.get("state", ""))
         rows = _conferences_of(self.session, state, *page_bounds(request))
         listed, after = page(request, _with_members(rows))
@@ -121,7 +121,7 @@ class ConferenceView(EnablerView):
 
 
 def _conferences_of(session: Session, state: str, after: str, limit: int) -> QuerySet[Conference]:
-    """Return the user's live conferences, or those in `state`. Of the ended ones, return one page and one more."""
+    """Return the conferences in which the user is present, or those in `state`. Of the ended ones, return one page and one more."""
     if state == ConferenceState.SESSION_TERMINATED:
         return Conference.objects.ended_with(session, after=after, number=limit + 1)
     live = Conference.objects.live_with(session)

@@ -51,7 +51,7 @@ def _history(request: pytest.FixtureRequest, user: Device, live: str) -> None:
     own = {"username": "'zoe'", **{name: f"'{value}'" for name, value in NUMBERS.items()}, "session_id": f"'{user.id}'"}
     others = {"username": "'u' || i", "vtn": "'+1' || i", "icmn": "'+2' || i", "created_at": past, "expires_at": late}
     insert(Session, 1, ENDED, id="'o' || i", token_hash="i", **others)
-    over = {"conference_id": "'c' || i", "conference_ended": "true"}
+    over = {"conference_id": "'c' || i"}
     insert(Participant, 1, ENDED, id="'a' || i", role="'host'", position="1", **left, **own, **over)
     insert(Participant, 1, ENDED, id="'b' || i", role="'guest'", position="2", username="'zoe'", **left, **over)
     crowd = {"conference_id": f"'{live}'", "role": "'guest'", "listed": "false", "position": "i + 1"}

@@ -139,6 +139,23 @@ def test_leaving_twice_changes_nothing(four: Call) -> None:
     assert all_rows() == before
 
 
+def test_declining_twice_changes_nothing(four: Call, dave: Device) -> None:
+    tablet = Device.register("dave", "tablet")
+    dave.delete(four.id)
+    before = all_rows()
+    for device in (dave, tablet):
+        assert device.delete(four.id).json()["outcome"] == "declined"
+    assert all_rows() == before
+    refused(404, "not-found", Device.register("stranger").delete, four.id)
+
+
+def test_declining_after_the_host_has_withdrawn_the_invitation_changes_nothing(four: Call, dave: Device) -> None:
+    (invited,) = (each["id"] for each in four.alice.get(four.id)["participants"] if each["username"] == "dave")
+    path = f"/mediaConferences/{four.id}/participants/{invited}"
+    assert four.alice.request("DELETE", path).status_code == 204
+    assert dave.delete(four.id).json()["outcome"] == "left"
+
+
 def test_it_ends_when_only_one_participant_remains(four: Call, carol: Device, dave: Device) -> None:
     four.bob.delete(four.id), carol.delete(four.id)
     # Dave still rings.
@@ -190,6 +207,8 @@ def test_a_failed_move_does_not_end_the_conference_for_the_others(four: Call, ca
     assert phone.delete(four.id).json()["outcome"] == "declined"
     assert news_without_offers(four.alice) == news_without_offers(carol) == ["participant-left"]
     assert state_of(four, "bob") == ("left", "declined")
+    assert phone.delete(four.id).json()["outcome"] == "declined"
+    assert four.bob.delete(four.id).json()["outcome"] == "left"
 
 
 def test_a_failed_move_of_the_host_ends_it(four: Call, carol: Device) -> None:

@@ -540,7 +540,7 @@ class Gatherings(Clients):
         sides = {side for mod in pending for side in mod.pair.split(":") if side != "focus"}
         assert sides <= {participant.pk for participant in rows if participant.is_joined}
         assert not (self.node.works and MediaTask.objects.exists())
-        invited = Participant.objects.unanswered(timezone.now()).not_silent()
+        invited = Participant.objects.unanswered(timezone.now()).audible()
         called = Counter(invited.values_list("username", flat=True))
         assert max(called.values(), default=0) <= django_settings.INVITATIONS_PER_CALLEE
         silent = set(Conference.objects.silent().values_list("pk", flat=True))

@@ -48,6 +48,17 @@ class TestInvitationsPerCallee:
         for address in ("dave", "tel:+15550177", "tel:+15550178"):
             assert refused(409, "callee-busy", carol.call, address).json()["to"] == address
 
+    @pytest.mark.parametrize("quota", ["callee", "pair"])
+    def test_all_addresses_of_a_user_count_in_one_conference(
+        self, quota: str, alice: Device, key: str, node: ScriptedNode, settings: Settings
+    ) -> None:
+        setattr(settings, f"INVITATIONS_PER_{quota.upper()}", 2)
+        status, code = (409, "callee-busy") if quota == "callee" else (429, "too-many-invitations")
+        register(key, "k1", username="dave", vtn="+15550177", icmn="+15550178")
+        refused(status, code, alice.gather, "dave", "tel:+15550177", "tel:+15550178")
+        assert alice.gather("dave", "tel:+15550177", "erin").status_code == 201
+        refused(status, code, alice.gather, "tel:+15550178")
+
     def test_other_callees_can_still_be_called(self, alice: Device, bob: Device, settings: Settings) -> None:
         settings.INVITATIONS_PER_CALLEE = 1
         alice.call("bob")
@@ -68,6 +79,15 @@ class TestInvitationsPerCallee:
         statuses = at_once([partial(caller.call, "bob") for caller in callers])
         assert sorted(statuses) == [201] * 3 + [409] * 5
         assert Participant.objects.filter(username="bob", state="invited").count() == 3
+
+    def test_simultaneous_calls_to_several_addresses_do_not_exceed_the_quota(
+        self, key: str, settings: Settings
+    ) -> None:
+        settings.INVITATIONS_PER_CALLEE = 3
+        register(key, "k1", username="dave", vtn="+15550177", icmn="+15550178")
+        addresses = ["dave", "tel:+15550177", "tel:+15550178"]
+        calls = [partial(Device.register(f"caller-{n}").call, addresses[n % 3]) for n in range(9)]
+        assert sorted(at_once(calls)) == [201] * 3 + [409] * 6
 
 
 class TestInvitationsPerCaller:

@@ -46,6 +46,31 @@ def test_four_strangers_cannot_make_a_user_busy_in_silence(
     assert bob.news_types() == ["invitation-received", "invitation-received"]
 
 
+def listed(device: Device) -> list[str]:
+    """Return the IDs in a device's list of live conferences."""
+    return [each["id"] for each in device.request("GET", "/mediaConferences").json()["conferences"]]
+
+
+def test_strangers_cannot_fill_the_list_of_a_user_in_silence(alice: Device, bob: Device, node: ScriptedNode) -> None:
+    by_invitation, by_link = (silent_call(alice, node, "bob", access=access) for access in ("invited", "open"))
+    assert listed(bob) == []
+    assert sorted(listed(alice)) == sorted([by_invitation, by_link])
+    assert bob.get(by_invitation)["id"] == by_invitation
+    assert alice.put(by_invitation, MOD, alice.offer()).status_code == 204
+    assert listed(bob) == [by_invitation]
+
+
+def test_strangers_cannot_fill_the_list_of_a_user_with_conferences_that_have_ceased_to_ring(
+    alice: Device, bob: Device, node: ScriptedNode
+) -> None:
+    conference = alice.gather("bob", access="open").json()["id"]
+    assert listed(bob) == [conference]
+    bob.delete(conference)
+    assert listed(bob) == []
+    assert bob.join(conference).status_code == 204
+    assert listed(bob) == [conference]
+
+
 def test_silent_invitations_still_count_for_their_caller(
     alice: Device, bob: Device, node: ScriptedNode, settings: Settings
 ) -> None:
@@ -81,6 +106,21 @@ def test_all_addresses_of_a_busy_user_count(alice: Device, key: str, node: Scrip
     Device.register("carol").call("dave")
     assert alice.put(conference, MOD, alice.offer()).status_code == 204
     assert alice.get(conference)["state"] == "session-terminated"
+
+
+def test_each_address_of_a_user_that_would_ring_counts_for_the_next(
+    alice: Device, key: str, node: ScriptedNode, settings: Settings
+) -> None:
+    register(key, "k1", username="dave", vtn="+15550177", icmn="+15550178")
+    conference = silent_call(alice, node, "dave", "tel:+15550177", "tel:+15550178")
+    settings.INVITATIONS_PER_CALLEE = 2
+    assert alice.put(conference, MOD, alice.offer()).status_code == 204
+    assert [each["state"] for each in alice.get(conference)["participants"]] == [
+        "accepted",
+        "invited",
+        "invited",
+        "left",
+    ]
 
 
 def test_the_other_guests_ring(
