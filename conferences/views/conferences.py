@@ -121,7 +121,7 @@ class ConferenceView(EnablerView):
 
 
 def _conferences_of(session: Session, state: str, after: str, limit: int) -> QuerySet[Conference]:
-    """Return the conferences in which the user is present, or those in `state`. Of the ended ones, return one page and one more."""
+    """Return the user's live conferences, or those in `state`. Of the ended ones, return one page and one more."""
     if state == ConferenceState.SESSION_TERMINATED:
         return Conference.objects.ended_with(session, after=after, number=limit + 1)
     live = Conference.objects.live_with(session)
