@@ -172,7 +172,7 @@ export class SbeClient extends Emitter {
       forget();
       return false;
     }
-    await this.#queue.run(() => this.#findSeat());
+    await this.#queue.run(() => this.#findOwnConference());
     return true;
   }
 
@@ -427,7 +427,7 @@ export class SbeClient extends Emitter {
 
   /** @param {SessionEvent} event */
   async #handle(event) {
-    if (event.type === "gap") return this.#findSeat();
+    if (event.type === "gap") return this.#findOwnConference();
     if (event.type === "invitation-received") return this.#ring(event);
     const { confId } = event;
     if (event.type === "invitation-cancelled" || event.type === "session-terminated")
@@ -480,7 +480,7 @@ export class SbeClient extends Emitter {
   }
 
   /** Compare with the enabler, after a reload or after events were lost. */
-  async #findSeat() {
+  async #findOwnConference() {
     if (this.currentCall && this.currentCall.state !== "ended") return this.currentCall.reread();
     const { body } = await this.#rest.send({ method: "GET", url: this.#conferencesUrl });
     const conferences = /** @type {Conference[]} */ (body.conferences);
