@@ -28,7 +28,7 @@ atexit.register(shutil.rmtree, os.environ["SBE_STATE_DIR"], ignore_errors=True)
 
 from sbe_enabler.settings import *  # noqa: E402, F403 - the environment comes first
 
-# Some tests make more offers in a minute than any user.
+# Some tests make more offers in a minute than any user would.
 OFFERS_PER_MINUTE = CHANGES_PER_MINUTE = CHANGES_AT_ONCE = INVITATIONS_PER_PAIR = 1_000_000
 SDP_CHARACTERS_PER_MINUTE = 10**12
 # Parallel runs share one Redis.

@@ -5,7 +5,7 @@ import shutil
 from playwright.async_api import Browser, Playwright
 
 _CHROMIUM = "/usr/bin/chromium"
-# The same engine without the browser's own windows: a quarter less work. It never asks for permissions.
+# The same engine without the browser's own windows, which saves a quarter of the work. It never asks for permissions.
 _SHELL = shutil.which("chromium-headless-shell") or _CHROMIUM
 
 _ARGUMENTS = [

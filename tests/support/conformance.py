@@ -14,7 +14,7 @@ from events.messages import Absent, EphemeralEvent, Gap, StoredEvent, wire_name
 
 @cache
 def _by_type() -> dict[str, type[Any]]:
-    """Return the classes of all events. A benchmark that imports this module has no settings for the models."""
+    """Return the classes of all events, by type. They are imported late: benchmarks import this module without settings."""
     from conferences.event_types import EVENTS
 
     return {event.type: event for event in (*EVENTS, Gap)}

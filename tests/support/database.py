@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def migrated(engine: str) -> Iterator[None]:
-    """Set Django up with an empty database, `sqlite` or `postgresql`; it ends with the block."""
+    """Set Django up with an empty database, `sqlite` or `postgresql`, until the block ends."""
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         os.environ |= {"SBE_SECRET_KEY": SECRET_KEY, "SBE_STATE_DIR": directory, "SBE_LOG_LEVEL": "WARNING"}
-        # Filling the tables takes statements that run for a long time.
+        # The statements that fill the tables run for a long time.
         os.environ["SBE_DATABASE_SECONDS"] = "300"
         os.environ["DJANGO_SETTINGS_MODULE"] = "sbe_enabler.settings"
         if engine == "postgresql":
@@ -32,7 +32,7 @@ def migrated(engine: str) -> Iterator[None]:
 
 
 def _set_up(directory: Path) -> None:
-    """Load the settings and migrate. Models can be imported from here on."""
+    """Load the settings and migrate. Models can be imported after this call."""
     import django
     from django.core.management import call_command
 

@@ -40,7 +40,7 @@ def new_name(name: str) -> str:
 
 
 class Endpoint:
-    """One session at one server, as `Endpoints` registers it."""
+    """A session on one server, registered by `Endpoints`."""
 
     def __init__(self, server: Server, session: dict[str, Any], client: httpx.AsyncClient) -> None:
         """Use a registered session."""
@@ -49,7 +49,7 @@ class Endpoint:
         self._versions = 10
 
     def elsewhere(self, server: Server) -> "Endpoint":
-        """Return the same session at another server."""
+        """Return the same session on another server."""
         return Endpoint(server, self.session, self._client)
 
     # --- REST ---------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Endpoints:
         await self._client.aclose()
 
     async def register(self, server: Server, username: str, device: str = "laptop", **identity: str) -> Endpoint:
-        """Register a session at a server."""
+        """Register a session on a server."""
         registered = await self._client.post(
             f"{server.base_url}/sessions",
             json={"username": username, "device": device, **identity},

@@ -42,7 +42,7 @@ def append(*messages: Message, now: datetime | None = None) -> None:
 
 
 class Reader:
-    """Follows a log, and says how often it asked the database for it, and whether it has read all there was."""
+    """Follows a log. It counts its queries, and can wait until it has read everything."""
 
     def __init__(self, session: Session, after: int, heartbeat: float, monkeypatch: pytest.MonkeyPatch) -> None:
         self.readings = 0
@@ -58,13 +58,13 @@ class Reader:
         self.log = follow(session.pk, after, heartbeat=heartbeat, on_waiting=lambda: None)
 
     async def next(self) -> list[int]:
-        """Return the numbers of what comes next, none for a heartbeat."""
+        """Return the numbers of the next batch of events, or an empty list for a heartbeat."""
         async with asyncio.timeout(20):
             news = await anext(self.log)
         return [entry.cursor for entry in news.entries] if isinstance(news, Batch) else []
 
     async def start(self) -> asyncio.Task[list[int]]:
-        """Wait until there is nothing left to read; return the task of what comes next."""
+        """Read everything that there is; return a task that waits for the next batch."""
         coming = asyncio.create_task(self.next())
         async with asyncio.timeout(20):
             while not self.is_up_to_date:

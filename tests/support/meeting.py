@@ -67,5 +67,5 @@ def last_task() -> MediaTask:
 
 
 def states(task: MediaTask) -> list[str]:
-    """Return the states of the participants that a task shows."""
+    """Return the participants' states in a task."""
     return [participant["state"] for participant in task.payload["view"]["seats"]]

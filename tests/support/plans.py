@@ -23,7 +23,7 @@ def prepare_to_plan() -> None:
 
 
 def forget_statistics() -> None:
-    """Delete SQLite's statistics. The service makes none, but a test before may have."""
+    """Delete SQLite's statistics. The service makes none, but an earlier test may have."""
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
             cursor.execute("SELECT name FROM sqlite_master WHERE name = 'sqlite_stat1'")

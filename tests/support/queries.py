@@ -3,7 +3,7 @@
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-# Statements that begin and end transactions, and the reading of the clock once in five seconds.
+# Statements that begin and end transactions, and the query that reads the clock every five seconds.
 _CONTROL = ("SELECT CLOCK_TIMESTAMP", "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
 

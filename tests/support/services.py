@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 def wait_until(true: Callable[[], bool], what: str, *, seconds: float = _PATIENCE_SECONDS) -> None:
-    """Wait for a condition, looking again every 20 ms.
+    """Wait for a condition, which is checked every 20 ms.
 
     :raises TimeoutError: when it does not become true in time; the text names the condition.
     """
@@ -85,7 +85,7 @@ def _as_ordinary_user() -> list[str]:
 
 @contextlib.contextmanager
 def _private_directory() -> Iterator[Path]:
-    """Make a directory of the ordinary user's, and remove it afterwards."""
+    """Make a directory that belongs to the ordinary user, and remove it afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="sbe-service-", dir=in_memory()))
     if user := _ordinary_user():
         os.chown(directory, user.pw_uid, user.pw_gid)
@@ -131,7 +131,7 @@ def _stop(process: subprocess.Popen[bytes] | Copy, with_signal: signal.Signals) 
 
 @contextlib.contextmanager
 def redis() -> Iterator[str]:
-    """Run a Redis that keeps nothing; yields its URL."""
+    """Run a Redis that stores nothing on disk; yields its URL."""
     port = free_port()
 
     def answers() -> bool:
@@ -184,7 +184,7 @@ def new_database(url: str, *, template: str = "template1") -> str:
 
 
 def _call(command: list[str], directory: Path) -> None:
-    """Run a command of the ordinary user's to its end."""
+    """Run a command as the ordinary user to its end."""
     done = subprocess.run([*_as_ordinary_user(), *command], cwd=directory, capture_output=True, timeout=60, check=False)
     if done.returncode:
         raise RuntimeError(f"{command[0]}: {done.stderr.decode(errors='replace')}")
@@ -293,7 +293,7 @@ def copied(log: Path, *arguments: str, variables: Mapping[str, str]) -> Iterator
 def spawned(
     log: Path, *arguments: str, variables: Mapping[str, str], ends_with: signal.Signals = signal.SIGKILL
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Do the same until the block ends."""
+    """Start Python like `spawn`, and stop it when the block ends."""
     process = spawn(log, *arguments, variables=variables)
     try:
         yield process
@@ -316,7 +316,7 @@ class Backend:
     api_key: str
 
     def execute(self, statement: str) -> None:
-        """Run a statement on the database, beside the servers."""
+        """Run a statement directly on the database, not through the servers."""
         if url := self.variables.get("DATABASE_URL"):
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(statement.encode())
@@ -467,7 +467,7 @@ class Backends:
         return Backend(variables, key)
 
     def _services(self) -> tuple[str, str]:
-        """Return the URLs of PostgreSQL and Redis: the test run's, or else our own."""
+        """Return the URLs of PostgreSQL and Redis: those of the test run if there are any, otherwise our own."""
         if self._cluster is None:
             given = os.environ.get(_CLUSTER), os.environ.get(_REDIS)
             self._cluster = (
@@ -477,7 +477,7 @@ class Backends:
         return self._cluster
 
     def _key(self, note: Path, variables: Callable[[], dict[str, str]]) -> tuple[str, str]:
-        """Prepare a database once for all processes that share this note; return its URL, if any, and its API key."""
+        """Prepare a database, or read the note of the process that has. Return its URL, if it has one, and an API key."""
         with (self._shared / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not note.exists():
@@ -487,7 +487,7 @@ class Backends:
         return url, key
 
     def _prepare(self, variables: dict[str, str]) -> str:
-        """Migrate a database, see to the static files, and return a new API key."""
+        """Migrate a database, collect the static files, and return a new API key."""
         Path(variables["SBE_STATE_DIR"]).mkdir(parents=True, exist_ok=True)
         named = {**variables, "SBE_STATIC_DIR": str(self._static)}
         commands = ["migrate --verbosity 0", "collectstatic --noinput --verbosity 0", "create_api_key tests"]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-# None of them starts a thread, installs a reactor or asks for settings.
+# Libraries to import before forking. None of them starts a thread, installs a reactor or reads settings.
 _IMPORTED = """
 asyncio concurrent.futures ctypes decimal email.message email.parser html http.client http.cookies logging.config
 sqlite3 ssl uuid zoneinfo
@@ -42,7 +42,7 @@ _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
 
 
 class Copy:
-    """A process that a zygote has made for us. It is our child, and waited for as `subprocess.Popen` does."""
+    """A process that a zygote has made for us. It is a child of this process, which waits for it as for a `subprocess.Popen`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -101,7 +101,7 @@ def copy(arguments: Sequence[str], environment: Mapping[str, str], log: Path, *,
 
 @cache
 def _zygote() -> tuple["subprocess.Popen[bytes]", threading.Lock]:
-    """Start the zygote of this process. It ends with its input."""
+    """Start the zygote of this process. It exits when its input is closed."""
     # A copy's parent ends at once. This makes the zygote's parent adopt the copy.
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
@@ -115,7 +115,7 @@ def _zygote() -> tuple["subprocess.Popen[bytes]", threading.Lock]:
 
 
 def main() -> None:
-    """Make a copy for each line, and become what the line says in the copy."""
+    """Fork a copy for each line of input. The copy runs the program that the line names."""
     for name in _IMPORTED.split():
         importlib.import_module(name)
     gc.freeze()

@@ -1,20 +1,20 @@
-/* Drives one Firefox for a test: reads commands from its input, one a line of JSON, and writes what came of each. */
+/* Drives one Firefox for a test. It reads one JSON command a line from standard input, and writes the result of each. */
 
 import { createInterface } from "node:readline";
 import { launch } from "puppeteer-core";
 
 const PREFERENCES = {
-  // Devices that are not real, and nobody is asked whether the page may use them.
+  // Use fake devices, and do not ask whether the page may use them.
   "media.navigator.streams.fake": true,
   "media.navigator.permission.disabled": true,
   "media.autoplay.default": 0,
-  // Processes and names that a network namespace without an outside has no use for.
+  // Switch off processes and obfuscated host names. A network namespace without a way out does not need them.
   "media.peerconnection.mtransport_process": false,
   "network.process.enabled": false,
   "media.peerconnection.ice.obfuscate_host_addresses": false,
-  // There is no graphics card: ten frames a second, as the cameras have, are enough to draw.
+  // Draw ten frames a second, as many as the cameras send: there is no graphics card.
   "layout.frame_rate": 10,
-  // Processes in reserve, and one for each site.
+  // Switch off spare processes, and the separate process for each site.
   "dom.ipc.processPrelaunch.enabled": false,
   "fission.autostart": false,
   "dom.ipc.processCount": 1,

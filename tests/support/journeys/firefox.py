@@ -1,4 +1,4 @@
-"""Firefox, which Playwright does not drive as Debian ships it: puppeteer does, in `firefox.mjs` beside this."""
+"""Firefox as Debian ships it. Playwright cannot drive this build, so puppeteer does, in `firefox.mjs`."""
 
 import asyncio
 import json

@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.journeys.people import BRIGHT, PATIENCE_SECONDS, Person, Visit
 from tests.support.replay import facts, replay
 
-# Of a tile: whether its picture can be seen, is not black, and how many frames its video has shown.
+# Reads a tile: whether its picture is visible and not black, and how many frames its video has shown.
 _LOOK = """(testid) => {
   const video = document.querySelector(`[data-testid="${testid}"] video`);
   if (!video) return {tile: "missing"};

@@ -11,9 +11,9 @@ PHONE = (360,)
 _EVERYTHING = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 _COLOURS = {"type": "rule", "values": ["color-contrast"]}
 
-# What sticks out of the page on its sides, and what is wider than the box that clips it.
+# Finds elements that stick out of the page on its sides, and elements that are wider than the box that clips them.
 _OVERFLOW = """async () => {
-  // What a new size changes is drawn by the second frame.
+  // The page has its new layout by the second frame.
   for (let frame = 0; frame < 2; frame += 1) await new Promise((next) => requestAnimationFrame(next));
   const wide = document.documentElement.clientWidth;
   const page = document.scrollingElement.scrollWidth > wide ? ["the page"] : [];

@@ -10,7 +10,7 @@ _ARGUMENTS = [
     "--auto-select-desktop-capture-source=Entire screen",
     "--allow-loopback-in-peer-connection",
     "--autoplay-policy=no-user-gesture-required",
-    # Of the browser's own window, around the page.
+    # Switch off the animations of the browser's own window.
     "--animation-duration-scale=0",
 ]
 # Fake cameras and microphones, which the page can use without a prompt. Two of the three

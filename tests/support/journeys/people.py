@@ -184,7 +184,7 @@ Launch = Callable[..., Awaitable[Browser]]
 
 async def call(caller: Person, callee: Person, *, kind: str = "video") -> None:
     """Start a call between two users."""
-    # The page refreshes its list every few seconds, and when it becomes visible: now.
+    # The page refreshes its list every few seconds, and when it becomes visible. This makes it do so now.
     await caller.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await caller.press(f"call-{kind}-{callee.username}")
     await callee.press("ring-accept")

@@ -152,11 +152,11 @@ class Robot:
         assert accepted.status_code == 204, accepted.text
 
     def _local(self) -> dict[str, str]:
-        """Return the description in force."""
+        """Return the current local description."""
         return {"type": self.peer.localDescription.type, "sdp": self.peer.localDescription.sdp}
 
     async def receptions(self) -> dict[tuple[str, str], Reception]:
-        """Return what is received now, by username and label: `audio`, `video` or `screen`."""
+        """Return the tracks that are received now, by username and label: `audio`, `video` or `screen`."""
         conference = (await self._endpoint.request("GET", f"/mediaConferences/{self._conference}")).json()
         names = {each["id"]: each["username"] for each in conference["participants"]}
         media = SessionDescription.parse(self._remote).media if self._remote else []

@@ -51,5 +51,5 @@ class Wire:
 
 
 async def come_back_soon(page: Page) -> None:
-    """Shorten the random part of every pause. An option of a visit: `before=come_back_soon`."""
+    """Shorten the random part of every pause. Pass it to a visit as `before=come_back_soon`."""
     await page.add_init_script("Math.random = () => 0.05")

@@ -14,5 +14,5 @@ LYING_REMB = bytes([0x8F, 206, 0, 4]) + bytes(8) + b"REMB\xff\0\0\0"
 
 
 def unknown_socket() -> socket.socket:
-    """Return a socket that no leg has."""
+    """Return a socket that belongs to no leg."""
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

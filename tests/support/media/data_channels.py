@@ -22,12 +22,12 @@ class Browser(Sctp):
 
     @property
     def next_tsn(self) -> int:
-        """The number of the next piece that it sends."""
+        """The TSN of the next DATA chunk that the browser sends."""
         return self._local_tsn
 
     @property
     def last_received_tsn(self) -> int:
-        """The number up to which it has everything that the focus has sent."""
+        """The TSN up to which the browser has received all DATA chunks of the focus."""
         assert self._last_received_tsn is not None
         return self._last_received_tsn
 
@@ -36,7 +36,7 @@ class Browser(Sctp):
         return sealed(pack("!HHLL", 5000, 5000, self._remote_verification_tag, 0) + b"".join(chunks))
 
     def piece(self, user_data: bytes, flags: int = WHOLE, stream: int = 0, kind: int = STRING, ahead: int = 0) -> bytes:
-        """Return a DATA chunk, the next one or some pieces ahead."""
+        """Return the next DATA chunk, or one whose TSN is `ahead` of it."""
         tsn = (self._local_tsn + ahead) % 2**32
         if ahead == 0:
             self._local_tsn = (tsn + 1) % 2**32
@@ -45,7 +45,7 @@ class Browser(Sctp):
 
 
 class Leg:
-    """The focus's end of a leg's data channels, and the browser's, on a transport of its own."""
+    """Both ends of a leg's data channels, the focus's and the browser's, on a transport of their own."""
 
     def __init__(self, server: End, client: End, max_message_size: int) -> None:
         self.server, self.client = server, client
@@ -62,7 +62,7 @@ class Leg:
         client.transport.on_data = self.browser.receive
 
     async def channel(self, label: str = "chat", **parameters: Any) -> RTCDataChannel:
-        """Open a channel, as the browser."""
+        """Open a channel from the browser's side."""
         opened = asyncio.Event()
         channel = RTCDataChannel(self.browser, RTCDataChannelParameters(label=label, **parameters))
         channel.on("open", opened.set)
@@ -71,7 +71,7 @@ class Leg:
         return channel
 
     async def send(self, *chunks: bytes) -> None:
-        """Send a packet of these chunks, as a hostile browser."""
+        """Send a packet of these chunks, as a hostile browser would."""
         await self.receive(self.browser.packet(*chunks))
 
     async def message(self) -> tuple[str, str | bytes]:
@@ -97,7 +97,7 @@ def chunk(kind: int, body: bytes, flags: int = 0, length: int | None = None) -> 
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds that no event announces."""
+    """Wait for a condition that no event announces."""
     async with asyncio.timeout(SECONDS):
         while not condition():
             await asyncio.sleep(0)

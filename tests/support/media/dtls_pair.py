@@ -31,7 +31,7 @@ class End:
         )
 
     async def reach(self, state: State) -> None:
-        """Wait until this state was announced."""
+        """Wait until the transport has announced this state."""
         await asyncio.wait_for(self._reached[state].wait(), SECONDS)
 
     def _changed(self, state: State) -> None:

@@ -1,7 +1,7 @@
 """Six synthetic participants act on a node at random, for a given time.
 
 They join, leave, hold and resume, are muted, share their screens, move to another device, or disappear. They answer the
-focus's offers, reject them, or let them expire. They send all the time. The soak fails when
+focus's offers, reject them, or let them expire. They send media all the time. The soak fails when
 
 - a task is not answered,
 - anything above the level INFO is logged,
@@ -29,7 +29,7 @@ from tests.support.media.synthetic import Peer, SyntheticConference
 _PARTICIPANTS = 6
 _TASK_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05
-# One packet of each source per turn fills half a minute of history, and needs little of the machine.
+# One packet of each source per turn fills half a minute of history, and takes little processor time.
 _TURN_SECONDS = 0.05
 # The use of Python's allocator and of the tracks' histories varies. A larger increase is a leak.
 _BREATH_MIB = 16.0

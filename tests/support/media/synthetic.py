@@ -98,7 +98,7 @@ class Source:
         self.rest += secrets.token_bytes(self.size - 12 - len(self.rest))
 
     def packet(self, *, last: bool = False) -> bytes:
-        """Return the next packet; `last` of its frame or not."""
+        """Return the next packet. `last` says whether it ends a frame."""
         timestamp = time.time_ns() * self.clock_rate // 1_000_000_000 & 0xFFFFFFFF
         self.sequence = self.sequence + 1 & 0xFFFF
         return HEADER.pack(0x90, last << 7 | self.payload_type, self.sequence, timestamp, self.ssrc) + self.rest
@@ -127,7 +127,7 @@ class PeerSection:
 
 
 class Peer:
-    """One participant's peer connection. Lives on the loop on which `connect` was called."""
+    """One participant's peer connection. It runs on the loop that called `connect`."""
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ class Peer:
         return self._describe(setup, ["sendrecv"] * len(self.sections))
 
     def answer(self, offer: str) -> str:
-        """Return the answer to an offer: every section is accepted, and received where it can be."""
+        """Return the answer to an offer. It accepts every section that the offer does not reject."""
         directions = []
         for index, text in enumerate(offer.replace("\r\n", "\n").split("\nm=")[1:]):
             head, *attributes = text.strip().split("\n")
@@ -372,7 +372,7 @@ class Peer:
     # --- Media ------------------------------------------------------------------------------------------------
 
     def send(self, packets: Iterable[bytes]) -> int:
-        """Send RTP packets at once; return how many were sent. Without a connection none are."""
+        """Send RTP packets at once; return how many were sent. Without a connection, nothing is sent."""
         if self._tx is None or self._destination is None:
             return 0
         buffers = _buffers()
@@ -470,7 +470,7 @@ class SyntheticConference:
             await self.settle()
 
     async def renegotiate(self, peer: Peer, *, fresh: bool = False, kind: str | None = "sync") -> str:
-        """Bring an offer of a peer to the focus, and return its answer.
+        """Take an offer from a peer to the focus, and return the focus's answer.
 
         An offer of the focus that the peer has not answered is withdrawn.
         """
@@ -542,7 +542,7 @@ class SyntheticConference:
         await self._task("withdraw", {"participant": id_, "modId": modification, "rejected": rejected})
 
     def view(self, cause: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return the view of the conference that tasks carry."""
+        """Return the view of the conference that is part of each task."""
         participants = [
             {"participant": id_, "state": participant.state, "muted": participant.muted}
             for id_, participant in self.participants.items()
