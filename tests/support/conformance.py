@@ -14,7 +14,7 @@ from events.messages import Absent, EphemeralEvent, Gap, StoredEvent, wire_name
 
 @cache
 def _by_type() -> dict[str, type[Any]]:
-    """Return the classes of all events, by type. They are imported late: benchmarks import this module without settings."""
+    """Return the classes of all events, by type. The import is here because benchmarks have no settings."""
     from conferences.event_types import EVENTS
 
     return {event.type: event for event in (*EVENTS, Gap)}

@@ -1,6 +1,6 @@
 """A private network for a test that does not work on the loopback interface.
 
-Firefox does not pair candidates on 127.0.0.1, and gathers none without a default route. So such a test runs in a network
+Firefox pairs no candidates on 127.0.0.1, and gathers none without a default route. So such a test runs in a network
 namespace with one Ethernet interface, which leads nowhere. A user that may not make one becomes root of a
 user namespace for it; where neither is allowed, the test fails and says so.
 """

@@ -477,7 +477,7 @@ class Backends:
         return self._cluster
 
     def _key(self, note: Path, variables: Callable[[], dict[str, str]]) -> tuple[str, str]:
-        """Prepare a database, or read the note of the process that has. Return its URL, if it has one, and an API key."""
+        """Prepare a database, or read the note of the process that has. Return its URL, if any, and an API key."""
         with (self._shared / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not note.exists():

@@ -42,7 +42,7 @@ _SET_PARENT_DEATH_SIGNAL, _SET_CHILD_SUBREAPER = 1, 36
 
 
 class Copy:
-    """A process that a zygote has made for us. It is a child of this process, which waits for it as for a `subprocess.Popen`."""
+    """A process that a zygote has made for us. It is a child of this process, like a `subprocess.Popen`."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
