@@ -75,7 +75,7 @@ class LiveFilter(admin.SimpleListFilter):
 
 
 class CheckedChangeList(ChangeList):
-    """A list that refuses those of Django's query parameters that the database would answer slowly or not at all."""
+    """A list that refuses query parameters that the database would answer slowly or not at all. Django allows them."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         """Return the rows that match the query parameters.

@@ -89,7 +89,7 @@ class NotRingingError(RefusalError):
 
 
 class AlreadyAnsweredError(RefusalError):
-    """Another device of the user, or this one, has answered already."""
+    """Another device of the user, or this device, has answered already."""
 
     status, code = 409, "already-answered"
     detail = "The invitation has been answered already."
@@ -110,7 +110,7 @@ class NotOnHoldError(RefusalError):
 
 
 class ParticipantMovingError(RefusalError):
-    """A participant is moving. If it is the other participant, `retryAfterMs` says when to try again."""
+    """A participant is moving. If the other participant is moving, `retryAfterMs` says when to try again."""
 
     status, code = 409, "participant-moving"
     detail = "The participant is moving to another device."

@@ -5,7 +5,7 @@ arrive at the same time, the primary key makes the second request wait for the f
 nothing, so the client may send the request again.
 
 A handler parses its request and returns a function that makes the change. Parsing takes time in proportion to the body.
-Therefore it happens before the transaction begins: on SQLite, a transaction blocks all other writers.
+Therefore, parsing happens before the transaction begins: on SQLite, a transaction blocks all other writers.
 """
 
 import base64

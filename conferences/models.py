@@ -199,7 +199,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
     def unanswered(self, now: datetime) -> Self:
         """Return invited participants whose invitation has not ended at `now`, even if it does not ring yet."""
-        # Invited participants are always listed. Thanks to the condition, a query by conference skips unlisted ones.
+        # Invited participants are always listed. With `listed`, a query by conference reads no unlisted participants.
         return self.present().listed().filter(state=ParticipantState.INVITED, rings_until__gt=now)
 
     def calling_any(self, names: Collection[str]) -> Self:
@@ -243,8 +243,9 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         The session with which the participant left may return. After that session is over, another session may return
         if it has the same username, VTN and ICMN.
 
-        The session's own participants come first; of equals, the one that left last. `preference` is an expression:
-        with conditions, SQLite would read the whole history of the session and the user by their indexes.
+        The session's own participants come first. Within each group, participants that left later come first.
+        `preference` is an expression: with conditions, SQLite would read the whole history of the session and the user
+        by their indexes.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)

@@ -235,7 +235,7 @@ def ring_devices(locked: LockedConference, participant: Participant, devices: li
 
 
 def _call_to(locked: LockedConference, participant: Participant) -> Modification | None:
-    """Return the pending offer with which the host called a participant. In `focus` there is none: return None."""
+    """Return the pending offer with which the host called a participant; None if there is none, as in `focus`."""
     calls = (each for each in locked.pending if each.kind == ModificationKind.CALL)
     return next((each for each in calls if each.offered_to_id == participant.pk), None)
 

@@ -50,8 +50,8 @@ class LockedConference:
     The listed participants are those that are present and the last `MAX_LISTED_LEFT` that left. Others are loaded when
     needed.
 
-    Operations change the rows through these methods and finish with `save`, which writes the changes, appends the
-    queued events to the logs, and writes a task for the focus.
+    Operations change the rows through these methods and finish with `save`. That method writes the changes, appends
+    the queued events to the logs, and writes a task for the focus.
     """
 
     conference: Conference
@@ -135,12 +135,12 @@ class LockedConference:
         return next((each for each in self.participants_of(session) if each.is_joined), None)
 
     def returnable_participant(self, session: Session) -> Participant | None:
-        """Return the participant as which the session may return, if any: preferably one that left with it."""
+        """Return the participant as which the session may return, if any (`ParticipantQuerySet.returnable_by`)."""
         best = Participant.objects.returnable_by(session, self.conference, self.now).first()
         return self.participant(best.pk) if best else None
 
     def directions_of(self, session: Session) -> str:
-        """Return the directions of the session's media when it was last off hold; empty if it has not joined."""
+        """Return the directions that the session's media had when last off hold; empty if it has not joined."""
         participant = self.joined_participant(session)
         return participant.directions if participant else ""
 
@@ -350,7 +350,7 @@ class LockedConference:
     # --- Queueing events ----------------------------------------------------------------------------------
 
     def snapshot(self) -> ConferenceShape:
-        """Return the conference as the wire shows it now."""
+        """Return the current conference in the form that clients receive."""
         return wire.conference(self.conference, self.participants, self.pending)
 
     def tell(self, receiver: Participant | Session | None, event: StoredEvent) -> None:

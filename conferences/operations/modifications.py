@@ -112,7 +112,7 @@ def offer_modification(
 
     `initiate-call-hold` also arms a move: a DELETE within the move window begins the move (protocol section 6), even if
     the other side has not accepted the offer. If the focus has refused the host's first offer,
-    `initiate-conference-mod` calls again.
+    `initiate-conference-mod` repeats the call.
 
     `views.actions` has already checked the offer's directions (`RULES`).
     """
@@ -169,7 +169,7 @@ def send_offer(
 ) -> Modification:
     """Make a participant's offer pending, and send it to the other side: as an event, or as a task for the focus.
 
-    If the receiver's devices still ring, the offer expires with the ringing, and the invitation carries it.
+    If the receiver's devices still ring, the offer ends with the ringing, and the invitation carries the offer.
 
     :raises TooManyOffersError: when the participant's user has made too many offers in the last minute.
     """

@@ -1,4 +1,4 @@
-"""Choose media nodes for conferences, and replace those that are gone. The new node rebuilds every leg."""
+"""Choose media nodes for conferences, and replace media nodes that are gone. The new node rebuilds every leg."""
 
 import logging
 from datetime import datetime, timedelta
@@ -91,7 +91,7 @@ def _orphans(now: datetime, watched: timedelta) -> QuerySet[Conference]:
 
 
 def _nodes_in_use() -> set[str]:
-    """Return the IDs of the nodes that live conferences name, with one index lookup for each node."""
+    """Return the IDs of all nodes to which live conferences are assigned, with one index lookup for each node."""
     nodes: set[str] = set()
     node = ""
     while node is not None:

@@ -83,8 +83,10 @@ def require_reading(session: Session, modification_id: str, text: str) -> None:
 def require_invitations(
     caller: Session, guests: Sequence[Participant], devices: Sequence[Session], *, now: datetime
 ) -> None:
-    """Require that the caller may invite these guests, which are not saved yet. `devices` are their live sessions.
+    """Require that the caller may invite these guests.
 
+    :param guests: invited participants that are not saved yet.
+    :param devices: the live sessions of the guests' users.
     :raises TooManyInvitationsError: when the caller's unanswered invitations, or those to one guest, would exceed
         their bound. The latter bound keeps one caller from making a guest busy for other callers.
     :raises CalleeBusyError: when the ringing invitations of all callers to one guest would exceed their bound.

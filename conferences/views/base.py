@@ -79,7 +79,7 @@ class EnablerView(APIView):
 
     @property
     def session(self) -> Session:
-        """The session that makes the request, or for which a gateway makes it."""
+        """The session that makes the request, or for which a gateway makes the request."""
         session = principal_of(self.request).session
         assert session is not None  # noqa: S101 - SpeaksForSession requires it
         return session

@@ -94,7 +94,7 @@ def scene(request: pytest.FixtureRequest, begin_with: BeginWith, topology: str) 
 
 @pytest.fixture
 def device(scene: Scene | None) -> Callable[[str], Device]:
-    """Return this device of the scene, or register it."""
+    """Return a function that finds a user's device in the scene, or registers one."""
 
     def find(username: str) -> Device:
         known = scene.devices.get(username) if scene else None

@@ -37,7 +37,7 @@ def staff() -> Client:
 
 @pytest.fixture
 def desk() -> Callable[..., Client]:
-    """Make the browser of a staff member with these permissions only."""
+    """Return a function that returns the browser of a staff member who has only these permissions."""
 
     def log_in(*codenames: str) -> Client:
         user = User.objects.create_user(f"desk{User.objects.count()}", is_staff=True)

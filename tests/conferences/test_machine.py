@@ -1,4 +1,4 @@
-"""The machine over the full product of states and actions."""
+"""Every combination of a state and an action of the machines."""
 
 from itertools import product
 

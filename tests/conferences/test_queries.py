@@ -31,8 +31,8 @@ def headers(request: pytest.FixtureRequest) -> dict[str, str]:
 def _participants(action: str) -> int:
     """Return the number of queries that only `conference-answer` needs.
 
-    One query reads the host's offer before the lock, one counts the session's conferences, one finds a crossing call,
-    and one makes sure that the session has not ended.
+    The first query reads the host's offer before the lock. The others count the session's conferences, find a crossing
+    call, and make sure that the session has not ended.
     """
     return 4 if action == "conference-answer" else 0
 

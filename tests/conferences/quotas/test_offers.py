@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class TestOffersPerMinute:
     @pytest.fixture
     def scene(self) -> None:
-        """No scene, because the requests that make the call must count."""
+        """No saved scene, because the requests that make the call must count."""
 
     @pytest.fixture
     def call(self, alice: Device, bob: Device) -> Call:
