@@ -75,7 +75,7 @@ class LiveFilter(admin.SimpleListFilter):
 
 
 class CheckedChangeList(ChangeList):
-    """A list that refuses query parameters that Django accepts, but that the database answers slowly or not at all."""
+    """A list that refuses query parameters that the database would answer slowly or not at all. Django allows them."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
         """Return the rows that match the query parameters.
@@ -92,12 +92,12 @@ class CheckedChangeList(ChangeList):
 
 
 def _require_valid(name: str, value: str) -> None:
-    """Require that a query parameter has no NUL and is not too long. A part of a date must be in its range.
+    """Require that a query parameter contains no NUL and is not too long, and that a part of a date is in its range.
 
     :raises ValueError: when the parameter is not valid.
     """
     if "\0" in name + value:
-        raise ValueError("A query parameter has a NUL character.")
+        raise ValueError("A query parameter contains a NUL character.")
     if name == SEARCH_VAR and (len(value) > _LONGEST_SEARCH or len(value.split()) > _MOST_WORDS):
         raise ValueError(f"Search for at most {_MOST_WORDS} words and {_LONGEST_SEARCH} characters.")
     if name == ORDER_VAR and len(value) > _LONGEST_ORDER:
@@ -109,15 +109,15 @@ def _require_valid(name: str, value: str) -> None:
 class ReadOnly:
     """Makes an admin read-only. Only operations change conferences.
 
-    A list reads an index or scans its table once, for any number of rows.
+    To show a list, the database reads an index or scans the table once, for any number of rows.
     """
 
-    # Each of these features would count all rows. Facets would count them once for each choice.
+    # Each of these features would count all rows. Facets would count them again for each choice.
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow only the filters of the page. Others could compare secrets, or run a regular expression for minutes."""
+        """Allow only the page's filters. Others could compare secrets, or run a regular expression for minutes."""
         named = [each for each in self.list_filter if isinstance(each, str)]  # type: ignore[attr-defined]
         choices = {f"{name}{kind}" for name in named for kind in ("", "__exact", "__isnull")}
         dates = {f"{self.date_hierarchy}__{part}" for part in ("year", "month", "day")}  # type: ignore[attr-defined]
@@ -140,7 +140,7 @@ class ReadOnly:
         return CheckedChangeList
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Return the row with this ID, or None. No ID has a NUL, and PostgreSQL refuses parameters that have one."""
+        """Return the row with this ID, or None. No ID contains a NUL, and PostgreSQL refuses parameters with a NUL."""
         return None if "\0" in object_id else super().get_object(request, object_id, from_field)  # type: ignore[misc]
 
 
@@ -183,11 +183,11 @@ class Section:
 
 
 def _columns(*names: str, **headings: str) -> dict[str, str | None]:
-    """Return `Section.fields`: first the fields with their own names as headings, then those with other headings."""
+    """Return `Section.fields`: first the fields with their own names as headings, then the fields in `headings`."""
     return {**dict.fromkeys(names), **headings}
 
 
-# Modifications and events are shown without their SDP, because it has keys.
+# Modifications and events are shown without their SDPs, because an SDP contains keys.
 SECTIONS = (
     Section(
         "participants",
@@ -220,11 +220,11 @@ SECTIONS = (
 
 @admin.register(Conference)
 class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
-    """The list and the pages of conferences. The list shows live ones by default."""
+    """The list and the pages of conferences. By default, the list shows live conferences."""
 
     list_display = ["title", "state", "participant_states", "created_at", "duration", "pending_offers"]
     list_filter = [LiveFilter, "state", "topology"]
-    # Django shows the search field only if this is set. `get_search_results` decides what is searched.
+    # Django shows the search field only if this is set. `get_search_results` does the search.
     search_fields = ["id", "name"]
     search_help_text = "A whole username, number (VTN or ICMN) or modId, the beginning of a confId, or part of a name."
     ordering = ["-created_at"]
@@ -244,7 +244,8 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
     ) -> tuple[QuerySet[Conference], bool]:
         """Return the conferences that match every word of the search.
 
-        Users match only by their whole names, which have an index: there may be millions of participants.
+        A word matches a user only if it is the whole username or number. Only such a search can use an index, and there
+        may be millions of participants.
         """
         for word in search_term.split():
             user = Q(username=word) | Q(vtn=word) | Q(icmn=word)
@@ -309,7 +310,7 @@ class ConferenceAdmin(ReadOnly, ConferenceModelAdmin):
 
 @admin.register(Session)
 class SessionAdmin(ReadOnly, SessionModelAdmin):
-    """The list and the pages of sessions. The list shows live ones by default. Token hashes are not shown."""
+    """The list and the pages of sessions. By default, the list shows live sessions. Token hashes are not shown."""
 
     list_display = ["username", "device", "vtn", "icmn", "state", "created_at", "expires_at", "last_seq"]
     list_filter = [LiveFilter]

@@ -1,4 +1,4 @@
-"""Rate limits on large bodies and long SDPs. Bytes and characters are counted before parsing, which takes time."""
+"""Rate limits on large bodies and long SDPs. Both are counted before they are parsed, because parsing takes time."""
 
 from django.conf import settings
 

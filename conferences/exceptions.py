@@ -1,6 +1,6 @@
 """Refusals of requests about conferences, each with its status, code and detail (protocol section 8).
 
-`events.exceptions` has the refusals of requests in general.
+`events.exceptions` defines the refusals of requests in general.
 
 RefusalError
 ├── NoSuchConferenceError    404 not-found
@@ -75,7 +75,7 @@ class ConferenceNotOpenError(RefusalError):
 
 
 class ConferenceFullError(RefusalError):
-    """The conference has no room for another participant."""
+    """The conference has no space for another participant."""
 
     status, code = 409, "conference-full"
     detail = "The conference is full."
@@ -89,7 +89,7 @@ class NotRingingError(RefusalError):
 
 
 class AlreadyAnsweredError(RefusalError):
-    """Another device of the user, or this one, has answered already."""
+    """Another device of the user, or this device, has answered already."""
 
     status, code = 409, "already-answered"
     detail = "The invitation has been answered already."
@@ -110,28 +110,28 @@ class NotOnHoldError(RefusalError):
 
 
 class ParticipantMovingError(RefusalError):
-    """A participant is moving. If it is the other participant, `retryAfterMs` says when to try again."""
+    """A participant is moving. If the other participant is moving, `retryAfterMs` says when to try again."""
 
     status, code = 409, "participant-moving"
     detail = "The participant is moving to another device."
 
 
 class CalleeBusyError(RefusalError):
-    """As many invitations ring for the invited user as `limit` allows. `to` is the user's address."""
+    """The number of invitations that ring for the invited user has reached `limit`. `to` is the user's address."""
 
     status, code = 409, "callee-busy"
     detail = "The user has too many unanswered invitations: try again later."
 
 
 class TooManyConferencesError(RefusalError):
-    """The session takes part in as many conferences as `limit` allows."""
+    """The number of conferences in which the session takes part has reached `limit`."""
 
     status, code = 409, "too-many-conferences"
     detail = "This session takes part in too many conferences: leave one first."
 
 
 class TooManySessionsError(RefusalError):
-    """The user has as many live sessions as `limit` allows."""
+    """The number of the user's live sessions has reached `limit`."""
 
     status, code = 409, "too-many-sessions"
     detail = "This user has too many live sessions: end one first."
@@ -147,7 +147,7 @@ class FocusOnlyError(RefusalError):
 class ModificationPendingError(RefusalError):
     """Another offer between the same two sides is pending (RFC 3264 section 4).
 
-    `modId` names it, and `retryAfterMs` says when to try again.
+    `modId` is the ID of that offer, and `retryAfterMs` says when to try again.
     """
 
     status, code = 409, "modification-pending"
@@ -190,14 +190,14 @@ class IdempotencyExpiredError(RefusalError):
 
 
 class TooManyInvitationsError(RefusalError):
-    """The caller has as many unanswered invitations, in total or to one user, as `limit` allows."""
+    """The number of the caller's unanswered invitations, in total or to one user, has reached `limit`."""
 
     status, code = 429, "too-many-invitations"
     detail = "You have too many unanswered invitations, in total or to this user: wait until some are answered."
 
 
 class TooManyOffersError(RefusalError):
-    """The user has made as many offers in the last minute as `limit` allows."""
+    """The number of offers that the user has made in the last minute has reached `limit`."""
 
     status, code = 429, "too-many-offers"
     detail = "You have made too many offers in the last minute: wait as long as the header 'Retry-After' says."

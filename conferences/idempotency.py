@@ -1,11 +1,11 @@
 """Repeat the answer to a repeated request (`Idempotency-Key`, protocol section 3).
 
 The answer is kept in the same transaction as the change, so either both are stored or neither. If two equal requests
-arrive at the same time, the second waits for the first on the primary key. Refusals are not kept: they change nothing,
-so the client may send the request again.
+arrive at the same time, the primary key makes the second request wait for the first. Refusals are not kept: they change
+nothing, so the client may send the request again.
 
-A handler parses its request and returns the change, a function. Parsing takes time in proportion to the body. Therefore
-it happens before the transaction begins: on SQLite, a transaction blocks all other writers.
+A handler parses its request and returns a function that makes the change. Parsing takes time in proportion to the body.
+Therefore, parsing happens before the transaction begins: on SQLite, a transaction blocks all other writers.
 """
 
 import base64
@@ -82,7 +82,7 @@ def _answer_once(handler: Handler, recheck: Recheck) -> View:
 
 
 def _first(kept: KeptAnswer) -> KeptAnswer | None:
-    """Return the answer to an earlier request with the same key."""
+    """Return the kept answer to an earlier request with the same key, if there is one."""
     return KeptAnswer.objects.filter(pk=kept.pk).first()
 
 
@@ -100,7 +100,7 @@ def _keep(kept: KeptAnswer, response: Response) -> None:
     kept.status = response.status_code
     kept.headers = {name: response[name] for name in _KEPT_HEADERS if name in response}
     if response.data is not None:
-        # The answer to a registration has a token, and tokens are never stored in plain text.
+        # The answer to a registration contains a token, and tokens are never stored in plain text.
         kept.body = _cipher().encrypt(json.dumps(response.data).encode()).decode()
     kept.save(update_fields=["status", "headers", "body"])
 

@@ -31,12 +31,12 @@ class Topology(models.TextChoices):
     PEER = "peer"
 
 
-# The most participants that have left but that snapshots still list. It equals the largest capacity, so a snapshot of
-# an ended conference lists everybody who was present at its end.
+# The most participants that have left and are still listed in snapshots. It equals the largest capacity, so a snapshot
+# of an ended conference lists everybody who was present at its end.
 MAX_LISTED_LEFT = 40
-# Names the focus in the place of a participant's ID.
+# Stands for the focus where a participant's ID is expected.
 FOCUS = "focus"
-# How many conferences of a user's history are read at once.
+# How many conferences of a user's history one query reads.
 _BATCH = 100
 
 
@@ -89,12 +89,12 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
         return self.filter(Q(*known, _connector=Q.OR), pk=conference_id) if known else self.none()
 
     def live_with(self, session: Session) -> Self:
-        """Return conferences in which the session's user is present, without those that do not ring for it yet."""
+        """Return live conferences in which the session's user is present, except those that do not ring yet."""
         own = [rows.audible() for rows in _participants_of(session, left_at__isnull=True)]
         return self.live().filter(pk__in=_union(own, "conference"))
 
     def ended_with(self, session: Session, *, after: str, number: int) -> Self:
-        """Return the first ended conferences of the session's user, by ID, whose IDs are greater than `after`."""
+        """Return the first `number` of the user's ended conferences, by ID, whose IDs are greater than `after`."""
         own = [_first_ended(rows, after, number) for rows in _participants_of(session)]
         return self.filter(pk__in=sorted({*chain(*own)})[:number])
 
@@ -105,10 +105,10 @@ class ConferenceQuerySet(models.QuerySet["Conference"]):
 
 
 def _first_ended(participants: "ParticipantQuerySet", after: str, number: int) -> list[str]:
-    """Return the first IDs of these participants' ended conferences, by ID, which are greater than `after`.
+    """Return the IDs, greater than `after`, of the first `number` or more ended conferences of these participants.
 
-    Each batch reads an index in the order of the IDs, and nothing else: a user may have been in one conference again
-    and again.
+    The IDs are in ascending order. Each batch reads only an index, in this order, because a user may have many
+    participants in one conference.
     """
     found: list[str] = []
     while len(found) < number:
@@ -179,10 +179,10 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
     """Queries for participants."""
 
     def concerning(self, session: Session, **also: object) -> Self:
-        """Return participants that belong to the session's user. They include those that use the session.
+        """Return the participants of the session's user, on any device of the user.
 
-        :param also: conditions that the subquery of each identity repeats. With OR instead of subqueries, SQLite would
-            read all participants of a conference.
+        :param also: further conditions. The subquery of each identity repeats them. With OR instead of subqueries,
+            SQLite would read all participants of a conference.
         """
         return self.filter(pk__in=_union(_participants_of(session, **also), "pk"))
 
@@ -198,8 +198,8 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(left_at__isnull=True)
 
     def unanswered(self, now: datetime) -> Self:
-        """Return invited participants whose invitation has not ended at `now`. It may not ring yet."""
-        # They are listed. With this condition, a query by conference reads no participants that left earlier.
+        """Return invited participants whose invitation has not ended at `now`, even if it does not ring yet."""
+        # Invited participants are always listed. With `listed`, a query by conference reads no unlisted participants.
         return self.present().listed().filter(state=ParticipantState.INVITED, rings_until__gt=now)
 
     def calling_any(self, names: Collection[str]) -> Self:
@@ -208,7 +208,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(Q(username__in=names, left_at__isnull=True) | Q(vtn__in=names, left_at__isnull=True))
 
     def audible(self) -> Self:
-        """Leave out invitations that do not ring yet."""
+        """Exclude participants whose invitations do not ring yet."""
         silent = Exists(Conference.objects.silent().filter(pk=OuterRef("conference")))
         return self.exclude(silent, state=ParticipantState.INVITED)
 
@@ -218,7 +218,7 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         return self.filter(conference__in=own.values("conference"))
 
     def calling(self, session: Session) -> Self:
-        """Return the hosts of calls by invitation that are the session's user and that nobody has answered."""
+        """Return the participants with which the session's user hosts unanswered calls by invitation."""
         return self.concerning(session, left_at__isnull=True, role=Role.HOST).filter(
             conference__state=ConferenceState.INVITATION_SENT,
             conference__access=Access.INVITED,
@@ -243,8 +243,9 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
         The session with which the participant left may return. After that session is over, another session may return
         if it has the same username, VTN and ICMN.
 
-        The former are better, and then those that left last. `preference` is an expression: with conditions, SQLite
-        would read the whole history of the session and the user by their indexes.
+        The session's own participants come first. Within each group, participants that left later come first.
+        `preference` is an expression: with conditions, SQLite would read the whole history of the session and the user
+        by their indexes.
         """
         over = Q(session__ended_at__isnull=False) | Q(session__expires_at__lte=now)
         same_user = Q(username=session.username, vtn=session.vtn, icmn=session.icmn)
@@ -266,13 +267,13 @@ class ParticipantQuerySet(models.QuerySet["Participant"]):
 
 
 def _participants_of(session: Session, **also: object) -> list[ParticipantQuerySet]:
-    """Return one query for each identity of the session's user, each with the further conditions."""
+    """Return one query for each identity of the session's user, each with the conditions `also`."""
     identity = identity_of(session).items()
     return [Participant.objects.filter(**{name: value}, **also).order_by() for name, value in identity]
 
 
 def _union(queries: Sequence[ParticipantQuerySet], column: str) -> ParticipantQuerySet:
-    """Return the values of a column in the results of any of these queries, for a subquery."""
+    """Return a subquery for the values of a column in the combined results of these queries."""
     first, *others = (each.values(column) for each in queries or [Participant.objects.none()])
     return cast("ParticipantQuerySet", first.union(*others) if others else first)
 
@@ -362,13 +363,14 @@ class Participant(models.Model):
             models.Index(fields=["conference", "position"], condition=Q(listed=True), name="participant_listed"),
             models.Index(fields=["conference", "username"], condition=Q(listed=False), name="participant_unlisted"),
             # Without statistics, SQLite chooses the last of several indexes that seem equal: the smaller ones are last.
-            # For a user's part in one conference, and for the user's ended conferences by ID.
+            # The next four find a user's part in one conference, and the user's ended conferences by ID.
             models.Index(fields=["username", "conference"], name="participant_username"),
             models.Index(fields=["vtn", "conference"], name="participant_vtn"),
             models.Index(fields=["icmn", "conference"], name="participant_icmn"),
             models.Index(fields=["session", "conference"], name="participant_session"),
-            # For quotas, calls and lists. They concern only present participants, so a history does not slow them. The
-            # conditions of all partial indexes have no values, because SQLite cannot compare a value with a parameter.
+            # The next four are for quotas, calls and lists. They contain only present participants, so a long history
+            # does not slow the queries. The conditions of all partial indexes contain no values, because SQLite cannot
+            # compare a value with a parameter.
             models.Index(fields=["username"], condition=_PRESENT, name="participant_present_username"),
             models.Index(fields=["vtn"], condition=_PRESENT, name="participant_present_vtn"),
             models.Index(fields=["icmn"], condition=_PRESENT, name="participant_present_icmn"),
@@ -408,12 +410,12 @@ class Participant(models.Model):
 
     @property
     def was_missed(self) -> bool:
-        """Whether the participant left while it rang, or before: `ParticipantQuerySet.missed_by` is the rule in SQL."""
+        """Whether the participant left while or before it rang. `ParticipantQuerySet.missed_by` is the rule in SQL."""
         return self.has_left and (self.session_id is None or self.left_reason in _MISSED)
 
 
 class Stay(models.Model):
-    """An earlier stay of a participant that has returned. The participant's own row has its current or last stay."""
+    """An earlier stay of a participant that has returned. The participant's own row holds the current or last stay."""
 
     conference = models.ForeignKey(Conference, on_delete=models.CASCADE, related_name="stays")
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="stays")
@@ -454,13 +456,13 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
         """Return unscrubbed modifications whose credentials no leg uses.
 
         A leg uses the credentials of an accepted modification until the same two sides have accepted a newer one, or
-        the conference has ended. Credentials of other modifications are never used. "Newer" compares `settled_at`, and
-        so does a media node that adopts the conference.
+        the conference has ended. Credentials of other modifications are never used. "Newer" compares `settled_at`, as
+        `operations.nodes` does when another media node adopts the conference.
         """
         newer = Modification.objects.unscrubbed().filter(
             pair=OuterRef("pair"), settled_at__gt=OuterRef("settled_at"), state=ModificationState.ACCEPTED
         )
-        # A scalar subquery, because PostgreSQL would read the whole table for EXISTS or a join.
+        # This is a scalar subquery, because PostgreSQL would read the whole table for EXISTS or a join.
         ended = Subquery(Conference.objects.filter(pk=OuterRef("conference")).order_by().values("ended_at"))
         over = ~Q(state=ModificationState.ACCEPTED) | Q(conference_ended_at__isnull=False) | Exists(newer)
         return self.unscrubbed().alias(conference_ended_at=ended).filter(over)
@@ -468,7 +470,7 @@ class ModificationQuerySet(models.QuerySet["Modification"]):
     def expiring(self) -> Self:
         """Return pending modifications that expire by themselves.
 
-        The offer of a call to a participant is not among them. It ends with the ringing (`ends_with_ringing`).
+        These do not include the offer of a call to a participant, which ends with the ringing (`ends_with_ringing`).
         """
         return self.pending().exclude(kind=ModificationKind.CALL, offered_to__isnull=False)
 
@@ -477,7 +479,7 @@ _SETTLED_UNSCRUBBED = Q(settled_at__isnull=False, scrubbed=False)
 
 
 class Modification(models.Model):
-    """One offer and its settlement. `pair` names the two sides, in either direction.
+    """One offer and its settlement. `pair` names the two sides, and is the same for offers in either direction.
 
     A null `offered_by` or `offered_to` means the focus. In an accepted modification, a null `settled_by` also means the
     focus.
@@ -550,12 +552,12 @@ class Modification(models.Model):
         return f"{self.kind} {self.id} ({self.state})"
 
     def is_since_join(self, participant: Participant) -> bool:
-        """Tell whether this was made since the participant last joined. Older offers concern an earlier leg."""
+        """Tell whether this offer was made since the participant last joined. Older offers concern an earlier leg."""
         return participant.joined_at is None or self.created_at >= participant.joined_at
 
     @property
     def ends_with_ringing(self) -> bool:
-        """Whether this is the offer of a call to a participant. It ends with the ringing, and does not expire."""
+        """Whether this is the offer of a call to a participant. It ends when the ringing ends, and does not expire."""
         return self.kind == ModificationKind.CALL and self.offered_to_id is not None
 
 

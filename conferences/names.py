@@ -3,8 +3,8 @@
 import re
 import unicodedata
 
-# The most code points that are normalised: four for each of the 128 characters of a name. The time that normalisation
-# takes grows with the square of a run of combining marks, and it blocks all other threads.
+# The most code points that are normalised: four for each of the 128 characters of a name. Normalisation blocks all
+# other threads, and takes time in proportion to the square of the length of a run of combining marks.
 LONGEST_TYPED = 4 * 128
 
 _SPACES = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
@@ -17,7 +17,7 @@ _HIDDEN = re.compile(
     "\U00016fe4\U0001d159\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ufdd0-\ufdef]"
     "|[" + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)) + "]"
 )
-# A variation selector is visible only after an emoji, or in a keycap. These emoji are not in the category So.
+# A variation selector is hidden, except after an emoji or in a keycap. `_OTHER_EMOJI` are not in the category So.
 _SELECTOR = re.compile("[\ufe0e\ufe0f]")
 _KEYCAP = re.compile("[0-9#*]\ufe0f\u20e3")
 _OTHER_EMOJI = frozenset("\u203c\u2049\u2139\u2194\u25fb\u25fc\u25fd\u25fe\u2934\u2935\u3030")
@@ -29,7 +29,7 @@ def normalize_name(name: str) -> str:
 
 
 def has_hidden(name: str) -> bool:
-    """Tell whether a name has characters that are not displayed, with which it could imitate another name."""
+    """Tell whether a name contains characters that are not displayed. With them, it could imitate another name."""
     if _HIDDEN.search(name) or any(unicodedata.category(character) in _HIDDEN_CATEGORIES for character in name):
         return True
     rest = f" {_KEYCAP.sub('', name)}"
@@ -40,5 +40,5 @@ def has_hidden(name: str) -> bool:
 
 
 def is_visible(name: str) -> bool:
-    """Tell whether a name has a visible character. Spaces and combining marks do not count."""
+    """Tell whether a name contains a visible character. Spaces and combining marks do not count."""
     return any(unicodedata.category(character)[0] not in "ZM" for character in name)

@@ -25,7 +25,7 @@ Shape = serializers.Serializer[Any]
 
 @cache
 def _described(shape: type[Any]) -> type[Shape]:
-    """Return the serializer with the name, the docstring and the fields of a shape. Each shape has only one."""
+    """Return the serializer with the name, the docstring and the fields of a shape: always the same one for a shape."""
     hints = get_type_hints(shape, include_extras=True)
     members = {name: _field(hint) for name, hint in hints.items()}
     return type(shape.__name__, (Shape,), {"__doc__": shape.__doc__, **members})
@@ -128,7 +128,7 @@ class PrincipalScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untype
     """Describes `PrincipalAuthentication`: a session's token or an API key."""
 
     target_class = "events.authentication.PrincipalAuthentication"
-    # One authentication class has two schemes.
+    # The one authentication class stands for two schemes.
     name = ["sessionToken", "apiKey"]
 
     def get_security_definition(self, auto_schema: AutoSchema) -> list[dict[str, Any]]:

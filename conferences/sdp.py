@@ -1,4 +1,4 @@
-"""Validate session descriptions: each alone, against the action of its request, and an answer against its offer.
+"""Validate session descriptions: each by itself and against its request's action, and an answer against its offer.
 
 In `peer` topology a valid description is forwarded byte for byte.
 """
@@ -50,7 +50,7 @@ def validate(type_: str, text: str) -> ValidatedSdp:
     :raises SdpInvalidError: when it is not well-formed or has no media section, when a live section lacks ICE
         credentials or a DTLS fingerprint, or when a codec with parameters has no name.
     """
-    # A text has at least as many bytes as characters, so a much longer text need not be encoded.
+    # A text has no fewer bytes than characters, so a text of too many characters need not be encoded.
     if len(text) > SDP_LIMIT or len(text.encode(errors="surrogatepass")) > SDP_LIMIT:
         raise TooLargeError("The SDP is too large.", limit=SDP_LIMIT)
     try:
@@ -162,7 +162,7 @@ def require_fit(answer: ValidatedSdp, offer: Description) -> None:
 def _require_applicable(answer: Description, offer: Description) -> None:
     """Require that browsers can apply the answer: it chooses DTLS roles, and its BUNDLE groups were offered."""
     pairs = list(zip(offer.media, answer.media, strict=True))
-    # The key is the section, because it may have no mid.
+    # The key is the identity of the section object, because a section may have no mid.
     offered_roles = {id(theirs): offer.stated(ours, "setup") for ours, theirs in pairs}
     for tag, *_ in transports(answer):
         role = answer.stated(tag, "setup")
@@ -200,7 +200,8 @@ def is_another_connection(sdp: ValidatedSdp, last_origin: str, last_ufrag: str) 
     """Tell whether an offer comes from another peer connection than the same leg's last description.
 
     A peer connection keeps the session ID of its o= line (RFC 8829 section 5.2.2). An ICE restart changes only the ICE
-    credentials. Some clients write a new session ID each time, and keep the ICE credentials. So both must differ.
+    credentials. Some clients write a new session ID each time, and keep the ICE credentials. So both the session ID
+    and the ICE user fragment must differ.
     """
     session_id = last_origin.partition(" ")[0]
     return session_id != sdp.content.session_id and last_ufrag != sdp.content.ice_ufrag

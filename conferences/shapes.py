@@ -25,7 +25,7 @@ class SessionShape(TypedDict):
 
 
 class Muted(TypedDict):
-    """Which media of a participant the focus does not forward, because it is muted."""
+    """Which media of a participant are muted: the focus does not forward them."""
 
     audio: bool
     video: bool

@@ -24,7 +24,7 @@ def session(row: Session) -> SessionShape:
 
 
 def participant(row: Participant) -> ParticipantShape:
-    """Return a participant. Load it with its session (`select_related`), or each call makes a query."""
+    """Return a participant. Load the row with its session (`select_related`), or each call makes a query."""
     return {
         "id": row.pk,
         "username": row.username,

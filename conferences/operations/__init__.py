@@ -5,7 +5,7 @@
 - `hosting`: invite, remove and mute participants.
 - `modifications`: offer, accept, reject or cancel.
 - `focus`: apply what the focus reports.
-- `nodes`: choose media nodes for conferences, and replace those that are gone.
+- `nodes`: choose media nodes for conferences, and replace media nodes that are gone.
 - `deadlines`: settle what is due.
 - `retention`: delete what is older than its retention.
 

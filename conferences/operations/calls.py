@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 
 class EndOutcome(StrEnum):
-    """What a DELETE has done (protocol section 6)."""
+    """The effect of a DELETE (protocol section 6)."""
 
     DECLINED = "declined"
     LEFT = "left"
@@ -71,7 +71,7 @@ class MoveRefusal(StrEnum):
     WINDOW_OVER = "window-over"
 
 
-# The reasons of `invitation-cancelled`, by the reason why the participant left. All others are `caller-cancelled`.
+# The reason in `invitation-cancelled`, by the reason why the participant left. Otherwise it is `caller-cancelled`.
 _CANCEL_REASONS = {
     LeftReason.DECLINED: CancelReason.DECLINED_ELSEWHERE,
     LeftReason.NO_ANSWER: CancelReason.NO_ANSWER,
@@ -80,7 +80,7 @@ _CANCEL_REASONS = {
 
 @dataclass(frozen=True)
 class Ending:
-    """The result of a DELETE: the conference after it, and what it has done."""
+    """The result of a DELETE: the conference afterwards, and the outcome."""
 
     locked: LockedConference
     outcome: EndOutcome
@@ -103,12 +103,12 @@ def start_conference(
     offer: ValidatedSdp,
     now: datetime,
 ) -> tuple[LockedConference, Outcome]:
-    """Start a conference and ring the invited users' devices, including those that register while it rings.
+    """Start a conference and ring the invited users' devices, including devices that register during the ringing.
 
     In `focus`, the devices ring as soon as the focus has accepted the caller's offer.
 
     :raises MalformedError: when `to` does not fit the topology, or names the caller.
-    :raises ConferenceFullError: when `to` names more users than the conference has room for.
+    :raises ConferenceFullError: when `to` names more users than the conference has space for.
     :raises TooManyConferencesError, TooManyInvitationsError, TooManyOffersError, CalleeBusyError: when a quota is
         used up.
     :raises MediaUnavailableError: for `focus`, when no media node is alive.
@@ -129,7 +129,7 @@ def start_conference(
     require_space(locked, len(guests))
     for guest in guests:
         locked.add_participant(guest)
-    # In `focus`, this includes the time until the focus accepts the caller's offer, because nothing rings before.
+    # In `focus`, this adds time for the focus to accept the caller's offer, because nothing rings before that.
     locked.renew_invitations()
     if locked.has_focus:
         _place(conference, now)
@@ -145,13 +145,13 @@ def start_conference(
 def addressee(address: str) -> Participant:
     """Return an unsaved invited participant for an address: a username, or a number as `tel:+…`."""
     number = address.removeprefix("tel:") if address.startswith("tel:") else ""
-    # The number may be a VTN or an ICMN. The session that answers brings the user's whole identity (`_join`).
+    # The number may be a VTN or an ICMN. When a session answers, `_join` copies the user's whole identity from it.
     identity = {"vtn": number, "icmn": number} if number else {"username": address}
     return Participant(role=Role.GUEST, state=ParticipantState.INVITED, **identity)
 
 
 def _join(participant: Participant, session: Session, now: datetime) -> None:
-    """Record that a participant joins at a session now, and copy the user's identity from the session."""
+    """Record that a participant joins with a session now, and copy the user's identity from the session."""
     participant.session, participant.joined_at = session, now
     participant.username, participant.vtn, participant.icmn = session.username, session.vtn, session.icmn
 
@@ -159,7 +159,7 @@ def _join(participant: Participant, session: Session, now: datetime) -> None:
 def require_space(locked: LockedConference, number: int) -> None:
     """Require that the conference has space for this many more participants.
 
-    :raises ConferenceFullError: when it has less space.
+    :raises ConferenceFullError: when there is not enough space.
     """
     if not locked.has_space_for(number):
         raise ConferenceFullError
@@ -179,8 +179,9 @@ def _place(conference: Conference, now: datetime) -> None:
 def begin_ringing(locked: LockedConference) -> None:
     """Ring all invited participants, for the full ringing time from now.
 
-    Invitations that do not ring do not count towards the quota of the callee. So users may be busy by now: they leave
-    at once, as if they had not answered. The caller has locked the invited users (`users.lock_guests`).
+    Invitations that do not ring do not count towards the quota of the callee, so an invited user may be busy by now.
+    Such a user's participant leaves at once, as if nobody had answered. Call this function with the invited users
+    locked (`users.lock_guests`).
     """
     invited = locked.renew_invitations()
     if not invited:
@@ -193,7 +194,7 @@ def begin_ringing(locked: LockedConference) -> None:
 
 
 def _end_unheard_invitation(locked: LockedConference, participant: Participant) -> None:
-    """Remove an invited participant that did not ring. Its devices get no event, and the focus does not know it."""
+    """Remove an invited participant that did not ring. Its devices and the focus do not know it, and get no notice."""
     continues = locked.continues_without(participant)
     locked.record_leave(participant, LeftReason.NO_ANSWER)
     locked.tell_all(ParticipantLeft(participant=wire.participant(participant), reason=LeftReason.NO_ANSWER))
@@ -234,7 +235,7 @@ def ring_devices(locked: LockedConference, participant: Participant, devices: li
 
 
 def _call_to(locked: LockedConference, participant: Participant) -> Modification | None:
-    """Return the pending offer with which the host called a participant; None without such an offer, as in `focus`."""
+    """Return the pending offer with which the host called a participant; None if there is none, as in `focus`."""
     calls = (each for each in locked.pending if each.kind == ModificationKind.CALL)
     return next((each for each in calls if each.offered_to_id == participant.pk), None)
 
@@ -255,17 +256,17 @@ def answer_conference(
 ) -> Outcome:
     """Answer an invitation or a move with this device. The first device that answers joins as the participant.
 
-    An open conference needs no invitation. A participant that has left it returns as the same participant
+    An open conference needs no invitation. A user who has left an open conference returns as the same participant
     (`ParticipantQuerySet.returnable_by`); everybody else joins as a new participant.
 
     In `peer` the answer to an invitation carries the SDP answer to the host's offer. In every other case it carries
     the device's own SDP offer, which the focus or the other participant must still accept.
 
-    Two users may call each other at the same time. The answer to one call ends the other call if that rings nobody
-    else.
+    Two users may call each other at the same time. The answer to one call ends the other call, unless the other call
+    also rings for somebody else.
 
     :param reading: the host's offer, parsed before the lock was taken (`read_call`).
-    :raises AlreadyAnsweredError: when another device was first, or this one takes part already.
+    :raises AlreadyAnsweredError: when another device was first, or this device takes part already.
     :raises NotRingingError: when nothing rings for this session.
     :raises ConferenceFullError: when an open conference has no space, or too many devices of the user take part.
     :raises TooManyConferencesError: when the session already takes part in as many conferences as it may.
@@ -296,9 +297,9 @@ def answer_conference(
 
 
 def _conferences_to_lock(session: Session, conference_id: str, *, now: datetime) -> set[str]:
-    """Return the conference that the session answers, and its user's own calls, which that answer may end.
+    """Return the IDs of the conference that the session answers and of its user's own calls, which may end.
 
-    If it is an open conference that does not ring yet, lock its guests: the answer makes it ring.
+    If the answered conference is open and does not ring yet, lock its guests: the answer makes the conference ring.
     """
     silent = Conference.objects.silent().filter(pk=conference_id, access=Access.OPEN)
     own_calls = Participant.objects.calling(session).order_by().values_list("conference", flat=True)
@@ -316,14 +317,14 @@ def _rings_only(locked: LockedConference, callee: Participant) -> bool:
 
 
 def _end_crossing_call(locked: LockedConference) -> None:
-    """End a call whose host has answered a call from the callee. The device that made it also gets an event."""
+    """End a call whose host has answered a call from the callee. The host's device also gets an event."""
     host = locked.host
     terminate(locked, LeftReason.HUNG_UP, by=host)
     locked.tell(host, SessionTerminated(reason=LeftReason.HUNG_UP, conference=locked.snapshot()))
 
 
 def _ringing_participant(locked: LockedConference, session: Session) -> Participant | None:
-    """Return the participant that rings for the session; None if an open conference needs no invitation.
+    """Return the participant that rings for the session; None if nothing rings for it and the conference is open.
 
     :raises AlreadyAnsweredError: when the session, or another device of the user, takes part already.
     :raises NotRingingError: when nothing rings for the session.
@@ -354,7 +355,7 @@ def _returning_or_new(locked: LockedConference, session: Session) -> Participant
 
 
 def _as_type(description: ValidatedSdp, type_: str) -> ValidatedSdp:
-    """Return the description with this type: "offer" or "answer". A bare SDP does not state its type.
+    """Return the description with `type_` ("offer" or "answer") as its type. A bare SDP does not state a type.
 
     :raises SdpInvalidError: when the description has the other type.
     """
@@ -370,7 +371,7 @@ def _answer_call(
     description: ValidatedSdp,
     reading: OfferReading,
 ) -> Outcome:
-    """Join as a participant that is invited, new or returning. The first that joins opens the conference."""
+    """Join as an invited, new or returning participant. The first participant that joins opens the conference."""
     opens, rang = locked.conference.state == ConferenceState.INVITATION_SENT, locked.rings
     call = _call_to(locked, participant)
     description = _as_type(description, "answer" if call else "offer")
@@ -404,7 +405,7 @@ def _answer_call(
 def _answer_move(
     locked: LockedConference, participant: Participant, session: Session, description: ValidatedSdp
 ) -> Outcome:
-    """Join as a moving participant at its new device, and send that device's offer."""
+    """Join as a moving participant on its new device, and send that device's offer."""
     offer = _as_type(description, "offer")
     left_device = participant.session
     locked.advance(Action.ANSWER)
@@ -451,8 +452,12 @@ def end_participation(*, session: Session, conference_id: str, now: datetime, if
 def _own_participant(locked: LockedConference, session: Session) -> Participant:
     """Return the participant that a DELETE of the session ends.
 
-    It is the first of these: the one that has joined at the session, one that rings or will ring for it, that of
-    `participant_of`, one that rang for it until it left.
+    It is the first of these that exists:
+
+    1. the participant that has joined with the session;
+    2. a participant that rings, or will ring, for the session;
+    3. a missed participant (`missed_participant`) that is newer than all participants of the session, which have left;
+    4. the participant of the session (`participant_of`).
     """
     if present := locked.joined_participant(session) or next(_awaiting(locked, session), None):
         return present
@@ -470,14 +475,14 @@ def _awaiting(locked: LockedConference, session: Session) -> Iterator[Participan
 
 
 def _decline(locked: LockedConference, session: Session) -> Ending:
-    """Decline everything that rings, or will ring, for the session, on all devices of its user."""
+    """Decline every call and move that rings, or will ring, for the session, on all devices of its user."""
     for participant in _awaiting(locked, session):
         remove(locked, participant, LeftReason.DECLINED, by=session)
     return Ending(locked, EndOutcome.DECLINED)
 
 
 def _begin_move(locked: LockedConference, participant: Participant) -> Ending:
-    """Begin the move that `initiate-call-hold` armed if it is possible; otherwise leave.
+    """Begin the move that `initiate-call-hold` armed. If the move is not possible, leave.
 
     :raises UnauthenticatedError: when the session has ended since its request was authenticated. In that case
         `end_session` removes its participants.
@@ -549,7 +554,7 @@ def _stop_ringing(
 def _cancel_pending(locked: LockedConference, participant: Participant) -> None:
     """Cancel the pending offers from and to a participant that leaves its device, and tell the other side.
 
-    A call's offer needs no event of its own: the events of the call end it.
+    For the offer of a call, no `mod-cancelled` is sent, because the events of the call are enough.
     """
     for modification in list(locked.pending):
         if participant.pk in {modification.offered_by_id, modification.offered_to_id}:
@@ -581,7 +586,7 @@ def terminate(locked: LockedConference, reason: LeftReason, *, by: Participant |
 # Called by support staff, in the admin.
 @transaction.atomic(savepoint=False)
 def terminate_conference(*, conference_id: str, now: datetime) -> bool:
-    """End a conference on behalf of the operator. Return False if it had ended before."""
+    """End a conference on behalf of the operator. Return False if it had ended already."""
     locked = lock(conference_id, now=now)
     if locked.conference.state == ConferenceState.SESSION_TERMINATED:
         return False

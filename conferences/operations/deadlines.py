@@ -35,10 +35,10 @@ logger = logging.getLogger(__name__)
 Job = Callable[[], None]
 Step = Callable[[LockedConference], None]
 
-# The most deadlines of each kind that one pass finds. More would delay deadlines that become due meanwhile. With fewer,
-# two timekeepers would often work on the same conferences.
+# The most deadlines of each kind that one pass finds. With more, deadlines that become due during the pass would wait
+# longer. With fewer, two timekeepers would often work on the same conferences.
 BATCH = 400
-# How many conferences are read together. If more were read together, the first would wait longer.
+# How many conferences are read together. With more, the first of them would wait longer.
 _READ_TOGETHER = 50
 
 
@@ -62,7 +62,7 @@ def due(*, now: datetime) -> list[Job]:
     leaving = _oldest(Session.objects.leaving(), "leaving_since", "pk")
     conferences = list(dict.fromkeys(found))
     batches = [conferences[at : at + _READ_TOGETHER] for at in range(0, len(conferences), _READ_TOGETHER)]
-    # Several timekeepers find the same conferences, and should begin with different batches.
+    # Several timekeepers find the same conferences. In random order, they begin with different batches.
     random.shuffle(batches)
     jobs: list[Job] = []
     for together in batches:
@@ -141,7 +141,7 @@ def settle_conference(*, conference_id: str, now: datetime, reading: Reading | N
         locked.save()
         if _next_step(locked) is None:
             return
-        # A `LockedConference` is saved once, so each further step loads it anew.
+        # A `LockedConference` can be saved only once, so each further step loads the conference anew.
         locked = lock(conference_id, now=now)
 
 

@@ -41,15 +41,15 @@ _NO_RESULT = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The focus could not serve t
 
 # Called by the media node, through the wiring. Events go to the participants concerned.
 def settle_task(*, task_id: int, result: Result, now: datetime) -> None:
-    """Apply the result of a task and delete the task. Applying it again changes nothing.
+    """Apply the result of a task and delete the task. Applying the result again changes nothing.
 
-    An answer accepts the participant's offer, and a refusal rejects it. Each offer of the focus becomes pending,
-    unless another offer between the same two sides is pending again.
+    An answer accepts the participant's offer, and a refusal rejects it. Each offer of the focus becomes pending, except
+    those that are out of date (`_send_offers`).
     """
     task = tasks.find(task_id)
     if task is not None:
         is_answered = task.kind == TaskKind.OFFER and result.answer is not None
-        # Parse it before the lock is taken: parsing takes time in proportion to the SDP.
+        # Parse the offer before the lock is taken: parsing takes time in proportion to the SDP.
         offer = parse(task.payload["sdp"]) if is_answered else None
         _settle(task, offer, result, now=now)
 
@@ -64,7 +64,7 @@ def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: d
     except NotFoundError:
         tasks.finish(row.pk)
         return
-    # Before the lock was taken, another process may have applied it, or another node adopted the conference.
+    # Before the lock was taken, another process may have applied the result, or moved the conference to another node.
     if not tasks.finish(row.pk) or row.node != locked.conference.media_node:
         return
     asked = read_request(row.kind, row.payload)
@@ -80,8 +80,8 @@ def _settle(row: MediaTask, offer: Description | None, result: Result, *, now: d
 def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description | None, result: Result) -> None:
     """Settle a participant's offer to the focus, unless it was cancelled or has expired in the meantime.
 
-    The node may have built a new leg for the offer (RFC 8842 section 3.1). Then `restart` is set, because a report of
-    that leg's loss must count. A refused hold leaves an armed move armed: a move needs no consent.
+    The node may have built a new leg for the offer (RFC 8842 section 3.1). In this case `restart` is set, so that
+    `leg_lost` accepts a report about that leg. A refused hold leaves an armed move armed: a move needs no consent.
     """
     modification = next((each for each in locked.pending if each.pk == asked.mod_id), None)
     if modification is None:
@@ -105,8 +105,8 @@ def _settle_offer(locked: LockedConference, asked: OfferTask, offer: Description
 def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: Refusal) -> None:
     """Tell a participant that the focus could not use its answer. The participant keeps its previous media.
 
-    The participant that caused the focus's offer also gets an event. The request that brought the answer has settled
-    the modification, which stays settled.
+    The participant that caused the focus's offer also gets an event. The modification does not change: the request
+    that brought the answer has already settled it.
     """
     participant = locked.participant(asked.participant)
     modification = locked.conference.modifications.defer("offer", "answer").get(pk=asked.mod_id)
@@ -116,10 +116,10 @@ def _tell_refused_answer(locked: LockedConference, asked: AnswerTask, refusal: R
 
 
 def _expect_legs(locked: LockedConference, participants: Collection[str]) -> bool:
-    """Set the deadline of `expect_leg` for these participants, unless they have it already. Return whether any was set.
+    """Set the deadline of `expect_leg` for these participants, unless they have one. Return whether any was set.
 
-    The node watches legs only. A participant has no leg if it could not be rebuilt. It also has no leg if the focus
-    answered its offer with a new leg, but the offer was cancelled meanwhile.
+    The deadline is needed because the node watches only legs. A participant has no leg if the node could not rebuild
+    the leg. It also has none if its offer was cancelled while the focus answered the offer with a new leg.
     """
     expected = [each for each in locked.joined if each.pk in participants and each.connect_until is None]
     for participant in expected:
@@ -130,8 +130,8 @@ def _expect_legs(locked: LockedConference, participants: Collection[str]) -> boo
 def _send_offers(locked: LockedConference, offers: Sequence[FocusOffer]) -> None:
     """Make the offers of the focus pending, and send them to their participants.
 
-    An offer is dropped if its participant has left, is moving or is negotiating again: a later task replaces it. It is
-    also dropped if the result of another task has already brought it.
+    An offer is dropped if its participant has left, is moving or is negotiating again: a later task brings a new offer.
+    An offer that the result of another task has already brought is also dropped.
     """
     ready = set(locked.ready())
     offers = [offer for offer in offers if offer.participant in ready]
@@ -180,10 +180,10 @@ def leg_lost(*, conference_id: str, participant_id: str, leg: str, by: Assignmen
 
 
 def _newest_leg(locked: LockedConference, participant: Participant) -> str | None:
-    """Return the ID of the offer that made a participant's leg, or that will make a new leg.
+    """Return the ID of the newest offer that made, or will make, a leg of a participant.
 
-    The participant or the focus has made that offer. Once the focus has offered a new connection, the earlier leg is
-    gone, even if that offer expires unanswered.
+    The participant or the focus made this offer. Once the focus has offered a new connection, the earlier leg is gone,
+    even if the offer expires unanswered.
     """
     alive = [ModificationState.SENT, ModificationState.ACCEPTED]
     own = Q(offered_by=participant, state__in=alive)

@@ -69,7 +69,7 @@ def _has_address_of(participant: Participant, guest: Participant) -> bool:
 def remove_participant(
     *, session: Session, conference_id: str, participant_id: str, now: datetime, if_match: str | None = None
 ) -> None:
-    """Remove a participant from the conference, or leave it. If the participant has left already, do nothing."""
+    """Remove another participant from the conference, or leave. If the participant has left already, do nothing."""
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     target, own = locked.participant(participant_id), locked.participant_of(session)
     if target is not own and own.role != Role.HOST:
@@ -96,9 +96,9 @@ def mute_participant(
     now: datetime,
     if_match: str | None = None,
 ) -> None:
-    """Mute or unmute a participant's media at the focus; None leaves it as it is.
+    """Mute or unmute a participant's media in the focus. None leaves a medium unchanged.
 
-    The host may mute everybody. Participants may mute and unmute themselves. Only the participant can unmute itself.
+    The host may mute everybody. Participants may also mute themselves. Only the muted participant can unmute itself.
 
     :raises ForbiddenError: when the session may not do this.
     :raises FocusOnlyError: in `peer`, where only the sender can mute its media.

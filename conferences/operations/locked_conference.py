@@ -50,8 +50,8 @@ class LockedConference:
     The listed participants are those that are present and the last `MAX_LISTED_LEFT` that left. Others are loaded when
     needed.
 
-    Operations change the rows through these methods and finish with `save`. It writes the changes, appends the queued
-    events to the logs, and writes a task for the focus.
+    Operations change the rows through these methods and finish with `save`. That method writes the changes, appends
+    the queued events to the logs, and writes a task for the focus.
     """
 
     conference: Conference
@@ -65,7 +65,7 @@ class LockedConference:
     stays: list[Stay] = field(default_factory=list)
     # The live sessions of the users of ringing participants, by participant ID, if they were read ahead.
     devices_ahead: Mapping[str, list[Session]] = field(default_factory=dict)
-    # The task for the focus (None: only an update), and the modification that its next offers announce.
+    # The task for the focus (None: at most an update), and the modification that the next offers of the focus announce.
     focus_task: Task | None = None
     cause: Cause | None = None
 
@@ -89,7 +89,7 @@ class LockedConference:
         raise NotFoundError("There is no such participant in this conference.")
 
     def _load(self, rows: ParticipantQuerySet) -> Participant | None:
-        """Load the participant that left last, among these unlisted participants of this conference."""
+        """Load the participant that left last among `rows`, which are unlisted participants of this conference."""
         if not self.conference.unlisted:
             return None
         participant = rows.select_related("session").order_by("-left_at").first()
@@ -135,12 +135,12 @@ class LockedConference:
         return next((each for each in self.participants_of(session) if each.is_joined), None)
 
     def returnable_participant(self, session: Session) -> Participant | None:
-        """Return a participant whose row the session may use to return, preferably one that it has left itself."""
+        """Return the participant as which the session may return, if any (`ParticipantQuerySet.returnable_by`)."""
         best = Participant.objects.returnable_by(session, self.conference, self.now).first()
         return self.participant(best.pk) if best else None
 
     def directions_of(self, session: Session) -> str:
-        """Return the directions of the session's media when it was last off hold; empty if it has not joined."""
+        """Return the directions that the session's media had when last off hold; empty if it has not joined."""
         participant = self.joined_participant(session)
         return participant.directions if participant else ""
 
@@ -170,7 +170,7 @@ class LockedConference:
     def other_side(self, participant: Participant) -> Participant | None:
         """Return the side that the participant negotiates with: the focus (None), or in `peer` the other participant.
 
-        With it, callers handle both topologies in the same way.
+        With this method, operations handle both topologies in the same way.
         """
         if self.has_focus:
             return None
@@ -190,15 +190,16 @@ class LockedConference:
 
     @property
     def rings(self) -> bool:
-        """Whether invitations ring. In `focus`, the host's offer must be accepted first, or somebody have answered.
+        """Whether invitations ring.
 
-        A conference that rings never becomes silent again. `ConferenceQuerySet.silent` is the same rule in SQL.
+        In `focus`, they ring once the focus has accepted the host's offer, or somebody has answered. A conference that
+        rings never becomes silent again. `ConferenceQuerySet.silent` is the same rule in SQL.
         """
         is_unanswered = self.conference.state == ConferenceState.INVITATION_SENT
         return not (self.has_focus and is_unanswered and self.host.sdp_origin == "")
 
     def may_call_again(self, participant: Participant) -> bool:
-        """Tell whether this is the host, the focus has not accepted its first offer, and nobody has answered."""
+        """Tell whether this participant is the host, and invitations do not ring yet (`rings`)."""
         return not self.rings and participant.role == Role.HOST
 
     def has_space_for(self, number: int) -> bool:
@@ -215,7 +216,7 @@ class LockedConference:
         return participant.role != Role.HOST and (len(others) > 1 or self.conference.access == Access.OPEN)
 
     def devices(self, participant: Participant) -> list[Session]:
-        """Return the live sessions that ring, or would ring, for the participant: those that have not joined."""
+        """Return the live sessions of the participant's user that have not joined. They ring, or would ring."""
         return self.devices_of([participant])[participant.pk]
 
     def devices_of(
@@ -223,7 +224,7 @@ class LockedConference:
     ) -> dict[str, list[Session]]:
         """Return the `devices` of each participant by its ID, in one query.
 
-        :param live: the live sessions of the participants' users, if they are known, which saves the query.
+        :param live: the live sessions of the participants' users, if they are known. They save the query.
         """
         if not participants:
             return {}
@@ -236,7 +237,7 @@ class LockedConference:
         }
 
     def live_sessions(self, participants: list[Participant]) -> Iterable[Session]:
-        """Return the live sessions that share an identity with one of the participants. There must be one."""
+        """Return the live sessions that share an identity with a participant in this list, which must not be empty."""
         ids = [each.pk for each in participants]
         if self.devices_ahead.keys() >= {*ids}:
             return {each.pk: each for pk in ids for each in self.devices_ahead[pk]}.values()
@@ -246,7 +247,7 @@ class LockedConference:
         return _DEVICES[tuple(user)].objects(now=self.now, **user) if user else []
 
     def rings_until(self) -> datetime:
-        """Return when an invitation made now ends. Until it rings, this includes time for the host's first offer."""
+        """Return when an invitation made now ends. If it does not ring yet, add time for the host's first offer."""
         wait = timedelta() if self.rings else timedelta(seconds=LOST_SECONDS)
         return self.now + wait + settings.RING_DURATION
 
@@ -269,7 +270,7 @@ class LockedConference:
     def advance(self, action: Action) -> None:
         """Take the conference through a transition.
 
-        :raises RefusalError: when it is illegal in the present state. This holds for all methods that take an action.
+        :raises RefusalError: when the action is illegal in the current state, as in all methods that take an action.
         """
         self.conference.state = decide(ConferenceState(self.conference.state), action)
 
@@ -299,11 +300,11 @@ class LockedConference:
         self._unlist_oldest()
 
     def record_end(self, reason: LeftReason) -> None:
-        """Record that the conference has ended, and why. Its participants have left."""
+        """Record that the conference has ended, and why. Call this after all its participants have left."""
         self.conference.ended_at, self.conference.ended_reason = self.now, reason
 
     def _unlist_oldest(self) -> None:
-        """Unlist those that left before the last `MAX_LISTED_LEFT`, but no more than `MAX_LISTED_LEFT` at a time."""
+        """Unlist the participants that left before the last `MAX_LISTED_LEFT`, at most `MAX_LISTED_LEFT` at a time."""
         left = [each for each in self.participants if each.has_left]
         left.sort(key=lambda each: (each.left_at or self.now, each.position))
         for participant in left[:-MAX_LISTED_LEFT][:MAX_LISTED_LEFT]:
@@ -349,7 +350,7 @@ class LockedConference:
     # --- Queueing events ----------------------------------------------------------------------------------
 
     def snapshot(self) -> ConferenceShape:
-        """Return the conference as the wire shows it now."""
+        """Return the current conference in the form that clients receive."""
         return wire.conference(self.conference, self.participants, self.pending)
 
     def tell(self, receiver: Participant | Session | None, event: StoredEvent) -> None:
@@ -364,7 +365,7 @@ class LockedConference:
             self.tell(session, event)
 
     def tell_all(self, event: StoredEvent, *, but: Collection[Participant] = ()) -> None:
-        """Queue an event for all participants that have joined, or are moving, except some."""
+        """Queue an event for all participants that have joined, or are moving, except those in `but`."""
         for participant in self.joined_or_moving:
             if participant not in but:
                 self.tell(participant, event)
@@ -372,11 +373,11 @@ class LockedConference:
     # --- Asking the focus ---------------------------------------------------------------------------------
 
     def ask_focus(self, task: Task) -> None:
-        """Set the task that `save` writes for the focus. It replaces an earlier task."""
+        """Set the task that `save` writes for the focus. This task replaces one that was set earlier."""
         self.focus_task = task
 
     def set_cause(self, modification: Modification | None, kind: ModificationKind = ModificationKind.SYNC) -> None:
-        """Set the cause that the next offers of the focus name: a modification or None, and the kind of offer."""
+        """Set the cause of the next offers of the focus (a modification or None), and the kind of these offers."""
         self.cause = Cause(modification.pk if modification else None, OfferKind(kind))
 
     def _view(self) -> tuple[ParticipantView, ...]:
@@ -426,7 +427,7 @@ class LockedConference:
         statements.update(self.settled, {"state", "answer", "restart", "settled_at", "settled_by_id"})
 
     def _save_task(self) -> None:
-        """Write a task if the focus must act or know of a change. One is enough: it describes the whole conference."""
+        """Write a task if the focus must act or know of a change. One task describes the whole conference."""
         view = self._view()
         if self.focus_task is None and view == self._view_before and not any(map(_involves_focus, self.settled)):
             return
@@ -443,7 +444,8 @@ class LockedConference:
 def save_together(all_locked: Sequence[LockedConference]) -> None:
     """Save several conferences and append their events at once. Call it once, at the end of an operation.
 
-    With two appends, concurrent transactions could lock the same sessions in different orders, and deadlock.
+    With one append per conference, concurrent transactions could lock the same sessions in different orders, and
+    deadlock.
     """
     for locked in all_locked:
         locked.write()
@@ -463,7 +465,7 @@ _MUTABLE = (
 )  # fmt: skip
 
 
-# Returns the values of these columns.
+# Returns the values of these columns of a participant.
 _values = attrgetter(*_MUTABLE)
 
 
@@ -477,7 +479,7 @@ def _devices(now: datetime, **identity: str) -> SessionQuerySet:
     return Session.objects.live(now).devices_of([Participant(**identity)])
 
 
-# Queries of a user's devices, by those identity fields of the user that are known.
+# Queries for a user's devices, by the identity fields of the user that are known.
 _DEVICES = {
     known: Prepared(_devices, now=datetime, **dict.fromkeys(known, str))
     for number in (1, 2, 3)

@@ -29,12 +29,12 @@ from events.statements import Prepared
 
 @dataclass(frozen=True)
 class Reading:
-    """A conference's rows, read without its lock. If the version is the same under the lock, they are still valid."""
+    """A conference's rows, read without its lock. They are valid if the locked conference still has this version."""
 
     version: int
     participants: list[Participant]
     pending: list[Modification]
-    # By participant ID. A device that registers while a participant rings also makes a new version.
+    # The devices of ringing participants, by participant ID. If such a device registers, the version changes too.
     devices: dict[str, list[Session]] = field(default_factory=dict)
 
 
@@ -51,7 +51,7 @@ class ReadAhead:
         self._lock = threading.Lock()
 
     def take(self, conference_id: str) -> Reading | None:
-        """Return what was read of a conference, or None. A reading is returned once: operations change its rows."""
+        """Return the reading of a conference, but only once, because operations change its rows. Then return None."""
         with self._lock:
             if self._readings is None:
                 self._readings = _read(self._conference_ids, self._now)
@@ -59,7 +59,7 @@ class ReadAhead:
 
 
 def _read(conference_ids: Collection[str], now: datetime) -> dict[str, Reading]:
-    """Read conferences, and their versions first. If a row changes later, the version under the lock differs."""
+    """Read the versions of conferences, then their rows. If a row changes later, the version under the lock differs."""
     versions = Conference.objects.filter(pk__in=conference_ids).order_by().values_list("pk", "version")
     readings = {pk: Reading(version, [], []) for pk, version in versions}
     for participant in Participant.objects.listed().filter(conference__in=[*readings]).select_related("session"):
@@ -87,7 +87,7 @@ def lock(
 ) -> LockedConference:
     """Lock a conference until the end of the transaction and load it.
 
-    :param skip_locked: whether to skip a conference that another transaction has locked. SQLite cannot.
+    :param skip_locked: whether to skip a conference that another transaction has locked. SQLite cannot skip.
     :param reading: rows to use if the conference has not changed since they were read.
     :raises NotFoundError: when the conference does not exist, or it was skipped.
     """
@@ -129,7 +129,7 @@ _PARTICIPANTS = Prepared(
 )
 _PENDING = {
     Topology.PEER: Prepared(_pending, conference=str),
-    # This does not load the offers, because they are long and there may be many.
+    # The offers are not loaded, because they are long and there may be many.
     Topology.FOCUS: Prepared(lambda conference: _pending(conference, "offer"), conference=str),
 }
 
@@ -175,10 +175,11 @@ def etag(conference: Conference) -> str:
 def require_still_live(session: Session, *, now: datetime) -> None:
     """Require that a session has not ended since its request was authenticated.
 
-    An operation that gives a participant this session calls it last. The session then cannot end before the transaction
-    does, so `end_session` finds the participant. The lock does not conflict with the locks of `log.append`.
+    An operation that assigns this session to a participant calls this function last. The lock on the session's row
+    keeps the session from ending before the transaction does, so `end_session` finds the participant. This lock does
+    not conflict with the locks of `log.append`.
 
-    :raises UnauthenticatedError: when it has ended.
+    :raises UnauthenticatedError: when the session has ended.
     """
     share = "FOR KEY SHARE" if connection.features.has_select_for_update else ""
     table = Session._meta.db_table
@@ -187,11 +188,9 @@ def require_still_live(session: Session, *, now: datetime) -> None:
 
 
 def require_live(session: Session | None, *, now: datetime) -> None:
-    """Require that a session, as it was loaded, has not ended since its request was authenticated.
+    """Require that a loaded session has not ended since its request was authenticated.
 
-    None, for a participant without a session, is refused in the same way.
-
-    :raises UnauthenticatedError: when it has ended.
+    :raises UnauthenticatedError: when the session has ended, or is None: a participant without a session.
     """
     if session is None or not session.is_live(now):
         raise UnauthenticatedError("Your session has ended: register again.")

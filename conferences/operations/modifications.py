@@ -58,9 +58,9 @@ from media.sdp.description import Description
 
 logger = logging.getLogger(__name__)
 
-# Kinds of the first offer of a participant at a device.
+# The kinds of the first offer that a participant makes from a device.
 _FIRST_OFFERS = {ModificationKind.CALL, ModificationKind.MOVE}
-# When to retry an offer to the focus. The focus avoids glare by itself, so a short wait for the settlement is enough.
+# When a client may retry an offer to the focus. The focus avoids glare, so a short wait for the settlement is enough.
 _FOCUS_RETRY_MS = 100
 
 
@@ -91,7 +91,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the headers of the HTTP answer say: the new state, and the ID of the modification if one was made."""
+    """The result for the headers of the HTTP answer: the new state, and the ID of the modification if one was made."""
 
     state: str
     modification_id: str | None = None
@@ -110,11 +110,11 @@ def offer_modification(
 ) -> Outcome:
     """Send an offer to the other side. It is pending until it is settled.
 
-    `initiate-call-hold` also arms a move: a DELETE within the move window begins it (protocol section 6). The answer of
-    the other side does not matter for this. If the focus has refused the host's first offer, `initiate-conference-mod`
-    calls again.
+    `initiate-call-hold` also arms a move: a DELETE within the move window begins the move (protocol section 6), even if
+    the other side has not accepted the offer. If the focus has refused the host's first offer,
+    `initiate-conference-mod` repeats the call.
 
-    The caller has checked the offer's directions (`RULES`).
+    `views.actions` has already checked the offer's directions (`RULES`).
     """
     locked = lock_for(session, conference_id, now=now, if_match=if_match)
     if initiation is Initiation.RESUME:
@@ -127,7 +127,7 @@ def offer_modification(
     state = ParticipantState(participant.state)
     next_state = decide(state, effect_of(kind, state) if initiation is Initiation.CALL_HOLD else EFFECTS[kind])
     if next_state == ParticipantState.ON_HOLD:
-        # A participant that stays on hold may also offer hold directions only.
+        # This also applies to a participant that is on hold and modifies its media.
         require_direction(offer, DirectionRule.HOLD)
     receiver = locked.other_side(participant)
     require_free_pair(locked, participant, receiver)
@@ -156,7 +156,7 @@ def require_free_pair(locked: LockedConference, participant: Participant, receiv
 
 
 def retry_after_ms(participant: Participant) -> int:
-    """Return the milliseconds after which to retry an offer. They differ for the two sides, to avoid a new collision.
+    """Return the milliseconds after which to retry an offer. The two sides wait differently, to avoid a new collision.
 
     RFC 3261 section 14.1: 2.1 to 4 s for the side that called, up to 2 s for the other side, in steps of 10 ms.
     """
@@ -167,9 +167,9 @@ def retry_after_ms(participant: Participant) -> int:
 def send_offer(
     locked: LockedConference, participant: Participant, kind: ModificationKind, offer: ValidatedSdp
 ) -> Modification:
-    """Make a participant's offer pending, and send it to the other side: an event, or a task for the focus.
+    """Make a participant's offer pending, and send it to the other side: as an event, or as a task for the focus.
 
-    If the receiver's devices still ring, the offer expires with the ringing, and the invitation carries it.
+    If the receiver's devices still ring, the offer ends with the ringing, and the invitation carries the offer.
 
     :raises TooManyOffersError: when the participant's user has made too many offers in the last minute.
     """
@@ -279,8 +279,8 @@ def record_answer(
 
     Both descriptions are recorded as the last descriptions of their legs.
 
-    :raises SdpInvalidError: when the answer does not fit the offer, or its version has gone back.
-    :raises SdpDirectionError: when its directions do not fit the offer, or a hold.
+    :raises SdpInvalidError: when the answer does not fit the offer, or has a lower version than the last description.
+    :raises SdpDirectionError: when the directions of the answer do not fit the offer, or a hold.
     """
     require_fit(answer, offer)
     if by.state == ParticipantState.ON_HOLD:
@@ -290,7 +290,7 @@ def record_answer(
     locked.settle(modification, Action.ACCEPT, by)
     record_offer(locked, modification, offer)
     _record_description(by, answer.content)
-    # An answer to the focus, or to a hold, has directions that the other side chose: a resume need not restore them.
+    # The other side chose the directions of an answer to the focus or to a hold. A resume need not restore them.
     if not locked.has_focus and by.state != ParticipantState.ON_HOLD and modification.kind != ModificationKind.HOLD:
         by.directions = directions_of(answer.content)
 
@@ -316,12 +316,12 @@ def _record_description(participant: Participant, description: Description) -> N
 
 
 def expect_leg(locked: LockedConference, participant: Participant) -> None:
-    """Make the participant leave if it has no leg after `LOST_SECONDS`. Media nodes detect only lost legs."""
+    """Make the participant leave if it has no leg after `LOST_SECONDS`. A node does not notice a missing leg."""
     participant.connect_until = locked.now + timedelta(seconds=LOST_SECONDS)
 
 
 def record_leg(participant: Participant) -> None:
-    """Record that the focus has a leg for the participant. From now on its media node detects the loss."""
+    """Record that the focus has a leg for the participant. From now on, the media node reports if the leg is lost."""
     participant.connect_until = None
 
 
@@ -396,7 +396,7 @@ def report_failed_offer(locked: LockedConference, modification: Modification) ->
 def tell_cause(
     locked: LockedConference, modification: Modification, participant: Participant, refusal: Refusal | None = None
 ) -> None:
-    """Tell the participant whose modification caused an offer of the focus that `participant` did not follow."""
+    """`participant` did not follow an offer of the focus: tell the participant whose modification caused the offer."""
     cause = Modification.objects.filter(pk=modification.caused_by_id).defer("offer", "answer").first()
     initiator = locked.side(cause.offered_by_id) if cause else None
     if (
@@ -418,7 +418,7 @@ def rejected(
     refusal: Refusal | None = None,
     participant: ParticipantShape | Absent = ABSENT,
 ) -> ModRejected:
-    """Return the event of a rejection by a participant, or by the focus (None) with the reason as `refusal`."""
+    """Return the event about a rejection by a participant, or by the focus (None), which gives a reason (`refusal`)."""
     return ModRejected(
         mod_id=modification.pk,
         kind=ModificationKind(modification.kind),
@@ -430,7 +430,7 @@ def rejected(
 
 
 def cancelled(modification: Modification, *, by: Participant | None) -> ModCancelled:
-    """Return the event of an offer that its initiator, a participant or the focus (None), has cancelled."""
+    """Return the event about a cancelled offer. `by` cancelled it, left or moved. None means the focus."""
     return ModCancelled(mod_id=modification.pk, kind=ModificationKind(modification.kind), from_=wire.origin(by))
 
 
@@ -457,7 +457,7 @@ def _modification(locked: LockedConference, modification_id: str) -> Modificatio
 def _is_repeated(modification: Modification, state: ModificationState, participant: Participant) -> bool:
     """Tell whether this participant has already settled the modification in this way: a repeated request.
 
-    :raises ModificationSettledError: when it was settled in any other way.
+    :raises ModificationSettledError: when the modification was settled in any other way.
     """
     if modification.state == ModificationState.SENT:
         return False

@@ -1,4 +1,4 @@
-"""Choose media nodes for conferences, and replace those that are gone. The new node rebuilds every leg."""
+"""Choose media nodes for conferences, and replace media nodes that are gone. The new node rebuilds every leg."""
 
 import logging
 from datetime import datetime, timedelta
@@ -20,9 +20,9 @@ from media.models import MediaNode
 
 logger = logging.getLogger(__name__)
 
-# Building a leg takes time, so a heartbeat may miss legs of conferences that were placed this long before it.
+# Building a leg takes time. So a heartbeat may miss the legs of conferences placed this long before the heartbeat.
 _UNCOUNTED = timedelta(seconds=2)
-# How many legs a conference that was just placed will add to its node: at least its first two.
+# The estimated number of legs that a newly placed conference adds to its node: its first two.
 _LEGS_OF_CONFERENCE = 2
 
 _GONE = Refusal(RefusalCode.MEDIA_UNAVAILABLE, "The media node of this conference was replaced. Make the offer again.")
@@ -33,9 +33,9 @@ class NoNodeError(Exception):
 
 
 def place(conference: Conference, *, now: datetime) -> None:
-    """Set the live node with the fewest legs on a conference. The caller saves it in the same transaction.
+    """Choose the live node with the fewest legs for a conference. The caller saves the row in the same transaction.
 
-    The number of legs that a node reports is as old as its heartbeat. The database counts the conferences placed since
+    The number of legs that a node reports is as old as its heartbeat. The query adds the conferences placed since
     then, so a burst spreads over all nodes.
 
     :raises NoNodeError: when no node is alive.
@@ -64,10 +64,10 @@ ADOPTIONS_PER_PASS = 10
 def adopt_orphans(*, now: datetime, watched: timedelta) -> int:
     """Move a few conferences whose node is gone to live nodes. Return how many were tried.
 
-    A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE`. The caller must have watched it
-    for all of that time. Several callers may do this at the same time: each takes different conferences.
+    A node is gone when it has retired, or when it was silent for `MEDIA_NODE_PATIENCE`. The caller must have watched
+    the node for all of that time. Several callers may do this at the same time: each moves different conferences.
 
-    :param watched: how long the caller has watched the nodes with the database reachable.
+    :param watched: how long the caller has watched the nodes while the database was reachable.
     """
     if not tasks.live_nodes(now=now):
         return 0
@@ -91,7 +91,7 @@ def _orphans(now: datetime, watched: timedelta) -> QuerySet[Conference]:
 
 
 def _nodes_in_use() -> set[str]:
-    """Return the IDs of the nodes that live conferences name, with one index lookup for each node."""
+    """Return the IDs of all nodes to which live conferences are assigned, with one index lookup for each node."""
     nodes: set[str] = set()
     node = ""
     while node is not None:
@@ -107,11 +107,11 @@ def adopt_conference(*, conference_id: str, now: datetime, watched: timedelta) -
 
     The pending offers end as follows:
 
-    - Offers with which participants call, rejoin or move go to the new node.
-    - The participants' other offers are rejected. They may make them again.
+    - Participants' offers from a new peer connection, for example to join or move, go to the new node.
+    - Participants' other offers are rejected. The participants may repeat them.
     - The offers of the node that is gone are cancelled.
 
-    Nothing happens if another process has locked or adopted the conference, or if its node is alive again.
+    Do nothing if another process has locked or adopted the conference, or if its node is alive again.
     """
     free = _orphans(now, watched).select_for_update(skip_locked=True, no_key=True)
     if not free.filter(pk=conference_id).values_list("pk", flat=True).first():
@@ -148,7 +148,7 @@ def _withdraw(locked: LockedConference, modification: Modification) -> None:
 def _restart(locked: LockedConference, participant: Participant) -> Restart | None:
     """Return what the new node needs to rebuild a participant's leg; None if there never was a leg.
 
-    This is the last settled exchange: the participant's offer and its answer, or its answer to the focus.
+    This is the last accepted exchange: the participant's offer with the answer, or its answer to the focus.
     """
     settled = locked.conference.modifications.since_join(participant).filter(state=ModificationState.ACCEPTED)
     last = settled.order_by("-settled_at").first()

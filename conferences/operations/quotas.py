@@ -1,8 +1,8 @@
 """Bounds on what one user may ask of the service and of other users (protocol section 8, `docs/configuration.md`).
 
-What is open at one time is bounded by counting rows in the database. Starting, inviting and registering count under the
-locks on the users (`conferences.operations.users`), so simultaneous requests do not exceed a bound together. The bounds
-on offers, changes and parsing are rates, which `events.counters` counts.
+The bounds on simultaneous sessions, conferences and invitations are checked by counting rows in the database. Starting,
+inviting and registering count under the locks on the users (`conferences.operations.users`), so simultaneous requests
+do not exceed a bound together. The bounds on offers, changes and parsing are rates, which `events.counters` counts.
 """
 
 import math
@@ -30,7 +30,7 @@ _BURST_SECONDS = 5
 def require_session(session: Session, *, now: datetime) -> None:
     """Require that the user may register one more session.
 
-    :raises TooManySessionsError: when the live sessions with one of its identities reach the bound.
+    :raises TooManySessionsError: when the live sessions with an identity of the user have reached the bound.
     """
     live = Session.objects.live(now).sharing_identity_with(session)
     if live.count() >= settings.SESSIONS_PER_IDENTITY:
@@ -40,14 +40,14 @@ def require_session(session: Session, *, now: datetime) -> None:
 def require_conference(session: Session) -> None:
     """Require that the session may take part in one more conference.
 
-    :raises TooManyConferencesError: when the conferences that it has joined reach the bound.
+    :raises TooManyConferencesError: when the conferences that the session has joined have reached the bound.
     """
     if Participant.objects.joined().filter(session=session).count() >= settings.CONFERENCES_PER_SESSION:
         raise TooManyConferencesError(limit=settings.CONFERENCES_PER_SESSION)
 
 
 def require_offer(participant: Participant) -> None:
-    """Count an offer of the participant's user. All their conferences and devices count together.
+    """Count an offer of the participant's user. All conferences and devices of the user count together.
 
     :raises TooManyOffersError: when the user's offers of the last minute reach the bound.
     """
@@ -58,10 +58,10 @@ def require_offer(participant: Participant) -> None:
 def require_change(participant: Participant) -> None:
     """Count a change by the participant's user that is sent to everybody: a mute, an invitation or a removal.
 
-    In a large conference each change takes long, and other requests wait. So there is a second bound, on the changes
-    within a few seconds.
+    In a large conference each change takes long, and other requests wait. So there is a second bound on the changes
+    within `_BURST_SECONDS`.
 
-    :raises RateLimitedError: when the user's changes of the last seconds, or of the last minute, reach their bound.
+    :raises RateLimitedError: when the user's changes within that time, or within a minute, have reached their bound.
     """
     user = key_of(participant.username)
     require_room(f"burst.{user}", settings.CHANGES_AT_ONCE, window=_BURST_SECONDS)
@@ -72,7 +72,7 @@ def require_reading(session: Session, modification_id: str, text: str) -> None:
     """Count the characters of a stored offer that is parsed to check an answer against it.
 
     Parsing takes time in proportion to the text, and a client may send any number of wrong answers. The first answer to
-    an offer in a minute is free. Otherwise, others could use up the session's characters by making offers.
+    an offer in a minute is not counted. Otherwise, other users could use up the session's characters by making offers.
 
     :raises RateLimitedError: when too many characters were parsed for the session in the last minute.
     """
@@ -83,11 +83,13 @@ def require_reading(session: Session, modification_id: str, text: str) -> None:
 def require_invitations(
     caller: Session, guests: Sequence[Participant], devices: Sequence[Session], *, now: datetime
 ) -> None:
-    """Require that the caller may invite these guests, which are not saved yet. `devices` are their live sessions.
+    """Require that the caller may invite these guests.
 
+    :param guests: invited participants that are not saved yet.
+    :param devices: the live sessions of the guests' users.
     :raises TooManyInvitationsError: when the caller's unanswered invitations, or those to one guest, would exceed
-        their bound. So one caller alone cannot make a guest busy for others.
-    :raises CalleeBusyError: when the ringing invitations of all callers to one of the guests reach their bound.
+        their bound. The latter bound keeps one caller from making a guest busy for other callers.
+    :raises CalleeBusyError: when the ringing invitations of all callers to one guest would exceed their bound.
     """
     if not guests:
         return
@@ -106,7 +108,8 @@ def require_invitations(
 def busy_guests(guests: Sequence[Participant], devices: Sequence[Session], *, now: datetime) -> list[Participant]:
     """Return the guests who cannot ring because the ringing invitations of all callers would exceed the limit.
 
-    :param guests: participants whose invitation does not ring yet. `devices` are their live sessions.
+    :param guests: participants whose invitations do not ring yet.
+    :param devices: the live sessions of the guests' users.
     """
     names = _names(guests, devices)
     ringing = [{*row} for row in _ringing_to(frozenset().union(*names), now=now).values_list("username", "vtn")]
@@ -118,7 +121,7 @@ def _beyond(
 ) -> list[Participant]:
     """Return the guests whose invitation would exceed the limit on the number of invitations to one user.
 
-    Each guest within the limit counts for those after it: several may be addresses of the same user.
+    A guest within the limit counts for the guests after it, because several guests may be addresses of the same user.
     """
     counted, beyond = [*invitations], []
     for guest, own in zip(guests, names, strict=True):
@@ -143,7 +146,7 @@ def _too_many_invitations(limit: int) -> TooManyInvitationsError:
 def _names(guests: Sequence[Participant], devices: Sequence[Session]) -> list[frozenset[str]]:
     """Return the usernames and numbers by which each guest can be called, as far as registered devices show.
 
-    A user with two numbers has three addresses, and one bound for all of them.
+    A user with two numbers has three addresses. The bounds apply to all three together.
     """
     sessions = [(device.username, device.vtn, device.icmn) for device in devices]
     addresses = [{guest.username, guest.vtn} - {""} for guest in guests]
@@ -154,10 +157,10 @@ def _names(guests: Sequence[Participant], devices: Sequence[Session]) -> list[fr
 
 
 def _unanswered(caller: Session, names: frozenset[str], *, now: datetime) -> list[tuple[bool, str, str]]:
-    """Return the unanswered invitations by the caller (True), and the ringing ones to these names and numbers (False).
+    """Return the caller's unanswered invitations (True), and the ringing invitations to these names (False).
 
-    An invitation that does not ring yet counts for the caller only: the callee does not know of it. This is one query.
-    Each row has the username and the VTN that it calls. The bounds themselves limit the number of rows.
+    An invitation that does not ring yet counts only for the caller: the callee does not know of it. Each row holds the
+    invited username and VTN. One query returns all rows; the bounds themselves limit their number.
     """
     invited = Participant.objects.unanswered(now).invited_by(caller).order_by()
     parts = ((invited, True), (_ringing_to(names, now=now), False))

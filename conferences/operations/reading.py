@@ -1,7 +1,7 @@
 """Parse stored descriptions before their conference is locked.
 
-Parsing takes time in proportion to the SDP. Under the lock, parsing would keep other requests waiting; on SQLite, all
-requests that write. A stored description never changes, except that its credentials are deleted.
+Parsing takes time in proportion to the SDP. Under the lock, other requests would wait for it; on SQLite, all requests
+that write would wait. A stored description never changes, except that its credentials are deleted.
 """
 
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from media.sdp.description import Description, parse
 
 @dataclass(frozen=True)
 class OfferReading:
-    """What an answer is checked against: the parsed offer of a modification, or its answer without credentials."""
+    """Input for checking an answer: the parsed offer, or, if that is scrubbed, the new answer without credentials."""
 
     modification_id: str | None = None
     offer: Description | None = None
     scrubbed_answer: str | None = None
 
     def offer_of(self, modification: Modification) -> Description:
-        """Return the parsed offer of a modification. Parse it now if this reading is not of that modification."""
+        """Return the parsed offer of a modification. Parse the offer now if this reading is of another modification."""
         if self.offer is not None and self.modification_id == modification.pk:
             return self.offer
         return parse(modification.offer)
 
     def is_answer_of(self, modification: Modification, answer: ValidatedSdp) -> bool:
-        """Tell whether a modification was accepted with this answer, even if its credentials are deleted by now."""
+        """Tell whether a modification was accepted with this answer, even if the stored answer is scrubbed by now."""
         if not modification.scrubbed:
             return modification.answer == answer.text
         known = self.scrubbed_answer if self.modification_id == modification.pk else None
@@ -38,7 +38,7 @@ class OfferReading:
 
 
 def read_offer(*, session: Session, conference_id: str, modification_id: str, answer: ValidatedSdp) -> OfferReading:
-    """Parse what an answer to a modification is checked against, if the session has received that modification.
+    """Prepare the check of an answer to a modification, if the session has received that modification.
 
     :raises RateLimitedError: when too much SDP was parsed for the session.
     """

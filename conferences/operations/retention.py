@@ -1,7 +1,8 @@
 """Delete rows that are older than their retention, and the credentials of legs that are gone.
 
-The batches have a bounded size, so that deadlines and requests do not wait. Every batch is a transaction of its own and
-finds its rows by an index. Readers see a whole log, or a log without its beginning, but never a log with a hole.
+The batches have a bounded size, so that deadlines and requests need not wait long. Every batch is a transaction of its
+own and finds its rows by an index. Readers see a whole log, or a log without its beginning, but never a log with a
+hole.
 """
 
 from collections import Counter
@@ -22,14 +23,14 @@ from events.models import Event, Session
 from media import tasks
 
 KEPT_ANSWERS_LIFETIME = timedelta(hours=24)
-# After this time no media node executes a task any more, and a silent media node does not come back.
+# No media node executes a task after this time, and a media node that was silent for this time does not come back.
 MEDIA_TASKS_LIFETIME = timedelta(hours=24)
 # The most rows of one kind that a transaction deletes. SQLite nests conditions no deeper than 1,000.
 BATCH = 500
-# The most descriptions that a transaction scrubs; each may have hundreds of kilobytes.
+# The most rows that one step scrubs. Each description may have hundreds of kilobytes.
 SCRUB_BATCH = 50
-# After another stay, scrubbing begins with modifications settled this long before the last scrubbing. The overlap is
-# longer than an operation waits for its lock, so nothing is missed.
+# When a participant has left again, scrubbing begins with modifications settled this long before its last scrubbing.
+# The overlap is longer than an operation waits for its lock, so no modification is missed.
 _SCRUB_OVERLAP = timedelta(minutes=5)
 
 # A function that writes a scrubbed row, and returns whether that changed anything.
@@ -47,9 +48,9 @@ def prune(*, now: datetime) -> dict[str, int]:
 
 
 def prune_in_batches(*, now: datetime) -> Iterator[tuple[str, int]]:
-    """Delete or scrub one batch at each step. Yield its kind and its number of rows.
+    """Delete or scrub one batch at each step. Yield the kind of the batch and the number of its rows.
 
-    - Events are deleted by age alone. A reader whose cursor is too old gets a `gap`.
+    - Events are deleted by age only. A reader whose cursor is too old gets a `gap`.
     - Conferences are deleted `RECORD_RETENTION` after they ended, and after their events.
     - Sessions are deleted after the last conference that they took part in.
     """
@@ -73,10 +74,10 @@ def _repeat(kind: str, delete_batch: Callable[[], int]) -> Iterator[tuple[str, i
 
 
 def _delete_events(until: datetime) -> Iterator[tuple[str, int]]:
-    """Delete the beginnings of logs: events up to `until`, except events that follow a younger event.
+    """Delete the beginning of each log: the events before the log's first event that is younger than `until`.
 
-    If clocks differ, instants are out of order. An event that follows a younger event is deleted when that event is
-    due.
+    If clocks differ, the times in a log are out of order. An old event that follows a younger event must wait: both are
+    deleted when the younger event is due.
     """
     due = Event.objects.filter(at__lte=until).order_by("at", "pk")
     seen: tuple[datetime, int] | None = None
@@ -84,18 +85,18 @@ def _delete_events(until: datetime) -> Iterator[tuple[str, int]]:
         if number := _delete_beginnings(oldest, until):
             yield "events", number
         else:
-            # All of these must wait.
+            # All of these events must wait.
             seen = oldest[-1].at, oldest[-1].pk
 
 
 def _after(due: QuerySet[Event], seen: tuple[datetime, int] | None) -> QuerySet[Event]:
-    """Return the due events after the last one that must wait."""
+    """Return the due events after `seen`, the last event that must wait."""
     due = due.only("at", "session_id", "seq")
     return due.filter(at__gte=seen[0]).exclude(at=seen[0], pk__lte=seen[1]) if seen else due
 
 
 def _delete_beginnings(oldest: Iterable[Event], until: datetime) -> int:
-    """Delete the logs up to these events, at most `BATCH` rows, but nothing after the first event after `until`."""
+    """Delete the logs up to these events, at most `BATCH` rows, but stop in each log before an event after `until`."""
     last: dict[str, int] = {}
     for event in oldest:
         last[event.session_id] = max(event.seq, last.get(event.session_id, 0))
@@ -120,7 +121,7 @@ def _spans(last: dict[str, int]) -> Iterator[tuple[str, int, int]]:
 
 
 def _old(log: Iterable[Event], until: datetime) -> Iterator[int]:
-    """Yield the primary keys of the events of one log up to its first event after `until`."""
+    """Yield the primary keys of the events of one log that precede its first event after `until`."""
     return (event.pk for event in takewhile(lambda event: event.at <= until, log))
 
 
@@ -134,7 +135,7 @@ def _delete_answers(until: datetime) -> int:
 
 
 def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
-    """Delete conferences that ended by `until` and have no events left, with everything that belongs to them."""
+    """Delete conferences that ended by `until` and have no events any more, with all rows that belong to them."""
     due = Conference.objects.filter(ended_at__lte=until).order_by("ended_at")
     without_events = due.exclude(Exists(Event.objects.filter(conference_id=OuterRef("pk"))))
     while chosen := _ids(without_events):
@@ -155,13 +156,13 @@ def _delete_conferences(until: datetime) -> Iterator[tuple[str, int]]:
 
 @transaction.atomic
 def _delete_modifications(ids: list[str]) -> int:
-    """Delete modifications, and clear `caused_by` where others name them."""
+    """Delete modifications, and clear `caused_by` in other modifications that refer to them."""
     Modification.objects.filter(caused_by__in=ids).update(caused_by=None)
     return _delete(Modification.objects.filter(pk__in=ids))
 
 
 def _number_in_batch(conferences: list[str]) -> int:
-    """Return how many of the first conferences have at most `BATCH` participants together, but at least 1."""
+    """Return how many conferences, from the first, have at most `BATCH` participants together; at least 1."""
     rows = Participant.objects.filter(conference__in=conferences).order_by()
     participants = dict(rows.values_list("conference").annotate(number=Count("pk")))
     total = number = 0
@@ -180,7 +181,7 @@ def _delete_with_participants(conferences: list[str]) -> int:
 
 
 def _delete_sessions(until: datetime) -> int:
-    """Delete one batch of sessions that ended by `until` and that no participant, stay or event names any more."""
+    """Delete one batch of sessions that ended by `until` and to which no participant, stay or event refers any more."""
     due = Session.objects.filter(ended_at__lte=until).order_by("ended_at")
     for rows in (Participant.objects, Stay.objects, Event.objects):
         due = due.exclude(Exists(rows.filter(session=OuterRef("pk"))))
@@ -201,7 +202,7 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
         for side in ("offered_by", "offered_to"):
             yield from _scrub_in_batches(_settled_with(participants, side), scrub_modification)
         yield from _scrub_in_batches(Event.objects.filter(conference_id__in=ended), _scrub_event)
-        # A participant that has returned meanwhile keeps the ICE user fragment of its new leg.
+        # A participant that has returned since the query keeps the ICE user fragment of its new leg.
         left = Participant.objects.filter(pk__in=[each.pk for each in participants], left_at__isnull=False)
         yield "scrubbed participants", left.update(scrubbed_at=now, ice_ufrag="")
 
@@ -209,7 +210,7 @@ def _scrub_descriptions(now: datetime) -> Iterator[tuple[str, int]]:
 def _scrub_old_legs() -> Iterator[tuple[str, int]]:
     """Delete the credentials of offers that were not accepted, and of legs that a newer description has replaced.
 
-    This scans an index once, and each query continues at the pair of sides where the last one stopped.
+    This scans an index once: each query continues at the pair of sides where the previous query stopped.
     """
     due, pair = Modification.objects.scrubbable().order_by("pair", "settled_at"), ""
     while found := list(due.filter(pair__gte=pair).values_list("pk", "pair")[:SCRUB_BATCH]):
@@ -218,9 +219,9 @@ def _scrub_old_legs() -> Iterator[tuple[str, int]]:
 
 
 def _settled_with(participants: Iterable[Participant], side: str) -> QuerySet[Modification]:
-    """Return the settled modifications of participants that have left, except those of stays scrubbed before.
+    """Return the settled modifications of participants that have left, except those scrubbed after an earlier stay.
 
-    :param side: `offered_by` or `offered_to`. One query for both would read the whole table.
+    :param side: `offered_by` or `offered_to`. One query for both sides would read the whole table.
     """
     chosen = Q(pk__in=[])
     for participant in participants:

@@ -27,7 +27,7 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
 
     Everything that rings for the user now rings on this device, too.
 
-    :raises TooManySessionsError: when the user has as many live sessions as one user may have.
+    :raises TooManySessionsError: when the number of the user's live sessions has reached its bound.
     """
     token = secrets.token_urlsafe(32)
     session = Session(
@@ -41,7 +41,8 @@ def register_session(*, username: str, vtn: str, icmn: str, device: str, now: da
     )
     lock_registration(session)
     quotas.require_session(session, now=now)
-    # A conference that does not ring yet will find this device. Any number of them may await this user.
+    # A conference that does not ring yet will find this device later. Any number of such conferences may await this
+    # user, so they are not locked here.
     ringing = Participant.objects.ringing().audible().concerning(session, left_at__isnull=True)
     conferences = ringing.order_by("conference").values_list("conference", flat=True).distinct()
     all_locked = [lock(conference_id, now=now) for conference_id in conferences]
@@ -72,8 +73,8 @@ def refresh_session(*, session_id: str, now: datetime) -> Session:
 def end_session(*, session_id: str, now: datetime, expired: bool = False) -> None:
     """End a session, and remove its participants from their conferences.
 
-    The session ends first, in a transaction of its own. After that it cannot join. If a crash interrupts the rest,
-    `deadlines.settle_due` finishes it.
+    The session ends first, in a transaction of its own. After that it cannot join any conference. If a crash interrupts
+    the removal of its participants, `deadlines.settle_due` finishes the removal.
     """
     with transaction.atomic():
         # This lock waits for operations that join with the session: see `locking.require_still_live`.
@@ -100,7 +101,7 @@ def leave_all(*, session_id: str, now: datetime) -> None:
 
 @transaction.atomic(savepoint=False)
 def leave_after_end(*, conference_id: str, participant_id: str, now: datetime) -> None:
-    """Remove a joined participant whose session has ended. A moving one stays, because it waits for another device."""
+    """Remove a joined participant whose session has ended. A moving participant stays: it waits for another device."""
     locked = lock(conference_id, now=now)
     participant = locked.participant(participant_id)
     if not participant.is_joined or participant.session is None or participant.session.state == SessionState.ACTIVE:

@@ -1,14 +1,15 @@
 """Locks on users. They ensure that a device rings even if it registers while its user is being called.
 
 A call or a move rings the devices that it finds. A device that registers rings for the invitations that it finds. If
-the transactions are concurrent, neither sees what the other has not committed, and both could find nothing. Therefore:
+the two transactions are concurrent, neither sees the uncommitted rows of the other, and both could find nothing.
+Therefore:
 
 - A call takes an exclusive lock on each identity of the caller and of the called users, as far as registered devices
   show them.
 - A move takes a shared lock on each identity of its user.
 - A registration takes an exclusive lock on each identity of its user.
-- A conference that begins to ring takes an exclusive lock on each identity of the invited users. To know them all, it
-  first locks its list of guests, as does each invitation to an existing conference.
+- A conference that begins to ring takes an exclusive lock on each identity of the invited users. Before that, it locks
+  its guest list, so that nobody invites more users. Each invitation to an existing conference locks that list, too.
 
 `quotas` counts under the exclusive locks. SQLite runs one writing transaction at a time and needs no such locks.
 """
@@ -30,15 +31,15 @@ _SILENT = Prepared(lambda pk: Conference.objects.silent().filter(pk=pk).order_by
 def lock_call(caller: Session, guests: Iterable[Participant], *, now: datetime) -> None:
     """Lock the caller and the guests exclusively until the end of the transaction.
 
-    None of their devices can register meanwhile. No other call can involve them, so that quotas can count. Call this
-    before any other lock is taken.
+    Until then, none of their devices can register, and no other call can involve them, so quotas can count. Call this
+    function before any other lock is taken.
     """
     if _is_needed():
         _lock("pg_advisory_xact_lock", [caller, *_with_devices(guests, now=now)])
 
 
 def lock_invitation(host: Session, guest: Participant, conference_id: str, *, now: datetime) -> None:
-    """Lock the users of an invitation to an existing conference as `lock_call` does, and before them its guest list."""
+    """Lock the guest list of an existing conference, then the users of an invitation to it, as `lock_call` does."""
     _lock_guest_list(conference_id)
     lock_call(host, [guest], now=now)
 
@@ -46,8 +47,8 @@ def lock_invitation(host: Session, guest: Participant, conference_id: str, *, no
 def lock_guests(conference_id: str, *, now: datetime) -> None:
     """If a conference does not ring yet, lock its guest list and the invited users until the transaction ends.
 
-    None of their devices can register meanwhile, and no call can ring them, so that quotas can count. Call this before
-    any other lock is taken, and before anything that may make a conference ring.
+    Until then, none of these users' devices can register, and no call can ring them, so quotas can count. Call this
+    function before any other lock is taken, and before anything that may make a conference ring.
     """
     if _is_needed() and _SILENT.rows(pk=conference_id):
         _lock_guest_list(conference_id)
@@ -56,21 +57,21 @@ def lock_guests(conference_id: str, *, now: datetime) -> None:
 
 
 def _with_devices(guests: Iterable[Participant], *, now: datetime) -> list[Participant | Session]:
-    """Return the guests and the live sessions of their users, which have all addresses of each user.
+    """Return the guests and the live sessions of their users. The sessions hold all addresses of each user.
 
-    A session that registers between this query and the locks is missing. Calls by its other addresses at the same
-    moment are then not counted together.
+    A session that registers between this query and the locks is missing. Simultaneous calls to its other addresses are
+    then not counted together.
     """
     return [*guests, *Session.objects.live(now).devices_of(guests)]
 
 
 def _lock_guest_list(conference_id: str) -> None:
-    """Keep others from inviting guests to a conference, and from making it ring. Users are locked after this."""
+    """Keep other transactions from inviting guests to a conference or making it ring. Lock users only after this."""
     _lock_names("pg_advisory_xact_lock", {f"conference:{conference_id}"})
 
 
 def lock_move(session: Session, conference_id: str) -> None:
-    """If the session's participant in the conference has an armed move, keep devices of its user from registering."""
+    """If the session's participant in the conference has an armed move, keep its user's devices from registering."""
     if _is_needed():
         _lock(
             "pg_advisory_xact_lock_shared",
@@ -79,7 +80,7 @@ def lock_move(session: Session, conference_id: str) -> None:
 
 
 def lock_registration(session: Session) -> None:
-    """Keep others from ringing the session's user until the transaction ends. Call it before any other lock."""
+    """Keep other transactions from ringing the session's user until this one ends. Call it before any other lock."""
     _lock("pg_advisory_xact_lock", [session])
 
 

@@ -31,7 +31,7 @@ from events.models import Session
 class Action:
     """The action of one request. The constructor reads and validates the request, and changes nothing."""
 
-    # The types that the action's SDP may have; empty if it has no SDP. Error messages name the first type.
+    # The types that the action's SDP may have; empty if the action needs no SDP. Error messages name the first type.
     sdp_types: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, request: Request, *, session: Session, conference_id: str) -> None:
@@ -182,7 +182,7 @@ def action_of(request: Request, *, session: Session, conference_id: str) -> Acti
 
 
 def _described(name: str) -> str:
-    """Return the line about an action in the OpenAPI description, with the types of SDP that it takes."""
+    """Return the line about an action in the OpenAPI description, with the types of SDP that the action accepts."""
     action = ACTIONS[name]
     sdp = f" SDP: {' or '.join(action.sdp_types)}." if action.sdp_types else ""
     return f"- `{name}`: {(action.__doc__ or '').strip()}{sdp}"

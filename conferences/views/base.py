@@ -32,7 +32,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 class EnablerView(APIView):
-    """Bounds bodies, and checks that the conference in the path is visible before headers and body are checked."""
+    """Bounds bodies, and checks that the conference in the path is visible before it checks headers and body."""
 
     permission_classes = [SpeaksForSession]
 
@@ -67,7 +67,7 @@ class EnablerView(APIView):
         return super().handle_exception(exc)
 
     def _conference_exists(self) -> bool:
-        """Tell whether the path names no conference, or one that the session may see."""
+        """Tell whether the session may see the conference in the path. Return True if the path names no conference."""
         conference_id = self.kwargs.get("conference_id")
         if conference_id is None:
             return True
@@ -79,7 +79,7 @@ class EnablerView(APIView):
 
     @property
     def session(self) -> Session:
-        """The session that makes the request, or for which a gateway makes it."""
+        """The session that makes the request, or for which a gateway makes the request."""
         session = principal_of(self.request).session
         assert session is not None  # noqa: S101 - SpeaksForSession requires it
         return session
@@ -117,8 +117,8 @@ def description(request: Request, data: dict[str, Any], *types: str) -> Validate
 def page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], str | None]:
     """Return one page of rows in the order of their IDs, and the value of `after` for the next page, if there is one.
 
-    The query has `after`, the ID of the last row that the client has, and `limit`. DRF's own pagination would need
-    opaque links instead.
+    The query parameters are `after`, the ID of the last row that the client has, and `limit`. DRF's own pagination
+    would need opaque links instead.
 
     :raises MalformedError: when `after` or `limit` is not valid.
     """
@@ -130,7 +130,7 @@ def page(request: Request, rows: QuerySet[Row]) -> tuple[list[Row], str | None]:
 
 
 def page_bounds(request: Request) -> tuple[str, int]:
-    """Return `after` and `limit` of the query: the ID after which a page begins, and its most rows.
+    """Return the query parameters `after` and `limit`: the ID after which a page begins, and the page's most rows.
 
     :raises MalformedError: when one of them is not valid.
     """
@@ -142,12 +142,12 @@ def page_bounds(request: Request) -> tuple[str, int]:
 
 
 def without_nul(text: str) -> str:
-    """Return a query parameter, which may then go to the database.
+    """Return a query parameter after checking that it may go to the database.
 
-    :raises MalformedError: when it has a NUL, which PostgreSQL does not accept.
+    :raises MalformedError: when it contains a NUL, which PostgreSQL does not accept.
     """
     if "\0" in text:
-        raise MalformedError("A query parameter must not have a NUL character.")
+        raise MalformedError("A query parameter must not contain a NUL character.")
     return text
 
 

@@ -23,7 +23,7 @@ from events.clock import instant
 from events.models import Session
 from events.throttles import charge
 
-# In a list, each group of this many conferences counts as one more request.
+# A list counts as one request, and as one more for each group of this many conferences.
 _ROWS_PER_REQUEST = 5
 
 
@@ -121,7 +121,7 @@ class ConferenceView(EnablerView):
 
 
 def _conferences_of(session: Session, state: str, after: str, limit: int) -> QuerySet[Conference]:
-    """Return the user's live conferences, or those in `state`. Of the ended ones, return one page and one more."""
+    """Return the user's live conferences, or those in `state`. For ended ones, return one page and one more row."""
     if state == ConferenceState.SESSION_TERMINATED:
         return Conference.objects.ended_with(session, after=after, number=limit + 1)
     live = Conference.objects.live_with(session)

@@ -45,7 +45,7 @@ class ParticipantView(EnablerView):
 
     @extend_schema(parameters=[schema.IF_MATCH_HEADER], responses={204: None, **schema.REFUSALS})
     def delete(self, request: Request, conference_id: str, participant_id: str) -> Response:
-        """Remove a participant, which only the host may do, or leave."""
+        """Remove another participant (only the host may do so), or leave."""
         hosting.remove_participant(
             session=self.session,
             conference_id=conference_id,
@@ -66,7 +66,7 @@ class MuteView(EnablerView):
     )
     @idempotent
     def put(self, request: Request, conference_id: str, participant_id: str) -> Change:
-        """Mute a participant, which only the host may do, or mute and unmute yourself."""
+        """Mute another participant (only the host may do so), or mute and unmute yourself."""
         data = parse(MuteSerializer, request)
 
         def mute() -> Response:

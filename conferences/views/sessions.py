@@ -25,7 +25,7 @@ from events.models import Session
 def _require_live_session(body: dict[str, Any]) -> None:
     """Require that the session in a kept answer is live, before its token or TURN credentials are repeated.
 
-    :raises IdempotencyExpiredError: when it has ended.
+    :raises IdempotencyExpiredError: when the session has ended.
     """
     if not Session.objects.live(clock.now()).filter(pk=body["id"]).exists():
         raise IdempotencyExpiredError

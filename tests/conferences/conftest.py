@@ -25,7 +25,7 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return stop_clock(monkeypatch)
 
 
-# The time of these functions is proportional to an SDP's length. They must not run while others wait for a lock.
+# These functions take time in proportion to an SDP's length. They must not run while other requests wait for a lock.
 _READERS = (description.parse, description.read, scrubbing.scrub, scrubbing.scrub_event, sdp.validate)
 _OURS = ("conferences.", "events.", "media.", "sbe_enabler.")
 
@@ -44,7 +44,7 @@ def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @lru_cache(maxsize=1)
 def _readers_known_to(number_of_modules: int) -> list[tuple[ModuleType, Callable[..., Any]]]:
-    """Return the modules that have readers, with these readers. Only importing a module changes the result."""
+    """Return each of our modules that contains a reader, with the reader. Only an import changes the result."""
     ours = [module for name, module in sys.modules.items() if name.startswith(_OURS)]
     return [(module, reader) for module in ours for reader in _READERS if vars(module).get(reader.__name__) is reader]
 
@@ -71,7 +71,7 @@ def begin_with(saved_scenes: dict[str, SavedScene]) -> Iterator[BeginWith]:
             is_known = name in saved_scenes
             scene = stack.enter_context(restored(saved_scenes, name, build, focus=focus))
             if not is_known:
-                # Its requests have used up some of the rate limits.
+                # The requests that built the scene have used up some of the rate limits.
                 forget_the_cache()
             return scene
 
@@ -80,7 +80,7 @@ def begin_with(saved_scenes: dict[str, SavedScene]) -> Iterator[BeginWith]:
 
 @pytest.fixture
 def scene(request: pytest.FixtureRequest, begin_with: BeginWith, topology: str) -> Scene | None:
-    """The state that the test begins with: the call, if it has one. Modules with other scenes override this fixture."""
+    """The state that a test with a `call` begins with. Modules with other scenes override this fixture."""
     if "call" not in request.fixturenames:
         return None
 
@@ -94,7 +94,7 @@ def scene(request: pytest.FixtureRequest, begin_with: BeginWith, topology: str) 
 
 @pytest.fixture
 def device(scene: Scene | None) -> Callable[[str], Device]:
-    """Return this device of the scene, or register it."""
+    """Return a function that finds a user's device in the scene, or registers one."""
 
     def find(username: str) -> Device:
         known = scene.devices.get(username) if scene else None

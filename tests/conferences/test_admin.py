@@ -1,4 +1,4 @@
-"""The support desk: what staff can see, what they cannot see, and their one action."""
+"""The support desk: the data that staff can and cannot see, and their one action."""
 
 import re
 import time
@@ -37,7 +37,7 @@ def staff() -> Client:
 
 @pytest.fixture
 def desk() -> Callable[..., Client]:
-    """Make the browser of a staff member with these permissions only."""
+    """Return a function that returns the browser of a staff member who has only these permissions."""
 
     def log_in(*codenames: str) -> Client:
         user = User.objects.create_user(f"desk{User.objects.count()}", is_staff=True)
@@ -72,12 +72,12 @@ def page(conference: str) -> str:
 
 
 def ask_to_end(client: Client, *conferences: str, **fields: str) -> Any:
-    """Choose the action that ends conferences, in the list or on a conference's page."""
+    """Choose the action that ends conferences, as in the list or on a conference's page."""
     return client.post(LIST, {"action": "end_conference", "_selected_action": conferences, **fields}, follow=True)
 
 
 def end(client: Client, *conferences: str) -> Any:
-    """End conferences, and confirm it."""
+    """End conferences, with the confirmation."""
     return ask_to_end(client, *conferences, confirmed="yes")
 
 
@@ -346,7 +346,7 @@ def test_page_of_a_conference_does_not_slow_down_with_the_rows_it_omits(staff: C
     add(range(100, 100 + 2 * NEWEST))
     few = min(seconds() for _ in range(3))
     add(range(1_000, 4_000))
-    # A time proportional to the rows would be thirty times as long.
+    # If the time grew with the number of rows, it would be more than ten times as long.
     assert min(seconds() for _ in range(3)) < 4 * few
 
 

@@ -107,7 +107,7 @@ def test_a_participant_without_a_leg_after_a_negotiation_has_the_same_deadline(
     until = due(bob)
     assert timedelta() < until - timezone.now() <= LOST
     assert not Participant.objects.filter(session=alice.id, connect_until__isnull=False).exists()
-    # The node reports it again, which does not extend the deadline.
+    # The node reports again that bob has no leg. This does not extend the deadline.
     assert alice.put(call.id, MOD, alice.offer()).status_code == 204
     assert due(bob) == until
     node.without_leg = []
@@ -118,7 +118,7 @@ def test_a_participant_without_a_leg_after_a_negotiation_has_the_same_deadline(
     assert alice.put(call.id, MOD, alice.offer()).status_code == 204
     settle_due(now=due(bob))
     assert bob.get(call.id)["participants"][1]["leftReason"] == "media-lost"
-    # The deadline is removed with the participant's end. A late report of the node changes nothing.
+    # The deadline is removed when the participant leaves. The node still reports the participant, without effect.
     assert not Participant.objects.filter(connect_until__isnull=False).exists()
 
 

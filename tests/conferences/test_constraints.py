@@ -131,7 +131,7 @@ def constraints() -> Iterator[str]:
 def test_each_constraint_refuses_rows_that_break_it(name: str, violate: Callable[[], object]) -> None:
     with pytest.raises(IntegrityError) as error, transaction.atomic():
         violate()
-    # SQLite does not always name the constraint. For a unique index it names the columns, or a conditional index.
+    # SQLite does not always name the constraint. For a unique constraint, it names the columns or the index.
     message = str(error.value)
     assert name in message or "UNIQUE constraint failed" in message
 

@@ -1,4 +1,4 @@
-"""A session that ends between its authentication and the conference's lock can neither join nor begin a move."""
+"""A session that ends after its authentication, but before the lock is taken, can neither join nor begin a move."""
 
 import threading
 from collections.abc import Callable
@@ -104,7 +104,7 @@ def test_an_ended_session_cannot_begin_a_move(call: Call, how: str) -> None:
 
 
 def test_a_session_that_ends_while_it_answers_leaves_the_conference(ringing: Call) -> None:
-    """The end waits for the answer's transaction, then finds the participant."""
+    """`end_session` waits for the transaction of the answer, and then finds the participant."""
     authenticated = ringing.bob.row
     answered, release = threading.Event(), threading.Event()
 
@@ -123,7 +123,7 @@ def test_a_session_that_ends_while_it_answers_leaves_the_conference(ringing: Cal
     answering.start()
     assert answered.wait(10)
     ending.start()
-    # It cannot end yet. If it could, this would take much less time.
+    # The session cannot end yet. If it could, it would end in much less than 0.5 s.
     ending.join(0.5)
     assert Session.objects.get(pk=ringing.bob.id).state == "active"
     release.set()

@@ -153,7 +153,7 @@ def test_flow_5_accepting_brings_the_answer_to_the_initiator(call: Call) -> None
 @pytest.mark.parametrize(("who", "state"), [("bob", "mod-rejected"), ("alice", "mod-cancelled")])
 def test_flow_6_reject_and_cancel_change_nothing(call: Call, node: ScriptedNode, who: str, state: str) -> None:
     before = call.alice.get(call.id)
-    # A focus settles an offer at once. Only an offer that it has not read yet can be cancelled.
+    # A focus settles an offer at once. So alice can cancel only an offer that the focus has not read yet.
     node.works = who == "bob"
     mod = call.alice.put(call.id, "initiate-conference-hold", call.alice.offer("recvonly"))["x-mod-id"]
     events = call.bob.news()
@@ -165,7 +165,7 @@ def test_flow_6_reject_and_cancel_change_nothing(call: Call, node: ScriptedNode,
     node.works = True
     node.work()
     if call.has_focus and who == "alice":
-        # The focus reports the hold before it receives the rejection.
+        # The focus announces the hold before it receives the cancellation.
         assert [event["kind"] for event in call.bob.follow(call.id)] == ["hold", "sync"]
         assert call.alice.news() == []
     else:
@@ -208,7 +208,7 @@ class TestFlow7Move:
             cancelled = news.pop(0)
             assert (cancelled["type"], cancelled["modId"]) == ("mod-cancelled", mod)
         if not answered and call.has_focus:
-            # The focus had not read the hold when it was cancelled.
+            # The hold was cancelled before the focus read it. The focus still announces it.
             assert news.pop()["causedBy"] == mod
         (moving,) = news
         assert moving["type"] == "participant-moving"
@@ -261,7 +261,7 @@ class TestFlow7Move:
             accepted = call.bob.accept(call.id, response["x-mod-id"], answer("sendonly", version=4))
             assert accepted.status_code == 204
         if settled:
-            # It was on hold before, so no second event reports that.
+            # The participant was on hold before, so no second event reports the hold.
             assert call.alice.news_types() == ["mod-accepted"]
             assert call.bob.news() == []
             assert call.alice.get(call.id)["participants"][0]["state"] == "on-hold"

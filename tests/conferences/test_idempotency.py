@@ -1,4 +1,4 @@
-"""A request that is repeated under its `Idempotency-Key` is answered again and done once."""
+"""A request that is repeated with the same `Idempotency-Key` takes effect once, and gets the same answer again."""
 
 from datetime import timedelta
 from typing import Any
@@ -207,11 +207,11 @@ def test_an_internal_error_is_not_mistaken_for_a_repetition(call: Call, monkeypa
 
 
 class TestReading:
-    """Reading a long body takes time. Inside a transaction of SQLite it would block all other writes."""
+    """Reading a long body takes time. In a transaction of SQLite, this would block all other writers."""
 
     @pytest.fixture
     def read(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-        """For each SDP that was read: whether a transaction was open."""
+        """A list that tells, for each SDP that was read, whether a transaction was open."""
         noted: list[bool] = []
 
         def note(type_: str, text: str) -> ValidatedSdp:

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.any_engine, pytest.mark.django_db(transaction=True), p
 
 
 def call_three() -> tuple[str, tuple[Device, ...]]:
-    """Start a call by alice. Bob and carol answer, dave does not."""
+    """Start a call by alice. Bob and carol answer; dave does not."""
     devices = alice, *called = register("alice", "bob", "carol", "dave")
     response = alice.gather(*(device.username for device in called))
     assert response.status_code == 201, response.content
@@ -38,12 +38,12 @@ def dave(device: Callable[[str], Device]) -> Device:
 
 @pytest.fixture
 def four(scene: Scene, alice: Device, bob: Device) -> Call:
-    """A conference of alice, bob and carol that rings for dave. All have answered the focus and read their events."""
+    """A conference of alice, bob and carol that rings for dave. All three have answered the focus's offers."""
     return Call(scene.conference, alice, bob, "focus")
 
 
 def catch_up(conference: str, *devices: Device) -> None:
-    """Have all devices accept the offers of the focus and read their events."""
+    """Accept the offers of the focus and read the events, with all these devices."""
     while any(device.follow(conference) for device in devices):
         pass
     for device in devices:

@@ -1,4 +1,4 @@
-"""The machine over the full product of states and actions."""
+"""Every combination of a state and an action of the machines."""
 
 from itertools import product
 
@@ -32,10 +32,10 @@ DEAD_ENDS = {
     ModificationState.CANCELLED,
     ModificationState.EXPIRED,
 }
-# A participant that has left can come back, and a move can be armed again.
+# These ends are not final: a participant that has left can return, and a move can be armed again.
 ENDS = DEAD_ENDS | {ParticipantState.LEFT, MoveState.IDLE}
 
-# Every transition of protocol section 7, written a second time.
+# Every transition of protocol section 7, written here independently of `TABLE`.
 LEGAL = {
     ("invitation-sent", "answer"): "session-open",
     ("invitation-sent", "call-again"): "invitation-sent",
@@ -91,7 +91,7 @@ def _expected_refusal(state: State, action: Action) -> str:
 
 
 def _transitions() -> dict[tuple[str, str], str]:
-    """Yield every transition of the table in the form of `LEGAL`."""
+    """Return every transition of the table in the form of `LEGAL`."""
     return {(str(state), str(action)): str(reached) for state in TABLE for action, reached in TABLE[state].items()}
 
 

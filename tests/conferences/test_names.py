@@ -115,11 +115,11 @@ def test_names_of_all_scripts_are_accepted(alice: Device, name: str) -> None:
 
 
 class TestLongBodies:
-    """Bodies that are too long are refused before they cost time."""
+    """Bodies that are too long are refused before slow processing."""
 
     @pytest.fixture
     def normalised(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """The texts that are normalised. A run of combining marks takes quadratic time."""
+        """The texts that are normalised. The time for a run of combining marks is quadratic in its length."""
         texts: list[str] = []
 
         def normalize(text: str) -> str:
@@ -136,7 +136,7 @@ class TestLongBodies:
         assert max(map(len, normalised)) <= 512
 
     def test_a_name_that_is_short_after_normalisation_is_accepted(self, alice: Device) -> None:
-        # Each letter is followed by two combining marks. In NFC it is one character.
+        # Each letter is followed by two combining marks. In NFC, these three are one character.
         assert alice.call("bob", name=128 * "e\u0302\u0301").json()["name"] == 128 * "\u1ebf"
 
     def test_a_long_list_of_addresses_is_not_read(self, alice: Device, normalised: list[str]) -> None:

@@ -40,20 +40,20 @@ def topology() -> str:
 
 @pytest.fixture
 def other() -> Iterator[ScriptedNode]:
-    """Another node, which is alive from the beginning but has a higher load."""
+    """Another node, which is alive from the beginning but has more legs."""
     with scripted_node("other") as other:
         MediaNode.objects.filter(pk="other").update(legs=100)
         yield other
 
 
 def gone(node: ScriptedNode) -> None:
-    """Crash a node: its heartbeats end."""
+    """Make a node seem to have crashed: its last heartbeat was a day ago."""
     long_ago = timezone.now() - timedelta(days=1)
     MediaNode.objects.filter(pk=node.id).update(heartbeat_at=long_ago)
 
 
 def adopt(watched: timedelta = LONG) -> int:
-    """Have live nodes adopt conferences whose node is gone, up to one batch."""
+    """Move up to one batch of conferences whose node is gone to live nodes."""
     return adopt_orphans(now=timezone.now(), watched=watched)
 
 
@@ -260,7 +260,7 @@ class TestPlacing:
         tasks.retire(node.id)
 
     def placed(self, number: int) -> dict[str, int]:
-        """Start conferences; return the number on each node."""
+        """Place this many new conferences; return the number on each node."""
         now = timezone.now()
         got: Counter[str] = Counter()
         for _ in range(number):
@@ -314,7 +314,7 @@ class TestPlacing:
     def test_conferences_of_a_node_that_is_gone_are_spread_evenly(self) -> None:
         tasks.heartbeat("gone")
         self.placed(8)
-        # They were placed long ago, so only their adoptions count as recent placements.
+        # The conferences were placed long ago, so only their adoptions count as recent placements.
         Conference.objects.update(placed_at=timezone.now() - timedelta(hours=1))
         tasks.retire("gone")
         for node_id in ("a", "b"):

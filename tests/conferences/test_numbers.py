@@ -46,7 +46,7 @@ def test_text_that_is_not_a_number_is_refused(text: str) -> None:
     assert not isinstance(caught.value, RangeError)
 
 
-# --- Where requests have numbers --------------------------------------------------------------------------
+# --- Numbers in requests ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_hostile_numbers_in_an_sdp_are_refused_or_forwarded(alice: Device, setti
     settings.CONFERENCES_PER_SESSION = settings.INVITATIONS_PER_CALLER = settings.INVITATIONS_PER_CALLEE = 10_000
     lines = describe().splitlines()
     for found in re.finditer(r"\d+", lines[line]):
-        # In deep runs each line is combined with every text, otherwise with one of them.
+        # In deep runs, each number is replaced with every hostile text; otherwise with one of them.
         for text in HOSTILE_IN_SDP if DEEP else [HOSTILE_IN_SDP[line % len(HOSTILE_IN_SDP)]]:
             changed = lines[line][: found.start()] + text + lines[line][found.end() :]
             sdp = "\r\n".join([*lines[:line], changed, *lines[line + 1 :], ""])

@@ -30,7 +30,7 @@ NUMBER = 2000
 
 @pytest.fixture
 def _many_participants() -> None:
-    """Write open conferences with a history, and one conference whose ringing is due to end."""
+    """Write open conferences with a history, one of which also has a participant whose ringing is due to end."""
     now = timezone.now()
     past, late = (f"'{(now + timedelta(days=days)).isoformat(' ')}'" for days in (-1, 1))
     over = f"'{(now - timedelta(seconds=1)).isoformat(' ')}'"
@@ -51,7 +51,7 @@ def _many_participants() -> None:
 
 
 @pytest.mark.usefixtures("_many_participants")
-def test_a_look_of_the_timekeeper_scans_no_table() -> None:
+def test_a_pass_of_the_timekeeper_scans_no_table() -> None:
     now = timezone.now()
 
     def look() -> None:
@@ -64,7 +64,7 @@ def test_a_look_of_the_timekeeper_scans_no_table() -> None:
 
 
 @pytest.mark.usefixtures("_many_participants")
-def test_a_look_for_conferences_without_a_node_scans_no_table() -> None:
+def test_a_search_for_conferences_without_a_node_scans_no_table() -> None:
     tasks.heartbeat("n")
     assert_indexed(lambda: adopt_orphans(now=timezone.now(), watched=timedelta(minutes=1)))
 
@@ -92,28 +92,28 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
     Participant.objects.filter(role="guest").update(state="left", left_at=old, scrubbed_at=now)
     Participant.objects.filter(pk__in=["guest10", "guest12"]).update(left_at=now, scrubbed_at=None)
     Participant.objects.filter(pk="guest12").update(left_at=now + timedelta(seconds=5))
-    # Of the settled modifications, one was offered to that participant, and another one was not accepted.
+    # Of the settled modifications, m10 was offered to the due participant, and m13 was not accepted.
     Modification.objects.filter(pk__in=["m10", "m13"]).update(offer="a=ice-pwd:1")
     Modification.objects.filter(pk="m13").update(state="mod-rejected")
     prepare_to_plan()
     gone: Counter[str] = Counter()
 
     def prune() -> None:
-        # A participant that stays due would be found in every look.
+        # The bound ends the loop if a participant stays due and is found again and again.
         for kind, number in islice(prune_in_batches(now=now), 100):
             gone[kind] += number
 
     seen = "\n".join(assert_indexed(prune))
     kinds = ("events", "answers", "modifications", "stays", "conferences", "media tasks")
     assert gone == dict.fromkeys((*kinds, "scrubbed participants"), 1) | {"descriptions": 2}
-    # A scan along a large index reads the whole table too.
+    # A scan of a large index would be as slow as a scan of the table, so the small indexes must be used.
     assert "participant_to_scrub" in seen
     assert "modification_to_scrub" in seen
 
 
 @pytest.mark.usefixtures("_many_participants")
 def test_search_of_the_support_desk_finds_users_and_modifications_by_an_index() -> None:
-    """Only the names of conferences are scanned."""
+    """The only scan is over the names of conferences."""
     desk = ConferenceAdmin(Conference, admin.site)
     found, _ = desk.get_search_results(HttpRequest(), Conference.objects.order_by("-created_at"), "u9 m5")
     (plan,) = plans(lambda: list(found))
@@ -121,7 +121,7 @@ def test_search_of_the_support_desk_finds_users_and_modifications_by_an_index() 
 
 
 def assert_indexed(look: Callable[[], object]) -> list[str]:
-    """Require that each statement finds its rows by an index; return how each is executed."""
+    """Require that each statement finds its rows by an index; return the plans of the statements."""
     table = r"(?:conferences|events|media_mediatask)\w*"
     whole = re.compile(rf"Seq Scan on {table}|SCAN (?:{table}|U\d+)$|AUTOMATIC", re.MULTILINE)
     seen = plans(look)

@@ -18,27 +18,27 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "resume"))
 CALL_HOLD, ACCEPT, WITHDRAW = "initiate-call-hold", "accept-conference-mod", "rejectCancel-conference-mod"
-# The queries that an issue of the project allows a PUT that writes up to 4 events.
+# The most queries of a PUT that writes up to 4 events. An issue of the project sets this bound.
 MOST = 12
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "with a key"])
 def headers(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Headers of the requests: none, an Idempotency-Key, or a precondition."""
+    """Headers of the requests: none, or both a precondition and an Idempotency-Key."""
     return {"if_match": "*", "idempotency_key": "k1"} if request.param else {}
 
 
 def _participants(action: str) -> int:
-    """Return the number of queries that only an answer needs.
+    """Return the number of queries that only `conference-answer` needs.
 
-    One reads the host's offer before the lock, one counts the session's conferences, one finds a crossing call, and one
-    makes sure that the session has not ended.
+    The first query reads the host's offer before the lock. The others count the session's conferences, find a crossing
+    call, and make sure that the session has not ended.
     """
     return 4 if action == "conference-answer" else 0
 
 
 def _key(headers: dict[str, str]) -> int:
-    """Return the number of queries that look for a kept answer before the body is read."""
+    """Return the number of queries that look for a kept answer before the body is read: one if there is a key."""
     return int("idempotency_key" in headers)
 
 
@@ -50,7 +50,7 @@ def put(device: Device, conference: str, action: str, body: Any, headers: dict[s
     inserted = [query["sql"] for query in queries if 'INSERT INTO "events_event"' in query["sql"]]
     assert len(inserted) == (1 if events else 0)
     assert sum(sql.count(conference) for sql in inserted) >= events
-    # PostgreSQL locks the conference in a separate query. An Idempotency-Key costs two more.
+    # `MOST` already includes the two queries that store the answer for an Idempotency-Key.
     assert queries.count <= MOST + _participants(action) + _key(headers), "\n".join(
         query["sql"][:200] for query in queries
     )
@@ -101,7 +101,7 @@ def test_answering_a_move(call: Call, headers: dict[str, str]) -> None:
     phone, _tablet = Device.register("alice", "phone"), Device.register("alice", "tablet")
     hold(call, CALL_HOLD)
     call.alice.delete(call.id)
-    # To the tablet, to the device that was left, and twice to bob.
+    # One event goes to the tablet, one to the device that was left, and two go to bob.
     put(phone, call.id, "conference-answer", offer(session=5), headers, 4)
 
 
@@ -110,7 +110,7 @@ def test_a_repeated_request_only_queries_its_answer(call: Call) -> None:
     call.alice.put(call.id, MOD, offer(version=3), **act)
     with Queries() as queries:
         assert call.alice.put(call.id, MOD, offer(version=3), **act).status_code == 204
-    # The token, the insert that fails, the answer.
+    # The queries find the session by its token, and the kept answer.
     assert queries.count <= 4
 
 
@@ -186,7 +186,7 @@ class TestFocus:
 
     @pytest.fixture(params=[3, 12])
     def scene(self, request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene:
-        """Devices, all but the last of which have joined an open conference, if the test has one."""
+        """Several devices. If the test needs a `conference`, all but the last have joined an open conference."""
         joins = "conference" in request.fixturenames
 
         def build() -> tuple[str, tuple[Device, ...]]:
@@ -206,7 +206,7 @@ class TestFocus:
 
     @pytest.fixture
     def conference(self, scene: Scene, node: ScriptedNode) -> str:
-        """An open conference whose focus stops working, and whose participants have not answered its offers."""
+        """An open conference whose participants have not answered the focus's offers. The focus then stops working."""
         node.works = False
         return scene.conference
 
@@ -224,7 +224,7 @@ class TestFocus:
         node.works = False
         with Queries() as queries:
             assert host.gather(*(guest.username for guest in guests)).status_code == 201
-        assert queries.count <= self.MOST + 1  # the names of those who are called
+        assert queries.count <= self.MOST + 1  # PostgreSQL also reads the called users' devices, to lock them
 
     def test_joining(self, devices: list[Device], conference: str, headers: dict[str, str]) -> None:
         late = devices[-1]
@@ -239,7 +239,7 @@ class TestFocus:
             Conference.objects.update(unlisted=1)
         with Queries() as queries:
             assert late.put(conference, "conference-answer", late.offer(), **headers).status_code == 204
-        # One more query writes the stay that has ended, and one loads a participant that is not listed.
+        # One more query writes the stay that has ended, and one more loads a participant that is not listed.
         assert queries.count <= self.MOST + _participants("conference-answer") + 1 + (not listed) + _key(headers)
 
     def test_answering_a_call(self, devices: list[Device], node: ScriptedNode, headers: dict[str, str]) -> None:
@@ -285,7 +285,7 @@ class TestFocus:
         with Queries() as queries:
             settle_task(task_id=task.pk, result=result, now=timezone.now())
         assert all(guest.news_types() == ["invitation-received"] for guest in guests)
-        # Two more queries find the guests' devices and other calls. PostgreSQL locks the guests in four more.
+        # Two more queries find the guests' devices and other calls. On PostgreSQL, four more lock the guests.
         assert queries.count <= self.MOST + 2 + 4
 
     @pytest.mark.parametrize("who", ["host", "guest"])

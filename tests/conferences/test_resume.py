@@ -1,4 +1,4 @@
-"""A resume restores the directions before the hold, also for listeners, publishers and data-only participants."""
+"""A resume restores the directions from before the hold, also for listeners, publishers and data-only participants."""
 
 import pytest
 

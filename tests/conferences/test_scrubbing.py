@@ -156,7 +156,7 @@ class TestLeavingParticipant:
 
 @pytest.mark.django_db(transaction=True)
 class TestReplacedLeg:
-    """The conference continues with all participants, but some descriptions belong to no leg any more."""
+    """The conference continues with all participants, but some descriptions no longer belong to a leg."""
 
     @pytest.fixture(params=["peer", "focus"])
     def topology(self, request: pytest.FixtureRequest) -> str:
@@ -252,7 +252,7 @@ def with_credentials() -> set[str]:
 
 
 def newest_accepted() -> set[str]:
-    """Return the modification that each pair of sides accepted last."""
+    """Return, for each pair of sides, the modification that was accepted last."""
     accepted = Modification.objects.filter(state="mod-accepted").order_by("settled_at")
     return set({pair: row for row, pair in accepted.values_list("pk", "pair")}.values())
 

@@ -67,7 +67,7 @@ View = dict[str, Any]
 
 
 class Clients(RuleBasedStateMachine):
-    """Alice and bob with two devices each, and carol, who is not in any conference."""
+    """Alice and bob, who have two devices each, and carol, who is not in any conference."""
 
     devices: ClassVar[list[Device]] = []
     sequences: ClassVar[int] = 0
@@ -85,9 +85,9 @@ class Clients(RuleBasedStateMachine):
         self.seq: Counter[str] = Counter()
         self.states: dict[type, dict[str, str]] = {model: {} for model in STATES}
         self.version = 1
-        # What each device that follows a conference knows about it, by (device, conference).
+        # The conference as each device that follows it knows it, by (session, conference).
         self.views: dict[tuple[str, str], View] = {}
-        # The conference in each invitation, until it is answered.
+        # The conference in each invitation, until the invitation is answered, by (session, conference).
         self.invitations: dict[tuple[str, str], View] = {}
         self.ring_for: dict[tuple[str, str], str] = {}
 
@@ -120,7 +120,7 @@ class Clients(RuleBasedStateMachine):
         return self.conferences[-1 if choice % 3 else choice % len(self.conferences)]
 
     def participants_of(self, conference: str) -> list[str]:
-        """Return the IDs of all participants in their order, so that a sequence can be repeated."""
+        """Return the IDs of all participants in a fixed order, so that a sequence can be repeated."""
         participants = Participant.objects.filter(conference=conference)
         return list(participants.order_by("position").values_list("pk", flat=True))
 
@@ -164,7 +164,7 @@ class Clients(RuleBasedStateMachine):
         self.answer_in(self.number_of(session), conference, self.sdp(self.number_of(session), type_, "inactive"))
 
     def follow(self, device: Device, conference: str) -> None:
-        """Update what a device knows after it has joined. The invitation contained the rest."""
+        """Update the conference that a device knows from its invitation, after the device has joined."""
         view = self.invitations.pop((device.id, conference))
         view["state"] = "session-open"
         (participant,) = (
@@ -246,7 +246,7 @@ class Clients(RuleBasedStateMachine):
         self.check(device, response, {204})
 
     def follow_after_removing(self, device: Device, conference: str) -> None:
-        """The response does not contain the conference. A peer conference ends when one of the two is removed."""
+        """Forget the conference: a peer conference ends when a participant is removed, and the response lacks it."""
         self.views.pop((device.id, conference), None)
 
     @rule(seconds=st.sampled_from([1, 6, 31]), choice=CHOICES)
@@ -326,7 +326,7 @@ class Clients(RuleBasedStateMachine):
                 assert participant.move_until is None or participant.is_joined
 
     def check_logs(self, sessions: list[Session]) -> None:
-        """Require event numbers without gaps, and have every device read its new events."""
+        """Require event numbers without gaps, and apply each new event to the view of its device."""
         for event in Event.objects.filter(pk__gt=self.newest_event).order_by("pk"):
             self.newest_event = event.pk
             self.seq[event.session_id] += 1
@@ -335,7 +335,7 @@ class Clients(RuleBasedStateMachine):
         assert all(session.last_seq == self.seq[session.pk] for session in sessions)
 
     def read(self, event: Event) -> None:
-        """Apply an event to what a device knows."""
+        """Apply an event to the view of its device."""
         wire, key = event_wire(event), (event.session_id, event.conference_id)
         if event.type == "invitation-received":
             self.invitations[key] = wire["conference"]
@@ -353,7 +353,7 @@ class Clients(RuleBasedStateMachine):
             was_mine = participant["sessionId"] == event.session_id
             participant.update(stated)
             if was_mine and (stated["sessionId"] != event.session_id or stated["state"] == "left"):
-                # The device has moved away or was removed, so it gets no more events of this conference.
+                # The participant has moved to another device or left, so this device gets no more of its events.
                 del self.views[key]
 
     def participant_in(self, view: View, stated: dict[str, Any]) -> dict[str, Any]:
@@ -363,7 +363,7 @@ class Clients(RuleBasedStateMachine):
         return participant
 
     def check_views(self, live: set[str], rows: list[Participant]) -> None:
-        """Require that devices that follow a conference by its events know what a fresh GET shows."""
+        """Require that the view of each device that follows a conference by its events equals the rows."""
         for (session, conference), view in self.views.items():
             if session in live:
                 assert view["state"] == self.states[Conference][conference]
@@ -377,7 +377,7 @@ class Clients(RuleBasedStateMachine):
                 ]
 
     def teardown(self) -> None:
-        """Compare what one device knows with a fresh GET."""
+        """Compare the view of one device with a fresh GET."""
         live = set(Session.objects.live(timezone.now()).values_list("pk", flat=True))
         for (session, conference), view in self.views.items():
             if session in live:
@@ -391,7 +391,7 @@ class Gatherings(Clients):
     """The same users in focus conferences. The focus works at once, or waits while other requests happen."""
 
     node: ClassVar[ScriptedNode]
-    # A focus that works at once settles an offer in the same step, and ends the invitations of busy users.
+    # New rows may have later states: a focus that works at once settles offers, and ends invitations of busy users.
     beginnings = {
         Conference: {"invitation-sent", "session-terminated"},
         Participant: {"accepted", "invited", "left"},
@@ -426,7 +426,7 @@ class Gatherings(Clients):
             self.move(2)
 
     def call_together(self) -> None:
-        """Begin more conferences than may ring for carol, before the first of them rings."""
+        """Begin more conferences than may ring for carol; then let the focus accept their offers."""
         self.node.works = False
         for _ in range(django_settings.INVITATIONS_PER_CALLEE):
             self.gather(2, 2, "invited")
@@ -434,7 +434,7 @@ class Gatherings(Clients):
         self.focus(True, False)
 
     def accept_all(self) -> None:
-        """Have all devices answer the offers of the focus."""
+        """Accept the offers of the focus, with all devices."""
         for _ in range(3):
             for _ in range(Modification.objects.pending().exclude(offered_to=None).count()):
                 self.accept_as_it_should_be("sendrecv")
@@ -484,12 +484,12 @@ class Gatherings(Clients):
         self.check_rows()
 
     def follow(self, device: Device, conference: str) -> None:
-        """Read the conference as a device that has joined: others may have changed it while it rang."""
+        """Read the conference as a device that has joined: it may have changed since the invitation."""
         self.invitations.pop((device.id, conference), None)
         self.views[device.id, conference] = device.get(conference)
 
     def follow_after_removing(self, device: Device, conference: str) -> None:
-        """Read the conference, which continues, as the device that has removed a participant."""
+        """Read the conference as the device that has removed a participant, if this device is still in it."""
         if Participant.objects.joined().filter(conference=conference, session=device.id).exists():
             self.views[device.id, conference] = device.get(conference)
         else:
@@ -579,7 +579,7 @@ def event_wire(event: Event) -> dict[str, Any]:
 
 
 def essential(view: View) -> list[dict[str, Any]]:
-    """Return the fields of the participants that events contain."""
+    """Return each participant of a view with only those fields that events contain."""
     return [
         {name: participant[name] for name in ("id", "username", "role", "state", "sessionId")}
         for participant in view["participants"]
@@ -588,7 +588,7 @@ def essential(view: View) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[None]:
-    """Switch off what takes time and changes no row: wake-ups, rate limits and most logging."""
+    """Switch off slow functions that change no row: wake-ups, rate limits and most logging."""
     settings.MIDDLEWARE = ["sbe_enabler.middleware.correlate"]
     monkeypatch.setattr(wakeups, "wake", lambda *args: None)
     monkeypatch.setattr(wakeups, "end", lambda *args: None)
@@ -608,7 +608,7 @@ def run(machine: type[Clients], sequences: int) -> None:
         machine,
         settings=hypothesis_settings(
             max_examples=sequences,
-            # Sequences are short enough to be read as they are. Shrinking one would take minutes.
+            # Failing sequences are short enough to read without shrinking, which would take minutes.
             phases=[Phase.generate],
             stateful_step_count=8,
             deadline=None,

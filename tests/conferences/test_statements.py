@@ -1,4 +1,4 @@
-"""Statements that are compiled once equal those of the ORM, also with other values."""
+"""Statements that are compiled once equal the statements of the ORM, also with other values."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ LIVE = Prepared(lambda now, username: Session.objects.live(now).filter(username=
 
 @pytest.fixture
 def compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Call a function, and require that the ORM compiles no SELECT meanwhile."""
+    """Call a function, and require that the ORM compiles no SELECT during the call."""
 
     def run(action: Callable[[], object]) -> None:
         compiled: list[str] = []
@@ -49,7 +49,7 @@ def compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], 
 
 
 def columns(row: Model | None) -> dict[str, object] | None:
-    """Return all fields that an instance has loaded."""
+    """Return the loaded fields of an instance, with their values; None if there is no instance."""
     return {name: value for name, value in vars(row).items() if name != "_state"} if row else None
 
 

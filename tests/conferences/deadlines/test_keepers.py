@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def require_settled_once(*, now: datetime) -> None:
-    """Have two timekeepers find the one deadline that is due, and require that the second one changes nothing."""
+    """Settle the one due deadline with two timekeepers, and require that the second timekeeper changes nothing."""
     first, second = due(now=now), due(now=now)
     settle(deque(first))
     before = all_rows()
@@ -91,7 +91,7 @@ class TestSimultaneousDeadlines:
 
     def test_another_thread_can_take_the_last_job(self) -> None:
         class Emptied(deque[Any]):
-            """A queue that shows a job when it is checked, and is empty when the job is taken."""
+            """A queue that seems to contain a job when it is checked, but is empty when the job is taken."""
 
             def __bool__(self) -> bool:
                 return True
@@ -117,7 +117,7 @@ class TestSimultaneousDeadlines:
         holding.start()
         assert held.wait(10)
         assert settle_due(now=late) == 1
-        # If the keeper waited for the lock, it would fail after the database's limit.
+        # If the timekeeper waited for the lock, the wait would fail after the database's limit.
         assert [each for each in caplog.records if each.levelname == "ERROR"] == []
         assert ringing.alice.get(ringing.id)["state"] == "invitation-sent"
         release.set()
@@ -220,7 +220,7 @@ class TestSimultaneousDeadlines:
             with Queries() as queries:
                 assert settle_due(now=late) == number
             counts.append(queries.count)
-        # The lock, the changed rows of three kinds, the caller's event number, and its events.
+        # These are the lock, the changed rows of three kinds, the caller's event number, and the events.
         assert counts[1] - counts[0] <= 2 * 6
         assert_all_is_settled(late)
 
@@ -249,7 +249,7 @@ def test_the_next_deadline_is_the_earliest(call: Call, settings: Settings) -> No
     assert next_deadline() == Participant.objects.get(conference=call.id, role="host").move_until
     settle_due(now=timezone.now() + settings.MOVE_WINDOW)
     assert next_deadline() == Modification.objects.pending().get().expires_at
-    # The offer of an invitation ends with the invitation.
+    # The offer in an invitation has no deadline of its own: it ends with the invitation.
     Modification.objects.all().delete()
     conference = call.alice.call("dave").json()["id"]
     assert next_deadline() == Participant.objects.ringing().get(conference=conference).rings_until

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def let_pass(call: Call, duration: timedelta) -> None:
-    """Shift an armed move into the past by this many seconds."""
+    """Shift the end of an armed move's window into the past by this duration."""
     Participant.objects.filter(conference=call.id).update(move_until=F("move_until") - duration)
 
 
@@ -44,7 +44,7 @@ class TestMoveWindow:
         assert phone.news_types() == ["invitation-received"]
 
     def close(self, call: Call) -> datetime:
-        """Have the timekeeper find that the window has closed."""
+        """Make the timekeeper close the move window; return the time at which it did so."""
         let_pass(call, timedelta(seconds=10))
         now = timezone.now()
         assert settle_due(now=now) == 1

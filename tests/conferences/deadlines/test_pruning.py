@@ -28,7 +28,7 @@ class TestPruning:
         assert prune(now=newest + settings.EVENT_RETENTION - timedelta(minutes=1))["events"] == 0
         assert prune(now=newest + settings.EVENT_RETENTION)["events"] == count
         assert not Event.objects.exists()
-        # The numbering continues where it was.
+        # The numbering of events continues.
         call.alice.put(call.id, MOD, offer(version=3))
         assert [event["seq"] for event in call.bob.log()] == [call.bob.seen + 1]
 
@@ -96,12 +96,12 @@ class TestPruning:
             assert left == list(range(last.seq + 1 - len(left), last.seq + 1))
         assert not log.exists()
 
-    def test_a_log_that_fills_a_batch_leaves_no_place_in_it_for_others(
+    def test_a_log_that_fills_a_batch_leaves_no_space_for_other_logs(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = timezone.now()
         conference = Conference.objects.create(topology="peer", created_at=now, state=ConferenceState.SESSION_OPEN)
-        # The two oldest events are in different logs, but the first log begins with two younger ones.
+        # The two oldest events are in different logs, but two younger events precede the one in the first log.
         for name, ages in (("first", [1, 2, 4]), ("second", [3])):
             session = Session.objects.create(id=name, token_hash=name, username=name, created_at=now, expires_at=now)
             for seq, age in enumerate(ages, 1):
@@ -157,7 +157,7 @@ class TestPruning:
     def test_a_log_that_must_wait_does_not_delay_others(
         self, call: Call, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Bob's whole log must wait for its first event, which was written with a clock that was ahead."""
+        """Bob's whole log must wait for its first event, because a clock that was ahead stamped this event."""
         now = timezone.now()
         for version in (3, 4, 5):
             call.bob.withdraw(call.id, call.alice.put(call.id, MOD, offer(version=version))["x-mod-id"])

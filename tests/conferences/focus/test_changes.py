@@ -32,7 +32,7 @@ class TestPropagation:
         guests = [Device.register(f"guest-{number}") for number in range(10)]
         for guest in guests:
             assert guest.join(meeting.id).status_code == 204
-        # One for the first join, one for the nine joins while that offer was pending.
+        # One offer is for the first join, the other for the nine joins while the first offer was pending.
         assert len(bob.follow(meeting.id)) == 2
         assert bob.follow(meeting.id) == []
 
@@ -76,7 +76,7 @@ class TestPropagation:
         refused(409, "modification-pending", bob.put, trio.id, MOD, bob.offer())
         node.works = True
         node.work()
-        # The offer that carol caused collided with bob's own offer, and was repeated when bob's was settled.
+        # The offer that carol caused collided with bob's own offer. The focus repeated it after bob's was settled.
         accepted, offered = [event for event in bob.news() if event["type"].startswith("mod-")]
         assert (accepted["type"], accepted["modId"]) == ("mod-accepted", mod)
         assert (offered["type"], offered["kind"]) == ("mod-received", "sync")
@@ -95,7 +95,7 @@ class TestPropagation:
         assert (rejected["type"], rejected["modId"], rejected["kind"]) == ("mod-rejected", mod, "mod")
         assert rejected["participant"] == carol.participant(trio.id)
         assert rejected["from"]["username"] == "carol"
-        # The rejected change is not offered again. Later changes are.
+        # The rejected change is not offered again, but a later change is.
         trio.catch_up()
         assert carol.offers(trio.id) == []
         put(bob, trio.id, MOD, kinds=("audio", "video", "video", "audio"))

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 class TestFocusDeadlines:
     def due(self) -> int:
-        """Settle everything that is due when an offer expires."""
+        """Settle everything that is due when an offer expires; return the number of jobs."""
         return settle_due(now=timezone.now() + timedelta(seconds=31))
 
     def test_an_offer_of_the_focus_expires(self, trio: Meeting, bob: Device, carol: Device, node: ScriptedNode) -> None:
@@ -58,7 +58,7 @@ class TestFocusDeadlines:
     ) -> None:
         node.works = False
         mod = alice.gather("bob", access="open")["x-mod-id"]
-        # The offer expires, and so does the participant without a leg, in one conference.
+        # The offer expires, and the host without a leg leaves. Both are due in the same conference: one job.
         assert self.due() == 1
         expired = alice.news()[0]
         assert (expired["type"], expired["modId"]) == ("mod-expired", mod)

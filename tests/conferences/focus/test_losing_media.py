@@ -24,7 +24,7 @@ class TestLosingMedia:
         return Modification.objects.get(offered_by=meeting.participant(device), restart=True).pk
 
     def lose(self, meeting: Meeting, device: Device, leg: str) -> None:
-        """Report as the node that a device's leg is lost."""
+        """Report, as the node does, that a device's leg is lost."""
         participant = meeting.participant(device).pk
         leg_lost(conference_id=meeting.id, participant_id=participant, leg=leg, by=SCRIPTED, now=timezone.now())
 
@@ -46,7 +46,7 @@ class TestLosingMedia:
     def test_a_leg_that_the_node_rebuilt_by_itself_can_be_lost(
         self, trio: Meeting, bob: Device, node: ScriptedNode
     ) -> None:
-        """An offer with another certificate but the same session ID looks like any other offer here."""
+        """If an offer changes the certificate but not the session ID, only the node knows that the leg is new."""
         old, node.works = self.leg(trio, bob), False
         mod = put(bob, trio.id, MOD)
         (task,) = tasks.waiting(node.id, 10)

@@ -47,7 +47,7 @@ class TestStartingFocus:
         assert (rejected["reason"], rejected["detail"]) == ("sdp-invalid", "No codec in common.")
         assert rejected["from"] == {"participant": "focus", "username": None}
         node.refusal = None
-        # The host tries again, and again asks for a new leg.
+        # The host offers again. This offer, too, asks for a new leg.
         put(alice, response.json()["id"], MOD)
         bob.join(response.json()["id"])
         assert MediaTask.objects.count() == 0

@@ -124,7 +124,7 @@ class TestInvitationsPerPair:
         self, alice: Device, bob: Device, settings: Settings
     ) -> None:
         settings.INVITATIONS_PER_PAIR = service.INVITATIONS_PER_PAIR
-        # All devices of the caller count together, and all addresses of the callee.
+        # All devices of the caller count together. So do all addresses of the callee.
         tablet = Device.register("alice", "tablet")
         devices, addresses = 10 * [alice, tablet], 10 * ["bob", "tel:+15550101"]
         statuses = [device.call(address).status_code for device, address in zip(devices, addresses, strict=True)]

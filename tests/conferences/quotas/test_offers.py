@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 class TestOffersPerMinute:
     @pytest.fixture
     def scene(self) -> None:
-        """No scene, because the requests that make the call must count."""
+        """No saved scene, because the requests that make the call must count."""
 
     @pytest.fixture
     def call(self, alice: Device, bob: Device) -> Call:
@@ -53,7 +53,7 @@ class TestOffersPerMinute:
     ) -> None:
         mod = call.alice.put(call.id, action, offer(direction, version=3))["x-mod-id"]
         assert call.alice.withdraw(call.id, mod).status_code == 204
-        # The call and this offer.
+        # The call and this offer have been counted.
         self.limit(settings, 2)
         response = refused(429, "too-many-offers", call.alice.put, call.id, action, offer(direction, version=4))
         assert response["retry-after"] == "30"
@@ -85,7 +85,7 @@ class TestOffersPerMinute:
     def test_answers_do_not_count(self, call: Call, settings: Settings) -> None:
         self.limit(settings, 1)
         Device.register("carol").call("bob")
-        # Bob has not offered yet, so he has one offer left after any number of answers.
+        # Bob has made no offer yet. Answers do not count, so he may still make one offer after them.
         for version in range(3, 6):
             self.limit(settings, 10)
             mod = call.alice.put(call.id, "initiate-conference-mod", offer(version=version))["x-mod-id"]
@@ -153,21 +153,21 @@ class TestOffersPerMinute:
             statuses.append(ways[way]())
             offers += len(carol.follow(conference))
             alice.follow(conference), bob.follow(conference)
-        # Joining used one of the six.
+        # Bob's join was the first of his six offers.
         assert statuses == [204] * 5 + [429] * 7
-        # Leaving and joining again are two changes.
+        # Leaving and joining again are two changes, so each round may bring carol two offers.
         assert offers <= 12
         assert carol.put(conference, "initiate-conference-mod", carol.offer()).status_code == 204
 
 
 def toggle(device: Device, conference: str) -> int:
-    """Offer one more track, or one less; return the status."""
+    """Offer three tracks or two, in turn; return the status."""
     kinds = ("audio", "video", "video") if device.version % 2 else ("audio", "video")
     return int(device.put(conference, "initiate-conference-mod", device.offer(kinds=kinds)).status_code)
 
 
 def cancel(device: Device, conference: str, node: ScriptedNode) -> int:
-    """Offer, and withdraw the offer before the focus has answered; return the status of the offer."""
+    """Make an offer, and cancel it before the focus has answered it; return the status of the offer."""
     node.works = False
     response = device.put(conference, "initiate-conference-mod", device.offer())
     if response.status_code == 204:

@@ -24,7 +24,7 @@ class TestSdpPerMinute:
 
     def test_a_bare_sdp_counts_too(self, alice: Device, bob: Device, settings: Settings) -> None:
         call = open_call(alice, bob)
-        # Bob's answer to the call has counted already.
+        # Bob's answer to the call has been counted already.
         settings.SDP_CHARACTERS_PER_MINUTE = 10_000
         bare = {"content_type": "application/sdp"}
         action = partial(bob.put, call.id, "initiate-conference-mod", 10_000 * "v", **bare)
@@ -37,7 +37,7 @@ class TestSdpPerMinute:
         body = offer()
         body["sdp"] += 20 * ("a=x:" + 1000 * "y" + "\r\n")
         call = alice.call("bob", **body).json()["id"]
-        # These short answers do not fit. From the second one on, each counts the long offer too.
+        # These short answers do not fit. From the second answer on, the long offer is counted with each answer.
         settings.SDP_CHARACTERS_PER_MINUTE = 2 * len(body["sdp"])
         wrong = answer(kinds=("audio",))
         statuses = [bob.answer(call, wrong).status_code for _ in range(5)]

@@ -148,7 +148,7 @@ def test_an_open_conference_continues_without_busy_guests(
     conference = silent_call(alice, node, "bob", access="open")
     Device.register("dave").call("bob")
     assert bob.news_types() == ["invitation-received"]
-    # The first participant that joins makes it ring.
+    # The first participant that joins makes the conference ring.
     assert carol.join(conference).status_code == 204
     body = alice.get(conference)
     assert body["state"] == "session-open"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def end_rows(device: Device, state: SessionState) -> None:
-    """End a session in the database only, so that no process has noticed yet."""
+    """End a session only in the database. No process notices this."""
     now = timezone.now()
     if state is SessionState.EXPIRED:
         Session.objects.filter(pk=device.id).update(expires_at=now - timedelta(milliseconds=1))

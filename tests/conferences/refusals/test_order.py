@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.any_engine
 class TestOrderOfChecks:
-    """Requests that fail several checks. The first one decides: authentication, existence, headers, body, state."""
+    """Requests that fail several checks. The first failure decides: authentication, existence, headers, body, state."""
 
     HUGE = b"x" * (300 * 1024)
 

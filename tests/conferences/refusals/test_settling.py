@@ -1,4 +1,4 @@
-"""A modification is settled once, by one of its two participants. Until then, no other one can begin."""
+"""A modification is settled once, by one of its two participants. Until then, no other modification can begin."""
 
 from typing import Any
 

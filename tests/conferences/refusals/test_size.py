@@ -78,7 +78,7 @@ class _Response:
 
 
 async def send_in_chunks(call: Call, body: bytes) -> _Response:
-    """Send a modification by alice without a Content-Length (`Transfer-Encoding: chunked`); return the response."""
+    """Send a modification as alice without a Content-Length (`Transfer-Encoding: chunked`); return the response."""
     chunks = [body[start : start + 65536] for start in range(0, len(body), 65536)]
     requests = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     requests.append({"type": "http.request", "body": b"", "more_body": False})

@@ -180,7 +180,7 @@ class TestManyFormerParticipants:
         assert not scans, "\n".join(scans)
 
     def duration(self, meeting: Meeting, device: Device) -> float:
-        """Return the seconds that a device takes to leave and join again: the minimum of eight tries."""
+        """Return the seconds that a device needs to leave and join again: the minimum of eight tries."""
         session, tries = device.row, []
         for _ in range(8):
             begin = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A browser must be able to apply an answer to its offer: DTLS roles, BUNDLE groups and mids."""
+"""The browser that made an offer must be able to apply the answer: DTLS roles, BUNDLE groups and mids."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def bundled(text: str, groups: str) -> str:
-    """Return a description of audio and video with these BUNDLE groups, which `|` separates."""
+    """Return a description of audio and video with these BUNDLE groups, separated by `|`."""
     lines = "".join(f"a=group:BUNDLE {mids}\r\n" for mids in groups.split("|") if mids)
     return text.replace("a=group:BUNDLE 0 1\r\n", lines)
 
@@ -101,7 +101,7 @@ class TestApplicableAnswer:
     def test_roles_are_compared_section_by_section(
         self, call: Call, mids: str, offered: tuple[str, ...], answered: tuple[str, ...], fits: bool
     ) -> None:
-        """Also if only the offer's sections have mids, or none have (`mids` matches the lines left out)."""
+        """The answer has no mids. The offer's mids are removed too if `mids` matches their lines."""
         text = in_roles(bundled(describe(version=3), ""), *offered)
         mod = call.alice.put(call.id, MOD, {"type": "offer", "sdp": re.sub(mids, "", text)})["x-mod-id"]
         text = in_roles(bundled(describe(session=BOB, version=3), ""), *answered)

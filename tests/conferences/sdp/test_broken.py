@@ -1,4 +1,4 @@
-"""Text that is not SDP, or with which no connection is possible, is refused and changes nothing."""
+"""Text that is not SDP, or that allows no connection, is refused and changes nothing."""
 
 import socket
 from typing import Any
@@ -86,7 +86,7 @@ class TestBroken:
         head, video = self.TEXT.split("m=video")
         lines = [line for line in video.splitlines(keepends=True) if not line.startswith(f"a={name}")]
         text = head + "m=video" + "".join(lines)
-        # It could not connect without a bundle. In a bundle, audio's keys apply to both (RFC 9143 section 7.1.3).
+        # Without a bundle, video could not connect. In a bundle, audio's keys apply to both (RFC 9143 section 7.1.3).
         self.refuse(call, text.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0"))
         assert call.alice.put(call.id, MOD, text, **BARE).status_code == 204
 

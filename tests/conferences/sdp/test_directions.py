@@ -1,4 +1,4 @@
-"""The directions of a hold, and those of an answer to its offer."""
+"""The directions of a hold, and the directions of an answer to an offer."""
 
 from itertools import product
 from typing import Any

@@ -18,14 +18,14 @@ ACCEPT, WITHDRAW = "accept-conference-mod", "rejectCancel-conference-mod"
 
 
 def replying(text: str) -> str:
-    """Return alice's offer as an answer of bob's."""
+    """Return alice's offer, turned into an answer by bob."""
     return text.replace(str(ALICE), str(BOB)).replace("a=setup:actpass", "a=setup:active")
 
 
 class TestForwarding:
-    """Every forwarded description equals the sent one byte by byte."""
+    """Every forwarded description equals the sent description byte for byte."""
 
-    # Unknown attributes, unusual spaces, another script, mixed line ends.
+    # It contains unknown attributes, unusual spaces, another script and mixed line ends.
     ODD = (
         describe(version=3).replace("s=-", "s= 会议 \t😀 ").replace("a=rtcp-rsize\r\n", "a=x-unknown:ä \u200b\n", 1)
         + "a=candidate:1 1 udp 1 host.invalid 9 typ host\n"
@@ -89,7 +89,7 @@ class TestForwarding:
 
 
 class TestOtherStacks:
-    """Offers of other stacks (tests/support/samples/cases). Between peers they are only forwarded."""
+    """Offers of other WebRTC stacks (tests/support/samples/cases). Between peers, they are forwarded unchanged."""
 
     @pytest.mark.parametrize("name", CASES)
     def test_offers_of_other_stacks_are_forwarded(self, alice: Device, bob: Device, name: str) -> None:

@@ -50,7 +50,7 @@ class TestOrigin:
     def test_only_a_new_session_id_or_only_new_credentials_is_the_same_connection(
         self, call: Call, variation: dict[str, Any]
     ) -> None:
-        # A client that writes a new session ID each time, and an ICE restart.
+        # The first variation is a client that writes a new session ID each time; the second is an ICE restart.
         assert call.alice.put(call.id, MOD, offer(version=3, **variation)).status_code == 204
         assert call.bob.news()[0]["restart"] is False
 
