@@ -1,6 +1,6 @@
 """How the two ends of a connection recognise each other: ICE credentials and the fingerprints of certificates.
 
-Session descriptions state them (`media.sdp`), and connections use them (`media.transport`).
+Session descriptions state these values (`media.sdp`), and connections use them (`media.transport`).
 """
 
 import secrets
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Credentials:
-    """ICE credentials (RFC 8445 section 5.3), with which connectivity checks are addressed and signed."""
+    """ICE credentials (RFC 8445 section 5.3). They address and sign connectivity checks."""
 
     ufrag: str
     password: str
 
 
 def new_credentials() -> Credentials:
-    """Return credentials that nobody can guess (RFC 8445 section 5.3: 24 and 128 bits at least)."""
+    """Return random credentials. RFC 8445 section 5.3 requires 24 bits for the ufrag and 128 for the password."""
     return Credentials(secrets.token_hex(4), secrets.token_hex(16))
 
 

@@ -15,7 +15,7 @@ class MediaNodeQuerySet(models.QuerySet["MediaNode"]):
 
 
 class MediaNode(models.Model):
-    """A process, or a thread of one, that forwards media. It gets a new ID with every start."""
+    """A process, or a thread of one, that forwards media. Every start gives it a new ID."""
 
     id = models.CharField(primary_key=True, max_length=32, editable=False)
     started_at = models.DateTimeField()
@@ -34,10 +34,10 @@ class MediaNode(models.Model):
 
 
 class MediaTask(models.Model):
-    """A task that a node must still do for a conference. The transaction that applies its result deletes the row.
+    """A task that a node must still do for a conference. The transaction that applies its result deletes the task.
 
-    `node` and `conference` are plain IDs, because media does not know the model of conferences, and a task may outlive
-    its node.
+    `node` and `conference` are plain IDs and no foreign keys. This application does not know the model of conferences,
+    and a task may outlive its node.
     """
 
     id = models.BigAutoField(primary_key=True)

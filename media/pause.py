@@ -1,17 +1,17 @@
-"""After a failure, do not try again for a while, so that not every caller waits for another failure."""
+"""Pause after a failure, so that the callers in that time do not each wait for another failure."""
 
 import time
 
 
 class Pause:
-    """A pause of this many seconds after each failure. Call `begin` at a failure."""
+    """A pause of this many seconds after each failure. Call `begin` when something has failed."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._until = 0.0
 
     def begin(self) -> None:
-        """Begin the pause now: something has failed."""
+        """Begin the pause now, after a failure."""
         self._until = time.monotonic() + self.seconds
 
     @property

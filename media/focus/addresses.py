@@ -1,4 +1,4 @@
-"""The addresses of one leg's peer: those that have sent valid checks, and the one that media goes to.
+"""The addresses of one leg's peer: those that have sent valid checks, and the one to which media goes.
 
 Each address is a sockaddr in bytes (`media.forward.datagrams`).
 """
@@ -8,18 +8,18 @@ from collections import deque
 from media.forward.datagrams import Destination
 from media.transport.consent import Consent
 
-# The addresses that a leg may use at the same time: a browser checks several before it settles on one.
+# How many addresses a leg may use at the same time. A browser checks several before it settles on one.
 MOST_ADDRESSES = 8
-# Former destinations whose memory is kept, because bursts that the port has not sent yet point to it. The port reads 64
-# datagrams at a time.
+# How many of the last destinations stay in memory. Bursts that the port has not sent yet may point to them. The port
+# reads 64 datagrams at a time.
 _DESTINATIONS_KEPT = 64
 
 
 class Addresses:
     """The addresses of one leg.
 
-    `known` has the addresses that count as the leg's. Media goes to `destination` once its address has answered a check
-    of the node. `gso` tells whether the route to the destination supports GSO batches.
+    `known` lists the addresses whose datagrams belong to the leg. `destination` is the address to which media goes. It
+    has answered a check of the node. `gso` tells whether the route to the destination supports GSO batches.
     """
 
     def __init__(self, made_at: float) -> None:
@@ -31,7 +31,7 @@ class Addresses:
 
     @property
     def seen_at(self) -> float:
-        """When the destination last answered a check (consent, RFC 7675)."""
+        """When the destination last answered a check (consent, RFC 7675); until it has, when the leg was made."""
         return self._consent.proved_at
 
     def reach(self, name: bytes, now: float, *, nominated: bool) -> bool:

@@ -9,26 +9,26 @@ from media.forward.tracks import Sink, Track
 
 # The interval at which the rate of the media forwarded to a leg is measured.
 MEASURE_SECONDS = 1.0
-# A packet is not sent again if its successor came this long ago, because then it is too late for a picture.
+# A packet is not sent again if its successor came longer ago than this: the packet would be too late for its picture.
 OLDEST_SECONDS = 1.5
 
 
 class Retransmitter:
-    """Answers one participant's NACKs, within a budget that depends on what its connection carries."""
+    """Answers one participant's NACKs, within a budget that depends on the rate of the participant's connection."""
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
         self._round_trip = round_trip
         self._budget = Retransmissions()
         self._octets = 0
-        # The packets and octets of each track that had been forwarded at the last measurement.
+        # For each track, by SSRC: the packets and octets that had been forwarded at the last measurement.
         self._forwarded: dict[int, tuple[int, int]] = {}
         self._measured_at = made_at
 
     def answer(self, sink: Sink, lost: Iterable[int], now: float) -> Iterator[bytes]:
         """Yield the packets to send again, in the form in which the participant gets them.
 
-        :param sink: how the participant gets the track that the NACK is about.
-        :param lost: the sequence numbers that the NACK names, as the participant counts them.
+        :param sink: the participant's sink of the track for which the NACK asks.
+        :param lost: the sequence numbers in the NACK, in the participant's numbering.
         """
         track, budget = sink.track, self._budget
         for sequence in lost:
@@ -45,7 +45,7 @@ class Retransmitter:
                 yield packet
 
     def rate(self, seconds: float) -> float:
-        """Return the bits per second that were sent again since the last call, which was this many seconds ago."""
+        """Return the rate of retransmissions in bits per second since the last call, which was `seconds` ago."""
         octets, self._octets = self._octets, 0
         return 8 * octets / seconds
 
@@ -66,7 +66,7 @@ class Retransmitter:
 
 
 def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
-    """Tell whether a packet is too late for a picture: its successor came more than OLDEST_SECONDS ago."""
+    """Tell whether a packet is too late for its picture: its successor came more than OLDEST_SECONDS ago."""
     shown = track.history.timestamp(kept.sequence + 1) if track.history is not None else None
     if shown is None:
         return False
@@ -75,7 +75,7 @@ def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
 
 
 def _repeated(sink: Sink, kept: Kept) -> bytes:
-    """Return a kept packet as its receiver gets it again, wrapped in RTX if that was negotiated."""
+    """Return a kept packet in the form that its receiver gets, wrapped in RTX if that was negotiated."""
     track = sink.track
     first, second = kept.packet[:2]
     type_ = sink.payload_types[second & 0x7F]

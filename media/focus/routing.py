@@ -1,4 +1,4 @@
-"""Connect the tracks of a conference with the legs that get them, and pass on key frame requests and sender reports."""
+"""Connect a conference's tracks with the legs that receive them, and pass on key frame requests and sender reports."""
 
 import secrets
 from collections.abc import Callable, Iterable
@@ -14,7 +14,7 @@ from media.sdp.writer import cname_of
 
 
 class Routing:
-    """The tracks of one conference and their receivers. `tracks` has the tracks by participant and label.
+    """The tracks of one conference and their receivers. `tracks` holds the tracks by participant and label.
 
     `send_rtcp` encrypts an RTCP packet for a leg and sends it. `now` is the node's clock, in seconds.
     """
@@ -48,17 +48,17 @@ class Routing:
                     track.key_frame_wanted = track.kind == "video"
 
     def interrupt(self, leg: Leg) -> None:
-        """Mark the tracks that a participant no longer sends, so that they later continue as after a pause."""
+        """Mark the tracks that a leg's participant no longer sends. They will continue as after a pause."""
         for (owner, label), track in self.tracks.items():
             if owner == leg.participant:
                 track.resumes = track.resumes or label not in leg.layout.published
 
     def remove_tracks(self, id_: str) -> list[Track]:
-        """Remove a participant's tracks and return them. The caller must `end` each."""
+        """Remove a participant's tracks and return them. The caller must call `end` for each."""
         return [self.tracks.pop(key) for key in list(self.tracks) if key[0] == id_]
 
     def end(self, track: Track) -> None:
-        """Say BYE to the receivers of a removed track, and free its memory."""
+        """Send a BYE to the receivers of a removed track, and free the track's memory."""
         for leg in legs_of(self._participants):
             if track.ssrc in leg.sinks:
                 self._send_rtcp(leg, rtcp.goodbye(track.ssrc))
@@ -76,7 +76,7 @@ class Routing:
             self.connect(leg, track)
 
     def reroute(self, leg: Leg, before: Layout) -> None:
-        """Renew the routes that a leg's new layout has changed: those from the leg and those to it."""
+        """Renew the routes from the leg and to the leg for sections that its new layout has changed."""
         for label in changed(before.published, leg.layout.published):
             track = self.tracks.get((leg.participant, label))
             for other in legs_of(self._participants) if track is not None else ():
@@ -95,13 +95,13 @@ class Routing:
     def connect(self, leg: Leg, track: Track) -> None:
         """Give a leg a track according to the sections of both sides, or stop giving it the track."""
         participant = self._participants.get(leg.participant)
-        # A handshake may succeed just after its leg was given up.
+        # A handshake may succeed just after its leg was dropped.
         is_served = leg.is_connected and participant is not None and participant.leg is leg
         wanted = is_served and track not in leg.downlink.withheld
         section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
         sink = None
         if section is not None:
-            # While the source is between two devices, everything stays as it is.
+            # While the sender moves between two devices, its track has no source, and the sink stays unchanged.
             sink = _sink(track, self._source(track), leg, section) or track.sinks.get(leg.id)
         if sink is not None and participant is not None:
             self._attach(participant, leg, track, sink)
@@ -117,19 +117,19 @@ class Routing:
             self._want_key_frame(participant, track)
 
     def _source(self, track: Track) -> Section | None:
-        """Return the section that a track comes from."""
+        """Return the section on which a participant sends this track, if there is one."""
         leg = self._leg(track.participant)
         return leg.layout.published.get(track.label) if leg is not None else None
 
     def _leg(self, id_: str) -> Leg | None:
-        """Return a participant's leg, if it has one."""
+        """Return a participant's leg, if there is one."""
         participant = self._participants.get(id_)
         return participant.leg if participant is not None else None
 
     # --- Key frames and sender reports ------------------------------------------------------------------------
 
     def request_key_frame(self, leg: Leg, track: Track) -> None:
-        """Ask a track's sender for a key frame that this leg needs. Soon after the last request, ask later."""
+        """Ask a track's sender for a key frame that this leg needs. If the last request was recent, ask later."""
         participant = self._participants.get(leg.participant)
         if participant is not None:
             self._want_key_frame(participant, track)
@@ -176,10 +176,10 @@ def _may_send(participant: Participant, track: Track) -> bool:
 
 
 def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:
-    """Return how a leg gets a track on a section; None while nothing comes from the track's source.
+    """Return the sink for a track on a leg's section; None while the track has no source or the leg no address.
 
-    A section without the codec that the source prefers gets nothing: if one receiver of a track cannot take a packet,
-    no receiver gets it.
+    A section without the source's preferred codec gets a sink that takes no packets. Otherwise it would stop the track
+    for everybody: a packet is forwarded only if all receivers of its track can take it.
     """
     destination = leg.addresses.destination
     if source is None or destination is None:
