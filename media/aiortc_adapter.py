@@ -299,7 +299,7 @@ class Sctp(RTCSctpTransport):
     def __init__(self, role: str, send: Callable[[bytes], object]) -> None:
         super().__init__(cast(Any, _Carrier(role, send)))
         self._held = 0
-        # Pieces that share the next packet. It is sent when the step that makes them ends.
+        # Pieces that share the next packet. The packet is sent when the outermost step ends (`_bundling`).
         self._bundle: list[bytes] = []
         self._steps = 0
         self._advertised_rwnd = self.WINDOW
@@ -367,7 +367,7 @@ class Sctp(RTCSctpTransport):
         self._advertised_rwnd -= size
 
     def release(self, size: int) -> bool:
-        """Return bytes to the window. Tell whether to announce to the other side that the window is open."""
+        """Return bytes to the window. Return whether the caller should announce the window to the other side."""
         was = self._advertised_rwnd
         self._held -= size
         self._advertised_rwnd += size

@@ -53,7 +53,7 @@ class ParticipantView:
 
 @dataclass(frozen=True)
 class Cause:
-    """A modification. The next offer of the focus to each other participant announces it."""
+    """A modification that the focus announces to each other participant in its next offer."""
 
     # None if no modification of a client is the cause.
     mod_id: str | None
@@ -72,7 +72,7 @@ class ConferenceView:
     # The IDs of the participants that the focus may make an offer to.
     ready: tuple[str, ...]
     # How many times the conference has been assigned to a node. When a task has a higher generation, the node closes
-    # the legs of the earlier one.
+    # the legs of the earlier generation.
     generation: int = 1
     cause: Cause | None = None
 

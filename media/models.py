@@ -10,7 +10,7 @@ class MediaNodeQuerySet(models.QuerySet["MediaNode"]):
     """Media nodes."""
 
     def live(self, since: datetime) -> Self:
-        """Media nodes with a heartbeat since then."""
+        """Return the nodes whose last heartbeat was at this time or later."""
         return self.filter(heartbeat_at__gte=since)
 
 

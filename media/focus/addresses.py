@@ -41,7 +41,7 @@ class Addresses:
         return self._consent.reach(name, now, nominated=nominated)
 
     def forget_surplus(self) -> list[bytes]:
-        """If there are too many addresses, forget the oldest ones, but never the destination. Return them."""
+        """If there are too many addresses, forget the oldest, but never the destination. Return those forgotten."""
         in_use = self.destination.name if self.destination is not None else None
         gone = [each for each in self.known[:-MOST_ADDRESSES] if each != in_use]
         self.known = [each for each in self.known if each not in gone]

@@ -13,7 +13,7 @@ from media.transport.sctp import DataChannels
 class Chat:
     """Opens and closes the associations of one conference, and relays their messages within the node's budget.
 
-    `spawn` closes an association in the background.
+    `spawn` runs a coroutine in the background. It is used to close associations.
     """
 
     def __init__(

@@ -124,9 +124,9 @@ class Conference:
     # --- Time -------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> Iterator[None]:
-        """Do the periodic work, leg by leg. Call it several times per second.
+        """Do the periodic work, leg by leg. Call this method several times per second.
 
-        This yields after each leg. At each yield, the caller may run other work, which may drop legs and add new ones.
+        It yields after each leg. At each yield, the caller may run other work, which may drop legs and add new ones.
         """
         for participant in list(self.participants.values()):
             if participant.leg is not None:

@@ -32,7 +32,7 @@ class Connections:
         return Leg(id_, participant, Negotiation(services.local), services.port, self, made_at=services.now())
 
     def settle(self, leg: Leg, layout: Layout) -> None:
-        """Put the negotiated layout into effect. The cost depends only on what has changed."""
+        """Put the negotiated layout into effect. The processing time depends only on the changes."""
         before, leg.layout = leg.layout, layout
         participant, capabilities = self._participants[leg.participant], leg.negotiation.capabilities
         participant.informed = None

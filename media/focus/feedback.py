@@ -14,7 +14,7 @@ from media.sdp.media_section import Section
 
 # In bits per second. The lowest limit for one video.
 LEAST_RATE = 150_000
-# In bits per second. A limit includes this share for sound, beside the video.
+# In bits per second. Each limit includes this rate for sound, in addition to the video.
 AUDIO_RATE = 48_000
 # In bits per second. This value stands for "no limit".
 NO_LIMIT = 1 << 27
@@ -49,7 +49,7 @@ class Feedback:
     def limit(
         self, sources: Iterable[Source], limits: Mapping[Track, float], rates: Mapping[Track, float]
     ) -> bytes | None:
-        """Tell the participant how fast it may send its video (REMB). When a limit ends, tell it so once.
+        """Tell the participant how fast it may send its video (REMB). When a limit ends, send NO_LIMIT once.
 
         :param sources: the participant's streams and their tracks.
         :param limits: the new rate of each track that must be sent more slowly, in bits per second.

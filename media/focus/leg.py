@@ -176,7 +176,7 @@ class Leg:
         self._observer.moved(self)
 
     def begin(self) -> None:
-        """Begin the DTLS handshake if the other side has an address. Before that, its time limit could run out."""
+        """Begin the DTLS handshake if the other side has an address. Without one, its time limit could run out."""
         destination = self.addresses.destination
         if self.transport is not None and destination is not None:
             network = network_of(address_of(destination.name)[0])
@@ -227,7 +227,7 @@ class Leg:
         return self._observer.track_of(self, section)
 
     def may_try(self, ssrc: int, sequence: int | None = None) -> bool:
-        """Tell whether a packet may be decrypted, even if many were refused in this tick.
+        """Tell whether a packet may be decrypted, although libsrtp may have refused many in this tick.
 
         :param sequence: the sequence number that an RTP packet states; None for RTCP.
         """
@@ -294,7 +294,7 @@ class Leg:
                 self._send(self.feedback.picture_loss(stream))
 
     def limit(self, limits: Mapping[Track, float], rates: Mapping[Track, float]) -> None:
-        """Tell the participant how fast it may send its video. When a limit ends, tell it so once.
+        """Tell the participant how fast it may send its video. When a limit ends, report the end once.
 
         :param limits: the new rate of each track that must be sent more slowly, in bits per second.
         :param rates: the current rate of every track, in bits per second.

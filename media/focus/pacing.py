@@ -1,7 +1,7 @@
 """Bandwidth: video is sent at the rate that the slowest receiver's connection can carry (decision 0010).
 
 The focus tells senders to slow down (REMB). If a sender does not slow down, receivers on congested connections get none
-of its video, because that video would leave no bandwidth for other participants' sound.
+of its video. Otherwise this video would leave no bandwidth for other participants' sound.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,18 +12,18 @@ from media.forward.tracks import Track
 
 # With each report, a congested connection lowers the limit of a video to no less than this share of the video's rate.
 LEAST_SHARE = 0.7
-# In bits per second for each video. If the estimate is higher, the connection is no longer congested, because a browser
-# sends a camera's video at no higher rate.
+# In bits per second for each video. If a receiver's estimate is higher, its connection is no longer congested, because
+# a browser sends a camera's video at no higher rate.
 PLENTY = 2_500_000
-# A sender defies its limit when its rate exceeds the limit times this factor, plus this many bits per second, in this
-# many reports in a row. Browsers obey within one report.
+# A sender defies its limit if its rate exceeds EXCESS_FACTOR * limit + EXCESS_RATE (bits per second) in MOST_DEFIANCES
+# reports in a row. Browsers obey within one report.
 EXCESS_FACTOR, EXCESS_RATE, MOST_DEFIANCES = 1.25, 300_000, 4
 # A video is withheld for at least this many seconds, unless its sender slows down.
 WITHHELD_SECONDS = 30.0
 
 
 class Pacer:
-    """The limits of one conference's senders. It has no clock: `pace` is called once per report."""
+    """The limits of one conference's senders. Call `pace` once per report; this object has no clock."""
 
     def __init__(self) -> None:
         # The rate that each limited sender would have now if it had obeyed, in bits per second.

@@ -35,8 +35,8 @@ _ROUNDS = 4
 _SOCKET_BUFFER = 8 * 1024 * 1024
 # The most bytes of an encrypted packet that is not forwarded: RTCP or a retransmission.
 _SCRATCH = 4096
-# The node checks the address to which a leg's media goes every 2.5 s (`media.transport.consent`). If it has answered no
-# check for this long, another leg may take it.
+# The node sends a check to each leg's destination every 2.5 s (`media.transport.consent`). If a destination has
+# answered no check for this long, another leg may use the address.
 _IN_USE_SECONDS = 6.0
 _ALL_UNTOUCHED = bytes([memory.UNTOUCHED]) * memory.SLOTS_IN
 # Bytes of the fixed headers. A shorter packet is malformed.

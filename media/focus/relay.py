@@ -52,9 +52,9 @@ class _Lane:
     """Messages that are being delivered: one long message, or several short ones together."""
 
     is_long: bool
-    # The remaining steps of the current batch (each makes its deliveries and returns their cost), and the cost of all
-    # steps so far.
+    # The remaining steps for these messages. Each step makes deliveries and returns their cost.
     work: Iterator[float] | None = None
+    # The cost of all steps of this lane so far.
     spent: float = 0.0
     senders: set[DataChannels] = field(default_factory=set)
 
@@ -115,7 +115,7 @@ class Relay:
         self._budget = budget
         self._inboxes: dict[DataChannels, deque[_Message]] = {}
         # For each sender, the bytes relayed so far; the sender with the fewest is next. `_turn` is the number of the
-        # sender that was chosen last. A sender that joins begins with that number.
+        # sender that was chosen last. A new sender begins with that number.
         self._turns: dict[DataChannels, int] = {}
         self._turn = 0
         self._lanes = _Lane(is_long=True), _Lane(is_long=False)
@@ -150,7 +150,7 @@ class Relay:
             if lane.work is None and (batch := self._batch(lane)):
                 lane.senders = {message.sender for message in batch}
                 lane.work = self._deliveries(batch)
-                # An idle lane does not save up turns.
+                # A lane gains no advantage from having been idle.
                 lane.spent = lane.spent if least is None else max(lane.spent, least)
         return min((lane for lane in self._lanes if lane.work), key=lambda lane: lane.spent, default=None)
 

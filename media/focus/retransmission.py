@@ -45,7 +45,10 @@ class Retransmitter:
                 yield packet
 
     def rate(self, seconds: float) -> float:
-        """Return the rate of retransmissions in bits per second since the last call, which was `seconds` ago."""
+        """Return the rate of retransmissions in bits per second since the last call.
+
+        :param seconds: the time since the last call.
+        """
         octets, self._octets = self._octets, 0
         return 8 * octets / seconds
 

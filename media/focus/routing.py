@@ -48,7 +48,7 @@ class Routing:
                     track.key_frame_wanted = track.kind == "video"
 
     def interrupt(self, leg: Leg) -> None:
-        """Mark the tracks that a leg's participant no longer sends. They will continue as after a pause."""
+        """Mark the tracks that a leg's participant no longer sends. If sent again, they continue as after a pause."""
         for (owner, label), track in self.tracks.items():
             if owner == leg.participant:
                 track.resumes = track.resumes or label not in leg.layout.published
@@ -87,7 +87,7 @@ class Routing:
                 self.connect(leg, self.tracks[key])
 
     def detach(self, leg: Leg) -> None:
-        """Remove a dropped leg from all tracks. Its own tracks stay, and continue as after a pause."""
+        """Remove a dropped leg from all tracks. The tracks that it sends stay, and continue as after a pause."""
         for (owner, _), track in self.tracks.items():
             track.detach(leg.id, for_good=True)
             track.resumes = track.resumes or owner == leg.participant
@@ -178,8 +178,8 @@ def _may_send(participant: Participant, track: Track) -> bool:
 def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:
     """Return the sink for a track on a leg's section; None while the track has no source or the leg no address.
 
-    A section without the source's preferred codec gets a sink that takes no packets. Otherwise it would stop the track
-    for everybody: a packet is forwarded only if all receivers of its track can take it.
+    A section without the source's preferred codec gets a sink that takes no packets. Otherwise the track would stop for
+    all receivers: a packet is forwarded only if all of them can take it.
     """
     destination = leg.addresses.destination
     if source is None or destination is None:

@@ -34,7 +34,7 @@ TRIES = 5
 RETRY_SECONDS = 1.0
 BATCH = 20
 # A task with a description longer than this may take a hundred times as long as a shorter task. So it waits for the
-# shorter tasks of other conferences. A client that sends many long descriptions thus delays only clients that also do.
+# shorter tasks of other conferences. A client that sends many long descriptions thus delays only clients like itself.
 LONG_CHARACTERS = 64 * 1024
 # A long task waits at most this long for shorter tasks.
 LONGEST_WAIT_SECONDS = 2.0
@@ -152,7 +152,7 @@ class Service:
         self._clerk.start()
 
     def stop(self) -> None:
-        """Accept no new conference, end every leg, and stop all threads and close all sockets."""
+        """Accept no new conference, end every leg, stop all threads and close all sockets."""
         self._stop_listening()
         # Stop the heartbeat first: the clerk thread retires the node, and a later heartbeat would register it again.
         self._heartbeat.stop()
@@ -321,7 +321,7 @@ class Service:
         except Exception as error:
             logger.exception("Media task %s (%s) is not settled", task.pk, task.kind)
             close_old_connections()
-            # If the database is unreachable, the result is not at fault, so do not count this try.
+            # If the database is unreachable, the result is not at fault, so this try does not count.
             trial.failures += not isinstance(error, OperationalError | InterfaceError)
             if trial.failures < TRIES:
                 self._rests[task.conference] = time.monotonic() + RETRY_SECONDS

@@ -138,7 +138,8 @@ class Signalling:
         """Roll back an offer that was rejected, cancelled or has expired.
 
         A rejected offer is not made again unchanged. If the participant cancelled its own offer, the focus may already
-        have answered it. That answer never reached the participant, so the focus takes it back.
+        have answered it. That answer never reached the participant, so the focus takes the answer back. If the offer
+        created the leg, the focus drops the leg.
         """
         participant = self._participants.get(task.participant)
         if participant is None or participant.leg is None:
@@ -276,7 +277,7 @@ def _refused(detail: str) -> Result:
 def _settled(leg: Leg, text: str, *, may_change: bool) -> Layout:
     """Settle our offer with the participant's answer.
 
-    :param may_change: whether the answer may change what the participant sends.
+    :param may_change: whether the answer may change which media the participant sends.
     :raises SdpError: when the text is not a session description.
     :raises NegotiationError: when the text does not answer our offer.
     """

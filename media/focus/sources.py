@@ -56,8 +56,8 @@ class Sources:
     def expect(self, sections: Iterable[Section], track_of: TrackOf) -> None:
         """Prepare for the streams that the settled sections name.
 
-        The known streams of a section stay while it receives, unless the description names others for it. All other
-        streams are forgotten.
+        The known streams of a section stay while it receives, unless the description names others for that section. All
+        other streams are forgotten.
         """
         streams: dict[int, Source] = {}
         self._ignored = set()

@@ -30,7 +30,7 @@ MAX_HANDSHAKE_DATAGRAMS = 200
 MAX_HANDSHAKE_BYTES = 128 * 1024
 # How many messages of application data may wait for a reader.
 MAX_EARLY = 4
-# How many datagrams per second an established connection may receive. It carries only data channels.
+# How many datagrams per second an established connection may receive. They belong to data channels only.
 MAX_RATE = 1000
 # How many datagrams are read before other tasks run.
 BATCH = 16
@@ -38,7 +38,8 @@ HANDSHAKE_SECONDS = 10.0
 # A handshake waits at most this long for its turn.
 TURN_SECONDS = 30.0
 
-# RFC 6347 section 4.1 and RFC 9147 section 4: the content types of records with the long header, and its length.
+# RFC 6347 section 4.1 and RFC 9147 section 4: the content types of records with the long header, and the length of that
+# header.
 _CONTENT_TYPES = range(20, 25)
 _ALERT = 21
 _HEADER = 13
@@ -206,7 +207,7 @@ class Transport:
         self.on_state, self.on_data = _ignored, None
 
     async def _connect(self, fingerprints: tuple[Fingerprint, ...], origins: tuple[Hashable, ...]) -> None:
-        """Wait until the handshake may begin and gets its turn, then do it."""
+        """Wait until the handshake may begin and gets its turn. Then do the handshake."""
         if self.role == "server":
             await self._arrival.wait()
         connected = False
