@@ -86,7 +86,7 @@ _MTU = 1200
 
 @dataclass(frozen=True)
 class Srtp:
-    """The two SRTP sessions of a connected transport, in the form that libsrtp's functions take.
+    """The two SRTP sessions of a connected transport, as libsrtp's functions take them.
 
     The handles `tx` and `rx` are valid only while this object exists. Keep the object as long as you use a handle.
     """
@@ -238,7 +238,7 @@ class Dtls(RTCDtlsTransport):
 
     async def _recv_next(self) -> None:
         await super()._recv_next()
-        # aiortc's own method reads one record. A datagram may contain several, and the others would wait forever.
+        # aiortc's own method reads one record. A datagram may hold several, and the others would wait forever.
         while self.state == "connected" and self._ssl is not None:
             try:
                 data = self._ssl.recv(65536)
@@ -293,7 +293,7 @@ class Sctp(RTCSctpTransport):
     WINDOW = 256 * 1024
     MAX_PIECES = 1024
     MAX_MISORDERED = 256
-    # The stream numbers of both ends are below this limit.
+    # The stream numbers of both ends are below this.
     MAX_STREAMS = 64
 
     def __init__(self, role: str, send: Callable[[bytes], object]) -> None:
@@ -358,7 +358,7 @@ class Sctp(RTCSctpTransport):
 
     @property
     def held(self) -> int:
-        """How many bytes of the receive window messages occupy while they wait to be relayed."""
+        """How many bytes of the receive window are taken by messages that wait to be relayed."""
         return self._held
 
     def hold(self, size: int) -> None:

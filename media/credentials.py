@@ -1,6 +1,6 @@
 """How the two ends of a connection recognise each other: ICE credentials and the fingerprints of certificates.
 
-Session descriptions state these values (`media.sdp`), and connections use them (`media.transport`).
+Session descriptions state them (`media.sdp`), and connections use them (`media.transport`).
 """
 
 import secrets

@@ -15,7 +15,7 @@ class MediaNodeQuerySet(models.QuerySet["MediaNode"]):
 
 
 class MediaNode(models.Model):
-    """A process, or a thread of one, that forwards media. Every start gives it a new ID."""
+    """A process, or a thread of one, that forwards media. It gets a new ID with every start."""
 
     id = models.CharField(primary_key=True, max_length=32, editable=False)
     started_at = models.DateTimeField()
@@ -34,7 +34,7 @@ class MediaNode(models.Model):
 
 
 class MediaTask(models.Model):
-    """A task that a node must still do for a conference. The transaction that applies its result deletes the task.
+    """A task that a node must still do for a conference. The transaction that applies its result deletes the row.
 
     `node` and `conference` are plain IDs and no foreign keys. This application does not know the model of conferences,
     and a task may outlive its node.

@@ -11,7 +11,7 @@ class Pause:
         self._until = 0.0
 
     def begin(self) -> None:
-        """Begin the pause now, after a failure."""
+        """Begin the pause now: something has failed."""
         self._until = time.monotonic() + self.seconds
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable
 
 
 class Tally(Counter[Hashable]):
-    """A counter that uses memory only for kinds with a count above zero."""
+    """A counter that takes memory only for kinds with a count above zero."""
 
     def release(self, kinds: Iterable[Hashable]) -> None:
         """Subtract one for each of these kinds. Each must have been counted before."""

@@ -77,7 +77,7 @@ def present_nodes(*, now: datetime, watched: timedelta) -> list[str]:
 
 
 def try_write(*, now: datetime) -> None:
-    """Write to the row of a node that has missed heartbeats, if there is such a node.
+    """Write to the row of a node that has missed heartbeats, if there is one.
 
     This write fails or waits if nodes cannot write either. In that case, a silent node may be alive.
     """
@@ -99,7 +99,7 @@ def next_to_fall_silent(*, now: datetime) -> datetime | None:
 
 
 def enqueue(*, node_id: str, conference_id: str, task: Task, view: ConferenceView, now: datetime) -> None:
-    """Write a task for a node, in the transaction of the change that needs it. The node is woken on commit."""
+    """Write a task for a node, in the transaction of the change that asks for it. The node is woken on commit."""
     kind, payload = write_task(task, view)
     MediaTask.objects.create(node=node_id, conference=conference_id, kind=kind, payload=payload, created_at=now)
     transaction.on_commit(partial(_wake_node, node_id))

@@ -1,4 +1,4 @@
-"""The addresses of one leg's peer: those that have sent valid checks, and the one to which media goes.
+"""The addresses of one leg's peer: those that have sent valid checks, and the one that media goes to.
 
 Each address is a sockaddr in bytes (`media.forward.datagrams`).
 """
@@ -19,7 +19,7 @@ class Addresses:
     """The addresses of one leg.
 
     `known` lists the addresses whose datagrams belong to the leg. `destination` is the address to which media goes. It
-    has answered a check of the node. `gso` tells whether the route to the destination supports GSO batches.
+    is None until an address has answered a check. `gso` tells whether the route to it supports GSO batches.
     """
 
     def __init__(self, made_at: float) -> None:

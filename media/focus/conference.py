@@ -92,7 +92,7 @@ class Conference:
         return replace(result, offers=offers, without_leg=tuple(each.id for each in present if each.leg is None))
 
     def _apply(self, view: ConferenceView) -> list[Track]:
-        """Bring participants, tracks and causes up to date. Return the removed tracks; the caller must end them."""
+        """Bring participants, tracks and causes up to date. Return the removed tracks, which the caller must end."""
         states = {each.id: State.of(each) for each in view.participants}
         removed = [
             track for id_ in [*self.participants] if id_ not in states for track in self._remove_participant(id_)
@@ -147,7 +147,7 @@ class Conference:
     def pace(self, seconds: float) -> None:
         """Slow down senders of video to the rate that the slowest receiver can take.
 
-        :param seconds: the time since the last call.
+        :param seconds: the time since this was last called.
         """
         for leg, track in self._pacer.pace(self.legs(), self.tracks.values(), seconds):
             self._routing.connect(leg, track)

@@ -37,7 +37,7 @@ class Downlink:
             self.estimate, self._estimated_at = estimate, now
 
     def forget_old_estimate(self, now: float) -> None:
-        """Forget an estimate that was not repeated, so that a receiver without estimates slows nobody down."""
+        """Forget an estimate that was not repeated, so that a silent receiver slows nobody down."""
         if now - self._estimated_at >= ESTIMATE_COUNTS_SECONDS:
             self.estimate, self.is_congested = 0, False
 
@@ -47,7 +47,7 @@ class Downlink:
         self._measure_round_trip(sink, report, now)
 
     def _measure_round_trip(self, sink: Sink, report: RtcpReceiverInfo, now: float) -> None:
-        """Measure the round trip, if the report refers to a sender report of ours (RFC 3550 section 6.4.1)."""
+        """Measure the round trip, if the report names one of our sender reports (RFC 3550 section 6.4.1)."""
         stream = sink.track.stream
         sent_at = stream.reported_at(report.lsr) if stream is not None and report.lsr else None
         if sent_at is not None and (sample := now - sent_at - report.dlsr / 65536) >= 0:

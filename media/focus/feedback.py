@@ -16,7 +16,7 @@ from media.sdp.media_section import Section
 LEAST_RATE = 150_000
 # In bits per second. Each limit includes this rate for sound, in addition to the video.
 AUDIO_RATE = 48_000
-# In bits per second. This value stands for "no limit".
+# In bits per second. This value means that there is no limit.
 NO_LIMIT = 1 << 27
 
 

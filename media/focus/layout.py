@@ -37,5 +37,5 @@ class Layout:
 
 
 def changed(before: Mapping[Key, Section], now: Mapping[Key, Section]) -> list[Key]:
-    """Return the keys whose section was added, removed or replaced."""
+    """Return the keys whose section is new, gone or replaced."""
     return [key for key in {**before, **now} if before.get(key) is not now.get(key)]

@@ -62,7 +62,7 @@ class LegPort(Protocol):
 
 
 class LegObserver(Protocol):
-    """The methods of the conference that a leg uses."""
+    """The methods of its conference that a leg uses."""
 
     def connected(self, leg: "Leg") -> None:
         """The leg can send and receive media from now on."""
@@ -176,7 +176,7 @@ class Leg:
         self._observer.moved(self)
 
     def begin(self) -> None:
-        """Begin the DTLS handshake if the other side has an address. Without one, its time limit could run out."""
+        """Begin the DTLS handshake if the other side has an address. Without one, the handshake could time out."""
         destination = self.addresses.destination
         if self.transport is not None and destination is not None:
             network = network_of(address_of(destination.name)[0])
@@ -215,7 +215,7 @@ class Leg:
     # --- Packets from the participant -------------------------------------------------------------------------
 
     def expect(self) -> None:
-        """Prepare for the streams that the settled layout names."""
+        """Get ready for the streams that the settled layout names."""
         self.feedback.settle(self.layout.sections)
         self.sources.expect(self.layout.sections, self._track_of)
 
@@ -268,7 +268,7 @@ class Leg:
                 self._port.send_rtp(self, packet)
 
     def _take_receiver_reports(self, packet: RtcpRrPacket | RtcpSrPacket, now: float) -> None:
-        """Record the participant's reports about the tracks that it gets."""
+        """Record what the participant reports about the tracks that it gets."""
         for report in packet.reports:
             if report.ssrc in self.sinks:
                 self.downlink.take_report(self.sinks[report.ssrc], report, now)

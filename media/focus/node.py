@@ -59,7 +59,7 @@ class Settings:
     """Where a node listens and how it forwards."""
 
     bind: str = "127.0.0.1"
-    # 0 chooses a free port.
+    # 0 takes a free port.
     port: int = 0
     # The addresses at which clients reach the node. If there are none, clients use the address on which it listens.
     announce: tuple[str, ...] = ()
@@ -127,7 +127,7 @@ class Node:
         )
 
     async def execute(self, conference_id: str, task: Task, view: ConferenceView) -> Result:
-        """Carry out a task and return its result. If the caller is cancelled, the task continues to its end."""
+        """Carry out a task and return its result. If the caller is cancelled, the task still runs to its end."""
         work = asyncio.get_running_loop().create_task(self._execute(conference_id, task, view))
         self._executions.add(work)
         work.add_done_callback(self._executions.discard)
@@ -177,7 +177,7 @@ class Node:
                 self._close(conference)
 
     async def stop(self) -> None:
-        """Close every leg and the port, and stop the thread for descriptions."""
+        """Close every leg, the port and the thread for descriptions."""
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.wait([self._ticker])
@@ -225,14 +225,14 @@ class Node:
         return self._port.is_fast
 
     def stop_ticking(self) -> None:
-        """Stop the periodic work. After that, the caller may call the conferences' `tick` itself."""
+        """Stop the periodic work. The caller may then call the conferences' `tick` itself."""
         if self._ticker is not None:
             self._ticker.cancel()
 
     # --- Background work --------------------------------------------------------------------------------------
 
     async def _aside(self, work: Callable[[], Outcome]) -> Outcome:
-        """Do work on a description in the thread for descriptions. The loop continues while the caller waits."""
+        """Do work on a description in the thread for descriptions, while the loop continues."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

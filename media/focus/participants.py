@@ -14,7 +14,7 @@ from media.sdp.media_section import Outgoing
 # A participant's answer may change which media it sends, and the focus offers every change to all others. So the number
 # of changes is limited: a burst, and then one in this many seconds.
 CHANGES_BURST, CHANGE_SECONDS = 8, 2.0
-# How many key frames of one track a participant may cause: a burst, and then one in this many seconds.
+# Key frames of one track that one participant may cause: a burst, and then one in this many seconds.
 KEY_FRAME_BURST, KEY_FRAME_RENEWAL_SECONDS = 4, 5.0
 
 
@@ -76,7 +76,7 @@ class Participant:
         return is_offered and self.offer is not None and self.offer.mod_id == mod_id
 
 
-# The participants by ID. All parts of a conference share one mapping.
+# The participants by ID. All parts of a conference share one such table.
 Participants = Mapping[str, Participant]
 
 

@@ -134,7 +134,7 @@ class Port:
             else:
                 count, verdicts = fast.turn(now)
             self.received += count
-            # A check may assign an address to another leg. So first handle the packets decrypted for the current leg.
+            # A check may assign an address to another leg. So packets decrypted for the current leg are handled first.
             for wanted, take in self._takers:
                 if wanted in verdicts:
                     self._take_each(take, [slot for slot in range(count) if verdicts[slot] == wanted], now)

@@ -51,7 +51,7 @@ class Quota:
         self._requests_left = REQUESTS_A_TICK
 
     def affords_rtcp(self, size: int) -> bool:
-        """Tell whether an RTCP packet of this many bytes is within the quota for RTCP."""
+        """Tell whether an RTCP packet of this many bytes is within the quota of RTCP."""
         return self.rtcp_left >= 1 and self.rtcp_bytes_left >= size
 
     def charge_rtcp(self, size: int) -> None:

@@ -164,7 +164,7 @@ class Relay:
         return cost
 
     def _batch(self, lane: _Lane) -> list[_Message]:
-        """Take the lane's next messages. The waiting sender with the fewest relayed bytes comes first."""
+        """Take the next messages. The waiting sender with the fewest relayed bytes comes first."""
         batch: list[_Message] = []
         size = 0
         while len(batch) < (1 if lane.is_long else BATCH_MESSAGES) and size < BATCH_BYTES:

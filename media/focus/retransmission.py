@@ -9,12 +9,12 @@ from media.forward.tracks import Sink, Track
 
 # The interval at which the rate of the media forwarded to a leg is measured.
 MEASURE_SECONDS = 1.0
-# A packet is not sent again if its successor came longer ago than this: the packet would be too late for its picture.
+# A packet is not sent again if its successor came this long ago, because then it is too late for a picture.
 OLDEST_SECONDS = 1.5
 
 
 class Retransmitter:
-    """Answers one participant's NACKs, within a budget that depends on the rate of the participant's connection."""
+    """Answers one participant's NACKs. The budget depends on the rate that the participant's connection carries."""
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
         self._round_trip = round_trip
@@ -69,7 +69,7 @@ class Retransmitter:
 
 
 def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
-    """Tell whether a packet is too late for its picture: its successor came more than OLDEST_SECONDS ago."""
+    """Tell whether a packet is too late for a picture: its successor came more than OLDEST_SECONDS ago."""
     shown = track.history.timestamp(kept.sequence + 1) if track.history is not None else None
     if shown is None:
         return False

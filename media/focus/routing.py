@@ -1,4 +1,4 @@
-"""Connect a conference's tracks with the legs that receive them, and pass on key frame requests and sender reports."""
+"""Connect the tracks of a conference with the legs that get them, and pass on key frame requests and sender reports."""
 
 import secrets
 from collections.abc import Callable, Iterable
@@ -54,7 +54,7 @@ class Routing:
                 track.resumes = track.resumes or label not in leg.layout.published
 
     def remove_tracks(self, id_: str) -> list[Track]:
-        """Remove a participant's tracks and return them. The caller must call `end` for each."""
+        """Remove a participant's tracks and return them. The caller must `end` each."""
         return [self.tracks.pop(key) for key in list(self.tracks) if key[0] == id_]
 
     def end(self, track: Track) -> None:
@@ -122,7 +122,7 @@ class Routing:
         return leg.layout.published.get(track.label) if leg is not None else None
 
     def _leg(self, id_: str) -> Leg | None:
-        """Return a participant's leg, if there is one."""
+        """Return a participant's leg, if it has one."""
         participant = self._participants.get(id_)
         return participant.leg if participant is not None else None
 

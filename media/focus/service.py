@@ -294,7 +294,7 @@ class Service:
         return bool(self._reports)
 
     def _announce_speakers(self) -> None:
-        """Announce the newest speaker of each conference. Earlier speakers that were not announced are skipped."""
+        """Announce the newest speaker of each conference. Skip earlier speakers that were not announced yet."""
         for conference in list(self._speaking):
             participant, by = self._speaking.pop(conference)
             try:

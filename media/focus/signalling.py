@@ -39,7 +39,7 @@ _Make = Callable[[], Awaitable[FocusOffer | None]]
 _ANSWERS_KEPT = 8
 # After this many unusable answers in a row, a participant gets no offer until the offered tracks change.
 MOST_UNUSABLE_ANSWERS = 3
-# How many tracks a participant may send. Each other leg needs a section for each track, and the number of sections is
+# How many tracks a participant may send. Each other leg needs a section per track, and the number of sections is
 # limited.
 MAX_TRACKS = 8
 
@@ -196,9 +196,9 @@ class Signalling:
             return None
         leg = participant.leg
         if leg.negotiation.offering:
-            # The operations may have sent this offer, or not stored it because another offer was pending. So return it
-            # again. Its ID tells the operations whether they have stored it. It stays unchanged until it is answered,
-            # withdrawn, or replaced by the participant's own offer.
+            # The operations may already have stored this offer, even after they wrote this task. Or they did not store
+            # it, because another offer was pending. So return it again: its ID tells them whether they have stored it.
+            # The offer stays unchanged until it is answered, withdrawn, or replaced by the participant's own offer.
             return participant.offer
         outgoing = self._plan.outgoing(id_)
         if outgoing == participant.declined:

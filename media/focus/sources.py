@@ -49,7 +49,7 @@ class Sources:
         self._flows: Any = None
         # The sources that the description names for a section, except the first. Only the first source is forwarded.
         self._ignored: set[int] = set()
-        # For each source: how many packets had arrived at the last tick, and when that number last rose.
+        # For each source: how many packets had come at the last tick, and when that number last rose.
         self._heard: dict[int, tuple[int, float]] = {}
         self._ticked_at = made_at
 
@@ -162,7 +162,7 @@ def _section_of(packet: bytes, payload_type: int, sections: Iterable[Section]) -
 
 
 def _payload_types(codecs: Sequence[Codec]) -> set[int | None]:
-    """Return the payload types of these codecs and of their retransmissions."""
+    """Return the payload types of codecs and of their retransmissions."""
     return {type_ for codec in codecs for type_ in (codec.payload_type, codec.rtx_payload_type)}
 
 

@@ -9,7 +9,7 @@ from media.forward.tracks import Track
 AUDIBLE = 3.0
 # The share of the loudness that remains after each tick.
 LOUDNESS_KEPT = 0.8
-# The speaker changes at most once in this many seconds, because each change is announced to all participants.
+# The speaker changes at most once in this many seconds, because each change is announced to everybody.
 SPEAKER_SECONDS = 1.0
 
 
@@ -22,7 +22,7 @@ class Speakers:
         self._speaks_since = float("-inf")
 
     def listen(self, tracks: Iterable[Track], now: float) -> None:
-        """Compare how loud the participants are. Call this method once per tick.
+        """Compare how loud the participants are. Call it once per tick.
 
         A participant is as loud as its loudest track. The loudest participant becomes the speaker if it is audible and
         more than twice as loud as the current speaker. Otherwise the current speaker stays.
