@@ -1,1 +1,1 @@
-"""The media plane. Only this package imports aiortc and its relatives."""
+"""The media plane. Only this package imports aiortc, aioice and pylibsrtp."""

@@ -1,7 +1,8 @@
 """The only module that uses private names of aiortc, aioice and pylibsrtp.
 
-The tests in `tests/media/test_aiortc_adapter.py` are its contract. They fail when a release changes anything that this
-module relies on. Importing this module loads codecs and takes some tenths of a second, so only a node does it.
+The tests in `tests/media/test_aiortc_adapter.py` are the contract with these libraries. They fail when a release
+changes anything that this module relies on. Importing this module loads codecs and takes some tenths of a second, so
+only a node does it.
 """
 
 import asyncio
@@ -47,8 +48,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# The functions of libsrtp. Each takes (session, buffer, int * length), works in place and returns SRTP_OK or an error
-# number. A buffer to protect needs SRTP_TRAILER free bytes behind the packet.
+# The functions of libsrtp. Each takes (session, buffer, int * length), changes the buffer in place and returns SRTP_OK
+# or an error number. The protect functions need SRTP_TRAILER free bytes in the buffer behind the packet.
 _libsrtp = cast(Any, pylibsrtp)
 ffi: Final[Any] = _libsrtp.ffi
 SRTP_OK: Final[int] = _libsrtp.lib.srtp_err_status_ok
@@ -60,7 +61,7 @@ srtp_unprotect_rtcp: Final[Callable[[Any, Any, Any], int]] = _libsrtp.lib.srtp_u
 
 
 def srtp_addresses() -> tuple[int, int]:
-    """Return the addresses in memory of srtp_protect and srtp_unprotect, for callers that are not in Python."""
+    """Return the addresses in memory of srtp_protect and srtp_unprotect, for C code."""
     return _address("srtp_protect"), _address("srtp_unprotect")
 
 
@@ -87,7 +88,7 @@ _MTU = 1200
 class Srtp:
     """The two SRTP sessions of a connected transport, as libsrtp's functions take them.
 
-    The handles are valid only while this object exists. Keep the object as long as you use a handle.
+    The handles `tx` and `rx` are valid only while this object exists. Keep the object as long as you use a handle.
     """
 
     tx: Any
@@ -97,7 +98,7 @@ class Srtp:
 
 
 class _RtcCertificate(RTCCertificate):
-    """aiortc's certificate, without renegotiation, because each handshake costs the loop a millisecond."""
+    """aiortc's certificate. It forbids renegotiation, because each handshake takes a millisecond of the loop's time."""
 
     def _create_ssl_context(self, srtp_profiles: Any) -> SSL.Context:
         context = super()._create_ssl_context(srtp_profiles)
@@ -106,7 +107,7 @@ class _RtcCertificate(RTCCertificate):
 
 
 class Certificate:
-    """A node's certificate. Every SDP states its fingerprints."""
+    """A node's certificate. Every description from the node states the certificate's fingerprints."""
 
     def __init__(self) -> None:
         self.rtc: RTCCertificate = _RtcCertificate.generateCertificate()
@@ -135,11 +136,11 @@ class _Datagrams:
 class Dtls(RTCDtlsTransport):
     """aiortc's DTLS over datagrams that the caller feeds.
 
-    - `receive` is awaited for the next datagram, which is never empty. It raises ConnectionError at the end.
+    - `receive` is awaited for the next datagram, which is never empty. `receive` raises ConnectionError at the end.
     - `send` is called with each outgoing datagram.
     - `on_data` is awaited with each message of application data, but only after the other side's fingerprint is
-      verified. It must not raise.
-    - `on_closed` is called when either side ends the connection. It must not raise.
+      verified. `on_data` must not raise.
+    - `on_closed` is called when either side ends the connection. `on_closed` must not raise.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Dtls(RTCDtlsTransport):
         self.on("statechange", self._state_changed)
 
     async def handshake(self, fingerprints: Iterable[Fingerprint]) -> bool:
-        """Connect with the holder of one of these fingerprints. Return whether that succeeded."""
+        """Connect with a peer whose certificate has one of these fingerprints. Return whether that succeeded."""
         parameters = RTCDtlsParameters([RTCDtlsFingerprint(each.algorithm, each.value) for each in fingerprints])
         if not parameters.fingerprints:
             return False
@@ -197,21 +198,21 @@ class Dtls(RTCDtlsTransport):
         """Send close-notify if there is a connection, and end all tasks."""
         task = self._task
         if self.state == "failed" and self.encrypted and self._ssl:
-            # The handshake succeeded, but with another certificate. Tell this stranger that the connection ends.
+            # The handshake succeeded, but with a wrong certificate. Tell this peer that the connection ends.
             try:
                 self._ssl.shutdown()
             except SSL.Error:
                 logger.debug("No close-notify could be sent", exc_info=True)
             self.flush()
         await self.stop()
-        # `receive` must raise from now on: a cancellation alone may be lost in aiortc.
+        # This call makes `receive` raise from now on. A cancellation is not enough, because it may be lost in aiortc.
         self._on_closed()
         if task is not None and task is not asyncio.current_task():
             await asyncio.wait([task])
         self.remove_all_listeners()
 
     def forget(self) -> None:
-        """Drop the callbacks and the reference to this object, which frees memory at once. Call it after `finish`."""
+        """Break the reference cycles, so that memory is freed at once. Call this method after `finish`."""
         self._out = self._on_data = self._on_closed = cast(Any, _nothing)
         self._transport = cast(Any, None)
         self._data_receiver = None
@@ -248,7 +249,7 @@ class Dtls(RTCDtlsTransport):
             await self._handle_data(data)
 
     async def _handle_data(self, data: bytes) -> None:
-        # Before the fingerprint is verified, data is not authentic, but aiortc may deliver it.
+        # aiortc may deliver data before the fingerprint is verified. Such data is not authentic, so drop it.
         if self.state == "connected":
             await self._on_data(data)
 
@@ -276,7 +277,7 @@ class _Carrier:
         self._send_now(data)
 
 
-# The most bytes of pieces in a packet: one piece of the largest size with its header.
+# The most bytes of pieces (DATA chunks) in a packet: one piece of the largest size with its header.
 _MOST_BUNDLED = 16 + USERDATA_MAX_LENGTH
 
 
@@ -284,11 +285,11 @@ class Sctp(RTCSctpTransport):
     """aiortc's SCTP over any carrier, with bounds that it lacks.
 
     `send` is called with each outgoing packet and must not raise. The event "datachannel" is emitted for each channel
-    that the other side opens. Nothing here waits for the network, so a task that aiortc starts ends one turn of the
-    loop later.
+    that the other side opens. Nothing here waits for the network, so each task that aiortc starts ends one turn of the
+    loop after its start.
     """
 
-    # The most that the other side may have in flight: bytes, pieces of incomplete messages, pieces after a gap.
+    # Limits of the received data that this end holds: bytes, pieces of incomplete messages, and pieces after a gap.
     WINDOW = 256 * 1024
     MAX_PIECES = 1024
     MAX_MISORDERED = 256
@@ -298,7 +299,7 @@ class Sctp(RTCSctpTransport):
     def __init__(self, role: str, send: Callable[[bytes], object]) -> None:
         super().__init__(cast(Any, _Carrier(role, send)))
         self._held = 0
-        # Pieces that are sent in one packet at the end of the step that makes them.
+        # Pieces that share the next packet. The packet is sent when the outermost step ends (`_bundling`).
         self._bundle: list[bytes] = []
         self._steps = 0
         self._advertised_rwnd = self.WINDOW
@@ -306,29 +307,32 @@ class Sctp(RTCSctpTransport):
         self._outbound_streams_count = self.MAX_STREAMS
 
     async def connect(self, port: int, max_message_size: int) -> None:
-        """Open the association with the other side's port. With size 0, it accepts messages of any size."""
+        """Open the association with the other side's port.
+
+        :param max_message_size: the most bytes of a message that the other side accepts; 0 means no limit.
+        """
         await self._guarded(self.start(RTCSctpCapabilities(maxMessageSize=max_message_size), port))
 
     async def receive(self, packet: bytes) -> None:
-        """Take a packet. The caller must have checked it: aiortc loops forever over some malformed packets."""
+        """Handle a packet. The caller must have checked it: aiortc loops forever over some malformed packets."""
         await self._guarded(self._handle_data(packet))
-        # A sender may probe a full window with a little data. This sender ignores the window.
+        # A sender may probe a full window with a little data. Here the sender has sent more than that.
         if self.pieces > self.MAX_PIECES or self._advertised_rwnd < -self.WINDOW:
             logger.info("The other side of a data channel sends more than its window allows")
             await self.finish()
 
     def expects(self, tsn: int) -> bool:
-        """Tell whether there is room for the piece with this number."""
+        """Tell whether there is room for the piece with this TSN (transmission sequence number)."""
         return len(self._sack_misordered) < self.MAX_MISORDERED or tsn == tsn_plus_one(self._last_received_tsn or 0)
 
     @property
     def is_full(self) -> bool:
-        """Whether held messages fill the window. Then drop new packets: the sender repeats them later."""
+        """Whether held messages fill the window. If so, the caller drops new packets, and the sender repeats them."""
         return self._held > 0 and self._advertised_rwnd <= 0
 
     @property
     def pieces(self) -> int:
-        """How many pieces have arrived that do not make a message yet."""
+        """How many pieces of incomplete messages have arrived."""
         return sum(len(stream.reassembly) for stream in self._inbound_streams.values())
 
     @property
@@ -358,12 +362,12 @@ class Sctp(RTCSctpTransport):
         return self._held
 
     def hold(self, size: int) -> None:
-        """Take bytes of the receive window for messages that wait to be relayed (RFC 9260 section 6.2)."""
+        """Reserve bytes of the receive window for messages that wait to be relayed (RFC 9260 section 6.2)."""
         self._held += size
         self._advertised_rwnd -= size
 
     def release(self, size: int) -> bool:
-        """Give bytes of the window back; return whether to announce to the other side that it is open."""
+        """Return bytes to the window. Return whether the caller should announce the window to the other side."""
         was = self._advertised_rwnd
         self._held -= size
         self._advertised_rwnd += size
@@ -376,7 +380,7 @@ class Sctp(RTCSctpTransport):
 
     @property
     def outstanding(self) -> int:
-        """Bytes that the other side has not acknowledged. The memory that they take is at most this large."""
+        """An upper bound, in bytes, for the data that the other side has not acknowledged."""
         waiting = sum(channel.bufferedAmount for channel in self._data_channels.values())
         pieces = len(self._outbound_queue) + len(self._sent_queue) + len(self._data_channel_queue)
         return waiting + pieces * USERDATA_MAX_LENGTH
@@ -392,7 +396,7 @@ class Sctp(RTCSctpTransport):
         except Exception:
             logger.debug("A step of SCTP failed", exc_info=True)
 
-    # aiortc runs these methods as tasks, and nothing would retrieve their exceptions.
+    # aiortc runs these methods as tasks, and nothing else would retrieve their exceptions.
 
     async def _transmit(self) -> None:
         await self._bundling(super()._transmit())
@@ -403,10 +407,10 @@ class Sctp(RTCSctpTransport):
     async def _data_channel_flush(self) -> None:
         await self._bundling(super()._data_channel_flush())
 
-    # aiortc sends each piece in a packet of its own. Short messages share one here (RFC 9260 section 6.10).
+    # aiortc sends each piece in a packet of its own. Here, short messages share a packet (RFC 9260 section 6.10).
 
     async def _bundling(self, step: Awaitable[None]) -> None:
-        """Await a step, and send its pieces when the outermost step ends."""
+        """Await a step. When the outermost step ends, send the pieces that the steps have made."""
         self._steps += 1
         await self._guarded(step)
         self._steps -= 1
@@ -429,7 +433,7 @@ class Sctp(RTCSctpTransport):
 
 
 def _datagrams(written: bytes) -> Iterator[bytes]:
-    """Split what OpenSSL has written into datagrams, between records."""
+    """Split the output of OpenSSL into datagrams. No record is split."""
     start = end = 0
     while end < len(written):
         header = written[end : end + _RECORD_HEADER]
@@ -447,7 +451,7 @@ def _nothing(*_: object) -> None:
 
 
 def _retrieve(task: "asyncio.Future[None]") -> None:
-    """Retrieve a task's exception, so that the loop does not log it: aiortc has logged it."""
+    """Retrieve a task's exception, so that the loop does not log it again after aiortc."""
     if not task.cancelled():
         task.exception()
 

@@ -1,8 +1,11 @@
-"""A token bucket: how much may be done at once, and how much more per second."""
+"""A token bucket: a limit on how much may be done at once, and on how much more per second."""
 
 
 class Allowance:
-    """Allows `burst` at once, and `rate` more per second. It begins full. Times are in seconds of one clock."""
+    """Allows `burst` at once, and `rate` more per second. The bucket begins full.
+
+    Times are in seconds of one clock.
+    """
 
     __slots__ = ("_burst", "_counted_at", "_rate", "left")
 
@@ -17,7 +20,7 @@ class Allowance:
         return self.left
 
     def take(self, cost: float, now: float) -> bool:
-        """Take this amount if it is left, and return whether it was. A refusal takes nothing."""
+        """Take this amount if that much is left. Otherwise take nothing. Return whether it was taken."""
         if cost > self.grow(now):
             return False
         self.left -= cost

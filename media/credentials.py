@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Credentials:
-    """ICE credentials (RFC 8445 section 5.3), with which connectivity checks are addressed and signed."""
+    """ICE credentials (RFC 8445 section 5.3), which address and sign connectivity checks."""
 
     ufrag: str
     password: str
 
 
 def new_credentials() -> Credentials:
-    """Return credentials that nobody can guess (RFC 8445 section 5.3: 24 and 128 bits at least)."""
+    """Return random credentials. RFC 8445 section 5.3 requires at least 24 bits (ufrag) and 128 bits (password)."""
     return Credentials(secrets.token_hex(4), secrets.token_hex(16))
 
 

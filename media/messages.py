@@ -1,8 +1,8 @@
 """The tasks that operations give to a media node, and the node's results.
 
-A task is stored as a row of `media.models.MediaTask` until its result has been applied: `write_task` and `read_task`
-define its JSON form. If a field changes, `read_task` must still read the rows of the previous version, because a
-running system may be upgraded.
+A task is stored as a row of `media.models.MediaTask` until its result has been applied. `write_task` and `read_task`
+define the JSON form of the row. If a field changes, `read_task` must still read the rows of the previous version,
+because a running system may be upgraded.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class TaskKind(StrEnum):
-    """The kind of a task: the column `kind` of its row."""
+    """The kind of a task, as its row stores it in the column `kind`."""
 
     OFFER = "offer"
     ANSWER = "answer"
@@ -21,7 +21,7 @@ class TaskKind(StrEnum):
 
 
 class OfferKind(StrEnum):
-    """The purpose of an offer of the focus: the kind of the modification that stores it."""
+    """The purpose of an offer of the focus. The modification that stores the offer has this kind."""
 
     SYNC = "sync"
     HOLD = "hold"
@@ -30,7 +30,7 @@ class OfferKind(StrEnum):
 
 
 class RefusalCode(StrEnum):
-    """Why a node refuses a task: the reason for programs."""
+    """The machine-readable reason why a node refuses a task."""
 
     SDP_INVALID = "sdp-invalid"
     MEDIA_UNAVAILABLE = "media-unavailable"
@@ -41,19 +41,19 @@ class RefusalCode(StrEnum):
 
 @dataclass(frozen=True)
 class ParticipantView:
-    """The data about a participant that its node needs."""
+    """The data about a participant that its conference's node needs."""
 
     id: str
-    # The state, as the state machine names it. A node distinguishes `moving` (between two devices) and `on-hold` from
-    # the others.
+    # The participant's state in the state machine. A node treats only `moving` (between two devices) and `on-hold`
+    # differently from the other states.
     state: str
-    # The kinds of its media that are not forwarded: "audio", "video".
+    # The kinds of the participant's media that are muted, so they are not forwarded: "audio", "video".
     muted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Cause:
-    """A modification that the next offer of the focus to each other participant announces."""
+    """A modification that the focus announces to each other participant in its next offer."""
 
     # None if no modification of a client is the cause.
     mod_id: str | None
@@ -62,13 +62,17 @@ class Cause:
 
 @dataclass(frozen=True)
 class ConferenceView:
-    """The data about a whole conference that its node needs. Every task states it, so a repeated task does no harm."""
+    """The data about a whole conference that its node needs.
+
+    Every task contains all of this data, so a repeated task does no harm.
+    """
 
     # The participants that are in the conference or are moving between devices.
     participants: tuple[ParticipantView, ...]
     # The IDs of the participants that the focus may make an offer to.
     ready: tuple[str, ...]
-    # How often the conference was placed on a node. A node closes what it holds of an earlier generation.
+    # How many times the conference has been assigned to a node. When a task has a higher generation, the node closes
+    # the legs of the earlier generation.
     generation: int = 1
     cause: Cause | None = None
 
@@ -102,20 +106,20 @@ class WithdrawTask:
 
     participant: str
     mod_id: str
-    # Whether the participant has rejected the focus's offer, which is then not made again unchanged.
+    # Whether the participant has rejected the focus's offer. If so, the focus does not repeat the offer unchanged.
     rejected: bool
 
 
 @dataclass(frozen=True)
 class Restart:
-    """A leg to rebuild for a participant whose node is gone, from the last settled descriptions."""
+    """A leg to rebuild from the last settled descriptions, for a participant whose node is gone."""
 
     participant: str
     # The ID of the offer that the focus makes to the participant.
     mod_id: str
-    # The participant's last offer, or its last answer if the focus had made the offer.
+    # The participant's last offer, or the participant's last answer if the focus had made the offer.
     sdp: str
-    # The answer to its offer; empty if `sdp` is an answer.
+    # The answer to the participant's offer; empty if `sdp` is an answer.
     answer: str = ""
 
 
@@ -152,7 +156,7 @@ class FocusOffer:
     """An offer that the focus makes to a participant."""
 
     participant: str
-    # The ID of the modification that stores it. An offer that comes with two results is stored only once.
+    # The ID of the modification that stores the offer. If two results contain the same offer, it is stored only once.
     mod_id: str
     sdp: str
     kind: OfferKind
@@ -171,7 +175,7 @@ class Result:
     # Whether the node built a new leg for the participant's offer.
     restart: bool = False
     refusal: Refusal | None = None
-    # The due offers to participants that are ready.
+    # The offers that the focus now makes to participants.
     offers: tuple[FocusOffer, ...] = ()
     # The IDs of participants that are present but have no leg now.
     without_leg: tuple[str, ...] = ()
@@ -213,7 +217,7 @@ def _write_view(view: ConferenceView) -> dict[str, Any]:
 
 
 def read_task(kind: str, payload: Mapping[str, Any]) -> tuple[Task, ConferenceView]:
-    """Return the task of a row, and the conference that it states.
+    """Return the task of a row, and the conference's data that the row contains.
 
     :raises KeyError: when the payload lacks a field.
     :raises ValueError: when the kind is unknown.
@@ -222,7 +226,7 @@ def read_task(kind: str, payload: Mapping[str, Any]) -> tuple[Task, ConferenceVi
 
 
 def read_request(kind: str, payload: Mapping[str, Any]) -> Task:
-    """Return the task of a row, without the view of the conference, which only a node needs.
+    """Return the task of a row, without the conference's data, which only a node needs.
 
     :raises KeyError: when the payload lacks a field.
     :raises ValueError: when the kind is unknown.

@@ -10,7 +10,7 @@ class MediaNodeQuerySet(models.QuerySet["MediaNode"]):
     """Media nodes."""
 
     def live(self, since: datetime) -> Self:
-        """Media nodes with a heartbeat since then."""
+        """Return the nodes whose last heartbeat was at this time or later."""
         return self.filter(heartbeat_at__gte=since)
 
 
@@ -36,8 +36,8 @@ class MediaNode(models.Model):
 class MediaTask(models.Model):
     """A task that a node must still do for a conference. The transaction that applies its result deletes the row.
 
-    `node` and `conference` are plain IDs, because media does not know the model of conferences, and a task may outlive
-    its node.
+    `node` and `conference` are plain IDs and no foreign keys. This application does not know the model of conferences,
+    and a task may outlive its node.
     """
 
     id = models.BigAutoField(primary_key=True)

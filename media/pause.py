@@ -1,10 +1,10 @@
-"""After a failure, do not try again for a while, so that not every caller waits for another failure."""
+"""Pause after a failure, so that the callers in that time do not each wait for another failure."""
 
 import time
 
 
 class Pause:
-    """A pause of this many seconds after each failure. Call `begin` at a failure."""
+    """A pause of this many seconds after each failure. Call `begin` when something has failed."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

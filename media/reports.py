@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-# A participant without media for this long is given up.
+# A participant whose device has answered no connectivity check for this long is removed.
 LOST_SECONDS = 30.0
 
 
@@ -14,7 +14,7 @@ class Connection(StrEnum):
     CONNECTED = "connected"
     # The participant answers, but too many packets are lost in at least one direction.
     POOR = "poor"
-    # The participant has not answered for a while.
+    # The participant has not answered a check for a while.
     DISCONNECTED = "disconnected"
 
 

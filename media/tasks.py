@@ -1,12 +1,12 @@
-"""The outbox of the focus: tasks are rows, written in the transaction of the change that asks for them.
+"""The outbox of the focus: tasks are rows, written in the same transaction as the changes that need them.
 
-A conference lives on one node, and the node executes its tasks in the order of their IDs. This is the order of the
+One node serves a conference, and executes the conference's tasks in the order of their IDs. This is the order of the
 changes, because tasks are written under the conference's lock. Every task describes the whole conference (`view`), so a
 task that is executed again after a crash does no harm. The operation that applies the result deletes the row
 (`finish`).
 
-A wake-up is sent on commit: within the process if the node runs in it, otherwise through the channel layer. A lost
-wake-up costs only latency, because nodes also poll once a second.
+When the transaction commits, a wake-up is sent to the node: directly if the node runs in this process, otherwise
+through the channel layer. A lost wake-up costs only latency, because nodes also poll once a second.
 """
 
 import asyncio
@@ -29,8 +29,9 @@ from media.pause import Pause
 
 logger = logging.getLogger(__name__)
 
-# A wake-up waits this long for the channel layer. After a failure, no wake-up is sent for this long.
+# The time limit for sending a wake-up through the channel layer.
 _PATIENCE_SECONDS = 1.0
+# After a failure, the channel layer is not used for this long.
 PAUSE_SECONDS = 3.0
 # A node that was silent for longer than this has missed a heartbeat.
 _SUSPICION = timedelta(seconds=2)
@@ -42,7 +43,7 @@ _SUSPICION = timedelta(seconds=2)
 def heartbeat(node_id: str, *, legs: int = 0, counters: Mapping[str, int] | None = None, announce: str = "") -> None:
     """Register a node, or record that it is alive, how many legs it has, and its counters.
 
-    Its time is that of the database's clock, so nodes and their watchers need no common clock.
+    The database's clock gives the time of the heartbeat, so nodes and their watchers need no common clock.
     """
     news = {"heartbeat_at": Now(), "legs": legs, "counters": dict(counters or {}), "announce": announce}
     if not MediaNode.objects.filter(pk=node_id).update(**news):
@@ -68,7 +69,7 @@ def live_nodes(*, now: datetime) -> list[str]:
 def present_nodes(*, now: datetime, watched: timedelta) -> list[str]:
     """Return the IDs of the nodes that keep their conferences.
 
-    :param watched: for how long the caller has watched the nodes. A node that was silent before that may be alive.
+    :param watched: for how long the caller has watched the nodes without a break. Only silence in this time counts.
     """
     patience = settings.MEDIA_NODE_PATIENCE
     nodes = MediaNode.objects.live(now - patience) if watched >= patience else MediaNode.objects.all()
@@ -78,7 +79,7 @@ def present_nodes(*, now: datetime, watched: timedelta) -> list[str]:
 def try_write(*, now: datetime) -> None:
     """Write to the row of a node that has missed heartbeats, if there is one.
 
-    This fails or waits if nodes cannot write either. Then their silence means nothing.
+    This write fails or waits if nodes cannot write either. In that case, a silent node may be alive.
     """
     silent = MediaNode.objects.filter(heartbeat_at__lt=now - _SUSPICION).order_by("-heartbeat_at")
     suspect = silent.values_list("pk", flat=True).first()
@@ -87,7 +88,7 @@ def try_write(*, now: datetime) -> None:
 
 
 def next_to_fall_silent(*, now: datetime) -> datetime | None:
-    """Return the time of the oldest of the live nodes' last heartbeats."""
+    """Return the time of the last heartbeat of the live node that has been silent longest; None without live nodes."""
     at: datetime | None = MediaNode.objects.live(now - settings.MEDIA_NODE_PATIENCE).aggregate(at=Min("heartbeat_at"))[
         "at"
     ]
@@ -105,9 +106,9 @@ def enqueue(*, node_id: str, conference_id: str, task: Task, view: ConferenceVie
 
 
 def waiting(node_id: str, limit: int, *, but: Collection[str] = ()) -> list[MediaTask]:
-    """Return the node's next tasks in order, without the tasks of some conferences.
+    """Return the node's next tasks in order, except those of the conferences in `but`.
 
-    A task stays until `finish`. So a task whose result could not be applied is returned again.
+    A task stays until `finish` deletes it. So a task whose result could not be applied is returned again.
     """
     return list(MediaTask.objects.filter(node=node_id).exclude(conference__in=but).order_by("pk")[:limit])
 
@@ -118,18 +119,21 @@ def forget(conference_id: str) -> None:
 
 
 def find(task_id: int) -> MediaTask | None:
-    """Return a task that is not finished."""
+    """Return a task, or None if it is finished or deleted."""
     return MediaTask.objects.filter(pk=task_id).first()
 
 
 def finish(task_id: int) -> bool:
-    """Delete a task, in the transaction that applies its result. Return False if it had been deleted already."""
+    """Delete a task, in the transaction that applies its result. Return False if it was already deleted."""
     deleted, _ = MediaTask.objects.filter(pk=task_id).delete()
     return deleted > 0
 
 
 def prune(*, now: datetime, age: timedelta, limit: int) -> int:
-    """Delete nodes silent for `age`, and at most `limit` tasks older than `age`. Return how many tasks were deleted."""
+    """Delete the nodes that have been silent for `age`, and at most `limit` tasks that are older than `age`.
+
+    Return how many tasks were deleted.
+    """
     MediaNode.objects.filter(heartbeat_at__lte=now - age).delete()
     due = MediaTask.objects.filter(created_at__lte=now - age).order_by("created_at")
     deleted, _ = MediaTask.objects.filter(pk__in=list(due.values_list("pk", flat=True)[:limit])).delete()
@@ -142,7 +146,10 @@ _listeners: dict[str, Callable[[], None]] = {}
 
 
 def listen(node_id: str, wake: Callable[[], None]) -> Callable[[], None]:
-    """Register `wake` to wake a node of this process, from any thread. Return a function that unregisters it."""
+    """Register `wake`, which wakes a node of this process and may be called from any thread.
+
+    Return a function that unregisters `wake`.
+    """
     _listeners[node_id] = wake
 
     def end() -> None:
@@ -154,7 +161,7 @@ def listen(node_id: str, wake: Callable[[], None]) -> Callable[[], None]:
 async def listen_from_afar(node_id: str, wake: Callable[[], None]) -> None:
     """Call `wake` for every wake-up that comes through the channel layer, until cancelled.
 
-    A node in a process of its own runs this in addition to its polling. While the layer fails, it only polls.
+    A node in a process of its own runs this in addition to its polling. While the layer fails, the node only polls.
     """
     while True:
         try:
@@ -192,7 +199,7 @@ def _wake_node(node_id: str) -> None:
 
 
 class Afar:
-    """Wakes nodes through the channel layer. While that fails, nodes find their tasks by polling."""
+    """Wakes nodes through the channel layer. While the layer fails, nodes find their tasks by polling."""
 
     def __init__(self) -> None:
         self._pause = Pause(PAUSE_SECONDS)

@@ -8,18 +8,18 @@ from collections import deque
 from media.forward.datagrams import Destination
 from media.transport.consent import Consent
 
-# The addresses that a leg may use at the same time: a browser checks several before it settles on one.
+# How many addresses a leg may use at the same time. A browser checks several before it settles on one.
 MOST_ADDRESSES = 8
-# Former destinations whose memory is kept, because bursts that the port has not sent yet point to it. The port reads 64
-# datagrams at a time.
+# How many of the last destinations stay in memory. Bursts that the port has not sent yet may point to them. The port
+# reads 64 datagrams at a time.
 _DESTINATIONS_KEPT = 64
 
 
 class Addresses:
     """The addresses of one leg.
 
-    `known` has the addresses that count as the leg's. Media goes to `destination` once its address has answered a check
-    of the node. `gso` tells whether the route to the destination supports GSO batches.
+    `known` lists the addresses whose datagrams belong to the leg. `destination` is the address to which media goes. It
+    is None until an address has answered a check. `gso` tells whether the route to it supports GSO batches.
     """
 
     def __init__(self, made_at: float) -> None:
@@ -31,7 +31,7 @@ class Addresses:
 
     @property
     def seen_at(self) -> float:
-        """When the destination last answered a check (consent, RFC 7675)."""
+        """When the destination last answered a check (consent, RFC 7675); until it has, when the leg was made."""
         return self._consent.proved_at
 
     def reach(self, name: bytes, now: float, *, nominated: bool) -> bool:
@@ -41,7 +41,7 @@ class Addresses:
         return self._consent.reach(name, now, nominated=nominated)
 
     def forget_surplus(self) -> list[bytes]:
-        """If there are too many addresses, forget the oldest ones, but never the destination. Return them."""
+        """If there are too many addresses, forget the oldest, but never the destination. Return those forgotten."""
         in_use = self.destination.name if self.destination is not None else None
         gone = [each for each in self.known[:-MOST_ADDRESSES] if each != in_use]
         self.known = [each for each in self.known if each not in gone]

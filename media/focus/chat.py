@@ -13,7 +13,7 @@ from media.transport.sctp import DataChannels
 class Chat:
     """Opens and closes the associations of one conference, and relays their messages within the node's budget.
 
-    `spawn` closes an association in the background.
+    `spawn` runs a coroutine in the background. It is used to close associations.
     """
 
     def __init__(
@@ -24,7 +24,10 @@ class Chat:
         self._relay = Relay(self._channels, deliveries)
 
     def update(self, leg: Leg) -> None:
-        """Open a leg's association once the leg has a section for it and is connected. Close it without a section."""
+        """Open a leg's association once the leg has a data channel section and is connected.
+
+        Close the association if the leg no longer has such a section.
+        """
         section = _data_section(leg)
         if section is None and leg.channels is not None:
             self._spawn(leg.channels.close())
@@ -38,7 +41,7 @@ class Chat:
             )
 
     def _channels(self) -> list[DataChannels]:
-        """Return the data channels of all legs that have some."""
+        """Return the data channels of all legs that have an association."""
         return [leg.channels for leg in legs_of(self._participants) if leg.channels is not None]
 
 

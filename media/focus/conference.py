@@ -1,11 +1,11 @@
-"""A conference on its node: it carries out its tasks, and does periodic work.
+"""A conference on its node: it carries out tasks and does periodic work.
 
-Every task states the whole conference as its node must know it. So tasks can be repeated, and a later task corrects
-what an earlier task missed. The parts have modules of their own:
+Every task contains the state of the whole conference (`ConferenceView`). So tasks can be repeated, and a later task
+corrects the omissions of an earlier one. The parts of a conference have modules of their own:
 
 - `signalling`: offers and answers, and which leg needs an offer.
-- `media_plan`: the tracks that each leg should get, and the codecs that all agree on.
-- `connections`: makes, settles and drops legs, and reacts to their reports.
+- `media_plan`: the tracks that each leg should get, and the codecs that all legs agree on.
+- `connections`: makes, settles and drops legs, and reacts to their events.
 - `routing`: connects tracks with legs, and passes on key frame requests and sender reports.
 - `chat`: data channels.
 - `pacing`: how fast senders may send video.
@@ -37,10 +37,10 @@ REPORT_SECONDS = 1.0
 
 
 class Conference:
-    """One conference. It lives on the node's loop, and nothing in it waits for the network.
+    """One conference. Its code runs on the node's loop, and none of it waits for the network.
 
-    Other modules may read `participants` and `tracks`, and query `connections` and `plan`. `tasks` is how many tasks
-    run or wait for their turn.
+    Other modules may read `participants` and `tracks`, and query `connections` and `plan`. `tasks` is the number of
+    tasks that run or wait for their turn.
     """
 
     def __init__(self, id_: str, services: Services, generation: int = 1) -> None:
@@ -67,7 +67,7 @@ class Conference:
     # --- Tasks ------------------------------------------------------------------------------------------------
 
     async def execute(self, task: Task, view: ConferenceView) -> Result:
-        """Carry out a task and return its result. Tasks run one after the other."""
+        """Carry out a task and return its result. The conference's tasks run one after the other."""
         self.tasks += 1
         try:
             async with self._turn:
@@ -116,7 +116,7 @@ class Conference:
         return self._routing.remove_tracks(id_)
 
     def _add_cause(self, cause: Cause) -> None:
-        """Add this modification to those that the next offer to each participant announces."""
+        """Make the next offer to each participant announce this modification."""
         for participant in self.participants.values():
             if cause not in participant.causes:
                 participant.causes.append(cause)
@@ -124,9 +124,9 @@ class Conference:
     # --- Time -------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> Iterator[None]:
-        """Do the periodic work, leg by leg. Call it several times per second.
+        """Do the periodic work, leg by leg. Call this method several times per second.
 
-        This yields after each leg. The caller may let other work run in between, which may drop legs and add new ones.
+        It yields after each leg. At each yield, the caller may run other work, which may drop legs and add new ones.
         """
         for participant in list(self.participants.values()):
             if participant.leg is not None:
@@ -153,13 +153,13 @@ class Conference:
             self._routing.connect(leg, track)
 
     def is_deserted(self, now: float) -> bool:
-        """Tell whether the conference has been unused for long. It has ended, or another node serves it."""
+        """Tell whether the conference has been unused for LOST_SECONDS (`Liveness.is_deserted`)."""
         return self._liveness.is_deserted(now, is_used=bool(self.tasks or self.legs()))
 
     # --- The end ----------------------------------------------------------------------------------------------
 
     async def end(self) -> None:
-        """Close all legs, once the running task is done."""
+        """Close all legs after the running task, if there is one."""
         async with self._turn:
             self.close()
 

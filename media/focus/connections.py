@@ -1,4 +1,4 @@
-"""Make, settle and drop the legs of a conference, and react to what happens on them."""
+"""Make, settle and drop the legs of a conference, and react to their events."""
 
 from media.focus.chat import Chat
 from media.focus.layout import Layout
@@ -15,7 +15,7 @@ from media.transport.dtls import Transport
 
 
 class Connections:
-    """The legs of one conference. They report events to this object (`LegObserver`)."""
+    """The legs of one conference. The legs report their events to this object (`LegObserver`)."""
 
     def __init__(
         self, participants: Participants, services: Services, plan: MediaPlan, routing: Routing, chat: Chat
@@ -27,12 +27,12 @@ class Connections:
         self._chat = chat
 
     def new(self, id_: str, participant: str) -> Leg:
-        """Return a new leg. It cannot be reached before it is settled."""
+        """Return a new leg. Its peer cannot reach it before `settle`."""
         services = self._services
         return Leg(id_, participant, Negotiation(services.local), services.port, self, made_at=services.now())
 
     def settle(self, leg: Leg, layout: Layout) -> None:
-        """Put the negotiated layout into effect. The cost depends only on what has changed."""
+        """Put the negotiated layout into effect. The processing time depends only on the changes."""
         before, leg.layout = leg.layout, layout
         participant, capabilities = self._participants[leg.participant], leg.negotiation.capabilities
         participant.informed = None
@@ -58,7 +58,7 @@ class Connections:
             agents.restart(leg.agent, local, remote)
 
     def _open_transport(self, leg: Leg) -> None:
-        """Make the leg's DTLS transport, once its role is negotiated."""
+        """Make the leg's DTLS transport, once the leg's DTLS role is negotiated."""
         if leg.transport is None and leg.negotiation.role is not None:
             leg.transport = Transport(
                 self._services.certificate,
@@ -69,7 +69,7 @@ class Connections:
             )
 
     def drop(self, participant: Participant) -> None:
-        """Close a participant's leg, if it has one. Its tracks stay."""
+        """Close a participant's leg, if there is one. The participant's tracks stay."""
         leg, participant.leg = participant.leg, None
         if leg is None:
             return
@@ -81,20 +81,20 @@ class Connections:
             self._services.port.agents.close(leg.agent)
         self._services.spawn(leg.close())
 
-    # --- What legs report (`LegObserver`) ---------------------------------------------------------------------
+    # --- Events of legs (`LegObserver`) -----------------------------------------------------------------------
 
     def connected(self, leg: Leg) -> None:
-        """Serve a leg that can send and receive media from now on."""
+        """Give a newly connected leg its data channels and tracks."""
         self._chat.update(leg)
         self._routing.route(leg)
         self._routing.ask_for_key_frames()
 
     def disconnected(self, leg: Leg) -> None:
-        """Stop sending to a leg whose connection has ended. A page that reloads comes back with a new leg."""
+        """Stop sending to a leg whose connection has ended. A page that reloads gets a new leg."""
         self._routing.route(leg)
 
     def moved(self, leg: Leg) -> None:
-        """Send the leg's media to another address, or without GSO. At the first address, begin the handshake."""
+        """Send the leg's media to its new address, or without GSO. At the first address, begin the handshake."""
         leg.begin()
         self._routing.route(leg)
 
@@ -103,7 +103,7 @@ class Connections:
         return self._routing.tracks.get((leg.participant, section.label))
 
     def key_frame_wanted(self, leg: Leg, track: Track) -> None:
-        """Ask for a key frame of a track for a leg."""
+        """Ask the sender of a track for a key frame that a leg needs."""
         self._routing.request_key_frame(leg, track)
 
     def sender_reported(self, track: Track, ntp_time: int, timestamp: int) -> None:

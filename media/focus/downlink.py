@@ -1,4 +1,4 @@
-"""The connection from the node to a participant, as the participant's RTCP reports it: bandwidth, loss, round trip."""
+"""The participant's RTCP reports about the connection from the node: bandwidth, loss and round trip."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,17 @@ from media.focus.quality import REPORT_COUNTS_SECONDS
 from media.forward.repair import RoundTrip
 from media.forward.tracks import Sink, Track
 
-# An estimate of the bandwidth counts for this many seconds. Browsers repeat it at least once a second.
+# An estimate of the bandwidth is valid for this many seconds. Browsers repeat their estimates at least once a second.
 ESTIMATE_COUNTS_SECONDS = 8.0
 
 
 class Downlink:
     """One participant's reports about the media that it gets.
 
-    `estimate` is its last estimate of the bandwidth in bits per second; 0 while there is none. `is_congested` is set
-    when an estimate is lower than the previous one, which means that packets queue on the way. From then on, estimates
-    count. `withheld` has the video that the leg does not get, with the least number of seconds that it stays withheld
-    (`pacing`).
+    `estimate` is the participant's last estimate of the bandwidth in bits per second; 0 while there is none.
+    `is_congested` is set when an estimate is lower than the previous one, because packets then queue on the way. While
+    it is set, estimates limit the senders (`pacing`). `withheld` contains the video tracks that the leg does not get,
+    each with the minimum of seconds for which it stays withheld.
     """
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
@@ -56,8 +56,8 @@ class Downlink:
     def lost(self, sinks: Mapping[int, Sink], now: float) -> float:
         """Return the share of packets that was recently lost on the way to the participant, in the worst stream.
 
-        This excludes packets that were lost before they reached the focus. They count for the connection of their
-        sender.
+        This excludes packets that were lost before they reached the focus. Those count as losses of their sender's
+        connection.
         """
         worst = 0.0
         for ssrc, (at, share) in list(self._lost.items()):

@@ -1,4 +1,4 @@
-"""The RTCP that a participant gets about the streams that it sends: NACKs, key frame requests, limits and reports.
+"""The RTCP that a participant gets about its own streams: NACKs, key frame requests, limits and reports.
 
 Nothing is sent here. Each method returns the packet to send.
 """
@@ -12,33 +12,33 @@ from media.forward.streams import Stream
 from media.forward.tracks import Track
 from media.sdp.media_section import Section
 
-# In bits per second. No video is limited to less than this.
+# In bits per second. The lowest limit for one video.
 LEAST_RATE = 150_000
-# In bits per second. A limit leaves this for sound beside the video.
+# In bits per second. Each limit includes this rate for sound, in addition to the video.
 AUDIO_RATE = 48_000
 # In bits per second. This value means that there is no limit.
 NO_LIMIT = 1 << 27
 
 
 class Feedback:
-    """Writes the feedback to one participant. `lost` is the share of its packets that was recently lost."""
+    """Writes the feedback to one participant. `lost` is the share of that participant's packets lost recently."""
 
     def __init__(self) -> None:
         self.lost = 0.0
         self._ssrc = secrets.randbits(32)
         self._cname = secrets.token_hex(8)
-        # Whether feedback may be sent outside a compound packet (RFC 5506). This holds for all sections, which share
-        # one transport.
+        # Whether feedback may be sent outside a compound packet (RFC 5506). All sections share one transport, so this
+        # is true only if each section allows it.
         self._takes_reduced_size = False
         self._was_limited = False
 
     def settle(self, sections: Iterable[Section]) -> None:
-        """Adapt the feedback to what the settled sections allow."""
+        """Adapt the form of the feedback to the settled sections."""
         media = [each for each in sections if each.codecs and not each.rejected]
         self._takes_reduced_size = all(each.reduced_size for each in media)
 
     def nack(self, stream: Stream, now: float) -> bytes | None:
-        """Ask for the missing packets of a stream that are due to be requested, if there are any."""
+        """Ask for the missing packets of a stream whose request is due now (NACK). Return None if there are none."""
         lost = list(stream.due(now))
         return self._packet(rtcp.nack(self._ssrc, stream.ssrc, lost)) if lost else None
 
@@ -49,11 +49,11 @@ class Feedback:
     def limit(
         self, sources: Iterable[Source], limits: Mapping[Track, float], rates: Mapping[Track, float]
     ) -> bytes | None:
-        """Say how fast the participant may send its video (REMB). When a limit ends, say once that there is none.
+        """Tell the participant how fast it may send its video (REMB). When a limit ends, send NO_LIMIT once.
 
-        :param sources: what the participant sends.
-        :param limits: the tracks that must be sent more slowly, in bits per second.
-        :param rates: how fast all tracks are sent, in bits per second.
+        :param sources: the participant's streams and their tracks.
+        :param limits: the new rate of each track that must be sent more slowly, in bits per second.
+        :param rates: the current rate of every track, in bits per second.
         """
         tracks = {stream.ssrc: track for stream, track in sources if stream.original is None and stream.takes_limits}
         is_limited, was_limited = any(track in limits for track in tracks.values()), self._was_limited
@@ -65,7 +65,7 @@ class Feedback:
         return self._packet(rtcp.bandwidth(self._ssrc, allowed, list(tracks)))
 
     def report(self, sources: Iterable[Source], now: float) -> bytes | None:
-        """Report how the participant's streams arrive, if any has arrived."""
+        """Report how the participant's streams arrive (receiver reports). Return None if no stream has arrived."""
         reports = [
             report for stream, _ in sources if stream.original is None and (report := stream.report(now)) is not None
         ]
@@ -73,7 +73,7 @@ class Feedback:
         return rtcp.receiver_reports(self._ssrc, reports, cname=self._cname) if reports else None
 
     def _packet(self, feedback: bytes) -> bytes:
-        """Return feedback; in a compound packet unless reduced size was negotiated (RFC 4585 section 3.1)."""
+        """Wrap feedback in a compound packet, unless reduced size was negotiated (RFC 4585 section 3.1)."""
         if self._takes_reduced_size:
             return feedback
         return rtcp.receiver_reports(self._ssrc, [], cname=self._cname) + feedback

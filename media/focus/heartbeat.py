@@ -1,6 +1,6 @@
 """The heartbeat of a media node, on a thread and a database connection of its own.
 
-So slow tasks and slow results never make a healthy node look dead.
+Because of that, slow tasks and slow results never make a healthy node look dead.
 """
 
 import logging
@@ -18,7 +18,7 @@ _STOP_SECONDS = 10.0
 
 
 class Heartbeat:
-    """Calls `beat` once per second until it is stopped. A failed beat is soon repeated."""
+    """Calls `beat` once per second, until `stop`. A beat that fails is repeated after RETRY_SECONDS."""
 
     def __init__(self, beat: Callable[[], None]) -> None:
         """Prepare the heartbeat. Nothing runs yet."""

@@ -1,4 +1,4 @@
-"""Counts of what a node holds and has done, for health checks, the support desk and tests.
+"""Counts of a node's objects and packets, for health checks, the support desk and tests.
 
 `Node.counts` returns them. The heartbeat stores `NodeCounts.reported` in the node's row, where `/healthz` reads it.
 """
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NodeCounts:
-    """A node's counts. Packets and faults are counted since the node started. All other numbers are current."""
+    """A node's counts. Those from `received` to `faults` are totals since the node started; the others are current."""
 
     conferences: int  # that the node serves
-    tasks: int  # that run or wait for their turn, of all conferences
+    tasks: int  # of all conferences, that run or wait for their turn
     legs: int
     connected_legs: int  # that can send and receive media
-    silent_legs: int  # whose address has not answered a connectivity check for SILENT_SECONDS
-    worst_loss: float  # share of packets recently lost, in either direction, on the worst leg: between 0 and 1
-    received: int  # datagrams that the socket has received, of any kind
-    sent: int  # packets that were forwarded, counted once per receiver, whether or not the kernel took them
-    sent_by_python: int  # how many of `sent` did not take the fast path
-    undelivered: int  # messages that the kernel did not take
+    silent_legs: int  # whose destination has not answered a connectivity check for SILENT_SECONDS
+    worst_loss: float  # share of packets recently lost on the worst leg, in the worse direction: between 0 and 1
+    received: int  # datagrams of any kind that the socket has received
+    sent: int  # packets that were forwarded, counted once per receiver, even if the kernel did not accept them
+    sent_by_python: int  # packets of `sent` that did not take the fast path
+    undelivered: int  # messages that the kernel did not accept
     unprotected: int  # packets that could not be encrypted
-    strangers: int  # datagrams from addresses that belong to no leg, and of protocols that the port does not speak
+    strangers: int  # datagrams, except STUN, from addresses of no leg, and datagrams of unknown protocols
     faults: int  # datagrams and bursts that raised an exception, which is a bug in this code
     is_fast: bool  # whether packets take the compiled fast path
 

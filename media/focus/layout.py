@@ -1,6 +1,6 @@
-"""A leg's media sections as settled, and the tracks that they carry. The node's loop reads only this.
+"""A leg's media sections as last settled, and the tracks that they carry.
 
-Another thread works on the negotiation, and makes the next layout from it.
+The node's loop reads only the layout. Another thread works on the negotiation and makes the next layout from it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ class Layout:
     carried: Mapping[tuple[str, str], Section] = field(default_factory=dict)
 
     def followed_by(self, sections: Iterable[Section]) -> "Layout":
-        """Return the next layout. A section that is equal to its predecessor stays the same object (`changed`)."""
+        """Return the next layout. It reuses the object of each section that did not change, so that `changed` works."""
         now = tuple(sections)
         before = (*self.sections, *[None] * (len(now) - len(self.sections)))
         kept = tuple(old if old == new else new for old, new in zip(before, now, strict=False))

@@ -1,10 +1,10 @@
-"""One participant's connection with the focus. Each of its parts has a module of its own:
+"""One participant's connection with the focus. Each part of the connection has a module of its own:
 
-- `addresses`: where the participant can be reached, and where its media goes.
+- `addresses`: where the participant can be reached, and which of these addresses gets media.
 - `quota`: what the participant may send within a tick.
-- `sources`: which stream and track the participant's packets belong to (SSRC demultiplexing).
+- `sources`: the stream and the track to which each packet of the participant belongs (SSRC demultiplexing).
 - `retransmission`: answers the participant's NACKs.
-- `downlink`: what the participant reports about the media that it gets.
+- `downlink`: the participant's reports about the media that it gets.
 - `feedback`: the RTCP to the participant about its own streams.
 """
 
@@ -58,7 +58,7 @@ class LegPort(Protocol):
         """Encrypt one RTP packet for a leg and send it."""
 
     def forget(self, leg: "Leg") -> None:
-        """Take no more datagrams from the leg's addresses."""
+        """Accept no more datagrams from the leg's addresses."""
 
 
 class LegObserver(Protocol):
@@ -71,23 +71,24 @@ class LegObserver(Protocol):
         """The other side has ended the connection, or the handshake has failed."""
 
     def moved(self, leg: "Leg") -> None:
-        """The leg's media goes to another address from now on, or goes without GSO."""
+        """From now on, the leg's media goes to another address, or no longer uses GSO."""
 
     def track_of(self, leg: "Leg", section: Section) -> Track | None:
         """Return the track that the participant publishes with this section."""
 
     def key_frame_wanted(self, leg: "Leg", track: Track) -> None:
-        """A leg's participant says that it needs a key frame of a track."""
+        """A leg's participant needs a key frame of a track (PLI or FIR)."""
 
     def sender_reported(self, track: Track, ntp_time: int, timestamp: int) -> None:
-        """The source of a track has sent a report."""
+        """The source of a track has sent a sender report."""
 
 
 class Leg:
-    """A peer connection of a participant. `id` is the modification whose offer made it.
+    """A peer connection of a participant. `id` is the ID of the modification whose offer made the leg.
 
-    `layout` has its sections as settled. `sinks` has the tracks that it gets, by the SSRC with which they are sent.
-    `memory` has the data that the port and the fast path need for each packet: the keys, the quota and the streams.
+    `layout` holds the leg's sections as last settled. `sinks` holds the tracks that the leg gets, by the SSRC with
+    which they are sent. `memory` holds the data that the port and the fast path need for each packet: the keys, the
+    quota and the streams.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Leg:
 
     @property
     def srtp_rx(self) -> Any:
-        """The session that decrypts what the participant sends; None while there is none."""
+        """The SRTP session that decrypts the participant's packets; None while there is no connection."""
         return self._srtp_rx
 
     @srtp_rx.setter
@@ -142,7 +143,7 @@ class Leg:
         return self.srtp_tx is not None and self.addresses.destination is not None
 
     def lost(self, now: float) -> float:
-        """Return the share of packets that was recently lost, in the worse direction: between 0 and 1."""
+        """Return the share of packets that was recently lost in the worse direction, between 0 and 1."""
         return max(self.feedback.lost, self.downlink.lost(self.sinks, now))
 
     # --- Addresses and keys -----------------------------------------------------------------------------------
@@ -175,7 +176,7 @@ class Leg:
         self._observer.moved(self)
 
     def begin(self) -> None:
-        """Begin the DTLS handshake once the other side has an address. The time for a handshake is limited."""
+        """Begin the DTLS handshake if the other side has an address. Without one, the handshake could time out."""
         destination = self.addresses.destination
         if self.transport is not None and destination is not None:
             network = network_of(address_of(destination.name)[0])
@@ -190,7 +191,7 @@ class Leg:
         """React to a new state of the transport."""
         logger.info("leg %s: %s", self.id, state)
         if state is State.CONNECTED and self.transport is not None and self.transport.srtp is not None:
-            # The sessions live as long as the transport, which this object keeps.
+            # The sessions exist as long as the transport, to which this object has a reference.
             self.srtp_tx, self.srtp_rx = self.transport.srtp.tx, self.transport.srtp.rx
             self._observer.connected(self)
         elif state in {State.FAILED, State.CLOSED}:
@@ -199,7 +200,7 @@ class Leg:
             self._observer.disconnected(self)
 
     async def close(self) -> None:
-        """End the connection, sending a close-notify if possible."""
+        """End the connection. Send a close-notify if possible."""
         self.srtp_tx = self.srtp_rx = None
         if self.channels is not None:
             await self.channels.close()
@@ -226,14 +227,14 @@ class Leg:
         return self._observer.track_of(self, section)
 
     def may_try(self, ssrc: int, sequence: int | None = None) -> bool:
-        """Tell whether a packet may be decrypted, even if many were refused in this tick.
+        """Tell whether a packet may be decrypted, although libsrtp may have refused many in this tick.
 
         :param sequence: the sequence number that an RTP packet states; None for RTCP.
         """
         return self.quota.failures_left > 0 or self.sources.is_plausible(ssrc, sequence)
 
     def take_rtcp(self, data: bytes, now: float) -> None:
-        """Act on a compound RTCP packet. What it says about other participants' streams is ignored."""
+        """Act on a compound RTCP packet. Ignore its parts about streams that this leg neither sends nor gets."""
         if not self.quota.charge_requests(rtcp.requests(data)):
             self.quota.excess += 1
             return
@@ -260,7 +261,7 @@ class Leg:
             self._observer.key_frame_wanted(self, track)
 
     def _answer_nack(self, nack: RtcpRtpfbPacket, now: float) -> None:
-        """Send again the packets that the participant reports as missing, within its budget."""
+        """Send again the packets that the participant reports as missing, within the budget for retransmissions."""
         sink = self.sinks.get(nack.media_ssrc)
         if sink is not None:
             for packet in self.retransmitter.answer(sink, nack.lost, now):
@@ -273,7 +274,7 @@ class Leg:
                 self.downlink.take_report(self.sinks[report.ssrc], report, now)
 
     def _take_sender_report(self, packet: RtcpSrPacket, now: float) -> None:
-        """Record how a stream's RTP clock relates to the time of day, and report it to the track's receivers."""
+        """Record how a stream's RTP clock relates to the time of day, and tell the track's receivers."""
         stream, track = self.sources.streams[packet.ssrc]
         info = packet.sender_info
         stream.take_sender_report(info.ntp_timestamp, now)
@@ -287,16 +288,16 @@ class Leg:
         self._send(self.feedback.nack(stream, now))
 
     def ask_for_key_frames(self, now: float) -> None:
-        """Ask the participant for key frames of those of its tracks that need one (PLI)."""
+        """Ask the participant for a key frame of each of its tracks for which one is wanted (PLI)."""
         for stream, track in self.sources.streams.values():
             if stream.original is None and track.key_frame_wanted and self.is_connected and track.wants_key_frame(now):
                 self._send(self.feedback.picture_loss(stream))
 
     def limit(self, limits: Mapping[Track, float], rates: Mapping[Track, float]) -> None:
-        """Tell the participant how fast it may send its video. When a limit ends, tell it once that there is none.
+        """Tell the participant how fast it may send its video. When a limit ends, report the end once.
 
-        :param limits: the tracks that must be sent more slowly, in bits per second.
-        :param rates: how fast all tracks are sent, in bits per second.
+        :param limits: the new rate of each track that must be sent more slowly, in bits per second.
+        :param rates: the current rate of every track, in bits per second.
         """
         self._send(self.feedback.limit(self.sources.streams.values(), limits, rates))
 
@@ -312,7 +313,7 @@ class Leg:
     # --- Time -------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Renew the quota and the budget, check addresses, and ask again for missing packets and key frames."""
+        """Renew the quota and the budget, check addresses, and ask for missing packets and key frames that are due."""
         self.quota.renew()
         for name in self.addresses.due(now):
             self._check(name)

@@ -1,6 +1,6 @@
-"""Watch the connections of a conference: report the quality of each, and give up legs and conferences that are silent.
+"""Watch the connections of a conference: report the quality of each, and close silent legs and unused conferences.
 
-A leg counts as alive when its address answers a connectivity check of the node (consent, RFC 7675).
+A leg counts as alive when its destination answers a connectivity check of the node (consent, RFC 7675).
 """
 
 import logging
@@ -12,7 +12,7 @@ from media.reports import LOST_SECONDS, Connection
 
 logger = logging.getLogger(__name__)
 
-# A leg without an answer for this long counts as disconnected. After LOST_SECONDS it is given up.
+# A leg that has not answered a check for this long counts as disconnected. After LOST_SECONDS it is closed.
 SILENT_SECONDS = 15.0
 # Repeat the "poor" report this often, for participants who join later.
 REMINDER_SECONDS = 10.0
@@ -28,7 +28,10 @@ class Liveness:
         self._deserted_at: float | None = None
 
     def watch(self, participant: Participant, now: float) -> None:
-        """Report the quality of a participant's connection when it changes or is poor. Give up a lost leg."""
+        """Report the quality of a participant's connection when it changes, and repeatedly while it is poor.
+
+        Close and report a leg that has been silent for LOST_SECONDS.
+        """
         leg = participant.leg
         if leg is None:
             return
@@ -46,9 +49,9 @@ class Liveness:
             self._reports.connection_changed(self._conference_id, participant.id, connection)
 
     def is_deserted(self, now: float, *, is_used: bool) -> bool:
-        """Tell whether the conference has been unused for LOST_SECONDS: it has ended, or another node serves it.
+        """Tell whether the conference has been unused for LOST_SECONDS, so it has ended or another node serves it.
 
-        :param is_used: whether it has a leg or a task now.
+        :param is_used: whether the conference has a leg or a task now.
         """
         if is_used:
             self._deserted_at = None

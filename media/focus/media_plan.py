@@ -1,7 +1,7 @@
 """The tracks that the legs of a conference should get, and the codecs that they agree on.
 
 An offer is due when a leg's negotiation differs from this plan. `version` rises whenever the plan changes, so a leg
-that is up to date with the version needs no offer.
+that is up to date with the current version needs no offer.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from media.forward.tracks import Track
 from media.sdp.codecs import Agreed, takes_opus
 from media.sdp.media_section import Outgoing
 
-# If at least this many participants use Opus, they keep it when a participant without Opus joins. That participant then
-# has no audio. If fewer use Opus, all change to PCMU.
+# If at least this many participants use Opus, they keep Opus when a participant without it joins. The new participant
+# then has no audio. If fewer use Opus, all change to PCMU.
 OPUS_PARTICIPANTS = 2
 
 
 class MediaPlan:
-    """The plan of one conference. `tracks` has its tracks by participant and label."""
+    """The plan of one conference. `tracks` holds the conference's tracks by participant and label."""
 
     def __init__(self, participants: Participants, tracks: Mapping[tuple[str, str], Track]) -> None:
         self._participants = participants
@@ -30,15 +30,15 @@ class MediaPlan:
         self.version = 0
 
     def tracks_changed(self) -> None:
-        """Mark the plan as stale, because the tracks may have changed. It is computed again when it is needed."""
+        """Mark the plan as stale, because tracks may have changed. The next query computes it again."""
         self._outgoing_is_stale = True
 
     def codecs_changed(self) -> None:
-        """Mark the plan as stale, because the legs' codecs may have changed. It is computed again when it is needed."""
+        """Mark the plan as stale, because the legs' codecs may have changed. The next query computes it again."""
         self._codecs_are_stale = True
 
     def is_version(self, version: int | None) -> bool:
-        """Tell whether the plan is up to date and has this version. While it is stale, its version is unknown."""
+        """Tell whether the plan is up to date and has this version. The version of a stale plan is unknown."""
         return not (self._outgoing_is_stale or self._codecs_are_stale) and version == self.version
 
     def labels(self, id_: str) -> set[str]:
@@ -54,7 +54,7 @@ class MediaPlan:
         return tuple(each for each in self._all_outgoing if each.stream != id_)
 
     def codecs_in_use(self) -> Agreed:
-        """Return those codecs that all participants can receive and that media sections list."""
+        """Return the codecs that media sections list. All participants can receive them."""
         if self._codecs_are_stale:
             before, self._codecs_in_use = self._codecs_in_use, self.agreed().in_use()
             self._codecs_are_stale = False
@@ -64,8 +64,8 @@ class MediaPlan:
     def agreed(self, *, without: str = "") -> Agreed:
         """Return the codecs that all participants can receive, or all except the participant `without`.
 
-        A participant that takes an offer back may lack the codecs that others have agreed on in the meantime. Then it
-        gets no media of that kind, and the others keep theirs.
+        A participant that withdraws its offer may lack the codecs that the others have agreed on since then. If so, it
+        gets no media of that kind, and the others keep their codecs.
         """
         agreed = Agreed()
         for leg in legs_of(self._participants):
@@ -74,7 +74,11 @@ class MediaPlan:
         return agreed
 
     def agreed_by_others(self, id_: str) -> Agreed:
-        """Return the codecs that a participant must agree to. Two others with Opus keep it even if it lacks Opus."""
+        """Return the codecs on which all others agree. This participant must support one of them for each kind.
+
+        At least OPUS_PARTICIPANTS others with Opus keep it even if this participant lacks it. The exception is a
+        participant that was accepted without Opus before.
+        """
         others = [leg for leg in legs_of(self._participants) if leg.participant != id_]
         with_opus = sum(takes_opus(leg.negotiation.capabilities) for leg in others)
         keeps_opus = with_opus >= OPUS_PARTICIPANTS and not self._participants[id_].lacks_opus
@@ -94,7 +98,7 @@ class MediaPlan:
         )
 
     def _is_live(self, owner: str, label: str) -> bool:
-        """Tell whether receivers should expect media of a track. Muting and moving do not change this."""
+        """Tell whether receivers should expect media of a track. Muting and moving do not change the result."""
         participant = self._participants[owner]
         if not participant.state.is_present:
             return True

@@ -1,4 +1,4 @@
-"""A media node: its port, its conferences and its clock. It runs on one event loop of its own."""
+"""A media node: its port, its conferences and its clock. A node runs on an event loop of its own."""
 
 import asyncio
 import gc
@@ -27,18 +27,18 @@ logger = logging.getLogger(__name__)
 
 Outcome = TypeVar("Outcome")
 
-# When a node stops, wait this long for its legs to close.
+# When a node stops, wait at most this long for its tasks to end, and as long again for its legs to close.
 _GOODBYE_SECONDS = 2.0
-# How many legs tick before the loop reads from the network again.
+# How many legs are ticked before the loop reads from the network again.
 LEGS_AT_ONCE = 10
-# New conferences get a new certificate after this time. aiortc's certificates expire after 30 days, and a conference
-# must end before its certificate does.
+# Make a new certificate for new conferences after this time. aiortc's certificates expire after 30 days, and a
+# conference must end before its certificate expires.
 CERTIFICATE_SECONDS = 7 * 86400.0
-# Another thread may keep the interpreter lock this long while the loop waits for it. The loop waits each time after it
-# has polled the network. With Python's default, packets would be up to 5 ms late.
+# While the loop waits for the interpreter lock, another thread may keep the lock this long. The loop waits for the lock
+# each time after it has polled the network. With Python's default (5 ms), packets would be up to 5 ms late.
 _SWITCH_SECONDS = 0.0001
-# Thresholds of the garbage collector. A collection stops the loop for one or two microseconds per object. So few
-# objects are collected at a time, and all objects only rarely: that takes 100 ms with a conference of 40 participants.
+# Thresholds of the garbage collector. A collection stops the loop for one or two microseconds per object. So most
+# collections examine few objects. Full collections are rare: one takes 100 ms with a conference of 40 participants.
 _THRESHOLDS = 700, 10, 1_500
 
 
@@ -46,7 +46,7 @@ _THRESHOLDS = 700, 10, 1_500
 def prepare_interpreter() -> None:
     """Prevent this process's other threads and its garbage collector from stopping a node's loop for long.
 
-    Call it when all modules are loaded. The garbage collector then ignores all existing objects.
+    Call this function when all modules are loaded. From then on, the garbage collector ignores the existing objects.
     """
     sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECONDS))
     gc.collect()
@@ -61,14 +61,14 @@ class Settings:
     bind: str = "127.0.0.1"
     # 0 takes a free port.
     port: int = 0
-    # The addresses at which clients reach the node. If there are none, they use the address that it listens on.
+    # The addresses at which clients reach the node. If there are none, clients use the address on which it listens.
     announce: tuple[str, ...] = ()
     # Whether to use the fast path, if it is compiled.
     fast: bool = True
 
 
 class Node:
-    """A media node. It calls `reports` on its own loop."""
+    """A media node. It calls the methods of `reports` on its own loop."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Node:
                 self._close(conference)
 
     async def _current(self, conference_id: str, generation: int) -> Conference:
-        """Return a conference as it was last assigned to this node. Close the rest of an earlier assignment."""
+        """Return the conference of this generation. If the node holds an earlier generation, close that one first."""
         conference = self._conferences.get(conference_id)
         if conference is not None and conference.generation < generation:
             await conference.end()
@@ -150,7 +150,7 @@ class Node:
         return conference or self._open(conference_id, generation)
 
     def _open(self, conference_id: str, generation: int) -> Conference:
-        """Open a conference with a certificate that lasts long enough."""
+        """Open a conference with a certificate that will not expire during the conference."""
         if self._services.now() >= self._renew_at:
             self._renew()
         conference = self._conferences[conference_id] = Conference(conference_id, self._services, generation)
@@ -166,9 +166,9 @@ class Node:
         return {id_: conference.generation for id_, conference in self._conferences.items()}
 
     def abandon(self, lost: Mapping[str, int]) -> None:
-        """Stop serving conferences of these generations. Call it on the node's loop, and again while some are left.
+        """Stop serving conferences of these generations. Call this method on the node's loop.
 
-        A conference that is working on a task stays until the next call.
+        A conference that is working on a task stays, so call this method again while `held` returns some of them.
         """
         for id_, generation in lost.items():
             conference = self._conferences.get(id_)
@@ -199,7 +199,7 @@ class Node:
         return MappingProxyType(self._conferences)
 
     def counts(self) -> NodeCounts:
-        """Return counts of what the node holds, and of what it has done since it started."""
+        """Return the node's counts."""
         now, port = self._services.now(), self._port
         legs = [leg for conference in self._conferences.values() for leg in conference.legs()]
         return NodeCounts(
@@ -252,7 +252,10 @@ class Node:
                     logger.exception("conference %s: the tick failed", conference.id)
 
     async def _let_tick(self, conference: Conference) -> None:
-        """Call `tick` of a conference. After every LEGS_AT_ONCE legs of the node, the loop handles arrived packets."""
+        """Run one `tick` of a conference, and close the conference if it is deserted.
+
+        After every LEGS_AT_ONCE legs of the node, the loop handles the packets that have arrived.
+        """
         for _ in conference.tick(self._services.now()):
             self._legs_ticked += 1
             if self._legs_ticked % LEGS_AT_ONCE == 0:

@@ -1,7 +1,7 @@
 """Bandwidth: video is sent at the rate that the slowest receiver's connection can carry (decision 0010).
 
-Senders are told to slow down (REMB). If a sender does not slow down, receivers on congested connections get none of its
-video, because it would leave no room for other participants' sound.
+The focus tells senders to slow down (REMB). If a sender does not slow down, receivers on congested connections get none
+of its video. Otherwise this video would leave no bandwidth for other participants' sound.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from media.focus.feedback import LEAST_RATE, NO_LIMIT
 from media.focus.leg import Leg
 from media.forward.tracks import Track
 
-# From one report to the next, a congested connection lowers the rate of a video to no less than this share.
+# With each report, a congested connection lowers the limit of a video to no less than this share of the video's rate.
 LEAST_SHARE = 0.7
-# In bits per second for each video. A connection with more than this is no longer congested, because a browser sends a
-# camera's video at no higher rate.
+# In bits per second for each video. If a receiver's estimate is higher, its connection is no longer congested, because
+# a browser sends a camera's video at no higher rate.
 PLENTY = 2_500_000
-# A sender defies its limit when its rate exceeds the limit by this factor plus this many bits per second, in this many
+# A sender defies its limit if its rate exceeds EXCESS_FACTOR * limit + EXCESS_RATE (bits per second) in MOST_DEFIANCES
 # reports in a row. Browsers obey within one report.
 EXCESS_FACTOR, EXCESS_RATE, MOST_DEFIANCES = 1.25, 300_000, 4
 # A video is withheld for at least this many seconds, unless its sender slows down.
@@ -23,18 +23,19 @@ WITHHELD_SECONDS = 30.0
 
 
 class Pacer:
-    """The limits of one conference's senders. It has no clock: `pace` is called once per report."""
+    """The limits of one conference's senders. Call `pace` once per report; this object has no clock."""
 
     def __init__(self) -> None:
-        # The rate that each limited sender would have now if it obeyed, in bits per second; and how often it disobeyed.
+        # The rate that each limited sender would have now if it had obeyed, in bits per second.
         self._expected: dict[Track, float] = {}
+        # In how many reports in a row each sender has exceeded its limit.
         self._defiances: dict[Track, int] = {}
 
     def pace(self, legs: Sequence[Leg], tracks: Iterable[Track], seconds: float) -> list[tuple[Leg, Track]]:
-        """Tell senders how fast they may send. Return the tracks that a leg no longer gets, or gets again.
+        """Tell senders how fast they may send. Return each leg and track for which withholding begins or ends.
 
-        Each sender must slow down in proportion to what it sends. If no connection is congested, nothing is limited:
-        senders find out themselves how fast they can send.
+        Each sender must slow down in proportion to its rate. If no connection is congested, nothing is limited: each
+        sender finds the rate of its own connection.
 
         :param seconds: the time since this was last called.
         """
@@ -51,7 +52,7 @@ class Pacer:
         return changed
 
     def _expect(self, limits: dict[Track, float], rates: dict[Track, float]) -> None:
-        """Record the rate that each sender should have after these limits. Ignored limits count as if obeyed."""
+        """Record the rate that each sender should have after these limits, as if it had also obeyed earlier limits."""
         before = self._expected
         self._expected = {
             track: min(limit, before.get(track, NO_LIMIT) * limit / rates[track]) if limit < rates[track] else limit
@@ -67,8 +68,11 @@ class Pacer:
         }
 
     def _withhold(self, leg: Leg, rates: dict[Track, float], seconds: float) -> list[Track]:
-        """Withhold video from a congested leg if its sender defies its limit. Return the tracks that change."""
-        # Ended tracks are forgotten.
+        """Withhold each video from a congested leg if the video's sender defies its limit.
+
+        Return the tracks for which withholding begins or ends.
+        """
+        # Tracks that have ended are left out.
         left = {track: time - seconds for track, time in leg.downlink.withheld.items() if track in rates}
         back = [
             track
@@ -97,7 +101,8 @@ def _limit(leg: Leg, rates: dict[Track, float], limits: dict[Track, float], seco
     if leg.downlink.estimate > PLENTY * (len(video) + len(leg.downlink.withheld)):
         leg.downlink.is_congested = False
     if leg.downlink.is_congested:
-        # A single estimate may be far off. If the queue persists, the next estimate reports it again.
+        # A single estimate may be far off, so LEAST_SHARE bounds each step. If packets still queue, the next estimate
+        # shows it.
         share = max(LEAST_SHARE, leg.downlink.estimate / incoming) if incoming else 1.0
         for track in video:
             limit = rates[track] * share or leg.downlink.estimate / len(video)

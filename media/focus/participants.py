@@ -11,8 +11,8 @@ from media.messages import Cause, FocusOffer, ParticipantView
 from media.reports import Connection
 from media.sdp.media_section import Outgoing
 
-# Answers may change what a participant sends, and the focus offers every change to all others. So changes are limited
-# to a burst, and then one in this many seconds.
+# A participant's answer may change which media it sends, and the focus offers every change to all others. So the number
+# of changes is limited: a burst, and then one in this many seconds.
 CHANGES_BURST, CHANGE_SECONDS = 8, 2.0
 # Key frames of one track that one participant may cause: a burst, and then one in this many seconds.
 KEY_FRAME_BURST, KEY_FRAME_RENEWAL_SECONDS = 4, 5.0
@@ -20,7 +20,7 @@ KEY_FRAME_BURST, KEY_FRAME_RENEWAL_SECONDS = 4, 5.0
 
 @dataclass(frozen=True)
 class State:
-    """A participant's state, according to the operations. `is_present` is false while it moves between devices."""
+    """A participant's state, as tasks state it. `is_present` is false while the participant moves between devices."""
 
     is_present: bool
     is_on_hold: bool
@@ -28,7 +28,7 @@ class State:
 
     @classmethod
     def of(cls, view: ParticipantView) -> "State":
-        """Return the part of a task's view that matters here."""
+        """Return the state of a participant in a task's view."""
         return cls(view.state != "moving", view.state == "on-hold", frozenset(view.muted))
 
 
@@ -39,39 +39,39 @@ class Participant:
     id: str
     state: State
     leg: Leg | None = None
-    # How its connection was last reported, and when.
+    # The last reported quality of the participant's connection, and the time of that report.
     connection: Connection = Connection.CONNECTED
     reported_at: float = 0.0
     quality: Quality = field(default_factory=Quality)
-    # The causes that its next offer announces, the oldest first.
+    # The causes that the next offer to this participant announces, the oldest first.
     causes: list[Cause] = field(default_factory=list)
-    # The tracks of the last offer that it rejected. They are not offered again unchanged.
+    # The tracks of the last offer that the participant rejected. The focus does not offer them again unchanged.
     declined: tuple[Outgoing, ...] | None = None
-    # Whether it was accepted without Opus. It then keeps its audio when others join later.
+    # Whether the participant was accepted without Opus. If so, it keeps its audio when others join later.
     lacks_opus: bool = False
-    # The version of the media plan that it already knows; None while that is unknown.
+    # The version of the media plan with which the participant is up to date; None while that is unknown.
     informed: int | None = None
-    # The focus's last offer to this participant, which is pending while its negotiation waits for the answer.
+    # The focus's last offer to this participant. It is pending while the leg's negotiation waits for the answer.
     offer: FocusOffer | None = None
-    # The ID of the last offer of the focus that it answered, and how many answers in a row could not be used.
+    # The ID of the focus's last offer that the participant answered, and how many answers in a row were unusable.
     answered: str | None = None
     unusable: int = 0
-    # How often its answers may change what it sends.
+    # How often the participant's answers may change which media it sends.
     changes: Allowance = field(default_factory=lambda: Allowance(1 / CHANGE_SECONDS, CHANGES_BURST))
-    # How many key frames it may cause, by the SSRC of the track.
+    # How many key frames the participant may cause, by the SSRC of the track.
     key_frames: dict[int, Allowance] = field(default_factory=dict)
 
     def may_change(self, now: float) -> bool:
-        """Tell whether an answer may change what it sends. The first answer on a connection always may do so."""
+        """Tell whether an answer may change which media the participant sends. A leg's first answer always may."""
         return self.changes.grow(now) >= 1 or self.leg is None or not self.leg.negotiation.settled
 
     def may_cause_key_frame(self, track: Track, now: float) -> bool:
-        """Tell whether it may cause a key frame of a track now, and count it."""
+        """Tell whether the participant may cause a key frame of a track now. If so, count the key frame."""
         new = Allowance(1 / KEY_FRAME_RENEWAL_SECONDS, KEY_FRAME_BURST)
         return self.key_frames.setdefault(track.ssrc, new).take(1, now)
 
     def awaits(self, mod_id: str) -> bool:
-        """Tell whether this offer of the focus is the one that waits for its answer."""
+        """Tell whether this offer of the focus is the one that waits for the participant's answer."""
         is_offered = self.leg is not None and self.leg.negotiation.offering
         return is_offered and self.offer is not None and self.offer.mod_id == mod_id
 

@@ -1,8 +1,8 @@
 """The node's UDP port: one socket for all legs, demultiplexed by the first byte (RFC 7983) and the source address.
 
-STUN is authenticated by its credentials. Everything else is accepted only from an address that has shown a leg's
-credentials. This is the input of the hot loop. Nothing in it waits. The work on a packet here is done once, for any
-number of receivers.
+STUN messages are authenticated by their credentials. All other datagrams are accepted only from an address that has
+shown a leg's credentials. This module is the input of the hot loop, and none of its code waits. Its work on a packet is
+done once, for any number of receivers.
 """
 
 import asyncio
@@ -29,16 +29,17 @@ from media.transport.ice import Agents
 
 logger = logging.getLogger(__name__)
 
-# How many bursts are read before the loop runs other callbacks.
+# How many times datagrams are read before the loop runs other callbacks.
 _ROUNDS = 4
-# In bytes: enough for a second of a busy conference. The kernel grants what its limits allow.
+# In bytes: enough for a second of a busy conference. The kernel may grant less.
 _SOCKET_BUFFER = 8 * 1024 * 1024
-# The most bytes of an encrypted packet that the node itself writes.
+# The most bytes of an encrypted packet that is not forwarded: RTCP or a retransmission.
 _SCRATCH = 4096
-# Browsers check every 2.5 s. An address that was silent for this long is free for another leg.
+# The node sends a check to each leg's destination every 2.5 s (`media.transport.consent`). If a destination has
+# answered no check for this long, another leg may use the address.
 _IN_USE_SECONDS = 6.0
 _ALL_UNTOUCHED = bytes([memory.UNTOUCHED]) * memory.SLOTS_IN
-# Bytes of the fixed headers. A shorter packet is truncated.
+# Bytes of the fixed headers. A shorter packet is malformed.
 _RTP_LEAST = 12
 _RTCP_LEAST = 8
 
@@ -58,7 +59,7 @@ class Port:
         self.received = self.strangers = self._faults = 0
         self._legs: dict[bytes, Leg] = {}
         self._inbox = Inbox(memory.SLOTS_IN)
-        # libsrtp's pointers to the slots, and to the lengths of what they received.
+        # libsrtp's pointers to the slots, and to the lengths of the datagrams in them.
         self._pointers = [adapter.ffi.cast("void *", each) for each in self._inbox.addresses]
         self._lengths = [adapter.ffi.cast("int *", each) for each in self._inbox.received_addresses]
         self._size: Any = adapter.ffi.new("int *")
@@ -79,7 +80,7 @@ class Port:
         )
 
     def open(self, now: Callable[[], float]) -> None:
-        """Begin to receive, on the running loop. `now` is the clock that dates what arrives, in seconds."""
+        """Begin to receive, on the running loop. `now` is the clock for arrival times, in seconds."""
         self._now = now
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._read)
@@ -98,7 +99,7 @@ class Port:
 
     @property
     def sent(self) -> int:
-        """How many packets were forwarded, whether the kernel took them or not."""
+        """How many packets were forwarded, whether the kernel accepted them or not."""
         return self.forwarder.sent + (self._fast.memory.sent if self._fast is not None else 0)
 
     @property
@@ -118,13 +119,13 @@ class Port:
 
     @property
     def undelivered(self) -> int:
-        """How many messages the kernel did not take."""
+        """How many messages the kernel did not accept."""
         return self.forwarder.undelivered + (self._fast.memory.undelivered if self._fast is not None else 0)
 
     # --- In ---------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Take the datagrams that have arrived. A bad datagram never affects the others of its batch."""
+        """Handle the datagrams that have arrived. A bad datagram never affects the others."""
         now = self._now()
         fast, inbox, routes = self._fast, self._inbox, self._routes
         for _ in range(_ROUNDS):
@@ -146,7 +147,7 @@ class Port:
                 return
 
     def _take_each(self, take: Callable[[bytes, int, float], None], slots: list[int], now: float) -> None:
-        """Take these datagrams. A bad datagram never affects the others."""
+        """Call `take` for the datagrams in these slots. A bad datagram never affects the others."""
         for slot in slots:
             name = self._inbox.sources[slot].tobytes()
             try:
@@ -155,11 +156,11 @@ class Port:
                 self._note_fault(name, error)
 
     def _take_decrypted(self, name: bytes, slot: int, now: float) -> None:
-        """Take a packet that the fast path has decrypted."""
+        """Handle a packet that the fast path has decrypted."""
         self._take_packet(self._legs[name], slot, now)
 
     def _take(self, name: bytes, slot: int, now: float) -> None:
-        """Take a datagram that the fast path has not taken."""
+        """Handle a datagram that the fast path has not handled."""
         start, size = slot * SLOT, self._inbox.length(slot)
         first = self._inbox.view[start] if size else 0
         if 127 < first < 192:
@@ -179,7 +180,7 @@ class Port:
             logger.error("a datagram from %s port %s was not taken, %d so far", *where, exc_info=error)
 
     def _take_other(self, first: int, name: bytes, datagram: bytes, now: float) -> None:
-        """Take STUN or DTLS. Count any other datagram as from a stranger."""
+        """Handle STUN, and DTLS from a leg's address. Count any other datagram as from a stranger."""
         if first < 4:
             self._take_stun(name, datagram, now)
         elif 19 < first < 64 and (known := self._legs.get(name)) is not None and known.transport is not None:
@@ -188,7 +189,7 @@ class Port:
             self.strangers += 1
 
     def _take_stun(self, name: bytes, datagram: bytes, now: float) -> None:
-        """Take a connectivity check of a leg, or a leg's answer to a check of the node."""
+        """Handle a connectivity check of a leg, or a leg's answer to a check of the node."""
         known = self._legs.get(name)
         if known is not None and known.agent is not None and known.agent.is_answer(datagram, address_of(name)):
             known.proved(name, now)
@@ -207,7 +208,8 @@ class Port:
     def _is_in_use(self, name: bytes, leg: Leg, now: float) -> bool:
         """Tell whether another leg's media goes to this sockaddr, and that leg answered a check a moment ago.
 
-        If so, a check from it is ignored: a participant may have forged the source to take the address from another.
+        If so, the caller ignores a check from the sockaddr. A participant may have forged this source, to take the
+        address from the other leg.
         """
         holder = self._legs.get(name, leg)
         destination = holder.addresses.destination
@@ -216,7 +218,7 @@ class Port:
         return now - holder.addresses.seen_at < _IN_USE_SECONDS
 
     def _take_media(self, leg: Leg, slot: int, size: int, now: float) -> None:
-        """Take RTP or RTCP from a leg, within its quota, and decrypt it in place.
+        """Decrypt RTP or RTCP from a leg in place, and handle it, if it is within the leg's quota.
 
         Only authentic packets are charged to the leg, because anybody can forge its address.
         """
@@ -241,7 +243,7 @@ class Port:
             self._take_packet(leg, slot, now)
 
     def _take_packet(self, leg: Leg, slot: int, now: float) -> None:
-        """Take an authentic RTP packet, and put it into the burst of its route."""
+        """Put an authentic RTP packet into the burst of its route."""
         start = slot * SLOT
         packet = self._inbox.view[start : start + self._inbox.length(slot)].tobytes()
         first, second, sequence, timestamp, ssrc = rtp.HEADER.unpack_from(packet)
@@ -251,7 +253,7 @@ class Port:
             leg.sources.met.add(ssrc)
             leg.sources.unknown += 1
             if source is not None and source.stream.original is None:
-                # SRTP has counted it, so its stream must count it too.
+                # SRTP has counted this sequence number, so the packet's stream must count it too.
                 source.stream.take(sequence, timestamp, now)
             return
         if source is None and (source := leg.meet(ssrc, packet)) is None:
@@ -285,7 +287,7 @@ class Port:
         unsupported.clear()
 
     def _take_rtcp(self, leg: Leg, slot: int, size: int, now: float) -> None:
-        """Take RTCP from a leg, within its quota, and decrypt it in place."""
+        """Decrypt RTCP from a leg in place, and handle it, if it is within the leg's quota."""
         inbox, start = self._inbox, slot * SLOT
         ssrc = int.from_bytes(inbox.view[start + 4 : start + 8], "big")
         if not leg.quota.affords_rtcp(size) or not leg.sources.may_meet(ssrc):
@@ -303,7 +305,7 @@ class Port:
     # --- Out: everything except forwarded packets -------------------------------------------------------------
 
     def send(self, name: bytes, datagram: bytes) -> None:
-        """Send a datagram to a sockaddr. If the kernel does not take it now, it is lost."""
+        """Send a datagram to a sockaddr. If the kernel does not accept the datagram now, it is lost."""
         try:
             quick.send(self._fd, datagram, name)
         except OSError as error:
@@ -329,19 +331,19 @@ class Port:
     # --- Addresses --------------------------------------------------------------------------------------------
 
     def forget(self, leg: Leg) -> None:
-        """Take no more datagrams from a leg's addresses."""
+        """Accept no more datagrams from a leg's addresses."""
         for name in leg.addresses.known:
             self._release(name, leg)
 
     def _assign(self, name: bytes, leg: Leg) -> None:
-        """From now on, treat datagrams from a sockaddr as the leg's."""
+        """Assign datagrams from this sockaddr to the leg from now on."""
         if self._legs.get(name) is not leg:
             self._legs[name] = leg
             if self._fast is not None:
                 self._fast.assign(name, leg.memory)
 
     def _release(self, name: bytes, leg: Leg) -> None:
-        """Stop treating datagrams from a sockaddr as the leg's."""
+        """Stop assigning datagrams from this sockaddr to the leg."""
         if self._legs.get(name) is leg:
             del self._legs[name]
             if self._fast is not None:
@@ -349,7 +351,7 @@ class Port:
 
 
 def _restore(packet: bytes, payload_type: int | None, ssrc: int) -> bytes | None:
-    """Return the packet that a retransmission carries, or None if it carries no packet."""
+    """Return the packet inside a retransmission (RTX), or None if there is none."""
     return None if payload_type is None else rtp.unwrap(packet, payload_type=payload_type, ssrc=ssrc)
 
 

@@ -1,24 +1,25 @@
-"""Whether a participant's connection is poor, by the share of packets that are lost on it."""
+"""Whether a participant's connection is poor, by its share of lost packets."""
 
-# With the first share of lost packets, speech is hard to follow. Below the second, listeners notice nothing.
+# From this share of lost packets on, speech is hard to follow.
 POOR_LOSS = 0.08
+# Below this share of lost packets, listeners notice nothing.
 FINE_LOSS = 0.03
-# This many judgements in a row change the verdict, so that an occasionally bad connection is not reported each time.
+# It takes this many judgements in a row to change the verdict, so that short disturbances are not reported.
 POOR_JUDGEMENTS = 3
 FINE_JUDGEMENTS = 5
-# A receiver report counts for this long. Browsers report on audio every 5 s.
+# A receiver report is valid for this long. Browsers report on audio every 5 s.
 REPORT_COUNTS_SECONDS = 8.0
 
 
 class Quality:
-    """The verdict on one connection. It is judged once a second."""
+    """The verdict on one connection. Call `judge` once a second."""
 
     def __init__(self) -> None:
         self.is_poor = False
         self._against = 0
 
     def judge(self, loss: float) -> None:
-        """Judge the connection by the share of packets that was recently lost, between 0 and 1."""
+        """Judge the connection by its share of packets that was recently lost, between 0 and 1."""
         speaks_against = loss < FINE_LOSS if self.is_poor else loss >= POOR_LOSS
         self._against = self._against + 1 if speaks_against else 0
         if self._against >= (FINE_JUDGEMENTS if self.is_poor else POOR_JUDGEMENTS):

@@ -1,4 +1,4 @@
-"""The limits on what a leg may send within a tick. Packets beyond them are dropped unread.
+"""The limits on the packets that a leg may send within a tick. Packets beyond these limits are dropped unread.
 
 Only authentic packets are charged to the leg, because anybody can forge its address. Forged packets have a quota of
 their own.
@@ -11,32 +11,32 @@ from media.forward.repair import REQUESTS_A_TICK
 
 # The interval at which quotas are renewed and all periodic work is done.
 TICK_SECONDS = 0.1
-# What a leg may send within a tick. This allows 2,000 packets and 20 Mbit per second.
+# How many packets and bytes a leg may send within a tick. This allows 2,000 packets and 20 Mbit per second.
 PACKETS_A_TICK = 200
 BYTES_A_TICK = 250_000
-# How much of that may be RTCP, where a few bytes may cause much work: 1,000 packets and 800 kbit per second. A
-# participant that misses packets of thirty cameras comes close to that.
+# How many of these packets and bytes may be RTCP, where a few bytes may cause much work: 1,000 packets and 800 kbit per
+# second. A participant that misses packets of thirty cameras comes close to this limit.
 RTCP_A_TICK = 100
 RTCP_BYTES_A_TICK = 10_000
-# Packets from a leg's addresses that libsrtp may refuse within a tick: 1,000 per second. Beyond that, only packets that
-# look like the next ones of a known stream are tried. Anybody can forge an address, but few know the SSRC and sequence
-# number.
+# How many packets from a leg's addresses libsrtp may refuse within a tick: 1,000 per second. Beyond that, libsrtp gets
+# only packets that look like the next ones of a known stream. Anybody can forge an address, but few know the SSRC and
+# the sequence number.
 FAILURES_A_TICK = 100
 
 
 class Quota:
     """The rest of one leg's quota in this tick, and counts of the packets dropped since the leg was made.
 
-    `memory` is the leg's `struct leg` (fastpath.h): the fast path counts down the same numbers.
+    `memory` is the leg's `struct leg` (fastpath.h). The fast path changes the same numbers.
     """
 
     packets_left = Shared[int]()
     bytes_left = Shared[int]()
-    # Packets that libsrtp may still refuse.
+    # How many packets libsrtp may still refuse in this tick.
     failures_left = Shared[int]()
     # Packets that were dropped because they exceeded the quota.
     excess = Shared[int]()
-    # Packets that were not authentic, or were not tried.
+    # Packets that libsrtp refused, or that were not decrypted because it had already refused too many.
     unauthentic = Shared[int]()
 
     def __init__(self, memory: Any) -> None:
@@ -67,6 +67,6 @@ class Quota:
         return self._requests_left >= 0
 
     def fail(self) -> None:
-        """Count a packet that is not authentic, or that was not tried."""
+        """Count a packet that libsrtp refused, or that was not decrypted because of earlier refusals."""
         self.failures_left -= 1
         self.unauthentic += 1

@@ -1,8 +1,8 @@
 """Relay the messages of data channels to the other legs of a conference, within a budget (RFC 8831).
 
 Messages beyond the budget wait in the receive window of their sender's association. The window closes, and the sender
-sees its `bufferedAmount` grow. Nothing is lost on a reliable channel. Each conference has a budget, and the node has
-one for all conferences together. So the loop keeps most of its time for media.
+sees its `bufferedAmount` grow. Nothing is lost on a reliable channel. Each conference has a budget, and the node has a
+common budget for all conferences. So most of the loop's time remains for media.
 """
 
 import asyncio
@@ -13,24 +13,24 @@ from dataclasses import dataclass, field
 from media.allowance import Allowance
 from media.transport.sctp import LEAST_HELD, DataChannels, size_of
 
-# Deliveries of one conference: per second, and in a burst. A delivery is one piece of a message, sent to one receiver
-# or received from its sender. It costs the loop up to 0.5 ms (`benchmarks.data`).
+# How many deliveries a conference may make: per second, and in a burst. A delivery is one piece of a message, sent to
+# one receiver or received from its sender. A delivery takes up to 0.5 ms of the loop's time (`benchmarks.data`).
 DELIVERY_RATE = 600
 DELIVERY_BURST = 600
-# The same for all conferences of a node together: at most a third of the loop's time.
+# The same limits for all conferences of a node together: at most a third of the loop's time.
 NODE_RATE = 800
 NODE_BURST = 800
-# Deliveries of a node in one turn of the loop, and the pause after them, in which the loop forwards media.
+# How many deliveries a node makes in one turn, and the pause until the next turn, in which the loop forwards media.
 MOST_AT_ONCE = 16
 PAUSE_SECONDS = 0.005
-# Messages that go to a receiver together, so that they share packets: their number, and their total bytes.
+# Limits of a batch of messages that go to a receiver together and share packets: their number, and their total bytes.
 BATCH_MESSAGES = 8
 BATCH_BYTES = 8 * 1024
 # Bytes of a message that fit into one packet.
 _PIECE = 1160
-# Larger messages are delivered one by one. Meanwhile, short messages get half of the budget.
+# Messages larger than this are delivered one by one. While one is delivered, short messages get half of the budget.
 LONG = 2 * _PIECE
-# The cost of considering a receiver, in deliveries.
+# The cost of a receiver to which nothing is sent, in deliveries. Each receiver costs at least this.
 _LOOK = 0.1
 
 
@@ -43,7 +43,7 @@ class _Message:
 
     @property
     def is_long(self) -> bool:
-        """Whether the message is delivered alone."""
+        """Whether the message is delivered by itself, not in a batch."""
         return self.size > LONG
 
 
@@ -52,18 +52,19 @@ class _Lane:
     """Messages that are being delivered: one long message, or several short ones together."""
 
     is_long: bool
-    # The remaining deliveries, and the cost of the lane's deliveries so far.
+    # The remaining steps for these messages. Each step makes deliveries and returns their cost.
     work: Iterator[float] | None = None
+    # The cost of all steps of this lane so far.
     spent: float = 0.0
     senders: set[DataChannels] = field(default_factory=set)
 
 
 class Budget:
-    """The budget of all conferences of a node together. The conference that has delivered the least is next."""
+    """The common budget of all conferences of a node. The conference with the fewest deliveries is next."""
 
     def __init__(self) -> None:
         self._allowance = Allowance(NODE_RATE, NODE_BURST)
-        # For each relay with waiting messages: how much it has delivered since they began to wait.
+        # For each relay with waiting messages: the cost of its deliveries. A new relay begins with the least cost.
         self._delivered: dict[Relay, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -75,9 +76,10 @@ class Budget:
             self.take_turn()
 
     def take_turn(self) -> None:
-        """Deliver as much as one turn of the loop and the budget allow, and schedule the next turn for the rest.
+        """Deliver as much as one turn and the budget allow, and schedule the next turn.
 
-        A message after a quiet time is sent at once. Messages soon after it wait for the next turn and share packets.
+        A message after a quiet time is sent at once. Messages that follow it soon wait for the next turn and share
+        packets.
         """
         self._timer = None
         if self._delivered:
@@ -104,23 +106,23 @@ class Budget:
 class Relay:
     """Relays the messages of one conference. `legs` returns the data channels of all its legs.
 
-    Long and short messages are delivered side by side, so that a chat does not wait for a file. The messages of one
-    sender are delivered in order, because a sender is in one lane at a time.
+    Long and short messages have a lane each. The lanes take turns, so that a chat does not wait for a file. The
+    messages of one sender are delivered in order, because a sender is in only one lane at a time.
     """
 
     def __init__(self, legs: Callable[[], Iterable[DataChannels]], budget: Budget) -> None:
         self._legs = legs
         self._budget = budget
         self._inboxes: dict[DataChannels, deque[_Message]] = {}
-        # For each sender: the bytes that were relayed, by which its turns are counted. And that number of the sender
-        # whose turn it is now.
+        # For each sender, the bytes relayed so far; the sender with the fewest is next. `_turn` is the number of the
+        # sender that was chosen last. A new sender begins with that number.
         self._turns: dict[DataChannels, int] = {}
         self._turn = 0
         self._lanes = _Lane(is_long=True), _Lane(is_long=False)
         self.allowance = Allowance(DELIVERY_RATE, DELIVERY_BURST)
 
     def take(self, sender: DataChannels, label: str, content: str | bytes) -> None:
-        """Relay a message, now or when the budget has room. Until then it fills its sender's window."""
+        """Relay a message, now or when the budget allows it. While the message waits, it fills its sender's window."""
         message = _Message(sender, label, content, size_of(content))
         sender.hold(message.size)
         if sender not in self._inboxes:
@@ -129,12 +131,12 @@ class Relay:
         self._budget.admit(self)
 
     def deliver(self, now: float) -> float | None:
-        """Make the next delivery. Return its cost: 0 when the budget is used up, None when nothing waits."""
+        """Make the next step of a lane. Return its cost: 0 when the budget is used up, None when no message waits."""
         if self.allowance.grow(now) <= 0:
             return 0.0
         while (lane := self._next_lane()) is not None:
             if (cost := self._advance(lane)) is not None:
-                # A delivery is never split, so it may take a little more than is left.
+                # A step is never split, so it may cost a little more than the budget has left.
                 self.allowance.left -= cost
                 return cost
         self._turns.clear()
@@ -142,18 +144,18 @@ class Relay:
         return None
 
     def _next_lane(self) -> _Lane | None:
-        """Return the lane with the least cost, of those that have work; None if nothing waits."""
+        """Return the lane with work that has the lowest cost so far; None if no message waits."""
         least = min((lane.spent for lane in self._lanes if lane.work), default=None)
         for lane in self._lanes:
             if lane.work is None and (batch := self._batch(lane)):
                 lane.senders = {message.sender for message in batch}
                 lane.work = self._deliveries(batch)
-                # An idle lane does not save up turns.
+                # A lane gains no advantage from having been idle.
                 lane.spent = lane.spent if least is None else max(lane.spent, least)
         return min((lane for lane in self._lanes if lane.work), key=lambda lane: lane.spent, default=None)
 
     def _advance(self, lane: _Lane) -> float | None:
-        """Deliver a lane's messages to one more receiver. Return the cost; None when all receivers have them."""
+        """Make the next step of a lane's work. Return its cost; None when the work is finished."""
         cost = next(lane.work, None) if lane.work else None
         if cost is None:
             lane.work, lane.senders = None, set()
@@ -179,12 +181,12 @@ class Relay:
         return batch
 
     def _waiting(self, lane: _Lane) -> list[DataChannels]:
-        """Return the senders that have no message in the other lane, and whose next message belongs to this lane."""
+        """Return the senders whose next message belongs to this lane and that have no message in the other lane."""
         busy = set().union(*(each.senders for each in self._lanes if each is not lane))
         return [each for each, inbox in self._inboxes.items() if inbox[0].is_long == lane.is_long and each not in busy]
 
     def _deliveries(self, batch: list[_Message]) -> Iterator[float]:
-        """Send the messages to one receiver after the other. Yield the costs: of receiving, then of each receiver."""
+        """Send the messages to one receiver after the other. Yield the cost of receiving, then of each receiver."""
         yield sum(map(_pieces, batch))
         for receiver in list(self._legs()):
             sent = [each for each in batch if each.sender is not receiver and receiver.send(each.label, each.content)]
@@ -194,5 +196,5 @@ class Relay:
 
 
 def _pieces(message: _Message) -> int:
-    """Return how many packets a message needs if it is sent alone."""
+    """Return how many packets a message needs if it shares none."""
     return 1 + message.size // _PIECE

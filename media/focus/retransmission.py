@@ -14,21 +14,21 @@ OLDEST_SECONDS = 1.5
 
 
 class Retransmitter:
-    """Answers one participant's NACKs, within a budget that depends on what its connection carries."""
+    """Answers one participant's NACKs. The budget depends on the rate that the participant's connection carries."""
 
     def __init__(self, round_trip: RoundTrip, *, made_at: float) -> None:
         self._round_trip = round_trip
         self._budget = Retransmissions()
         self._octets = 0
-        # The packets and octets of each track that had been forwarded at the last measurement.
+        # For each track, by SSRC: the packets and octets that had been forwarded at the last measurement.
         self._forwarded: dict[int, tuple[int, int]] = {}
         self._measured_at = made_at
 
     def answer(self, sink: Sink, lost: Iterable[int], now: float) -> Iterator[bytes]:
         """Yield the packets to send again, in the form in which the participant gets them.
 
-        :param sink: how the participant gets the track that the NACK is about.
-        :param lost: the sequence numbers that the NACK names, as the participant counts them.
+        :param sink: the participant's sink of the track for which the NACK asks.
+        :param lost: the sequence numbers in the NACK, in the participant's numbering.
         """
         track, budget = sink.track, self._budget
         for sequence in lost:
@@ -45,7 +45,10 @@ class Retransmitter:
                 yield packet
 
     def rate(self, seconds: float) -> float:
-        """Return the bits per second that were sent again since the last call, which was this many seconds ago."""
+        """Return the rate of retransmissions in bits per second since the last call.
+
+        :param seconds: the time since the last call.
+        """
         octets, self._octets = self._octets, 0
         return 8 * octets / seconds
 
@@ -75,7 +78,7 @@ def _is_too_old(track: Track, kept: Kept, now: float) -> bool:
 
 
 def _repeated(sink: Sink, kept: Kept) -> bytes:
-    """Return a kept packet as its receiver gets it again, wrapped in RTX if that was negotiated."""
+    """Return a kept packet in the form that its receiver gets, wrapped in RTX if that was negotiated."""
     track = sink.track
     first, second = kept.packet[:2]
     type_ = sink.payload_types[second & 0x7F]

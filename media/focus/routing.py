@@ -14,7 +14,7 @@ from media.sdp.writer import cname_of
 
 
 class Routing:
-    """The tracks of one conference and their receivers. `tracks` has the tracks by participant and label.
+    """The tracks of one conference and their receivers. `tracks` holds the tracks by participant and label.
 
     `send_rtcp` encrypts an RTCP packet for a leg and sends it. `now` is the node's clock, in seconds.
     """
@@ -48,7 +48,7 @@ class Routing:
                     track.key_frame_wanted = track.kind == "video"
 
     def interrupt(self, leg: Leg) -> None:
-        """Mark the tracks that a participant no longer sends, so that they later continue as after a pause."""
+        """Mark the tracks that a leg's participant no longer sends. If sent again, they continue as after a pause."""
         for (owner, label), track in self.tracks.items():
             if owner == leg.participant:
                 track.resumes = track.resumes or label not in leg.layout.published
@@ -58,7 +58,7 @@ class Routing:
         return [self.tracks.pop(key) for key in list(self.tracks) if key[0] == id_]
 
     def end(self, track: Track) -> None:
-        """Say BYE to the receivers of a removed track, and free its memory."""
+        """Send a BYE to the receivers of a removed track, and free the track's memory."""
         for leg in legs_of(self._participants):
             if track.ssrc in leg.sinks:
                 self._send_rtcp(leg, rtcp.goodbye(track.ssrc))
@@ -76,7 +76,7 @@ class Routing:
             self.connect(leg, track)
 
     def reroute(self, leg: Leg, before: Layout) -> None:
-        """Renew the routes that a leg's new layout has changed: those from the leg and those to it."""
+        """Renew the routes from the leg and to the leg for sections that its new layout has changed."""
         for label in changed(before.published, leg.layout.published):
             track = self.tracks.get((leg.participant, label))
             for other in legs_of(self._participants) if track is not None else ():
@@ -87,7 +87,7 @@ class Routing:
                 self.connect(leg, self.tracks[key])
 
     def detach(self, leg: Leg) -> None:
-        """Remove a dropped leg from all tracks. Its own tracks stay, and continue as after a pause."""
+        """Remove a dropped leg from all tracks. The tracks that it sends stay, and continue as after a pause."""
         for (owner, _), track in self.tracks.items():
             track.detach(leg.id, for_good=True)
             track.resumes = track.resumes or owner == leg.participant
@@ -95,13 +95,13 @@ class Routing:
     def connect(self, leg: Leg, track: Track) -> None:
         """Give a leg a track according to the sections of both sides, or stop giving it the track."""
         participant = self._participants.get(leg.participant)
-        # A handshake may succeed just after its leg was given up.
+        # A handshake may succeed just after its leg was dropped.
         is_served = leg.is_connected and participant is not None and participant.leg is leg
         wanted = is_served and track not in leg.downlink.withheld
         section = leg.layout.carried.get((track.participant, track.label)) if wanted else None
         sink = None
         if section is not None:
-            # While the source is between two devices, everything stays as it is.
+            # While the sender moves between two devices, its track has no source, and the sink stays unchanged.
             sink = _sink(track, self._source(track), leg, section) or track.sinks.get(leg.id)
         if sink is not None and participant is not None:
             self._attach(participant, leg, track, sink)
@@ -117,7 +117,7 @@ class Routing:
             self._want_key_frame(participant, track)
 
     def _source(self, track: Track) -> Section | None:
-        """Return the section that a track comes from."""
+        """Return the section on which a participant sends this track, if there is one."""
         leg = self._leg(track.participant)
         return leg.layout.published.get(track.label) if leg is not None else None
 
@@ -129,7 +129,7 @@ class Routing:
     # --- Key frames and sender reports ------------------------------------------------------------------------
 
     def request_key_frame(self, leg: Leg, track: Track) -> None:
-        """Ask a track's sender for a key frame that this leg needs. Soon after the last request, ask later."""
+        """Ask a track's sender for a key frame that this leg needs. If the last request was recent, ask later."""
         participant = self._participants.get(leg.participant)
         if participant is not None:
             self._want_key_frame(participant, track)
@@ -176,10 +176,10 @@ def _may_send(participant: Participant, track: Track) -> bool:
 
 
 def _sink(track: Track, source: Section | None, leg: Leg, section: Section) -> Sink | None:
-    """Return how a leg gets a track on a section; None while nothing comes from the track's source.
+    """Return the sink for a track on a leg's section; None while the track has no source or the leg no address.
 
-    A section without the codec that the source prefers gets nothing: if one receiver of a track cannot take a packet,
-    no receiver gets it.
+    A section without the source's preferred codec gets a sink that takes no packets. Otherwise the track would stop for
+    all receivers: a packet is forwarded only if all of them can take it.
     """
     destination = leg.addresses.destination
     if source is None or destination is None:

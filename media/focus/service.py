@@ -1,7 +1,7 @@
-"""Run a node on a thread and an event loop of its own, and its work with the database on a second thread.
+"""Run a node in three threads: one for media, one for its work with the database, and one for the heartbeat.
 
-So a slow database never delays a packet, and no sync code runs on the node's loop. A third thread writes the heartbeat,
-so that slow tasks never make the node look dead.
+The media thread runs the node's event loop. A slow database never delays a packet, because no sync code runs on that
+loop. Slow tasks never make the node look dead, because the heartbeat does not wait for them.
 """
 
 import asyncio
@@ -27,18 +27,19 @@ from media.reports import Assignment, Connection
 
 logger = logging.getLogger(__name__)
 
-# Look for tasks this often, because a wake-up may be lost.
+# Query the database for tasks this often, because a wake-up may be lost.
 POLL_SECONDS = 1.0
 # Give up a result that cannot be applied, or a report that cannot be delivered, after this many tries.
 TRIES = 5
 RETRY_SECONDS = 1.0
 BATCH = 20
-# A task with a longer description waits for the shorter tasks of other conferences, but for a limited time. It may take
-# a hundred times as long as they do. So a client that sends many long descriptions delays only others that do so too.
+# A task with a description longer than this may take a hundred times as long as a shorter task. So it waits for the
+# shorter tasks of other conferences. A client that sends many long descriptions thus delays only clients like itself.
 LONG_CHARACTERS = 64 * 1024
+# A long task waits at most this long for shorter tasks.
 LONGEST_WAIT_SECONDS = 2.0
 _PATIENCE_SECONDS = 10.0
-# When a node stops, wait this long for its cancelled tasks.
+# When a node stops, wait this long for its cancelled asyncio tasks.
 _CANCEL_SECONDS = 2.0
 _REPORTS_KEPT = 10_000
 # Deliver this many reports before the next tasks.
@@ -46,7 +47,7 @@ REPORTS_AT_ONCE = 20
 
 
 class Settle(Protocol):
-    """Applies the result of a task, and deletes its row in the same transaction."""
+    """Applies the result of a task, and deletes the task's row in the same transaction."""
 
     def __call__(self, *, task_id: int, result: Result, now: datetime) -> None: ...
 
@@ -58,19 +59,19 @@ class LegLost(Protocol):
 
 
 class SpeakerChanged(Protocol):
-    """Announces a conference's new active speaker to everybody in it."""
+    """Announces a conference's new active speaker to its participants."""
 
     def __call__(self, *, conference_id: str, participant_id: str, by: Assignment) -> None: ...
 
 
 class ConnectionChanged(Protocol):
-    """Announces the quality of a participant's connection to everybody in its conference."""
+    """Announces the quality of a participant's connection to all participants of the conference."""
 
     def __call__(self, *, conference_id: str, participant_id: str, connection: Connection, by: Assignment) -> None: ...
 
 
 class Assigned(Protocol):
-    """Returns the conferences that are assigned to a node: the generation of each, by the conference's ID."""
+    """Returns the conferences that are assigned to a node: the generation of each assignment, by conference ID."""
 
     def __call__(self, *, node_id: str) -> Mapping[str, int]: ...
 
@@ -79,7 +80,8 @@ class Assigned(Protocol):
 class Wiring:
     """The functions of the rest of the service that a node calls.
 
-    `now` is the clock of the operations. The thread that makes these calls first calls `enter` with the node's loop.
+    `now` is the clock of the operations. The thread for tasks and reports begins by calling `enter` with the node's
+    loop.
     """
 
     settle: Settle
@@ -93,7 +95,7 @@ class Wiring:
 
 @dataclass
 class _Trial:
-    """The result of a task, and how many attempts to apply it have failed."""
+    """The result of a task, and how many attempts to apply the result have failed."""
 
     result: Result | None = None
     failures: int = 0
@@ -101,7 +103,7 @@ class _Trial:
 
 @dataclass(frozen=True)
 class _Long:
-    """A long task, and the time since when it has waited for shorter tasks (monotonic clock)."""
+    """A long task, and the time at which it began to wait for shorter tasks (monotonic clock)."""
 
     task_id: int
     since: float
@@ -118,20 +120,21 @@ class Service:
         self.id = secrets.token_hex(16)
         self._wiring = wiring
         self._reports: deque[Callable[[], None]] = deque()
-        # The newest speaker of each conference, until it is announced.
+        # The newest speaker of each conference, until that speaker is announced.
         self._speaking: dict[str, tuple[str, Assignment]] = {}
         self._refused_reports = 0
-        # The tasks that are not settled yet, by row. And the conferences whose tasks wait, with the end of the wait.
+        # The tasks that have begun but are not settled, by the ID of the row.
         self._trials: dict[int, _Trial] = {}
+        # The conferences whose next task waits after a failure, with the time at which it is tried again.
         self._rests: dict[str, float] = {}
-        # The conferences whose next task is long, and that task, in the order in which they began to wait.
+        # The conferences whose next task is long, with that task. They are in the order in which they began to wait.
         self._long: dict[str, _Long] = {}
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._node = Node(settings, self)
         self._loop = _new_loop()
         self._media = threading.Thread(target=self._run_node, name="media", daemon=True)
-        self._clerk = threading.Thread(target=self._do_paperwork, name="media-clerk", daemon=True)
+        self._clerk = threading.Thread(target=self._handle_work, name="media-clerk", daemon=True)
         self._heartbeat = Heartbeat(self._beat)
 
     @property
@@ -149,9 +152,9 @@ class Service:
         self._clerk.start()
 
     def stop(self) -> None:
-        """Take no new conference, end every leg, and close all threads and sockets."""
+        """Accept no new conference, end every leg, stop all threads and close all sockets."""
         self._stop_listening()
-        # The clerk's thread retires the node, and no heartbeat may follow that.
+        # Stop the heartbeat first: the clerk thread retires the node, and a later heartbeat would register it again.
         self._heartbeat.stop()
         self._stopping.set()
         self._woken.set()
@@ -181,7 +184,7 @@ class Service:
             _close(self._loop)
 
     def leg_lost(self, conference: str, participant: str, leg: str) -> None:
-        """Queue the report that a leg is lost. Called on the node's loop."""
+        """Queue the report that a leg is lost. Call this on the node's loop."""
         by = self._assignment(conference)
         self._report(
             lambda: self._wiring.leg_lost(
@@ -190,12 +193,12 @@ class Service:
         )
 
     def speaker_changed(self, conference: str, participant: str) -> None:
-        """Record a conference's new speaker. Called on the node's loop."""
+        """Record a conference's new speaker. Call this on the node's loop."""
         self._speaking[conference] = participant, self._assignment(conference)
         self._woken.set()
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """Queue the report on a participant's connection. Called on the node's loop."""
+        """Queue the report on a participant's connection. Call this on the node's loop."""
         by = self._assignment(conference)
         self._report(
             lambda: self._wiring.connection_changed(
@@ -213,7 +216,7 @@ class Service:
         return len(self._trials)
 
     def _assignment(self, conference: str) -> Assignment:
-        """Return the assignment by which this node serves a conference. Called on the node's loop."""
+        """Return the assignment by which this node serves a conference. Call this on the node's loop."""
         return Assignment(self.id, self.held().get(conference, 0))
 
     def _report(self, report: Callable[[], None]) -> None:
@@ -221,20 +224,20 @@ class Service:
             self._reports.append(report)
         self._woken.set()
 
-    # --- Tasks and reports: the clerk's thread ----------------------------------------------------------------
+    # --- Tasks and reports: the clerk thread (`media-clerk`) --------------------------------------------------
 
-    def _do_paperwork(self) -> None:
+    def _handle_work(self) -> None:
         """Carry out tasks, apply their results and deliver reports, until the service stops."""
         self._wiring.enter(self._loop)
         while not self._stopping.is_set():
             self._woken.wait(POLL_SECONDS)
             self._woken.clear()
             try:
-                while not self._stopping.is_set() and self._work_off():
+                while not self._stopping.is_set() and self._handle_some():
                     pass
             except Exception:
                 # The database may be unreachable for a while. Tasks and reports are kept.
-                logger.exception("The media node could not work off its tasks and reports; it tries again soon")
+                logger.exception("The media node could not handle its tasks and reports; it tries again soon")
                 close_old_connections()
                 self._stopping.wait(RETRY_SECONDS)
         try:
@@ -242,9 +245,9 @@ class Service:
         finally:
             connections.close_all()
 
-    def _work_off(self) -> bool:
+    def _handle_some(self) -> bool:
         """Deliver reports, and carry out some tasks. Return whether there is more to do now."""
-        more = self._hand_in_reports()
+        more = self._deliver_reports()
         self._announce_speakers()
         waiting = tasks.waiting(self.id, BATCH, but=[*self._resting(), *self._long])
         for task in waiting:
@@ -254,19 +257,22 @@ class Service:
                 self._long[task.conference] = _Long(task.pk, time.monotonic())
             else:
                 self._carry_out(task)
-        return self._carry_out_a_long_one(may_wait=len(waiting) == BATCH) or more or bool(waiting)
+        return self._carry_out_long_task(may_wait=len(waiting) == BATCH) or more or bool(waiting)
 
-    def _carry_out_a_long_one(self, *, may_wait: bool) -> bool:
-        """Carry out the long task that has waited longest. Return whether there was one."""
+    def _carry_out_long_task(self, *, may_wait: bool) -> bool:
+        """Carry out the long task that has waited longest. Return False if there is none, or if it still waits.
+
+        :param may_wait: whether shorter tasks may be waiting. If so, the long task waits up to LONGEST_WAIT_SECONDS.
+        """
         oldest = next(iter(self._long), "")
         if not oldest or (may_wait and time.monotonic() - self._long[oldest].since < LONGEST_WAIT_SECONDS):
             return False
-        # The conference may have another node by now. Then its tasks are deleted.
+        # If the conference has another node by now, its tasks are deleted.
         if task := tasks.find(self._long.pop(oldest).task_id):
             self._carry_out(task)
         return True
 
-    def _hand_in_reports(self) -> bool:
+    def _deliver_reports(self) -> bool:
         """Deliver some of the node's reports. Return whether there are more.
 
         A report that fails TRIES times is given up.
@@ -300,13 +306,13 @@ class Service:
                 logger.exception("conference %s: the active speaker cannot be announced", conference)
 
     def _resting(self) -> list[str]:
-        """Return the conferences whose next task waits until it is tried again."""
+        """Return the conferences whose next task has failed and is not yet tried again."""
         now = time.monotonic()
         self._rests = {conference: until for conference, until in self._rests.items() if until > now}
         return list(self._rests)
 
     def _carry_out(self, task: MediaTask) -> None:
-        """Carry out one task and apply its result. If that fails, only its conference waits for the next try."""
+        """Carry out one task and apply its result. After a failure, only the task's conference waits for a retry."""
         trial = self._trials.setdefault(task.pk, _Trial())
         try:
             if trial.result is None:
@@ -315,7 +321,7 @@ class Service:
         except Exception as error:
             logger.exception("Media task %s (%s) is not settled", task.pk, task.kind)
             close_old_connections()
-            # If the database is unreachable, that is not the fault of the result.
+            # If the database is unreachable, the result is not at fault, so this try does not count.
             trial.failures += not isinstance(error, OperationalError | InterfaceError)
             if trial.failures < TRIES:
                 self._rests[task.conference] = time.monotonic() + RETRY_SECONDS
@@ -337,7 +343,7 @@ class Service:
     # --- Heartbeat --------------------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        """Write the node's heartbeat and its counts. Stop serving conferences that it has lost to other nodes."""
+        """Write the node's heartbeat and counts. Stop serving conferences that ended or that another node serves."""
         counts, held = self._call(self._state())
         announce = ", ".join(f"{host} {port}" for host, port in self._node.candidates)
         tasks.heartbeat(self.id, legs=counts.legs, counters=counts.reported(), announce=announce)
@@ -347,11 +353,11 @@ class Service:
             self._call(self._abandon(lost))
 
     async def _state(self) -> tuple[NodeCounts, dict[str, int]]:
-        """Return the node's counts and the conferences that it holds, from its own loop."""
+        """Return the node's counts and the conferences that it serves. This runs on the node's own loop."""
         return self._node.counts(), self._node.held()
 
     async def _abandon(self, lost: Mapping[str, int]) -> None:
-        """Stop serving conferences, on the node's own loop."""
+        """Stop serving these conferences. This runs on the node's own loop."""
         self._node.abandon(lost)
 
 
@@ -367,7 +373,7 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop: uvloop's if it is installed, because that wakes up sooner."""
+    """Return an event loop: uvloop's if it is installed, because that loop wakes up sooner."""
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     try:
         import uvloop

@@ -28,7 +28,10 @@ class Reports(Protocol):
 
 
 class Aside(Protocol):
-    """Runs work that takes milliseconds in another thread, while the loop continues. It changes one negotiation."""
+    """Runs work that takes milliseconds in another thread, while the loop continues.
+
+    The work may change only the negotiation of one leg.
+    """
 
     def __call__(self, work: Callable[[], Outcome]) -> Awaitable[Outcome]: ...
 

@@ -1,7 +1,7 @@
 """The offers and answers between the participants of a conference and the focus.
 
-Descriptions are read and written in another thread. Meanwhile legs may be lost, but no other task of the conference
-uses their negotiations.
+Another thread reads and writes the descriptions. While it does so, legs may be lost, but no other task of the
+conference uses their negotiations.
 """
 
 import logging
@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 
 # A function that makes an offer if one is due.
 _Make = Callable[[], Awaitable[FocusOffer | None]]
-# How many answers are kept for tasks that are repeated after a crash.
+# How many answers a leg keeps, for tasks that are repeated after a crash.
 _ANSWERS_KEPT = 8
-# After this many unusable answers in a row, a participant gets no offer until there is something new to offer.
+# After this many unusable answers in a row, a participant gets no offer until the offered tracks change.
 MOST_UNUSABLE_ANSWERS = 3
 # How many tracks a participant may send. Each other leg needs a section per track, and the number of sections is
 # limited.
@@ -66,7 +66,7 @@ class Signalling:
     # --- From participants ------------------------------------------------------------------------------------
 
     async def take_offer(self, task: OfferTask) -> Result:
-        """Answer a participant's offer. A fresh offer gets a new leg, which replaces the old one if it is served."""
+        """Answer a participant's offer. If a fresh offer can be answered, its new leg replaces the old one."""
         participant, mod_id = self._participants[task.participant], task.mod_id
         known = participant.leg
         if known is not None and mod_id in known.answers:
@@ -111,9 +111,9 @@ class Signalling:
         if not participant.awaits(task.mod_id):
             if task.mod_id == participant.answered or not participant.leg.negotiation.settled:
                 return Result()
-            # The participant has applied an offer that was replaced here. Only a new connection brings both sides into
-            # agreement again.
-            return _refused("The focus has made another offer since.")
+            # The participant has applied an offer that the focus has since replaced. The two sides now differ, and only
+            # a new connection makes them agree again.
+            return _refused("The focus has since made another offer.")
         participant.answered = task.mod_id
         leg, may_change = participant.leg, participant.may_change(self._now())
         try:
@@ -131,14 +131,15 @@ class Signalling:
         return Result()
 
     def _note_declined(self, participant: Participant) -> None:
-        """Record that a participant gets no new offer of the current tracks before they change."""
+        """Record that a participant gets no new offer until the offered tracks change."""
         participant.declined, participant.informed = self._plan.outgoing(participant.id), None
 
     def withdraw(self, task: WithdrawTask) -> None:
         """Roll back an offer that was rejected, cancelled or has expired.
 
-        A rejected offer is not made again unchanged. If the participant cancelled its own offer, the offer may have
-        been answered here before. Then that answer never reached the participant.
+        A rejected offer is not made again unchanged. If the participant cancelled its own offer, the focus may already
+        have answered it. That answer never reached the participant, so the focus takes the answer back. If the offer
+        created the leg, the focus drops the leg.
         """
         participant = self._participants.get(task.participant)
         if participant is None or participant.leg is None:
@@ -159,7 +160,7 @@ class Signalling:
     # --- To participants --------------------------------------------------------------------------------------
 
     async def due_offers(self, restarts: Sequence[Restart], ready: Sequence[str]) -> tuple[FocusOffer, ...]:
-        """Return the offers for legs that must be rebuilt, and for legs that differ from the plan.
+        """Return the offers for legs that must be rebuilt, and for legs whose negotiation differs from the plan.
 
         :param restarts: the legs to rebuild.
         :param ready: the IDs of the participants that may get an offer now.
@@ -179,7 +180,7 @@ class Signalling:
             return None
 
     def _is_informed(self, id_: str) -> bool:
-        """Tell whether a participant is known to need no offer. If so, drop its causes, which it need not get."""
+        """Tell whether a participant is known to need no offer. If so, drop its causes: nothing will announce them."""
         participant = self._participants.get(id_)
         if participant is None or participant.leg is None:
             return True
@@ -195,16 +196,16 @@ class Signalling:
             return None
         leg = participant.leg
         if leg.negotiation.offering:
-            # The offer may be on its way, or stored after this task was stored. Or it was not stored, because another
-            # offer was pending. It stays unchanged until it is answered, withdrawn, or replaced by the participant's
-            # own offer. Its ID tells the operations whether they have stored it.
+            # The operations may already have stored this offer, even after they wrote this task. Or they did not store
+            # it, because another offer was pending. So return it again: its ID tells them whether they have stored it.
+            # The offer stays unchanged until it is answered, withdrawn, or replaced by the participant's own offer.
             return participant.offer
         outgoing = self._plan.outgoing(id_)
         if outgoing == participant.declined:
             participant.causes = []
             return None
         if not leg.negotiation.settled:
-            # A new connection was offered to the participant before, and that offer was not answered.
+            # The focus has offered a new connection to the participant, and that offer was not answered.
             return await self._offer_connection(participant, leg, secrets.token_hex(16))
         codecs = self._plan.codecs_in_use()
         version = self._plan.version
@@ -250,10 +251,10 @@ class Signalling:
 
 
 def _answer(leg: Leg, text: str, others: Agreed, outgoing: Sequence[Outgoing], labels: set[str]) -> tuple[str, Layout]:
-    """Answer a participant's offer. `labels` has the labels of its tracks so far.
+    """Answer a participant's offer. `labels` holds the labels of the participant's tracks so far.
 
     :raises SdpError: when the text is not a session description.
-    :raises NegotiationError: when the leg cannot agree to it.
+    :raises NegotiationError: when the leg cannot agree to the offer.
     """
     negotiation = leg.negotiation
     negotiation.receive_offer(text, others)
@@ -264,7 +265,7 @@ def _answer(leg: Leg, text: str, others: Agreed, outgoing: Sequence[Outgoing], l
 
 
 def _answered(leg: Leg, mod_id: str) -> Result:
-    """Return the result of a participant's offer, which says whether the offer made this leg."""
+    """Return the result of a participant's offer. `restart` says whether the offer created this leg."""
     return Result(answer=leg.answers[mod_id], restart=leg.id == mod_id)
 
 
@@ -276,16 +277,16 @@ def _refused(detail: str) -> Result:
 def _settled(leg: Leg, text: str, *, may_change: bool) -> Layout:
     """Settle our offer with the participant's answer.
 
-    :param may_change: whether the answer may change what the participant sends.
+    :param may_change: whether the answer may change which media the participant sends.
     :raises SdpError: when the text is not a session description.
-    :raises NegotiationError: when it does not answer our offer.
+    :raises NegotiationError: when the text does not answer our offer.
     """
     leg.negotiation.receive_answer(text, may_change=may_change)
     return leg.layout.followed_by(leg.negotiation.sections)
 
 
 def _had_audio_without_opus(offer: str, answer: str) -> bool:
-    """Tell whether a participant with this offer, and this answer to it, had audio although it lacks Opus.
+    """Tell whether a participant that lacks Opus had audio, according to its offer and the answer to the offer.
 
     :raises SdpError: when a text is not a session description.
     """

@@ -1,4 +1,4 @@
-"""SSRC demultiplexing: which stream and track a participant's packets belong to (RFC 9143 section 9.2)."""
+"""SSRC demultiplexing: find the stream and the track to which a participant's packet belongs (RFC 9143 section 9.2)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ from media.forward.tracks import Track
 from media.sdp.codecs import Codec
 from media.sdp.media_section import Section
 
-# How many SSRCs a leg may send with. libsrtp keeps each SSRC while the leg lives, and searches them one by one.
+# How many SSRCs a leg may use. libsrtp keeps each SSRC until the leg is closed, and searches them one by one.
 MOST_SSRCS = 256
-# A source that no description names replaces the current source of its section once that source was silent for this
-# many seconds. So two sources never feed one track at the same time.
+# A source that no description names replaces its section's current source only after the current source was silent for
+# this many seconds. So two sources never feed one track at the same time.
 SILENT_SOURCE_SECONDS = 1.0
 
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -34,7 +34,7 @@ class Source(NamedTuple):
 class Sources:
     """The streams that a participant sends, by SSRC.
 
-    `memory` is the leg's `struct leg` (fastpath.h), where the fast path finds the streams. `met` has the SSRCs of
+    `memory` is the leg's `struct leg` (fastpath.h), where the fast path finds the streams. `met` holds the SSRCs of
     authentic packets that were unknown when their first packet came. `unknown` counts the packets that belong to no
     section or cannot be read.
     """
@@ -47,17 +47,17 @@ class Sources:
         self._round_trip = round_trip
         # The `struct flow`s, which must live as long as `memory` points to them.
         self._flows: Any = None
-        # Further sources that the description names for a section. Only the first source is forwarded.
+        # The sources that the description names for a section, except the first. Only the first source is forwarded.
         self._ignored: set[int] = set()
         # For each source: how many packets had come at the last tick, and when that number last rose.
         self._heard: dict[int, tuple[int, float]] = {}
         self._ticked_at = made_at
 
     def expect(self, sections: Iterable[Section], track_of: TrackOf) -> None:
-        """Get ready for the streams that the settled sections name.
+        """Prepare for the streams that the settled sections name.
 
-        A stream that an earlier description named, but this one does not, is forgotten. Streams that no description
-        names stay while their section receives.
+        The known streams of a section stay while it receives, unless the description names others for that section. All
+        other streams are forgotten.
         """
         streams: dict[int, Source] = {}
         self._ignored = set()
@@ -84,14 +84,14 @@ class Sources:
         self._take({})
 
     def _take(self, streams: dict[int, Source]) -> None:
-        """Accept these streams and no others. The fast path knows them, except streams of retransmissions."""
+        """Accept these streams and no others. The fast path gets all of them except streams of retransmissions."""
         originals = [(ssrc, of.memory, track.memory) for ssrc, (of, track) in streams.items() if of.original is None]
         flows = ffi.new("struct flow[]", originals)
         self._memory.flows, self._memory.flow = len(originals), flows
         self.streams, self._flows = streams, flows
 
     def may_meet(self, ssrc: int) -> bool:
-        """Tell whether a packet with this SSRC, which may be unknown, may be decrypted."""
+        """Tell whether a packet with this SSRC may be decrypted: the SSRC is known, or the limit is not reached."""
         return len(self.met) < MOST_SSRCS or ssrc in self.met or ssrc in self.streams
 
     def is_plausible(self, ssrc: int, sequence: int | None) -> bool:
@@ -106,9 +106,10 @@ class Sources:
         return expected < 0 or (sequence - expected + NEAR) & 0xFFFF < 2 * NEAR
 
     def meet(self, ssrc: int, packet: bytes, sections: Iterable[Section], track_of: TrackOf) -> Source | None:
-        """Find the source of an unknown SSRC, by the MID of its packets or by a payload type that only one section has.
+        """Find the source of an unknown SSRC, by the packet's MID or by a payload type that only one section has.
 
-        Forget the source that it replaces in its section. Return None for a packet that belongs to no track.
+        Forget the source that the new one replaces in its section. Return None for a packet that belongs to no track,
+        or whose section has an active source.
         """
         self.met.add(ssrc)
         if ssrc in self._ignored:
@@ -150,7 +151,7 @@ class Sources:
 
 
 def _section_of(packet: bytes, payload_type: int, sections: Iterable[Section]) -> Section | None:
-    """Return the one section that a packet belongs to, or None."""
+    """Return the section to which a packet belongs; None if there is none, or if several are possible."""
     able = [section for section in sections if section.receiving and payload_type in _payload_types(section.codecs)]
     for section in able:
         id_ = section.extensions.get(MID)
@@ -166,14 +167,14 @@ def _payload_types(codecs: Sequence[Codec]) -> set[int | None]:
 
 
 def _stream(ssrc: int, section: Section, round_trip: RoundTrip) -> Stream:
-    """Return a stream that comes over a section."""
+    """Return a new stream for a section."""
     asks = any("nack" in codec.feedback for codec in section.codecs) and section.kind == "video"
     takes_limits = any("goog-remb" in codec.feedback for codec in section.codecs)
     return Stream(ssrc, section.codecs[0].clock_rate, asks=asks, takes_limits=takes_limits, round_trip=round_trip)
 
 
 def _retransmissions(ssrc: int, section: Section, original: Stream) -> Stream:
-    """Return the stream of retransmissions that belongs to another stream (RFC 4588)."""
+    """Return a new stream for the retransmissions of another stream (RFC 4588)."""
     original.is_repeated_apart = True
     types = {
         codec.rtx_payload_type: codec.payload_type for codec in section.codecs if codec.rtx_payload_type is not None

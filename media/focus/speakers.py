@@ -4,16 +4,17 @@ from collections.abc import Callable, Iterable
 
 from media.forward.tracks import Track
 
-# The loudness from which a participant counts as speaking, and the share of it that each tick keeps. A packet adds up
-# to 1, and 50 packets come per second. So this is about two tenths of a second of speech.
+# From this loudness on, a participant counts as speaking. A packet adds up to 1, and 50 packets come per second. So it
+# takes about two tenths of a second of speech.
 AUDIBLE = 3.0
+# The share of the loudness that remains after each tick.
 LOUDNESS_KEPT = 0.8
 # The speaker changes at most once in this many seconds, because each change is announced to everybody.
 SPEAKER_SECONDS = 1.0
 
 
 class Speakers:
-    """The active speaker of one conference. `speaker_changed` is called with the ID of each new one."""
+    """The active speaker of one conference. `speaker_changed` is called with the ID of each new speaker."""
 
     def __init__(self, speaker_changed: Callable[[str], None]) -> None:
         self._speaker_changed = speaker_changed
@@ -23,8 +24,8 @@ class Speakers:
     def listen(self, tracks: Iterable[Track], now: float) -> None:
         """Compare how loud the participants are. Call it once per tick.
 
-        The speaker is the participant that is clearly the loudest on any line. It stays the speaker until another
-        participant is clearly the loudest.
+        A participant is as loud as its loudest track. The loudest participant becomes the speaker if it is audible and
+        more than twice as loud as the current speaker. Otherwise the current speaker stays.
         """
         loudness: dict[str, float] = {}
         for track in tracks:

@@ -1,36 +1,41 @@
-"""Consent to receive media (RFC 7675): the addresses of a leg's peer, proved by checks of our own. No clock, no socket.
+"""Consent to receive media (RFC 7675): the addresses of a leg's peer, proved by the node's own checks.
 
-A participant's check arrives with a source address that may be forged. So the node sends a check of its own to that
-address. Its answer repeats a random transaction ID, which only a receiver at the address can know. Media goes to no
-other address, and consent belongs to the address that answered.
+The source address of a participant's check may be forged. So the node sends a check of its own to that address. The
+answer must repeat a random transaction ID, which only a receiver at that address can know. Media goes only to an
+address that has answered, and only that address can renew the consent. This module uses no clock and no socket.
 """
 
 from dataclasses import dataclass
 
 from media.allowance import Allowance
 
-# Seconds from each check of a candidate to the next check. After the last one, the candidate is given up.
+# Seconds from each check of a candidate to the next check. After the last interval, the candidate is given up.
 RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6)
-# Seconds between checks of the address in use, and between checks while the last one has no answer.
+# Seconds from an answer of the address in use to the next check of that address.
 CONSENT_SECONDS = 2.5
+# Seconds between checks of the address in use while the last check has no answer.
 MISSED_SECONDS = 1.0
-# How many addresses of a leg are checked at the same time: the newest ones. A browser tries several before it
-# nominates.
+# How many candidates of a leg are checked at the same time: the newest ones. A browser tries several addresses before
+# it nominates one.
 MOST_CANDIDATES = 4
-# New candidates of a leg: a burst of this many, then one per second.
+# How many new candidates a leg may have: a burst of this many, then one per second.
 MOST_MOVES = 8
 
 
 @dataclass(slots=True)
 class _Candidate:
-    """An address to which this many checks were sent, and the time at which the next check is due."""
+    """An address to be proved: how many checks were sent to it, and the time at which the next check is due."""
 
     checks: int
     due_at: float
 
 
 class Consent:
-    """The addresses that the peer of one leg has proved. `proved_at` is when the address in use last answered."""
+    """The candidates of one leg's peer, and the address in use.
+
+    `proved_at` is the time at which the address in use last answered. Until an address has answered, it is the time at
+    which the leg was made.
+    """
 
     def __init__(self, made_at: float) -> None:
         self.proved_at = made_at
@@ -53,7 +58,7 @@ class Consent:
         return True
 
     def prove(self, name: bytes, now: float) -> bool:
-        """Record that a sockaddr has answered a check. Return whether the media goes there from now on."""
+        """Record that a sockaddr has answered a check. Return whether media goes to this new address from now on."""
         is_candidate = self._candidates.pop(name, None) is not None
         moves = is_candidate and (self._in_use is None or name == self._nominated)
         if moves:
@@ -71,7 +76,7 @@ class Consent:
         return names
 
     def _is_due(self, name: bytes, now: float) -> bool:
-        """Tell whether a candidate gets another check now, and count it."""
+        """Tell whether a candidate gets another check now. If so, count the check."""
         candidate = self._candidates[name]
         if now < candidate.due_at:
             return False

@@ -1,8 +1,8 @@
 """The secure transport of one leg: DTLS (RFC 6347, RFC 5764) over datagrams that the port feeds.
 
 The operations decide which participants may have a leg. The port feeds only datagrams from an address that has shown
-the leg's ICE password. This module limits what such a participant, or an attacker that forges its address, can cost the
-others.
+the leg's ICE password. This module limits how much time and memory such a participant can use. An attacker that forges
+the participant's address has the same limits.
 """
 
 import asyncio
@@ -22,14 +22,15 @@ logger = logging.getLogger(__name__)
 
 # The most bytes of a datagram. A DTLS record over UDP fits into one Ethernet frame.
 MAX_DATAGRAM = 1500
-# How many datagrams may wait to be read, including those that come before the transport is started.
+# How many datagrams may wait to be read, including those that arrive before the transport is started.
 MAX_WAITING = 64
-# How much a handshake may receive. A browser needs about ten datagrams, and a few times as many if some are lost.
+# How many datagrams and bytes a handshake may receive. A browser needs about ten datagrams, and a few times that number
+# if some are lost.
 MAX_HANDSHAKE_DATAGRAMS = 200
 MAX_HANDSHAKE_BYTES = 128 * 1024
 # How many messages of application data may wait for a reader.
 MAX_EARLY = 4
-# Datagrams per second of an established connection, which carries only data channels.
+# How many datagrams per second an established connection may receive. They belong to data channels only.
 MAX_RATE = 1000
 # How many datagrams are read before other tasks run.
 BATCH = 16
@@ -37,7 +38,7 @@ HANDSHAKE_SECONDS = 10.0
 # A handshake waits at most this long for its turn.
 TURN_SECONDS = 30.0
 
-# RFC 6347 section 4.1 and RFC 9147 section 4: content types of records with the long header, and the length of that
+# RFC 6347 section 4.1 and RFC 9147 section 4: the content types of records with the long header, and the length of that
 # header.
 _CONTENT_TYPES = range(20, 25)
 _ALERT = 21
@@ -56,10 +57,10 @@ class State(StrEnum):
 
 
 class Handshakes:
-    """The handshakes of a node: at most `limit` are in progress at the same time, and further ones wait their turn.
+    """The handshakes of a node. At most `limit` are in progress at the same time, and further ones wait their turn.
 
-    Once half of the turns are taken, each origin has at most `share` of them. So stalled handshakes of an origin delay
-    only that origin. An origin is anything that callers of `turn` have in common: a conference, a network.
+    Once half of the turns are taken, each origin gets at most `share` of them. So stalled handshakes of an origin delay
+    only that origin. An origin is a property that several callers of `turn` have in common: a conference or a network.
     """
 
     def __init__(self, limit: int = 128, share: int = 16) -> None:
@@ -87,7 +88,7 @@ class Handshakes:
                 self._release(origins)
 
     def _grant(self) -> None:
-        """Give turns to waiting handshakes, in order, if their origins have room."""
+        """Give turns to waiting handshakes, in the order of their arrival, if their origins' shares allow it."""
         for granted, origins in list(self._waiting.items()):
             if self.open >= self.limit:
                 return
@@ -129,7 +130,8 @@ class Transport:
         self.role = role
         self.on_state = on_state
         self.on_data = on_data
-        # Application data that came before there was a reader. SCTP's first packet often comes with DTLS's last flight.
+        # Application data that arrived while `on_data` was None. SCTP's first packet often comes with the last flight
+        # of DTLS.
         self.early: deque[bytes] = deque(maxlen=MAX_EARLY)
         # How many datagrams were dropped, because they were too large, too many, or not DTLS.
         self.dropped = 0
@@ -157,26 +159,26 @@ class Transport:
 
     @property
     def srtp(self) -> Srtp | None:
-        """The SRTP sessions, from the state `connected` on."""
+        """The SRTP sessions; None until the state is `connected`."""
         return self._srtp
 
     def start(self, fingerprints: Iterable[Fingerprint], *origins: Hashable) -> None:
-        """Begin the handshake: a server waits for the first datagram, and a client sends it. This needs a running loop.
+        """Begin the handshake on the running loop. A server waits for the first datagram, and a client sends it.
 
-        The handshake's time limit begins with that datagram. So start a client only when there is an address to send
-        to.
+        The time limit begins when the handshake gets its turn. A client waits for its turn at once, a server only after
+        the first datagram. So start a client only when there is an address to which it can send.
 
-        A second start changes nothing.
+        A repeated start changes nothing.
 
-        :param fingerprints: the fingerprints in the other side's SDP. Its certificate must match one of them.
-        :param origins: what this leg has in common with others that might stall their handshakes (`Handshakes`).
+        :param fingerprints: the fingerprints in the other side's SDP. The other side's certificate must match one.
+        :param origins: the conference and the network of this leg, which limit its turns (`Handshakes`).
         """
         if self._state is State.NEW:
             self._set_state(State.CONNECTING)
             self._task = asyncio.get_running_loop().create_task(self._connect(tuple(fingerprints), origins))
 
     def feed(self, datagram: bytes) -> None:
-        """Take an incoming DTLS datagram, before or after the start."""
+        """Accept an incoming DTLS datagram, before or after the start."""
         if self._over:
             return
         if not _plausible(datagram) or not self._affordable(len(datagram)):
@@ -190,14 +192,14 @@ class Transport:
         return self._state is State.CONNECTED and self._dtls.send_data(data)
 
     async def close(self) -> None:
-        """End the connection, sending a close-notify if possible, and all tasks. This is allowed in any state."""
+        """End the connection and all its tasks. Send a close-notify if possible. This is allowed in any state."""
         task, self._task = self._task, None
         if task is not None and not task.done():
-            # Both are needed: a cancellation alone may be lost when a datagram comes at the same moment.
+            # Both calls are needed, because a cancellation may be lost when a datagram comes at the same moment.
             self._ended()
             task.cancel()
             await asyncio.wait([task])
-        # Do this before the end is recorded, because aiortc sends close-notify only while it is connected.
+        # Call `finish` before `_ended`, because aiortc sends close-notify only while it is connected.
         await self._dtls.finish()
         self._ended()
         # Break the reference cycles, so that memory is freed now and not by the garbage collector.
@@ -205,7 +207,7 @@ class Transport:
         self.on_state, self.on_data = _ignored, None
 
     async def _connect(self, fingerprints: tuple[Fingerprint, ...], origins: tuple[Hashable, ...]) -> None:
-        """Do the handshake, after it has begun and got its turn."""
+        """Wait until the handshake may begin and gets its turn. Then do the handshake."""
         if self.role == "server":
             await self._arrival.wait()
         connected = False
@@ -226,7 +228,7 @@ class Transport:
             await self._dtls.finish()
 
     def _expire(self) -> None:
-        """Give up a handshake that takes too long. `_receive` ends it, because a cancellation may be lost in aiortc."""
+        """Give up a handshake that takes too long. `_receive` then raises. A cancellation could be lost in aiortc."""
         logger.info("A DTLS handshake took too long")
         self._end(State.FAILED)
 
@@ -254,7 +256,7 @@ class Transport:
             await self.on_data(data)
 
     def _affordable(self, size: int) -> bool:
-        """Tell whether a datagram of this many bytes is within the limits, and count it."""
+        """Count a datagram of this many bytes, and tell whether it is within the limits."""
         if len(self._waiting) >= MAX_WAITING:
             return False
         if self._state is not State.CONNECTED:
@@ -268,7 +270,7 @@ class Transport:
         self._end(State.CLOSED)
 
     def _end(self, state: State) -> None:
-        """Stop reading, and wake the reader that waits for a datagram."""
+        """Record the final state, stop reading, and wake `_receive` if it waits for a datagram."""
         if self._over:
             return
         self._over = True
@@ -287,8 +289,8 @@ def _ignored(state: State) -> None:
 
 
 def _plausible(datagram: bytes) -> bool:
-    """Tell whether this begins like a DTLS record. The check is cheap, and most garbage fails it."""
+    """Tell whether a datagram begins like a DTLS record. The check is cheap, and most garbage fails it."""
     if not _HEADER < len(datagram) <= MAX_DATAGRAM or datagram[0] not in _CONTENT_TYPES or datagram[1] != 0xFE:
         return False
-    # An unencrypted alert may be forged, so it is ignored. A handshake that really fails ends by its deadline.
+    # An unencrypted alert may be forged, so it is ignored. If the handshake really failed, its time limit ends it.
     return datagram[0] != _ALERT or datagram[3:5] != b"\0\0"

@@ -1,12 +1,12 @@
-"""ICE-lite (RFC 8445 section 2.5): authenticate the STUN messages that reach the port. No clock, no socket.
+"""ICE-lite (RFC 8445 section 2.5): authenticate the STUN messages that reach the port.
 
 Only a sender that knows a leg's ICE password gets an answer. RFC 8489 section 9.1.3 requires a server to answer other
-senders with 400 or 401. This server stays silent. Such an answer may go to a forged address, cannot be authenticated by
-its receiver, and tells a scanner which ufrags exist. A sender that knows the password gets a signed answer to its
-errors (420, 487).
+senders with 400 or 401, but this server does not answer them. A 400 or 401 may go to a forged address, its receiver
+cannot authenticate it, and it tells a scanner which ufrags exist. A sender that knows the password gets signed error
+responses (420, 487).
 
-A lite agent need not send checks. This agent sends some, to prove that an address receives them
-(`media.transport.consent`).
+A lite agent need not send checks. This agent sends checks to prove that an address receives them
+(`media.transport.consent`). This module uses no clock and no socket.
 """
 
 import ipaddress
@@ -26,21 +26,21 @@ logger = logging.getLogger(__name__)
 
 Owner = TypeVar("Owner")
 
-# An address as a socket returns it: host, port, and for IPv6 two more numbers.
+# An address in the form that a socket returns: host, port, and for IPv6 two more numbers.
 Address = tuple[Any, ...]
 
-# The most bytes and attributes of a message. A browser's check has about 130 bytes and eight attributes.
+# The most bytes and attributes of a message. A browser's check has about 130 bytes and 8 attributes.
 MAX_DATAGRAM = 1024
 MAX_ATTRIBUTES = 32
 # ICE restarts that may be pending at the same time, besides the credentials in use.
 MAX_RESTARTS = 3
-# How many transactions are remembered, to recognise a replayed check: more than an hour of checks every 2.5 s, as
-# Chromium sends them. An attacker that records a check and forges addresses may replay it after that, until the next
-# real check.
+# How many transactions are remembered, to recognise a replayed check. Chromium checks every 2.5 s, so this is more than
+# an hour. After that, an attacker may replay a recorded check from a forged address, with effect until the next real
+# check.
 MAX_TRANSACTIONS = 2048
-# How many checks for one agent are read within a second. A browser that tries many addresses sends about 20. Some are
-# reserved for the address of the last valid check, so that others cannot stop its consent.
+# How many checks for one agent are read within a second. A browser that tries many addresses sends about 20.
 MAX_CHECKS = 50
+# How many of these checks are reserved for the address of the last valid check, so that others cannot stop its consent.
 KEPT_CHECKS = 25
 # How many of its own checks an agent remembers, to recognise their answers.
 MAX_SENT = 64
@@ -57,36 +57,38 @@ _XOR_MAPPED_ADDRESS = 0x0020
 _PRIORITY = 0x0024
 _FINGERPRINT = 0x8028
 _ICE_CONTROLLED = 0x8029
-# The priority of a peer-reflexive candidate (RFC 8445 section 5.1.2). Our checks find none, but must name a priority.
+# The priority of a peer-reflexive candidate (RFC 8445 section 5.1.2). Our checks discover no such candidate, but every
+# check must contain this priority.
 _CHECK_PRIORITY = 110 << 24 | 65535 << 8 | 255
-# Attribute types below this must be understood (RFC 8489 section 14). We understand the attributes of RFC 8489 that we
-# serve or may ignore in a request, PRIORITY and USE-CANDIDATE (RFC 8445 section 16.1).
+# A receiver must understand all attribute types below this (RFC 8489 section 14).
 _OPTIONAL = 0x8000
+# The attributes of RFC 8489 that this agent handles or may ignore in a request, and PRIORITY and USE-CANDIDATE
+# (RFC 8445 section 16.1).
 _UNDERSTOOD = frozenset(
     {0x0001, 0x0006, 0x0008, _ERROR_CODE, _UNKNOWN_ATTRIBUTES, 0x0014, 0x0015, _XOR_MAPPED_ADDRESS, 0x0024, 0x0025}
 )
 
 
 class Agent(Generic[Owner]):
-    """The ICE end of one leg: `owner`, and the credentials of both sides."""
+    """The ICE end of the leg `owner`, with the credentials of both sides."""
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
-        # The credentials, from those in use to the newest.
+        # The credentials that are valid now: first those in use, last the newest.
         self._generations: list[_Generation[Owner]] = []
         self._transactions: OrderedDict[bytes, Address] = OrderedDict()
-        # Our own checks by transaction ID: where each went, and the key that signs its answer.
+        # Our own checks by transaction ID: the address to which each went, and the key that must sign its answer.
         self._sent: OrderedDict[bytes, tuple[Address, bytes]] = OrderedDict()
         self._source: Address | None = None
         self._checks_left, self._counted_from = MAX_CHECKS, float("-inf")
 
     @property
     def remembered_checks(self) -> int:
-        """How many of the other side's checks are remembered. A repeated check proves nothing."""
+        """How many of the other side's checks are remembered. A repeat of one of them proves nothing."""
         return len(self._transactions)
 
     def check(self, destination: Address) -> bytes | None:
-        """Return a connectivity check to send there; None while the other side's credentials are unknown."""
+        """Return a check to send to this address; None while the other side's credentials are unknown."""
         generation = self._generations[0] if self._generations else None
         if generation is None or generation.remote is None:
             return None
@@ -96,11 +98,14 @@ class Agent(Generic[Owner]):
             self._sent.popitem(last=False)
         username = f"{generation.remote.ufrag}:{generation.ufrag}".encode()
         attributes = _attribute(_USERNAME, username) + _attribute(_PRIORITY, pack("!I", _CHECK_PRIORITY))
-        # The tiebreaker is the smallest, because the other side is always the controlling agent.
+        # Use the smallest tiebreaker, because the other side is always the controlling agent.
         return _signed(_REQUEST, transaction, attributes + _attribute(_ICE_CONTROLLED, bytes(8)), key)
 
     def is_answer(self, datagram: bytes, source: Address) -> bool:
-        """Tell whether a datagram is the success response to a check that went to `source`. Each one counts once."""
+        """Tell whether a datagram is the success response to a check of ours that went to `source`.
+
+        Only the first response to each check counts.
+        """
         transaction = datagram[8:20]
         destination, key = self._sent.get(transaction, (None, b""))
         if destination != source[:2] or not _is_authentic_response(datagram, key):
@@ -109,7 +114,7 @@ class Agent(Generic[Owner]):
         return True
 
     def _affords(self, source: Address, now: float) -> bool:
-        """Tell whether a check from this address may still be read in this second, and count it."""
+        """Tell whether a check from this address may still be read in this second. If so, count the check."""
         if now - self._counted_from >= 1:
             self._checks_left, self._counted_from = MAX_CHECKS, now
         if self._checks_left <= (0 if source[:2] == self._source else KEPT_CHECKS):
@@ -130,11 +135,11 @@ class _Generation(Generic[Owner]):
 
 @dataclass(frozen=True, slots=True)
 class Verdict(Generic[Owner]):
-    """What a STUN datagram means."""
+    """The result of reading a STUN datagram."""
 
     # The answer to send to the source.
     reply: bytes | None = None
-    # The agent that the datagram is for, if it is a valid new check.
+    # If the datagram is a valid new check: the agent to which it was sent.
     agent: Agent[Owner] | None = None
     # Whether this check nominates its address for media (USE-CANDIDATE).
     nominated: bool = False
@@ -144,7 +149,7 @@ _IGNORED: Final[Verdict[Any]] = Verdict()
 
 
 class Agents(Generic[Owner]):
-    """The agents of a node, found by their ufrag."""
+    """The agents of a node, by ufrag."""
 
     def __init__(self) -> None:
         self._generations: dict[bytes, _Generation[Owner]] = {}
@@ -156,7 +161,7 @@ class Agents(Generic[Owner]):
         return len(self._generations)
 
     def open(self, owner: Owner, local: Credentials, remote: Credentials | None = None) -> Agent[Owner]:
-        """Make an agent. Without `remote`, any username of the other side is accepted, until `restart` states it.
+        """Make an agent. Without `remote`, any ufrag of the other side is accepted, until `restart` states it.
 
         :raises ValueError: when another agent has this ufrag.
         """
@@ -165,9 +170,9 @@ class Agents(Generic[Owner]):
         return agent
 
     def restart(self, agent: Agent[Owner], local: Credentials, remote: Credentials | None = None) -> None:
-        """Give an agent new credentials. The old ones stay valid until the new ones are used.
+        """Give an agent new credentials. The old credentials stay valid until the other side uses the new ones.
 
-        If `local` is the same as before, this only states the other side's credentials.
+        If `local` is the same as before, this only sets the other side's credentials.
 
         :raises ValueError: when another agent has this ufrag.
         """
@@ -180,16 +185,16 @@ class Agents(Generic[Owner]):
             self._forget(agent._generations.pop(1))
 
     def close(self, agent: Agent[Owner]) -> None:
-        """Forget an agent. Its checks are no longer answered."""
+        """Forget an agent. Checks for it are no longer answered."""
         for generation in agent._generations:
             self._forget(generation)
         agent._generations.clear()
 
     def receive(self, datagram: bytes, source: Address, now: float, *, is_known: bool = False) -> Verdict[Owner]:
-        """Authenticate a STUN datagram from `source`, and return what it means. Never raises.
+        """Authenticate a STUN datagram from `source`, and return the verdict. Never raises.
 
-        :param is_known: whether a leg uses this address. Checks from it are read even while its network floods the
-            node.
+        :param is_known: whether a leg uses this address. Checks from a known address are read even while its network
+            floods the node.
         """
         try:
             generation = self._wanted(datagram, source, now, is_known=is_known)
@@ -201,7 +206,7 @@ class Agents(Generic[Owner]):
             return _IGNORED
 
     def _wanted(self, datagram: bytes, source: Address, now: float, *, is_known: bool) -> _Generation[Owner] | None:
-        """Return the credentials that a request names. This is cheap, because most of a flood ends here."""
+        """Return the credentials that a request names, or None. This is cheap, so that a flood costs little."""
         if not is_known and self._strangers.is_dropped(source[0], now):
             return None
         username = _username(datagram)
@@ -236,7 +241,7 @@ class Agents(Generic[Owner]):
         agent, transaction = generation.agent, request.transaction_id
         first_source = agent._transactions.get(transaction)
         if first_source not in (None, source[:2]):
-            # This is a replayed check from another address. An attacker may want the media there.
+            # This is a replayed check from another address. An attacker may want the media to go to that address.
             return _IGNORED
         reply = _signed(_RESPONSE, transaction, _mapped_address(transaction, source), generation.key)
         if first_source is not None:
@@ -264,9 +269,9 @@ class Agents(Generic[Owner]):
 
 
 def _username(datagram: bytes) -> bytes:
-    """Return the value of USERNAME in a binding request, or nothing. Only the first attributes are read.
+    """Return the value of USERNAME in a binding request, or no bytes. Read at most MAX_ATTRIBUTES attributes.
 
-    No signature is checked here, and `_screen` must still check the message.
+    This function does not check the signature, and `_screen` must still check the message.
     """
     size = len(datagram)
     if not stun.HEADER_LENGTH <= size <= MAX_DATAGRAM or datagram[:8] != pack(
@@ -288,11 +293,11 @@ def _username(datagram: bytes) -> bytes:
 
 
 def _screen(datagram: bytes) -> list[int] | None:
-    """Return the unknown attributes of a binding request that must be understood; None for a malformed request.
+    """Return a binding request's unknown attributes of types below `_OPTIONAL`; None for a malformed request.
 
-    `_username` has checked the header already. This function is needed because the parser is lenient. It ignores
-    unknown attributes, a wrong cookie, lengths beyond the end of the message, and a fingerprint that is missing or not
-    the last attribute (RFC 8489 section 14.7).
+    `_username` has already checked the header. This function is needed because the parser is lenient. The parser
+    ignores unknown attributes, a wrong cookie, lengths beyond the end of the message, and a fingerprint that is missing
+    or not the last attribute (RFC 8489 section 14.7).
     """
     size = len(datagram)
     unknown: list[int] = []

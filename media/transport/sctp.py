@@ -1,8 +1,8 @@
 """The data channels of one leg (RFC 8831), over its transport.
 
 The caller relays the messages: `on_message` passes each incoming message to the caller. With `send`, the caller sends
-it to the channel with the same label on every other leg. With `hold`, a message that must wait stays in the receive
-window. Every bound here is for one leg: for what it opens, what it sends, and what is kept for it.
+the message to the channel with the same label on every other leg. With `hold`, a message that must wait stays in the
+receive window. Every limit here applies to one leg: to its channels, to its traffic, and to the data kept for it.
 """
 
 import asyncio
@@ -23,43 +23,45 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGE_SIZE = 64 * 1024
 MAX_CHANNELS = 16
 MAX_LABEL = 128
-# Bytes that are kept for a leg that does not read. Beyond that, the channel is closed, because a reliable channel must
-# lose nothing.
+# How many bytes are kept for a leg whose other side does not read. Beyond that, the channel is closed, because a
+# reliable channel must lose nothing.
 MAX_OUTSTANDING = 1024 * 1024
-# A message that waits to be relayed takes at least this many bytes of the window, because small messages also cost
+# A message that waits to be relayed occupies at least this many bytes of the window, because even a small message needs
 # memory.
 LEAST_HELD = 1024
-# How many chunks are read per second, and in a burst. Further chunks are lost, and the sender slows down as on a narrow
-# link.
+# How many chunks are read per second, and in a burst. Further chunks are dropped, and the sender slows down as on a
+# slow link.
 CHUNK_RATE = 200
 CHUNK_BURST = 400
 
-# RFC 9260 section 3: chunk types, and where their parameters begin, for those that have parameters.
+# RFC 9260 section 3: chunk types. For each type with parameters, `_PARAMETERS` holds the offset of the first parameter.
 _DATA, _SACK, _RECONFIG, _FORWARD_TSN = 0, 3, 130, 192
 _PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 _COMMON_HEADER = 12
-# The most SACKs, and the most parameters of a RE-CONFIG (RFC 6525 section 3.1), that one packet may have. Each costs
-# time, and each parameter costs an answer.
+# The most SACKs in a packet, and the most parameters in a RE-CONFIG (RFC 6525 section 3.1). Each takes time, and each
+# parameter causes an answer.
 _MOST_SACKS, _MOST_RECONFIGURATIONS = 1, 2
-# The most pieces that a SACK may list: more than are ever in flight to one leg.
+# The most pieces (DATA chunks) that a SACK may list after a gap. It exceeds the number ever in flight to one leg.
 _MAX_ACKNOWLEDGED = MAX_OUTSTANDING // 1024
-# This many pieces that a SACK lists after a gap cost as much as a chunk.
+# This many pieces that a SACK lists after a gap count as one chunk.
 ACKNOWLEDGED_FOR_A_CHUNK = 512
 
 
 @dataclass(frozen=True)
 class Holdings:
-    """Counts of what an association holds, for inspection. Each number has a bound."""
+    """Counts of what an association holds, for inspection. Each count is bounded."""
 
     # Channels that are open, or about to close.
     channels: int
     # The other side's streams that have been used.
     streams: tuple[int, ...]
-    # Pieces that do not make a message yet, and pieces that came before their predecessors.
+    # Pieces of incomplete messages.
     pieces: int
+    # Pieces that came before their predecessors.
     misordered: int
-    # Bytes that the other side has not acknowledged, and bytes of its messages that wait to be relayed.
+    # An upper bound for the bytes that the other side has not acknowledged.
     outstanding: int
+    # Bytes of the other side's messages that wait to be relayed.
     waiting: int
     # Timers that run.
     timers: int
@@ -68,8 +70,8 @@ class Holdings:
 class DataChannels:
     """The SCTP association of a leg and the channels that the other side opens on it.
 
-    Make this object once the transport is connected. `port` is the other side's SCTP port, and `max_message_size` its
-    limit in bytes (0: no limit). Both come from its SDP. `on_message(channels, label, message)` is called with every
+    Create this object once the transport is connected. The other side's SDP states its SCTP port (`port`) and its limit
+    for messages in bytes (`max_message_size`; 0: no limit). `on_message(channels, label, message)` is called with every
     message that arrives.
     """
 
@@ -102,7 +104,7 @@ class DataChannels:
 
     @property
     def state(self) -> str:
-        """The association is "new", "connecting", "connected" or "closed"."""
+        """The state of the association: "new", "connecting", "connected" or "closed"."""
         return str(self._sctp.state)
 
     def holdings(self) -> Holdings:
@@ -119,9 +121,9 @@ class DataChannels:
         )
 
     def send(self, label: str, message: str | bytes) -> bool:
-        """Send a message to the channel with this label, or to the newest of several.
+        """Send a message to the channel with this label, or to the newest channel if several have it.
 
-        Return whether there is a channel that could take it. A channel whose other side does not read is closed.
+        Return whether a channel accepted the message. A channel whose other side does not read is closed.
         """
         channel = next((each for each in reversed(self._channels) if each.label == label), None)
         if channel is None or channel.readyState != "open":
@@ -151,7 +153,7 @@ class DataChannels:
             task.add_done_callback(self._updates.discard)
 
     async def close(self) -> None:
-        """End the association with all its timers and tasks."""
+        """End the association and all its timers and tasks."""
         self._transport.on_data = None
         self._start.cancel()
         await asyncio.wait([self._start])
@@ -164,13 +166,13 @@ class DataChannels:
         await asyncio.sleep(0)
 
     async def _connect(self, port: int, max_message_size: int) -> None:
-        """Open the association. Use early packets of the other side, which it would repeat only after seconds."""
+        """Open the association. Read early packets now: the other side would repeat them only after seconds."""
         await self._sctp.connect(port, max_message_size)
         while self._transport.early:
             await self._receive(self._transport.early.popleft())
 
     async def _receive(self, packet: bytes) -> None:
-        """Take an SCTP packet from the transport."""
+        """Handle an SCTP packet from the transport."""
         if self._sctp.state == "closed":
             return
         if self._is_sound(packet):
@@ -179,7 +181,7 @@ class DataChannels:
             self.dropped += 1
 
     def _is_sound(self, packet: bytes) -> bool:
-        """Tell whether aiortc can read this packet safely, and the packet is within the rate."""
+        """Tell whether aiortc can read this packet safely, and the packet is within the rate limit."""
         cost = sacks = acknowledged = 0
         try:
             for kind, body in _chunks(packet):
@@ -198,16 +200,16 @@ class DataChannels:
         return acknowledged <= _MAX_ACKNOWLEDGED and self._affordable(cost + acknowledged / ACKNOWLEDGED_FOR_A_CHUNK)
 
     def _is_wanted(self, body: bytes) -> bool:
-        """Tell whether there is room for a piece of a message."""
+        """Tell whether the piece in a DATA chunk is valid and there is room for it."""
         tsn, stream = unpack_from("!LH", body)
         return stream < self._sctp.MAX_STREAMS and len(body) > 12 and self._sctp.expects(tsn)
 
     def _affordable(self, cost: float) -> bool:
-        """Tell whether this many chunks are within the rate, and count them."""
+        """Tell whether this many chunks are within the rate limit. If so, count them."""
         return self.allowance.take(cost, asyncio.get_running_loop().time())
 
     def _opened(self, channel: RTCDataChannel) -> None:
-        """Accept a channel that the other side has opened."""
+        """Accept a channel that the other side has opened, or close it if it exceeds a limit."""
         if len(self._channels) >= MAX_CHANNELS or size_of(channel.label) > MAX_LABEL:
             self._refuse(channel)
             return
@@ -236,7 +238,7 @@ class DataChannels:
 
 
 def size_of(text: str | bytes) -> int:
-    """Return how many bytes a message has on the wire."""
+    """Return how many bytes a message or a label has on the wire."""
     return len(text.encode() if isinstance(text, str) else text)
 
 
@@ -255,9 +257,9 @@ def _chunks(packet: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _acknowledged(body: bytes) -> int:
-    """Return how many pieces a SACK lists after the first gap. aiortc counts them one by one.
+    """Return how many pieces a SACK lists after the first gap. aiortc processes them one by one.
 
-    :raises ValueError: when a block ends before it begins.
+    :raises ValueError: when the SACK is too short, or a block ends before it begins.
     """
     gaps, duplicates = unpack_from("!HH", body, 8)
     if len(body) < 12 + 4 * (gaps + duplicates):
@@ -269,7 +271,7 @@ def _acknowledged(body: bytes) -> int:
 
 
 def _check(kind: int, body: bytes) -> None:
-    """Check what aiortc does not: the lengths of parameters. A length of 0 would make it loop forever.
+    """Check the lengths of parameters, which aiortc does not check. A length of 0 would make aiortc loop forever.
 
     :raises ValueError: when a chunk is malformed.
     """

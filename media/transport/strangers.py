@@ -1,16 +1,18 @@
-"""Checks for ufrags that no leg has, counted by the network that they come from. No clock, no socket.
+"""Count the checks for ufrags that no leg has, by the network from which they come.
 
-A flood of such checks costs little, because most of it is dropped unread. The rest is still read: the source of the
-flood may be forged, and a participant from the same network must be able to connect.
+A flood of such checks takes little time, because most of it is dropped unread. The rest is still read. The source of
+the flood may be forged, and a participant in the same network must be able to connect. This module uses no clock and no
+socket.
 """
 
 import socket
 
-# How many checks with unknown ufrags a network may send within a second. After that, most of its checks are dropped.
+# How many checks with unknown ufrags a network may send within a second. After that, most of its checks are dropped
+# until the second ends.
 MOST_UNKNOWN = 100
-# Of the checks beyond that, one in this many is read.
+# After MOST_UNKNOWN, one in this many of the network's checks is read.
 LOOKED_AT = 8
-# How many networks are counted within a second. Further networks are counted together.
+# How many networks are counted separately within a second. Further networks are counted together.
 MOST_NETWORKS = 4096
 _OTHERS = b""
 _MAPPED = bytes(10) + b"\xff\xff"
