@@ -14,7 +14,7 @@ from media.pause import Pause
 
 logger = logging.getLogger(__name__)
 
-# The timeout of each use of the channel layer, and how long nothing uses it after a failure.
+# The timeout of each use of the channel layer, and the time after a failure in which it is not used.
 TIMEOUT_SECONDS = 3.0
 PAUSE_SECONDS = 3.0
 
@@ -37,7 +37,7 @@ class Layer:
         self.pause = Pause(PAUSE_SECONDS)
 
     async def use(self, use: Callable[[Any], Awaitable[None]]) -> bool:
-        """Call `use` with the layer. If it fails, times out, or the layer failed recently, return False."""
+        """Call `use` with the layer. Return False if `use` fails or times out, or if the layer failed recently."""
         if self.pause.lasts:
             return False
         try:

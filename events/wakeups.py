@@ -13,12 +13,12 @@ from asgiref.sync import async_to_sync
 from events.layer import LAYER, PAUSE_SECONDS, group_of, message_to
 from events.threads import run_in_server_loop
 
-# The most characters of events that a wake-up carries. With more, it carries no events, and readers read the log.
+# The most characters of events that a wake-up carries. If there are more, it carries none, and readers read the log.
 CARRIED_CHARACTERS = 64 * 1024
 
 
 def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
-    """Send each session's new events (numbers and wires) to its readers. Call it from a thread that runs sync code."""
+    """Send each session's new events (number and JSON) to its readers. Call this from a thread that runs sync code."""
     messages = {
         session_id: message_to(session_id, news=entries if _is_small(entries) else [])
         for session_id, entries in news.items()
@@ -27,7 +27,7 @@ def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
 
 
 def send_ephemeral(session_ids: Iterable[str], wire: str) -> None:
-    """Send an ephemeral event to the open WebSockets of these sessions. It is not stored and not sent again."""
+    """Send an ephemeral event to the open WebSockets of these sessions. The event is not stored and not sent again."""
     _send_from_thread({session_id: message_to(session_id, ephemeral=wire) for session_id in session_ids})
 
 
@@ -37,7 +37,7 @@ def end(session_id: str) -> None:
 
 
 def _send_from_thread(messages: Mapping[str, dict[str, object]]) -> None:
-    """Send wake-ups on the server's loop and do not wait. Without a server (commands, tests), send them here."""
+    """Send wake-ups on the server's loop and do not wait. Without a server (commands, tests), send and wait."""
     if not run_in_server_loop(_send_or_retry, messages):
         async_to_sync(send)(messages)
 
@@ -50,7 +50,8 @@ def _is_small(entries: Sequence[tuple[int, str]]) -> bool:
 async def send(messages: Mapping[str, dict[str, object]]) -> bool:
     """Send wake-ups to the sessions' groups; return whether the channel layer accepted all of them.
 
-    The events are committed already. Readers that miss a wake-up find them at the next heartbeat, through the watcher.
+    The events are committed already. Readers that miss a wake-up find its events at the next heartbeat, through the
+    watcher.
     """
 
     async def send_all(layer: Any) -> None:

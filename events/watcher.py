@@ -1,7 +1,7 @@
 """The watcher: once per heartbeat, find the readers of this process that missed a wake-up or the end of their session.
 
-Readers depend on wake-ups. If a reader missed one, its cursor differs from the session's last number. One query returns
-these numbers for many sessions, and shows which sessions are no longer live.
+Readers depend on wake-ups. If a reader missed a wake-up, its cursor differs from the session's last number. One query
+returns these numbers for many sessions. A session that is missing from the result is no longer live.
 """
 
 import asyncio

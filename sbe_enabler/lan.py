@@ -57,7 +57,8 @@ def own_hosts() -> list[str]:
 def ensure_certificate(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path]:
     """Return the paths of a certificate for exactly `hosts` and of its private key (both PEM).
 
-    New ones are made if they are missing, do not match, expire within 30 days, or are for other hosts.
+    Both are made anew if one is missing, if they do not match, or if the certificate expires within 30 days or is for
+    other hosts.
     """
     certificate, key = directory / "lan_certificate.pem", directory / "lan_key.pem"
     if not _is_usable(certificate, key, hosts):

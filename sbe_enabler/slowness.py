@@ -48,13 +48,13 @@ _IN_THREAD = ("lock", "commit", "view")
 _TICK_SECONDS = 0.01
 # A smaller delay of the event loop is not counted.
 _LATE_SECONDS = 0.002
-# How many pauses are kept. A request that outlasts them reports too little.
+# How many pauses are kept. If a request has more pauses than that, the log reports too little for it.
 _MOST_PAUSES = 1000
 _thread = threading.local()
 
 
 class Pauses:
-    """Intervals in which something was paused, the newest last."""
+    """Intervals in which the event loop or the whole process was paused, the newest last."""
 
     def __init__(self) -> None:
         self._stretches: deque[tuple[float, float]] = deque(maxlen=_MOST_PAUSES)
@@ -98,7 +98,7 @@ class Timing:
         self._phase, self._last = "body", _read_clocks()
         self.began_at = self.ended_at = self._last.at
         self.committed = 0.0
-        # Status and correlator.
+        # The status and the correlator.
         self.answer = "- -"
         self._spent = {phase: [0.0, 0.0, 0.0] for phase in PHASES}
 

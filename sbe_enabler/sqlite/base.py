@@ -34,7 +34,7 @@ class FairLock:
         return turn.acquire(timeout=seconds) or not self._leave(turn)
 
     def _leave(self, turn: threading.Lock) -> bool:
-        """Leave the queue; return False if this thread was given the lock meanwhile."""
+        """Leave the queue; return False if another thread has just passed the lock to this one."""
         with self._mutex:
             if turn not in self._waiting:
                 return False

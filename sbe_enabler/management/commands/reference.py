@@ -142,7 +142,7 @@ def render_types() -> str:
     shapes = sorted({shape for _, shape, _ in _SHAPES.values()})
     lines = [
         "The events of the channel. `make reference` writes this file from `conferences/event_types.py`.",
-        "A newer server may add fields: leave alone what is not listed here.",
+        "A newer server may add fields: ignore fields that are not listed here.",
         "",
         *(f'@typedef {{import("./types.js").{shape}}} {shape}' for shape in shapes),
         *(line for event in (*EVENTS, Gap) for line in ("", *_typedef(event))),
