@@ -269,7 +269,7 @@ class EventsConsumer(LeanConsumer):
 def _named_host(headers: Mapping[bytes, str]) -> str:
     """Return the host that a handshake names, by the same rules as Django's `get_host()`.
 
-    :raises DisallowedHost: when it is not in ALLOWED_HOSTS.
+    :raises DisallowedHost: when the host is not in ALLOWED_HOSTS.
     """
     request = HttpRequest()
     named = {"HTTP_HOST": headers.get(b"host"), "HTTP_X_FORWARDED_HOST": headers.get(b"x-forwarded-host")}

@@ -1,4 +1,4 @@
-"""Rate limits: count requests by name in a sliding window, by default of one minute, at a constant cost per request.
+"""Rate limits: count requests by name in a sliding window, one minute by default, at a constant cost per request.
 
 The window is estimated from two buckets: the current one, and the fraction of the previous one that is still inside
 the window. With Redis, all processes share the buckets, and the database's clock tells which bucket is current. While

@@ -45,9 +45,9 @@ class Inbox:
             self._outdated.add(session_id)
 
     async def count_readers(self, session_id: str, rank: Rank) -> None:
-        """After adding a reader with this rank, ask the other processes for their readers of its session.
+        """Ask the other processes for their readers of a session. Call this after adding a reader with this rank.
 
-        If the session then has more than READERS_PER_SESSION, `_count` replaces the oldest ones.
+        If the session then has more than READERS_PER_SESSION readers, `_count` replaces the oldest.
         """
         self._counts[rank] = {reader.rank for reader in READERS.of(session_id)}
         self.loop.call_later(_COUNT_SECONDS, self._counts.pop, rank, None)

@@ -22,8 +22,8 @@ PAUSE_SECONDS = 3.0
 class ProcessChannelLayer(InMemoryChannelLayer):
     """The in-memory channel layer of a service that runs in one process.
 
-    Channels' own layer searches every group for expired members at each message. That is not needed here: the process
-    has one channel, which leaves each group that it no longer needs.
+    Channels' own layer searches every group for expired members at each message. This search is not needed here: the
+    process has one channel, which leaves each group that it no longer needs.
     """
 
     def _clean_expired(self) -> None:

@@ -58,7 +58,7 @@ def _take_numbers(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
     """Reserve this many sequence numbers per live session; return the last number of each. The rows stay locked.
 
     One statement locks, counts and reads; the ORM would need three. The subquery locks the rows in order. A plain
-    UPDATE would lock them in any order, and two of them could deadlock.
+    UPDATE would lock the rows in any order, so two such statements could deadlock.
     """
     table, cases = Session._meta.db_table, " ".join(["WHEN %s THEN %s"] * len(counts))
     places = ",".join(["%s"] * len(counts))
@@ -93,7 +93,7 @@ def send_ephemeral(session_ids: Sequence[str], conference_id: str, event: Epheme
 
 
 def close(session_id: str) -> None:
-    """On commit, tell the readers of a session that it is over. They read the rest of its log and stop."""
+    """On commit, tell the readers of a session that the session is over. They read the rest of its log and stop."""
     transaction.on_commit(partial(wakeups.end, session_id))
 
 

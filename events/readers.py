@@ -1,4 +1,4 @@
-"""The readers of each session in this process. Their number per session is bounded: newer ones replace older ones."""
+"""The readers of each session in this process. Their number per session is bounded: newer readers replace older."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,6 +1,6 @@
 """SQL statements that are compiled once and executed many times.
 
-Django compiles a queryset each time it is evaluated. For a small query, that takes several times as long as the
+Django compiles a queryset each time it is evaluated. For a small query, compiling takes several times as long as the
 database needs to answer. Here the ORM still compiles every SELECT, but only once per connection.
 """
 
@@ -183,7 +183,7 @@ def _value(row: Model, column: "Field[Any, Any]", connection: BaseDatabaseWrappe
 
 @lru_cache(maxsize=256)
 def _insert_statement(model: type[Model], number: int) -> tuple[str, list["Field[Any, Any]"]]:
-    """Return the statement that inserts this many rows, and the fields whose values it takes."""
+    """Return the statement that inserts this many rows, and the fields whose values it needs."""
     fields = [each for each in model._meta.concrete_fields if not isinstance(each, AutoField)]
     row = ",".join(["%s"] * len(fields))
     table, *columns = map(_connection().ops.quote_name, [model._meta.db_table, *(str(each.column) for each in fields)])
@@ -194,7 +194,7 @@ def _insert_statement(model: type[Model], number: int) -> tuple[str, list["Field
 
 @lru_cache(maxsize=256)
 def _update_statement(model: type[Model], names: tuple[str, ...], number: int) -> tuple[str, list["Field[Any, Any]"]]:
-    """Return the statement that updates these fields of this many rows, and the fields whose values it takes."""
+    """Return the statement that updates these fields of this many rows, and the fields whose values it needs."""
     meta = model._meta
     known = {each.attname: each for each in meta.concrete_fields}
     fields: list[Field[Any, Any]] = [meta.pk, *(known[name] for name in names)]
@@ -208,6 +208,6 @@ def _update_statement(model: type[Model], names: tuple[str, ...], number: int) -
 
 
 def _placeholder(column: "Field[Any, Any]") -> str:
-    """Return the placeholder of a value. PostgreSQL needs a cast: it takes a NULL in VALUES for text."""
+    """Return the placeholder of a value. PostgreSQL needs a cast, because it treats a NULL in VALUES as text."""
     connection = _connection()
     return f"CAST(%s AS {column.db_type(connection)})" if connection.vendor == "postgresql" else "%s"

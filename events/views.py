@@ -61,7 +61,7 @@ async def _require_session(request: HttpRequest, session_id: str) -> None:
 
     :raises UnauthenticatedError: when the credentials are missing or unknown.
     :raises NotFoundError: when the client is another session.
-    :raises RateLimitedError: when the session makes too many requests; each poll and each stream counts as one.
+    :raises RateLimitedError: when the session makes too many requests; each poll or stream counts as one.
     """
     principal = await in_database_thread(admit)(
         request.META.get("REMOTE_ADDR", ""),

@@ -1,7 +1,7 @@
 """Wake the readers of a session's log through the channel layer.
 
 A wake-up carries the new events, so a reader that is up to date needs no query. A wake-up that is lost, late or out of
-order delays an event but never loses one: the events' numbers show a reader that it must read the log.
+order delays an event but never loses one: if a number is missing, the reader reads the log.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from asgiref.sync import async_to_sync
 from events.layer import LAYER, PAUSE_SECONDS, group_of, message_to
 from events.threads import run_in_server_loop
 
-# The most characters of events that a wake-up carries. If there are more, it carries none, and readers read the log.
+# The most characters of events that a wake-up carries. If the events are longer, it carries none of them, and readers
+# read the log.
 CARRIED_CHARACTERS = 64 * 1024
 
 
@@ -32,7 +33,7 @@ def send_ephemeral(session_ids: Iterable[str], wire: str) -> None:
 
 
 def end(session_id: str) -> None:
-    """Tell the readers of a session that it is over. Call this from a thread that runs sync code."""
+    """Tell the readers of a session that the session is over. Call this from a thread that runs sync code."""
     _send_from_thread({session_id: message_to(session_id, news=[])})
 
 

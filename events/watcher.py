@@ -73,5 +73,5 @@ async def _check_batch(sessions: Sequence[str]) -> None:
 
 
 def newest_numbers(sessions: Sequence[str]) -> Mapping[str, int]:
-    """Return the last event number of each of these sessions that is still live."""
+    """Return the number of the last event for each of these sessions that is still live."""
     return dict(Session.objects.live(clock.now()).filter(pk__in=sessions).values_list("pk", "last_seq"))

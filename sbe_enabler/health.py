@@ -29,7 +29,7 @@ class NoAnswer(Enum):
     NO_ANSWER = 0
 
 
-# One thread queries the database. While it waits, further requests wait for the same answer.
+# One thread queries the database. While this thread waits, further requests wait for the same answer.
 _executor = ThreadPoolExecutor(1, thread_name_prefix="healthz")
 
 

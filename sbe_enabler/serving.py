@@ -1,7 +1,7 @@
 """One web process: an HTTP and WebSocket server on one event loop, with background tasks beside it.
 
-`sbe_enabler.web` adapts Daphne's server. This module adds the parts that do not depend on Daphne: where to listen, the
-limits, a shutdown that lets running requests finish, and a one-sentence error when a port is taken.
+`sbe_enabler.web` adapts Daphne's server. This module adds the parts that do not depend on Daphne. They check the
+address, set the limits, run the background tasks, and let running requests finish at shutdown.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ class WebServer:
         :raises ListenError: when the server cannot listen on its address.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
-            # Processes that a shell starts in the background ignore SIGINT. The server must then ignore it too.
+            # A shell starts background processes with SIGINT ignored. Keep the signal ignored in that case.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: self._server.stop())
         self._server.run()
@@ -140,7 +140,7 @@ async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 def require_usable(address: Address) -> None:
-    """Check that the server can listen on the address, before other parts start that a failure would have to stop.
+    """Check that the server can listen on the address, before the other parts of the process start.
 
     :raises ListenError: when the server cannot listen on the address.
     """

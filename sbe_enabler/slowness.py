@@ -1,4 +1,4 @@
-"""Log where slow requests wait: one line for each that takes longer than `SBE_SLOW_REQUEST_SECONDS`.
+"""Log where slow requests wait: one line for each request that takes longer than `SBE_SLOW_REQUEST_SECONDS`.
 
 Without that setting, nothing here runs. The phases of a request add up to its time:
 
@@ -14,12 +14,12 @@ More columns, some of which overlap with the phases:
 
 - `busy`: the thread's processor time.
 - `ready`: the thread could have run, but the machine ran something else.
-- `waits`: the rest of `view`. The thread waited for the interpreter's lock or for PostgreSQL.
+- `waits`: the part of `view` in which the thread waited for the interpreter's lock or for PostgreSQL.
 - `gc`: garbage was collected.
 - `late`: the event loop was late.
-- `committed`: the time from the beginning until the last commit ended.
+- `committed`: the time from the beginning of the request until its last commit ended.
 
-All are in milliseconds.
+All values are in milliseconds.
 """
 
 import asyncio
@@ -181,7 +181,7 @@ class TimedHandler(SyncHandler):
                 self._log(scope, timing)
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
-        """Read the body. After it, the request waits for a thread."""
+        """Read the body. The request then waits for a thread."""
         body: IO[bytes] = await super().read_body(receive)
         _timing.get().enter("queue")
         return body

@@ -1,7 +1,7 @@
 """The timekeeper settles due deadlines within 250 ms, with the same operations that clients call.
 
 It runs as a task of the web process or as `manage.py timekeeper`. Several may run at the same time. It sleeps until the
-next deadline in the database, but no longer than a deadline that is created during the sleep takes to become due.
+next deadline in the database. The sleep is short enough for deadlines that are created during it.
 """
 
 import asyncio

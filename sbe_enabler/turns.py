@@ -1,4 +1,4 @@
-"""Serve a few requests of each client network at a time, so that a flood of requests delays only its own client.
+"""Serve a few requests of each client network at a time, so that a flood of requests delays only its sender.
 
 All requests share one event loop and a few database threads, in the order of their arrival. Without turns, a client
 with hundreds of connections could fill that queue. Here the server serves at most two requests per database thread at

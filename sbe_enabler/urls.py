@@ -35,7 +35,7 @@ def _is_for_admin(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that Django refuses, such as one for an unknown host."""
+    """Answer a request that Django refuses, such as a request for an unknown host."""
     if _is_for_admin(request):
         return defaults.bad_request(request, exception)
     if isinstance(exception, DisallowedHost):

@@ -107,7 +107,7 @@ class SessionsView(View):
 def _json_object(request: HttpRequest) -> dict[str, object]:
     """Parse the body of a request.
 
-    :raises ProblemError: when it is too large, has another media type, or is not a JSON object.
+    :raises ProblemError: when the body is too large, has another media type, or is not a JSON object.
     """
     if request.content_type != "application/json":
         raise ProblemError(415, "unsupported-media-type", "Send application/json.")

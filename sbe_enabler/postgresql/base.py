@@ -50,7 +50,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 class _Outage:
-    """An outage lasts from a failure until a connection succeeds. Only one thread at a time then tries to connect."""
+    """An outage lasts from a failure until a connection succeeds. It allows one attempt to connect at a time."""
 
     def __init__(self) -> None:
         self._lasts = False

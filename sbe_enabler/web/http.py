@@ -100,7 +100,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
             super().requestDone(answered)
 
     def loseConnection(self) -> None:
-        """Close when the client has read all data that was written. Abort if it does not read all in time.
+        """Close when the client has read all data that was written. Abort if the client takes too long.
 
         Over TLS, Twisted waits for the client's close_notify, for any length of time.
         """

@@ -399,7 +399,7 @@ def test_an_error_of_twisteds_decoder_is_answered_with_400(unstarted: Unstarted)
 
 # --- WebSockets -------------------------------------------------------------------------------------------
 
-# What remains on a connection after the handshake. Each attribute costs memory on every WebSocket.
+# The attributes that remain on a connection after the handshake. Each one takes memory on every WebSocket.
 KEPT = {
     "application_queue",
     "client_addr",

@@ -1,4 +1,4 @@
-"""The first start and the second: `make run` on an empty directory."""
+"""The first and the second start of `make run` in an empty directory."""
 
 import os
 import re

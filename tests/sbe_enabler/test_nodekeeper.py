@@ -1,4 +1,4 @@
-"""A silent media node is replaced, unless the database was down: then its heartbeats may have been lost."""
+"""A silent media node is replaced, unless the database was down, because the node's heartbeats may then be lost."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """`manage.py reference`: generate the reference of events in docs/protocol.md, and the client's event-types.js.
 
-The source of both is the classes in `conferences/event_types.py`.
+Both are generated from the classes in `conferences/event_types.py`.
 """
 
 import inspect
@@ -169,7 +169,7 @@ def _typedef(event: type[Body]) -> Iterator[str]:
 
 
 class Command(BaseCommand):
-    """Writes both files."""
+    """Writes docs/protocol.md and event-types.js."""
 
     help = "Write the reference of events in docs/protocol.md, and the types of the JavaScript client."
 
