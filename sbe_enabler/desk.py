@@ -82,7 +82,7 @@ def client_network(request: HttpRequest) -> str:
 
 
 def _remember_browser(response: HttpResponse, username: str) -> None:
-    """Set a signed cookie which proves that this account has logged in in this browser."""
+    """Set a signed cookie which proves that this account has logged in with this browser."""
     response.set_cookie(
         _KNOWN_BROWSER,
         signing.dumps(username, salt=_KNOWN_BROWSER),
@@ -95,7 +95,7 @@ def _remember_browser(response: HttpResponse, username: str) -> None:
 
 
 def _knows_browser(request: HttpRequest, username: object) -> bool:
-    """Return whether a valid cookie proves that this account has logged in in this browser."""
+    """Return whether a valid cookie proves that this account has logged in with this browser."""
     try:
         proof = request.COOKIES.get(_KNOWN_BROWSER, "")
         return bool(signing.loads(proof, salt=_KNOWN_BROWSER, max_age=_KNOWN_SECONDS) == username)

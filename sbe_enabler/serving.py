@@ -172,7 +172,7 @@ def _require_certificate(certificate: str, key: str) -> None:
 def _why(error: BaseException, address: Address) -> str:
     """Return one sentence that says why the server cannot listen on the address."""
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"Port {address.port} on {address.bind} is taken: stop the other program, or choose another: PORT=…"
+        return f"Port {address.port} on {address.bind} is taken: stop the other program, or change the port: PORT=…"
     return f"Cannot listen on {address.bind} port {address.port}: {error}."
 
 

@@ -131,6 +131,6 @@ def _forward(response: httpx.Response) -> HttpResponse:
 
 
 def _uncached(response: HttpResponse) -> HttpResponse:
-    """Forbid caches to store the response, because it contains tokens or the presence of users."""
+    """Prevent caches from storing the response, because it contains tokens or the presence of users."""
     response["Cache-Control"] = "no-store"
     return response
