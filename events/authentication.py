@@ -21,7 +21,7 @@ from events.statements import Prepared
 
 @dataclass(frozen=True)
 class Principal:
-    """The session or gateway that makes a request. `gateway` is the prefix of the API key, if the request has one."""
+    """The session or gateway that makes a request. `gateway` is the prefix of the request's API key, if any."""
 
     session: Session | None
     gateway: str | None = None
@@ -72,7 +72,7 @@ def network_of(address: str) -> str:
     except ValueError:
         return "elsewhere"
     if isinstance(parsed, IPv6Address):
-        # A dual-stack socket reports IPv4 clients as ::ffff:a.b.c.d, and all of these share one /64.
+        # A dual-stack socket reports IPv4 clients as ::ffff:a.b.c.d. These addresses all belong to one /64.
         return str(parsed.ipv4_mapped or ip_network((parsed, 64), strict=False))
     return str(parsed)
 
@@ -80,7 +80,7 @@ def network_of(address: str) -> str:
 def session_by_token(token: str, *, now: datetime) -> Session:
     """Return the live session with this token.
 
-    :raises UnauthenticatedError: when no live session has it.
+    :raises UnauthenticatedError: when no live session has this token.
     """
     found = _BY_TOKEN.objects(now=now, token_hash=hash_token(token))
     if not found:

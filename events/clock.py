@@ -17,7 +17,7 @@ from django.utils import timezone
 Instant = Annotated[str, "instant"]
 
 REFRESH_SECONDS = 5.0
-# A reading with a longer round trip is inaccurate. It replaces the last reading only if that is _OLD_SECONDS old.
+# A reading with a longer round trip is inaccurate. It is used only if the last reading is at least _OLD_SECONDS old.
 _SLOW_SECONDS = 0.5
 _OLD_SECONDS = 60.0
 
@@ -51,9 +51,9 @@ state = State()
 
 
 def now() -> datetime:
-    """Return the current time of the database's clock. This may make a query, so do not call it on an event loop.
+    """Return the current time of the database's clock. Do not call it on an event loop: it may query the database.
 
-    An SQLite database is a local file, so this returns the local clock.
+    With SQLite, it returns the local clock's time, because the database is a local file.
 
     :raises django.db.Error: when a reading is due and the database does not answer.
     """
@@ -75,7 +75,7 @@ def _refresh(last: _Reading | None) -> _Reading:
 
 
 def _read() -> tuple[_Reading, float]:
-    """Read the database's clock; return the reading, dated at the middle of the round trip, and the trip's seconds."""
+    """Return a reading of the database's clock, dated at the middle of the round trip, and the trip's seconds."""
     asked_at = time.monotonic()
     at = ask()
     trip_seconds = time.monotonic() - asked_at

@@ -36,23 +36,23 @@ logger = logging.getLogger(__name__)
 
 PROTOCOL = "sbe.v1"
 _BEARER = "bearer."
-# Close codes: the HTTP status plus 4000. Autobahn can send only 1000 and 3000 to 4999.
+# Close codes: the HTTP status plus 4000. Autobahn can send only the codes 1000 and 3000 to 4999.
 MALFORMED, UNAUTHENTICATED, FORBIDDEN, NOT_FOUND, TOO_SLOW = 4400, 4401, 4403, 4404, 4408
 REPLACED, TOO_OFTEN = 4409, 4429
 FAILED, UNAVAILABLE = 4500, 4503
 # The client disconnected without a close frame (RFC 6455 section 7.1.5).
 _GONE = 1006
-# The most bytes to send to a client beyond the last heartbeat that it answered.
+# The most bytes to send to a client after the last heartbeat that the client answered.
 UNANSWERED_BYTES = 1024 * 1024
-# The longest message to accept from a client, in characters: it only sends heartbeats.
+# The longest message to accept from a client, in characters. Clients only answer heartbeats.
 _CLIENT_MESSAGE_LIMIT = 1024
 
 
 class LeanConsumer(AsyncWebsocketConsumer):
     """A Channels WebSocket consumer that runs in the task that called it and has no channel of its own.
 
-    Channels' own consumer starts a task for each message. It also closes database connections of threads that this
-    consumer does not use.
+    Channels' own consumer starts a task for each message. It also closes old database connections, in threads that
+    this consumer does not use.
     """
 
     groups: list[str] = []
@@ -61,7 +61,7 @@ class LeanConsumer(AsyncWebsocketConsumer):
         """Serve one WebSocket until it disconnects."""
         self.scope, self.base_send = scope, send
         try:
-            # Do not store the message in a variable: it would stay in memory while this awaits the next one.
+            # Do not store the message in a variable: it would stay in memory while the loop awaits the next message.
             while await self._serve(await receive()):
                 pass
         finally:
@@ -83,7 +83,7 @@ class LeanConsumer(AsyncWebsocketConsumer):
 
 
 class EventsConsumer(LeanConsumer):
-    """One WebSocket of one session. A second task exists only while there is something to send."""
+    """One WebSocket of one session. Its sending task exists only while there is something to send."""
 
     _reader: Reader | None = None
     _sender: asyncio.Task[None] | None = None
@@ -94,7 +94,7 @@ class EventsConsumer(LeanConsumer):
     _bytes_unanswered = _bytes_since_beat = 0
 
     async def connect(self) -> None:
-        """Authenticate the session's client and start to follow its log. Any other client gets a close code."""
+        """Authenticate the client and start to follow the session's log, or close with the code of the refusal."""
         # Accept first: browsers only see the close code of an accepted WebSocket.
         await self.accept(subprotocol=PROTOCOL if PROTOCOL in self.scope["subprotocols"] else None)
         if not self._is_host_and_origin_allowed():
@@ -102,7 +102,7 @@ class EventsConsumer(LeanConsumer):
         session_id = self.scope["url_route"]["kwargs"]["session_id"]
         try:
             address, _ = self.scope.get("client") or ("", 0)
-            # Run it in its own task, so that the context variables that it sets are freed with that task.
+            # Run `admit` in its own task, so that the context variables that it sets are freed with that task.
             admission = in_database_thread(admit)(address, *self._credentials(session_id))
             principal = await asyncio.create_task(admission)
             query = parse_qs(self.scope["query_string"].decode("latin-1"))
@@ -156,7 +156,7 @@ class EventsConsumer(LeanConsumer):
     def _is_host_and_origin_allowed(self) -> bool:
         """Return whether `Host` is in ALLOWED_HOSTS, and `Origin` is missing, allowed or the same as the host.
 
-        Without the check of the host, a page on a foreign name that resolves to this server would be same-origin.
+        Without the check of `Host`, a page on a foreign domain that resolves to this server would count as same-origin.
         """
         headers = {name: value.decode("latin-1") for name, value in self.scope["headers"]}
         try:
@@ -255,7 +255,7 @@ class EventsConsumer(LeanConsumer):
     async def _beat(self) -> None:
         """Send a heartbeat.
 
-        :raises TimeoutError: when the client has left two unanswered.
+        :raises TimeoutError: when the client has left two heartbeats unanswered.
         """
         now = time.monotonic()
         if self._nonce is None:
@@ -269,7 +269,7 @@ class EventsConsumer(LeanConsumer):
 def _named_host(headers: Mapping[bytes, str]) -> str:
     """Return the host that a handshake names, by the same rules as Django's `get_host()`.
 
-    :raises DisallowedHost: when it is not in ALLOWED_HOSTS.
+    :raises DisallowedHost: when the host is not in ALLOWED_HOSTS.
     """
     request = HttpRequest()
     named = {"HTTP_HOST": headers.get(b"host"), "HTTP_X_FORWARDED_HOST": headers.get(b"x-forwarded-host")}
@@ -288,7 +288,7 @@ def _nonce_in(text: str) -> object:
 
 
 class NotFoundConsumer(LeanConsumer):
-    """A WebSocket at an unknown address: accepts it and closes it with 4404."""
+    """Accepts a WebSocket at an unknown address and closes it with 4404."""
 
     async def connect(self) -> None:
         """Accept first, so that a browser sees the close code."""

@@ -1,4 +1,4 @@
-"""Rate limits: count requests by name in a sliding window, by default of one minute, at a constant cost per request.
+"""Rate limits: count requests by name in a sliding window, one minute by default, at a constant cost per request.
 
 The window is estimated from two buckets: the current one, and the fraction of the previous one that is still inside
 the window. With Redis, all processes share the buckets, and the database's clock tells which bucket is current. While
@@ -40,14 +40,14 @@ class Usage:
     window: int = WINDOW  # seconds
 
     def wait(self, limit: int, number: int = 1) -> float:
-        """Return the seconds until the limit allows a request that counts as `number`; 0 if it does now.
+        """Return the seconds until the limit allows a request that counts as `number`; 0 if the limit allows it now.
 
         `current` already includes this request.
         """
         others = self.current - number
         room = limit - others
         if room <= 0:
-            # The current bucket must first become the previous one. After that, its weight must fall far enough.
+            # The current bucket must first become the previous one. Then that bucket's weight must fall far enough.
             return self.window - self.elapsed + self.window * (1 - limit / others)
         if self.previous <= room:
             return 0.0
@@ -57,7 +57,7 @@ class Usage:
 def take(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> float:
     """Count a request as `number` requests; return 0 if the limit allows it, otherwise the seconds to wait.
 
-    A refused request is not counted. Always use the same `window` for a name: at most WINDOW seconds.
+    A refused request is not counted. Always use the same `window` for a name. It is at most WINDOW seconds.
     """
     now = clock.now().timestamp()
     closed_until = float(cache.get(f"closed.{name}", 0.0))
@@ -75,14 +75,14 @@ def take(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> flo
 def require_room(name: str, limit: int, number: int = 1, *, window: int = WINDOW) -> None:
     """Count a request as `number` requests, or refuse it.
 
-    :raises RateLimitedError: when the limit does not allow it; `Retry-After` has the seconds to wait.
+    :raises RateLimitedError: when the limit does not allow it. Its `Retry-After` header holds the seconds to wait.
     """
     if wait := take(name, limit, number, window=window):
         raise RateLimitedError(headers={"Retry-After": str(math.ceil(wait))})
 
 
 def key_of(username: str) -> str:
-    """Hash a username for use in a cache key: it may have characters that keys must not have."""
+    """Hash a username for use in a cache key. A username may contain characters that keys must not contain."""
     return hashlib.sha256(username.encode()).hexdigest()
 
 
@@ -99,7 +99,7 @@ def _add_here(current: str, previous: str, number: int) -> tuple[int, int]:
     try:
         return cache.incr(current, number), int(cache.get(previous, 0))
     except ValueError:
-        # The cache was full and evicted the key in between.
+        # The cache was full and evicted the key between `add` and `incr`.
         return max(0, number), 0
 
 
@@ -132,5 +132,5 @@ class _Redis:
 
 @once
 def shared() -> _Redis:
-    """Return the buckets in Redis. The connection is made at first use."""
+    """Return the buckets in Redis. The connection opens at the first use of a bucket."""
     return _Redis(settings.REDIS_URL)

@@ -12,7 +12,7 @@ class CursorError(ValueError):
 def parse_cursor(text: str) -> int:
     """Parse the cursor that a client sent: 0 or the number of an event.
 
-    :raises CursorError: when it is not a whole number, or too large.
+    :raises CursorError: when the text is not a whole number, or the number is too large.
     """
     try:
         return read_number(text, most=_LARGEST)

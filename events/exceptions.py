@@ -1,6 +1,6 @@
 """The general refusals of requests, each with its status, code and default `detail` (protocol section 8).
 
-`conferences.exceptions` has the refusals that concern conferences.
+`conferences.exceptions` contains the refusals that concern conferences.
 
 RefusalError
 ├── MalformedError            400 malformed
@@ -87,7 +87,7 @@ class ReaderReplacedError(RefusalError):
 
 
 class TooLargeError(RefusalError):
-    """The body or the SDP exceeds its limit. The field `limit`, if present, has it in bytes."""
+    """The body or the SDP exceeds its limit. The field `limit`, if present, is the limit in bytes."""
 
     status, code = 413, "too-large"
     detail = "The request is too large."
@@ -101,7 +101,7 @@ class UnsupportedMediaTypeError(RefusalError):
 
 
 class RateLimitedError(RefusalError):
-    """The client sent too many requests. `Retry-After` has the seconds to wait."""
+    """The client sent too many requests. `Retry-After` holds the seconds to wait."""
 
     status, code = 429, "rate-limited"
     detail = "Too many requests. Wait and try again."

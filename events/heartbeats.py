@@ -42,7 +42,7 @@ class Heartbeats:
         now = loop.time()
         members = [member for member, _ in takewhile(lambda due: due[1] <= now, self._due.items())]
         for member in members:
-            # Insert it again at the end: it is due last now.
+            # Move the member to the end, because it is due last now.
             del self._due[member]
             self._due[member] = now + settings.HEARTBEAT_SECONDS
         self._timer = loop.call_at(max(next(iter(self._due.values())), now + _STEP_SECONDS), self._on_timer, loop)

@@ -27,8 +27,8 @@ def identity_of(row: Identified) -> dict[str, str]:
 def shares_identity(rows: Iterable[Identified], **also: object) -> Q:
     """Return a condition that matches rows of the same user as one of these rows.
 
-    :param also: conditions that each alternative repeats. If they are the condition of partial indexes, SQLite uses
-        those indexes. It does not if the condition is only outside the OR.
+    :param also: conditions that each alternative of the OR repeats. SQLite uses a partial index only if the index's
+        condition is inside each alternative.
     """
     known: dict[str, list[str]] = {}
     for row in rows:

@@ -1,8 +1,8 @@
 """The single channel of the channel layer through which a process receives messages for all its readers.
 
 The channel is a member of the group of each session that has readers in this process. Each message goes to the readers
-of its session. `READERS` alone decides which groups the channel belongs to. If the layer fails to add or remove it,
-the inbox retries until the groups match `READERS`.
+of its session. Only `READERS` decides which groups the channel belongs to. If the layer fails to add the channel to a
+group or to remove it, the inbox retries until the groups match `READERS`.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _COUNT_SECONDS = 10.0
 
 
 class Inbox:
-    """The channel of one event loop. A server has one loop."""
+    """The channel of one event loop. A server process runs one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -31,20 +31,23 @@ class Inbox:
         self._receiver: asyncio.Task[None] | None = None
         self._outdated: set[str] = set()
         self._counts: dict[Rank, set[Rank]] = {}
-        # Keep references: the event loop has only weak ones to its tasks.
+        # Keep references to tasks: the event loop holds only weak ones.
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def update_group(self, session_id: str) -> None:
-        """Join a session's group if it has readers here, otherwise leave it. Joining again renews the membership."""
+        """Join a session's group if the session has readers in this process, otherwise leave the group.
+
+        Joining again renews the membership.
+        """
         if not await self._try_to_update_group(session_id):
             if not self._outdated:
                 self._run(self._retry())
             self._outdated.add(session_id)
 
     async def count_readers(self, session_id: str, rank: Rank) -> None:
-        """Ask the other processes for their readers of a session, after a new reader with this rank was added.
+        """Ask the other processes for their readers of a session. Call this after adding a reader with this rank.
 
-        If the session then has more than READERS_PER_SESSION, `_count` replaces the oldest ones.
+        If the session then has more than READERS_PER_SESSION readers, `_count` replaces the oldest.
         """
         self._counts[rank] = {reader.rank for reader in READERS.of(session_id)}
         self.loop.call_later(_COUNT_SECONDS, self._counts.pop, rank, None)
@@ -79,7 +82,7 @@ class Inbox:
             self._receiver = None
 
     async def _retry(self) -> None:
-        """Retry the groups on which the layer failed. Their readers then read the log: they may have missed events."""
+        """Retry the groups on which the layer failed. Their readers then read the log for events that they missed."""
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
             for session_id in list(self._outdated):

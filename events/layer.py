@@ -14,7 +14,7 @@ from media.pause import Pause
 
 logger = logging.getLogger(__name__)
 
-# The timeout of each use of the channel layer, and how long nothing uses it after a failure.
+# The timeout of each use of the channel layer, and the time after a failure in which it is not used.
 TIMEOUT_SECONDS = 3.0
 PAUSE_SECONDS = 3.0
 
@@ -22,8 +22,8 @@ PAUSE_SECONDS = 3.0
 class ProcessChannelLayer(InMemoryChannelLayer):
     """The in-memory channel layer of a service that runs in one process.
 
-    Channels' own layer searches every group for expired members at each message. That is not needed here: the process
-    has one channel, which leaves each group that it no longer needs.
+    Channels' own layer searches every group for expired members at each message. This search is not needed here: the
+    process has one channel, which leaves each group that it no longer needs.
     """
 
     def _clean_expired(self) -> None:
@@ -37,7 +37,7 @@ class Layer:
         self.pause = Pause(PAUSE_SECONDS)
 
     async def use(self, use: Callable[[Any], Awaitable[None]]) -> bool:
-        """Call `use` with the layer. If it fails, times out, or the layer failed recently, return False."""
+        """Call `use` with the layer. Return False if `use` fails or times out, or if the layer failed recently."""
         if self.pause.lasts:
             return False
         try:

@@ -32,8 +32,8 @@ class Message:
 def append(messages: Sequence[Message], *, now: datetime) -> None:
     """Append the messages to their sessions' logs, in order, and wake the readers on commit.
 
-    Call it last in a transaction that already holds the conferences' locks. It locks the sessions in the order of
-    their IDs. Messages to sessions that are over are dropped.
+    Call this last in a transaction that already holds the conferences' locks: it also locks the sessions, in the order
+    of their IDs. Messages to sessions that are over are dropped.
     """
     if not messages:
         return
@@ -55,10 +55,10 @@ def append(messages: Sequence[Message], *, now: datetime) -> None:
 
 
 def _take_numbers(counts: Mapping[str, int], now: datetime) -> dict[str, int]:
-    """Reserve this many sequence numbers per live session; return each session's last. The rows stay locked.
+    """Reserve this many sequence numbers per live session; return the last number of each. The rows stay locked.
 
     One statement locks, counts and reads; the ORM would need three. The subquery locks the rows in order. A plain
-    UPDATE would lock them in any order, and two of them could deadlock.
+    UPDATE would lock the rows in any order, so two such statements could deadlock.
     """
     table, cases = Session._meta.db_table, " ".join(["WHEN %s THEN %s"] * len(counts))
     places = ",".join(["%s"] * len(counts))
@@ -80,7 +80,7 @@ def _wake_readers(rows: Sequence[Event]) -> None:
     entries: dict[str, list[tuple[int, str]]] = {}
     for row in rows:
         entries.setdefault(row.session_id, []).append((row.seq, row.wire))
-    # If an offer is stored elsewhere, send no events: the reader then reads the log, which inserts the offer.
+    # If an offer is stored elsewhere, the wake-up carries no events: `read` inserts the offer when it reads the log.
     wakeups.wake(
         {session: news if all(is_complete(wire) for _, wire in news) else [] for session, news in entries.items()}
     )
@@ -93,7 +93,7 @@ def send_ephemeral(session_ids: Sequence[str], conference_id: str, event: Epheme
 
 
 def close(session_id: str) -> None:
-    """On commit, tell the readers of a session that it is over. They read the rest of its log and stop."""
+    """On commit, tell the readers of a session that the session is over. They read the rest of its log and stop."""
     transaction.on_commit(partial(wakeups.end, session_id))
 
 

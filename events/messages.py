@@ -47,7 +47,7 @@ class EphemeralEvent(Body):
 
 @dataclass(frozen=True, kw_only=True)
 class Gap(Body):
-    """The log has no events between the client's cursor and `oldest`. Read the conferences again, then go on."""
+    """The log no longer has events between the cursor and `oldest`. Read the conferences again, then continue."""
 
     type = "gap"
     oldest: Annotated[int, "The `seq` of the next event."]

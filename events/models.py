@@ -34,11 +34,11 @@ class SessionQuerySet(models.QuerySet["Session"]):
         return self.not_over().filter(expires_at__gt=now)
 
     def devices_of(self, participants: Iterable[Identified]) -> Self:
-        """Sessions of the participants' users that have not ended: they share the username, the VTN or the ICMN."""
+        """Sessions that have not ended and share their username, VTN or ICMN with one of the participants."""
         return self.filter(shares_identity(participants, ended_at__isnull=True))
 
     def sharing_identity_with(self, session: "Session") -> Self:
-        """Sessions of the same user as this one that have not ended, including itself."""
+        """Sessions that have not ended and belong to this session's user, including this session."""
         return self.filter(shares_identity([session], ended_at__isnull=True))
 
     def due(self, now: datetime) -> Self:
@@ -48,7 +48,8 @@ class SessionQuerySet(models.QuerySet["Session"]):
     def not_over(self) -> Self:
         """Sessions that have not ended.
 
-        `ended_at` repeats the condition without a parameter: otherwise SQLite would not use the partial indexes.
+        The test of `ended_at` repeats the condition without a parameter. Without this test, SQLite would not use the
+        partial indexes.
         """
         return self.filter(state=SessionState.ACTIVE, ended_at__isnull=True)
 
@@ -103,7 +104,7 @@ class Session(models.Model):
         return self.state == SessionState.ACTIVE and self.expires_at > now
 
     def owns(self, participant: Identified) -> bool:
-        """Return whether the participant is this session's user: they share the username, the VTN or the ICMN."""
+        """Return whether the participant and this session share the username, the VTN or the ICMN."""
         return (
             self.username == participant.username
             or (self.vtn != "" and self.vtn == participant.vtn)

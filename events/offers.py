@@ -1,7 +1,7 @@
 """Long offers in events: every device of a called user receives the offer, but its SDP is stored only once.
 
-The SDP is stored with its modification. In the log, such an event has a reference instead of the SDP. Readers of the
-log replace the reference with the SDP. The application that stores offers registers a lookup with `find_offers_by`.
+The SDP is stored with its modification. In the log, such an event contains a reference instead of the SDP. Readers of
+the log replace the reference with the SDP. The application that stores offers registers a lookup with `find_offers_by`.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 # Offers up to this length are stored in each event, which saves readers a query.
 LONG_CHARACTERS = 16 * 1024
-# Quotes in text from clients are escaped in JSON, so no client can forge a reference.
+# JSON escapes the quotes in text from clients, so no client can forge a reference.
 _REFERENCE = re.compile(r'"sdp":\{"offer":"([0-9a-f]{32})"\}')
 
 
@@ -32,7 +32,7 @@ class StoredOffer(str):
 
 
 def shorten(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields of an event, with a reference instead of the SDP if that is a long `StoredOffer`."""
+    """Return the fields of an event, with a reference instead of the SDP if the SDP is a long `StoredOffer`."""
     description = fields.get("description")
     if not isinstance(description, dict):
         return fields
@@ -43,12 +43,12 @@ def shorten(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def find_offers_by(find: Callable[[str], str | None]) -> None:
-    """Register the function that returns the SDP of a modification's offer; None if it no longer exists."""
+    """Register the function that returns the SDP of a modification's offer, or None if the offer no longer exists."""
     _FIND[:] = [find]
 
 
 def complete(wire: str) -> str:
-    """Replace the reference in an event, if any, with the SDP; with an empty one if the offer no longer exists."""
+    """Replace the reference in an event, if any, with the SDP. If the offer no longer exists, the SDP is empty."""
     match = _REFERENCE.search(wire)
     if match is None:
         return wire
@@ -57,5 +57,5 @@ def complete(wire: str) -> str:
 
 
 def is_complete(wire: str) -> bool:
-    """Return whether an event has no reference, so that it can be sent unchanged."""
+    """Return whether an event contains no reference, so that it can be sent unchanged."""
     return _REFERENCE.search(wire) is None

@@ -13,7 +13,7 @@ from events import exceptions as refusals
 
 logger = logging.getLogger(__name__)
 
-# The errors of a database that is unreachable or hangs, and the `Retry-After` of such a response.
+# The errors of a database that is unreachable or hangs, and the `Retry-After` of the 503 that follows.
 OUTAGE = (OperationalError, InterfaceError)
 _OUTAGE_SECONDS = 2
 

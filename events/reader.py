@@ -1,6 +1,6 @@
 """Follow a session's log. WebSocket, SSE and long poll all use this reader.
 
-A reader starts and recovers in the same way: it subscribes, reads from its cursor to the end of the log, and waits.
+A reader starts and recovers in the same way: it subscribes, reads the log from its cursor to the end, and waits.
 A waiting reader makes no queries. The process's watcher finds lost wake-ups and ended sessions for all readers.
 """
 
@@ -28,7 +28,7 @@ BATCH = 50
 BATCH_CHARACTERS = 256 * 1024
 # How many unread wake-ups a reader keeps.
 _UNREAD_WAKE_UPS = 16
-# Without Redis, all readers have this rank, because a single process compares no ranks.
+# Without Redis, all readers have this rank: the only process does not compare ranks.
 _NO_RANK: Rank = (0.0, "")
 
 
@@ -36,8 +36,8 @@ _NO_RANK: Rank = (0.0, "")
 class Entry:
     """One event as sent (`wire`), and the client's cursor after it.
 
-    `is_gap` marks the notice that events are no longer kept; it has no number of its own. `is_ephemeral` marks an event
-    that is not stored and is sent only once.
+    `is_gap` marks the notice that events are no longer kept; this notice has no number of its own. `is_ephemeral` marks
+    an event that is not stored and is sent only once.
     """
 
     wire: str
@@ -70,9 +70,9 @@ async def read(session_id: str, after: int) -> list[Entry]:
 class Reader:
     """Follows the log of one session from a cursor. It has no task of its own.
 
-    `on_news` is called when there may be something to read; then call `next` until `has_news` is false. With
-    `ephemeral`, `next` also returns ephemeral events. `on_replaced` is called as soon as newer readers replace this
-    one, even while its events are being sent.
+    The reader calls `on_news` when there may be something to read; then call `next` until `has_news` is false. With
+    `ephemeral`, `next` also returns ephemeral events. The reader calls `on_replaced` as soon as newer readers replace
+    it, even while its events are being sent.
 
     `READERS` bounds the session's readers in this process, and the inbox bounds those in all processes.
     """
@@ -118,7 +118,7 @@ class Reader:
             await inbox().count_readers(self.session_id, self.rank)
 
     async def stop(self) -> None:
-        """Unregister. Calling it again has no further effect."""
+        """Unregister. Further calls have no effect."""
         READERS.remove(self)
         WATCHER.stop_when_idle()
         await inbox().update_group(self.session_id)
@@ -135,7 +135,7 @@ class Reader:
         self._on_news()
 
     def give_way(self) -> None:
-        """Make `next` raise ReplacedError, and call `on_replaced`, or else `on_news`."""
+        """Make `next` raise ReplacedError. Call `on_replaced` if there is one, otherwise `on_news`."""
         self._is_replaced = True
         (self._on_replaced or self._on_news)()
 
@@ -163,7 +163,7 @@ class Reader:
         if self._is_over:
             raise SessionOverError
         if not await _is_live(self.session_id):
-            # The log is final now. Read it once more: an event may have been added between the read and this check.
+            # The log is final now. Read it once more: an event may have been added after the read above.
             self._is_over = self._is_behind = True
         return []
 
@@ -235,9 +235,9 @@ def _read(session_id: str, after: int) -> list[Entry]:
 
 
 def _batch(session_id: str, after: int) -> list[tuple[int, str]]:
-    """Return the numbers and wires of the next events that fit in a batch.
+    """Return the number and the JSON of each of the next events that fit in a batch.
 
-    The window sums the sizes of the preceding events only, so the first event always fits.
+    The SQL window sums the sizes of the preceding events only, so the first event always fits.
     """
     before = Window(Sum(Length("wire")), order_by="seq", frame=RowRange(None, -1))
     rows = Event.objects.of(session_id).after(after).filter(seq__lte=after + BATCH)
@@ -246,7 +246,7 @@ def _batch(session_id: str, after: int) -> list[tuple[int, str]]:
 
 
 def _complete(rows: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Yield the events with long offers inserted, as many as fit in a batch. The first event always fits."""
+    """Insert long offers, and yield the events that then fit in a batch. The first event always fits."""
     before = 0
     for seq, wire in rows:
         if before >= BATCH_CHARACTERS:

@@ -1,11 +1,11 @@
-"""The readers of each session in this process. Their number per session is bounded: newer ones replace older ones."""
+"""The readers of each session in this process. Their number per session is bounded: newer readers replace older."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from django.conf import settings
 
-# New events: their numbers and wires. An ephemeral event has no number.
+# New events: the number and the JSON of each. An ephemeral event has no number.
 News = Sequence[tuple[int | None, str]]
 # When a reader started (seconds of the database's clock), and a random name.
 Rank = tuple[float, str]

@@ -5,7 +5,7 @@ from django.urls import path, re_path
 from events.consumers import EventsConsumer, NotFoundConsumer
 
 websocket_urlpatterns = [
-    # The types say that `path` takes a view; Channels uses it for ASGI applications.
+    # By its annotations, `path` needs a view. Channels also accepts ASGI applications here.
     path("sessions/<str:session_id>/events", EventsConsumer.as_asgi()),  # type: ignore[arg-type]
     re_path("", NotFoundConsumer.as_asgi()),  # type: ignore[arg-type]
 ]

@@ -1,6 +1,6 @@
 """SQL statements that are compiled once and executed many times.
 
-Django compiles a queryset each time it is evaluated. For a small query, that takes several times as long as the
+Django compiles a queryset each time it is evaluated. For a small query, compiling takes several times as long as the
 database needs to answer. Here the ORM still compiles every SELECT, but only once per connection.
 """
 
@@ -19,7 +19,7 @@ from django.db.models import AutoField, Field, JSONField, Model, QuerySet
 
 M = TypeVar("M", bound=Model)
 
-# The most rows of one INSERT, which keeps the number of its values far below every database's limit.
+# The most rows of one INSERT. It keeps the number of values far below every database's limit.
 _INSERT_BATCH = 500
 # Values of these types need no conversion, except in a JSONField.
 _PLAIN = (str, int, bool, NoneType)
@@ -29,8 +29,8 @@ _EPOCH = datetime(1900, 1, 1, tzinfo=UTC)
 class Prepared(Generic[M]):
     """A query whose SQL never changes. Each execution has its own values.
 
-    `build` takes each parameter by name and returns the queryset. A value may only be passed on into the queryset: the
-    SQL must not depend on it, because `build` is called with sample values.
+    `build` takes each parameter by name and returns the queryset. It may only pass the values to the queryset: the SQL
+    must not depend on them, because `build` is called with sample values.
     """
 
     def __init__(self, build: Callable[..., QuerySet[M, Any]], **parameters: type[str] | type[datetime]) -> None:
@@ -50,7 +50,7 @@ class Prepared(Generic[M]):
 
     @property
     def _compiled(self) -> "_Compiled":
-        """The statement compiled for this thread's connection. A new connection compiles it again."""
+        """The statement compiled for this thread's connection. It is compiled again for each new connection."""
         known: _Compiled | None = getattr(self._of_thread, "compiled", None)
         if known is None or known.compiler.connection is not _connection():
             known = self._of_thread.compiled = _compile(self._build(**self._samples), self._samples)
@@ -58,12 +58,12 @@ class Prepared(Generic[M]):
 
 
 def _connection() -> BaseDatabaseWrapper:
-    """Return this thread's connection object. Django's proxy would look it up at each attribute access."""
+    """Return this thread's connection object. Django's proxy would look up the object at each attribute access."""
     return connections[DEFAULT_DB_ALIAS]
 
 
 def _sample(at: int, name: str, kind: type[str] | type[datetime]) -> object:
-    """Return a distinctive value for a parameter, by which `_compile` finds its place in the statement."""
+    """Return a distinctive value for a parameter, by which `_compile` finds the parameter's place in the statement."""
     return _EPOCH + timedelta(days=at) if kind is datetime else f"<{name}>"
 
 
@@ -71,7 +71,7 @@ def _sample(at: int, name: str, kind: type[str] | type[datetime]) -> object:
 class _Compiled:
     """A statement, and how to convert its rows to Python values and model instances.
 
-    `values` are the statement's values, with samples in the place of parameters. `places` maps the index of each
+    `values` are the statement's values, with samples in place of the parameters. `places` maps the index of each
     parameter to its name.
     """
 
@@ -114,7 +114,7 @@ class _Compiled:
 
 @dataclass
 class _Part:
-    """The columns of one model instance in a row; `attach` sets it on the instance that refers to it."""
+    """The columns of one model instance in a row. `attach` links the instance to the one that refers to it."""
 
     model: type[Model]
     columns: slice
@@ -183,7 +183,7 @@ def _value(row: Model, column: "Field[Any, Any]", connection: BaseDatabaseWrappe
 
 @lru_cache(maxsize=256)
 def _insert_statement(model: type[Model], number: int) -> tuple[str, list["Field[Any, Any]"]]:
-    """Return the statement that inserts this many rows, and the fields whose values it takes."""
+    """Return the statement that inserts this many rows, and the fields whose values it needs."""
     fields = [each for each in model._meta.concrete_fields if not isinstance(each, AutoField)]
     row = ",".join(["%s"] * len(fields))
     table, *columns = map(_connection().ops.quote_name, [model._meta.db_table, *(str(each.column) for each in fields)])
@@ -194,7 +194,7 @@ def _insert_statement(model: type[Model], number: int) -> tuple[str, list["Field
 
 @lru_cache(maxsize=256)
 def _update_statement(model: type[Model], names: tuple[str, ...], number: int) -> tuple[str, list["Field[Any, Any]"]]:
-    """Return the statement that updates these fields of this many rows, and the fields whose values it takes."""
+    """Return the statement that updates these fields of this many rows, and the fields whose values it needs."""
     meta = model._meta
     known = {each.attname: each for each in meta.concrete_fields}
     fields: list[Field[Any, Any]] = [meta.pk, *(known[name] for name in names)]
@@ -208,6 +208,6 @@ def _update_statement(model: type[Model], names: tuple[str, ...], number: int) -
 
 
 def _placeholder(column: "Field[Any, Any]") -> str:
-    """Return the placeholder of a value. PostgreSQL needs a cast: it takes a NULL in VALUES for text."""
+    """Return the placeholder of a value. PostgreSQL needs a cast, because it treats a NULL in VALUES as text."""
     connection = _connection()
     return f"CAST(%s AS {column.db_type(connection)})" if connection.vendor == "postgresql" else "%s"

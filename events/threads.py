@@ -1,4 +1,4 @@
-"""The threads in which a server uses the database. Each keeps its own connection open."""
+"""The threads in which a server uses the database. Each thread keeps its own connection open."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import connection
 
-# How long after its last use a connection needs no health check.
+# A connection that was used within this time needs no health check.
 _TRUST_SECONDS = 1.0
 _thread = threading.local()
 
@@ -44,7 +44,7 @@ def in_thread_of(pool: ThreadPoolExecutor, function: Callable[P, R]) -> Callable
 
 
 def set_server_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Set the server's loop that `run_in_server_loop` uses, in a thread that belongs to no pool."""
+    """Set the loop that `run_in_server_loop` uses in this thread. Only threads outside the pools need this."""
     _server_loop.set(loop)
 
 
@@ -60,7 +60,7 @@ def run_in_server_loop(function: Callable[P, Coroutine[Any, Any, None]], *args: 
 def trust_busy_connection() -> None:
     """Skip the connection's health check if this thread has used the connection within the last second.
 
-    Django checks at the start of every request, which takes a fifth of the request's time.
+    Django would check it at the start of every request, which takes a fifth of the request's time.
     """
     now = time.monotonic()
     if now - getattr(_thread, "used_at", 0.0) < _TRUST_SECONDS:
@@ -68,7 +68,7 @@ def trust_busy_connection() -> None:
     _thread.used_at = now
 
 
-# Keep references: the event loop has only weak ones to its tasks.
+# Keep references to tasks: the event loop holds only weak ones.
 _started: set[asyncio.Task[None]] = set()
 
 

@@ -11,7 +11,7 @@ from events.authentication import Principal, identify_from
 from events.counters import require_room, take
 
 if TYPE_CHECKING:
-    # Importing it at run time would be circular: DRF's views import this module through the settings.
+    # Importing APIView at run time would be circular: DRF's views import this module through the settings.
     from rest_framework.views import APIView
 
 

@@ -1,6 +1,7 @@
 """End the turn of a request that only waits for events from now on.
 
-The requests of one client network take turns (`sbe_enabler.turns`). A request that waits for events must not hold one.
+The requests of one client network take turns (`sbe_enabler.turns`). A request that waits for events must not hold its
+turn.
 """
 
 from collections.abc import Callable

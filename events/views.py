@@ -30,11 +30,11 @@ _DEFAULT_WAIT = "25"
 # A stream ends after this many bytes, because the server cannot see how much the client has read. The client resumes.
 STREAM_BYTES = 1024 * 1024
 STREAM_HEARTBEATS = 20
-# The last event of a stream that newer readers replace. An EventSource then waits 60 s before it reconnects.
+# The last event of a stream that newer readers replace. It makes an EventSource wait 60 s before it reconnects.
 _REPLACED = 'retry: 60000\nevent: reader-replaced\ndata: {"type":"reader-replaced"}\n\n'
 
 
-# Sessions use no cookies, so there is no CSRF. Without the check, a POST gets 405 here instead of a CSRF failure.
+# Sessions use no cookies, so no CSRF protection is needed. With it, a POST would get a CSRF failure instead of 405.
 @csrf_exempt
 async def events(request: ASGIRequest, session_id: str) -> HttpResponseBase:
     """Return the events after the cursor: as a stream if the client accepts one, otherwise as a long poll."""
@@ -61,7 +61,7 @@ async def _require_session(request: HttpRequest, session_id: str) -> None:
 
     :raises UnauthenticatedError: when the credentials are missing or unknown.
     :raises NotFoundError: when the client is another session.
-    :raises RateLimitedError: when the session makes too many requests; each poll and each stream counts as one.
+    :raises RateLimitedError: when the session makes too many requests; each poll or stream counts as one.
     """
     principal = await in_database_thread(admit)(
         request.META.get("REMOTE_ADDR", ""),

@@ -1,7 +1,7 @@
 """Wake the readers of a session's log through the channel layer.
 
 A wake-up carries the new events, so a reader that is up to date needs no query. A wake-up that is lost, late or out of
-order delays an event but never loses one: the events' numbers show a reader that it must read the log.
+order delays an event but never loses one: if a number is missing, the reader reads the log.
 """
 
 import asyncio
@@ -13,12 +13,13 @@ from asgiref.sync import async_to_sync
 from events.layer import LAYER, PAUSE_SECONDS, group_of, message_to
 from events.threads import run_in_server_loop
 
-# The most characters of events that a wake-up carries. With more, it carries no events, and readers read the log.
+# The most characters of events that a wake-up carries. If the events are longer, it carries none of them, and readers
+# read the log.
 CARRIED_CHARACTERS = 64 * 1024
 
 
 def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
-    """Send each session's new events (numbers and wires) to its readers. Call it from a thread that runs sync code."""
+    """Send each session's new events (number and JSON) to its readers. Call this from a thread that runs sync code."""
     messages = {
         session_id: message_to(session_id, news=entries if _is_small(entries) else [])
         for session_id, entries in news.items()
@@ -27,17 +28,17 @@ def wake(news: Mapping[str, Sequence[tuple[int, str]]]) -> None:
 
 
 def send_ephemeral(session_ids: Iterable[str], wire: str) -> None:
-    """Send an ephemeral event to the open WebSockets of these sessions. It is not stored and not sent again."""
+    """Send an ephemeral event to the open WebSockets of these sessions. The event is not stored and not sent again."""
     _send_from_thread({session_id: message_to(session_id, ephemeral=wire) for session_id in session_ids})
 
 
 def end(session_id: str) -> None:
-    """Tell the readers of a session that it is over. Call this from a thread that runs sync code."""
+    """Tell the readers of a session that the session is over. Call this from a thread that runs sync code."""
     _send_from_thread({session_id: message_to(session_id, news=[])})
 
 
 def _send_from_thread(messages: Mapping[str, dict[str, object]]) -> None:
-    """Send wake-ups on the server's loop and do not wait. Without a server (commands, tests), send them here."""
+    """Send wake-ups on the server's loop and do not wait. Without a server (commands, tests), send and wait."""
     if not run_in_server_loop(_send_or_retry, messages):
         async_to_sync(send)(messages)
 
@@ -50,7 +51,8 @@ def _is_small(entries: Sequence[tuple[int, str]]) -> bool:
 async def send(messages: Mapping[str, dict[str, object]]) -> bool:
     """Send wake-ups to the sessions' groups; return whether the channel layer accepted all of them.
 
-    The events are committed already. Readers that miss a wake-up find them at the next heartbeat, through the watcher.
+    The events are committed already. Readers that miss a wake-up find its events at the next heartbeat, through the
+    watcher.
     """
 
     async def send_all(layer: Any) -> None:

@@ -1,7 +1,7 @@
 """The watcher: once per heartbeat, find the readers of this process that missed a wake-up or the end of their session.
 
-Readers depend on wake-ups. If a reader missed one, its cursor differs from the session's last number. One query returns
-these numbers for many sessions, and shows which sessions are no longer live.
+Readers depend on wake-ups. If a reader missed a wake-up, its cursor differs from the session's last number. One query
+returns these numbers for many sessions. A session that is missing from the result is no longer live.
 """
 
 import asyncio
@@ -73,5 +73,5 @@ async def _check_batch(sessions: Sequence[str]) -> None:
 
 
 def newest_numbers(sessions: Sequence[str]) -> Mapping[str, int]:
-    """Return the last event number of each of these sessions that is still live."""
+    """Return the number of the last event for each of these sessions that is still live."""
     return dict(Session.objects.live(clock.now()).filter(pk__in=sessions).values_list("pk", "last_seq"))

@@ -28,7 +28,7 @@ def _protect(headers: Headers, path: str, url: str) -> None:
 
 
 def _with_static_files(application: Any) -> Any:
-    """Serve static files before the application: from STATIC_ROOT, or with DEBUG directly from the sources."""
+    """Wrap the application to serve static files: from STATIC_ROOT, or with DEBUG directly from the sources."""
     if settings.DEBUG:
         return ASGIStaticFilesHandler(application)
     settings.STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def _with_static_files(application: Any) -> Any:
 
 
 def sync_handler() -> SyncHandler:
-    """Return the handler of sync views. If `SBE_SLOW_REQUEST_SECONDS` is set, it logs slow requests."""
+    """Return the handler of sync views. If `SBE_SLOW_REQUEST_SECONDS` is set, the handler logs slow requests."""
     slow_seconds = settings.SLOW_REQUEST_SECONDS
     return TimedHandler(slow_seconds) if slow_seconds else SyncHandler()
 

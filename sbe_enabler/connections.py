@@ -1,7 +1,7 @@
 """Limits on the connections and requests of each client, and the answers that refuse more.
 
-Without a gateway, the TCP connections of each client network are counted. Behind a gateway, all connections are the
-gateway's. Then the open requests and WebSockets of each client network are counted instead.
+Without a gateway, the TCP connections of each client network are counted. Behind a gateway, all connections come from
+the gateway, so the open requests and WebSockets of each client network are counted instead.
 """
 
 import json
@@ -24,18 +24,18 @@ _RESERVED_DESCRIPTORS = 256
 _MOST_DESCRIPTORS = 65536
 # A refused client has this long to read the answer before its connection is closed.
 LINGER_SECONDS = 2.0
-# The send buffer of each connection in the kernel. By default it grows up to 4 MiB for a client that does not read.
+# The kernel's send buffer for each connection. By default it grows up to 4 MiB for a client that does not read.
 SEND_BUFFER_BYTES = 256 * 1024
 # While the rest of a body arrives, this much is kept in memory. A longer body is kept in a file.
 BODY_BYTES_IN_MEMORY = 64 * 1024
 # Django parses a Content-Type in time quadratic to its length, before it authenticates the request.
 CONTENT_TYPE_LIMIT = 256
-# A body may arrive in this many pieces, plus one for each _PIECE_BYTES received. Each piece costs the event loop time,
-# and each chunk is a piece, even of one byte.
+# A body may arrive in this many pieces, plus one for each _PIECE_BYTES received. Each piece costs the event loop time.
+# Each chunk is a piece, even a chunk of one byte.
 _MOST_PIECES = 1024
 _PIECE_BYTES = 256
-# A WebSocket client may send a burst of this many bytes, and as many again in this time. It only has to answer
-# heartbeats. Each frame costs processor time, and each ping costs an answer that waits until the client reads it.
+# A WebSocket client may send a burst of _WEB_SOCKET_BYTES, and then that many bytes per _WEB_SOCKET_SECONDS. Clients
+# only answer heartbeats. Each frame costs processor time. Each ping costs an answer that waits until the client reads.
 _WEB_SOCKET_BYTES = 64 * 1024
 _WEB_SOCKET_SECONDS = 15.0
 _RETRY_SECONDS = 5
@@ -48,7 +48,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Slots:
-    """Counts what each client network holds open: at most `most_of_one`, and at most `most` for all together."""
+    """Counts the slots of each client network: at most `most_of_one` per network, and at most `most` in total."""
 
     def __init__(self, most_of_one: int, most: int = _MOST_DESCRIPTORS) -> None:
         self._most_of_one, self._most = most_of_one, most
@@ -72,26 +72,26 @@ class Slots:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits that differ between servers. The constants of this module hold for all."""
+    """The limits that differ between servers. The constants of this module apply to all servers."""
 
-    # For TCP connections.
+    # One slot per TCP connection.
     slots: Slots
     # The time in which a request must arrive, and the time in which its answer must then be read.
     request_seconds: float
 
 
 def has_too_many_pieces(pieces: int, size: int) -> bool:
-    """Tell whether a body of which `size` bytes have arrived has come in too many pieces."""
+    """Return whether `pieces` are too many for the `size` bytes of a body that have arrived."""
     return pieces > _MOST_PIECES + size // _PIECE_BYTES
 
 
 def web_socket_allowance() -> Allowance:
-    """Return a new allowance in bytes for what the client of one WebSocket sends."""
+    """Return a new allowance for the bytes that the client of one WebSocket sends."""
     return Allowance(_WEB_SOCKET_BYTES / _WEB_SOCKET_SECONDS, _WEB_SOCKET_BYTES)
 
 
 def raise_descriptor_limit() -> int:
-    """Raise this process's limit of open files as far as the system allows. Return how many connections fit."""
+    """Raise this process's limit of open files as far as the system allows; return how many may be connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -108,7 +108,7 @@ class OpenRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
-        # Without the gateway's header, all clients would have the gateway's address.
+        # Requests without the gateway's header are not counted: they would all have the gateway's address.
         if not any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
             return await self._application(scope, receive, send)
         address, _ = scope.get("client") or ("", 0)
@@ -135,7 +135,7 @@ async def refuse(scope: Scope, send: Send, detail: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-# Each of these returns the bytes of a whole answer. The connection closes after it.
+# Each of these functions returns the bytes of a whole answer, after which the connection closes.
 
 
 def too_many_connections() -> bytes:

@@ -16,7 +16,7 @@ from django.template.response import TemplateResponse
 
 _View = Callable[..., HttpResponseBase]
 
-# The cookie in a browser with which an account has logged in, and how long the cookie is valid.
+# The cookie that marks a browser in which an account has logged in, and the seconds for which it is valid.
 _KNOWN_BROWSER = "known_browser"
 _KNOWN_SECONDS = 365 * 86400
 # Staff do not need these lookups, which may take minutes.
@@ -36,7 +36,7 @@ class SupportDesk(admin.AdminSite):
     enable_nav_sidebar = False
 
     def admin_view(self, view: _View, cacheable: bool = False) -> Any:
-        """Wrap a view so that it refuses queries that the database cannot answer (400).
+        """Wrap a view so that it answers 400 to queries that the database cannot answer.
 
         Lists accept any lookup and any value in the query string, and Django checks only some of them.
         """
@@ -45,11 +45,11 @@ class SupportDesk(admin.AdminSite):
         @wraps(served)
         def serve(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if any(not _EXPRESSIONS.isdisjoint(name.split("__")) for name in request.GET):
-                raise SuspiciousOperation("The query has a regular expression, which may take minutes.")
+                raise SuspiciousOperation("The query contains a regular expression, which may take minutes.")
             try:
                 return served(request, *args, **kwargs)
             except (DataError, OverflowError, ValueError) as error:
-                raise SuspiciousOperation(f"The query has an invalid value: {error}") from error
+                raise SuspiciousOperation(f"The query contains an invalid value: {error}") from error
 
         return serve
 
@@ -82,7 +82,7 @@ def client_network(request: HttpRequest) -> str:
 
 
 def _remember_browser(response: HttpResponse, username: str) -> None:
-    """Set a signed cookie which proves that this account has logged in with the browser."""
+    """Set a signed cookie which proves that this account has logged in with this browser."""
     response.set_cookie(
         _KNOWN_BROWSER,
         signing.dumps(username, salt=_KNOWN_BROWSER),
@@ -95,7 +95,7 @@ def _remember_browser(response: HttpResponse, username: str) -> None:
 
 
 def _knows_browser(request: HttpRequest, username: object) -> bool:
-    """Return whether the browser has a valid cookie which proves that this account has logged in with it."""
+    """Return whether a valid cookie proves that this account has logged in with this browser."""
     try:
         proof = request.COOKIES.get(_KNOWN_BROWSER, "")
         return bool(signing.loads(proof, salt=_KNOWN_BROWSER, max_age=_KNOWN_SECONDS) == username)
@@ -106,8 +106,8 @@ def _knows_browser(request: HttpRequest, username: object) -> bool:
 def lockout_parameters(request: HttpRequest, credentials: Mapping[str, Any] | None = None) -> list[str | list[str]]:
     """Return the keys by which failed logins are counted: the address, and separately the account.
 
-    A stranger's failed logins must not lock out the account's owner. So a browser in which the account has logged in
-    before is counted separately, by account and address together.
+    A stranger's failed logins must not lock out the account's owner. So failed logins from a browser in which the
+    account has logged in before are counted separately, by account and address together.
     """
     username = (credentials or request.POST).get("username")
     return [["username", "ip_address"]] if _knows_browser(request, username) else ["ip_address", "username"]

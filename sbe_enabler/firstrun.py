@@ -37,7 +37,7 @@ def prepare(arguments: Sequence[str], variables: MutableMapping[str, str]) -> No
 
 
 def _prepare_lan(state: Path, variables: MutableMapping[str, str]) -> None:
-    """Make a certificate for this machine's names, allow these names as hosts, and announce its addresses for media."""
+    """Make a certificate for this machine's names, allow them as hosts, and announce the machine's media addresses."""
     from sbe_enabler import lan  # here, because it loads the cryptography library
 
     hosts = lan.own_hosts()

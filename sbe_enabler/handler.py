@@ -1,7 +1,7 @@
 """Serve sync views in one hop between threads.
 
-Django's ASGI handler gives each request a new thread and a new database connection. Around each middleware it changes
-between that thread and the event loop, which costs more than a view of a few milliseconds.
+Django's ASGI handler gives each request a new thread and a new database connection. Around each middleware it switches
+between that thread and the event loop. These switches cost more than a view of a few milliseconds.
 
 Here a fixed number of threads keep their database connections open. One of them runs the middleware and the view of a
 request, and returns the answer. Async views wait for a long time, so Django's own handler serves them.
@@ -28,7 +28,7 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 # Hashing a password is slow by design, so these views share one separate thread.
 _HASHING_VIEWS = {"admin:login", "admin:password_change", "admin:auth_user_add", "admin:auth_user_password_change"}
-# Requests for these views that may be served or wait: in all, and from one client network. More are refused.
+# The most requests for these views, served or waiting: in total, and from one client network. More are refused.
 _WAITING_LOGINS = 16
 _WAITING_OF_ONE = 4
 _hashing_pool = ThreadPoolExecutor(1, thread_name_prefix="login")
@@ -54,28 +54,28 @@ class SyncHandler(ASGIHandler):
             await self.send_response(response, send)
 
     def _respond(self, scope: dict[str, Any], body: IO[bytes]) -> HttpResponseBase:
-        """Return the complete answer. It runs in a thread of the pool."""
+        """Return the complete answer. Runs in a thread of the pool."""
         set_script_prefix(get_script_prefix(scope))
         request_started.send(sender=type(self), scope=scope)
         trust_busy_connection()
         request, refusal = self.create_request(scope, body)
         response = refusal if request is None else self.get_response(request)
         assert response is not None  # noqa: S101 - create_request returns one of the two
-        # This ends the request, so Django checks the thread's database connection now.
+        # `close` ends the request, which makes Django check the thread's database connection now.
         response.close()
         return response
 
 
 class HashingHandler(SyncHandler):
-    """Serves views that hash passwords, in one thread. Many such requests delay only each other."""
+    """Serves views that hash passwords, in one thread. Many requests for these views delay only each other."""
 
     def __init__(self) -> None:
-        """Begin with no request waiting."""
+        """Start without waiting requests."""
         super().__init__(_hashing_pool)
         self._waiting = Tally()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one request, or refuse it if too many wait."""
+        """Serve one request, or refuse it if too many requests wait."""
         address, _ = scope.get("client") or ("", 0)
         network = network_of(address)
         if self._waiting.total() >= _WAITING_LOGINS or self._waiting[network] >= _WAITING_OF_ONE:
@@ -88,7 +88,7 @@ class HashingHandler(SyncHandler):
 
 
 def _busy() -> HttpResponse:
-    """Return the answer to a login when too many wait."""
+    """Return the answer to a login when too many logins wait."""
     text = "Too many logins at the same time. Try again in a few seconds."
     return HttpResponse(text, status=429, headers={"Retry-After": "5"}, content_type="text/plain")
 
@@ -97,7 +97,7 @@ class Handler:
     """Chooses a handler by the view of the path."""
 
     def __init__(self, async_handler: ASGIHandler, sync_handler: SyncHandler) -> None:
-        """Use one handler for async views, and the other for sync views that hash no password."""
+        """Use `async_handler` for async views, and `sync_handler` for sync views that hash no password."""
         self._async, self._sync = async_handler, sync_handler
         self._hashing = HashingHandler()
 

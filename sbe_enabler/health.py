@@ -29,7 +29,7 @@ class NoAnswer(Enum):
     NO_ANSWER = 0
 
 
-# One thread queries the database. While it waits, further requests wait for the same answer.
+# One thread queries the database. While this thread waits, further requests wait for the same answer.
 _executor = ThreadPoolExecutor(1, thread_name_prefix="healthz")
 
 
@@ -42,7 +42,7 @@ class _DatabaseQuery:
         """Start a query unless one is running; return a future of its result."""
         if self._future is None or self._future.done():
             self._future = _executor.submit(ask_database)
-        # A caller that stops waiting must not cancel the query: others may wait for it.
+        # A caller that stops waiting must not cancel the query: other callers may wait for it.
         answer = asyncio.wrap_future(self._future)
         # Retrieve the error here: if all callers have stopped waiting, asyncio would log it as never retrieved.
         answer.add_done_callback(lambda future: future.cancelled() or future.exception())

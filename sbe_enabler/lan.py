@@ -1,7 +1,7 @@
 """This machine's names on the local network, and a certificate for them.
 
-Browsers let a page use the camera and microphone only over HTTPS or on the loopback address. To use a phone as the
-second device, the service needs a certificate. It is self-signed, so the user must accept it in the browser.
+Browsers let a page use the camera and microphone only over HTTPS or on the loopback address. So calls with a phone
+require a certificate. It is self-signed, so the user must accept it in the browser.
 """
 
 import socket
@@ -57,7 +57,7 @@ def own_hosts() -> list[str]:
 def ensure_certificate(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path]:
     """Return the paths of a certificate for exactly `hosts` and of its private key (both PEM).
 
-    New ones are made if they are missing, do not match, expire within 30 days, or are for other hosts.
+    New files are written if one is missing, if they do not match each other or `hosts`, or within 30 days of expiry.
     """
     certificate, key = directory / "lan_certificate.pem", directory / "lan_key.pem"
     if not _is_usable(certificate, key, hosts):

@@ -18,7 +18,7 @@ def correlator_or_new(given: str) -> str:
 
 def _correlator(request: HttpRequest) -> str:
     """Return the correlator of a request."""
-    # Do not use `request.headers`: it caches the headers at its first use, before the new correlator is set.
+    # Do not use `request.headers`: its first use caches the headers, before the new correlator is set.
     return correlator_or_new(request.META.get("HTTP_X_CORRELATOR", ""))
 
 

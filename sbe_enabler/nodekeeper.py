@@ -1,8 +1,8 @@
 """The nodekeeper moves the conferences of media nodes that are gone to live nodes.
 
-It runs beside each timekeeper. Several may run at the same time. A node counts as gone only if this process itself has
-watched its silence, while the database accepted writes. An outage of the database therefore costs no node its
-conferences.
+It runs beside each timekeeper. Several may run at the same time. A node counts as gone only if this process itself
+observed the node's silence while the database accepted writes. So no node loses its conferences because of a database
+outage.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ async def keep_nodes() -> None:
 
 
 def replace_lost_nodes(watch: Watch) -> float:
-    """Move up to one batch of conferences whose node is gone; return the seconds to sleep."""
+    """Move at most one batch of conferences whose node is gone; return the seconds to sleep."""
     now = clock.now()
     tasks.try_write(now=now)
     watched = watch.note_look()

@@ -1,7 +1,7 @@
 """One web process: an HTTP and WebSocket server on one event loop, with background tasks beside it.
 
-`sbe_enabler.web` adapts the server, which is Daphne's. This module has what is ours: where to listen, the limits, an
-orderly end that lets running requests finish, and a plain sentence when a port is taken.
+`sbe_enabler.web` adapts Daphne's server. This module adds the parts that do not depend on Daphne. They check the
+address, set the limits, run the background tasks, and let running requests finish at shutdown.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from sbe_enabler.web.server import DaphneServer, endpoint
 
 logger = logging.getLogger(__name__)
 
-# After SIGTERM, requests may finish within this time. A long poll is cancelled, and its client resumes by its cursor.
+# After SIGTERM, requests may finish within this time. A long poll is cancelled, and the client resumes at its cursor.
 _GRACE_SECONDS = 3
 # RFC 6455 section 7.4.1.
 _GOING_AWAY = 1001
@@ -50,7 +50,7 @@ class Address:
 
 
 class WebServer:
-    """A server with limits for each client, background tasks, and an orderly end."""
+    """A server with limits for each client, background tasks, and an orderly shutdown."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class WebServer:
     ) -> None:
         """Prepare to serve `application`. `on_listening` is called once, with the port."""
         most = raise_descriptor_limit()
-        # Behind a gateway, all connections are the gateway's.
+        # Behind a gateway, all connections come from the gateway.
         slots = Slots(most if behind_gateway else connections_per_address, most)
         self.failure: ListenError | None = None
         self._address = address
@@ -93,10 +93,10 @@ class WebServer:
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM.
 
-        :raises ListenError: when the address cannot be listened on.
+        :raises ListenError: when the server cannot listen on its address.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
-            # A shell makes the processes that it starts in the background ignore SIGINT. That must stay so.
+            # A shell starts background processes with SIGINT ignored. Keep the signal ignored in that case.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: self._server.stop())
         self._server.run()
@@ -111,7 +111,7 @@ class WebServer:
         self.failure = ListenError(_why(error, self._address))
 
     async def _finish(self) -> None:
-        """Accept no more connections, close WebSockets and let requests finish. Then cancel what is left."""
+        """Accept no more connections, close WebSockets and let requests finish. Then cancel the remaining requests."""
         self._server.stop_listening()
         for task in self._tasks:
             task.cancel()
@@ -126,7 +126,7 @@ class WebServer:
 
 
 def _wind_up(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel what is left on the loop. A task that is pending when the interpreter ends can crash it."""
+    """Cancel the remaining tasks of the loop. A task that is pending when the interpreter ends can crash it."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
@@ -140,9 +140,9 @@ async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 def require_usable(address: Address) -> None:
-    """Check that the address can be listened on, before anything starts that would then have to stop.
+    """Check that the server can listen on the address, before the other parts of the process start.
 
-    :raises ListenError: when it cannot.
+    :raises ListenError: when the server cannot listen on the address.
     """
     if address.certificate:
         _require_certificate(address.certificate, address.key)
@@ -170,14 +170,14 @@ def _require_certificate(certificate: str, key: str) -> None:
 
 
 def _why(error: BaseException, address: Address) -> str:
-    """Return one sentence that says why the address cannot be listened on."""
+    """Return one sentence that says why the server cannot listen on the address."""
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"Port {address.port} on {address.bind} is taken: stop what uses it, or choose another: PORT=…"
+        return f"Port {address.port} on {address.bind} is taken: stop the other program, or change the port: PORT=…"
     return f"Cannot listen on {address.bind} port {address.port}: {error}."
 
 
 async def _supervise(make: Background) -> None:
-    """Run a task that should never end, and restart it when it does. Wait longer each time, up to 30 s."""
+    """Run a task that should never end, and restart it when it ends. Wait longer before each restart, up to 30 s."""
     delay = 1.0
     while True:
         started = time.monotonic()

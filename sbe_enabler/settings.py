@@ -167,7 +167,7 @@ if REDIS_URL:
 else:
     # A process has one channel for all its readers. If it is full, messages are lost, and readers read the log.
     CHANNEL_LAYERS = {"default": {"BACKEND": "events.layer.ProcessChannelLayer", "CONFIG": {"capacity": 10_000}}}
-# A cache in each process. With Redis, requests are counted there instead (events/counters.py).
+# A cache in each process. If REDIS_URL is set, requests are counted in Redis instead (events/counters.py).
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -243,7 +243,7 @@ CONFERENCE_CAPACITY = env.integer("SBE_CONFERENCE_CAPACITY", 32, least=2, most=4
 # A media node that is silent for this long gets no new conference, and other nodes take over its conferences.
 MEDIA_NODE_PATIENCE = timedelta(seconds=env.number("SBE_MEDIA_NODE_SECONDS", 5, least=0.1, most=300))
 HEARTBEAT_SECONDS = env.number("SBE_HEARTBEAT_SECONDS", 15, least=0.05, most=300)
-# How many connections one client may have, and how long it may take to send a request or to read an answer.
+# How many connections one client may have, and how long a client may take to send a request or to read an answer.
 CONNECTIONS_PER_ADDRESS = env.integer("SBE_CONNECTIONS_PER_ADDRESS", 256, least=1)
 REQUEST_SECONDS = env.number("SBE_REQUEST_SECONDS", 30, least=0.1, most=3600)
 REQUESTS_PER_MINUTE = env.integer("SBE_REQUESTS_PER_MINUTE", 600, least=1)
@@ -263,7 +263,7 @@ CHANGES_PER_MINUTE = env.integer("SBE_CHANGES_PER_MINUTE", 120, least=1)
 CHANGES_AT_ONCE = env.integer("SBE_CHANGES_AT_ONCE", 40, least=1)
 SEATS_PER_USER = env.integer("SBE_SEATS_PER_USER", 4, least=1)
 SDP_CHARACTERS_PER_MINUTE = env.integer("SBE_SDP_CHARACTERS_PER_MINUTE", 8 * 1024 * 1024, least=1)
-# Log requests that take longer than this, and where they waited. With 0, none are logged.
+# Log requests that take longer than this, and where they waited. With 0, no request is logged.
 SLOW_REQUEST_SECONDS = env.number("SBE_SLOW_REQUEST_SECONDS", 0, most=300)
 TIMEKEEPER = env.boolean("SBE_TIMEKEEPER", default=True)
 

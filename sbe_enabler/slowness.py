@@ -1,4 +1,4 @@
-"""Log where slow requests wait: one line for each that takes longer than `SBE_SLOW_REQUEST_SECONDS`.
+"""Log where slow requests wait: one line for each request that takes longer than `SBE_SLOW_REQUEST_SECONDS`.
 
 Without that setting, nothing here runs. The phases of a request add up to its time:
 
@@ -14,12 +14,12 @@ More columns, some of which overlap with the phases:
 
 - `busy`: the thread's processor time.
 - `ready`: the thread could have run, but the machine ran something else.
-- `waits`: the rest of `view`. The thread waited for the interpreter's lock or for PostgreSQL.
+- `waits`: the part of `view` in which the thread waited for the interpreter's lock or for PostgreSQL.
 - `gc`: garbage was collected.
 - `late`: the event loop was late.
-- `committed`: the time from the beginning until the last commit ended.
+- `committed`: the time from the beginning of the request until its last commit ended.
 
-All are in milliseconds.
+All values are in milliseconds.
 """
 
 import asyncio
@@ -48,13 +48,13 @@ _IN_THREAD = ("lock", "commit", "view")
 _TICK_SECONDS = 0.01
 # A smaller delay of the event loop is not counted.
 _LATE_SECONDS = 0.002
-# How many pauses are kept. A request that outlasts them reports too little.
+# How many pauses are kept. If a request has more pauses than that, the log reports too little for it.
 _MOST_PAUSES = 1000
 _thread = threading.local()
 
 
 class Pauses:
-    """Intervals in which something was paused, the newest last."""
+    """Intervals in which the event loop or the whole process was paused, the newest last."""
 
     def __init__(self) -> None:
         self._stretches: deque[tuple[float, float]] = deque(maxlen=_MOST_PAUSES)
@@ -98,7 +98,7 @@ class Timing:
         self._phase, self._last = "body", _read_clocks()
         self.began_at = self.ended_at = self._last.at
         self.committed = 0.0
-        # Status and correlator.
+        # The status and the correlator.
         self.answer = "- -"
         self._spent = {phase: [0.0, 0.0, 0.0] for phase in PHASES}
 
@@ -181,7 +181,7 @@ class TimedHandler(SyncHandler):
                 self._log(scope, timing)
 
     async def read_body(self, receive: Receive) -> IO[bytes]:
-        """Read the body. After it, the request waits for a thread."""
+        """Read the body. The request then waits for a thread."""
         body: IO[bytes] = await super().read_body(receive)
         _timing.get().enter("queue")
         return body

@@ -11,5 +11,5 @@ class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: i
     """
 
     support_js_module_import_aggregation = True
-    # The longest chain of imports needs one pass per step.
+    # The most passes: one for each step of the longest chain of imports.
     max_post_process_passes = 20

@@ -1,7 +1,7 @@
 """The timekeeper settles due deadlines within 250 ms, with the same operations that clients call.
 
 It runs as a task of the web process or as `manage.py timekeeper`. Several may run at the same time. It sleeps until the
-next deadline in the database. It wakes earlier if a deadline that is created meanwhile could be due before that.
+next deadline in the database. The sleep is short enough for deadlines that are created during it.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ LONGEST_SLEEP_SECONDS = 1.0
 # The pause after each pass that had due deadlines. It prevents a busy loop if a deadline cannot be settled.
 SHORTEST_SLEEP_SECONDS = 0.02
 PRUNE_SECONDS = 600.0
-# How many threads settle deadlines at the same time. Requests keep the other half. SQLite allows only one writer.
+# How many threads settle deadlines at the same time: half of the database threads, so that the other half can serve
+# requests. On SQLite it is one, because SQLite allows only one writer.
 _SETTLERS = max(1, settings.DATABASE_THREADS // 2) if connection.features.has_select_for_update_skip_locked else 1
 
 
@@ -85,9 +86,9 @@ def _due() -> list[Job]:
 
 
 def _pause() -> float:
-    """Return the seconds until a deadline can be due; 0 if one is due now."""
+    """Return the seconds until a deadline can be due, but at most LONGEST_SLEEP_SECONDS; 0 if one is due now."""
     deadline = next_deadline()
-    # A deadline that is created from now on is due after the shortest of these durations at the earliest. A new kind of
+    # A deadline that is created after this query is due no sooner than the shortest of these durations. A new kind of
     # deadline must be added here.
     unseen = min(
         settings.RING_DURATION, settings.MODIFICATION_LIFETIME, settings.MOVE_WINDOW, settings.SESSION_LIFETIME

@@ -1,10 +1,11 @@
-"""Serve a few requests of each client network at a time, so that a flood of requests delays only its own client.
+"""Serve a few requests of each client network at a time, so that a flood of requests delays only its sender.
 
 All requests share one event loop and a few database threads, in the order of their arrival. Without turns, a client
-with hundreds of connections could fill that queue. Here twice as many of its requests as there are threads are served
-at a time, enough to keep every thread busy. Its other requests wait outside the queue.
+with hundreds of connections could fill that queue. Here the server serves at most two requests per database thread at
+a time for each client network, enough to keep every thread busy. The network's other requests wait outside the queue.
 
-Handshakes of WebSockets take turns too. The turn of a request for events ends when it has read the log and only waits.
+Handshakes of WebSockets take turns too. The turn of a request for events ends when the request has read the log and
+only waits.
 """
 
 import asyncio
@@ -18,10 +19,10 @@ from events.authentication import network_of
 from events.turns import END_TURN
 from sbe_enabler.connections import Application, Receive, Scope, Send, refuse
 
-# Requests in a queue, served or waiting. The limit on connections does not bound them: a request stays in its queue for
-# some seconds after its client has disconnected.
+# The most requests in a queue, served or waiting. The limit on connections does not bound their number: a request stays
+# in its queue for some seconds after its client has disconnected.
 _MOST_WANTED = 512
-# An answer in parts takes as long as its client takes to read it. It keeps its turn for this many seconds only.
+# An answer in parts lasts as long as its client needs to read it. Its turn ends after this many seconds at the latest.
 _LONGEST_ANSWER = 1.0
 _TOO_MANY = "Too many requests from this address at the same time."
 
@@ -31,7 +32,7 @@ Queue = tuple[str, bool]
 
 @dataclass
 class _Turns:
-    """The turns of one queue. `wanted` counts the requests that have or await one."""
+    """The turns of one queue. `wanted` counts the requests that have or await a turn."""
 
     semaphore: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2 * settings.DATABASE_THREADS))
     wanted: int = 0
@@ -50,7 +51,7 @@ class InTurns:
         return len(self._turns)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request when its turn comes. It ends with the answer, or sooner if the client reads slowly."""
+        """Serve one request when its turn comes. The turn ends with the answer, or sooner if the client is slow."""
         address, _ = scope.get("client") or ("", 0)
         queue = (network_of(address), _needs_threads(scope["path"]))
         if queue in self._turns and self._turns[queue].wanted >= _MOST_WANTED:
@@ -66,7 +67,7 @@ class InTurns:
 
 
 class _Turn:
-    """The turn of one request in its queue. It counts as wanted from its creation."""
+    """The turn of one request in its queue. The constructor adds the turn to `wanted`."""
 
     __slots__ = ("_all", "_has_begun", "_is_limited", "_is_over", "_queue")
 
@@ -81,7 +82,7 @@ class _Turn:
         self._has_begun = True
 
     def end(self) -> None:
-        """End the turn, so that the next request is served. More calls have no effect."""
+        """End the turn, so that the next request is served. Further calls have no effect."""
         if self._is_over:
             return
         self._is_over = True
@@ -93,7 +94,7 @@ class _Turn:
             del self._all[self._queue]
 
     def sender(self, send: Send) -> Send:
-        """Return a function that sends the answer. If the answer has parts, it also limits the duration of the turn."""
+        """Return a function that sends the answer. For an answer in parts, it also limits the duration of the turn."""
 
         async def send_in_turn(message: Mapping[str, Any]) -> None:
             if not self._is_limited and (message.get("more_body") or message["type"] == "websocket.accept"):

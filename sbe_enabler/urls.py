@@ -35,7 +35,7 @@ def _is_for_admin(request: HttpRequest) -> bool:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that Django refuses, such as one for an unknown host."""
+    """Answer a request that Django refuses, such as a request for an unknown host."""
     if _is_for_admin(request):
         return defaults.bad_request(request, exception)
     if isinstance(exception, DisallowedHost):
@@ -44,7 +44,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def unsafe_method(request: HttpRequest, reason: str) -> HttpResponse:
-    """Answer a request that failed Django's CSRF check. Outside the admin, such an address is read-only."""
+    """Answer a request that failed Django's CSRF check. Outside the admin, only read-only addresses have that check."""
     if _is_for_admin(request):
         return csrf_failure(request, reason)
     response = problem_response(request, 405, "method-not-allowed", "This address is read-only.")

@@ -57,11 +57,11 @@ def _own_url(request: HttpRequest) -> str:
 
 
 def _headers(request: HttpRequest) -> dict[str, str]:
-    """Return the headers for the enabler: the API key, and those of the browser's request to forward.
+    """Return the headers for the enabler: the API key, and headers that are forwarded from the browser's request.
 
     The enabler builds the URLs in its responses from the host and scheme of the request. If the enabler is this server,
-    these must be those of the browser. `Idempotency-Key` is not forwarded, because all browsers share one API key: if
-    two sent the same key, the enabler would return the token of the first to the second.
+    host and scheme must be those of the browser's request. `Idempotency-Key` is not forwarded, because all browsers
+    share one API key. If two browsers sent the same idempotency key, the second would get the first one's token.
     """
     headers = {"authorization": f"Api-Key {_api_key()}", "x-correlator": request.headers["x-correlator"]}
     if not settings.SBE_ENABLER_URL:
@@ -95,7 +95,7 @@ async def ask(
 ) -> httpx.Response:
     """Call the enabler on behalf of the browser's `request` and return its response, with any status.
 
-    :raises ProblemError: when the enabler cannot be reached, or something else answers.
+    :raises ProblemError: when the enabler cannot be reached, or another program answers at its URL.
     """
     base = settings.SBE_ENABLER_URL or _own_url(request)
     try:

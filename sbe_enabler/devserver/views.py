@@ -44,7 +44,7 @@ def test_page(request: HttpRequest) -> HttpResponse:
 
 
 def _content_security_policy(enabler_url: str) -> str:
-    """Return the test page's policy: no inline scripts or styles, and nothing from hosts other than the enabler's."""
+    """Return the test page's policy: no inline scripts or styles, and nothing from other hosts except the enabler."""
     parts = urlsplit(enabler_url)
     web_socket = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}"
     return "; ".join(
@@ -107,7 +107,7 @@ class SessionsView(View):
 def _json_object(request: HttpRequest) -> dict[str, object]:
     """Parse the body of a request.
 
-    :raises ProblemError: when it is too large, has another media type, or is not a JSON object.
+    :raises ProblemError: when the body is too large, has another media type, or is not a JSON object.
     """
     if request.content_type != "application/json":
         raise ProblemError(415, "unsupported-media-type", "Send application/json.")
@@ -131,6 +131,6 @@ def _forward(response: httpx.Response) -> HttpResponse:
 
 
 def _uncached(response: HttpResponse) -> HttpResponse:
-    """Forbid caches to store the response, because it has tokens or users' presence."""
+    """Prevent caches from storing the response, because it contains tokens or the presence of users."""
     response["Cache-Control"] = "no-store"
     return response

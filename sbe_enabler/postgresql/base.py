@@ -2,8 +2,8 @@
 
 PostgreSQL itself cancels statements that take too long (`statement_timeout`). A server that hangs cannot do that, so
 the client also stops waiting and closes the connection. After such a failure, no thread connects for _PAUSE_SECONDS.
-After that, one thread at a time tries until it succeeds. So queued requests fail at once instead of one timeout after
-another.
+Then only one thread at a time tries to connect, until an attempt succeeds. So queued requests fail at once instead of
+one timeout after another.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from media.pause import Pause
 
 R = TypeVar("R")
 
-# How much longer than the server's own limit the client waits, and how long no thread connects after a failure.
+# How long the client waits beyond the server's own limit, and the time after a failure without attempts to connect.
 _GRACE_SECONDS = 1.0
 _PAUSE_SECONDS = 1.0
 
@@ -50,7 +50,7 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 class _Outage:
-    """The state from a failure until a connection succeeds. Meanwhile, one thread at a time may try to connect."""
+    """An outage lasts from a failure until a connection succeeds. It allows one attempt to connect at a time."""
 
     def __init__(self) -> None:
         self._lasts = False

@@ -2,7 +2,7 @@
 
 SQLite has no queue for its write lock. A thread that finds the lock taken sleeps and retries, at growing intervals. So
 one of four busy threads could starve for a second. Here each transaction waits for the previous transaction and begins
-as soon as that has ended. Only other processes and statements outside transactions still compete for SQLite's own lock.
+when that one has ended. Only other processes and statements outside transactions still compete for SQLite's own lock.
 """
 
 import sqlite3
@@ -34,7 +34,7 @@ class FairLock:
         return turn.acquire(timeout=seconds) or not self._leave(turn)
 
     def _leave(self, turn: threading.Lock) -> bool:
-        """Leave the queue; return False if this thread was given the lock meanwhile."""
+        """Leave the queue; return False if another thread has just passed the lock to this one."""
         with self._mutex:
             if turn not in self._waiting:
                 return False

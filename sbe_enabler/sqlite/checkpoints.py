@@ -2,7 +2,8 @@
 
 By default, SQLite makes a checkpoint during a commit once the log has 1,000 pages. On a disk this takes 20 ms or more,
 and all threads that wait for the write lock wait too. Here a thread makes a checkpoint every _COMMITS commits, while
-others read and write. If it does not keep up, a commit still makes a checkpoint once the log has `LOG_PAGES` pages.
+others read and write. If this thread does not keep up, a commit still makes a checkpoint once the log has `LOG_PAGES`
+pages.
 """
 
 import contextlib
@@ -45,7 +46,10 @@ class Checkpoints:
 
 
 def _make_checkpoint(database: Path | str) -> None:
-    """Copy the pages that no reader still needs in the log. A PASSIVE checkpoint neither waits nor blocks others."""
+    """Copy pages of the log into the database file, as far as no reader still reads the file's older pages.
+
+    A PASSIVE checkpoint neither waits nor blocks other connections.
+    """
     # With mode=rw, SQLite does not create a missing file.
     uri = f"{Path(database).absolute().as_uri()}?mode=rw"
     with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:

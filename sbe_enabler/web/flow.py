@@ -9,7 +9,7 @@ class FlowControl:
     __slots__ = ("_has_drained",)
 
     def __init__(self) -> None:
-        # There is one only while the buffer is full.
+        # An event exists only while the buffer is full.
         self._has_drained: asyncio.Event | None = None
 
     def pauseProducing(self) -> None:
@@ -26,7 +26,7 @@ class FlowControl:
     stopProducing = resumeProducing
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until the transport takes more. Return False if it does not within `seconds`."""
+        """Wait until the transport accepts more data. Return False if it does not within `seconds`."""
         if self._has_drained is None:
             return True
         try:

@@ -31,14 +31,14 @@ _ABSOLUTE_FORM = re.compile(rb"https?://([^/?#]+)(.*)", re.IGNORECASE)
 
 
 class HttpConnection(_Channel):  # type: ignore[misc]
-    """An HTTP connection that holds a slot of its client, and whose requests and answers have deadlines.
+    """An HTTP connection that holds one of its client's slots, and whose requests and answers have deadlines.
 
     Twisted has only a timeout for idle connections, which each received byte prolongs.
     """
 
     _deadline: Any = None
     _has_slot = _is_answering = _is_full = _is_closing = False
-    # An answered request that still counts as unfinished: the client has yet to read its answer, and others follow.
+    # An answered request that still counts as unfinished: the next requests wait until the client has read its answer.
     _unread: Any = None
 
     def connectionMade(self) -> None:
@@ -67,7 +67,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
             self._set_deadline()
 
     def allContentReceived(self) -> None:
-        """Start to answer: the request is complete, and has no deadline any longer."""
+        """Start to answer: the request is complete, so its deadline no longer applies."""
         self._clear_deadline()
         self._is_answering = True
         super().allContentReceived()
@@ -100,7 +100,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
             super().requestDone(answered)
 
     def loseConnection(self) -> None:
-        """Close when the client has read what was written. Abort if it does not do so in time.
+        """Close when the client has read all data that was written. Abort if the client takes too long.
 
         Over TLS, Twisted waits for the client's close_notify, for any length of time.
         """
@@ -133,7 +133,7 @@ class HttpConnection(_Channel):  # type: ignore[misc]
         self._close_soon()
 
     def _close_soon(self) -> None:
-        """Close when the client has read what was written, or after LINGER_SECONDS."""
+        """Close when the client has read all data that was written, or after LINGER_SECONDS."""
         self.setTimeout(None)
         self._clear_deadline()
         self._limit_closing(LINGER_SECONDS)
@@ -153,7 +153,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
 
     _received = _pieces = 0
     _refused = False
-    # Only an answer in parts has one.
+    # Only an answer in parts has flow control.
     flow: FlowControl | None = None
 
     def handle_reply(self, message: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
         super().finish()
 
     def cut(self) -> None:
-        """Drop the connection, with everything that waits to be sent."""
+        """Drop the connection and all unsent data."""
         if self.channel is not None:
             self.channel.transport.abortConnection()
 
@@ -179,7 +179,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
         if not all(map(bytes.isascii, self.requestHeaders.getRawHeaders(b"sec-websocket-protocol", []))):
             # Daphne would log a traceback.
             return self.basic_error(400, b"Bad Request", "Invalid header value")
-        # Daphne would use it as the application's root path, and any client can send it.
+        # Any client can send this header, and Daphne would use it as the application's root path.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         self.setHeader(b"date", datetimeToString())  # type: ignore[no-untyped-call]
         return super().process()
@@ -220,7 +220,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
             self.channel.loseConnection()
             return
         if absolute := _ABSOLUTE_FORM.fullmatch(path):
-            # The host of the target replaces that of the header (RFC 9112 section 3.2.2).
+            # The host in the request target replaces the Host header (RFC 9112 section 3.2.2).
             self.requestHeaders.setRawHeaders(b"host", [absolute[1]])
             path = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
         super().requestReceived(command, path, version)
@@ -257,7 +257,7 @@ class HttpRequest(WebRequest):  # type: ignore[misc]
 
 
 class HttpFactory(HTTPFactory):  # type: ignore[misc]
-    """Daphne's factory of HTTP connections, which makes those of this module."""
+    """Daphne's factory of HTTP connections. It makes connections of this module's classes."""
 
     protocol = HttpConnection
 

@@ -55,7 +55,7 @@ USUAL: dict[str, object] = {
     "send_state": WebSocketProtocol.SEND_STATE_GROUND,
     "websocket_version": 13,
 }
-# Attributes that are not read after the handshake or can be shared, and what replaces them.
+# Attributes that are not read after the handshake or can be shared, and their replacements.
 SPENT: dict[str, object] = {
     **dict.fromkeys(
         (
@@ -84,21 +84,21 @@ SPENT: dict[str, object] = {
     ),
     # Daphne reads the path for its log of actions, which is switched off.
     "request": SimpleNamespace(path=""),
-    # Used only to write in pieces, which nothing here does.
+    # autobahn uses the queue only to write in pieces, which this project never does.
     "send_queue": (),
     "trafficStats": TrafficStats(),  # type: ignore[no-untyped-call]
 }
 
 
 class RestingWebSocket(WebSocketProtocol):  # type: ignore[misc]
-    """A WebSocket that keeps nothing of its handshake, and nothing of a frame that it has processed."""
+    """A WebSocket that frees the memory of its handshake, and the mask of each frame that it has processed."""
 
     @classmethod
     def share(cls, factory: WebSocketFactory) -> None:
-        """Set the options of a factory on the class. autobahn copies to each connection what the class lacks."""
+        """Set the options of a factory on the class. Otherwise autobahn would copy them to each connection."""
         for name in cls.CONFIG_ATTRS:
             value = getattr(factory, name)
-            # Otherwise a function would become a method of the connection.
+            # Without `staticmethod`, a function would become a method of the connection.
             setattr(cls, name, staticmethod(value) if callable(value) else value)
 
     def succeedHandshake(self, res: object) -> None:
@@ -124,9 +124,9 @@ for _name, _value in {**USUAL, **SPENT}.items():
 
 
 class ReceiveQueue:
-    """The messages that a client has sent and its application, the only reader, has yet to receive.
+    """The messages from one client that the application has not yet received. The application is the only reader.
 
-    An `asyncio.Queue` takes 3 KiB. The limit on what a WebSocket client may send bounds this queue.
+    An `asyncio.Queue` would need 3 KiB. The limit on the bytes of a WebSocket client bounds this queue.
     """
 
     __slots__ = ("_arrival", "_messages")

@@ -19,12 +19,12 @@ from sbe_enabler.web.http import HttpFactory
 from sbe_enabler.web.resting import ReceiveQueue
 from sbe_enabler.web.websocket import WebSocket, web_socket_factory
 
-# The import of Daphne installs Twisted's reactor, so its type is not known before.
+# Importing Daphne installs Twisted's reactor, so the type checker cannot know its type.
 reactor: Any = _reactor
 
 
 def endpoint(bind: str, port: int, certificate: str = "", key: str = "") -> str:
-    """Return Twisted's description of where to listen. With the paths of a certificate and its key, TLS is used."""
+    """Return Twisted's description of where to listen. Given a certificate and its key (PEM paths), it includes TLS."""
     interface = f"{port}:interface={_quoted(bind)}"
     if not certificate:
         return f"tcp:{interface}"
@@ -32,20 +32,21 @@ def endpoint(bind: str, port: int, certificate: str = "", key: str = "") -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a text with the separators of such descriptions escaped."""
+    """Escape the separators of Twisted's descriptions in a text."""
     return str(quoteStringArgument(text))  # type: ignore[no-untyped-call]
 
 
 class DaphneServer(Server):  # type: ignore[misc]
     """Serves one ASGI application over HTTP and WebSockets, on one event loop.
 
-    Use only what has a docstring here: `loop`, `run`, `stop`, `stop_listening`, `close_web_sockets` and `applications`.
+    Use only the documented members: `loop`, `run`, `stop`, `stop_listening`, `close_web_sockets` and `applications`.
     The callbacks run on the event loop:
 
     - `on_start()` when the loop runs, before the server listens;
     - `on_listening(port)` when the server listens;
-    - `on_listen_error(error)` when it cannot, with an OSError or an error of the certificate. Then the server stops;
-    - `on_stop()` after `stop`. It is awaited, and then the loop ends.
+    - `on_listen_error(error)` when the server cannot listen. The error is an OSError, or concerns the certificate. Then
+      the server stops;
+    - `on_stop()` after `stop`. The server awaits it and then ends the loop.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ class DaphneServer(Server):  # type: ignore[misc]
     ) -> None:
         """Prepare to serve.
 
-        A client that takes nothing for two heartbeats is dropped. `trusts_forwarded_for` takes the client's address
-        from `X-Forwarded-For`, which any client could set if no gateway replaced it.
+        A client that reads nothing for two heartbeats is dropped. With `trusts_forwarded_for`, the client's address is
+        taken from `X-Forwarded-For`. Without a gateway that replaces this header, any client could set it.
         """
         super().__init__(
             application,
@@ -95,8 +96,8 @@ class DaphneServer(Server):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until `stop` is called, and `on_stop` has ended.
 
-        Daphne's own `run` offers no way to choose the factories. This is its body, without the options that are not
-        used here.
+        Daphne's own `run` offers no way to choose the factories. This method is a copy of it, without the options that
+        are not used here.
         """
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = HttpFactory(self)
@@ -109,7 +110,7 @@ class DaphneServer(Server):  # type: ignore[misc]
         reactor.run(installSignalHandlers=False)
 
     def stop(self) -> None:
-        """Begin to end. Threads and signal handlers may call it, also several times."""
+        """Start the shutdown. Any thread or signal handler may call this, even several times."""
         reactor.callFromThread(self._stop)
 
     def stop_listening(self) -> None:
@@ -136,7 +137,7 @@ class DaphneServer(Server):  # type: ignore[misc]
         queue = ReceiveQueue()
         scope.setdefault("asgi", {"version": "3.0"})
         running = self.application(scope=scope, receive=queue.get, send=partial(self.handle_reply, protocol))
-        # The task would keep Twisted's context in memory and has no use for it.
+        # Use an empty context: the task does not need Twisted's context but would keep it in memory.
         task = self.loop.create_task(running, context=Context())
         self.connections[protocol]["application_instance"] = task
         return queue
@@ -148,7 +149,7 @@ class DaphneServer(Server):  # type: ignore[misc]
             protocol.cut()
 
     def listen_success(self, port: Any) -> None:
-        # Accepted connections inherit the option.
+        # Accepted connections inherit this option.
         port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._ports.append(port)
         self._on_listening(port.getHost().port)
@@ -170,7 +171,7 @@ class DaphneServer(Server):  # type: ignore[misc]
         return serverFromString(reactor, description).listen(self.http_factory)  # type: ignore[no-untyped-call]
 
     def _stop(self) -> None:
-        """Stop the reactor, which allows that only once. `make` passes on a signal that the terminal has sent too."""
+        """Stop the reactor once; a second stop would fail. Under `make`, a signal from the terminal arrives twice."""
         if not self._is_stopping:
             self._is_stopping = True
             reactor.stop()

@@ -1,4 +1,4 @@
-"""WebSockets of Daphne, with flow control, a limit on what the client sends, and a slot of the client."""
+"""WebSockets of Daphne, with flow control, a limit on received bytes, and one of the client's slots."""
 
 import time
 from typing import Any
@@ -18,14 +18,14 @@ class WebSocket(RestingWebSocket):
         self._allowance = web_socket_allowance()
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse received bytes, or drop a client that sends far more than its answers to heartbeats."""
+        """Parse received bytes, or drop a client that sends far more than answers to heartbeats."""
         if self._allowance.take(len(data), time.monotonic()):
             super().dataReceived(data)
         else:
             self.cut()
 
     def connectionMade(self) -> None:
-        """Take over the transport of an HTTP connection, and replace that connection as its producer."""
+        """Take over the transport of an HTTP connection, and replace that connection as the transport's producer."""
         super().connectionMade()
         self.flow = FlowControl()
         self.unregisterProducer()
@@ -37,13 +37,13 @@ class WebSocket(RestingWebSocket):
         super().connectionLost(reason)
 
     def cut(self) -> None:
-        """Drop the connection, with everything that waits to be sent."""
+        """Drop the connection and all unsent data."""
         self.dropConnection(abort=True)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """Report the end to Daphne's server, if the handshake got as far as the server.
+        """Report the end to Daphne's server, if the handshake reached the server.
 
-        Daphne fails with an AttributeError if it did not.
+        Otherwise Daphne would raise an AttributeError.
         """
         if hasattr(self, "server"):
             super().onClose(wasClean, code, reason)

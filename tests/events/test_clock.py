@@ -16,10 +16,10 @@ from tests.support.endpoints import UNLIMITED, Endpoints
 from tests.support.services import ROOT, Backend, Backends, Server, copied
 from tests.support.zygote import Copy
 
-# --- One place ------------------------------------------------------------------------------------------------
+# --- One module reads the clock -------------------------------------------------------------------------------
 
 CLOCKS = {("timezone", "now"), ("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow")}
-# The one module that reads the clock, and certificates, which belong to this machine.
+# `events.clock` provides the time. Certificates are made for this machine, so their module reads this machine's clock.
 MAY_READ = {"events/clock.py", "sbe_enabler/lan.py"}
 
 
@@ -69,7 +69,7 @@ class Database:
         return at
 
     def error(self) -> float:
-        """Return by how many seconds the clock is wrong."""
+        """Return the seconds by which `clock.now` differs from the database's clock."""
         return (clock.now() - (self.local() + self.ahead)).total_seconds()
 
 
@@ -94,7 +94,7 @@ def test_the_database_is_asked_once_in_five_seconds(database: Database) -> None:
         database.monotonic += 0.4
     assert database.asked == 1
     database.monotonic += 1.1
-    database.ahead += timedelta(seconds=3)  # The database's clock is set.
+    database.ahead += timedelta(seconds=3)  # The database's clock is set forward.
     assert database.error() == pytest.approx(0)
     assert database.asked == 2
 
@@ -132,7 +132,7 @@ def test_a_wrong_clock_of_the_machine_has_no_effect(monkeypatch: pytest.MonkeyPa
 
 RING_SECONDS = 1.0
 SKEW_SECONDS = 60.0
-# Runs manage.py with clocks that are some seconds ahead.
+# A program that runs manage.py with clocks that are a number of seconds ahead.
 SKEWED = """
 import sys, time
 from datetime import timedelta
@@ -163,8 +163,8 @@ async def test_deadlines_are_settled_in_time_by_processes_whose_clocks_differ(
     alice = await endpoints.register(server, "alice")
     for ahead in (SKEW_SECONDS, -SKEW_SECONDS):
         with skewed(backend, tmp_path / f"keeper{ahead}.log", ahead, "timekeeper"):
-            # The first ring shows that the timekeeper runs. The second one is measured: with a wrong clock it would end
-            # at once, or a minute late.
+            # The first ring shows that the timekeeper runs. The second ring is measured: with a wrong clock it would
+            # end at once, or a minute late.
             for number in range(2):
                 began_at = time.monotonic()
                 await alice.call("nobody")

@@ -71,7 +71,7 @@ def test_cost_does_not_grow_with_the_number_of_requests() -> None:
 
     early = min(seconds(200) for _ in range(5))
     seconds(examples(6_000, deep=20_000))
-    # A cost proportional to the number would be at least seven times as high, in deep runs twenty times.
+    # If the cost grew with the number of requests, it would be at least seven times as high (20 times in deep runs).
     assert min(seconds(200) for _ in range(5)) < 5 * early
 
 
@@ -80,7 +80,7 @@ def test_cost_does_not_grow_with_the_number_of_requests() -> None:
 
 @pytest.fixture
 def silent_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """A Redis that accepts connections and never answers. It is not tried again during the test."""
+    """A Redis that accepts connections and never answers. `counters` does not try it again during the test."""
     monkeypatch.setattr(counters, "PAUSE_SECONDS", 60.0)
     counters.shared.cache_clear()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -89,7 +89,7 @@ def silent_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterato
     counters.shared.cache_clear()
 
 
-def test_redis_that_hangs_delays_one_request_and_loses_no_limit(silent_redis: socket.socket) -> None:
+def test_hanging_redis_delays_one_request_and_limits_still_hold(silent_redis: socket.socket) -> None:
     assert [bool(take("alice", 3)) for _ in range(100)] == [False] * 3 + [True] * 97
     # Redis was tried once, and is not tried again for a while.
     silent_redis.setblocking(False)
@@ -103,7 +103,7 @@ def test_processes_share_their_counts_through_redis(settings: Settings) -> None:
         pytest.skip("needs Redis")
     for _ in range(3):
         assert take("alice", 3) == 0
-        # The counts as another process would read them.
+        # Without this process's cache, `take` counts like another process.
         cache.clear()
     assert take("alice", 3) > 0
 

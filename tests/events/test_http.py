@@ -108,7 +108,7 @@ async def test_many_simultaneous_polls_delay_no_request(server: Server, endpoint
     async with bob.socket(after=1) as socket:
         polls = [asyncio.create_task(bob.poll(after=1, wait=25)) for _ in range(60)]
         async with asyncio.timeout(PATIENCE):
-            # The last of the polls has arrived when another request over the same connections is answered.
+            # When these requests over the same connections have been answered, all the polls have arrived.
             await asyncio.gather(*(bob.poll(after=0) for _ in range(4)))
             assert not any(poll.done() for poll in polls)
             modified = await alice.modify(conference)
@@ -239,7 +239,7 @@ async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.
     async def follow(
         session_id: str, after: int, *, heartbeat: float, on_waiting: object
     ) -> AsyncGenerator[Batch, None]:
-        # Two bytes for each character.
+        # Each character has two bytes in UTF-8.
         yield Batch([Entry("\u00e9" * (size // 2), number) for number in range(1, 41)])
 
     monkeypatch.setattr(views, "follow", follow)

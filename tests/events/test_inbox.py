@@ -92,7 +92,7 @@ async def test_readers_of_a_process_share_one_channel(follow: Follow, monkeypatc
     await has_news(again)
 
 
-async def test_an_ephemeral_event_reaches_readers_that_take_such_and_leaves_the_cursor(follow: Follow) -> None:
+async def test_an_ephemeral_event_reaches_only_readers_that_want_it_and_leaves_the_cursor(follow: Follow) -> None:
     connected, polling = await follow("alice", ephemeral=True), await follow("alice")
     await in_database_thread(wakeups.send_ephemeral)(["alice"], "somebody speaks")
     await has_news(connected)
@@ -118,7 +118,7 @@ async def test_a_message_that_cannot_be_handled_delays_no_other(
 
 
 async def count_calls(work: Awaitable[None]) -> int:
-    """Return how many functions, of Python and of C, this thread calls meanwhile."""
+    """Return how many functions (Python and C) this thread calls while it awaits `work`."""
     calls = 0
 
     def count(frame: FrameType, event: str, argument: object) -> None:
@@ -133,7 +133,7 @@ async def count_calls(work: Awaitable[None]) -> int:
     return calls
 
 
-async def test_event_costs_the_same_whatever_the_number_of_idle_readers(follow: Follow) -> None:
+async def test_cost_of_an_event_does_not_depend_on_the_number_of_idle_readers(follow: Follow) -> None:
     reader = await follow("busy")
 
     async def tell(seq: int) -> None:
@@ -141,7 +141,7 @@ async def test_event_costs_the_same_whatever_the_number_of_idle_readers(follow: 
         await has_news(reader)
         assert [entry.cursor for entry in await reader.next()] == [seq]
 
-    # The first ones open connections.
+    # The first wake-ups also open connections.
     costs = [await count_calls(tell(seq)) for seq in range(1, 6)]
     for number in range(400):
         await follow(f"idle-{number}")
@@ -163,7 +163,7 @@ async def test_reader_that_started_while_the_layer_was_down_is_woken_once_it_is_
         reader = await follow("later")
         await wake_unheard("later")
         assert not reader.has_news
-    # It may have missed events, so it reads the log.
+    # The reader may have missed events, so it reads the log.
     await has_news(reader)
     assert await reader.next() == []
     await wake("later", 1)

@@ -11,7 +11,8 @@ from tests.support.endpoints import PATIENCE, UNLIMITED, Endpoint, Endpoints, ne
 from tests.support.services import Server
 
 _WARM_UP, _SOCKETS, _AT_ONCE = 50, 300, 20
-# The goal is 16 KiB among thousands (docs/performance.md). A few hundred share the allocator's slack among fewer.
+# The goal is 16 KiB each for thousands of WebSockets (docs/performance.md). With a few hundred, each has a larger share
+# of the allocator's slack.
 _MOST_KIB = 20.0
 
 

@@ -29,7 +29,7 @@ def long_offer(characters: int) -> dict[str, str]:
 
 
 def read_next(device: Device, after: int = 0) -> list[dict[str, object]]:
-    """Return the events that a reader of a device's log reads next."""
+    """Return the events after the cursor, as a reader of the device's log reads them."""
     return [json.loads(entry.wire) for entry in async_to_sync(read)(device.id, after)]
 
 
@@ -104,7 +104,7 @@ def test_client_cannot_write_a_reference() -> None:
         assert complete(wire) == wire
 
 
-def test_only_a_stored_offer_is_referred_to() -> None:
+def test_only_stored_offers_are_replaced_by_a_reference() -> None:
     text = "x" * 100_000
     for fields in ({}, {"description": None}, {"description": {"sdp": text}}, {"reason": "call"}):
         assert shorten(fields) is fields

@@ -75,7 +75,7 @@ async def test_newest_sockets_replace_the_oldest(server: Server, endpoints: Endp
 
 
 async def replaced(bob: Endpoint, accept: str) -> httpx.Response:
-    """Follow the log with this function, and open sockets until they have replaced it; return its result."""
+    """Poll, or open a stream, and open sockets until they have replaced this reader; return its response."""
     waiting = asyncio.create_task(bob.request("GET", f"{bob.events_path}?after=1&wait=25", accept=accept))
     async with asyncio.timeout(PATIENCE):
         while not waiting.done():
@@ -107,7 +107,7 @@ async def test_poll_that_is_replaced_says_so(server: Server, endpoints: Endpoint
     assert (answered.status_code, answered.json()["code"]) == (409, "reader-replaced")
 
 
-async def test_poll_that_need_not_wait_replaces_no_reader(server: Server, endpoints: Endpoints) -> None:
+async def test_poll_that_does_not_wait_replaces_no_reader(server: Server, endpoints: Endpoints) -> None:
     _, bob, _ = await endpoints.call(server)
     async with sockets(bob, 4) as opened:
         for after, wait, events in ((0, 0, 1), (1, 0, 0), (0, 25, 1)):
@@ -127,7 +127,7 @@ async def test_socket_that_does_not_read_is_replaced_at_once(server: Server, end
         offered = await alice.modify(conference, characters=240_000)
         await alice.withdraw(conference, offered.headers["x-mod-id"])
     async with bob.socket(after=0) as stuck:
-        # It answers no heartbeats, so without newer readers it would stay open for two heartbeats: 30 s.
+        # This socket answers no heartbeats. Without newer readers it would stay open for two heartbeats: 30 s.
         await stuck.recv()
         async with sockets(bob, 4):
             assert await close_code(stuck) == 4409

@@ -45,7 +45,7 @@ async def log(monkeypatch: pytest.MonkeyPatch) -> Log:
 
 
 async def follow(session: Session, accept: str, ended: asyncio.Event) -> HttpResponseBase:
-    """Follow the log over HTTP, and read a stream until it is cancelled."""
+    """Follow the log over HTTP. If the response is a stream, read it until cancelled."""
     request: Any = AsyncRequestFactory().get(
         f"/sessions/{session.pk}/events?wait=20", headers={"authorization": "Bearer secret", "accept": accept}
     )
@@ -59,7 +59,7 @@ async def follow(session: Session, accept: str, ended: asyncio.Event) -> HttpRes
 
 
 async def follow_by_websocket(session: Session, ended: asyncio.Event) -> None:
-    """Follow the log over a WebSocket until it is cancelled."""
+    """Follow the log over a WebSocket until cancelled."""
     received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     sent: asyncio.Queue[Any] = asyncio.Queue()
     received.put_nowait({"type": "websocket.connect"})

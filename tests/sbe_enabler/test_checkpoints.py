@@ -35,7 +35,7 @@ def _path(database: sqlite3.Connection) -> Path:
 
 
 def _rows_without_log(path: Path, table: str) -> int:
-    """Return how many rows of a table the database file has without its log."""
+    """Return how many rows of a table are in the database file itself, not only in its log."""
     alone = path.with_name("alone.sqlite3")
     shutil.copy(path, alone)
     with closing(sqlite3.connect(alone)) as reader:
@@ -55,7 +55,7 @@ def test_commits_move_into_the_file_while_others_read_and_write(database: sqlite
     with closing(sqlite3.connect(_path(database), isolation_level=None)) as other:
         _commit(database, checkpoints, 49)
         assert _rows_without_log(_path(database), "words") == 0
-        # Neither of them waits for the other.
+        # The checkpoint and the other connection's transaction do not wait for each other.
         other.execute("BEGIN IMMEDIATE")
         other.execute("INSERT INTO words VALUES ('uncommitted')")
         checkpoints.count(_path(database))
@@ -74,7 +74,7 @@ def test_a_deleted_database_is_not_created_again(tmp_path: Path) -> None:
 
 
 class Counter(Checkpoints):
-    """Counts commits. A checkpoint may be incomplete, because others read the tests' database."""
+    """Counts commits and makes no checkpoints: they could be incomplete, because others read the tests' database."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -99,9 +99,9 @@ def test_idle_connection_outlives_the_deadline_of_a_request(server: Server) -> N
         assert client._transport._pool.connections == [connection]  # type: ignore[attr-defined]
 
 
-def test_client_that_pipelines_requests_and_reads_no_answer_is_cut(server: Server) -> None:
+def test_client_that_pipelines_requests_and_reads_no_answer_is_cut_off(server: Server) -> None:
     request = b"GET /api/schema HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
-    # The first one makes the description.
+    # The first request generates the description.
     size = len(httpx.get(f"{server.base_url}/api/schema", timeout=60).content)
     with connect(server, "127.0.0.2") as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -117,7 +117,7 @@ def test_client_that_pipelines_requests_and_reads_no_answer_is_cut(server: Serve
         with contextlib.suppress(ConnectionError):
             while chunk := connection.recv(1 << 20):
                 answers += chunk
-    # The other responses were never made: the bytes that wait in memory and in the kernel are bounded.
+    # The server never made the other responses: the bytes that wait in memory and in the kernel are bounded.
     assert len(answers) < 200 * size
     assert 0 < max(queued) <= 2 * SEND_BUFFER_BYTES
 
@@ -213,7 +213,7 @@ def test_unfinished_tls_handshakes_are_bounded_too(serve: Serve, tmp_path_factor
     assert httpx.get(f"{server.base_url}/healthz", verify=server.trust).status_code == 200
 
 
-def test_clients_behind_a_gateway_are_counted_separately_and_the_gateway_is_not(serve: Serve) -> None:
+def test_clients_behind_a_gateway_are_counted_separately_but_not_the_gateway(serve: Serve) -> None:
     server = serve(SBE_BEHIND_GATEWAY="1", SBE_CONNECTIONS_PER_ADDRESS="2", SBE_READERS_PER_SESSION="10")
     headers = {"authorization": f"Api-Key {server.api_key}"}
     session = httpx.post(f"{server.base_url}/sessions", json={"username": "alice"}, headers=headers).json()

@@ -43,8 +43,8 @@ pytestmark = pytest.mark.once
 
 _LIBRARIES = ("daphne.", "twisted.", "autobahn.")
 
-# For each of our classes, the names that it has in common with the library's classes below it. Our methods and
-# attributes of these names replace theirs on purpose.
+# For each of our classes, the names that it has in common with its base classes in the libraries. Our methods and
+# attributes with these names replace those of the libraries on purpose.
 REPLACED: dict[type, set[str]] = {
     DaphneServer: {
         "connections",
@@ -91,7 +91,7 @@ METHODS = [
 
 
 def libraries_classes(ours: type) -> list[type]:
-    """Return the classes of the libraries that one of ours is derived from."""
+    """Return the classes of the libraries from which one of our classes is derived."""
     return [each for each in ours.__mro__ if each.__module__.startswith(_LIBRARIES)]
 
 
@@ -112,7 +112,7 @@ def names_in(class_: type) -> set[str]:
 # --- Releases, names and parameters -----------------------------------------------------------------------
 
 
-def test_the_installed_daphne_is_of_the_range_that_the_project_states() -> None:
+def test_the_installed_daphne_is_in_the_projects_version_range() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     stated = {each.name: each for each in map(Requirement, project["dependencies"])}["daphne"]
     assert version("daphne") in stated.specifier
@@ -120,7 +120,7 @@ def test_the_installed_daphne_is_of_the_range_that_the_project_states() -> None:
 
 
 @pytest.mark.parametrize("ours", REPLACED)
-def test_our_names_are_theirs_only_where_they_replace_theirs(ours: type) -> None:
+def test_our_classes_reuse_a_name_of_the_libraries_only_to_replace_it(ours: type) -> None:
     theirs = set[str]().union(*map(names_in, libraries_classes(ours)))
     if ours is RestingWebSocket:
         # Daphne's request sets this from outside.
@@ -198,7 +198,7 @@ def test_flow_control_is_one_of_twisteds_producers() -> None:
     assert names - set(dir(FlowControl)) == set()
 
 
-# --- Bodies that ours copy or replace ---------------------------------------------------------------------
+# --- Functions of the libraries that ours copy or replace -------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_flow_control_is_one_of_twisteds_producers() -> None:
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),
 )
-def test_a_body_that_we_copy_or_replace_is_the_one_that_we_know(theirs: Any, ours: str, digest: str) -> None:
+def test_library_functions_that_we_copy_or_replace_have_not_changed(theirs: Any, ours: str, digest: str) -> None:
     now = hashlib.sha256(inspect.getsource(theirs).encode()).hexdigest()[:16]
     assert now == digest, (
         f"{theirs.__module__}.{theirs.__qualname__} has changed. Ours does the same or replaces it: {ours}. "
@@ -223,8 +223,8 @@ def test_a_body_that_we_copy_or_replace_is_the_one_that_we_know(theirs: Any, our
     )
 
 
-def test_the_limits_that_we_leave_to_the_libraries_are_as_we_know_them() -> None:
-    # Seconds, bytes and counts.
+def test_the_default_limits_of_the_libraries_have_not_changed() -> None:
+    # The limits below are in seconds, bytes or counts.
     server = Server(None, endpoints=["tcp:0"])
     assert (server.http_timeout, server.websocket_timeout, server.application_close_timeout) == (None, 86400, 10)
     assert (server.websocket_connect_timeout, server.websocket_handshake_timeout) == (20, 5)
@@ -238,7 +238,7 @@ def test_the_limits_that_we_leave_to_the_libraries_are_as_we_know_them() -> None
 
 
 class Unstarted:
-    """A server that does not run, and what it has called."""
+    """A server that does not run. Records its errors."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -255,7 +255,7 @@ class Unstarted:
             on_listen_error=self.errors.append,
             on_stop=self._end,
         )
-        # `run` makes these.
+        # In a running server, `run` makes these objects.
         self.server.connections = {}
         self.server.http_factory = HttpFactory(self.server)
         self.server.http_factory.reactor = self.clock
@@ -399,7 +399,7 @@ def test_an_error_of_twisteds_decoder_is_answered_with_400(unstarted: Unstarted)
 
 # --- WebSockets -------------------------------------------------------------------------------------------
 
-# What remains on a connection after the handshake. Each attribute costs memory on every WebSocket.
+# The attributes that remain on a connection after the handshake. Each one takes memory on every WebSocket.
 KEPT = {
     "application_queue",
     "client_addr",
@@ -462,7 +462,7 @@ def test_a_handshake_that_fails_releases_the_slot_and_raises_nothing(unstarted: 
     assert protocol.transport.value().startswith(b"HTTP/1.1 400 ")
     protocol.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
     assert unstarted.slots.take(ADDRESS)
-    # When Daphne's own does not fail any more, ours can go.
+    # When Daphne's own `onClose` no longer fails, ours can be deleted.
     with pytest.raises(AttributeError, match="server"):
         WebSocketProtocol().onClose(False, 1006, None)
 
@@ -476,7 +476,7 @@ async def test_a_websockets_producer_is_its_own_flow_control(unstarted: Unstarte
     assert await protocol.flow.wait(0)
 
 
-async def test_a_client_that_takes_nothing_is_cut(unstarted: Unstarted) -> None:
+async def test_a_client_that_reads_nothing_is_cut_off(unstarted: Unstarted) -> None:
     protocol = unstarted.open_web_socket()
     unstarted.server.ping_timeout = 0
     protocol.flow.pauseProducing()
@@ -494,7 +494,7 @@ async def test_only_a_close_frame_can_have_a_servers_code(unstarted: Unstarted) 
     assert protocol.transport.value() == b""
     unstarted.server.close_web_sockets(1001)
     assert protocol.transport.value() == b"\x88\x02" + (1001).to_bytes(2)
-    # Another one is ignored.
+    # Another call sends no second close frame.
     unstarted.server.close_web_sockets(1001)
     assert len(protocol.transport.value()) == 4
 

@@ -105,7 +105,7 @@ def test_invalid_value_is_refused_with_the_name_of_its_variable(reader: str, tex
 
 
 def settings_in(directory: Path, expression: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Load the settings in a new process; return the value of an expression of them, by way of JSON."""
+    """Run a process that loads the settings and prints the value of an expression as JSON; return the ended process."""
     return subprocess.run(
         [sys.executable, "-c", f"import json; from sbe_enabler import settings; print(json.dumps({expression}))"],
         cwd=ROOT,
@@ -126,7 +126,7 @@ def test_parameters_of_a_database_url_reach_the_database(tmp_path: Path) -> None
     variables = {"SBE_SECRET_KEY": SECRET_KEY, "DATABASE_URL": url}
     options = json.loads(settings_in(tmp_path, "settings.DATABASES['default']['OPTIONS']", **variables).stdout)
     assert (options["sslmode"], options["connect_timeout"]) == ("verify-full", "7")
-    # PostgreSQL uses the last of two values.
+    # If an option is repeated, PostgreSQL uses its last value.
     assert options["options"].endswith("-c statement_timeout=9000")
     assert "-c lock_timeout=" in options["options"]
 

@@ -1,4 +1,4 @@
-"""The first start and the second: `make run` on an empty directory."""
+"""The first and the second start of `make run` in an empty directory."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def quickstart(state: Path) -> Iterator[tuple[str, Path]]:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            # Tests that run in the background have inherited that Ctrl-C is ignored.
+            # If the tests run in the background, they ignore SIGINT (Ctrl-C), and the process would inherit that.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
     try:

@@ -36,7 +36,7 @@ async def test_live_media_nodes_are_listed_with_their_counters(async_client: Asy
     assert (await async_client.get("/healthz")).json()["mediaNodes"] == {"here": {"legs": 3}}
 
 
-async def test_database_that_refuses_makes_it_unavailable(
+async def test_process_is_unavailable_if_the_database_refuses_connections(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
@@ -49,7 +49,7 @@ async def test_database_that_refuses_makes_it_unavailable(
     assert "hunter2" not in response.content.decode()
 
 
-async def test_database_that_hangs_is_not_waited_for(
+async def test_health_does_not_wait_for_a_database_that_hangs(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
@@ -64,7 +64,7 @@ async def test_database_that_hangs_is_not_waited_for(
     assert seconds < 3
 
 
-async def test_channel_layer_that_hangs_is_not_waited_for(
+async def test_health_does_not_wait_for_a_channel_layer_that_hangs(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_TIMEOUT_SECONDS", 0.1)

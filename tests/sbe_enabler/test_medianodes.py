@@ -1,4 +1,4 @@
-"""Media nodes as separate processes: one of them ends, and another one replaces it."""
+"""Media nodes as separate processes: one node ends, and another one replaces it."""
 
 import asyncio
 import signal
@@ -54,12 +54,12 @@ async def test_a_node_that_is_stopped_during_a_call_leaves_nothing_pending(
 
 
 def conferences(server: Server) -> list[int]:
-    """Return how many conferences each live node has."""
+    """Return how many conferences each live node serves."""
     nodes = httpx.get(f"{server.base_url}/healthz", trust_env=False).json()["mediaNodes"]
     return sorted(node["conferences"] for node in nodes.values())
 
 
-# A node that comes back was silent first, so the other case only adds a crash instead of a pause.
+# A node that comes back was silent before. The other case differs only in that the node crashes, so it is a deep test.
 @pytest.mark.parametrize("comes_back", [pytest.param(False, marks=pytest.mark.deep), True])
 async def test_a_node_that_falls_silent_is_replaced_and_stops_serving(
     serve: Callable[..., Server], backends: Backends, endpoints: Endpoints, tmp_path: Path, comes_back: bool

@@ -1,4 +1,4 @@
-"""A silent media node is replaced, unless the database was down: then its heartbeats may have been lost."""
+"""A silent media node is replaced, unless the database was down, because the node's heartbeats may then be lost."""
 
 import asyncio
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def homes() -> list[str]:
 
 @pytest.mark.django_db(transaction=True)
 class TestOutage:
-    """Three conferences on each of two nodes. The outage is over, and one node is the first to write."""
+    """Three conferences on each of two nodes. After an outage, one node is the first that writes again."""
 
     time: Time
     watch: Watch
@@ -80,7 +80,7 @@ class TestOutage:
                 )
 
     def look_for(self, seconds: float) -> None:
-        """Look twice a second for this many seconds."""
+        """Run the nodekeeper twice a second for this many seconds of the test's clock."""
         for _ in range(int(seconds * 2)):
             self.time.now += 0.5
             nodekeeper.replace_lost_nodes(self.watch)
@@ -110,13 +110,13 @@ class TestOutage:
         self.look_for(2)
         assert homes() == ["one"] * 6
 
-    def test_the_next_look_is_when_a_node_can_have_been_silent_too_long(
+    def test_the_next_look_is_when_a_node_can_be_silent_for_too_long(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # Long enough for a slow machine.
+        # This patience is long enough for a slow machine.
         settings.MEDIA_NODE_PATIENCE = timedelta(seconds=600)
         monkeypatch.setattr(nodekeeper, "LONGEST_SLEEP_SECONDS", 300.0)
-        # A second more than the bound needs: the process knows the database's clock only to half a round trip.
+        # 500 s would be enough. One second is added, because the clock's error is up to half a round trip.
         self.silence("two", 501)
         assert 50 <= nodekeeper.replace_lost_nodes(self.watch) <= 100
         tasks.heartbeat("two")

@@ -73,7 +73,7 @@ def test_the_description_is_made_once(client: Client, format_: str, monkeypatch:
     first = client.get("/api/schema", headers={"accept": format_})
     assert (first.status_code, first["content-type"]) == (200, f"{format_}; charset=utf-8")
     monkeypatch.delattr(SchemaGenerator, "get_schema")
-    # No query generates it again.
+    # A query string does not make the server generate the description again.
     assert client.get("/api/schema?version=2", headers={"accept": format_}).content == first.content
 
 

@@ -94,7 +94,7 @@ def test_one_thread_at_a_time_tries_a_database_that_hangs(backends: Backends) ->
         return False
 
     def slow_tries(_: int) -> list[tuple[float, float]]:
-        """Try for some seconds; return the begin and end of each try that waited for the database."""
+        """Try to connect for some seconds; return the start and end of each attempt that waited for the database."""
         slow, until_ = [], time.monotonic() + 4
         while (began := time.monotonic()) < until_:
             assert not connects()

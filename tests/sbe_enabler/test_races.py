@@ -1,7 +1,7 @@
 """Races between processes: two simultaneous actions have the same result as one after the other.
 
-Each test runs with two servers on PostgreSQL and Redis, and with one on SQLite. They check which
-request wins, and all events; the servers' logs must show neither a fault, nor a deadlock, nor a locked database.
+Each test runs with two servers on PostgreSQL and Redis, and with one on SQLite. The tests check which request wins, and
+all events. The servers' logs must contain no traceback, no deadlock and no locked database.
 """
 
 import asyncio
@@ -152,13 +152,15 @@ async def test_one_of_many_devices_answers_a_move(servers: list[Server], endpoin
         assert single(of_type(await alice.log(), "mod-received", conference)[1:])["restart"] is True
         for each in candidates:
             reasons = [e["reason"] for e in of_type(await each.log(), "invitation-cancelled", conference)]
-            # The call itself was answered elsewhere before.
+            # Before the move, another device had already answered the call itself.
             assert reasons == ["answered-elsewhere"] * (1 if each is winner else 2)
         assert (await alice.delete(conference)).status_code == 200
         here = winner
 
 
-async def test_of_two_crossing_calls_that_both_accept_one_survives(servers: list[Server], endpoints: Endpoints) -> None:
+async def test_one_of_two_crossing_calls_survives_if_both_users_accept(
+    servers: list[Server], endpoints: Endpoints
+) -> None:
     for _ in range(2 * ROUNDS):
         alice, bob = await users(endpoints, servers, "alice", "bob")
         calls = [await started(alice, bob.username), await started(bob, alice.username)]
@@ -230,7 +232,7 @@ async def test_settlement_and_expiry_do_not_both_happen(
 
     for round_ in range(2 * ROUNDS):
         mod = (await alice.modify(conference)).headers["x-mod-id"]
-        # An offer expires from 400 to about 600 ms after it was made.
+        # An offer expires between 400 and about 600 ms after its creation.
         delay = 0.35 + 0.05 * round_
         settlements = await race(
             after(delay, bob.accept(conference, mod)), after(delay, alice.withdraw(conference, mod))
@@ -239,7 +241,7 @@ async def test_settlement_and_expiry_do_not_both_happen(
         final = single(list(finals))
         assert final in {"mod-accepted", "mod-cancelled", "mod-expired"}
         types = [event["type"] for event in await alice.log() + await bob.log() if event.get("modId") == mod]
-        # The side that settles gets no event. An expiry is reported to both.
+        # The side that settles the offer gets no event. Both sides get the event of an expiry.
         assert sorted(types) == sorted(["mod-received"] + [final] * (2 if final == "mod-expired" else 1))
     for server in hasty:
         assert not re.search(FAULTS, server.log())
@@ -346,7 +348,7 @@ async def test_device_that_registers_while_a_conference_begins_to_ring_rings_onc
         bob, carol = new_name("bob"), new_name("carol")
         started_ = await alice.request("POST", "/mediaConferences", {"to": [bob], "access": "open", **at(1, number)})
         conference = started_.json()["id"]
-        # One user is invited before the focus answers, and one meanwhile.
+        # One user is invited before the focus answers, and one while it answers.
         inviting = asyncio.create_task(
             alice.request("POST", f"/mediaConferences/{conference}/participants", {"to": carol})
         )
@@ -392,7 +394,7 @@ async def test_simultaneous_requests_of_all_kinds_never_deadlock(servers: list[S
             await me.delete(conference)
 
     async def pass_by(username: str) -> httpx.Response:
-        """Register another device of a user, and end its session at once."""
+        """Register another device of a user, and end the device's session at once."""
         passer = await endpoints.register(servers[-1], username, "passing by")
         return await passer.request("DELETE", f"/sessions/{passer.id}")
 

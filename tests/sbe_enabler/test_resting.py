@@ -17,7 +17,7 @@ HANDSHAKE = (
 
 
 class Server:
-    """The interface that Daphne's protocol expects of its server."""
+    """The parts of Daphne's server that its WebSocket protocol uses."""
 
     root_path = ""
     proxy_forwarded_address_header = None
@@ -58,7 +58,7 @@ def connect(server: Server) -> Callable[[], RestingWebSocket]:
         protocol: RestingWebSocket = factory.buildProtocol(None)
         protocol._raw_query_string = b""
         protocol.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
-        # Daphne's HTTP connection has one, and the transport in tests requires it.
+        # Daphne's HTTP connection has registered a producer. The transport in tests requires one too.
         protocol.registerProducer(object(), True)
         protocol.dataReceived(HANDSHAKE)
         protocol.handle_reply({"type": "websocket.accept", "subprotocol": "a"})

@@ -99,7 +99,7 @@ def test_unfinished_bodies_take_little_memory(server: Server) -> None:
         for _ in range(60):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
             connection.sendall(head + 16 * piece)
-        # What was sent before has been read by then.
+        # When this request is answered, the server has read all that was sent before.
         assert httpx.get(f"{server.base_url}/healthz").status_code == 200
         grown = process.memory_info().rss - before
     assert grown < 30 * 2**20, f"{grown / 2**20:.0f} MiB"
@@ -113,7 +113,7 @@ def test_form_is_not_parsed_before_it_is_needed(server: Server, type_: str) -> N
 
 
 def test_long_form_delays_no_other_request(server: Server) -> None:
-    # Twisted needed 4 s to parse it, and blocked the whole server.
+    # Twisted would need 4 s to parse this form, and would block the whole server.
     form = {"content-type": "application/x-www-form-urlencoded"}
     process = psutil.Process(server.pid)
     before = process.cpu_times().user
@@ -327,7 +327,7 @@ def test_page_works_over_the_processs_own_tls(serve: Serve, tmp_path: Path) -> N
 
 
 def session_state(server: Server, session_id: str) -> str:
-    """Return a session's state as the database has it, without asking the server."""
+    """Return a session's state from the database, without asking the server."""
     with sqlite3.connect(Path(server.backend.variables["SBE_STATE_DIR"]) / "db.sqlite3") as database:
         row = database.execute("SELECT state FROM conferences_session WHERE id = ?", (session_id,)).fetchone()
     database.close()
@@ -365,7 +365,7 @@ def test_shutdown_waits_for_a_request(serve: Serve) -> None:
     client = HTTPConnection("127.0.0.1", server.port, timeout=30)
     headers = {"authorization": f"Api-Key {server.api_key}", "content-type": "application/json"}
     client.request("POST", "/sessions", b'{"username": "late"}', headers)
-    # The earlier request has been read when this one is answered.
+    # When this request is answered, the server has read the earlier one.
     assert httpx.get(f"{server.base_url}/healthz").status_code == 200
     with ThreadPoolExecutor() as threads:
         stopping = threads.submit(server.stop)
@@ -393,7 +393,7 @@ def test_shutdown_does_not_wait_for_a_long_poll(serve: Serve) -> None:
     started = time.monotonic()
     os.kill(server.pid, signal.SIGTERM)
     wait_until(lambda: connections(server.port, "0A") == 0, "the port is closed")
-    # The second signal: `make` forwards one in addition to the terminal's.
+    # `stop` sends another signal, because `make` forwards a signal in addition to the terminal's.
     assert server.stop() == 0
     assert time.monotonic() - started < 20
     polling.join()
@@ -401,7 +401,7 @@ def test_shutdown_does_not_wait_for_a_long_poll(serve: Serve) -> None:
 
 
 def connections(port: int, state: str = "01") -> int:
-    """Return how many TCP sockets of a local port are in a state of the kernel's; by default established."""
+    """Return how many TCP sockets of a local port are in this state of the kernel (by default: established)."""
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     fields = [line.split() for line in lines]
     return sum(field[1].endswith(f":{port:04X}") and field[3] == state for field in fields)

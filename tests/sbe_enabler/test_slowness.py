@@ -54,7 +54,7 @@ def computing(request: HttpRequest) -> HttpResponse:
 
 
 def collecting(request: HttpRequest) -> HttpResponse:
-    """Have the garbage collector look at many objects."""
+    """Make the garbage collector visit many objects."""
     objects = [[number] for number in range(100_000)]
     gc.collect()
     assert objects

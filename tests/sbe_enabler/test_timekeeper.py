@@ -68,7 +68,7 @@ def ring() -> str:
 
 
 def make_due(conference: str) -> None:
-    """Make the ringing due to end now."""
+    """Move the end of the ringing into the past."""
     past = timezone.now() - timedelta(seconds=1)
     Participant.objects.ringing().filter(conference=conference).update(rings_until=past)
 

@@ -55,12 +55,12 @@ def ask(
 
 
 async def settle() -> None:
-    """Run all tasks until each of them waits."""
+    """Yield to the event loop until every task waits."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_requests_of_one_client_queue_and_those_of_others_do_not() -> None:
+async def test_many_requests_of_one_client_do_not_delay_other_clients() -> None:
     application = Application()
     turns = InTurns(application)
     crowd = ask(turns, "192.0.2.1", 100)
@@ -154,7 +154,7 @@ async def test_reader_has_a_turn_until_it_only_waits(type_: str) -> None:
     assert len(application.served) == MOST
     requests = ask(turns, "192.0.2.1", 1, "/mediaConferences") + ask(turns, "192.0.2.2", 1, "/mediaConferences")
     await settle()
-    # The client's own request waits in the same queue. The other client's does not.
+    # The client's own request waits in the same queue. The other client's request does not wait.
     assert application.served[MOST:] == ["192.0.2.2"]
     application.go_on.set()
     application.read.set()
@@ -162,7 +162,7 @@ async def test_reader_has_a_turn_until_it_only_waits(type_: str) -> None:
     assert turns.queues == 0
 
 
-async def test_websocket_that_is_closed_needs_no_turn_to_wait_for_its_client() -> None:
+async def test_closing_websocket_waits_for_its_client_without_a_turn() -> None:
     application = Application(closes=True)
     application.go_on.set()
     sockets = ask(InTurns(application), "192.0.2.1", 3 * MOST, "/nowhere", "websocket")

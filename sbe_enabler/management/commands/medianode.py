@@ -12,7 +12,7 @@ from sbe_enabler.readiness import require_database
 class Command(BaseCommand):
     """Runs a media node until SIGINT or SIGTERM."""
 
-    help = "Run a media node, which forwards the media of conferences. Several may run, on any hosts."
+    help = "Run a media node, which forwards the media of conferences. Several nodes may run, on any hosts."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check the database, run the node, and stop it on a signal."""

@@ -56,7 +56,7 @@ class Command(BaseCommand):
         self.stdout.write(f"Staff login (shown only once):    {_STAFF_NAME} / {password}")
 
     def _create_demo_key(self) -> None:
-        """Create the API key with which the Dev Server calls the enabler, unless it has a valid key."""
+        """Create the API key with which the Dev Server calls the enabler, unless there is one already."""
         path: Path = settings.DEMO_KEY_FILE
         if settings.SBE_API_KEY or (path.is_file() and _is_known(path.read_text().strip())):
             return
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         self.stdout.write(f"API key for trials (shown only once): {key}\n(the Dev Server reads it from {path})")
 
     def _collect_static_files(self) -> None:
-        """Run `collectstatic` if a static file has changed since the last run. It is not needed with DEBUG."""
+        """Run `collectstatic` if a static file has changed since the last run. With DEBUG, do nothing."""
         stamp: Path = settings.STATIC_ROOT.with_name("static.stamp")
         fingerprint = _static_fingerprint()
         if settings.DEBUG or (stamp.is_file() and stamp.read_text() == fingerprint):
@@ -109,7 +109,7 @@ class Command(BaseCommand):
 
 
 def _is_known(key: str) -> bool:
-    """Return whether the database has this key, even if it was revoked: a revoked key is not replaced."""
+    """Return whether the database contains this key. A revoked key counts too, because it must not be replaced."""
     prefix, _, _ = key.partition(".")
     return bool(APIKey.objects.filter(prefix=prefix).exists())
 

@@ -1,6 +1,6 @@
 """`manage.py reference`: generate the reference of events in docs/protocol.md, and the client's event-types.js.
 
-The source of both is the classes in `conferences/event_types.py`.
+Both are generated from the classes in `conferences/event_types.py`.
 """
 
 import inspect
@@ -142,7 +142,7 @@ def render_types() -> str:
     shapes = sorted({shape for _, shape, _ in _SHAPES.values()})
     lines = [
         "The events of the channel. `make reference` writes this file from `conferences/event_types.py`.",
-        "A newer server may add fields: leave alone what is not listed here.",
+        "A newer server may add fields: ignore fields that are not listed here.",
         "",
         *(f'@typedef {{import("./types.js").{shape}}} {shape}' for shape in shapes),
         *(line for event in (*EVENTS, Gap) for line in ("", *_typedef(event))),
@@ -169,7 +169,7 @@ def _typedef(event: type[Body]) -> Iterator[str]:
 
 
 class Command(BaseCommand):
-    """Writes both files."""
+    """Writes docs/protocol.md and event-types.js."""
 
     help = "Write the reference of events in docs/protocol.md, and the types of the JavaScript client."
 

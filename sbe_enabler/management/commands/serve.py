@@ -29,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (default: %(default)s)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the server. Once it listens, it calls `announce(scheme, bind, port)`, if the caller gave this option."""
+        """Run the server. Once it listens, it calls `announce(scheme, bind, port)` if this option is given."""
         _use_one_malloc_arena()
         from sbe_enabler.asgi import application
         from sbe_enabler.readiness import require_database

@@ -21,7 +21,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Check the database, then run both."""
+        """Check the database, then run the timekeeper and the nodekeeper."""
         require_database()
         asyncio.run(_run())
 

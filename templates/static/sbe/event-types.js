@@ -1,6 +1,6 @@
 /**
  * The events of the channel. `make reference` writes this file from `conferences/event_types.py`.
- * A newer server may add fields: leave alone what is not listed here.
+ * A newer server may add fields: ignore fields that are not listed here.
  *
  * @typedef {import("./types.js").Conference} Conference
  * @typedef {import("./types.js").Description} Description
@@ -172,7 +172,7 @@
  * @property {string} participant The participant's ID.
  * @property {"connected" | "poor" | "disconnected"} connection The state of the connection.
  *
- * @typedef {object} Gap The log has no events between the client's cursor and `oldest`. Read the conferences again, then go on.
+ * @typedef {object} Gap The log no longer has events between the cursor and `oldest`. Read the conferences again, then continue.
  * @property {"gap"} type
  * @property {number} oldest The `seq` of the next event.
  *

@@ -1,4 +1,4 @@
-"""Fixtures for these tests."""
+"""Fixtures for the tests of a session's log."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
@@ -36,7 +36,7 @@ def new_session(now: datetime) -> Callable[..., Session]:
 async def reader(
     new_session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Callable[..., Reader]]:
-    """Make readers that stop with the test."""
+    """Make readers that stop when the test ends."""
     readers: list[Reader] = []
 
     def make(session: Session, after: int = 0, heartbeat: float = 20) -> Reader:

@@ -31,7 +31,7 @@ async def test_reader_that_is_up_to_date_needs_only_wake_ups(
     for seq in (2, 3, 4):
         await in_database_thread(append)(*messages(conference, alice))
         assert await following.next() == [seq]
-    # It was up to date before the first event, so wake-ups alone delivered all of them.
+    # The reader was up to date before the first event, so only wake-ups delivered the events.
     assert following.readings == before == 1
 
 

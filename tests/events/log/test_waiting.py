@@ -55,7 +55,7 @@ async def test_many_waiting_readers_share_one_query(
     database_calls.clear()
     for _ in range(2):
         await asyncio.gather(*(each.next() for each in readers))
-    # There was one look every 0.2 s. On a slow machine there were more, but far fewer than one for each reader.
+    # The watcher made one query every 0.2 s. On a slow machine there were more, but far fewer than one per reader.
     assert 1 <= len(database_calls) < 30
 
 
@@ -106,7 +106,7 @@ async def test_watcher_pauses_and_continues_after_a_failure(
 
 @in_database
 @pytest.mark.usefixtures("_no_idle_connections")
-async def test_one_look_queries_a_bounded_number_of_sessions(
+async def test_one_query_covers_a_bounded_number_of_sessions(
     new_session: Callable[..., Session],
     reader: Callable[..., Reader],
     monkeypatch: pytest.MonkeyPatch,

@@ -26,7 +26,7 @@ def news(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, list[tuple[int, str]
 
 
 def numbers(session: Session) -> list[int]:
-    """Return the numbers in a session's log, and require that its counter agrees."""
+    """Return the event numbers in a session's log, and require that the session's counter agrees."""
     found = list(Event.objects.of(session.pk).values_list("seq", flat=True))
     session.refresh_from_db()
     assert session.last_seq == len(found)

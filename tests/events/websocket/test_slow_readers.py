@@ -87,7 +87,7 @@ async def test_slow_reader_that_never_answers_is_cut_off(hasty_server: Server, e
     size = 0
     async with asyncio.timeout(2 * PATIENCE):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
-        # It reads more slowly than the server sends, and never answers.
+        # The client reads more slowly than the server sends, and never answers.
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
                 size += len(data)
@@ -119,7 +119,7 @@ async def test_answer_without_the_nonce_does_not_count(hasty_server: Server, end
 
 
 class DeafClient:
-    """A WebSocket client that never reads, and keeps sending the heartbeat's answer without a nonce."""
+    """A WebSocket client that never reads, and keeps sending answers to heartbeats without a nonce."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -139,7 +139,7 @@ class DeafClient:
         return int(self._socket.getsockname()[1])
 
     def answer(self) -> None:
-        """Answer a heartbeat that was not read."""
+        """Answer a heartbeat without having read it."""
         payload = b'{"type":"heartbeat"}'
         with contextlib.suppress(OSError):
             self._socket.send(bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload)
