@@ -1,4 +1,4 @@
-# The commands of the project. `make` alone lists them.
+# The commands of the project. `make` without a target lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 WEB_SOURCES := "templates/static/**/*.{js,css}" "tests/client/**/*.js" "tests/support/**/*.mjs"
 SOURCES := manage.py sbe_enabler conferences events media tests benchmarks
 
-# `make test` runs a sample of these. `make test-deep` runs them at full length, with the tests that are marked `deep`.
+# `make test` runs a sample of these tests. `make test-deep` runs them at full length, and the tests that are marked `deep`.
 DEEP_TESTS := $(addprefix tests/,events/test_counters.py conferences/refusals conferences/test_sequences.py conferences/test_numbers.py media sbe_enabler/test_races.py)
 
 FLOODS := tests/media/focus/test_floods.py
@@ -23,7 +23,7 @@ CHECK_ENV := SBE_SECRET_KEY=only-for-checks,-which-use-no-secret-of-theirs-at-al
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-run: $(VENV)/.fastpath ## serve on http://127.0.0.1:$PORT (8000), and prepare what is missing
+run: $(VENV)/.fastpath ## install what is missing, and serve on http://127.0.0.1:$PORT (8000)
 	@$(BIN)/python manage.py quickstart --port $(or $(PORT),8000)
 
 run-lan: $(VENV)/.fastpath ## serve over HTTPS on all addresses of this machine, port $PORT (8443), for a phone nearby
@@ -33,7 +33,7 @@ run-lan: $(VENV)/.fastpath ## serve over HTTPS on all addresses of this machine,
 test test-deep: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on PostgreSQL + Redis
 	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev nginx redis-server postgresql
-	@.ci/need chromium-headless-shell || echo "Without it the journeys run in Chromium itself and take a third longer."
+	@.ci/need chromium-headless-shell || echo "Without chromium-headless-shell, the journeys run in Chromium itself and take a third longer."
 	@$(BIN)/python -m media.forward.fastpath
 	@# The stages share one PostgreSQL, one Redis and the migrated databases.
 	@$(BIN)/python -m tests.support.services --beside -- $(MAKE) test-stages
@@ -41,7 +41,7 @@ test: $(VENV)/.dev node_modules/.installed ## run every test, on SQLite and on P
 test-stages:
 	@echo "== The JavaScript client, without a browser"
 	node --test tests/client/*.test.js
-	@# Some of these tests mostly wait for processes, clocks or the database. A third worker uses the processors meanwhile.
+	@# Some of these tests mostly wait for processes, clocks or the database. So a third worker finds idle processors.
 	@echo "== SQLite, everything in memory"
 	$(BIN)/python -m pytest -n 3 --dist worksteal --ignore tests/journeys $(ARGS)
 	@echo "== PostgreSQL and Redis"
@@ -55,7 +55,7 @@ test-deep: $(VENV)/.dev node_modules/.installed ## run also the long and random 
 	@.ci/need chromium firefox-esr gcc iproute2 libc6-dev redis-server postgresql
 	@$(BIN)/python -m media.forward.fastpath
 	$(BIN)/python -m pytest -n 2 --dist worksteal --deselect $(FLOODS) $(or $(ARGS),$(DEEP_TESTS))
-	@# These compare the delays of a call. Another worker would add to them.
+	@# These tests compare the delays of a call. Another worker would increase the delays.
 	$(BIN)/python -m pytest $(FLOODS)
 	$(BIN)/python -m tests.support.services -- $(BIN)/python -m pytest tests/conferences/test_sequences.py
 	$(BIN)/python -m tests.support.services -- $(BIN)/python -m pytest -n 2 --dist worksteal -m any_engine
@@ -63,7 +63,7 @@ test-deep: $(VENV)/.dev node_modules/.installed ## run also the long and random 
 	$(BIN)/python -m pytest --timeout 300 -m deep tests/journeys
 	$(BIN)/python -m pytest --timeout 300 -m "not deep" -k "looks or glare" tests/journeys
 
-coverage: $(VENV)/.dev ## require that the tests take every branch of the machine and of the operations
+coverage: $(VENV)/.dev ## run the tests of conferences, and require that they take every branch of the machine and the operations
 	@.ci/need redis-server postgresql
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --parallel-mode -m pytest -q tests/conferences $(ARGS)
@@ -71,7 +71,7 @@ coverage: $(VENV)/.dev ## require that the tests take every branch of the machin
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-check: ## style, types, imports, migrations, JavaScript types
+check: ## check style, types, imports, migrations and JavaScript types
 	@$(MAKE) --jobs=2 --output-sync=line check-python check-web
 
 check-python: $(VENV)/.dev
@@ -97,10 +97,10 @@ bench: $(VENV)/.dev $(VENV)/.fastpath ## measure the signalling; OUT=file.json w
 	@.ci/need redis-server postgresql
 	$(BIN)/python -m benchmarks.signalling $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench-media: $(VENV)/.dev $(VENV)/.fastpath ## measure the forwarding, and that of Janus if it is installed; OUT=file.json, ARGS=--memory
+bench-media: $(VENV)/.dev $(VENV)/.fastpath ## measure the forwarding of the focus, and of Janus if it is installed; OUT=file.json, ARGS=--memory
 	$(BIN)/python -m benchmarks.forwarding $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench-data: $(VENV)/.dev ## measure what messages of data channels cost a media node; OUT=file.json writes the figures
+bench-data: $(VENV)/.dev ## measure the cost of data channel messages for a media node; OUT=file.json writes the figures
 	$(BIN)/python -m benchmarks.data $(if $(OUT),--out $(OUT)) $(ARGS)
 
 bench-join: $(VENV)/.dev $(VENV)/.fastpath ## measure how long joining a conference takes in Chromium
@@ -121,27 +121,27 @@ bench-prune: $(VENV)/.dev ## prune 1,000,000 conferences on PostgreSQL while rin
 	@.ci/need postgresql
 	$(BIN)/python -m benchmarks.prune $(if $(OUT),--out $(OUT)) $(ARGS)
 
-bench-thin: $(VENV)/.dev $(VENV)/.fastpath ## measure a call over a narrow connection (in a separate network)
+bench-thin: $(VENV)/.dev $(VENV)/.fastpath ## measure a call over a narrow connection (in a separate network namespace)
 	@.ci/need chromium iproute2
 	unshare --net $(if $(filter-out 0,$(shell id -u)),--map-root-user) $(BIN)/python -m benchmarks.thin $(ARGS)
 
-outage: $(VENV)/.dev $(VENV)/.fastpath ## let PostgreSQL, Redis and a media node fail while calls run; OUT=file.json, ARGS="--scale 0.2"
+outage: $(VENV)/.dev $(VENV)/.fastpath ## make PostgreSQL, Redis and a media node fail while calls run; OUT=file.json, ARGS="--scale 0.2"
 	@.ci/need redis-server postgresql
 	$(BIN)/python -m benchmarks.outage $(if $(OUT),--out $(OUT)) $(ARGS)
 
-soak: $(VENV)/.dev $(VENV)/.fastpath ## let synthetic participants do everything for $SECONDS (1800), and look for leaks
+soak: $(VENV)/.dev $(VENV)/.fastpath ## run synthetic participants for $SECONDS (1800), and check for leaks
 	$(BIN)/python -m benchmarks.soak --seconds $(or $(SECONDS),1800) $(ARGS)
 
-reference: $(VENV)/.runtime ## write the reference of events in docs/ and the client's types from their classes
+reference: $(VENV)/.runtime ## generate the reference of events in docs/, and the client's types, from the event classes
 	$(CHECK_ENV) $(BIN)/python manage.py reference
 
-diagram: $(VENV)/.runtime ## write the state diagrams in docs/ from the table of the machine
+diagram: $(VENV)/.runtime ## generate the state diagrams in docs/ from the table of the machine
 	$(CHECK_ENV) $(BIN)/python manage.py diagram
 
 lock: ## pin the newest versions that pyproject.toml allows
 	.ci/lock $(PYTHON)
 
-clean: ## remove what can be made again (never var/, which holds your data)
+clean: ## remove everything that can be rebuilt (never var/, which contains your data)
 	rm -rf $(VENV) media/forward/_fastpath-* node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 
 $(VENV)/.runtime: requirements.lock

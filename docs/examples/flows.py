@@ -1,6 +1,6 @@
 """Run the README's seven flows one after the other: `python3 docs/examples/flows.py`.
 
-The server must be running. If it is not at the README's address, give its address as the argument.
+The server must be running. If its address differs from the README's, give the server's address as the argument.
 """
 
 import re
@@ -19,14 +19,14 @@ def preparation() -> str:
 
 
 def flows() -> list[tuple[str, str, str, str]]:
-    """Return each command of the README as: the number of its flow, what happens, the expected answer, the command."""
+    """Return, for each command of the README: the flow's number, a description, the expected answer, the command."""
     step = r"^\*\*([^\n]*) \(flow (\d)\):\*\* ([^\n]*)\n\n```sh\n(.*?)\n```$"
     steps = re.findall(step, README, re.MULTILINE | re.DOTALL)
     return [(number, what, answer, command) for what, number, answer, command in steps]
 
 
 def main(arguments: list[str]) -> int:
-    """Run everything in one shell, with a line before each command. Return the exit status."""
+    """Run all commands in one shell, and print a heading before each. Return the exit status."""
     address = arguments[0] if arguments else ADDRESS
     if not re.match(r"https?://", address):
         print(f"{address} is no address: give the server's, such as {ADDRESS}")

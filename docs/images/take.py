@@ -1,8 +1,8 @@
-"""Take the pictures of this folder from the real page: `python -m docs.images.take`.
+"""Make the pictures of this folder with screenshots of the real page: `python -m docs.images.take`.
 
-Each person's camera shows a drawing, `alice.svg` or `bob.svg` or one of these in other colours, so that the pictures
-show no one and look the same on every machine. What is taken is put on a background in pairs: a laptop's screen, and a
-phone's before it.
+Each person's camera shows a drawing: `alice.svg`, `bob.svg`, or one of the two in other colours. So the pictures show
+no real person, and look the same on every machine. Each picture combines two screenshots on a background: a laptop's
+screen, and a phone's screen in front of it.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _ARGUMENTS = [
     "--allow-loopback-in-peer-connection",
     "--disable-background-networking",
 ]
-# Whether the picture that comes from the far side has grown to its full size, which takes some seconds.
+# Whether the received video has its full size. A browser reaches it after some seconds.
 _IS_SHARP = """async () => {
   for (const report of (await window.sbe.pc.getStats()).values())
     if (report.type === "inbound-rtp" && report.kind === "video") return report.frameWidth >= 960;
@@ -43,12 +43,12 @@ _PAIR = """<!doctype html><style>
   .phone {{ right: 44px; bottom: 40px; width: 312px; border: 8px solid #0b1110; border-radius: 34px; }}
   .phone {{ background: #0b1110; }}
 </style><img class="laptop" src="{laptop}"><img class="phone" src="{phone}">"""
-# Whether somebody sees that many others, each in a picture that has grown.
+# Whether the page shows `count` other participants, each in a video at least 480 pixels wide.
 _SEES = """(count) => {
   const videos = [...document.querySelectorAll('.tile:not([data-sort="self"]) video')];
   return videos.length === count && videos.every(({videoWidth}) => videoWidth >= 480);
 }"""
-# Colours of a drawing, and those of somebody else.
+# The drawings of the other people: whose drawing to copy, and which colours to replace.
 _OTHERS = {
     "carol": (
         "alice",
@@ -73,7 +73,7 @@ _OTHERS = {
 
 
 def _drawing(name: str) -> str:
-    """Return somebody's portrait."""
+    """Return a person's portrait as SVG."""
     model, colours = _OTHERS.get(name, (name, {}))
     drawing = (HERE / f"{model}.svg").read_text()
     for colour, other in colours.items():
@@ -82,7 +82,7 @@ def _drawing(name: str) -> str:
 
 
 async def _film(playwright: Playwright, drawing: str, video: Path) -> None:
-    """Write a drawing as a Y4M video, which Chromium takes for a camera and plays over and over."""
+    """Write a drawing as a Y4M video. Chromium plays it in a loop instead of a camera."""
     browser = await launch_chromium(playwright)
     page = await browser.new_page(viewport=_CAMERA)  # type: ignore[arg-type]
     await page.set_content(f"<style>body {{ margin: 0 }} svg {{ width: 100%; height: auto }}</style>{drawing}")
@@ -95,20 +95,20 @@ async def _film(playwright: Playwright, drawing: str, video: Path) -> None:
 
 
 def _rows(plane: av.video.plane.VideoPlane) -> bytes:
-    """Return the pixels of a plane, without what pads its rows."""
+    """Return the pixels of a plane, without the padding of its rows."""
     pixels = bytes(plane)
     return b"".join(pixels[row : row + plane.width] for row in range(0, len(pixels), plane.line_size))
 
 
 class Studio:
-    """Opens pages, takes their pictures, and puts these together."""
+    """Opens pages, takes screenshots of them, and combines the screenshots."""
 
     def __init__(self, playwright: Playwright, server: Server, directory: Path) -> None:
-        """Keep everything that is only for now under `directory`."""
+        """Keep temporary files under `directory`."""
         self._playwright, self._server, self._directory = playwright, server, directory
 
     async def visit(self, name: str, device: str, *, direct: bool = True, **options: Any) -> Person:
-        """Open the page as somebody, in a browser whose camera shows them."""
+        """Open the page as this user, in a browser whose camera shows the user's drawing."""
         camera = self._directory / f"{name}.y4m"
         if not camera.exists():
             await _film(self._playwright, _drawing(name), camera)
@@ -127,14 +127,14 @@ class Studio:
         return somebody
 
     async def take(self, page: Page, name: str) -> str:
-        """Take a picture once the page has come to rest, and return its address."""
+        """Take a screenshot after the page's animations have ended, and return the URI of the file."""
         await page.wait_for_timeout(1500)
         path = self._directory / f"{name}.png"
         await page.screenshot(path=path)
         return path.as_uri()
 
     async def pair(self, name: str, laptop: str, phone: str) -> None:
-        """Put two pictures together, as `name.png` of this folder."""
+        """Combine two screenshots into `name.png` of this folder."""
         browser = await launch_chromium(self._playwright)
         page = await browser.new_page(viewport={"width": 1552, "height": 850})
         frame = self._directory / "pair.html"
@@ -145,7 +145,7 @@ class Studio:
 
 
 async def take(server: Server, directory: Path) -> None:
-    """Walk through a call and take the pictures."""
+    """Make a call, and take the pictures of it."""
     async with async_playwright() as playwright:
         studio = Studio(playwright, server, directory)
         bob = await studio.visit("bob", "laptop", viewport=_LAPTOP, color_scheme="light")
@@ -196,7 +196,7 @@ async def take_conference(studio: Studio) -> None:
 
 
 def main() -> int:
-    """Serve, and take the pictures."""
+    """Start a server, and take all pictures."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory)
         backends = Backends(path)
