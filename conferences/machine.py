@@ -27,8 +27,9 @@ A *participant* is the record of one user in one conference. The host starts in 
 
 A *move* takes a participant to another device of the same user. It starts in `idle`.
 
-- `arm`: `initiate-call-hold` arms the move until the move window ends. Another `initiate-call-hold` restarts the window.
-  If the participant is on hold already, the offer is an ordinary modification and the participant stays on hold.
+- `arm`: `initiate-call-hold` arms the move until the move window ends. Another `initiate-call-hold` restarts the
+  window. If the participant is on hold already, the offer is an ordinary modification and the participant stays on
+  hold.
 - `move`: A `DELETE` within the move window begins the move.
 - `expire`: The move window has ended.
 - `disarm`: The move returns to `idle`. This happens when the participant cancels its offer of a hold, and on most
@@ -39,8 +40,8 @@ A *modification* is one offer and its settlement. It starts in `mod-sent` and is
 section 4).
 
 - `accept`, `reject`: The receiver settles the modification. The receiver is a participant or the focus.
-- `cancel`: The initiator settles the modification. A pending modification is also cancelled when a side leaves or moves,
-  or when the conference ends.
+- `cancel`: The initiator settles the modification. A pending modification is also cancelled when a side leaves or
+  moves, or when the conference ends.
 - `expire`: The modification was not settled in time.
 
 The focus is a side of a modification, but not a participant. Its offers announce the changes of other participants.
