@@ -6,9 +6,8 @@ changes. The diagrams in docs/states.md are generated from the table.
 
 A *conference* starts in `invitation-sent`, when its host has made the first offer.
 
-- `answer`: The first answer opens the conference, and later answers leave it open. Later answers come from other
-  invited users, from a new device of a moving participant, and from sessions that join or return to a conference with
-  access "open".
+- `answer`: The first answer opens the conference, and later answers leave it open. They come from other invited users
+  and from a new device of a moving participant. If access is "open", they also come from sessions that join or return.
 - `negotiate`: While the conference is open, participants offer modifications, and accept, reject or cancel them.
 - `call-again`: The host makes another first offer. This is legal before the first answer, and only if the focus has not
   accepted an offer of the host.
