@@ -2,7 +2,7 @@
 
 Each docstring states when an event is sent and which participants receive it.
 `make reference` generates the reference in docs/protocol.md and `templates/static/sbe/event-types.js` from these
-classes. The tests check every received event against them.
+classes. The tests check every received event against these classes.
 """
 
 from dataclasses import dataclass
@@ -62,11 +62,12 @@ class CancelReason(StrEnum):
 class InvitationReceived(StoredEvent):
     """The device rings, for a call or for a move from another device of the user.
 
-    Every live session of the user gets it, except those that are in the conference and the one that a move leaves.
+    Every live session of the user gets this event, except sessions that are in the conference, and the session that
+    a move leaves.
     """
 
     type = EventType.INVITATION_RECEIVED
-    reason: Annotated[InvitationReason, "`call`, or `move` when this user moves from another device."]
+    reason: Annotated[InvitationReason, "`call`, or `move` if the user moves from another device."]
     from_: Annotated[OriginShape, "The host who calls. For a move: the user's own participant."]
     mod_id: Annotated[str | Absent, "Only for a call in `peer`: the modification that an answer settles."] = ABSENT
     description: Annotated[OfferShape | Absent, "Only for a call in `peer`: the caller's offer."] = ABSENT
@@ -77,15 +78,15 @@ class InvitationReceived(StoredEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class InvitationCancelled(StoredEvent):
-    """The device stops ringing. Every ringing device gets it, except the one that answered or declined."""
+    """The device stops ringing. Every ringing device gets this event, except the one that answered or declined."""
 
     type = EventType.INVITATION_CANCELLED
-    reason: Annotated[CancelReason, "What ended the ringing."]
+    reason: Annotated[CancelReason, "Why the ringing ended."]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOpen(StoredEvent):
-    """The first answer has opened the conference. Only the host gets it."""
+    """The first answer has opened the conference. Only the host gets this event."""
 
     type = EventType.SESSION_OPEN
     from_: Annotated[OriginShape, "The participant that answered."]
@@ -104,21 +105,25 @@ class ModificationEvent(StoredEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ModReceived(ModificationEvent):
-    """Another participant, or the focus, has made an offer. Only its receiver gets it, and accepts or rejects it."""
+    """Another participant, or the focus, has made an offer.
+
+    Only the receiver of the offer gets this event. The receiver then accepts or rejects the offer.
+    """
 
     type = EventType.MOD_RECEIVED
     from_: Annotated[OriginShape, "The participant that made the offer, or the focus."]
     description: Annotated[OfferShape, "The offer."]
-    restart: Annotated[bool, "The offer needs a new peer connection."]
+    restart: Annotated[bool, "Whether the offer needs a new peer connection."]
     expires_at: Annotated[datetime, "When the modification expires, if it is not settled."]
     caused_by: Annotated[
-        str | Absent | None, "Only from the focus: another participant's modification that caused the offer, or null."
+        str | Absent | None,
+        "Only in offers of the focus: another participant's modification that caused the offer, or null.",
     ] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModAccepted(ModificationEvent):
-    """The receiver has accepted the offer. Only its initiator gets it."""
+    """The receiver has accepted the offer. Only the initiator gets this event."""
 
     type = EventType.MOD_ACCEPTED
     from_: Annotated[OriginShape, "The participant that accepted the offer, or the focus."]
@@ -127,25 +132,29 @@ class ModAccepted(ModificationEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ModRejected(ModificationEvent):
-    """The offer was rejected, and the media stays as it was. Only the initiator gets it.
+    """The offer was rejected, and the media does not change. Only the initiator gets this event.
 
-    In `focus` there are two more cases. After the focus has accepted a modification, the initiator gets this event for
-    each participant that does not follow. A participant gets it if the focus cannot use its answer to an offer of the
-    focus.
+    In `focus` there are two more cases:
+
+    - The focus cannot use a participant's answer to an offer of the focus. The participant gets this event.
+    - The focus has accepted a modification and offered the change to others. The initiator gets this event for each
+      participant that rejects that offer, or whose answer the focus cannot use.
     """
 
     type = EventType.MOD_REJECTED
     from_: Annotated[OriginShape, "The participant that rejected the offer, or the focus."]
-    participant: Annotated[ParticipantShape | Absent, "Only in `focus`: the participant that did not follow."] = ABSENT
-    reason: Annotated[str | Absent, "Only from the focus: the code of the refusal (section 8)."] = ABSENT
-    detail: Annotated[str | Absent, "Only from the focus: an explanation for people."] = ABSENT
+    participant: Annotated[
+        ParticipantShape | Absent, "Only in `focus`: the participant that did not accept the change."
+    ] = ABSENT
+    reason: Annotated[str | Absent, "Only if the focus refused: the code of the refusal (section 8)."] = ABSENT
+    detail: Annotated[str | Absent, "Only if the focus refused: an explanation for people."] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModCancelled(ModificationEvent):
     """The initiator cancelled the offer, one side left or moved, or a media node failed.
 
-    Only the other side gets it.
+    Only the other side gets this event.
     """
 
     type = EventType.MOD_CANCELLED
@@ -154,7 +163,7 @@ class ModCancelled(ModificationEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ModExpired(ModificationEvent):
-    """The offer was not settled in time. The initiator and the receiver get it."""
+    """The offer was not settled in time. The initiator and the receiver get this event."""
 
     type = EventType.MOD_EXPIRED
 
@@ -168,16 +177,16 @@ class ParticipantEvent(StoredEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantInvited(ParticipantEvent):
-    """The host has invited another user. Everyone else in the conference gets it."""
+    """The host has invited another user. Everyone in the conference gets this event, except the host."""
 
     type = EventType.PARTICIPANT_INVITED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantJoined(ParticipantEvent):
-    """A participant has joined the conference or returned to it. Everyone else in the conference gets it.
+    """A participant has joined the conference or returned to it.
 
-    For the first answer, the host gets `session-open` instead.
+    Everyone else in the conference gets this event. For the first answer, the host gets `session-open` instead.
     """
 
     type = EventType.PARTICIPANT_JOINED
@@ -185,66 +194,72 @@ class ParticipantJoined(ParticipantEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantOnHold(ParticipantEvent):
-    """A hold has taken effect. Everyone in the conference gets it, including the participant on hold."""
+    """A hold has taken effect. Everyone in the conference gets this event, including the participant on hold."""
 
     type = EventType.PARTICIPANT_ON_HOLD
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantResumed(ParticipantEvent):
-    """A resume has taken effect. Everyone in the conference gets it, including the participant that resumed."""
+    """A resume has taken effect. Everyone in the conference gets this event, including the participant that resumed."""
 
     type = EventType.PARTICIPANT_RESUMED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantMoving(ParticipantEvent):
-    """A move has begun, and the user's other devices ring. Everyone else in the conference gets it."""
+    """A move has begun, and the user's other devices ring. Everyone else in the conference gets this event."""
 
     type = EventType.PARTICIPANT_MOVING
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantMoved(ParticipantEvent):
-    """A participant has answered on its new device. Its old device and everyone else in the conference get it."""
+    """A participant has answered on its new device.
+
+    The participant's old device and everyone else in the conference get this event.
+    """
 
     type = EventType.PARTICIPANT_MOVED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantMuted(ParticipantEvent):
-    """A participant was muted or unmuted. Everyone in the conference gets it, except the requester."""
+    """A participant was muted or unmuted. Everyone in the conference gets this event, except the requester."""
 
     type = EventType.PARTICIPANT_MUTED
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticipantLeft(ParticipantEvent):
-    """A participant has left. Everyone in the conference gets it. So does the participant, unless it hung up."""
+    """A participant has left.
+
+    Everyone else in the conference gets this event. The participant gets it too, unless the participant hung up.
+    """
 
     type = EventType.PARTICIPANT_LEFT
-    reason: Annotated[LeftReason, "Why it left."]
+    reason: Annotated[LeftReason, "Why the participant left."]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MoveExpired(ParticipantEvent):
-    """The participant armed a move but did not begin it in time. Only that participant gets it."""
+    """The participant armed a move but did not begin it in time. Only that participant gets this event."""
 
     type = EventType.MOVE_EXPIRED
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionTerminated(StoredEvent):
-    """The conference has ended. Everyone in the conference gets it, except the participant that ended it."""
+    """The conference has ended. Everyone in it gets this event, except the participant that ended the conference."""
 
     type = EventType.SESSION_TERMINATED
-    reason: Annotated[LeftReason, "Why it ended."]
+    reason: Annotated[LeftReason, "Why the conference ended."]
     conference: Annotated[ConferenceShape, "The conference after its end."]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveSpeaker(EphemeralEvent):
-    """The active speaker has changed. Everyone in the conference with an open WebSocket gets it."""
+    """The active speaker has changed. Everyone in the conference with an open WebSocket gets this event."""
 
     type = EventType.ACTIVE_SPEAKER
     participant: Annotated[str, "The participant's ID."]
@@ -252,10 +267,13 @@ class ActiveSpeaker(EphemeralEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class Quality(EphemeralEvent):
-    """The connection of a participant has changed. Everyone in the conference with an open WebSocket gets it.
+    """The quality of a participant's connection has changed.
+
+    Everyone in the conference with an open WebSocket gets this event.
 
     - `poor`: For 3 s, at least 8 % of the packets in one direction were lost. The event is repeated every 10 s.
-    - `disconnected`: The participant has answered no connectivity check for 15 s. After 30 s it leaves (`media-lost`).
+    - `disconnected`: The participant has answered no connectivity check for 15 s. After 30 s, the participant is
+      removed (`media-lost`).
     """
 
     type = EventType.QUALITY

@@ -1,49 +1,50 @@
 """The state machines of a conference, a participant, a move and a modification (protocol sections 4, 6 and 7).
 
-`TABLE` lists every state with its legal actions and the state that each action leads to. A final state has `{}`.
-Every other action is illegal: `decide` raises the refusal that fits the state, and nothing changes. The diagrams in
-docs/states.md are generated from the table.
+`TABLE` lists every state with its legal actions and the state that each action leads to. A final state has no
+actions. An action that a state does not list is illegal: `decide` raises the refusal that fits the state, and nothing
+changes. The diagrams in docs/states.md are generated from the table.
 
 A *conference* starts in `invitation-sent`, when its host has made the first offer.
 
-- `answer`: The first answer opens the conference. Later answers leave it open. They come from other invited users, from
-  a new device of a moving participant, and from sessions that join or return to a conference with access "open".
+- `answer`: The first answer opens the conference, and later answers leave it open. They come from other invited users
+  and from a new device of a moving participant. If access is "open", they also come from sessions that join or return.
 - `negotiate`: While the conference is open, participants offer modifications, and accept, reject or cancel them.
-- `call-again`: Before the first answer, a host whose first offer the focus has not accepted may make it again.
+- `call-again`: The host makes another first offer. This is legal before the first answer, and only if the focus has not
+  accepted an offer of the host.
 - `manage`: Until the conference ends, the host invites and mutes participants. A participant may mute or unmute itself.
 - `end`: The conference is terminated permanently, before or after the first answer.
 
 A *participant* is the record of one user in one conference. The host starts in `accepted`, every other participant in
 `invited`.
 
-- `answer`: An invited participant is accepted. A moving participant is accepted at its new device, off hold.
+- `answer`: An invited participant is accepted. A moving participant is accepted on its new device, and is off hold.
 - `modify`, `hold`, `resume`: The participant's offer has been accepted and takes effect. An accepted participant may
-  modify its media or put the conference on hold. A participant on hold may modify its media, and stays on hold until
-  it resumes.
+  modify its media or go on hold. A participant on hold may modify its media, but stays on hold until it resumes.
 - `move`: An accepted participant, or one on hold, leaves its device. Its user's other devices ring.
 - `leave`: The participant leaves. This is legal in every state except `left`.
 - `return`: A participant that left a conference with access "open" is accepted again.
 
 A *move* takes a participant to another device of the same user. It starts in `idle`.
 
-- `arm`: `initiate-call-hold` arms the move until the move window ends. Repeating it restarts the window. If the
-  participant is on hold already, the offer is an ordinary modification and the participant stays on hold.
+- `arm`: `initiate-call-hold` arms the move until the move window ends. Another `initiate-call-hold` restarts the
+  window. If the participant is on hold already, the offer is an ordinary modification and the participant stays on
+  hold.
 - `move`: A `DELETE` within the move window begins the move.
 - `expire`: The move window has ended.
-- `disarm`: An armed or expired move is forgotten. This happens when the participant cancels an offer to hold, and on
-  transitions of the participant (`move_after`). An armed move survives `hold` and `modify`. An expired move survives
-  transitions to `on-hold`. All other transitions disarm it.
+- `disarm`: The move returns to `idle`. This happens when the participant cancels its offer of a hold, and on most
+  transitions of the participant (`move_after`). An armed move survives only `hold` and `modify`. An expired move
+  survives only transitions to `on-hold`.
 
 A *modification* is one offer and its settlement. It starts in `mod-sent` and is settled exactly once (RFC 3264
 section 4).
 
-- `accept`, `reject`: The receiver settles it. The focus may be the receiver.
-- `cancel`: The initiator settles it. A pending modification is also cancelled when a side leaves or moves, or when the
-  conference ends.
-- `expire`: Nobody has settled it in time.
+- `accept`, `reject`: The receiver settles the modification. The receiver is a participant or the focus.
+- `cancel`: The initiator settles the modification. A pending modification is also cancelled when a side leaves or
+  moves, or when the conference ends.
+- `expire`: The modification was not settled in time.
 
 The focus is a side of a modification, but not a participant. Its offers announce the changes of other participants.
-When a participant accepts such an offer, no participant changes its state.
+When a participant accepts such an offer, no participant's state changes.
 """
 
 from collections.abc import Mapping
@@ -190,8 +191,8 @@ TABLE: Mapping[State, Mapping[Action, State]] = {
     ModificationState.EXPIRED: {},
 }
 
-# The action that an accepted offer of each kind performs on the participant who made it. `SYNC` is missing, because
-# only the focus offers it.
+# The action that an accepted offer of each kind performs on the participant who made it. `SYNC` has no entry,
+# because only the focus offers it.
 EFFECTS: Mapping[ModificationKind, Action] = {
     ModificationKind.CALL: Action.MODIFY,
     ModificationKind.MOD: Action.MODIFY,
@@ -202,7 +203,7 @@ EFFECTS: Mapping[ModificationKind, Action] = {
 
 
 def effect_of(kind: ModificationKind, state: ParticipantState) -> Action:
-    """Return the action that an accepted offer performs on its participant, which is now in `state`.
+    """Return the action that an accepted offer performs on the participant who made it and is now in `state`.
 
     A participant on hold that offers another hold (`initiate-call-hold`) only modifies its media.
     """
@@ -212,7 +213,7 @@ def effect_of(kind: ModificationKind, state: ParticipantState) -> Action:
 
 
 def move_after(move: MoveState, action: Action, reached: ParticipantState) -> MoveState:
-    """Return the state of a move after `action` has taken its participant to the state `reached`.
+    """Return the state of a move after `action` has taken the participant to the state `reached`.
 
     `hold` and `modify` keep an armed move armed. An expired move stays expired while the participant is on hold. Any
     other transition disarms the move.
@@ -221,9 +222,9 @@ def move_after(move: MoveState, action: Action, reached: ParticipantState) -> Mo
     return move if stays else decide(move, Action.DISARM)
 
 
-# States in which devices of the user ring.
+# The states of a participant in which devices of its user ring.
 RINGING = frozenset({ParticipantState.INVITED, ParticipantState.MOVING})
-# States in which the participant is in the conference with a device.
+# The states in which a participant is in the conference with a device.
 JOINED = frozenset({ParticipantState.ACCEPTED, ParticipantState.ON_HOLD})
 
 

@@ -12,7 +12,7 @@
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {"call" | "move"} reason `call`, or `move` when this user moves from another device.
+ * @property {"call" | "move"} reason `call`, or `move` if the user moves from another device.
  * @property {Origin} from The host who calls. For a move: the user's own participant.
  * @property {string} [modId] Only for a call in `peer`: the modification that an answer settles.
  * @property {Description} [description] Only for a call in `peer`: the caller's offer.
@@ -20,14 +20,14 @@
  * @property {Conference} conference The conference when the event was written.
  * @property {string} ringsUntil When the ringing ends, if no device answers.
  *
- * @typedef {object} InvitationCancelled The device stops ringing. Every ringing device gets it, except the one that answered or declined.
+ * @typedef {object} InvitationCancelled The device stops ringing. Every ringing device gets this event, except the one that answered or declined.
  * @property {"invitation-cancelled"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {"answered-elsewhere" | "declined-elsewhere" | "caller-cancelled" | "no-answer"} reason What ended the ringing.
+ * @property {"answered-elsewhere" | "declined-elsewhere" | "caller-cancelled" | "no-answer"} reason Why the ringing ended.
  *
- * @typedef {object} SessionOpen The first answer has opened the conference. Only the host gets it.
+ * @typedef {object} SessionOpen The first answer has opened the conference. Only the host gets this event.
  * @property {"session-open"} type
  * @property {string} confId
  * @property {number} seq
@@ -37,7 +37,7 @@
  * @property {Description} [description] Only in `peer`: the answer to the caller's offer.
  * @property {Conference} conference The conference when the event was written.
  *
- * @typedef {object} ModReceived Another participant, or the focus, has made an offer. Only its receiver gets it, and accepts or rejects it.
+ * @typedef {object} ModReceived Another participant, or the focus, has made an offer.
  * @property {"mod-received"} type
  * @property {string} confId
  * @property {number} seq
@@ -46,11 +46,11 @@
  * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} kind The purpose of the offer.
  * @property {Origin} from The participant that made the offer, or the focus.
  * @property {Description} description The offer.
- * @property {boolean} restart The offer needs a new peer connection.
+ * @property {boolean} restart Whether the offer needs a new peer connection.
  * @property {string} expiresAt When the modification expires, if it is not settled.
- * @property {string | null} [causedBy] Only from the focus: another participant's modification that caused the offer, or null.
+ * @property {string | null} [causedBy] Only in offers of the focus: another participant's modification that caused the offer, or null.
  *
- * @typedef {object} ModAccepted The receiver has accepted the offer. Only its initiator gets it.
+ * @typedef {object} ModAccepted The receiver has accepted the offer. Only the initiator gets this event.
  * @property {"mod-accepted"} type
  * @property {string} confId
  * @property {number} seq
@@ -60,7 +60,7 @@
  * @property {Origin} from The participant that accepted the offer, or the focus.
  * @property {Description} description The answer.
  *
- * @typedef {object} ModRejected The offer was rejected, and the media stays as it was. Only the initiator gets it.
+ * @typedef {object} ModRejected The offer was rejected, and the media does not change. Only the initiator gets this event.
  * @property {"mod-rejected"} type
  * @property {string} confId
  * @property {number} seq
@@ -68,9 +68,9 @@
  * @property {string} modId The modification.
  * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} kind The purpose of the offer.
  * @property {Origin} from The participant that rejected the offer, or the focus.
- * @property {Participant} [participant] Only in `focus`: the participant that did not follow.
- * @property {string} [reason] Only from the focus: the code of the refusal (section 8).
- * @property {string} [detail] Only from the focus: an explanation for people.
+ * @property {Participant} [participant] Only in `focus`: the participant that did not accept the change.
+ * @property {string} [reason] Only if the focus refused: the code of the refusal (section 8).
+ * @property {string} [detail] Only if the focus refused: an explanation for people.
  *
  * @typedef {object} ModCancelled The initiator cancelled the offer, one side left or moved, or a media node failed.
  * @property {"mod-cancelled"} type
@@ -81,7 +81,7 @@
  * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} kind The purpose of the offer.
  * @property {Origin} from The participant that cancelled the offer, left or moved; or the focus.
  *
- * @typedef {object} ModExpired The offer was not settled in time. The initiator and the receiver get it.
+ * @typedef {object} ModExpired The offer was not settled in time. The initiator and the receiver get this event.
  * @property {"mod-expired"} type
  * @property {string} confId
  * @property {number} seq
@@ -89,84 +89,84 @@
  * @property {string} modId The modification.
  * @property {"call" | "mod" | "hold" | "resume" | "move" | "sync"} kind The purpose of the offer.
  *
- * @typedef {object} ParticipantInvited The host has invited another user. Everyone else in the conference gets it.
+ * @typedef {object} ParticipantInvited The host has invited another user. Everyone in the conference gets this event, except the host.
  * @property {"participant-invited"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
- * @typedef {object} ParticipantJoined A participant has joined the conference or returned to it. Everyone else in the conference gets it.
+ * @typedef {object} ParticipantJoined A participant has joined the conference or returned to it.
  * @property {"participant-joined"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
- * @typedef {object} ParticipantOnHold A hold has taken effect. Everyone in the conference gets it, including the participant on hold.
+ * @typedef {object} ParticipantOnHold A hold has taken effect. Everyone in the conference gets this event, including the participant on hold.
  * @property {"participant-on-hold"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
- * @typedef {object} ParticipantResumed A resume has taken effect. Everyone in the conference gets it, including the participant that resumed.
+ * @typedef {object} ParticipantResumed A resume has taken effect. Everyone in the conference gets this event, including the participant that resumed.
  * @property {"participant-resumed"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
- * @typedef {object} ParticipantMoving A move has begun, and the user's other devices ring. Everyone else in the conference gets it.
+ * @typedef {object} ParticipantMoving A move has begun, and the user's other devices ring. Everyone else in the conference gets this event.
  * @property {"participant-moving"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
- * @typedef {object} ParticipantMoved A participant has answered on its new device. Its old device and everyone else in the conference get it.
+ * @typedef {object} ParticipantMoved A participant has answered on its new device.
  * @property {"participant-moved"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
- * @typedef {object} ParticipantMuted A participant was muted or unmuted. Everyone in the conference gets it, except the requester.
+ * @typedef {object} ParticipantMuted A participant was muted or unmuted. Everyone in the conference gets this event, except the requester.
  * @property {"participant-muted"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
- * @typedef {object} ParticipantLeft A participant has left. Everyone in the conference gets it. So does the participant, unless it hung up.
+ * @typedef {object} ParticipantLeft A participant has left.
  * @property {"participant-left"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
- * @property {"hung-up" | "declined" | "no-answer" | "removed" | "media-lost" | "session-expired" | "conference-ended" | "ended-by-support"} reason Why it left.
+ * @property {"hung-up" | "declined" | "no-answer" | "removed" | "media-lost" | "session-expired" | "conference-ended" | "ended-by-support"} reason Why the participant left.
  *
- * @typedef {object} MoveExpired The participant armed a move but did not begin it in time. Only that participant gets it.
+ * @typedef {object} MoveExpired The participant armed a move but did not begin it in time. Only that participant gets this event.
  * @property {"move-expired"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
  * @property {Participant} participant The participant when the event was written.
  *
- * @typedef {object} SessionTerminated The conference has ended. Everyone in the conference gets it, except the participant that ended it.
+ * @typedef {object} SessionTerminated The conference has ended. Everyone in it gets this event, except the participant that ended the conference.
  * @property {"session-terminated"} type
  * @property {string} confId
  * @property {number} seq
  * @property {string} at
- * @property {"hung-up" | "declined" | "no-answer" | "removed" | "media-lost" | "session-expired" | "conference-ended" | "ended-by-support"} reason Why it ended.
+ * @property {"hung-up" | "declined" | "no-answer" | "removed" | "media-lost" | "session-expired" | "conference-ended" | "ended-by-support"} reason Why the conference ended.
  * @property {Conference} conference The conference after its end.
  *
- * @typedef {object} ActiveSpeaker The active speaker has changed. Everyone in the conference with an open WebSocket gets it.
+ * @typedef {object} ActiveSpeaker The active speaker has changed. Everyone in the conference with an open WebSocket gets this event.
  * @property {"active-speaker"} type
  * @property {string} confId
  * @property {string} participant The participant's ID.
  *
- * @typedef {object} Quality The connection of a participant has changed. Everyone in the conference with an open WebSocket gets it.
+ * @typedef {object} Quality The quality of a participant's connection has changed.
  * @property {"quality"} type
  * @property {string} confId
  * @property {string} participant The participant's ID.
