@@ -16,11 +16,12 @@ _HEAD = """# States
 A transition that is not drawn here does not exist: the request is refused and nothing changes.
 """
 
-_MACHINES: list[tuple[str, type[State], State]] = [
-    ("Conference", ConferenceState, ConferenceState.INVITATION_SENT),
-    ("Participant", ParticipantState, ParticipantState.INVITED),
-    ("Move", MoveState, MoveState.IDLE),
-    ("Modification", ModificationState, ModificationState.SENT),
+# The title, the states, and the states in which a machine may start, each with a label.
+_MACHINES: list[tuple[str, type[State], dict[State, str]]] = [
+    ("Conference", ConferenceState, {ConferenceState.INVITATION_SENT: ""}),
+    ("Participant", ParticipantState, {ParticipantState.INVITED: ": guest", ParticipantState.ACCEPTED: ": host"}),
+    ("Move", MoveState, {MoveState.IDLE: ""}),
+    ("Modification", ModificationState, {ModificationState.SENT: ""}),
 ]
 
 
@@ -29,11 +30,11 @@ def render() -> str:
     return _HEAD + "".join(_section(*machine) for machine in _MACHINES)
 
 
-def _section(title: str, states: type[State], first: State) -> str:
+def _section(title: str, states: type[State], initial: dict[State, str]) -> str:
     """Return the heading and the diagram of one machine."""
     names = {state: state.name.lower() for state in states}
     lines = [f'    state "{state.value}" as {name}' for state, name in names.items()]
-    lines.append(f"    [*] --> {names[first]}")
+    lines += [f"    [*] --> {names[state]}{label}" for state, label in initial.items()]
     for state, name in names.items():
         lines += [f"    {name} --> {names[after]}: {action}" for action, after in TABLE[state].items()]
         if not TABLE[state]:

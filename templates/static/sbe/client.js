@@ -208,7 +208,7 @@ export class SbeClient extends Emitter {
     );
   }
 
-  /** Return everyone who is registered now. @returns {Promise<Registered[]>} */
+  /** Return the sessions that are registered now. @returns {Promise<Registered[]>} */
   async people() {
     const { body } = await this.#rest.send({
       method: "GET",
