@@ -14,7 +14,7 @@ ROWS = 1000
 
 
 class Row(APIView):
-    """A resource that reads four times and writes four times."""
+    """A resource whose PUT makes four reads and four writes."""
 
     @transaction.atomic(savepoint=False)
     def put(self, request: Request, number: int) -> Response:
