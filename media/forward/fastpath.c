@@ -301,8 +301,8 @@ static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int c
         CMSG_LEN(sizeof(uint16_t)), IPPROTO_UDP, UDP_SEGMENT_OPTION, (uint16_t)first->iov_len};
 }
 
-/* Encrypt packets for a receiver, and make messages of them. Packets of one size make a GSO batch. Its last packet may be
- * shorter. */
+/* Encrypt packets for a receiver, and make messages of them. Packets of one size make a GSO batch. Its last packet may
+ * be shorter. */
 static void send_to(struct outbound *out, const struct variant *variant, int receiver, const int *sizes, int count) {
     struct fastpath *path = out->path;
     if (out->slots + count > SLOTS_OUT || out->messages + count > SLOTS_OUT)

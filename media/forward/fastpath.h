@@ -12,13 +12,13 @@ enum limits {
     SLOT_SIZE = 2048,         /* bytes of a slot, including those that SRTP adds */
     NAME_SIZE = 28,           /* bytes of a struct sockaddr_in6, the larger sockaddr */
     FULL = 64,                /* once this many messages are ready, they are sent without waiting for more */
-    LARGEST_SEGMENT = 1216,   /* bytes of a packet that fits any IPv6 route after encryption (1280 bytes: RFC 8200 section 5) */
+    LARGEST_SEGMENT = 1216,   /* bytes of a packet that fits any IPv6 route when encrypted (1280 bytes, RFC 8200) */
     HISTORY = 512,            /* packets kept of a track: more than a second of video. A power of two */
     ARENA_SIZE = 614400,      /* bytes of these packets: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
-    QUIET = 60,               /* dBov below full scale; anything quieter is noise */
+    QUIET = 60,               /* audio level in -dBov; anything quieter is noise */
     BUCKETS = 1024,           /* buckets of the table of addresses. A power of two */
-    NEAR = 3000               /* distance from the expected packet: over a second of video (RFC 3550 appendix A.1) */
+    NEAR = 3000               /* largest plausible distance of a packet: over a second of video (RFC 3550, A.1) */
 };
 
 /* What the fast path did with a datagram. */
@@ -32,7 +32,7 @@ enum verdict {
 struct stream {
     int64_t expected;         /* next sequence number, counted on beyond 16 bits; negative before the first packet */
     int64_t received;         /* packets that have arrived */
-    double transit;           /* last packet's arrival minus its timestamp, in RTP clock units (RFC 3550 section 6.4.1) */
+    double transit;           /* last packet's arrival minus timestamp, in RTP clock units (RFC 3550 section 6.4.1) */
     double jitter;            /* in units of the RTP clock */
     double asks_at;           /* when to request missing packets next; infinite while none is missing */
     int32_t clock_rate;       /* of the RTP clock, in Hz */
@@ -140,8 +140,8 @@ struct fastpath {
     uint8_t rewritten[SLOTS_IN * SLOT_SIZE];     /* packets as receivers get them, before encryption */
 };
 
-/* Read the datagrams that wait at the socket. Forward the expected packets of streams, and leave the rest to Python. Set
- * a verdict for each datagram. Returns the number of datagrams read. */
+/* Read the datagrams that wait at the socket. Forward the expected packets of streams, and leave the rest to Python.
+ * Set a verdict for each datagram. Returns the number of datagrams read. */
 int fastpath_turn(struct fastpath *, double now);
 
 /* From now on, treat media from this sockaddr as the leg's. Returns -1 if there is not enough memory. */

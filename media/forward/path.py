@@ -130,7 +130,7 @@ class Forwarder:
 
 
 def is_logged(count: int) -> bool:
-    """Tell whether to log the fault with this number. To bound the log, only the first, second, fourth … are logged."""
+    """Tell whether to log the fault with this number. To bound the log, only numbers 1, 2, 4, 8 … are logged."""
     return count & (count - 1) == 0
 
 

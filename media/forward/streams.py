@@ -170,7 +170,7 @@ class Stream:
         return self.expected - late if late <= LATEST else None
 
     def _time(self, missing: Missing, now: float) -> None:
-        """Measure the round trip by the answer to a request. After several requests, it is unclear which was answered."""
+        """Measure the round trip by the answer to a request. It is unclear which of several requests was answered."""
         if missing.tries == 1 or (missing.tries and not self.round_trip.is_measured):
             self.round_trip.measure(now - (missing.asked_at if missing.tries == 1 else missing.noticed_at))
         elif missing.tries:
