@@ -16,7 +16,7 @@ from media.forward.repair import RoundTrip
 LARGEST_GAP = 256
 # Discard packets that are more than this many sequence numbers late.
 LATEST = 2 * LARGEST_GAP
-# How many packets of one stream may be requested: a burst, and then this many per second. A stream that loses more
+# Of one stream, REQUEST_BURST packets may be requested at once, and REQUEST_RATE per second. A stream that loses more
 # cannot be repaired, and each request costs the focus time.
 REQUEST_BURST, REQUEST_RATE = 2 * LARGEST_GAP, 500
 # A missing packet is given up after TRIES requests, or after USEFUL_SECONDS, when it is too late for a picture.
