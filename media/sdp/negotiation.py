@@ -288,7 +288,7 @@ class Negotiation:
         """
         offered = self._offered
         if offered is None:
-            raise NegotiationError("No offer is waiting for this answer.")
+            raise NegotiationError("There is no offer for this answer.")
         description = read(text)
         states = _kept(self._terms.states, _answered(offered.states, description))
         if not may_change and _sent(states) != _sent(self._terms.states):

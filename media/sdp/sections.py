@@ -312,7 +312,7 @@ def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) ->
 
 
 def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
-    """Return a new section for the track (None if no codec is agreed), and the numbers with those of the section."""
+    """Return a new section for the track (None if no codec is agreed), and the numbers including its own."""
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
         return None, numbers
