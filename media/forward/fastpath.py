@@ -36,7 +36,7 @@ SOURCE = _FOLDER / "fastpath.c"
 FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
 _ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
 _COMPILE_SECONDS = 120
-_WITHOUT = "Python alone forwards now: calls work, but need more processor time. Install a C compiler and try again."
+_WITHOUT = "The focus forwards in Python now: calls work, but need more processor time. Install a C compiler and try again."
 
 
 class FastPath:
