@@ -1,4 +1,4 @@
-"""The one view. It uses the table of Django's sessions; any table would do."""
+"""The yardstick's only view. It uses the table of Django's sessions; any table would do."""
 
 from typing import Any
 

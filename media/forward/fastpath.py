@@ -1,10 +1,9 @@
 """The fast path: a compiled library that forwards ordinary packets without the interpreter.
 
-Nearly all packets are the expected ones of their streams, and receivers get them with a few fields changed. For these
-packets, the interpreter costs more than the work itself, above all after a sleep, when the caches are cold. So
-`fastpath.c` reads a burst, forwards these packets and leaves the rest to Python. The library has no state of its own:
-Python and C share the memory that both need (`media/forward/memory.py`). Without the library, Python forwards
-everything.
+Nearly every packet is the next packet of its stream, and receivers get it with a few fields changed. For these packets,
+the interpreter costs more than the work itself, above all after a sleep, when the caches are cold. So `fastpath.c`
+reads a burst, forwards these packets and leaves the rest to Python. The library has no state of its own: Python and C
+share the memory that both need (`media/forward/memory.py`). Without the library, Python forwards everything.
 
     python -m media.forward.fastpath
 
@@ -36,7 +35,7 @@ SOURCE = _FOLDER / "fastpath.c"
 FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
 _ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
 _COMPILE_SECONDS = 120
-_WITHOUT = "The focus forwards in Python now: calls work, but need more processor time. Install a C compiler and try again."
+_WITHOUT = "The focus forwards in Python: calls work, but need more CPU time. Install a C compiler and try again."
 
 
 class FastPath:

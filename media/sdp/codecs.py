@@ -169,7 +169,7 @@ def _common(kind: str, agreed: Codecs, shown: Codecs) -> Codecs:
 
 
 def _listed(codecs: Codecs, beside: Codecs) -> str:
-    """Return the codecs' names as text for a message, with the profile where the name alone is ambiguous."""
+    """Return the codecs' names as text for a message, with the profile where a name is ambiguous."""
     others = {codec.name for codec in beside}
     names = [" ".join(each.key) if each.name in others else each.name for each in codecs if each.name not in _AUXILIARY]
     *most, last = dict.fromkeys(names)
@@ -182,7 +182,7 @@ def takes_opus(shown: Mapping[str, Codecs]) -> bool:
 
 
 def is_usable(codecs: Iterable[Codec]) -> bool:
-    """Tell whether media can be sent with these codecs. Redundancy and tones alone carry no media."""
+    """Tell whether media can be sent with these codecs. Redundancy and tones carry no media by themselves."""
     return any(codec.name not in _AUXILIARY for codec in codecs)
 
 

@@ -105,7 +105,7 @@ class Description:
 
     @property
     def ice_ufrag(self) -> str:
-        """The first well-formed ICE user fragment, or empty. Rejected sections may have malformed ones."""
+        """The first well-formed ICE user fragment, or empty. Rejected sections may have malformed user fragments."""
         stated = (self.stated(media, "ice-ufrag") for media in self.media)
         return next((each for each in stated if syntax.UFRAG.fullmatch(each)), "")
 

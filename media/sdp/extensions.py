@@ -41,7 +41,7 @@ SERVED: Mapping[str, frozenset[str]] = {
     VIDEO_ORIENTATION: _VIDEO,
     # The buffer that the sender wants the receiver to have. Forwarded unchanged.
     PLAYOUT_DELAY: _VIDEO,
-    # Which frames depend on which, for AV1 and VP9. Forwarded unchanged, because it starts again with each key frame.
+    # The dependencies between frames, for AV1 and VP9. Forwarded unchanged, because they start again at each key frame.
     DEPENDENCY_DESCRIPTOR: _VIDEO,
     **({TRANSPORT_CC: _BOTH} if SERVES_TRANSPORT_CC else {}),
 }
@@ -80,7 +80,7 @@ def read_extensions(media: ParsedSection) -> dict[str, int]:
         words = rest.split()
         # Extension attributes follow the URI (RFC 8285 section 8).
         key = " ".join([*[direction] * bool(direction), *words[: 2 if words[0] == _ENCRYPTED else 1]])
-        # The ID 15 ends a one-byte header.
+        # In a one-byte header, ID 15 ends the extension.
         numbered = number(id_, 255)
         if numbered and numbered != 15 and key not in ids:
             if meanings.setdefault(numbered, meaning(key)) != meaning(key):
