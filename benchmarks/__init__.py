@@ -1,1 +1,1 @@
-"""Benchmarks. Each module is a program: `python -m benchmarks.NAME`."""
+"""Benchmarks. Each module with a `main` is a program: `python -m benchmarks.NAME`."""

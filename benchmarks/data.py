@@ -4,10 +4,11 @@
 
 Both ends of each leg are in this process, without a network. The node's ends run on one event loop, the browsers' ends
 on another loop in a separate thread. In each conference one member sends 200 messages of 100 bytes a second. Loop time
-is the processor time of the node's thread. It includes DTLS, SCTP and its acknowledgements.
+is the processor time of the node's thread, including DTLS, SCTP and SCTP's acknowledgements.
 
-- `busy_percent`: the share of a core that the loop uses. `us_a_delivery`: loop time per message and receiver.
-- `longest_ms`: the longest time from one wait of the loop to the next.
+- `busy_percent`: the share of a core that the loop uses.
+- `us_a_delivery`: loop time per message and receiver.
+- `longest_ms`: the most loop time between two waits.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from tests.support.media.dtls_pair import End
 _MESSAGES_A_SECOND = 200
 _MESSAGE = "x" * 100
 _SETTLE_SECONDS = 2.0
-# Conferences, and members of each.
+# The number of conferences, and the number of members of each.
 _SCENES = ((1, 2), (1, 32), (30, 2), (30, 4))
 
 
@@ -47,7 +48,7 @@ class Browsers:
         self._thread.start()
 
     async def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on that loop and return its result."""
+        """Run a coroutine on the browsers' loop and return its result."""
         future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self.loop)
         return await asyncio.wrap_future(future)
 
@@ -76,7 +77,7 @@ class Browser:
         self.received += 1
 
     async def flood(self) -> None:
-        """Send until cancelled, at the rate, or slower if the relay accepts less."""
+        """Send at _MESSAGES_A_SECOND until cancelled, or more slowly if the relay accepts less."""
         while True:
             if self.channel.bufferedAmount < 10 * len(_MESSAGE):
                 self.channel.send(_MESSAGE)
@@ -139,7 +140,7 @@ async def _make_conference(browsers: Browsers, budget: Budget, size: int) -> lis
 
 
 async def _measure(browsers: Browsers, meter: Meter, count: int, size: int, seconds: float) -> dict[str, float]:
-    """Measure while one member of each conference sends, after the bursts that the relay allows are used up."""
+    """Measure while one member of each conference sends. Begin when the bursts that the relay allows are used up."""
     budget = Budget()
     conferences = [await _make_conference(browsers, budget, size) for _ in range(count)]
     legs = [leg for conference in conferences for leg in conference]

@@ -1,11 +1,12 @@
-"""Measure the timekeeper: an idle look with many participants, and many deadlines that are due at once.
+"""Measure the timekeeper: a check that finds nothing due, and many deadlines that are due at once.
 
     python -m benchmarks.deadlines [--engine sqlite|postgresql] [--participants 100000] [--due 1000] [--keepers 1]
                                    [--spread 0] [--out file.json]
 
-The benchmark makes open conferences of two with live sessions. It measures the time of one look that finds nothing due.
-Then 1,000 invitations end at the same instant, or evenly within `--spread` seconds. The result says how long after the
-last of these instants the timekeepers have settled all of them.
+The benchmark makes open conferences of two with live sessions. `idle_look_ms` is the time in which the timekeeper finds
+that nothing is due. Then `--due` invitations end at the same instant, or at ten instants spread evenly over `--spread`
+seconds. `settled_after_s` is the time from the last of these instants until the timekeepers have settled all
+invitations.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from tests.support.database import analyze, insert, migrated
 
 _LOOKS = 30
 _PATIENCE_SECONDS = 120.0
-# The rows are written this long before their deadlines. Other timekeepers start meanwhile.
+# The rows are written this long before their deadlines. The other timekeepers start in this time.
 _NOTICE_SECONDS = 8.0
 # Polling more often would take processor time from the timekeeper.
 _SECONDS_BETWEEN_POLLS = 0.1
@@ -34,7 +35,7 @@ _INSTANTS = 10
 
 
 def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) -> None:
-    """Write open conferences of two. With `ring_at`, their guests ring until then instead."""
+    """Write open conferences of two. With `ring_at`, their guests have not joined and ring until `ring_at`."""
     from django.utils import timezone
 
     from conferences.models import Conference, Participant
@@ -58,7 +59,7 @@ def make_conferences(first: int, last: int, *, ring_at: datetime | None = None) 
 
 
 async def look_when_idle() -> float:
-    """Return the median time of a look that finds nothing due, in milliseconds."""
+    """Return the median time of a check that finds nothing due, in milliseconds."""
     from sbe_enabler import timekeeper
 
     seconds = []
@@ -92,7 +93,7 @@ def make_ringing(due: int, ring_at: datetime, spread: timedelta) -> None:
 
 
 async def settle_many(due: int, spread: timedelta) -> float:
-    """End `due` invitations; return the seconds from the last deadline until all are settled."""
+    """End `due` invitations; return the seconds from the last deadline until all invitations are settled."""
     from django.utils import timezone
 
     from conferences.models import Participant
@@ -114,9 +115,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=["sqlite", "postgresql"], default="sqlite")
-    parser.add_argument("--participants", type=int, default=100_000, help="in open conferences")
-    parser.add_argument("--due", type=int, default=1000, help="invitations that end")
-    parser.add_argument("--keepers", type=int, default=1, help="timekeepers that run at once")
+    parser.add_argument("--participants", type=int, default=100_000, help="number of participants in open conferences")
+    parser.add_argument("--due", type=int, default=1000, help="number of invitations that end")
+    parser.add_argument("--keepers", type=int, default=1, help="number of timekeepers that run at once")
     parser.add_argument("--spread", type=float, default=0.0, help="seconds from the first deadline to the last")
     parser.add_argument("--out", type=Path, help="write the figures to this file as JSON")
     arguments = parser.parse_args()

@@ -9,24 +9,28 @@ receives the packets of all others.
 
 Video has the pattern of an encoder: 30 frames a second of five packets. The packets of a frame are sent at once, as
 Chromium's pacer sends frames of this size. The participants' frames and audio packets are not synchronised. With
-`--smooth` the 150 packets are spread evenly instead. A normal run measures both patterns, in separate columns.
+`--smooth` the 150 packets are spread evenly instead. By default both patterns are measured, in separate columns.
 
 The node uses its compiled fast path. Without it, or with `--python`, Python alone forwards.
 
 - µs per packet: processor time of the forwarding process, user and system, divided by the packets that arrived.
 - Delivered: the share of the expected packets that arrived.
-- Delay: from making a packet (its RTP timestamp) to its arrival at the receiver's socket (the kernel's timestamp). It
-  includes the sender's time to encrypt and send, some tens of microseconds for a frame. Janus writes its own RTP
+- Delay: from making a packet (its RTP timestamp) to its arrival at the receiver's socket (the kernel's timestamp). The
+  delay includes the sender's time to encrypt and send, some tens of microseconds for a frame. Janus writes its own RTP
   timestamps, so its delay is not measured.
-- Others busy: the share of a core that all other processes used meanwhile. The figures are valid if it is close to 0.
-- Memory (`--memory` measures nothing else): the memory of a leg, and the growth after many legs have come and gone.
+- Others busy: the share of a core that all other processes used during the measurement. The figures are valid only if
+  this share is close to 0.
+- Memory (only with `--memory`, which measures nothing else): the memory of a leg, and the growth after many legs have
+  come and gone.
 
-If Debian's `janus` is installed and a network namespace can be made, the same participants use its VideoRoom on the
-same core in the same namespace: with one event loop, and as shipped (one thread per peer connection). Janus needs the
-namespace because it ignores the loopback interface. Packets still take the kernel's loopback path.
+If Debian's `janus` is installed and a network namespace can be made, Janus is measured as well. The same participants
+use its VideoRoom, on the same core and in the same namespace. Janus runs with one event loop, and then as shipped (one
+thread per peer connection). Janus needs the namespace because it ignores the loopback interface. Packets still take the
+kernel's loopback path.
 
 The speed of a shared machine varies from minute to minute. So this node and Janus with one loop take turns, three times
-for each size. Every figure is the median of three; the ratio is the median of the three ratios.
+for each size. Each figure of these turns is the median of three, and the ratio is the median of the three ratios. The
+smooth pattern and Janus as shipped are measured once.
 """
 
 import argparse
@@ -89,11 +93,11 @@ class _Reports:
         """Ignore the speaker."""
 
     def connection_changed(self, conference: str, participant: str, connection: Connection) -> None:
-        """Ignore broken connections: the missing packets show them."""
+        """Ignore broken connections: they show as missing packets."""
 
 
 async def serve(address: str, *, fast: bool) -> None:
-    """Run a node until the end of its input. Tasks and results are lines of JSON."""
+    """Run a node until standard input ends. Tasks and results are lines of JSON."""
     node = Node(Settings(bind=address, fast=fast), _Reports())
     await node.start()
     lines = asyncio.StreamReader(limit=_LINE_LIMIT)
@@ -152,7 +156,7 @@ class Ours:
         self._conferences: dict[Peer, SyntheticConference] = {}
 
     async def execute(self, conference: str, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Have the node carry out a task; return its result."""
+        """Send a task to the node and return the result."""
         return await self._ask({"conference": conference, "kind": kind, "payload": payload})
 
     async def counters(self) -> Mapping[str, int]:
@@ -171,7 +175,7 @@ class Ours:
         return answer
 
     async def join(self, count: int) -> list[Side]:
-        """Have all participants join. After that, each accepts the offers of the focus."""
+        """Have all participants join. When all have joined, each accepts the offers of the focus."""
         conference = SyntheticConference(secrets.token_hex(4), self.execute)
         peers = [Peer(f"p{number}", address=self._address) for number in range(count)]
         for peer in peers:
@@ -348,7 +352,7 @@ class Outcome:
     received: int
     expected: int
     server_seconds: float
-    # Shares of one core: of the participants, and of everything else on the machine, which should be close to 0.
+    # Shares of one core. `others_share` is the share of everything else on the machine, and should be close to 0.
     client_share: float
     others_share: float
 
@@ -362,7 +366,7 @@ class Outcome:
 
 
 class Load:
-    """The participants' packets, sent in real time. Each packet has `receivers` receivers. It blocks the event loop."""
+    """Sends the participants' packets in real time, each to `receivers` receivers. This blocks the event loop."""
 
     def __init__(self, sides: list[Side], *, receivers: int, smooth: bool) -> None:
         self._receivers = receivers
@@ -378,7 +382,7 @@ class Load:
                 self._events.append(_Event(due, next(order), side.sending, source, packets, period))
 
     async def run(self, pid: int, seconds: float, *, read: Reader = Peer.read) -> Outcome:
-        """Send for this many seconds; return the outcome. `read` reads what has arrived at a peer."""
+        """Send for this many seconds; return the outcome. `read` reads the datagrams that have arrived at a peer."""
         for side in self._sides:
             side.receiving.pause_reading()
             read(side.receiving)
@@ -443,7 +447,7 @@ def _busy_seconds() -> float:
 class Stopwatch:
     """Reads datagrams that arrive at peers, and records the delay of video packets in milliseconds.
 
-    It reads the kernel's time of arrival for one slot in eight of a batch only, so that measuring costs little.
+    To keep the measurement cheap, it reads the kernel's time of arrival only for one slot in eight of a batch.
     """
 
     _EVERY = 8
@@ -518,7 +522,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 async def search(subject: Ours, begin: int, *, smooth: bool) -> int | None:
-    """Return the first size, in steps, at which more than _LOSS of the packets are lost; None if there is none."""
+    """Return the first size, in steps of _STEP, that loses more than _LOSS of the packets; None if no size does."""
     for count in range(begin, _MOST + 1, _STEP):
         sides = await subject.join(count)
         load = Load(sides, receivers=count - 1, smooth=smooth)
@@ -553,12 +557,12 @@ class Footprint:
 
 
 async def measure_memory(subject: Ours, *, size: int, cycles: int) -> dict[str, float]:
-    """Measure the memory of a leg with a full history, at this size, and the growth after many joins and leaves."""
+    """Measure the memory per leg with full histories at this size, and the growth after many joins and leaves."""
     await _fill(subject, 2)
     before = Footprint.of(subject.pid)
     _say(f"empty: {before}")
     sides = await subject.join(size)
-    # Longer than the history, so that it is full.
+    # Longer than the time that a history covers, so that all histories are full.
     await Load(sides, receivers=size - 1, smooth=False).run(subject.pid, 6.0)
     full = Footprint.of(subject.pid)
     _say(f"{size} legs: {full}: {(full.mib - before.mib) / size:.2f} MiB a leg")

@@ -14,12 +14,12 @@ from tests.support.services import Server
 _PATIENCE = 60.0  # seconds
 _AT_ONCE = 20
 _WARM_UP = 50
-# Two heartbeats of the server.
+# The time of two heartbeats of the server.
 _IDLE_SECONDS = 30.0
 
 
 async def measure_idle(server: Server, numbers: Sequence[int]) -> dict[str, float]:
-    """Open more and more idle channels. Return the memory per channel and the share of a core, for each number."""
+    """Open idle channels up to each of these numbers. Return the memory per channel and the share of a core at each."""
     process = psutil.Process(server.pid)
     figures: dict[str, float] = {}
     async with contextlib.AsyncExitStack() as stack:

@@ -3,13 +3,14 @@
     python -m benchmarks.joining [--out file.json] [--runs 20]
 
 The benchmark runs a real `manage.py serve` with its media node, and Chromium with fake cameras, all on this machine.
-One user stays in an open conference. In each run another user opens its link on a fresh page, presses "join", and
-leaves.
+One user stays in an open conference. In each run another user opens the conference's link on a fresh page, presses
+"join", and leaves after the first frame.
 
 - Join: from the PUT until the page has decoded the first video frame of the other side.
-- Answer: from the PUT until the page applies the focus's answer. Two pages with video keep both cores busy meanwhile.
-- Own share: from the PUT until the event with the focus's answer arrives. A light client measures this after the pages
-  have closed. It sends the offer of a browser and does nothing else.
+- Answer: from the PUT until the page applies the focus's answer. During this time, two pages with video keep both cores
+  busy.
+- Own share: from the PUT until the event with the focus's answer arrives. A light client measures this time after the
+  pages have closed. The client only sends the offer of a browser.
 """
 
 import argparse
@@ -68,7 +69,7 @@ _STOPWATCH = """(() => {
 
 
 async def _open(browser: Browser, server: Server, query: str) -> Page:
-    """Open the test page with its stopwatch."""
+    """Open the test page with the stopwatch script."""
     context = await browser.new_context(
         base_url=server.base_url, permissions=["camera", "microphone"], viewport={"width": 800, "height": 600}
     )

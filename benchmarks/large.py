@@ -1,16 +1,17 @@
-"""Measure how much time one join or leave of a large conference costs the loop that forwards media.
+"""Measure how much time one join or leave of a large conference costs the event loop that forwards media.
 
     python -m benchmarks.large [--out file.json] [--sizes 10,20,40,80] [--rounds 3]
 
-A node runs in a separate process on one core; the participants run on the other cores. N - 1 of them are in one
-conference, with Chromium's list of codecs, and send nothing. Another one joins and leaves several times. Two neighbours
-are in a call on the same node, and one of them sends a packet every 5 ms.
+A node runs in a separate process on one core; the participants run on the other cores. N - 1 participants are in one
+conference, with Chromium's list of codecs, and send nothing. One more participant joins and leaves `--rounds` times.
+Two neighbours are in a call on the same node, and one of them sends a packet every 5 ms.
 
 - Loop time: processor time of the loop's thread between waits for the network, minus the time of an idle loop with the
-  same neighbours. `loop_ms_longest` is the longest time from one wait to the next.
-- Neighbour's delay: from making a packet until the kernel of the receiver has it. The 99.9th percentile, above the
-  median of an idle node. `idle_delay_ms_p999` is the same without joins: the delay that the machine itself adds.
-- Offer: the largest offer that the focus makes meanwhile, in bytes.
+  same neighbours. `loop_ms_longest` is the most processor time between two waits.
+- Neighbour's delay: the time from making a packet until the kernel of the receiver has it. The figure is the 99.9th
+  percentile minus the median delay on an idle node. `idle_delay_ms_p999` is the same figure without joins: the delay
+  that the machine itself adds.
+- Offer: the largest offer that the focus makes during the joins and leaves, in bytes.
 """
 
 import argparse
@@ -85,7 +86,7 @@ class Meter(selectors.EpollSelector):
 
 
 async def _serve(meter: Meter) -> None:
-    """Run a node until the end of its input. Tasks and results are lines of JSON."""
+    """Run a node until standard input ends. Tasks and results are lines of JSON."""
     prepare_interpreter()
     node = Node(Settings(), _Reports())
     await node.start()
@@ -124,7 +125,7 @@ class Server:
         self.offer_bytes = 0
 
     async def execute(self, conference: str, kind: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Have the node carry out a task; return its result."""
+        """Send a task to the node and return the result."""
         result = await self._ask({"conference": conference, "kind": kind, "payload": payload})
         self.offer_bytes = max([self.offer_bytes, *(len(offer["sdp"]) for offer in result.get("offers", ()))])
         return result
@@ -152,7 +153,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving() -> AsyncIterator[Server]:
-    """Run a node on the last core. This process uses the other cores meanwhile."""
+    """Run a node on the last core. Until the end of the block, this process uses only the other cores."""
     cores = os.sched_getaffinity(0)
     core = max(cores)
     os.sched_setaffinity(0, cores - {core} or cores)

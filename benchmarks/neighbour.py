@@ -3,12 +3,13 @@
     python -m benchmarks.neighbour [--out file.json] [--members 40] [--seconds 5] [crowd holds sources]
 
 A node runs in a separate process on one core, as in `benchmarks.large`. One side of the call sends a packet every 5 ms.
-For each attack, the benchmark prints the delay in milliseconds above the median of an idle node: the 99.9th percentile,
-the maximum, and the 99.9th percentile without an attack. It also prints the longest time between two waits of the loop.
+For each attack, the benchmark prints delays in milliseconds, minus the median delay on an idle node. These are the
+99.9th percentile, the maximum, and the 99.9th percentile without an attack. The benchmark also prints the most
+processor time that the loop used between two waits.
 
 - `crowd`: `--members` participants join one conference at once.
-- `holds`: for 15 seconds a member of a full conference holds, and resumes as soon as all others have answered. All
-  members send audio.
+- `holds`: for 15 seconds a member of a conference of `--members` holds and resumes, each time as soon as all others
+  have answered. All members send audio.
 - `sources`: for `--seconds` a member sends 2,000 packets a second, each with a new SSRC.
 """
 
@@ -25,12 +26,12 @@ from typing import Any
 from benchmarks.large import Neighbours, Server, call_on, conference_of, newcomers, serving
 from tests.support.media.synthetic import Peer
 
-# Shorter than 30 seconds: the callee answers no checks meanwhile, and the node would then report it as lost.
+# The callee answers no checks during the attack. After 30 seconds without an answer, the node would report it as lost.
 _HOLDS_SECONDS = 15.0
 _AUDIO_SECONDS = 0.02
 
 
-# An attack prepares up to its first `yield`. The next step is the attack itself.
+# The part of the generator before its first `yield` prepares the attack. The rest is the attack itself.
 Attack = AsyncIterator[None]
 
 
@@ -44,7 +45,7 @@ async def _crowd(server: Server, options: argparse.Namespace) -> Attack:
 
 
 async def _holds(server: Server, options: argparse.Namespace) -> Attack:
-    """One member holds and resumes again and again."""
+    """One member holds and resumes repeatedly."""
     conference, peers = await conference_of(server, options.members)
     talking = asyncio.create_task(_talk(peers))
     yield
@@ -126,8 +127,8 @@ def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("attacks", nargs="*", metavar="attack", help=", ".join(_ATTACKS))
-    parser.add_argument("--members", type=int, default=40, help="of the attacking conference")
-    parser.add_argument("--seconds", type=float, default=5, help="of idle time, and of `sources`")
+    parser.add_argument("--members", type=int, default=40, help="number of members of the attacking conference")
+    parser.add_argument("--seconds", type=float, default=5, help="length of the idle time, and of `sources`")
     parser.add_argument("--out", type=Path, help="write the rows to this file as JSON")
     asyncio.run(_run(parser.parse_args()))
 

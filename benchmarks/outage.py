@@ -4,16 +4,18 @@
 
 The benchmark runs two web processes, three media nodes, PostgreSQL and Redis, all on loopback. The processes reach both
 databases through relays. A stopped relay refuses connections; a hanging relay accepts everything and forwards nothing.
-PostgreSQL is stopped for 20 s and hangs for 20 s, Redis is stopped for 60 s, and one media node is killed. With pauses
-between these failures, this takes five minutes; `--scale` shortens all times.
+PostgreSQL is stopped for 20 s and hangs for 20 s, Redis is stopped for 60 s, and one media node is killed. With a pause
+after each failure, this takes five minutes. `--scale` multiplies these times, but a pause lasts at least 15 s.
 
-Meanwhile six conferences of two members stay open, with real connections to their nodes, and pairs of users call each
-other again and again. A refused request is repeated with the same `Idempotency-Key`. The benchmark fails when
+During all failures, six conferences of two members stay open, with real connections to their nodes. Three pairs of
+users call each other repeatedly. A refused request is repeated with the same `Idempotency-Key`. The benchmark fails
+when
 
-- a conference leaves a media node that is alive, or stays on the one that was killed;
-- a session's events have a gap, or differ from its log in the end;
-- a member leaves one of the six conferences;
-- any request is answered with 500, or a process logs an internal error.
+- a conference leaves a media node that is alive, or stays on the node that was killed;
+- the events that a session received have a gap, or differ from the session's log at the end;
+- one of the six conferences ends or loses a member, or one of its modifications expires;
+- no call is finished during a failure and the pause after it;
+- any request is answered with 500, or a web process logs an internal error.
 """
 
 import argparse
@@ -50,7 +52,7 @@ _PAIRS = 3
 _PATIENCE_SECONDS = 120.0
 _RETRY_SECONDS = 0.5
 _NEWS_SECONDS = 10.0
-# The pause after each failure. A shorter one would not show that calls continue.
+# The pause after each failure, in seconds. A shorter pause would not show that calls continue.
 _PAUSE_SECONDS, _SHORTEST_PAUSE_SECONDS = 38.0, 15.0
 # Temporary refusals: the request is repeated with the same key.
 _LATER = {429, 502, 503}
@@ -128,7 +130,7 @@ def media_node(
 
 
 class Member:
-    """One session: its requests, its event channel, and its connection to a focus."""
+    """One session: its requests, its event channel, and its connection to the focus."""
 
     def __init__(self, world: "World", session: dict[str, Any]) -> None:
         """Start following the event channel."""
@@ -162,14 +164,14 @@ class Member:
         return found()[-1]
 
     async def received(self, number: int) -> list[dict[str, Any]]:
-        """Return the events so far. Wait up to _NEWS_SECONDS until there are this many."""
+        """Wait up to _NEWS_SECONDS for this many events. Return all events received so far."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_NEWS_SECONDS), self._news:
                 await self._news.wait_for(lambda: len(self.events) >= number)
         return self.events
 
     async def close(self) -> None:
-        """Stop following, and close the media connection."""
+        """Stop following the event channel, and close the media connection."""
         self._follower.cancel()
         await asyncio.gather(self._follower, return_exceptions=True)
         if self.peer is not None:
@@ -190,7 +192,7 @@ class Member:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _take(self, event: dict[str, Any]) -> None:
-        """Record an event. A repeated one is no fault: delivery is at least once."""
+        """Record an event. A repeated event is no fault: delivery is at least once."""
         seq = event.get("seq")
         if seq is None:
             if event["type"] == "gap":
@@ -237,7 +239,7 @@ class World:
     _tasks: set["asyncio.Task[Any]"] = field(default_factory=set)
 
     def start(self, work: Any) -> None:
-        """Run a coroutine in the background. An exception of it is a fault."""
+        """Run a coroutine in the background. If it raises, record a fault."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -296,7 +298,7 @@ class World:
         return conference
 
     async def call_again_and_again(self) -> None:
-        """Have two users call each other, modify the call and hang up, until cancelled."""
+        """Have two users call, modify the call and hang up repeatedly, until cancelled."""
         alice, bob = [await self.register(name) for name in ("alice", "bob")]
         for version in itertools.count(10):
             body = {"to": [bob.username], "topology": "peer", **offer()}
@@ -373,7 +375,7 @@ async def run(running: Cluster, scale: float) -> dict[str, Any]:
 
 
 async def fail_in_turn(world: World, scale: float) -> dict[str, int]:
-    """Make the databases fail in turn; return how many calls were finished during each failure and its pause."""
+    """Make the databases fail in turn; return the number of calls finished during each failure and its pause."""
     database, redis = world.cluster.database, world.cluster.redis
     calls = {}
     for name, begin, end, seconds in (
@@ -401,7 +403,7 @@ def _pause(scale: float) -> float:
 
 
 async def kill_a_node(world: World, watch: Watch) -> float:
-    """Kill the node with most conferences; return how many seconds passed until all of them had moved."""
+    """Kill the node with the most conferences; return how many seconds passed until all of them had moved."""
     victim = Counter(watch.homes.values()).most_common(1)[0][0]
     stays = {name: port for name, port in watch.homes.items() if port != victim}
     world.cluster.nodes[victim].kill()
@@ -422,7 +424,7 @@ async def check(world: World, conferences: list[str]) -> None:
     for member in world.members:
         await asyncio.sleep(0)
         log = await world.log_of(member)
-        # Calls continue, so more events may arrive meanwhile. All events of the log must have arrived.
+        # Calls continue, so events newer than this log may have arrived too. All events of this log must have arrived.
         received = (await member.received(len(log)))[: len(log)]
         if member.gaps or [event["seq"] for event in received] != list(range(1, len(received) + 1)):
             world.faults.append(f"{member.username}: gaps {member.gaps}")

@@ -116,7 +116,7 @@ async def measure(conferences: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--conferences", type=int, default=1_000_000, help="that are due for pruning")
+    parser.add_argument("--conferences", type=int, default=1_000_000, help="number of conferences to prune")
     parser.add_argument("--out", type=Path, help="write the figures to this file as JSON")
     arguments = parser.parse_args()
     with migrated("postgresql"):

@@ -4,12 +4,12 @@
 
 The benchmark starts real `manage.py serve` processes. It uses them over HTTP keep-alive connections and WebSockets.
 
-- Latency: rounds begin at a fixed rate, as users would make them, even if earlier ones are still running. The latency
+- Latency: rounds begin at a fixed rate, as users would make them, even if earlier rounds are still running. The latency
   is the time from sending a PUT to the arrival of its event at the other side, for both PUTs of a round.
-- Throughput: each of several calls begins its next round when the last is done. The result is the rounds finished per
-  second. One refusal or error ends the measurement.
+- Throughput: each of several calls begins its next round when its previous round is done. The result is the number of
+  rounds finished per second. One refusal or error ends the measurement.
 - Yardstick: PUTs of the same size and rate to one plain view of the framework (`benchmarks.yardstick`), before and
-  after. Ratios to the yardstick can be compared between machines.
+  after the rounds on SQLite. Ratios to the yardstick can be compared between machines.
 - Memory: the server's resident set after a thousand rounds, and after all rounds.
 - Idle channels: the cost of 1,000 and of 5,000 WebSockets that only answer heartbeats (`benchmarks.idle`).
 """
@@ -88,7 +88,7 @@ class Connection:
 
 
 class Yardstick:
-    """A separate process that serves one plain view of the framework. Its PUTs are timed like those of calls."""
+    """A separate process that serves one plain view of the framework. PUTs to it are timed like those of calls."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -128,7 +128,7 @@ class Yardstick:
         return False
 
     async def measure(self, seconds: float) -> dict[str, float]:
-        """Make PUTs at the rate of the calls, then as fast as the same number of connections can."""
+        """Make PUTs at the rate of the calls, and then at full speed over the same number of connections."""
         async with contextlib.AsyncExitStack() as stack:
             connections = [
                 await stack.enter_async_context(Connection("127.0.0.1", self._port, "")) for _ in range(_CALLS)
@@ -172,7 +172,7 @@ class Yardstick:
 
 @dataclass
 class Side:
-    """One side of a call: its session, its connection and its WebSocket. `arrivals` has events with their times."""
+    """One side of a call: its session, its connection and its WebSocket. `arrivals` holds events with their times."""
 
     session: dict[str, Any]
     http: Connection
@@ -201,7 +201,7 @@ class Side:
     async def next_event(self, type_: str) -> tuple[float, dict[str, Any]]:
         """Return the next event and the time of its arrival.
 
-        :raises RuntimeError: when it is not of this type.
+        :raises RuntimeError: when the event is not of this type.
         """
         arrived_at, event = await asyncio.wait_for(self.arrivals.get(), _PATIENCE)
         if event["type"] != type_:
@@ -257,7 +257,7 @@ class Call:
 
 
 class Load:
-    """Calls whose two sides use different servers, if there is more than one."""
+    """Calls. If more than one server runs, the two sides of a call use different servers."""
 
     def __init__(self, servers: list[Server]) -> None:
         self._servers = servers
@@ -322,7 +322,7 @@ class Load:
 
 
 async def measure_sqlite(server: Server, *, seconds: float, rounds: int) -> dict[str, float]:
-    """Measure one process on SQLite: latency, throughput and memory."""
+    """Measure the latency, throughput and memory of one process on SQLite."""
     async with Load([server]) as load:
         await load.at_full_speed(lambda begun: begun < _WARM_UP_ROUNDS)
         figures = await _measure_events(server, load, seconds)
@@ -340,7 +340,7 @@ async def measure_sqlite(server: Server, *, seconds: float, rounds: int) -> dict
 
 
 async def _measure_events(server: Server, load: Load, seconds: float) -> dict[str, float]:
-    """Measure the latency of events at the fixed rate, and print where the slowest waited."""
+    """Measure the latency of events at the fixed rate, and print where the slowest events waited."""
     lateness = Lateness()
     async with lateness.watch():
         events = await load.at_rate(seconds)
@@ -350,7 +350,7 @@ async def _measure_events(server: Server, load: Load, seconds: float) -> dict[st
 
 
 async def measure_postgres(servers: list[Server], *, seconds: float) -> dict[str, float]:
-    """Measure several processes on PostgreSQL and Redis: throughput."""
+    """Measure the throughput of several processes on PostgreSQL and Redis."""
     async with Load(servers) as load:
         await load.at_full_speed(lambda begun: begun < _WARM_UP_ROUNDS)
         end = time.perf_counter() + seconds
@@ -402,7 +402,7 @@ def _measure_rounds(backends: Backends, seconds: float, rounds: int) -> dict[str
 
 
 def _ratios(figures: Mapping[str, float]) -> dict[str, float]:
-    """Return ratios that can be compared between machines: to the yardstick, and of slow events to the median."""
+    """Return ratios that can be compared between machines: to the yardstick, and of 99th percentiles to medians."""
     return {
         "event_to_yardstick_p50": figures["event_ms_p50"] / figures["yardstick_ms_p50"],
         "event_p99_to_p50": figures["event_ms_p99"] / figures["event_ms_p50"],

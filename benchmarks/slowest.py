@@ -1,7 +1,7 @@
 """Show where the slowest events of a benchmark waited, from the server's log lines about slow requests.
 
 `sbe_enabler.slowness` describes the phases. `delivery` is the time after the last commit, in which the event travels to
-its reader. It also includes the request's way to the server, and this process's time to send and read.
+its reader. `delivery` also includes the request's way to the server, and this process's time to send and read.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ VARIABLES = {"SBE_SLOW_REQUEST_SECONDS": "0.001"}
 _LINE = re.compile(r"slow request: \S+ \S+ \d+ (?P<correlator>\S+) (?P<division>.*)")
 _TICK_SECONDS = 0.01
 _LATE_SECONDS = 0.002
-# The phases add up to an event's time. The overlaps are parts of phases.
+# The phases add up to an event's time. The times in _OVERLAPS overlap with phases.
 _PHASES = ("body", "queue", "lock", "view", "commit", "delivery")
 _OVERLAPS = ("busy", "ready", "waits", "gc", "late", "late here")
 
@@ -32,7 +32,7 @@ class Timed:
 
     @property
     def milliseconds(self) -> float:
-        """How long the event took."""
+        """The time from sending the PUT to the arrival of the event."""
         return 1000 * (self.arrived_at - self.sent_at)
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.soak [--seconds 1800] [--seed 1]
 
-`tests.support.media.soak` says how they act and when the run fails.
+`tests.support.media.soak` says how the participants act and when the run fails.
 """
 
 import argparse
@@ -17,7 +17,7 @@ def main() -> int:
     """Run the soak and print its summary; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seconds", type=float, default=1800, help="how long it runs")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random choices")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="seed of the random choices")
     options = parser.parse_args()
     print(f"seed {options.seed}, {options.seconds:.0f} s", flush=True)
     try:

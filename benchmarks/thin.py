@@ -4,15 +4,15 @@
 
 The benchmark runs a real `manage.py serve` with its media node, and two pages in Chromium with fake cameras of 20
 frames a second. It needs its own network namespace (without root, add `--map-root-user` to `unshare`). After ten
-seconds, all packets of the node go through one narrow pipe with a short queue (`tc`, htb). Every ten seconds it prints,
-for each page:
+seconds, all packets of the node go through one narrow pipe with a short queue (`tc`, htb). Every ten seconds the
+benchmark prints, for each page:
 
 - frames decoded per second,
 - packets lost,
 - seconds in which the picture was frozen,
-- the percentage of retransmissions among the video packets that arrived,
+- the percentage of retransmissions among the video packets that arrived.
 
-and how much the node sent into the pipe, including the packets that the pipe dropped.
+The benchmark also prints how much the node sent into the pipe, including the packets that the pipe dropped.
 """
 
 import argparse
@@ -58,7 +58,7 @@ async def _open(browser: Browser, server: Server, user: str) -> Page:
 
 
 async def _meet(alice: Page, bob: Page) -> None:
-    """Alice calls Bob through the focus. Return when both see video."""
+    """Have Alice call Bob through the focus. Return when both see video."""
     await bob.wait_for_function("() => window.sbe.client.session", timeout=PATIENCE_MS)
     await alice.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await alice.get_by_test_id("call-video-bob").click(timeout=PATIENCE_MS)

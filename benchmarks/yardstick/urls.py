@@ -1,4 +1,4 @@
-"""The one view. It uses the table of Django's sessions; any table would do."""
+"""The yardstick's only view. It uses the table of Django's sessions; any table would do."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ ROWS = 1000
 
 
 class Row(APIView):
-    """A resource that reads four times and writes four times."""
+    """A resource whose PUT makes four reads and four writes."""
 
     @transaction.atomic(savepoint=False)
     def put(self, request: Request, number: int) -> Response:

@@ -2,8 +2,8 @@
 
 Entering the kernel and waking up cost more than forwarding a packet. So the hot path reads a burst with one call, and
 sends the result with one call. Several packets of one size for one receiver are sent as a GSO batch (generic
-segmentation offload, udp(7)). This is one message that the kernel cuts into datagrams as its last step, at a fraction
-of the cost of separate messages.
+segmentation offload, udp(7)). A GSO batch is one message that the kernel cuts into datagrams as its last step. Its cost
+is a fraction of that of separate messages.
 
 cffi calls libc in ABI mode, so no compiler is needed. This module works on 64-bit, little-endian Linux.
 """
@@ -21,7 +21,7 @@ from cffi import FFI
 
 # Bytes of a slot, which holds one datagram: an Ethernet frame, the bytes that SRTP adds, and some spare room.
 SLOT = 2048
-# The most bytes that are read of a datagram. The rest of the slot is for the bytes that encryption adds. A longer
+# At most this many bytes of a datagram are read. The rest of the slot is for the bytes that encryption adds. A longer
 # datagram is truncated, so it is not authentic.
 LARGEST = SLOT - 192
 # The most packets of a GSO batch. The kernel's limit is 64 segments and 65,507 bytes.
@@ -45,17 +45,20 @@ ffi.cdef(
 libc: Any = ffi.dlopen(None)
 _NULL, _DONTWAIT = ffi.NULL, int(socket.MSG_DONTWAIT)
 
-# The socket accepts nothing now. Any other error concerns one destination, and the next datagram may still be sent.
+# These errors mean that the socket accepts nothing now. After any other error, the next datagram may still be sent,
+# because only one destination is affected.
 _FULL = frozenset({errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM})
-# The route cannot segment a GSO batch: its device does not compute checksums (many tunnels, before Linux 6.11), or the
-# datagrams are larger than its MTU. If they are sent one by one, they may still arrive.
+# These errors mean that the route cannot segment a GSO batch. Either the route's device does not compute checksums
+# (many tunnels, before Linux 6.11), or the datagrams are larger than the route's MTU. Sent one by one, the datagrams
+# may still arrive.
 _GSO_UNSUPPORTED = frozenset({errno.EIO, errno.EINVAL, errno.EMSGSIZE})
 
 
 class _Batch:
     """Slots for datagrams, and the kernel's headers that describe them.
 
-    The views show the same memory as numbers, because an index is several times faster than a field of a cffi struct.
+    The views give access to this memory as arrays of numbers. Indexing them is several times faster than reading a
+    field of a cffi struct.
     """
 
     def __init__(self, slots: int) -> None:
@@ -67,12 +70,12 @@ class _Batch:
         self.view = memoryview(ffi.buffer(self._buffers))
         # The length of slot i is at [2 * i + 1].
         self.lengths = memoryview(ffi.buffer(self._iovecs)).cast("B").cast("Q")
-        # Of message i: name [8 * i], iovec [8 * i + 2], number of iovecs + 3, control + 4 and its length + 5.
+        # Message i begins at [8 * i]: name + 0, iovec + 2, number of iovecs + 3, control message + 4, its length + 5.
         self.fields = memoryview(ffi.buffer(self._headers)).cast("B").cast("Q")
-        # Of message i: length of its name [16 * i + 2], length received [16 * i + 14].
+        # Message i begins at [16 * i]: length of the name + 2, length received + 14.
         self.words = memoryview(ffi.buffer(self._headers)).cast("B").cast("I")
         self.addresses = [address_in_memory(self._buffers + i * SLOT) for i in range(slots)]
-        # Because of little-endian order, the length of a slot as an `int` is at the same address.
+        # The addresses of the slots' lengths. The order is little-endian, so libsrtp can use each length as an `int`.
         self.length_addresses = [address_in_memory(self._iovecs + i) + 8 for i in range(slots)]
         self.header_address, self.iovec_address = address_in_memory(self._headers), address_in_memory(self._iovecs)
         for i in range(slots):
@@ -111,7 +114,7 @@ class Inbox(_Batch):
 class Outbox(_Batch):
     """Datagrams to send. The hot path fills the slots itself.
 
-    `gso_unsupported` collects the names (their addresses in memory) whose routes refused a GSO batch.
+    `gso_unsupported` collects the addresses in memory of the sockaddrs whose routes refused a GSO batch.
     """
 
     def __init__(self, slots: int) -> None:
@@ -130,7 +133,7 @@ class Outbox(_Batch):
         :param first: the first slot of the first message.
         :param step: how many slots later the next message begins.
         :param count: the number of slots of each message.
-        :param size: the bytes in each slot of a GSO batch, except that the last one may have fewer.
+        :param size: the bytes in each slot of a GSO batch; the last slot may have fewer.
         """
         many = len(names)
         fields, begin, end = self.fields, 8 * message, 8 * (message + many)
@@ -196,7 +199,7 @@ class Destination:
 
     @classmethod
     def of(cls, name: bytes) -> "Destination":
-        """Return the destination for a sockaddr that has the length that all messages state."""
+        """Return the destination for a sockaddr of NAME_SIZE bytes, the length that all messages state."""
         memory = ffi.new("unsigned char[]", name)
         return cls(name, memory, address_in_memory(memory))
 
@@ -207,7 +210,7 @@ def address_in_memory(pointer: Any) -> int:
 
 
 def segmentation_works(fd: int) -> bool:
-    """Tell whether the kernel cuts GSO batches into datagrams at this socket."""
+    """Tell whether the kernel can cut GSO batches of this socket into datagrams."""
     with socket.socket(fileno=os.dup(fd)) as probe:
         try:
             probe.getsockopt(socket.IPPROTO_UDP, _UDP_SEGMENT)
@@ -217,7 +220,7 @@ def segmentation_works(fd: int) -> bool:
 
 
 def sockaddr(host: str, port: int) -> bytes:
-    """Return the sockaddr of an IPv4 or IPv6 address, with the length that all messages state."""
+    """Return the sockaddr of an IPv4 or IPv6 address in NAME_SIZE bytes, the length that all messages state."""
     if ":" in host:
         family, address = socket.AF_INET6, bytes(4) + socket.inet_pton(socket.AF_INET6, host) + bytes(4)
     else:

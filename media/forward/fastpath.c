@@ -1,8 +1,10 @@
 /* The fast path: forwards the expected packets of streams, and leaves everything else to Python.
  *
- * media/forward/streams.py and media/forward/tracks.py define what a packet does to streams and tracks. This file
- * implements the same for one case only: a packet that follows its predecessor. Without this file they do all of it.
- * No packet is trusted before libsrtp has found it authentic, and none is read beyond the length that it then has.
+ * media/forward/streams.py and media/forward/tracks.py define the effect of a packet on streams and tracks. This file
+ * implements the same effect for one case only: a packet that directly follows its predecessor. Without this file,
+ * those two modules handle every packet.
+ *
+ * No packet is trusted before libsrtp has authenticated it. No packet is read beyond the length that libsrtp returns.
  *
  * Only the thread of the node's loop uses a struct fastpath and the memory that it points to.
  */
@@ -44,7 +46,7 @@ struct arrival {
     uint32_t timestamp;
 };
 
-/* What a turn has ready to send: slots with encrypted packets, and messages that consist of such slots. */
+/* The output of a turn that is ready to send: slots with encrypted packets, and messages that consist of such slots. */
 struct outbound {
     struct fastpath *path;
     struct mmsghdr *headers;
@@ -81,7 +83,8 @@ static struct address **bucket_of(struct fastpath *path, const uint8_t *name) {
     return &path->addresses[mixed >> 54 & (BUCKETS - 1)];
 }
 
-/* Return the pointer to a sockaddr's entry, or the one to set for a new entry. */
+/* Return where the pointer to a sockaddr's entry is stored. Without an entry, that pointer is NULL; set it to
+ * add an entry. */
 static struct address **place_of(struct fastpath *path, const uint8_t *name) {
     struct address **place = bucket_of(path, name);
     while (*place != NULL && memcmp((*place)->name, name, NAME_SIZE) != 0)
@@ -137,7 +140,7 @@ static const struct route *route_of(const struct track *track, uint8_t payload_t
 }
 
 /* Return a bit for each ID in a packet's header extension. Return -1 for an unusual packet: one with padding, with
- * contributing sources, or with elements that are not one-byte elements. `level` becomes the audio level if it is stated. */
+ * contributing sources, or with elements that are not one-byte elements. Set `level` if an audio level is stated. */
 static int read_elements(const uint8_t *packet, int size, int level_id, int *level) {
     if (packet[0] == 0x80)
         return 0;
@@ -162,7 +165,7 @@ static int read_elements(const uint8_t *packet, int size, int level_id, int *lev
     return ids;
 }
 
-/* Stream.take, for the expected packet. */
+/* Like Stream.take, but only for the expected packet. */
 static void take(struct stream *stream, uint32_t timestamp, double now) {
     stream->expected++;
     stream->received++;
@@ -172,7 +175,7 @@ static void take(struct stream *stream, uint32_t timestamp, double now) {
         stream->jitter += (difference - stream->jitter) / 16;
 }
 
-/* History.keep. */
+/* Like History.keep. */
 static void keep(struct history *history, int64_t sequence, uint32_t timestamp, const uint8_t *packet, int size) {
     uint64_t start = history->position % ARENA_SIZE;
     if (start + (uint64_t)size > ARENA_SIZE) {
@@ -185,7 +188,7 @@ static void keep(struct history *history, int64_t sequence, uint32_t timestamp, 
     history->position += (uint64_t)size;
 }
 
-/* Track.place, for the packet that follows the newest one. */
+/* Like Track.place, but only for the packet that follows the newest one. */
 static void place(struct track *track, struct arrival *arrival, uint32_t timestamp, double now) {
     arrival->track = track;
     arrival->sequence = ++track->last_sequence;
@@ -197,12 +200,13 @@ static void place(struct track *track, struct arrival *arrival, uint32_t timesta
         keep(track->history, arrival->sequence, arrival->timestamp, arrival->packet, arrival->size);
 }
 
-/* Sources.is_plausible, for a packet of a known stream. */
+/* Like Sources.is_plausible, but only for a packet of a known stream. */
 static bool is_near(const struct stream *stream, uint16_t sequence) {
     return stream->expected < 0 || (uint16_t)(sequence - stream->expected + NEAR) < 2 * NEAR;
 }
 
-/* Take one datagram. Fill `arrival` if the packet will be forwarded; otherwise leave its track NULL. */
+/* Take one datagram, and return its verdict. If the packet will be forwarded, fill `arrival`. Otherwise leave
+ * `arrival->track` NULL. */
 static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *packet, double now, struct arrival *arrival) {
     int size = (int)header->msg_len;
     if (size < HEADER_SIZE || packet[0] >> 6 != 2 || (packet[1] >= RTCP_FIRST && packet[1] <= RTCP_LAST))
@@ -248,7 +252,7 @@ static uint8_t receive(struct fastpath *path, struct mmsghdr *header, uint8_t *p
 
 /* --- Out ------------------------------------------------------------------------------------------------------------ */
 
-/* Send the packets of a GSO batch one by one: the route to its receiver does not support GSO. */
+/* Send the packets of a GSO batch one by one, because the route to their receiver does not support GSO. */
 static void send_singly(struct fastpath *path, struct mmsghdr *batch) {
     struct msghdr *whole = &batch->msg_hdr;
     if (path->gso_unsupported_count < SLOTS_IN)
@@ -262,7 +266,7 @@ static void send_singly(struct fastpath *path, struct mmsghdr *batch) {
     }
 }
 
-/* Send what is ready. Messages that the kernel does not take now are dropped, as on a full link. */
+/* Send the messages that are ready. Messages that the kernel does not accept now are dropped, as on a full link. */
 static void flush(struct outbound *out) {
     struct fastpath *path = out->path;
     int sent = 0;
@@ -276,7 +280,7 @@ static void flush(struct outbound *out) {
         } else if ((errno == EIO || errno == EINVAL || errno == EMSGSIZE) && out->headers[sent].msg_hdr.msg_controllen) {
             send_singly(path, out->headers + sent++);
         } else if (errno != EINTR) {
-            /* A fault of one destination: the next message may still go out. */
+            /* This error affects one destination only, so the next message may still be sent. */
             path->undelivered++;
             sent++;
         }
@@ -297,7 +301,7 @@ static void lay(struct outbound *out, uintptr_t name, struct iovec *first, int c
         CMSG_LEN(sizeof(uint16_t)), IPPROTO_UDP, UDP_SEGMENT_OPTION, (uint16_t)first->iov_len};
 }
 
-/* Encrypt packets for a receiver, and make messages of them. Packets of one size make a GSO batch, whose last packet may
+/* Encrypt packets for a receiver, and make messages of them. Packets of one size make a GSO batch. Its last packet may
  * be shorter. */
 static void send_to(struct outbound *out, const struct variant *variant, int receiver, const int *sizes, int count) {
     struct fastpath *path = out->path;
@@ -329,7 +333,8 @@ static void send_to(struct outbound *out, const struct variant *variant, int rec
         flush(out);
 }
 
-/* Give the elements of a packet the receivers' IDs. Elements without one become padding, so that nothing moves. */
+/* Give the elements of a packet the receivers' IDs. Elements for which the receivers have no ID become padding, so that
+ * nothing moves. */
 static void translate(uint8_t *packet, const uint8_t *ids) {
     int at = HEADER_SIZE + 4, end = at + 4 * read16(packet + 14);
     while (at < end) {

@@ -9,30 +9,30 @@
 enum limits {
     SLOTS_IN = 64,            /* datagrams read at once */
     SLOTS_OUT = 512,          /* encrypted packets that wait for the kernel */
-    SLOT_SIZE = 2048,         /* bytes of each, including what SRTP adds */
+    SLOT_SIZE = 2048,         /* bytes of a slot, including those that SRTP adds */
     NAME_SIZE = 28,           /* bytes of a struct sockaddr_in6, the larger sockaddr */
-    FULL = 64,                /* messages that are worth a system call: they are sent without waiting for more */
-    LARGEST_SEGMENT = 1216,  /* bytes of a packet that, encrypted, fits every IPv6 route (1280 bytes, RFC 8200 section 5) */
+    FULL = 64,                /* once this many messages are ready, they are sent without waiting for more */
+    LARGEST_SEGMENT = 1216,   /* bytes of a packet that fits any IPv6 route when encrypted (1280 bytes, RFC 8200) */
     HISTORY = 512,            /* packets kept of a track: more than a second of video. A power of two */
-    ARENA_SIZE = 614400,      /* bytes of them: 512 packets of 1200 */
+    ARENA_SIZE = 614400,      /* bytes of these packets: 512 packets of 1200 */
     ELEMENT_IDS = 15,         /* IDs that a one-byte header extension may use, and 0 (RFC 8285 section 4.2) */
-    QUIET = 60,               /* dBov below full scale; anything quieter is noise */
-    BUCKETS = 1024,           /* of the table of addresses. A power of two */
-    NEAR = 3000               /* packets from the expected one: more than a second of video, RFC 3550 appendix A.1 */
+    QUIET = 60,               /* audio level in -dBov; anything quieter is noise */
+    BUCKETS = 1024,           /* buckets of the table of addresses. A power of two */
+    NEAR = 3000               /* largest plausible distance of a packet: over a second of video (RFC 3550, A.1) */
 };
 
 /* What the fast path did with a datagram. */
 enum verdict {
-    UNTOUCHED = 0,            /* nothing: Python must take it as it came */
-    DECRYPTED = 1,            /* decrypted and charged to the leg; Python must take it, as it is not the expected packet */
+    UNTOUCHED = 0,            /* nothing: Python must take the datagram as it came */
+    DECRYPTED = 1,            /* decrypted and charged to the leg; not the expected packet, so Python must take it */
     SETTLED = 2               /* forwarded, or dropped and counted */
 };
 
 /* streams.Stream */
 struct stream {
-    int64_t expected;         /* the next sequence number, counted on beyond 16 bits; negative before the first packet */
-    int64_t received;         /* packets */
-    double transit;           /* of the last packet, in units of the RTP clock (RFC 3550 section 6.4.1) */
+    int64_t expected;         /* next sequence number, counted on beyond 16 bits; negative before the first packet */
+    int64_t received;         /* packets that have arrived */
+    double transit;           /* last packet's arrival minus timestamp, in RTP clock units (RFC 3550 section 6.4.1) */
     double jitter;            /* in units of the RTP clock */
     double asks_at;           /* when to request missing packets next; infinite while none is missing */
     int32_t clock_rate;       /* of the RTP clock, in Hz */
@@ -41,7 +41,7 @@ struct stream {
 /* history.History */
 struct kept {
     int64_t sequence;         /* in the track's numbering; negative in an unused entry */
-    uint64_t position;        /* of the packet, in bytes since the first one ever written */
+    uint64_t position;        /* where the packet begins: the number of bytes ever written before it */
     uint32_t size;
     uint32_t timestamp;       /* in the track's numbering */
 };
@@ -57,8 +57,8 @@ struct variant {
     uint8_t payload_type;
     bool gso;                 /* whether the route to these receivers supports GSO batches */
     uint16_t foreign;         /* a bit for each ID of a header extension that must change or be blanked */
-    uint8_t ids[ELEMENT_IDS]; /* the receivers' ID for each of the sender's; 0 where they have none */
-    int64_t distance;         /* added to sequence numbers */
+    uint8_t ids[ELEMENT_IDS]; /* the receivers' ID for each of the sender's; 0 where the receivers have none */
+    int64_t distance;         /* added to the track's sequence numbers */
     int32_t receivers;
     uintptr_t *sessions;      /* the SRTP session of each receiver */
     uintptr_t *names;         /* the sockaddr of each receiver */
@@ -66,7 +66,7 @@ struct variant {
 
 /* tracks.Route */
 struct route {
-    uint8_t payload_type;     /* the sender's */
+    uint8_t payload_type;     /* as the sender numbers it */
     int32_t variants;
     struct variant *variant;
 };
@@ -75,9 +75,9 @@ struct route {
 struct track {
     uint32_t ssrc;            /* as receivers see it */
     bool resumes;             /* whether the next packet comes after a pause; always true while the track is closed */
-    uint8_t level_id;         /* of the header extension with the audio level (RFC 6464); 0 without */
+    uint8_t level_id;         /* ID of the header extension with the audio level (RFC 6464); 0 without one */
     int64_t last_sequence;    /* the newest packet, counted on beyond 16 bits; negative before the first one */
-    int64_t sequence_shift;   /* from the source's numbering to the track's */
+    int64_t sequence_shift;   /* added to the source's numbers to get the track's */
     uint32_t last_timestamp;
     uint32_t timestamp_shift;
     double last_at;
@@ -85,31 +85,31 @@ struct track {
     int64_t octets;           /* of payloads, with their header extensions */
     double loudness;
     struct stream *stream;    /* the present source */
-    struct history *history;  /* of video */
+    struct history *history;  /* for video only; NULL for audio */
     int32_t routes;
     struct route *route;
 };
 
-/* An entry of Sources.streams that is no stream of retransmissions. */
+/* An entry of Sources.streams. Streams of retransmissions are left out. */
 struct flow {
     uint32_t ssrc;
     struct stream *stream;
     struct track *track;
 };
 
-/* leg.Leg: its key, its Quota and its Sources. */
+/* leg.Leg: its SRTP session, its Quota and its Sources. */
 struct leg {
     uintptr_t session;        /* the SRTP session that decrypts; 0 while there is none */
-    int32_t packets_left;     /* what the leg may still send within this tick */
-    int32_t bytes_left;
+    int32_t packets_left;     /* packets that the leg may still send within this tick */
+    int32_t bytes_left;       /* bytes that the leg may still send within this tick */
     int32_t failures_left;    /* packets that libsrtp may still refuse within this tick */
-    int64_t excess;           /* datagrams dropped because they exceeded the quota */
+    int64_t excess;           /* datagrams dropped because they exceeded the quota or came without a session */
     int64_t unauthentic;      /* packets that libsrtp refused, or that were not tried after too many refusals */
     int32_t flows;
     struct flow *flow;
 };
 
-/* The control message that tells the kernel the size of a GSO batch's datagrams (udp(7)): struct cmsghdr and its data. */
+/* The control message that states the size of a GSO batch's datagrams (udp(7)): struct cmsghdr and its data. */
 struct segment {
     uint64_t length;
     int32_t level;
@@ -117,8 +117,8 @@ struct segment {
     uint16_t size;
 };
 
-/* fastpath.FastPath. The headers, struct mmsghdr of recvmmsg(2) and
- * sendmmsg(2), are those of media/forward/datagrams.py, with their iovecs. */
+/* fastpath.FastPath. headers_in and headers_out are arrays of struct mmsghdr (recvmmsg(2), sendmmsg(2)). These arrays,
+ * their iovecs and the slots belong to the inbox and the outbox of media/forward/datagrams.py. */
 struct fastpath {
     int32_t fd;
     int32_t longest_batch;
@@ -130,21 +130,21 @@ struct fastpath {
     uint8_t *slots_in;
     uint8_t *slots_out;
     uint8_t verdicts[SLOTS_IN];      /* of each datagram that the last turn read */
-    uintptr_t gso_unsupported[SLOTS_IN]; /* sockaddrs whose routes refused a GSO batch; Python takes them from here */
+    uintptr_t gso_unsupported[SLOTS_IN]; /* sockaddrs whose routes refused a GSO batch; Python reads and clears them */
     int32_t gso_unsupported_count;
-    int64_t sent;             /* packets, counted once per receiver, whether or not the kernel took them */
-    int64_t unprotected;      /* those that could not be encrypted */
-    int64_t undelivered;      /* messages that the kernel did not take */
+    int64_t sent;             /* packets, counted once per receiver, whether or not the kernel accepted them */
+    int64_t unprotected;      /* packets that could not be encrypted; `sent` includes them */
+    int64_t undelivered;      /* messages that the kernel did not accept */
     struct address *addresses[BUCKETS];
     struct segment segments[SLOTS_OUT];          /* of each outgoing message */
     uint8_t rewritten[SLOTS_IN * SLOT_SIZE];     /* packets as receivers get them, before encryption */
 };
 
-/* Read the datagrams that wait at the socket. Forward those that are the expected packets of their streams, and leave the
- * rest to Python, with a verdict for each datagram. Returns how many were read. */
+/* Read the datagrams that wait at the socket. Forward the expected packets of streams, and leave the rest to Python.
+ * Set a verdict for each datagram. Returns the number of datagrams read. */
 int fastpath_turn(struct fastpath *, double now);
 
-/* Take media from a sockaddr as the leg's from now on. Returns -1 if there is no memory for that. */
+/* From now on, treat media from this sockaddr as the leg's. Returns -1 if there is not enough memory. */
 int fastpath_assign(struct fastpath *, const uint8_t *name, struct leg *);
 
 /* Leave media from a sockaddr to Python from now on. */

@@ -1,14 +1,14 @@
 """The fast path: a compiled library that forwards ordinary packets without the interpreter.
 
-Nearly all packets are the expected ones of their streams, and receivers get them with a few fields changed. For these
-packets, the interpreter costs more than the work itself, above all after a sleep, when the caches are cold. So
-`fastpath.c` reads a burst, forwards these packets and leaves the rest to Python. It has no state of its own: Python and
-C share the memory that both need (`media/forward/memory.py`). Without the library, Python forwards everything.
+Nearly every packet is the next packet of its stream, and receivers get it with a few fields changed. For these packets,
+the interpreter costs more than the work itself, above all after a sleep, when the caches are cold. So `fastpath.c`
+reads a burst, forwards these packets and leaves the rest to Python. The library has no state of its own: Python and C
+share the memory that both need (`media/forward/memory.py`). Without the library, Python forwards everything.
 
     python -m media.forward.fastpath
 
-compiles it with $CC, cc, gcc, clang, or Zig from the package `ziglang`. It needs the headers of libc, but not those of
-Python.
+compiles the library with $CC, cc, gcc, clang, or Zig from the package `ziglang`. Compiling needs the headers of libc,
+but not those of Python.
 """
 
 import hashlib
@@ -35,11 +35,11 @@ SOURCE = _FOLDER / "fastpath.c"
 FLAGS = ("-std=c11", "-O2", "-g", "-fPIC", "-shared", "-Wall", "-Wextra", "-ffp-contract=off")
 _ZIG = (sys.executable, "-m", "ziglang", "cc", "-mcpu=baseline")
 _COMPILE_SECONDS = 120
-_WITHOUT = "The focus forwards in Python alone: everything works, but costs more. Install a C compiler and try again."
+_WITHOUT = "The focus forwards in Python: calls work, but need more CPU time. Install a C compiler and try again."
 
 
 class FastPath:
-    """The fast path of one socket. Between turns, its counters may be read in its `struct fastpath`, `memory`."""
+    """The fast path of one socket. Its `struct fastpath`, `memory`, holds counters. Read them only between turns."""
 
     def __init__(
         self, library: Any, fd: int, srtp: tuple[int, int], inbox: Inbox, outbox: Outbox, *, longest_batch: int
@@ -48,10 +48,10 @@ class FastPath:
 
         :param srtp: the addresses of libsrtp's functions that encrypt and decrypt.
         :param inbox: an inbox with SLOTS_IN slots.
-        :param outbox: an outbox with SLOTS_OUT slots. None of them is in use before or after a turn.
+        :param outbox: an outbox with SLOTS_OUT slots. No slot is in use before or after a turn.
         """
         self._library = library
-        # `memory` points into both.
+        # Both must live as long as `memory`, which points into them.
         self._inbox, self._outbox = inbox, outbox
         self.memory: Any = ffi.new("struct fastpath *")
         memory = self.memory
@@ -67,9 +67,9 @@ class FastPath:
         self._address = address_in_memory(memory)
 
     def turn(self, now: float) -> tuple[int, bytes]:
-        """Read the datagrams that have arrived, as many as the inbox holds, and forward what the fast path can.
+        """Read up to SLOTS_IN datagrams that have arrived, and forward those that the fast path can handle.
 
-        Return how many datagrams there were, and the verdict on each. The caller must handle the datagrams that are not
+        Return how many datagrams were read, and the verdict on each. The caller must handle the datagrams that are not
         SETTLED, and stop using GSO for the destinations in the outbox's `gso_unsupported`.
         """
         memory = self.memory
@@ -105,12 +105,12 @@ def load() -> Any:
 
 
 def library_path_of(folder: Path) -> Path:
-    """Return the path of the library. A library of another source has another name, so it is never loaded."""
+    """Return the path of the library. Its name is a hash of the source, so no library of another source is loaded."""
     made_of = hashlib.sha256(repr([SOURCE.read_text(), HEADER, *FLAGS]).encode()).hexdigest()
     return folder / f"_fastpath-{made_of[:12]}-{platform.machine()}.so"
 
 
-# The path that belongs to the structures as this process has read them, even if the files change later.
+# Computed once: the library must fit the structures as this process has read them, even if the files change later.
 library_path = library_path_of(_FOLDER)
 
 
@@ -146,7 +146,7 @@ def compile_library() -> Path:
 
 
 def _put(made: Path) -> None:
-    """Move a library to its path, atomically, and remove those that it replaces.
+    """Move a library to its path, atomically, and remove the libraries that it replaces.
 
     :raises OSError: when the folder cannot be written.
     """

@@ -21,7 +21,7 @@ class History:
     """
 
     def __init__(self) -> None:
-        # Whole pages, which the system allocates on first use and gets back when they are freed.
+        # mmap reserves whole pages. The system allocates each page on first use and gets it back when it is freed.
         self._arena = mmap.mmap(-1, ARENA_SIZE)
         self.memory = ffi.new("struct history *")
         self.memory.arena = ffi.from_buffer("uint8_t[]", self._arena)

@@ -1,8 +1,8 @@
 """The output of the hot loop: from packets placed in their tracks to encrypted datagrams.
 
-Most of its time is spent in the kernel. libsrtp encrypts in place, in the buffer that the kernel reads. So each
+Most of the time is spent in the kernel. libsrtp encrypts in place, in the buffer that the kernel reads. So each
 receiver costs one copy and one call of libsrtp. Everything else is done for all receivers of a burst at once. `map`
-makes the calls of libsrtp, so the copy is the only thing that the interpreter does for each receiver.
+calls libsrtp, so the interpreter itself only makes the copy for each receiver.
 """
 
 import logging
@@ -27,7 +27,7 @@ class Forwarder:
     def __init__(self, fd: int, outbox: Outbox, *, gso: bool) -> None:
         """Send through a socket.
 
-        :param outbox: an outbox with SLOTS_OUT slots. None of them is in use before or after a call.
+        :param outbox: an outbox with SLOTS_OUT slots. No slot is in use before or after a call of `forward`.
         :param gso: whether the kernel supports GSO batches at this socket.
         """
         self._fd = fd
@@ -49,7 +49,7 @@ class Forwarder:
 
     @property
     def gso_unsupported(self) -> set[int]:
-        """The names (addresses in memory) whose routes do not support GSO. The caller handles and removes them."""
+        """The addresses in memory of sockaddrs whose routes do not support GSO. The caller handles and removes them."""
         return self._box.gso_unsupported
 
     def forward(self, routes: Iterable[Route]) -> None:
@@ -68,7 +68,7 @@ class Forwarder:
     def _forward(self, route: Route) -> None:
         """Write a route's burst for its variants, and encrypt it for each receiver."""
         burst, ssrc, pack = route.burst, route.track.ssrc, HEADER.pack
-        # A burst is never larger than the buffer.
+        # Drop packets that the outbox cannot hold.
         del burst[SLOTS_OUT:]
         route.track.packets += len(burst)
         for type_, distance, ids, foreign, receivers in route.variants:
@@ -112,9 +112,9 @@ class Forwarder:
             self._flush()
 
     def _names_without(self, receivers: Receivers, failures: list[int]) -> "array[int]":
-        """Return the names, without receivers for which a packet could not be encrypted.
+        """Return the names, with 0 for each receiver for which a packet could not be encrypted.
 
-        These receivers get nothing of this burst.
+        Such a receiver gets no packet of this burst.
         """
         step = len(failures) // len(receivers.handles)
         self.unprotected += sum(map(bool, failures))
@@ -130,12 +130,12 @@ class Forwarder:
 
 
 def is_logged(count: int) -> bool:
-    """Tell whether to log the fault with this number. To bound the log, only the first, second, fourth … are logged."""
+    """Tell whether to log the fault with this number. To bound the log, only numbers 1, 2, 4, 8 … are logged."""
     return count & (count - 1) == 0
 
 
 def _batches(sizes: "array[int]", longest: int) -> Iterator[tuple[int, int]]:
-    """Yield the start of each GSO batch and its number of packets. All have one size, except a shorter last one."""
+    """Yield the start of each GSO batch and its number of packets. Only the last packet of a batch may be shorter."""
     begin = 0
     for i in range(1, len(sizes)):
         if i - begin == longest or sizes[i - 1] < sizes[begin] or sizes[i] > sizes[begin]:

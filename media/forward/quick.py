@@ -19,7 +19,7 @@ _DONTWAIT = int(socket.MSG_DONTWAIT)
 
 
 def function(address: int, *arguments: Any) -> Callable[..., int]:
-    """Return the C function at an address, with these argument types. It returns an int and must not call Python."""
+    """Return the C function at an address, with these argument types. It must return an int and not call Python."""
     return ctypes.PYFUNCTYPE(NUMBER, *arguments)(address)
 
 

@@ -1,25 +1,26 @@
 """Repair of lost packets: the round trip of a leg, and a receiver's budget for retransmissions."""
 
-# The round trip before anything is measured, in seconds: one request too few is better than four too many.
+# Used before the first measurement, in seconds. They are long, because one request too few is better than four too
+# many.
 INITIAL_SECONDS = 0.1
 INITIAL_PATIENCE = 0.25
 SHORTEST_PATIENCE = 0.04
 LONGEST_PATIENCE = 1.0
 
-# Retransmissions may always use the first share of the rate that the connection carried recently. They may use the
-# second share if the receiver's estimate leaves room.
+# Retransmissions may always use SHARE of the rate that the connection carried recently. They may use up to
+# LARGEST_SHARE of that rate if the receiver's estimate leaves room.
 SHARE = 0.2
 LARGEST_SHARE = 0.5
-# In bits per second. The budget of a connection that carries hardly anything, or about which nothing is known yet.
+# The smallest budget, in bits per second: for a connection that carries hardly anything, or is not measured yet.
 LEAST_RATE = 20_000
-# In bytes. A burst of this size is always allowed. A larger budget allows as much as it grants in BURST_SECONDS.
+# A burst of this many bytes is always allowed. If the budget of BURST_SECONDS is larger, it is the limit of a burst.
 BURST = 14_400
 BURST_SECONDS = 0.5
-# In bytes. IP, UDP and SRTP add this much to a packet.
+# IP, UDP and SRTP add this many bytes to a packet.
 OVERHEAD = 60
-# How many requested packets are looked up within a tick. A loss of 5 % of forty cameras takes a tenth of that.
+# How many requested packets are looked up within a tick. A loss of 5 % of forty cameras needs a tenth of that.
 REQUESTS_A_TICK = 300
-# A request is remembered this long. The memory is bounded by REQUESTS_A_TICK.
+# A request is remembered for this many seconds. REQUESTS_A_TICK bounds the number of remembered requests.
 REMEMBERED_SECONDS = 2.0
 
 
@@ -34,7 +35,7 @@ class RoundTrip:
 
     @property
     def seconds(self) -> float:
-        """How long an answer takes, in seconds."""
+        """The smoothed round trip, in seconds."""
         return self._smoothed
 
     @property
@@ -43,7 +44,7 @@ class RoundTrip:
         return self._patience
 
     def measure(self, sample: float) -> None:
-        """Take a measured round trip into account, in seconds."""
+        """Take a measured round trip, in seconds, into account."""
         sample = min(LONGEST_PATIENCE, max(0.0, sample))
         if self.is_measured:
             self._variation += (abs(sample - self._smoothed) - self._variation) / 4
@@ -61,8 +62,8 @@ class Retransmissions:
     """The retransmission budget of one receiver, and its requests.
 
     The budget depends on the rate that its connection carried recently. That is the rate of the forwarded media, less
-    the packets that the receiver reports or requests as lost. The receiver's own estimate also bounds it. So a receiver
-    that requests everything gets at most half of its media's rate in addition.
+    the packets that the receiver reports or requests as lost. The receiver's own estimate also bounds the budget. So a
+    receiver that requests everything gets at most half of its media's rate in addition.
     """
 
     def __init__(self) -> None:
@@ -85,7 +86,7 @@ class Retransmissions:
         return self._requests_left >= 0
 
     def is_due(self, ssrc: int, sequence: int, now: float, round_trip: float) -> bool:
-        """Record a request. Return whether to send the packet: not while the last answer may still be on its way."""
+        """Record a request. Return False while an earlier retransmission of the packet may still be on its way."""
         asked_at, sent_at = self._sent_at.get((ssrc, sequence), (None, float("-inf")))
         if asked_at is None:
             self._missed += 1

@@ -1,4 +1,4 @@
-"""RTCP that the focus writes itself (RFC 3550 section 6, RFC 4585, RFC 5104). aiortc reads RTCP."""
+"""RTCP that the focus writes itself (RFC 3550 section 6, RFC 4585, RFC 5104). aiortc parses the RTCP that arrives."""
 
 import struct
 from collections.abc import Iterable

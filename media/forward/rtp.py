@@ -62,7 +62,8 @@ def elements(packet: bytes) -> Iterator[tuple[int, int, int, int]]:
 def translate_extensions(packet: bytes, ids: Mapping[int, int]) -> bytes:
     """Return a packet whose extension elements have the receiver's IDs.
 
-    Elements for which the receiver has no ID become padding. Nothing moves within the packet, to keep this cheap.
+    Elements for which the receiver has no ID become padding. Nothing moves within the packet, so the translation is
+    cheap.
 
     :raises ValueError: when the extension is malformed.
     """
@@ -98,7 +99,7 @@ def wrap(packet: bytes, *, payload_type: int, sequence: int, ssrc: int) -> bytes
 
 
 def unwrap(packet: bytes, *, payload_type: int, ssrc: int) -> bytes | None:
-    """Return the original of a retransmission; None if it has only padding, with which senders probe.
+    """Return the original of a retransmission; None if it contains only padding, as a bandwidth probe does.
 
     :raises ValueError: when the header is longer than the packet.
     """

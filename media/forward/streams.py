@@ -16,10 +16,10 @@ from media.forward.repair import RoundTrip
 LARGEST_GAP = 256
 # Discard packets that are more than this many sequence numbers late.
 LATEST = 2 * LARGEST_GAP
-# How many packets of one stream may be requested: a burst, and then this many per second. A stream that loses more
+# Of one stream, REQUEST_BURST packets may be requested at once, and REQUEST_RATE per second. A stream that loses more
 # cannot be repaired, and each request costs the focus time.
 REQUEST_BURST, REQUEST_RATE = 2 * LARGEST_GAP, 500
-# A missing packet is given up after this many requests, or after this many seconds, when it is too late for a picture.
+# A missing packet is given up after TRIES requests, or after USEFUL_SECONDS, when it is too late for a picture.
 TRIES = 8
 USEFUL_SECONDS = 1.0
 # How many sender reports are remembered. A receiver report refers to the last one that has reached the receiver.
@@ -41,14 +41,14 @@ class Missing(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """One RTP stream from a leg. The fast path takes its packets that arrive in order."""
+    """One RTP stream from a leg. The fast path handles the packets that arrive in order."""
 
     ssrc: int
     # The rate of the RTP clock, in Hz.
     clock_rate: int
     # Whether missing packets may be requested: generic NACK was negotiated.
     asks: bool = False
-    # Whether its sender may be told how fast to send: REMB was negotiated.
+    # Whether the sender accepts a limit on its rate: REMB was negotiated.
     takes_limits: bool = False
     # The original stream, if this stream carries retransmissions (RFC 4588).
     original: "Stream | None" = None
@@ -61,10 +61,11 @@ class Stream:
     missing: dict[int, Missing] = field(default_factory=dict)
     # Whether packets are missing that will not be repaired, so that only a key frame helps.
     is_broken: bool = False
-    # The packet after the last gap whose packets are not requested, counted on beyond 16 bits. That gap is never
-    # filled.
+    # The number of the first packet after the last gap that is not requested and thus never filled; -1 without one. It
+    # is counted on beyond 16 bits.
     jumped_to: int = -1
-    # Whether retransmissions come as a stream of their own. Then a late packet in this stream answers no request.
+    # Whether retransmissions come as a stream of their own. If so, a late packet in this stream is not the answer to a
+    # request.
     is_repeated_apart: bool = False
     # The share of packets that was recently lost. Older losses count less with every report.
     lost: float = 0.0
@@ -83,11 +84,11 @@ class Stream:
     _first: int = 0
     _requests: Allowance = field(default_factory=lambda: Allowance(REQUEST_RATE, REQUEST_BURST))
     _reported: tuple[int, int] = (0, 0)
-    # The middle 32 bits of each report's NTP time (RFC 3550 section 6.4.1), and when it came.
+    # For each sender report, the middle 32 bits of its NTP time (RFC 3550 section 6.4.1), and when the report came.
     _sender_reports: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=_REPORTS_KEPT))
 
     def __post_init__(self) -> None:
-        """Accept any sequence number first."""
+        """Expect no particular sequence number for the first packet."""
         self.memory = ffi.new("struct stream *", {"expected": -1, "clock_rate": self.clock_rate, "asks_at": inf})
 
     def keep_time(self, clock_rate: int) -> None:
@@ -97,10 +98,10 @@ class Stream:
             self.jitter = 0.0
 
     def take(self, sequence: int, timestamp: int, now: float) -> int | None:
-        """Record a packet. Return its sequence number, counted on beyond 16 bits, or None for a useless packet.
+        """Record a packet. Return its sequence number, counted on beyond 16 bits.
 
-        The caller must pass every authentic packet of the stream. Then this object counts like both ends of SRTP, and
-        no number is returned twice.
+        Return None for a duplicate, or if the packet is too late. The caller must pass every authentic packet of the
+        stream. If so, this object counts like both ends of SRTP, and no number is returned twice.
         """
         memory = self.memory
         transit = now * self.clock_rate - timestamp
@@ -149,14 +150,14 @@ class Stream:
         self.is_broken = True
 
     def _note_when_to_ask(self) -> None:
-        """Set when missing packets are due. From then on, the fast path leaves the next packet to Python."""
+        """Set when to request missing packets next. The fast path leaves packets after that instant to Python."""
         self.asks_at = min((each.due_at for each in self.missing.values()), default=inf)
 
     def _take_late(self, sequence: int, now: float) -> int | None:
         """Record a packet that comes after its successors.
 
-        A packet may come twice: as first sent, and as requested. So only missing packets are accepted. If the stream
-        requests no packets, each packet comes once, because SRTP accepts no packet twice.
+        A packet may come twice: as first sent, and as a retransmission. So only missing packets are accepted. If the
+        stream requests no packets, each packet comes once, because SRTP accepts no packet twice.
         """
         if self.asks and sequence not in self.missing:
             return None
@@ -169,7 +170,7 @@ class Stream:
         return self.expected - late if late <= LATEST else None
 
     def _time(self, missing: Missing, now: float) -> None:
-        """Measure the round trip by the answer to a request. After several requests, the answered one is unknown."""
+        """Measure the round trip by the answer to a request. It is unclear which of several requests was answered."""
         if missing.tries == 1 or (missing.tries and not self.round_trip.is_measured):
             self.round_trip.measure(now - (missing.asked_at if missing.tries == 1 else missing.noticed_at))
         elif missing.tries:

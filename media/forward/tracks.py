@@ -1,11 +1,12 @@
-"""Tracks are published by participants. Legs get them through sinks.
+"""Participants publish tracks, and legs get them through sinks.
 
 A track outlives its source. The source may be held, muted, restarted or moved to another device. Receivers see one SSRC
 whose sequence numbers and timestamps continue. So a packet is placed in the track's own numbering once, and all
 receivers share the result.
 
-Receivers may differ in payload types, in IDs of header extensions, and, after a long pause, by a distance in sequence
-numbers. Each combination is a variant. Variants are computed when the routes are built, not for each packet.
+Receivers may differ in payload types, in IDs of header extensions and, after a long pause, in the offset of their
+sequence numbers (`distance`). Each combination is a variant. Variants are computed when the routes are built, not for
+each packet.
 """
 
 from array import array
@@ -23,10 +24,10 @@ from media.forward.streams import LARGEST_GAP, Stream
 KEY_FRAME_SECONDS = 0.5
 # How many sequence numbers a receiver may miss in a pause: half of the gap that SRTP can follow.
 LONGEST_JUMP = 0x4000
-# Packets that a new receiver may lose first. A wrap of the sequence numbers in that gap would desynchronise its
-# rollover counter (RFC 3711 section 3.3.1).
+# A new receiver may lose this many packets at first. If the sequence numbers wrapped within that gap, the receiver's
+# rollover counter would be wrong (RFC 3711 section 3.3.1).
 LATEST_START = 1024
-# How far a packet is ahead after a gap that is never filled. Receivers notice it as one missing packet.
+# The step in sequence numbers across a gap that is never filled. Receivers see it as one missing packet.
 LEAST_GAP = 2
 # Sender reports are forwarded at most once in this many seconds. Browsers send one per second.
 REPORT_SECONDS = 0.2
@@ -67,7 +68,7 @@ class Receivers(NamedTuple):
 class Variant(NamedTuple):
     """How the packets of one payload type are sent to all receivers with equal negotiated values."""
 
-    # The payload type with which they are sent.
+    # The payload type that receivers see.
     payload_type: int
     # What is added to the track's sequence numbers.
     distance: int
@@ -109,7 +110,7 @@ class Sink:
     distance: int = 0
     # The first packet, in the track's numbering, that the receiver gets.
     attached_at: int = 0
-    # The first packet that it may request again. For this receiver, earlier numbers stand for other packets.
+    # The first packet that the receiver may request again. To this receiver, earlier numbers mean other packets.
     begins: int = 0
     # The track's counts before this receiver was added.
     packets_before: int = 0
@@ -142,7 +143,7 @@ class _Group:
 
     variant: Variant
     sinks: list[Sink]
-    # The `struct variant`; its arrays are `sessions` and the variant's names.
+    # The `struct variant`. It points into `sessions` and the variant's names.
     memory: Any
     handles: list[Any] = field(init=False)
     sessions: "array[int]" = field(init=False)
@@ -182,12 +183,12 @@ class _Group:
 
 
 class Pause(NamedTuple):
-    """How much of a track a leg had got before it paused."""
+    """How much of a track a leg had got before its last pause."""
 
     # The last sequence number, as the receiver saw it.
     last_sequence: int
     distance: int
-    # How much it had got in total, as sender reports count it.
+    # The packets and octets that the leg had got in total, as sender reports count them.
     packets: int
     octets: int
     rtx_sequence: int
@@ -197,7 +198,7 @@ class Pause(NamedTuple):
 class Track:
     """One audio or video track that a participant publishes, as its receivers see it.
 
-    The fast path forwards its packets that arrive in order.
+    The fast path forwards the packets that arrive in order.
     """
 
     # The ID of the participant that publishes the track.
@@ -217,7 +218,7 @@ class Track:
     routes: dict[int, Route] = field(default_factory=dict)
     # Whether packets are forwarded.
     is_open: bool = True
-    # Only for video: for audio, a retransmission would come too late.
+    # The newest packets. Only video has a history: for audio, a retransmission would come too late.
     history: History | None = None
     # The last pause of each leg that has paused, by the leg's ID.
     paused: dict[str, Pause] = field(default_factory=dict)
@@ -238,9 +239,10 @@ class Track:
     last_at = Shared[float]()
     # The ID of the header extension with the audio level (RFC 6464); 0 without one.
     level_id = Shared[int]()
-    # How loud the track was recently. This determines the speaker, and falls with every tick.
+    # How loud the track was recently. The speaker is chosen by this value, which falls with every tick.
     loudness = Shared[float]()
-    # The first number since the current source began or resumed. There are no free numbers for its older packets.
+    # The first number since the current source began or resumed. Older packets of the source are dropped: no number is
+    # free for them.
     first_sequence: int = 0
     # The largest `begins` of all sinks.
     begins: int = 0
@@ -316,7 +318,7 @@ class Track:
         return Route(self, _variants(payload_type, [sink for sink in self.sinks.values() if sink.begins <= sequence]))
 
     def hear(self, packet: bytes) -> None:
-        """Add the audio level that a packet states to the loudness: 1 for 0 dBov, and 0 for silence (-127 dBov)."""
+        """Add a packet's audio level to the loudness: 1 for 0 dBov, falling to 0 at -60 dBov (`QUIET`) and below."""
         level = element(packet, self.level_id)
         if level and self.is_open:
             self.loudness += _LOUDNESS[level[0] & 0x7F]
@@ -330,8 +332,8 @@ class Track:
                 elapsed = max(1, int((now - self.last_at) * self.clock_rate))
                 self.timestamp_shift = self.last_timestamp + elapsed - timestamp & 0xFFFFFFFF
         else:
-            # For any first number of the source, begin far from a wrap, so that no receiver soon meets one. Also begin
-            # one round ahead, so that a late packet has no negative number.
+            # Whatever the source's first number is, begin far from a wrap, so that receivers do not reach a wrap soon.
+            # Also add 65,536, so that a late packet has no negative number.
             begin = 0x10000 + (sequence & 0xFFFF) - (sequence >> 15 & 1) * 0x4000
             self.sequence_shift = begin - sequence
             self.last_sequence = begin - 1
@@ -340,7 +342,7 @@ class Track:
         self.key_frame_wanted = self.kind == "video"
 
     def _shorten(self, ahead: int, gap: int) -> int:
-        """Shorten a jump that cannot be repaired to this gap, so that receivers see a small loss. Return the gap.
+        """Reduce an unrepairable jump to this gap, so that receivers see a small loss. Return the gap.
 
         Otherwise, a few long jumps could desynchronise a receiver's rollover counter. Receivers would also request the
         missing packets, from a budget that other tracks need too.
@@ -383,7 +385,7 @@ class Track:
         return True
 
     def attach(self, leg: str, sink: Sink) -> Sink:
-        """Give a leg the track, or change how it gets the track, without a break in its numbers.
+        """Give a leg the track, or change how it gets the track, without a break in the track's numbers.
 
         Return the sink that is in use from now on. This is the previous sink if nothing differs.
         """
@@ -409,7 +411,7 @@ class Track:
         return sink
 
     def _is_flexible(self) -> bool:
-        """Tell whether the routes may change in place: none holds packets for its former receivers."""
+        """Tell whether the routes may change in place: no route holds packets for its former receivers."""
         return self._are_alike and not any(route.burst for route in self.routes.values())
 
     def _enters(self, sink: Sink) -> bool:
@@ -433,9 +435,9 @@ class Track:
         """Prepare a sink to begin, or to continue after a pause.
 
         No number may be used twice. Receivers would refuse the second packet, and AES-GCM would reveal both packets
-        (RFC 7714 section 8.1). So a sink keeps its distance and sees the pause as a loss. It may request the packets of
-        the pause that are still kept. It gets a new distance, and thus a variant of its own, only if the pause would
-        desynchronise its rollover counter (RFC 3711 section 3.3.1).
+        (RFC 7714 section 8.1). So a sink keeps its distance, and the receiver sees the pause as a loss. The receiver
+        may request the packets of the pause that are still kept. The sink gets a new distance, and thus a variant of
+        its own, only if the pause would desynchronise the receiver's rollover counter (RFC 3711 section 3.3.1).
         """
         sink.packets_before, sink.octets_before = self.packets, self.octets
         sink.attached_at = self.last_sequence + 1
@@ -479,8 +481,8 @@ class Track:
     def lay_routes(self) -> None:
         """Compute the variants of each payload type, and their receivers.
 
-        If one receiver cannot take a payload type, nobody gets it. Otherwise that receiver could miss so many packets
-        that numbers repeat for it.
+        If one receiver cannot take a payload type, no receiver gets it. Otherwise the 16-bit sequence numbers could
+        wrap while that receiver gets no packet.
         """
         each = [set(sink.payload_types) for sink in self.sinks.values()]
         types = set.intersection(*each) if each else set()
@@ -503,7 +505,7 @@ class Track:
 
 
 def _key(payload_type: int, sink: Sink) -> _Key:
-    """Return what all sinks of a variant have in common."""
+    """Return the values that all sinks of a variant share."""
     return sink.payload_types[payload_type], sink.distance, sink.ids, sink.gso
 
 

@@ -1,1 +1,1 @@
-"""Session descriptions: their text, their meaning, and what both sides settle. No clock, no socket."""
+"""Session descriptions: their text, their meaning, and their negotiation. No module uses a clock or a socket."""

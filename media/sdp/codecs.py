@@ -1,8 +1,8 @@
-"""Codecs: which are supported, when two of them are the same, and what a conference agrees on.
+"""The supported codecs, the test for equal codecs, and the codecs on which a conference agrees.
 
 The focus forwards packets without decoding them. Two codecs of different legs are the same (`Codec.key`) if one leg can
-decode packets of the other with only the payload type rewritten. So the key has name, clock rate and, for codecs that
-have them, profile and packetization mode.
+decode packets of the other with only the payload type rewritten. So the key holds the name and, where they matter, the
+profile, the packetization mode, the clock rate (of tones), or the payload type of Opus (for RED).
 """
 
 import re
@@ -37,11 +37,11 @@ _NAMES |= {"vp8": "VP8", "vp9": "VP9", "h264": "H264", "av1": "AV1"}
 # Static payload types, which need no a=rtpmap (RFC 3551 section 6).
 _STATIC = {0: "PCMU/8000", 8: "PCMA/8000"}
 _STATIC_TYPES = {"PCMU": 0, "PCMA": 8}
-# A section lists wideband codecs first, then narrowband codecs, then codecs that accompany others.
+# A section lists wideband codecs first, then narrowband codecs, then tones (telephone-event).
 _LATER = {"PCMU": 1, "PCMA": 1, "telephone-event": 2}
 
-# Payload types to choose from. 64 to 95 look like RTCP on the same port (RFC 5761 section 4). Those below 35 are
-# static.
+# Payload types that we may assign, the preferred ones first. 64 to 95 look like RTCP on the same port (RFC 5761 section
+# 4). Types below 35 are static.
 _DYNAMIC = (*range(96, 128), *range(35, 64))
 
 # RFC 6184 section 8.1: profile_idc, profile-iop under a mask, and the profile that they stand for.
@@ -99,10 +99,11 @@ class Agreed:
     def joined_by(self, shown: Mapping[str, Codecs], sections: Shown = frozenset()) -> "Agreed":
         """Return the agreement after a participant with these codecs joins, or shows other codecs than before.
 
-        The order of the codecs stays. If no codec is removed, the result equals `self`.
+        The order of the codecs does not change. If no codec and no section changes, the result has the same codecs and
+        sections as `self`.
 
-        :param shown: the result of `read_capabilities` for its offer.
-        :param sections: the result of `section_codecs` for its offer.
+        :param shown: the result of `read_capabilities` for the participant's offer.
+        :param sections: the result of `section_codecs` for the participant's offer.
         :raises NegotiationError: when a kind in use would have no codec left.
         """
         agreed = dict(self.codecs)
@@ -121,10 +122,10 @@ class Agreed:
         return self.joined_by(fitting, sections)
 
     def in_use(self) -> "Agreed":
-        """Return what sections list: the preferred codec of each kind, and others only for sections that lack it.
+        """Return the codecs to list: the preferred codec of each kind, and others only for sections that lack it.
 
-        So a description has no more codecs than are sent. PCMU and PCMA come last, in any order of joining. Applying
-        this method to its own result changes nothing.
+        So a description lists only codecs that may be sent. PCMU and PCMA come after all other media codecs, in any
+        order of joining. Applying this method to its own result changes nothing.
         """
         codecs = {
             kind: _in_use(codecs, [keys for each, keys in self.sections if each == kind])
@@ -147,7 +148,7 @@ class Agreed:
 
 
 def _in_use(codecs: Codecs, sections: Iterable[Collection[Key]]) -> Codecs:
-    """Return the codecs that sections list, with tones at the codecs' clock rates, and RED if it is preferred."""
+    """Return the codecs that sections list, with tones at the codecs' clock rates, and with RED if RED is preferred."""
     codecs = tuple(sorted(codecs, key=lambda codec: _LATER.get(codec.name, 0)))
     media = [codec for codec in codecs if codec.name not in _AUXILIARY]
     chosen = {codec.key for keys in sections for codec in [each for each in media if each.key in keys][:1]}
@@ -168,7 +169,7 @@ def _common(kind: str, agreed: Codecs, shown: Codecs) -> Codecs:
 
 
 def _listed(codecs: Codecs, beside: Codecs) -> str:
-    """Return the codecs' names for a sentence, with the profile where the name alone is ambiguous."""
+    """Return the codecs' names as text for a message, with the profile where a name is ambiguous."""
     others = {codec.name for codec in beside}
     names = [" ".join(each.key) if each.name in others else each.name for each in codecs if each.name not in _AUXILIARY]
     *most, last = dict.fromkeys(names)
@@ -181,7 +182,7 @@ def takes_opus(shown: Mapping[str, Codecs]) -> bool:
 
 
 def is_usable(codecs: Iterable[Codec]) -> bool:
-    """Tell whether media can be sent with these codecs. Redundancy and tones alone carry no media."""
+    """Tell whether media can be sent with these codecs. Redundancy and tones carry no media by themselves."""
     return any(codec.name not in _AUXILIARY for codec in codecs)
 
 
@@ -193,11 +194,11 @@ def usable(shown: Mapping[str, Codecs]) -> Mapping[str, Codecs]:
 def read_capabilities(text: str) -> Mapping[str, Codecs]:
     """Return the codecs of an offer that can be forwarded, by kind.
 
-    The result is about what a participant can receive. So sections that only send are ignored if there are others. A
-    kind whose codecs cannot be forwarded has no codecs, and a kind without a live section is absent.
+    The result describes what the participant can receive. So sections that only send are ignored if other sections have
+    the same kind. A kind whose codecs cannot be forwarded has an empty tuple. A kind without a live section is absent.
 
     :raises SdpError: when the text is not a session description.
-    :raises NegotiationError: when it contradicts itself.
+    :raises NegotiationError: when the description contradicts itself.
     """
     return capabilities_of(parse(text).live())
 
@@ -205,7 +206,7 @@ def read_capabilities(text: str) -> Mapping[str, Codecs]:
 def capabilities_of(sections: Iterable[ParsedSection]) -> Mapping[str, Codecs]:
     """Return the result of `read_capabilities` for these live sections.
 
-    :raises NegotiationError: when they contradict themselves.
+    :raises NegotiationError: when a section contradicts itself.
     """
     live = [media for media in sections if media.kind in FEEDBACK]
     shown: dict[str, Codecs] = {}
@@ -223,14 +224,14 @@ def capabilities_of(sections: Iterable[ParsedSection]) -> Mapping[str, Codecs]:
 def section_codecs(sections: Iterable[ParsedSection]) -> Shown:
     """Return the kind and the codecs of each of these live sections.
 
-    :raises NegotiationError: when they contradict themselves.
+    :raises NegotiationError: when a section contradicts itself.
     """
     live = [media for media in sections if media.kind in FEEDBACK]
     return frozenset((media.kind, frozenset(codec.key for codec in read_codecs(media))) for media in live)
 
 
 def read_codecs(media: ParsedSection) -> Codecs:
-    """Return the section's codecs that the focus can forward, in the section's order, each with its retransmission.
+    """Return the section's codecs that the focus can forward, in the section's order, each with its RTX payload type.
 
     :raises NegotiationError: when the section contradicts itself.
     """
@@ -339,7 +340,7 @@ def _parameters(fmtp: str) -> dict[str, str]:
 def _key(kind: str, name: str, clock_rate: int, channels: int, fmtp: str) -> Key | None:
     """Return the codec's key; None if the focus does not forward it.
 
-    These are left out on purpose:
+    These codecs are left out on purpose:
 
     - FEC and RED for video, because they protect packets that the focus drops or repeats one by one;
     - comfort noise;
@@ -351,8 +352,8 @@ def _key(kind: str, name: str, clock_rate: int, channels: int, fmtp: str) -> Key
         case "audio", "pcmu" | "pcma", 8000, 1:
             return (_NAMES[name],)
         case "audio", "red", 48000, 2:
-            # Blocks inside the packet name Opus by its payload type. They are not rewritten, so the payload type must
-            # be the same.
+            # The blocks inside a RED packet name Opus by its payload type. The focus does not rewrite blocks, so that
+            # payload type must be the same on both legs.
             types = set(fmtp.split("/"))
             return ("red", types.pop()) if len(types) == 1 and number(fmtp.partition("/")[0], 127) is not None else None
         case "audio", "telephone-event", 8000 | 16000 | 32000 | 48000, 1:
@@ -387,7 +388,7 @@ def _h264_key(parameters: dict[str, str]) -> Key | None:
 
 
 def _ours(fmtp: str) -> str:
-    """Return the parameters without those that describe what their writer sends, which we must not repeat."""
+    """Return the parameters without sprop- ones: these describe the writer's own stream, so we must not repeat them."""
     if "sprop-" not in fmtp:
         return fmtp
     return ";".join(each.strip() for each in fmtp.split(";") if not each.strip().lower().startswith("sprop-"))
@@ -431,7 +432,7 @@ def newly_numbered(agreed: Iterable[Codec], taken: Iterable[int]) -> Codecs:
 
 
 def coherent(codecs: Iterable[Codec]) -> Codecs:
-    """Return the codecs without any RED whose blocks name another payload type than that of Opus here."""
+    """Return the codecs, without RED if its blocks name another payload type than Opus has here."""
     codecs = tuple(codecs)
     opus = {("red", str(codec.payload_type)) for codec in codecs if codec.name == "opus"}
     return tuple(codec for codec in codecs if codec.name != "red" or codec.key in opus)

@@ -23,7 +23,7 @@ Attributes = Mapping[str, tuple[str, ...]]
 
 
 class NegotiationError(ValueError):
-    """A description that a leg cannot agree to. The message tells people why. Nothing has changed."""
+    """A description that a leg cannot agree to. The message states the reason. The negotiation is unchanged."""
 
 
 class NewAssociationError(NegotiationError):
@@ -50,12 +50,12 @@ class ParsedSection:
 
     @property
     def sends(self) -> bool:
-        """Whether the writer of the description sends here, or wants to."""
+        """Whether the writer of the description sends here, or wants to send."""
         return self.direction in ("sendrecv", "sendonly")
 
     @property
     def receives(self) -> bool:
-        """Whether the writer of the description receives here, or wants to."""
+        """Whether the writer of the description receives here, or wants to receive."""
         return self.direction in ("sendrecv", "recvonly")
 
     def nameless_codecs(self) -> set[int | None]:
@@ -76,7 +76,7 @@ class ParsedSection:
 
 @dataclass(frozen=True)
 class Remote:
-    """The data about the other side that a transport needs. `setup` is as in SDP (RFC 8842), or empty."""
+    """The data about the other side that a transport needs. `setup` is the value of a=setup (RFC 8842), or empty."""
 
     credentials: Credentials
     fingerprints: tuple[Fingerprint, ...]
@@ -105,7 +105,7 @@ class Description:
 
     @property
     def ice_ufrag(self) -> str:
-        """The first well-formed ICE user fragment, or empty. Rejected sections may have malformed ones."""
+        """The first well-formed ICE user fragment, or empty. Rejected sections may have malformed user fragments."""
         stated = (self.stated(media, "ice-ufrag") for media in self.media)
         return next((each for each in stated if syntax.UFRAG.fullmatch(each)), "")
 
@@ -127,7 +127,7 @@ class Description:
 
     @cached_property
     def _has_fingerprint(self) -> bool:
-        """Whether the session itself has such a fingerprint. It is read once for all sections."""
+        """Whether the session itself has a fingerprint with a trusted digest. Computed once for all sections."""
         return bool(read_fingerprints(self.attributes))
 
     def live(self) -> list[ParsedSection]:
@@ -145,9 +145,9 @@ def number(text: str, limit: int) -> int | None:
 
 @lru_cache(maxsize=4)
 def parse(text: str) -> Description:
-    """Return the model of an offer. It is cached, because an offer is read for its codecs first and then by its leg.
+    """Return the model of an offer. It is cached: an offer is read first for its codecs, and again by its leg.
 
-    :raises SdpError: when it is not well-formed.
+    :raises SdpError: when the text is not well-formed.
     """
     return read(text)
 
@@ -155,7 +155,7 @@ def parse(text: str) -> Description:
 def read(text: str) -> Description:
     """Return the model of a description.
 
-    :raises SdpError: when it is not well-formed.
+    :raises SdpError: when the text is not well-formed.
     """
     session, *sections = syntax.split(text)
     session_id, version = syntax.read_origin(session)
@@ -204,7 +204,7 @@ def _bundles(attributes: Attributes, known: set[str] | None) -> tuple[tuple[str,
     ]
     named = [mid for group in groups for mid in group]
     if len(set(named)) < len(named) or (known is not None and not known.issuperset(named)):
-        raise SdpError("A BUNDLE group names a media section that is not there, or that another group names too.")
+        raise SdpError("A BUNDLE group names a media section that does not exist, or that is also in another group.")
     return tuple(group for group in groups if group)
 
 
@@ -228,7 +228,7 @@ def transports(description: Description) -> list[tuple[ParsedSection, ...]]:
 def read_answered_transport(description: Description) -> Remote:
     """Return the one transport of an answer.
 
-    :raises NegotiationError: when there would be a second one, or something that a connection needs is missing.
+    :raises NegotiationError: when there are several transports, or something that a connection needs is missing.
     """
     found = transports(description)
     if len(found) > 1:
@@ -237,7 +237,7 @@ def read_answered_transport(description: Description) -> Remote:
 
 
 def read_transport(description: Description, sections: Sequence[ParsedSection]) -> Remote:
-    """Return the transport that these sections share (rtcp-mux). The BUNDLE-tagged section comes first.
+    """Return the transport that these sections share (rtcp-mux). The first section is the BUNDLE-tagged one.
 
     :raises NegotiationError: when something that a connection needs is missing.
     """
@@ -255,9 +255,9 @@ def read_transport(description: Description, sections: Sequence[ParsedSection]) 
 def _remote(attributes: Attributes) -> Remote:
     ufrag, password = attributes["ice-ufrag"][0], attributes.get("ice-pwd", ("",))[0]
     if not (syntax.UFRAG.fullmatch(ufrag) and syntax.PASSWORD.fullmatch(password)):
-        raise NegotiationError("The ICE credentials are not as RFC 8839 has them.")
+        raise NegotiationError("The ICE credentials are malformed (RFC 8839 section 5.4).")
     if "ice-lite" in attributes:
-        raise NegotiationError("Two ICE-lite sides cannot connect: the focus is one already.")
+        raise NegotiationError("Two ICE-lite sides cannot connect, and the focus is an ICE-lite side.")
     setup = attributes.get("setup", ("",))[0]
     if setup not in ("actpass", "active", "passive", ""):
         raise NegotiationError("The DTLS role (a=setup) must be actpass, active or passive.")
@@ -278,6 +278,6 @@ def read_fingerprints(attributes: Attributes) -> tuple[Fingerprint, ...]:
         algorithm, digest = algorithm.lower(), digest.strip()
         if size := syntax.DIGEST_SIZES.get(algorithm):
             if not syntax.FINGERPRINT.fullmatch(digest) or len(digest) != 3 * size - 1:
-                raise SdpError("A fingerprint is not of its algorithm's length.")
+                raise SdpError("A fingerprint does not have its algorithm's length.")
             fingerprints.append(Fingerprint(algorithm, digest.upper()))
     return tuple(fingerprints)

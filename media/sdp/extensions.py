@@ -1,13 +1,14 @@
 """The RTP header extensions that a leg may use (RFC 8285), and the reasons.
 
-In sections that the participant offered, their IDs are the participant's. The forwarder rewrites IDs that are different
-for a receiver, and blanks extensions that the receiving leg has not agreed to.
+In sections that the participant offered, the extensions have the participant's IDs. The forwarder rewrites IDs that are
+different for a receiver, and blanks extensions that the receiving leg has not agreed to.
 
 The focus does not serve these extensions, so it does not agree to them:
 
 - transport-wide sequence numbers (unless `codecs.SERVES_TRANSPORT_CC`): the focus does not answer them;
 - rtp-stream-id and repaired-rtp-stream-id: simulcast is not supported;
-- toffset, video-timing and abs-capture-time: they refer to a clock that the receiver takes for its sender's;
+- toffset, video-timing and abs-capture-time: they refer to the original sender's clock, but the receiver would apply
+  them to the focus's clock;
 - color-space and video-content-type: they would have to be repeated after every change of source.
 """
 
@@ -29,8 +30,8 @@ _BOTH = frozenset({"audio", "video"})
 _VIDEO = frozenset({"video"})
 
 # By URI, the kinds of section on which the focus agrees to an extension. abs-send-time, with which a browser estimates
-# its bandwidth, is left out on purpose: it would mix the clocks of many senders. Without it, a browser considers each
-# stream alone.
+# its bandwidth, is left out on purpose: it would mix the clocks of many senders. Without this extension, a browser
+# considers each stream separately.
 SERVED: Mapping[str, frozenset[str]] = {
     # Incoming packets name their section, which is needed if a=ssrc is missing. We need not send the extension.
     MID: _BOTH,
@@ -40,7 +41,7 @@ SERVED: Mapping[str, frozenset[str]] = {
     VIDEO_ORIENTATION: _VIDEO,
     # The buffer that the sender wants the receiver to have. Forwarded unchanged.
     PLAYOUT_DELAY: _VIDEO,
-    # Which frames depend on which, for AV1 and VP9. Forwarded unchanged, because it starts again with each key frame.
+    # The dependencies between frames, for AV1 and VP9. Forwarded unchanged, because they start again at each key frame.
     DEPENDENCY_DESCRIPTOR: _VIDEO,
     **({TRANSPORT_CC: _BOTH} if SERVES_TRANSPORT_CC else {}),
 }
@@ -79,7 +80,7 @@ def read_extensions(media: ParsedSection) -> dict[str, int]:
         words = rest.split()
         # Extension attributes follow the URI (RFC 8285 section 8).
         key = " ".join([*[direction] * bool(direction), *words[: 2 if words[0] == _ENCRYPTED else 1]])
-        # The ID 15 ends a one-byte header.
+        # In a one-byte header, ID 15 ends the extension.
         numbered = number(id_, 255)
         if numbered and numbered != 15 and key not in ids:
             if meanings.setdefault(numbered, meaning(key)) != meaning(key):
@@ -89,13 +90,13 @@ def read_extensions(media: ParsedSection) -> dict[str, int]:
 
 
 def meaning(key: str) -> str:
-    """Return the meaning of a key of `read_extensions` for its ID. The direction does not change the meaning."""
+    """Return the meaning of an ID by its key in `read_extensions`. The direction does not change the meaning."""
     first, _, rest = key.partition(" ")
     return rest if first in _DIRECTIONS else key
 
 
 def agreed_extensions(media: ParsedSection, mixed: bool) -> dict[str, int]:
-    """Return the extensions of an offered section that are agreed to: their IDs, by URI.
+    """Return the IDs, by URI, of the section's extensions to which the focus agrees.
 
     :param mixed: whether IDs above 14 may be used, which need the longer form (RFC 8285 section 4.3).
     """
@@ -110,8 +111,8 @@ def offered_extensions(kind: str, known: Mapping[str, int], codecs: Collection[s
     """Return the IDs for a section of our own: the leg's IDs for extensions that it has shown, otherwise free IDs.
 
     Only extensions that the section's codecs can use are offered. Playout delay is not offered, because browsers state
-    none for cameras. Free IDs are chosen as Chromium chooses them. Chromium does not forget an ID when it rolls an
-    offer back. It would then refuse another meaning of that ID in an offer of its own.
+    none for cameras. Free IDs are chosen as Chromium chooses them. Chromium remembers the IDs of our offer even after
+    rolling it back. In an offer of its own, Chromium would refuse another meaning of such an ID.
     """
     free = {id_: None for id_ in range(14, 0, -1) if id_ not in set(known.values())}
     chosen: dict[str, int] = {}

@@ -14,11 +14,11 @@ Record = TypeVar("Record", "SectionState", "Section", Codec)
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A track that a leg should get. If `live` is false, it keeps its section, but nothing is sent now."""
+    """A track that a leg should get. If `live` is false, the track keeps its section, but nothing is sent now."""
 
     track: str
     kind: str
-    stream: str  # of the msid: the ID of the participant who sends it
+    stream: str  # for a=msid: the ID of the participant that sends the track
     label: str  # "audio", "video", "screen" …
     ssrc: int
     rtx_ssrc: int | None
@@ -38,12 +38,12 @@ class Section:
     extensions: Mapping[str, int]  # URI to ID; valid in both directions
     mixed: bool  # one- and two-byte header extensions may be mixed (RFC 8285 section 6)
     reduced_size: bool  # a=rtcp-rsize
-    ssrcs: tuple[int, ...]  # primary SSRCs of the participant; if empty, the MID or payload type decides
+    ssrcs: tuple[int, ...]  # primary SSRCs of the participant; if empty, the MID or payload type identifies packets
     rtx_ssrcs: Mapping[int, int]  # of the participant: retransmission SSRC to primary SSRC
-    label: str  # of the track that the participant sends here; "" if it never did
-    outgoing: Outgoing | None  # the track that we send here, or keep the section for
+    label: str  # of the track that the participant sends here; "" if it never sent any
+    outgoing: Outgoing | None  # the track that we send here, or for which we keep the section
     sctp_port: int | None = None  # of the participant, in a section for data channels
-    max_message_size: int | None = None  # for data channels: most bytes of a message to the participant; 0: no limit
+    max_message_size: int | None = None  # for data channels: largest message to the participant, in bytes; 0: no limit
 
 
 def revised(record: Record, **fields: Any) -> Record:
@@ -66,16 +66,16 @@ class SectionState:
     format: str
     # The codecs that the participant supports here, without those that its answers have left out (`refused`).
     shown: Mapping[Key, Codec]
-    # Whether the participant receives here. Only its own offer says so, or its answer if we wanted to send.
+    # Whether the participant receives here. Only its offers say so, and its answers if we offered to send here.
     takes: bool
-    # Whether we have added the section. If so, we ask for media on it only after the participant has offered some.
+    # Whether we have added the section. If so, we ask for media in it only after the participant has offered to send.
     ours: bool = False
     refused: frozenset[Key] = frozenset()
-    # This is false while the conference agrees on no codec that is possible here.
+    # This is false while no codec on which the conference agrees is possible here.
     served: bool = True
 
     def is_free_for(self, kind: str) -> bool:
-        """Tell whether a track may be placed here."""
+        """Tell whether a track of this kind may be placed here."""
         section = self.section
         can_send = self.takes and self.served and not section.rejected
         return section.kind == kind and section.outgoing is None and can_send
@@ -86,7 +86,7 @@ class SectionState:
         return revised(self, section=revised(self.section, outgoing=track, sending=sending))
 
     def says(self) -> tuple[object, ...]:
-        """Return what our description tells the participant about the section, except what the participant may send."""
+        """Return the data about the section that our description states, except whether the participant may send."""
         section = self.section
         codecs = [(codec.key, codec.payload_type, codec.fmtp) for codec in section.codecs]
         return section.mid, section.rejected, section.outgoing if section.sending else None, codecs

@@ -1,16 +1,16 @@
 """The SDP of a leg: offers and answers between one participant and the focus (RFC 3264, RFC 8829).
 
-It maps text to text and frozen tables, without a clock or a socket. The operations decide when each side may make an
-offer. This module decides what a description says. The rules:
+This module maps text to text and immutable tables, without a clock or a socket. The operations decide when each side
+may make an offer. This module decides what a description says. The rules:
 
 - One transport of an offer is served (rtcp-mux): the first one that can be served. Sections outside this transport, and
   sections that cannot be served, are answered with port 0. This does not affect other sections (RFC 3264 section 6).
 - Media sections keep their order and never disappear. A rejected section may be used again, for the same kind.
-- The transport's certificates and DTLS role stay for the life of the leg. Only its ICE credentials change, when the
-  participant restarts ICE.
+- The transport's certificates and DTLS role do not change during the life of the leg. Only its ICE credentials change,
+  when the participant restarts ICE.
 - A track that a leg gets stays in its section. When the track has ended, nothing is sent there, and the section takes
   the next new track of its kind.
-- A payload type or extension ID has the same meaning in all sections: the one that the participant first showed.
+- A payload type or extension ID has the same meaning in all sections. The participant's newest description decides.
 - The effect of an offer or answer is computed completely before anything is replaced. So a refusal changes nothing.
 """
 
@@ -80,7 +80,7 @@ class _Terms:
     remote: Remote | None
     role: Role | None
     capabilities: Mapping[str, Codecs]
-    grows: bool = True  # false if the participant does not bundle: a new section would need a second transport
+    grows: bool = True  # false if the participant does not bundle: a new section would need a new transport
     shown: Shown = frozenset()  # what each section of the participant's last offer can carry
     declined: frozenset[str] = frozenset()  # tracks whose section the participant rejected; they are not offered again
 
@@ -142,7 +142,7 @@ class Negotiation:
 
     @property
     def remote_fingerprints(self) -> tuple[Fingerprint, ...]:
-        """The participant's certificate must match one of these. They never change."""
+        """Fingerprints, one of which the participant's certificate must match. The certificate never changes."""
         return self._terms.remote.fingerprints if self._terms.remote else ()
 
     @property
@@ -154,8 +154,8 @@ class Negotiation:
     def capabilities(self) -> Mapping[str, Codecs]:
         """The codecs that the participant can receive, by kind, as its last offer says.
 
-        A kind for which it has no codec is absent. Then the participant gets no media of that kind, and does not
-        restrict the others.
+        A kind is absent if the participant and the conference have no codec in common. The participant then gets no
+        media of that kind, and does not restrict the codecs of others.
         """
         return self._terms.capabilities
 
@@ -167,9 +167,9 @@ class Negotiation:
     def receive_offer(self, text: str, others: Agreed) -> None:
         """Take the participant's offer. The caller must then settle it (`create_answer`) or forget it (`rollback`).
 
-        :param others: what all others in the conference agree on.
+        :param others: the codecs on which all others in the conference agree.
         :raises SdpError: when the text is not a session description.
-        :raises NegotiationError: when the leg cannot agree to it.
+        :raises NegotiationError: when the leg cannot agree to the offer.
         """
         description = parse(text)
         failures: list[NegotiationError] = []
@@ -184,13 +184,13 @@ class Negotiation:
         raise next(iter(failures), NegotiationError("No media section of this offer can be served."))
 
     def _transports(self, description: Description) -> list[tuple[ParsedSection, ...]]:
-        """Return the transports of an offer that may be served. The one with already accepted sections is first."""
+        """Return the transports of an offer that may be served. A transport with already accepted sections is first."""
         known = set(_accepted(self._terms.states))
         found = transports(description)[:_MOST_TRANSPORTS]
         return sorted(found, key=lambda sections: known.isdisjoint(media.mid for media in sections))
 
     def _serving(self, description: Description, sections: Sequence[ParsedSection], others: Agreed) -> _Terms:
-        """Return the terms if the sections of this transport are served and all others rejected (RFC 3264 section 6).
+        """Return the terms that result if only the sections of this transport are served (RFC 3264 section 6).
 
         :raises NegotiationError: when the leg cannot agree to that.
         """
@@ -236,7 +236,7 @@ class Negotiation:
         return self._write(self._terms, _SETUPS[received.role])
 
     def create_offer(self, outgoing: Sequence[Outgoing], agreed: Agreed) -> str | None:
-        """Return our offer, which is pending until it is answered; None if it has nothing new for the participant.
+        """Return our offer, which is pending until it is answered; None if it would tell the participant nothing new.
 
         A track whose section the participant has rejected is left out until the participant makes an offer. A track is
         also left out if the leg can have no more sections.
@@ -261,13 +261,13 @@ class Negotiation:
         return text
 
     def adopt(self, text: str, others: Agreed) -> None:
-        """Adopt a participant whose node is gone, from its last offer. `create_offer` then offers a new connection.
+        """Adopt a participant whose node is gone, on the basis of the participant's last offer.
 
-        That offer asks again for the media that the participant sent.
+        After this, `create_offer` offers a new connection, and asks again for the media that the participant sent.
 
-        :param others: what all others in the conference agree on.
+        :param others: the codecs on which all others in the conference agree.
         :raises SdpError: when the text is not a session description.
-        :raises NegotiationError: when the leg cannot agree to it.
+        :raises NegotiationError: when the leg cannot agree to the offer.
         """
         self.receive_offer(text, others)
         received, self._received = self._received, None
@@ -284,22 +284,23 @@ class Negotiation:
 
         :param may_change: whether the participant may send other tracks than before.
         :raises SdpError: when the text is not a session description.
-        :raises NegotiationError: when it does not answer our offer, or no offer is pending.
+        :raises NegotiationError: when the text does not answer our offer, or no offer is pending.
         """
         offered = self._offered
         if offered is None:
-            raise NegotiationError("There is no offer that this could answer.")
+            raise NegotiationError("There is no offer for this answer.")
         description = read(text)
         states = _kept(self._terms.states, _answered(offered.states, description))
         if not may_change and _sent(states) != _sent(self._terms.states):
-            raise NegotiationError("Answers have changed too often what is sent: an offer can.")
+            raise NegotiationError("Too many answers have changed the sent tracks: make an offer instead.")
         remote = read_answered_transport(description)
-        # Without a=setup, an answerer is active (RFC 4145 section 4). An offerer leaves us the choice, as in browsers.
+        # If an answer has no a=setup, the answerer is active (RFC 4145 section 4). If an offer has none, we choose our
+        # role, as browsers do.
         remote = replace(remote, setup=remote.setup or "active")
         if remote.setup == "actpass":
             raise NegotiationError("An answer must choose its DTLS role (a=setup).")
         if self.settled and remote.credentials != self.remote_credentials:
-            raise NegotiationError("An answer cannot restart ICE: an offer can.")
+            raise NegotiationError("An answer cannot restart ICE: make an offer instead.")
         role = self._role(remote)
         accepted = _accepted(states)
         self._terms = replace(
@@ -322,24 +323,24 @@ class Negotiation:
     def revoke(self) -> None:
         """Take back our last answer, which never reached the participant, as if there had been no offer.
 
-        Our own offer that the answer rolled back is pending again. An offer that we have made since is forgotten.
+        Our own offer that the answer rolled back is pending again. An offer that we have made since then is forgotten.
         """
         self._terms, self._offered = self._before
         self._received = None
 
     def _role(self, remote: Remote, *, is_offer: bool = False) -> Role:
-        """Return our DTLS role for this transport. Once settled, it and the other side's certificate never change.
+        """Return our DTLS role for this transport. Once settled, neither the role nor the remote certificate changes.
 
         :raises NewAssociationError: when an offer begins another DTLS association.
         """
         before = self._terms
         if before.remote and not set(before.remote.fingerprints) & set(remote.fingerprints):
             if is_offer and remote.credentials != before.remote.credentials:
-                raise NewAssociationError("Another certificate takes a fresh leg.")
-            raise NegotiationError("The certificate has changed, which takes a new peer connection.")
+                raise NewAssociationError("Another certificate needs a new leg.")
+            raise NegotiationError("The certificate has changed, which needs a new peer connection.")
         role = _ROLES.get(remote.setup, before.role or self._local.role)
         if before.role not in (None, role):
-            raise NegotiationError("The DTLS role has changed, which takes a new peer connection.")
+            raise NegotiationError("The DTLS role has changed, which needs a new peer connection.")
         return role
 
     def _credentials_for(self, remote: Remote) -> Credentials:
@@ -349,7 +350,7 @@ class Negotiation:
         return self._new_credentials()
 
     def _add(self, states: list[SectionState], tracks: Sequence[Outgoing], agreed: Agreed, numbers: Numbers) -> Numbers:
-        """Add sections for the tracks, or reuse rejected sections of their kind. Return the new meanings of numbers."""
+        """Add sections for the tracks, or reuse rejected sections of their kind. Return the extended numbers."""
         for track in tracks:
             state, numbers = new_section(track, self._free_mid(states), agreed, numbers)
             if state is None:
@@ -370,7 +371,7 @@ class Negotiation:
                 return mid
 
     def _write(self, terms: _Terms, setup: str) -> str:
-        """Return the description. Its version rises if it differs from our last one (RFC 3264 section 8)."""
+        """Return the description. Its version rises if our last description was different (RFC 3264 section 8)."""
         body = write_body(terms.states, terms.bundle, self._local, terms.credentials, setup)
         if body != self._body:
             self._body = body
@@ -381,8 +382,8 @@ class Negotiation:
 def _require_tag(sections: Sequence[ParsedSection], accepted: Sequence[str]) -> None:
     """Require a section that can be the BUNDLE-tagged section of our answer (RFC 9143 section 7.3.1).
 
-    Sections that are bundle-only have only the transport of the offer's first section. So the first section cannot be
-    rejected alone.
+    Bundle-only sections have no transport except that of the group's first section. So the first section cannot be
+    rejected if all accepted sections are bundle-only.
     """
     if not accepted:
         raise NegotiationError("No media section of this offer can be served.")
@@ -427,7 +428,7 @@ def _answered(offered: Sequence[SectionState], description: Description) -> list
 
 
 def _kept(before: Sequence[SectionState], now: Sequence[SectionState]) -> list[SectionState]:
-    """Return the new sections. An unchanged one stays the same object, which saves the garbage collector time."""
+    """Return the new sections. An unchanged section stays the same object, which saves the garbage collector time."""
     kept = [old if old == new else new for old, new in zip(before, now, strict=False)]
     return kept + list(now[len(before) :])
 

@@ -36,10 +36,12 @@ NO_NUMBERS = Numbers({}, frozenset(), {}, mixed=True)
 
 
 def read_numbers(description: Description, sections: Iterable[ParsedSection], before: Numbers) -> Numbers:
-    """Return the meanings of the numbers after the participant's description, in the sections of the leg's transport.
+    """Return the meanings of payload types and extension IDs after a description of the participant.
 
     The new description overrides earlier meanings.
 
+    :param sections: the sections of the leg's transport.
+    :param before: the earlier meanings.
     :raises NegotiationError: when a number means two things in the bundle (RFC 9143 section 9.1).
     """
     known: dict[Key, Codec] = {}
@@ -99,7 +101,7 @@ def is_rtp(media: ParsedSection) -> bool:
 def offered_sections(
     description: Description, sections: Sequence[ParsedSection], before: Sequence[SectionState], agreed: Agreed
 ) -> list[SectionState]:
-    """Return the sections of the participant's offer as we can accept them. Tracks stay where they are.
+    """Return the sections of the participant's offer as we can accept them. Tracks stay in their sections.
 
     :param sections: the sections of the transport that is served. All other sections are rejected.
     :raises NegotiationError: when sections are missing or have changed places, or the offer contradicts itself.
@@ -123,7 +125,7 @@ def offered_sections(
 
 
 def _require_order(media: Sequence[ParsedSection], before: Sequence[SectionState]) -> None:
-    """Require the previous sections in their order. Only a rejected one may change (RFC 8829 section 5.2.2)."""
+    """Require the previous sections in their order. Only a rejected section may change (RFC 8829 section 5.2.2)."""
     if len(media) < len(before):
         raise NegotiationError("An earlier media section is missing: media sections are never removed.")
     for state, now in zip(before, media, strict=False):
@@ -154,7 +156,7 @@ def _rejected(media: ParsedSection) -> SectionState:
 
 
 def _data_section(media: ParsedSection) -> SectionState:
-    """Return the section for data channels (RFC 8841), or a rejected one if it is for something else."""
+    """Return the section for data channels (RFC 8841), or a rejected section if `media` is for something else."""
     state = _rejected(media)
     port = number(media.attributes.get("sctp-port", ("",))[0], 65535)
     size = number(media.attributes.get("max-message-size", (str(MAX_MESSAGE_SIZE),))[0], 2**32 - 1)
@@ -166,7 +168,7 @@ def _data_section(media: ParsedSection) -> SectionState:
 
 
 def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Agreed, *, mixed: bool) -> SectionState:
-    """Return the section of audio or video, or a rejected one if no codec is left."""
+    """Return the section of audio or video, or a rejected section if no codec is left."""
     state = _rejected(media)
     shown = {codec.key: codec for codec in read_codecs(media)}
     codecs = _wanted(shown, agreed.codecs.get(media.kind, ()))
@@ -191,7 +193,7 @@ def _rtp_section(media: ParsedSection, previous: SectionState | None, agreed: Ag
 
 
 def _wanted(shown: Mapping[Key, Codec], agreed: Iterable[Codec]) -> Codecs:
-    """Return the codecs that are agreed and possible here. The codec that the conference prefers is first."""
+    """Return the agreed codecs that are possible here. The codec that the conference prefers is first."""
     return coherent(narrowed(shown[codec.key], codec) for codec in agreed if codec.key in shown)
 
 
@@ -212,7 +214,7 @@ def read_sources(media: ParsedSection) -> tuple[tuple[int, ...], dict[int, int]]
 
 
 def _pairs(media: ParsedSection, semantics: str) -> dict[int, int]:
-    """Return the primary SSRC of each second SSRC, in groups of two."""
+    """Return the first SSRC of each SSRC group of two with these semantics, by the second SSRC."""
     pairs = {}
     for value in media.attributes.get("ssrc-group", ()):
         words = value.split()
@@ -228,7 +230,7 @@ def _ssrc(text: str) -> int | None:
 
 
 def _require_distinct_sources(states: Iterable[SectionState]) -> None:
-    """Require that only one section names each SSRC, because it decides to which section a packet belongs."""
+    """Require that only one section names each SSRC, because the SSRC decides to which section a packet belongs."""
     sources = Counter(ssrc for state in states for ssrc in (*state.section.ssrcs, *state.section.rtx_ssrcs))
     for ssrc, times in sources.items():
         if times > 1:
@@ -236,9 +238,10 @@ def _require_distinct_sources(states: Iterable[SectionState]) -> None:
 
 
 def _labelled(states: list[SectionState], media: Sequence[ParsedSection]) -> list[SectionState]:
-    """Label the participant's tracks. Its own sections are labelled by their place, ours when it first sends there.
+    """Label the participant's tracks.
 
-    A label stays with its section for as long as the section lives, even if the direction changes.
+    The participant's own sections are labelled by their position. Ours are labelled when the participant first sends
+    there. A label stays with its section for as long as the section lives, even if the direction changes.
     """
     used = {(state.section.kind, state.section.label) for state in states}
     labelled = []
@@ -285,7 +288,7 @@ def place(states: Iterable[SectionState], outgoing: Iterable[Outgoing]) -> tuple
 
 
 def numbered(states: Iterable[SectionState], agreed: Agreed, numbers: Numbers) -> Numbers:
-    """Add the numbers of codecs that the leg has never shown, for the sections that we have added."""
+    """Assign numbers to agreed codecs that the leg has never shown, for the sections that we have added."""
     for kind in {state.section.kind for state in states if state.ours and not state.section.rejected}:
         _, numbers = _own_codecs(agreed.codecs.get(kind, ()), numbers)
     return numbers
@@ -294,8 +297,9 @@ def numbered(states: Iterable[SectionState], agreed: Agreed, numbers: Numbers) -
 def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) -> SectionState:
     """Return the section as we offer it again: with the codecs now agreed, and asking for the participant's media.
 
-    The participant decides whether it sends. So we ask for media wherever it has ever sent, even while it holds. A
-    section of ours may get any codec that the leg knows, except those that the participant has refused there.
+    The participant decides whether it sends. So we ask for media wherever the participant has ever sent, even during
+    its hold. A section of ours may get any codec that the leg knows, except those that the participant has refused
+    there.
     """
     section = state.section
     if section.kind not in _FIRST_LABELS or section.rejected:
@@ -308,7 +312,7 @@ def restated(state: SectionState, agreed: Agreed, known: Mapping[Key, Codec]) ->
 
 
 def new_section(track: Outgoing, mid: str, agreed: Agreed, numbers: Numbers) -> tuple[SectionState | None, Numbers]:
-    """Return a new section for the track (None if no codec is agreed), and the meanings of the numbers with it."""
+    """Return a new section for the track (None if no codec is agreed), and the numbers including its own."""
     codecs, numbers = _own_codecs(agreed.codecs.get(track.kind, ()), numbers)
     if not is_usable(codecs):
         return None, numbers
@@ -347,7 +351,7 @@ def _own_codecs(agreed: Codecs, numbers: Numbers) -> tuple[Codecs, Numbers]:
 def answered_section(state: SectionState, media: ParsedSection, description: Description) -> SectionState:
     """Return our offered section as the participant's answer settles it (RFC 3264 section 6.1).
 
-    :raises NegotiationError: when it does not answer this section.
+    :raises NegotiationError: when the answer does not fit the offered section.
     """
     section = state.section
     if media.kind != section.kind or media.mid not in ([section.mid] if media.port else ["", section.mid]):

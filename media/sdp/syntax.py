@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
-# An offer of the focus to a leg with 256 sections has fewer lines. Reading takes time in proportion to the lines.
+# A section in the focus's own offers has fewer lines. Reading takes time in proportion to the number of lines.
 MAX_SECTION_LINES = 500
 MAX_MEDIA_SECTIONS = 256
 
@@ -24,10 +24,10 @@ _ORIGIN = re.compile(r"o=(\S+) (\S{0,20}) (\S{0,20}) \S* \S* \S*")
 UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")
 PASSWORD = re.compile(r"[A-Za-z0-9+/]{22,256}")
 FINGERPRINT = re.compile(r"(?:[0-9A-Fa-f]{2}:)+[0-9A-Fa-f]{2}")
-# Bytes of the digests that RFC 8122 names and that are still trusted.
+# Sizes in bytes of the digests that RFC 8122 names and that are still trusted.
 DIGEST_SIZES = {"sha-256": 32, "sha-384": 48, "sha-512": 64}
 
-# What Chromium requires of the attributes that it parses. Otherwise it refuses the whole description.
+# Attributes that Chromium parses, and the syntax that it requires. Chromium refuses a description with another syntax.
 _BYTE = r"(?:[01]?[0-9]?[0-9]|2[0-4][0-9]|25[0-5])"
 _PAYLOAD_TYPE = r"0*(?:[0-9]?[0-9]|1[01][0-9]|12[0-7])"
 _SYNTAX: Mapping[str, str] = {
@@ -67,7 +67,7 @@ _BANDWIDTH = re.compile(r"b=(?:(?:AS|TIAS):[0-9]{1,9}|(?!AS:|TIAS:).*)")
 
 
 class SdpError(ValueError):
-    """The text is not a session description. The message tells people what is wrong."""
+    """The text is not a session description. The message states the fault."""
 
 
 def split(text: str) -> list[list[str]]:
@@ -78,7 +78,7 @@ def split(text: str) -> list[list[str]]:
     if not text.endswith("\n"):
         raise SdpError("It is cut off: the last line has no end.")
     sections: list[list[str]] = [[]]
-    # RFC 8866 section 5 lets readers accept a bare LF. A bare CR never ends a line.
+    # RFC 8866 section 5 allows readers to accept a bare LF. A bare CR never ends a line.
     for line in text.replace("\r\n", "\n")[:-1].split("\n"):
         if not _LINE.fullmatch(line):
             raise SdpError(f"This is no line of an SDP: {line[:80]!r}.")
@@ -119,7 +119,7 @@ def attributes_of(lines: list[str], kind: str = "") -> dict[str, tuple[str, ...]
     for line in lines:
         if line.startswith("a="):
             name, colon, value = line[2:].partition(":")
-            # A flag may be followed by a space and anything.
+            # A flag may be followed by a space and any text.
             name = name.partition(" ")[0]
             if name in _VALUED and not colon:
                 raise _unreadable(line)

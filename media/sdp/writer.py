@@ -11,8 +11,8 @@ from media.sdp.media_section import Section, SectionState
 
 Role = Literal["client", "server"]
 
-# How many characters of a participant's ID make its CNAME: 64 bits. It is short, because a large offer repeats it
-# often.
+# A CNAME consists of this many characters of the participant's ID: 64 bits. It is short, because a large offer repeats
+# it often.
 _CNAME_LENGTH = 16
 
 
@@ -48,8 +48,8 @@ def write_body(
     """Return everything after the o= line.
 
     The session states the transport once for all sections. The BUNDLE-tagged section repeats it, for clients that read
-    only sections (RFC 9143 section 7.1.3), and also states the candidates. aiortc looks for candidates in the last
-    section.
+    only sections (RFC 9143 section 7.1.3). This section also states the candidates, and so does the last section,
+    because aiortc reads candidates there.
     """
     bundle = list(bundle)
     transport = [
@@ -61,7 +61,7 @@ def write_body(
     body = ["s=-", "t=0 0"]
     if bundle:
         body.append(f"a=group:BUNDLE {' '.join(bundle)}")
-    # "ice2" states that we implement ICE-lite by RFC 8445.
+    # "ice2" states that we implement ICE-lite as RFC 8445 defines it.
     body += ["a=ice-lite", "a=ice-options:ice2", *transport]
     live = [state for state in states if not state.section.rejected]
     tagged = next((state for state in live if state.section.mid in bundle[:1]), live[0] if live else None)
@@ -128,9 +128,10 @@ def _codec(codec: Codec) -> Iterable[str]:
 
 
 def _source(section: Section) -> list[str]:
-    """Return lines that state the section's track and its SSRCs (RFC 8830, RFC 5576), even while we do not send it.
+    """Return lines that state the section's track and its SSRCs (RFC 8830, RFC 5576), even while the track is not sent.
 
-    Chromium removes the receiver of an SSRC that is no longer stated. If the SSRC comes back, it feeds no track.
+    Chromium removes the receiver of an SSRC that is no longer stated. If the SSRC comes back, its packets reach no
+    track.
     """
     track = section.outgoing
     if track is None:
