@@ -34,7 +34,7 @@ class Quota:
     bytes_left = Shared[int]()
     # How many packets libsrtp may still refuse in this tick.
     failures_left = Shared[int]()
-    # Packets that were dropped because they exceeded the quota.
+    # Packets that were dropped because they exceeded the quota, or because the leg had no SRTP session.
     excess = Shared[int]()
     # Packets that libsrtp refused, or that were not decrypted because it had already refused too many.
     unauthentic = Shared[int]()
