@@ -18,7 +18,7 @@ const WORTH_OFFERING =
 
 /** @type {RemoteMedia} */
 const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
-/** The names by which the focus calls tracks. @type {Record<string, keyof RemoteMedia>} */
+/** The focus's labels of tracks. @type {Record<string, keyof RemoteMedia>} */
 const NAMES = { audio: "audio", video: "camera", screen: "screen" };
 
 /**
@@ -35,7 +35,7 @@ export class FocusLeg extends PeerLeg {
   /** @param {RTCPeerConnection} pc */
   constructor(pc) {
     super(pc);
-    // It is part of the first offer, so that the first message needs no negotiation.
+    // The data channel is part of the first offer, so that the first message needs no negotiation.
     this.chat = this.pc.createDataChannel(CHAT);
   }
 
@@ -45,8 +45,8 @@ export class FocusLeg extends PeerLeg {
   }
 
   /**
-   * On a running connection the focus adds sections only for the tracks that it forwards. When it starts afresh, it
-   * also offers this side's own sections, in their old places.
+   * On a running connection the focus adds sections only for the tracks that it forwards. When the focus starts afresh,
+   * it also offers this side's own sections, in their old positions.
    *
    * @override @param {RTCRtpTransceiver} line @returns {Role}
    */
