@@ -59,7 +59,7 @@ EVERYTHING: set[Track] = {(of, label) for of in ("chris", "fiona", "rob") for la
 
 @dataclass
 class Meeting:
-    """The users in the conference: Chris with Chromium, who called the others; Fiona with Firefox; and Rob, an aiortc robot."""
+    """The users in the conference: Chris with Chromium, who called the others; Fiona with Firefox; Rob with aiortc."""
 
     chris: Person
     fiona: Firefox

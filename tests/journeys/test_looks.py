@@ -1,4 +1,4 @@
-"""The test page in each of its states: nothing overflows, all text is readable, and nothing is loaded from other servers."""
+"""The test page in each of its states: nothing overflows, all text is readable, nothing is loaded from elsewhere."""
 
 import re
 from collections.abc import Awaitable, Callable

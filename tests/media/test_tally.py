@@ -1,4 +1,4 @@
-"""A counter of what there is right now forgets what there is no more."""
+"""A counter of existing things drops the keys whose count is zero."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The verdict on a connection changes when something lasts, and not now and then."""
+"""The verdict on a connection changes when the loss lasts, not when it is brief."""
 
 import pytest
 
@@ -8,7 +8,7 @@ pytestmark = pytest.mark.once
 
 
 def judged(*losses: float) -> list[bool]:
-    """Return whether a connection is poor after each judgement."""
+    """Return, for each of these successive losses, whether the connection is poor after it."""
     quality, verdicts = Quality(), []
     for loss in losses:
         quality.judge(loss)

@@ -10,7 +10,7 @@ from tests.support.media.node_harness import World, around, in_order
 from tests.support.media.synthetic import AUDIO, VIDEO
 from tests.support.media.tunnels import Tunnel
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 

@@ -1,4 +1,4 @@
-"""The node does its tasks: it answers offers, makes its own, and refuses what cannot be agreed to."""
+"""The node carries out its tasks: it answers offers, makes offers, and refuses offers that it cannot agree to."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World
 from tests.support.media.synthetic import PeerSection, RefusedError
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
