@@ -7,7 +7,7 @@ from media.tally import Tally
 pytestmark = pytest.mark.once
 
 
-def test_kind_of_which_there_is_none_left_takes_no_memory() -> None:
+def test_key_whose_count_is_zero_takes_no_memory() -> None:
     tally = Tally()
     tally.update(["a", "b"])
     tally["a"] += 1

@@ -122,7 +122,7 @@ def sent_to(conference: SignalledConference, who: str) -> list[str]:
     return [each.outgoing.label for each in leg.negotiation.sections if each.sending and each.outgoing]
 
 
-async def test_a_participant_without_a_known_codec_holds_nobody_up(
+async def test_a_participant_without_a_known_codec_delays_nobody(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -134,7 +134,7 @@ async def test_a_participant_without_a_known_codec_holds_nobody_up(
     assert [offer["participant"] for offer in (await conference.update())["offers"]] == ["bob"]
 
 
-async def test_a_camera_that_the_conference_cannot_decode_costs_only_itself(
+async def test_only_the_camera_that_the_conference_cannot_decode_is_rejected(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -147,7 +147,7 @@ async def test_a_camera_that_the_conference_cannot_decode_costs_only_itself(
     assert sent_to(conference, "carol").count("video") == 1
 
 
-async def test_an_offer_of_only_what_the_conference_lacks_is_refused_in_words(
+async def test_an_offer_without_a_common_codec_is_refused_with_an_explanation(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -205,9 +205,7 @@ async def test_a_participant_sends_a_few_tracks(conference: SignalledConference,
     assert "answer" in await conference.offer("bob", described(head, audio, *idle), fresh=False)
 
 
-async def test_lines_that_are_only_received_on_are_no_tracks(
-    conference: SignalledConference, chromium: list[str]
-) -> None:
+async def test_sections_that_only_receive_are_no_tracks(conference: SignalledConference, chromium: list[str]) -> None:
     head, audio, video = chromium
     wanted = [nameless(video).replace("a=sendrecv", "a=recvonly")] * 20
     assert "answer" in await conference.offer("alice", described(head, audio, video, *wanted))
@@ -225,7 +223,7 @@ async def test_tracks_that_a_leg_has_no_section_for_are_left_out(
     assert [offer["participant"] for offer in (await conference.update())["offers"]]
 
 
-async def test_an_offer_that_cannot_be_made_is_its_participants_loss(
+async def test_an_offer_that_cannot_be_made_affects_only_its_participant(
     conference: SignalledConference, chromium: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head, audio, video = chromium
@@ -296,7 +294,7 @@ async def test_a_conference_uses_a_codec_again_if_the_offer_without_it_was_cance
     assert it.plan.agreed() == agreed
 
 
-async def test_an_offer_that_only_a_cancelled_one_overtook_waits_for_its_answer_again(
+async def test_an_offer_replaced_by_a_cancelled_one_waits_for_its_answer_again(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -311,7 +309,7 @@ async def test_an_offer_that_only_a_cancelled_one_overtook_waits_for_its_answer_
     assert sent_to(conference, "alice") == ["audio", "video"]
 
 
-async def test_an_answer_to_what_was_overtaken_is_refused(conference: SignalledConference, chromium: list[str]) -> None:
+async def test_an_answer_to_a_replaced_offer_is_refused(conference: SignalledConference, chromium: list[str]) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
     await conference.offer("alice", both)
@@ -326,7 +324,7 @@ async def test_an_answer_to_what_was_overtaken_is_refused(conference: SignalledC
     assert again in refused["offers"]
 
 
-async def test_unusable_answers_are_not_met_with_the_same_offer_for_ever(
+async def test_the_same_offer_is_not_repeated_for_ever_after_unusable_answers(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -366,7 +364,7 @@ async def test_answers_change_what_is_sent_no_more_often_than_offers_may(
     assert refused == 3
 
 
-async def test_an_offer_for_a_fresh_connection_waits_as_well(
+async def test_an_offer_for_a_fresh_connection_waits_for_its_answer(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -413,7 +411,7 @@ async def test_a_connection_whose_offer_is_cancelled_does_not_count(
     assert [each.leg is None for each in conference.node.conferences["room"].participants.values()] == [False, True]
 
 
-async def test_a_node_that_takes_over_knows_whose_line_is_whose(
+async def test_a_node_that_takes_over_keeps_the_labels_of_sections(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -429,9 +427,7 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(
     assert wanted == {"0", "1", "3"}
 
 
-async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(
-    conference: SignalledConference, chromium: list[str]
-) -> None:
+async def test_conference_without_legs_is_forgotten(conference: SignalledConference, chromium: list[str]) -> None:
     head, audio, video = chromium
     await conference.offer("alice", described(head, audio, video))
     it = conference.node.conferences["room"]
@@ -502,7 +498,7 @@ async def test_conferences_have_a_certificate_that_lasts(conference: SignalledCo
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_a_broken_offer_is_nobody_elses_loss(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_offer_affects_no_other_participant(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="media")
 
     async def meet(conference: SignalledConference, text: str) -> None:

@@ -101,14 +101,14 @@ async def test_join_touches_its_own_tracks_and_no_others(node: Node, work: Count
     assert joined["create_offer"] <= 3 * LARGE
 
 
-async def test_media_sections_that_stay_as_they_are_stay_the_same_objects(node: Node, work: Counter[str]) -> None:
+async def test_unchanged_media_sections_stay_the_same_objects(node: Node, work: Counter[str]) -> None:
     """New objects are work for the garbage collector, which stops the loop. Each of N members has 2 N sections."""
     joined, left = await cost(node, work, LARGE)
     assert joined["replace"] <= 20 * LARGE
     assert left["replace"] <= 20 * LARGE
 
 
-def test_other_threads_and_the_garbage_collector_stop_the_loop_shortly() -> None:
+def test_other_threads_and_the_garbage_collector_stop_the_loop_only_briefly() -> None:
     program = (
         "import gc, sys; from media.focus.node import prepare_interpreter as prepare; prepare();"
         "print(sys.getswitchinterval(), *gc.get_threshold(), gc.get_freeze_count())"
@@ -122,9 +122,7 @@ def test_other_threads_and_the_garbage_collector_stop_the_loop_shortly() -> None
     assert frozen > 10_000
 
 
-async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ticks_yield_to_the_network_after_a_few_legs(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither one large conference nor several conferences together block the loop."""
     conferences = [SyntheticConference(f"room-{size}", by_json(node)) for size in (2, 6)]
     peers = {
@@ -158,7 +156,7 @@ async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
             await conference.leave(peer)
 
 
-async def test_participant_that_knows_everything_costs_no_offer(node: Node, work: Counter[str]) -> None:
+async def test_participant_that_is_up_to_date_gets_no_offer(node: Node, work: Counter[str]) -> None:
     conference = SyntheticConference("room", by_json(node))
     peers = [Peer(f"p{number}") for number in range(3)]
     for peer in peers:

@@ -22,7 +22,7 @@ def test_connection_is_fine_until_too_much_is_lost_several_times_in_a_row() -> N
     assert not any(judged(*[POOR_LOSS - 0.001] * 50))
 
 
-def test_poor_connection_is_poor_until_next_to_nothing_is_lost_for_some_time() -> None:
+def test_poor_connection_stays_poor_until_almost_nothing_is_lost_for_a_while() -> None:
     poor = [1.0] * POOR_JUDGEMENTS
     assert judged(*poor, *[0.0] * FINE_JUDGEMENTS)[POOR_JUDGEMENTS - 1 :] == [True] * FINE_JUDGEMENTS + [False]
     assert all(judged(*poor, *[FINE_LOSS] * 50)[POOR_JUDGEMENTS - 1 :])

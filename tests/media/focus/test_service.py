@@ -126,7 +126,7 @@ def running(books: Books) -> Iterator[Service]:
 
 @pytest.fixture
 def books(monkeypatch: pytest.MonkeyPatch) -> Books:
-    # The clerk tries again only when it polls: no wake-up comes for a second attempt.
+    # The service tries again only when it polls: no wake-up comes for a second attempt.
     monkeypatch.setattr(service, "POLL_SECONDS", 0.01)
     return Books()
 

@@ -304,7 +304,7 @@ def test_without_a_compiled_library_there_is_no_fast_path(elsewhere: Path) -> No
     assert fastpath.load() is None
 
 
-def test_a_library_that_cannot_be_loaded_is_logged_and_done_without(
+def test_a_library_that_cannot_be_loaded_is_logged_and_not_used(
     elsewhere: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fastpath.library_path.write_text("of another kind of machine")
@@ -312,7 +312,7 @@ def test_a_library_that_cannot_be_loaded_is_logged_and_done_without(
     assert "cannot be loaded" in caplog.text
 
 
-def test_compiled_once_it_is_found_and_takes_the_place_of_older_ones(elsewhere: Path) -> None:
+def test_compiled_library_is_found_and_replaces_older_ones(elsewhere: Path) -> None:
     old = elsewhere / f"_fastpath-0123456789ab-{platform.machine()}.so"
     others = elsewhere / "_fastpath-0123456789ab-m68k.so"
     for each in (old, others):
@@ -346,7 +346,7 @@ def test_the_next_compiler_is_tried(elsewhere: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("why", ["no compiler", "nowhere to put it"])
-def test_where_it_cannot_be_compiled_that_is_said_and_no_error(tmp_path: Path, why: str) -> None:
+def test_failure_to_compile_is_reported_without_an_error(tmp_path: Path, why: str) -> None:
     shutil.copytree(ROOT / "media", tmp_path / "media", ignore=shutil.ignore_patterns("_fastpath-*", "__pycache__"))
     environment = {
         "PATH": str(tmp_path) if why == "no compiler" else os.environ["PATH"],

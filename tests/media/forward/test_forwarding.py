@@ -78,7 +78,7 @@ def broken(sequence: int) -> Packet:
     return Packet(sequence, 0, 1 << 3, HEADER.pack(0x90, 96, sequence, 0, 7) + b"\xbe\xde\xff\xff")
 
 
-def test_fault_in_one_burst_costs_no_other_burst_anything(bench: Bench) -> None:
+def test_fault_in_one_burst_affects_no_other_burst(bench: Bench) -> None:
     routes = [bench.route(1, [placed(1)]), bench.route(2, [placed(1), broken(2)]), bench.route(3, [placed(1)])]
     bench.forwarder.forward(routes)
     assert bench.received() == [(1, 1), (3, 1)]

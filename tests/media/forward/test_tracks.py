@@ -212,7 +212,7 @@ def test_pauses_one_after_the_other_make_no_jump_either() -> None:
     assert distances(made) == [0, -3 * (LONGEST_JUMP - 1)]
 
 
-def test_leg_that_is_gone_for_good_leaves_nothing_behind() -> None:
+def test_leg_that_has_left_leaves_nothing_behind() -> None:
     made = track()
     made.attach("bob", sink(made))
     made.detach("bob", for_good=True)

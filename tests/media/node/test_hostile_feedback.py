@@ -28,9 +28,7 @@ pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("seed", range(examples(1, deep=3)))
-async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
-    unlimited: None, world: World, seed: int
-) -> None:
+async def test_malicious_feedback_harms_nobody(unlimited: None, world: World, seed: int) -> None:
     """Send 2,000 compound packets per seed, with the right keys but with some wrong bytes."""
     alice, bob, carol = await world.join("alice", "bob", "carol")
     carol.film()
@@ -71,7 +69,7 @@ def _feedback_about(own: int, others: int, sequence: int) -> list[bytes]:
     ]
 
 
-async def test_feedback_that_lies_costs_nobody_anything(world: World) -> None:
+async def test_false_feedback_harms_nobody(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     for _ in range(5):
         alice.send_rtcp(LYING_REMB)

@@ -58,7 +58,7 @@ async def test_a_rejected_offer_is_not_repeated_until_something_changes(world: W
     await bob.gets(1)
 
 
-async def test_ten_joins_while_an_answer_is_owed_cost_one_further_offer(world: World) -> None:
+async def test_ten_joins_during_an_unanswered_offer_cause_one_further_offer(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
     for name in ("carol", "dave", "erin"):
         peer = Listener(name)

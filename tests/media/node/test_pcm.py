@@ -110,7 +110,7 @@ H264 = [
 ]
 
 
-async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(world: World) -> None:
+async def test_only_the_member_whose_offer_is_withdrawn_loses_a_codec(world: World) -> None:
     names = ("host", "bob", "first", "second")
     peers = {name: Listener(name) for name in names}
     vp8 = [*peers["host"].video_section.attributes]
@@ -140,7 +140,7 @@ async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(wor
 
 
 @pytest.mark.parametrize("fast", [True, False])
-async def test_a_line_that_lacks_the_codec_that_is_sent_silences_nobody_for_others(fast: bool) -> None:
+async def test_a_section_without_the_codec_in_use_silences_nobody_for_others(fast: bool) -> None:
     async with around(Settings(fast=fast)) as world:
         alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
         picky = Listener("picky", audio=(AUDIO, PCMU))
