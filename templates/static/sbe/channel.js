@@ -7,9 +7,9 @@ import { backOff, sleep } from "./waiting.js";
  *
  * How a connection ended:
  *
- * - "refused": for good.
+ * - "refused": the server refused it permanently.
  * - "failed": it never worked.
- * - "closed": it worked for a while.
+ * - "closed": it worked for a while, then broke.
  * - "ended": the server ended an event stream properly.
  * - "upgrade": it was closed to try the WebSocket again.
  * - "replaced": newer connections of the same session took its place.

@@ -42,7 +42,7 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @typedef {object} ClientEvents
  * @property {Session | null} session after it was registered or refreshed; null when it has ended
  * @property {ChannelState} channel
- * @property {Invitation[]} invitations all that ring now, after any change
+ * @property {Invitation[]} invitations all ringing invitations, after any change
  * @property {Call | null} call the current call, after any change of it
  * @property {RemoteMedia} media the other side's tracks; in a conference, those of the first other participant
  * @property {RemoteParticipant[]} participants the others with their tracks, after any change

@@ -24,9 +24,9 @@ import { sleep as reallySleep } from "./waiting.js";
  * @property {string} modId
  * @property {string} kind
  * @property {boolean} mine this side offered it
- * @property {boolean} asking it waits for this side's user
- * @property {boolean} restart it replaces the connection
- * @property {boolean} holding this side is on hold once it is accepted
+ * @property {boolean} asking the modification waits for this side's user
+ * @property {boolean} restart the offer replaces the connection
+ * @property {boolean} holding this side is on hold once the offer is accepted
  * @property {string[]} changes what the other side's offer turns on and off
  * @property {string[]} who the IDs of the participants whose tracks a focus turns on or off
  * @property {Description} description
@@ -40,9 +40,9 @@ import { sleep as reallySleep } from "./waiting.js";
  * @property {string} kind
  * @property {boolean} holding
  * @property {boolean} [iceRestart]
- * @property {boolean} [fresh] offer a new connection in place of the one in use
+ * @property {boolean} [fresh] offer a new connection in place of the current one
  *
- * @typedef {object} Situation what a negotiation has to know about its call, at the moment of asking
+ * @typedef {object} Situation the current state of the call that a negotiation depends on
  * @property {boolean} hasFocus
  * @property {boolean} isOpen
  * @property {boolean} isHost
@@ -50,16 +50,16 @@ import { sleep as reallySleep } from "./waiting.js";
  * @property {boolean} otherMoves the other side is between two devices and can settle nothing
  * @property {boolean} asksFirst the user wants to be asked before the other side's offers are accepted
  *
- * @typedef {object} Notice something that the user should be told once
+ * @typedef {object} Notice a message to show to the user once
  * @property {string} code
  * @property {string} [kind]
  * @property {string} [reason]
- * @property {string} [who] the name of the participant it is about, unless that is simply the other side
+ * @property {string} [who] the participant's name, unless the notice is about the other side
  * @property {unknown} [error]
  *
  * @typedef {object} NegotiatorEvents
  * @property {null} change a modification began or ended, or an event was applied
- * @property {Modification} accepted it is in force here; it ends right after this event
+ * @property {Modification} accepted the modification is in force here, and ends right after this event
  * @property {PeerLeg} leg another leg is in use
  * @property {null} media the tracks that arrive have changed
  * @property {RTCPeerConnectionState} connection of the leg in use

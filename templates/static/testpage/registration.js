@@ -80,7 +80,7 @@ export class Registration {
     }
   }
 
-  /** @param {Record<string, string>} words by field, and under `form` those that belong to none */
+  /** @param {Record<string, string>} words the errors by field; those of no field are under `form` */
   #showRefusal(words) {
     showError(byId("register-error"), words["form"]);
     for (const name of FIELDS) {

@@ -83,9 +83,11 @@ export function channelWords(state) {
 }
 
 /**
+ * Say why a call ended. `wasOpen`: it had been answered. `together`: it had more than two participants.
+ *
  * @param {string} reason
  * @param {string} name of the other side
- * @param {{wasOpen: boolean, together: boolean}} options whether it was answered, and by more than two participants
+ * @param {{wasOpen: boolean, together: boolean}} options
  */
 export function endedWords(reason, name, { wasOpen, together }) {
   /** @type {Record<string, string>} */
