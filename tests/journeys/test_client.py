@@ -360,7 +360,7 @@ async def test_session_is_refreshed_before_it_expires_and_its_end_is_shown(
 
 
 class Lossy:
-    """Loses the first response to each kind of request, after the server has carried it out."""
+    """Loses the first response to each kind of request, after the server has carried out the request."""
 
     def __init__(self) -> None:
         """Nothing is lost yet."""
@@ -398,7 +398,7 @@ async def test_nothing_is_done_twice_if_responses_are_lost(visit: Visit) -> None
     await bob.press("btn-hold")
     await alice.press("mod-reject")
     await bob.is_told("alice-lost rejected the hold.")
-    # Reading the log fetches a conference that has not ended.
+    # This check needs a conference that has not ended.
     await agrees_with_a_fresh_get(alice)
     await nothing_lost_or_repeated(bob)
     told_to_alice = Counter(event["type"] for event in await alice.events())

@@ -25,7 +25,7 @@ RTCP = bytes.fromhex("80c900010000cafe")
 
 
 def in_place(function: Any, session: Any, packet: bytes) -> tuple[int, bytes]:
-    """Call one of libsrtp's functions as the forwarding loop does. Return its status and the packet."""
+    """Call one of libsrtp's functions as the forwarding loop does. Return the status and the resulting packet."""
     buffer = adapter.ffi.new("unsigned char[2048]")
     length = adapter.ffi.new("int *", len(packet))
     adapter.ffi.memmove(buffer, packet, len(packet))

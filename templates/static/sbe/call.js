@@ -44,7 +44,7 @@ import { Sending } from "./sending.js";
 const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
 
 /**
- * This session's part in one conference. The roster knows the participants, and sending knows what this side sends. The
+ * This session's part in one conference. The roster knows the participants, and `Sending` knows this side's tracks. The
  * negotiator makes and answers offers, and recovery brings lost media back. The call itself holds its phase. It passes
  * the user's requests and the enabler's reports on to these parts.
  *
@@ -316,7 +316,7 @@ export class Call extends Emitter {
     await this.#negotiator.modify({ fresh: true });
   }
 
-  // ── what this side sends ────────────────────────────────────────────────
+  // ── this side's tracks ──────────────────────────────────────────────────
 
   /**
    * Offer what the local media has open now.
@@ -338,8 +338,8 @@ export class Call extends Emitter {
   }
 
   /**
-   * Turn the camera off. This needs no consent. An offer informs the other side, so that it does not take the last
-   * frame for live video. The camera stays off however that offer is settled.
+   * Turn the camera off. This needs no consent. An offer informs the other side, so that it does not show the last
+   * frame as live video. The camera stays off however that offer is settled.
    *
    * @returns {Promise<void>}
    */
@@ -397,7 +397,7 @@ export class Call extends Emitter {
     return this.#negotiator.cancel();
   }
 
-  /** End the call here at once, and tell the enabler as soon as it can be reached. @returns {Promise<void>} */
+  /** End the call here at once, and inform the enabler as soon as it is reachable. @returns {Promise<void>} */
   async hangUp() {
     const isKnown = this.confId !== null;
     this.#end("here");
@@ -462,7 +462,7 @@ export class Call extends Emitter {
     return this.chat.send(this.me?.id ?? "", text);
   }
 
-  // ── what the enabler reports ────────────────────────────────────────────
+  // ── the enabler's events ────────────────────────────────────────────────
 
   /**
    * Apply one event. Call it inside the queue. An event that arrives twice changes nothing the second time.
@@ -536,7 +536,7 @@ export class Call extends Emitter {
     this.emit("change", null);
   }
 
-  /** Start afresh if an answer was lost, so that both sides agree again. */
+  /** Offer a new connection if an answer was lost, so that both sides agree again. */
   reconcile() {
     return this.#recovery.reconcile();
   }

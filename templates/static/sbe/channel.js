@@ -17,7 +17,7 @@ import { backOff, sleep } from "./waiting.js";
  * @typedef {"refused" | "failed" | "closed" | "ended" | "upgrade" | "replaced"} Ending
  */
 
-// The server sends a heartbeat every 15 s. Two missing ones, and 5 s of grace, mean that the connection is dead.
+// The server sends a heartbeat every 15 s. Two missing heartbeats and 5 s of grace mean that the connection is dead.
 const SILENCE_MS = 35_000;
 const OPENING_MS = 8_000;
 const POLL_WAIT_S = 25;
@@ -37,7 +37,7 @@ const LADDER = /** @type {const} */ (["websocket", "websocket", "websocket", "ss
 const BACKLOG_LIMIT = 256;
 
 /**
- * The events of one session, each delivered exactly once and in order, over any transport that works.
+ * Delivers the events of one session, each exactly once and in order, over any transport that works.
  *
  * The server delivers at least once. The cursor, the `seq` of the last delivered event, makes that exactly once. An
  * event at or below the cursor is dropped. After a jump in `seq` the channel reconnects from the cursor.
@@ -85,7 +85,7 @@ export class EventChannel {
     return this.#state;
   }
 
-  /** Keep the channel open until `stop()`, or until the server refuses it for good. */
+  /** Keep the channel open until `stop()`, or until the server refuses it permanently. */
   async start() {
     const wake = () => this.#nap?.abort();
     globalThis.addEventListener("online", wake);
@@ -115,7 +115,10 @@ export class EventChannel {
     this.#goOn?.();
   }
 
-  /** Wait for `resume`. An automatic reconnection would replace another connection, which would replace this one. */
+  /**
+   * Wait for `resume`. An automatic reconnection would replace another connection, which would then replace this one in
+   * turn.
+   */
   async #standBy() {
     this.#enter("replaced");
     await new Promise((resolve) => (this.#goOn = () => resolve(undefined)));

@@ -233,8 +233,8 @@ export class SbeClient extends Emitter {
   }
 
   /**
-   * Start a conference through the enabler's focus. With access `open` it may invite nobody, and wait for users who
-   * call `join` with its `confId`.
+   * Start a conference through the enabler's focus. With access `open`, `to` may be empty: users then join with `join`
+   * and the conference's `confId`.
    *
    * @param {{to?: string[], topology?: Topology, access?: "invited" | "open", name?: string, video?: boolean}} options
    */

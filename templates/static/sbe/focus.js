@@ -11,7 +11,7 @@ export const CHAT = "chat";
 
 /**
  * The codecs to offer to a focus, each in the profile that every browser has. Chromium lists 18 variants of video in
- * every section, which makes an offer to a large conference 200 kB long. The server takes at most 512 KiB.
+ * every section, which makes an offer to a large conference 200 kB long. The server accepts at most 512 KiB.
  */
 const WORTH_OFFERING =
   /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;
@@ -22,10 +22,10 @@ const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
 const NAMES = { audio: "audio", video: "camera", screen: "screen" };
 
 /**
- * The connection with a focus, which forwards the tracks of the other participants over it.
+ * The connection with a focus, over which the focus forwards the other participants' tracks.
  *
- * The first sections are for this side's microphone and camera; another participant's tracks arrive on them too. All
- * sections that the focus adds only receive. The a=msid of a section names the participant and the track:
+ * The first sections are for this side's microphone and camera; another participant's tracks arrive on them too. In all
+ * sections that the focus adds, this side only receives. The a=msid of a section names the participant and the track:
  * `<participant id> <audio|video|screen>`.
  */
 export class FocusLeg extends PeerLeg {

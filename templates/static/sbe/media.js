@@ -6,7 +6,7 @@ import { MediaError } from "./errors.js";
  */
 
 /**
- * What this side can send: at most one track each from a microphone, a camera and a screen.
+ * The tracks that this side can send: at most one each from a microphone, a camera and a screen.
  *
  * A muted microphone stays open and sends silence. A camera that is off is closed, so that its light goes out. While
  * `paused` (on hold), every track is disabled.

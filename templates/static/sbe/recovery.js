@@ -42,7 +42,7 @@ export class Recovery extends Emitter {
     negotiator.on("connection", (state) => this.#onConnection(state));
   }
 
-  /** Start afresh if an answer was lost, so that both sides agree again. */
+  /** Offer a new connection if an answer was lost, so that both sides agree again. */
   async reconcile() {
     if (!this.#inDoubt || !this.#situation.isOpen) return;
     this.#inDoubt = false;

@@ -86,7 +86,7 @@ export class Roster extends Emitter {
     return present.length > 0 && present.every(({ state }) => state === "on-hold" || state === "moving");
   }
 
-  /** Whether another device of this side's user has taken over in the conference. */
+  /** Whether another device of the user has taken over this side's participant. */
   get isTakenOver() {
     return this.me !== null && this.me.sessionId !== null && this.me.sessionId !== this.#sessionId;
   }

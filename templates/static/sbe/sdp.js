@@ -1,4 +1,4 @@
-/* The few things that the client reads from a session description (RFC 8866), or writes into it. */
+/* The parts of a session description (RFC 8866) that the client reads or writes. */
 
 /**
  * @typedef {"sendrecv" | "sendonly" | "recvonly" | "inactive"} Direction

@@ -11,7 +11,7 @@ import { Refusal } from "./errors.js";
  */
 
 /**
- * What this side sends in a call. Each switch changes the local media at once, and makes an offer if the description in
+ * This side's tracks in a call. Each method changes the local media at once, and makes an offer if the description in
  * force does not allow the change. A change that is not accepted is undone.
  *
  * @extends {Emitter<{notice: Notice}>}

@@ -31,8 +31,8 @@ const VEILS = {
 };
 
 /**
- * A tile for each participant of a conference, and for each screen. Tiles keep their order and their elements, so that
- * nothing flickers or jumps when others join and leave.
+ * A tile for each participant of a conference, and for each screen. The order and the elements of the tiles do not
+ * change, so that nothing flickers or jumps when others join and leave.
  */
 export class Tiles {
   #list = byId("tiles");

@@ -179,7 +179,7 @@ function leftWords(who, reason) {
 }
 
 /**
- * Describe a change of what a focus forwards, before the user accepts it.
+ * Describe a change of the tracks that a focus forwards, before the user accepts or rejects it.
  *
  * @param {import("../sbe/call.js").Modification} modification
  * @param {string} name of the participants whose tracks they are
@@ -224,7 +224,7 @@ export function modificationWords({ kind, changes, description }, name) {
 }
 
 /**
- * Say what one side perceives of the other: "see and hear".
+ * Return verbs for how one side perceives the other: "see and hear".
  *
  * @param {{audio: boolean, video: boolean}} sent
  * @param {"and" | "or"} [between]

@@ -1,4 +1,4 @@
-"""The controls of a call, and what a user sees of it."""
+"""The controls of a call, and the user's view of it."""
 
 import html
 import re

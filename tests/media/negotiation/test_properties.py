@@ -142,7 +142,7 @@ def test_a_browsers_offer_is_answered_within_three_milliseconds() -> None:
 
 @dataclass
 class Participant:
-    """A model of a browser: it keeps the sections that both sides have settled, and offers and answers with them."""
+    """A model of a browser. It remembers the settled sections and uses them in its offers and answers."""
 
     settled: list[dict[str, str]] = field(default_factory=list)  # mid, kind and direction (or "rejected")
     mids: int = 0

@@ -1,4 +1,4 @@
-"""What one participant sends reaches the others, as one stream each."""
+"""The media of one participant reaches each other participant, as one stream per track."""
 
 import errno
 

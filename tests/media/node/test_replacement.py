@@ -1,4 +1,4 @@
-"""A node builds the legs of a lost node anew."""
+"""A new node rebuilds the legs of a lost node."""
 
 import asyncio
 

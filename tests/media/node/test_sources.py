@@ -45,7 +45,7 @@ async def test_the_ssrc_of_another_participant_feeds_none_of_its_tracks(world: W
     ((_, _, ssrc),) = await bob.gets(1)
     mallory.film()
     await bob.gets(1)
-    # The SSRC that Alice sends with, and the one that her receivers know.
+    # Alice's own SSRC, and the SSRC that her receivers know.
     for forged in (alice.video.ssrc, ssrc):
         source = Source(forged, VIDEO, 90000, VIDEO_SIZE)
         mallory.send([source.packet() for _ in range(5)])

@@ -1,4 +1,4 @@
-"""The node reports who speaks."""
+"""The node reports the active speaker."""
 
 import asyncio
 
