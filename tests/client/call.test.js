@@ -40,7 +40,7 @@ test("a call that another device has taken is moved", async () => {
   assert.equal(desk.call.movedTo, "phone");
 });
 
-test("a move that no device answers ends the call for that reason", async () => {
+test("a move that no device answers ends the call, with that reason", async () => {
   const desk = await Desk.inCall();
   desk.answer = ({ method }) => (method === "DELETE" ? MOVING : null);
   await desk.call.move();
@@ -56,7 +56,7 @@ test("a move whose window has closed ends the call", async () => {
   assert.equal(desk.call.endReason, "window-closed");
 });
 
-test("a move whose hold is refused goes on sending", async () => {
+test("if the hold before a move is refused, this side goes on sending", async () => {
   const desk = await Desk.inCall();
   desk.answer = () => {
     throw refusal("no-other-device");
@@ -90,14 +90,14 @@ test("nothing is offered to a side that moves, and its other device replaces the
 
 // ── reconnect ─────────────────────────────────────────────────────────────
 
-test("a call that nothing happened to is left alone after a reconnection", async () => {
+test("a call that missed nothing stays unchanged after a reconnection", async () => {
   const desk = await Desk.inCall();
   await desk.call.reread();
   await desk.call.reconcile();
   assert.deepEqual(desk.actions, ["GET"]);
 });
 
-test("an offer whose end was lost makes a reconnected call start afresh", async () => {
+test("a reconnected call starts afresh if the event that settled an offer was lost", async () => {
   const desk = await Desk.inCall();
   const held = desk.call.hold();
   await settle();
@@ -115,7 +115,7 @@ test("an offer whose end was lost makes a reconnected call start afresh", async 
   );
 });
 
-test("a call that ended meanwhile is over after a reconnection", async () => {
+test("a call that ended during an interruption is over after the reconnection", async () => {
   const desk = await Desk.inCall();
   desk.conference = conference({ state: "session-terminated" });
   await desk.call.reread();
@@ -123,7 +123,7 @@ test("a call that ended meanwhile is over after a reconnection", async () => {
   assert.equal(desk.call.endReason, "elsewhere");
 });
 
-test("a call that another device took meanwhile is moved after a reconnection", async () => {
+test("a call that another device took during an interruption is moved after the reconnection", async () => {
   const desk = await Desk.inCall();
   desk.conference = conference({ participants: [{ ...desk.me, sessionId: "alice-phone", device: "phone" }, desk.bob] });
   await desk.call.reread();
@@ -157,7 +157,7 @@ test("a hold stops sending at once, and is in force once it is accepted", async 
   assert.equal(desk.call.state, "on-hold");
 });
 
-test("a hold that is rejected goes on sending", async () => {
+test("after a rejected hold, this side goes on sending", async () => {
   const desk = await Desk.inCall();
   const held = desk.call.hold();
   await settle();

@@ -90,13 +90,13 @@ test("of two simultaneous offers both are accepted in the end", async () => {
   assert.notEqual(bob.negotiator.leg?.remote.camera, null);
 });
 
-test("the loser of a glare lets the winner's offer be settled before it offers again", async () => {
+test("the loser of a glare waits until the winner's offer is settled, then offers again", async () => {
   const { alice, bob } = await Pair.connected();
   bob.situation.asksFirst = true;
   const winner = await alice.negotiator.offer(HOLD);
   const loser = bob.negotiator.modify();
   await settle();
-  // The winner's offer is here already, so the loser's is not even sent.
+  // Bob's side already has the winner's offer, so the loser's offer is not even sent.
   assert.deepEqual(bob.requests, []);
   await bob.negotiator.accept();
   assert.equal(await winner.settled, "accepted");
@@ -107,7 +107,7 @@ test("the loser of a glare lets the winner's offer be settled before it offers a
   assert.ok(pause >= 50 && pause <= 200, `it paused for ${pause} ms`);
 });
 
-test("an offer gives up after eight lost attempts", async () => {
+test("an offer is given up after it has lost eight times", async () => {
   const { alice } = await Pair.connected();
   alice.intercept = () => {
     throw refusal("modification-pending");
@@ -206,7 +206,7 @@ test("an answer that arrives after its offer was cancelled is ignored", async ()
   assert.equal(alice.negotiator.holding, false);
 });
 
-test("an answer to another offer than the pending one is ignored", async () => {
+test("an answer to an offer other than the pending one is ignored", async () => {
   const { alice, bob } = await Pair.connected();
   bob.situation.asksFirst = true;
   const { description } = await alice.negotiator.offer(HOLD);
@@ -215,7 +215,7 @@ test("an answer to another offer than the pending one is ignored", async () => {
   assert.equal(alice.negotiator.holding, false);
 });
 
-test("an answer that comes too late is taken back, and what is in force is offered once more", async () => {
+test("an answer that comes too late is taken back, and the current state is offered once more", async () => {
   const pair = await Pair.connected();
   const { alice, bob } = pair;
   const before = bob.pc.currentRemoteDescription;
@@ -223,7 +223,7 @@ test("an answer that comes too late is taken back, and what is in force is offer
   bob.intercept = (action) => {
     inForce.push(bob.pc.currentRemoteDescription);
     if (action !== "accept-conference-mod") return;
-    // The offer expires in the same instant.
+    // The offer expires at the same moment.
     pair.pending = null;
     void alice.hear({ type: "mod-expired", modId: "mod-1" });
   };
@@ -329,7 +329,7 @@ test("a rebuilt connection is accepted without asking", async () => {
 
 // ── asking first ──────────────────────────────────────────────────────────
 
-test("a user who wants to be asked is asked about more, and never about less", async () => {
+test("a user who wants to be asked is asked before the other side sends more, never before it sends less", async () => {
   const { alice, bob } = await Pair.connected();
   bob.situation.asksFirst = true;
   alice.wishes.camera = track("video");
@@ -363,7 +363,7 @@ test("a modification that the enabler still knows stays pending", async () => {
   assert.equal(alice.doubts, 0);
 });
 
-test("an offer of the other side ends the pending one, whose own end was lost", async () => {
+test("the other side's offer ends a pending offer if the event that settled it was lost", async () => {
   const { alice, bob } = await Pair.connected();
   bob.situation.asksFirst = true;
   const { settled } = await alice.negotiator.offer(HOLD);

@@ -7,7 +7,7 @@ import { Pair, refusal, settle } from "./support/negotiation.js";
 
 /** @typedef {import("./support/negotiation.js").Side} Side */
 
-/** Let the path of a side's connection break. @param {Side} side */
+/** Break the path of a side's connection. @param {Side} side */
 async function breakPath(side) {
   side.pc.become("failed");
   await settle();
@@ -34,7 +34,7 @@ test("a guest whose path breaks first gives the host three seconds", async () =>
   assert.deepEqual(bob.requests, ["initiate-conference-mod"]);
 });
 
-test("a guest does nothing about a path that works again meanwhile", async () => {
+test("a guest does not restart a path that works again within three seconds", async () => {
   const { bob } = await Pair.connected();
   bob.sleep = async () => bob.pc.become("connected");
   await breakPath(bob);
@@ -58,7 +58,7 @@ test("a path that worked in between is restarted again", async () => {
   assert.deepEqual(alice.notices, []);
 });
 
-test("the path to a participant who moves is left alone", async () => {
+test("the path to a participant who moves is not restarted", async () => {
   const { alice } = await Pair.connected();
   alice.situation.otherMoves = true;
   for (let times = 0; times < 4; times += 1) await breakPath(alice);
@@ -66,7 +66,7 @@ test("the path to a participant who moves is left alone", async () => {
   assert.deepEqual(alice.notices, []);
 });
 
-test("a restart that fails because the other side began to move is no news", async () => {
+test("a restart that fails because the other side began to move is not reported", async () => {
   const { alice } = await Pair.connected();
   alice.intercept = () => {
     throw refusal("participant-moving");
@@ -107,13 +107,13 @@ test("a lost answer makes both sides start afresh, once", async () => {
   assert.equal(bob.connections.length, 2);
 });
 
-test("without doubt there is nothing to reconcile", async () => {
+test("nothing is reconciled if no answer was lost", async () => {
   const { alice } = await Pair.connected();
   await alice.recovery.reconcile();
   assert.deepEqual(alice.requests, []);
 });
 
-test("doubt waits until the call is open", async () => {
+test("a lost answer is reconciled only once the call is open", async () => {
   const { alice } = await Pair.connected();
   alice.negotiator.emit("doubt", null);
   alice.situation.isOpen = false;

@@ -22,7 +22,7 @@ test("this side's participant is the one with its session", () => {
   );
 });
 
-test("of two participants of this session the one that has not left counts", () => {
+test("if two participants have this session, this side's is the one that has not left", () => {
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b", sessionId: "mine", state: "left" });
   assert.equal(roster.me?.id, "a");
 });
@@ -40,7 +40,7 @@ test("the other side of a call keeps its name after leaving", () => {
   assert.equal(roster.other?.username, "bob");
 });
 
-test("everyone keeps their place when one changes", () => {
+test("the order of the participants stays the same when one changes", () => {
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" }, { id: "c" });
   roster.learnParticipant(participant({ id: "b", state: "on-hold" }));
   roster.learnParticipant(participant({ id: "d" }));
@@ -63,7 +63,7 @@ test("a participant between two devices has not been taken over yet", () => {
   assert.equal(roster.isTakenOver, false);
 });
 
-test("a conference is held only while all others who are present hold or move", () => {
+test("a conference is held only while all others who are present are on hold or moving", () => {
   const roster = rosterOf(
     { id: "a", sessionId: "mine" },
     { id: "b", state: "on-hold" },
@@ -88,7 +88,7 @@ test("a speaker is marked among the others until another one speaks", () => {
   assert.deepEqual(speakers(), ["c"]);
 });
 
-test("trouble with a connection shows until it is fine again", (context) => {
+test("trouble with a connection is shown until the connection is fine again", (context) => {
   const roster = rosterOf({ id: "a", sessionId: "mine" }, { id: "b" });
   context.after(() => roster.forgetTrouble("b"));
   const looks = () => roster.others.map(({ interrupted, weak }) => ({ interrupted, weak }));
@@ -100,7 +100,7 @@ test("trouble with a connection shows until it is fine again", (context) => {
   assert.deepEqual(looks(), [{ interrupted: false, weak: false }]);
 });
 
-test("trouble whose end was lost is forgotten after 20 s", (context) => {
+test("trouble is forgotten after 20 s if the event that ends it was lost", (context) => {
   const timers = /** @type {{run: () => void, ms: number | undefined}[]} */ ([]);
   const schedule = /** @type {any} */ (
     (/** @type {() => void} */ run, /** @type {number} */ ms) => timers.push({ run, ms })

@@ -21,7 +21,7 @@ _GRANTED = ("camera", "microphone")
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def playwright() -> AsyncIterator[Playwright]:
-    """Run the driver of the browsers."""
+    """Run the Playwright driver, which controls the browsers."""
     async with async_playwright() as driver:
         yield driver
 
@@ -36,7 +36,7 @@ async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def launch(playwright: Playwright) -> AsyncIterator[Launch]:
-    """Run another Chromium, with other devices: `await launch(FAKE_DEVICES)`. It asks for permissions."""
+    """Run another Chromium, with other devices: `await launch(FAKE_DEVICES)`. This browser asks for permissions."""
     async with AsyncExitStack() as stack:
 
         async def run(*arguments: str) -> Browser:
@@ -49,14 +49,14 @@ async def launch(playwright: Playwright) -> AsyncIterator[Launch]:
 
 @pytest.fixture(scope="session")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run one server for all journeys. All sessions end with their test."""
+    """Run one server for all journeys. Each test ends its sessions."""
     with Server(backends.sqlite(), tmp_path_factory.mktemp("server"), LONG_DEADLINES) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def profiles(chromium: Browser) -> AsyncIterator[list[BrowserContext]]:
-    """Keep browser profiles for visitors of successive tests, so that their caches are warm."""
+    """Keep the visitors' browser profiles for later tests, so that their caches are warm."""
     contexts: list[BrowserContext] = []
     yield contexts
     for context in contexts:
@@ -69,18 +69,18 @@ async def visit(
 ) -> AsyncIterator[Visit]:
     """Open the test page as this user: `await visit("alice", "laptop")`. All users sign off at the end of the test.
 
-    Each visitor of a test has a separate browser profile. The visitors of the next test reuse them in the same order
-    (`profiles`), unless they have another `browser` or other `permissions`.
+    Each visitor of a test has a separate browser profile. The visitors of the next test reuse these profiles in the
+    same order (`profiles`), unless they have another `browser` or other `permissions`.
 
-    - `at` names another server, `also` other addresses that the page can use.
+    - `at` is the server to use, and `also` lists other addresses that the page may send requests to.
     - `before` is awaited with the page before the page loads anything.
-    - `address` is the page to open, and `live` the condition to wait for (None: do not wait).
+    - `address` is the page to open. `live` is the transport of the event channel to wait for (None: do not wait).
     - With `direct` a call with one user goes from browser to browser, otherwise through the focus.
-    - `media` has the features to emulate (`color_scheme`, `reduced_motion`). By default motion is reduced, which saves
-      a tenth of the time on a loaded machine.
+    - `media` contains the CSS media features to emulate (`color_scheme`, `reduced_motion`). By default motion is
+    reduced, which saves a tenth of the time on a loaded machine.
 
-    A page that logs an error, or that leaves the server, fails the test. Browsers of `launch` close later: their pages
-    must sign off first.
+    If a page logs an error, or sends a request to another server, the test fails. Browsers of `launch` close later,
+    because their pages must sign off first.
     """
     async with AsyncExitStack() as stack:
         people: list[Person] = []
@@ -93,7 +93,7 @@ async def visit(
             context = await browser.new_context(permissions=permissions)
             if usual:
                 profiles.append(context)
-                # Keep its window: opening and closing one is expensive.
+                # Keep the window of the profile open: opening and closing a window is expensive.
                 await context.new_page()
             else:
                 stack.push_async_callback(context.close)
@@ -137,7 +137,7 @@ async def visit(
 
 async def _leave(page: Page) -> None:
     """Sign the user off if the page and its server still work, and close the page."""
-    # Not by `unregister`, which would repeat its request if a test has stopped the server.
+    # `unregister` is no alternative: it would repeat its request if a test has stopped the server.
     with contextlib.suppress(PlaywrightError):
         await page.evaluate(
             """async () => {

@@ -33,7 +33,7 @@ CONFERENCES = re.compile(r"/mediaConferences(/[^/]+)?$")
 
 @pytest.fixture(scope="module")
 def lively(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run a server with frequent heartbeats: an event stream is left at a heartbeat."""
+    """Run a server with frequent heartbeats, because the client leaves an event stream only at a heartbeat."""
     with Server(backends.sqlite(), tmp_path_factory.mktemp("lively"), {"SBE_HEARTBEAT_SECONDS": "2"}) as running:
         yield running
 
@@ -54,7 +54,7 @@ async def test_events_fall_back_to_sse_and_long_poll_and_come_back(visit: Visit,
 
     alice, bob = await in_a_call(visit, "fall", kind="audio", at=lively, bob={"before": before, "live": "sse"})
     await expect(bob.part("channel-state")).to_contain_text("SSE")
-    # The WebSocket is tried again after 5 s; from now on it works.
+    # The client tries the WebSocket again after 5 s. From now on, the WebSocket works.
     wire.mend()
     await bob.is_live("websocket")
     await alice.press("btn-hold")
@@ -78,13 +78,13 @@ _OPEN_SOCKETS = """() => {
 }"""
 
 
-async def test_page_that_newer_connections_replace_says_so_and_waits_for_its_user(visit: Visit) -> None:
+async def test_a_page_says_that_newer_connections_replaced_its_own_and_waits_for_the_user(visit: Visit) -> None:
     alice = await visit("alice-replaced")
     await alice.is_live()
     await alice.page.evaluate(_OPEN_SOCKETS)
     await alice.is_live("replaced")
     await alice.shows("banner", "Too many other connections")
-    # It does not even try again when the browser says that the network is back.
+    # The page does not try again even if the browser reports that the network is back.
     await alice.page.evaluate("dispatchEvent(new Event('online'))")
     await alice.page.evaluate("window.sbe.client.people()")
     assert await alice.page.evaluate("others.every(({readyState}) => readyState === WebSocket.OPEN)")
@@ -97,8 +97,8 @@ async def test_page_that_newer_connections_replace_says_so_and_waits_for_its_use
 def _misbehave() -> Callable[[str], list[str]]:
     """Return a handler that drops the second event, repeats the fourth, and swaps the sixth and the seventh, each once.
 
-    After the second and the sixth another one comes at once: what nothing follows is never missed on a connection that
-    lasts, and TCP loses nothing on one.
+    Another event follows the second and the sixth at once. If none followed, the client could not notice the missing
+    event. That never happens in practice, because TCP loses nothing on a connection that lasts.
     """
     done: set[int] = set()
     kept: list[str] = []
@@ -170,7 +170,7 @@ class Collision:
         return meet
 
     async def let(self, *doings: tuple[Person, str]) -> None:
-        """Have each page do something at the same time, and require that both changes are made."""
+        """Make one change on each page at the same time, and require that both changes are made."""
         self._awaited = {person.username for person, _ in doings}
         before = self.statuses[409]
         outcomes = await asyncio.gather(
@@ -214,12 +214,12 @@ _BREAK = """() => {
 }"""
 
 
-async def test_a_broken_path_is_repaired_but_not_that_of_the_old_device_of_a_move(visit: Visit) -> None:
+async def test_a_broken_path_is_repaired_unless_the_other_side_is_moving(visit: Visit) -> None:
     bob, alice = await visit("bob-path"), await visit("alice-path")
     phone = await visit("alice-path", "phone")
     done: list[str] = []
     bob.page.on("request", lambda request: done.append(request.headers.get("x-conference-action", "")))
-    # The host repairs it at once.
+    # Bob is the host, which repairs a broken path at once.
     await call(bob, alice)
     await move(alice)
     await bob.shows("hold-overlay", "alice-path is moving to another device")
@@ -242,7 +242,7 @@ async def test_a_broken_path_is_repaired_but_not_that_of_the_old_device_of_a_mov
 # --- Rejected changes ----------------------------------------------------------------------------------------
 
 
-# Flow 6, and being asked first in test_page.py, reject as well.
+# Only `deep`: flow 6 and the test of being asked first (page/test_call.py) also reject a change.
 @pytest.mark.deep
 async def test_a_rejected_change_leaves_no_trace_and_can_be_offered_again(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "again", kind="audio")
@@ -270,7 +270,7 @@ async def test_a_rejected_change_leaves_no_trace_and_can_be_offered_again(visit:
 
 
 class Gate:
-    """Holds back a page's requests with an action, or a method, until it is opened."""
+    """Holds back a page's requests with one action or method, until `opened` is set."""
 
     def __init__(self, what: str) -> None:
         """Hold nothing back yet."""
@@ -341,7 +341,7 @@ async def test_session_is_refreshed_before_it_expires_and_its_end_is_shown(
         alice, bob = await in_a_call(visit, "brief", kind="audio", at=brief)
         expires = "() => Date.parse(window.sbe.client.session.expiresAt)"
         at_first = await alice.page.evaluate(expires)
-        # Two refreshes have extended it beyond its first expiry.
+        # Two refreshes have extended the session beyond its first expiry.
         await alice.until(f"(first) => ({expires})() > first + 4000", at_first)
         await alice.is_in("open")
         session = await alice.page.evaluate("window.sbe.client.session")
@@ -360,7 +360,7 @@ async def test_session_is_refreshed_before_it_expires_and_its_end_is_shown(
 
 
 class Lossy:
-    """Loses the first response to each kind of request, after the server has carried it out."""
+    """Loses the first response to each kind of request, after the server has carried out the request."""
 
     def __init__(self) -> None:
         """Nothing is lost yet."""
@@ -398,7 +398,7 @@ async def test_nothing_is_done_twice_if_responses_are_lost(visit: Visit) -> None
     await bob.press("btn-hold")
     await alice.press("mod-reject")
     await bob.is_told("alice-lost rejected the hold.")
-    # Reading the log fetches a conference that has not ended.
+    # This check needs a conference that has not ended.
     await agrees_with_a_fresh_get(alice)
     await nothing_lost_or_repeated(bob)
     told_to_alice = Counter(event["type"] for event in await alice.events())

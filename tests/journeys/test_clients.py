@@ -20,9 +20,10 @@ from tests.support.services import Backends, Server
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
-# The increase that counts as received: energy of a sound, which silence does not have, or frames of a picture.
+# The increase that counts as received: sound energy, which silence does not increase, or video frames.
 _SOME = {"audio": 1e-4, "video": 5, "screen": 5}
-# A small camera, and a screen that needs no selection. Firefox runs this in its first, empty page as well.
+# A small camera, and a screen that needs no selection. Firefox runs this script in its first, empty page as well, which
+# has no media devices.
 _DEVICES = """(() => {
   const {mediaDevices} = navigator;
   if (!mediaDevices) return;
@@ -31,7 +32,8 @@ _DEVICES = """(() => {
   mediaDevices.getUserMedia = ({audio, video}) => open({audio, video: video && {...video, ...small}});
   mediaDevices.getDisplayMedia = () => open({video: small});
 })()"""
-# What a page has decoded of each user so far: the energy of sound, the frames of pictures, and their shape.
+# The media that a page has decoded from each user so far: the sound energy, the number of video frames, and the
+# picture's width and height.
 _RECEIVED = """async () => {
   const {leg, others} = window.sbe.client.currentCall;
   const received = [];
@@ -57,20 +59,20 @@ EVERYTHING: set[Track] = {(of, label) for of in ("chris", "fiona", "rob") for la
 
 @dataclass
 class Meeting:
-    """The users in the conference: Chris with Chromium, who called the others; Fiona with Firefox; and a robot."""
+    """The users in the conference: Chris with Chromium, who called the others; Fiona with Firefox; Rob with aiortc."""
 
     chris: Person
     fiona: Firefox
     rob: Robot
 
     async def received(self, who: str) -> Mapping[Track, float]:
-        """Return how much a user has received and decoded of each track so far."""
+        """Return the amount of each track that a user has received and decoded so far."""
         if who == "rob":
             return {track: reception.lively for track, reception in (await self.rob.receptions()).items()}
         return {(of, label): amount for of, label, amount, _ in await self._page(who)(_RECEIVED)}
 
     async def shape(self, who: str, of: str) -> list[int]:
-        """Return the shape of the picture that a page receives of a user."""
+        """Return the width and height of the picture that a page receives from a user."""
         received = await self._page(who)(_RECEIVED)
         return next(shape for username, label, _, shape in received if (username, label) == (of, "video"))
 
@@ -80,7 +82,7 @@ class Meeting:
 
 @pytest.fixture(scope="module")
 def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run a server whose media has an address outside the loopback interface."""
+    """Run a server whose media address is outside the loopback interface."""
     with Server(
         backends.sqlite(), tmp_path_factory.mktemp("server"), {**LONG_DEADLINES, "MEDIA_BIND": ADDRESS}
     ) as running:
@@ -89,7 +91,7 @@ def server(backends: Backends, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def meeting(visit: Visit, server: Server) -> AsyncIterator[Meeting]:
-    """Connect the three in one conference."""
+    """Connect the three users in one conference."""
     async with firefox() as fiona, Endpoints() as endpoints, robot(await endpoints.register(server, "rob")) as rob:
         chris = await come(visit, "chris")
         await fiona.prepare(_DEVICES)
@@ -130,7 +132,7 @@ async def test_aiortc_holds_and_resumes_and_firefox_shares_its_screen(meeting: M
 
 
 async def all_receive(meeting: Meeting, tracks: set[Track]) -> None:
-    """Wait until each user receives those of these tracks that others send, and nothing else."""
+    """Wait until each user receives exactly those of these tracks that other users send."""
     await asyncio.gather(
         *(receives(meeting, who, {track for track in tracks if track[0] != who}) for who in ("chris", "fiona", "rob"))
     )
@@ -143,7 +145,7 @@ async def receives(meeting: Meeting, who: str, tracks: set[Track]) -> None:
     while True:
         meeting.rob.check()
         now = await meeting.received(who)
-        # The counters may start again after a hold.
+        # The counters may restart at zero after a hold.
         before = {track: min(before.get(track, amount), amount) for track, amount in now.items()}
         if now.keys() == tracks and all(now[track] >= before[track] + _SOME[track[1]] for track in tracks):
             return
@@ -152,7 +154,7 @@ async def receives(meeting: Meeting, who: str, tracks: set[Track]) -> None:
 
 
 async def all_read_what_one_writes(meeting: Meeting) -> None:
-    """Have each user write a message once all can, and wait until the others have read it."""
+    """Send a message from each user once all three chats are open. Wait until the other two have read it."""
     chris, fiona, rob = meeting.chris.page, meeting.fiona, meeting.rob
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not (rob.chat_is_open and await chris.evaluate(_CAN_SAY) and await fiona.evaluate(_CAN_SAY)):

@@ -9,14 +9,14 @@ pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
 async def _agree(*people: Person) -> None:
-    """Require that the replayed events of each user give what a fresh GET shows, and so the same conference."""
+    """Require that each user's events give the same state as a fresh GET. All users then see the same conference."""
     for person in people:
         await agrees_with_a_fresh_get(person)
         heard = person.heard()
         assert heard == list(range(1, len(heard) + 1)), f"{person.username} heard {heard}"
 
 
-# Every other journey begins like this, and some of them end like this.
+# Only `deep`: every other journey begins with these steps, and some end with them.
 @pytest.mark.deep
 async def test_flow_1_answering_connects_the_two(visit: Visit) -> None:
     alice, bob = await visit("alice1"), await visit("bob1")
@@ -40,7 +40,7 @@ async def test_flows_2_and_5_an_audio_call_gets_video_and_a_screen(visit: Visit)
     await bob.press("btn-camera")
     await alice.sees_video()
     await _agree(alice, bob)
-    # A screen is shared beside the camera.
+    # Alice shares a screen in addition to the camera.
     await alice.press("btn-screen")
     await expect(bob.part("remote-inset")).to_be_visible()
     await bob.sees_video()
@@ -118,7 +118,8 @@ async def test_flow_7_a_call_on_hold_can_move_too(visit: Visit) -> None:
     await laptop.is_in("moved")
 
 
-# test_client.py makes the offers collide every time. Here only the buttons are pressed at the same time.
+# In test_client.py the offers collide every time. Here the buttons are pressed at the same time, but the offers may not
+# collide.
 @pytest.mark.deep
 async def test_two_simultaneous_changes_are_both_made(visit: Visit) -> None:
     alice, bob = await in_a_call(visit, "8", kind="audio")

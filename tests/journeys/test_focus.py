@@ -27,7 +27,7 @@ from tests.support.journeys.people import Person, Visit, call, move
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
-# A microphone with a steady tone. The beeps of Chromium's own are too short for somebody who speaks.
+# A microphone with a steady tone. The beeps of Chromium's fake microphone are too short to count as speech.
 _HUMMING = """(() => {
   const {mediaDevices} = navigator;
   const open = mediaDevices.getUserMedia.bind(mediaDevices);
@@ -77,7 +77,7 @@ async def test_a_call_of_two_goes_through_the_focus(visit: Visit) -> None:
     await bob.sees_the_end("alice-one")
 
 
-# A fourth page would double the number of pictures, and see the same as the third.
+# By default without a fourth page, which would double the number of pictures and test nothing new.
 @pytest.mark.parametrize("gathered", [three, pytest.param(four, marks=pytest.mark.deep)])
 async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
     visit: Visit, gathered: Callable[[Visit, str], Awaitable[tuple[Person, ...]]]
@@ -121,7 +121,7 @@ async def test_all_see_each_other_hold_and_resume_and_share_a_screen(
     await agree(*people)
 
 
-# A user who joins by a link comes later too.
+# Only `deep`: in the test of an open conference, a user also joins later.
 @pytest.mark.deep
 async def test_a_participant_that_joins_later_sees_all_others_at_once(visit: Visit) -> None:
     people = alice, *_ = await four(visit, "late")
@@ -137,7 +137,7 @@ async def test_a_participant_that_joins_later_sees_all_others_at_once(visit: Vis
     await agree(*people, erin)
 
 
-# All in one conference, because connecting three pages takes longer than these actions.
+# All these actions share one conference, because connecting three pages takes longer than the actions.
 async def test_three_write_and_pin_a_tile_one_moves_and_the_host_mutes_removes_and_ends(visit: Visit) -> None:
     people = alice, bob, carol = await three(visit, "host")
     for person in people:
@@ -166,7 +166,8 @@ async def _one_moves_to_another_device_and_nobody_renegotiates(
     for other in (alice, carol):
         await expect(tile(other, bob)).to_have_attribute("data-state", "moving")
         await expect(tile(other, bob)).to_contain_text("Moving to another device", use_inner_text=True)
-        # The offers are the hold that begins the move, and then the tracks that the participant keeps meanwhile.
+        # The first offer is for the hold that arms the move. The second is for the tracks that the participant keeps
+        # during the move.
         await _is_offered(other, offers[other.username] + 2)
         await is_settled(other)
     await phone.press("ring-accept")
@@ -217,8 +218,8 @@ async def participant_id(person: Person) -> str:
     return str(await person.page.evaluate("window.sbe.client.currentCall.me.id"))
 
 
-async def deliver_late_removal(person: Person) -> None:
-    """Have a page read late that its participant was removed, after it has returned as the same participant."""
+async def deliver_old_removal(person: Person) -> None:
+    """Deliver an old removal event to a page whose participant has already returned."""
     await person.page.evaluate(
         """() => {
           const {currentCall} = window.sbe.client;
@@ -256,8 +257,8 @@ async def test_an_open_conference_is_joined_by_its_link(visit: Visit) -> None:
     await bob.is_in("open")
     await all_see_each_other(alice, bob)
     assert await participant_id(bob) == participant
-    # It may have missed its removal, and have come back meanwhile.
-    await deliver_late_removal(bob)
+    # Bob's page may read the event of an earlier removal only after Bob's return.
+    await deliver_old_removal(bob)
     await goes_on(bob, alice)
     await bob.press("btn-hangup")
     await alice.shows("lonely", "Nobody else is here")

@@ -16,7 +16,7 @@ from tests.support.services import Server
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
 
-# `make test` runs the sample below instead of the two `deep` tests.
+# `make test` runs `test_some_states_fit_and_are_readable` instead of the three `deep` tests.
 @pytest.mark.timeout(300)
 @pytest.mark.deep
 async def test_every_state_before_a_call_fits_and_is_readable(visit: Visit, server: Server) -> None:
@@ -138,7 +138,7 @@ async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     await all_see_each_other(alice, *guests)
     await look("conference of four", alice)
     for width in WIDTHS:
-        # It closes when the page changes its size.
+        # The menu closes when the page changes its size.
         await alice.page.set_viewport_size({"width": width, "height": 800})
         await tile(alice, bob).hover()
         await alice.press("menu-bob-many")
@@ -154,7 +154,7 @@ async def test_conferences_fit_and_are_readable(visit: Visit) -> None:
     await dave.press("btn-camera")
     await expect(tile(alice, dave)).to_have_attribute("data-picture", "false")
     await look("one muted, one on hold, one without a picture", alice)
-    # Half a minute of silence would take too long.
+    # Fake the event: half a minute without media would take too long.
     quality = {"type": "quality", "confId": await alice.conference_id()}
     quality["participant"] = await alice.page.evaluate("window.sbe.client.currentCall.others[0].id")
     wire.say(**quality, connection="poor")
@@ -268,6 +268,6 @@ async def test_the_policy_is_in_force(visit: Visit) -> None:
     )
     assert sorted(set(refused[0])) == ["connect-src", "script-src-elem", "style-src-attr"]
     assert refused[1], "an inline script ran"
-    # These refusals were intended. Other journeys rely on such refusals being noticed.
+    # These refusals were intended. In other journeys, such a refusal fails the test.
     assert len([complaint for complaint in alice.complaints if "Content Security Policy" in complaint]) >= 3
     alice.complaints.clear()

@@ -1,4 +1,4 @@
-"""What a user sees when the event channel or the server fails during a change."""
+"""The page when the event channel or the server fails during a change."""
 
 from collections.abc import Awaitable, Callable
 
@@ -43,7 +43,7 @@ async def test_a_modification_survives_the_server(
     await nothing_lost_or_repeated(alice, bob)
 
 
-# The fallback test in test_client.py cuts the WebSocket between two modifications.
+# Only `deep`: the fallback test in test_client.py also cuts the WebSocket, but between two modifications.
 @pytest.mark.deep
 async def test_a_modification_survives_a_killed_websocket(visit: Visit) -> None:
     wire = Wire()

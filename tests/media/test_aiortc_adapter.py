@@ -1,4 +1,4 @@
-"""The contract with the private names of aiortc, aioice and pylibsrtp: when this fails, a release has changed them."""
+"""The private names of aiortc, aioice and pylibsrtp. If a test fails, a release has changed these names."""
 
 import inspect
 import subprocess
@@ -25,7 +25,7 @@ RTCP = bytes.fromhex("80c900010000cafe")
 
 
 def in_place(function: Any, session: Any, packet: bytes) -> tuple[int, bytes]:
-    """Call one of libsrtp's functions as the forwarding loop does. Return its status and the packet."""
+    """Call one of libsrtp's functions as the forwarding loop does. Return the status and the resulting packet."""
     buffer = adapter.ffi.new("unsigned char[2048]")
     length = adapter.ffi.new("int *", len(packet))
     adapter.ffi.memmove(buffer, packet, len(packet))
@@ -45,7 +45,7 @@ def test_the_installed_releases_are_of_the_ranges_that_the_project_states() -> N
 def test_libsrtp_takes_session_packet_and_length(name: str) -> None:
     signature = "<ctype 'srtp_err_status_t(*)(struct srtp_ctx_t_ *, void *, int *)'>"
     assert str(adapter.ffi.typeof(getattr(adapter, name))) == signature
-    # No wrapper of Python's in the way.
+    # The function is a builtin, without a Python wrapper.
     assert inspect.isbuiltin(getattr(adapter, name))
     assert adapter.SRTP_OK == 0
 
@@ -110,7 +110,7 @@ async def test_attributes_that_are_read_exist() -> None:
 
 
 async def test_a_step_of_sctp_never_waits_for_the_network() -> None:
-    # What waits could be overtaken, and would have to be cancelled.
+    # A step that waits could be overtaken by a later one, and would have to be cancelled.
     sent: list[bytes] = []
     one, other = adapter.Sctp("server", sent.append), adapter.Sctp("client", lambda packet: None)
     step = one.connect(5000, 0)
@@ -152,7 +152,7 @@ async def test_a_packet_may_be_sent_twice_but_is_read_once() -> None:
     assert ours
     assert theirs
     first, second = (in_place(adapter.srtp_protect, ours.tx, RTP) for _ in range(2))
-    # A retransmission: the very same packet.
+    # The second packet is a retransmission, and is identical.
     assert first == second
     assert first[0] == adapter.SRTP_OK
     assert in_place(adapter.srtp_unprotect, theirs.rx, first[1]) == (adapter.SRTP_OK, RTP)
@@ -205,7 +205,7 @@ def test_rtcp_is_taken_apart() -> None:
 
 
 def test_a_process_that_serves_only_the_web_does_not_load_it() -> None:
-    """Not to serve, and not to validate a session description either: it would cost 53 MiB and seconds."""
+    """Neither serving nor validating a session description loads aiortc, which would cost 53 MiB and seconds."""
     script = (
         "import sys; import sbe_enabler.asgi; "
         "from conferences.sdp import validate; from tests.support.descriptions import describe; "

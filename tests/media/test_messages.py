@@ -1,4 +1,4 @@
-"""The JSON form of tasks: rows that a system has stored before an upgrade are read after it."""
+"""The JSON form of tasks. Rows that were stored before an upgrade can be read after it."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from media.messages import (
     write_task,
 )
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 PARTICIPANTS = [

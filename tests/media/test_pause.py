@@ -1,4 +1,4 @@
-"""What failed a moment ago is left alone for a while."""
+"""After a failure, the next attempt waits for a while."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A counter of what there is right now forgets what there is no more."""
+"""A counter of existing things drops the keys whose count is zero."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from media.tally import Tally
 pytestmark = pytest.mark.once
 
 
-def test_kind_of_which_there_is_none_left_takes_no_memory() -> None:
+def test_key_whose_count_is_zero_takes_no_memory() -> None:
     tally = Tally()
     tally.update(["a", "b"])
     tally["a"] += 1

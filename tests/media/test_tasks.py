@@ -1,4 +1,4 @@
-"""The outbox of the focus: who serves a conference, in what order tasks are claimed, and how a node is woken."""
+"""The outbox of the focus: the nodes that serve, the order in which tasks are claimed, and the waking of a node."""
 
 import asyncio
 import time
@@ -168,7 +168,7 @@ class _Layer(InMemoryChannelLayer):
 
 
 async def _until(true: Callable[[], bool]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     async with asyncio.timeout(5):
         while not true():
             await asyncio.sleep(0.005)

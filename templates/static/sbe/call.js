@@ -44,9 +44,9 @@ import { Sending } from "./sending.js";
 const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
 
 /**
- * This session's part in one conference. The roster knows the participants, and sending knows what this side sends. The
- * negotiator makes and answers offers, and recovery brings lost media back. The call itself knows how far it has come,
- * and passes on what its user asks and what the enabler reports.
+ * This session's part in one conference. The roster knows the participants, and `Sending` knows this side's tracks. The
+ * negotiator makes and answers offers, and recovery brings lost media back. The call itself holds its phase. It passes
+ * the user's requests and the enabler's reports on to these parts.
  *
  * @extends {Emitter<{change: null, notice: Notice, media: RemoteMedia}>}
  */
@@ -60,7 +60,7 @@ export class Call extends Emitter {
   /** @type {Sending} */
   #sending;
   #stopFollowing;
-  /** Why it ended, as the enabler reported it, or `here` when this side ended it. */
+  /** Why the call ended: the reason that the enabler reported, or `here` if this side ended it. */
   endReason = "";
   /** @type {Topology} */
   topology = "peer";
@@ -70,7 +70,7 @@ export class Call extends Emitter {
   placed = false;
   /** The name of the device that took the call over. @type {string | null} */
   movedTo = null;
-  /** When a move stops ringing, as the enabler reported it. @type {string | null} */
+  /** When the ringing of a move ends, as the enabler reported it. @type {string | null} */
   ringsUntil = null;
   /** @type {Date | null} */
   openedAt = null;
@@ -131,7 +131,7 @@ export class Call extends Emitter {
     };
   }
 
-  /** Pass on what the parts report. */
+  /** Pass on the events of the call's parts. */
   #follow() {
     const changed = () => this.emit("change", null);
     this.#roster.on("change", changed);
@@ -181,7 +181,7 @@ export class Call extends Emitter {
     return this.#roster.others;
   }
 
-  /** The other side. In `peer` topology there is exactly one, who stays named after leaving. */
+  /** The other side: the first other participant. In `peer` topology there is exactly one, named even after leaving. */
   get other() {
     return this.#roster.other;
   }
@@ -191,12 +191,12 @@ export class Call extends Emitter {
     return this.#tracksOf(this.other?.id ?? "");
   }
 
-  /** Who speaks now, by participant ID. Only a focus reports it. */
+  /** The participant ID of the active speaker. Only a focus reports the speaker. */
   get speaker() {
     return this.#roster.speaker;
   }
 
-  /** Whether the other side is between two devices: nothing arrives from it, and it answers no offer. */
+  /** Whether the other side is moving to another device. Until then it sends nothing and answers no offer. */
   get otherMoves() {
     return !this.hasFocus && this.other?.state === "moving";
   }
@@ -240,8 +240,8 @@ export class Call extends Emitter {
   }
 
   /**
-   * Answer an invitation: with an answer to the caller's offer, or, for a move and towards a focus, with an offer. An
-   * open conference needs no invitation.
+   * Answer an invitation. A call in `peer` gets an answer to the caller's offer. A move, or a call through a focus,
+   * gets an offer from this side. An open conference needs no invitation.
    *
    * @param {Pick<InvitationReceived, "conference" | "description"> & {reason?: "call" | "move"}} invitation
    * @param {{video: boolean}} options
@@ -263,7 +263,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * @param {string} failure the reason for the end, should the start fail
+   * @param {string} failure why the call ends if the start fails
    * @param {() => Promise<void>} negotiate
    */
   #start(failure, negotiate) {
@@ -279,7 +279,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * Enter an open conference of which only the ID is known.
+   * Join an open conference by its ID.
    *
    * @param {string} confId
    * @param {{video: boolean}} options
@@ -300,8 +300,8 @@ export class Call extends Emitter {
   }
 
   /**
-   * Come back to the conference after the page was reloaded. The peer connection ended with the page, so a new one is
-   * offered. Its o= line makes the other side use a new one too.
+   * Come back to the conference after the page was reloaded. The peer connection ended with the page, so this side
+   * offers a new one. The o= line of that offer makes the other side create a new peer connection too.
    *
    * @param {Conference} conference
    */
@@ -316,7 +316,7 @@ export class Call extends Emitter {
     await this.#negotiator.modify({ fresh: true });
   }
 
-  // ── what this side sends ────────────────────────────────────────────────
+  // ── this side's tracks ──────────────────────────────────────────────────
 
   /**
    * Offer what the local media has open now.
@@ -329,7 +329,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * Open the camera and send it: without an offer if the description in force allows it already.
+   * Open the camera and send its video. This needs no offer if the description in force already allows it.
    *
    * @returns {Promise<Outcome>}
    */
@@ -338,8 +338,8 @@ export class Call extends Emitter {
   }
 
   /**
-   * Turn the camera off. This needs no consent. An offer informs the other side, so that it does not take the last
-   * frame for live video. The camera is off here however that offer is settled.
+   * Turn the camera off. This needs no consent. An offer informs the other side, so that it does not show the last
+   * frame as live video. The camera stays off however that offer is settled.
    *
    * @returns {Promise<void>}
    */
@@ -397,7 +397,7 @@ export class Call extends Emitter {
     return this.#negotiator.cancel();
   }
 
-  /** End the call here at once, and tell the enabler as soon as it can be reached. @returns {Promise<void>} */
+  /** End the call here at once, and inform the enabler as soon as it is reachable. @returns {Promise<void>} */
   async hangUp() {
     const isKnown = this.confId !== null;
     this.#end("here");
@@ -405,7 +405,7 @@ export class Call extends Emitter {
     try {
       await this.#requests.leave();
     } catch (error) {
-      // The other side ended it first, which is what was wanted.
+      // The other side ended the call first. The result is the same.
       if (!(error instanceof Refusal && (error.status === 404 || error.status === 409))) throw error;
     }
   }
@@ -422,8 +422,8 @@ export class Call extends Emitter {
   // ── the participants ────────────────────────────────────────────────────
 
   /**
-   * Mute or unmute what this side sends. A microphone is silent at once, even if the request fails. A focus informs
-   * the others.
+   * Mute or unmute this side's audio or video. The microphone falls silent at once, even if the request fails. A focus
+   * informs the other participants.
    *
    * @param {{audio?: boolean, video?: boolean}} wanted
    */
@@ -462,7 +462,7 @@ export class Call extends Emitter {
     return this.chat.send(this.me?.id ?? "", text);
   }
 
-  // ── what the enabler reports ────────────────────────────────────────────
+  // ── the enabler's events ────────────────────────────────────────────────
 
   /**
    * Apply one event. Call it inside the queue. An event that arrives twice changes nothing the second time.
@@ -476,7 +476,7 @@ export class Call extends Emitter {
     try {
       await this.#apply(event);
     } catch (error) {
-      // The user hung up in the middle of it.
+      // The user hung up while the event was being applied.
       if (!(error instanceof CallOver)) throw error;
     }
     this.emit("change", null);
@@ -517,7 +517,7 @@ export class Call extends Emitter {
     }
   }
 
-  /** Compare with the enabler, after events were lost or an answer never arrived. */
+  /** Read the conference from the enabler again, after events were lost or an answer never arrived. */
   async reread() {
     if (this.confId === null || this.#phase === "ended") return;
     /** @type {Conference} */
@@ -536,7 +536,7 @@ export class Call extends Emitter {
     this.emit("change", null);
   }
 
-  /** Start afresh if an answer was lost, so that both sides agree again. */
+  /** Offer a new connection if an answer was lost, so that both sides agree again. */
   reconcile() {
     return this.#recovery.reconcile();
   }
@@ -548,7 +548,7 @@ export class Call extends Emitter {
       if (kind === "call" && !this.hasFocus) this.#open();
       this.#mark(this.me, kind);
     } else if (!this.hasFocus) {
-      // A focus reports itself how a participant's state has changed.
+      // A focus reports other participants' states in events of its own.
       this.#mark(this.other, kind);
     }
   }
@@ -562,7 +562,7 @@ export class Call extends Emitter {
   /** @param {Conference} conference */
   #learn(conference) {
     const me = this.#roster.learn(conference);
-    // Muted on another device, or before the page was reloaded.
+    // This side was muted on another device, or before the page was reloaded.
     if (me?.muted.audio && !this.around.media.muted) this.around.media.muted = true;
   }
 
@@ -580,11 +580,11 @@ export class Call extends Emitter {
       return;
     }
     if (this.hasFocus && this.#phase !== "moving" && (await this.#isStillPresent())) return;
-    // During a move it is this user's other device that declined, or did not answer.
+    // During a move, the reason is that this user's other device declined or did not answer.
     this.#end(this.#phase === "moving" ? `move-${reason}` : reason);
   }
 
-  /** Whether the enabler counts this device as present: an event that is read late may be about an earlier stay. */
+  /** Whether the enabler counts this device as present. If an event is read late, it may belong to an earlier stay. */
   async #isStillPresent() {
     try {
       this.#learn(await this.#requests.read());
@@ -595,7 +595,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * A participant was muted or unmuted: if it is this side, follow.
+   * If the participant that was muted or unmuted is this side, change the local media accordingly.
    *
    * @param {ParticipantMuted} event
    */
@@ -613,7 +613,7 @@ export class Call extends Emitter {
     this.emit("change", null);
   }
 
-  /** Another device of this user is to take over. @param {string | undefined} ringsUntil */
+  /** Another device of this user is about to take over the call. @param {string | undefined} ringsUntil */
   #handOver(ringsUntil) {
     this.#phase = "moving";
     this.ringsUntil = ringsUntil ?? null;
@@ -621,7 +621,7 @@ export class Call extends Emitter {
     this.emit("change", null);
   }
 
-  /** Another device of this user has taken over. */
+  /** Another device of this user has taken over the call. */
   #handedOver() {
     if (this.#phase === "moved") return;
     this.#phase = "moved";

@@ -7,9 +7,9 @@ import { backOff, sleep } from "./waiting.js";
  *
  * How a connection ended:
  *
- * - "refused": for good.
+ * - "refused": the server refused it permanently.
  * - "failed": it never worked.
- * - "closed": it worked for a while.
+ * - "closed": it worked for a while, then broke.
  * - "ended": the server ended an event stream properly.
  * - "upgrade": it was closed to try the WebSocket again.
  * - "replaced": newer connections of the same session took its place.
@@ -17,36 +17,39 @@ import { backOff, sleep } from "./waiting.js";
  * @typedef {"refused" | "failed" | "closed" | "ended" | "upgrade" | "replaced"} Ending
  */
 
-// The server sends a heartbeat every 15 s. Two missing ones, and 5 s of grace, mean that the connection is dead.
+// The server sends a heartbeat every 15 s. Two missing heartbeats and 5 s of grace mean that the connection is dead.
 const SILENCE_MS = 35_000;
 const OPENING_MS = 8_000;
 const POLL_WAIT_S = 25;
-// On a fallback transport the WebSocket is tried again after 5 s, because the server may have restarted. Then less and
-// less often.
+// While a fallback transport is in use, the WebSocket is tried again after 5 s, because the server may have restarted.
+// The interval then grows.
 const UPGRADE_MIN_MS = 5_000;
 const UPGRADE_MAX_MS = 300_000;
-// A connection that lasted less counts as one that did not work.
+// A connection that lasted for a shorter time counts as one that did not work.
 const WORKED_MS = 5_000;
 const FINAL_CLOSE_CODES = new Set([4401, 4403, 4404]);
 const FINAL_STATUSES = new Set([401, 403, 404]);
 const REPLACED_CLOSE_CODE = 4409;
 const REPLACED_STATUS = 409;
-// The transports to try while attempts fail. The WebSocket comes between the others, because the server may just have
-// been down.
+// The transports to try, in this order, while attempts fail. The WebSocket is tried between the other two, because the
+// server may only have been down for a moment.
 const LADDER = /** @type {const} */ (["websocket", "websocket", "websocket", "sse", "websocket", "poll"]);
 const BACKLOG_LIMIT = 256;
 
 /**
- * The events of one session, each delivered exactly once and in order, over any transport that works.
+ * Delivers the events of one session, each exactly once and in order, over any transport that works.
  *
- * The server delivers at least once. The cursor, the `seq` of the last delivered event, makes that exactly once: an
- * event at or below it is dropped, and after a jump the channel reconnects from the cursor.
+ * The server delivers at least once. The cursor, the `seq` of the last delivered event, makes that exactly once. An
+ * event at or below the cursor is dropped. After a jump in `seq` the channel reconnects from the cursor.
  */
 export class EventChannel {
   #stop = new AbortController();
   #failures = 0;
   #upgradeAfterMs = UPGRADE_MIN_MS;
-  /** When to leave the fallback transport, on the clock of `performance.now`. Null without one. */
+  /**
+   * When to leave the fallback transport, on the clock of `performance.now`. Null while no fallback transport is in
+   * use.
+   */
   #upgradeAt = /** @type {number | null} */ (null);
   #seenJumpAt = -1;
   /** @type {ChannelState} */
@@ -82,7 +85,7 @@ export class EventChannel {
     return this.#state;
   }
 
-  /** Keep the channel open until `stop()`, or until the server refuses it for good. */
+  /** Keep the channel open until `stop()`, or until the server refuses it permanently. */
   async start() {
     const wake = () => this.#nap?.abort();
     globalThis.addEventListener("online", wake);
@@ -112,7 +115,10 @@ export class EventChannel {
     this.#goOn?.();
   }
 
-  /** Wait for `resume`. An automatic reconnection would replace another connection, which would replace this one. */
+  /**
+   * Wait for `resume`. An automatic reconnection would replace another connection, which would then replace this one in
+   * turn.
+   */
   async #standBy() {
     this.#enter("replaced");
     await new Promise((resolve) => (this.#goOn = () => resolve(undefined)));
@@ -121,8 +127,8 @@ export class EventChannel {
   }
 
   /**
-   * Try the WebSocket once, and otherwise go back at once to the transport that works. On a network that blocks
-   * WebSockets there is then no interruption.
+   * Try the WebSocket once. If that fails, go back at once to the transport that works. A network that blocks
+   * WebSockets then causes no interruption.
    *
    * @returns {Promise<Ending>}
    */
@@ -145,7 +151,7 @@ export class EventChannel {
     this.#enter("offline");
     this.#nap = new AbortController();
     await sleep(backOff(this.#failures), AbortSignal.any([this.#nap.signal, this.#stop.signal]));
-    // A new connection brings more events, so first handle some that wait.
+    // A new connection brings more events, so first handle some of the waiting ones.
     while (this.backlog() > BACKLOG_LIMIT / 2 && !this.#stop.signal.aborted) await sleep(50, this.#stop.signal);
   }
 
@@ -207,7 +213,8 @@ export class EventChannel {
     try {
       socket = new WebSocket(`${this.urls.webSocket}?after=${this.cursor}`, ["sbe.v1", `bearer.${this.token}`]);
     } catch {
-      // For example, a gateway gave an https: page a ws: address. The other transports may still work.
+      // The address is unusable: for example, a gateway gave an https: page a ws: address. The other transports may
+      // still work.
       return Promise.resolve("failed");
     }
     return new Promise((resolve) => {
@@ -330,7 +337,7 @@ export class EventChannel {
     });
   }
 
-  /** Return a signal that aborts when the channel stops, or after too long a silence. */
+  /** Return a signal that aborts when the channel stops or the server is silent for too long. */
   #deadline() {
     const controller = new AbortController();
     const abort = () => controller.abort();

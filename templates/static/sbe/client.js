@@ -42,7 +42,7 @@ import { SerialQueue, backOff } from "./waiting.js";
  * @typedef {object} ClientEvents
  * @property {Session | null} session after it was registered or refreshed; null when it has ended
  * @property {ChannelState} channel
- * @property {Invitation[]} invitations all that ring now, after any change
+ * @property {Invitation[]} invitations all ringing invitations, after any change
  * @property {Call | null} call the current call, after any change of it
  * @property {RemoteMedia} media the other side's tracks; in a conference, those of the first other participant
  * @property {RemoteParticipant[]} participants the others with their tracks, after any change
@@ -72,10 +72,10 @@ export class SbeClient extends Emitter {
   session = null;
   /** @type {Call | null} */
   currentCall = null;
-  /** This side's unanswered call, while another one is about to replace it. @type {Call | null} */
+  /** This side's unanswered call, while another call is about to replace it. @type {Call | null} */
   #replaced = null;
   /**
-   * A conference that the page was in when it was reloaded: `rejoin()` or `leave()` it.
+   * The conference that the page was in before its reload. Call `rejoin()` or `leave()` to settle it.
    *
    * @type {Conference | null}
    */
@@ -111,7 +111,7 @@ export class SbeClient extends Emitter {
     return this.#channel?.state ?? "offline";
   }
 
-  /** Receive events again, after newer connections of the session have replaced this one. */
+  /** Receive events again, after newer connections of the session have replaced this page's connection. */
   resumeEvents() {
     this.#channel?.resume();
   }
@@ -176,7 +176,7 @@ export class SbeClient extends Emitter {
     return true;
   }
 
-  /** End the session. The enabler takes it out of its conferences. */
+  /** End the session. The enabler then makes the session leave its conferences. */
   async unregister() {
     const { session } = this;
     if (!session) return;
@@ -233,8 +233,8 @@ export class SbeClient extends Emitter {
   }
 
   /**
-   * Start a conference through the enabler's focus. With access `open` it may invite nobody, and wait for users who
-   * call `join` with its `confId`.
+   * Start a conference through the enabler's focus. With access `open`, `to` may be empty: users then join with `join`
+   * and the conference's `confId`.
    *
    * @param {{to?: string[], topology?: Topology, access?: "invited" | "open", name?: string, video?: boolean}} options
    */
@@ -263,8 +263,8 @@ export class SbeClient extends Emitter {
   async answer(confId, { video = true } = {}) {
     const invitation = this.#invitations.get(confId);
     if (!invitation) throw new SbeError("The call no longer rings.");
-    // This side's own unanswered call ends only once this one is answered. If the callee has answered it at the same
-    // moment, the enabler refuses this answer, and the own call goes on.
+    // This side's own unanswered call ends only once the invitation is answered. If the callee answers the own call at
+    // the same moment, the enabler refuses the answer to the invitation, and the own call goes on.
     const own = this.unansweredCall;
     const call = this.#newCall(own);
     this.#replaced = own;
@@ -376,7 +376,7 @@ export class SbeClient extends Emitter {
     return call;
   }
 
-  /** While one call replaces another, both use the media. The last one to end closes it. */
+  /** While one call replaces another, both use the media. The call that ends last closes the media. */
   #closeMedia() {
     if ([this.currentCall, this.#replaced].every((call) => call === null || isOver(call))) this.media.closeAll();
   }
@@ -409,7 +409,8 @@ export class SbeClient extends Emitter {
   #onChannel(state) {
     this.emit("channel", state);
     if (state === "offline" || state === "connecting" || state === "replaced") return;
-    // The queue holds the events that the new connection brings. After them, settle what a lost answer left open.
+    // The queue holds the events that the new connection brings. After those events, reconcile the descriptions if an
+    // answer was lost.
     void this.#quietly(async () => void (await this.currentCall?.reconcile()));
   }
 
@@ -479,7 +480,7 @@ export class SbeClient extends Emitter {
       this.emit("notice", { code: "invitation-cancelled", reason, kind: invitation.reason, who: invitation.username });
   }
 
-  /** Compare with the enabler, after a reload or after events were lost. */
+  /** Read this side's conference from the enabler, after a reload or after events were lost. */
   async #findOwnConference() {
     if (this.currentCall && this.currentCall.state !== "ended") return this.currentCall.reread();
     const { body } = await this.#rest.send({ method: "GET", url: this.#conferencesUrl });
@@ -492,7 +493,7 @@ export class SbeClient extends Emitter {
       );
     this.rejoinable =
       conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
-    // A call that still rang when its page went away has lost its offer. Nobody could answer it any more.
+    // A call that was still ringing when its page went away has lost its offer. Nobody can answer such a call any more.
     const orphan = conferences.find((conference) => isMine(conference) && conference.state === "invitation-sent");
     if (orphan) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${orphan.id}` });
     this.emit("call", this.currentCall);

@@ -1,5 +1,5 @@
 /**
- * An EventTarget whose events and payloads the type checker knows.
+ * An EventTarget with type-checked events and payloads.
  *
  * @template {Record<string, unknown>} Events
  */

@@ -21,7 +21,7 @@ export class Refusal extends SbeError {
    * @param {number} problem.status
    * @param {string} problem.code stable, for programs
    * @param {string} problem.detail for people
-   * @param {Record<string, unknown>} [problem.fields] what a client needs to continue, such as `retryAfterMs`
+   * @param {Record<string, unknown>} [problem.fields] values that a client needs to continue, such as `retryAfterMs`
    */
   constructor({ status, code, detail, fields = {} }) {
     super(detail || code);
@@ -55,8 +55,8 @@ export class MediaError extends SbeError {
   }
 
   /**
-   * Return the error for a failure of `getUserMedia` (Media Capture and Streams, section 9.2), named for what the user
-   * can do about it.
+   * Return the error for a failure of `getUserMedia` (Media Capture and Streams, section 9.2). Each `reason` has a
+   * different remedy.
    *
    * @param {"camera" | "microphone" | "screen"} device
    * @param {unknown} cause

@@ -11,21 +11,21 @@ export const CHAT = "chat";
 
 /**
  * The codecs to offer to a focus, each in the profile that every browser has. Chromium lists 18 variants of video in
- * every section, which makes an offer to a large conference 200 kB long. The server takes at most 512 KiB.
+ * every section, which makes an offer to a large conference 200 kB long. The server accepts at most 512 KiB.
  */
 const WORTH_OFFERING =
   /^audio\/(opus|red|telephone-event)\b|^video\/(VP8|rtx)\b|^video\/VP9 profile-id=0|^video\/AV1(?! .*profile=[12])|^video\/H264 (?=.*packetization-mode=1).*profile-level-id=42e0/i;
 
 /** @type {RemoteMedia} */
 const NOTHING = Object.freeze({ audio: null, camera: null, screen: null });
-/** The names by which the focus calls tracks. @type {Record<string, keyof RemoteMedia>} */
+/** The focus's labels of tracks. @type {Record<string, keyof RemoteMedia>} */
 const NAMES = { audio: "audio", video: "camera", screen: "screen" };
 
 /**
- * The connection with a focus, which forwards the tracks of the other participants over it.
+ * The connection with a focus, over which the focus forwards the other participants' tracks.
  *
- * The first sections are for this side's microphone and camera; another participant's tracks arrive on them too. All
- * sections that the focus adds only receive. The a=msid of a section names the participant and the track:
+ * The first sections are for this side's microphone and camera; another participant's tracks arrive on them too. In all
+ * sections that the focus adds, this side only receives. The a=msid of a section names the participant and the track:
  * `<participant id> <audio|video|screen>`.
  */
 export class FocusLeg extends PeerLeg {
@@ -35,7 +35,7 @@ export class FocusLeg extends PeerLeg {
   /** @param {RTCPeerConnection} pc */
   constructor(pc) {
     super(pc);
-    // It is part of the first offer, so that the first message needs no negotiation.
+    // The data channel is part of the first offer, so that the first message needs no negotiation.
     this.chat = this.pc.createDataChannel(CHAT);
   }
 
@@ -45,8 +45,8 @@ export class FocusLeg extends PeerLeg {
   }
 
   /**
-   * On a running connection the focus adds sections only for the tracks that it forwards. When it starts afresh, it
-   * also offers this side's own sections, in their old places.
+   * On a running connection the focus adds sections only for the tracks that it forwards. When the focus starts afresh,
+   * it also offers this side's own sections, in their old positions.
    *
    * @override @param {RTCRtpTransceiver} line @returns {Role}
    */

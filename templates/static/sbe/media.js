@@ -6,7 +6,7 @@ import { MediaError } from "./errors.js";
  */
 
 /**
- * What this side can send: at most one track each from a microphone, a camera and a screen.
+ * The tracks that this side can send: at most one each from a microphone, a camera and a screen.
  *
  * A muted microphone stays open and sends silence. A camera that is off is closed, so that its light goes out. While
  * `paused` (on hold), every track is disabled.
@@ -135,8 +135,8 @@ export class LocalMedia extends Emitter {
 }
 
 /**
- * Open the preferred device, or any other if it is gone. With a mere `ideal`, the browser would weigh it against the
- * other constraints and prefer a device with a better picture.
+ * Open the preferred device, or any other if it is gone. The device is requested as `exact`. If it were only `ideal`,
+ * the browser would weigh the device against the other constraints and might prefer one with a better picture.
  *
  * @param {string} deviceId empty for no preference
  * @param {(device: MediaTrackConstraints) => Promise<MediaStream>} request

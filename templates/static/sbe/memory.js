@@ -6,8 +6,8 @@
 const KEY = "sbe.session";
 
 /*
- * What survives a reload of the page: the session, and the cursor of its events. `sessionStorage` belongs to one tab,
- * and so does a session. But a duplicated tab has a copy of it, which the lock below detects.
+ * The data that survives a reload of the page: the session, and the cursor of its events. `sessionStorage` belongs to
+ * one tab, and so does a session. But a duplicated tab gets a copy of the storage. The lock below detects that.
  */
 
 /** @param {Remembered} remembered */

@@ -24,9 +24,9 @@ import { sleep as reallySleep } from "./waiting.js";
  * @property {string} modId
  * @property {string} kind
  * @property {boolean} mine this side offered it
- * @property {boolean} asking it waits for this side's user
- * @property {boolean} restart it replaces the connection
- * @property {boolean} holding this side is on hold once it is accepted
+ * @property {boolean} asking the modification waits for this side's user
+ * @property {boolean} restart the offer replaces the connection
+ * @property {boolean} holding this side is on hold once the offer is accepted
  * @property {string[]} changes what the other side's offer turns on and off
  * @property {string[]} who the IDs of the participants whose tracks a focus turns on or off
  * @property {Description} description
@@ -40,9 +40,9 @@ import { sleep as reallySleep } from "./waiting.js";
  * @property {string} kind
  * @property {boolean} holding
  * @property {boolean} [iceRestart]
- * @property {boolean} [fresh] offer a new connection in place of the one in use
+ * @property {boolean} [fresh] offer a new connection in place of the current one
  *
- * @typedef {object} Situation what a negotiation has to know about its call, at the moment of asking
+ * @typedef {object} Situation the current state of the call that a negotiation depends on
  * @property {boolean} hasFocus
  * @property {boolean} isOpen
  * @property {boolean} isHost
@@ -50,16 +50,16 @@ import { sleep as reallySleep } from "./waiting.js";
  * @property {boolean} otherMoves the other side is between two devices and can settle nothing
  * @property {boolean} asksFirst the user wants to be asked before the other side's offers are accepted
  *
- * @typedef {object} Notice something that the user should be told once
+ * @typedef {object} Notice a message to show to the user once
  * @property {string} code
  * @property {string} [kind]
  * @property {string} [reason]
- * @property {string} [who] the name of the participant it is about, unless that is simply the other side
+ * @property {string} [who] the participant's name, unless the notice is about the other side
  * @property {unknown} [error]
  *
  * @typedef {object} NegotiatorEvents
  * @property {null} change a modification began or ended, or an event was applied
- * @property {Modification} accepted it is in force here; it ends right after this event
+ * @property {Modification} accepted the modification is in force here, and ends right after this event
  * @property {PeerLeg} leg another leg is in use
  * @property {null} media the tracks that arrive have changed
  * @property {RTCPeerConnectionState} connection of the leg in use
@@ -69,7 +69,8 @@ import { sleep as reallySleep } from "./waiting.js";
  * @property {Notice} notice
  */
 
-// A second offer waits for the first one to settle, which takes 30 s at most. Each attempt may lose again.
+// The offer that loses a glare waits for the winner's to settle, which takes 30 s at most. Each new attempt may lose
+// again.
 const GLARE_ATTEMPTS = 8;
 const GLARE_WAIT_MS = 31_000;
 
@@ -77,7 +78,7 @@ const GLARE_WAIT_MS = 31_000;
  * The offers and answers of one call: which leg is in use, which modification is pending, and how each is settled.
  *
  * At most one modification is pending. An offer that is not accepted leaves everything as it was (RFC 3264 section 4).
- * It needs no browser: its leg, and the requests to the enabler, come from outside.
+ * The negotiator itself needs no browser: its caller provides the leg and the requests to the enabler.
  *
  * @extends {Emitter<NegotiatorEvents & Record<string, unknown>>}
  */
@@ -126,7 +127,7 @@ export class Negotiator extends Emitter {
     this.#begin(this.#makeLeg());
   }
 
-  /** Describe what this side wants, for the first time. Call `expectAnswer` once the offer is sent. */
+  /** Return the call's first offer. Call `expectAnswer` once the offer is sent. */
   firstOffer() {
     return this.#firstLeg.createOffer(this.#wishes(this.holding));
   }
@@ -147,7 +148,7 @@ export class Negotiator extends Emitter {
     this.#expect({ ...offer, mine: true, leg: this.leg });
   }
 
-  /** Close the connection for good. What is pending has ended. */
+  /** Close the connection permanently. A pending modification ends. */
   close() {
     const { pending } = this;
     this.pending = null;
@@ -157,7 +158,7 @@ export class Negotiator extends Emitter {
     this.emit("change", null);
   }
 
-  /** Send what the wishes say now, as far as that needs no negotiation. */
+  /** Send the tracks of the current wishes, as far as that needs no negotiation. */
   async setTracks() {
     await this.leg?.setTracks(this.#wishes(this.holding));
   }
@@ -181,13 +182,13 @@ export class Negotiator extends Emitter {
   }
 
   /**
-   * Offer what is in force once more, and wait for nothing. A browser that stopped sending for an offer does not start
-   * again when that offer is rolled back, but only when a description says so.
+   * Offer the current state once more, without waiting for the result. After a rollback, a browser that stopped sending
+   * because of an offer starts again only when a description says so.
    */
   confirm() {
     if (!this.#situation.isOpen) return;
     this.modify().catch((error) => {
-      // A refusal costs nothing: the call has ended, or is being moved.
+      // A refusal does no harm: the call has ended, or is being moved.
       if (!(error instanceof Refusal)) this.emit("notice", { code: "failed", error });
     });
   }
@@ -230,7 +231,7 @@ export class Negotiator extends Emitter {
     }
   }
 
-  /** Refuse an offer as the enabler would. */
+  /** Refuse to make an offer that the enabler would refuse. */
   #requireReady() {
     if (!this.#situation.isOpen) throw new SbeError("The call is not open.");
     if (this.#situation.otherMoves)
@@ -250,7 +251,7 @@ export class Negotiator extends Emitter {
   /** @param {number} retryAfterMs how long the pending modification may still take, if the enabler said so */
   async #untilSettled(retryAfterMs) {
     const stop = new AbortController();
-    // Its event may still be on the way: look again on every change.
+    // The event that settles it may still be on the way: check again on every change.
     const off = this.on("change", () => {
       if (this.pending === null) stop.abort();
     });
@@ -280,7 +281,8 @@ export class Negotiator extends Emitter {
   async #onReceived(event) {
     const { modId, description } = event;
     if (!modId || !description || modId === this.#settledModId || modId === this.pending?.modId) return;
-    // The enabler allows one at a time: if this side's offer is still pending here, the event that settled it got lost.
+    // The enabler allows one pending modification. If another one is still pending here, the event that settled it was
+    // lost.
     if (this.pending) await this.#undo(this.pending, "expired");
     const restart = this.#restarts(event, description);
     const { changes, who } = this.#changesOf(description);
@@ -314,8 +316,8 @@ export class Negotiator extends Emitter {
   }
 
   /**
-   * Whether there is anything to ask the user about. The other side may send less without asking. In a conference, a
-   * hold is already in force when the focus reports it.
+   * Whether the offer contains a change that the user must agree to. The other side may send less without asking. In a
+   * conference, a hold is already in force when the focus reports it.
    *
    * @param {ModReceived} event @param {string[]} changes
    */
@@ -333,7 +335,8 @@ export class Negotiator extends Emitter {
     pending.leg = leg;
     const prepared = await this.#prepareAnswer(pending, leg);
     if (prepared === null) return;
-    // The focus sends at once. Firefox plays nothing on a section whose sound arrived before its description.
+    // The focus sends media at once. Firefox plays nothing on a section whose audio arrived before the section's
+    // description.
     if (hasFocus) await prepared.commit();
     try {
       const { type, sdp } = prepared.description;
@@ -350,7 +353,7 @@ export class Negotiator extends Emitter {
   /**
    * @param {Modification} pending
    * @param {PeerLeg} leg
-   * @returns {Promise<import("./peer.js").PreparedAnswer | null>} null if the offer is unusable, and rejected
+   * @returns {Promise<import("./peer.js").PreparedAnswer | null>} null if the offer is unusable; it is then rejected
    */
   async #prepareAnswer(pending, leg) {
     try {
@@ -377,7 +380,7 @@ export class Negotiator extends Emitter {
     const isNew = leg !== this.leg;
     if (isNew) leg.close();
     else if (!hasFocus) await prepared.abandon();
-    // Towards a focus the answer is in force already and cannot be taken back.
+    // In a call with a focus, the answer is already in force and cannot be taken back.
     if (error instanceof NetworkError || (hasFocus && !isNew)) this.emit("doubt", null);
     this.#finish(pending, "expired");
     if (!(error instanceof Refusal) || error.code !== "modification-settled") throw error;
@@ -428,7 +431,7 @@ export class Negotiator extends Emitter {
   }
 
   /**
-   * Whether a `mod-rejected` is about a modification that is settled here already.
+   * Whether a `mod-rejected` concerns a modification that is already settled here.
    *
    * @param {ModRejected} event
    */
@@ -437,8 +440,8 @@ export class Negotiator extends Emitter {
   }
 
   /**
-   * Another participant does not take part in a change that the focus accepted. Or the focus cannot use this side's
-   * answer; then both sides start afresh.
+   * Handle a `mod-rejected` for a settled modification. Either another participant did not follow a change that the
+   * focus accepted, or the focus cannot use this side's answer. In the second case both sides start afresh.
    *
    * @param {ModRejected} event
    */
@@ -461,7 +464,7 @@ export class Negotiator extends Emitter {
     const reason = event.type === "mod-rejected" ? event.reason : undefined;
     await this.#undo(pending, outcome);
     const { mine, asking, kind } = pending;
-    // Without an answer to its first offer a call with a focus cannot go on.
+    // A call with a focus cannot continue without an answer to its first offer.
     if (this.#situation.hasFocus && mine && this.leg?.remoteSdp === null)
       return void this.emit("hopeless", reason ?? "media-unavailable");
     if (mine || asking) this.emit("notice", { code: `${mine ? "mine" : "theirs"}-${outcome}`, kind, reason });
@@ -474,7 +477,7 @@ export class Negotiator extends Emitter {
     try {
       await this.#put("rejectCancel-conference-mod", { modId: pending.modId });
     } catch (error) {
-      // It was accepted, or expired, at the same moment. The event on its way says which.
+      // The modification was accepted, or expired, at the same moment. An event that is on its way says which.
       if (error instanceof Refusal && error.code === "modification-settled") return;
       throw error;
     }
@@ -482,16 +485,16 @@ export class Negotiator extends Emitter {
   }
 
   /**
-   * Compare with the modifications that are pending at the enabler, after events were lost.
+   * Compare the pending modification with those that are pending at the enabler, after events were lost.
    *
    * @param {WireModification[]} known
    */
   async compare(known) {
     const { pending } = this;
-    // A peer call that rings is pending here alone.
+    // While a peer call rings, its modification is pending only here, not at the enabler.
     if (!pending || (pending.kind === "call" && !this.#situation.hasFocus)) return;
     if (known.some(({ modId }) => modId === pending.modId)) return;
-    // How it was settled is lost.
+    // The event that settled the modification was lost.
     await this.#undo(pending, "expired");
     this.emit("doubt", null);
   }
@@ -550,7 +553,7 @@ export class Negotiator extends Emitter {
     return leg;
   }
 
-  /** Put a leg in the place of the one in use. @param {PeerLeg} leg */
+  /** Replace the leg in use by another one. @param {PeerLeg} leg */
   #use(leg) {
     if (leg === this.leg) return;
     this.leg?.close();

@@ -21,8 +21,8 @@ import { iceUfragOf, markSlides, originOf, receives, sections, sends, withoutUnl
  * @property {() => Promise<void>} abandon restores everything as it was before the offer
  */
 
-// The enabler relays whole descriptions, so there is no trickle ICE. Host candidates arrive at once. A slow STUN or
-// TURN server gets this much time.
+// The enabler relays whole descriptions, so there is no trickle ICE. Host candidates are known at once. A slow STUN or
+// TURN server gets this much time to provide others.
 const GATHERING_MS = 2_000;
 
 /**
@@ -30,9 +30,9 @@ const GATHERING_MS = 2_000;
  *
  * Tracks follow the wishes at once. Directions change only by negotiation, and change back when an offer fails.
  *
- * On a running connection, an offer comes into force only together with its answer. To apply it first and roll it back
- * on refusal would not restore everything: Chromium stops sending where the offer says so, and does not start again on
- * rollback. The candidates are known by then, so the wait loses nothing.
+ * On a running connection, an offer comes into force only together with its answer. Applying the offer first and
+ * rolling it back on refusal would not restore everything. Chromium stops sending where the offer says so, and does not
+ * start again on rollback. A running connection already has its candidates, so the wait costs no time.
  *
  * When the connection is closed, all operations in progress end with `CallOver`. There is nothing left to undo then.
  *
@@ -41,14 +41,14 @@ const GATHERING_MS = 2_000;
 export class PeerLeg extends Emitter {
   /** @type {Map<RTCRtpTransceiver, Role>} */
   #roles = new Map();
-  /** The open offer: the state that it replaces, and its description while that is not in force. */
+  /** The open offer: the state that it replaces, and its description until that is applied. */
   #open =
     /** @type {{directions: Map<RTCRtpTransceiver, RTCRtpTransceiverDirection>, spare: Set<RTCRtpTransceiver>, unapplied: Description | null} | null} */ (
       null
     );
   /**
-   * Transceivers of offers that failed. They stay inactive until one of their role is wanted again. They cannot be
-   * stopped: Chromium remembers the place that the offer gave them, and would use them as the next new transceiver.
+   * Transceivers of offers that failed. They stay inactive until their role is needed again. They cannot be stopped:
+   * Chromium remembers the section that the offer gave them, and would use them as the next new transceiver.
    *
    * @type {Set<RTCRtpTransceiver>}
    */
@@ -68,12 +68,16 @@ export class PeerLeg extends Emitter {
     return this.#remote;
   }
 
-  /** The tracks that arrive from a participant: there is only one. @param {string} _participant its ID */
+  /**
+   * The tracks that arrive from the other participant. A peer call has only one.
+   *
+   * @param {string} _participant its ID
+   */
   tracksOf(_participant) {
     return this.#remote;
   }
 
-  /** The other side's last description in force, as it came. */
+  /** The other side's description in force, unchanged. */
   get remoteSdp() {
     return this.pc.currentRemoteDescription?.sdp ?? null;
   }
@@ -127,7 +131,7 @@ export class PeerLeg extends Emitter {
     return this.pc.setRemoteDescription({ type, sdp: withoutUnlisted(sdp) });
   }
 
-  /** Undo an offer that was not accepted: everything stays as it was (RFC 3264 section 4). */
+  /** Undo an offer that was not accepted, and restore the state before it (RFC 3264 section 4). */
   rollback() {
     return this.#whileOpen(() => this.#rollback());
   }
@@ -148,8 +152,8 @@ export class PeerLeg extends Emitter {
   }
 
   /**
-   * Whether an offer comes from another connection than the last description. A connection keeps the session ID of its
-   * o= line, or at least its ICE credentials.
+   * Whether an offer comes from a different peer connection than the other side's last description. A connection keeps
+   * the session ID of its o= line, or at least its ICE credentials.
    *
    * @param {string} sdp of the offer
    */
@@ -159,8 +163,8 @@ export class PeerLeg extends Emitter {
   }
 
   /**
-   * Prepare an answer to an offer. Nothing is in force before `commit`, so that an offer that is cancelled meanwhile
-   * can be abandoned. The exception is an ICE restart: its answer needs new candidates, and only a local description in
+   * Prepare an answer to an offer. Nothing is in force before `commit`, so an offer that is cancelled before that can
+   * be abandoned. The exception is an ICE restart: its answer needs new candidates, and only a local description in
    * force gathers them.
    *
    * @param {Description} offer
@@ -210,7 +214,8 @@ export class PeerLeg extends Emitter {
   }
 
   /**
-   * Do something that ends when the connection is closed. Browsers differ here, and in some it would wait for ever.
+   * Run an operation, and reject with `CallOver` if the connection is closed. In some browsers the operation itself
+   * would never end.
    *
    * @template T
    * @param {() => Promise<T>} work
@@ -284,7 +289,7 @@ export class PeerLeg extends Emitter {
     await this.setTracks(wishes);
   }
 
-  /** Give each transceiver that an offer added its role. @param {string} sdp of the offer */
+  /** Assign a role to each transceiver that an offer has added. @param {string} sdp of the offer */
   #assignRoles(sdp) {
     const slides = new Set(
       sections(sdp)
@@ -304,11 +309,11 @@ export class PeerLeg extends Emitter {
     }
   }
 
-  /** Runs before a transceiver is described for the first time. @param {RTCRtpTransceiver} _line */
+  /** Called before a transceiver is described for the first time. @param {RTCRtpTransceiver} _line */
   onNewLine(_line) {}
 
   /**
-   * The role of a transceiver that the other side has added.
+   * Return the role of a transceiver that the other side has added.
    *
    * @param {RTCRtpTransceiver} line
    * @param {boolean} slides whether it carries a presentation
@@ -319,7 +324,7 @@ export class PeerLeg extends Emitter {
     return slides || this.#hasCameraLine() ? "remote-screen" : "camera";
   }
 
-  /** A spare one gives way to the other side's, on which this side can send too. */
+  /** A spare camera transceiver gives way to the other side's, on which this side can send too. */
   #hasCameraLine() {
     const line = this.#find("camera");
     if (line && this.#spare.has(line)) return !this.#roles.delete(line);
@@ -355,8 +360,8 @@ export class PeerLeg extends Emitter {
   #screenMids(sdp) {
     const lines = this.pc.getTransceivers().filter((line) => line.direction !== "stopped");
     const known = new Set(lines.map((line) => line.mid));
-    // Until an offer is in force, its new transceivers have no mid. They appear in it in the order in which they were
-    // added (RFC 8829 section 5.2.1).
+    // Until an offer is in force, its new transceivers have no mid. They appear in the offer in the order in which they
+    // were added (RFC 8829 section 5.2.1).
     const fresh = sections(sdp).flatMap(({ mid }) => (mid !== null && !known.has(mid) ? [mid] : []));
     const mids = new Set();
     for (const line of lines) {
@@ -366,7 +371,7 @@ export class PeerLeg extends Emitter {
     return mids;
   }
 
-  /** Report the tracks that arrive, if they have changed. They are always computed from the whole state. */
+  /** Report the arriving tracks, if they have changed. They are always computed from the whole state. */
   announce() {
     /** @type {RemoteMedia} */
     const now = { audio: null, camera: null, screen: null };
@@ -391,8 +396,8 @@ export class PeerLeg extends Emitter {
 function directionFor(role, wishes) {
   if (role === "screen") return wishes.screen && !wishes.hold ? "sendonly" : "inactive";
   if (wishes.hold) return wishes.hold;
-  // Audio is sendrecv even without a microphone, and sends nothing then. A microphone that is opened later needs no
-  // negotiation, and a resume has the sendrecv section that the enabler requires.
+  // Audio is sendrecv even without a microphone; this side then sends nothing. A microphone that is opened later needs
+  // no negotiation, and a resume has the sendrecv section that the enabler requires.
   if (role === "audio") return "sendrecv";
   if (role === "forwarded") return "recvonly";
   return role === "camera" && wishes.camera ? "sendrecv" : "recvonly";
@@ -404,7 +409,7 @@ function trackFor(role, wishes) {
 }
 
 /**
- * Return whether a description sends or wants video: it makes a call a video call.
+ * Return whether a description sends or wants video, which makes a call a video call.
  *
  * @param {string} sdp
  */

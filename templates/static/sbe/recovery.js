@@ -9,18 +9,18 @@ import { sleep as reallySleep } from "./waiting.js";
  */
 
 const ICE_RESTARTS = 3;
-// Both peers see their connection fail. The guest waits this long, so that the host restarts it.
+// When a connection fails, both peers notice. The guest waits this long, so that the host can restart ICE first.
 const GUEST_WAITS_MS = 3_000;
 
 /**
- * Brings the media back: by an ICE restart when the path breaks, and by a new connection when an answer was lost.
+ * Brings lost media back: by an ICE restart when the path breaks, by a new connection when an answer was lost.
  *
  * @extends {Emitter<{notice: Notice}>}
  */
 export class Recovery extends Emitter {
   /** ICE restarts since the connection last worked. */
   #restarts = 0;
-  /** Whether the two sides may disagree about what is in force. */
+  /** Whether the two sides may hold different descriptions to be in force. */
   #inDoubt = false;
   #negotiator;
   #situation;
@@ -42,7 +42,7 @@ export class Recovery extends Emitter {
     negotiator.on("connection", (state) => this.#onConnection(state));
   }
 
-  /** Start afresh if an answer was lost, so that both sides agree again. */
+  /** Offer a new connection if an answer was lost, so that both sides agree again. */
   async reconcile() {
     if (!this.#inDoubt || !this.#situation.isOpen) return;
     this.#inDoubt = false;
@@ -61,8 +61,8 @@ export class Recovery extends Emitter {
   }
 
   /**
-   * Offer an ICE restart (RFC 8829 section 3.5.1). A participant who moves has closed their connection for good and
-   * will offer another one: that path is not broken.
+   * Offer an ICE restart (RFC 8829 section 3.5.1). A participant who moves has closed their old connection and will
+   * offer a new one. That path is not broken, so it needs no restart.
    */
   async #restartIce() {
     const { leg } = this.#negotiator;
@@ -73,10 +73,10 @@ export class Recovery extends Emitter {
     if (!hasFocus && !isHost) await this.#sleep(GUEST_WAITS_MS);
     if (leg !== this.#negotiator.leg || this.#negotiator.connection !== "failed" || !this.#situation.isOpen) return;
     try {
-      // A focus that no longer knows this connection needs a new one.
+      // If one restart did not help, the focus may no longer know this connection. Then offer a new one.
       await this.#negotiator.modify(hasFocus && this.#restarts > 1 ? { fresh: true } : { iceRestart: true });
     } catch (error) {
-      // The other side began to move in the meantime.
+      // The other side began to move before the offer was made.
       if (error instanceof Refusal && error.code === "participant-moving") return;
       this.emit("notice", { code: "media-lost", error });
     }

@@ -3,7 +3,7 @@
  * @typedef {import("./types.js").Participant} Participant
  * @typedef {import("./rest.js").Rest} Rest
  *
- * @typedef {{outcome?: string, moveRefused?: string, ringsUntil?: string}} Leaving how the enabler took a leave
+ * @typedef {{outcome?: string, moveRefused?: string, ringsUntil?: string}} Leaving the enabler's answer to a leave
  */
 
 /** The requests about one conference (docs/protocol.md, section 3). All throw what `Rest.send` throws. */
@@ -41,7 +41,7 @@ export class ConferenceRequests {
     return { modId: modIdOf(headers) };
   }
 
-  /** Leave the conference, or begin a move that was prepared. @returns {Promise<Leaving | null>} */
+  /** Leave the conference, or begin the move that a hold has armed. @returns {Promise<Leaving | null>} */
   async leave() {
     return (await this.#rest.send({ method: "DELETE", url: this.#url })).body;
   }

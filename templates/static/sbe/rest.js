@@ -10,7 +10,7 @@ import { backOff, sleep } from "./waiting.js";
  * @property {string} url
  * @property {string} [action] value of `x-conference-action`
  * @property {unknown} [body]
- * @property {number} [budgetMs] how long to repeat it while no answer arrives
+ * @property {number} [budgetMs] how long to repeat the request while no answer arrives
  * @property {boolean} [quiet] keep it out of the timeline
  *
  * @typedef {{status: number, headers: Headers, body: any}} Reply
@@ -166,7 +166,7 @@ function retryDelay(error, attempt) {
   if (!(error instanceof Refusal)) return null;
   const told = Number(error.fields.retryAfterMs);
   if (error.status === 429) return Number.isFinite(told) ? told + backOff(0) : backOff(attempt);
-  // A gateway whose server is down answers without a code. A 503 of the enabler itself has one, and is final.
+  // A gateway whose server is down answers without a code. A 503 of the enabler itself has a code and is final.
   if (GATEWAY_TROUBLE.has(error.status) && error.code.startsWith("http-")) return backOff(attempt, { capMs: 4_000 });
   return null;
 }

@@ -12,20 +12,21 @@ import { Emitter } from "./emitter.js";
  * `weak`: their connection to the focus loses too many packets.
  */
 
-// The focus gives an interrupted connection up after 15 s and repeats that one is poor, so older news no longer counts.
+// The focus gives up an interrupted connection after 15 s, and it repeats its "poor" reports. So an older report no
+// longer counts.
 const TROUBLE_MS = 20_000;
 
 /**
- * The participants of one conference as last reported: which of them is this side, and how each one is doing.
+ * The participants of one conference as last reported, which of them is this side, and the state of each connection.
  *
- * `change` reports what changes by itself. Whoever calls a method knows that something may have changed.
+ * The event `change` reports changes that no caller made. After a method call, the caller itself must expect a change.
  *
  * @extends {Emitter<{change: null}>}
  */
 export class Roster extends Emitter {
   /** @type {Conference | null} */
   conference = null;
-  /** Who speaks now, by participant ID. Only a focus reports it. @type {string | null} */
+  /** The participant ID of the active speaker. Only a focus reports the speaker. @type {string | null} */
   speaker = null;
   #myId = "";
   #sessionId;
@@ -79,13 +80,13 @@ export class Roster extends Emitter {
     });
   }
 
-  /** Whether all others who are present are on hold or moving, so that nobody sends anything. */
+  /** Whether all other present participants are on hold or moving, so that none of them sends anything. */
   get isHeld() {
     const present = this.#everyoneElse.filter(({ state }) => !["left", "invited"].includes(state));
     return present.length > 0 && present.every(({ state }) => state === "on-hold" || state === "moving");
   }
 
-  /** Whether another device of this side's user has taken its part in the conference. */
+  /** Whether another device of the user has taken over this side's participant. */
   get isTakenOver() {
     return this.me !== null && this.me.sessionId !== null && this.me.sessionId !== this.#sessionId;
   }
@@ -105,7 +106,7 @@ export class Roster extends Emitter {
   }
 
   /**
-   * Replace everything with a snapshot.
+   * Replace the roster's state with a snapshot.
    *
    * @param {Conference} conference
    * @returns {Participant | undefined} this side's participant, if the snapshot has one with this session
@@ -113,13 +114,13 @@ export class Roster extends Emitter {
   learn(conference) {
     this.conference = conference;
     const mine = conference.participants.filter(({ sessionId }) => sessionId === this.#sessionId);
-    // Whoever is invited again after leaving has two participants. The older one stays `left`.
+    // A user who is invited again after leaving has two participants. The older one stays `left`.
     const current = mine.find(({ state }) => state !== "left") ?? mine.at(-1);
     if (current) this.#myId = current.id;
     return current;
   }
 
-  /** Add or replace one participant. Everyone keeps their place. @param {Participant} participant */
+  /** Add or replace one participant. The order of the others stays the same. @param {Participant} participant */
   learnParticipant(participant) {
     const { conference } = this;
     if (!conference) return;
@@ -132,13 +133,13 @@ export class Roster extends Emitter {
     if (participant.sessionId === this.#sessionId) this.#myId = participant.id;
   }
 
-  /** Note who speaks. @param {ActiveSpeaker} event */
+  /** Store the active speaker. @param {ActiveSpeaker} event */
   learnSpeaker({ participant }) {
     this.speaker = participant;
   }
 
   /**
-   * Note that a participant's connection to the focus broke, is poor, or is fine again. The last of these events may
+   * Store whether a participant's connection to the focus is broken, poor or fine. The event that ends the trouble may
    * get lost, so trouble is forgotten after a while.
    *
    * @param {Quality} event
@@ -153,7 +154,11 @@ export class Roster extends Emitter {
     this.#troubles.set(participant, { connection, timer: setTimeout(forget, TROUBLE_MS) });
   }
 
-  /** A participant who comes back has a new connection. @param {string} participant its ID */
+  /**
+   * Forget a participant's trouble. If the participant returns, it has a new connection.
+   *
+   * @param {string} participant its ID
+   */
   forgetTrouble(participant) {
     clearTimeout(this.#troubles.get(participant)?.timer);
     this.#troubles.delete(participant);

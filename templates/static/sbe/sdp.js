@@ -1,4 +1,4 @@
-/* The few things that the client reads from a session description (RFC 8866), or writes into it. */
+/* The parts of a session description (RFC 8866) that the client reads or writes. */
 
 /**
  * @typedef {"sendrecv" | "sendonly" | "recvonly" | "inactive"} Direction
@@ -37,7 +37,7 @@ export function sections(sdp) {
 
 /**
  * Mark sections as presentations (RFC 4796), so that the other side can tell a shared screen from a camera. Browsers
- * ignore the attribute, so it is only added to descriptions that are sent.
+ * ignore the attribute, so it is added only to the text that is sent, not to the local description.
  *
  * @param {string} sdp
  * @param {Set<string>} mids
@@ -54,8 +54,8 @@ export function markSlides(sdp, mids) {
 }
 
 /**
- * Remove the parameters of codecs that their m= line does not list. Firefox leaves them in place after
- * `setCodecPreferences`, and Chromium refuses a description that has them.
+ * Remove the parameters of codecs that their m= line does not list. Firefox leaves such parameters in place after
+ * `setCodecPreferences`, and Chromium refuses a description that contains them.
  *
  * @param {string} sdp
  */
@@ -96,7 +96,7 @@ export function receives(direction) {
 }
 
 /**
- * Return what an offer turns on and off, among the things that its writer sends.
+ * Return which of its writer's tracks an offer turns on and off.
  *
  * @param {string | null} before its previous description
  * @param {string} after

@@ -11,13 +11,13 @@ import { Refusal } from "./errors.js";
  */
 
 /**
- * What this side sends in a call. Each switch changes the local media at once, and makes an offer if the description in
+ * This side's tracks in a call. Each method changes the local media at once, and makes an offer if the description in
  * force does not allow the change. A change that is not accepted is undone.
  *
  * @extends {Emitter<{notice: Notice}>}
  */
 export class Sending extends Emitter {
-  /** Whether this side wants a video section, even without a camera. */
+  /** Whether this side wants a video section. It may want one without a camera. */
   video = false;
   #media;
   #negotiator;
@@ -45,7 +45,7 @@ export class Sending extends Emitter {
   /** @param {boolean} holding @returns {Wishes} what to offer now */
   wishes(holding) {
     const { microphone: audio, camera, screen } = this.#media;
-    // Towards a focus the first video section is always the camera's, so it is always there.
+    // In a call with a focus the first video section always belongs to the camera, so the offer always contains it.
     const video = this.video || this.#situation.hasFocus;
     return { audio, camera, screen, video, hold: holding ? this.#holdDirection() : null };
   }
@@ -95,7 +95,7 @@ export class Sending extends Emitter {
 
   /** @returns {Promise<Outcome>} */
   hold() {
-    // Nothing is sent from now on, however late the other side accepts.
+    // This side sends nothing from now on, no matter when the other side accepts.
     this.#media.paused = true;
     return this.#orElse(
       async () => (await this.#offerHold("initiate-conference-hold")).settled,
@@ -103,7 +103,7 @@ export class Sending extends Emitter {
     );
   }
 
-  /** Stop sending and offer the hold that precedes a move. A move does not wait for its answer. */
+  /** Stop sending and offer the hold that precedes a move. The move does not wait for the answer to this hold. */
   async holdForMove() {
     this.#media.paused = true;
     try {
@@ -121,7 +121,7 @@ export class Sending extends Emitter {
   }
 
   /**
-   * Follow a mute by the host: record nothing that the focus withholds anyway.
+   * Follow a mute by the host: capture nothing that the focus does not forward anyway.
    *
    * @param {{audio: boolean, video: boolean}} muted
    */

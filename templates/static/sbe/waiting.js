@@ -20,7 +20,7 @@ export function sleep(ms, signal) {
 
 /**
  * Return a random delay between zero and a limit that doubles with each attempt (exponential back-off with full
- * jitter). It spreads the clients of a restarted server.
+ * jitter). The randomness spreads out the reconnections to a restarted server.
  *
  * @param {number} attempt counted from 0
  * @param {{baseMs?: number, capMs?: number}} [options]
@@ -29,7 +29,7 @@ export function backOff(attempt, { baseMs = 400, capMs = 10_000 } = {}) {
   return Math.random() * Math.min(capMs, baseMs * 2 ** Math.min(attempt, 16));
 }
 
-/** Runs one task at a time, first in, first out. */
+/** Runs tasks one at a time, first in, first out. */
 export class SerialQueue {
   #tail = Promise.resolve();
   #waiting = 0;

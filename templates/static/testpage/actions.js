@@ -13,7 +13,7 @@ import { errorWords } from "./words.js";
  * @typedef {import("./join-link.js").JoinLink} JoinLink
  */
 
-/** What the user can do: each action opens what it needs, asks the client, and shows what went wrong. */
+/** The user's actions. Each one opens the devices that it needs, calls the client and shows any error. */
 export class Actions {
   #busy = false;
 
@@ -32,7 +32,7 @@ export class Actions {
   }
 
   /**
-   * Do one thing at a time: while an action is in progress, another press does nothing.
+   * Run one action at a time: while one is in progress, another press has no effect.
    *
    * @param {() => Promise<unknown> | unknown} action whose error is shown
    */
@@ -50,7 +50,8 @@ export class Actions {
   }
 
   /**
-   * Start a change of the call. It may wait half a minute for the other side, and the page stays usable meanwhile.
+   * Start a change of the call. The change may wait half a minute for the other side. The page stays usable during that
+   * time.
    *
    * @param {(call: Call) => Promise<unknown>} change whose error is shown
    */
@@ -59,7 +60,7 @@ export class Actions {
     begun().catch((error) => this.complain(error));
   }
 
-  /** Show an error. After hanging up nothing else matters. @param {unknown} error */
+  /** Show an error, unless the call is over: after hanging up, no error matters. @param {unknown} error */
   complain(error) {
     if (!(error instanceof CallOver)) toast(errorWords(error), { bad: true });
   }
@@ -115,7 +116,7 @@ export class Actions {
       await this.#orNoCall(() => this.client.join(confId));
       this.link.forget();
     } catch (error) {
-      // The conference has ended, or never existed: another attempt would fail too.
+      // The conference has ended, or never existed, so another attempt would fail too.
       if (error instanceof Refusal && error.status === 404) this.link.forget();
       throw error;
     }
@@ -126,7 +127,7 @@ export class Actions {
     try {
       await action();
     } catch (error) {
-      // There never was a call to look at: show the error where the user asked for it.
+      // No call has begun, so there is none to show. Stay on the view where the user asked for it.
       this.client.dismiss();
       throw error;
     }
@@ -143,10 +144,10 @@ export class Actions {
     if (this.inCall && !own) await this.call.hangUp();
     if (!camera) client.media.close("camera");
     try {
-      // The other side's picture is wanted even without a camera here.
+      // The user wants to see the other side even if this side has no camera.
       if (await openMedia(client.media, { camera })) await client.answer(confId, { video });
     } catch (error) {
-      // Both called, both accepted, and the other side was first: this page's own call is the one that goes on.
+      // Both called each other and both accepted, and the other side was first. This page's own call goes on.
       const crossed =
         own !== null && nameOf(own) === username && error instanceof Refusal && error.code === "not-ringing";
       if (!crossed || own.state === "ended") throw error;

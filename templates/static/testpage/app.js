@@ -20,8 +20,8 @@ import { View } from "./view.js";
 import { noticeWords } from "./words.js";
 
 /*
- * The test page. This file puts its parts together: each draws a part of what SbeClient knows, and passes on what the
- * user does. All of the calling is in SbeClient.
+ * The test page. This file connects the parts of the page. Each part draws some of SbeClient's state and passes on the
+ * user's actions. SbeClient itself makes the calls.
  */
 
 const { enablerUrl = location.origin, devServerUrl = "/dev" } = document.body.dataset;
@@ -67,7 +67,7 @@ connectControls(client, actions, {
   onPressed: draw,
 });
 
-/** The hook for tests and the console: the client, and the peer connection of the moment. */
+/** The hook for tests and the console: the client, and the current peer connection. */
 Object.assign(window, {
   sbe: {
     client,
@@ -106,7 +106,7 @@ function drawChannel() {
   view.drawChannel(actions.inCall);
 }
 
-/** Show who is registered, while the lobby is in sight. */
+/** Show the registered users, while the lobby is visible. */
 async function lookAround() {
   if (client.session === null || document.hidden || view.shown !== "lobby") return;
   try {

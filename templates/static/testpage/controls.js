@@ -20,7 +20,7 @@ const KEYS = new Map(
 );
 
 /**
- * Connect the buttons and keys of the page with what they do.
+ * Connect the buttons and keys of the page with their actions.
  *
  * @param {SbeClient} client
  * @param {Actions} actions
@@ -61,7 +61,7 @@ export function connectControls(client, actions, { onMove, onQuality, onPressed 
 /** @param {KeyboardEvent} event */
 function onKey(event) {
   const inField = event.target instanceof Element && event.target.closest("input, select, textarea, dialog") !== null;
-  // Single keys can be switched off (WCAG 2.1.4). In a field or a dialog they belong to it.
+  // Single keys can be switched off (WCAG 2.1.4). In a field or a dialog they are no shortcuts.
   if (!preferences.keys || inField || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const button = document.getElementById(KEYS.get(event.key.toLowerCase()) ?? "");
   if (button?.checkVisibility()) button.click();

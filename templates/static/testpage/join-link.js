@@ -1,9 +1,9 @@
-/** The open conference that the page's address names, until this page has joined it. */
+/** The open conference that is named in the page's address, until this page has joined the conference. */
 export class JoinLink {
   /** @type {string | null} */
   confId = new URLSearchParams(location.search).get("join");
 
-  /** Make the address that of a plain page. After a reload, the client finds the conference by itself. */
+  /** Remove the conference from the page's address. After a reload, the client finds the conference without it. */
   forget() {
     this.confId = null;
     const here = new URL(location.href);

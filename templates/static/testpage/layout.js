@@ -21,8 +21,8 @@ export function arrange(grid, tiles, front) {
   const narrow = width < 620 || width < height;
   grid.dataset.layout = narrow ? "strip-below" : "strip-beside";
   const rest = tiles.filter((_, index) => index !== front);
-  // One flexible track more than the strip has tiles takes the rest of the space. The front tile spans it, so that it
-  // does not stretch the tracks of the strip.
+  // The strip has one track per tile, and one flexible track more for the rest of the space. The front tile spans that
+  // track too, so that it does not stretch the others.
   grid.style.gridTemplate = narrow
     ? `minmax(0, 1fr) var(--strip) / repeat(${rest.length}, calc(var(--strip) * 4 / 3)) 1fr`
     : `repeat(${rest.length}, min-content) 1fr / minmax(0, 1fr) var(--strip)`;
@@ -39,7 +39,7 @@ export function arrange(grid, tiles, front) {
  */
 function inRows(grid, tiles, width, height) {
   const { columns, tileWidth, tileHeight } = bestFit(tiles.length, width, height);
-  // Twice as many columns as tiles in a row, so that the last row can be centred.
+  // Each tile spans two columns, so that the last row can be centred.
   const half = (tileWidth - GAP) / 2;
   const rows = Math.ceil(tiles.length / columns);
   grid.style.gridTemplate = `repeat(${rows}, ${tileHeight}px) / repeat(${columns * 2}, ${half}px)`;

@@ -6,8 +6,8 @@ import { devicesOf } from "./people.js";
  */
 
 /**
- * Shows, before a move, which devices will ring, and that the call ends if none of them answers. A device that is
- * registered meanwhile appears in the dialog.
+ * Shows, before a move, which devices will ring, and that the call ends if none of them answers. A device that
+ * registers while the dialog is open appears in it.
  */
 export class MoveDialog {
   #dialog = /** @type {HTMLDialogElement} */ (byId("move-dialog"));
@@ -63,7 +63,7 @@ export class MoveDialog {
     try {
       this.#devices = devicesOf(session, await this.client.people());
     } catch {
-      // The last list stays. Without one the call cannot be moved: a move that rings nowhere would end it.
+      // The last list stays. Without a list the call cannot be moved: if no device rings, a move ends the call.
     }
     this.#draw();
   }

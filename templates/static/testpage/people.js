@@ -7,10 +7,10 @@ import { byId, icon, initials, make, setText, showChildren } from "./dom.js";
  * @typedef {{element: HTMLElement, box: HTMLInputElement, detail: HTMLElement}} Row
  */
 
-// As many as one can see at a glance. The enabler allows more.
+// The number of people that a user can see at a glance. The enabler allows more.
 const MOST_PICKED = 24;
 
-/** The people who are registered, the field that filters them and dials, and the people picked for a conference. */
+/** The registered people, the field that filters them and dials, and the people picked for a conference. */
 export class People {
   /** @type {Person[]} */
   #people = [];
@@ -196,7 +196,7 @@ export function addressOf(typed) {
 }
 
 /**
- * List each name once, with its count: a user may have two laptops.
+ * List each name once, with its count, because a user may have two laptops.
  *
  * @param {string[]} names
  */

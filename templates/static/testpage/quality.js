@@ -8,7 +8,7 @@ const KEPT = 60;
 const WIDTH = 120;
 const HEIGHT = 36;
 
-/** Reads the statistics of the connection once a second, and draws the last minute of them. */
+/** Reads the connection's statistics once a second and draws those of the last minute. */
 export class QualityChart {
   /** @type {Quality[]} */
   #history = [];
@@ -67,7 +67,7 @@ export class QualityChart {
  * @param {string} id
  * @param {string} value
  * @param {number[][]} series
- * @param {number} least the lowest top of the scale, so that small changes look small
+ * @param {number} least the smallest allowed maximum of the scale, so that small changes look small
  */
 function spark(id, value, series, least) {
   const holder = byId(id);

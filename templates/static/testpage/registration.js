@@ -32,7 +32,7 @@ export class Registration {
     if (remembered !== null && this.#isSame(remembered, user)) {
       try {
         if (await this.client.restore()) return;
-        // The session of an idle page ends with the page. The user is still the same.
+        // The session of an idle page ends when the page closes. Register the same user again.
         return await this.client.register(remembered);
       } catch (error) {
         this.onTrouble(error);
@@ -42,7 +42,7 @@ export class Registration {
   }
 
   /**
-   * Whether the address names no other user or device.
+   * Whether the page's address names the same user and device, or none.
    *
    * @param {import("../sbe/client.js").Identity} remembered
    * @param {string | null} user
@@ -53,7 +53,7 @@ export class Registration {
 
   #fillIn() {
     for (const [key, name] of Object.entries({ user: "username", device: "device", vtn: "vtn", icmn: "icmn" })) {
-      // A plus in a query means a space, but a number that was not escaped is still clear.
+      // An unescaped plus in a query arrives as a space. Before a digit, it must have been a plus.
       this.#input(name).value = (this.#query.get(key) ?? "").replace(/^ (?=\d)/, "+");
     }
     /** @type {HTMLInputElement} */ (byId("register-device")).placeholder = guessDevice();
@@ -80,7 +80,7 @@ export class Registration {
     }
   }
 
-  /** @param {Record<string, string>} words by field, and under `form` those that belong to none */
+  /** @param {Record<string, string>} words the errors by field; those of no field are under `form` */
   #showRefusal(words) {
     showError(byId("register-error"), words["form"]);
     for (const name of FIELDS) {

@@ -3,7 +3,7 @@ import { prefer, preferences } from "./preferences.js";
 
 /** @typedef {import("../sbe/client.js").Invitation} Invitation */
 
-/** The dialog of an invitation that rings. If several ring, it shows the oldest first. */
+/** The dialog of an invitation that rings. If several invitations ring, the dialog shows the oldest first. */
 export class RingDialog {
   #dialog = /** @type {HTMLDialogElement} */ (byId("ring-dialog"));
   /** @type {Invitation | null} */

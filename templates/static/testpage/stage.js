@@ -10,10 +10,11 @@ import { bitrateWords, durationWords, endedWords, perceives, secondsUntil } from
  * @typedef {import("../sbe/stats.js").Quality} Quality
  */
 
-// After this many readings without a new frame the camera counts as off: a client may close it without telling.
+// After this many readings without a new frame the camera counts as off. A client may close its camera without
+// announcing that.
 const STILL_READINGS = 3;
 
-/** The video, the overlays on it, and the row of controls. Each draw shows the whole state of the client. */
+/** The video, the overlays on it, and the row of controls. Each call of `draw` renders the client's whole state. */
 export class Stage {
   #stage = byId("stage");
   #remote = /** @type {HTMLVideoElement} */ (byId("remote-video"));
@@ -75,7 +76,7 @@ export class Stage {
   /** @param {Call} call */
   #drawVideo(call) {
     const { media } = this.client;
-    // Tiles show what arrives through a focus.
+    // Tracks that arrive through a focus are shown in tiles.
     const { audio, camera, screen } = call.hasFocus ? NOTHING : call.remote;
     showTracks(this.#remote, [screen ?? camera, audio]);
     showTracks(this.#inset, [screen ? camera : null]);
@@ -119,7 +120,7 @@ export class Stage {
   /** @param {Call} call @param {boolean} expectsPicture */
   #placeholderWords(call, expectsPicture) {
     if (call.state === "calling") return call.confId ? "Ringing…" : "Calling…";
-    // The overlay says so already, and the old connection is no longer needed.
+    // The overlay already says that the other side is moving, and the old connection is no longer needed.
     if (call.otherMoves) return "";
     if (call.connection === "failed" || call.connection === "disconnected")
       return "The connection is interrupted. Trying again…";
@@ -132,7 +133,7 @@ export class Stage {
   #drawOverlays(call) {
     const { state } = call;
     const name = nameOf(call);
-    // In a conference, the tile of the participant who holds says so.
+    // In a conference, a participant's hold is shown on its tile.
     byId("hold-overlay").hidden = state !== "on-hold" && (state !== "held" || call.hasFocus);
     if (state === "on-hold") {
       const both = !call.hasFocus && call.other?.state === "on-hold" ? ` ${name} put you on hold as well.` : "";
@@ -144,7 +145,7 @@ export class Stage {
     } else if (state === "held" && !call.hasFocus) {
       const moving = call.otherMoves;
       setText(byId("hold-overlay-text"), moving ? `${name} is moving to another device` : `${name} put you on hold`);
-      // With the hold of the design sheet (recvonly) the holder still receives. The other side should know that.
+      // With the hold of the design sheet (recvonly) the holder still receives media. The other side should know that.
       const sent = perceives(this.#sent(call));
       setText(
         byId("hold-overlay-sub"),
@@ -188,7 +189,7 @@ export class Stage {
     }
   }
 
-  /** Which of this side's tracks reach the other side. @param {Call} call */
+  /** Return which of this side's tracks reach the other side. @param {Call} call */
   #sent(call) {
     const { microphone, muted, camera, screen } = this.client.media;
     const may = (/** @type {"audio" | "camera" | "screen"} */ role) => Boolean(call.leg?.maySend(role));
@@ -225,7 +226,7 @@ export class Stage {
     const { media } = this.client;
     const state = call?.state ?? "ended";
     const open = state === "open" || state === "held" || state === "on-hold";
-    // While a change of the other side is settled, an action of the user waits in the client's queue.
+    // While the other side's change is being settled, the user's action waits in the client's queue.
     const settled = !call?.pending?.mine;
     const onHold = state === "on-hold";
 
@@ -307,11 +308,11 @@ export function nameOf(call) {
   const { others } = call;
   if (call.hasFocus && (call.conference?.name || others.length > 1))
     return call.conference?.name || listed(others.map(({ username }) => username || "somebody"));
-  // Someone who is called by number has no name until they answer.
+  // A user who is called by number has no name until they answer.
   return call.other?.username || (call.addresses[0] ?? "").replace(/^tel:/, "") || "Open conference";
 }
 
-/** The name of the participant who ended the call. A conference is ended by its host. @param {Call} call */
+/** The name of the participant who ended the call. In a conference, that is the host. @param {Call} call */
 function endedBy(call) {
   const host = call.conference?.participants.find(({ role }) => role === "host");
   return wasTogether(call) && host && host.id !== call.me?.id ? host.username : nameOf(call);
@@ -341,7 +342,8 @@ function control(id, { icon, word, does, on, look, enabled, key }) {
   const button = /** @type {HTMLButtonElement} */ (byId(id));
   setIcon(button, icon);
   setText(/** @type {Element} */ (button.querySelector(".control-word")), word);
-  // The name says what a press does, and contains the visible word (WCAG 2.5.3). An aria-pressed would say it twice.
+  // The name says what a press does, and contains the visible word (WCAG 2.5.3). An aria-pressed attribute would
+  // announce the state twice.
   button.setAttribute("aria-label", does);
   button.title = key && preferences.keys ? `${does} (${key})` : does;
   button.className = `control ${look}`.trim();

@@ -14,7 +14,7 @@ import { byId, setIcon, setText } from "./dom.js";
 
 const MARGIN = 8;
 
-/** The menu of a tile: what the host can do to its participant (ARIA Authoring Practices, menu button). */
+/** The menu of a tile, with the host's actions for its participant (ARIA Authoring Practices, menu button). */
 export class TileMenu {
   #menu = byId("tile-menu");
   /** @type {Target | null} */
@@ -28,7 +28,7 @@ export class TileMenu {
     for (const deed of /** @type {Deed[]} */ (["mute", "video", "remove"])) {
       byId(`menu-${deed}`).addEventListener("click", () => this.#choose((target) => onChoice(deed, target)));
     }
-    // Its tile has moved.
+    // The menu's tile has moved.
     addEventListener("resize", () => this.close());
     this.#menu.addEventListener("keydown", (event) => this.#onKey(event));
     this.#menu.addEventListener("toggle", (event) =>

@@ -31,8 +31,8 @@ const VEILS = {
 };
 
 /**
- * A tile for each participant of a conference, and for each screen. Tiles keep their order and their elements, so that
- * nothing flickers or jumps when others join and leave.
+ * A tile for each participant of a conference, and for each screen. The order and the elements of the tiles do not
+ * change, so that nothing flickers or jumps when others join and leave.
  */
 export class Tiles {
   #list = byId("tiles");
@@ -40,10 +40,10 @@ export class Tiles {
   #tiles = new Map();
   /** The key of the tile that the user pinned. @type {string | null} */
   #pinned = null;
-  /** The keys of screens that the user sent back from the front. @type {Set<string>} */
+  /** The keys of the screens that the user removed from the front. @type {Set<string>} */
   #sentBack = new Set();
   #laidOut = "";
-  /** The keys of new tiles: they have no place yet from which they could glide. @type {Set<string>} */
+  /** The keys of new tiles. A new tile has no earlier position from which it could glide. @type {Set<string>} */
   #arriving = new Set();
 
   /**
@@ -74,7 +74,7 @@ export class Tiles {
     const wanted = new Set(faces.map(({ key }) => key));
     for (const [key, tile] of this.#tiles) {
       if (wanted.has(key)) continue;
-      // A removed video element would go on playing.
+      // A video element would go on playing after its removal.
       const video = tile.querySelector("video");
       if (video) video.srcObject = null;
       tile.remove();
@@ -216,7 +216,7 @@ export class Tiles {
 
   #drawPins() {
     const front = this.#front;
-    // One tile alone is in front anyway.
+    // A single tile is in front anyway.
     const pointless = this.#tiles.size < 2;
     for (const [key, tile] of this.#tiles) {
       const pin = part(tile, `[data-testid^="pin-"]`);
@@ -262,7 +262,7 @@ function facesOf(call, client) {
   const { others, me } = call;
   const isHost = me?.role === "host";
   const faces = others.flatMap((other) => [person(other, call, isHost), ...(other.screen ? [screen(other)] : [])]);
-  // With only one other tile, this side's video is in its corner.
+  // If there is only one other tile, this side's video is in that tile's corner.
   return faces.length > 1 ? [self(call, client), ...faces] : faces;
 }
 

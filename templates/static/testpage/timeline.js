@@ -9,7 +9,8 @@ const LIMIT = 400;
 const CONTEXT_LINES = 2;
 
 /**
- * The drawer that lists every request and event, oldest first. While the end is in view, it scrolls with new entries.
+ * The drawer that lists every request and event, oldest first. While the end of the list is in view, the drawer scrolls
+ * with new entries.
  */
 export class Timeline {
   #drawer = byId("timeline");
@@ -91,7 +92,7 @@ function entry(trace, before) {
   summary.append(state ? make("span", { class: "entry-state", title: state }, state) : make("span"), metaLine);
 
   const details = make("details", {}, summary);
-  // The body is made when it is first opened: most are never opened.
+  // An entry's body is created when the entry is first opened: most entries never are.
   details.addEventListener("toggle", () => details.append(body(trace, before)), { once: true });
   return make(
     "li",

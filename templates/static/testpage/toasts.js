@@ -4,7 +4,7 @@ const LIMIT = 3;
 const SHOWN_MS = 8_000;
 
 /**
- * Show a text in the alert area for a while. The same text is shown once at a time.
+ * Show a text in the alert area for a while. The same text is never shown twice at the same time.
  *
  * @param {string} text
  * @param {{bad?: boolean}} [options]
@@ -27,7 +27,7 @@ export function toast(text, { bad = false } = {}) {
   setTimeout(remove, SHOWN_MS);
   area.append(element);
   while (area.children.length > LIMIT) area.firstElementChild?.remove();
-  // Hide and show it again, so that it is above a dialog that was opened since.
+  // Hide and show the area again, so that it is above a dialog that was opened after it.
   area.hidePopover();
   area.showPopover();
 }

@@ -11,7 +11,7 @@ let timer;
 let playing = null;
 const TONES = { incoming: INCOMING, waiting: WAITING };
 
-/** @param {"incoming" | "waiting" | null} tone what should sound now; null for silence */
+/** @param {"incoming" | "waiting" | null} tone the tone to play from now on; null for silence */
 export function play(tone) {
   if (tone === playing) return;
   playing = tone;

@@ -12,10 +12,10 @@ import { channelWords } from "./words.js";
  * @typedef {"loading" | "register" | "lobby" | "call"} ViewName
  */
 
-// A shorter interruption is shown by the dot alone.
+// For a shorter interruption only the dot changes; the banner is not shown.
 const BANNER_AFTER_MS = 1_500;
 
-/** What belongs to no single part of the page: which view is shown, the header, the title, the tone and the banner. */
+/** The parts that concern the whole page: the choice of the view, the header, the title, the tone and the banner. */
 export class View {
   /** @type {ViewName | null} the view that was drawn last */
   shown = null;
@@ -57,7 +57,7 @@ export class View {
     byId("join").hidden = this.link.confId === null || this.client.rejoinable !== null;
   }
 
-  /** Follow a change of the view, once all of it is drawn. */
+  /** Finish a draw: update the tone and the title, and react to a change of the view. */
   drawFoot() {
     this.sound();
     this.#retitle(this.client.currentCall);
@@ -95,7 +95,7 @@ export class View {
     if (view === "call" || (view === "lobby" && before === "call")) byId("main").focus();
   }
 
-  /** Play the tone of the moment, if the user wants tones. */
+  /** Play the tone for the current state, if the user wants tones. */
   sound() {
     const { client } = this;
     const calling = client.callState === "calling" && client.currentCall?.confId !== null;

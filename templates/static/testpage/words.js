@@ -32,7 +32,7 @@ export function errorWords(error) {
   if (error instanceof Refusal)
     return REFUSALS[error.code] ?? (Object.values(fieldWords(error)).join(" ") || error.detail);
   if (error instanceof SbeError) return error.message;
-  // A bug of this page: the details are for its developers.
+  // Any other error is a bug of this page. Its details are for developers.
   console.error(error);
   return "Something went wrong in this page. Its console has the details.";
 }
@@ -48,7 +48,12 @@ export function fieldWords({ fields }) {
   return Object.fromEntries(errors.map(([name, words]) => [name, leaves(words).join(" ")]));
 }
 
-/** A list whose items are wrong in part has its errors by index. @param {unknown} words @returns {string[]} */
+/**
+ * Return all texts of a field's errors. The errors of a list field are keyed by index if only some items are invalid.
+ *
+ * @param {unknown} words
+ * @returns {string[]}
+ */
 function leaves(words) {
   return typeof words === "object" && words !== null ? Object.values(words).flatMap(leaves) : [String(words)];
 }
@@ -78,9 +83,11 @@ export function channelWords(state) {
 }
 
 /**
+ * Say why a call ended. `wasOpen`: it had been answered. `together`: it had more than two participants.
+ *
  * @param {string} reason
  * @param {string} name of the other side
- * @param {{wasOpen: boolean, together: boolean}} options whether it was answered, and by more than two participants
+ * @param {{wasOpen: boolean, together: boolean}} options
  */
 export function endedWords(reason, name, { wasOpen, together }) {
   /** @type {Record<string, string>} */
@@ -88,7 +95,7 @@ export function endedWords(reason, name, { wasOpen, together }) {
     "here": wasOpen ? "" : "You hung up before the call was answered.",
     "hung-up": together ? `${name} ended the conference.` : `${name} hung up.`,
     "ended-by-support": "The support desk ended the call.",
-    // In a call that was open, no device took up a move.
+    // If the call was open, the participant was moving and no other device accepted the call.
     "declined": wasOpen ? `${name} declined on the other device.` : `${name} declined.`,
     "no-answer": wasOpen ? `${name} did not answer on the other device.` : `${name} did not answer.`,
     "caller-cancelled": `${name} cancelled the call.`,
@@ -172,7 +179,7 @@ function leftWords(who, reason) {
 }
 
 /**
- * Describe a change of what a focus forwards, before the user accepts it.
+ * Describe a change of the tracks that a focus forwards, before the user accepts or rejects it.
  *
  * @param {import("../sbe/call.js").Modification} modification
  * @param {string} name of the participants whose tracks they are
@@ -217,7 +224,7 @@ export function modificationWords({ kind, changes, description }, name) {
 }
 
 /**
- * Say what one side perceives of the other: "see and hear".
+ * Return verbs for how one side perceives the other: "see and hear".
  *
  * @param {{audio: boolean, video: boolean}} sent
  * @param {"and" | "or"} [between]
@@ -235,7 +242,8 @@ export function durationWords(seconds) {
 }
 
 /**
- * Return the seconds until a deadline of the server, or null if they cannot be right, because clocks differ.
+ * Return the seconds until a deadline of the server. Return null if the result is implausible because the clocks
+ * differ.
  *
  * @param {string | null | undefined} deadline
  */

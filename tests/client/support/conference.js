@@ -43,7 +43,7 @@ export function conference(fields) {
   };
 }
 
-/** Alice's end of a peer call with Bob, and an enabler that answers as the test says. */
+/** Alice's end of a peer call with Bob, and a fake enabler that answers as the test says. */
 export class Desk {
   /** @type {Request[]} */
   requests = [];
@@ -53,9 +53,9 @@ export class Desk {
   queue = new SerialQueue(100);
   me = participant({ id: "alice", role: "host", sessionId: "alice-laptop" });
   bob = participant({ id: "bob" });
-  /** What the enabler answers to a GET. @type {Conference | null} */
+  /** The enabler's answer to a GET. @type {Conference | null} */
   conference = null;
-  /** What it answers to everything else, or throws. @type {(request: Request) => unknown} */
+  /** Returns the enabler's answer to any other request, or throws. @type {(request: Request) => unknown} */
   answer = () => null;
   mediaClosed = 0;
   #modifications = 0;

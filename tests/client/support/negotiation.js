@@ -30,7 +30,7 @@ export function refusal(code) {
   return new Refusal({ status: 409, code, detail: code });
 }
 
-/** Let all tasks run that wait only for their turn. */
+/** Run all tasks that wait only for their turn. */
 export async function settle() {
   for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -47,10 +47,10 @@ export class Side {
   notices = [];
   /** The actions of this side's requests. @type {string[]} */
   requests = [];
-  /** How long it slept. @type {number[]} */
+  /** The requested sleeps, in milliseconds. @type {number[]} */
   slept = [];
   doubts = 0;
-  /** Called before each request. It throws in place of the enabler. @type {(action: string) => void} */
+  /** Called before each request. May throw, in place of the enabler. @type {(action: string) => void} */
   intercept = () => {};
 
   /** @param {(side: Side, action: string, body: any) => Promise<{modId: string}>} put */
@@ -74,7 +74,7 @@ export class Side {
     this.recovery.on("notice", (notice) => this.notices.push(notice));
   }
 
-  /** Wait for the signal if there is one, and otherwise for no time. @param {number} ms @param {AbortSignal} [signal] */
+  /** Wait for the signal if there is one. Otherwise return at once. @param {number} ms @param {AbortSignal} [signal] */
   async sleep(ms, signal) {
     this.slept.push(ms);
     await new Promise((resolve) => (signal ? signal.addEventListener("abort", resolve) : setImmediate(resolve)));

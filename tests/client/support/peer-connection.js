@@ -32,8 +32,8 @@ class FakeTransceiver {
 }
 
 /**
- * The offers and answers of an RTCPeerConnection (RFC 8829), without media. Whatever a signalling state does not allow
- * throws, even if a browser would roll back by itself.
+ * The offers and answers of an RTCPeerConnection (RFC 8829), without media. A call that the signalling state does not
+ * allow throws, even if a browser would roll back by itself.
  */
 export class FakePeerConnection extends EventTarget {
   signalingState = "stable";
@@ -197,7 +197,7 @@ export class FakePeerConnection extends EventTarget {
 }
 
 /**
- * The direction of a section, as seen from here, once both sides have described it.
+ * Return the direction of a section, as seen from this side, once both sides have described the section.
  *
  * @param {Direction} own
  * @param {Direction} theirs

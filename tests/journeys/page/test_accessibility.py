@@ -27,7 +27,7 @@ async def test_a_whole_call_works_by_keyboard_and_is_announced(visit: Visit) -> 
     alice, bob = await visit("alice-keys"), await visit("bob-keys")
     keys, announcer = alice.page.keyboard, alice.page.locator("#announcer")
     await expect(alice.part("call-video-bob-keys")).to_be_visible()
-    # Typing a name skips the rows of other users, which have controls as well.
+    # Typing a name filters out the rows of other users, which contain controls as well.
     await _tab_to(alice, "dial-input")
     await keys.type("bob-keys")
     await _tab_to(alice, "call-video-bob-keys")

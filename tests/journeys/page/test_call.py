@@ -1,4 +1,4 @@
-"""The controls of a call, and what a user sees of it."""
+"""The controls of a call, and the user's view of it."""
 
 import html
 import re
@@ -13,7 +13,7 @@ from tests.support.services import Server, manage
 
 pytestmark = [pytest.mark.once, pytest.mark.asyncio(loop_scope="session")]
 
-# How much sound the far side sent within a second. The fake microphone beeps once a second.
+# The energy of the sound that the other side sent within a second. The fake microphone beeps once a second.
 _LOUDNESS = """async () => {
   const energy = async () => {
     for (const report of (await window.sbe.pc.getStats()).values())
@@ -56,7 +56,7 @@ async def test_an_audio_call_can_be_muted_and_get_a_camera(visit: Visit) -> None
     await alice.press("btn-hold")
     await bob.sees_video()
 
-    # Bob wants to be asked first. Removing a picture needs no consent, so he sees that at once.
+    # Bob wants to be asked first. Removing a picture needs no consent, so Bob sees its removal at once.
     await bob.asks_first()
     await alice.press("btn-camera")
     await expect(alice.part("local-video")).to_be_hidden()
@@ -93,7 +93,7 @@ async def test_changing_devices_keeps_the_call_and_a_stopped_camera_is_shown(vis
     assert await bob.page.evaluate("window.before === window.sbe.pc")
     assert len(await bob.events()) == events
 
-    # A client does not announce that its camera was closed. A frozen picture is not shown as live.
+    # Here the client does not announce that its camera was closed. The page must not show a frozen picture as live.
     await alice.page.evaluate("window.sbe.client.media.close('camera')")
     await expect(bob.page.locator("#placeholder")).to_contain_text("The camera is off")
 

@@ -37,7 +37,7 @@ async def test_a_call_works_if_the_camera_is_refused(visit: Visit, launch: Launc
     await bob.sees_video()
 
 
-# The journey above uses the same dialog.
+# Only `deep`: the test above covers the same dialog.
 @pytest.mark.deep
 async def test_a_call_works_without_any_devices(visit: Visit, launch: Launch) -> None:
     bare = await launch(NO_QUESTIONS)

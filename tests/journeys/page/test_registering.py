@@ -1,4 +1,4 @@
-"""The page registers its user, and lists who is here."""
+"""The page registers its user, and lists the registered users."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Calls that are not answered, and calls that cross."""
+"""Calls that are not answered, and two users who call each other at the same time."""
 
 import asyncio
 import json
@@ -89,7 +89,7 @@ async def test_another_call_can_come_in_during_a_call(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("topology", ["peer", pytest.param("focus", marks=pytest.mark.deep)])
-async def test_of_two_crossing_calls_that_both_accept_one_survives(visit: Visit, topology: str) -> None:
+async def test_one_of_two_crossing_calls_survives_if_both_users_accept(visit: Visit, topology: str) -> None:
     alice, bob = await visit(f"alice-cross-{topology}"), await visit(f"bob-cross-{topology}")
     await asyncio.gather(*(_place(*pair, topology) for pair in ((alice, bob), (bob, alice))))
     await alice.shows("ring-dialog", bob.username)
@@ -104,7 +104,7 @@ async def test_of_two_crossing_calls_that_both_accept_one_survives(visit: Visit,
 
 
 async def _accept(person: Person) -> None:
-    """Accept at once. The slower user finds that nothing rings any more."""
+    """Accept at once. For the slower user, nothing rings any more by that time."""
     await person.page.evaluate(
         """() => {
           if (document.getElementById("ring-dialog").open) document.getElementById("ring-accept").click();
@@ -113,7 +113,7 @@ async def _accept(person: Person) -> None:
 
 
 async def _place(caller: Person, callee: Person, topology: str) -> None:
-    """Press the button that calls, even if an invitation has just covered it. Focus calls are made by the client."""
+    """Place a video call with `SbeClient` itself. An invitation that has just arrived may cover the page's button."""
     await expect(caller.part(f"call-video-{callee.username}")).to_be_visible()
     await caller.page.evaluate(
         """async ([to, topology]) => {

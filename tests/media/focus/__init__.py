@@ -1,1 +1,1 @@
-"""Tests of the focus: its conferences, its service, and what it costs."""
+"""Tests of the focus: its conferences, its service and its cost."""

@@ -26,7 +26,7 @@ from tests.support.media.node_harness import Clock
 from tests.support.media.synthetic import Peer
 from tests.support.samples import SAMPLES
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 FORMATS = re.compile(r"a=(?:rtpmap|fmtp|rtcp-fb):.*\r\n")
@@ -52,7 +52,10 @@ class SignalledConference:
         self._numbers = count()
 
     async def offer(self, who: str, text: str, *, fresh: bool = True, modification: str = "") -> dict[str, Any]:
-        """Bring an offer to the focus; return its result, which may contain offers to the others."""
+        """Pass a participant's offer to the focus.
+
+        Return the result, which may contain offers to the other participants.
+        """
         if who not in self.participants:
             self.participants.append(who)
         modification = modification or f"{who}-{next(self._numbers)}"
@@ -60,11 +63,11 @@ class SignalledConference:
         return await self._task("offer", offer, modification)
 
     async def answer(self, offer: dict[str, Any], text: str) -> dict[str, Any]:
-        """Bring the answer to an offer of the focus."""
+        """Pass a participant's answer to an offer of the focus. Return the result."""
         return await self._task("answer", {"participant": offer["participant"], "modId": offer["modId"], "sdp": text})
 
     async def withdraw(self, who: str, modification: str, *, rejected: bool = False) -> dict[str, Any]:
-        """Withdraw an offer, or reject it."""
+        """Withdraw a participant's offer, or reject an offer of the focus. Return the result."""
         return await self._task("withdraw", {"participant": who, "modId": modification, "rejected": rejected})
 
     async def update(self, **payload: Any) -> dict[str, Any]:
@@ -89,20 +92,20 @@ async def conference() -> AsyncIterator[SignalledConference]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[list[str]]:
-    """The sections of a browser's offer: the session's, one for audio, one for video."""
+    """The parts of a browser's offer: the session's lines, the audio section and the video section."""
     peer = Peer("browser")
     yield re.split(r"(?m)^(?=m=)", peer.offer())
     peer.socket.close()
 
 
 def described(head: str, *sections: str) -> str:
-    """Return a description of these media sections, with their places as mids."""
+    """Return a description of these media sections. Their positions are the mids."""
     named = [re.sub(r"a=mid:\S+", f"a=mid:{number}", section) for number, section in enumerate(sections)]
     return re.sub(r"BUNDLE.*\r", f"BUNDLE {' '.join(map(str, range(len(sections))))}\r", head) + "".join(named)
 
 
 def speaking(section: str, codec: str) -> str:
-    """Return the media section with this codec alone."""
+    """Return the media section with this codec as the only one."""
     first, _, rest = FORMATS.sub("", section).partition("\r\n")
     return f"{' '.join([*first.split(' ')[:3], '100'])}\r\n{rest}a=rtpmap:100 {codec}\r\n"
 
@@ -113,13 +116,13 @@ def nameless(section: str) -> str:
 
 
 def sent_to(conference: SignalledConference, who: str) -> list[str]:
-    """Return the tracks that somebody gets, by label."""
+    """Return the labels of the tracks that a participant gets."""
     leg = conference.node.conferences["room"].participants[who].leg
     assert leg is not None
     return [each.outgoing.label for each in leg.negotiation.sections if each.sending and each.outgoing]
 
 
-async def test_a_participant_without_a_known_codec_holds_nobody_up(
+async def test_a_participant_without_a_known_codec_delays_nobody(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -131,7 +134,7 @@ async def test_a_participant_without_a_known_codec_holds_nobody_up(
     assert [offer["participant"] for offer in (await conference.update())["offers"]] == ["bob"]
 
 
-async def test_a_camera_that_the_conference_cannot_decode_costs_only_itself(
+async def test_only_the_camera_that_the_conference_cannot_decode_is_rejected(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -139,12 +142,12 @@ async def test_a_camera_that_the_conference_cannot_decode_costs_only_itself(
     answer = await conference.offer("bob", described(head, audio, speaking(nameless(video), "H265/90000")))
     assert re.findall(r"(?m)^m=(\w+) (0?)", answer["answer"]) == [("audio", ""), ("video", "0")]
     assert sent_to(conference, "bob") == ["audio"]
-    # Video stays what it was for the others.
+    # The video of the others is not affected.
     assert "answer" in await conference.offer("carol", described(head, audio, video))
     assert sent_to(conference, "carol").count("video") == 1
 
 
-async def test_an_offer_of_only_what_the_conference_lacks_is_refused_in_words(
+async def test_an_offer_without_a_common_codec_is_refused_with_an_explanation(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -167,7 +170,7 @@ async def test_another_certificate_with_other_credentials_is_a_new_association(
     assert conference.node.conferences["room"].participants["alice"].leg is before
     changed = re.sub("a=ice-ufrag:.*\r", "a=ice-ufrag:another\r", changed)
     second = await conference.offer("alice", changed, fresh=False, modification="second")
-    # The operations learn of the new leg by this: they must believe a report of its loss.
+    # `restart` informs the operations about the new leg, so that they accept a report of its loss.
     assert second.get("restart") is True
     assert await conference.offer("alice", changed, fresh=False, modification="second") == second
     assert "restart" not in await conference.offer("alice", changed, fresh=False, modification="third")
@@ -195,16 +198,14 @@ async def test_a_participant_sends_a_few_tracks(conference: SignalledConference,
     refused = await conference.offer("bob", described(head, audio, *screens, nameless(video)), fresh=False)
     assert refused["refusal"]["code"] == "sdp-invalid"
     assert conference.node.conferences["room"].tracks == before
-    # Nor in turn, a few at a time: a track lasts as long as its participant.
+    # Sending the tracks in turn, a few at a time, is refused as well: a track lasts as long as its participant.
     idle = [screen.replace("a=sendrecv", "a=inactive") for screen in screens]
     refused = await conference.offer("bob", described(head, audio, *idle, nameless(video)), fresh=False)
     assert refused["refusal"]["code"] == "sdp-invalid"
     assert "answer" in await conference.offer("bob", described(head, audio, *idle), fresh=False)
 
 
-async def test_lines_that_are_only_received_on_are_no_tracks(
-    conference: SignalledConference, chromium: list[str]
-) -> None:
+async def test_sections_that_only_receive_are_no_tracks(conference: SignalledConference, chromium: list[str]) -> None:
     head, audio, video = chromium
     wanted = [nameless(video).replace("a=sendrecv", "a=recvonly")] * 20
     assert "answer" in await conference.offer("alice", described(head, audio, video, *wanted))
@@ -222,7 +223,7 @@ async def test_tracks_that_a_leg_has_no_section_for_are_left_out(
     assert [offer["participant"] for offer in (await conference.update())["offers"]]
 
 
-async def test_an_offer_that_cannot_be_made_is_its_participants_loss(
+async def test_an_offer_that_cannot_be_made_affects_only_its_participant(
     conference: SignalledConference, chromium: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head, audio, video = chromium
@@ -245,11 +246,11 @@ async def test_an_answer_settles_only_the_offer_that_it_answers(
     (offer,) = (await conference.offer("bob", both))["offers"]
     await conference.answer(offer, answering(offer["sdp"], both))
     (held,) = (await conference.offer("bob", both.replace("a=sendrecv", "a=recvonly"), fresh=False))["offers"]
-    # It waits for its answer, and may not have been told yet.
+    # `held` still waits for alice's answer, and she may not have received it. So it is returned again.
     assert (await conference.offer("bob", both, fresh=False))["offers"] == [held]
     (resumed,) = (await conference.answer(held, answering(held["sdp"], both)))["offers"]
     assert resumed["modId"] != held["modId"]
-    # As an answer to what is offered now it would say that alice wants to see nobody.
+    # This answer belongs to `held`. Read as an answer to `resumed`, it would say that alice wants to see nobody.
     assert await conference.answer(held, answering(held["sdp"], both)) == {"offers": [resumed]}
     assert await conference.withdraw("alice", held["modId"], rejected=True) == {"offers": [resumed]}
     assert await conference.answer(resumed, answering(resumed["sdp"], both)) == {}
@@ -271,7 +272,7 @@ async def test_an_offer_that_is_cancelled_after_it_was_answered_has_not_been_mad
     (back,) = (await conference.withdraw("bob", "hold"))["offers"]
     await conference.answer(back, answering(back["sdp"], both))
     assert sent_to(conference, "alice") == ["audio", "video"]
-    # What was told already stays.
+    # Withdrawing the earlier offer once more does not affect a later one.
     (held,) = (await conference.offer("bob", hold, fresh=False))["offers"]
     await conference.answer(held, answering(held["sdp"], both))
     assert "offers" not in await conference.withdraw("bob", "hold")
@@ -293,21 +294,22 @@ async def test_a_conference_uses_a_codec_again_if_the_offer_without_it_was_cance
     assert it.plan.agreed() == agreed
 
 
-async def test_an_offer_that_only_a_cancelled_one_overtook_waits_for_its_answer_again(
+async def test_an_offer_replaced_by_a_cancelled_one_waits_for_its_answer_again(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
     await conference.offer("alice", both)
     (offer,) = (await conference.offer("bob", both))["offers"]
-    # It may have been told between the cancelling and this, which is late.
+    # The focus reads alice's offer and its cancellation late. After the cancellation, alice may already have received
+    # `offer`.
     await conference.offer("alice", both, fresh=False, modification="cancelled")
     assert (await conference.withdraw("alice", "cancelled"))["offers"] == [offer]
     assert await conference.answer(offer, answering(offer["sdp"], both)) == {}
     assert sent_to(conference, "alice") == ["audio", "video"]
 
 
-async def test_an_answer_to_what_was_overtaken_is_refused(conference: SignalledConference, chromium: list[str]) -> None:
+async def test_an_answer_to_a_replaced_offer_is_refused(conference: SignalledConference, chromium: list[str]) -> None:
     head, audio, video = chromium
     both = described(head, audio, video)
     await conference.offer("alice", both)
@@ -318,11 +320,11 @@ async def test_an_answer_to_what_was_overtaken_is_refused(conference: SignalledC
     assert again["modId"] != overtaken["modId"]
     refused = await conference.answer(overtaken, answering(overtaken["sdp"], both))
     assert refused["refusal"]["code"] == "sdp-invalid"
-    # Its offer stands.
+    # The newer offer stays in force.
     assert again in refused["offers"]
 
 
-async def test_unusable_answers_are_not_met_with_the_same_offer_for_ever(
+async def test_the_same_offer_is_not_repeated_for_ever_after_unusable_answers(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -337,7 +339,7 @@ async def test_unusable_answers_are_not_met_with_the_same_offer_for_ever(
         assert result["refusal"]["code"] == "sdp-invalid"
         offers = result.get("offers", [])
     assert told == signalling.MOST_UNUSABLE_ANSWERS
-    # Something else is offered to it again.
+    # When alice's tracks change, the focus makes alice an offer again.
     (offer,) = [each for each in (await conference.offer("carol", both))["offers"] if each["participant"] == "alice"]
     assert "refusal" not in await conference.answer(offer, answering(offer["sdp"], both))
     assert sent_to(conference, "alice") == ["audio", "video"] * 2
@@ -358,11 +360,11 @@ async def test_answers_change_what_is_sent_no_more_often_than_offers_may(
         off = {own.mid: "recvonly" if own.direction == "sendrecv" else "inactive"}
         result = await conference.answer(offer, answering(offer["sdp"], both, off if number % 2 == 0 else None))
         refused += "refusal" in result
-    # Each second answer leaves it as it is then.
+    # Once the changes are used up, every second answer is refused. The others change nothing.
     assert refused == 3
 
 
-async def test_an_offer_for_a_fresh_connection_waits_as_well(
+async def test_an_offer_for_a_fresh_connection_waits_for_its_answer(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -409,7 +411,7 @@ async def test_a_connection_whose_offer_is_cancelled_does_not_count(
     assert [each.leg is None for each in conference.node.conferences["room"].participants.values()] == [False, True]
 
 
-async def test_a_node_that_takes_over_knows_whose_line_is_whose(
+async def test_a_node_that_takes_over_keeps_the_labels_of_sections(
     conference: SignalledConference, chromium: list[str]
 ) -> None:
     head, audio, video = chromium
@@ -425,9 +427,7 @@ async def test_a_node_that_takes_over_knows_whose_line_is_whose(
     assert wanted == {"0", "1", "3"}
 
 
-async def test_conference_that_nobody_is_served_in_any_more_is_forgotten(
-    conference: SignalledConference, chromium: list[str]
-) -> None:
+async def test_conference_without_legs_is_forgotten(conference: SignalledConference, chromium: list[str]) -> None:
     head, audio, video = chromium
     await conference.offer("alice", described(head, audio, video))
     it = conference.node.conferences["room"]
@@ -498,7 +498,7 @@ async def test_conferences_have_a_certificate_that_lasts(conference: SignalledCo
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_a_broken_offer_is_nobody_elses_loss(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_offer_affects_no_other_participant(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="media")
 
     async def meet(conference: SignalledConference, text: str) -> None:

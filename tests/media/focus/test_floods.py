@@ -1,4 +1,4 @@
-"""Floods from strangers and from a member: what they cost a call that has nothing to do with them."""
+"""Floods from strangers and from a member: how much they delay an unrelated call."""
 
 import asyncio
 import contextlib
@@ -17,15 +17,15 @@ from tests.support.media.dtls_pair import End
 from tests.support.media.node_harness import Listener, World, true
 from tests.support.media.synthetic import SyntheticConference
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = [pytest.mark.once, pytest.mark.deep]
 
 SECONDS = 2.0
-# Between two packets of sound of the call that is measured.
+# The seconds between two audio packets of the measured call.
 PAUSE = 0.005
 MOST_ADDED = 0.020
 
-# Sends datagrams, drawn from some kinds of content, at a rate for some seconds.
+# A program that sends datagrams of one kind to a node, at a given rate and for a given number of seconds.
 _FLOOD = """
 import os, socket, sys, time
 host, port, rate, seconds, kind = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), sys.argv[5]
@@ -51,7 +51,10 @@ while (passed := time.monotonic() - begun) < seconds:
 
 
 async def delay(speaker: Listener, hearer: Listener) -> float:
-    """Return the 99.9th percentile of the delay of sound, in seconds, from when each packet was due to be sent."""
+    """Return the 99.9th percentile of the delay of audio packets, in seconds.
+
+    The delay counts from when a packet was due.
+    """
     loop = asyncio.get_running_loop()
     due: dict[bytes, float] = {}
     delays: list[float] = []
@@ -84,7 +87,7 @@ async def delay(speaker: Listener, hearer: Listener) -> float:
 
 @contextmanager
 def flood(port: int, kind: str, rate: int) -> Iterator[None]:
-    """Let a process send datagrams to a node meanwhile."""
+    """Flood a node with datagrams from another process, for as long as the context lasts."""
     arguments = ["127.0.0.1", str(port), str(rate), str(SECONDS + 3), kind]
     process = subprocess.Popen([sys.executable, "-c", _FLOOD, *arguments])
     try:
@@ -95,7 +98,7 @@ def flood(port: int, kind: str, rate: int) -> Iterator[None]:
 
 
 async def joined(world: World) -> tuple[Listener, Listener, Listener]:
-    """Let two talk with each other, and a third one be in another conference of the node."""
+    """Connect alice and bob in one conference, and mallory in another conference of the same node."""
     alice, bob = await world.join("alice", "bob")
     mallory = Listener("mallory")
     world.peers.append(mallory)

@@ -1,4 +1,4 @@
-"""What a join or a leave costs: work is counted, not timed, and grows with the number of participants only."""
+"""The cost of a join or a leave is linear in the number of participants. The tests count work instead of time."""
 
 import asyncio
 import subprocess
@@ -21,7 +21,7 @@ from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Notes
 from tests.support.media.synthetic import Peer, SyntheticConference
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 SMALL, LARGE = 4, 8
@@ -29,7 +29,7 @@ SMALL, LARGE = 4, 8
 
 @pytest.fixture
 async def node() -> AsyncIterator[Node]:
-    """A node of its own."""
+    """A node that no other test uses."""
     node = Node(Settings(), Notes())
     await node.start()
     yield node
@@ -38,7 +38,7 @@ async def node() -> AsyncIterator[Node]:
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts calls of what a join could do too often."""
+    """Counts the calls of functions that a join could call too often."""
     counts: Counter[str] = Counter()
 
     def counted(of: type, name: str) -> None:
@@ -67,7 +67,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 async def cost(node: Node, work: Counter[str], size: int) -> tuple[Counter[str], Counter[str]]:
-    """Return what one join and one leave of a conference of this size takes."""
+    """Return the counts for one join and one leave, in a conference of this size."""
     conference = SyntheticConference(f"room-{size}", by_json(node))
     peers = [Peer(f"p{number}") for number in range(size)]
     for peer in peers[:-1]:
@@ -94,21 +94,21 @@ async def test_work_of_a_join_and_a_leave_is_linear(node: Node, work: Counter[st
 async def test_join_touches_its_own_tracks_and_no_others(node: Node, work: Counter[str]) -> None:
     joined, _ = await cost(node, work, LARGE)
     others = LARGE - 1
-    # Two tracks to each of the others and two from each. They are laid anew only where a first receiver comes.
+    # Two tracks go to each of the others, and two come from each. Routes are laid only for a track's first receiver.
     assert joined["attach"] <= 2 * 2 * others + 4
     assert joined["lay_routes"] <= 4
     assert joined["receive_answer"] == LARGE
     assert joined["create_offer"] <= 3 * LARGE
 
 
-async def test_media_sections_that_stay_as_they_are_stay_the_same_objects(node: Node, work: Counter[str]) -> None:
-    """New objects are work for the garbage collector, which stops the loop: each of N members has 2 N sections."""
+async def test_unchanged_media_sections_stay_the_same_objects(node: Node, work: Counter[str]) -> None:
+    """New objects are work for the garbage collector, which stops the loop. Each of N members has 2 N sections."""
     joined, left = await cost(node, work, LARGE)
     assert joined["replace"] <= 20 * LARGE
     assert left["replace"] <= 20 * LARGE
 
 
-def test_other_threads_and_the_garbage_collector_stop_the_loop_shortly() -> None:
+def test_other_threads_and_the_garbage_collector_stop_the_loop_only_briefly() -> None:
     program = (
         "import gc, sys; from media.focus.node import prepare_interpreter as prepare; prepare();"
         "print(sys.getswitchinterval(), *gc.get_threshold(), gc.get_freeze_count())"
@@ -116,16 +116,14 @@ def test_other_threads_and_the_garbage_collector_stop_the_loop_shortly() -> None
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     interval, new, young, middle, frozen = map(float, done.stdout.split())
     assert interval <= 0.0001
-    # What a collection looks at beside what it has been spared: objects made since, but for those of a full one.
+    # A collection of young objects scans at most 7,000 of them. A full collection is rare and skips frozen objects.
     assert new * young <= 7_000
     assert new * young * middle >= 10_000_000
     assert frozen > 10_000
 
 
-async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All conferences together do not keep it, nor does a large one."""
+async def test_ticks_yield_to_the_network_after_a_few_legs(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one large conference nor several conferences together block the loop."""
     conferences = [SyntheticConference(f"room-{size}", by_json(node)) for size in (2, 6)]
     peers = {
         conference: [Peer(f"{conference.id}-{number}") for number in range(size)]
@@ -158,7 +156,7 @@ async def test_ticks_let_the_loop_look_at_the_network_after_a_few_legs(
             await conference.leave(peer)
 
 
-async def test_participant_that_knows_everything_costs_no_offer(node: Node, work: Counter[str]) -> None:
+async def test_participant_that_is_up_to_date_gets_no_offer(node: Node, work: Counter[str]) -> None:
     conference = SyntheticConference("room", by_json(node))
     peers = [Peer(f"p{number}") for number in range(3)]
     for peer in peers:
@@ -174,7 +172,7 @@ async def test_participant_that_knows_everything_costs_no_offer(node: Node, work
 async def test_descriptions_are_read_and_written_off_the_loops_thread(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One description of a large conference takes milliseconds, in which the loop would forward nothing."""
+    """One description of a large conference takes milliseconds. The loop could not forward packets during that time."""
     threads: dict[str, set[int]] = {}
 
     def noted(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The verdict on a connection changes when something lasts, and not now and then."""
+"""The verdict on a connection changes when the loss lasts, not when it is brief."""
 
 import pytest
 
@@ -8,7 +8,7 @@ pytestmark = pytest.mark.once
 
 
 def judged(*losses: float) -> list[bool]:
-    """Return whether a connection is poor after each judgement."""
+    """Return, for each of these successive losses, whether the connection is poor after it."""
     quality, verdicts = Quality(), []
     for loss in losses:
         quality.judge(loss)
@@ -22,7 +22,7 @@ def test_connection_is_fine_until_too_much_is_lost_several_times_in_a_row() -> N
     assert not any(judged(*[POOR_LOSS - 0.001] * 50))
 
 
-def test_poor_connection_is_poor_until_next_to_nothing_is_lost_for_some_time() -> None:
+def test_poor_connection_stays_poor_until_almost_nothing_is_lost_for_a_while() -> None:
     poor = [1.0] * POOR_JUDGEMENTS
     assert judged(*poor, *[0.0] * FINE_JUDGEMENTS)[POOR_JUDGEMENTS - 1 :] == [True] * FINE_JUDGEMENTS + [False]
     assert all(judged(*poor, *[FINE_LOSS] * 50)[POOR_JUDGEMENTS - 1 :])

@@ -1,4 +1,4 @@
-"""Messages of data channels: what a flood costs others, what its sender sees, and that nothing is lost."""
+"""Messages of data channels: how a flood affects others and its sender, and that no message is lost."""
 
 import asyncio
 from collections import Counter
@@ -25,7 +25,10 @@ async def nothing_reaches_the_loop() -> AsyncIterator[None]:
 
 
 class Browser(Sctp):
-    """The browser's end: it sends no more than the window that it was told, as aiortc does not by itself."""
+    """The browser's end of an association.
+
+    Unlike aiortc's own class, it respects the window that the focus advertises.
+    """
 
     def __init__(self, transport: Any) -> None:
         super().__init__("client", transport.send_data)
@@ -100,7 +103,7 @@ def allow(relay: Relay, *, burst: int, rate: int) -> None:
 
 
 async def fill_window(sender: Member, messages: list[str]) -> None:
-    """Send messages, more than the budget allows, and wait until they fill the sender's window."""
+    """Send more messages than the budget allows, and wait until they fill the sender's window."""
     for message in messages:
         sender.channel.send(message)
     await until(lambda: sender.browser.window == 0)
@@ -115,7 +118,7 @@ async def test_message_reaches_the_others_at_once(conference: Conference) -> Non
 
 
 class Stub:
-    """Stands for the data channels of a leg: what they were given to send."""
+    """Takes the place of a leg's data channels, and records the messages to send."""
 
     def __init__(self) -> None:
         self.got: list[str] = []
@@ -149,7 +152,8 @@ async def test_flood_fills_its_senders_window_and_loses_nothing(conference: Conf
     alice.data.allowance.left = 10_000.0
     sent = [f"{number}" + "x" * 1000 for number in range(500)]
     await fill_window(alice, sent)
-    # Only what the budget allows has arrived; the rest waits, with us up to the window and with its sender.
+    # Only the messages that the budget allows have arrived. The others wait: in the focus up to the window, and in the
+    # sender.
     assert len(bob.got) <= 20
     assert alice.channel.bufferedAmount > 100_000
     allow(alice.relay, burst=10_000, rate=100_000)
@@ -170,7 +174,7 @@ async def test_flood_leaves_the_other_conference_its_budget(conference: Conferen
 
 
 def flooded(budget: Budget) -> Stub:
-    """Let somebody flood a conference of two; return what the other one gets."""
+    """Flood a conference of two from one participant. Return the other participant's channels."""
     sender, receiver = Stub(), Stub()
     made = Relay(lambda: cast(Any, [receiver]), budget)
     for number in range(400):
@@ -187,7 +191,7 @@ async def test_conferences_of_a_node_share_its_budget(monkeypatch: pytest.Monkey
     for _ in range(10):
         await asyncio.sleep(relay.PAUSE_SECONDS)
     counts = [len(each.got) for each in receivers]
-    # A message counts when it is received, and for each receiver.
+    # The budget counts a message once when it is received, and once for each receiver.
     assert sum(counts) <= 200 / 2 + relay.BATCH_MESSAGES
     assert max(counts) - min(counts) <= 2 * relay.BATCH_MESSAGES + relay.MOST_AT_ONCE
 
@@ -230,7 +234,7 @@ async def test_senders_take_turns(conference: Conference) -> None:
     bob.channel.send("me too")
     allow(alice.relay, burst=20, rate=1000)
     await until(lambda: "me too" in carol.got)
-    # Bob's message does not wait for what Alice has in the window.
+    # Bob's message does not wait for Alice's messages in the window.
     assert len(carol.got) < 100
 
 
@@ -314,6 +318,6 @@ async def test_a_short_message_does_not_wait_until_everybody_has_a_long_one(monk
     made.take(cast(Any, alice), "chat", "short")
     allow(made, burst=10_000, rate=1_000_000)
     await until(lambda: len(delivered) == 3 * 39)
-    # Alice's message costs all receivers together as much as the long one costs three of them.
+    # For all receivers together, Alice's message costs as much as the long one costs for three of them.
     assert delivered[:45].count("short") == 39
     assert delivered[78:] == ["after"] * 39

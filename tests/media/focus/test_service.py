@@ -1,4 +1,4 @@
-"""A node's paperwork: tasks that fail, results that cannot be applied, reports that must not get lost."""
+"""A node's service: tasks that fail, results that cannot be applied, and reports that must not get lost."""
 
 import asyncio
 import threading
@@ -41,7 +41,7 @@ Settle = Callable[[int, Result], None]
 
 
 class Books:
-    """What a node hands in, and how that is taken: everything at once, unless a test says otherwise."""
+    """Takes the place of the operations: records a node's results and reports, and refuses them if a test says so."""
 
     def __init__(self) -> None:
         self.settled: list[tuple[str, Result]] = []
@@ -63,7 +63,7 @@ class Books:
             self._news.notify_all()
 
     def on_loop(self, report: Callable[..., None], *what: object) -> None:
-        """Report something as the node does, on its loop."""
+        """Call a method that reports something on the node's loop, as the node does."""
         self.wait(lambda: self.loop is not None)
         assert self.loop is not None
         self.loop.call_soon_threadsafe(report, *what)
@@ -103,18 +103,18 @@ class Books:
         return self.serves
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        """Wait until something was handed in."""
+        """Wait until the results and reports so far meet a condition."""
         with self._news:
             assert self._news.wait_for(condition, SECONDS)
 
     def of(self, conference: str) -> list[Result]:
-        """Return what came of a conference's tasks."""
+        """Return the results of a conference's tasks."""
         return [result for name, result in self.settled if name == conference]
 
 
 @contextmanager
 def running(books: Books) -> Iterator[Service]:
-    """Run a node that hands in to these books."""
+    """Run a node that passes its results and reports to these books."""
     wiring = Wiring(books.settle, books.lose, books.announce, books.rate, books.assigned, timezone.now, books.enter)
     node = Service(Settings(), wiring)
     node.start()
@@ -126,7 +126,7 @@ def running(books: Books) -> Iterator[Service]:
 
 @pytest.fixture
 def books(monkeypatch: pytest.MonkeyPatch) -> Books:
-    # Nobody wakes the clerk for what it is to try again.
+    # The service tries again only when it polls: no wake-up comes for a second attempt.
     monkeypatch.setattr(service, "POLL_SECONDS", 0.01)
     return Books()
 
@@ -141,7 +141,7 @@ NOBODY = ConferenceView(participants=(), ready=())
 
 
 def ask(node: Service, conference: str, task: Task | None = None, view: ConferenceView = NOBODY) -> None:
-    """Ask a node for something."""
+    """Write a task for a node."""
     tasks.enqueue(node_id=node.id, conference_id=conference, task=task or UpdateTask(), view=view, now=timezone.now())
 
 
@@ -171,7 +171,7 @@ LONG = (service.LONG_CHARACTERS + 1) * "x"
 
 
 def refused_offer(node: Service, conference: str, sdp: str) -> None:
-    """Ask a node for the answer to an offer of nobody, which it cannot give."""
+    """Give a node an offer of an unknown participant, which the node refuses."""
     ask(node, conference, OfferTask("nobody", "1", sdp, fresh=True))
 
 
@@ -186,7 +186,7 @@ def test_long_descriptions_wait_for_shorter_ones_of_other_conferences(node: Serv
     books.wait(lambda: len(books.settled) == 5 + service.BATCH)
     order = [conference for conference, _ in books.settled]
     assert order[0] == "sound"
-    # The long ones keep their order, and what follows in their conferences comes after them.
+    # The long descriptions keep their order. Later tasks of a conference wait for its long description.
     assert [each for each in dict.fromkeys(order) if each != "sound"][:2] == ["first", "second"]
     assert [result.refusal is not None for result in books.of("first")] == [True, False]
 
@@ -227,7 +227,7 @@ def test_a_result_is_kept_until_it_can_be_applied(node: Service, books: Books, m
 
     async def execute(node: Node, conference: str, task: Task, view: ConferenceView) -> Result:
         executed.append(conference)
-        # The second time there would be nothing to refuse any more.
+        # If the task were carried out twice, the second result would contain no refusal.
         return Result(refusal=REFUSAL) if len(executed) == 1 else Result()
 
     monkeypatch.setattr(Node, "execute", execute)
@@ -342,7 +342,7 @@ def test_a_node_stops_serving_what_it_has_lost(books: Books, monkeypatch: pytest
             ask(node, conference, view=view)
         books.wait(lambda: len(books.settled) == 3)
         assert node.held() == {"kept": 1, "moved": 1, "back": 1}
-        # Another node had it for a while, and this one has not heard of that.
+        # Another node had served the conference `back` for a while, without this node's knowledge.
         books.serves = {"kept": 1, "back": 3}
         wait_until(lambda: set(node.held()) <= {"kept"}, "the node lets go")
         ask(node, "back", view=replace(view, generation=3))

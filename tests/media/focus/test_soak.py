@@ -1,4 +1,4 @@
-"""A piece of the soak: six participants do whatever comes to their minds."""
+"""A short part of the soak test: six participants do random things."""
 
 from collections.abc import Callable
 

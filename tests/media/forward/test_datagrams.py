@@ -12,7 +12,7 @@ from media.forward import datagrams
 from media.forward.datagrams import SLOT, Destination, Inbox, Outbox, address_of, segmentation_works, sockaddr
 from tests.support.media.tunnels import Tunnel
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -34,7 +34,7 @@ def fill(outbox: Outbox, slot: int, datagram: bytes) -> None:
 
 
 def received(inbox: Inbox, sock: socket.socket) -> list[tuple[bytes, tuple[str, int]]]:
-    """Read what waits at a socket."""
+    """Receive the datagrams that wait in a socket. Return each with its source."""
     return [
         (inbox.view[i * SLOT : i * SLOT + inbox.length(i)].tobytes(), address_of(inbox.sources[i].tobytes()))
         for i in range(inbox.receive(sock.fileno()))

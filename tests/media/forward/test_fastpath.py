@@ -1,4 +1,4 @@
-"""The fast path: it does to packets exactly what Python does, touches no memory but its own, and may be missing."""
+"""The fast path treats packets exactly as Python does, touches only its own memory, and may be missing."""
 
 import asyncio
 import os
@@ -25,10 +25,10 @@ from tests.support.media.synthetic import AUDIO, PCMU, VIDEO
 from tests.support.namespace import in_a_network_of_its_own
 from tests.support.services import ROOT
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
-# What a packet may have behind its fixed header, by the first byte that says so: what nearly all have, and the rest.
+# The first byte of a packet, and the bytes that follow the fixed header: the usual cases and rare ones.
 _EXTENSIONS = {
     "none": (0x80, b""),
     "level": (0x90, b"\xbe\xde\0\1\x10\x28\0\0"),
@@ -47,7 +47,7 @@ _EXTENSIONS = {
 
 
 def _numbered_otherwise(name: str, **options: Any) -> Listener:
-    """Return a peer with payload types and IDs of extensions of its own."""
+    """Return a peer whose payload types and extension IDs differ from those of the others."""
     peer = Listener(name, **options)
     renumbered = [(":111", ":109"), (":96", ":120"), ("apt=96", "apt=120"), (":97", ":121")]
     renumbered += [("extmap:1 ", "extmap:6 "), ("extmap:5 ", "extmap:1 ")]
@@ -58,15 +58,16 @@ def _numbered_otherwise(name: str, **options: Any) -> Listener:
     return peer
 
 
-# The burst before which the first camera has been silent for long enough.
+# Before this burst the first camera is silent for long enough that the second replaces it.
 SWITCH = 225
 
 
 class Script:
-    """What alice sends, the same in each world: bursts of packets, in the order in which they arrive. Some are lost.
+    """Alice's packets, the same for each node: bursts, each with its order of arrival. Some packets are lost.
 
     Alice has a microphone and two cameras in one media section. The second camera replaces the first at burst SWITCH.
-    Now and then a packet of the other camera arrives as well, and is not forwarded. The microphone's codec is `audio`.
+    Now and then a packet of the camera that is not in use arrives as well, and is not forwarded. The microphone's codec
+    is `audio`.
     """
 
     def __init__(self, seed: int, *, shuffled: bool, audio: int = AUDIO) -> None:
@@ -84,7 +85,7 @@ class Script:
             self.bursts.append((burst, order))
 
     def _packet(self, chance: random.Random, which: int) -> tuple[int, bytes]:
-        """Return which source sends, and its packet but for the SSRC."""
+        """Return the index of the sending source, and its packet without the SSRC."""
         self._numbers[which] += 1 if chance.random() < 0.99 else chance.choice([2, 5, 300, 5000])
         self._timestamps[which] += 960 if chance.random() < 0.99 else chance.randrange(2**32)
         usual = "delay and mid" if which else "level"
@@ -95,7 +96,7 @@ class Script:
 
 
 async def _play(world: World, script: Script) -> None:
-    """Let alice send the script to bob, carol and dave. carol numbers payload types and extensions differently."""
+    """Send alice's script to bob, carol and dave. Carol numbers payload types and extensions differently."""
     options = {"audio": (script.audio,)}
     alice, carol = Listener("alice", **options), _numbered_otherwise("carol", **options)
     other_camera = alice.video.ssrc + 1
@@ -106,7 +107,7 @@ async def _play(world: World, script: Script) -> None:
     ssrcs = [alice.audio.ssrc, alice.video.ssrc, other_camera]
     clock, tracks = world.clock, [world.track("alice", label) for label in ("audio", "video")]
     clock.fixed, chance = 100.0, random.Random(0)
-    # What it does by itself, it would do at other moments in the other world.
+    # Stop the ticks, because they would happen at different moments in the two worlds.
     world.stop_ticking()
     leg = world.leg("alice")
     leg.quota.packets_left, leg.quota.bytes_left, leg.quota.failures_left = 10_000, 10_000_000, 2
@@ -119,7 +120,7 @@ async def _play(world: World, script: Script) -> None:
         if number == SWITCH:
             leg.sources.tick(clock.fixed)
             clock.fixed += SILENT_SOURCE_SECONDS
-        # As ticks do.
+        # Do the work of a tick.
         leg.sources.tick(clock.fixed)
         if number % 10 == 9:
             leg.quota.failures_left = 2
@@ -146,9 +147,9 @@ async def _play(world: World, script: Script) -> None:
 
 @dataclass
 class Outcome:
-    """What a node has made of a script: what each has got, what is left of alice's media, and who did the work."""
+    """The result of a script: the packets that each peer got, the state of alice's leg, and the counts of the node."""
 
-    # The order counts for each receiver and kind. Audio and video may be interleaved in any way.
+    # By receiver and kind, in order. Audio and video may be interleaved in any way.
     got: dict[tuple[str, str], list[bytes]]
     leg: tuple[int, int, int, int, int, int]
     streams: list[tuple[bytes, dict[int, Missing]]]
@@ -160,7 +161,7 @@ class Outcome:
 
 
 def _without_ssrc(packet: bytes) -> bytes:
-    """Return a packet but for its SSRC, which is drawn at random."""
+    """Return a packet without its SSRC, which is random."""
     return packet[:8] + packet[12:]
 
 
@@ -198,7 +199,7 @@ def _outcome(world: World) -> Outcome:
 
 
 async def _both(script: Script) -> tuple[Outcome, Outcome]:
-    """Play a script to a node that has the fast path, and to one that does without."""
+    """Play a script to a node with the fast path, and to one without it. Return both outcomes."""
     outcomes = []
     for fast in (True, False):
         async with around(Settings(fast=fast)) as world:
@@ -210,7 +211,7 @@ async def _both(script: Script) -> tuple[Outcome, Outcome]:
 @pytest.mark.parametrize("seed", range(examples(1, deep=6)))
 async def test_it_does_to_packets_what_python_does(seed: int) -> None:
     compiled, interpreted = await _both(Script(seed, shuffled=False))
-    # It would prove nothing, if nearly all were left to Python.
+    # The test would prove nothing if the fast path left nearly all packets to Python.
     assert compiled.sent_by_python < 0.8 * compiled.sent
     assert len(compiled.got["bob", "video"]) > 500
     assert replace(compiled, sent_by_python=0) == replace(interpreted, sent_by_python=0)
@@ -227,7 +228,7 @@ async def test_it_forwards_pcmu_as_python_does() -> None:
 @pytest.mark.parametrize("seed", range(examples(1, deep=2)))
 async def test_it_passes_on_what_arrives_in_disorder_as_python_does(seed: int) -> None:
     compiled, interpreted = await _both(Script(seed, shuffled=True))
-    # Of what has arrived in one burst the next packet goes first: fewer are missing, if only for that long.
+    # The fast path first forwards those packets of a burst that are in order. So fewer are missing for a moment.
     in_some_order = [{of: sorted(got) for of, got in outcome.got.items()} for outcome in (compiled, interpreted)]
     assert in_some_order[0] == in_some_order[1]
     assert compiled.kept == interpreted.kept
@@ -249,7 +250,7 @@ async def test_packet_that_cannot_be_encrypted_for_one_receiver_reaches_the_othe
     alice.film(20)
     for other in (bob, carol):
         await other.gets(20)
-    # Numbers that bob has had long ago.
+    # The new distance gives bob's packets sequence numbers from long ago, which encryption refuses.
     track.sinks[world.leg("bob").id].distance = -5000
     track.lay_routes()
     alice.film(5)
@@ -271,11 +272,11 @@ async def test_bursts_go_singly_where_the_route_does_not_support_gso() -> None:
         set_mtu(1400)
         async with around(Settings(fast=fast)) as world:
             alice, bob, carol = await world.join("alice", "bob", "carol")
-            # The first packet of a stream is Python's in any case.
+            # Python always handles the first packet of a stream.
             alice.film(1)
             for other in (bob, carol):
                 await other.gets(1)
-            # Somebody who sends larger packets than others can get in one piece does not cost them their GSO batches.
+            # Packets that exceed the receivers' MTU do not cost these receivers their GSO batches.
             alice.send([alice.video.packet() + bytes(280) for _ in range(4)])
             for other in (bob, carol):
                 assert len(await other.gets(4)) == 4
@@ -294,7 +295,7 @@ async def test_bursts_go_singly_where_the_route_does_not_support_gso() -> None:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Another folder for the compiled library, in which there is none yet."""
+    """Set another folder for the compiled library. The folder is empty."""
     monkeypatch.setattr(fastpath, "library_path", fastpath.library_path_of(tmp_path))
     return tmp_path
 
@@ -303,7 +304,7 @@ def test_without_a_compiled_library_there_is_no_fast_path(elsewhere: Path) -> No
     assert fastpath.load() is None
 
 
-def test_a_library_that_cannot_be_loaded_is_logged_and_done_without(
+def test_a_library_that_cannot_be_loaded_is_logged_and_not_used(
     elsewhere: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fastpath.library_path.write_text("of another kind of machine")
@@ -311,7 +312,7 @@ def test_a_library_that_cannot_be_loaded_is_logged_and_done_without(
     assert "cannot be loaded" in caplog.text
 
 
-def test_compiled_once_it_is_found_and_takes_the_place_of_older_ones(elsewhere: Path) -> None:
+def test_compiled_library_is_found_and_replaces_older_ones(elsewhere: Path) -> None:
     old = elsewhere / f"_fastpath-0123456789ab-{platform.machine()}.so"
     others = elsewhere / "_fastpath-0123456789ab-m68k.so"
     for each in (old, others):
@@ -345,7 +346,7 @@ def test_the_next_compiler_is_tried(elsewhere: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("why", ["no compiler", "nowhere to put it"])
-def test_where_it_cannot_be_compiled_that_is_said_and_no_error(tmp_path: Path, why: str) -> None:
+def test_failure_to_compile_is_reported_without_an_error(tmp_path: Path, why: str) -> None:
     shutil.copytree(ROOT / "media", tmp_path / "media", ignore=shutil.ignore_patterns("_fastpath-*", "__pycache__"))
     environment = {
         "PATH": str(tmp_path) if why == "no compiler" else os.environ["PATH"],
@@ -353,7 +354,7 @@ def test_where_it_cannot_be_compiled_that_is_said_and_no_error(tmp_path: Path, w
     }
     command = [sys.executable, "-m", "media.forward.fastpath"]
     if why != "no compiler":
-        # Also for root: the folder of a process that has only this one, and cannot write to it.
+        # A read-only mount in a namespace of its own, because file permissions do not stop root.
         command = [
             "unshare",
             "-rm",
@@ -372,15 +373,15 @@ def test_where_it_cannot_be_compiled_that_is_said_and_no_error(tmp_path: Path, w
 # --- Memory -----------------------------------------------------------------------------------------------------------
 
 
-# One script in disorder, and what Python must take over.
+# The sample: one script in disorder, and the cases that Python must take over.
 _SAMPLE = "disorder_as_python_does[0] or burst_for_more or cannot_be_encrypted"
 
 
 @pytest.mark.timeout(900)
 def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
-    """Run some of these tests with every access to memory checked; in depth all, and those of the node.
+    """Run some of these tests with each memory access checked. The deep run covers all of them and those of the node.
 
-    Warnings are errors.
+    Compiler warnings are errors.
     """
     library = tmp_path / "fastpath.so"
     flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wconversion", "-Wpedantic", "-Werror"]
@@ -392,7 +393,7 @@ def test_it_touches_no_memory_but_its_own(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | {
         "LD_PRELOAD": " ".join(runtimes),
         "ASAN_OPTIONS": "detect_leaks=0",
-        # So that each piece of memory has its own bounds.
+        # Python's own allocator would pool memory. With `malloc` each piece has its own bounds.
         "PYTHONMALLOC": "malloc",
         "SANITIZED_LIBRARY": str(library),
     }

@@ -1,4 +1,4 @@
-"""What the forwarder makes of bursts: each receiver gets its own, and a fault costs no more than what it is in."""
+"""The forwarder sends each receiver its packets. A fault affects only the burst that contains it."""
 
 import socket
 from array import array
@@ -13,19 +13,19 @@ from media.forward.path import Forwarder
 from media.forward.rtp import HEADER
 from media.forward.tracks import Packet, Receivers, Route, Track, Variant
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 KEY = bytes(range(44))
 
 
 def session(direction: int) -> Session:
-    """Return one end of an SRTP session; both have the same key."""
+    """Return one end of an SRTP session. Both ends use the same key."""
     return Session(Policy(key=KEY, ssrc_type=direction, srtp_profile=Policy.SRTP_PROFILE_AEAD_AES_256_GCM))
 
 
 class Bench:
-    """A forwarder, and the socket of the one receiver that it has."""
+    """A forwarder and its only receiving socket."""
 
     def __init__(self, sender: socket.socket, receiver: socket.socket) -> None:
         self.forwarder = Forwarder(sender.fileno(), Outbox(SLOTS_OUT), gso=True)
@@ -34,7 +34,7 @@ class Bench:
         self._sessions: list[Session] = []
 
     def route(self, ssrc: int, burst: list[Packet], *, receivers: int = 1) -> Route:
-        """Return a route of a track with this SSRC; all of its receivers are at the one socket."""
+        """Return a route of a track with this SSRC. All its receivers share the one socket."""
         sessions = [session(Policy.SSRC_ANY_OUTBOUND) for _ in range(receivers)]
         self._sessions += sessions
         names = array("Q", [self._destination.address] * receivers)
@@ -42,7 +42,7 @@ class Bench:
         return Route(Track("alice", "video", "video", ssrc, 2, 90000), [Variant(96, 0, {}, 0xFFFF, to)], burst)
 
     def received(self) -> list[tuple[int, int]]:
-        """Take what has arrived: SSRC and sequence number of each packet."""
+        """Receive the packets that have arrived. Return the SSRC and sequence number of each."""
         inward = session(Policy.SSRC_ANY_INBOUND)
         got: list[tuple[int, int]] = []
         while True:
@@ -69,16 +69,16 @@ def bench() -> Iterator[Bench]:
 
 
 def placed(sequence: int, *, size: int = 200) -> Packet:
-    """Return a packet of that many bytes."""
+    """Return a packet of `size` bytes."""
     return Packet(sequence, 0, 0, HEADER.pack(0x80, 96, sequence, 0, 7) + bytes(size - 12))
 
 
 def broken(sequence: int) -> Packet:
-    """Return a packet whose extension would have to be translated, and cannot be."""
+    """Return a packet with a header extension that needs translation but is malformed."""
     return Packet(sequence, 0, 1 << 3, HEADER.pack(0x90, 96, sequence, 0, 7) + b"\xbe\xde\xff\xff")
 
 
-def test_fault_in_one_burst_costs_no_other_burst_anything(bench: Bench) -> None:
+def test_fault_in_one_burst_affects_no_other_burst(bench: Bench) -> None:
     routes = [bench.route(1, [placed(1)]), bench.route(2, [placed(1), broken(2)]), bench.route(3, [placed(1)])]
     bench.forwarder.forward(routes)
     assert bench.received() == [(1, 1), (3, 1)]

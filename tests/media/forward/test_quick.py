@@ -1,4 +1,4 @@
-"""Calls into C that keep the interpreter, beside a thread that computes."""
+"""Calls into C that keep the interpreter lock while another thread computes."""
 
 import ctypes
 import operator
@@ -20,7 +20,7 @@ from media.forward.datagrams import Inbox, Outbox, sockaddr
 from media.forward.fastpath import FastPath
 from media.forward.memory import SLOTS_IN, SLOTS_OUT
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 CALLS = 3000
@@ -28,7 +28,7 @@ CALLS = 3000
 
 @pytest.fixture
 def rival() -> Iterator["count[int]"]:
-    """Counts the steps of a thread that computes, and takes the interpreter as soon as it can."""
+    """Count the steps of a thread that computes and takes the interpreter lock whenever it can."""
     stopping, steps = threading.Event(), count()
 
     def compute() -> None:
@@ -56,7 +56,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def steps_during(rival: "count[int]", call: Callable[..., Any], *arguments: Any) -> int:
-    """Return how many steps the rival takes during many calls; between them there is no step of Python."""
+    """Return how many steps the rival takes during many calls. No Python code runs between these calls."""
     calls: list[Callable[[], Any]] = [rival.__reduce__, *[partial(call, *arguments)] * CALLS, rival.__reduce__]
     results: list[Any] = list(map(operator.call, calls))
     before, after = (int(re.findall(r"\d+", str(each))[0]) for each in (results[0], results[-1]))
@@ -64,7 +64,10 @@ def steps_during(rival: "count[int]", call: Callable[..., Any], *arguments: Any)
 
 
 def lets_go(rival: "count[int]", call: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether the rival gets the interpreter during such calls. On a busy machine that may take up to a minute."""
+    """Whether the rival gets the interpreter lock during such calls.
+
+    On a busy machine it may wait for up to a minute.
+    """
     end = time.monotonic() + 60
     while time.monotonic() < end:
         if steps_during(rival, call, *arguments):

@@ -1,4 +1,4 @@
-"""What a receiver may have sent again: a bounded share of its line, each packet once per round trip."""
+"""Repeats to a receiver take a bounded share of its line. Each packet is repeated at most once per round trip."""
 
 import random
 from collections import deque
@@ -7,14 +7,14 @@ import pytest
 
 from media.forward.repair import BURST, LEAST_RATE, REQUESTS_A_TICK, SHARE, Retransmissions
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 _SIZE = 1200
 
 
 def simulate(line: int, sending: int, seconds: int, *, estimate: bool) -> float:
-    """Send video into a line with a queue of 300 ms whose receiver asks for all that it misses, every 100 ms.
+    """Send video into a line with a queue of 300 ms. Its receiver asks for all missing packets every 100 ms.
 
     Return the rate of the repeats in the last five seconds, in bits per second.
     """

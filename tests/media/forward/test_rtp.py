@@ -7,14 +7,14 @@ import pytest
 
 from media.forward import rtp
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
 def packet(
     *, first: int = 0x80, payload_type: int = 96, sequence: int = 7, extension: bytes = b"", body: bytes = b"media"
 ) -> bytes:
-    """Return an RTP packet; `extension` is a whole header extension, and sets the X bit."""
+    """Return an RTP packet. `extension` is a complete header extension; if there is one, the X bit is set."""
     return rtp.HEADER.pack(first | (0x10 if extension else 0), payload_type, sequence, 1000, 42) + extension + body
 
 

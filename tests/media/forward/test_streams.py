@@ -1,4 +1,4 @@
-"""What is noted of an arriving stream: gaps, what to ask for, and reports of reception."""
+"""The state of an arriving stream: its gaps, the packets to ask for, and reception reports."""
 
 import pytest
 from aiortc.rtp import RtcpReceiverInfo
@@ -6,19 +6,19 @@ from aiortc.rtp import RtcpReceiverInfo
 from media.forward.repair import INITIAL_PATIENCE
 from media.forward.streams import LARGEST_GAP, REQUEST_BURST, REQUEST_RATE, TRIES, Stream
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
 def stream(*, asks: bool = True) -> Stream:
-    """Return a video stream of which packet 65,534 has arrived at second 0."""
+    """Return a video stream whose packet 65,534 arrived at second 0."""
     made = Stream(ssrc=1, clock_rate=90000, asks=asks)
     assert made.take(65534, 0, 0.0) is not None
     return made
 
 
 def told(arriving: Stream, now: float) -> RtcpReceiverInfo:
-    """Return what is reported of a stream that has begun."""
+    """Return the reception report of a stream that has begun."""
     report = arriving.report(now)
     assert report is not None
     return report
@@ -44,7 +44,7 @@ def test_missing_packets_are_asked_for_at_once_and_again_until_they_come() -> No
 def test_a_missing_packet_is_taken_once() -> None:
     arriving = stream()
     arriving.take(0, 0, 0.0)
-    assert arriving.take(65535, 0, 0.01) is not None  # late, and then what was asked for
+    assert arriving.take(65535, 0, 0.01) is not None  # the packet comes late; its retransmission follows
     assert arriving.take(65535, 0, 0.02) is None
     assert arriving.take(0, 0, 0.03) is None
     assert told(arriving, 1.0).packets_lost == 0
@@ -67,7 +67,7 @@ def test_a_sender_that_leaves_gaps_all_the_time_is_asked_at_a_bounded_rate() -> 
         asked += len(list(arriving.due(packet / 1000)))
     assert asked <= (REQUEST_BURST + REQUEST_RATE) * TRIES
     assert arriving.is_broken
-    # Once it is honest again its losses are repaired again.
+    # Once the sender leaves no more false gaps, its losses are repaired again.
     list(arriving.due(3.0))
     arriving.take(sequence + 2 & 0xFFFF, 0, 3.0)
     assert list(arriving.due(3.0)) == [sequence + 1 & 0xFFFF]

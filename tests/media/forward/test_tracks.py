@@ -1,4 +1,4 @@
-"""Tracks: what their receivers see stays one stream through holds, new sources and pauses."""
+"""A track stays one stream for its receivers through holds, new sources and pauses."""
 
 import random
 from typing import Any
@@ -11,12 +11,12 @@ from media.forward.rtp import HEADER
 from media.forward.streams import Stream
 from media.forward.tracks import KEY_FRAME_SECONDS, LATEST_START, LONGEST_JUMP, Sink, Track
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
 def track(kind: str = "video") -> Track:
-    """Return a track that nobody gets yet."""
+    """Return a track without receivers."""
     return Track("alice", kind, kind, ssrc=1, rtx_ssrc=2, clock_rate=90000)
 
 
@@ -33,7 +33,7 @@ def sink(
 
 
 def session(name: str) -> Any:
-    """Return what looks like a leg's SRTP session."""
+    """Return a fake handle of a leg's SRTP session."""
     return ffi.cast("void *", int.from_bytes(name.encode()[:8], "big"))
 
 
@@ -43,7 +43,7 @@ def source(ssrc: int = 77) -> Stream:
 
 
 def send(to: Track, stream: Stream, sequence: int, timestamp: int, now: float = 0.0) -> tuple[int, int] | None:
-    """Let a packet arrive; return what goes out: (sequence, timestamp), or None."""
+    """Deliver a packet to the track. Return the forwarded packet's (sequence, timestamp), or None."""
     packet = HEADER.pack(0x80, 96, sequence, timestamp, stream.ssrc) + b"media"
     number = stream.take(sequence, timestamp, now)
     if number is None:
@@ -58,7 +58,7 @@ def send(to: Track, stream: Stream, sequence: int, timestamp: int, now: float = 
 
 
 def shared() -> tuple[Track, Stream]:
-    """Return a track that bob and carol get, of which one packet has arrived, and its source."""
+    """Return a track with the receivers bob and carol, and its source. One packet has arrived."""
     made, stream = track(), source()
     for name in ("bob", "carol"):
         made.attach(name, sink(made, handle=name))
@@ -183,7 +183,7 @@ def go_on(of: Track, stream: Stream, count: int) -> None:
 
 
 def distances(of: Track) -> list[int]:
-    """Return by how much the sequence numbers of each variant differ from the track's."""
+    """Return, for each variant, the difference between its sequence numbers and the track's."""
     return [variant.distance for variant in of.routes[96].variants]
 
 
@@ -212,7 +212,7 @@ def test_pauses_one_after_the_other_make_no_jump_either() -> None:
     assert distances(made) == [0, -3 * (LONGEST_JUMP - 1)]
 
 
-def test_leg_that_is_gone_for_good_leaves_nothing_behind() -> None:
+def test_leg_that_has_left_leaves_nothing_behind() -> None:
     made = track()
     made.attach("bob", sink(made))
     made.detach("bob", for_good=True)
@@ -328,7 +328,7 @@ def test_a_packet_that_would_look_different_now_is_not_sent_again() -> None:
 
 
 def described(made: Track) -> dict[int, list[Any]]:
-    """Return who gets what, as Python and as the fast path have it, which must be the same."""
+    """Return the variants and receivers of each route. Python's view and the fast path's must be the same."""
     python: dict[int, list[Any]] = {}
     for type_, route in made.routes.items():
         python[type_] = sorted(
@@ -382,7 +382,7 @@ def test_routes_that_change_in_place_are_as_if_laid_anew(seed: int) -> None:
         if chance.random() < 0.3:
             made.detach(name, for_good=chance.random() < 0.5)
         else:
-            # Most are alike, as in a conference of one browser.
+            # Most receivers are alike, as in a conference where all use the same browser.
             types, ids = WAYS[0] if chance.random() < 0.7 else chance.choice(WAYS)
             made.attach(name, sink(made, handle=name, payload_types=types, extensions=ids))
         if chance.random() < 0.3:

@@ -1,1 +1,1 @@
-"""Tests of what a leg negotiates."""
+"""Tests of a leg's negotiation."""

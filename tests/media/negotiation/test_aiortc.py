@@ -1,4 +1,4 @@
-"""aiortc's own peer connection agrees with the focus, whoever offers."""
+"""aiortc's own peer connection agrees with the focus, whichever side offers."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""What a leg answers to a participant's offer."""
+"""A leg's answer to a participant's offer."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a participant may answer to the leg's offer."""
+"""The answers that a participant may give to the leg's offer."""
 
 import re
 
@@ -33,7 +33,7 @@ class TestAnswerToUs:
         leg.receive_answer(answer.replace(added, re.sub(r"m=video \d+", "m=video 0", added)))
         assert leg.sections[2].rejected
         assert leg.create_offer([BOB_AUDIO, BOB, CAROL], agreed) is None
-        # Until the participant has something to offer; then the section is used again, under another name.
+        # Once the participant makes an offer, the section is used again, under another mid.
         text = CHROMIUM + re.sub(r"(?m)^a=ssrc.*\r\n", "", added).replace("m=video 5000", "m=video 0")
         leg.receive_offer(text, agreed)
         leg.create_answer([BOB_AUDIO, BOB, CAROL])

@@ -1,4 +1,4 @@
-"""A real Chromium agrees with the focus: it takes our answers and offers, and understands them as they are meant."""
+"""A real Chromium accepts the focus's answers and offers, and interprets them as the focus does."""
 
 from collections.abc import AsyncIterator
 from itertools import count
@@ -21,7 +21,7 @@ _ARGUMENTS = [
     "--use-fake-ui-for-media-stream",
     "--allow-loopback-in-peer-connection",
 ]
-_ORIGIN = "http://127.0.0.1:1/"  # nothing listens there: the test answers itself
+_ORIGIN = "http://127.0.0.1:1/"  # no server listens there: the test itself answers the request
 
 _SCRIPT = """
 window.pcs = {};
@@ -96,7 +96,7 @@ class Leg:
         self.page = page
         self.name = f"pc{next(_names)}"
         self.negotiation = Negotiation(LOCAL)
-        # Others are there already: Chromium too, with audio and video.
+        # The conference already has other participants, which use Chromium with audio and video.
         sample = SAMPLES["chromium-audio-video"]
         self.agreed = Agreed().joined_by(read_capabilities(sample))
         self.answer = self.offer = ""
@@ -105,7 +105,7 @@ class Leg:
         return await self.page.evaluate("([...a]) => act(...a)", [self.name, what, value])
 
     async def offers(self, *outgoing: Outgoing) -> None:
-        """Let the participant offer; it gets the tracks with the answer as far as it has sections for them."""
+        """Make the participant offer. The answer sends it these tracks, as far as its offer has sections for them."""
         text = await self.act("offer")
         self.agreed = self.agreed.joined_by(read_capabilities(text))
         self.negotiation.receive_offer(text, self.agreed)
@@ -114,7 +114,7 @@ class Leg:
         await self.agrees()
 
     async def is_offered(self, *outgoing: Outgoing) -> None:
-        """Let the focus offer that the participant gets the tracks."""
+        """Make the focus offer these tracks to the participant."""
         offer = self.negotiation.create_offer(outgoing, self.agreed)
         assert offer is not None
         self.offer = offer
@@ -124,7 +124,7 @@ class Leg:
         assert self.negotiation.create_offer(outgoing, self.agreed) is None
 
     async def agrees(self) -> None:
-        """Require that the browser sees the sections as we do."""
+        """Require that the browser and the focus agree on the sections."""
         seen = {each["mid"]: each for each in await self.page.evaluate("(name) => transceivers(name)", self.name)}
         for section in self.negotiation.sections:
             if section.kind == "application" or section.rejected:
@@ -259,7 +259,7 @@ async def test_it_holds_and_resumes(page: Page, direction: str) -> None:
         await leg.act("direction", [mid, direction])
     await leg.offers(*bob)
     assert leg.directions() == [direction, direction]
-    # What changes meanwhile does not end the hold.
+    # A change during the hold does not end it.
     await leg.is_offered(*bob, track("carol", "audio"))
     assert leg.directions() == [direction, direction, "recvonly"]
     for mid in "01":
@@ -296,7 +296,7 @@ async def test_it_stops_a_section_and_uses_it_again(page: Page) -> None:
     assert leg.negotiation.sections[2].label == "screen"
     await leg.act("stop", leg.negotiation.sections[2].mid)
     await leg.offers(bob)
-    # Now we use it.
+    # Now the focus uses the stopped section.
     await leg.is_offered(bob, track("bob", "video"), track("carol", "video"))
     assert leg.directions() == ["sendrecv", "sendrecv", "recvonly"]
 
@@ -307,7 +307,7 @@ async def test_a_section_without_common_codecs_is_rejected_and_the_rest_goes_on(
     await leg.act("video")
     await leg.act("only", ["h264"])
     await leg.act("audio")
-    # To the focus it is a codec that nobody knows.
+    # For the focus, the only codec of the video section is unknown.
     text = str(await leg.act("offer")).replace("H264/", "H260/")
     leg.negotiation.receive_offer(text, Agreed())
     await leg.act("answered", leg.negotiation.create_answer([]))
@@ -332,7 +332,7 @@ async def test_it_sends_another_codec_when_the_conference_changes_it(page: Page)
     assert codec in ("VP9", "H264")
     for each in await leg.transceivers():
         assert set(each["codecs"] + each["received"]) == {f"video/{codec}", "video/rtx"}
-    # And back. What it sends in our section then has the codec of the conference too.
+    # The conference changes back. In the focus's section, the participant then sends the conference's codec too.
     leg.agreed = before
     await leg.is_offered(bob, carol)
     assert {name for each in await leg.transceivers() for name in each["received"]} == {"video/VP8", "video/rtx"}
@@ -353,7 +353,7 @@ async def test_it_uses_pcm_while_a_member_lacks_opus(page: Page, name: str) -> N
     await leg.is_offered(bob, carol)
     for each in await leg.transceivers():
         assert {codec for codec in each["codecs"] + each["received"] if "tel" not in codec} == {f"audio/{name}"}
-    # And back.
+    # The conference changes back to Opus.
     leg.agreed = before
     await leg.is_offered(bob, carol)
     for each in await leg.transceivers():
@@ -397,5 +397,5 @@ async def test_it_takes_the_sections_of_a_large_conference(page: Page) -> None:
     await leg.is_offered(*tracks)
     assert leg.directions().count("recvonly") == 76
     assert len(leg.offer) <= 40_000
-    # What a client may send in one request.
+    # The browser's own offer fits into one request.
     assert len(await leg.act("offer")) < SDP_LIMIT

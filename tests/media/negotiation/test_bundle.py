@@ -1,4 +1,4 @@
-"""One transport is served: which sections may use it, and how it is authenticated."""
+"""The one transport of a leg: the sections that may use it, and its authentication."""
 
 import re
 
@@ -28,7 +28,7 @@ def live(answer: str) -> list[bool]:
 
 
 class TestTransports:
-    """One transport of an offer is served; what is outside it is answered with port 0 and costs nothing else."""
+    """One transport of an offer is served. Sections outside it are answered with port 0, and nothing else changes."""
 
     @pytest.mark.parametrize(
         ("group", "served", "ours"),
@@ -115,7 +115,10 @@ class TestTransports:
         )
 
     def test_the_cases(self) -> None:
-        """Offers of other stacks (see the peer topology's test), with the sections that are served."""
+        """Check which sections are served in offers of other stacks.
+
+        The tests of `peer` topology use the same offers.
+        """
         right = {"20": [True, False], "21": [True, False], "66": [True, False]}
         for name, offer in CASES.items():
             answer = settled(offer)[1]

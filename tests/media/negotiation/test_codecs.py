@@ -1,4 +1,4 @@
-"""Which codecs a conference agrees on, and which of them it uses."""
+"""The codecs that a conference agrees on, and those of them that it uses."""
 
 import re
 from dataclasses import replace
@@ -149,7 +149,7 @@ def test_the_table_of_feedback_serves_no_transport_cc() -> None:
 
 
 def test_parameters_of_a_codec_that_is_not_listed_are_passed_over() -> None:
-    """Firefox keeps `a=fmtp` of what `setCodecPreferences` has removed from the list and from `a=rtpmap`."""
+    """Firefox keeps `a=fmtp` of codecs that `setCodecPreferences` has removed from the m= line and from `a=rtpmap`."""
     video = parse(describe(kinds=("audio", "video")).rstrip() + "\r\na=fmtp:121 max-fs=12288;max-fr=60\r\n").media[-1]
     assert video.nameless_codecs() == set()
     listed = replace(video, formats=(*video.formats, "121"))

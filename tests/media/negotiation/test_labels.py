@@ -1,4 +1,4 @@
-"""A participant may name what it sends in each section."""
+"""A participant may label the track that it sends in each section."""
 
 import re
 
@@ -36,7 +36,7 @@ class TestLabels:
         leg.receive_offer(text, agreed)
         leg.create_answer([BOB_AUDIO, BOB, CAROL])
         assert labels(leg) == ["audio", "video", "screen"]
-        # It keeps it when it stops and begins again.
+        # The section keeps its label when the participant stops sending and starts again.
         leg.receive_offer(text.replace(added, changed(added, ("a=sendrecv", "a=recvonly"))), agreed)
         leg.create_answer([BOB_AUDIO, BOB, CAROL])
         assert labels(leg) == ["audio", "video", "screen"]

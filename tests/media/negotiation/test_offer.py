@@ -1,4 +1,4 @@
-"""What a leg offers to its participant."""
+"""A leg's offers to its participant."""
 
 import re
 from dataclasses import replace
@@ -76,7 +76,7 @@ class TestOffer:
         assert parse(offer).media[2].direction == "inactive"
         leg.receive_answer(answering(offer))
         assert leg.sections[2].outgoing == held
-        # The section is kept for it: another track gets one of its own.
+        # The section stays reserved for the held track, so another track gets a new section.
         offer = offered(leg, BOB_AUDIO, BOB, held, replace(BOB, track="d"), agreed=agreed)
         assert [media.direction for media in parse(offer).media[2:]] == ["inactive", "sendonly"]
 
@@ -138,7 +138,7 @@ class TestOffer:
         assert [[codec.name for codec in section.codecs] for section in leg.sections[1:]] == [["VP9"], ["VP9"]]
         assert [section.sending for section in leg.sections] == [True] * 3
         assert leg.create_offer([BOB_AUDIO, BOB, CAROL], changed_to) is None
-        # And back, when the one that made it change has left.
+        # The codec changes back when the member that caused the change has left.
         leg.receive_answer(answering(offered(leg, BOB_AUDIO, BOB, CAROL, agreed=agreed)))
         assert [[codec.name for codec in section.codecs] for section in leg.sections[1:]] == [["VP8"], ["VP8"]]
 

@@ -1,4 +1,4 @@
-"""Offers of stacks that are no browser."""
+"""Offers of WebRTC stacks other than browsers."""
 
 import re
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.once
 
 
 class TestOtherStacks:
-    """What other stacks write, and Chromium takes, costs nothing."""
+    """Unusual lines of other stacks that Chromium accepts do no harm."""
 
     def test_two_fmtp_for_one_payload_type_are_one(self) -> None:
         text = changed(CHROMIUM, ("a=fmtp:98 profile-id=0", "a=fmtp:98 profile-id=0;a=1\r\na=fmtp:98 PROFILE-ID=2;b=2"))

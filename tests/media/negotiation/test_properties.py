@@ -1,4 +1,4 @@
-"""Whatever comes, a leg answers or refuses; and whatever is settled, its sections stay where they are."""
+"""A leg answers or refuses any offer, and its sections never change their positions."""
 
 import contextlib
 import re
@@ -43,7 +43,7 @@ def negotiation() -> Negotiation:
 
 
 def state(leg: Negotiation) -> tuple[object, ...]:
-    """Return all that can be seen of a leg."""
+    """Return the public state of a leg."""
     return (
         leg.sections,
         leg.settled,
@@ -111,7 +111,7 @@ def test_the_largest_description_costs_in_proportion() -> None:
         return (head + "".join(sections)).replace("BUNDLE 0 1", f"BUNDLE {' '.join(map(str, range(number)))}")
 
     def cost(text: str) -> float:
-        """Return the least time of this thread, in seconds, in which the text is answered."""
+        """Return the shortest of three times to answer this text, in seconds of this thread's processor time."""
         spent = []
         for _ in range(3):
             description.parse.cache_clear()
@@ -123,7 +123,7 @@ def test_the_largest_description_costs_in_proportion() -> None:
 
     largest = description_of(114)
     assert 500_000 < len(largest) < 524_288
-    # Four times the sections; what is quadratic would take sixteen times as long.
+    # There are four times as many sections. Quadratic work would take sixteen times as long.
     assert cost(largest) < 10 * cost(description_of(28))
 
 
@@ -142,13 +142,13 @@ def test_a_browsers_offer_is_answered_within_three_milliseconds() -> None:
 
 @dataclass
 class Participant:
-    """A model of a browser: it keeps the sections that both sides have settled, and offers and answers with them."""
+    """A model of a browser. It remembers the settled sections and uses them in its offers and answers."""
 
-    settled: list[dict[str, str]] = field(default_factory=list)  # mid, kind, direction; "rejected" is one
+    settled: list[dict[str, str]] = field(default_factory=list)  # mid, kind and direction (or "rejected")
     mids: int = 0
 
     def offer(self, kind: str | None, at: int, direction: str) -> tuple[str, list[dict[str, str]]]:
-        """Return an offer with a section of the kind added, or one changed."""
+        """Return an offer that adds a section of this kind or changes one, and the sections of the offer."""
         sections = [dict(section) for section in self.settled]
         if kind or not sections:
             self.mids += 1
@@ -163,7 +163,7 @@ class Participant:
         return self.text(sections, "actpass"), sections
 
     def answer(self, offer: str, at: int, direction: str) -> tuple[str, list[dict[str, str]]]:
-        """Return an answer that accepts all that is offered, except one section."""
+        """Return an answer that accepts all offered sections except one, and the sections of the answer."""
         sections = []
         for index, media in enumerate(description.parse(offer).media):
             sends, receives = media.receives, media.sends
@@ -177,7 +177,7 @@ class Participant:
         return self.text(sections, "active", description.parse(offer)), sections
 
     def text(self, sections: list[dict[str, str]], setup: str, offered: description.Description | None = None) -> str:
-        """Write the sections as Chromium writes them, with the codecs that were offered if this is an answer."""
+        """Return a description of these sections, as Chromium writes it."""
         audio, video = re.split(r"(?=m=video)", SAMPLES["chromium-audio-video"].split("m=audio", 1)[1])
         templates = {"audio": f"m=audio{audio}", "video": video}
         body = ""
@@ -238,7 +238,7 @@ def test_sections_keep_their_order_their_mids_and_their_tracks(
             if what == "we offer and it loses":
                 leg.rollback()
                 assert leg.sections == before
-                # The same changes, in the same sections.
+                # The next offer makes the same changes in the same sections.
                 assert _without_mids(leg.create_offer(outgoing, agreed)) == _without_mids(offer)
                 leg.rollback()
                 continue
@@ -266,7 +266,7 @@ def _without_mids(text: str | None) -> str:
 
 
 def _require_order(before: tuple[Section, ...], leg: Negotiation) -> None:
-    """Require that live sections are where they were, and that a track that still exists has its section."""
+    """Require that live sections keep their positions, and that no track moves to another section."""
     assert len(leg.sections) >= len(before)
     for old, new in zip(before, leg.sections, strict=False):
         if not old.rejected:

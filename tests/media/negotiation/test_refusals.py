@@ -1,4 +1,4 @@
-"""Offers that are refused in words, and leave the leg as it was."""
+"""Offers that are refused with an explanation, and leave the leg unchanged."""
 
 import re
 

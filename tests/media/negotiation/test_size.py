@@ -43,7 +43,7 @@ class TestSize:
         session, *sections = re.split(r"(?m)^(?=m=)", offer)
         for attribute in ("a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:"):
             assert [attribute in each for each in (session, *sections)] == [True, True, False, False]
-        # aiortc takes candidates from the last section.
+        # aiortc uses the candidates of the last section.
         assert [each.count("a=candidate:") for each in sections] == [3, 0, 3]
 
     def test_the_first_live_section_is_the_tagged_one(self) -> None:

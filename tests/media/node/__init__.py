@@ -1,1 +1,1 @@
-"""A node among real sockets: what its participants get, and what they cannot do to each other."""
+"""Tests of a node with real sockets: the media that participants get, and attacks on other participants."""

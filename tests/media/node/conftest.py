@@ -1,4 +1,4 @@
-"""What several of these tests need."""
+"""Fixtures for the tests of a node."""
 
 import pytest
 

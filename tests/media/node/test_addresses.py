@@ -15,7 +15,7 @@ from media.transport import consent
 from tests.support.media.attacks import unknown_socket
 from tests.support.media.node_harness import SECONDS, Listener, World, in_order
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -25,7 +25,7 @@ async def test_flood_of_checks_moves_the_media_a_few_times_and_hurts_nobody_else
     alice, bob, carol = await world.join("alice", "bob", "carol")
     caplog.clear()
     started = asyncio.get_running_loop().time()
-    # Another socket of alice's, which answers as the first one does.
+    # A second socket of alice's, which answers checks like the first.
     with contextlib.closing(unknown_socket()) as other:
         other.setblocking(False)
         for number in range(200):
@@ -54,7 +54,7 @@ async def test_media_does_not_go_to_a_forged_address(world: World) -> None:
     world.stop_ticking()
     with contextlib.closing(unknown_socket()) as victim:
         victim.setblocking(False)
-        # Alice sends this from the victim's address, and goes on from her own without nominating it again.
+        # Alice sends one check from the victim's address. Then she goes on from her own, without nominating it again.
         alice.stop_checking()
         victim.sendto(alice.check(), alice.host)
         for _ in range(12):
@@ -63,7 +63,7 @@ async def test_media_does_not_go_to_a_forged_address(world: World) -> None:
             bob.film(10)
             await alice.gets(10)
         got = _all_of(victim)
-    # The answer to her check, and a few checks of the node's own.
+    # The victim got the answer to alice's check, and a few of the node's own checks.
     assert {datagram[:2] for datagram in got} == {b"\1\1", b"\0\1"}
     assert len(got) <= 1 + len(consent.RETRY_SECONDS)
     assert world.lost == []
@@ -108,7 +108,7 @@ async def test_consent_belongs_to_the_address_that_media_goes_to(world: World) -
     alice.fall_silent()
     with contextlib.closing(unknown_socket()) as elsewhere:
         for _ in range(11):
-            # Valid checks, but the address in use answers nothing.
+            # Alice's checks are valid, but she answers no check of the node at the address in use.
             elsewhere.sendto(alice.check(), alice.host)
             alice.send_datagram(alice.check())
             await world.pass_time(LOST_SECONDS / 10, bob)
@@ -139,7 +139,7 @@ async def test_check_from_anothers_address_does_not_take_it_over(world: World) -
 async def test_address_that_went_over_to_another_leg_is_not_taken_from_it_again(world: World) -> None:
     alice, bob = await world.join("alice", "bob")
     carol = Listener("carol")
-    # From there alice has been heard of as well, but its media does not go there.
+    # A check of alice's came from carol's address too, but alice's media does not go there.
     carol.socket.sendto(alice.check(), alice.host)
     alice.send_datagram(alice.check())
     world.peers.append(carol)

@@ -11,25 +11,25 @@ from media.forward import rtcp
 from tests.support.media.node_harness import SECONDS, Listener, World, true
 from tests.support.media.synthetic import AUDIO, VIDEO, VIDEO_SIZE
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
 def _limits(peer: Listener) -> list[tuple[int, list[int]]]:
-    """Return how fast a peer was told to send: bits a second, and of which streams."""
+    """Return the limits (REMB) that a peer got: bits per second, and the SSRCs of the streams."""
     packets = (each for each in peer.reports if isinstance(each, RtcpPsfbPacket) and each.fmt == RTCP_PSFB_APP)
     return [unpack_remb_fci(each.fci) for each in packets]
 
 
 @pytest.fixture
 def paced(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Return what lets the conference look at its connections, which it does not by itself, as if a second later."""
+    """Stop the conference's own pacing. Return a function that paces its senders as if a second had passed."""
     monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
     return lambda: world.node.conferences["room"].pace(1.0)
 
 
 async def _estimates(world: World, peer: Listener, bits_per_second: int) -> None:
-    """Let a peer say what its connection can carry, and wait until that is known."""
+    """Send a peer's estimate of its bandwidth, and wait until the node has read it."""
     before = world.leg(peer.id).downlink.estimate
     peer.send_rtcp(rtcp.bandwidth(peer.video.ssrc, bits_per_second, [1]))
     async with asyncio.timeout(SECONDS):
@@ -57,7 +57,7 @@ async def test_a_sender_that_congests_a_connection_is_slowed_down_until_it_stops
             await each.gets(60)
 
     await film()
-    # Of what is sent, dave's connection carries four fifths.
+    # Dave's connection carries four fifths of the media that is sent.
     rates = {alice: 8 * 36 * VIDEO_SIZE, carol: 8 * 24 * VIDEO_SIZE}
     await _estimates(world, dave, 10 * sum(rates.values()))
     await _estimates(world, dave, sum(rates.values()) * 4 // 5)
@@ -66,7 +66,7 @@ async def test_a_sender_that_congests_a_connection_is_slowed_down_until_it_stops
         allowed, sources = await _limit(peer)
         assert allowed == pytest.approx(feedback.AUDIO_RATE + 0.8 * rate, rel=0.02)
         assert sources == [peer.video.ssrc]
-    # It grows with what his connection carries.
+    # The limits grow with the bandwidth of dave's connection.
     await _estimates(world, dave, sum(rates.values()) * 3 // 2)
     await film()
     for peer, rate in rates.items():
@@ -81,7 +81,7 @@ async def test_a_sender_that_congests_a_connection_is_slowed_down_until_it_stops
 
 @pytest.fixture
 def tenths(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Return what lets the conference look at its connections, as if a tenth of a second later."""
+    """Stop the conference's own pacing. Return a function that paces its senders as if 0.1 s had passed."""
     monkeypatch.setattr(conference, "REPORT_SECONDS", float("inf"))
     return lambda: world.node.conferences["room"].pace(0.1)
 
@@ -92,7 +92,7 @@ async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(
     alice, bob, mallory = await world.join("alice", "bob", "mallory")
 
     async def report(packets: int) -> int:
-        """Let mallory send video until the next report; return how much of it alice gets, beside bob's sound."""
+        """Send packets of mallory's video and one of bob's audio, then pace. Return how much video alice got."""
         alice.packets.clear()
         mallory.film(packets)
         await bob.gets(packets)
@@ -109,7 +109,7 @@ async def test_a_sender_that_ignores_its_limit_costs_a_narrow_line_no_sound(
         assert await report(10) == 10
     assert pacing.MOST_DEFIANCES < reports <= 2 * pacing.MOST_DEFIANCES
     assert [await report(10) for _ in range(3)] == [0, 0, 0]
-    # It comes back once its sender has slowed down.
+    # The video comes back once its sender has slowed down.
     assert await report(0) == 0
     await mallory.until(lambda: any(isinstance(each, RtcpPsfbPacket) and each.fmt == 1 for each in mallory.reports))
     assert await report(1) == 1

@@ -10,7 +10,7 @@ from media.focus import conference, liveness
 from media.reports import Connection
 from tests.support.media.node_harness import SECONDS, World
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -30,7 +30,7 @@ async def test_broken_connection_is_reported_and_so_is_its_return(world: World) 
 
 
 def _loses(share: float, ssrc: int) -> RtcpRrPacket:
-    """Return a receiver report that says so."""
+    """Return a receiver report with this share of lost packets."""
     block = RtcpReceiverInfo(
         ssrc=ssrc, fraction_lost=int(256 * share), packets_lost=0, highest_sequence=0, jitter=0, lsr=0, dlsr=0
     )
@@ -45,7 +45,7 @@ async def test_poor_connection_is_reported_again_and_again_until_it_is_fine(
     alice, bob = await world.join("alice", "bob")
     alice.film()
     ((_, _, ssrc),) = await bob.gets(1)
-    # Its reports about a stream that it does not get are ignored.
+    # Bob's reports about a stream that he does not get are ignored.
     bob.send_rtcp(_loses(0.9, alice.video.ssrc))
     bob.send_rtcp(_loses(0.25, ssrc))
     await until(lambda: len(world.heard) >= 3)
@@ -67,14 +67,14 @@ async def test_connection_on_which_the_focus_loses_too_much_is_poor(
             alice.video.packet()
             lost += 1
             alice.film(2)
-            # Whatever alice loses, bob lacks as well; but his connection is as good as before.
+            # Packets lost on the way from alice are missing for bob too. But his own connection is still good.
             bob.send_rtcp(_loses(1 / 3, ssrc))
             await asyncio.sleep(0.01)
     assert world.heard == [("alice", Connection.POOR)]
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for what the node reports."""
+    """Wait until the node's reports meet a condition."""
     async with asyncio.timeout(SECONDS):
         while not condition():
             await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from tests.support.media.attacks import unknown_socket
 from tests.support.media.node_harness import SECONDS, Listener, World, around, in_order, true
 from tests.support.media.synthetic import RTX
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -42,7 +42,7 @@ async def test_ice_restart_moves_the_media_and_keeps_the_keys(world: World) -> N
     old_check, destination = alice.check(), world.leg("alice").addresses.destination
     alice.restart()
     answer = await world.conference.renegotiate(alice)
-    # Until it is used nothing changes.
+    # Nothing changes until the new credentials are used.
     assert world.leg("alice").addresses.destination is destination
     assert f"a=ice-ufrag:{alice.remote[0]}\r\n" not in answer
     alice.restarted(answer)
@@ -51,7 +51,7 @@ async def test_ice_restart_moves_the_media_and_keeps_the_keys(world: World) -> N
     assert in_order(before + await bob.gets(3))
     bob.film(3)
     assert in_order(await alice.gets(3))
-    # What was good before is good no more.
+    # A check with the old credentials no longer counts.
     with contextlib.closing(unknown_socket()) as stranger:
         stranger.sendto(old_check, alice.host)
         alice.film()
@@ -126,7 +126,7 @@ async def test_leg_whose_connection_is_closed_may_come_back_and_is_lost_later(wo
     leg_of_bob = world.leg("bob")
     await back.dtls.close()
     await true(lambda: not leg_of_bob.is_connected)
-    # Its checks and answers go on, but they do not count.
+    # Bob's checks and answers go on, but they do not count.
     await world.pass_time(LOST_SECONDS - 1, alice)
     assert world.lost == []
     await world.pass_time(3, alice)

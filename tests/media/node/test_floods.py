@@ -9,7 +9,7 @@ from media.forward import repair, rtp, tracks
 from tests.support.media.attacks import flood_of
 from tests.support.media.node_harness import World, in_order
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 

@@ -1,4 +1,4 @@
-"""What one participant sends reaches the others, as one stream each."""
+"""The media of one participant reaches each other participant, as one stream per track."""
 
 import errno
 
@@ -10,7 +10,7 @@ from tests.support.media.node_harness import World, around, in_order
 from tests.support.media.synthetic import AUDIO, VIDEO
 from tests.support.media.tunnels import Tunnel
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 

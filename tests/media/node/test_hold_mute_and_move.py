@@ -1,4 +1,4 @@
-"""What a participant's state does to the media that it sends and gets: hold, mute, move and leave."""
+"""The effect of hold, mute, move and leave on the media that a participant sends and gets."""
 
 import gc
 import weakref
@@ -9,7 +9,7 @@ import pytest
 from media.focus.leg import Leg
 from tests.support.media.node_harness import SECONDS, Listener, World, in_order, true
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -40,7 +40,7 @@ async def test_receivers_share_what_they_get_also_after_their_sender_was_on_hold
         await world.conference.settle()
         assert track.sinks == {}
         await world.conference.set_state(alice, "accepted", "resume")
-        # It films while they answer one by one.
+        # Alice sends video while the others answer one by one.
         while world.conference.offered:
             await world.conference.answer_one()
             alice.film(3)
@@ -95,7 +95,7 @@ async def test_a_participant_that_leaves_is_heard_no_more_and_its_sections_are_u
 
 
 def _memory_of(gone: Leg) -> list[Any]:
-    """Return what a leg is made of."""
+    """Return the objects that make up a leg."""
     assert gone.transport is not None
     assert gone.channels is not None
     dtls, sctp = gone.transport._dtls, gone.channels._sctp

@@ -23,15 +23,13 @@ from tests.support.media.attacks import LYING_REMB
 from tests.support.media.dtls_pair import mutate
 from tests.support.media.node_harness import World, in_order
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("seed", range(examples(1, deep=3)))
-async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
-    unlimited: None, world: World, seed: int
-) -> None:
-    """2,000 compound packets each, encrypted with the right keys, of which some bytes are wrong."""
+async def test_malicious_feedback_harms_nobody(unlimited: None, world: World, seed: int) -> None:
+    """Send 2,000 compound packets per seed, with the right keys but with some wrong bytes."""
     alice, bob, carol = await world.join("alice", "bob", "carol")
     carol.film()
     ((sequence, _, ssrc),) = await alice.gets(1)
@@ -40,7 +38,7 @@ async def test_feedback_of_a_participant_that_means_harm_costs_nobody_anything(
     sound = _feedback_about(alice.video.ssrc, ssrc, sequence)
     for number in range(2_000):
         broken = mutate(b"".join(chance.sample(sound, chance.randint(1, 4))), chance)
-        # Packets that count as RTCP and name their real sender. The rest of each is random.
+        # Packets that count as RTCP and name their real sender. The rest of each is mutated.
         head = [0x80 | chance.randrange(64), chance.choice([200, 201, 202, 203, 205, 206])]
         alice.send_rtcp(bytes(head) + broken[2:4].ljust(2, b"\0") + sound[0][4:8] + broken[8:])
         if number % 40 == 0:
@@ -71,7 +69,7 @@ def _feedback_about(own: int, others: int, sequence: int) -> list[bytes]:
     ]
 
 
-async def test_feedback_that_lies_costs_nobody_anything(world: World) -> None:
+async def test_false_feedback_harms_nobody(world: World) -> None:
     alice, bob, carol = await world.join("alice", "bob", "carol")
     for _ in range(5):
         alice.send_rtcp(LYING_REMB)

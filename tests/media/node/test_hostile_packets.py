@@ -19,12 +19,12 @@ from tests.support.media.dtls_pair import mutate
 from tests.support.media.node_harness import World, in_order, true
 from tests.support.media.synthetic import RTX, VIDEO, Source
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
 @pytest.mark.parametrize("kind", ["noise", "known SSRC", "captured and broken", "RTCP"])
-async def test_garbage_from_a_participants_address_costs_it_nothing(
+async def test_garbage_from_a_participants_address_does_not_affect_its_media(
     world: World, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(quota, "FAILURES_A_TICK", 20)
@@ -57,7 +57,8 @@ async def test_once_many_were_refused_only_the_next_packets_of_a_stream_are_decr
     alice.film()
     await bob.gets(1)
     before = target.quota.packets_left, target.quota.unauthentic
-    # Authentic, but such a sequence number could be anybody's guess. The other one is of no known stream.
+    # Both packets are authentic. But the first is too far ahead to be a next packet, and the second has an unknown
+    # SSRC.
     alice.video.sequence = alice.video.sequence + 2 * NEAR & 0xFFFF
     alice.film()
     alice.send_rtcp(RtcpRrPacket(ssrc=1))
@@ -69,7 +70,7 @@ async def test_once_many_were_refused_only_the_next_packets_of_a_stream_are_decr
 
 
 def _garbage(kind: str, genuine: bytes, chance: random.Random) -> bytes:
-    """Return a datagram that is not authentic. Its sender has seen more or less of the genuine traffic."""
+    """Return a datagram that is not authentic. The kinds differ in how much genuine traffic the sender has seen."""
     noise = chance.randbytes(1200)
     return {
         "noise": b"\x80" + bytes([VIDEO]) + noise,
@@ -80,10 +81,8 @@ def _garbage(kind: str, genuine: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(examples(1, deep=3)))
-async def test_media_of_a_participant_that_means_harm_costs_nobody_anything(
-    unlimited: None, world: World, seed: int
-) -> None:
-    """2,000 packets of RTP each, encrypted with the right keys: extensions, padding and retransmissions that lie."""
+async def test_malicious_media_harms_nobody(unlimited: None, world: World, seed: int) -> None:
+    """Send 2,000 RTP packets per seed, with the right keys but false extensions, padding and retransmissions."""
     alice, bob, carol = await world.join("alice", "bob", "carol")
     chance = random.Random(seed)
     for number in range(2_000):
@@ -93,7 +92,7 @@ async def test_media_of_a_participant_that_means_harm_costs_nobody_anything(
         if chance.random() < 0.3:
             sound = rtp.wrap(sound, payload_type=RTX, sequence=number, ssrc=alice.video.rtx_ssrc or 0)
             broken = mutate(sound[12:120], chance)
-        # Only what libsrtp itself takes can be encrypted.
+        # The first byte stays valid, because libsrtp encrypts no other packets.
         first = 0x80 | chance.choice([0x00, 0x10, 0x20, 0x30])
         alice.send([bytes([first]) + sound[1:12] + broken])
         if number % 40 == 0:
@@ -107,7 +106,7 @@ async def test_media_of_a_participant_that_means_harm_costs_nobody_anything(
 async def test_packet_too_large_to_be_encrypted_again_goes_nowhere(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The shorter trailer: others' keys add more to what this participant sends.
+    # Alice's SRTP profile has the shorter trailer. The profile of bob and carol adds more bytes to her packets.
     with monkeypatch.context() as patched:
         weak = [each for each in rtcdtlstransport.SRTP_PROFILES if "SHA1_80" in each.openssl_profile.decode()]
         patched.setattr(rtcdtlstransport, "SRTP_PROFILES", weak)
@@ -118,7 +117,7 @@ async def test_packet_too_large_to_be_encrypted_again_goes_nowhere(
         "SRTP_AEAD_AES_256_GCM",
     ]
     large = Source(alice.video.ssrc, VIDEO, 90000, SLOT - 10, sequence=alice.video.sequence)
-    # pylibsrtp's own session takes no more than 1,500 bytes.
+    # `send` calls libsrtp directly, because pylibsrtp's own session accepts at most 1,500 bytes.
     alice.send([large.packet()])
     alice.video.sequence = large.sequence
     alice.film()
@@ -161,8 +160,8 @@ async def test_replayed_and_forged_packets_go_nowhere(world: World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(examples(1, deep=4)))
-async def test_noise_at_the_port_costs_nobody_anything(world: World, seed: int) -> None:
-    """25,000 datagrams each: noise with the first bytes of STUN, DTLS, RTP and RTCP, and real datagrams mutated."""
+async def test_noise_at_the_port_harms_nobody(world: World, seed: int) -> None:
+    """Send 25,000 datagrams per seed: noise with first bytes of STUN, DTLS, RTP and RTCP, or mutated real ones."""
     alice, bob = await world.join("alice", "bob")
     chance = random.Random(seed)
     genuine = [
@@ -185,7 +184,7 @@ async def test_noise_at_the_port_costs_nobody_anything(world: World, seed: int) 
 
 
 def _noise(chance: random.Random, genuine: list[bytes]) -> bytes:
-    """Return a datagram that means harm."""
+    """Return noise or a mutated genuine datagram."""
     if chance.random() < 0.5:
         first = chance.choice([0, 1, 20, 22, 23, 63, 64, 127, 128, 144, 160, 191, 192, 255])
         return bytes([first, chance.choice([0, 1, 96, 111, 200, 201, 205, 206])]) + chance.randbytes(

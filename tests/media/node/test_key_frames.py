@@ -1,4 +1,4 @@
-"""Key frames are asked for when a receiver needs one, and no more often than a sender can bear."""
+"""Key frames are requested when a receiver needs one, but at a bounded rate."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from media.forward import rtp, streams, tracks
 from tests.support.media.attacks import flood_of
 from tests.support.media.node_harness import Listener, World
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -32,7 +32,7 @@ async def test_key_frame_is_asked_for_when_somebody_joins_and_in_moderation_afte
 
 
 async def without_requests(world: World) -> tuple[Listener, Listener]:
-    """Let two join. The first key frame was asked for, and the node's ticks are stopped."""
+    """Connect alice and bob. The first key frame has been requested, and the node's ticks are stopped."""
     alice, bob = await world.join("alice", "bob")
     alice.film()
     await bob.gets(1)
@@ -46,7 +46,7 @@ async def without_requests(world: World) -> tuple[Listener, Listener]:
 
 
 def asked_for(peer: Listener) -> list[int]:
-    """Return the sequence numbers that a peer was asked for."""
+    """Return the sequence numbers of the packets that a peer was asked to send again."""
     return [number for each in peer.reports if isinstance(each, RtcpRtpfbPacket) for number in each.lost]
 
 

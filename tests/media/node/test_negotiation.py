@@ -1,4 +1,4 @@
-"""The node does its tasks: it answers offers, makes its own, and refuses what cannot be agreed to."""
+"""The node carries out its tasks: it answers offers, makes offers, and refuses offers that it cannot agree to."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World
 from tests.support.media.synthetic import PeerSection, RefusedError
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -58,7 +58,7 @@ async def test_a_rejected_offer_is_not_repeated_until_something_changes(world: W
     await bob.gets(1)
 
 
-async def test_ten_joins_while_an_answer_is_owed_cost_one_further_offer(world: World) -> None:
+async def test_ten_joins_during_an_unanswered_offer_cause_one_further_offer(world: World) -> None:
     alice, _ = await world.join("alice", "bob")
     for name in ("carol", "dave", "erin"):
         peer = Listener(name)

@@ -9,7 +9,7 @@ from media.forward import rtp
 from tests.support.media.node_harness import Listener, World, numbers_used_twice
 from tests.support.media.synthetic import AUDIO, RTX, VIDEO
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 _BROKEN = b"\xbe\xde\0\1\x1f\0\0\0"  # an element that is longer than its extension

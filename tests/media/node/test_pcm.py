@@ -1,4 +1,4 @@
-"""Audio without Opus: who gets it, and when everybody's audio becomes G.711."""
+"""Audio without Opus: who gets it, and when all audio becomes G.711."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World, around, in_order
 from tests.support.media.synthetic import AUDIO, PCMU, PeerSection
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -22,13 +22,13 @@ async def test_pcmu_is_forwarded_while_a_member_lacks_opus(fast: bool) -> None:
         (carol,) = await world.join("carol", audio=(PCMU,))
         assert [world.leg(name).layout.published["audio"].codecs[0].name for name in ("alice", "carol")] == ["PCMU"] * 2
         assert world.track("alice", "audio").clock_rate == 8000
-        # Who joins later speaks PCMU as well.
+        # A participant that joins later sends PCMU as well.
         (bob,) = await world.join("bob", audio=(AUDIO, PCMU))
-        # What was still on the way is of no use to anybody any more.
+        # An Opus packet that was still on its way is no longer forwarded.
         alice.send([alice.audio.packet()])
         for peer in (alice, bob):
             peer.speak(PCMU)
-        # The fast path takes what follows the first packet.
+        # The fast path handles the packets after the first.
         alice.send([alice.audio.packet() for _ in range(5)])
         got = await bob.gets(5, PCMU)
         assert in_order(got)
@@ -72,13 +72,13 @@ async def test_a_participant_keeps_its_audio_without_opus_whoever_joins(world: W
 
     await world.conference.renegotiate(carol)
     await all_hear_carol()
-    # A page that is loaded again has another peer connection.
+    # After a reload, carol's page has a new peer connection.
     await carol.close()
     carol = Listener("carol", audio=(PCMU,))
     world.peers.append(carol)
     await world.conference.join(carol)
     await all_hear_carol()
-    # So has another device, after a time without any.
+    # So has the new device after a move. During the move carol has no connection.
     await world.conference.set_state(carol, "moving", "move")
     await world.conference.settle()
     await carol.close()
@@ -110,7 +110,7 @@ H264 = [
 ]
 
 
-async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(world: World) -> None:
+async def test_only_the_member_whose_offer_is_withdrawn_loses_a_codec(world: World) -> None:
     names = ("host", "bob", "first", "second")
     peers = {name: Listener(name) for name in names}
     vp8 = [*peers["host"].video_section.attributes]
@@ -127,7 +127,7 @@ async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(wor
     for name in ("first", "second"):
         peers[name].video_section.formats, peers[name].video_section.attributes = "102", H264
         assert "answer" in await task("offer", name, sdp=peers[name].offer(), fresh=False)
-    # Nobody has anything in common with the VP8 that comes back.
+    # `first` is back to VP8 only, and `second` now has only H264. The other members still get video.
     await task("withdraw", "first", rejected=False)
     for name in ("host", "bob"):
         answer = (await task("offer", name, sdp=peers[name].offer(), fresh=False))["answer"]
@@ -140,11 +140,11 @@ async def test_an_offer_that_is_taken_back_costs_only_its_own_member_a_codec(wor
 
 
 @pytest.mark.parametrize("fast", [True, False])
-async def test_a_line_that_lacks_the_codec_that_is_sent_silences_nobody_for_others(fast: bool) -> None:
+async def test_a_section_without_the_codec_in_use_silences_nobody_for_others(fast: bool) -> None:
     async with around(Settings(fast=fast)) as world:
         alice, bob = await world.join("alice", "bob", audio=(AUDIO, PCMU))
         picky = Listener("picky", audio=(AUDIO, PCMU))
-        # Here it takes another one's sound, in PCMU alone.
+        # This section receives another participant's audio, in PCMU only.
         picky.sections.append(PeerSection("audio", "second", str(PCMU), []))
         world.peers.append(picky)
         await world.conference.join(picky)

@@ -1,4 +1,4 @@
-"""A node builds the legs of a lost node anew."""
+"""A new node rebuilds the legs of a lost node."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from tests.support.media.by_json import by_json
 from tests.support.media.node_harness import Listener, World, in_order
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 

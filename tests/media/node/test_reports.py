@@ -1,4 +1,4 @@
-"""RTCP reports: sender reports translated, sources described, and how media arrives."""
+"""RTCP reports: translated sender reports, source descriptions, and reception reports."""
 
 import pytest
 from aiortc.rtp import RtcpByePacket, RtcpRrPacket, RtcpSdesPacket, RtcpSenderInfo, RtcpSrPacket
@@ -7,7 +7,7 @@ from media.forward import rtp
 from tests.support.media.node_harness import World
 from tests.support.media.synthetic import AUDIO, PCMU
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 

@@ -8,7 +8,7 @@ from media.forward import repair, rtcp, rtp
 from tests.support.media.node_harness import Listener, World, in_order, true
 from tests.support.media.synthetic import RTX, VIDEO
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -132,7 +132,7 @@ async def test_a_packet_too_old_for_a_picture_is_not_sent_again(world: World, ag
     world.stop_ticking()
     world.clock.added += age
     bob.send_rtcp(RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=1, media_ssrc=ssrc, lost=[sequence]))
-    # What comes after the request is forwarded after the answer.
+    # A packet that follows the request is forwarded after the answer, so the answer has arrived by then.
     bob.film()
     await alice.gets(1)
     alice.film()
@@ -166,7 +166,7 @@ async def test_feedback_is_a_compound_packet_unless_reduced_size_was_agreed(
     await alice.until(lambda: [each for each in alice.reports if isinstance(each, RtcpRtpfbPacket)])
     place = next(index for index, each in enumerate(alice.reports) if isinstance(each, RtcpRtpfbPacket))
     before = alice.reports[max(0, place - 2) : place]
-    # The reports of each second have report blocks.
+    # Only the periodic reports, sent every second, contain report blocks.
     is_compound = [type(each) for each in before] == [RtcpRrPacket, RtcpSdesPacket] and not before[0].reports
     assert is_compound is not agreed
 

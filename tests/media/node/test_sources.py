@@ -1,4 +1,4 @@
-"""Which source (SSRC) feeds which track, and what becomes of the others."""
+"""Which source (SSRC) feeds which track, and how other sources are treated."""
 
 import itertools
 import secrets
@@ -14,7 +14,7 @@ from tests.support.media import synthetic
 from tests.support.media.node_harness import Listener, World, around, in_order
 from tests.support.media.synthetic import AUDIO, RTX, VIDEO, VIDEO_SIZE, Source
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 
@@ -29,7 +29,7 @@ async def test_flood_of_sources_is_cut_off_and_hurts_nobody_else(unlimited: None
             carol.film()
             await bob.gets(1)
     alice.send_rtcp(RtcpRrPacket(ssrc=999))
-    # Those that were known before are known still: a report of its camera, and what it films.
+    # Sources that were known before are still known: a report of alice's camera and its video get through.
     info = RtcpSenderInfo(ntp_timestamp=1, rtp_timestamp=1, packet_count=1, octet_count=1)
     alice.send_rtcp(RtcpSrPacket(ssrc=alice.video.ssrc, sender_info=info))
     alice.film()
@@ -45,7 +45,7 @@ async def test_the_ssrc_of_another_participant_feeds_none_of_its_tracks(world: W
     ((_, _, ssrc),) = await bob.gets(1)
     mallory.film()
     await bob.gets(1)
-    # The SSRC that Alice sends with, and the one that her receivers know.
+    # Alice's own SSRC, and the SSRC that her receivers know.
     for forged in (alice.video.ssrc, ssrc):
         source = Source(forged, VIDEO, 90000, VIDEO_SIZE)
         mallory.send([source.packet() for _ in range(5)])
@@ -168,6 +168,6 @@ async def test_gaps_that_nobody_fills_are_one_missing_packet_to_receivers(fast: 
         numbers = [sequence for sequence, _, _ in await bob.gets(20)]
         gaps = [later - earlier & 0xFFFF for earlier, later in itertools.pairwise(numbers)]
         assert sum(gaps) <= streams.REQUEST_BURST + streams.LARGEST_GAP + tracks.LEAST_GAP * len(gaps)
-        # The picture goes on.
+        # The video goes on.
         alice.film(5)
         assert in_order((await bob.gets(5))[1:])

@@ -1,4 +1,4 @@
-"""The node reports who speaks."""
+"""The node reports the active speaker."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import pytest
 from media.focus import speakers
 from tests.support.media.node_harness import SECONDS, World
 
-# It touches no database.
+# No test in this module uses the database.
 pytestmark = pytest.mark.once
 
 

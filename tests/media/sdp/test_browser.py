@@ -1,4 +1,4 @@
-"""Chromium and we agree: what it can use is accepted, and what it refuses is refused, or listed here."""
+"""Offers that Chromium can use are accepted. Offers that it refuses are refused too, or listed in `LENIENT`."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ from tests.support.services import ROOT
 pytestmark = pytest.mark.once
 
 LOCAL = LocalEnd((Fingerprint("sha-256", ":".join(["AB"] * 32)),), (("127.0.0.1", 5000),))
-# A page has room for some hundred connections in its life.
+# A page can create only a few hundred connections in its lifetime.
 _PER_PAGE = 100
 _TIMEOUT = 900 if DEEP else 60  # seconds
 _TAKEN = """
@@ -50,7 +50,7 @@ async (offers) => {
   return verdicts;
 }
 """
-# Of pairs of BUNDLE groups: the offer and the answer with these, and why Chromium refuses the answer.
+# For each pair of BUNDLE groups: the offer and the answer with these groups, and Chromium's refusal of the answer.
 _ANSWERED = """
 async (pairs) => {
   const judged = [];
@@ -73,32 +73,33 @@ async (pairs) => {
 }
 """
 
-# What Chromium refuses and we accept, by its words, with the reason.
+# Offers that Chromium refuses and the enabler accepts: patterns of Chromium's message, and the subject of each.
 LENIENT = {
-    # Other media types and protocols are passed over, or forwarded to a peer that may know them.
+    # Other media types and protocols are ignored, or forwarded to a peer that may know them.
     r"Unsupported protocol|m=.*Invalid value": "other protocols and formats",
-    # Chromium makes mids up for sections without one, and trips over them itself.
+    # Chromium invents mids for sections without one, and then refuses these mids itself.
     r"Duplicate a=mid|matching no m= section": "mids that it made up, or left empty",
-    # The codec is passed over. Another peer may know it. What Firefox leaves of codecs that its m= line does not list
-    # is taken out by `SbeClient`, and Firefox itself takes it.
+    # The codec is ignored, because another peer may know it. Firefox leaves parameters of codecs that its m= line does
+    # not list. `SbeClient` removes these parameters, and Firefox itself accepts them.
     r"statically assigned|send parameters|Failed to parse codecs|a=rtpmap:": "codecs that it does not know",
-    # Between peers the text is forwarded: another stack may need no rtcp-mux. The focus serves a transport that has it.
+    # Between peers the text is forwarded, because another stack may need no rtcp-mux. The focus serves a transport that
+    # has it.
     r"(?i)rtcp-mux": "peers without rtcp-mux",
     # One section may carry the transport's attributes for its bundle (RFC 9143 section 7.1.3).
     r"Invalid ICE parameters|without ice-ufrag|without DTLS fingerprint": "bundled sections without keys",
-    # Numbers must mean one thing in a bundle. The focus refuses it; a peer judges for itself.
+    # A number must have one meaning in a bundle. The focus refuses a collision; in `peer`, the other side decides.
     r"codec collision|Failed to add remote stream ssrc|Duplicate SSRC": "collisions of numbers in a bundle",
-    # RFC 8122 section 5: several fingerprints are allowed, unknown digests are passed over.
+    # RFC 8122 section 5: several fingerprints are allowed, and unknown digests are ignored.
     r"a=fingerprint:": "fingerprints that it cannot use",
-    # Nobody connects to c= where ICE is used, and nobody has to understand each candidate.
+    # With ICE, no endpoint connects to the address in c=, and none has to understand each candidate.
     r"^\S*c=|connection data|a=candidate:": "addresses that it cannot use",
-    # The focus answers without simulcast. Chromium would need the extension to take it, and one attribute.
+    # The focus answers without simulcast. Chromium accepts simulcast only with the RID extension and one attribute.
     r"negotiates simulcast but does not negotiate the RID|Multiple Simulcast": "simulcast that it cannot take",
     r"Two different track IDs|a=msid:": "two tracks of one section",
     r"a=ssrc-group:": "groups of sources that it cannot read: they are passed over",
-    # The focus rejects the section alone.
+    # The focus rejects only this section.
     r"a=sctp-port": "data channels without a port",
-    # RFC 8285 section 5 forbids the mixture. We read those of the section only.
+    # RFC 8285 section 5 forbids the mixture. The parser reads only the extensions of the section.
     r"a=extmap MUST be either": "extensions of the session and of sections",
     r"Failed to set local answer|transport is missing": "offers that it takes and cannot answer",
 }
@@ -116,7 +117,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 async def evaluated(chromium: Browser, script: str, argument: object) -> Any:
-    """Return what a function returns in a page of its own."""
+    """Run a JavaScript function in a new page, and return its result."""
     async with asyncio.timeout(_TIMEOUT):
         page = await chromium.new_page()
         value = await page.evaluate(script, argument)
@@ -125,7 +126,7 @@ async def evaluated(chromium: Browser, script: str, argument: object) -> Any:
 
 
 async def verdicts(chromium: Browser, offers: list[str]) -> list[tuple[str, str]]:
-    """Return of each offer why Chromium refuses it, or its answer."""
+    """Return, for each offer, Chromium's error and Chromium's answer. One of them is empty."""
     found: list[tuple[str, str]] = []
     for start in range(0, len(offers), _PER_PAGE):
         found += map(tuple, await evaluated(chromium, _SCRIPT, offers[start : start + _PER_PAGE]))
@@ -159,12 +160,12 @@ def refusal_in_focus(offer: str) -> str:
 
 
 def usable(answer: str) -> bool:
-    """Tell whether Chromium's answer accepts a section."""
+    """Tell whether Chromium's answer accepts any section."""
     return bool(re.search(r"(?m)^m=\S+ 0*[1-9]", answer))
 
 
 def is_beyond_the_focus(offer: str, answer: str) -> bool:
-    """Tell why the focus may refuse what Chromium can use: it forwards no such codec, or could not connect."""
+    """Tell whether the focus may refuse an offer that Chromium can use: it lacks the codecs, or could not connect."""
     sections = [each for each in re.split(r"(?m)^m=", answer)[1:] if not re.match(r"\S+ 0 ", each)]
     names = {name.lower() for each in sections for name in re.findall(r"a=rtpmap:\d+ ([^/\r]+)", each)}
     is_data = any(each.startswith("application") and "a=sctp-port" in each for each in sections)
@@ -173,7 +174,7 @@ def is_beyond_the_focus(offer: str, answer: str) -> bool:
 
 
 def disagreement(offer: str, error: str, answer: str) -> str:
-    """Return what Chromium and we disagree about without a listed reason; empty where there is nothing."""
+    """Return a disagreement with Chromium that has no listed reason, or an empty text."""
     peer = refusal_in_peer(offer)
     if usable(answer) and peer:
         return f"refused in peer: {peer}"
@@ -195,7 +196,7 @@ async def test_chromium_and_we_agree_on_changed_offers(chromium: Browser) -> Non
         if (words := disagreement(offer, error, answer))
     }
     assert found == {}
-    # Otherwise nothing was compared.
+    # If few offers or all of them were accepted, the comparison would prove nothing.
     accepted = sum(usable(answer) for _, answer in judged)
     assert len(offers) / 3 < accepted < len(offers)
 
@@ -232,7 +233,7 @@ async def test_a_chromium_page_takes_the_offer_of_a_firefox_page_that_prefers_co
         assert list(media.formats) == listed[media.kind]
         named = [*media.attributes["fmtp"], *media.attributes["rtcp-fb"]]
         assert {value.split(" ")[0] for value in named} == set(media.formats)
-    # Nothing else is changed, and nothing of offers that list all their codecs.
+    # Nothing else is changed. Offers that list all their codecs are not changed at all.
     assert set(text.splitlines()) < set(offer.splitlines())
     assert [name for name, each in zip(OFFERS, same, strict=True) if each != OFFERS[name]] == ["firefox-preferences"]
     (before, _), (after, answer) = await verdicts(chromium, [offer, text])

@@ -52,7 +52,7 @@ class TestCost:
     LIMIT = 512 * 1024
 
     def hostile(self, limit: int) -> Iterator[str]:
-        """Yield descriptions of this size that are meant to be slow."""
+        """Yield descriptions of this size that are designed to be slow to read."""
         head = describe(kinds=())
         codecs = "".join(f"a=rtpmap:{number % 128} x/1\r\n" for number in range(240))
         sections = [
@@ -101,5 +101,5 @@ class TestCost:
             return min(once() for _ in range(3))
 
         for small, large in zip(self.hostile(self.LIMIT // 8), self.hostile(self.LIMIT), strict=True):
-            # Quadratic would be 64 times as long.
+            # Quadratic work would take 64 times as long.
             assert fastest(large) < 32 * fastest(small) + 0.002, large[:400]

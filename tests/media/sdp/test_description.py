@@ -1,4 +1,4 @@
-"""What a description says of itself: its origin, its directions, its bundles."""
+"""The origin, the directions and the bundles of a description."""
 
 import re
 

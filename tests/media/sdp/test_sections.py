@@ -40,7 +40,7 @@ class TestLiveLines:
         assert [section.live for section in read(text).media] == [True, True]
 
     def test_a_rejected_line_needs_nothing(self) -> None:
-        # As Firefox writes it.
+        # A rejected section as Firefox writes it.
         rejected = "m=video 0 UDP/TLS/RTP/SAVPF 120\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:1\r\n"
         description = read(describe(kinds=("audio",)) + rejected)
         assert not description.media[1].live

@@ -1,4 +1,4 @@
-"""Lines and values: what a description may be made of."""
+"""The lines and values that a description may contain."""
 
 import pytest
 

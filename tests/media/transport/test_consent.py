@@ -10,7 +10,7 @@ HERE, THERE, VICTIM = b"here", b"there", b"victim"
 
 
 def connected(now: float = 0.0) -> Consent:
-    """Return the consent of a leg that is at one address."""
+    """Return the consent of a leg whose media goes to `HERE`."""
     consent = Consent(now)
     assert consent.reach(HERE, now, nominated=True)
     assert consent.prove(HERE, now)
@@ -68,7 +68,7 @@ def test_candidates_are_few_and_the_newest_ones_stay() -> None:
     consent = connected()
     names = [number.to_bytes(2, "big") for number in range(1000)]
     asked = [name for name in names if consent.reach(name, 0.0, nominated=True)]
-    # One was spent on the first address.
+    # The first address took one of the moves.
     assert len(asked) == MOST_MOVES - 1
     assert not consent.prove(asked[0], 0.1)
     due = consent.due(RETRY_SECONDS[0])

@@ -218,13 +218,13 @@ async def test_an_association_that_never_comes_about_leaves_no_timer() -> None:
 
 
 async def test_packets_that_the_browser_sends_first_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What is lost is sent again only after longer than this test waits.
+    # A lost packet would be sent again only after the end of this test.
     monkeypatch.setattr(rtcsctptransport, "SCTP_RTO_INITIAL", 10 * SECONDS)
     server, client = await connected()
     browser = Browser("client", client.transport.send_data)
 
     async def receive(packet: bytes) -> None:
-        # Ours is lost.
+        # The focus's INIT is lost.
         if packet[12] != INIT:
             await browser.receive(packet)
 
@@ -259,7 +259,7 @@ async def test_a_relay_that_fails_is_logged_and_the_channel_lives(leg: Leg, capl
     assert "broken relay" in caplog.text
 
 
-# Types of chunks, and how many bytes come before their parameters (RFC 9260 section 3.3, RFC 6525 section 3.1).
+# Types of chunks, and the number of bytes before their parameters (RFC 9260 section 3.3, RFC 6525 section 3.1).
 CHUNKS_WITH_PARAMETERS = {1: 16, 2: 16, 4: 0, 5: 0, 6: 0, 9: 0, 130: 0}
 PARAMETER_OF_NOTHING = pack("!HH", 7, 0) + bytes(40)
 HOSTILE = {
@@ -325,7 +325,7 @@ async def test_sacks_that_list_much_are_slowed_down(leg: Leg) -> None:
     sack = chunk(3, pack("!LLHHHH", leg.browser.last_received_tsn, 100_000, 1, 0, 2, 1000))
     for _ in range(1000):
         await leg.send(sack)
-    # Each lists 999 pieces.
+    # Each SACK lists 999 pieces.
     assert leg.data.dropped >= 1000 - module.ACKNOWLEDGED_FOR_A_CHUNK * module.CHUNK_BURST // 999 - 1
 
 
@@ -390,7 +390,7 @@ async def test_pieces_behind_a_gap_are_bounded(leg: Leg) -> None:
     for number in range(1, 2000):
         await leg.send(leg.browser.piece(b"x", ahead=2 * number, flags=WHOLE | UNORDERED))
     assert leg.data.holdings().misordered == Sctp.MAX_MISORDERED
-    # What fills the gap is still taken.
+    # A message that fills the gap is still accepted.
     channel.send("still here")
     async with asyncio.timeout(SECONDS):
         while await leg.message() != ("chat", "still here"):
@@ -441,7 +441,7 @@ async def test_mutated_packets_never_reach_the_loop(monkeypatch: pytest.MonkeyPa
 
 
 def _record(leg: Leg) -> list[bytes]:
-    """Keep what the browser sends."""
+    """Return a list that collects the packets that the browser sends."""
     seeds: list[bytes] = []
 
     async def keep(packet: bytes) -> None:

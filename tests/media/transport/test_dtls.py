@@ -55,7 +55,7 @@ async def test_datagrams_that_arrive_before_the_start_are_not_lost() -> None:
     server.transport.start(client.certificate.fingerprints)
     await server.reach(State.CONNECTED)
     await client.reach(State.CONNECTED)
-    # Its hello and its last flight: nothing had to be sent again.
+    # The client sent only its hello and its last flight. Nothing had to be sent again.
     assert len(client.sent) == 2
     await close(server, client)
 
@@ -137,7 +137,7 @@ async def test_it_can_be_closed_in_any_state_and_more_than_once() -> None:
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_datagram_does_not_hold_up_the_end_of_a_handshake(turns: int) -> None:
-    # A cancellation is lost when the datagram that is waited for has just come.
+    # A cancellation would be lost if the awaited datagram had just arrived.
     server, client = End("server"), End("client")
     client.deliver = server.transport.feed
     start(server, client)
@@ -264,7 +264,7 @@ async def test_garbage_does_not_disturb_a_handshake() -> None:
     server.transport.start(client.certificate.fingerprints)
     for _ in range(20_000):
         server.transport.feed(chance.randbytes(chance.randrange(1600)))
-    # Alerts that nobody has signed: handshake_failure, close_notify.
+    # Unauthenticated alerts: handshake_failure, close_notify.
     for alert in (b"\x02\x28", b"\x01\x00"):
         server.transport.feed(b"\x15\xfe\xfd" + bytes(9) + b"\x02" + alert)
     client.transport.start(server.certificate.fingerprints)
@@ -442,7 +442,7 @@ async def test_a_lost_flight_is_sent_again() -> None:
 
 
 class Socket:
-    """What aiortc's own transport needs: a UDP socket on loopback."""
+    """A UDP socket on loopback, with the methods that aiortc's own transport needs."""
 
     role, state = "controlling", "completed"
 

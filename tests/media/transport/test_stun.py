@@ -46,7 +46,7 @@ def request(local: Credentials = LOCAL, remote: str = "them", *, nominate: bool 
 
 
 def signed(attributes: bytes, tail: bytes = b"", kind: int = 1, cookie: int = stun.COOKIE) -> bytes:
-    """Return a message of these raw attributes, signed, with more after the signature and a fingerprint."""
+    """Return a signed message with these raw attributes. `tail` and a fingerprint follow the signature."""
     message = pack("!HHI12s", kind, 0, cookie, b"transaction!") + attributes
     message += pack("!HH", 8, 20) + stun.message_integrity(message, LOCAL.password.encode()) + tail
     message += pack("!HHI", 0x8028, 4, stun.message_fingerprint(message))
@@ -57,7 +57,7 @@ USERNAME = pack("!HH13s3x", 6, 13, b"ourUfrag:them")
 
 
 def read(reply: bytes | None, password: str = LOCAL.password) -> stun.Message:
-    """Read a reply as the other side does: signature and fingerprint must be right."""
+    """Read a reply as the other side does, and require a valid signature and a fingerprint."""
     assert reply is not None
     message = stun.parse_message(reply)
     assert message.check_message_integrity(password.encode())
@@ -66,7 +66,7 @@ def read(reply: bytes | None, password: str = LOCAL.password) -> stun.Message:
 
 
 def changed_at_its_end(message: bytes) -> bytes:
-    """Return a message with another last bit."""
+    """Return this message with its last bit flipped."""
     return message[:-1] + bytes([message[-1] ^ 1])
 
 
@@ -133,7 +133,7 @@ def test_a_check_without_integrity_is_met_with_silence(agents: Agents[str], agen
 
 
 def many(count: int, username: bytes = USERNAME) -> bytes:
-    """Return a signed check with this many more attributes, of the kind that is cheap to send."""
+    """Return a signed check with this many additional attributes, of a kind that is cheap to send."""
     return signed(username + pack("!HHI", 0xC057, 4, 0) * count)
 
 
@@ -177,7 +177,8 @@ def test_flood_of_unknown_ufrags_is_dropped_unread_and_locks_nobody_out(
     for number in range(8000):
         agents.receive(request(replace(LOCAL, ufrag="nobody")), (f"192.0.2.{number % 256}", number), 1.0)
     assert len(looked_at) <= MOST_UNKNOWN + 8000 / LOOKED_AT
-    # A leg's own address, another network, the next second: all are served. A newcomer gets through by repeating.
+    # A leg's own address, another network and a check in the next second are served. A newcomer gets through by
+    # repeating its check.
     assert agents.receive(request(), SOURCE, 1.1, is_known=True).agent is agent
     assert agents.receive(request(), ("192.0.3.7", 1), 1.1).agent is agent
     assert any(agents.receive(request(), SOURCE, 1.1).agent for _ in range(LOOKED_AT))
@@ -352,7 +353,7 @@ def test_mutated_checks_never_raise_and_never_pass(agents: Agents[str], agent: A
 
 
 def test_signed_nonsense_never_raises(agents: Agents[str], agent: Agent[str]) -> None:
-    # The participant itself is the attacker: whatever is in it, the signature is right.
+    # The attacker is the participant itself, so the signature is right, whatever the message contains.
     chance = random.Random(8489)
     for second in range(10_000):
         junk = b"".join(_attribute(chance) for _ in range(chance.randrange(4)))
@@ -360,7 +361,7 @@ def test_signed_nonsense_never_raises(agents: Agents[str], agent: Agent[str]) ->
 
 
 def _attribute(chance: random.Random) -> bytes:
-    """Return an attribute, more often than not one that the parser knows, of a length that it may not expect."""
+    """Return an attribute. Its type is usually one that the parser knows. Its length may be unexpected."""
     kind = chance.choice([chance.randrange(65536), *stun.ATTRIBUTES_BY_TYPE])
     size = chance.choice([0, 1, 2, 4, 8, 20])
     return pack("!HH", kind, size) + chance.randbytes(size + -size % 4)
@@ -385,14 +386,14 @@ def _seconds(agents: Agents[str], datagrams: list[bytes], now: float) -> float:
 def answer(
     check_: bytes, *, password: str = REMOTE.password, kind: stun.Class = stun.Class.RESPONSE, transaction: bytes = b""
 ) -> bytes:
-    """Return the answer to a check of ours, as a browser gives it."""
+    """Return a browser's answer to a check of the focus."""
     message = stun.Message(stun.Method.BINDING, kind, transaction or check_[8:20], {"XOR-MAPPED-ADDRESS": SOURCE})
     message.add_message_integrity(password.encode())
     return bytes(message)
 
 
 def checked(agents: Agents[str], agent: Agent[str]) -> bytes:
-    """Return a check of ours to where the other side is."""
+    """Return a check of the focus to the other side's address."""
     sent = agent.check(SOURCE)
     assert sent is not None
     return sent
@@ -425,7 +426,7 @@ def test_the_answer_to_our_check_counts_once(agents: Agents[str], agent: Agent[s
 def test_other_answers_do_not_count(agents: Agents[str], agent: Agent[str], options: Any, source: Any) -> None:
     sent = checked(agents, agent)
     assert not agent.is_answer(answer(sent, **options), source)
-    # It spoils nothing.
+    # After a wrong answer, the right one still counts.
     assert agent.is_answer(answer(sent), SOURCE)
 
 
