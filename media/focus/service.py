@@ -134,7 +134,7 @@ class Service:
         self._node = Node(settings, self)
         self._loop = _new_loop()
         self._media = threading.Thread(target=self._run_node, name="media", daemon=True)
-        self._clerk = threading.Thread(target=self._handle_work, name="media-clerk", daemon=True)
+        self._task_thread = threading.Thread(target=self._handle_work, name="media-tasks", daemon=True)
         self._heartbeat = Heartbeat(self._beat)
 
     @property
@@ -149,16 +149,16 @@ class Service:
         self._call(self._node.start())
         self._heartbeat.start()
         self._stop_listening = tasks.listen(self.id, self._woken.set)
-        self._clerk.start()
+        self._task_thread.start()
 
     def stop(self) -> None:
         """Accept no new conference, end every leg, stop all threads and close all sockets."""
         self._stop_listening()
-        # Stop the heartbeat first: the clerk thread retires the node, and a later heartbeat would register it again.
+        # Stop the heartbeat first: the task thread retires the node, and a later heartbeat would register it again.
         self._heartbeat.stop()
         self._stopping.set()
         self._woken.set()
-        self._clerk.join(_PATIENCE_SECONDS)
+        self._task_thread.join(_PATIENCE_SECONDS)
         self._call(self._node.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._media.join(_PATIENCE_SECONDS)
@@ -224,7 +224,7 @@ class Service:
             self._reports.append(report)
         self._woken.set()
 
-    # --- Tasks and reports: the clerk thread (`media-clerk`) --------------------------------------------------
+    # --- Tasks and reports: the `media-tasks` thread --------------------------------------------------
 
     def _handle_work(self) -> None:
         """Carry out tasks, apply their results and deliver reports, until the service stops."""

@@ -367,7 +367,7 @@ def test_a_node_that_is_stopped_leaves_nothing(books: Books) -> None:
     with running(books) as node:
         assert MediaNode.objects.filter(pk=node.id).exists()
         threads = set(threading.enumerate()) - before
-        assert {thread.name for thread in threads} >= {"media", "media-clerk"}
+        assert {thread.name for thread in threads} >= {"media", "media-tasks"}
     assert not MediaNode.objects.exists()
     assert not any(thread.is_alive() for thread in threads)
     assert books.loop is not None

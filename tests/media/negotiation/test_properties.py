@@ -174,9 +174,9 @@ class Participant:
             rejects = not media.live or (index == at % 8 and direction == "rejected" and index > 0)
             section = {"mid": media.mid, "kind": media.kind, "direction": "rejected" if rejects else answered}
             sections.append(section)
-        return self.text(sections, "active", description.parse(offer)), sections
+        return self.text(sections, "active"), sections
 
-    def text(self, sections: list[dict[str, str]], setup: str, offered: description.Description | None = None) -> str:
+    def text(self, sections: list[dict[str, str]], setup: str) -> str:
         """Return a description of these sections, as Chromium writes it."""
         audio, video = re.split(r"(?=m=video)", SAMPLES["chromium-audio-video"].split("m=audio", 1)[1])
         templates = {"audio": f"m=audio{audio}", "video": video}
