@@ -8,7 +8,7 @@ PostgreSQL is stopped for 20 s and hangs for 20 s, Redis is stopped for 60 s, an
 after each failure, this takes five minutes. `--scale` multiplies these times, but a pause lasts at least 15 s.
 
 During all failures, six conferences of two members stay open, with real connections to their nodes. Three pairs of
-users call each other repeatedly. A refused request is repeated with the same `Idempotency-Key`. The benchmark fails
+users call each other repeatedly. A refused request is retried with the same `Idempotency-Key`. The benchmark fails
 when
 
 - a conference leaves a media node that is alive, or stays on the node that was killed;
@@ -192,7 +192,7 @@ class Member:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _take(self, event: dict[str, Any]) -> None:
-        """Record an event. A repeated event is no fault: delivery is at least once."""
+        """Record an event. A repeated event is not an error: delivery is at least once."""
         seq = event.get("seq")
         if seq is None:
             if event["type"] == "gap":

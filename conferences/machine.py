@@ -9,8 +9,8 @@ A *conference* starts in `invitation-sent`, when its host has made the first off
 - `answer`: The first answer opens the conference, and later answers leave it open. They come from other invited users
   and from a new device of a moving participant. If access is "open", they also come from sessions that join or return.
 - `negotiate`: While the conference is open, participants offer modifications, and accept, reject or cancel them.
-- `call-again`: The host makes another first offer. This is legal before the first answer, and only if the focus has not
-  accepted an offer of the host.
+- `call-again`: The host repeats the call with a new offer. This is legal before the first answer, and only if the focus
+  has not accepted an offer of the host.
 - `manage`: Until the conference ends, the host invites and mutes participants. A participant may mute or unmute itself.
 - `end`: The conference is terminated permanently, before or after the first answer.
 

@@ -74,7 +74,7 @@ class Reader:
     `ephemeral`, `next` also returns ephemeral events. The reader calls `on_replaced` as soon as newer readers replace
     it, even while its events are being sent.
 
-    `READERS` bounds the session's readers in this process, and the inbox bounds those in all processes.
+    `READERS` limits the session's readers in this process. The inbox limits its readers in all processes.
     """
 
     __slots__ = (

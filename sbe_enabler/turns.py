@@ -22,7 +22,7 @@ from sbe_enabler.connections import Application, Receive, Scope, Send, refuse
 # The most requests in a queue, served or waiting. The limit on connections does not bound their number: a request stays
 # in its queue for some seconds after its client has disconnected.
 _MOST_WANTED = 512
-# An answer in parts lasts as long as its client needs to read it. Its turn ends after this many seconds at the latest.
+# A streamed response takes as long as its client needs to read it. Its turn ends after this many seconds at the latest.
 _LONGEST_ANSWER = 1.0
 _TOO_MANY = "Too many requests from this address at the same time."
 

@@ -444,8 +444,8 @@ class LockedConference:
 def save_together(all_locked: Sequence[LockedConference]) -> None:
     """Save several conferences and append their events at once. Call it once, at the end of an operation.
 
-    With one append per conference, concurrent transactions could lock the same sessions in different orders, and
-    deadlock.
+    If each conference were appended separately, concurrent transactions could lock the same sessions in different
+    orders and deadlock.
     """
     for locked in all_locked:
         locked.write()

@@ -59,8 +59,8 @@ def lock_guests(conference_id: str, *, now: datetime) -> None:
 def _with_devices(guests: Iterable[Participant], *, now: datetime) -> list[Participant | Session]:
     """Return the guests and the live sessions of their users. The sessions hold all addresses of each user.
 
-    A session that registers between this query and the locks is missing. Simultaneous calls to its other addresses are
-    then not counted together.
+    A session that registers between this query and the locks is missing. Calls to addresses that only this session has
+    are then not counted together with this call.
     """
     return [*guests, *Session.objects.live(now).devices_of(guests)]
 

@@ -31,7 +31,7 @@ _ARGUMENTS = [
     "--allow-loopback-in-peer-connection",
     "--disable-background-networking",
 ]
-# Whether the received video has its full size. A browser reaches it after some seconds.
+# Whether the received video has its full size. A browser reaches full size after a few seconds.
 _IS_SHARP = """async () => {
   for (const report of (await window.sbe.pc.getStats()).values())
     if (report.type === "inbound-rtp" && report.kind === "video") return report.frameWidth >= 960;

@@ -31,7 +31,7 @@ class Addresses:
 
     @property
     def seen_at(self) -> float:
-        """When the destination last answered a check (consent, RFC 7675); until it has, when the leg was made."""
+        """When the destination last answered a check (consent, RFC 7675), or before that, when the leg was made."""
         return self._consent.proved_at
 
     def reach(self, name: bytes, now: float, *, nominated: bool) -> bool:

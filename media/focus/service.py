@@ -80,8 +80,8 @@ class Assigned(Protocol):
 class Wiring:
     """The functions of the rest of the service that a node calls.
 
-    `now` is the clock of the operations. The thread for tasks and reports begins by calling `enter` with the node's
-    loop.
+    `now` is the clock that the operations use. The thread for tasks and reports begins by calling `enter` with the
+    node's loop.
     """
 
     settle: Settle

@@ -199,7 +199,7 @@ class Destination:
 
     @classmethod
     def of(cls, name: bytes) -> "Destination":
-        """Return the destination for a sockaddr of NAME_SIZE bytes, the length that all messages state."""
+        """Return the destination for a sockaddr of NAME_SIZE bytes, which is the `msg_namelen` of every message."""
         memory = ffi.new("unsigned char[]", name)
         return cls(name, memory, address_in_memory(memory))
 

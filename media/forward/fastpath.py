@@ -146,7 +146,7 @@ def compile_library() -> Path:
 
 
 def _put(made: Path) -> None:
-    """Move a library to its path, atomically, and remove the libraries that it replaces.
+    """Move a library into place atomically, and remove the libraries that it replaces.
 
     :raises OSError: when the folder cannot be written.
     """

@@ -22,7 +22,7 @@ _ALONE = ((0, 1),)
 
 
 class Forwarder:
-    """Sends the bursts of routes through one socket."""
+    """Sends each route's burst of packets through one socket."""
 
     def __init__(self, fd: int, outbox: Outbox, *, gso: bool) -> None:
         """Send through a socket.

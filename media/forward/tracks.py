@@ -57,7 +57,7 @@ class Receivers(NamedTuple):
     handles: Sequence[Any]
     # The address in memory of each receiver's sockaddr.
     names: "array[int]"
-    # Whether the routes to these receivers support GSO batches.
+    # Whether the network paths to these receivers support GSO batches.
     gso: bool = True
 
     def part(self, begin: int, end: int) -> "Receivers":

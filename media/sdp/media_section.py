@@ -64,7 +64,7 @@ class SectionState:
     # As in the m= line. A rejected section repeats these fields.
     protocol: str
     format: str
-    # The codecs that the participant supports here, without those that its answers have left out (`refused`).
+    # The codecs that the participant supports here, except those that its answers have left out (`refused`).
     shown: Mapping[Key, Codec]
     # Whether the participant receives here. Only its offers say so, and its answers if we offered to send here.
     takes: bool

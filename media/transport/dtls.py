@@ -20,7 +20,7 @@ from media.tally import Tally
 
 logger = logging.getLogger(__name__)
 
-# The most bytes of a datagram. A DTLS record over UDP fits into one Ethernet frame.
+# The largest size of a datagram, in bytes. A DTLS record over UDP fits into one Ethernet frame.
 MAX_DATAGRAM = 1500
 # How many datagrams may wait to be read, including those that arrive before the transport is started.
 MAX_WAITING = 64

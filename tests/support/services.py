@@ -184,7 +184,7 @@ def new_database(url: str, *, template: str = "template1") -> str:
 
 
 def _call(command: list[str], directory: Path) -> None:
-    """Run a command as the ordinary user to its end."""
+    """Run a command to completion as the ordinary user."""
     done = subprocess.run([*_as_ordinary_user(), *command], cwd=directory, capture_output=True, timeout=60, check=False)
     if done.returncode:
         raise RuntimeError(f"{command[0]}: {done.stderr.decode(errors='replace')}")

@@ -368,7 +368,7 @@ export class Call extends Emitter {
   }
 
   /**
-   * Move the call to another device of the same user: hold, then end this leg within the move window (5 s).
+   * Move the call to another device of the same user: hold, then end this leg within the move window.
    *
    * @returns {Promise<{outcome?: string, moveRefused?: string}>}
    */

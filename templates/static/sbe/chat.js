@@ -13,7 +13,7 @@ const LONGEST = 4_000;
 const KEPT = 500;
 
 /**
- * The chat of a conference: messages over a data channel, since this side joined. The focus relays the messages and
+ * The chat of a conference: the messages on a data channel since this side joined. The focus relays the messages and
  * stores none.
  *
  * @extends {Emitter<{change: null}>}

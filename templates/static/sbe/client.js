@@ -493,7 +493,7 @@ export class SbeClient extends Emitter {
       );
     this.rejoinable =
       conferences.find((conference) => isMine(conference) && conference.state === "session-open") ?? null;
-    // A call that was still ringing when its page went away has lost its offer. Nobody can answer such a call any more.
+    // If the page went away while its call was still ringing, the call has lost its offer. Nobody can answer such a call any more.
     const orphan = conferences.find((conference) => isMine(conference) && conference.state === "invitation-sent");
     if (orphan) await this.#rest.send({ method: "DELETE", url: `${this.#conferencesUrl}/${orphan.id}` });
     this.emit("call", this.currentCall);

@@ -124,7 +124,7 @@ class DeafClient:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self._socket = socket.socket()
-        # A small window leaves the server's own buffers to hold the data.
+        # With a small receive window, the data stays in the server's own buffers.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.settimeout(PATIENCE)
 

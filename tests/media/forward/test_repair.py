@@ -1,4 +1,4 @@
-"""Repeats to a receiver take a bounded share of its line. Each packet is repeated at most once per round trip."""
+"""Retransmissions take a bounded share of a receiver's bandwidth. Each packet is repeated once per round trip at most."""
 
 import random
 from collections import deque

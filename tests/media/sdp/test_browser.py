@@ -93,7 +93,8 @@ LENIENT = {
     r"a=fingerprint:": "fingerprints that it cannot use",
     # With ICE, no endpoint connects to the address in c=, and none has to understand each candidate.
     r"^\S*c=|connection data|a=candidate:": "addresses that it cannot use",
-    # The focus answers without simulcast. Chromium accepts simulcast only with the RID extension and one attribute.
+    # The focus answers without simulcast. Chromium accepts simulcast only with the RID extension and exactly one
+    # `a=simulcast`.
     r"negotiates simulcast but does not negotiate the RID|Multiple Simulcast": "simulcast that it cannot take",
     r"Two different track IDs|a=msid:": "two tracks of one section",
     r"a=ssrc-group:": "groups of sources that it cannot read: they are passed over",
@@ -165,7 +166,7 @@ def usable(answer: str) -> bool:
 
 
 def is_beyond_the_focus(offer: str, answer: str) -> bool:
-    """Tell whether the focus may refuse an offer that Chromium can use: it lacks the codecs, or could not connect."""
+    """Tell whether the focus may refuse an offer that Chromium can use: no known codec, or two ICE-lite sides."""
     sections = [each for each in re.split(r"(?m)^m=", answer)[1:] if not re.match(r"\S+ 0 ", each)]
     names = {name.lower() for each in sections for name in re.findall(r"a=rtpmap:\d+ ([^/\r]+)", each)}
     is_data = any(each.startswith("application") and "a=sctp-port" in each for each in sections)

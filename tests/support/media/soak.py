@@ -88,7 +88,7 @@ class Soak:
         """Ignore the report."""
 
     async def run(self, seconds: float) -> Holdings:
-        """Act for this many seconds. Return what was held half-way, after all participants had left."""
+        """Act for this many seconds. Return what the process held after the first half, when all participants had left."""
         node = Node(Settings(), self)
         await node.start()
         self._node = node
