@@ -64,5 +64,8 @@ function onKey(event) {
   // Single keys can be switched off (WCAG 2.1.4). In a field or a dialog they are no shortcuts.
   if (!preferences.keys || inField || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const button = document.getElementById(KEYS.get(event.key.toLowerCase()) ?? "");
-  if (button?.checkVisibility()) button.click();
+  if (!button?.checkVisibility()) return;
+  // Otherwise the browser would type the key into a field that the button focuses.
+  event.preventDefault();
+  button.click();
 }
