@@ -88,7 +88,7 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
     Conference.objects.filter(pk="c7").update(state="session-terminated", ended_at=old)
     Participant.objects.filter(conference="c7").update(state="left", left_at=old)
     Session.objects.filter(pk="s9").update(state="ended", ended_at=old)
-    # Of the participants that have left, one is due for scrubbing, one has a `left_at` in the future, and many are scrubbed.
+    # Of the participants that have left, one is due for scrubbing, one has a future `left_at`, and many are scrubbed.
     Participant.objects.filter(role="guest").update(state="left", left_at=old, scrubbed_at=now)
     Participant.objects.filter(pk__in=["guest10", "guest12"]).update(left_at=now, scrubbed_at=None)
     Participant.objects.filter(pk="guest12").update(left_at=now + timedelta(seconds=5))
