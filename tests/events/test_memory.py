@@ -17,7 +17,7 @@ _MOST_KIB = 20.0
 
 
 async def open_sockets(stack: contextlib.AsyncExitStack, endpoint: Endpoint, number: int) -> None:
-    """Open this many WebSockets, and wait until each has read the log. They close with the stack."""
+    """Open this many WebSockets, and wait until each has read the log. They close when the stack closes."""
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def open_one() -> None:

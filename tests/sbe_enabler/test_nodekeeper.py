@@ -113,7 +113,7 @@ class TestOutage:
     def test_the_next_look_is_when_a_node_can_be_silent_for_too_long(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # With so long a patience, the delays of a slow machine do not matter.
+        # With this long patience, the delays of a slow machine do not matter.
         settings.MEDIA_NODE_PATIENCE = timedelta(seconds=600)
         monkeypatch.setattr(nodekeeper, "LONGEST_SLEEP_SECONDS", 300.0)
         # A silence of 500 s would be enough. One second is added, because `clock.now` may differ from the database's
