@@ -28,7 +28,7 @@ from tests.support.endpoints import Endpoints
 from tests.support.scratch import in_memory
 from tests.support.services import SHARED, Backend, Backends, Server
 
-# The code in which a thread of a pool waits for work.
+# The code that a thread of a pool runs while it waits for work.
 _WAITS_FOR_WORK = pool_threads._worker.__code__
 # Matches a module whose tests are all marked `once`.
 _ALL_ONCE = re.compile(r"^pytestmark = \[?pytest\.mark\.once\b", re.MULTILINE)
@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Exclude permanent objects from garbage collection, as the server does. Collecting took a tenth of the time."""
+    """Exclude permanent objects from garbage collection, as the server does. This saves a tenth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
@@ -129,9 +129,9 @@ def _close_the_connections_of_other_threads(
 
 
 def _wait_until_idle(thread: threading.Thread) -> None:
-    """Wait until a thread has ended, or waits for work in its pool: SQLite crashes when it loses its connection.
+    """Wait until a thread has ended, or waits for work in its pool: SQLite crashes if a connection in use is closed.
 
-    A cancelled task does not wait for the thread that works for it.
+    A thread continues its work even if the task that awaited it was cancelled.
     """
     deadline = time.monotonic() + 30
     # A new thread can get the ident of one that has ended.
@@ -147,7 +147,7 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
     """Make databases for real servers: `backends.sqlite()`, or `backends.grown()` for PostgreSQL and Redis."""
     with tempfile.TemporaryDirectory(prefix="sbe-backends-", dir=in_memory(), ignore_cleanup_errors=True) as directory:
         base = tmp_path_factory.getbasetemp()
-        # The directory that all workers and all stages share.
+        # The directory that all workers and all stages of `make test` share.
         shared = os.environ.get(SHARED) or (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
         makers = Backends(Path(directory), Path(shared, "backends"))
         yield makers

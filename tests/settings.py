@@ -1,4 +1,4 @@
-"""Settings of the test suite: those of the service, in an environment that no developer's shell reaches.
+"""Settings of the test suite: those of the service, without the variables of the developer's shell.
 
 `python -m tests.support.services -- COMMAND` runs a command with PostgreSQL and Redis instead of SQLite and memory.
 """
@@ -31,7 +31,7 @@ from sbe_enabler.settings import *  # noqa: E402, F403 - the environment comes f
 # Some tests make more offers in a minute than any user would.
 OFFERS_PER_MINUTE = CHANGES_PER_MINUTE = CHANGES_AT_ONCE = INVITATIONS_PER_PAIR = 1_000_000
 SDP_CHARACTERS_PER_MINUTE = 10**12
-# Parallel runs share one Redis.
+# Parallel runs share one Redis, so each run has its own prefix.
 COUNTER_PREFIX = f"sbe-test-{os.getpid()}."
 # Pages render without `collectstatic`. Real servers in tests have their own settings.
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405

@@ -30,7 +30,7 @@ def test_bench_large_writes_a_row_for_each_size(tmp_path: Path) -> None:
     for row in rows:
         assert 0 < row["loop_ms_longest"] <= row["loop_ms_total"]
         assert isinstance(row["neighbour_delay_ms_p999"], float)
-    # Each further participant adds to the offer.
+    # Each further participant makes the offer longer.
     assert 0 < rows[0]["offer_bytes"] < rows[1]["offer_bytes"]
 
 

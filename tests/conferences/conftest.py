@@ -44,14 +44,14 @@ def _outside_transactions(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @lru_cache(maxsize=1)
 def _readers_known_to(number_of_modules: int) -> list[tuple[ModuleType, Callable[..., Any]]]:
-    """Return each of our modules that contains a reader, with the reader. Only an import changes the result."""
+    """Return pairs of one of our modules and a function of `_READERS` in it. Only an import changes the result."""
     ours = [module for name, module in sys.modules.items() if name.startswith(_OURS)]
     return [(module, reader) for module in ours for reader in _READERS if vars(module).get(reader.__name__) is reader]
 
 
 @pytest.fixture(autouse=True)
 def _no_sdp_is_read_in_a_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail a test whose operation reads an SDP while it holds a conference or the write lock of SQLite."""
+    """Fail a test whose operation reads an SDP in a transaction, where other requests may wait for a lock."""
     for module, reader in _readers_known_to(len(sys.modules)):
         monkeypatch.setattr(module, reader.__name__, _outside_transactions(reader))
 
@@ -64,7 +64,7 @@ def saved_scenes() -> dict[str, SavedScene]:
 
 @pytest.fixture
 def begin_with(saved_scenes: dict[str, SavedScene]) -> Iterator[BeginWith]:
-    """Begin with a scene: `begin_with("three", build, focus=True)`. Two different scenes need two names."""
+    """Begin with a scene: `begin_with("three", build, focus=True)`. Different scenes need different names."""
     with ExitStack() as stack:
 
         def begin(name: str, build: Build, *, focus: bool) -> Scene:
@@ -80,7 +80,7 @@ def begin_with(saved_scenes: dict[str, SavedScene]) -> Iterator[BeginWith]:
 
 @pytest.fixture
 def scene(request: pytest.FixtureRequest, begin_with: BeginWith, topology: str) -> Scene | None:
-    """The state that a test with a `call` begins with. Modules with other scenes override this fixture."""
+    """The state in which a test with the fixture `call` begins. Modules with other scenes override this fixture."""
     if "call" not in request.fixturenames:
         return None
 

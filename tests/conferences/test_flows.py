@@ -208,7 +208,7 @@ class TestFlow7Move:
             cancelled = news.pop(0)
             assert (cancelled["type"], cancelled["modId"]) == ("mod-cancelled", mod)
         if not answered and call.has_focus:
-            # The hold was cancelled before the focus read it. The focus still announces it.
+            # The offer to hold was cancelled before the focus read it. The focus still announces the hold.
             assert news.pop()["causedBy"] == mod
         (moving,) = news
         assert moving["type"] == "participant-moving"

@@ -18,8 +18,8 @@ from tests.support.plans import forget_statistics, prepare_to_plan, rows_read
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ENDED = 5000
-# The number of former participants of one live conference. Every twentieth of them is a participant of the user.
-# If many more rows of a small table belonged to this conference, PostgreSQL would read the whole table.
+# The number of former participants of one live conference. Every twentieth of their rows belongs to the user. If many
+# more rows of the small table belonged to this conference, PostgreSQL would read the whole table.
 LEFT = 1000 if connection.vendor == "sqlite" else 200
 # The most rows that one statement may read.
 MOST_ROWS = 500
@@ -43,7 +43,7 @@ def live(user: Device, node: object) -> str:
 
 @pytest.fixture(params=[False, True], ids=["without statistics", "with statistics"])
 def _history(request: pytest.FixtureRequest, user: Device, live: str) -> None:
-    """Write ended calls to and by the user, a live conference that many users have left, and others' live sessions."""
+    """Write ended calls to and by the user, a live conference that many users left, and live sessions of others."""
     past, late = (f"'{(timezone.now() + timedelta(hours=hours)).isoformat(' ')}'" for hours in (-1, 1))
     ended = {"state": "'session-terminated'", "ended_at": past, "ended_reason": "'hung-up'"}
     insert(Conference, 1, ENDED, id="'c' || i", topology="'peer'", created_at=past, **ended)

@@ -165,7 +165,7 @@ class TestActing:
             authorization=f"Api-Key {key}",
             x_session_id=call.alice.id,
         )
-        # The header x-session-id is part of the request, so this one differs.
+        # The header x-session-id is part of the request, so the second request differs from the first.
         assert (first.status_code, by_gateway.status_code) == (204, 422)
 
 
@@ -211,7 +211,7 @@ class TestReading:
 
     @pytest.fixture
     def read(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-        """A list that tells, for each SDP that was read, whether a transaction was open."""
+        """One entry for each SDP that was read: whether a transaction was open at that moment."""
         noted: list[bool] = []
 
         def note(type_: str, text: str) -> ValidatedSdp:

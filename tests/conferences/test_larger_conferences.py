@@ -43,7 +43,7 @@ def four(scene: Scene, alice: Device, bob: Device) -> Call:
 
 
 def catch_up(conference: str, *devices: Device) -> None:
-    """Accept the offers of the focus and read the events, with all these devices."""
+    """With all these devices, accept the offers of the focus and read the events."""
     while any(device.follow(conference) for device in devices):
         pass
     for device in devices:
@@ -158,7 +158,7 @@ def test_declining_after_the_host_has_withdrawn_the_invitation_changes_nothing(f
 
 def test_it_ends_when_only_one_participant_remains(four: Call, carol: Device, dave: Device) -> None:
     four.bob.delete(four.id), carol.delete(four.id)
-    # Dave still rings.
+    # Dave's device still rings.
     assert four.alice.get(four.id)["state"] == "session-open"
     body = dave.delete(four.id).json()
     assert (body["outcome"], body["state"]) == ("declined", "session-terminated")
@@ -192,7 +192,7 @@ def test_two_participants_can_move_at_the_same_time(four: Call, carol: Device) -
         assert device.put(four.id, "initiate-call-hold", device.offer("recvonly")).status_code == 204
         assert device.delete(four.id).json()["outcome"] == "moving"
         catch_up(four.id, four.alice, *({four.bob.id: [carol]}.get(device.id, [])))
-    # Moving participants do not delay the others.
+    # The two pending moves do not block alice's modification.
     assert four.alice.put(four.id, "initiate-conference-mod", four.alice.offer()).status_code == 204
     for phone in phones:
         assert phone.join(four.id).status_code == 204

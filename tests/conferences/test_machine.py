@@ -32,7 +32,7 @@ DEAD_ENDS = {
     ModificationState.CANCELLED,
     ModificationState.EXPIRED,
 }
-# These ends are not final: a participant that has left can return, and a move can be armed again.
+# `LEFT` and `IDLE` are not final: a participant that has left can return, and a move can be armed again.
 ENDS = DEAD_ENDS | {ParticipantState.LEFT, MoveState.IDLE}
 
 # Every transition of protocol section 7, written here independently of `TABLE`.

@@ -119,7 +119,7 @@ class TestLongBodies:
 
     @pytest.fixture
     def normalised(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """The texts that are normalised. The time for a run of combining marks is quadratic in its length."""
+        """The texts that are normalised. Normalising takes time quadratic in the length of a run of combining marks."""
         texts: list[str] = []
 
         def normalize(text: str) -> str:

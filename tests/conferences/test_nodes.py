@@ -53,7 +53,7 @@ def gone(node: ScriptedNode) -> None:
 
 
 def adopt(watched: timedelta = LONG) -> int:
-    """Move up to one batch of conferences whose node is gone to live nodes."""
+    """Find up to one batch of conferences whose node is gone, and assign live nodes to them; return their number."""
     return adopt_orphans(now=timezone.now(), watched=watched)
 
 

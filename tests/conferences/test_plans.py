@@ -71,7 +71,7 @@ def test_a_search_for_conferences_without_a_node_scans_no_table() -> None:
 
 @pytest.mark.usefixtures("_many_participants")
 def test_pruning_scans_no_table(settings: Settings) -> None:
-    """One row of each kind is due, among many that are not."""
+    """One row of each kind is due for pruning, among many that are not."""
     now = timezone.now()
     old, at = now - 2 * max(settings.RECORD_RETENTION, settings.EVENT_RETENTION), f"'{now.isoformat(' ')}'"
     event = {"session_id": "'s' || i", "conference_id": "'c' || i", "type": "'x'", "wire": "'{}'", "at": at}
@@ -88,7 +88,7 @@ def test_pruning_scans_no_table(settings: Settings) -> None:
     Conference.objects.filter(pk="c7").update(state="session-terminated", ended_at=old)
     Participant.objects.filter(conference="c7").update(state="left", left_at=old)
     Session.objects.filter(pk="s9").update(state="ended", ended_at=old)
-    # Of the participants that have left, one is due, one has a time in the future, and many are done.
+    # Of the participants that have left, one is due for scrubbing, one has a future `left_at`, and many are scrubbed.
     Participant.objects.filter(role="guest").update(state="left", left_at=old, scrubbed_at=now)
     Participant.objects.filter(pk__in=["guest10", "guest12"]).update(left_at=now, scrubbed_at=None)
     Participant.objects.filter(pk="guest12").update(left_at=now + timedelta(seconds=5))

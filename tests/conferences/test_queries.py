@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MOD, HOLD, RESUME = (f"initiate-conference-{what}" for what in ("mod", "hold", "resume"))
 CALL_HOLD, ACCEPT, WITHDRAW = "initiate-call-hold", "accept-conference-mod", "rejectCancel-conference-mod"
-# The most queries of a PUT that writes up to 4 events. An issue of the project sets this bound.
+# The most queries that a PUT may make if it writes up to 4 events. An issue of the project sets this bound.
 MOST = 12
 
 
@@ -31,19 +31,19 @@ def headers(request: pytest.FixtureRequest) -> dict[str, str]:
 def _participants(action: str) -> int:
     """Return the number of queries that only `conference-answer` needs.
 
-    The first query reads the host's offer before the lock. The others count the session's conferences, find a crossing
-    call, and make sure that the session has not ended.
+    The first query reads the host's offer before the lock is taken. The others count the session's conferences, find a
+    crossing call, and make sure that the session has not ended.
     """
     return 4 if action == "conference-answer" else 0
 
 
 def _key(headers: dict[str, str]) -> int:
-    """Return the number of queries that look for a kept answer before the body is read: one if there is a key."""
+    """Return the number of queries that look for a kept answer before the body is read: one with an Idempotency-Key."""
     return int("idempotency_key" in headers)
 
 
 def put(device: Device, conference: str, action: str, body: Any, headers: dict[str, str], events: int) -> None:
-    """Send a PUT, and require that it succeeds with this many events and not too many queries."""
+    """Send a PUT. Require that it succeeds, writes at least this many events, and makes not too many queries."""
     with Queries() as queries:
         response = device.put(conference, action, body, **headers)
     assert response.status_code == 204, response.content
@@ -181,12 +181,12 @@ def test_reading_more_conferences_needs_no_more_queries(alice: Device, count: in
 class TestFocus:
     """The queries of a focus conference do not increase with its participants."""
 
-    # The task for the focus is one more query.
+    # One more query writes the task for the focus.
     MOST = MOST + 1
 
     @pytest.fixture(params=[3, 12])
     def scene(self, request: pytest.FixtureRequest, begin_with: BeginWith) -> Scene:
-        """Several devices. If the test needs a `conference`, all but the last have joined an open conference."""
+        """Several devices. If the test needs a `conference`, all but the last device have joined an open conference."""
         joins = "conference" in request.fixturenames
 
         def build() -> tuple[str, tuple[Device, ...]]:
@@ -274,7 +274,8 @@ class TestFocus:
         with Queries() as queries:
             settle_task(task_id=task.pk, result=result, now=timezone.now())
         assert Modification.objects.pending().count() == len(devices) - 2
-        assert queries.count <= self.MOST + 1  # no request; but the task, and the participant that caused it
+        # No request is authenticated. But queries read the task, and the participant that caused it.
+        assert queries.count <= self.MOST + 1
 
     def test_beginning_to_ring(self, devices: list[Device], node: ScriptedNode) -> None:
         host, *guests = devices

@@ -83,5 +83,5 @@ def test_repeated_answer_is_recognised_after_its_credentials_are_deleted(call: C
     other = {"modId": mod, **answer(version=4)}
     refused(409, "modification-settled", call.bob.put, call.id, ACCEPT, other)
     judged = validate("answer", body["sdp"])
-    # The modification was scrubbed after the reading, but before the lock was taken.
+    # This reading was made before the modification was scrubbed, so it contains no scrubbed answer.
     assert OfferReading().is_answer_of(Modification.objects.get(pk=mod), judged)

@@ -1,4 +1,4 @@
-"""Credentials and addresses are stored only as long as the leg that they belong to."""
+"""Credentials and addresses are stored only as long as their leg exists."""
 
 import json
 import time
@@ -247,12 +247,12 @@ class TestReplacedLeg:
 
 
 def with_credentials() -> set[str]:
-    """Return the modifications that have a description with a password."""
+    """Return the IDs of the modifications that have a description with a password."""
     return {row.pk for row in Modification.objects.all() if "ice-pwd" in row.offer + row.answer}
 
 
 def newest_accepted() -> set[str]:
-    """Return, for each pair of sides, the modification that was accepted last."""
+    """Return, for each pair of sides, the ID of the modification that was accepted last."""
     accepted = Modification.objects.filter(state="mod-accepted").order_by("settled_at")
     return set({pair: row for row, pair in accepted.values_list("pk", "pair")}.values())
 

@@ -85,7 +85,7 @@ class Clients(RuleBasedStateMachine):
         self.seq: Counter[str] = Counter()
         self.states: dict[type, dict[str, str]] = {model: {} for model in STATES}
         self.version = 1
-        # The conference as each device that follows it knows it, by (session, conference).
+        # For each device that follows a conference: the conference as this device knows it. By (session, conference).
         self.views: dict[tuple[str, str], View] = {}
         # The conference in each invitation, until the invitation is answered, by (session, conference).
         self.invitations: dict[tuple[str, str], View] = {}
@@ -246,7 +246,7 @@ class Clients(RuleBasedStateMachine):
         self.check(device, response, {204})
 
     def follow_after_removing(self, device: Device, conference: str) -> None:
-        """Forget the conference: a peer conference ends when a participant is removed, and the response lacks it."""
+        """Forget the device's view: a removal ends a peer conference, and the response does not contain it."""
         self.views.pop((device.id, conference), None)
 
     @rule(seconds=st.sampled_from([1, 6, 31]), choice=CHOICES)
@@ -290,7 +290,7 @@ class Clients(RuleBasedStateMachine):
         self.check_views({session.pk for session in sessions if session.is_live(now)}, participants)
 
     def check_transitions(self, model: type, rows: Sequence[Conference | Participant | Modification]) -> None:
-        """Require that every row made at most one transition of the table."""
+        """Require that every row made at most one transition of the table since the last check."""
         known, machine = self.states[model], STATES[model]
         now = {row.pk: row.state for row in rows}
         for pk, state in now.items():
@@ -363,7 +363,7 @@ class Clients(RuleBasedStateMachine):
         return participant
 
     def check_views(self, live: set[str], rows: list[Participant]) -> None:
-        """Require that the view of each device that follows a conference by its events equals the rows."""
+        """Require that the view that each device has got from its events equals the rows."""
         for (session, conference), view in self.views.items():
             if session in live:
                 assert view["state"] == self.states[Conference][conference]
@@ -391,7 +391,8 @@ class Gatherings(Clients):
     """The same users in focus conferences. The focus works at once, or waits while other requests happen."""
 
     node: ClassVar[ScriptedNode]
-    # New rows may have later states: a focus that works at once settles offers, and ends invitations of busy users.
+    # New rows may already have a later state: a focus that works at once settles offers, and ends invitations of busy
+    # users.
     beginnings = {
         Conference: {"invitation-sent", "session-terminated"},
         Participant: {"accepted", "invited", "left"},
@@ -426,7 +427,7 @@ class Gatherings(Clients):
             self.move(2)
 
     def call_together(self) -> None:
-        """Begin more conferences than may ring for carol; then let the focus accept their offers."""
+        """Begin more conferences than may ring for carol; then make the focus accept their offers."""
         self.node.works = False
         for _ in range(django_settings.INVITATIONS_PER_CALLEE):
             self.gather(2, 2, "invited")

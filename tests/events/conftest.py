@@ -45,7 +45,7 @@ def hasty_server(new_backend: Callable[[], Backend], tmp_path_factory: pytest.Te
 
 @pytest.fixture
 def _no_idle_connections() -> Iterator[None]:
-    """Close the connections of the readers' threads: a test database with connections cannot be dropped."""
+    """Close the connections of the database threads: a test database with open connections cannot be dropped."""
     yield
     together = threading.Barrier(settings.DATABASE_THREADS)
 

@@ -148,7 +148,7 @@ execute_from_command_line(["manage.py", *sys.argv[2:]])
 
 
 def skewed(backend: Backend, log: Path, ahead: float, command: str) -> AbstractContextManager[Copy]:
-    """Run a command whose clock is ahead."""
+    """Run a management command whose clock is ahead by this many seconds."""
     program = log.with_suffix(".py")
     program.write_text(SKEWED)
     return copied(log, str(program), str(ahead), command, variables=backend.variables)
@@ -163,8 +163,8 @@ async def test_deadlines_are_settled_in_time_by_processes_whose_clocks_differ(
     alice = await endpoints.register(server, "alice")
     for ahead in (SKEW_SECONDS, -SKEW_SECONDS):
         with skewed(backend, tmp_path / f"keeper{ahead}.log", ahead, "timekeeper"):
-            # The first ring shows that the timekeeper runs. The second ring is measured: with a wrong clock it would
-            # end at once, or a minute late.
+            # The first call shows that the timekeeper runs. The ringing of the second call is measured: with a wrong
+            # clock it would end at once, or a minute late.
             for number in range(2):
                 began_at = time.monotonic()
                 await alice.call("nobody")

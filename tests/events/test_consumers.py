@@ -34,7 +34,7 @@ async def until_tasks_are(expected: set[str]) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.once  # The layer on Redis runs more tasks.
+@pytest.mark.once  # The channel layer on Redis runs more tasks.
 async def test_idle_websocket_has_one_task_and_no_handshake() -> None:
     session = await in_database_thread(new_session)()
     received: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

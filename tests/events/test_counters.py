@@ -80,7 +80,7 @@ def test_cost_does_not_grow_with_the_number_of_requests() -> None:
 
 @pytest.fixture
 def silent_redis(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """A Redis that accepts connections and never answers. `counters` does not try it again during the test."""
+    """A Redis that accepts connections and never answers. `counters` tries it only once during the test."""
     monkeypatch.setattr(counters, "PAUSE_SECONDS", 60.0)
     counters.shared.cache_clear()
     with socket.create_server(("127.0.0.1", 0)) as server:

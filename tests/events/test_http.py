@@ -108,7 +108,7 @@ async def test_many_simultaneous_polls_delay_no_request(server: Server, endpoint
     async with bob.socket(after=1) as socket:
         polls = [asyncio.create_task(bob.poll(after=1, wait=25)) for _ in range(60)]
         async with asyncio.timeout(PATIENCE):
-            # When these requests over the same connections have been answered, all the polls have arrived.
+            # The polls were sent before these requests. When these have been answered, the polls have arrived.
             await asyncio.gather(*(bob.poll(after=0) for _ in range(4)))
             assert not any(poll.done() for poll in polls)
             modified = await alice.modify(conference)
@@ -123,7 +123,7 @@ async def test_many_simultaneous_polls_delay_no_request(server: Server, endpoint
 
 @asynccontextmanager
 async def stream(endpoint: Endpoint, query: str = "", **headers: str) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
-    """Open a stream and yield its blocks, each as a dictionary of its fields. Comments are the field ""."""
+    """Open a stream and yield its blocks, each as a dictionary of its fields. The field "" is a comment."""
     named = {"authorization": f"Bearer {endpoint.token}", "accept": "text/event-stream"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
     url = f"{endpoint.server.base_url}{endpoint.events_path}{query}"
@@ -153,7 +153,7 @@ async def blocks(response: httpx.Response) -> AsyncIterator[dict[str, str]]:
 
 
 async def seen(received: AsyncIterator[dict[str, str]], number: int) -> list[dict[str, str]]:
-    """Return the next blocks that are events."""
+    """Return the next `number` blocks that are events."""
     events: list[dict[str, str]] = []
     async with asyncio.timeout(PATIENCE):
         while len(events) < number:
@@ -239,7 +239,7 @@ async def test_stream_ends_within_a_batch_that_is_too_large(monkeypatch: pytest.
     async def follow(
         session_id: str, after: int, *, heartbeat: float, on_waiting: object
     ) -> AsyncGenerator[Batch, None]:
-        # Each character has two bytes in UTF-8.
+        # Each of these characters has two bytes in UTF-8.
         yield Batch([Entry("\u00e9" * (size // 2), number) for number in range(1, 41)])
 
     monkeypatch.setattr(views, "follow", follow)

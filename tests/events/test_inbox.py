@@ -39,7 +39,7 @@ def open_session(session_id: str) -> None:
 
 @pytest.fixture
 async def follow() -> AsyncIterator[Follow]:
-    """Make readers, up to date with an empty log, that stop with the test."""
+    """Make readers that are up to date with an empty log. They stop at the end of the test."""
     readers: list[Reader] = []
 
     async def make(session_id: str, on_news: Callable[[], None] = lambda: None, **options: Any) -> Reader:

@@ -11,13 +11,13 @@ from tests.support.endpoints import PATIENCE, UNLIMITED, Endpoint, Endpoints, ne
 from tests.support.services import Server
 
 _WARM_UP, _SOCKETS, _AT_ONCE = 50, 300, 20
-# The goal is 16 KiB each for thousands of WebSockets (docs/performance.md). With a few hundred, each has a larger share
-# of the allocator's slack.
+# With thousands of WebSockets, the goal is 16 KiB for each (docs/performance.md). With a few hundred, each has a larger
+# share of the memory that the allocator reserves but does not use.
 _MOST_KIB = 20.0
 
 
 async def open_sockets(stack: contextlib.AsyncExitStack, endpoint: Endpoint, number: int) -> None:
-    """Open this many WebSockets until the stack closes, each of which has read the log."""
+    """Open this many WebSockets, and wait until each has read the log. They close when the stack closes."""
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def open_one() -> None:

@@ -40,7 +40,7 @@ def upgrade() -> None:
 
 
 def populate(apps: Apps) -> None:
-    """Write a conference with a participant that has returned, and one event of its session."""
+    """Write a conference with a participant that has returned, and one event of the participant's session."""
     make: Callable[[str, str], Any] = lambda app, name: apps.get_model(app, name).objects.create  # noqa: E731
     session = make("conferences", "Session")(
         id="s" * 32, token_hash="t" * 64, username="alice", created_at=NOW, expires_at=NOW, last_seq=7

@@ -75,7 +75,7 @@ async def test_newest_sockets_replace_the_oldest(server: Server, endpoints: Endp
 
 
 async def replaced(bob: Endpoint, accept: str) -> httpx.Response:
-    """Poll, or open a stream, and open sockets until they have replaced this reader; return its response."""
+    """Begin a poll or a stream, then open sockets until they have replaced it; return its response."""
     waiting = asyncio.create_task(bob.request("GET", f"{bob.events_path}?after=1&wait=25", accept=accept))
     async with asyncio.timeout(PATIENCE):
         while not waiting.done():
@@ -127,7 +127,8 @@ async def test_socket_that_does_not_read_is_replaced_at_once(server: Server, end
         offered = await alice.modify(conference, characters=240_000)
         await alice.withdraw(conference, offered.headers["x-mod-id"])
     async with bob.socket(after=0) as stuck:
-        # This socket answers no heartbeats. Without newer readers it would stay open for two heartbeats: 30 s.
+        # This socket answers no heartbeats. Without newer readers it would stay open for two heartbeat
+        # intervals (30 s).
         await stuck.recv()
         async with sockets(bob, 4):
             assert await close_code(stuck) == 4409

@@ -24,7 +24,7 @@ pytestmark = [
 
 
 class Log:
-    """A session's log that can be read only after the test releases it. The first read finds no events."""
+    """A session's log that can be read only after the test releases it. Every read finds no events."""
 
     def __init__(self) -> None:
         self.is_read = asyncio.Event()
@@ -38,7 +38,7 @@ class Log:
 
 @pytest.fixture
 async def log(monkeypatch: pytest.MonkeyPatch) -> Log:
-    """Replace the log of all sessions."""
+    """Replace the logs of all sessions with one `Log`."""
     log = Log()
     monkeypatch.setattr("events.reader.read", log.read)
     return log

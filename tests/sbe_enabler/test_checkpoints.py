@@ -1,4 +1,4 @@
-"""Commits of SQLite are moved from its log into the database file by a separate thread."""
+"""A separate thread moves commits from SQLite's write-ahead log into the database file."""
 
 import contextlib
 import shutil
@@ -74,7 +74,7 @@ def test_a_deleted_database_is_not_created_again(tmp_path: Path) -> None:
 
 
 class Counter(Checkpoints):
-    """Counts commits and makes no checkpoints: they could be incomplete, because others read the tests' database."""
+    """Counts commits and makes no checkpoints. Others read the tests' database, so a checkpoint could be incomplete."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -63,7 +63,8 @@ async def test_two_timekeepers_settle_each_deadline_once_and_end_on_request(
     with ExitStack() as stack:
         processes = [stack.enter_context(timekeeper(backend, log)) for log in logs]
         await until(all_have_expired, "the modifications expire", seconds=30)
-        # The timekeepers also settle this later offer. By its expiry, each has checked the deadlines many times.
+        # The timekeepers also settle this later offer. Until its expiry, each timekeeper checks the
+        # deadlines many times.
         caller, called, conference = calls[0]
         assert (await caller.modify(conference)).status_code == 204
 

@@ -42,7 +42,7 @@ def connect(server: Server, address: str = "127.0.0.1") -> socket.socket:
 
 
 def trickle(connection: socket.socket, first: bytes, *, seconds: float = 10) -> tuple[bytes, float]:
-    """Send a beginning, then single bytes until the server closes. Return its response and the seconds that passed."""
+    """Send `first`, then single bytes until the server closes. Return its response and the seconds that passed."""
     began = time.monotonic()
     connection.settimeout(0.05)
     answer = b""
@@ -101,7 +101,7 @@ def test_idle_connection_outlives_the_deadline_of_a_request(server: Server) -> N
 
 def test_client_that_pipelines_requests_and_reads_no_answer_is_cut_off(server: Server) -> None:
     request = b"GET /api/schema HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
-    # The first request generates the description.
+    # The first request makes the server generate the OpenAPI description.
     size = len(httpx.get(f"{server.base_url}/api/schema", timeout=60).content)
     with connect(server, "127.0.0.2") as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -117,13 +117,13 @@ def test_client_that_pipelines_requests_and_reads_no_answer_is_cut_off(server: S
         with contextlib.suppress(ConnectionError):
             while chunk := connection.recv(1 << 20):
                 answers += chunk
-    # The server never made the other responses: the bytes that wait in memory and in the kernel are bounded.
+    # The server did not make all 300 responses: the bytes that wait in memory and in the kernel are bounded.
     assert len(answers) < 200 * size
     assert 0 < max(queued) <= 2 * SEND_BUFFER_BYTES
 
 
 def bytes_queued_for(connection: socket.socket) -> int:
-    """Return how many bytes the server's kernel holds for this end of a connection."""
+    """Return how many bytes wait in the server's send queue for this end of a connection."""
     port = f":{connection.getsockname()[1]:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, _, remote, _, queues, *_ = line.split()
@@ -147,7 +147,7 @@ def test_client_that_pipelines_and_reads_gets_every_answer(server: Server) -> No
     assert answer.count(b"HTTP/1.1 200 ") == 21
 
 
-# --- How much one client may hold open --------------------------------------------------------------------
+# --- How many connections a client may have ---------------------------------------------------------------
 
 
 def test_connections_of_one_address_are_bounded_and_others_are_served(server: Server) -> None:

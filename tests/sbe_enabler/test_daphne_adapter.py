@@ -123,9 +123,9 @@ def test_the_installed_daphne_is_in_the_projects_version_range() -> None:
 def test_our_classes_reuse_a_name_of_the_libraries_only_to_replace_it(ours: type) -> None:
     theirs = set[str]().union(*map(names_in, libraries_classes(ours)))
     if ours is RestingWebSocket:
-        # Daphne's request sets this from outside.
+        # Daphne's request class sets this attribute from outside.
         theirs.add("_raw_query_string")
-    # `share` sets the options.
+    # `share` sets the attributes in `CONFIG_ATTRS`.
     common = names_in(ours) & theirs - set(getattr(ours, "CONFIG_ATTRS", ()))
     assert common - REPLACED[ours] == set(), "a library now uses a name of ours: rename ours"
     assert REPLACED[ours] - common == set(), "a library has renamed or removed what we replace"
@@ -238,7 +238,7 @@ def test_the_default_limits_of_the_libraries_have_not_changed() -> None:
 
 
 class Unstarted:
-    """A server that does not run. Records its errors."""
+    """A server that does not run. `errors` collects its errors."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -287,7 +287,7 @@ class Unstarted:
 
 @pytest.fixture
 async def unstarted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Unstarted]:
-    # Daphne's loop does not run.
+    # Daphne's own loop does not run, so the loop of the test replaces it.
     monkeypatch.setattr(DaphneServer, "loop", asyncio.get_running_loop())
     bodies: list[Any] = []
 
@@ -358,7 +358,7 @@ async def test_a_closing_connection_is_aborted_if_the_client_does_not_let_it_clo
     assert transport.value().startswith(b"HTTP/1.1 400 ")
     assert transport.disconnecting
     if slowly:
-        # The transport's buffer was full, and the client has read it.
+        # The transport's buffer fills up, and empties when the client reads.
         connection.pauseProducing()
         connection.resumeProducing()
     unstarted.clock.advance(4.9)

@@ -31,7 +31,7 @@ def mode(path: Path) -> int:
 
 @contextmanager
 def quickstart(state: Path) -> Iterator[tuple[str, Path]]:
-    """Run `manage.py quickstart` until it listens; yields its address and its output."""
+    """Run `manage.py quickstart` during the block. Yield its address and its output once it listens."""
     port, output = free_port(), state.parent / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(

@@ -100,7 +100,7 @@ def test_a_browser_is_known_only_for_its_own_account(known: Client, cookie: str 
 
 
 async def login_at(application: Any, username: str = "chief", address: str = "192.0.2.1", method: str = "POST") -> int:
-    """Log in, or only open the page for it, through the server's own handler; return the status."""
+    """Log in, or only open the login page, through the server's own handler; return the status."""
     token = "x" * 32
     body = urlencode({"username": username, "password": "wrong", "csrfmiddlewaretoken": token}).encode()
     headers = [

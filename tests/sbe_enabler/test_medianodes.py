@@ -59,7 +59,8 @@ def conferences(server: Server) -> list[int]:
     return sorted(node["conferences"] for node in nodes.values())
 
 
-# A node that comes back was silent before. The other case differs only in that the node crashes, so it is a deep test.
+# The first node either falls silent and comes back, or crashes. The two cases are similar, so only deep runs test the
+# crash.
 @pytest.mark.parametrize("comes_back", [pytest.param(False, marks=pytest.mark.deep), True])
 async def test_a_node_that_falls_silent_is_replaced_and_stops_serving(
     serve: Callable[..., Server], backends: Backends, endpoints: Endpoints, tmp_path: Path, comes_back: bool
@@ -88,7 +89,7 @@ async def test_a_node_that_falls_silent_is_replaced_and_stops_serving(
             took = time.monotonic() - killed_at
             if comes_back:
                 first.send_signal(signal.SIGCONT)
-                # The new node serves the conference, and the old one has stopped.
+                # The second node serves the conference, and the first node has stopped serving it.
                 await until(serving(0, 1), "the first node is back without it", seconds=10)
     assert event["restart"] is True
     assert took <= REPLACED_WITHIN_SECONDS, took

@@ -1,4 +1,4 @@
-"""A silent media node is replaced, unless the database was down, because the node's heartbeats may then be lost."""
+"""A silent media node is replaced, except after a database outage, which silences live nodes too."""
 
 import asyncio
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def homes() -> list[str]:
 
 @pytest.mark.django_db(transaction=True)
 class TestOutage:
-    """Three conferences on each of two nodes. After an outage, one node is the first that writes again."""
+    """Three conferences on each of two nodes. After an outage, one node writes its heartbeat before the other."""
 
     time: Time
     watch: Watch
@@ -113,10 +113,11 @@ class TestOutage:
     def test_the_next_look_is_when_a_node_can_be_silent_for_too_long(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # This patience is long enough for a slow machine.
+        # With this long patience, the delays of a slow machine do not matter.
         settings.MEDIA_NODE_PATIENCE = timedelta(seconds=600)
         monkeypatch.setattr(nodekeeper, "LONGEST_SLEEP_SECONDS", 300.0)
-        # 500 s would be enough. One second is added, because the clock's error is up to half a round trip.
+        # A silence of 500 s would be enough. One second is added, because `clock.now` may differ from the database's
+        # clock by half a round trip.
         self.silence("two", 501)
         assert 50 <= nodekeeper.replace_lost_nodes(self.watch) <= 100
         tasks.heartbeat("two")

@@ -22,7 +22,7 @@ from tests.support.services import Backend, Backends, Server, wait_until
 pytestmark = pytest.mark.once
 
 LIMITS = {**UNLIMITED, "SBE_DATABASE_SECONDS": "1", "SBE_RING_SECONDS": "1", "SBE_HEARTBEAT_SECONDS": "1"}
-# A statement may take 1 s, the client waits 1 s more, and a new connection may take 2 s.
+# A statement may take 1 s, the database client waits 1 s more, and a new connection may take 2 s.
 IN_TIME = 6.0
 
 

@@ -46,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def running(
     request: pytest.FixtureRequest, backends: Backends, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[Server]]:
-    """All processes on one database."""
+    """All server processes of one database."""
     grown = request.param == "grown"
     backend = backends.grown() if grown else backends.sqlite()
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def running(
 
 @pytest.fixture
 def servers(running: list[Server]) -> Iterator[list[Server]]:
-    """The processes, none of which may fail."""
+    """The server processes, none of which may log a fault."""
     before = [len(server.log()) for server in running]
     yield running
     for server, begin in zip(running, before, strict=True):
@@ -152,7 +152,8 @@ async def test_one_of_many_devices_answers_a_move(servers: list[Server], endpoin
         assert single(of_type(await alice.log(), "mod-received", conference)[1:])["restart"] is True
         for each in candidates:
             reasons = [e["reason"] for e in of_type(await each.log(), "invitation-cancelled", conference)]
-            # Before the move, another device had already answered the call itself.
+            # Each of these devices has one cancellation from the call, which `here` answered. The losers of the move
+            # have a second one.
             assert reasons == ["answered-elsewhere"] * (1 if each is winner else 2)
         assert (await alice.delete(conference)).status_code == 200
         here = winner
@@ -306,7 +307,7 @@ async def test_participants_that_change_simultaneously_end_with_the_same_tracks(
             if not batch["events"]:
                 return
             if left:
-                # The host cannot do this before another user has joined. A colliding request is repeated.
+                # This is refused before another user has joined, and while another modification is pending.
                 left -= 1
                 sdp = mirror(lines, session=1000 + number, version=after + 100, setup="actpass")
                 offered = await me.put(conference, "initiate-conference-mod", {"type": "offer", "sdp": sdp})
@@ -348,7 +349,7 @@ async def test_device_that_registers_while_a_conference_begins_to_ring_rings_onc
         bob, carol = new_name("bob"), new_name("carol")
         started_ = await alice.request("POST", "/mediaConferences", {"to": [bob], "access": "open", **at(1, number)})
         conference = started_.json()["id"]
-        # One user is invited before the focus answers, and one while it answers.
+        # One user is invited before the focus answers alice's offer, and one while it answers.
         inviting = asyncio.create_task(
             alice.request("POST", f"/mediaConferences/{conference}/participants", {"to": carol})
         )

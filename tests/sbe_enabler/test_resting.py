@@ -27,7 +27,7 @@ class Server:
         self.gone: list[object] = []
 
     def create_application(self, protocol: object, scope: dict[str, Any]) -> ReceiveQueue:
-        """Start an application that reads from its input."""
+        """Return the queue from which a new application would read its messages."""
         self.inputs.append(ReceiveQueue())
         return self.inputs[-1]
 

@@ -132,7 +132,7 @@ def test_correlator_cannot_smuggle_a_header_into_the_refusal(server: Server) -> 
 )
 def test_headers_are_bounded(server: Server, header: bytes) -> None:
     answer = exchange(server, b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n" + header + b"\r\n\r\n")
-    # A line without an end gets no response.
+    # If a line does not end, the server closes without a response.
     assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
 
 
@@ -393,7 +393,7 @@ def test_shutdown_does_not_wait_for_a_long_poll(serve: Serve) -> None:
     started = time.monotonic()
     os.kill(server.pid, signal.SIGTERM)
     wait_until(lambda: connections(server.port, "0A") == 0, "the port is closed")
-    # `stop` sends another signal, because `make` forwards a signal in addition to the terminal's.
+    # `stop` sends a second signal. So does `make`: it forwards the signal that the terminal has already sent.
     assert server.stop() == 0
     assert time.monotonic() - started < 20
     polling.join()

@@ -37,7 +37,7 @@ def quick(request: HttpRequest) -> HttpResponse:
 
 
 def locking(request: HttpRequest) -> HttpResponse:
-    """Take a lock that another thread can hold."""
+    """Take a database lock, and wait while another thread has it."""
     is_at_work.set()
     with transaction.atomic():
         list(Session.objects.select_for_update().all())
@@ -84,7 +84,7 @@ async def ask(handler: Any, name: str) -> None:
 
 @pytest.fixture
 def measured(caplog: pytest.LogCaptureFixture) -> Callable[[], dict[str, float]]:
-    """Return the phases of the one request that was logged."""
+    """Return a function that returns the phases of the one logged request."""
 
     def read() -> dict[str, float]:
         (line,) = [each.getMessage() for each in caplog.records if each.name == "sbe_enabler.slowness"]

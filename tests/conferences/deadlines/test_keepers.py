@@ -69,7 +69,7 @@ class TestSimultaneousDeadlines:
         mod = call.alice.put(call.id, MOD, offer(version=3))["x-mod-id"]
         jobs = due(now=timezone.now() + settings.MODIFICATION_LIFETIME)
         call.bob.withdraw(call.id, mod)
-        # The next modification expires later.
+        # The next modification expires after the time for which `jobs` was made.
         settings.MODIFICATION_LIFETIME *= 2
         call.alice.put(call.id, MOD, offer(version=3))
         before = all_rows()
@@ -117,7 +117,7 @@ class TestSimultaneousDeadlines:
         holding.start()
         assert held.wait(10)
         assert settle_due(now=late) == 1
-        # If the timekeeper waited for the lock, the wait would fail after the database's limit.
+        # If the timekeeper waited for the lock, it would log an error after the database's lock timeout.
         assert [each for each in caplog.records if each.levelname == "ERROR"] == []
         assert ringing.alice.get(ringing.id)["state"] == "invitation-sent"
         release.set()
@@ -220,7 +220,8 @@ class TestSimultaneousDeadlines:
             with Queries() as queries:
                 assert settle_due(now=late) == number
             counts.append(queries.count)
-        # These are the lock, the changed rows of three kinds, the caller's event number, and the events.
+        # Each of the two further deadlines needs six queries: the lock, the changed rows of three kinds (3), the
+        # caller's event number, and the events.
         assert counts[1] - counts[0] <= 2 * 6
         assert_all_is_settled(late)
 

@@ -85,7 +85,7 @@ class TestPruning:
             call.bob.withdraw(call.id, call.alice.put(call.id, MOD, offer(version=version))["x-mod-id"])
         log = Event.objects.of(call.bob.id)
         for seq in log.values_list("seq", flat=True):
-            # Later events have earlier times.
+            # Events with higher numbers have earlier times.
             log.filter(seq=seq).update(at=now - settings.EVENT_RETENTION - timedelta(seconds=seq))
         last = log.last()
         assert last is not None
@@ -101,7 +101,8 @@ class TestPruning:
     ) -> None:
         now = timezone.now()
         conference = Conference.objects.create(topology="peer", created_at=now, state=ConferenceState.SESSION_OPEN)
-        # The two oldest events are in different logs, but two younger events precede the one in the first log.
+        # The two oldest events are in different logs. In the first log, two younger events have lower numbers than the
+        # oldest event.
         for name, ages in (("first", [1, 2, 4]), ("second", [3])):
             session = Session.objects.create(id=name, token_hash=name, username=name, created_at=now, expires_at=now)
             for seq, age in enumerate(ages, 1):
@@ -157,7 +158,7 @@ class TestPruning:
     def test_a_log_that_must_wait_does_not_delay_others(
         self, call: Call, settings: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Bob's whole log must wait for its first event, because a clock that was ahead stamped this event."""
+        """Bob's whole log is kept until its first event is old enough. The clock that stamped this event was ahead."""
         now = timezone.now()
         for version in (3, 4, 5):
             call.bob.withdraw(call.id, call.alice.put(call.id, MOD, offer(version=version))["x-mod-id"])

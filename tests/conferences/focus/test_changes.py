@@ -76,7 +76,8 @@ class TestPropagation:
         refused(409, "modification-pending", bob.put, trio.id, MOD, bob.offer())
         node.works = True
         node.work()
-        # The offer that carol caused collided with bob's own offer. The focus repeated it after bob's was settled.
+        # The focus's offer about carol's change collided with bob's own offer. The focus repeated its offer after bob's
+        # offer was settled.
         accepted, offered = [event for event in bob.news() if event["type"].startswith("mod-")]
         assert (accepted["type"], accepted["modId"]) == ("mod-accepted", mod)
         assert (offered["type"], offered["kind"]) == ("mod-received", "sync")

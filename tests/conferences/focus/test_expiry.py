@@ -48,7 +48,7 @@ class TestFocusDeadlines:
         (expired,) = bob.news()
         assert (expired["type"], expired["modId"]) == ("mod-expired", mod)
         assert alice.get(trio.id) == before
-        # A late answer has no effect.
+        # An answer of the focus after the expiry has no effect.
         settle_task(task_id=offered.pk, result=Result(answer=bob.offer()["sdp"]), now=timezone.now())
         assert bob.news() == []
         assert alice.get(trio.id) == before
@@ -58,7 +58,7 @@ class TestFocusDeadlines:
     ) -> None:
         node.works = False
         mod = alice.gather("bob", access="open")["x-mod-id"]
-        # The offer expires, and the host without a leg leaves. Both are due in the same conference: one job.
+        # One job settles both deadlines of the conference: the offer expires, and the host, which has no leg, leaves.
         assert self.due() == 1
         expired = alice.news()[0]
         assert (expired["type"], expired["modId"]) == ("mod-expired", mod)

@@ -1,4 +1,4 @@
-"""Quota of a user's changes per minute that need no SDP."""
+"""Quota of the changes without an SDP that a user can make per minute."""
 
 from datetime import timedelta
 

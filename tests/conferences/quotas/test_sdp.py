@@ -37,7 +37,7 @@ class TestSdpPerMinute:
         body = offer()
         body["sdp"] += 20 * ("a=x:" + 1000 * "y" + "\r\n")
         call = alice.call("bob", **body).json()["id"]
-        # These short answers do not fit. From the second answer on, the long offer is counted with each answer.
+        # All of bob's answers are wrong. From the second one on, the characters of the long offer count each time.
         settings.SDP_CHARACTERS_PER_MINUTE = 2 * len(body["sdp"])
         wrong = answer(kinds=("audio",))
         statuses = [bob.answer(call, wrong).status_code for _ in range(5)]

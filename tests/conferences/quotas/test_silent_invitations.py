@@ -1,4 +1,4 @@
-"""Invitations that do not ring yet do not make their callee busy. They are counted when they begin to ring."""
+"""Invitations that do not ring yet do not make their callee busy. They count towards the quota once they ring."""
 
 from functools import partial
 

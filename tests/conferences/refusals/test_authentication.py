@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def end_rows(device: Device, state: SessionState) -> None:
-    """End a session only in the database. No process notices this."""
+    """End a session by changing only its row. No process is notified."""
     now = timezone.now()
     if state is SessionState.EXPIRED:
         Session.objects.filter(pk=device.id).update(expires_at=now - timedelta(milliseconds=1))

@@ -23,7 +23,7 @@ class TestModificationPending:
         response = refused(409, "modification-pending", device.put, call.id, action, new)
         body = problem(response)
         assert body["modId"] == mod
-        # RFC 3261 section 14.1.
+        # RFC 3261 section 14.1 defines these two ranges.
         low, high = (2100, 4000) if who == "alice" else (0, 2000)
         assert low <= body["retryAfterMs"] <= high
         assert body["retryAfterMs"] % 10 == 0

@@ -154,7 +154,7 @@ class TestManyFormerParticipants:
     def test_an_older_conference_lists_fewer_participants_with_each_leave(
         self, meeting: Meeting, alice: Device, bob: Device
     ) -> None:
-        """Earlier versions listed all participants that had left."""
+        """The conference is as earlier versions wrote it: all participants that have left are listed."""
         crowd(meeting.id, 3 * MAX_LISTED_LEFT)
         Participant.objects.update(listed=True)
         Conference.objects.update(unlisted=0)

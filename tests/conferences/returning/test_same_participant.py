@@ -170,7 +170,7 @@ class TestReturningIdentity:
     def test_another_user_becomes_a_new_participant(
         self, meeting: Meeting, bob: Device, identity: dict[str, str]
     ) -> None:
-        """This holds even if the device has the same label, and the session that left has ended."""
+        """The other user's device has the same label, and the session that left has ended. Neither matters."""
         participant = bob.participant(meeting.id)["id"]
         bob.request("DELETE", f"/sessions/{bob.id}")
         other = Device.register(device="laptop", **identity)

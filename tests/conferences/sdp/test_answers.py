@@ -101,7 +101,7 @@ class TestApplicableAnswer:
     def test_roles_are_compared_section_by_section(
         self, call: Call, mids: str, offered: tuple[str, ...], answered: tuple[str, ...], fits: bool
     ) -> None:
-        """The answer has no mids. The offer's mids are removed too if `mids` matches their lines."""
+        """The answer has no mids. In the offer, the lines that match `mids` are removed."""
         text = in_roles(bundled(describe(version=3), ""), *offered)
         mod = call.alice.put(call.id, MOD, {"type": "offer", "sdp": re.sub(mids, "", text)})["x-mod-id"]
         text = in_roles(bundled(describe(session=BOB, version=3), ""), *answered)

@@ -50,12 +50,12 @@ class TestOrigin:
     def test_only_a_new_session_id_or_only_new_credentials_is_the_same_connection(
         self, call: Call, variation: dict[str, Any]
     ) -> None:
-        # The first variation is a client that writes a new session ID each time; the second is an ICE restart.
+        # The first variation is a client that puts a new session ID in each description. The second is an ICE restart.
         assert call.alice.put(call.id, MOD, offer(version=3, **variation)).status_code == 204
         assert call.bob.news()[0]["restart"] is False
 
     def test_keys_of_a_rejected_section_are_not_stored(self, call: Call) -> None:
-        # The first section has a user fragment that is longer than its column.
+        # The ICE user fragment of the first section is longer than the database column for it.
         text = offer(kinds=("audio", "video"), ports=(0, 9), version=3)["sdp"]
         absurd = text.replace("a=ice-ufrag:", f"a=ice-ufrag:{'x' * 1000}", 1)
         mod = call.alice.put(call.id, MOD, {"type": "offer", "sdp": absurd})["x-mod-id"]

@@ -53,7 +53,7 @@ async def read_without_answering(endpoint: Endpoint, after: int, **options: Any)
                 if event["type"] != "heartbeat":
                     events.append(event)
                     size += len(text)
-    # On a machine that is too busy to answer pings in time, the connection is cut instead.
+    # On a machine that is too busy to answer pings in time, the connection ends without a close frame (1006).
     assert socket.close_code in {4408, 1006}
     return events, size
 
@@ -119,7 +119,7 @@ async def test_answer_without_the_nonce_does_not_count(hasty_server: Server, end
 
 
 class DeafClient:
-    """A WebSocket client that never reads, and keeps sending answers to heartbeats without a nonce."""
+    """A WebSocket client that never reads. It answers heartbeats, but without their nonces."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
